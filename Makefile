@@ -1,0 +1,40 @@
+# `make compile` and `make test` need Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: compile test lint bench clean
+
+compile: $(VENV)/.base
+	$(BIN)/ullage compile resnet50 --target edge-npu --dtype int8
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/python -m tests.link_types
+	$(BIN)/mypy -p ullage
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/run_all.py
+
+clean:
+	rm -rf $(VENV) build out
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable '.[test]'
+	touch $@ $(VENV)/.base
+
+$(VENV)/.lint: $(VENV)/.test
+	$(INSTALL) --editable '.[test,lint]'
+	touch $@

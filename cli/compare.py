@@ -1,0 +1,100 @@
+"""`ullage compare`: solvers side by side on one model, under equal conditions."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from ullage.cli import options
+
+
+def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
+    model: options.Model,
+    solvers: Annotated[
+        str, typer.Option("--solvers", metavar="a,b,c", help="Solvers, default all but auto.")
+    ] = "",
+    target: options.TargetName = "edge-npu",
+    objective: options.Objective = "latency",
+    fast_memory: options.FastMemory = None,
+    order: options.Order = "model",
+    batch: options.Batch = None,
+    dims: options.Dims = None,
+    sets: options.Sets = None,
+    dtype: options.Dtype = None,
+    no_fuse: options.NoFuse = False,
+    no_alias: options.NoAlias = False,
+    time_limit: options.TimeLimit = None,
+    seed: options.Seed = 0,
+    as_json: options.Json = False,
+) -> None:
+    """Compare solvers: each gets the same problem, target, seed and time limit."""
+    given = dict(locals())
+    from ullage.cli.render import print_json, progress
+    from ullage.compiler.compare import compare_solvers
+    from ullage.compiler.errors import UllageError, UsageError
+    from ullage.solvers.registry import solver_names
+
+    names = [n.strip() for n in solvers.split(",") if n.strip()]
+    names = names or [n for n in solver_names() if n != "auto"]
+    if len(set(names)) != len(names):
+        raise UsageError(f"--solvers names a solver twice: {solvers}")
+    chosen = options.compile_options(given)
+    with progress(quiet=as_json) as tell:
+        rows = compare_solvers(
+            options.read_model_path(model), names, replace(chosen, progress=tell)
+        )
+    errors = [row for row in rows if "error" in row]
+    if len(errors) == len(rows):
+        raise UllageError.revive(errors[0]["error"])
+    if as_json:
+        print_json({"rows": rows})
+    else:
+        _print(rows, chosen.objective)
+
+
+def _print(rows: list[dict[str, Any]], objective: str) -> None:
+    from ullage.cli.render import gap_text, objective_text, print_table
+    from ullage.compiler.units import format_size
+
+    columns = [
+        ("Solver", "left"),
+        (objective.capitalize(), "right"),
+        ("Gap to bound", "right"),
+        ("Speed-up over all-slow", "right"),
+        ("Simulated / model", "right"),
+        ("Slow traffic", "right"),
+        ("Fast peak", "right"),
+        ("Residencies", "right"),
+        ("Transfers", "right"),
+        ("Solve [s]", "right"),
+    ]
+    table: list[list[str]] = []
+    for row in sorted(rows, key=lambda r: (r.get("value") is None, r.get("value") or 0.0)):
+        if "error" in row:
+            table.append([row["solver"], row["error"]["kind"], *["-"] * (len(columns) - 2)])
+            continue
+        fast = next(iter(row["peak_bytes"].values()))
+        table.append(
+            [
+                row["solver"],
+                objective_text(row["value"], objective),
+                gap_text(row["gap"]),
+                f"{row['speedup_over_all_slow'] or 1:.3f}x",
+                f"{row['simulated_over_model'] or 1:.3f}",
+                format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
+                format_size(fast),
+                str(row["slices"]),
+                str(row["transfers"]),
+                f"{row['solve_s']:.3f}",
+            ]
+        )
+    first = next(row for row in rows if "error" not in row)
+    bound = objective_text(first["lower_bound"], objective)
+    print_table(
+        f"{first['model']} on {first['target']}: lower bound {bound} ({first['bound_source']})",
+        columns,
+        table,
+    )
+    for row in rows:
+        if "error" in row:
+            typer.echo(f"{row['solver']}: {row['error']['message']}", err=True)

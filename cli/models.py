@@ -1,0 +1,46 @@
+"""`ullage models`: models that can be given by name."""
+
+import typer
+
+from ullage.cli import options
+
+app = typer.Typer(help="List models that have a name.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_command(as_json: options.Json = False) -> None:
+    """List the models that come with the onnx package."""
+    from ullage.cli.render import print_json, print_table
+    from ullage.compiler.models import named_models
+
+    found = named_models()
+    if as_json:
+        print_json({"models": [{"name": n, "path": str(p)} for n, p in found.items()]})
+        return
+    rows = [[name, str(path)] for name, path in found.items()]
+    print_table("Models", [("Model", "left"), ("File", "left")], rows)
+
+
+@app.command("show")
+def show_command(name: str, as_json: options.Json = False) -> None:
+    """Show where a model is and what it is made of."""
+    from ullage.cli.render import print_json
+    from ullage.compiler.importer.build import import_model
+    from ullage.compiler.models import find_model
+
+    path = find_model(name)
+    graph = import_model(path)
+    kinds = [value.kind for value in graph.values.values()]
+    document = {
+        "name": graph.name,
+        "path": str(path),
+        "operators": len(graph.operators),
+        "weights": kinds.count("weight"),
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+    }
+    if as_json:
+        print_json(document)
+    else:
+        for key, value in document.items():
+            typer.echo(f"{key}: {value}")

@@ -1,0 +1,120 @@
+"""Options that several commands share, and what they mean."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ullage.compiler.pipeline import CompileOptions
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name (ullage models list).")
+]
+TargetName = Annotated[
+    str, typer.Option("--target", metavar="NAME|FILE", help="Chip (ullage targets list).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Objective = Annotated[
+    str, typer.Option("--objective", metavar="latency|traffic|energy|peak", help="What to minimise.")
+]
+FastMemory = Annotated[
+    str | None,
+    typer.Option("--fast-memory", metavar="SIZE", help="Capacity of the fastest tier: 256KiB ..."),
+]
+Order = Annotated[
+    str, typer.Option("--order", metavar="model|memory", help="Operator order.")
+]
+Batch = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Value of symbolic first dimensions.")
+]
+Dims = Annotated[
+    list[str] | None,
+    typer.Option("--dim", metavar="NAME=N", help="Value of a symbolic dimension (repeatable)."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Override a target field: split_operands=false ..."
+    ),
+]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", metavar="NAME=VALUE", help="A parameter of the solver (ullage solvers show)."
+    ),
+]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", metavar="TYPE", help="Plan float tensors as int8, fp16 ..."),
+]
+NoFuse = Annotated[bool, typer.Option("--no-fuse", help="Plan every node by itself.")]
+NoAlias = Annotated[
+    bool, typer.Option("--no-alias", help="Give every tensor bytes of its own, views included.")
+]
+TimeLimit = Annotated[
+    float | None,
+    typer.Option("--time-limit", min=0.0, metavar="S", help="Wall-clock limit in seconds."),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+
+
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """`NAME=VALUE` texts as a dict.
+
+    Raises:
+        UsageError: one has no `=`, or a name is given twice.
+    """
+    from ullage.compiler.errors import UsageError
+
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{option} takes NAME=VALUE, not {text!r}")
+        if name in found:
+            raise UsageError(f"{option} {name} is given twice")
+        found[name] = value
+    return found
+
+
+def compile_options(given: dict[str, Any]) -> "CompileOptions":
+    """The library's options from the command line's.
+
+    Raises:
+        UsageError: a value makes no sense; says which and what would.
+    """
+    from ullage.compiler.dtypes import parse_dtype
+    from ullage.compiler.errors import UsageError
+    from ullage.compiler.pipeline import CompileOptions
+    from ullage.compiler.units import parse_size
+
+    dims: dict[str, int] = {}
+    for name, value in pairs(given.get("dims"), "--dim").items():
+        if not value.isdecimal() or int(value) < 1:
+            raise UsageError(f"--dim {name} takes a whole number of at least 1, not {value!r}")
+        dims[name] = int(value)
+    fast = given.get("fast_memory")
+    return CompileOptions(
+        target=given["target"],
+        solver=given.get("solver", "auto"),
+        objective=given.get("objective", "latency"),
+        fast_memory_bytes=None if fast is None else parse_size(fast),
+        order=given.get("order", "model"),
+        dims=dims,
+        batch=given.get("batch"),
+        dtype=None if given.get("dtype") is None else parse_dtype(given["dtype"]),
+        fuse=not given.get("no_fuse", False),
+        alias=not given.get("no_alias", False),
+        overrides=pairs(given.get("sets"), "--set"),
+        parameters=pairs(given.get("params"), "--param"),
+        time_limit_s=given.get("time_limit"),
+        seed=given.get("seed", 0),
+    )
+
+
+def read_model_path(name: str) -> Path:
+    """The file behind MODEL."""
+    from ullage.compiler.models import find_model
+
+    return find_model(name)

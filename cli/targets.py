@@ -1,0 +1,159 @@
+"""`ullage targets`: the chips that can be compiled for, and the origin of their figures."""
+# ruff: noqa: PLC0415 - imports inside commands keep `ullage --help` fast
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from ullage.hwmodels.registry import Description
+    from ullage.hwmodels.target import Target
+
+app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
+
+_WHOLE = {"Name", "Field", "Fast memory"}  # columns whose cells are not broken
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+@app.command("list")
+def list_command(as_json: Json = False) -> None:
+    """List the shipped targets."""
+    from ullage.hwmodels.registry import DEFAULT_TARGET, describe, list_targets
+
+    found = [describe(name) for name in list_targets()]
+    if as_json:
+        _print_json(
+            {
+                "default": DEFAULT_TARGET,
+                "targets": [
+                    {
+                        "name": each.name,
+                        "description": each.description,
+                        "inherits": list(each.inherits),
+                        "tiers": [tier.name for tier in each.target.tiers],
+                        "fast_memory_bytes": each.target.fastest.capacity_bytes,
+                        "macs_per_s": dict(each.target.compute.macs_per_s),
+                    }
+                    for each in found
+                ],
+            }
+        )
+        return
+    rows = [[each.name, _fastest(each.target), each.description] for each in found]
+    _print_table(
+        f"Targets (default: {DEFAULT_TARGET})", ["Name", "Fast memory", "What it is"], rows
+    )
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="A shipped target, or the path of a YAML file.")],
+    as_json: Json = False,
+) -> None:
+    """Show a target's resolved values, and where each comes from."""
+    from ullage.hwmodels.registry import describe
+
+    found = describe(name)
+    if as_json:
+        _print_json(
+            {
+                "name": found.name,
+                "description": found.description,
+                "inherits": list(found.inherits),
+                "target": asdict(found.target),
+                "values": [asdict(value) for value in found.values],
+            }
+        )
+        return
+    _print_tiers(found)
+    columns = ["Field", "Value", "Unit", "Confidence", "Origin", "Source"]
+    rows = [
+        [v.field, _shown(v.value), v.unit, v.confidence, v.origin, _source(v.source, v.note)]
+        for v in found.values
+    ]
+    _print_table("Values and where they come from", columns, rows)
+
+
+@app.command("validate")
+def validate_command(
+    file: Annotated[str, typer.Argument(help="Path of a YAML target file.")],
+    as_json: Json = False,
+) -> None:
+    """Check a target file; a wrong one is an error that names each field and a remedy."""
+    from ullage.hwmodels.registry import describe
+
+    found = describe(file)
+    counts = {
+        level: sum(value.confidence == level for value in found.values)
+        for level in ("high", "medium", "low")
+    }
+    if as_json:
+        _print_json({"file": file, "valid": True, "name": found.name, "confidence": counts})
+        return
+    figures = ", ".join(f"{count} of {level} confidence" for level, count in counts.items())
+    typer.echo(f"{file}: target {found.name!r} is valid; figures: {figures}")
+
+
+def _print_tiers(found: "Description") -> None:
+    from ullage.compiler.units import format_size
+
+    columns = ["Tier", "Usable capacity", "Read [GB/s]", "Write [GB/s]", "Alignment [bytes]"]
+    columns += ["Read [pJ/byte]", "Write [pJ/byte]", "Home of"]
+    rows = []
+    for tier in found.target.tiers:
+        homes = [kind for kind, home in found.target.homes.items() if home == tier.name]
+        read_only = tier.read_only
+        rows.append(
+            [
+                tier.name,
+                format_size(tier.capacity_bytes),
+                f"{tier.read_bytes_per_s / 1e9:g}",
+                "read-only" if read_only else f"{tier.write_bytes_per_s / 1e9:g}",
+                str(tier.alignment_bytes),
+                f"{tier.read_energy_j_per_byte * 1e12:g}",
+                "read-only" if read_only else f"{tier.write_energy_j_per_byte * 1e12:g}",
+                ", ".join(homes),
+            ]
+        )
+    _print_table(f"{found.name}: {found.description}", columns, rows)
+
+
+def _fastest(target: "Target") -> str:
+    from ullage.compiler.units import format_size
+
+    return f"{target.fastest.name} {format_size(target.fastest.capacity_bytes)}"
+
+
+def _shown(value: float | str) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _source(source: str, note: str) -> str:
+    return f"{source} ({note})" if note else source
+
+
+def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(Text(column), overflow="fold", no_wrap=column in _WHOLE)
+    for row in rows:
+        # As Text: brackets in a file's own words are no markup.
+        cells: list[RenderableType] = [Text(cell) for cell in row]
+        table.add_row(*cells)
+    # A pipe has no width; a narrow guess would fold every cell.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2))

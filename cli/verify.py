@@ -1,0 +1,55 @@
+"""`ullage verify`: is a plan legal, and does it fit the model?"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ullage.cli import options
+
+
+def verify_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Also check that the plan is of this model.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Check every rule of a plan: data where operators find it, space, transfers, outputs."""
+    from ullage.cli.render import print_json
+    from ullage.compiler.errors import VerificationError
+    from ullage.compiler.match import check_model_matches
+    from ullage.compiler.plan_io import read_plan
+    from ullage.compiler.verify import find_violations
+
+    found = read_plan(plan)
+    violations = find_violations(found)
+    if violations:
+        listed = [
+            {"rule": v.rule, "message": v.message, "step": v.step, "buffers": list(v.buffers)}
+            for v in violations
+        ]
+        raise VerificationError(
+            f"{plan}: {len(violations)} violations; first: {violations[0].message}",
+            {"violations": listed},
+        )
+    if model is not None:
+        check_model_matches(replace(found), options.read_model_path(model))
+    summary = {
+        "plan": str(plan),
+        "verified": True,
+        "model_checked": model is not None,
+        "violations": [],
+        "steps": len(found.problem.steps),
+        "residencies": len(found.residencies),
+        "transfers": len(found.transfers),
+    }
+    if as_json:
+        print_json(summary)
+    else:
+        typer.echo(
+            f"{plan}: legal: {summary['residencies']} residencies and {summary['transfers']} "
+            f"transfers over {summary['steps']} steps"
+            + (", and of this model" if model is not None else "")
+        )

@@ -1,0 +1,34 @@
+"""Emitters: a plan as files for people, runtimes and compilers."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ullage.compiler.emit.csv_tiers import emit_csv
+from ullage.compiler.emit.json_plan import emit_json
+from ullage.compiler.errors import UsageError
+from ullage.compiler.pipeline import Compiled
+
+# name -> function(compiled, folder) -> path of the file (or of the first of several)
+EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {"json": emit_json, "csv": emit_csv}
+
+
+def parse_emitters(text: str) -> tuple[str, ...]:
+    """Names from a comma-separated list.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    for name in names:
+        if name not in EMITTERS:
+            raise UsageError(f"nothing emits {name!r}; there are: {', '.join(EMITTERS)}")
+    return names
+
+
+def emit_plan(compiled: Compiled, folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Write a plan in several forms.
+
+    Returns:
+        Name of the form -> path of the file.
+    """
+    return {name: str(EMITTERS[name](compiled, folder)) for name in names}

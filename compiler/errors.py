@@ -1,0 +1,64 @@
+"""The error hierarchy: every error says what was needed, what there was, and what to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class UllageError(Exception):
+    """Root of all errors that ullage raises on purpose.
+
+    Attributes:
+        exit_code: exit code of the command line for this kind of error.
+        kind: stable, machine-readable name of the error.
+        details: figures and names behind the message, JSON-serialisable.
+    """
+
+    exit_code = 2
+    kind = "usage"
+
+    def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = dict(details or {})
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as programs read it."""
+        return {"kind": self.kind, "message": self.message, "details": self.details}
+
+    @classmethod
+    def revive(cls, document: Mapping[str, Any]) -> "UllageError":
+        """The error that `to_json` described."""
+        kinds = {known.kind: known for known in (cls, *cls.__subclasses__())}
+        return kinds.get(document["kind"], cls)(document["message"], document["details"])
+
+
+class UsageError(UllageError):
+    """An option, a target file or an argument is wrong."""
+
+
+class ModelError(UllageError):
+    """The model cannot be read or planned; the message says where and why."""
+
+    exit_code = 3
+    kind = "model"
+
+
+class InfeasibleError(UllageError):
+    """No legal plan exists on this target; details state needed, available and excess bytes."""
+
+    exit_code = 4
+    kind = "infeasible"
+
+
+class VerificationError(UllageError):
+    """A plan is illegal, or an execution of it differs from the model."""
+
+    exit_code = 5
+    kind = "verification"
+
+
+class TimeLimitError(UllageError):
+    """The time limit was reached before any plan was found."""
+
+    exit_code = 6
+    kind = "time_limit"

@@ -1,0 +1,1 @@
+"""ONNX to Graph: read, fold until shapes are known, cost, fuse."""

@@ -1,0 +1,213 @@
+"""ONNX model to Graph."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+from ullage.compiler.dtypes import resized
+from ullage.compiler.errors import ModelError
+from ullage.compiler.graph import Fallback, Graph, Kind, Operator, Sharing, Value
+from ullage.compiler.importer import fusion
+from ullage.compiler.importer.infer import Scope, infer_model
+from ullage.compiler.importer.load import bind_symbols, check_model, load_model
+from ullage.compiler.importer.nodes import Node, NodeList, collect_nodes
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a model becomes a graph.
+
+    Attributes:
+        dims: values of symbolic dimensions.
+        batch: value of every symbolic first dimension of an input.
+        dtype: data type policy: floating-point tensors are planned as this type.
+        fuse: form fusion groups and drop operators that no output needs.
+    """
+
+    dims: Mapping[str, int] = field(default_factory=dict)
+    batch: int | None = None
+    dtype: str | None = None
+    fuse: bool = True
+
+
+def import_model(
+    model: Path | onnx.ModelProto, options: ImportOptions | None = None, name: str = ""
+) -> Graph:
+    """Read a model into a graph.
+
+    Args:
+        model: an `.onnx` file or a loaded model.
+        options: how to read it.
+        name: name of the graph, default the file's or the model's own.
+
+    Raises:
+        ModelError: the model cannot be read or planned.
+        UsageError: an option does not fit the model.
+    """
+    chosen = options or ImportOptions()
+    if isinstance(model, Path):
+        label, proto = name or model.stem, load_model(model)
+    else:
+        label = name or model.graph.name or "model"
+        copy = onnx.ModelProto()
+        copy.CopyFrom(model)
+        proto = check_model(copy, label)
+    initializers = {t.name for t in proto.graph.initializer}
+    inputs = [v for v in proto.graph.input if v.name not in initializers]
+    symbols = bind_symbols(inputs, chosen.dims, chosen.batch, label)
+    scope = infer_model(proto, symbols, label)
+    listed = collect_nodes(proto, scope, chosen.dtype)
+    outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
+    if chosen.fuse:
+        elements = {n: t.elements for n, t in scope.types.items()}
+        groups = fusion.fuse(listed.nodes, frozenset(outputs), elements)
+    else:
+        groups = tuple(fusion.Group((node,), node) for node in listed.nodes)
+    return _graph(label, groups, listed, scope, tuple(v.name for v in inputs), outputs, chosen)
+
+
+def _graph(  # noqa: PLR0913 - assembles what the stages before it found
+    label: str,
+    groups: tuple[fusion.Group, ...],
+    listed: NodeList,
+    scope: Scope,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    options: ImportOptions,
+) -> Graph:
+    readers: dict[str, int] = {name: 1 for name in outputs}
+    for group in groups:
+        inside = {name for node in group.nodes for name in node.outputs}
+        for node in group.nodes:
+            for name in node.activations:
+                if name not in inside:
+                    readers[name] = readers.get(name, 0) + 1
+    operators = tuple(_operator(group, listed.sizes, readers) for group in groups)
+    if not operators:
+        raise ModelError(f"{label}: no operator runs at inference; there is nothing to plan")
+    values: dict[str, Value] = {}
+    for name in inputs:
+        _add_value(values, name, "input", scope, listed.sizes, options.dtype)
+    for operator in operators:
+        for name in operator.outputs:
+            kind: Kind = "output" if name in outputs else "activation"
+            _add_value(values, name, kind, scope, listed.sizes, options.dtype)
+    for operator in operators:
+        for name in operator.inputs:
+            if name not in values:
+                _add_value(values, name, "weight", scope, listed.sizes, options.dtype)
+    planned = {f.operator for f in listed.fallbacks}
+    kept = {node.label for group in groups for node in group.nodes}
+    return Graph(
+        name=label,
+        values=values,
+        operators=operators,
+        inputs=inputs,
+        outputs=tuple(name for name in outputs if name in values),
+        fallbacks=tuple(f for f in listed.fallbacks if f.operator in planned & kept)
+        + _output_notes(outputs, values, scope),
+    )
+
+
+def _output_notes(
+    outputs: tuple[str, ...], values: Mapping[str, Value], scope: Scope
+) -> tuple[Fallback, ...]:
+    return tuple(
+        Fallback(name, "output", "a constant: stored with the model, needs no plan")
+        for name in outputs
+        if name not in values and name in scope.constants
+    )
+
+
+def _add_value(  # noqa: PLR0913 - one row of the value table
+    values: dict[str, Value],
+    name: str,
+    kind: Kind,
+    scope: Scope,
+    sizes: Mapping[str, int],
+    policy: str | None,
+) -> None:
+    found = scope.types[name]
+    if name not in sizes:
+        raise ModelError(
+            f"{scope.where}: tensor {name!r} holds {found.dtype}, which has no fixed size in memory"
+        )
+    values[name] = Value(
+        name=name,
+        kind=kind,
+        dtype=resized(found.dtype, policy),
+        shape=found.shape,
+        size_bytes=sizes[name],
+        is_upper_bound=found.is_upper_bound,
+    )
+
+
+def _operator(
+    group: fusion.Group, sizes: Mapping[str, int], readers: Mapping[str, int]
+) -> Operator:
+    inside = {name for node in group.nodes for name in node.outputs}
+    last = group.nodes[-1]
+    if len(group.nodes) == 1:
+        outputs = last.outputs
+    else:
+        outputs = last.outputs if last is not group.anchor else group.anchor.outputs
+    inputs = dict.fromkeys(
+        name
+        for node in group.nodes
+        for name in (*node.activations, *node.weights)
+        if name not in inside
+    )
+    accessed: dict[str, int] = {}
+    for name in inputs:
+        reading = [n for n in group.nodes if name in (*n.activations, *n.weights)]
+        if all(name in n.accessed for n in reading):
+            accessed[name] = min(sizes[name], sum(n.accessed[name] for n in reading))
+    del readers
+    return Operator(
+        name=group.anchor.label,
+        kind=group.anchor.op,
+        inputs=tuple(inputs),
+        outputs=outputs,
+        macs=sum(n.work.macs for n in group.nodes),
+        mac_dtype=_mac_dtype(group),
+        vector_elements=sum(n.work.vector_elements for n in group.nodes),
+        gemms=tuple(g for n in group.nodes for g in n.work.gemms),
+        workspace_bytes=max(n.workspace_bytes for n in group.nodes),
+        accessed_bytes=tuple(accessed.items()),
+        sharings=_sharings(group, tuple(inputs), outputs, sizes),
+        nodes=tuple(n.index for n in group.nodes),
+    )
+
+
+def _mac_dtype(group: fusion.Group) -> str:
+    """Data type of the anchor's multiplications, seen through a dequantisation before it."""
+    for node in group.nodes:
+        if node.op == "DequantizeLinear" and set(node.outputs) & set(group.anchor.activations):
+            return node.mac_dtype
+    return group.anchor.mac_dtype
+
+
+def _sharings(
+    group: fusion.Group, inputs: tuple[str, ...], outputs: tuple[str, ...], sizes: Mapping[str, int]
+) -> tuple[Sharing, ...]:
+    if len(group.nodes) == 1:
+        return group.anchor.sharings
+    activations = {name for node in group.nodes for name in node.activations}
+    permitted = {s.input for node in group.nodes for s in node.sharings if s.kind == "in_place"} | {
+        name for node in group.nodes if node.op == "DequantizeLinear" for name in node.activations
+    }
+    return tuple(
+        Sharing("in_place", outputs[0], name)
+        for name in inputs
+        if name in activations
+        and name in permitted
+        and sizes[name] == sizes[outputs[0]]
+        and fusion.enters_elementwise(group, name)
+    )
+
+
+def node_order(nodes: tuple[Node, ...]) -> tuple[int, ...]:
+    """Positions of nodes in the model file."""
+    return tuple(node.index for node in nodes)

@@ -1,0 +1,281 @@
+"""Work of one ONNX node: multiply-accumulates, vector elements, matrix shapes.
+
+Conventions: a MAC is one multiplication with accumulation; the vector unit is charged one element
+per output element and pass (softmax three passes, normalisations four), one per input element of
+a reduction, one per window element of a pooling.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ullage.compiler.graph import Gemm
+from ullage.compiler.importer import optypes
+from ullage.compiler.importer.bounds import product
+from ullage.compiler.importer.infer import TensorType
+
+Types = Sequence[TensorType | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a node costs.
+
+    Attributes:
+        gemms: matrix products; their m * k * n * count are the MACs.
+        vector_elements: elements for the vector unit.
+        extra_macs: MACs that are no matrix product of useful shape.
+        fallback: why the cost is a guess; empty when it is not.
+    """
+
+    gemms: tuple[Gemm, ...] = ()
+    vector_elements: int = 0
+    extra_macs: int = 0
+    fallback: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.extra_macs + sum(g.m * g.k * g.n * g.count for g in self.gemms)
+
+
+def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work:
+    """Cost of a node of type `op` with decoded attributes and known types.
+
+    An operator without a rule is costed by its elements and says so in `fallback`.
+    """
+    out = sum(t.elements for t in outputs if t is not None)
+    read = sum(t.elements for t in inputs if t is not None)
+    rule = MATRIX_RULES.get(op)
+    if rule is not None:
+        work = rule(given, inputs, outputs)
+        if work is not None:
+            return work
+        return Work(vector_elements=out + read, fallback=f"{op} with operands of unexpected rank")
+    if op in optypes.ELEMENTWISE or op in optypes.DATA_MOVEMENT or op in optypes.RANDOM:
+        return Work(vector_elements=out)
+    if op in ("Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"):
+        return Work(vector_elements=3 * out)
+    if op in optypes.NORMALIZATION:
+        return Work(vector_elements=4 * out)
+    if op in optypes.REDUCTION or op in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"):
+        return Work(vector_elements=_elements(inputs, 0))
+    if op in optypes.POOLING:
+        return Work(vector_elements=_elements(outputs, 0) * _window(op, given, inputs, outputs))
+    if op in SORTS:
+        return Work(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
+    if op in ("RoiAlign", "MaxRoiPool", "GridSample"):
+        samples = max(1, int(given.get("sampling_ratio", 2)))
+        return Work(vector_elements=4 * samples * samples * _elements(outputs, 0))
+    if op == "NonMaxSuppression":
+        scores = _elements(inputs, 1)
+        return Work(vector_elements=scores * _log2(scores) + 8 * _elements(outputs, 0))
+    if op in FREE:
+        return Work()
+    return Work(vector_elements=out + read, fallback=f"no cost rule for {op}: costed by its bytes")
+
+
+SORTS = frozenset({"TopK", "Unique"})
+FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
+
+
+def _elements(types: Types, index: int) -> int:
+    found = types[index] if index < len(types) else None
+    return found.elements if found is not None else 0
+
+
+def _log2(count: int) -> int:
+    return max(1, (count - 1).bit_length())
+
+
+def _window(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
+    kernel = given.get("kernel_shape")
+    if kernel:
+        return max(1, product([int(k) for k in kernel]))
+    return max(1, _elements(inputs, 0) // max(1, _elements(outputs, 0))) if "Global" in op else 1
+
+
+def _conv(given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1) -> Work | None:
+    """Convolution [N, C, *S] with kernel [M, C/group, *K]: per image and group [S', CK] x [CK, M].
+
+    Output pixels stream (m), the kernel's taps are k, output channels n.
+    """
+    kernel, out = inputs[weight], outputs[0]
+    if kernel is None or out is None or len(kernel.shape) < 3 or len(out.shape) < 3:
+        return None
+    group = max(1, int(given.get("group", 1)))
+    gemm = Gemm(
+        m=out.shape[0] * product(out.shape[2:]),
+        k=product(kernel.shape[1:]),
+        n=max(1, kernel.shape[0] // group),
+        count=group,
+    )
+    return Work((gemm,))
+
+
+def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+    """Transposed convolution with kernel [C, M/group, *K]: each input pixel meets every tap."""
+    del outputs
+    data, kernel = inputs[0], inputs[1]
+    if data is None or kernel is None or len(kernel.shape) < 3 or len(data.shape) < 3:
+        return None
+    group = max(1, int(given.get("group", 1)))
+    gemm = Gemm(
+        m=data.shape[0] * product(data.shape[2:]),
+        k=max(1, kernel.shape[0] // group),
+        n=product(kernel.shape[1:]),
+        count=group,
+    )
+    return Work((gemm,))
+
+
+def _product_of(
+    a: TensorType | None, b: TensorType | None, *, trans_a: bool = False, trans_b: bool = False
+) -> Work | None:
+    """Batched matrix product with numpy's broadcasting; vectors gain an axis."""
+    if a is None or b is None or not a.shape or not b.shape:
+        return None
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    m, k = (left[-1], left[-2]) if trans_a else (left[-2], left[-1])
+    n = right[-2] if trans_b else right[-1]
+    batch_a, batch_b = product(left[:-2]), product(right[:-2])
+    if batch_b == 1:  # one right operand for all: rows of the whole batch stream past it
+        return Work((Gemm(m=m * batch_a, k=k, n=n),))
+    return Work((Gemm(m=m, k=k, n=n, count=max(batch_a, batch_b)),))
+
+
+def _matmul(
+    given: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
+) -> Work | None:
+    del outputs
+    return _product_of(
+        inputs[0],
+        inputs[second] if second < len(inputs) else None,
+        trans_a=bool(given.get("transA", 0)),
+        trans_b=bool(given.get("transB", 0)),
+    )
+
+
+def _matmul_nbits(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+    del outputs
+    if inputs[0] is None:
+        return None
+    k, n = int(given.get("K", 0)), int(given.get("N", 0))
+    return Work((Gemm(m=inputs[0].elements // max(1, k), k=k, n=n),))
+
+
+def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+    """Product over all index letters; one matrix product for two operands.
+
+    Letters of both operands and the result count the products, those of both operands alone are
+    k, those of the left or right operand alone m or n.
+    """
+    equation = given.get("equation", b"")
+    text = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
+    terms = text.split("->")[0].split(",")
+    sizes: dict[str, int] = {}
+    for term, operand in zip(terms, inputs, strict=False):
+        if operand is None:
+            return None
+        letters = term.replace("...", "")
+        if "..." in term:
+            sizes["."] = max(
+                sizes.get(".", 1), product(operand.shape[: len(operand.shape) - len(letters)])
+            )
+        if len(letters) > len(operand.shape):
+            return None
+        for letter, dim in zip(reversed(letters), reversed(operand.shape), strict=False):
+            sizes[letter] = max(sizes.get(letter, 1), dim)
+    if len(terms) == 1:
+        return Work(vector_elements=_elements(inputs, 0))
+    if len(terms) > 2:
+        return Work(extra_macs=product(list(sizes.values())) * (len(terms) - 1))
+    target = text.split("->")[1] if "->" in text else "".join(sorted(set(terms[0]) ^ set(terms[1])))
+    a, b = set(terms[0].replace("...", ".")), set(terms[1].replace("...", "."))
+    kept = set(target.replace("...", "."))
+
+    def size(letters: set[str]) -> int:
+        return product([sizes.get(letter, 1) for letter in letters])
+
+    gemm = Gemm(m=size(a - b), k=size((a & b) - kept), n=size(b - a), count=size(a & b & kept))
+    del outputs
+    return Work((gemm,))
+
+
+def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Work | None]:
+    """LSTM (4 gates), GRU (3), RNN (1): X [seq, batch, input], R [dirs, gates*hidden, hidden]."""
+
+    def rule(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+        del given, outputs
+        x, r = inputs[0], inputs[2] if len(inputs) > 2 else None
+        if x is None or r is None or len(x.shape) != 3 or len(r.shape) != 3:
+            return None
+        steps, batch, width = x.shape
+        directions, _, hidden = r.shape
+        return Work(
+            (
+                Gemm(m=steps * batch, k=width, n=gates * hidden, count=directions),
+                Gemm(m=batch, k=hidden, n=gates * hidden, count=directions * steps),
+            ),
+            vector_elements=2 * gates * directions * steps * batch * hidden,
+        )
+
+    return rule
+
+
+def _attention(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+    """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections."""
+    q = inputs[0]
+    if q is None or len(q.shape) < 3:
+        return None
+    heads = int(
+        given.get("q_num_heads", given.get("num_heads", q.shape[1] if len(q.shape) == 4 else 1))
+    )
+    batch, queries = q.shape[0], q.shape[-2]
+    width = q.shape[-1] if len(q.shape) == 4 else max(1, q.shape[-1] // max(1, heads))
+    gemms: list[Gemm] = []
+    weight = inputs[1] if len(inputs) > 1 else None
+    keys = queries
+    if weight is not None and len(weight.shape) == 2:  # com.microsoft Attention: packed QKV
+        gemms.append(Gemm(m=batch * queries, k=weight.shape[0], n=weight.shape[1]))
+        out = outputs[0]
+        if out is not None:
+            width = max(1, out.shape[-1] // max(1, heads))
+    elif weight is not None:
+        keys = weight.shape[-2]
+    past = [t.shape[-2] for t in inputs[3:] if t is not None and len(t.shape) in (4, 5)]
+    keys += max(past, default=0)
+    gemms += [
+        Gemm(m=queries, k=width, n=keys, count=batch * heads),
+        Gemm(m=queries, k=keys, n=width, count=batch * heads),
+    ]
+    return Work(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
+
+
+MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], Work | None]] = {
+    "Conv": _conv,
+    "FusedConv": _conv,
+    "ConvInteger": _conv,
+    "DeformConv": _conv,
+    "QLinearConv": lambda g, i, o: _conv(g, i, o, weight=3),
+    "ConvTranspose": _conv_transpose,
+    "Gemm": _matmul,
+    "FusedGemm": _matmul,
+    "MatMul": _matmul,
+    "FusedMatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "MatMulIntegerToFloat": _matmul,
+    "DynamicQuantizeMatMul": _matmul,
+    "QLinearMatMul": lambda g, i, o: _matmul(g, i, o, second=3),
+    "QGemm": lambda g, i, o: _matmul(g, i, o, second=3),
+    "MatMulNBits": _matmul_nbits,
+    "Einsum": _einsum,
+    "LSTM": _recurrent(4),
+    "GRU": _recurrent(3),
+    "RNN": _recurrent(1),
+    "Attention": _attention,
+    "MultiHeadAttention": _attention,
+    "GroupQueryAttention": _attention,
+    "QAttention": _attention,
+}

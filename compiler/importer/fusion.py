@@ -1,0 +1,175 @@
+"""Fusion groups: nodes that run as one operator, so that what is between them needs no memory.
+
+The rules are the table `FUSION_RULES` in `optypes`; this module grows groups by them. A group is a
+first node and the element-wise nodes that follow on its single result (diamonds such as x *
+sigmoid(x) included), as long as every other operand is there before the group runs. A
+DequantizeLinear joins every reader of its result.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ullage.compiler.importer.nodes import Node
+from ullage.compiler.importer.optypes import ELEMENTWISE, MAX_FUSED_NODES, may_follow
+
+
+@dataclass(frozen=True)
+class Group:
+    """Nodes that run as one, in execution order; the `anchor` does the main work."""
+
+    nodes: tuple[Node, ...]
+    anchor: Node
+
+
+def fuse(
+    nodes: Sequence[Node], outputs: frozenset[str], elements: Mapping[str, int]
+) -> tuple[Group, ...]:
+    """Partition nodes into groups, in file order of their last node.
+
+    Args:
+        nodes: in topological order.
+        outputs: graph outputs, which must stay visible.
+        elements: number of elements of every tensor.
+    """
+    readers: dict[str, list[Node]] = {}
+    producer: dict[str, Node] = {}
+    for node in nodes:
+        for name in node.outputs:
+            producer[name] = node
+        for name in node.activations:
+            readers.setdefault(name, []).append(node)
+    live = _live_nodes(nodes, outputs, producer)
+    inlined = {
+        n.index
+        for n in live
+        if n.op == "DequantizeLinear" and n.outputs[0] not in outputs and readers.get(n.outputs[0])
+    }
+    position = {node.index: i for i, node in enumerate(nodes)}
+    taken: set[int] = set(inlined)
+    groups: list[Group] = []
+    for node in live:
+        if node.index in taken:
+            continue
+        members = [node]
+        taken.add(node.index)
+        _grow(members, taken, readers, producer, outputs, elements, position, inlined)
+        taken.update(m.index for m in members)
+        groups.append(Group(_with_prologue(members, producer, inlined), node))
+    groups.sort(key=lambda g: position[g.nodes[-1].index])
+    return tuple(groups)
+
+
+def _live_nodes(
+    nodes: Sequence[Node], outputs: frozenset[str], producer: Mapping[str, Node]
+) -> list[Node]:
+    """Nodes that some graph output depends on (all of them when there is no output)."""
+    if not outputs & set(producer):
+        return list(nodes)
+    wanted = {producer[name].index for name in outputs if name in producer}
+    for node in reversed(nodes):
+        if node.index in wanted:
+            wanted.update(producer[n].index for n in node.activations if n in producer)
+    return [node for node in nodes if node.index in wanted]
+
+
+def _grow(  # noqa: PLR0913 - one loop over the shared maps
+    members: list[Node],
+    taken: set[int],
+    readers: Mapping[str, list[Node]],
+    producer: Mapping[str, Node],
+    outputs: frozenset[str],
+    elements: Mapping[str, int],
+    position: Mapping[int, int],
+    inlined: set[int],
+) -> None:
+    """Append to `members` what may follow; tentative nodes stay only if one result escapes."""
+    anchor = members[0]
+    used = [n for n in anchor.outputs if readers.get(n) or n in outputs]
+    if len(used) != 1:
+        return
+    size = elements[used[0]]
+    tentative = list(members)
+    while len(tentative) < MAX_FUSED_NODES:
+        inside = {m.index for m in tentative}
+        made = {n for m in tentative for n in m.outputs}
+        escaping = [
+            n
+            for n in made
+            if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
+        ]
+        if any(n in outputs for n in escaping):
+            break
+        following = sorted(
+            {r.index: r for n in escaping for r in readers.get(n, ())}.values(),
+            key=lambda r: position[r.index],
+        )
+        candidate = next((r for r in following if r.index not in inside), None)
+        if candidate is None or candidate.index in taken:
+            break
+        start = position[tentative[-1].index]
+        if (
+            not may_follow(anchor.op, candidate.op)
+            or len(candidate.outputs) != 1
+            or elements[candidate.outputs[0]] != size
+            or not all(
+                n in made or _available_before(n, start, producer, position, inlined)
+                for n in candidate.activations
+            )
+        ):
+            break
+        tentative.append(candidate)
+        inside.add(candidate.index)
+        made.add(candidate.outputs[0])
+        open_results = [
+            n
+            for n in made
+            if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
+        ]
+        if open_results in ([candidate.outputs[0]], []):
+            members[:] = tentative
+
+
+def _available_before(
+    name: str,
+    start: int,
+    producer: Mapping[str, Node],
+    position: Mapping[int, int],
+    inlined: set[int],
+) -> bool:
+    """Whether a tensor exists before file position `start` (so that joining delays nobody)."""
+    maker = producer.get(name)
+    if maker is None:
+        return True
+    if maker.index in inlined:
+        return all(
+            _available_before(n, start, producer, position, inlined) for n in maker.activations
+        )
+    return position[maker.index] < start
+
+
+def _with_prologue(
+    members: Sequence[Node], producer: Mapping[str, Node], inlined: set[int]
+) -> tuple[Node, ...]:
+    """The members preceded by the dequantisations they read through."""
+    before: dict[int, Node] = {}
+    waiting = list(members)
+    while waiting:
+        for name in waiting.pop().activations:
+            maker = producer.get(name)
+            if maker is not None and maker.index in inlined and maker.index not in before:
+                before[maker.index] = maker
+                waiting.append(maker)
+    return (*sorted(before.values(), key=lambda n: n.index), *members)
+
+
+def enters_elementwise(group: Group, name: str) -> bool:
+    """Whether a group reads a tensor element by element only, never by the anchor's window."""
+    hot = {name}
+    for node in group.nodes:
+        if hot.isdisjoint(node.activations):
+            continue
+        if node.op not in ELEMENTWISE:
+            return False
+        if node.op == "DequantizeLinear":
+            hot.update(node.outputs)
+    return True

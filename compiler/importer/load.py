@@ -1,0 +1,322 @@
+"""Read an ONNX file into a flat, checked ModelProto: functions inlined, symbols bound."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import inliner
+
+from ullage.compiler.dtypes import BITS
+from ullage.compiler.errors import ModelError, UsageError
+
+MAX_FILE_BYTES = 2**31  # protobuf's own limit
+MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model
+MAX_NODES = 1_000_000
+MAX_INLINED_NODES = 500_000
+
+ELEMENT_NAMES: dict[int, str] = {
+    number: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
+    for name, number in onnx.TensorProto.DataType.items()
+}
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read a model file; external weight data is never opened.
+
+    Raises:
+        ModelError: the file is missing, too large, not ONNX, or its graph is malformed.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ModelError(
+                f"{path}: {path.stat().st_size} bytes, but a protobuf file holds at most "
+                f"{MAX_FILE_BYTES}; store the weights as external data"
+            )
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:
+        raise ModelError(
+            f"{path}: not an ONNX file ({len(data)} bytes do not parse as one); "
+            "export the model again"
+        ) from error
+    return check_model(model, str(path))
+
+
+def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Inline local functions and refuse what no later stage could make sense of.
+
+    Raises:
+        ModelError: no graph, cyclic or missing definitions, duplicate names, absurd sizes.
+    """
+    if not model.HasField("graph") or not (model.graph.node or model.graph.output):
+        raise ModelError(f"{where}: the file holds no graph; export the model again")
+    if not model.opset_import:
+        raise ModelError(f"{where}: the model names no operator set; export it again")
+    if len(model.graph.node) > MAX_NODES:
+        raise ModelError(f"{where}: {len(model.graph.node)} nodes; at most {MAX_NODES} are read")
+    if model.functions:
+        model = _inline(model, where)
+    _check_graph(model.graph, where)
+    return model
+
+
+def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Inline the model's local functions, refusing recursive and exploding ones."""
+    bodies = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size_of(key: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
+        if key in above or len(above) > 50:
+            chain = " -> ".join(name for _, name in (*above, key))
+            raise ModelError(f"{where}: local functions call each other in a circle: {chain}")
+        if key not in sizes:
+            sizes[key] = sum(
+                size_of((n.domain, n.op_type), (*above, key))
+                if (n.domain, n.op_type) in bodies
+                else 1
+                for n in all_nodes(bodies[key].node)
+            )
+        return sizes[key]
+
+    total = sum(
+        size_of((n.domain, n.op_type), ()) if (n.domain, n.op_type) in bodies else 1
+        for n in all_nodes(model.graph.node)
+    )
+    if total > MAX_INLINED_NODES:
+        raise ModelError(
+            f"{where}: {total} nodes once local functions are inlined; at most {MAX_INLINED_NODES}"
+        )
+    try:
+        return inliner.inline_local_functions(model)
+    except Exception as error:
+        raise ModelError(f"{where}: local functions cannot be inlined: {error}") from error
+
+
+def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
+    """The nodes and those of their subgraphs, outer first."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from all_nodes(attribute.g.node)
+            for graph in attribute.graphs:
+                yield from all_nodes(graph.node)
+
+
+def _check_graph(graph: onnx.GraphProto, where: str) -> None:
+    """Names are defined once and before use (the order may be wrong, but not circular)."""
+    defined: dict[str, str] = {}
+    for tensor in graph.initializer:
+        _define(defined, tensor.name, "an initializer", where)
+        _check_initializer(tensor, where)
+    for sparse in graph.sparse_initializer:
+        raise ModelError(
+            f"{where}: sparse initializer {sparse.values.name!r} is not supported; "
+            "store it as a dense tensor"
+        )
+    for value in graph.input:
+        if defined.get(value.name) != "an initializer":  # IR 3 lists weights as inputs too
+            _define(defined, value.name, "an input", where)
+    for node in graph.node:
+        if not node.op_type:
+            raise ModelError(f"{where}: node {node.name!r} has no operator type")
+        for output in node.output:
+            if output:
+                _define(defined, output, f"{node.op_type} {node.name!r}", where)
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in defined:
+                raise ModelError(
+                    f"{where}: {node.op_type} {node.name!r} reads {name!r}, which nothing produces"
+                )
+    for value in graph.output:
+        if value.name not in defined:
+            raise ModelError(f"{where}: output {value.name!r} is produced by nothing")
+    _sort_nodes(graph, where)
+
+
+def _define(defined: dict[str, str], name: str, by: str, where: str) -> None:
+    if name in defined:
+        raise ModelError(
+            f"{where}: the name {name!r} is defined twice: by {defined[name]} and {by}"
+        )
+    defined[name] = by
+
+
+def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
+    """Put nodes into a topological order, the file's own where it is one already."""
+    available = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
+    nodes = list(graph.node)
+    waiting: dict[str, list[int]] = {}
+    missing = [0] * len(nodes)
+    producer = {name for node in nodes for name in node.output if name}
+    for index, node in enumerate(nodes):
+        needs = {n for n in (*node.input, *captures(node)) if n in producer and n not in available}
+        missing[index] = len(needs)
+        for name in needs:
+            waiting.setdefault(name, []).append(index)
+    import heapq  # noqa: PLC0415 - needed for this one rare job
+
+    ready = [i for i, count in enumerate(missing) if count == 0]
+    heapq.heapify(ready)
+    order: list[int] = []
+    while ready:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for name in nodes[index].output:
+            for other in waiting.get(name, ()) if name else ():
+                missing[other] -= 1
+                if missing[other] == 0:
+                    heapq.heappush(ready, other)
+    if len(order) < len(nodes):
+        stuck = next(n for i, n in enumerate(nodes) if missing[i])
+        raise ModelError(
+            f"{where}: the graph has a cycle through {stuck.op_type} {stuck.name!r} "
+            f"(output {next(iter(stuck.output), '')!r})"
+        )
+    if order != list(range(len(nodes))):
+        sorted_nodes = [nodes[i] for i in order]
+        del graph.node[:]
+        graph.node.extend(sorted_nodes)
+
+
+def captures(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Outer names that the subgraphs of a node read (If, Loop, Scan), in first-use order."""
+    found: dict[str, None] = {}
+    for attribute in node.attribute:
+        graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []
+        for graph in [*graphs, *attribute.graphs]:
+            _collect_captures(graph, found)
+    return tuple(found)
+
+
+def _collect_captures(graph: onnx.GraphProto, found: dict[str, None]) -> None:
+    inner = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
+    for node in graph.node:
+        for name in (*node.input, *captures(node)):
+            if name not in inner:
+                found[name] = None
+        inner.update(node.output)
+    for value in graph.output:
+        if value.name not in inner:
+            found[value.name] = None
+
+
+def _check_initializer(tensor: onnx.TensorProto, where: str) -> None:
+    """Dimensions must make sense and, where the data is in the file, agree with it."""
+    dtype = element_name(tensor.data_type)
+    elements = checked_elements(tuple(tensor.dims), dtype or "uint8", tensor.name, where)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or dtype not in BITS:
+        return
+    if tensor.raw_data:
+        expected = (elements * BITS[dtype] + 7) // 8
+        if len(tensor.raw_data) != expected:
+            raise ModelError(
+                f"{where}: initializer {tensor.name!r} {list(tensor.dims)} {dtype} needs "
+                f"{expected} bytes, the file has {len(tensor.raw_data)}"
+            )
+
+
+def element_name(element: int) -> str | None:
+    """ONNX element type number to name, None for numbers that mean nothing."""
+    return ELEMENT_NAMES.get(element)
+
+
+def checked_elements(shape: tuple[int, ...], dtype: str, name: str, where: str) -> int:
+    """Number of elements of a tensor.
+
+    Raises:
+        ModelError: a negative dimension, or more bytes than any model has.
+    """
+    elements = 1
+    for dim in shape:
+        if dim < 0:
+            raise ModelError(f"{where}: tensor {name!r} has a negative dimension: {list(shape)}")
+        elements *= dim
+    if elements * BITS.get(dtype, 8) > 8 * MAX_TENSOR_BYTES:
+        raise ModelError(
+            f"{where}: tensor {name!r} {list(shape)} {dtype} is larger than "
+            f"{MAX_TENSOR_BYTES} bytes; the dimensions are damaged"
+        )
+    return elements
+
+
+def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
+    """Dimensions of a graph input, symbolic ones as names; None when the rank is unknown."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value
+        if dim.HasField("dim_value")
+        else (dim.dim_param or f"{value.name}_dim_{axis}")
+        for axis, dim in enumerate(tensor.shape.dim)
+    )
+
+
+def bind_symbols(
+    inputs: Iterable[onnx.ValueInfoProto], dims: Mapping[str, int], batch: int | None, where: str
+) -> dict[str, int]:
+    """Values of the symbolic dimensions of the graph's inputs.
+
+    Args:
+        inputs: the graph's inputs, initializers excluded.
+        dims: values given by name.
+        batch: value for every symbolic first dimension.
+        where: model, for messages.
+
+    Raises:
+        ModelError: a symbol has no value (all of them are named).
+        UsageError: a given name is no symbol of the model, or a batch is given twice.
+    """
+    bound = dict(dims)
+    symbols: dict[str, str] = {}
+    fixed_batches: set[int] = set()
+    for value in inputs:
+        for axis, dim in enumerate(input_dims(value) or ()):
+            if isinstance(dim, int):
+                if axis == 0:
+                    fixed_batches.add(dim)
+                continue
+            symbols.setdefault(dim, f"{value.name}[{axis}]")
+            if axis == 0 and batch is not None and dim not in dims:
+                bound[dim] = batch
+    unknown = sorted(set(dims) - set(symbols))
+    if unknown:
+        raise UsageError(
+            f"{where}: no dimension named {', '.join(unknown)}; "
+            f"symbolic dimensions: {', '.join(sorted(symbols)) or 'none'}"
+        )
+    if batch is not None and not symbols and batch not in fixed_batches:
+        raise UsageError(
+            f"{where}: --batch {batch} was given, but the model's batch is fixed at "
+            f"{sorted(fixed_batches)}; export it with a dynamic batch"
+        )
+    missing = {name: place for name, place in symbols.items() if name not in bound}
+    if missing:
+        listed = ", ".join(f"{name} (of {place})" for name, place in missing.items())
+        raise ModelError(
+            f"{where}: symbolic dimensions without a value: {listed}; "
+            f"give them: {' '.join(f'--dim {name}=1' for name in missing)}",
+            {"symbols": sorted(missing)},
+        )
+    return bound
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node as Python values.
+
+    Raises:
+        ModelError: an attribute cannot be decoded.
+    """
+    try:
+        return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    except Exception as error:
+        raise ModelError(
+            f"attributes of {node.op_type} {node.name!r} cannot be read: {error}"
+        ) from error

@@ -1,0 +1,266 @@
+"""ONNX nodes with everything a plan needs to know: operands in memory, work, storage."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+import onnx
+
+from ullage.compiler.dtypes import BITS, resized, storage_bytes
+from ullage.compiler.errors import ModelError
+from ullage.compiler.graph import Fallback, Sharing
+from ullage.compiler.importer.bounds import scan_length, trip_count
+from ullage.compiler.importer.costs import Work, work_of
+from ullage.compiler.importer.infer import Scope
+from ullage.compiler.importer.load import attributes, captures
+from ullage.compiler.importer.optypes import PARAMETER_INPUTS, PARTIALLY_READ, VIEWS
+from ullage.compiler.importer.storage import sharings_of
+
+
+@dataclass(frozen=True)
+class Node:
+    """One ONNX node that runs at inference.
+
+    Attributes:
+        index: position in the model.
+        op: operator type.
+        label: unique name.
+        activations: tensors read that inference computes (or is given), distinct.
+        weights: constants read, resolved to the stored tensor, distinct.
+        outputs: tensors written.
+        work: cost.
+        mac_dtype: data type of its multiplications.
+        accessed: bytes really read of operands that are read in part.
+        workspace_bytes: scratch memory.
+        sharings: storage it may share.
+    """
+
+    index: int
+    op: str
+    label: str
+    activations: tuple[str, ...]
+    weights: tuple[str, ...]
+    outputs: tuple[str, ...]
+    work: Work
+    mac_dtype: str
+    accessed: Mapping[str, int] = field(default_factory=dict)
+    workspace_bytes: int = 0
+    sharings: tuple[Sharing, ...] = ()
+
+
+@dataclass(frozen=True)
+class NodeList:
+    """The nodes of a model in file order, the sizes of their tensors, and cost fallbacks."""
+
+    nodes: tuple[Node, ...]
+    sizes: Mapping[str, int]
+    fallbacks: tuple[Fallback, ...]
+
+
+def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> NodeList:
+    """All nodes that are not constant-derived.
+
+    Args:
+        model: flat model in topological order.
+        scope: its types and constants.
+        policy: data type that floating-point tensors are planned with, None for their own.
+
+    Raises:
+        ModelError: a tensor has a type without a place in memory (strings).
+    """
+    roots = _weight_roots(model.graph.node, scope)
+    sizes = planned_sizes(scope, policy)
+    fallbacks: list[Fallback] = []
+    nodes: list[Node] = []
+    labels: set[str] = set()
+    for index, proto in enumerate(model.graph.node):
+        outputs = [name for name in proto.output if name]
+        if not outputs or all(name in scope.constants for name in outputs):
+            continue
+        for name in (*proto.input, *outputs):
+            if name and name not in sizes:
+                raise ModelError(
+                    f"{scope.where}: tensor {name!r} holds {scope.types[name].dtype}, which has no "
+                    "fixed size in memory; cut the model before it",
+                    {"tensor": name, "operator": proto.op_type},
+                )
+        label = _unique(proto.name or f"{proto.op_type}:{outputs[0]}", labels)
+        node = _node(index, label, proto, scope, roots, sizes, policy)
+        if node.work.fallback:
+            fallbacks.append(Fallback(label, proto.op_type, node.work.fallback))
+        bounded = [name for name in outputs if scope.types[name].is_upper_bound]
+        if bounded and not any(scope.types[name].is_upper_bound for name in proto.input if name):
+            fallbacks.append(
+                Fallback(
+                    label,
+                    proto.op_type,
+                    f"the shape of {bounded[0]} depends on data: planned with its upper bound "
+                    f"{list(scope.types[bounded[0]].shape)}",
+                )
+            )
+        nodes.append(node)
+    return NodeList(tuple(nodes), sizes, tuple(fallbacks))
+
+
+def planned_sizes(scope: Scope, policy: str | None) -> dict[str, int]:
+    """Bytes of every tensor that can live in memory."""
+    return {
+        name: storage_bytes(resized(found.dtype, policy), found.elements)
+        for name, found in scope.types.items()
+        if found.dtype in BITS
+    }
+
+
+def _unique(label: str, taken: set[str]) -> str:
+    found, number = label, 1
+    while found in taken:
+        number += 1
+        found = f"{label}#{number}"
+    taken.add(found)
+    return found
+
+
+def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, str]:
+    """For constants that are views, transposed or dequantised forms of a tensor: that tensor."""
+    roots: dict[str, str] = {}
+    for proto in protos:
+        if not proto.input or not proto.output or proto.output[0] not in scope.constants:
+            continue
+        source = proto.input[0]
+        if (
+            proto.op_type in VIEWS or proto.op_type in ("DequantizeLinear", "Transpose")
+        ) and source:
+            roots[proto.output[0]] = roots.get(source, source)
+    return roots
+
+
+def _node(  # noqa: PLR0913 - the facts of one node, gathered once
+    index: int,
+    label: str,
+    proto: onnx.NodeProto,
+    scope: Scope,
+    roots: Mapping[str, str],
+    sizes: Mapping[str, int],
+    policy: str | None,
+) -> Node:
+    given = attributes(proto)
+    parameters = PARAMETER_INPUTS.get(proto.op_type, frozenset())
+    activations: dict[str, None] = {}
+    weights: dict[str, None] = {}
+    for position, name in enumerate(proto.input):
+        if not name:
+            continue
+        if name not in scope.constants:
+            activations[name] = None
+        elif position not in parameters and scope.types[name].elements > 1:
+            weights[roots.get(name, name)] = None
+    for name in captures(proto):
+        if name not in scope.constants:
+            activations[name] = None
+        elif scope.types[name].elements > 1:
+            weights[roots.get(name, name)] = None
+    inputs = [scope.types[name] if name else None for name in proto.input]
+    outputs = [scope.types[name] if name else None for name in proto.output]
+    workspace = 0
+    if any(key[0] == index for key in scope.subscopes):
+        work, workspace = _control_flow_work(index, proto, scope, sizes, policy)
+    else:
+        work = work_of(proto.op_type, given, inputs, outputs)
+    accessed: dict[str, int] = {}
+    if proto.op_type in PARTIALLY_READ and proto.input[0]:
+        data = proto.input[0]
+        stored = roots.get(data, data)
+        whole, part = sizes[stored], sum(t.elements for t in outputs if t is not None)
+        read = -(-whole * part // max(1, scope.types[data].elements))
+        if read < whole:
+            accessed[stored] = read
+    return Node(
+        index=index,
+        op=proto.op_type,
+        label=label,
+        activations=tuple(activations),
+        weights=tuple(weights),
+        outputs=tuple(name for name in proto.output if name),
+        work=work,
+        mac_dtype=_mac_dtype(proto, scope, policy),
+        accessed=accessed,
+        workspace_bytes=workspace,
+        sharings=tuple(
+            s
+            for s in sharings_of(proto, given, scope.types, scope.arrays, sizes)
+            if s.input in activations
+        ),
+    )
+
+
+def _mac_dtype(proto: onnx.NodeProto, scope: Scope, policy: str | None) -> str:
+    first = next((name for name in proto.input if name), None)
+    return resized(scope.types[first].dtype, policy) if first else "float32"
+
+
+def _control_flow_work(
+    index: int,
+    proto: onnx.NodeProto,
+    scope: Scope,
+    sizes: Mapping[str, int],
+    policy: str | None,
+) -> tuple[Work, int]:
+    """Cost of If (the dearer branch), Loop and Scan (body times trips), and the bodies' peak."""
+    given = attributes(proto)
+    bodies: list[Work] = []
+    peak = 0
+    reasons: list[str] = []
+    for attribute in proto.attribute:
+        if attribute.type != onnx.AttributeProto.GRAPH:
+            continue
+        inner = scope.subscopes[(index, attribute.name)]
+        found = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
+        bodies.append(_sum_work(found.nodes))
+        reasons += [f.reason for f in found.fallbacks]
+        peak = max(peak, body_peak_bytes(found, attribute.g, found.sizes))
+    del sizes
+    dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=Work())
+    trips: int | None = 1
+    if proto.op_type == "Loop":
+        trips = trip_count(proto, scope.arrays)
+    elif proto.op_type == "Scan":
+        inputs = [scope.types[name] if name else None for name in proto.input]
+        trips = scan_length(proto, given, inputs)
+    if trips is None:
+        reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
+        trips = 1
+    return (
+        replace(
+            dearest,
+            gemms=tuple(replace(g, count=g.count * trips) for g in dearest.gemms),
+            vector_elements=dearest.vector_elements * trips,
+            extra_macs=dearest.extra_macs * trips,
+            fallback="; ".join(dict.fromkeys(reasons)),
+        ),
+        peak,
+    )
+
+
+def _sum_work(nodes: Iterable[Node]) -> Work:
+    listed = list(nodes)
+    return Work(
+        gemms=tuple(g for n in listed for g in n.work.gemms),
+        vector_elements=sum(n.work.vector_elements for n in listed),
+        extra_macs=sum(n.work.extra_macs for n in listed),
+    )
+
+
+def body_peak_bytes(found: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
+    """Largest sum of live bytes while a subgraph runs in file order, captures excluded."""
+    last: dict[str, int] = {value.name: len(found.nodes) for value in graph.output}
+    for position, node in enumerate(found.nodes):
+        for name in node.activations:
+            last[name] = max(last.get(name, 0), position)
+    own = {v.name for v in graph.input} | {n for node in found.nodes for n in node.outputs}
+    live = sum(sizes[v.name] for v in graph.input if v.name in last)
+    peak = live
+    for position, node in enumerate(found.nodes):
+        live += sum(sizes[name] for name in node.outputs)
+        peak = max(peak, live + node.workspace_bytes)
+        ended = {*node.activations, *node.outputs} & own
+        live -= sum(sizes[name] for name in ended if last.get(name, position) == position)
+    return peak

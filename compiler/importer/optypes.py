@@ -1,0 +1,111 @@
+"""Tables of operator types: what they do to elements, bytes and storage."""
+
+# One output element from one element of each operand (with broadcasting).
+UNARY = frozenset(
+    """Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast CastLike Ceil Celu Clip Cos Cosh
+    DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish
+    Neg Not QuantizeLinear Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
+    Softsign Sqrt Swish Tan Tanh ThresholdedRelu QuickGelu FastGelu BiasGelu
+    QLinearSigmoid QLinearLeakyRelu""".split()
+)
+BINARY = frozenset(
+    """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less
+    LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor QLinearAdd QLinearMul""".split()
+)
+ELEMENTWISE = UNARY | BINARY | {"BatchNormalization"}
+
+# Matrix work with a fused output pipeline on practically every accelerator.
+MATRIX = frozenset(
+    """Conv ConvTranspose Gemm MatMul ConvInteger MatMulInteger QLinearConv QLinearMatMul QGemm
+    FusedConv FusedGemm FusedMatMul MatMulNBits MatMulIntegerToFloat DynamicQuantizeMatMul
+    Einsum""".split()
+)
+NORMALIZATION = frozenset(
+    """GroupNormalization InstanceNormalization LayerNormalization LpNormalization LRN
+    MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization
+    SkipSimplifiedLayerNormalization EmbedLayerNormalization Softmax LogSoftmax Hardmax
+    QLinearSoftmax""".split()
+)
+POOLING = frozenset(
+    """AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool
+    QLinearAveragePool QLinearGlobalAveragePool""".split()
+)
+REDUCTION = frozenset(
+    """ArgMax ArgMin CumSum CumProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare""".split()
+)
+DATA_MOVEMENT = frozenset(
+    """Col2Im Compress Concat ConstantOfShape DepthToSpace Expand EyeLike Gather GatherElements
+    GatherND OneHot Pad Range Resize ReverseSequence ScatterElements ScatterND Scatter Slice
+    SpaceToDepth Split Tile Transpose Trilu Upsample QLinearConcat CenterCropPad TensorScatter
+    """.split()
+)
+VIEWS = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout".split())
+RANDOM = frozenset(
+    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()
+)
+
+# Inputs that are parameters of the instruction, not operands in memory, when they are constant.
+PARAMETER_INPUTS: dict[str, frozenset[int]] = {
+    op: frozenset(range(1, 9))
+    for op in """Clip Expand Pad Reshape Resize Slice Split Squeeze Tile TopK Unsqueeze Upsample
+    CumSum CumProd Trilu QuantizeLinear DequantizeLinear OneHot CenterCropPad Dropout ReduceL1
+    ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
+    ReduceSumSquare NonMaxSuppression CastLike DynamicQuantizeLinear ImageScaler""".split()
+}
+PARAMETER_INPUTS |= {
+    "Range": frozenset({0, 1, 2}),
+    "ConstantOfShape": frozenset({0}),
+    "QLinearConv": frozenset({1, 2, 4, 5, 6, 7}),
+    "QLinearMatMul": frozenset({1, 2, 4, 5, 6, 7}),
+    "QLinearAdd": frozenset({1, 2, 4, 5, 6, 7}),
+    "QLinearMul": frozenset({1, 2, 4, 5, 6, 7}),
+    "QLinearAveragePool": frozenset({1, 2, 3, 4}),
+    "QLinearGlobalAveragePool": frozenset({1, 2, 3, 4}),
+    "QLinearSigmoid": frozenset({1, 2, 3, 4}),
+    "QLinearLeakyRelu": frozenset({1, 2, 3, 4}),
+    "QLinearSoftmax": frozenset({1, 2, 3, 4}),
+    "QGemm": frozenset({1, 2, 4, 5, 7, 8}),
+    "ConvInteger": frozenset({2, 3}),
+    "MatMulInteger": frozenset({2, 3}),
+}
+
+# Inputs of which only the selected elements are read: as many as the output has.
+PARTIALLY_READ = frozenset("Gather GatherElements GatherND Slice Compress".split())
+
+# Groups of operators that run as one, without memory for what is between them: for each class of
+# first operator, the classes that may follow on its single result.
+FUSION_RULES: dict[str, frozenset[str]] = {
+    "matrix": frozenset({"elementwise"}),
+    "elementwise": frozenset({"elementwise"}),
+    "normalization": frozenset({"elementwise"}),
+    "pooling": frozenset({"elementwise"}),
+    "reduction": frozenset({"elementwise"}),
+    "data-movement": frozenset({"quantize"}),
+    "view": frozenset({"quantize"}),
+}
+MAX_FUSED_NODES = 16
+
+
+def fusion_class(op_type: str) -> str:
+    """Class of an operator type in `FUSION_RULES`; `other` for those that never fuse."""
+    for name, members in (
+        ("matrix", MATRIX),
+        ("elementwise", ELEMENTWISE),
+        ("normalization", NORMALIZATION),
+        ("pooling", POOLING),
+        ("reduction", REDUCTION),
+        ("data-movement", DATA_MOVEMENT),
+        ("view", VIEWS),
+    ):
+        if op_type in members:
+            return name
+    return "other"
+
+
+def may_follow(first: str, then: str) -> bool:
+    """Whether an operator of type `then` may join a group that began with type `first`."""
+    allowed = FUSION_RULES.get(fusion_class(first), frozenset())
+    return ("elementwise" in allowed and then in ELEMENTWISE) or (
+        "quantize" in allowed and then == "QuantizeLinear"
+    )

@@ -1,0 +1,203 @@
+"""Which outputs of an operator may share the bytes of its inputs, proven from shapes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ullage.compiler.dtypes import BITS
+from ullage.compiler.graph import Sharing
+from ullage.compiler.importer.bounds import product
+from ullage.compiler.importer.infer import TensorType
+from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
+
+Types = Mapping[str, TensorType]
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def sharings_of(
+    node: onnx.NodeProto,
+    given: Mapping[str, Any],
+    types: Types,
+    arrays: Arrays,
+    sizes: Mapping[str, int],
+) -> tuple[Sharing, ...]:
+    """Sharings that a node permits.
+
+    Args:
+        node: the ONNX node.
+        given: its attributes.
+        types: types of all tensors.
+        arrays: values of small constants.
+        sizes: planned size in bytes of every tensor that lives in memory.
+    """
+    operands = [name for name in node.input if name in sizes]
+    outputs = [name for name in node.output if name in sizes]
+    if not operands or not outputs or not node.input[0]:
+        return ()
+    first = node.input[0]
+    if first in sizes and _is_view(node, given, types, arrays):
+        return (Sharing("view", outputs[0], first),)
+    if any(types[name].is_upper_bound for name in (*operands, *outputs)):
+        return ()
+    if node.op_type == "Split" and first in sizes:
+        return _split(node, given, types, sizes)
+    if node.op_type in ("Slice", "Gather") and first in sizes:
+        offset = _slice_offset(node, given, types, arrays)
+        if offset is None:
+            return ()
+        scaled = _scaled(offset, types[first], sizes[first])
+        return () if scaled is None else (Sharing("split", outputs[0], first, scaled),)
+    if node.op_type == "Concat":
+        return _concat(node, given, types, sizes)
+    if node.op_type in ELEMENTWISE:
+        return tuple(
+            Sharing("in_place", outputs[0], name)
+            for name in dict.fromkeys(operands)
+            if types[name].elements == types[outputs[0]].elements
+            and sizes[name] == sizes[outputs[0]]
+        )
+    return ()
+
+
+def _is_view(node: onnx.NodeProto, given: Mapping[str, Any], types: Types, arrays: Arrays) -> bool:
+    """Whether the first output is the first input's bytes, untouched."""
+    op = node.op_type
+    source, result = types[node.input[0]], types[node.output[0]]
+    if op in VIEWS:
+        if op != "Dropout":
+            return True
+        training = arrays.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+        constant = len(node.input) < 3 or not node.input[2] or training is not None
+        return constant and (training is None or not bool(np.any(training)))
+    if source.elements != result.elements:
+        return False
+    if op in ("Cast", "CastLike"):
+        return source.dtype == result.dtype
+    if op == "Transpose":
+        rank = len(source.shape)
+        perm = list(given.get("perm", range(rank - 1, -1, -1)))
+        moved = [axis for axis in perm if source.shape[axis] != 1]
+        return moved == sorted(moved)
+    if op == "Slice":
+        steps = arrays.get(node.input[4]) if len(node.input) > 4 and node.input[4] else None
+        known = len(node.input) <= 4 or not node.input[4] or steps is not None
+        positive = steps is None or bool(np.all(np.asarray(steps, dtype=np.int64) > 0))
+        return known and positive and not result.is_upper_bound
+    return op == "Expand" or (op == "Concat" and len(node.input) == 1)
+
+
+def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:
+    """Elements as planned bytes; None where they do not end on a byte."""
+    if whole.elements == 0 or (elements * size_bytes) % whole.elements:
+        return None
+    if BITS[whole.dtype] < 8 and (elements * BITS[whole.dtype]) % 8:
+        return None
+    return elements * size_bytes // whole.elements
+
+
+def _split(
+    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
+) -> tuple[Sharing, ...]:
+    source = types[node.input[0]]
+    axis = int(given.get("axis", 0)) % max(1, len(source.shape))
+    if product(source.shape[:axis]) != 1:
+        return ()
+    found: list[Sharing] = []
+    elements = 0
+    for name in node.output:
+        if name in sizes:
+            offset = _scaled(elements, source, sizes[node.input[0]])
+            if offset is None:
+                return ()
+            found.append(Sharing("split", name, node.input[0], offset))
+        elements += types[name].elements if name else 0
+    return tuple(found) if all(name in sizes for name in node.output) else ()
+
+
+def _concat(
+    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
+) -> tuple[Sharing, ...]:
+    """Inputs of a Concat whose parts lie one after the other in the result."""
+    whole = types[node.output[0]]
+    axis = int(given.get("axis", 0)) % max(1, len(whole.shape))
+    if product(whole.shape[:axis]) != 1:
+        return ()
+    found: list[Sharing] = []
+    elements = 0
+    for name in node.input:
+        offset = _scaled(elements, whole, sizes[node.output[0]])
+        if offset is None:
+            return ()
+        if name in sizes and list(node.input).count(name) == 1:
+            found.append(Sharing("concat", node.output[0], name, offset))
+        elements += types[name].elements
+    return tuple(found)
+
+
+def _slice_offset(
+    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, arrays: Arrays
+) -> int | None:
+    """First element of a Slice or Gather whose result is one contiguous run, else None."""
+    source, result = types[node.input[0]], types[node.output[0]]
+    if node.op_type == "Gather":
+        index = arrays.get(node.input[1])
+        if index is None or index.size != 1 or not source.shape:
+            return None
+        axis = int(given.get("axis", 0)) % len(source.shape)
+        position = int(np.asarray(index, dtype=np.int64).reshape(()))
+        position += source.shape[axis] if position < 0 else 0
+        if product(source.shape[:axis]) != 1 or not 0 <= position < source.shape[axis]:
+            return None
+        return position * product(source.shape[axis + 1 :])
+    return _contiguous_slice(node, given, source, result, arrays)
+
+
+def _contiguous_slice(
+    node: onnx.NodeProto,
+    given: Mapping[str, Any],
+    source: TensorType,
+    result: TensorType,
+    arrays: Arrays,
+) -> int | None:
+    starts, axes = _slice_arguments(node, given, len(source.shape), arrays)
+    if starts is None or axes is None or len(starts) != len(axes):
+        return None
+    rank = len(source.shape)
+    begin = [0] * rank
+    for axis, start in zip(axes, starts, strict=True):
+        if not -rank <= axis < rank:
+            return None
+        size = source.shape[axis]
+        begin[axis % rank] = min(max(start + size if start < 0 else start, 0), size)
+    cut = [a for a in range(rank) if result.shape[a] != source.shape[a]]
+    if not cut or any(result.shape[a] != 1 for a in range(cut[-1])):
+        return None  # only the last cut axis may keep more than one row
+    strides = [product(source.shape[a + 1 :]) for a in range(rank)]
+    return sum(b * s for b, s in zip(begin, strides, strict=True))
+
+
+def _slice_arguments(
+    node: onnx.NodeProto, given: Mapping[str, Any], rank: int, arrays: Arrays
+) -> tuple[Sequence[int] | None, Sequence[int] | None]:
+    """Starts and axes of a Slice with unit steps, (None, None) when unknown or strided."""
+
+    def argument(position: int) -> list[int] | None:
+        array = arrays.get(node.input[position])
+        return None if array is None else [int(v) for v in np.asarray(array).reshape(-1)]
+
+    if "starts" in given:  # before operator set 10
+        starts = [int(v) for v in given["starts"]]
+        return starts, [int(v) for v in given.get("axes", range(len(starts)))]
+    if len(node.input) < 3:
+        return None, None
+    starts_found = argument(1)
+    if len(node.input) > 4 and node.input[4]:
+        steps = argument(4)
+        if steps is None or any(step != 1 for step in steps):
+            return None, None
+    if len(node.input) > 3 and node.input[3]:
+        return starts_found, argument(3)
+    return starts_found, list(range(min(rank, len(starts_found or ()))))

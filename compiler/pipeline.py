@@ -1,0 +1,279 @@
+"""The main job: model -> graph -> order -> problem -> plan, verified and scored."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.aliases import NO_ALIASES, AliasOptions
+from ullage.compiler.errors import TimeLimitError, UsageError
+from ullage.compiler.graph import Graph
+from ullage.compiler.lifetimes import build_problem
+from ullage.compiler.order import memory_order, model_order
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Problem
+from ullage.compiler.verify import verify
+from ullage.hwmodels.bound import Bound, live_bytes_bound, order_free_bound
+from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.hwmodels.registry import DEFAULT_TARGET, load_target
+from ullage.hwmodels.simulate import Simulation, simulate
+from ullage.hwmodels.target import Target
+from ullage.solvers.registry import SolverOptions, find_solver
+
+if TYPE_CHECKING:
+    import onnx
+
+OBJECTIVES = ("latency", "traffic", "energy", "peak")
+ORDERS = {"model": model_order, "memory": memory_order}
+OPTIMAL_GAP = 1e-9
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What can be asked of `compile_model`; the command line has the same options.
+
+    Attributes:
+        target: name or file of a target.
+        solver: name of a solver.
+        objective: `latency`, `traffic`, `energy` or `peak`.
+        fast_memory_bytes: capacity of the fastest tier instead of the target's.
+        order: `model` (as the file lists operators) or `memory` (smallest peak).
+        dims: values of symbolic dimensions.
+        batch: value of symbolic first dimensions.
+        dtype: plan floating-point tensors as this type.
+        fuse: form fusion groups.
+        alias: let values share bytes.
+        overrides: target fields to override (`--set`).
+        parameters: the solver's own parameters.
+        time_limit_s: wall-clock limit of the whole job.
+        seed: seed of everything random.
+        progress: called with a short text at each stage.
+    """
+
+    target: str = DEFAULT_TARGET
+    solver: str = "auto"
+    objective: str = "latency"
+    fast_memory_bytes: int | None = None
+    order: str = "model"
+    dims: Mapping[str, int] = field(default_factory=dict)
+    batch: int | None = None
+    dtype: str | None = None
+    fuse: bool = True
+    alias: bool = True
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    time_limit_s: float | None = None
+    seed: int = 0
+    progress: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A verified plan with everything that is known about it.
+
+    Attributes:
+        plan: the plan.
+        score: by the cost model.
+        simulation: the event-driven replay.
+        bound: certified lower bound of the objective.
+        all_slow: score of the reference plan with everything in its home tier.
+        fallbacks: what was costed by a fallback, as text.
+        asked: name of the solver that was asked for.
+        import_s: seconds spent reading the model.
+        solve_s: seconds spent solving.
+        total_s: seconds in all.
+        interrupted: the user interrupted the search; this is the best plan until then.
+    """
+
+    plan: Plan
+    score: Score
+    simulation: Simulation
+    bound: Bound
+    all_slow: Score
+    fallbacks: tuple[str, ...]
+    asked: str
+    import_s: float
+    solve_s: float
+    total_s: float
+    interrupted: bool = False
+
+    @property
+    def value(self) -> float:
+        """The objective's value in its own unit."""
+        return objective_value(self.score, self.plan.objective)
+
+    @property
+    def gap(self) -> float | None:
+        """value / bound - 1; None where the bound is zero and the value is not."""
+        if self.bound.value > 0:
+            return max(0.0, self.value / self.bound.value - 1)
+        return 0.0 if self.value <= 0 else None
+
+    @property
+    def is_optimal(self) -> bool:
+        """Whether the bound proves that no plan of this order is better."""
+        return self.gap is not None and self.gap <= OPTIMAL_GAP
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready to be solved, on one target."""
+
+    graph: Graph
+    problem: Problem
+    target: Target
+    model: Mapping[str, Any]
+    import_s: float
+    started: float
+
+
+def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
+    """Read a model and a target and build the problem.
+
+    Raises:
+        ModelError: the model cannot be read.
+        UsageError: an option or the target is wrong.
+    """
+    from ullage.compiler.importer.build import ImportOptions, import_model
+
+    started = time.monotonic()
+    if options.objective not in OBJECTIVES:
+        raise UsageError(
+            f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
+        )
+    target = load_target(options.target, options.overrides)
+    if options.fast_memory_bytes is not None:
+        target = target.with_fast_memory(options.fast_memory_bytes)
+    options.progress("reading the model")
+    graph = import_model(
+        model,
+        ImportOptions(
+            dims=options.dims, batch=options.batch, dtype=options.dtype, fuse=options.fuse
+        ),
+    )
+    options.progress("ordering and lifetimes")
+    problem = build_problem(
+        graph,
+        find_order(options.order)(graph),
+        order_name=options.order,
+        aliases=alias_options(target, alias=options.alias),
+        dma_steps=target.needs_dma_steps,
+    )
+    described = {
+        "name": graph.name,
+        "path": str(model) if isinstance(model, Path) else None,
+        "order": options.order,
+        "dims": dict(options.dims),
+        "batch": options.batch,
+        "dtype": options.dtype,
+        "fuse": options.fuse,
+        "alias": options.alias,
+    }
+    return Prepared(graph, problem, target, described, time.monotonic() - started, started)
+
+
+def find_order(name: str) -> Callable[[Graph], tuple[int, ...]]:
+    """The function that orders operators.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in ORDERS:
+        raise UsageError(f"unknown order {name!r}; there are: {', '.join(ORDERS)}")
+    return ORDERS[name]
+
+
+def alias_options(target: Target, *, alias: bool = True) -> AliasOptions:
+    """What may share bytes on a target: parts of buffers only where operands may be split."""
+    if not alias:
+        return NO_ALIASES
+    return AliasOptions(parts=target.split_operands, alignment_bytes=target.alignment_bytes)
+
+
+def compile_model(
+    model: "Path | str | onnx.ModelProto", options: CompileOptions | None = None
+) -> Compiled:
+    """Compile a model into a verified, scored memory plan.
+
+    Args:
+        model: a path, the name of a known model, or a loaded model.
+        options: what is asked, default a latency-optimal plan for the default target.
+
+    Raises:
+        ModelError: the model cannot be read or planned.
+        InfeasibleError: no legal plan exists.
+        TimeLimitError: the limit was reached before any plan.
+        UsageError: an option is wrong.
+    """
+    from ullage.compiler.models import find_model
+
+    chosen = options or CompileOptions()
+    source = find_model(model) if isinstance(model, str) else model
+    return solve_prepared(prepare(source, chosen), chosen)
+
+
+def compile_problem(
+    problem: Problem, target: Target, options: CompileOptions | None = None
+) -> Compiled:
+    """The same for compilers without ONNX: a problem and a target in, a plan out."""
+    graph = Graph(problem.name, {}, (), (), ())
+    described = {"name": problem.name, "path": None, "order": problem.order}
+    prepared = Prepared(graph, problem, target, described, 0.0, time.monotonic())
+    return solve_prepared(prepared, options or CompileOptions())
+
+
+def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
+    """Solve, verify and score a prepared model."""
+    limit = options.time_limit_s
+    deadline = None if limit is None else prepared.started + limit
+    solver = find_solver(options.solver)
+    solver_options = SolverOptions(
+        objective=options.objective,
+        seed=options.seed,
+        deadline=deadline,
+        parameters=options.parameters,
+        progress=options.progress,
+    )
+    if solver_options.remaining_s() <= 0:
+        raise TimeLimitError(
+            f"the time limit of {limit} s was over before solving began (reading the model took "
+            f"{prepared.import_s:.2f} s); give more time (--time-limit)"
+        )
+    options.progress(f"solving with {options.solver}")
+    begun = time.monotonic()
+    plan = solver.solve(prepared.problem, prepared.target, solver_options)
+    solve_s = time.monotonic() - begun
+    plan = replace(plan, model=prepared.model)
+    options.progress("verifying and scoring")
+    verify(plan)
+    found = score(plan)
+    if options.solver == "all-slow":
+        reference = found
+    else:
+        slow = find_solver("all-slow").solve(prepared.problem, plan.target, SolverOptions())
+        reference = score(slow)
+    fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
+    plan = replace(plan, notes=(*plan.notes, *found.notes))
+    return Compiled(
+        plan=plan,
+        score=found,
+        simulation=simulate(plan),
+        bound=lower_bound(prepared.problem, plan.target, options.objective),
+        all_slow=reference,
+        fallbacks=fallbacks,
+        asked=options.solver,
+        import_s=prepared.import_s,
+        solve_s=solve_s,
+        total_s=time.monotonic() - prepared.started,
+        interrupted="interrupted" in plan.options,
+    )
+
+
+def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:
+    """The best certified bound of an objective for this order and target."""
+    free = order_free_bound(problem, target, objective)
+    if objective != "peak":
+        return free
+    live = live_bytes_bound(problem)
+    return live if live.value >= free.value else free

@@ -1,0 +1,1 @@
+"""Hardware: targets, the cost model, bounds and the event-driven simulator."""

@@ -1,0 +1,299 @@
+"""The cost model: what a plan takes in time, traffic, energy and space."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.dtypes import BITS, bits_of
+from ullage.compiler.errors import UsageError
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import DMA_STEP, Problem, Step
+from ullage.hwmodels.charges import (
+    Floats,
+    compulsory,
+    dma_charges,
+    operand_charges,
+    port_seconds,
+    tier_bytes,
+)
+from ullage.hwmodels.systolic import gemm_cycles
+from ullage.hwmodels.target import Target
+
+
+@dataclass(frozen=True)
+class Score:
+    """The cost of a plan over T steps, M tiers (fastest first) and L links (as the target lists).
+
+    Attributes:
+        tiers: names of the tiers.
+        links: `source->destination` of the links.
+        latency_s: sum of `elapsed_s`.
+        compute_s: sum of compute time and overhead; no plan takes less.
+        energy_j: operand, DMA and MAC energy.
+        elapsed_s: (T,) time of each step.
+        compute_by_step: (T,) compute time of each step in seconds, without overhead.
+        overhead_by_step: (T,) overhead of each step in seconds.
+        tier_seconds: (M, T) time each tier is busy.
+        link_seconds: (L, T) time each link is busy, set-up included.
+        traffic_bytes: bytes to and from tiers other than the fastest, by `source->destination`;
+            `compute` is the operators' side.
+        compulsory_bytes: the part of it that no plan avoids.
+        noncompulsory_bytes: the rest.
+        peak_bytes: by tier, the highest address that residencies use (workspace not counted).
+        load_bytes: by tier, the largest sum of live bytes; the peak minus it is fragmentation.
+        notes: fallbacks taken by the model.
+    """
+
+    tiers: tuple[str, ...]
+    links: tuple[str, ...]
+    latency_s: float
+    compute_s: float
+    energy_j: float
+    elapsed_s: Floats
+    compute_by_step: Floats
+    overhead_by_step: Floats
+    tier_seconds: Floats
+    link_seconds: Floats
+    traffic_bytes: dict[str, int]
+    compulsory_bytes: int
+    noncompulsory_bytes: int
+    peak_bytes: dict[str, int]
+    load_bytes: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+
+def score(plan: Plan) -> Score:
+    """Cost of a legal plan, exactly as docs/plan-semantics.md defines it.
+
+    Raises:
+        VerificationError: an operand is in no residency, a transfer uses a link that the target
+            lacks, or a read-only tier is written; other breaches are the verifier's to find.
+    """
+    problem, target = plan.problem, plan.target
+    compute, compute_notes = compute_seconds(problem, target)
+    mac_j, energy_notes = mac_energy_j(problem, target)
+    overhead = overhead_seconds(problem, target)
+    operands = operand_charges(plan)
+    dma = dma_charges(plan)
+    read, written = tier_bytes(operands, target, len(problem.steps))
+    tier_seconds = port_seconds(read + dma.read, written + dma.written, target)
+    link_seconds = np.stack(
+        [
+            dma.setups[i] * link.setup_s + dma.moved[i] / link.bandwidth_bytes_per_s
+            for i, link in enumerate(target.links)
+        ]
+        or [np.zeros(0)]
+    ).reshape(len(target.links), len(problem.steps))
+    busiest = np.vstack([compute[None], tier_seconds, link_seconds]).max(axis=0)
+    elapsed = overhead + busiest
+    access_j = sum(
+        float((read[m] + dma.read[m]).sum()) * tier.read_energy_j_per_byte
+        + float((written[m] + dma.written[m]).sum()) * tier.write_energy_j_per_byte
+        for m, tier in enumerate(target.tiers)
+    )
+    link_j = sum(
+        float(dma.moved[i].sum()) * link.energy_j_per_byte for i, link in enumerate(target.links)
+    )
+    traffic = _traffic_bytes(target, read, written, dma.moved)
+    needed = compulsory(problem, target)
+    needed_bytes = round(float(needed.loads.sum() + needed.stores.sum()))
+    peak, load = _space_bytes(plan)
+    return Score(
+        tiers=tuple(tier.name for tier in target.tiers),
+        links=tuple(f"{link.source}->{link.destination}" for link in target.links),
+        latency_s=float(elapsed.sum()),
+        compute_s=float((compute + overhead).sum()),
+        energy_j=access_j + link_j + mac_j,
+        elapsed_s=elapsed,
+        compute_by_step=compute,
+        overhead_by_step=overhead,
+        tier_seconds=tier_seconds,
+        link_seconds=link_seconds,
+        traffic_bytes=traffic,
+        compulsory_bytes=needed_bytes,
+        # Gathers charge fractions of bytes, so rounding can leave the total one byte short.
+        noncompulsory_bytes=max(0, sum(traffic.values()) - needed_bytes),
+        peak_bytes=peak,
+        load_bytes=load,
+        notes=compute_notes + energy_notes,
+    )
+
+
+def bottleneck(score: Score) -> tuple[str, ...]:
+    """What binds each step: `compute`, a tier, a link `a->b`, `overhead`, or `idle` at no cost.
+
+    Ties go to compute, then to the faster tier. `overhead` binds where it exceeds all the rest.
+    """
+    names = ("overhead", "compute", *score.tiers, *score.links)
+    rows = np.vstack(
+        [
+            score.overhead_by_step[None],
+            score.compute_by_step[None],
+            score.tier_seconds,
+            score.link_seconds,
+        ]
+    )
+    largest = 1 + rows[1:].argmax(axis=0)
+    steps = np.arange(rows.shape[1])
+    binding = np.where(rows[0] > rows[largest, steps], 0, largest)
+    return tuple(
+        names[row] if rows[row, t] > 0 else "idle" for t, row in enumerate(binding.tolist())
+    )
+
+
+def objective_value(score: Score, objective: str) -> float:
+    """The figure that an objective minimises.
+
+    Latency in s, traffic in non-compulsory bytes, energy in J, peak in bytes of the fastest tier.
+
+    Raises:
+        UsageError: there is no such objective.
+    """
+    if objective == "latency":
+        return score.latency_s
+    if objective == "traffic":
+        return float(score.noncompulsory_bytes)
+    if objective == "energy":
+        return score.energy_j
+    if objective == "peak":
+        return float(score.peak_bytes[score.tiers[0]])
+    raise unknown_objective(objective)
+
+
+def unknown_objective(objective: str) -> UsageError:
+    """The error for an objective that does not exist."""
+    return UsageError(
+        f"unknown objective {objective!r}; choose latency, traffic, energy or peak",
+        {"objective": objective},
+    )
+
+
+def overhead_seconds(problem: Problem, target: Target) -> Floats:
+    """(T,) fixed time per operator; DMA-only steps have none."""
+    runs = np.array([step.kind != DMA_STEP for step in problem.steps], dtype=np.float64)
+    return runs * target.compute.overhead_s
+
+
+def compute_seconds(problem: Problem, target: Target) -> tuple[Floats, tuple[str, ...]]:
+    """(T,) compute time of each step, max(MAC time, vector elements / rate), and notes.
+
+    DMA-only steps take none. MAC time is MACs / rate of their data type; on a systolic array the
+    cycles of the step's matrix products, longer by the ratio of the fastest rate to the rate of
+    their data type. A data type without a rate is costed by one that has, with a note.
+
+    Raises:
+        UsageError: the target has no MAC rate at all, or a data type has no width.
+    """
+    rates: dict[str, float] = {}
+    notes: list[str] = []
+    shapeless = 0
+    listed = target.compute.macs_per_s
+    systolic = target.compute.systolic
+    fastest_rate = max(listed.values(), default=0.0)
+    seconds = np.zeros(len(problem.steps))
+    for t, step in enumerate(problem.steps):
+        if step.kind == DMA_STEP:
+            continue
+        if step.vector_elements:
+            seconds[t] = step.vector_elements / target.compute.vector_elements_per_s
+        if not step.macs:
+            continue
+        if step.mac_dtype not in rates:
+            rates[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, "rate")
+        rate = rates[step.mac_dtype]
+        if systolic is not None and step.gemms:
+            cycles = sum(gemm_cycles(gemm, systolic) for gemm in step.gemms)
+            mac_s = cycles / systolic.clock_hz * (fastest_rate / rate)
+        else:
+            shapeless += systolic is not None
+            mac_s = step.macs / rate
+        seconds[t] = max(seconds[t], mac_s)
+    if shapeless:
+        notes.append(
+            f"operators that are no matrix products ({shapeless}): costed at the MAC rate of"
+            f" {target.name}, not by the shape of its array"
+        )
+    return seconds, tuple(notes)
+
+
+def mac_energy_j(problem: Problem, target: Target) -> tuple[float, tuple[str, ...]]:
+    """Energy of all MACs in J, and notes on data types costed by another's figure.
+
+    Raises:
+        UsageError: a data type has no width.
+    """
+    listed = target.compute.energy_j_per_mac
+    if not listed:
+        tiers = target.tiers
+        known = any(tier.read_energy_j_per_byte or tier.write_energy_j_per_byte for tier in tiers)
+        if known and any(step.macs for step in problem.steps):
+            return 0.0, (f"no MAC energy on {target.name}: energy is that of memory alone",)
+        return 0.0, ()
+    figures: dict[str, float] = {}
+    notes: list[str] = []
+    energy_j = 0.0
+    for step in problem.steps:
+        if step.macs:
+            if step.mac_dtype not in figures:
+                figures[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, "energy")
+            energy_j += step.macs * figures[step.mac_dtype]
+    return energy_j, tuple(notes)
+
+
+def _listed_or_scaled(
+    listed: Mapping[str, float], step: Step, target: Target, notes: list[str], what: str
+) -> float:
+    """The figure of a data type, or a stand-in's: slower (or costlier) by the ratio of widths."""
+    wanted = step.mac_dtype
+    if wanted in listed:
+        return listed[wanted]
+    if not listed or wanted not in BITS:
+        raise UsageError(
+            f"{step.name} needs a MAC rate for {wanted}, {target.name} lists"
+            f" {', '.join(listed) or 'none'}; add it to the target's compute.macs_per_s",
+            {"operator": step.name, "dtype": wanted, "target": target.name},
+        )
+    sign = -1.0 if what == "rate" else 1.0
+    best = min(listed, key=lambda dtype: (sign * listed[dtype], bits_of(dtype), dtype))
+    factor = bits_of(wanted) / bits_of(best)
+    source = best
+    if factor <= 1:
+        source, factor = min(listed, key=lambda dtype: (bits_of(dtype), dtype)), 1.0
+    scaled = f" {'/' if what == 'rate' else 'x'} {factor:g}" if factor > 1 else ""
+    notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {source}'s {what}{scaled}")
+    return listed[source] / factor if what == "rate" else listed[source] * factor
+
+
+def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats) -> dict[str, int]:
+    """Whole bytes by `source->destination`, without what concerns the fastest tier alone."""
+    exact: dict[str, float] = {}
+    for m, tier in enumerate(target.tiers[1:], start=1):
+        exact[f"{tier.name}->compute"] = float(read[m].sum())
+        exact[f"compute->{tier.name}"] = float(written[m].sum())
+    for i, link in enumerate(target.links):
+        exact[f"{link.source}->{link.destination}"] = float(moved[i].sum())
+    return {name: round(size) for name, size in exact.items() if round(size)}
+
+
+def _space_bytes(plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
+    """By tier the highest address used and the largest sum of live bytes."""
+    tiers = plan.target.tiers
+    index = plan.target.tier_index
+    change = np.zeros((len(tiers), len(plan.problem.steps) + 1), dtype=np.int64)
+    rows = [
+        (index[r.tier], r.start, r.end, r.end_byte - r.start_byte, r.offset)
+        for r in plan.residencies
+    ]
+    table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+    tier, start, end, size, offset = table.T
+    np.add.at(change, (tier, start), size)
+    np.add.at(change, (tier, end), -size)
+    peak = np.zeros(len(tiers), dtype=np.int64)
+    np.maximum.at(peak, tier, offset + size)
+    load = change.cumsum(axis=1).max(axis=1)
+    names = [tier.name for tier in tiers]
+    return (
+        dict(zip(names, peak.tolist(), strict=True)),
+        dict(zip(names, load.tolist(), strict=True)),
+    )

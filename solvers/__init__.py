@@ -1,0 +1,1 @@
+"""Solvers, the registry that finds them, and offset packing."""

@@ -1,0 +1,36 @@
+"""`all-slow`: everything in its home tier, the worst legal plan and the reference for speed-ups."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.target import Target
+from ullage.solvers.assemble import assemble
+from ullage.solvers.atoms import atoms_of
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.placement import place_stays
+from ullage.solvers.registry import SolverOptions, parameters_of
+
+SUMMARY = "everything in its home tier; only what operators cannot do without is fetched"
+DEFAULTS: Mapping[str, Any] = {}
+
+
+def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    """The plan in which nothing is kept.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+    """
+    parameters_of(options, DEFAULTS)
+    occupancy = Occupancy(problem, target, atoms_of(problem, target))
+    place_stays(occupancy)
+    return assemble(
+        problem,
+        target,
+        occupancy.atoms,
+        [stay for _, _, stay in occupancy.all_stays()],
+        solver="all-slow",
+        objective=options.objective,
+        seed=options.seed,
+    )

@@ -1,0 +1,113 @@
+"""Atoms: the pieces of buffers that solvers decide about one by one.
+
+On a target that splits operands an atom is a range of a buffer between neighbouring ends of uses
+(parts of a Concat, outputs); elsewhere it is the whole buffer. Every use covers an atom entirely
+or not at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ullage.compiler.graph import Kind
+from ullage.compiler.problem import Problem, Use
+from ullage.hwmodels.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An atom is read, written, or read then written (in place) by a step.
+
+    Attributes:
+        step: the step.
+        reads: the operator reads the atom.
+        writes: the operator writes it.
+        read_bytes: bytes that the operator really reads.
+        written_bytes: bytes that it really writes.
+    """
+
+    step: int
+    reads: bool
+    writes: bool
+    read_bytes: float
+    written_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A range of a buffer and its events in step order.
+
+    Attributes:
+        buffer: index into `Problem.buffers`.
+        start_byte: first byte.
+        end_byte: one past the last byte.
+        kind: of the buffer.
+        home: name of the home tier.
+        events: uses in step order, one per step.
+        is_output: must be at home in the end.
+        must_be_fastest: operators reach it in the fastest tier only.
+    """
+
+    buffer: int
+    start_byte: int
+    end_byte: int
+    kind: Kind
+    home: str
+    events: tuple[Event, ...]
+    is_output: bool
+    must_be_fastest: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the atom."""
+        return self.end_byte - self.start_byte
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its data is at home before the first step."""
+        return self.kind in ("input", "weight")
+
+
+def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
+    """All atoms, sorted by buffer and byte; empty ranges and unused buffers included."""
+    found: list[Atom] = []
+    for index, buffer in enumerate(problem.buffers):
+        uses = problem.uses_of[index]
+        cuts = {0, buffer.size_bytes}
+        if target.split_operands:
+            for _, use in uses:
+                cuts.update((use.start_byte, use.end_byte))
+            for low, high in buffer.outputs:
+                cuts.update((low, high))
+        edges = sorted(cuts)
+        for low, high in zip(edges, edges[1:], strict=False):
+            found.append(
+                Atom(
+                    buffer=index,
+                    start_byte=low,
+                    end_byte=high,
+                    kind=buffer.kind,
+                    home=target.homes[buffer.kind],
+                    events=_events(uses, low, high),
+                    is_output=any(a < high and low < b for a, b in buffer.outputs),
+                    must_be_fastest=target.must_be_fastest(buffer.kind),
+                )
+            )
+    return tuple(found)
+
+
+def _events(uses: Sequence[tuple[int, Use]], low: int, high: int) -> tuple[Event, ...]:
+    events: dict[int, Event] = {}
+    for step, use in uses:
+        if not (use.start_byte < high and low < use.end_byte):
+            continue
+        covered = min(high, use.end_byte) - max(low, use.start_byte)
+        moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
+        old = events.get(step, Event(step, False, False, 0.0, 0.0))
+        events[step] = Event(
+            step,
+            old.reads or not use.write,
+            old.writes or use.write,
+            old.read_bytes + (0.0 if use.write else moved),
+            old.written_bytes + (moved if use.write else 0.0),
+        )
+    return tuple(events.values())

@@ -1,0 +1,319 @@
+"""Who is in the fastest tier when: decisions of a solver, their load, and their cost.
+
+The state that heuristics work on. Addresses come later; here only the sum of live bytes counts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.problem import Problem
+from ullage.compiler.units import format_size
+from ullage.hwmodels.target import Target
+from ullage.solvers.assemble import Stay
+from ullage.solvers.atoms import Atom, Event
+from ullage.solvers.timeline import Moves, Timeline, spread
+
+RELATIVE_TOLERANCE = 1e-10  # of the latency: rounding of the running sum stays far below
+Run = tuple[int, int]  # first and last event of an uninterrupted stay
+
+
+class Occupancy:
+    """Runs of events during which atoms stay in the fastest tier.
+
+    Attributes:
+        problem: the problem.
+        target: the chip.
+        atoms: its atoms.
+        timeline: busy seconds of the plan so far.
+        load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
+        stays: for each atom its stays by first event.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        target: Target,
+        atoms: Sequence[Atom],
+        objective: str = "latency",
+    ) -> None:
+        self.problem = problem
+        self.objective = objective
+        self.target = target
+        self.atoms = atoms
+        self.timeline = Timeline(problem, target)
+        self.steps = len(problem.steps)
+        self.load_bytes: NDArray[np.int64] = np.array(
+            [step.workspace_bytes for step in problem.steps], dtype=np.int64
+        )
+        self.stays: list[dict[int, tuple[int, Stay]]] = [{} for _ in atoms]
+        for atom in atoms:
+            for event in atom.events:
+                self.timeline.add_operand(
+                    atom.home, event.step, event.read_bytes, event.written_bytes
+                )
+        self._settle_mandatory()
+
+    # -- sizes -------------------------------------------------------------------------------
+
+    def aligned_bytes(self, atom: Atom) -> int:
+        """Bytes that an atom takes in the fastest tier."""
+        unit = self.target.fastest.alignment_bytes
+        return -(-atom.size_bytes // unit) * unit
+
+    def fits(self, size: int, low: int, high: int) -> bool:
+        """Whether `size` more bytes fit during steps [low, high)."""
+        if low >= high:
+            return True
+        return int(self.load_bytes[low:high].max()) + size <= self.target.fastest.capacity_bytes
+
+    def earliest_fit(self, size: int, low: int, high: int) -> int:
+        """Smallest step s in [low, high] such that `size` bytes fit during [s, high)."""
+        room = self.target.fastest.capacity_bytes - size
+        too_full = np.flatnonzero(self.load_bytes[low:high] > room)
+        return low + int(too_full[-1]) + 1 if len(too_full) else low
+
+    # -- changes -----------------------------------------------------------------------------
+
+    def add(self, index: int, first: int, last: int, stay: Stay) -> None:
+        """Atom `index` stays during events first..last."""
+        self._account(index, first, last, stay, 1)
+        self.stays[index][first] = (last, stay)
+
+    def remove(self, index: int, first: int) -> tuple[int, Stay]:
+        """Undo `add`; returns what it was."""
+        last, stay = self.stays[index].pop(first)
+        self._account(index, first, last, stay, -1)
+        return last, stay
+
+    def _account(self, index: int, first: int, last: int, stay: Stay, sign: int) -> None:
+        atom = self.atoms[index]
+        self.load_bytes[stay.start : stay.end] += sign * self.aligned_bytes(atom)
+        fastest = self.target.fastest.name
+        for event in atom.events[first : last + 1]:
+            self.timeline.add_operand(
+                atom.home, event.step, -sign * event.read_bytes, -sign * event.written_bytes
+            )
+            self.timeline.add_operand(
+                fastest, event.step, sign * event.read_bytes, sign * event.written_bytes
+            )
+        if stay.fill:
+            self.timeline.add_moves(atom.home, fastest, stay.fill, sign)
+        if stay.spill:
+            self.timeline.add_moves(fastest, atom.home, stay.spill, sign)
+
+    def mark(self) -> tuple[float, float]:
+        """Latency and slow-tier bytes now, for `improved_since`."""
+        return self.timeline.total_s, self.timeline.slow_bytes
+
+    def improved_since(self, before: tuple[float, float]) -> bool:
+        """Whether latency fell, or stayed with less slow traffic; other objectives: the traffic."""
+        seconds, moved = self.timeline.total_s, self.timeline.slow_bytes
+        tolerance = RELATIVE_TOLERANCE * before[0]
+        less = moved < before[1] - 0.5
+        if self.objective != "latency":
+            return less
+        return seconds < before[0] - tolerance or (seconds <= before[0] + tolerance and less)
+
+    # -- building stays ----------------------------------------------------------------------
+
+    def run_of(self, index: int, event: int) -> Run | None:
+        """The run that covers an event, None when the operator goes to the home tier."""
+        for first, (last, _) in self.stays[index].items():
+            if first <= event <= last:
+                return first, last
+        return None
+
+    def at_home_after(self, index: int, before_event: int) -> bool:
+        """Whether the home tier holds current data just before an event."""
+        atom = self.atoms[index]
+        valid = atom.is_given
+        runs = self.stays[index]
+        event = 0
+        while event < before_event:
+            if event in runs:
+                last, stay = runs[event]
+                wrote = any(e.writes for e in atom.events[event : last + 1])
+                valid = bool(stay.spill) or (valid and not wrote)
+                event = last + 1
+            else:
+                valid = valid or atom.events[event].writes
+                event += 1
+        return valid
+
+    def needs_spill(self, index: int, first: int, last: int) -> bool:
+        """Whether a run must leave a copy at home when it ends."""
+        atom = self.atoms[index]
+        if last + 1 < len(atom.events):
+            wanted = atom.events[last + 1].reads
+        else:
+            wanted = atom.is_output
+        if not wanted:
+            return False
+        wrote = any(e.writes for e in atom.events[first : last + 1])
+        return wrote or not self.at_home_after(index, first)
+
+    def propose(
+        self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
+    ) -> Stay | None:
+        """The stay of a run with its moves placed where they cost least; None if it cannot be.
+
+        Args:
+            index: the atom.
+            first: first event of the run.
+            last: last event of the run.
+            window: how many steps before the run its fill may begin, and after it its spill end.
+            hide_spill: let the run outlast its last event so that the spill finds idle steps.
+        """
+        atom = self.atoms[index]
+        size = self.aligned_bytes(atom)
+        begin, end = atom.events[first].step, atom.events[last].step + 1
+        next_start = min(
+            (stay.start for other, (_, stay) in self.stays[index].items() if other > last),
+            default=self.steps,
+        )
+        if end > next_start:
+            return None
+        fill: Moves = ()
+        start = begin
+        if atom.events[first].reads:
+            low = max(self.free_from(index, first), begin - window)
+            low = self.earliest_fit(size, low, begin)
+            if low >= begin:
+                return None
+            room = self.timeline.room_bytes(atom.home, self.target.fastest.name, low, begin)
+            fill = spread(atom.size_bytes, room, low, late=True)
+            start = fill[0][0]
+        spill: Moves = ()
+        if self.needs_spill(index, first, last):
+            writes = [e.step for e in atom.events[first : last + 1] if e.writes]
+            after = max([*writes, begin - 1 if not fill else fill[-1][0]]) + 1
+            limit = next_start
+            if last + 1 < len(atom.events):
+                limit = min(limit, atom.events[last + 1].step)
+            reach = min(limit, end + (window if hide_spill else 0))
+            reach = self._latest_fit(size, max(end, after), reach)
+            if after >= reach:
+                return None
+            room = self.timeline.room_bytes(self.target.fastest.name, atom.home, after, reach)
+            spill = spread(atom.size_bytes, room, after, late=False)
+            end = max(end, spill[-1][0] + 1)
+        return Stay(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
+
+    def _latest_fit(self, size: int, low: int, high: int) -> int:
+        room = self.target.fastest.capacity_bytes - size
+        too_full = np.flatnonzero(self.load_bytes[low:high] > room)
+        return low + int(too_full[0]) if len(too_full) else max(low, high)
+
+    def free_from(self, index: int, first: int) -> int:
+        """First step at which a fill before event `first` may move: data at home, no older stay."""
+        atom = self.atoms[index]
+        step = 0
+        for begin, (_, stay) in self.stays[index].items():
+            if begin < first:
+                step = max(step, stay.end)
+                if stay.spill:
+                    step = max(step, stay.spill[-1][0] + 1)
+        for event in atom.events[:first]:
+            if event.writes:
+                step = max(step, event.step + 1)
+        return step
+
+    # -- what operators cannot do without ----------------------------------------------------
+
+    def _settle_mandatory(self) -> None:
+        """Stays without which no plan is legal, and the proof that they fit."""
+        fastest = self.target.fastest.name
+        for index, atom in enumerate(self.atoms):
+            if not atom.size_bytes:
+                continue
+            if atom.home == fastest:
+                self._settle_resident(index, atom)
+            elif atom.must_be_fastest:
+                for position in range(len(atom.events)):
+                    self.add_single(index, position)
+        capacity = self.target.fastest.capacity_bytes
+        if self.steps and int(self.load_bytes.max()) > capacity:
+            self._refuse(int(self.load_bytes.argmax()))
+
+    def _settle_resident(self, index: int, atom: Atom) -> None:
+        """An atom whose home is the fastest tier is there from its birth to its last use."""
+        if not atom.events and atom.kind != "weight":
+            return
+        start = 0 if atom.is_given else atom.events[0].step
+        keeps = atom.is_output or atom.kind == "weight"
+        end = self.steps if keeps else atom.events[-1].step + 1
+        self.load_bytes[start:end] += self.aligned_bytes(atom)
+        self.stays[index][0] = (len(atom.events) - 1, Stay(index, start, start, end))
+
+    def add_single(self, index: int, position: int) -> None:
+        """The stay that an operator cannot do without, for one event."""
+        self.add(index, position, position, self._single_stay(index, position))
+
+    def _single_stay(self, index: int, position: int) -> Stay:
+        """One event, filled in the DMA-only step before and spilled in the one after."""
+        atom = self.atoms[index]
+        event: Event = atom.events[position]
+        fill: Moves = ((event.step - 1, atom.size_bytes),) if event.reads else ()
+        spill: Moves = ()
+        end = event.step + 1
+        if self.needs_spill(index, position, position):
+            spill = ((event.step + 1, atom.size_bytes),)
+            end = event.step + 2
+        return Stay(index, event.step - len(fill), event.step, end, fill, spill)
+
+    def _refuse(self, step: int) -> None:
+        needed = int(self.load_bytes[step])
+        capacity = self.target.fastest.capacity_bytes
+        here = [
+            (self.aligned_bytes(self.atoms[i]), self.atoms[i])
+            for i, runs in enumerate(self.stays)
+            if any(stay.start <= step < stay.end for _, stay in runs.values())
+        ]
+        here.sort(key=lambda pair: -pair[0])
+        largest = [
+            {"tensor": self.problem.buffers[a.buffer].name, "bytes": a.size_bytes}
+            for _, a in here[:5]
+        ]
+        listed = ", ".join(
+            f"{self.problem.buffers[a.buffer].name} ({format_size(a.size_bytes)})"
+            for _, a in here[:5]
+        )
+        where = self.problem.steps[step]
+        raise InfeasibleError(
+            f"step {step} ({where.kind} {where.name!r}) cannot run on {self.target.name}: what it "
+            f"needs in {self.target.fastest.name} takes {format_size(needed)}, available "
+            f"{format_size(capacity)}, excess {format_size(needed - capacity)}; largest: {listed}. "
+            f"Give it more (--fast-memory {needed}), plan with smaller data types (--dtype int8), "
+            "or let operands stay in slower memory where the chip can (--set operand_access=any)",
+            {
+                "tier": self.target.fastest.name,
+                "needed_bytes": needed,
+                "available_bytes": capacity,
+                "excess_bytes": needed - capacity,
+                "step": step,
+                "operator": where.name,
+                "largest_tensors": largest,
+                "remedies": [
+                    f"--fast-memory {needed}",
+                    "--dtype int8",
+                    "--set operand_access=any",
+                ],
+            },
+        )
+
+    def all_stays(self) -> list[tuple[int, int, Stay]]:
+        """(first event, last event, stay) of everything that is in the fastest tier."""
+        return [
+            (first, last, stay)
+            for runs in self.stays
+            for first, (last, stay) in sorted(runs.items())
+        ]
+
+    def place(self, index: int, first: int, offset: int) -> None:
+        """Give a stay its address."""
+        last, stay = self.stays[index][first]
+        self.stays[index][first] = (last, replace(stay, offset=offset))

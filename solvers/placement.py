@@ -1,0 +1,161 @@
+"""Addresses for the stays of a heuristic; what cannot be placed is dropped, the least valuable
+first.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.units import format_size
+from ullage.solvers.address_map import AddressMap
+from ullage.solvers.assemble import Stay
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.packing import pack
+
+MAX_REPACKS = 12
+
+
+def place_stays(occupancy: Occupancy) -> int:
+    """Give every stay an address in the fastest tier.
+
+    Stays are packed together; while they do not fit, the least valuable ones that stick out are
+    dropped (twice as many each time), and in the end placed one by one. Mandatory stays are
+    shortened to their single events when they do not fit as they are.
+
+    Returns:
+        Number of stays dropped or shortened for lack of a hole.
+
+    Raises:
+        InfeasibleError: what operators cannot do without has no place.
+    """
+    target = occupancy.target
+    capacity = target.fastest.capacity_bytes
+    workspace = max((s.workspace_bytes for s in occupancy.problem.steps), default=0)
+    dropped = 0
+    for attempt in range(MAX_REPACKS):
+        listed = occupancy.all_stays()
+        offsets, fits = _pack(occupancy, [stay for _, _, stay in listed], workspace)
+        if fits:
+            for (first, _, stay), offset in zip(listed, offsets, strict=True):
+                occupancy.place(stay.atom, first, int(offset))
+            return dropped
+        sticking = [
+            (first, last, stay)
+            for (first, last, stay), offset in zip(listed, offsets, strict=True)
+            if int(offset) + occupancy.aligned_bytes(occupancy.atoms[stay.atom]) > capacity
+        ]
+        overlap = [
+            item
+            for item in listed
+            if any(item[2].start < s.end and s.start < item[2].end for _, _, s in sticking)
+        ]
+        candidates = [item for item in (overlap or listed) if _may_drop(occupancy, *item)]
+        if not candidates:
+            break
+        candidates.sort(key=lambda item: (_worth(occupancy, *item), item[2].atom, item[0]))
+        for first, _, stay in candidates[: 2**attempt]:
+            _drop(occupancy, stay.atom, first)
+            dropped += 1
+    return dropped + _place_one_by_one(occupancy, workspace)
+
+
+def _pack(
+    occupancy: Occupancy, stays: list[Stay], workspace: int
+) -> tuple[NDArray[np.int64], bool]:
+    """Offsets, and whether everything (workspace above it) fits."""
+    fastest = occupancy.target.fastest
+    packing = pack(
+        np.array([s.start for s in stays], dtype=np.int64),
+        np.array([s.end for s in stays], dtype=np.int64),
+        np.array([occupancy.atoms[s.atom].size_bytes for s in stays], dtype=np.int64),
+        alignment_bytes=fastest.alignment_bytes,
+        capacity_bytes=fastest.capacity_bytes - workspace,
+    )
+    if packing.peak_bytes <= fastest.capacity_bytes - workspace:
+        return packing.offsets, True
+    if workspace and packing.peak_bytes <= fastest.capacity_bytes:
+        tops = np.zeros(occupancy.steps, dtype=np.int64)
+        for stay, offset in zip(stays, packing.offsets, strict=True):
+            top = int(offset) + occupancy.atoms[stay.atom].size_bytes
+            tops[stay.start : stay.end] = np.maximum(tops[stay.start : stay.end], top)
+        scratch = np.array([s.workspace_bytes for s in occupancy.problem.steps])
+        if bool((tops + scratch <= fastest.capacity_bytes).all()):
+            return packing.offsets, True
+    return packing.offsets, False
+
+
+def _may_drop(occupancy: Occupancy, first: int, last: int, stay: Stay) -> bool:
+    atom = occupancy.atoms[stay.atom]
+    if atom.home == occupancy.target.fastest.name:
+        return False
+    return not atom.must_be_fastest or last > first
+
+
+def _worth(occupancy: Occupancy, first: int, last: int, stay: Stay) -> float:
+    """Slow-tier bytes that a stay saves, per byte and step that it takes."""
+    atom = occupancy.atoms[stay.atom]
+    saved = sum(e.read_bytes + e.written_bytes for e in atom.events[first : last + 1])
+    saved -= sum(size for _, size in (*stay.fill, *stay.spill))
+    return saved / (atom.size_bytes * (stay.end - stay.start))
+
+
+def _drop(occupancy: Occupancy, index: int, first: int) -> None:
+    """Take a stay back; mandatory atoms keep single stays around each event."""
+    atom = occupancy.atoms[index]
+    last, _ = occupancy.remove(index, first)
+    if atom.must_be_fastest:
+        for position in range(first, last + 1):
+            occupancy.add_single(index, position)
+
+
+def _place_one_by_one(occupancy: Occupancy, workspace: int) -> int:
+    """Best fit in order of worth; what finds no hole is dropped."""
+    target = occupancy.target
+    addresses = AddressMap(
+        target.fastest.capacity_bytes - workspace, target.fastest.alignment_bytes
+    )
+    listed = occupancy.all_stays()
+    needed = [item for item in listed if not _may_drop(occupancy, *item)]
+    wanted = [item for item in listed if _may_drop(occupancy, *item)]
+    wanted.sort(key=lambda item: (-_worth(occupancy, *item), item[2].atom, item[0]))
+    dropped = 0
+    for first, _, stay in (*needed, *wanted):
+        size = occupancy.atoms[stay.atom].size_bytes
+        offset = addresses.place(stay.start, stay.end, size)
+        if offset is not None:
+            occupancy.place(stay.atom, first, offset)
+            continue
+        if not _may_drop(occupancy, first, occupancy.stays[stay.atom][first][0], stay):
+            _refuse(occupancy, stay)
+        _drop(occupancy, stay.atom, first)
+        dropped += 1
+        for begin, (_, other) in list(occupancy.stays[stay.atom].items()):
+            if other.offset < 0 and begin >= first:
+                spot = addresses.place(other.start, other.end, size)
+                if spot is None:
+                    _refuse(occupancy, other)
+                else:
+                    occupancy.place(stay.atom, begin, spot)
+    return dropped
+
+
+def _refuse(occupancy: Occupancy, stay: Stay) -> None:
+    atom = occupancy.atoms[stay.atom]
+    capacity = occupancy.target.fastest.capacity_bytes
+    load = int(occupancy.load_bytes[stay.start : stay.end].max())
+    name = occupancy.problem.buffers[atom.buffer].name
+    raise InfeasibleError(
+        f"{name!r} ({format_size(atom.size_bytes)}) finds no contiguous hole in "
+        f"{occupancy.target.fastest.name} during steps [{stay.start}, {stay.end}): live bytes "
+        f"{format_size(load)} of {format_size(capacity)} are scattered. Give it more "
+        f"(--fast-memory {load + atom.size_bytes})",
+        {
+            "tier": occupancy.target.fastest.name,
+            "needed_bytes": load + atom.size_bytes,
+            "available_bytes": capacity,
+            "excess_bytes": load + atom.size_bytes - capacity,
+            "step": stay.start,
+            "largest_tensors": [{"tensor": name, "bytes": atom.size_bytes}],
+            "remedies": [f"--fast-memory {load + atom.size_bytes}"],
+        },
+    )

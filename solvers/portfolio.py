@@ -1,0 +1,63 @@
+"""`auto`: a portfolio under one deadline; the best plan wins.
+
+Members run one after the other, cheap ones first. What is found stays: the deadline, a member that
+fails, or Ctrl-C end the run with the best plan so far.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.target import Target
+from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
+
+SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"
+DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,all-slow"}
+
+
+def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    """The best plan of the members.
+
+    Raises:
+        InfeasibleError: no member found a plan because there is none.
+        TimeLimitError: the deadline passed before any plan.
+        KeyboardInterrupt: interrupted before any plan.
+    """
+    chosen = parameters_of(options, DEFAULTS)
+    members = [name.strip() for name in str(chosen["members"]).split(",") if name.strip()]
+    if not members or "auto" in members:
+        raise UsageError(f"members of auto must be other solvers, not {chosen['members']!r}")
+    best: tuple[float, Plan] | None = None
+    infeasible: InfeasibleError | None = None
+    notes: list[str] = []
+    interrupted = False
+    for name in members:
+        if options.remaining_s() <= 0:
+            notes.append(f"auto: the time limit left {name} out")
+            break
+        options.progress(f"solving with {name}")
+        try:
+            plan = find_solver(name).solve(problem, target, replace(options, parameters={}))
+        except InfeasibleError as error:
+            infeasible = infeasible or error
+            notes.append(f"auto: {name} found no plan: {error.message}")
+            continue
+        except KeyboardInterrupt:
+            if best is None:
+                raise
+            interrupted = True
+            break
+        value = objective_value(score(plan), options.objective)
+        if best is None or value < best[0]:
+            best = (value, plan)
+    if best is None:
+        raise infeasible or TimeLimitError(
+            "the time limit was over before any solver had a plan; give more (--time-limit)"
+        )
+    told = {"interrupted": True} if interrupted else {}
+    plan = best[1]
+    return replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})

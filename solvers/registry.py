@@ -1,0 +1,130 @@
+"""One registry of solvers: ours by name, third parties' by the entry-point group `ullage.solvers`.
+
+A solver is a function `solve(problem, target, options) -> Plan`. It does not score itself.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from ullage.compiler.errors import UsageError
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.target import Target
+
+ENTRY_POINT_GROUP = "ullage.solvers"
+
+
+@dataclass(frozen=True)
+class SolverOptions:
+    """What every solver is told.
+
+    Attributes:
+        objective: `latency`, `traffic`, `energy` or `peak`.
+        seed: seed of everything random.
+        deadline: `time.monotonic()` value to stop at, None for no limit.
+        parameters: the solver's own parameters, its defaults where missing.
+        progress: called with a short text when something worth showing happens.
+    """
+
+    objective: str = "latency"
+    seed: int = 0
+    deadline: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[str], None] = lambda _: None
+
+    def remaining_s(self) -> float:
+        """Seconds to the deadline, infinite when there is none."""
+        return float("inf") if self.deadline is None else self.deadline - time.monotonic()
+
+
+SolveFunction = Callable[[Problem, Target, SolverOptions], Plan]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A registered solver.
+
+    Attributes:
+        name: what the command line calls it.
+        summary: one line for `ullage solvers list`.
+        solve: the function.
+        defaults: its parameters and their defaults.
+        origin: `ullage` or the distribution that brought it.
+    """
+
+    name: str
+    summary: str
+    solve: SolveFunction
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = "ullage"
+
+
+# name -> module; each module has SUMMARY, DEFAULTS and solve.
+_BUILT_IN: dict[str, str] = {
+    "all-slow": "ullage.solvers.all_slow",
+    "greedy": "ullage.solvers.greedy",
+    "msa": "ullage.solvers.msa",
+    "auto": "ullage.solvers.portfolio",
+}
+
+
+def solver_names() -> tuple[str, ...]:
+    """Names of all solvers, ours first."""
+    return (*_BUILT_IN, *(n for n in sorted(_third_party()) if n not in _BUILT_IN))
+
+
+def _third_party() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def find_solver(name: str) -> Solver:
+    """The solver of that name.
+
+    A third party's entry point is a `Solver`, or a bare solve function.
+
+    Raises:
+        UsageError: there is none, or its package cannot be imported.
+    """
+    if name in _BUILT_IN:
+        module = import_module(_BUILT_IN[name])
+        return Solver(name, module.SUMMARY, module.solve, module.DEFAULTS)
+    point = _third_party().get(name)
+    if point is None:
+        raise UsageError(f"no solver named {name!r}; there are: {', '.join(solver_names())}")
+    try:
+        loaded = point.load()
+    except Exception as error:
+        raise UsageError(
+            f"solver {name!r} of {point.dist.name if point.dist else 'a third party'} cannot be "
+            f"imported: {error}"
+        ) from error
+    origin = point.dist.name if point.dist else "third party"
+    if isinstance(loaded, Solver):
+        return Solver(name, loaded.summary, loaded.solve, loaded.defaults, origin)
+    return Solver(name, (loaded.__doc__ or "").strip().split("\n")[0], loaded, {}, origin)
+
+
+def parameters_of(options: SolverOptions, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A solver's parameters: defaults overridden by what was asked, converted to their types.
+
+    Raises:
+        UsageError: an unknown parameter or a value of another type.
+    """
+    chosen = dict(defaults)
+    for name, value in options.parameters.items():
+        if name not in defaults:
+            raise UsageError(
+                f"unknown solver parameter {name!r}; known: {', '.join(defaults) or 'none'}"
+            )
+        kind = type(defaults[name])
+        try:
+            chosen[name] = value if isinstance(value, kind) else kind(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"solver parameter {name} takes a {kind.__name__}, not {value!r}"
+            ) from error
+    return chosen

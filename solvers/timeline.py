@@ -1,0 +1,135 @@
+"""The timeline: seconds that compute, tiers and links are busy at each step, kept up to date.
+
+Solvers use it to see what a decision costs before they take it; the score that counts is
+`ullage.hwmodels.cost`'s, of the finished plan.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.target import Target
+
+Moves = tuple[tuple[int, int], ...]
+
+
+class Timeline:
+    """Busy seconds by step.
+
+    Attributes:
+        compute_s: (T,) roofline of the compute unit.
+        tier_s: tier name -> (T,) seconds that its port is busy.
+        link_s: (source, destination) -> (T,) seconds that the link is busy.
+        busy_s: (T,) roofline of all of them, without the operators' overhead.
+        total_s: sum of `busy_s`.
+        slow_bytes: bytes read and written outside the fastest tier.
+    """
+
+    def __init__(self, problem: Problem, target: Target) -> None:
+        self.target = target
+        steps = len(problem.steps)
+        self.compute_s: NDArray[np.float64] = compute_seconds(problem, target)[0]
+        self.tier_s: dict[str, NDArray[np.float64]] = {
+            tier.name: np.zeros(steps) for tier in target.tiers
+        }
+        self.link_s: dict[tuple[str, str], NDArray[np.float64]] = {
+            (link.source, link.destination): np.zeros(steps) for link in target.links
+        }
+        self.busy_s: NDArray[np.float64] = self.compute_s.copy()
+        self.total_s = float(self.busy_s.sum())
+        self.slow_bytes = 0.0
+        self._fastest = target.fastest.name
+
+    def _touch(self, step: int) -> None:
+        """Bring the roofline of a step up to date."""
+        busy = self.compute_s[step]
+        for seconds in self.tier_s.values():
+            busy = max(busy, seconds[step])
+        for seconds in self.link_s.values():
+            busy = max(busy, seconds[step])
+        self.total_s += float(busy - self.busy_s[step])
+        self.busy_s[step] = busy
+
+    def add_operand(self, tier: str, step: int, read_bytes: float, written_bytes: float) -> None:
+        """An operator reads and writes bytes in a tier (negative: no longer)."""
+        self.tier_s[tier][step] += self.operand_seconds(tier, read_bytes, written_bytes)
+        if tier != self._fastest:
+            self.slow_bytes += read_bytes + written_bytes
+        self._touch(step)
+
+    def operand_seconds(self, tier: str, read_bytes: float, written_bytes: float) -> float:
+        """Seconds of a tier's port for an operator's access."""
+        memory = self.target.tier(tier)
+        seconds = read_bytes / memory.read_bytes_per_s
+        return seconds + (written_bytes / memory.write_bytes_per_s if written_bytes else 0.0)
+
+    def busy_without(self, step: int, tier: str, seconds: float) -> float:
+        """Roofline of a step if a tier had some seconds less to do."""
+        busy = float(self.compute_s[step])
+        for name, busy_tier in self.tier_s.items():
+            busy = max(busy, float(busy_tier[step]) - (seconds if name == tier else 0.0))
+        for busy_link in self.link_s.values():
+            busy = max(busy, float(busy_link[step]))
+        return busy
+
+    def add_moves(self, source: str, destination: str, moves: Moves, sign: int = 1) -> None:
+        """A transfer runs (or, with sign -1, no longer)."""
+        link = self.target.link(source, destination)
+        if link is None:
+            raise KeyError((source, destination))
+        read_s = sign / self.target.tier(source).read_bytes_per_s
+        write_s = sign / self.target.tier(destination).write_bytes_per_s
+        link_s = sign / link.bandwidth_bytes_per_s
+        for position, (step, size) in enumerate(moves):
+            self.tier_s[source][step] += size * read_s
+            self.tier_s[destination][step] += size * write_s
+            setup = sign * link.setup_s if position == 0 else 0.0
+            self.link_s[source, destination][step] += size * link_s + setup
+            slow = (source != self._fastest) + (destination != self._fastest)
+            self.slow_bytes += sign * size * slow
+            self._touch(step)
+
+    def room_bytes(self, source: str, destination: str, low: int, high: int) -> NDArray[np.float64]:
+        """Bytes that a transfer could move in each of the steps [low, high) at no cost."""
+        link = self.target.link(source, destination)
+        if link is None:
+            return np.zeros(high - low)
+        window = slice(low, high)
+        busy = self.busy_s[window]
+        room = np.minimum(
+            (busy - self.tier_s[source][window]) * self.target.tier(source).read_bytes_per_s,
+            (busy - self.tier_s[destination][window])
+            * self.target.tier(destination).write_bytes_per_s,
+        )
+        free = (busy - self.link_s[source, destination][window] - link.setup_s).clip(0.0)
+        return np.asarray(
+            np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0), dtype=np.float64
+        )
+
+
+def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
+    """Moves of `size` bytes over steps that have room; what finds none goes to the best step.
+
+    Args:
+        size: bytes of the transfer.
+        room: free bytes of the steps from `first_step` on.
+        first_step: step of `room[0]`.
+        late: fill steps from the last backwards (prefetch), else from the first (spill).
+    """
+    order: Sequence[int] = range(len(room) - 1, -1, -1) if late else range(len(room))
+    taken: dict[int, int] = {}
+    left = size
+    for position in order:
+        part = min(left, int(room[position]))
+        if part > 0:
+            taken[position] = part
+            left -= part
+        if left == 0:
+            break
+    if left:
+        rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
+        taken[rest] = taken.get(rest, 0) + left
+    return tuple((first_step + p, taken[p]) for p in sorted(taken))

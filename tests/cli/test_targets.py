@@ -1,0 +1,88 @@
+"""`ullage targets`: tables with units, one JSON document, errors raised for the main entry."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+from ullage.cli.targets import app
+from ullage.compiler.errors import UsageError
+from ullage.hwmodels.registry import list_targets
+
+CHILD = """
+name: mine
+description: Mine [/b] has brackets
+inherit: edge-npu
+tiers:
+  - name: sram
+    capacity_bytes: {value: 512KiB, source: "data sheet [S] of mine", confidence: medium}
+"""
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    return result.stdout
+
+
+def run_json(*arguments: str) -> Any:
+    return json.loads(run(*arguments, "--json"))
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    path = tmp_path / "mine.yaml"
+    path.write_text(CHILD)
+    return str(path)
+
+
+def test_list() -> None:
+    text = run("list")
+    assert all(name in text for name in list_targets())
+    document = run_json("list")
+    assert document["default"] == "edge-npu"
+    assert [each["name"] for each in document["targets"]] == list(list_targets())
+    assert document["targets"][1]["fast_memory_bytes"] == 1 << 20
+
+
+def test_show_has_units_and_origins() -> None:
+    text = run("show", "ethos-u55-128")
+    for part in ("Read [GB/s]", "Alignment [bytes]", "vela.ini", "2 MiB", "read-only", "row"):
+        assert part in text
+
+
+def test_show_json(mine: str) -> None:
+    document = run_json("show", mine)
+    assert document["name"] == "mine"
+    assert document["inherits"] == ["edge-npu"]
+    assert document["target"]["tiers"][0]["capacity_bytes"] == 512 << 10
+    values = {value["field"]: value for value in document["values"]}
+    capacity = values["tiers.sram.capacity_bytes"]
+    assert capacity["origin"] == mine
+    assert capacity["confidence"] == "medium"
+    assert capacity["unit"] == "bytes"
+    assert values["tiers.dram.capacity_bytes"]["origin"] == "edge-npu"
+
+
+def test_brackets_of_a_file_are_no_markup(mine: str) -> None:
+    text = run("show", mine)
+    assert "Mine [/b] has brackets" in text
+    assert "data sheet [S] of mine" in text
+
+
+def test_validate(mine: str) -> None:
+    assert "'mine' is valid" in run("validate", mine)
+    document = run_json("validate", mine)
+    assert document["valid"] is True
+    assert document["confidence"]["medium"] > 0
+
+
+def test_errors_are_raised_for_the_main_entry(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(CHILD.replace("512KiB", "-1"))
+    for arguments in (["validate", str(wrong)], ["show", "no-such-chip"]):
+        result = CliRunner().invoke(app, arguments)
+        assert isinstance(result.exception, UsageError)
+        assert result.stdout == ""

@@ -1,0 +1,410 @@
+"""The cost model against figures worked out by hand (see HAND: sram 100/50 B/s, dram 10/5)."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.hwmodels.examples import (
+    HAND,
+    Op,
+    make_plan,
+    make_problem,
+    random_plan,
+    random_problem,
+    seeded,
+)
+from ullage.compiler.errors import UsageError, VerificationError
+from ullage.compiler.graph import Gemm
+from ullage.compiler.plan import Plan, Residency, Transfer
+from ullage.hwmodels.charges import operand_charges
+from ullage.hwmodels.cost import bottleneck, compute_seconds, objective_value, score
+from ullage.hwmodels.target import Compute, Link, Systolic, Tier
+
+CHAIN = make_problem(
+    {"x": ("input", 40), "a": ("activation", 20), "y": ("output", 10)},
+    [Op("A", ("x",), ("a",), macs=40), Op("B", ("a",), ("y",), macs=20)],
+)
+CHAIN_SLOW = [("x", "dram", 0, 0, 2), ("a", "dram", 40, 1, 3), ("y", "dram", 60, 2, 4)]
+
+WEIGHTED_BUFFERS = {
+    "x": ("input", 10),
+    "w": ("weight", 20),
+    "a": ("activation", 10),
+    "y": ("output", 10),
+}
+
+
+def test_everything_in_slow_memory() -> None:
+    # A: 40 B read / 10 + 20 B written / 5 = 8 s over 2 s of MACs; B: 20 / 10 + 10 / 5 = 4 s.
+    found = score(make_plan(CHAIN, CHAIN_SLOW))
+    assert found.elapsed_s.tolist() == [0, 8, 4, 0]
+    assert found.latency_s == 12
+    assert found.compute_s == 3
+    assert found.tier_seconds.tolist() == [[0, 0, 0, 0], [0, 8, 4, 0]]
+    # 60 B read at 10 J, 30 B written at 20 J, 60 MACs at 0.5 J.
+    assert found.energy_j == 600 + 600 + 30
+    assert found.traffic_bytes == {"dram->compute": 60, "compute->dram": 30}
+    # x is loaded (40) and y stored (10) whatever the plan; a (20 out, 20 in) is not compulsory.
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (50, 40)
+    assert found.peak_bytes == {"sram": 0, "dram": 70}
+    assert found.load_bytes == {"sram": 0, "dram": 60}  # x and a in step 1
+    assert bottleneck(found) == ("idle", "dram", "dram", "idle")
+
+
+@pytest.mark.parametrize(
+    ("macs", "moves", "elapsed"),
+    [
+        # A computes 5 s; meanwhile dram serves x (1 s) and the prefetch of w (2 s): hidden.
+        (100, {1: 20}, [0, 5, 2, 0]),
+        # A computes 1 s: dram's 3 s show.
+        (20, {1: 20}, [0, 3, 2, 0]),
+        # 8 B before A (0.8 s), 12 B beside it: 1 + 1.2 s.
+        (20, {0: 8, 1: 12}, [0.8, 2.2, 2, 0]),
+    ],
+)
+def test_prefetch(macs: int, moves: dict[int, int], elapsed: list[float]) -> None:
+    problem = make_problem(
+        WEIGHTED_BUFFERS,
+        [Op("A", ("x",), ("a",), macs=macs), Op("B", ("a", "w"), ("y",), macs=20)],
+    )
+    found = score(
+        make_plan(
+            problem,
+            [
+                ("x", "dram", 0, 0, 2),
+                ("w", "dram", 10, 0, 4),
+                ("w", "sram", 0, min(moves), 3),
+                ("a", "sram", 20, 1, 3),
+                ("y", "dram", 30, 2, 4),
+            ],
+            [("w", "dram", "sram", moves)],
+        )
+    )
+    # B: 30 B from sram 0.3 s, MACs 1 s, y to dram 10 / 5 = 2 s.
+    assert found.elapsed_s.tolist() == pytest.approx(elapsed)
+    assert found.traffic_bytes == {"dram->compute": 10, "dram->sram": 20, "compute->dram": 10}
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (40, 0)
+
+
+def test_spill_and_retrieve() -> None:
+    problem = make_problem(
+        {
+            "x": ("input", 10),
+            "a": ("activation", 20),
+            "b": ("activation", 10),
+            "c": ("activation", 10),
+            "y": ("output", 10),
+        },
+        [
+            Op("A", ("x",), ("a",), macs=20),
+            Op("B", ("x",), ("b",), macs=20),
+            Op("D", ("b",), ("c",), macs=20),
+            Op("C", ("a", "c"), ("y",), macs=20),
+        ],
+    )
+    found = score(
+        make_plan(
+            problem,
+            [
+                ("x", "dram", 0, 0, 3),
+                ("a", "sram", 0, 1, 3),
+                ("a", "dram", 10, 2, 4),
+                ("a", "sram", 0, 3, 5),
+                ("b", "sram", 20, 2, 4),
+                ("c", "sram", 50, 3, 5),
+                ("y", "dram", 0, 4, 6),
+            ],
+            [("a", "sram", "dram", {2: 20}), ("a", "dram", "sram", {3: 20})],
+        )
+    )
+    # B: dram reads x 1 s and takes the spill 20 / 5 = 4 s. D: dram gives a back in 2 s.
+    assert found.elapsed_s.tolist() == [0, 1, 5, 2, 2, 0]
+    assert found.link_seconds.tolist() == [[0, 0, 0, 2, 0, 0], [0, 0, 4, 0, 0, 0]]
+    # sram in D: 20 B arrive and 10 B are written / 50 + 10 B read / 100 = 0.7 s.
+    assert found.tier_seconds[0].tolist() == pytest.approx([0, 0.4, 0.4, 0.7, 0.3, 0])
+    assert found.traffic_bytes == {
+        "dram->compute": 20,
+        "compute->dram": 10,
+        "dram->sram": 20,
+        "sram->dram": 20,
+    }
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (20, 50)
+    # dram: 40 read, 30 written; sram: 60 read, 60 written; links 20 at 3 J, 20 at 4 J; 80 MACs.
+    assert found.energy_j == pytest.approx(400 + 600 + 60 + 120 + 60 + 80 + 40)
+    assert found.peak_bytes["sram"] == 60  # c ends there
+    assert found.load_bytes["sram"] == 40  # a, b and c in step 3
+    assert [objective_value(found, o) for o in ("latency", "traffic", "energy", "peak")] == [
+        10,
+        50,
+        found.energy_j,
+        60,
+    ]
+
+
+def sliced_plan(accessed: int, size: int, prefix: int) -> Plan:
+    """One operator reads x, whose first bytes were fetched to sram in step 0, and writes y."""
+    problem = make_problem(
+        {"x": ("input", size), "y": ("output", 10)},
+        [Op("A", (("x", 0, size, accessed),), ("y",), macs=20)],
+    )
+    return Plan(
+        target=HAND,
+        problem=problem,
+        residencies=(
+            Residency(0, 0, size, "dram", 0, 0, 0, 2),
+            Residency(0, 0, prefix, "sram", 0, 0, 1, 2),
+            Residency(1, 0, 10, "dram", 5000, 1, 1, 3),
+        ),
+        transfers=(Transfer(0, 0, prefix, "dram", "sram", ((0, prefix),)),),
+        solver="hand",
+    )
+
+
+def test_split_operand() -> None:
+    found = score(sliced_plan(accessed=40, size=40, prefix=10))
+    # 10 B come in 1 s; then 30 B from dram 3 s + y 2 s, beside 10 B from sram 0.1 s.
+    assert found.elapsed_s.tolist() == [1, 5, 0]
+    assert found.tier_seconds[0].tolist() == pytest.approx([0.2, 0.1, 0])
+    assert found.noncompulsory_bytes == 0
+
+
+def test_gather_is_charged_what_it_accesses() -> None:
+    found = score(sliced_plan(accessed=50, size=1000, prefix=200))
+    # 200 of 1000 B are in sram: 10 of the 50 accessed bytes there, 40 in dram.
+    assert found.elapsed_s.tolist() == [20, 6, 0]
+    assert found.tier_seconds[0].tolist() == pytest.approx([4, 0.1, 0])
+    assert found.traffic_bytes == {"dram->compute": 40, "compute->dram": 10, "dram->sram": 200}
+    # 5 % of every byte is the first load: 50 B; y adds 10 B.
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (60, 190)
+
+
+def test_in_place_reads_and_writes_the_same_bytes() -> None:
+    problem = make_problem(
+        {"x": ("input", 10), "a": ("activation", 20), "y": ("output", 10)},
+        [
+            Op("A", ("x",), ("a",)),
+            Op("B", ("a",), ("a",), vector=5),
+            Op("C", ("a",), ("y",)),
+        ],
+    )
+    found = score(
+        make_plan(
+            problem,
+            [("x", "dram", 0, 0, 2), ("a", "sram", 0, 1, 4), ("y", "dram", 0, 3, 5)],
+        )
+    )
+    # B: 20 / 100 + 20 / 50 = 0.6 s in sram, over 5 / 10 s of vector work.
+    assert found.elapsed_s.tolist() == pytest.approx([0, 1, 0.6, 2, 0])
+    assert bottleneck(found)[2] == "sram"
+
+
+def test_vector_work_and_macs_run_side_by_side() -> None:
+    problem = make_problem(
+        {"x": ("input", 1), "y": ("output", 1)},
+        [Op("A", ("x",), ("y",), macs=40, vector=30), Op("B", ("x",), ("y",), macs=80, vector=30)],
+    )
+    seconds, notes = compute_seconds(problem, HAND)
+    assert seconds.tolist() == [0, 3, 4, 0]  # max(40 / 20, 30 / 10), max(80 / 20, 30 / 10)
+    assert notes == ()
+
+
+def test_workspace_costs_nothing_and_is_no_peak() -> None:
+    scratch = replace(
+        CHAIN, steps=tuple(replace(s, workspace_bytes=8 * bool(s.uses)) for s in CHAIN.steps)
+    )
+    plain, found = (score(make_plan(problem, CHAIN_SLOW)) for problem in (CHAIN, scratch))
+    assert found.latency_s == plain.latency_s
+    assert found.energy_j == plain.energy_j
+    assert found.peak_bytes == plain.peak_bytes
+    assert found.load_bytes == plain.load_bytes
+
+
+def test_overhead_is_added_to_operators_only() -> None:
+    target = replace(HAND, compute=replace(HAND.compute, overhead_s=5.0))
+    found = score(make_plan(CHAIN, CHAIN_SLOW, target=target))
+    assert found.elapsed_s.tolist() == [0, 13, 9, 0]
+    assert found.compute_s == 3 + 2 * 5
+    assert bottleneck(found) == ("idle", "dram", "overhead", "idle")  # B: 5 s against 4 s
+
+
+def test_setup_is_charged_where_a_transfer_starts() -> None:
+    up = replace(HAND.links[0], setup_s=0.25)
+    target = replace(HAND, links=(up, HAND.links[1]))
+    # Two operators that touch nothing: only the link is busy.
+    problem = make_problem({"x": ("input", 10), "w": ("weight", 20)}, [Op("A"), Op("B")])
+    found = score(
+        make_plan(
+            problem,
+            [
+                ("x", "dram", 0, 0, 4),
+                ("w", "dram", 10, 0, 4),
+                ("x", "sram", 0, 0, 4),
+                ("w", "sram", 10, 0, 4),
+            ],
+            [("x", "dram", "sram", {0: 4, 1: 6}), ("w", "dram", "sram", {0: 20})],
+            target,
+        )
+    )
+    # Two start in step 0: 2 * 0.25 s + 24 B / 10, against 2.4 s of dram; then 6 B go on.
+    assert found.elapsed_s.tolist() == pytest.approx([2.9, 0.6, 0, 0])
+    assert bottleneck(found)[0] == "dram->sram"
+    assert bottleneck(found)[1] == "dram"
+
+
+@pytest.mark.parametrize(("dtype", "seconds"), [("int8", 16), ("int16", 32)])
+def test_systolic_array(dtype: str, seconds: float) -> None:
+    # 2 folds of k = 8 over 4 rows, each 2 * 4 + 4 + 6 - 2 = 16 cycles, at 2 Hz; int16 is half
+    # as fast as the fastest type.
+    array = Systolic(rows=4, columns=4, clock_hz=2.0)
+    target = replace(HAND, compute=replace(HAND.compute, systolic=array))
+    problem = make_problem(
+        {}, [Op("A", macs=192, dtype=dtype, gemms=(Gemm(6, 8, 4),)), Op("B", macs=20, dtype=dtype)]
+    )
+    found, notes = compute_seconds(problem, target)
+    # B is no matrix product: MACs / rate.
+    assert found.tolist() == [0, seconds, 20 / HAND.compute.macs_per_s[dtype], 0]
+    assert len(notes) == 1
+    assert notes[0].startswith("operators that are no matrix products (1): costed at the MAC rate")
+
+
+def test_a_wider_type_is_slower_in_proportion() -> None:
+    problem = make_problem(
+        {}, [Op("A", macs=20, dtype="float32"), Op("B", macs=1, dtype="float32")]
+    )
+    seconds, notes = compute_seconds(problem, HAND)
+    assert seconds.tolist() == [0, 4, 0.2, 0]  # 20 / (20 / 4)
+    assert notes == ("no float32 MAC rate on hand: costed at int8's rate / 4",)
+
+
+def test_a_narrower_type_is_as_fast_as_the_narrowest() -> None:
+    compute = Compute({"float32": 10.0, "float16": 40.0, "int8": 20.0}, 1.0)
+    problem = make_problem({}, [Op("A", macs=20, dtype="int4")])
+    seconds, notes = compute_seconds(problem, replace(HAND, compute=compute))
+    assert seconds.tolist() == [0, 1, 0]
+    assert notes == ("no int4 MAC rate on hand: costed at int8's rate",)
+
+
+def test_energy_of_an_unlisted_type_is_noted() -> None:
+    problem = make_problem({}, [Op("A", macs=10, dtype="float32")])
+    found = score(make_plan(problem, []))
+    assert found.energy_j == 10 * 0.5 * 4
+    assert "no float32 MAC energy on hand: costed at int8's energy x 4" in found.notes
+    unknown = replace(HAND, compute=replace(HAND.compute, energy_j_per_mac=None))
+    found = score(make_plan(problem, [], target=unknown))
+    assert found.energy_j == 0
+    assert "no MAC energy on hand: energy is that of memory alone" in found.notes
+
+
+def test_traffic_names_both_ends_and_leaves_the_fastest_tier_out() -> None:
+    flash = Tier("flash", 1000, 2.0, 0.0, 1, 5.0, 0.0, read_only=True)
+    target = replace(
+        HAND,
+        tiers=(*HAND.tiers, flash),
+        links=(*HAND.links, Link("flash", "dram", 2.0), Link("flash", "sram", 1.0)),
+        homes={**HAND.homes, "weight": "flash", "input": "sram"},
+    )
+    problem = make_problem(WEIGHTED_BUFFERS, [Op("A", ("x", "w"), ("a",)), Op("B", ("a",), ("y",))])
+    found = score(
+        make_plan(
+            problem,
+            [
+                ("x", "sram", 0, 0, 2),
+                ("w", "flash", 0, 0, 4),
+                ("w", "dram", 0, 0, 3),
+                ("a", "sram", 10, 1, 3),
+                ("y", "dram", 20, 2, 4),
+            ],
+            [("w", "flash", "dram", {0: 20})],
+            target,
+        )
+    )
+    # x is at home in the fastest tier. flash: 20 / 2 = 10 s; A reads w from dram in 2 s.
+    assert found.elapsed_s.tolist() == [10, 2, 2, 0]
+    assert found.traffic_bytes == {"flash->dram": 20, "dram->compute": 20, "compute->dram": 10}
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (30, 20)
+
+
+def test_an_operand_nowhere_is_an_error() -> None:
+    plan = make_plan(CHAIN, [("x", "dram", 0, 0, 2), ("a", "sram", 0, 1, 2), CHAIN_SLOW[2]])
+    with pytest.raises(VerificationError, match=r"step 2 \(B\) reads bytes \[0, 20\) of a"):
+        score(plan)
+
+
+def test_a_missing_link_and_a_read_only_tier_are_errors() -> None:
+    moved = make_plan(
+        CHAIN, [*CHAIN_SLOW, ("x", "sram", 0, 0, 2)], [("x", "dram", "sram", {0: 40})]
+    )
+    with pytest.raises(VerificationError, match="needs a link dram->sram"):
+        score(replace(moved, target=replace(HAND, links=HAND.links[1:])))
+    sealed = replace(HAND, tiers=(HAND.tiers[0], replace(HAND.tiers[1], read_only=True)))
+    with pytest.raises(VerificationError, match="dram, which is read-only"):
+        score(make_plan(CHAIN, CHAIN_SLOW, target=sealed))
+
+
+def test_an_unknown_objective_and_a_target_without_rates_are_errors() -> None:
+    with pytest.raises(UsageError, match="unknown objective 'speed'"):
+        objective_value(score(make_plan(CHAIN, CHAIN_SLOW)), "speed")
+    with pytest.raises(UsageError, match="A needs a MAC rate for int8"):
+        compute_seconds(CHAIN, replace(HAND, compute=Compute({}, 1.0)))
+
+
+def twin_operand_bytes(plan: Plan) -> dict[tuple[int, int, bool], float]:
+    """Bytes by (tier, step, write), byte by byte."""
+    found: dict[tuple[int, int, bool], float] = defaultdict(float)
+    for t, step in enumerate(plan.problem.steps):
+        for use in step.uses:
+            for byte in range(use.start_byte, use.end_byte):
+                tier = min(
+                    plan.target.tier_index[r.tier]
+                    for r in plan.residencies
+                    if r.buffer == use.buffer
+                    and r.start_byte <= byte < r.end_byte
+                    and r.ready <= t < r.end
+                )
+                share = use.accessed_bytes / (use.end_byte - use.start_byte)
+                found[tier, t, use.write] += share
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_random_plans_agree_with_a_byte_by_byte_twin(seed: int) -> None:
+    rng = seeded(seed)
+    plan = random_plan(random_problem(rng, rng.randint(1, 8)), HAND, rng)
+    twin = twin_operand_bytes(plan)
+    pieces = operand_charges(plan)
+    charged: dict[tuple[int, int, bool], float] = defaultdict(float)
+    for row in zip(pieces.tier, pieces.step, pieces.write, pieces.charged_bytes, strict=True):
+        charged[int(row[0]), int(row[1]), bool(row[2])] += float(row[3])
+    assert charged == pytest.approx(twin)
+
+    found = score(plan)
+    steps = len(plan.problem.steps)
+    busy = np.zeros((2, steps))
+    for (m, t, write), size in twin.items():
+        tier = HAND.tiers[m]
+        busy[m, t] += size / (tier.write_bytes_per_s if write else tier.read_bytes_per_s)
+    for transfer in plan.transfers:
+        for t, size in transfer.moves:
+            source, to = HAND.tier(transfer.source), HAND.tier(transfer.destination)
+            busy[HAND.tier_index[source.name], t] += size / source.read_bytes_per_s
+            busy[HAND.tier_index[to.name], t] += size / to.write_bytes_per_s
+    assert found.tier_seconds == pytest.approx(busy)
+    # The links of HAND are no slower than dram, so tiers and computation say it all.
+    assert found.elapsed_s == pytest.approx(np.maximum(busy.max(axis=0), found.compute_by_step))
+    live = [
+        sum(
+            r.end_byte - r.start_byte
+            for r in plan.residencies
+            if r.tier == "sram" and r.start <= t < r.end
+        )
+        for t in range(steps)
+    ]
+    assert found.load_bytes["sram"] == max(live)
+    assert found.load_bytes["sram"] <= found.peak_bytes["sram"]
+    total = found.compulsory_bytes + found.noncompulsory_bytes
+    assert total == pytest.approx(sum(found.traffic_bytes.values()), abs=1)
