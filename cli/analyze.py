@@ -57,15 +57,14 @@ def _print(found: dict[str, Any]) -> None:
             f"{format_size(found['min_peak_lower_bound_bytes'])} "
             f"({found['min_peak_bound_source']})",
         ],
-        ["work", f"{found['macs'] / 1e6:,.1f} M MAC, {found['vector_elements'] / 1e6:,.1f} M"
-         f" vector elements, {format_time(found['compute_s'])} of computing"],
+        [
+            "work",
+            f"{found['macs'] / 1e6:,.1f} M MAC, {found['vector_elements'] / 1e6:,.1f} M"
+            f" vector elements, {format_time(found['compute_s'])} of computing",
+        ],
     ]
-    print_table(
-        f"{found['model']} on {found['target']}", [("", "left"), ("Needs", "left")], rows
-    )
-    alive = [
-        [r["tensor"], format_size(r["bytes"])] for r in found["peak_residents"][:8]
-    ]
+    print_table(f"{found['model']} on {found['target']}", [("", "left"), ("Needs", "left")], rows)
+    alive = [[r["tensor"], format_size(r["bytes"])] for r in found["peak_residents"][:8]]
     print_table(
         f"Alive at the peak (step {found['peak_step']}, {found['peak_operator']})",
         [("Buffer", "left"), ("Size", "right")],

@@ -16,15 +16,14 @@ TargetName = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Objective = Annotated[
-    str, typer.Option("--objective", metavar="latency|traffic|energy|peak", help="What to minimise.")
+    str,
+    typer.Option("--objective", metavar="latency|traffic|energy|peak", help="What to minimise."),
 ]
 FastMemory = Annotated[
     str | None,
     typer.Option("--fast-memory", metavar="SIZE", help="Capacity of the fastest tier: 256KiB ..."),
 ]
-Order = Annotated[
-    str, typer.Option("--order", metavar="model|memory", help="Operator order.")
-]
+Order = Annotated[str, typer.Option("--order", metavar="model|memory", help="Operator order.")]
 Batch = Annotated[
     int | None, typer.Option("--batch", min=1, help="Value of symbolic first dimensions.")
 ]

@@ -52,6 +52,4 @@ def show_command(name: str, as_json: options.Json = False) -> None:
         return
     typer.echo(f"{found.name}: {found.summary}")
     rows = [[key, type(value).__name__, str(value)] for key, value in found.defaults.items()]
-    print_table(
-        "Parameters", [("Parameter", "left"), ("Type", "left"), ("Default", "right")], rows
-    )
+    print_table("Parameters", [("Parameter", "left"), ("Type", "left"), ("Default", "right")], rows)

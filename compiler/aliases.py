@@ -224,9 +224,7 @@ def _may_be_part(state: _State, sharing: Sharing, options: AliasOptions) -> bool
     return _is_aligned(state, sharing.output, sharing.offset_bytes, sharing.input, options)
 
 
-def _is_aligned(
-    state: _State, whole: str, offset: int, part: str, options: AliasOptions
-) -> bool:
+def _is_aligned(state: _State, whole: str, offset: int, part: str, options: AliasOptions) -> bool:
     """Whether a part begins and ends at aligned addresses (or with the whole).
 
     Slices are cut at the ends of parts, and each slice has an address of its own.
@@ -239,9 +237,7 @@ def _is_aligned(
     return begin % options.alignment_bytes == 0 and (ends_whole or aligned_end)
 
 
-def _try_in_place(
-    state: _State, operator: Operator, position: int, elided: set[str]
-) -> None:
+def _try_in_place(state: _State, operator: Operator, position: int, elided: set[str]) -> None:
     if operator.name in elided or len(operator.outputs) != 1:
         return
     permitted = [s for s in operator.sharings if s.kind == "in_place"]

@@ -108,9 +108,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
         "min_peak_bound_source": operand_bound.source,
         "peak_step": peaks[best].step,
         "peak_operator": _problem(prepared, orders[best]).steps[peaks[best].step].name,
-        "peak_residents": [
-            {"tensor": name, "bytes": size} for name, size in peaks[best].residents
-        ],
+        "peak_residents": [{"tensor": name, "bytes": size} for name, size in peaks[best].residents],
         "macs": sum(o.macs for o in graph.operators),
         "vector_elements": sum(o.vector_elements for o in graph.operators),
         "compute_s": float(compute.sum()),
@@ -139,19 +137,13 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
 
 def _problem(prepared: Prepared, order: Sequence[int]) -> Problem:
     alias = bool(prepared.model.get("alias", True))
-    return build_problem(
-        prepared.graph, order, aliases=alias_options(prepared.target, alias=alias)
-    )
+    return build_problem(prepared.graph, order, aliases=alias_options(prepared.target, alias=alias))
 
 
 def max_operator_bytes(graph: Graph) -> int:
     """COSMA's M_R: largest sum of one operator's activation inputs and outputs (section 5.1)."""
     values = graph.values
     return max(
-        sum(
-            values[n].size_bytes
-            for n in {*o.inputs, *o.outputs}
-            if values[n].kind != "weight"
-        )
+        sum(values[n].size_bytes for n in {*o.inputs, *o.outputs} if values[n].kind != "weight")
         for o in graph.operators
     )

@@ -13,9 +13,7 @@ def named_models() -> Mapping[str, Path]:
     import onnx
 
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-    return {
-        path.stem.removeprefix(PREFIX): path for path in sorted(folder.glob(f"{PREFIX}*.onnx"))
-    }
+    return {path.stem.removeprefix(PREFIX): path for path in sorted(folder.glob(f"{PREFIX}*.onnx"))}
 
 
 def find_model(name: str) -> Path:

@@ -78,9 +78,7 @@ def assemble(  # noqa: PLR0913 - a plan has that many ingredients
         by_atom.setdefault(stay.atom, []).append(stay)
         atom = atoms[stay.atom]
         span = (atom.buffer, atom.start_byte, atom.end_byte)
-        residencies.append(
-            Residency(*span, fastest, stay.offset, stay.start, stay.ready, stay.end)
-        )
+        residencies.append(Residency(*span, fastest, stay.offset, stay.start, stay.ready, stay.end))
         if stay.fill:
             transfers.append(Transfer(*span, atom.home, fastest, stay.fill))
         if stay.spill:
@@ -89,7 +87,9 @@ def assemble(  # noqa: PLR0913 - a plan has that many ingredients
     last_step = len(problem.steps)
     for index, atom in enumerate(atoms):
         if atom.size_bytes and atom.home != fastest:
-            homes += [(index, *span) for span in _home_spans(atom, by_atom.get(index, ()), last_step)]
+            homes += [
+                (index, *span) for span in _home_spans(atom, by_atom.get(index, ()), last_step)
+            ]
     residencies += _place_homes(problem, target, atoms, homes)
     residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     transfers.sort(key=lambda t: (t.moves[0][0], t.moves[-1][0], t.buffer, t.start_byte))
@@ -105,9 +105,7 @@ def assemble(  # noqa: PLR0913 - a plan has that many ingredients
     )
 
 
-def _home_spans(
-    atom: Atom, stays: Sequence[Stay], last_step: int
-) -> list[tuple[int, int, int]]:
+def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple[int, int, int]]:
     """(start, ready, end) of the copies that an atom needs in its home tier."""
     happenings: list[tuple[int, int, str, Moves]] = []
     for event in atom.events:
@@ -200,8 +198,7 @@ def _refuse_home(
     available = target.tier(tier).capacity_bytes
     largest = sorted(buffers, key=lambda b: -problem.buffers[b].size_bytes)[:5]
     names = [
-        {"tensor": problem.buffers[b].name, "bytes": problem.buffers[b].size_bytes}
-        for b in largest
+        {"tensor": problem.buffers[b].name, "bytes": problem.buffers[b].size_bytes} for b in largest
     ]
     raise InfeasibleError(
         f"{tier} of {target.name} is too small for the tensors whose home it is: needed "

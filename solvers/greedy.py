@@ -60,7 +60,9 @@ def close_gaps(occupancy: Occupancy, window: int) -> None:
     ]
     waiting = sorted(gaps)
     for _ in range(MAX_PASSES):  # a gap may have to wait for the one behind it (room for a spill)
-        left = [gap for gap in waiting if not try_run(occupancy, gap[2], gap[3] - 1, gap[3], window)]
+        left = [
+            gap for gap in waiting if not try_run(occupancy, gap[2], gap[3] - 1, gap[3], window)
+        ]
         if len(left) == len(waiting):
             return
         waiting = left

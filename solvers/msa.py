@@ -294,4 +294,3 @@ class _Assignment:
             self.occupancy.place(stay.atom, first, int(offset))
         self._rebuild()
         return True
-

@@ -15,7 +15,7 @@ from ullage.solvers.packing_quick import (
 
 # A proof needs one thread at each rung of the ladder of bounds, whatever the number of cores.
 _THREADS = 12
-_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")  # MiniMalloc's (Moffitt, ASPLOS 2023, section 5)
+_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")  # the defaults of omnimalloc's supermalloc
 _NODES_GROWTH = 3
 _SHARES = (0.5, 0.9)  # of the gap above the goal: what to aim at when the goal itself is too far
 _FIRST_SLICE_S = 0.5

@@ -12,7 +12,7 @@ from ullage.compiler.graph import Fallback, Graph, Kind, Operator, Sharing, Valu
 from ullage.compiler.importer import fusion
 from ullage.compiler.importer.infer import Scope, infer_model
 from ullage.compiler.importer.load import bind_symbols, check_model, load_model
-from ullage.compiler.importer.nodes import Node, NodeList, collect_nodes
+from ullage.compiler.importer.nodes import NodeList, collect_nodes
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,18 @@ def _graph(  # noqa: PLR0913 - assembles what the stages before it found
     outputs: tuple[str, ...],
     options: ImportOptions,
 ) -> Graph:
-    readers: dict[str, int] = {name: 1 for name in outputs}
-    for group in groups:
-        inside = {name for node in group.nodes for name in node.outputs}
-        for node in group.nodes:
-            for name in node.activations:
-                if name not in inside:
-                    readers[name] = readers.get(name, 0) + 1
-    operators = tuple(_operator(group, listed.sizes, readers) for group in groups)
+    operators = tuple(_operator(group, listed.sizes) for group in groups)
     if not operators:
         raise ModelError(f"{label}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
     for name in inputs:
         _add_value(values, name, "input", scope, listed.sizes, options.dtype)
-    for operator in operators:
+    for operator, group in zip(operators, groups, strict=True):
         for name in operator.outputs:
+            if name == scratch_name(operator.name):
+                size = sum(n.body_bytes for n in group.nodes)
+                values[name] = Value(name, "activation", "uint8", (size,), size)
+                continue
             kind: Kind = "output" if name in outputs else "activation"
             _add_value(values, name, kind, scope, listed.sizes, options.dtype)
     for operator in operators:
@@ -144,9 +141,7 @@ def _add_value(  # noqa: PLR0913 - one row of the value table
     )
 
 
-def _operator(
-    group: fusion.Group, sizes: Mapping[str, int], readers: Mapping[str, int]
-) -> Operator:
+def _operator(group: fusion.Group, sizes: Mapping[str, int]) -> Operator:
     inside = {name for node in group.nodes for name in node.outputs}
     last = group.nodes[-1]
     if len(group.nodes) == 1:
@@ -164,17 +159,17 @@ def _operator(
         reading = [n for n in group.nodes if name in (*n.activations, *n.weights)]
         if all(name in n.accessed for n in reading):
             accessed[name] = min(sizes[name], sum(n.accessed[name] for n in reading))
-    del readers
     return Operator(
         name=group.anchor.label,
         kind=group.anchor.op,
         inputs=tuple(inputs),
-        outputs=outputs,
+        outputs=(*outputs, scratch_name(group.anchor.label))
+        if any(n.body_bytes for n in group.nodes)
+        else outputs,
         macs=sum(n.work.macs for n in group.nodes),
         mac_dtype=_mac_dtype(group),
         vector_elements=sum(n.work.vector_elements for n in group.nodes),
         gemms=tuple(g for n in group.nodes for g in n.work.gemms),
-        workspace_bytes=max(n.workspace_bytes for n in group.nodes),
         accessed_bytes=tuple(accessed.items()),
         sharings=_sharings(group, tuple(inputs), outputs, sizes),
         nodes=tuple(n.index for n in group.nodes),
@@ -208,6 +203,9 @@ def _sharings(
     )
 
 
-def node_order(nodes: tuple[Node, ...]) -> tuple[int, ...]:
-    """Positions of nodes in the model file."""
-    return tuple(node.index for node in nodes)
+def scratch_name(operator: str) -> str:
+    """Name of the value that stands for the intermediate tensors of an operator's subgraph.
+
+    It is born and dies with its operator, and lives wherever the plan puts it.
+    """
+    return f"{operator}#body"

@@ -30,7 +30,7 @@ class Node:
         work: cost.
         mac_dtype: data type of its multiplications.
         accessed: bytes really read of operands that are read in part.
-        workspace_bytes: scratch memory.
+        body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
         sharings: storage it may share.
     """
 
@@ -43,7 +43,7 @@ class Node:
     work: Work
     mac_dtype: str
     accessed: Mapping[str, int] = field(default_factory=dict)
-    workspace_bytes: int = 0
+    body_bytes: int = 0
     sharings: tuple[Sharing, ...] = ()
 
 
@@ -160,9 +160,9 @@ def _node(  # noqa: PLR0913 - the facts of one node, gathered once
             weights[roots.get(name, name)] = None
     inputs = [scope.types[name] if name else None for name in proto.input]
     outputs = [scope.types[name] if name else None for name in proto.output]
-    workspace = 0
+    body_bytes = 0
     if any(key[0] == index for key in scope.subscopes):
-        work, workspace = _control_flow_work(index, proto, scope, sizes, policy)
+        work, body_bytes = _control_flow_work(index, proto, scope, sizes, policy)
     else:
         work = work_of(proto.op_type, given, inputs, outputs)
     accessed: dict[str, int] = {}
@@ -183,7 +183,7 @@ def _node(  # noqa: PLR0913 - the facts of one node, gathered once
         work=work,
         mac_dtype=_mac_dtype(proto, scope, policy),
         accessed=accessed,
-        workspace_bytes=workspace,
+        body_bytes=body_bytes,
         sharings=tuple(
             s
             for s in sharings_of(proto, given, scope.types, scope.arrays, sizes)
@@ -260,7 +260,7 @@ def body_peak_bytes(found: NodeList, graph: onnx.GraphProto, sizes: Mapping[str,
     peak = live
     for position, node in enumerate(found.nodes):
         live += sum(sizes[name] for name in node.outputs)
-        peak = max(peak, live + node.workspace_bytes)
+        peak = max(peak, live + node.body_bytes)
         ended = {*node.activations, *node.outputs} & own
         live -= sum(sizes[name] for name in ended if last.get(name, position) == position)
     return peak

@@ -290,7 +290,10 @@ HOSTILE = {
     "unhashable key": ("? [1]\n: 2", "not a readable YAML"),
     "control": ("name: \x00", "not a readable YAML"),
     "large": ("#" * (MAX_FILE_BYTES + 1), "larger than 1000000 bytes"),
-    "odd keys": ("name: a\ndescription: b\nnull: 1\n1.5: 2\ntrue: 3", "1.5: found 1.5: Keys should be strings"),
+    "odd keys": (
+        "name: a\ndescription: b\nnull: 1\n1.5: 2\ntrue: 3",
+        "1.5: found 1.5: Keys should be strings",
+    ),
 }
 
 
