@@ -72,6 +72,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any]) -> None:
     from ullage.compiler.units import format_size, format_time
 
     found, plan = compiled.score, compiled.plan
+    traffic = found.compulsory_bytes + found.noncompulsory_bytes
     out = console()
     chosen = f" ({plan.solver} won)" if "chosen_solver" in summary else ""
     out.print(
@@ -98,10 +99,9 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any]) -> None:
         ("time goes to", _shares(time_by_binding(compiled), found.latency_s)),
         (
             "slow traffic",
-            f"{format_size(found.compulsory_bytes + found.noncompulsory_bytes)}, of which "
+            f"{format_size(traffic)}, of which "
             f"{format_size(found.noncompulsory_bytes)} "
-            f"({percent(found.noncompulsory_bytes, found.compulsory_bytes + found.noncompulsory_bytes)}) "
-            "is not compulsory",
+            f"({percent(found.noncompulsory_bytes, traffic)}) is not compulsory",
         ),
         ("", "  ".join(f"{k} {format_size(v)}" for k, v in found.traffic_bytes.items() if v)),
         ("energy", f"{found.energy_j * 1e3:.4g} mJ"),

@@ -51,7 +51,7 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
         yield lambda _: None
         return
     with console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(text)
+        yield status.update
 
 
 def percent(part: float, whole: float) -> str:

@@ -1,5 +1,4 @@
 """`ullage targets`: the chips that can be compiled for, and the origin of their figures."""
-# ruff: noqa: PLC0415 - imports inside commands keep `ullage --help` fast
 
 import json
 import sys
@@ -10,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
     from ullage.hwmodels.registry import Description
     from ullage.hwmodels.target import Target
 

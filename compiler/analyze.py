@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ullage.compiler.graph import Graph
@@ -64,7 +65,7 @@ def _live_ranges(problem: Problem, index: int) -> list[tuple[int, int, int, int]
         cuts.update((low, high))
     edges = sorted(cuts)
     found: list[tuple[int, int, int, int]] = []
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in pairwise(edges):
         touching = [t for t, u in uses if u.start_byte < high and low < u.end_byte]
         is_output = any(a < high and low < b for a, b in buffer.outputs)
         if not touching and not is_output:

@@ -39,7 +39,7 @@ class _Memory:
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         last = bisect_left(self.runs, end, key=lambda r: r[0])
         kept: list[Run] = []
-        for low, high, origin, at in self.runs[first:last]:
+        for low, _, origin, at in self.runs[first:last]:
             if low < begin:
                 kept.append((low, begin, origin, at))
         kept.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
@@ -84,7 +84,7 @@ def _put(memory: dict[str, _Memory], aliases: Aliases, name: str, content: Seque
     memory[root].write(offset, content)
 
 
-def _expect(  # noqa: PLR0913 - one comparison with its context
+def _expect(
     graph: Graph,
     memory: dict[str, _Memory],
     aliases: Aliases,

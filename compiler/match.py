@@ -1,5 +1,6 @@
 """Does a plan belong to a model? Import the model as the plan says and compare."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ullage.compiler.errors import VerificationError
@@ -7,6 +8,7 @@ from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.lifetimes import build_problem
 from ullage.compiler.pipeline import alias_options, find_order
 from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Buffer, Step
 
 
 def check_model_matches(plan: Plan, model: Path) -> None:
@@ -34,10 +36,11 @@ def check_model_matches(plan: Plan, model: Path) -> None:
         aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
         dma_steps=plan.target.needs_dma_steps,
     )
-    for what, ours, theirs in (
+    pairs: tuple[tuple[str, Sequence[Step | Buffer], Sequence[Step | Buffer]], ...] = (
         ("step", plan.problem.steps, rebuilt.steps),
         ("buffer", plan.problem.buffers, rebuilt.buffers),
-    ):
+    )
+    for what, ours, theirs in pairs:
         if len(ours) != len(theirs):
             raise VerificationError(
                 f"the plan has {len(ours)} {what}s, {model} gives {len(theirs)}: not the same "

@@ -196,8 +196,9 @@ def _list_schedule(dag: _Dag, rule: Rule) -> tuple[int, ...]:
 
 
 def _reverse_schedule(dag: _Dag, rule: Rule) -> tuple[int, ...]:
-    """List scheduling from the outputs backwards: running in reverse, operators take what they
-    read and free what they write.
+    """List scheduling from the outputs backwards.
+
+    Run in reverse, an operator takes what it reads and frees what it writes.
     """
     operators = len(dag.reads)
     mirrored_reads: list[list[int]] = [list(writes) for writes in dag.writes]

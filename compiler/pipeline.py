@@ -105,7 +105,7 @@ class Compiled:
 
     @property
     def gap(self) -> float | None:
-        """value / bound - 1; None where the bound is zero and the value is not."""
+        """Value / bound - 1; None where the bound is zero and the value is not."""
         if self.bound.value > 0:
             return max(0.0, self.value / self.bound.value - 1)
         return 0.0 if self.value <= 0 else None

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic.fields import FieldInfo
+
 from ullage.compiler.errors import UsageError
 from ullage.compiler.units import MAX_SIZE_BYTES, parse_size
 

@@ -6,6 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel
+
 from ullage.compiler.dtypes import BITS
 from ullage.compiler.errors import UsageError
 from ullage.hwmodels import figures

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+
 from ullage.compiler.errors import UsageError
 from ullage.hwmodels.figures import Figure, Granularity
 from ullage.hwmodels.overrides import LABELS, OVERRIDE_ORIGIN, overridden

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+
 from ullage.compiler.errors import UsageError
 
 MAX_FILE_BYTES = 1_000_000

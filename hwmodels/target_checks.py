@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
+
 from ullage.compiler.dtypes import BITS
 from ullage.compiler.errors import UsageError
 from ullage.compiler.graph import Kind

@@ -5,6 +5,7 @@ field alone cannot tell (links, homes, order of tiers) is checked in `target_che
 """
 
 from pydantic import Field, StrictBool
+
 from ullage.compiler.graph import Kind
 from ullage.hwmodels.figures import (
     Alignment,

@@ -43,7 +43,7 @@ class Stay:
     offset: int = -1
 
 
-def assemble(  # noqa: PLR0913 - a plan has that many ingredients
+def assemble(
     problem: Problem,
     target: Target,
     atoms: Sequence[Atom],

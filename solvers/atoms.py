@@ -7,6 +7,7 @@ or not at all.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ullage.compiler.graph import Kind
 from ullage.compiler.problem import Problem, Use
@@ -79,7 +80,7 @@ def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
             for low, high in buffer.outputs:
                 cuts.update((low, high))
         edges = sorted(cuts)
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in pairwise(edges):
             found.append(
                 Atom(
                     buffer=index,

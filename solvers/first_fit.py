@@ -78,7 +78,7 @@ def sweep_fit(starts: IntArray, ends: IntArray, sizes: IntArray, *, best_fit: bo
 
 
 @_compiled
-def _sweep(  # noqa: PLR0912 - compiled as one loop
+def _sweep(
     starts: IntArray,
     ends: IntArray,
     sizes: IntArray,

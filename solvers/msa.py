@@ -2,8 +2,8 @@
 
 The production allocator that the paper on mallocMuZero (arXiv 2305.07440, section 2.3) is measured
 against. Tensors are taken in the order of their memory-boundedness: the time that their uses lose
-in slow memory, over the square root of the room (bytes x steps) they take. For each use of a tensor, in program order, the first choice that works
-is final:
+in slow memory, over the square root of the room (bytes x steps) they take. For each use of a
+tensor, in program order, the first choice that works is final:
 
 - no copy: the tensor is in fast memory since its definition or previous use and stays, at the same
   address where possible (pinned, when that holds for all uses);

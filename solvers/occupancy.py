@@ -147,10 +147,8 @@ class Occupancy:
     def needs_spill(self, index: int, first: int, last: int) -> bool:
         """Whether a run must leave a copy at home when it ends."""
         atom = self.atoms[index]
-        if last + 1 < len(atom.events):
-            wanted = atom.events[last + 1].reads
-        else:
-            wanted = atom.is_output
+        followed = last + 1 < len(atom.events)
+        wanted = atom.events[last + 1].reads if followed else atom.is_output
         if not wanted:
             return False
         wrote = any(e.writes for e in atom.events[first : last + 1])

@@ -1,5 +1,6 @@
-"""Addresses for the stays of a heuristic; what cannot be placed is dropped, the least valuable
-first.
+"""Addresses for the stays of a heuristic.
+
+What cannot be placed is dropped, the least valuable first.
 """
 
 import numpy as np

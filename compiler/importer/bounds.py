@@ -158,7 +158,7 @@ def control_flow_output_types(
         ]
     scanned = int(given.get("num_scan_inputs", 0))
     states = len(inputs) - scanned
-    length = scan_length(node, given, inputs)
+    length = scan_length(given, inputs)
     return [
         *bodies[0][:states],
         *(
@@ -176,9 +176,7 @@ def trip_count(node: onnx.NodeProto, arrays: Arrays) -> int | None:
     return max(0, int(np.asarray(known, dtype=np.int64).reshape(())))
 
 
-def scan_length(
-    node: onnx.NodeProto, given: Mapping[str, Any], inputs: Sequence[Typed | None]
-) -> int | None:
+def scan_length(given: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:
     """Number of iterations of a Scan."""
     scanned = int(given.get("num_scan_inputs", 0))
     axes = list(given.get("scan_input_axes", [0] * scanned))

@@ -68,7 +68,7 @@ def import_model(
     return _graph(label, groups, listed, scope, tuple(v.name for v in inputs), outputs, chosen)
 
 
-def _graph(  # noqa: PLR0913 - assembles what the stages before it found
+def _graph(
     label: str,
     groups: tuple[fusion.Group, ...],
     listed: NodeList,
@@ -118,7 +118,7 @@ def _output_notes(
     )
 
 
-def _add_value(  # noqa: PLR0913 - one row of the value table
+def _add_value(
     values: dict[str, Value],
     name: str,
     kind: Kind,

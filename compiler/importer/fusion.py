@@ -72,7 +72,7 @@ def _live_nodes(
     return [node for node in nodes if node.index in wanted]
 
 
-def _grow(  # noqa: PLR0913 - one loop over the shared maps
+def _grow(
     members: list[Node],
     taken: set[int],
     readers: Mapping[str, list[Node]],

@@ -186,7 +186,7 @@ def _visit(position: int, node: onnx.NodeProto, scope: Scope) -> None:
             continue
         known = found.get(name) or _from_proto(scope.declared.get(name), name, scope)
         if known is None:
-            _refuse(name, node, scope)
+            raise _refusal(name, node, scope)
         scope.types[name] = replace(known, is_upper_bound=known.is_upper_bound or bounded)
     _fold(node, read, scope)
 
@@ -195,17 +195,18 @@ def _label(node: onnx.NodeProto) -> str:
     return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed)"
 
 
-def _refuse(name: str, node: onnx.NodeProto, scope: Scope) -> "TensorType":
+def _refusal(name: str, node: onnx.NodeProto, scope: Scope) -> ModelError:
+    """The error for a tensor without a knowable type."""
     proto = scope.declared.get(name)
     kind = proto.WhichOneof("value") if proto is not None else None
     if kind not in (None, "tensor_type"):
-        raise ModelError(
+        return ModelError(
             f"{scope.where}: {name!r}, a result of {_label(node)}, is a {kind}; only tensors have "
             "a place in memory",
             {"tensor": name, "operator": node.op_type},
         )
     dynamic = [i for i in node.input if i and i not in scope.constants]
-    raise ModelError(
+    return ModelError(
         f"{scope.where}: the shape of {name!r}, a result of {_label(node)}, cannot be known before "
         f"the model runs (it depends on {', '.join(map(repr, dynamic[:4])) or 'no input'}), and no "
         "upper bound follows from the operator; export the model with fixed shapes, or cut it "
@@ -274,9 +275,9 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
         contrib_output_types(node, given, inputs),
         bounds.bounded_output_types(node, given, inputs, scope.arrays),
     ):
-        for name, known in zip(node.output, types, strict=False):
-            if name and name not in found and known is not None:
-                dtype, shape, is_bound = known
+        for name, triple in zip(node.output, types, strict=False):
+            if name and name not in found and triple is not None:
+                dtype, shape, is_bound = triple
                 checked_elements(shape, dtype, name, scope.where)
                 declared = _from_proto(scope.declared.get(name), name, scope)
                 found[name] = declared or TensorType(dtype, shape, is_bound)
@@ -333,11 +334,11 @@ def _fold(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
         return
     if any(scope.types[name].elements > FOLD_LIMIT for name in outputs):
         return
-    _evaluate(node, read, outputs, scope)
+    _evaluate(node, read, scope)
 
 
-def _evaluate(node: onnx.NodeProto, read: list[str], outputs: list[str], scope: Scope) -> None:
-    from onnx.reference import ReferenceEvaluator  # noqa: PLC0415 - 0.2 s, rarely needed
+def _evaluate(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
+    from onnx.reference import ReferenceEvaluator
 
     domain = "" if node.domain == "ai.onnx" else node.domain
     try:
@@ -350,7 +351,7 @@ def _evaluate(node: onnx.NodeProto, read: list[str], outputs: list[str], scope: 
         # depends on its value, that shape is refused by name.
         logger.info("%s: %s is not folded: %s", scope.where, _label(node), error)
         return
-    for name, result in zip([n for n in node.output], results, strict=False):
+    for name, result in zip(node.output, results, strict=False):
         array = np.asarray(result)
         if not name or array.dtype == object:
             continue

@@ -160,7 +160,7 @@ def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
         missing[index] = len(needs)
         for name in needs:
             waiting.setdefault(name, []).append(index)
-    import heapq  # noqa: PLC0415 - needed for this one rare job
+    import heapq
 
     ready = [i for i, count in enumerate(missing) if count == 0]
     heapq.heapify(ready)

@@ -133,7 +133,7 @@ def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, s
     return roots
 
 
-def _node(  # noqa: PLR0913 - the facts of one node, gathered once
+def _node(
     index: int,
     label: str,
     proto: onnx.NodeProto,
@@ -224,7 +224,7 @@ def _control_flow_work(
         trips = trip_count(proto, scope.arrays)
     elif proto.op_type == "Scan":
         inputs = [scope.types[name] if name else None for name in proto.input]
-        trips = scan_length(proto, given, inputs)
+        trips = scan_length(given, inputs)
     if trips is None:
         reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
         trips = 1

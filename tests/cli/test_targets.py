@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from typer.testing import CliRunner
+
 from ullage.cli.targets import app
 from ullage.compiler.errors import UsageError
 from ullage.hwmodels.registry import list_targets

@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ullage.compiler.errors import UsageError
 from ullage.compiler.units import MAX_SIZE_BYTES, format_size, format_time, parse_size
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from ullage.compiler.errors import VerificationError
 from ullage.compiler.plan import Plan, Residency, Transfer
 from ullage.compiler.problem import Buffer, PlacedValue
@@ -23,7 +24,7 @@ SEEDS = range(4)
 
 
 def seeded(seed: int) -> Random:
-    return Random(seed)  # noqa: S311  # tests want the same numbers again, not secrets
+    return Random(seed)  # tests want the same numbers again, not secrets
 
 
 def rules_of(made: Plan) -> set[str]:

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from ullage.compiler.graph import Gemm
 from ullage.hwmodels.systolic import gemm_cycles
 from ullage.hwmodels.target import Systolic

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from ullage.compiler.dtypes import BITS
 from ullage.compiler.errors import UsageError
 from ullage.hwmodels.registry import DEFAULT_TARGET, describe, list_targets, load_target
