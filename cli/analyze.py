@@ -49,7 +49,7 @@ def _print(found: dict[str, Any]) -> None:
             "largest tensor",
             f"{format_size(found['largest_tensor_bytes'])} ({found['largest_tensor']})",
         ],
-        ["largest operator (M_R)", format_size(found["max_operator_bytes"])],
+        ["largest operator, nothing shared (M_R)", format_size(found["max_operator_bytes"])],
         ["peak in file order", format_size(found["peak_live_bytes"])],
         [
             "smallest peak found (M_P)",

@@ -32,10 +32,11 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.cli.render import print_json, progress
     from ullage.compiler.compare import compare_solvers
     from ullage.compiler.errors import UllageError, UsageError
-    from ullage.solvers.registry import solver_names
+    from ullage.solvers.registry import find_solver, solver_names
 
     names = [n.strip() for n in solvers.split(",") if n.strip()]
-    names = names or [n for n in solver_names() if n != "auto"]
+    able = [n for n in solver_names() if objective in find_solver(n).objectives]
+    names = names or [n for n in able if n != "auto"]
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
     chosen = options.compile_options(given)

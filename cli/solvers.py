@@ -22,6 +22,7 @@ def list_command(as_json: options.Json = False) -> None:
                         "name": s.name,
                         "summary": s.summary,
                         "parameters": dict(s.defaults),
+                        "objectives": list(s.objectives),
                         "origin": s.origin,
                     }
                     for s in found

@@ -210,7 +210,12 @@ def _try_concat(
             state.place(sharing.input, sharing.output, sharing.offset_bytes)
             taken.add(sharing.input)
     absorbed.update((operator.name, name) for name in taken)
-    if set(operator.inputs) == taken:
+    values = state.graph.values
+    covered = sum(values[name].size_bytes for name in taken)
+    # Constants are no inputs: what no part covers, the operator must still write.
+    if set(operator.inputs) == taken and covered == sum(
+        values[name].size_bytes for name in operator.outputs
+    ):
         elided.add(operator.name)
 
 
@@ -271,8 +276,9 @@ def _may_overwrite(
             return False
         if name in operator.inputs and name not in by_element:
             return False
-        if name != sharing.input and name in operator.inputs:
-            return root.members[name] == root.members[sharing.input]
+        askew = root.members[name] != root.members[sharing.input]
+        if name in operator.inputs and askew:
+            return False
     return True
 
 

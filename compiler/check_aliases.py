@@ -23,6 +23,8 @@ class _Memory:
     def read(self, begin: int, end: int) -> list[Run]:
         """Runs of [begin, end), relative to begin, adjacent ones joined."""
         found: list[Run] = []
+        if begin >= end:
+            return found
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         for low, high, origin, at in self.runs[first:]:
             if low >= end:

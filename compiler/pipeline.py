@@ -19,7 +19,7 @@ from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.registry import DEFAULT_TARGET, load_target
 from ullage.hwmodels.simulate import Simulation, simulate
 from ullage.hwmodels.target import Target
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.registry import SolverOptions, find_solver, solver_names
 
 if TYPE_CHECKING:
     import onnx
@@ -228,6 +228,12 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
     solver = find_solver(options.solver)
+    if options.objective not in solver.objectives:
+        able = [n for n in solver_names() if options.objective in find_solver(n).objectives]
+        raise UsageError(
+            f"solver {options.solver} cannot minimise {options.objective} (it can: "
+            f"{', '.join(solver.objectives)}); solvers that can: {', '.join(able)}"
+        )
     solver_options = SolverOptions(
         objective=options.objective,
         seed=options.seed,

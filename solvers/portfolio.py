@@ -16,11 +16,12 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"
-DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,all-slow"}
+DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,all-slow,no-spill"}
+OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
-    """The best plan of the members.
+    """The best plan of the members that know the objective.
 
     Raises:
         InfeasibleError: no member found a plan because there is none.
@@ -31,6 +32,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     members = [name.strip() for name in str(chosen["members"]).split(",") if name.strip()]
     if not members or "auto" in members:
         raise UsageError(f"members of auto must be other solvers, not {chosen['members']!r}")
+    members = [m for m in members if options.objective in find_solver(m).objectives]
     best: tuple[float, Plan] | None = None
     infeasible: InfeasibleError | None = None
     notes: list[str] = []

@@ -5,7 +5,7 @@ A solver is a function `solve(problem, target, options) -> Plan`. It does not sc
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -16,6 +16,7 @@ from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
 
 ENTRY_POINT_GROUP = "ullage.solvers"
+SPILLING_OBJECTIVES = ("latency", "traffic", "energy")  # `peak` forbids spills: another problem
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Solver:
         summary: one line for `ullage solvers list`.
         solve: the function.
         defaults: its parameters and their defaults.
+        objectives: what it can minimise.
         origin: `ullage` or the distribution that brought it.
     """
 
@@ -60,14 +62,16 @@ class Solver:
     summary: str
     solve: SolveFunction
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    objectives: tuple[str, ...] = SPILLING_OBJECTIVES
     origin: str = "ullage"
 
 
-# name -> module; each module has SUMMARY, DEFAULTS and solve.
+# name -> module; each module has SUMMARY, DEFAULTS and solve, and OBJECTIVES where they differ.
 _BUILT_IN: dict[str, str] = {
     "all-slow": "ullage.solvers.all_slow",
     "greedy": "ullage.solvers.greedy",
     "msa": "ullage.solvers.msa",
+    "no-spill": "ullage.solvers.no_spill",
     "auto": "ullage.solvers.portfolio",
 }
 
@@ -91,7 +95,8 @@ def find_solver(name: str) -> Solver:
     """
     if name in _BUILT_IN:
         module = import_module(_BUILT_IN[name])
-        return Solver(name, module.SUMMARY, module.solve, module.DEFAULTS)
+        objectives = getattr(module, "OBJECTIVES", SPILLING_OBJECTIVES)
+        return Solver(name, module.SUMMARY, module.solve, module.DEFAULTS, objectives)
     point = _third_party().get(name)
     if point is None:
         raise UsageError(f"no solver named {name!r}; there are: {', '.join(solver_names())}")
@@ -104,8 +109,9 @@ def find_solver(name: str) -> Solver:
         ) from error
     origin = point.dist.name if point.dist else "third party"
     if isinstance(loaded, Solver):
-        return Solver(name, loaded.summary, loaded.solve, loaded.defaults, origin)
-    return Solver(name, (loaded.__doc__ or "").strip().split("\n")[0], loaded, {}, origin)
+        return replace(loaded, name=name, origin=origin)
+    summary = (loaded.__doc__ or "").strip().split("\n")[0]
+    return Solver(name, summary, loaded, origin=origin)
 
 
 def parameters_of(options: SolverOptions, defaults: Mapping[str, Any]) -> dict[str, Any]:
