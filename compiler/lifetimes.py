@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ullage.compiler.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.check_aliases import check_aliases
+from ullage.compiler.contents import absorbed_inputs, written_ranges
 from ullage.compiler.graph import Graph, Kind, Operator, Value
 from ullage.compiler.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
 
@@ -66,7 +67,7 @@ def _uses(
     graph: Graph, operator: Operator, found: Aliases, numbers: dict[str, int]
 ) -> tuple[Use, ...]:
     accessed = dict(operator.accessed_bytes)
-    absorbed = {name for name in operator.inputs if (operator.name, name) in found.absorbed}
+    absorbed = absorbed_inputs(operator, found)
     reads: list[Use] = []
     for name in operator.inputs:
         size = graph.values[name].size_bytes
@@ -79,23 +80,9 @@ def _uses(
     writes: list[Use] = []
     for name in operator.outputs:
         root, offset = found.buffer_of[name]
-        for low, high in _written(graph, operator, name, absorbed):
+        for low, high in written_ranges(graph, operator, name, absorbed):
             writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
     return (*_merged(reads), *_merged(writes))
-
-
-def _written(
-    graph: Graph, operator: Operator, output: str, absorbed: set[str]
-) -> list[tuple[int, int]]:
-    """Byte ranges of an output that the operator itself writes: all but absorbed parts."""
-    position, gaps = 0, []
-    for sharing in sorted(operator.sharings, key=lambda s: s.offset_bytes):
-        if sharing.kind == "concat" and sharing.output == output and sharing.input in absorbed:
-            if position < sharing.offset_bytes:
-                gaps.append((position, sharing.offset_bytes))
-            position = sharing.offset_bytes + graph.values[sharing.input].size_bytes
-    size = graph.values[output].size_bytes
-    return [*gaps, (position, size)] if position < size else gaps
 
 
 def _merged(uses: Sequence[Use]) -> list[Use]:

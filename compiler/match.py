@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ullage.compiler.errors import VerificationError
+from ullage.compiler.graph import Graph
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.lifetimes import build_problem
 from ullage.compiler.pipeline import alias_options, find_order
@@ -29,6 +30,16 @@ def check_model_matches(plan: Plan, model: Path) -> None:
         ),
         name=plan.problem.name,
     )
+    check_problem_matches(plan, graph, str(model))
+
+
+def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
+    """Rebuild the plan's problem from a graph and compare.
+
+    Raises:
+        VerificationError: they differ; names the first difference.
+    """
+    said = plan.model
     rebuilt = build_problem(
         graph,
         find_order(str(said.get("order", "model")))(graph),

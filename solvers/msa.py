@@ -236,6 +236,8 @@ class _Assignment:
         if int(room.sum()) < float(self.parameters["min_hidden_fraction"]) * atom.size_bytes:
             return None
         fill = spread(atom.size_bytes, room, start, late=False)
+        if fill[-1][0] < occupancy.used_before(index, position):
+            return None  # here before an earlier use, for which it was not worth it
         end = use + 1
         spill: tuple[tuple[int, int], ...] = ()
         if occupancy.needs_spill(index, position, position):

@@ -13,7 +13,7 @@ import numpy as np
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
-from ullage.solvers.assemble import Stay, assemble
+from ullage.solvers.assemble import assemble
 from ullage.solvers.atoms import Atom, atoms_of
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.packing import pack
@@ -73,7 +73,12 @@ def _keep(occupancy: Occupancy, index: int, atom: Atom) -> None:
     for first in list(occupancy.stays[index]):
         occupancy.remove(index, first)
     last = len(atom.events) - 1
+    fastest = occupancy.target.fastest.name
+    if atom.events[0].reads:
+        occupancy.require_link(index, atom.home, fastest)
+    if occupancy.needs_spill(index, 0, last):
+        occupancy.require_link(index, fastest, atom.home)
     stay = occupancy.propose(index, 0, last, window=1)
-    if stay is None:  # nothing between the last event and the end to store it in
-        stay = Stay(index, atom.events[0].step, atom.events[0].step, atom.events[last].step + 1)
+    if stay is None:  # there is a DMA-only step on either side and room without end
+        raise AssertionError(atom)
     occupancy.add(index, 0, last, stay)

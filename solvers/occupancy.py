@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.problem import Problem
 from ullage.compiler.units import format_size
 from ullage.hwmodels.target import Target
@@ -177,16 +177,24 @@ class Occupancy:
             return None
         fill: Moves = ()
         start = begin
+        fastest = self.target.fastest.name
         if atom.events[first].reads:
+            if self.target.link(atom.home, fastest) is None:
+                return None
             low = max(self.free_from(index, first), begin - window)
             low = self.earliest_fit(size, low, begin)
             if low >= begin:
                 return None
-            room = self.timeline.room_bytes(atom.home, self.target.fastest.name, low, begin)
+            room = self.timeline.room_bytes(atom.home, fastest, low, begin)
             fill = spread(atom.size_bytes, room, low, late=True)
+            used = self.used_before(index, first)
+            if fill[-1][0] < used:
+                fill = spread(atom.size_bytes, room[used - low :], used, late=True)
             start = fill[0][0]
         spill: Moves = ()
         if self.needs_spill(index, first, last):
+            if self.target.link(fastest, atom.home) is None:
+                return None
             writes = [e.step for e in atom.events[first : last + 1] if e.writes]
             after = max([*writes, begin - 1 if not fill else fill[-1][0]]) + 1
             limit = next_start
@@ -196,7 +204,7 @@ class Occupancy:
             reach = self._latest_fit(size, max(end, after), reach)
             if after >= reach:
                 return None
-            room = self.timeline.room_bytes(self.target.fastest.name, atom.home, after, reach)
+            room = self.timeline.room_bytes(fastest, atom.home, after, reach)
             spill = spread(atom.size_bytes, room, after, late=False)
             end = max(end, spill[-1][0] + 1)
         return Stay(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
@@ -220,6 +228,14 @@ class Occupancy:
                 step = max(step, event.step + 1)
         return step
 
+    def used_before(self, index: int, first: int) -> int:
+        """Step of the event before `first`, -1 without one.
+
+        A fill must not end before it: the operator would read the copy that is there, while the
+        decision (and its cost) says the home tier.
+        """
+        return self.atoms[index].events[first - 1].step if first else -1
+
     # -- what operators cannot do without ----------------------------------------------------
 
     def _settle_mandatory(self) -> None:
@@ -239,11 +255,12 @@ class Occupancy:
 
     def _settle_resident(self, index: int, atom: Atom) -> None:
         """An atom whose home is the fastest tier is there from its birth to its last use."""
-        if not atom.events and atom.kind != "weight":
+        if not atom.events and not atom.is_given:
             return
         start = 0 if atom.is_given else atom.events[0].step
         keeps = atom.is_output or atom.kind == "weight"
-        end = self.steps if keeps else atom.events[-1].step + 1
+        last_used = atom.events[-1].step if atom.events else 0
+        end = self.steps if keeps else last_used + 1
         self.load_bytes[start:end] += self.aligned_bytes(atom)
         self.stays[index][0] = (len(atom.events) - 1, Stay(index, start, start, end))
 
@@ -256,12 +273,30 @@ class Occupancy:
         atom = self.atoms[index]
         event: Event = atom.events[position]
         fill: Moves = ((event.step - 1, atom.size_bytes),) if event.reads else ()
+        if fill:
+            self.require_link(index, atom.home, self.target.fastest.name)
         spill: Moves = ()
         end = event.step + 1
         if self.needs_spill(index, position, position):
+            self.require_link(index, self.target.fastest.name, atom.home)
             spill = ((event.step + 1, atom.size_bytes),)
             end = event.step + 2
         return Stay(index, event.step - len(fill), event.step, end, fill, spill)
+
+    def require_link(self, index: int, source: str, destination: str) -> None:
+        """Return when DMA can bring an atom from one tier to another in one transfer.
+
+        Raises:
+            UsageError: the target has no such link.
+        """
+        if self.target.link(source, destination) is None:
+            name = self.problem.buffers[self.atoms[index].buffer].name
+            raise UsageError(
+                f"{name!r} must move from {source} to {destination}, and {self.target.name} has no "
+                "link between them; add one (these solvers move data in one hop), or choose a home "
+                "that has one (--set homes.KIND=TIER)",
+                {"source": source, "destination": destination, "tensor": name},
+            )
 
     def _refuse(self, step: int) -> None:
         needed = int(self.load_bytes[step])

@@ -53,6 +53,8 @@ def bounded_output_types(
         return [("int64", (len(shape), product(shape)), True)]
     if op == "Slice":
         return [(first.dtype, shape, True)]
+    if op == "Dropout":  # the mask of old operator sets has no inference
+        return [(first.dtype, shape, False), ("bool", shape, False)]
     if op == "Compress":
         axis = given.get("axis")
         bound = (product(shape),) if axis is None else shape
@@ -118,7 +120,7 @@ def body_input_types(
         for index in range(scanned):
             triple = triples[states + index]
             if triple is not None and triple[1]:
-                axis = axes[index] % len(triple[1])
+                axis = _axis(axes[index], len(triple[1]))
                 shape = triple[1][:axis] + triple[1][axis + 1 :]
                 triples[states + index] = (triple[0], shape, triple[2])
         return triples
@@ -147,7 +149,7 @@ def control_flow_output_types(
             results.append((largest[0], largest[1], largest[2] or differ))
         return results
     if node.op_type == "Loop":
-        carried = len(inputs) - 2
+        carried = max(0, len(inputs) - 2)
         trips = trip_count(node, arrays)
         return [
             *bodies[0][1 : 1 + carried],
@@ -159,13 +161,30 @@ def control_flow_output_types(
     scanned = int(given.get("num_scan_inputs", 0))
     states = len(inputs) - scanned
     length = scan_length(given, inputs)
+    axes = [*given.get("scan_output_axes", ()), *[0] * len(bodies[0])]
     return [
         *bodies[0][:states],
         *(
-            None if length is None else (dtype, (length, *shape), is_bound)
-            for dtype, shape, is_bound in bodies[0][states:]
+            None if length is None else (dtype, _inserted(shape, axis, length), is_bound)
+            for (dtype, shape, is_bound), axis in zip(bodies[0][states:], axes, strict=False)
         ),
     ]
+
+
+def _axis(axis: int, rank: int) -> int:
+    """An axis counted from the front.
+
+    Raises:
+        IndexError: the tensor has no such axis.
+    """
+    if not -rank <= axis < rank:
+        raise IndexError(f"axis {axis} of a tensor of rank {rank}")
+    return axis % rank
+
+
+def _inserted(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    at = _axis(axis, len(shape) + 1)
+    return (*shape[:at], length, *shape[at:])
 
 
 def trip_count(node: onnx.NodeProto, arrays: Arrays) -> int | None:
@@ -183,4 +202,6 @@ def scan_length(given: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int
     if not scanned or len(inputs) < scanned:
         return None
     first = inputs[len(inputs) - scanned]
-    return first.shape[axes[0] % len(first.shape)] if first is not None and first.shape else None
+    if first is None or not first.shape:
+        return None
+    return first.shape[_axis(axes[0], len(first.shape))]

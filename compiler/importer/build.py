@@ -32,10 +32,32 @@ class ImportOptions:
     fuse: bool = True
 
 
+@dataclass(frozen=True)
+class Imported:
+    """A graph and what it was made from: `Operator.nodes` index the nodes of `proto`.
+
+    Attributes:
+        graph: the graph.
+        proto: the flat model in topological order, functions inlined.
+        scope: types and constants of its tensors.
+    """
+
+    graph: Graph
+    proto: onnx.ModelProto
+    scope: Scope
+
+
 def import_model(
     model: Path | onnx.ModelProto, options: ImportOptions | None = None, name: str = ""
 ) -> Graph:
-    """Read a model into a graph.
+    """Read a model into a graph; arguments and errors as for `import_detailed`."""
+    return import_detailed(model, options, name).graph
+
+
+def import_detailed(
+    model: Path | onnx.ModelProto, options: ImportOptions | None = None, name: str = ""
+) -> Imported:
+    """Read a model into a graph, keeping what it was made from.
 
     Args:
         model: an `.onnx` file or a loaded model.
@@ -65,7 +87,9 @@ def import_model(
         groups = fusion.fuse(listed.nodes, frozenset(outputs), elements)
     else:
         groups = tuple(fusion.Group((node,), node) for node in listed.nodes)
-    return _graph(label, groups, listed, scope, tuple(v.name for v in inputs), outputs, chosen)
+    names = tuple(v.name for v in inputs)
+    graph = _graph(label, groups, listed, scope, names, outputs, chosen)
+    return Imported(graph, proto, scope)
 
 
 def _graph(
@@ -77,7 +101,9 @@ def _graph(
     outputs: tuple[str, ...],
     options: ImportOptions,
 ) -> Graph:
-    operators = tuple(_operator(group, listed.sizes) for group in groups)
+    read = {name for group in groups for node in group.nodes for name in node.activations}
+    wanted = read | set(outputs) if options.fuse else None
+    operators = tuple(_operator(group, listed.sizes, wanted) for group in groups)
     if not operators:
         raise ModelError(f"{label}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
@@ -141,13 +167,16 @@ def _add_value(
     )
 
 
-def _operator(group: fusion.Group, sizes: Mapping[str, int]) -> Operator:
+def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | None) -> Operator:
+    """One operator from a group; of several results only the wanted ones (None: all) are kept."""
     inside = {name for node in group.nodes for name in node.outputs}
     last = group.nodes[-1]
     if len(group.nodes) == 1:
         outputs = last.outputs
     else:
         outputs = last.outputs if last is not group.anchor else group.anchor.outputs
+    if wanted is not None:
+        outputs = tuple(name for name in outputs if name in wanted) or outputs[:1]
     inputs = dict.fromkeys(
         name
         for node in group.nodes

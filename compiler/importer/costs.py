@@ -7,6 +7,7 @@ a reduction, one per window element of a pooling.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 from ullage.compiler.graph import Gemm
@@ -139,10 +140,12 @@ def _product_of(
     right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
     m, k = (left[-1], left[-2]) if trans_a else (left[-2], left[-1])
     n = right[-2] if trans_b else right[-1]
-    batch_a, batch_b = product(left[:-2]), product(right[:-2])
-    if batch_b == 1:  # one right operand for all: rows of the whole batch stream past it
-        return Work((Gemm(m=m * batch_a, k=k, n=n),))
-    return Work((Gemm(m=m, k=k, n=n, count=max(batch_a, batch_b)),))
+    if (
+        product(right[:-2]) == 1
+    ):  # one right operand for all: rows of the whole batch stream past it
+        return Work((Gemm(m=m * product(left[:-2]), k=k, n=n),))
+    pairs = zip_longest(reversed(left[:-2]), reversed(right[:-2]), fillvalue=1)
+    return Work((Gemm(m=m, k=k, n=n, count=product([y if x == 1 else x for x, y in pairs])),))
 
 
 def _matmul(
@@ -224,8 +227,13 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Work |
     return rule
 
 
-def _attention(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
-    """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections."""
+def _attention(
+    given: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
+) -> Work | None:
+    """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
+
+    `past` is the position of the cached keys, [.., past length, head size], among the inputs.
+    """
     q = inputs[0]
     if q is None or len(q.shape) < 3:
         return None
@@ -244,11 +252,16 @@ def _attention(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work 
             width = max(1, out.shape[-1] // max(1, heads))
     elif weight is not None:
         keys = weight.shape[-2]
-    past = [t.shape[-2] for t in inputs[3:] if t is not None and len(t.shape) in (4, 5)]
-    keys += max(past, default=0)
+    cached = inputs[past] if past < len(inputs) else None
+    if cached is not None and len(cached.shape) in (4, 5):
+        keys += cached.shape[-2]
+    result = outputs[0] if outputs else None
+    value_width = width  # a value head may be wider than a key's
+    if result is not None and len(result.shape) >= 3:
+        value_width = result.shape[-1] // (1 if len(result.shape) == 4 else max(1, heads))
     gemms += [
         Gemm(m=queries, k=width, n=keys, count=batch * heads),
-        Gemm(m=queries, k=keys, n=width, count=batch * heads),
+        Gemm(m=queries, k=keys, n=value_width, count=batch * heads),
     ]
     return Work(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
 
@@ -275,7 +288,7 @@ MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], Work | None]
     "GRU": _recurrent(3),
     "RNN": _recurrent(1),
     "Attention": _attention,
-    "MultiHeadAttention": _attention,
-    "GroupQueryAttention": _attention,
-    "QAttention": _attention,
+    "MultiHeadAttention": lambda g, i, o: _attention(g, i, o, past=6),
+    "GroupQueryAttention": lambda g, i, o: _attention(g, i, o, past=3),
+    "QAttention": lambda g, i, o: _attention(g, i, o, past=8),
 }

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 from ullage.compiler.errors import ModelError
 from ullage.compiler.importer import bounds
 from ullage.compiler.importer.contrib import contrib_output_types
-from ullage.compiler.importer.load import attributes, checked_elements, element_name
+from ullage.compiler.importer.load import (
+    attributes,
+    blaming,
+    checked_elements,
+    element_name,
+    operator_sets,
+)
 from ullage.compiler.importer.optypes import ELEMENTWISE, RANDOM, REDUCTION, VIEWS
 
 logger = logging.getLogger(__name__)
@@ -85,7 +91,7 @@ def infer_model(model: onnx.ModelProto, symbols: Mapping[str, int], where: str) 
     """
     scope = Scope(
         where=where,
-        opsets={o.domain or "": o.version for o in model.opset_import},
+        opsets=operator_sets(model, where),
         symbols=symbols,
     )
     _enter_graph(model.graph, scope)
@@ -166,7 +172,8 @@ def _to_proto(found: TensorType) -> onnx.TypeProto:
 
 def _walk(nodes: Iterable[onnx.NodeProto], scope: Scope) -> None:
     for position, node in enumerate(nodes):
-        _visit(position, node, scope)
+        with blaming(node, scope.where):
+            _visit(position, node, scope)
 
 
 def _visit(position: int, node: onnx.NodeProto, scope: Scope) -> None:
@@ -361,11 +368,49 @@ def _evaluate(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
         scope.types[name] = TensorType(old.dtype, array.shape, is_upper_bound=False)
 
 
+def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], scope: Scope) -> None:
+    """The bodies of If, Loop and Scan are there and take and return as many tensors as they must.
+
+    Raises:
+        ModelError: says what is missing.
+    """
+    op = node.op_type
+    wanted = {"If": {"then_branch", "else_branch"}}.get(op, {"body"})
+    if set(given) != wanted:
+        raise ModelError(
+            f"{scope.where}: {_label(node)} needs subgraphs {', '.join(sorted(wanted))} and has "
+            f"{', '.join(sorted(given)) or 'none'}"
+        )
+    takes, least = 0, len(node.output)
+    if op == "Loop":
+        takes, least = max(2, len(node.input)), 1 + len(node.output)
+        least = max(least, takes - 1)
+    elif op == "Scan":
+        scanned = int(attributes(node).get("num_scan_inputs", 0))
+        if scope.opsets.get("", 1) < 9:
+            raise ModelError(
+                f"{scope.where}: {_label(node)} of operator set 8 is not supported; convert the "
+                "model to operator set 9 or later"
+            )
+        if not 1 <= scanned <= len(node.input) or "" in node.input:
+            raise ModelError(
+                f"{scope.where}: {_label(node)} has {len(node.input)} inputs and scans {scanned}"
+            )
+        takes, least = len(node.input), max(least, len(node.input) - scanned)
+    for attribute, graph in given.items():
+        if len(graph.input) != takes or len(graph.output) < least:
+            raise ModelError(
+                f"{scope.where}: {_label(node)}.{attribute} takes {len(graph.input)} tensors and "
+                f"returns {len(graph.output)}; {takes} and at least {least} are needed"
+            )
+
+
 def _control_flow(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     """If, Loop and Scan: walk the bodies in scopes of their own."""
     given = {a.name: a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH}
     inputs = [scope.types[name] if name else None for name in node.input]
     bodies: list[list[TensorType]] = []
+    _check_bodies(node, given, scope)
     for attribute, graph in given.items():
         inner = Scope(
             where=f"{scope.where}: {_label(node)}.{attribute}",
@@ -376,7 +421,7 @@ def _control_flow(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str
             symbols=scope.symbols,
         )
         for value, known in zip(
-            graph.input, bounds.body_input_types(node, attributes(node), inputs), strict=False
+            graph.input, bounds.body_input_types(node, attributes(node), inputs), strict=True
         ):
             if known is None:
                 raise ModelError(f"{scope.where}: {_label(node)} passes nothing for {value.name!r}")
@@ -391,6 +436,8 @@ def _control_flow(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str
             if value.name not in inner.types:
                 raise ModelError(f"{inner.where}: result {value.name!r} is produced by nothing")
         bodies.append([inner.types[value.name] for value in graph.output])
+    if len({len(body) for body in bodies}) > 1:
+        raise ModelError(f"{scope.where}: the branches of {_label(node)} return different counts")
     results = bounds.control_flow_output_types(
         node,
         attributes(node),

@@ -1,6 +1,7 @@
 """Read an ONNX file into a flat, checked ModelProto: functions inlined, symbols bound."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,13 @@ import onnx
 from onnx import inliner
 
 from ullage.compiler.dtypes import BITS
-from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.errors import ModelError, UllageError, UsageError
 
 MAX_FILE_BYTES = 2**31  # protobuf's own limit
 MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model
 MAX_NODES = 1_000_000
 MAX_INLINED_NODES = 500_000
+MAX_OPSET = 2**31 - 1  # what onnx's schema registry can be asked for
 
 ELEMENT_NAMES: dict[int, str] = {
     number: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
@@ -57,12 +59,64 @@ def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         raise ModelError(f"{where}: the file holds no graph; export the model again")
     if not model.opset_import:
         raise ModelError(f"{where}: the model names no operator set; export it again")
+    operator_sets(model, where)
     if len(model.graph.node) > MAX_NODES:
         raise ModelError(f"{where}: {len(model.graph.node)} nodes; at most {MAX_NODES} are read")
     if model.functions:
         model = _inline(model, where)
     _check_graph(model.graph, where)
     return model
+
+
+def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
+    """Version of each operator domain; the standard one is the empty name.
+
+    Raises:
+        ModelError: a version that cannot be, or two of one domain.
+    """
+    found: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = "" if entry.domain == "ai.onnx" else entry.domain
+        least = 0 if domain else 1
+        contradicts = found.get(domain, entry.version) != entry.version
+        if contradicts or not least <= entry.version <= MAX_OPSET:
+            raise ModelError(
+                f"{where}: version {entry.version} of operator set {domain or 'ai.onnx'} "
+                f"{f'contradicts version {found[domain]}' if contradicts else 'does not exist'}; "
+                "export the model again"
+            )
+        found[domain] = entry.version
+    return found
+
+
+@contextmanager
+def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
+    """Whatever goes wrong while a node is read becomes an error that names the node.
+
+    Attributes of operators without a schema are checked by nobody, and those of others in part
+    only: a rule may meet any type and any value.
+
+    Raises:
+        ModelError: with the node, its attributes and what its rule choked on.
+    """
+    try:
+        yield
+    except (UllageError, MemoryError):
+        raise
+    except Exception as error:
+        given = ", ".join(
+            f"{a.name} ({onnx.AttributeProto.AttributeType.Name(a.type)})"
+            if a.type in onnx.AttributeProto.AttributeType.values()
+            else a.name
+            for a in node.attribute
+        )
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"{where}: {node.op_type} {node.name!r} (output {next(iter(node.output), '')!r}) is "
+            f"malformed: {type(error).__name__} {reason}; {len(node.input)} inputs, "
+            f"attributes: {given or 'none'}",
+            {"operator": node.op_type},
+        ) from error
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:

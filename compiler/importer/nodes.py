@@ -11,7 +11,7 @@ from ullage.compiler.graph import Fallback, Sharing
 from ullage.compiler.importer.bounds import scan_length, trip_count
 from ullage.compiler.importer.costs import Work, work_of
 from ullage.compiler.importer.infer import Scope
-from ullage.compiler.importer.load import attributes, captures
+from ullage.compiler.importer.load import attributes, blaming, captures
 from ullage.compiler.importer.optypes import PARAMETER_INPUTS, PARTIALLY_READ, VIEWS
 from ullage.compiler.importer.storage import sharings_of
 
@@ -84,7 +84,8 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
                     {"tensor": name, "operator": proto.op_type},
                 )
         label = _unique(proto.name or f"{proto.op_type}:{outputs[0]}", labels)
-        node = _node(index, label, proto, scope, roots, sizes, policy)
+        with blaming(proto, scope.where):
+            node = _node(index, label, proto, scope, roots, sizes, policy)
         if node.work.fallback:
             fallbacks.append(Fallback(label, proto.op_type, node.work.fallback))
         bounded = [name for name in outputs if scope.types[name].is_upper_bound]

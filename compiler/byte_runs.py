@@ -1,0 +1,66 @@
+"""Which data lies in which bytes: runs of symbols, for proofs by symbolic and real execution."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+Run = tuple[int, int, str, int]  # [begin, end) holds the data `origin` from its byte `at` on
+
+
+class ByteRuns:
+    """Bytes of a memory as sorted, disjoint runs; bytes in no run hold nothing."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def read(self, begin: int, end: int) -> list[Run]:
+        """Runs of [begin, end), relative to begin, adjacent ones joined."""
+        found: list[Run] = []
+        if begin >= end:
+            return found
+        first = bisect_right(self.runs, begin, key=lambda r: r[1])
+        for low, high, origin, at in self.runs[first:]:
+            if low >= end:
+                break
+            cut = max(low, begin)
+            _append(found, (cut - begin, min(high, end) - begin, origin, at + cut - low))
+        return found
+
+    def write(self, begin: int, content: Sequence[Run]) -> None:
+        """Put `content` at `begin`."""
+        if content:
+            self.replace(begin, begin + content[-1][1], content)
+
+    def erase(self, begin: int, end: int) -> None:
+        """Forget what [begin, end) holds."""
+        if begin < end:
+            self.replace(begin, end, ())
+
+    def replace(self, begin: int, end: int, content: Sequence[Run]) -> None:
+        """Put `content` (relative to begin) into [begin, end), nothing where it has gaps."""
+        first = bisect_right(self.runs, begin, key=lambda r: r[1])
+        last = bisect_left(self.runs, end, key=lambda r: r[0])
+        kept: list[Run] = []
+        for low, _, origin, at in self.runs[first:last]:
+            if low < begin:
+                kept.append((low, begin, origin, at))
+        kept.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
+        for low, high, origin, at in self.runs[first:last]:
+            if high > end:
+                kept.append((end, high, origin, at + end - low))
+        self.runs[first:last] = kept
+
+
+def _append(runs: list[Run], run: Run) -> None:
+    if runs:
+        low, high, origin, at = runs[-1]
+        if high == run[0] and origin == run[2] and at + high - low == run[3]:
+            runs[-1] = (low, run[1], origin, at)
+            return
+    runs.append(run)
+
+
+def cut(runs: Sequence[Run], begin: int, end: int) -> list[Run]:
+    """The runs inside [begin, end), relative to begin."""
+    memory = ByteRuns()
+    memory.runs = list(runs)
+    return memory.read(begin, end)

@@ -1,0 +1,242 @@
+"""Flat memory: one byte array per tier, who owns which byte, poison everywhere else."""
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.byte_runs import ByteRuns, Run
+from ullage.compiler.errors import VerificationError
+from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.units import format_size
+
+POISON = 0xFF  # every float type reads it as NaN
+Bytes = NDArray[np.uint8]
+
+
+class Arena:
+    """The memories of a plan, each exactly as large as its highest address.
+
+    Residencies open at `start` (whatever was in their bytes is destroyed) and close at `end`. A
+    byte is owned by the data last written to it; reading anything else is an error. Nothing here
+    is taken from the verifier.
+
+    Attributes:
+        memory: tier -> bytes.
+        owners: tier -> which data lies where.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.memory: dict[str, Bytes] = {}
+        self.owners: dict[str, ByteRuns] = {}
+        sizes = dict.fromkeys((tier.name for tier in plan.target.tiers), 0)
+        for r in plan.residencies:
+            if r.tier not in sizes:
+                raise VerificationError(f"the plan uses tier {r.tier!r}, which the target lacks")
+            sizes[r.tier] = max(sizes[r.tier], r.offset + r.end_byte - r.start_byte)
+        for tier in plan.target.tiers:
+            if sizes[tier.name] > tier.capacity_bytes:
+                raise VerificationError(
+                    f"{tier.name} is used up to {format_size(sizes[tier.name])}, it has "
+                    f"{format_size(tier.capacity_bytes)}"
+                )
+            self.memory[tier.name] = np.full(sizes[tier.name], POISON, dtype=np.uint8)
+            self.owners[tier.name] = ByteRuns()
+        self.tiers = [tier.name for tier in plan.target.tiers]
+        self.read_only = {tier.name for tier in plan.target.tiers if tier.read_only}
+        self.open: dict[int, list[Residency]] = {}  # by buffer
+
+    def begin_step(self, closing: Iterable[Residency], opening: Iterable[Residency]) -> None:
+        """Close residencies that end, then open those that start."""
+        for r in closing:
+            self.open[r.buffer].remove(r)
+            self._poison(r)
+        for r in opening:
+            if r.offset < 0 or r.end_byte > self.plan.problem.buffers[r.buffer].size_bytes:
+                raise VerificationError(f"{self._name(r.buffer)}: impossible residency {r}")
+            self._poison(r)
+            self.open.setdefault(r.buffer, []).append(r)
+
+    def _poison(self, r: Residency) -> None:
+        end = r.offset + r.end_byte - r.start_byte
+        self.memory[r.tier][r.offset : end] = POISON
+        self.owners[r.tier].erase(r.offset, end)
+
+    def _name(self, buffer: int) -> str:
+        return self.plan.problem.buffers[buffer].name
+
+    # -- finding bytes -----------------------------------------------------------------------
+
+    def pieces(
+        self,
+        buffer: int,
+        begin: int,
+        end: int,
+        step: int,
+        what: str,
+        *,
+        tier: str | None = None,
+        ready: bool = True,
+    ) -> list[tuple[Residency, int, int]]:
+        """(residency, low, high) covering bytes [begin, end) of a buffer, in byte order.
+
+        Each byte is taken from the fastest tier that has it (or from `tier`), ready to be used at
+        the step (or, with `ready` False, still being filled).
+
+        Raises:
+            VerificationError: a byte is nowhere.
+        """
+        candidates = [
+            r
+            for r in self.open.get(buffer, ())
+            if (tier is None or r.tier == tier)
+            and (r.ready <= step) == ready
+            and r.start_byte < end
+            and begin < r.end_byte
+        ]
+        candidates.sort(key=lambda r: self.tiers.index(r.tier))
+        found: list[tuple[Residency, int, int]] = []
+        missing = [(begin, end)]
+        for r in candidates:
+            rest: list[tuple[int, int]] = []
+            for low, high in missing:
+                a, b = max(low, r.start_byte), min(high, r.end_byte)
+                if a >= b:
+                    rest.append((low, high))
+                    continue
+                found.append((r, a, b))
+                rest += [(x, y) for x, y in ((low, a), (b, high)) if x < y]
+            missing = rest
+        if missing:
+            where = f"in {tier}" if tier else "in any memory"
+            state = "ready" if ready else "being filled"
+            raise VerificationError(
+                f"step {step}, {what}: bytes {list(missing[0])} of {self._name(buffer)!r} are not "
+                f"resident ({state}) {where}",
+                {"step": step, "tensor": self._name(buffer), "bytes": list(missing[0])},
+            )
+        found.sort(key=lambda piece: piece[1])
+        return found
+
+    def read(
+        self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[Run]
+    ) -> Bytes:
+        """Bytes of a buffer as an operator sees them: a view of the arena where they lie in a row.
+
+        Raises:
+            VerificationError: bytes are not resident, or hold other data than `expected` (runs
+                relative to `begin`); names owner and address.
+        """
+        pieces = self.pieces(buffer, begin, end, step, what)
+        for r, low, high in pieces:
+            address = r.offset + low - r.start_byte
+            self._expect(r.tier, address, low - begin, high - begin, step, what, expected)
+        r, low, high = pieces[0]
+        address = r.offset + low - r.start_byte
+        if all(self._follows(a, b) for a, b in pairwise(pieces)):
+            return self.memory[r.tier][address : address + end - begin]
+        if not self.plan.target.split_operands:
+            raise VerificationError(
+                f"step {step}, {what}: {self._name(buffer)!r} is scattered over {len(pieces)} "
+                "places, and the target takes whole operands only",
+                {"step": step, "tensor": self._name(buffer)},
+            )
+        gathered = np.empty(end - begin, dtype=np.uint8)
+        for r, low, high in pieces:
+            address = r.offset + low - r.start_byte
+            gathered[low - begin : high - begin] = self.memory[r.tier][
+                address : address + high - low
+            ]
+        return gathered
+
+    @staticmethod
+    def _follows(a: tuple[Residency, int, int], b: tuple[Residency, int, int]) -> bool:
+        return a[0].tier == b[0].tier and (
+            a[0].offset - a[0].start_byte == b[0].offset - b[0].start_byte
+        )
+
+    def _expect(
+        self,
+        tier: str,
+        address: int,
+        low: int,
+        high: int,
+        step: int,
+        what: str,
+        expected: Sequence[Run],
+    ) -> None:
+        wanted = ByteRuns()
+        wanted.runs = list(expected)
+        need = wanted.read(low, high)
+        have = self.owners[tier].read(address, address + high - low)
+        if need == have:
+            return
+        wrong = next((run for run in have if run not in need), None)
+        owner = f"data of {wrong[2]!r}" if wrong else "nothing (poison)"
+        names = ", ".join(dict.fromkeys(repr(run[2]) for run in need))
+        raise VerificationError(
+            f"step {step}, {what}: {tier} at address {address} holds {owner}, expected data of "
+            f"{names}",
+            {
+                "step": step,
+                "tier": tier,
+                "address": address,
+                "expected": [run[2] for run in need],
+                "found": [run[2] for run in have],
+            },
+        )
+
+    def write(
+        self, buffer: int, begin: int, step: int, what: str, data: Bytes, content: Sequence[Run]
+    ) -> list[tuple[str, int, int]]:
+        """Put an operator's result where the plan says; returns (tier, low, high) addresses.
+
+        Copies of the bytes in other places are stale from now on and lose their owner.
+        """
+        end = begin + len(data)
+        source = ByteRuns()
+        source.runs = list(content)
+        touched: list[tuple[str, int, int]] = []
+        pieces = self.pieces(buffer, begin, end, step, what)
+        for r, low, high in pieces:
+            if r.tier in self.read_only:
+                raise VerificationError(
+                    f"step {step}, {what}: {self._name(buffer)!r} would be written to {r.tier}, "
+                    "which is read-only",
+                    {"step": step, "tier": r.tier},
+                )
+            address = r.offset + low - r.start_byte
+            self.memory[r.tier][address : address + high - low] = data[low - begin : high - begin]
+            self.owners[r.tier].replace(
+                address, address + high - low, source.read(low - begin, high - begin)
+            )
+            touched.append((r.tier, address, address + high - low))
+        return touched
+
+    def copy(
+        self,
+        source: tuple[str, int],
+        destination: tuple[str, int],
+        size: int,
+        step: int,
+        what: str,
+    ) -> None:
+        """One piece of a transfer: bytes and their owners.
+
+        Raises:
+            VerificationError: the source holds poison, or the destination is read-only.
+        """
+        if destination[0] in self.read_only:
+            raise VerificationError(f"step {step}, {what}: {destination[0]} is read-only")
+        runs = self.owners[source[0]].read(source[1], source[1] + size)
+        if sum(high - low for low, high, _, _ in runs) != size:
+            raise VerificationError(
+                f"step {step}, {what}: {source[0]} at address {source[1]} holds nothing (poison)",
+                {"step": step, "tier": source[0], "address": source[1]},
+            )
+        self.memory[destination[0]][destination[1] : destination[1] + size] = self.memory[
+            source[0]
+        ][source[1] : source[1] + size]
+        self.owners[destination[0]].replace(destination[1], destination[1] + size, runs)

@@ -1,0 +1,134 @@
+"""Numbers for models: the file's own weights, seeded ones where it has none, seeded inputs."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ullage.compiler.errors import ModelError
+from ullage.compiler.importer.infer import Scope, TensorType
+from ullage.compiler.importer.load import all_nodes
+
+Array = NDArray[np.generic]
+
+MAX_WEIGHT_BYTES = 2 * 2**30
+EXECUTABLE = frozenset(
+    """float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool""".split()
+)
+
+
+def model_weights(
+    proto: onnx.ModelProto, scope: Scope, folder: Path | None, seed: int
+) -> dict[str, Array]:
+    """Every initializer of the main graph as an array.
+
+    Args:
+        proto: the model.
+        scope: its types.
+        folder: where external data would be; None when the model came from memory.
+        seed: for weights that the file does not have.
+
+    Raises:
+        ModelError: more than 2 GiB of weights, or a data type that numpy does not have.
+    """
+    total = 0
+    for tensor in proto.graph.initializer:
+        found = scope.types[tensor.name]
+        _require_executable(tensor.name, found)
+        total += found.elements * np.dtype(found.dtype).itemsize
+    if total > MAX_WEIGHT_BYTES:
+        raise ModelError(
+            f"{scope.where}: {total} bytes of weights; execution holds them in memory twice and "
+            f"takes at most {MAX_WEIGHT_BYTES}"
+        )
+    roles = _roles(proto)
+    generator = np.random.default_rng(seed)
+    weights: dict[str, Array] = {}
+    for tensor in proto.graph.initializer:
+        array = _stored(tensor, folder)
+        if array is None:
+            role = roles.get(tensor.name, "")
+            array = _drawn(scope.types[tensor.name], role, generator)
+        weights[tensor.name] = array
+    return weights
+
+
+def model_inputs(
+    names: Iterable[str], types: Mapping[str, TensorType], proto: onnx.ModelProto, seed: int
+) -> dict[str, Array]:
+    """Seeded arrays for the graph's inputs: normal numbers, small non-negative integers."""
+    roles = _roles(proto)
+    generator = np.random.default_rng([seed, 1])
+    inputs: dict[str, Array] = {}
+    for name in names:
+        _require_executable(name, types[name])
+        inputs[name] = _drawn(types[name], roles.get(name, "input"), generator)
+    return inputs
+
+
+def _require_executable(name: str, found: TensorType) -> None:
+    if found.dtype not in EXECUTABLE:
+        raise ModelError(
+            f"tensor {name!r} holds {found.dtype}; plans of such models can be verified, but not "
+            "executed (numpy has no such type)",
+            {"tensor": name},
+        )
+
+
+def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
+    """The file's own data, None where it is not there."""
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return np.asarray(onnx.numpy_helper.to_array(tensor))
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    if folder is None or not (folder / said.get("location", "")).is_file():
+        return None
+    return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
+
+
+def _roles(proto: onnx.ModelProto) -> dict[str, str]:
+    """How tensors are used, where it matters for sane numbers."""
+    roles: dict[str, str] = {}
+    for node in all_nodes(proto.graph.node):
+        for position, name in enumerate(node.input):
+            role = _role(node.op_type, position)
+            if name and role:
+                roles[name] = role
+    return roles
+
+
+def _role(op: str, position: int) -> str:
+    if op == "BatchNormalization":
+        return ("input", "scale", "small", "small", "variance")[min(position, 4)]
+    if op in ("LayerNormalization", "InstanceNormalization", "GroupNormalization"):
+        return ("input", "scale", "small")[min(position, 2)]
+    if op in ("QuantizeLinear", "DequantizeLinear"):
+        return ("", "quantisation", "")[min(position, 2)]
+    if op in ("Gather", "GatherElements", "GatherND", "OneHot") and position == 1:
+        return "index"
+    if op in ("Sqrt", "Log", "Div") and position == (op == "Div"):
+        return "variance"
+    return ""
+
+
+def _drawn(found: TensorType, role: str, generator: np.random.Generator) -> Array:
+    """Numbers that keep activations of order one through many layers."""
+    shape, dtype = found.shape, np.dtype(found.dtype)
+    if dtype == np.bool_:
+        return generator.integers(0, 2, shape).astype(np.bool_)
+    if dtype.kind in "iu":
+        high = 2 if role == "index" or dtype.itemsize > 1 else 100
+        low = -high if dtype.kind == "i" and role != "index" and dtype.itemsize == 1 else 0
+        return generator.integers(low, high, shape).astype(dtype)
+    if role in ("variance", "scale"):
+        return generator.uniform(0.5, 1.5, shape).astype(dtype)
+    if role == "quantisation":
+        return generator.uniform(0.01, 0.05, shape).astype(dtype)
+    if role == "small" or len(shape) < 2:
+        return (0.1 * generator.standard_normal(shape)).astype(dtype)
+    numbers = generator.standard_normal(shape, dtype=np.float32)
+    if role != "input":
+        fan_in = max(1, int(np.prod(shape[1:])) if len(shape) > 2 else shape[0])
+        numbers *= np.float32((1.0 / fan_in) ** 0.5)
+    return numbers.astype(dtype, copy=False)

@@ -1,0 +1,195 @@
+"""One operator as a small model: its nodes, the constants they need, an onnxruntime session."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ullage.compiler.errors import ModelError
+from ullage.compiler.execute.data import Array
+from ullage.compiler.graph import Operator
+from ullage.compiler.importer.infer import Scope, TensorType
+from ullage.compiler.importer.load import captures
+
+logger = logging.getLogger(__name__)
+
+
+class Kernels:
+    """Runs operators of a model one at a time.
+
+    Attributes:
+        proto: the flat model.
+        scope: its types.
+        constants: values of constants that are not operands in memory.
+        fallbacks: operators that run in onnx's reference evaluator, with the reason.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, scope: Scope, weights: Mapping[str, Array]) -> None:
+        self.proto = proto
+        self.scope = scope
+        self.constants: dict[str, Array] = {**scope.arrays, **weights}
+        self.fallbacks: list[str] = []
+        self.producer = {
+            name: index
+            for index, node in enumerate(proto.graph.node)
+            for name in node.output
+            if name
+        }
+        self._sessions: dict[str, Any] = {}
+
+    def constant(self, names: Iterable[str]) -> None:
+        """Compute constants that nodes of the model derive from its initializers."""
+        missing = [n for n in dict.fromkeys(names) if n not in self.constants]
+        if not missing:
+            return
+        needed: set[int] = set()
+        waiting = list(missing)
+        while waiting:
+            name = waiting.pop()
+            if name in self.constants or self.producer[name] in needed:
+                continue
+            index = self.producer[name]
+            needed.add(index)
+            waiting += [n for n in self._read_by(index) if n]
+        nodes = [self.proto.graph.node[i] for i in sorted(needed)]
+        made = {n for node in nodes for n in node.output}
+        read = {n for i in needed for n in self._read_by(i)} - made - {""}
+        feeds = {name: self.constants[name] for name in sorted(read)}
+        model = small_model(self.proto, self.scope, nodes, feeds, missing, {})
+        results = self._session("constants", model).run(missing, feeds)
+        self.constants.update(zip(missing, map(np.asarray, results), strict=True))
+
+    def _read_by(self, index: int) -> list[str]:
+        node = self.proto.graph.node[index]
+        return [*(n for n in node.input if n), *captures(node)]
+
+    def run(self, operator: Operator, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs of an operator, given the arrays of its inputs by name."""
+        nodes, literals = self._parts(operator)
+        outputs = [n for n in operator.outputs if n in self.scope.types]
+        results = self._run_model(operator.name, nodes, feeds, outputs, literals)
+        return dict(zip(outputs, results, strict=True))
+
+    def _parts(self, operator: Operator) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
+        """The operator's nodes, those that turn stored weights into what it reads, literals."""
+        inputs = set(operator.inputs)
+        indices = set(operator.nodes)
+        made = {n for i in indices for n in self.proto.graph.node[i].output if n}
+        literal_names: list[str] = []
+        waiting = [n for i in sorted(indices) for n in self._read_by(i)]
+        seen: set[str] = set()
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name in made or name in inputs:
+                continue
+            seen.add(name)
+            chain = self._chain(name, inputs)
+            if chain is None:
+                literal_names.append(name)
+                continue
+            for index in chain:
+                indices.add(index)
+                waiting += self._read_by(index)
+                made.update(n for n in self.proto.graph.node[index].output if n)
+        self.constant(literal_names)
+        literals = {name: self.constants[name] for name in literal_names}
+        return [self.proto.graph.node[i] for i in sorted(indices)], literals
+
+    def _chain(self, name: str, inputs: set[str]) -> list[int] | None:
+        """Constant nodes that lead from a stored weight among `inputs` to `name`."""
+        chain: list[int] = []
+        while name not in inputs:
+            index = self.producer.get(name)
+            if index is None or name not in self.scope.constants:
+                return None
+            chain.append(index)
+            node = self.proto.graph.node[index]
+            if not node.input:
+                return None
+            name = node.input[0]
+        return chain
+
+    def _run_model(
+        self,
+        label: str,
+        nodes: Sequence[onnx.NodeProto],
+        feeds: Mapping[str, Array],
+        outputs: Sequence[str],
+        literals: Mapping[str, Array],
+    ) -> list[Array]:
+        if label not in self._sessions:
+            model = small_model(self.proto, self.scope, nodes, feeds, outputs, literals)
+            self._sessions[label] = self._session(label, model)
+        found = self._sessions[label].run(list(outputs), dict(feeds))
+        return [np.asarray(array) for array in found]
+
+    def _session(self, label: str, model: onnx.ModelProto) -> Any:  # noqa: ANN401 - two back ends
+        try:
+            return open_session(model)
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises types of its own
+            reason = str(error).strip().splitlines()[0][:200]
+            logger.warning("%s runs in onnx's reference evaluator: %s", label, reason)
+            self.fallbacks.append(f"{label}: onnx reference evaluator, since {reason}")
+        from onnx.reference import ReferenceEvaluator
+
+        try:
+            return ReferenceEvaluator(model)
+        except Exception as error:
+            raise ModelError(
+                f"operator {label!r} runs neither in onnxruntime ({reason}) nor in onnx's "
+                f"reference evaluator ({error})"
+            ) from error
+
+
+def small_model(
+    proto: onnx.ModelProto,
+    scope: Scope,
+    nodes: Sequence[onnx.NodeProto],
+    feeds: Mapping[str, Array],
+    outputs: Sequence[str],
+    literals: Mapping[str, Array],
+) -> onnx.ModelProto:
+    """A model of some nodes: `feeds` are its inputs, `literals` its initializers."""
+
+    def info(name: str, found: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
+        if array is not None:
+            number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            return onnx.helper.make_tensor_value_info(name, number, array.shape)
+        assert found is not None  # noqa: S101 - every output was typed by the importer
+        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(found.dtype))
+        shape = [None] * len(found.shape) if found.is_upper_bound else found.shape
+        return onnx.helper.make_tensor_value_info(name, number, shape)
+
+    graph = onnx.helper.make_graph(
+        nodes,
+        "operator",
+        [info(name, None, array) for name, array in feeds.items()],
+        [info(name, scope.types[name], None) for name in outputs],
+        [
+            onnx.numpy_helper.from_array(np.array(array, order="C"), name)
+            for name, array in literals.items()
+        ],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=proto.opset_import)
+    model.ir_version = max(4, min(proto.ir_version, 10))
+    return model
+
+
+def open_session(model: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime has no stubs
+    """An onnxruntime session without graph optimisations, weights unpacked, on two threads.
+
+    The same settings for single operators and for the whole model, so that the same kernels run.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 2
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
