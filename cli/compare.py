@@ -32,11 +32,10 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.cli.render import print_json, progress
     from ullage.compiler.compare import compare_solvers
     from ullage.compiler.errors import UllageError, UsageError
-    from ullage.solvers.registry import find_solver, solver_names
+    from ullage.solvers.registry import solvers_for
 
     names = [n.strip() for n in solvers.split(",") if n.strip()]
-    able = [n for n in solver_names() if objective in find_solver(n).objectives]
-    names = names or [n for n in able if n != "auto"]
+    names = names or [n for n in solvers_for(objective) if n != "auto"]
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
     chosen = options.compile_options(given)
@@ -80,7 +79,7 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
                 row["solver"],
                 objective_text(row["value"], objective),
                 gap_text(row["gap"]),
-                f"{row['speedup_over_all_slow'] or 1:.3f}x",
+                _times(row["speedup_over_all_slow"]),
                 f"{row['simulated_over_model'] or 1:.3f}",
                 format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
                 format_size(fast),
@@ -99,3 +98,7 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     for row in rows:
         if "error" in row:
             typer.echo(f"{row['solver']}: {row['error']['message']}", err=True)
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.3f}x"

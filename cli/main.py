@@ -12,6 +12,7 @@ from ullage.cli.compare import compare_command
 from ullage.cli.compile import compile_command
 from ullage.cli.models import app as models_app
 from ullage.cli.pack import pack_command
+from ullage.cli.run import run_command
 from ullage.cli.solvers import app as solvers_app
 from ullage.cli.targets import app as targets_app
 from ullage.cli.verify import verify_command
@@ -31,6 +32,7 @@ app.command("compile")(compile_command)
 app.command("analyze")(analyze_command)
 app.command("compare")(compare_command)
 app.command("verify")(verify_command)
+app.command("run")(run_command)
 app.command("pack")(pack_command)
 app.add_typer(targets_app, name="targets")
 app.add_typer(solvers_app, name="solvers")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.aliases import NO_ALIASES, AliasOptions
-from ullage.compiler.errors import TimeLimitError, UsageError
+from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.graph import Graph
 from ullage.compiler.lifetimes import build_problem
 from ullage.compiler.order import memory_order, model_order
@@ -19,7 +19,7 @@ from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.registry import DEFAULT_TARGET, load_target
 from ullage.hwmodels.simulate import Simulation, simulate
 from ullage.hwmodels.target import Target
-from ullage.solvers.registry import SolverOptions, find_solver, solver_names
+from ullage.solvers.registry import SolverOptions, find_solver, solvers_for
 
 if TYPE_CHECKING:
     import onnx
@@ -77,7 +77,8 @@ class Compiled:
         score: by the cost model.
         simulation: the event-driven replay.
         bound: certified lower bound of the objective.
-        all_slow: score of the reference plan with everything in its home tier.
+        all_slow: score of the reference plan with everything in its home tier, None where the
+            home tiers are too small for that.
         fallbacks: what was costed by a fallback, as text.
         asked: name of the solver that was asked for.
         import_s: seconds spent reading the model.
@@ -90,7 +91,7 @@ class Compiled:
     score: Score
     simulation: Simulation
     bound: Bound
-    all_slow: Score
+    all_slow: Score | None
     fallbacks: tuple[str, ...]
     asked: str
     import_s: float
@@ -229,7 +230,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     deadline = None if limit is None else prepared.started + limit
     solver = find_solver(options.solver)
     if options.objective not in solver.objectives:
-        able = [n for n in solver_names() if options.objective in find_solver(n).objectives]
+        able = solvers_for(options.objective)
         raise UsageError(
             f"solver {options.solver} cannot minimise {options.objective} (it can: "
             f"{', '.join(solver.objectives)}); solvers that can: {', '.join(able)}"
@@ -254,11 +255,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     options.progress("verifying and scoring")
     verify(plan)
     found = score(plan)
-    if options.solver == "all-slow":
-        reference = found
-    else:
-        slow = find_solver("all-slow").solve(prepared.problem, plan.target, SolverOptions())
-        reference = score(slow)
+    reference = found if options.solver == "all-slow" else _reference(prepared.problem, plan.target)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
     plan = replace(plan, notes=(*plan.notes, *found.notes))
     return Compiled(
@@ -274,6 +271,13 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         total_s=time.monotonic() - prepared.started,
         interrupted="interrupted" in plan.options,
     )
+
+
+def _reference(problem: Problem, target: Target) -> Score | None:
+    try:
+        return score(find_solver("all-slow").solve(problem, target, SolverOptions()))
+    except InfeasibleError:  # the home tiers are too small for everything at once
+        return None
 
 
 def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:

@@ -15,6 +15,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     """
     plan, found = compiled.plan, compiled.score
     is_latency = plan.objective == "latency"
+    slow_s = None if compiled.all_slow is None else compiled.all_slow.latency_s
     summary: dict[str, Any] = {
         "model": plan.model.get("name", plan.problem.name),
         "target": plan.target.name,
@@ -26,8 +27,8 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "status": "optimal" if compiled.is_optimal else "feasible",
         "latency_s": found.latency_s,
         "compute_s": found.compute_s,
-        "all_slow_latency_s": compiled.all_slow.latency_s,
-        "speedup_over_all_slow": _ratio(compiled.all_slow.latency_s, found.latency_s),
+        "all_slow_latency_s": slow_s,
+        "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, found.latency_s),
         "simulated_latency_s": compiled.simulation.latency_s,
         "simulated_over_model": _ratio(compiled.simulation.latency_s, found.latency_s),
         "value": compiled.value,

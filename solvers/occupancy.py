@@ -301,27 +301,28 @@ class Occupancy:
     def _refuse(self, step: int) -> None:
         needed = int(self.load_bytes[step])
         capacity = self.target.fastest.capacity_bytes
+        where = self.problem.steps[step]
         here = [
-            (self.aligned_bytes(self.atoms[i]), self.atoms[i])
+            (self.problem.buffers[self.atoms[i].buffer].name, self.atoms[i].size_bytes)
             for i, runs in enumerate(self.stays)
             if any(stay.start <= step < stay.end for _, stay in runs.values())
         ]
-        here.sort(key=lambda pair: -pair[0])
-        largest = [
-            {"tensor": self.problem.buffers[a.buffer].name, "bytes": a.size_bytes}
-            for _, a in here[:5]
-        ]
-        listed = ", ".join(
-            f"{self.problem.buffers[a.buffer].name} ({format_size(a.size_bytes)})"
-            for _, a in here[:5]
-        )
-        where = self.problem.steps[step]
+        if where.workspace_bytes:
+            here.append((f"workspace of {where.name}", where.workspace_bytes))
+        here.sort(key=lambda item: -item[1])
+        largest = [{"tensor": name, "bytes": size} for name, size in here[:5]]
+        listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:5])
+        remedies = {f"--fast-memory {needed}": "give it more", "--dtype int8": "plan smaller data"}
+        if self.target.operand_access == "fastest":
+            remedies["--set operand_access=any"] = (
+                "let operands stay in slower memory where the chip can"
+            )
+        advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
         raise InfeasibleError(
             f"step {step} ({where.kind} {where.name!r}) cannot run on {self.target.name}: what it "
             f"needs in {self.target.fastest.name} takes {format_size(needed)}, available "
             f"{format_size(capacity)}, excess {format_size(needed - capacity)}; largest: {listed}. "
-            f"Give it more (--fast-memory {needed}), plan with smaller data types (--dtype int8), "
-            "or let operands stay in slower memory where the chip can (--set operand_access=any)",
+            f"To do: {advice}",
             {
                 "tier": self.target.fastest.name,
                 "needed_bytes": needed,
@@ -330,11 +331,7 @@ class Occupancy:
                 "step": step,
                 "operator": where.name,
                 "largest_tensors": largest,
-                "remedies": [
-                    f"--fast-memory {needed}",
-                    "--dtype int8",
-                    "--set operand_access=any",
-                ],
+                "remedies": list(remedies),
             },
         )
 

@@ -114,6 +114,18 @@ def find_solver(name: str) -> Solver:
     return Solver(name, summary, loaded, origin=origin)
 
 
+def solvers_for(objective: str) -> tuple[str, ...]:
+    """Names of the solvers that can minimise an objective; those that cannot be loaded cannot."""
+    able: list[str] = []
+    for name in solver_names():
+        try:
+            if objective in find_solver(name).objectives:
+                able.append(name)
+        except UsageError:  # a broken package of a third party, told of when it is asked for
+            continue
+    return tuple(able)
+
+
 def parameters_of(options: SolverOptions, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """A solver's parameters: defaults overridden by what was asked, converted to their types.
 

@@ -579,15 +579,15 @@ def hostile_loop(random: Random) -> bytes:
     outputs = [info("going", (), "bool"), info("next", (2, 4)), info("next", (2, 4))]
     body = subgraph(
         [node("Relu", "state", "next")],
-        inputs[: random.choice([0, 2, 3, 3])],
-        outputs[: random.choice([0, 1, 3, 3])],
+        inputs[: random.choice([0, 2, 3, 3, 3, 3])],
+        outputs[: random.choice([0, 1, 3, 3, 3, 3])],
     )
     if random.random() < 0.3:
         made = node("Scan", random.choice(["x", "_", "x x"]), "y e", body=body)
         made.attribute.append(helper.make_attribute("num_scan_inputs", random.choice(INTS)))
         made.attribute.append(helper.make_attribute("scan_input_axes", [random.choice(INTS)]))
     else:
-        made = node("Loop", random.choice(["t _ x", "t", "_ _ x", "x t x"]), "y e", body=body)
+        made = node("Loop", random.choice(["t _ x", "t _ x", "t", "_ _ x", "x t x"]), "y e", body=body)
     return model(
         [made], {"x": (2, 4)}, random.choice(["y", "y e"]), [const("t", random.choice(EXTREMES))]
     ).SerializeToString()

@@ -22,6 +22,7 @@ from ullage.compiler.importer.load import (
     blaming,
     checked_elements,
     element_name,
+    input_dims,
     operator_sets,
 )
 from ullage.compiler.importer.optypes import ELEMENTWISE, RANDOM, REDUCTION, VIEWS
@@ -134,12 +135,18 @@ def _input_type(value: onnx.ValueInfoProto, scope: Scope) -> TensorType:
             f"{scope.where}: input {value.name!r} is a {value.type.WhichOneof('value')}, "
             "and only tensors have a place in memory; export the model with tensor inputs"
         )
-    found = _from_proto(value.type, value.name, scope)
-    if found is None:
+    dims = input_dims(value)
+    if dims is None:
         raise ModelError(
             f"{scope.where}: the shape of input {value.name!r} is unknown; export it with a shape"
         )
-    return found
+    dtype = element_name(value.type.tensor_type.elem_type)
+    if dtype in (None, "undefined"):
+        raise ModelError(f"{scope.where}: input {value.name!r} has no element type")
+    assert dtype is not None  # noqa: S101 - narrowed above, for the type checker
+    shape = tuple(dim if isinstance(dim, int) else scope.symbols[dim] for dim in dims)
+    checked_elements(shape, dtype, value.name, scope.where)
+    return TensorType(dtype, shape)
 
 
 def _from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorType | None:
@@ -269,6 +276,9 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
         schema = None
     if schema is not None:
         protos = _schema_types(schema, node, scope)
+        for name, proto in protos.items():
+            if proto.WhichOneof("value") not in (None, "tensor_type"):
+                scope.declared[name] = proto  # a sequence or an optional: refused by that name
         found = {
             name: known
             for name, proto in protos.items()

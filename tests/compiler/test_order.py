@@ -86,7 +86,6 @@ def test_most_tiny_graphs_get_an_optimal_order() -> None:
     assert solved >= 0.85 * total
     assert excess / total < 0.03
     assert improved > 0.1 * total
-    print(solved, improved, total, excess/total)
 
 
 def two_branches() -> Graph:

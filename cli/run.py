@@ -1,0 +1,109 @@
+"""`ullage run`: proof by execution."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ullage.cli import options
+
+if TYPE_CHECKING:
+    from ullage.compiler.execute.runner import Execution
+
+MISMATCH = 5
+
+
+def run_command(
+    model: options.Model,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json of that model.")],
+    seed: options.Seed = 0,
+    until: Annotated[
+        int | None, typer.Option("--until", metavar="STEP", min=1, help="Stop before this step.")
+    ] = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="Write a line per event.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Execute a model by its plan in flat memory, and compare with onnxruntime."""
+    from ullage.cli.render import print_json
+    from ullage.compiler.execute.runner import RunOptions, run_plan
+    from ullage.compiler.files import write_atomic
+    from ullage.compiler.plan_io import read_plan
+
+    found = read_plan(plan)
+    path = options.read_model_path(model)
+    with step_progress(quiet=as_json) as tell:
+        done = run_plan(
+            path, found, RunOptions(seed=seed, until=until, trace=trace is not None, progress=tell)
+        )
+    if trace is not None:
+        write_atomic(trace, ("\n".join(done.trace) + "\n").encode())
+    document = describe(done)
+    if as_json:
+        print_json(document)
+    else:
+        print_execution(done)
+    if not done.passed:
+        raise typer.Exit(MISMATCH)
+
+
+def step_progress(*, quiet: bool) -> Any:  # noqa: ANN401 - a context manager of a callback
+    """A progress bar over steps on stderr; nothing where stderr is no terminal."""
+    from contextlib import contextmanager
+
+    from rich.progress import Progress
+
+    from ullage.cli.render import console
+
+    @contextmanager
+    def bar() -> Any:  # noqa: ANN401 - a generator of one callback
+        if quiet or not sys.stderr.isatty():
+            yield lambda *_: None
+            return
+        with Progress(console=console(stderr=True), transient=True) as progress:
+            task = progress.add_task("executing", total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    return bar()
+
+
+def describe(done: "Execution") -> dict[str, Any]:
+    """The JSON of a run."""
+    return {
+        "outputs": [
+            {
+                "name": c.name,
+                # JSON has no infinity; a difference without measure is null
+                "max_abs_diff": c.max_abs_diff if c.max_abs_diff < float("inf") else None,
+                "tolerance": c.tolerance,
+                "bit_exact": c.bit_exact,
+                "finite": c.finite,
+                "passed": c.passed,
+            }
+            for c in done.outputs
+        ],
+        "steps": done.steps,
+        "transfers": done.transfers,
+        "bytes_moved": done.bytes_moved,
+        "inferences": done.inferences,
+        "fallbacks": list(done.fallbacks),
+        "passed": done.passed,
+    }
+
+
+def print_execution(done: "Execution") -> None:
+    """A run for people."""
+    from ullage.compiler.units import format_size
+
+    for c in done.outputs:
+        state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"
+        verdict = "ok" if c.passed else f"MISMATCH, tolerance {c.tolerance:.3g}"
+        typer.echo(f"{c.name}: {state} ({verdict})")
+    for text in done.fallbacks:
+        typer.echo(f"note: {text}", err=True)
+    typer.echo(
+        f"{'passed' if done.passed else 'FAILED'}: {done.steps} operators, {done.transfers} "
+        f"transfers, {format_size(done.bytes_moved)} copied by DMA"
+    )
