@@ -11,7 +11,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def model_files(folder: Path | None = None) -> list[Path]:
-    """The models of a folder (default: the public set beside the project), else the onnx wheel's."""
+    """The models of a folder (default: the public set beside the project, else the wheel's)."""
     chosen = folder or SHARED
     if chosen.is_dir():
         return sorted(chosen.glob("*.onnx"))
@@ -20,7 +20,9 @@ def model_files(folder: Path | None = None) -> list[Path]:
     return list(named_models().values())
 
 
-def write_table(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def write_table(
+    name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> str:
     """Write a Markdown table and its JSON into the results folder; returns the Markdown."""
     lines = [f"## {title}", "", "| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]

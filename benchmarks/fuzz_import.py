@@ -27,7 +27,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.hostile import hostile_file
-
 from ullage.cli.main import run
 from ullage.compiler.plan_io import read_plan
 from ullage.compiler.verify import verify

@@ -30,7 +30,12 @@ def main() -> None:
             if run:
                 seconds.append(time.perf_counter() - begun)
         rows.append(
-            [name, f"{min(seconds):.3f}", f"{statistics.median(seconds):.3f}", f"{max(seconds):.3f}"]
+            [
+                name,
+                f"{min(seconds):.3f}",
+                f"{statistics.median(seconds):.3f}",
+                f"{max(seconds):.3f}",
+            ]
         )
     columns = ["command", "min s", "median s", "max s"]
     print(write_table("startup", "Start-up, whole processes", columns, rows))

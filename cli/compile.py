@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ullage.compiler.execute.runner import Execution
     from ullage.compiler.pipeline import Compiled
 
-INTERRUPTED = 130
+KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that case
 
 
 def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -46,7 +46,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         bool, typer.Option("--prove", help="Execute the plan and compare with onnxruntime.")
     ] = False,
     as_json: options.Json = False,
-) -> None:
+) -> str | None:
     """Compile a model into a memory plan: verified, scored, with its distance to the best."""
     given = dict(locals())
     from ullage.cli.render import print_json, progress
@@ -74,7 +74,8 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         raise typer.Exit(MISMATCH)
     if compiled.interrupted:
         sys.stderr.write("interrupted: this is the best plan found until then\n")
-        raise typer.Exit(INTERRUPTED)
+        return KEPT_BEST
+    return None
 
 
 def _prove(model: str, compiled: "Compiled", *, quiet: bool) -> "Execution":

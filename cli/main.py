@@ -9,7 +9,7 @@ import typer
 
 from ullage.cli.analyze import analyze_command
 from ullage.cli.compare import compare_command
-from ullage.cli.compile import compile_command
+from ullage.cli.compile import KEPT_BEST, compile_command
 from ullage.cli.models import app as models_app
 from ullage.cli.pack import pack_command
 from ullage.cli.run import run_command
@@ -57,14 +57,17 @@ def run(arguments: list[str]) -> int:
         _report("usage", error.format_message(), {}, as_json=as_json)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _report("interrupted", "interrupted before any plan was found", {}, as_json=as_json)
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         return 0
     except MemoryError:
         message = "out of memory; plan a smaller model, or on a larger machine"
         _report("memory", message, {}, as_json=as_json)
         return INTERNAL_ERROR
+    if code == KEPT_BEST:
+        return INTERRUPTED
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code and says nothing
+        _report("interrupted", "interrupted before any plan was found", {}, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

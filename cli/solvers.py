@@ -11,9 +11,16 @@ app = typer.Typer(help="List and show solvers.", no_args_is_help=True)
 def list_command(as_json: options.Json = False) -> None:
     """List all solvers, third parties' included."""
     from ullage.cli.render import print_json, print_table
-    from ullage.solvers.registry import find_solver, solver_names
+    from ullage.compiler.errors import UsageError
+    from ullage.solvers.registry import Solver, find_solver, solver_names
 
-    found = [find_solver(name) for name in solver_names()]
+    found: list[Solver] = []
+    broken: dict[str, str] = {}
+    for name in solver_names():
+        try:
+            found.append(find_solver(name))
+        except UsageError as error:  # one broken package must not hide the others
+            broken[name] = error.message
     if as_json:
         print_json(
             {
@@ -26,12 +33,15 @@ def list_command(as_json: options.Json = False) -> None:
                         "origin": s.origin,
                     }
                     for s in found
-                ]
+                ],
+                "broken": broken,
             }
         )
         return
     columns = [("Solver", "left"), ("What it does", "left"), ("From", "left")]
     print_table("Solvers", columns, [[s.name, s.summary, s.origin] for s in found])
+    for message in broken.values():
+        typer.echo(message, err=True)
 
 
 @app.command("show")

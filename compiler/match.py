@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ullage.compiler.errors import VerificationError
+from ullage.compiler.dtypes import parse_dtype
+from ullage.compiler.errors import UsageError, VerificationError
 from ullage.compiler.graph import Graph
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.lifetimes import build_problem
@@ -18,19 +19,49 @@ def check_model_matches(plan: Plan, model: Path) -> None:
     Raises:
         VerificationError: the model gives another problem; names the first difference.
         ModelError: the model cannot be read.
+        UsageError: what the plan says about its import makes no sense.
+    """
+    options = import_options(plan)
+    try:
+        graph = import_model(model, options, name=plan.problem.name)
+    except UsageError as error:
+        raise VerificationError(
+            f"{model} cannot be imported as the plan says: {error.message}: not the same model, or "
+            "imported with other options"
+        ) from error
+    check_problem_matches(plan, graph, str(model))
+
+
+def import_options(plan: Plan) -> ImportOptions:
+    """How a plan says that its model was imported.
+
+    Raises:
+        UsageError: it says something that makes no sense; plan files come from anywhere.
     """
     said = plan.model
-    graph = import_model(
-        model,
-        ImportOptions(
-            dims=said.get("dims") or {},
-            batch=said.get("batch"),
-            dtype=said.get("dtype"),
-            fuse=bool(said.get("fuse", True)),
-        ),
-        name=plan.problem.name,
+    dims, batch, dtype = said.get("dims") or {}, said.get("batch"), said.get("dtype")
+    if not isinstance(dims, dict) or not all(map(_is_dimension, dims.values())):
+        raise _odd("dims", dims, "a number of at least 1 for each name")
+    if batch is not None and not _is_dimension(batch):
+        raise _odd("batch", batch, "a number of at least 1, or null")
+    if dtype is not None and not isinstance(dtype, str):
+        raise _odd("dtype", dtype, "the name of a data type, or null")
+    return ImportOptions(
+        dims=dims,
+        batch=batch,
+        dtype=None if dtype is None else parse_dtype(dtype),
+        fuse=bool(said.get("fuse", True)),
     )
-    check_problem_matches(plan, graph, str(model))
+
+
+def _is_dimension(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _odd(field: str, value: object, wanted: str) -> UsageError:
+    return UsageError(
+        f"the plan's model.{field} is {str(value)[:60]!r}; it must be {wanted}. Compile again"
+    )
 
 
 def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:

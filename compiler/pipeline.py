@@ -19,7 +19,7 @@ from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.registry import DEFAULT_TARGET, load_target
 from ullage.hwmodels.simulate import Simulation, simulate
 from ullage.hwmodels.target import Target
-from ullage.solvers.registry import SolverOptions, find_solver, solvers_for
+from ullage.solvers.registry import Solver, SolverOptions, find_solver, solvers_for
 
 if TYPE_CHECKING:
     import onnx
@@ -143,6 +143,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         raise UsageError(
             f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
         )
+    order = find_order(options.order)
     target = load_target(options.target, options.overrides)
     if options.fast_memory_bytes is not None:
         target = target.with_fast_memory(options.fast_memory_bytes)
@@ -156,7 +157,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     options.progress("ordering and lifetimes")
     problem = build_problem(
         graph,
-        find_order(options.order)(graph),
+        order(graph),
         order_name=options.order,
         aliases=alias_options(target, alias=options.alias),
         dma_steps=target.needs_dma_steps,
@@ -210,6 +211,7 @@ def compile_model(
     from ullage.compiler.models import find_model
 
     chosen = options or CompileOptions()
+    solver_of(chosen)  # a wrong name is told before a large model is read
     source = find_model(model) if isinstance(model, str) else model
     return solve_prepared(prepare(source, chosen), chosen)
 
@@ -228,13 +230,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     """Solve, verify and score a prepared model."""
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
-    solver = find_solver(options.solver)
-    if options.objective not in solver.objectives:
-        able = solvers_for(options.objective)
-        raise UsageError(
-            f"solver {options.solver} cannot minimise {options.objective} (it can: "
-            f"{', '.join(solver.objectives)}); solvers that can: {', '.join(able)}"
-        )
+    solver = solver_of(options)
     solver_options = SolverOptions(
         objective=options.objective,
         seed=options.seed,
@@ -273,6 +269,21 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     )
 
 
+def solver_of(options: CompileOptions) -> Solver:
+    """The solver asked for.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot minimise the objective.
+    """
+    solver, objective = find_solver(options.solver), options.objective
+    if objective in OBJECTIVES and objective not in solver.objectives:
+        raise UsageError(
+            f"solver {solver.name} cannot minimise {objective} (it can: "
+            f"{', '.join(solver.objectives)}); those that can: {', '.join(solvers_for(objective))}"
+        )
+    return solver
+
+
 def _reference(problem: Problem, target: Target) -> Score | None:
     try:
         return score(find_solver("all-slow").solve(problem, target, SolverOptions()))
@@ -285,5 +296,5 @@ def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:
     free = order_free_bound(problem, target, objective)
     if objective != "peak":
         return free
-    live = live_bytes_bound(problem)
+    live = live_bytes_bound(problem, target)
     return live if live.value >= free.value else free

@@ -37,7 +37,7 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
         version = json.loads(data).get("format_version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
-    if version != PLAN_FORMAT:
+    if type(version) is not int or version != PLAN_FORMAT:  # true is 1 to Python
         raise UsageError(
             f"{where}: plan format {version!r}; this version reads {PLAN_FORMAT}; compile again"
         )

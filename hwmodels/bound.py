@@ -59,11 +59,17 @@ def order_free_bound(problem: Problem, target: Target, objective: str) -> Bound:
     raise unknown_objective(objective)
 
 
-def live_bytes_bound(problem: Problem) -> Bound:
+def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
     """Largest sum, over the steps of this order, of live non-weight bytes (`live-bytes`).
 
     A byte is live from its first write to its last use, inputs from step 0, outputs to the end.
     It bounds the peak of every plan that keeps live bytes in the fastest tier.
+
+    Args:
+        problem: steps and buffers.
+        target: where given, inputs and outputs whose home is not the fastest tier count from
+            their first to their last use only: fetching an input just before, and storing an
+            output just after, is no spill.
     """
     steps = len(problem.steps)
     change = np.zeros(steps + 1, dtype=np.int64)
@@ -71,18 +77,19 @@ def live_bytes_bound(problem: Problem) -> Bound:
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
         if buffer.kind == "weight" or not (uses or buffer.outputs):
             continue
+        waits = target is not None and target.home(buffer.kind) is not target.fastest
         cuts = np.unique(
             [edge for _, use in uses for edge in (use.start_byte, use.end_byte)]
             + [edge for output in buffer.outputs for edge in output]
         )
         segment_of = {int(cut): segment for segment, cut in enumerate(cuts)}
-        first = np.full(len(cuts) - 1, 0 if buffer.kind == "input" else steps)
+        first = np.full(len(cuts) - 1, 0 if buffer.kind == "input" and not waits else steps)
         last = np.full(len(cuts) - 1, -1)
         for t, use in uses:
             part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
             first[part] = np.minimum(first[part], t)
             last[part] = t
-        for start, end in buffer.outputs:
+        for start, end in () if waits else buffer.outputs:
             last[segment_of[start] : segment_of[end]] = steps - 1
         alive = last >= first
         sizes = np.diff(cuts)[alive]

@@ -14,7 +14,7 @@ from ullage.compiler.errors import InfeasibleError
 from ullage.compiler.plan import Plan, Residency, Transfer
 from ullage.compiler.problem import Problem
 from ullage.compiler.units import format_size
-from ullage.hwmodels.target import Target
+from ullage.hwmodels.target import Target, Tier
 from ullage.solvers.atoms import Atom
 from ullage.solvers.packing import pack
 from ullage.solvers.timeline import Moves
@@ -163,11 +163,12 @@ def _place_homes(
                 block[0], block[1] = min(block[0], start), max(block[1], end)
         if not blocks:
             continue
+        inside, sizes = _rows(atoms, tier)
         buffers = list(blocks)
         packing = pack(
             np.array([blocks[b][0] for b in buffers], dtype=np.int64),
             np.array([blocks[b][1] for b in buffers], dtype=np.int64),
-            np.array([problem.buffers[b].size_bytes for b in buffers], dtype=np.int64),
+            np.array([sizes[b] for b in buffers], dtype=np.int64),
             alignment_bytes=tier.alignment_bytes,
             capacity_bytes=tier.capacity_bytes,
         )
@@ -183,13 +184,28 @@ def _place_homes(
                         atom.start_byte,
                         atom.end_byte,
                         tier.name,
-                        offsets[atom.buffer] + atom.start_byte,
+                        offsets[atom.buffer] + inside[index],
                         start,
                         ready,
                         end,
                     )
                 )
     return found
+
+
+def _rows(atoms: Sequence[Atom], tier: Tier) -> tuple[dict[int, int], dict[int, int]]:
+    """Where each atom lies in its buffer's block, and the blocks' sizes.
+
+    Where atoms begin at aligned bytes of their buffer, as importers see to, that is the place.
+    """
+    inside: dict[int, int] = {}
+    sizes: dict[int, int] = {}
+    for index, atom in enumerate(atoms):
+        if atom.home == tier.name:
+            taken = sizes.get(atom.buffer, 0)
+            inside[index] = -(-taken // tier.alignment_bytes) * tier.alignment_bytes
+            sizes[atom.buffer] = inside[index] + atom.size_bytes
+    return inside, sizes
 
 
 def _refuse_home(

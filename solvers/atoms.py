@@ -20,7 +20,7 @@ class Event:
 
     Attributes:
         step: the step.
-        reads: the operator reads the atom.
+        reads: the operator reads the atom, or writes a part of it and needs the rest kept.
         writes: the operator writes it.
         read_bytes: bytes that the operator really reads.
         written_bytes: bytes that it really writes.
@@ -88,7 +88,7 @@ def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
                     end_byte=high,
                     kind=buffer.kind,
                     home=target.homes[buffer.kind],
-                    events=_events(uses, low, high),
+                    events=_events(uses, low, high, given=buffer.kind in ("input", "weight")),
                     is_output=any(a < high and low < b for a, b in buffer.outputs),
                     must_be_fastest=target.must_be_fastest(buffer.kind),
                 )
@@ -96,17 +96,21 @@ def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
     return tuple(found)
 
 
-def _events(uses: Sequence[tuple[int, Use]], low: int, high: int) -> tuple[Event, ...]:
+def _events(
+    uses: Sequence[tuple[int, Use]], low: int, high: int, *, given: bool
+) -> tuple[Event, ...]:
     events: dict[int, Event] = {}
     for step, use in uses:
         if not (use.start_byte < high and low < use.end_byte):
             continue
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
+        # A part is written into the rest, which must be there; only the part is moved.
+        into_rest = use.write and covered < high - low and (given or any(t < step for t in events))
         old = events.get(step, Event(step, False, False, 0.0, 0.0))
         events[step] = Event(
             step,
-            old.reads or not use.write,
+            old.reads or not use.write or into_rest,
             old.writes or use.write,
             old.read_bytes + (0.0 if use.write else moved),
             old.written_bytes + (moved if use.write else 0.0),

@@ -15,7 +15,7 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import atoms_of
 from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import place_stays
+from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
 
 SUMMARY = "Belady-like: keep what is used soonest, then prefetch and write behind"
@@ -33,11 +33,19 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """
     chosen = parameters_of(options, DEFAULTS)
     window = int(chosen["prefetch_window_steps"])
-    occupancy = Occupancy(problem, target, atoms_of(problem, target), options.objective)
-    close_gaps(occupancy, window)
+    atoms = atoms_of(problem, target)
+    occupancy = Occupancy(problem, target, atoms, options.objective)
+    nothing_kept = occupancy.mark()
+    close_gaps(occupancy, window, options)
     if options.objective == "latency":
-        hide_single_uses(occupancy, window)
-    place_stays(occupancy)
+        hide_single_uses(occupancy, window, options)
+    if place_stays(occupancy):
+        # Each stay paid beside the others; without those that found no hole it may not.
+        while drop_what_no_longer_pays(occupancy):
+            pass
+        if occupancy.worse_than(nothing_kept):
+            occupancy = Occupancy(problem, target, atoms, options.objective)
+            place_stays(occupancy)
     return assemble(
         problem,
         target,
@@ -50,7 +58,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     )
 
 
-def close_gaps(occupancy: Occupancy, window: int) -> None:
+def close_gaps(occupancy: Occupancy, window: int, options: SolverOptions) -> None:
     """Keep tensors over the gaps between their uses, shortest gap first."""
     gaps = [
         (atom.events[j].step - atom.events[j - 1].step, -atom.size_bytes, index, j)
@@ -61,14 +69,17 @@ def close_gaps(occupancy: Occupancy, window: int) -> None:
     waiting = sorted(gaps)
     for _ in range(MAX_PASSES):  # a gap may have to wait for the one behind it (room for a spill)
         left = [
-            gap for gap in waiting if not try_run(occupancy, gap[2], gap[3] - 1, gap[3], window)
+            gap
+            for gap in waiting
+            if options.remaining_s() <= 0  # what is decided is legal as it stands
+            or not try_run(occupancy, gap[2], gap[3] - 1, gap[3], window)
         ]
         if len(left) == len(waiting):
             return
         waiting = left
 
 
-def hide_single_uses(occupancy: Occupancy, window: int) -> None:
+def hide_single_uses(occupancy: Occupancy, window: int, options: SolverOptions) -> None:
     """Fetch ahead, or write behind, what operators would access in slow memory."""
     single = [
         (event.step, -atom.size_bytes, index, j)
@@ -78,6 +89,8 @@ def hide_single_uses(occupancy: Occupancy, window: int) -> None:
         if occupancy.run_of(index, j) is None
     ]
     for _, _, index, j in sorted(single):
+        if options.remaining_s() <= 0:
+            return  # what is decided is legal as it stands
         if occupancy.run_of(index, j) is None:
             try_run(occupancy, index, j, j, window)
 

@@ -199,10 +199,20 @@ class _Assignment:
         """Copy in before a use, near the preferred overlap first."""
         occupancy = self.occupancy
         before = occupancy.mark()
+        size = occupancy.aligned_bytes(occupancy.atoms[index])
         for start in self._prefetch_starts(index, position):
+            if not occupancy.fits(size, start, occupancy.atoms[index].events[position].step + 1):
+                continue
             stay = self._prefetch_from(index, position, start)
-            if stay is not None and self._commit(index, (position, position), stay, [], before):
+            if stay is None or not occupancy.fits(size, stay.start, stay.end):
+                continue
+            occupancy.add(index, position, position, stay)
+            helps = occupancy.improved_since(before)
+            if helps and self._place(index, (position, position), []):
                 return
+            occupancy.remove(index, position)
+            if not helps:
+                return  # all of the copy is hidden: another start gains as little
 
     def _prefetch_starts(self, index: int, position: int) -> list[int]:
         """Steps at which a prefetch may begin, by distance from the preferred overlap ratio."""

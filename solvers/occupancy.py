@@ -9,12 +9,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import InfeasibleError, UsageError
+from ullage.compiler.errors import UsageError
 from ullage.compiler.problem import Problem
-from ullage.compiler.units import format_size
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay
 from ullage.solvers.atoms import Atom, Event
+from ullage.solvers.refusal import step_refusal
 from ullage.solvers.timeline import Moves, Timeline, spread
 
 RELATIVE_TOLERANCE = 1e-10  # of the latency: rounding of the running sum stays far below
@@ -117,6 +117,12 @@ class Occupancy:
         if self.objective != "latency":
             return less
         return seconds < before[0] - tolerance or (seconds <= before[0] + tolerance and less)
+
+    def worse_than(self, before: tuple[float, float]) -> bool:
+        """Whether the objective (latency; for others the slow traffic) has grown since `mark`."""
+        if self.objective != "latency":
+            return self.timeline.slow_bytes > before[1] + 0.5
+        return self.timeline.total_s > before[0] * (1 + RELATIVE_TOLERANCE)
 
     # -- building stays ----------------------------------------------------------------------
 
@@ -299,41 +305,12 @@ class Occupancy:
             )
 
     def _refuse(self, step: int) -> None:
-        needed = int(self.load_bytes[step])
-        capacity = self.target.fastest.capacity_bytes
-        where = self.problem.steps[step]
-        here = [
-            (self.problem.buffers[self.atoms[i].buffer].name, self.atoms[i].size_bytes)
-            for i, runs in enumerate(self.stays)
+        present = [
+            self.atoms[index]
+            for index, runs in enumerate(self.stays)
             if any(stay.start <= step < stay.end for _, stay in runs.values())
         ]
-        if where.workspace_bytes:
-            here.append((f"workspace of {where.name}", where.workspace_bytes))
-        here.sort(key=lambda item: -item[1])
-        largest = [{"tensor": name, "bytes": size} for name, size in here[:5]]
-        listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:5])
-        remedies = {f"--fast-memory {needed}": "give it more", "--dtype int8": "plan smaller data"}
-        if self.target.operand_access == "fastest":
-            remedies["--set operand_access=any"] = (
-                "let operands stay in slower memory where the chip can"
-            )
-        advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
-        raise InfeasibleError(
-            f"step {step} ({where.kind} {where.name!r}) cannot run on {self.target.name}: what it "
-            f"needs in {self.target.fastest.name} takes {format_size(needed)}, available "
-            f"{format_size(capacity)}, excess {format_size(needed - capacity)}; largest: {listed}. "
-            f"To do: {advice}",
-            {
-                "tier": self.target.fastest.name,
-                "needed_bytes": needed,
-                "available_bytes": capacity,
-                "excess_bytes": needed - capacity,
-                "step": step,
-                "operator": where.name,
-                "largest_tensors": largest,
-                "remedies": list(remedies),
-            },
-        )
+        raise step_refusal(self.problem, self.target, step, int(self.load_bytes[step]), present)
 
     def all_stays(self) -> list[tuple[int, int, Stay]]:
         """(first event, last event, stay) of everything that is in the fastest tier."""

@@ -60,6 +60,26 @@ def place_stays(occupancy: Occupancy) -> int:
     return dropped + _place_one_by_one(occupancy, workspace)
 
 
+def drop_what_no_longer_pays(occupancy: Occupancy) -> int:
+    """Take back stays that cost more than they save, now that others were dropped.
+
+    Returns:
+        Number of stays taken back.
+    """
+    taken = 0
+    for first, last, stay in occupancy.all_stays():
+        atom = occupancy.atoms[stay.atom]
+        if atom.must_be_fastest or atom.home == occupancy.target.fastest.name:
+            continue
+        before = occupancy.mark()
+        occupancy.remove(stay.atom, first)
+        if occupancy.improved_since(before):
+            taken += 1
+        else:
+            occupancy.add(stay.atom, first, last, stay)
+    return taken
+
+
 def _pack(
     occupancy: Occupancy, stays: list[Stay], workspace: int
 ) -> tuple[NDArray[np.int64], bool]:
@@ -145,18 +165,19 @@ def _refuse(occupancy: Occupancy, stay: Stay) -> None:
     capacity = occupancy.target.fastest.capacity_bytes
     load = int(occupancy.load_bytes[stay.start : stay.end].max())
     name = occupancy.problem.buffers[atom.buffer].name
+    needed = capacity + occupancy.aligned_bytes(atom)  # room above all others is enough
     raise InfeasibleError(
         f"{name!r} ({format_size(atom.size_bytes)}) finds no contiguous hole in "
         f"{occupancy.target.fastest.name} during steps [{stay.start}, {stay.end}): live bytes "
         f"{format_size(load)} of {format_size(capacity)} are scattered. Give it more "
-        f"(--fast-memory {load + atom.size_bytes})",
+        f"(--fast-memory {needed})",
         {
             "tier": occupancy.target.fastest.name,
-            "needed_bytes": load + atom.size_bytes,
+            "needed_bytes": needed,
             "available_bytes": capacity,
-            "excess_bytes": load + atom.size_bytes - capacity,
+            "excess_bytes": needed - capacity,
             "step": stay.start,
             "largest_tensors": [{"tensor": name, "bytes": atom.size_bytes}],
-            "remedies": [f"--fast-memory {load + atom.size_bytes}"],
+            "remedies": [f"--fast-memory {needed}"],
         },
     )

@@ -356,9 +356,7 @@ def random_operators(random: Random) -> bytes:
         nodes.append(made)
         typed[outputs[0]] = typed.get(names[0], 1) if names else 1
     opset = random.choice([24, 20, 20, 11])
-    return model(
-        nodes, inputs, nodes[-1].output[0], initializers, opset=opset
-    ).SerializeToString()
+    return model(nodes, inputs, nodes[-1].output[0], initializers, opset=opset).SerializeToString()
 
 
 def _fitting(
@@ -457,9 +455,7 @@ def cyclic(random: Random) -> bytes:
 
 def deep_subgraphs(random: Random) -> bytes:
     """If inside If inside If."""
-    proto = model(
-        [], [info("c", (), "bool"), info("x", (2, 4))], "y0"
-    )
+    proto = model([], [info("c", (), "bool"), info("x", (2, 4))], "y0")
     graph, depth = proto.graph, random.choice([5, 20, 30, 60])
     for level in range(depth):
         made = graph.node.add(op_type="If", input=["c"], output=[f"y{level}"])
@@ -518,9 +514,11 @@ def hostile_window(random: Random) -> bytes:
         made.attribute.append(helper.make_attribute("group", random.choice(EXTREMES)))
     kernel = random.choice([(4, 3, 3, 3), (4, 3, 0, 0), (0, 3, 3, 3), (4, 3, 3), (4,), ()])
     return model(
-        [made], {"x": random.choice([(1, 3, 8, 8), (0, 3, 8, 8), (1, 3, 8), ()])}, "y",
+        [made],
+        {"x": random.choice([(1, 3, 8, 8), (0, 3, 8, 8), (1, 3, 8), ()])},
+        "y",
         [weight("w", kernel)],
-    ).SerializeToString()  # fmt: skip
+    ).SerializeToString()
 
 
 def hostile_axis(random: Random) -> bytes:
@@ -587,7 +585,9 @@ def hostile_loop(random: Random) -> bytes:
         made.attribute.append(helper.make_attribute("num_scan_inputs", random.choice(INTS)))
         made.attribute.append(helper.make_attribute("scan_input_axes", [random.choice(INTS)]))
     else:
-        made = node("Loop", random.choice(["t _ x", "t _ x", "t", "_ _ x", "x t x"]), "y e", body=body)
+        made = node(
+            "Loop", random.choice(["t _ x", "t _ x", "t", "_ _ x", "x t x"]), "y e", body=body
+        )
     return model(
         [made], {"x": (2, 4)}, random.choice(["y", "y e"]), [const("t", random.choice(EXTREMES))]
     ).SerializeToString()
@@ -596,7 +596,9 @@ def hostile_loop(random: Random) -> bytes:
 def bad_names(random: Random) -> bytes:
     """Names that are not UTF-8, empty, NUL, shared, or megabytes long."""
     data = model([node("Relu", "NAME", "OUTP")], {"NAME": (2,)}, "OUTP").SerializeToString()
-    new = random.choice([b"\xff\xfe\xfd\xfc", b"\x00\x00\x00\x00", b"\xed\xa0\x80a", b"OUTP", b"../x"])
+    new = random.choice(
+        [b"\xff\xfe\xfd\xfc", b"\x00\x00\x00\x00", b"\xed\xa0\x80a", b"OUTP", b"../x"]
+    )
     return data.replace(random.choice([b"NAME", b"OUTP"]), new)
 
 
@@ -644,6 +646,29 @@ def odd_opsets(random: Random) -> bytes:
     return proto.SerializeToString()
 
 
+def many_constants(random: Random) -> bytes:
+    """A chain of constants of which each is half a megabyte, were it computed."""
+    length = random.choice([10, 800])
+    adding = [node("Add", f"k{i} k{i}", f"k{i + 1}") for i in range(length)]
+    return model(
+        [node("Expand", "one size", "k0"), *adding, node("Add", f"x k{length}", "y")],
+        [info("x", (1,), "int64")],
+        "y",
+        [const("one", [1]), const("size", [65_536])],
+    ).SerializeToString()
+
+
+def many_subgraphs(random: Random) -> bytes:
+    """A chain of Ifs, each of which sees all tensors before it."""
+    nodes, last = [], "x"
+    for i in range(random.choice([3, 200])):
+        branch = subgraph([node("Relu", last, f"r{i}")], (), [info(f"r{i}", (2, 4))])
+        nodes.append(node("If", "c", f"y{i}", then_branch=branch, else_branch=branch))
+        last = f"y{i}"
+    inputs = [info("c", (), "bool"), info("x", (2, 4))]
+    return model(nodes, inputs, last).SerializeToString()
+
+
 def nonsense(random: Random) -> bytes:
     """No ONNX at all."""
     return random.choice([b"", b"\x00", b"hello", random.randbytes(300), b"\x0a" * 5000])
@@ -668,6 +693,8 @@ ATTACKS: Sequence[Callable[[Random], bytes]] = (
     small_shapes,
     odd_opsets,
     nonsense,
+    many_constants,
+    many_subgraphs,
 )
 GENERATORS: Sequence[Callable[[Random], bytes]] = (
     truncated,

@@ -1,4 +1,4 @@
-"""Lay out the sources as the package `ullage` for mypy: symlinks under build/types (git-ignored)."""
+"""Lay out the sources as the package `ullage` for mypy: symlinks in build/types (git-ignored)."""
 
 from pathlib import Path
 

@@ -35,6 +35,7 @@ class Arena:
         for r in plan.residencies:
             if r.tier not in sizes:
                 raise VerificationError(f"the plan uses tier {r.tier!r}, which the target lacks")
+            self._refuse_impossible(r)
             sizes[r.tier] = max(sizes[r.tier], r.offset + r.end_byte - r.start_byte)
         for tier in plan.target.tiers:
             if sizes[tier.name] > tier.capacity_bytes:
@@ -48,16 +49,61 @@ class Arena:
         self.read_only = {tier.name for tier in plan.target.tiers if tier.read_only}
         self.open: dict[int, list[Residency]] = {}  # by buffer
 
-    def begin_step(self, closing: Iterable[Residency], opening: Iterable[Residency]) -> None:
-        """Close residencies that end, then open those that start."""
+    def _refuse_impossible(self, r: Residency) -> None:
+        steps, buffers = len(self.plan.problem.steps), self.plan.problem.buffers
+        if (
+            not 0 <= r.buffer < len(buffers)
+            or not 0 <= r.start_byte < r.end_byte <= buffers[r.buffer].size_bytes
+            or not 0 <= r.start < r.end <= steps
+            or r.ready < r.start
+            or r.offset < 0
+        ):
+            raise VerificationError(f"impossible residency among {steps} steps: {r}")
+
+    def begin_step(
+        self,
+        step: int,
+        closing: Iterable[Residency],
+        opening: Iterable[Residency],
+        arriving: Iterable[Residency] = (),
+    ) -> None:
+        """Close residencies that end, open those that start, take over those that arrived.
+
+        Raises:
+            VerificationError: a byte is twice in one tier, so that nobody can say which copy is
+                used, or bytes are said to be ready that no transfer brought.
+        """
         for r in closing:
             self.open[r.buffer].remove(r)
             self._poison(r)
         for r in opening:
-            if r.offset < 0 or r.end_byte > self.plan.problem.buffers[r.buffer].size_bytes:
-                raise VerificationError(f"{self._name(r.buffer)}: impossible residency {r}")
+            for other in self.open.setdefault(r.buffer, []):
+                if other.tier == r.tier and self._share_bytes(r, other):
+                    raise VerificationError(
+                        f"step {step}: bytes of {self._name(r.buffer)!r} are in {r.tier} twice, "
+                        f"at addresses {other.offset} and {r.offset}",
+                        {"step": step, "tensor": self._name(r.buffer), "tier": r.tier},
+                    )
             self._poison(r)
-            self.open.setdefault(r.buffer, []).append(r)
+            self.open[r.buffer].append(r)
+        for r in arriving:
+            size = r.end_byte - r.start_byte
+            if self._held(r.tier, r.offset, size) != size:
+                raise VerificationError(
+                    f"step {step}: bytes [{r.start_byte}, {r.end_byte}) of "
+                    f"{self._name(r.buffer)!r} are said to be ready in {r.tier}, but transfers did "
+                    "not bring all of them",
+                    {"step": step, "tensor": self._name(r.buffer), "tier": r.tier},
+                )
+
+    @staticmethod
+    def _share_bytes(a: Residency, b: Residency) -> bool:
+        return a.start_byte < b.end_byte and b.start_byte < a.end_byte
+
+    def _held(self, tier: str, address: int, size: int) -> int:
+        """Bytes of a range that hold data of somebody."""
+        runs = self.owners[tier].read(address, address + size)
+        return sum(high - low for low, high, _, _ in runs)
 
     def _poison(self, r: Residency) -> None:
         end = r.offset + r.end_byte - r.start_byte
@@ -129,7 +175,7 @@ class Arena:
             VerificationError: bytes are not resident, or hold other data than `expected` (runs
                 relative to `begin`); names owner and address.
         """
-        pieces = self.pieces(buffer, begin, end, step, what)
+        pieces = self._operand(buffer, begin, end, step, what)
         for r, low, high in pieces:
             address = r.offset + low - r.start_byte
             self._expect(r.tier, address, low - begin, high - begin, step, what, expected)
@@ -137,12 +183,6 @@ class Arena:
         address = r.offset + low - r.start_byte
         if all(self._follows(a, b) for a, b in pairwise(pieces)):
             return self.memory[r.tier][address : address + end - begin]
-        if not self.plan.target.split_operands:
-            raise VerificationError(
-                f"step {step}, {what}: {self._name(buffer)!r} is scattered over {len(pieces)} "
-                "places, and the target takes whole operands only",
-                {"step": step, "tensor": self._name(buffer)},
-            )
         gathered = np.empty(end - begin, dtype=np.uint8)
         for r, low, high in pieces:
             address = r.offset + low - r.start_byte
@@ -150,6 +190,34 @@ class Arena:
                 address : address + high - low
             ]
         return gathered
+
+    def _operand(
+        self, buffer: int, begin: int, end: int, step: int, what: str
+    ) -> list[tuple[Residency, int, int]]:
+        """Where an operand lies, if the compute unit can reach it there.
+
+        Raises:
+            VerificationError: bytes are nowhere, in a tier out of reach, or scattered on a target
+                that takes whole operands only.
+        """
+        target, name = self.plan.target, self._name(buffer)
+        pieces = self.pieces(buffer, begin, end, step, what)
+        must_be_fastest = target.must_be_fastest(self.plan.problem.buffers[buffer].kind)
+        for r, _, _ in pieces:
+            out_of_reach = must_be_fastest or not target.tier(r.tier).addressable
+            if r.tier != target.fastest.name and out_of_reach:
+                raise VerificationError(
+                    f"step {step}, {what}: {name!r} is in {r.tier}, where the compute unit cannot "
+                    f"reach it; it can in {target.fastest.name}",
+                    {"step": step, "tensor": name, "tier": r.tier},
+                )
+        if not target.split_operands and not all(self._follows(a, b) for a, b in pairwise(pieces)):
+            raise VerificationError(
+                f"step {step}, {what}: {name!r} is scattered over {len(pieces)} places, and the "
+                "target takes whole operands only",
+                {"step": step, "tensor": name},
+            )
+        return pieces
 
     @staticmethod
     def _follows(a: tuple[Residency, int, int], b: tuple[Residency, int, int]) -> bool:
@@ -193,14 +261,14 @@ class Arena:
     ) -> list[tuple[str, int, int]]:
         """Put an operator's result where the plan says; returns (tier, low, high) addresses.
 
-        Copies of the bytes in other places are stale from now on and lose their owner.
+        Copies of the bytes in other places keep what they hold: it is not what later readers of
+        these bytes expect, so that whoever reads such a stale copy is found out.
         """
         end = begin + len(data)
         source = ByteRuns()
         source.runs = list(content)
         touched: list[tuple[str, int, int]] = []
-        pieces = self.pieces(buffer, begin, end, step, what)
-        for r, low, high in pieces:
+        for r, low, high in self._operand(buffer, begin, end, step, what):
             if r.tier in self.read_only:
                 raise VerificationError(
                     f"step {step}, {what}: {self._name(buffer)!r} would be written to {r.tier}, "
@@ -214,6 +282,13 @@ class Arena:
             )
             touched.append((r.tier, address, address + high - low))
         return touched
+
+    def scribble(self, buffer: int, begin: int, end: int, step: int, what: str) -> None:
+        """Use bytes as scratch space: whatever they held is gone, and what they hold is nobody's."""
+        for r, low, high in self._operand(buffer, begin, end, step, what):
+            address = r.offset + low - r.start_byte
+            self.memory[r.tier][address : address + high - low] = POISON
+            self.owners[r.tier].erase(address, address + high - low)
 
     def copy(
         self,
@@ -230,8 +305,7 @@ class Arena:
         """
         if destination[0] in self.read_only:
             raise VerificationError(f"step {step}, {what}: {destination[0]} is read-only")
-        runs = self.owners[source[0]].read(source[1], source[1] + size)
-        if sum(high - low for low, high, _, _ in runs) != size:
+        if self._held(source[0], source[1], size) != size:
             raise VerificationError(
                 f"step {step}, {what}: {source[0]} at address {source[1]} holds nothing (poison)",
                 {"step": step, "tier": source[0], "address": source[1]},
@@ -239,4 +313,5 @@ class Arena:
         self.memory[destination[0]][destination[1] : destination[1] + size] = self.memory[
             source[0]
         ][source[1] : source[1] + size]
+        runs = self.owners[source[0]].read(source[1], source[1] + size)
         self.owners[destination[0]].replace(destination[1], destination[1] + size, runs)

@@ -64,7 +64,8 @@ def model_inputs(
     inputs: dict[str, Array] = {}
     for name in names:
         _require_executable(name, types[name])
-        inputs[name] = _drawn(types[name], roles.get(name, "input"), generator)
+        role = roles.get(name, "input")
+        inputs[name] = _drawn(types[name], "input" if role == "index" else role, generator)
     return inputs
 
 
@@ -118,9 +119,11 @@ def _drawn(found: TensorType, role: str, generator: np.random.Generator) -> Arra
     if dtype == np.bool_:
         return generator.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":
-        high = 2 if role == "index" or dtype.itemsize > 1 else 100
-        low = -high if dtype.kind == "i" and role != "index" and dtype.itemsize == 1 else 0
-        return generator.integers(low, high, shape).astype(dtype)
+        if dtype.itemsize > 1:  # indices, lengths, positions: the one value that always exists
+            high = 2 if role == "input" else 1
+            return generator.integers(0, high, shape).astype(dtype)
+        low = -100 if dtype.kind == "i" else 0
+        return generator.integers(low, 100, shape).astype(dtype)
     if role in ("variance", "scale"):
         return generator.uniform(0.5, 1.5, shape).astype(dtype)
     if role == "quantisation":

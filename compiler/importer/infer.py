@@ -30,6 +30,7 @@ from ullage.compiler.importer.optypes import ELEMENTWISE, RANDOM, REDUCTION, VIE
 logger = logging.getLogger(__name__)
 
 FOLD_LIMIT = 65_536  # elements; larger constants keep their type only
+FOLD_BUDGET_BYTES = 256 << 20  # of all folded constants together
 STORED_LIMIT = 4_096  # elements of an initializer that may be the argument of a shape operator
 FOLDABLE = (
     ELEMENTWISE
@@ -72,6 +73,7 @@ class Scope:
         declared: types from the file's `value_info`, used where inference finds none.
         symbols: values of symbolic dimensions.
         subscopes: (node position, attribute name) -> scope of that subgraph.
+        folded_bytes: bytes of folded constants so far, one number for all nested scopes.
     """
 
     where: str
@@ -82,6 +84,7 @@ class Scope:
     declared: dict[str, onnx.TypeProto] = field(default_factory=dict)
     symbols: Mapping[str, int] = field(default_factory=dict)
     subscopes: dict[tuple[int, str], "Scope"] = field(default_factory=dict)
+    folded_bytes: list[int] = field(default_factory=lambda: [0])
 
 
 def infer_model(model: onnx.ModelProto, symbols: Mapping[str, int], where: str) -> Scope:
@@ -275,6 +278,7 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     except onnx.defs.SchemaError:
         schema = None
     if schema is not None:
+        _check_tile(node, scope)
         protos = _schema_types(schema, node, scope)
         for name, proto in protos.items():
             if proto.WhichOneof("value") not in (None, "tensor_type"):
@@ -299,6 +303,17 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
                 declared = _from_proto(scope.declared.get(name), name, scope)
                 found[name] = declared or TensorType(dtype, shape, is_bound)
     return found
+
+
+def _check_tile(node: onnx.NodeProto, scope: Scope) -> None:
+    """Refuse a Tile of which onnx would compute the size modulo 2**64."""
+    repeats = scope.arrays.get(node.input[1]) if len(node.input) == 2 else None
+    if node.op_type != "Tile" or repeats is None:
+        return
+    tiled = scope.types[node.input[0]]
+    pairs = zip(tiled.shape, np.atleast_1d(repeats).tolist(), strict=False)
+    shape = tuple(dim * int(times) for dim, times in pairs)
+    checked_elements(shape, tiled.dtype, next(iter(node.output), ""), scope.where)
 
 
 def _schema_types(
@@ -351,6 +366,8 @@ def _fold(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
         return
     if any(scope.types[name].elements > FOLD_LIMIT for name in outputs):
         return
+    if scope.folded_bytes[0] > FOLD_BUDGET_BYTES:
+        return
     _evaluate(node, read, scope)
 
 
@@ -373,6 +390,7 @@ def _evaluate(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
         if not name or array.dtype == object:
             continue
         scope.arrays[name] = array
+        scope.folded_bytes[0] += array.nbytes
         old = scope.types[name]
         # Data decides some shapes (NonZero): the value knows better than inference.
         scope.types[name] = TensorType(old.dtype, array.shape, is_upper_bound=False)
@@ -429,6 +447,7 @@ def _control_flow(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str
             arrays=dict(scope.arrays),
             constants=set(scope.constants),
             symbols=scope.symbols,
+            folded_bytes=scope.folded_bytes,
         )
         for value, known in zip(
             graph.input, bounds.body_input_types(node, attributes(node), inputs), strict=True

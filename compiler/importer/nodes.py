@@ -68,7 +68,9 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
         ModelError: a tensor has a type without a place in memory (strings).
     """
     roots = _weight_roots(model.graph.node, scope)
-    sizes = planned_sizes(scope, policy)
+    named = {n for p in model.graph.node for n in (*p.input, *p.output, *captures(p))}
+    named.update(value.name for value in model.graph.input)
+    sizes = planned_sizes(scope, policy, named)
     fallbacks: list[Fallback] = []
     nodes: list[Node] = []
     labels: set[str] = set()
@@ -102,11 +104,12 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
     return NodeList(tuple(nodes), sizes, tuple(fallbacks))
 
 
-def planned_sizes(scope: Scope, policy: str | None) -> dict[str, int]:
-    """Bytes of every tensor that can live in memory."""
+def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dict[str, int]:
+    """Bytes of those of the tensors that can live in memory."""
+    known = {name: scope.types[name] for name in names if name in scope.types}
     return {
         name: storage_bytes(resized(found.dtype, policy), found.elements)
-        for name, found in scope.types.items()
+        for name, found in known.items()
         if found.dtype in BITS
     }
 

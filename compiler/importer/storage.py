@@ -35,7 +35,7 @@ def sharings_of(
     """
     operands = [name for name in node.input if name in sizes]
     outputs = [name for name in node.output if name in sizes]
-    if not operands or not outputs or not node.input[0]:
+    if not operands or not outputs or not node.input[0] or not node.output[0]:
         return ()
     first = node.input[0]
     if first in sizes and _is_view(node, given, types, arrays):

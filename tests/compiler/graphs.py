@@ -116,7 +116,7 @@ def random_graph(rng: Random, operators: int = 9) -> Graph:
     build = Builder("random")
     for i in range(rng.randint(1, 2)):
         build.value(f"x{i}", _size(rng), "input")
-    alive = [name for name in build.values]
+    alive = list(build.values)
     weights: list[str] = []
     for i in range(rng.randint(1, operators)):
         alive += _random_operator(build, rng, i, alive, weights)

@@ -54,9 +54,7 @@ def is_topological(graph: Graph, order: Sequence[int]) -> bool:
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(graph=graphs(14), seed=seeds)
-def test_memory_order_is_topological_and_never_worse_than_the_file(
-    graph: Graph, seed: int
-) -> None:
+def test_memory_order_is_topological_and_never_worse_than_the_file(graph: Graph, seed: int) -> None:
     order = memory_order(graph)
     assert is_topological(graph, order)
     assert order_peak_bytes(graph, order) <= order_peak_bytes(graph, model_order(graph))

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 
 from tests.compiler.graphs import Builder, random_graph, random_order, seeds
 from tests.compiler.mutations import MUTATIONS
+from tests.compiler.plans import ANY, PLANS, WHOLE
 from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.graph import Kind
 from ullage.compiler.lifetimes import build_problem
@@ -25,6 +26,7 @@ from ullage.compiler.pipeline import (
 )
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
+from ullage.compiler.summary import summarise
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, overhead_seconds, score
 from ullage.hwmodels.simulate import simulate
@@ -64,9 +66,7 @@ def random_target(rng: Random) -> Target:
     speed, write = rng.choice((1e9, 4e9)), rng.choice((1e9, 2e9))
     sram = Tier("sram", alignment * rng.choice(units), 16e9, 8e9, alignment, 1e-12, 2e-12)
     dram = Tier("dram", room, speed, write, alignment, 2e-10, 2e-10)
-    flash = Tier(
-        "flash", 1 << 20, 0.5e9, 0.0, alignment, 3e-10, addressable=near, read_only=True
-    )
+    flash = Tier("flash", 1 << 20, 0.5e9, 0.0, alignment, 3e-10, addressable=near, read_only=True)
     host = Tier("host", 1 << 20, 0.5e9, 0.5e9, alignment, 4e-10, 4e-10, addressable=False)
     tiers = {
         "dram": (sram, dram),
@@ -173,13 +173,11 @@ def test_the_timeline_of_a_decision_is_the_score_of_its_plan(seed: int) -> None:
     problem, target = random_case(seed, operators=24)
     try:
         occupancy = Occupancy(problem, target, atoms_of(problem, target))
-        greedy.close_gaps(occupancy, 64)
-        greedy.hide_single_uses(occupancy, 64)
+        greedy.close_gaps(occupancy, 64, SolverOptions())
+        greedy.hide_single_uses(occupancy, 64, SolverOptions())
         place_stays(occupancy)
         stays = [stay for _, _, stay in occupancy.all_stays()]
-        plan = assemble(
-            problem, target, occupancy.atoms, stays, solver="test", objective="latency"
-        )
+        plan = assemble(problem, target, occupancy.atoms, stays, solver="test", objective="latency")
     except InfeasibleError as error:
         check_refusal(error)
         return
@@ -267,9 +265,7 @@ def test_no_spill_finds_the_smallest_memory() -> None:
     assert score(plan).peak_bytes["sram"] == 128
     assert lower_bound(problem, target, "peak").value == 128
     assert plan.target.fastest.capacity_bytes == 128
-    assert plan.notes == (
-        "peak: planned for 128 bytes of sram instead of the target's 16",
-    )
+    assert plan.notes == ("peak: planned for 128 bytes of sram instead of the target's 16",)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -345,17 +341,30 @@ def test_a_home_that_is_too_small_is_refused_with_figures() -> None:
     assert raised.value.details["tier"] == "dram"
 
 
-def test_compile_works_where_only_all_slow_has_no_room() -> None:
+def test_compile_works_where_all_slow_has_no_room() -> None:
     """The reference plan does not fit the home tier; the plan asked for does."""
     tiers = target_of(1024).tiers
     target = target_of(1024, tiers=(tiers[0], replace(tiers[1], capacity_bytes=128)))
     build = chain()
-    build.op(["x", "a"], [("z", 16)])
-    problem = problem_for(build, ["y"], target)
+    build.op(["x"], [("z", 64)])
+    build.op(["a", "y", "z"], [("out", 32)])
+    problem = problem_for(build, ["out"], target)
     assert solved("all-slow", problem, target, "latency") is None
     compiled = compile_problem(problem, target, CompileOptions(solver="greedy"))
     assert compiled.all_slow is None
     assert find_violations(compiled.plan) == []
+    summary = summarise(compiled)
+    assert summary["all_slow_latency_s"] is None
+    assert summary["speedup_over_all_slow"] is None
+
+
+@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa"])
+@pytest.mark.parametrize("target", [ANY, WHOLE], ids=["split", "whole"])
+def test_parts_written_one_by_one_keep_each_other(name: str, target: Target) -> None:
+    """Where buffers are kept whole, writing the second part must not lose the first."""
+    plan = solved(name, PLANS["concat"].problem, target, "latency")
+    assert plan is not None
+    assert "c" in {plan.problem.buffers[r.buffer].name for r in plan.residencies}
 
 
 # Registry
@@ -370,6 +379,7 @@ class FakePoint:
         self.dist = None
 
     def load(self) -> object:
+        """What the entry point names."""
         if isinstance(self.loaded, Exception):
             raise self.loaded
         return self.loaded
@@ -384,7 +394,7 @@ def mine(problem: Problem, target: Target, options: SolverOptions) -> Plan:
 
 
 @pytest.fixture
-def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     points = [
         FakePoint("mine", mine),
         FakePoint("full", Solver("other-name", "A full solver", mine, {"depth": 3}, ("energy",))),
@@ -398,14 +408,11 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
     monkeypatch.setattr(registry, "entry_points", entry_points)
-    yield
 
 
 @pytest.mark.usefixtures("third_party")
 def test_third_party_solvers_are_found_by_name() -> None:
-    assert solver_names() == ("all-slow", "greedy", "msa", "no-spill", "auto", "broken", "full", "mine") or (
-        set(solver_names()) == {*BUILT_IN, "broken", "full", "mine"}
-    )
+    assert solver_names() == (*BUILT_IN, "broken", "full", "mine")
     found = find_solver("mine")
     assert (found.name, found.summary, found.origin) == (
         "mine",
@@ -432,7 +439,10 @@ def test_a_solver_that_cannot_be_imported_is_an_error_of_its_own() -> None:
 def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
-    with pytest.raises(UsageError, match=r"full cannot minimise latency \(it can: energy\)"):
+    message = (
+        r"full cannot minimise latency \(it can: energy\).*: all-slow, greedy, msa, auto, mine"
+    )
+    with pytest.raises(UsageError, match=message):
         compile_problem(problem, target, CompileOptions(solver="full"))
     with pytest.raises(UsageError, match="greedy cannot minimise peak"):
         compile_problem(problem, target, CompileOptions(solver="greedy", objective="peak"))
@@ -464,11 +474,11 @@ def test_parameters_are_converted_and_kept_in_the_plan() -> None:
 # The portfolio
 
 
-def interrupted(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def interrupted(_: Problem, __: Target, ___: SolverOptions) -> Plan:
     raise KeyboardInterrupt
 
 
-def late(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def late(_: Problem, __: Target, ___: SolverOptions) -> Plan:
     raise InfeasibleError("no", {"tier": "sram"})
 
 
@@ -509,9 +519,7 @@ def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(UsageError, match="members of auto must be other solvers"):
-        find_solver("auto").solve(
-            problem, target, SolverOptions(parameters={"members": members})
-        )
+        find_solver("auto").solve(problem, target, SolverOptions(parameters={"members": members}))
 
 
 def test_a_stay_says_when_it_is_there() -> None:
@@ -544,4 +552,4 @@ def test_mutations_of_real_plans_are_caught(model: str, target: str, solver: str
         applied += 1
         rules = {violation.rule for violation in find_violations(broken, limit=10_000)}
         assert rules & mutation.rules, (name, rules)
-    assert applied > 40
+    assert applied > 35

@@ -34,7 +34,7 @@ def weight(name: str, shape: Sequence[int], dtype: str = "float32") -> onnx.Tens
     return tensor
 
 
-def const(name: str, values: Any, dtype: str = "int64") -> onnx.TensorProto:  # noqa: ANN401 - array-like
+def const(name: str, values: Any, dtype: str = "int64") -> onnx.TensorProto:
     """An initializer with its data."""
     return numpy_helper.from_array(np.asarray(values, dtype=dtype), name)
 
@@ -46,12 +46,10 @@ def node(
     *,
     domain: str = "",
     name: str = "",
-    **attributes: Any,  # noqa: ANN401 - whatever ONNX takes
+    **attributes: Any,
 ) -> onnx.NodeProto:
     """A node; `_` among the space-separated names stands for an absent one."""
-    read, written = (
-        ["" if n == "_" else n for n in names.split()] for names in (inputs, outputs)
-    )
+    read, written = (["" if n == "_" else n for n in names.split()] for names in (inputs, outputs))
     return helper.make_node(op, read, written, name=name, domain=domain, **attributes)
 
 
@@ -88,9 +86,7 @@ def model(
         if isinstance(outputs, str)
         else list(outputs)
     )
-    graph = helper.make_graph(
-        list(nodes), "g", entering, leaving, initializer=list(initializers)
-    )
+    graph = helper.make_graph(list(nodes), "g", entering, leaving, initializer=list(initializers))
     return helper.make_model(
         graph,
         opset_imports=[
@@ -107,7 +103,7 @@ def parsed(text: str) -> onnx.ModelProto:
     return parser.parse_model(f'<ir_version: 8, opset_import: ["" : {OPSET}]>\n{text}')
 
 
-def imported(proto: onnx.ModelProto, *, fuse: bool = False, **options: Any) -> Graph:  # noqa: ANN401
+def imported(proto: onnx.ModelProto, *, fuse: bool = False, **options: Any) -> Graph:
     """The graph of a model, every node by itself unless asked otherwise."""
     return import_model(proto, ImportOptions(fuse=fuse, **options), "m")
 

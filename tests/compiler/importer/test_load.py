@@ -126,9 +126,7 @@ def test_sorting_sees_what_subgraphs_capture() -> None:
         ([node("", "x", "y")], "has no operator type"),
     ],
 )
-def test_names_are_defined_once_and_somewhere(
-    nodes: list[onnx.NodeProto], complaint: str
-) -> None:
+def test_names_are_defined_once_and_somewhere(nodes: list[onnx.NodeProto], complaint: str) -> None:
     assert complaint in refused(model(nodes, {"x": (2,)}, "y"))
 
 
@@ -155,7 +153,11 @@ def test_typed_data_must_fit_dimensions_too() -> None:
 
 @pytest.mark.parametrize(
     ("dims", "complaint"),
-    [((-1, 2), "negative dimension"), ((2**62,), "is larger than"), ((2**31, 2**31), "larger than")],
+    [
+        ((-1, 2), "negative dimension"),
+        ((2**62,), "is larger than"),
+        ((2**31, 2**31), "larger than"),
+    ],
 )
 def test_impossible_sizes_are_refused(dims: tuple[int, ...], complaint: str) -> None:
     for proto in (
@@ -325,7 +327,5 @@ def test_names_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_constants_with_data_are_read() -> None:
-    proto = model(
-        [node("Reshape", "x s", "y")], {"x": (2, 6)}, "y", [const("s", np.array([3, 4]))]
-    )
+    proto = model([node("Reshape", "x s", "y")], {"x": (2, 6)}, "y", [const("s", np.array([3, 4]))])
     assert imported(proto).values["y"].shape == (3, 4)

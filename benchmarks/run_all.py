@@ -1,0 +1,68 @@
+"""Run the benchmarks and put their tables together in docs/benchmarks.md.
+
+Run: make bench, or python benchmarks/run_all.py [--only NAME ...] [--assemble]
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+
+from common import RESULTS, ROOT, SHARED
+
+INSTANCES = SHARED.parent / "minimalloc"
+# name -> (arguments of the script, tables it writes)
+BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
+    "startup": (["startup.py"], ["startup"]),
+    "packing": (["packing.py", "--instances", str(INSTANCES)], ["packing"]),
+    "heuristics": (["heuristics.py", "--dtype", "int8"], ["heuristics_int8"]),
+    "heuristics_own": (["heuristics.py", "--dtype", "own"], ["heuristics_own"]),
+    "execution": (["execution.py"], ["execution"]),
+    "fuzz": (["fuzz_import.py"], ["fuzz"]),
+}
+PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=sorted(BENCHMARKS), default=list(BENCHMARKS))
+    parser.add_argument("--assemble", action="store_true", help="only put tables together")
+    given = parser.parse_args()
+    failed: list[str] = []
+    for name in () if given.assemble else given.only:
+        print(f"== {name}", flush=True)
+        command = [sys.executable, *BENCHMARKS[name][0]]
+        done = subprocess.run(command, cwd=ROOT / "benchmarks", check=False)
+        if done.returncode:
+            failed.append(name)
+    assemble()
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return bool(failed)
+
+
+def assemble() -> None:
+    """Write docs/benchmarks.md from the tables that are there."""
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    parts = [
+        "# Benchmarks",
+        "",
+        "Made by `make bench` (`benchmarks/run_all.py`); do not edit. Absolute times depend on the "
+        "machine; ratios are within one run.",
+        "",
+        f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
+        f"{platform.python_version()}; {versions}.",
+        "",
+    ]
+    for _, tables in BENCHMARKS.values():
+        for table in tables:
+            path = RESULTS / f"{table}.md"
+            if path.is_file():
+                parts += [path.read_text(encoding="utf-8")]
+    (ROOT / "docs" / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

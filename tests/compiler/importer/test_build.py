@@ -1,0 +1,217 @@
+"""The graph as a whole: kinds, order, data type policy, notes; and that it compiles."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from ullage.compiler.errors import ModelError
+from ullage.compiler.graph import Graph
+from ullage.compiler.importer.build import (
+    ImportOptions,
+    import_detailed,
+    import_model,
+    scratch_name,
+)
+from ullage.compiler.models import named_models
+from ullage.compiler.pipeline import CompileOptions, compile_model
+
+from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
+
+
+def well_formed(graph: Graph) -> None:
+    """What every later stage takes for granted."""
+    made = {n for o in graph.operators for n in o.outputs}
+    known = set(graph.inputs) | {n for n, v in graph.values.items() if v.kind == "weight"}
+    assert len({o.name for o in graph.operators}) == len(graph.operators)
+    for operator in graph.operators:
+        assert len(set(operator.inputs)) == len(operator.inputs)
+        assert set(operator.inputs) <= known
+        assert not known & set(operator.outputs)
+        known |= set(operator.outputs)
+        assert {n for n, _ in operator.accessed_bytes} <= set(operator.inputs)
+        for sharing in operator.sharings:
+            assert sharing.output in operator.outputs
+            assert sharing.input in operator.inputs
+    assert set(graph.outputs) <= made | set(graph.inputs)
+    assert set(graph.values) == known
+    for name, value in graph.values.items():
+        assert value.name == name
+        assert (value.kind == "output") == (name in graph.outputs and name in made)
+
+
+CHAIN = [
+    node("MatMul", "x w", "h", name="first"),
+    node("Transpose", "h", "t", perm=[1, 0]),
+    node("Add", "t b", "y"),
+]
+STORED = [weight("w", (3, 5)), weight("b", (5, 2), "float32")]
+
+
+def test_kinds_and_order() -> None:
+    graph = imported(model(CHAIN, {"x": (2, 3)}, "y", STORED))
+    well_formed(graph)
+    assert {n: v.kind for n, v in graph.values.items()} == {
+        "x": "input",
+        "h": "activation",
+        "t": "activation",
+        "y": "output",
+        "w": "weight",
+        "b": "weight",
+    }
+    assert [o.name for o in graph.operators] == ["first", "Transpose:t", "Add:y"]
+    assert (graph.inputs, graph.outputs) == (("x",), ("y",))
+
+
+def test_a_name_that_several_nodes_bear_is_made_unique() -> None:
+    proto = model(
+        [node("Relu", "x", "a", name="n"), node("Neg", "a", "y", name="n")], {"x": (2,)}, "y"
+    )
+    assert [o.name for o in imported(proto).operators] == ["n", "n#2"]
+
+
+def test_the_name_of_the_model() -> None:
+    proto = model(CHAIN, {"x": (2, 3)}, "y", STORED)
+    assert import_model(proto).name == "g"
+    assert import_model(proto, name="mine").name == "mine"
+    proto.graph.name = ""
+    assert import_model(proto).name == "model"
+
+
+def test_node_numbers_refer_to_the_prepared_model() -> None:
+    proto = model(list(reversed(CHAIN)), {"x": (2, 3)}, "y", STORED)
+    found = import_detailed(proto, ImportOptions(fuse=False))
+    for operator in found.graph.operators:
+        (index,) = operator.nodes
+        assert found.proto.graph.node[index].op_type == operator.kind
+
+
+@pytest.mark.parametrize(
+    ("policy", "x", "ids"), [(None, 24, 48), ("int8", 6, 48), ("float16", 12, 48), ("int4", 3, 48)]
+)
+def test_the_data_type_policy_touches_floats_only(policy: str | None, x: int, ids: int) -> None:
+    proto = model(
+        [node("GatherElements", "x ids", "y")],
+        [info("x", (2, 3)), info("ids", (2, 3), "int64")],
+        "y",
+    )
+    graph = imported(proto, dtype=policy)
+    assert graph.values["x"].size_bytes == graph.values["y"].size_bytes == x
+    assert graph.values["ids"].size_bytes == ids
+    assert graph.values["ids"].dtype == "int64"
+    assert graph.values["x"].dtype == (policy or "float32")
+
+
+def test_an_input_that_nobody_reads_is_still_an_input() -> None:
+    proto = model([node("Relu", "x", "y")], {"x": (2,), "idle": (7,)}, "y")
+    graph = imported(proto)
+    assert graph.inputs == ("x", "idle")
+    assert graph.values["idle"].kind == "input"
+    well_formed(graph)
+
+
+def test_an_input_may_be_an_output() -> None:
+    graph = imported(model([node("Relu", "x", "y")], {"x": (2,)}, "y x"))
+    assert graph.outputs == ("y", "x")
+    assert graph.values["x"].kind == "input"
+
+
+def test_a_constant_output_is_noted_and_not_planned() -> None:
+    proto = model(
+        [node("Identity", "k", "fixed"), node("Relu", "x", "y")],
+        {"x": (2,)},
+        "y fixed",
+        [const("k", [1, 2])],
+    )
+    graph = imported(proto)
+    assert graph.outputs == ("y",)
+    assert [(f.operator, f.kind) for f in graph.fallbacks] == [("fixed", "output")]
+
+
+def test_a_model_of_constants_has_nothing_to_plan() -> None:
+    proto = model([node("Shape", "x", "y")], {"x": (2,)}, "y")
+    with pytest.raises(ModelError, match="nothing to plan"):
+        imported(proto)
+
+
+def test_key_value_caches_are_inputs_and_outputs() -> None:
+    """A decode step: past and present both have to live."""
+    proto = model(
+        [node("Concat", "past new", "present", axis=2), node("MatMul", "q present", "y")],
+        {"past": (1, 2, 9, 4), "new": (1, 2, 1, 4), "q": (1, 2, 1, 10)},
+        "y present",
+    )
+    graph = imported(proto)
+    assert graph.values["past"].kind == "input"
+    assert graph.values["present"].kind == "output"
+    assert graph.values["present"].size_bytes == 1 * 2 * 10 * 4 * 4
+
+
+def test_a_value_stands_for_the_inside_of_a_subgraph() -> None:
+    body = subgraph([node("Exp", "x", "e"), node("Neg", "e", "r")], (), [info("r", (2, 4))])
+    proto = model(
+        [node("If", "c", "y", then_branch=body, else_branch=body, name="choice")],
+        [info("c", (), "bool"), info("x", (2, 4))],
+        "y",
+    )
+    graph = imported(proto)
+    name = scratch_name("choice")
+    assert only(graph).outputs == ("y", name)
+    assert graph.values[name].size_bytes == 64  # e and r together
+    assert graph.values[name].kind == "activation"
+    well_formed(graph)
+
+
+def test_a_gather_that_is_fused_keeps_its_partial_read() -> None:
+    proto = model(
+        [node("Gather", "table ids", "h"), node("Relu", "h", "y")],
+        [info("ids", (1, 4), "int64")],
+        "y",
+        [weight("table", (100, 8))],
+    )
+    graph = imported(proto, fuse=True)
+    assert dict(graph.operators[0].accessed_bytes) == {"table": 128}
+
+
+def quantised() -> onnx.ModelProto:
+    stored = [
+        const("s", 0.5, "float32"),
+        const("z", 0, "uint8"),
+        weight("w", (4, 4, 1, 1), "uint8"),
+    ]
+    return model(
+        [
+            node("QuantizeLinear", "x s z", "a"),
+            node("QLinearConv", "a s z w s z s z", "b"),
+            node("QLinearAdd", "b s z a s z s z", "c", domain=MICROSOFT),
+            node("QLinearGlobalAveragePool", "c s z s z", "d", domain=MICROSOFT),
+            node("DequantizeLinear", "d s z", "y"),
+        ],
+        {"x": (1, 4, 6, 6)},
+        "y",
+        stored,
+    )
+
+
+def test_quantised_operators_carry_bytes() -> None:
+    graph = imported(quantised())
+    assert {graph.values[n].dtype for n in "abcd"} == {"uint8"}
+    assert graph.values["c"].size_bytes == 144
+    assert graph.operators[1].inputs == ("a", "w")  # scales and zero points are parameters
+    well_formed(graph)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_small_models_compile_and_verify(*, fuse: bool) -> None:
+    for proto in (quantised(), model(CHAIN, {"x": (2, 3)}, "y", STORED)):
+        compiled = compile_model(proto, CompileOptions(solver="greedy", fuse=fuse))
+        assert compiled.score.latency_s > 0
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("name", sorted(named_models()))
+def test_models_of_the_onnx_package_are_well_formed(name: str, *, fuse: bool) -> None:
+    graph = import_model(Path(named_models()[name]), ImportOptions(fuse=fuse))
+    well_formed(graph)
+    assert not graph.fallbacks
+    assert sum(o.macs for o in graph.operators) > 100_000_000
