@@ -15,7 +15,7 @@ import onnx
 from common import model_files, write_table
 
 from ullage.compiler.errors import InfeasibleError, UllageError
-from ullage.compiler.importer.load import input_dims
+from ullage.compiler.importer.symbols import input_dims
 from ullage.compiler.pipeline import CompileOptions, Prepared, prepare, solve_prepared
 from ullage.hwmodels.registry import list_targets
 

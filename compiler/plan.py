@@ -77,6 +77,8 @@ class Plan:
         options: options of the solver that differ from its defaults.
         model: how to import the model again (name, dtype policy, dims, fusion ...).
         notes: fallbacks taken on the way; never empty when one was.
+        lower_bound: bound of the objective that the solver proved, in the objective's unit.
+        bound_source: what proved it.
         format_version: version of the JSON form.
     """
 
@@ -90,4 +92,6 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    lower_bound: float | None = None
+    bound_source: str = ""
     format_version: int = PLAN_FORMAT

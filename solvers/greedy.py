@@ -103,7 +103,7 @@ def try_run(occupancy: Occupancy, index: int, first: int, last: int, window: int
     Returns:
         Whether it was taken.
     """
-    old = [run for run in (occupancy.run_of(index, e) for e in {first, last}) if run is not None]
+    old = sorted({r for e in (first, last) if (r := occupancy.run_of(index, e)) is not None})
     if len(old) == 1 and old[0][0] <= first and last <= old[0][1]:
         return True
     low = min([first, *(run[0] for run in old)])

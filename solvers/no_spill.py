@@ -15,6 +15,7 @@ from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import assemble
 from ullage.solvers.atoms import Atom, atoms_of
+from ullage.solvers.mandatory import require_link
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.packing import pack
 from ullage.solvers.registry import SolverOptions, parameters_of
@@ -75,9 +76,9 @@ def _keep(occupancy: Occupancy, index: int, atom: Atom) -> None:
     last = len(atom.events) - 1
     fastest = occupancy.target.fastest.name
     if atom.events[0].reads:
-        occupancy.require_link(index, atom.home, fastest)
+        require_link(occupancy.problem, occupancy.target, atom, atom.home, fastest)
     if occupancy.needs_spill(index, 0, last):
-        occupancy.require_link(index, fastest, atom.home)
+        require_link(occupancy.problem, occupancy.target, atom, fastest, atom.home)
     stay = occupancy.propose(index, 0, last, window=1)
     if stay is None:  # there is a DMA-only step on either side and room without end
         raise AssertionError(atom)

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import UsageError
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay
-from ullage.solvers.atoms import Atom, Event
+from ullage.solvers.atoms import Atom
+from ullage.solvers.mandatory import resident_stay, single_stay
 from ullage.solvers.refusal import step_refusal
 from ullage.solvers.timeline import Moves, Timeline, spread
 
@@ -246,71 +246,32 @@ class Occupancy:
 
     def _settle_mandatory(self) -> None:
         """Stays without which no plan is legal, and the proof that they fit."""
-        fastest = self.target.fastest.name
         for index, atom in enumerate(self.atoms):
             if not atom.size_bytes:
                 continue
-            if atom.home == fastest:
-                self._settle_resident(index, atom)
+            if atom.home == self.target.fastest.name:
+                stay = resident_stay(index, atom, self.steps)
+                if stay is not None:
+                    self.load_bytes[stay.start : stay.end] += self.aligned_bytes(atom)
+                    self.stays[index][0] = (len(atom.events) - 1, stay)
             elif atom.must_be_fastest:
                 for position in range(len(atom.events)):
                     self.add_single(index, position)
-        capacity = self.target.fastest.capacity_bytes
-        if self.steps and int(self.load_bytes.max()) > capacity:
-            self._refuse(int(self.load_bytes.argmax()))
-
-    def _settle_resident(self, index: int, atom: Atom) -> None:
-        """An atom whose home is the fastest tier is there from its birth to its last use."""
-        if not atom.events and not atom.is_given:
-            return
-        start = 0 if atom.is_given else atom.events[0].step
-        keeps = atom.is_output or atom.kind == "weight"
-        last_used = atom.events[-1].step if atom.events else 0
-        end = self.steps if keeps else last_used + 1
-        self.load_bytes[start:end] += self.aligned_bytes(atom)
-        self.stays[index][0] = (len(atom.events) - 1, Stay(index, start, start, end))
+        step = int(self.load_bytes.argmax()) if self.steps else 0
+        if self.steps and int(self.load_bytes[step]) > self.target.fastest.capacity_bytes:
+            here = [s.atom for _, _, s in self.all_stays() if s.start <= step < s.end]
+            present = [self.atoms[index] for index in dict.fromkeys(here)]
+            needed = int(self.load_bytes[step])
+            raise step_refusal(self.problem, self.target, step, needed, present)
 
     def add_single(self, index: int, position: int) -> None:
         """The stay that an operator cannot do without, for one event."""
-        self.add(index, position, position, self._single_stay(index, position))
-
-    def _single_stay(self, index: int, position: int) -> Stay:
-        """One event, filled in the DMA-only step before and spilled in the one after."""
+        leaves = self.needs_spill(index, position, position)
         atom = self.atoms[index]
-        event: Event = atom.events[position]
-        fill: Moves = ((event.step - 1, atom.size_bytes),) if event.reads else ()
-        if fill:
-            self.require_link(index, atom.home, self.target.fastest.name)
-        spill: Moves = ()
-        end = event.step + 1
-        if self.needs_spill(index, position, position):
-            self.require_link(index, self.target.fastest.name, atom.home)
-            spill = ((event.step + 1, atom.size_bytes),)
-            end = event.step + 2
-        return Stay(index, event.step - len(fill), event.step, end, fill, spill)
+        stay = single_stay(self.problem, self.target, index, atom, position, spills=leaves)
+        self.add(index, position, position, stay)
 
-    def require_link(self, index: int, source: str, destination: str) -> None:
-        """Return when DMA can bring an atom from one tier to another in one transfer.
-
-        Raises:
-            UsageError: the target has no such link.
-        """
-        if self.target.link(source, destination) is None:
-            name = self.problem.buffers[self.atoms[index].buffer].name
-            raise UsageError(
-                f"{name!r} must move from {source} to {destination}, and {self.target.name} has no "
-                "link between them; add one (these solvers move data in one hop), or choose a home "
-                "that has one (--set homes.KIND=TIER)",
-                {"source": source, "destination": destination, "tensor": name},
-            )
-
-    def _refuse(self, step: int) -> None:
-        present = [
-            self.atoms[index]
-            for index, runs in enumerate(self.stays)
-            if any(stay.start <= step < stay.end for _, stay in runs.values())
-        ]
-        raise step_refusal(self.problem, self.target, step, int(self.load_bytes[step]), present)
+    # -- addresses ---------------------------------------------------------------------------
 
     def all_stays(self) -> list[tuple[int, int, Stay]]:
         """(first event, last event, stay) of everything that is in the fastest tier."""

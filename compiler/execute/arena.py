@@ -284,7 +284,7 @@ class Arena:
         return touched
 
     def scribble(self, buffer: int, begin: int, end: int, step: int, what: str) -> None:
-        """Use bytes as scratch space: whatever they held is gone, and what they hold is nobody's."""
+        """Use bytes as scratch space: whatever they held is gone, nothing readable is left."""
         for r, low, high in self._operand(buffer, begin, end, step, what):
             address = r.offset + low - r.start_byte
             self.memory[r.tier][address : address + high - low] = POISON

@@ -85,7 +85,14 @@ def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
     said = {entry.key: entry.value for entry in tensor.external_data}
     if folder is None or not (folder / said.get("location", "")).is_file():
         return None
-    return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
+    try:
+        return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
+    except Exception as error:  # onnx raises types of its own for files outside the folder
+        raise ModelError(
+            f"the data of weight {tensor.name!r} cannot be read from {said['location']!r}: "
+            f"{str(error)[:200]}",
+            {"tensor": tensor.name},
+        ) from error
 
 
 def _roles(proto: onnx.ModelProto) -> dict[str, str]:

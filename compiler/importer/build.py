@@ -10,9 +10,11 @@ from ullage.compiler.dtypes import resized
 from ullage.compiler.errors import ModelError
 from ullage.compiler.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 from ullage.compiler.importer import fusion
-from ullage.compiler.importer.infer import Scope, infer_model
-from ullage.compiler.importer.load import bind_symbols, check_model, load_model
+from ullage.compiler.importer.infer import infer_model
+from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
+from ullage.compiler.importer.scope import Scope
+from ullage.compiler.importer.symbols import bind_symbols
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,16 @@ def import_detailed(
     """
     chosen = options or ImportOptions()
     if isinstance(model, Path):
-        label, proto = name or model.stem, load_model(model)
+        label, where, proto = name or model.stem, str(model), load_model(model)
     else:
-        label = name or model.graph.name or "model"
+        label = where = name or model.graph.name or "model"
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         proto = check_model(copy, label)
     initializers = {t.name for t in proto.graph.initializer}
     inputs = [v for v in proto.graph.input if v.name not in initializers]
-    symbols = bind_symbols(inputs, chosen.dims, chosen.batch, label)
-    scope = infer_model(proto, symbols, label)
+    symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
+    scope = infer_model(proto, symbols, where)
     listed = collect_nodes(proto, scope, chosen.dtype)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     if chosen.fuse:
@@ -105,7 +107,7 @@ def _graph(
     wanted = read | set(outputs) if options.fuse else None
     operators = tuple(_operator(group, listed.sizes, wanted) for group in groups)
     if not operators:
-        raise ModelError(f"{label}: no operator runs at inference; there is nothing to plan")
+        raise ModelError(f"{scope.where}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
     for name in inputs:
         _add_value(values, name, "input", scope, listed.sizes, options.dtype)

@@ -2,7 +2,7 @@
 
 Conventions: a MAC is one multiplication with accumulation; the vector unit is charged one element
 per output element and pass (softmax three passes, normalisations four), one per input element of
-a reduction, one per window element of a pooling.
+a reduction, one per window element of a pooling, one per element searched and per index found.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any
 from ullage.compiler.graph import Gemm
 from ullage.compiler.importer import optypes
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.infer import TensorType
+from ullage.compiler.importer.scope import TensorType
 
 Types = Sequence[TensorType | None]
 
@@ -55,10 +55,8 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
         return Work(vector_elements=out + read, fallback=f"{op} with operands of unexpected rank")
     if op in optypes.ELEMENTWISE or op in optypes.DATA_MOVEMENT or op in optypes.RANDOM:
         return Work(vector_elements=out)
-    if op in ("Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"):
-        return Work(vector_elements=3 * out)
     if op in optypes.NORMALIZATION:
-        return Work(vector_elements=4 * out)
+        return Work(vector_elements=(3 if op in SOFTMAXES else 4) * out)
     if op in optypes.REDUCTION or op in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"):
         return Work(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
@@ -71,11 +69,15 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
     if op == "NonMaxSuppression":
         scores = _elements(inputs, 1)
         return Work(vector_elements=scores * _log2(scores) + 8 * _elements(outputs, 0))
+    if op in SCANS:
+        return Work(vector_elements=read + out)
     if op in FREE:
         return Work()
     return Work(vector_elements=out + read, fallback=f"no cost rule for {op}: costed by its bytes")
 
 
+SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
+SCANS = frozenset({"NonZero"})
 SORTS = frozenset({"TopK", "Unique"})
 FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
 

@@ -1,15 +1,13 @@
-"""Read an ONNX file into a flat, checked ModelProto: functions inlined, symbols bound."""
+"""Read an ONNX file into a flat, checked ModelProto: functions inlined, nodes in order."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import onnx
 from onnx import inliner
 
 from ullage.compiler.dtypes import BITS
-from ullage.compiler.errors import ModelError, UllageError, UsageError
+from ullage.compiler.errors import ModelError
 
 MAX_FILE_BYTES = 2**31  # protobuf's own limit
 MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model
@@ -87,36 +85,6 @@ def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
             )
         found[domain] = entry.version
     return found
-
-
-@contextmanager
-def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
-    """Whatever goes wrong while a node is read becomes an error that names the node.
-
-    Attributes of operators without a schema are checked by nobody, and those of others in part
-    only: a rule may meet any type and any value.
-
-    Raises:
-        ModelError: with the node, its attributes and what its rule choked on.
-    """
-    try:
-        yield
-    except (UllageError, MemoryError):
-        raise
-    except Exception as error:
-        given = ", ".join(
-            f"{a.name} ({onnx.AttributeProto.AttributeType.Name(a.type)})"
-            if a.type in onnx.AttributeProto.AttributeType.values()
-            else a.name
-            for a in node.attribute
-        )
-        reason = (str(error).strip().splitlines() or [""])[0][:200]
-        raise ModelError(
-            f"{where}: {node.op_type} {node.name!r} (output {next(iter(node.output), '')!r}) is "
-            f"malformed: {type(error).__name__} {reason}; {len(node.input)} inputs, "
-            f"attributes: {given or 'none'}",
-            {"operator": node.op_type},
-        ) from error
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -298,79 +266,3 @@ def checked_elements(shape: tuple[int, ...], dtype: str, name: str, where: str) 
             f"{MAX_TENSOR_BYTES} bytes; the dimensions are damaged"
         )
     return elements
-
-
-def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
-    """Dimensions of a graph input, symbolic ones as names; None when the rank is unknown."""
-    tensor = value.type.tensor_type
-    if not tensor.HasField("shape"):
-        return None
-    return tuple(
-        dim.dim_value
-        if dim.HasField("dim_value")
-        else (dim.dim_param or f"{value.name}_dim_{axis}")
-        for axis, dim in enumerate(tensor.shape.dim)
-    )
-
-
-def bind_symbols(
-    inputs: Iterable[onnx.ValueInfoProto], dims: Mapping[str, int], batch: int | None, where: str
-) -> dict[str, int]:
-    """Values of the symbolic dimensions of the graph's inputs.
-
-    Args:
-        inputs: the graph's inputs, initializers excluded.
-        dims: values given by name.
-        batch: value for every symbolic first dimension.
-        where: model, for messages.
-
-    Raises:
-        ModelError: a symbol has no value (all of them are named).
-        UsageError: a given name is no symbol of the model, or a batch is given twice.
-    """
-    bound = dict(dims)
-    symbols: dict[str, str] = {}
-    fixed_batches: set[int] = set()
-    for value in inputs:
-        for axis, dim in enumerate(input_dims(value) or ()):
-            if isinstance(dim, int):
-                if axis == 0:
-                    fixed_batches.add(dim)
-                continue
-            symbols.setdefault(dim, f"{value.name}[{axis}]")
-            if axis == 0 and batch is not None and dim not in dims:
-                bound[dim] = batch
-    unknown = sorted(set(dims) - set(symbols))
-    if unknown:
-        raise UsageError(
-            f"{where}: no dimension named {', '.join(unknown)}; "
-            f"symbolic dimensions: {', '.join(sorted(symbols)) or 'none'}"
-        )
-    if batch is not None and not symbols and batch not in fixed_batches:
-        raise UsageError(
-            f"{where}: --batch {batch} was given, but the model's batch is fixed at "
-            f"{sorted(fixed_batches)}; export it with a dynamic batch"
-        )
-    missing = {name: place for name, place in symbols.items() if name not in bound}
-    if missing:
-        listed = ", ".join(f"{name} (of {place})" for name, place in missing.items())
-        raise ModelError(
-            f"{where}: symbolic dimensions without a value: {listed}; "
-            f"give them: {' '.join(f'--dim {name}=1' for name in missing)}",
-            {"symbols": sorted(missing)},
-        )
-    return bound
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node as Python values.
-
-    Raises:
-        ModelError: an attribute cannot be decoded.
-    """
-    try:
-        return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    except Exception as error:
-        raise ModelError(
-            f"attributes of {node.op_type} {node.name!r} cannot be read: {error}"
-        ) from error

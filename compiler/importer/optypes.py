@@ -40,6 +40,7 @@ DATA_MOVEMENT = frozenset(
     SpaceToDepth Split Tile Transpose Trilu Upsample QLinearConcat CenterCropPad TensorScatter
     """.split()
 )
+CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 VIEWS = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout".split())
 RANDOM = frozenset(
     "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from ullage.compiler.dtypes import BITS
 from ullage.compiler.graph import Sharing
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.infer import TensorType
 from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
+from ullage.compiler.importer.scope import TensorType
 
 Types = Mapping[str, TensorType]
 Arrays = Mapping[str, NDArray[np.generic]]

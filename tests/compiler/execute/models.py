@@ -2,7 +2,7 @@
 
 import atexit
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -72,6 +72,8 @@ def _concat() -> onnx.ModelProto:
             node("Relu", "x", "a"),
             node("Conv", "a w", "b", kernel_shape=[1, 1]),
             node("Concat", "a b", "ab", axis=1),
+            node("Softmax", "b", "t"),
+            node("GlobalAveragePool", "t", "s"),
             node("MaxPool", "b", "c", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
             node("Concat", "ab c", "abc", axis=1),
             node("Concat", "abc x", "all", axis=1),
@@ -79,7 +81,7 @@ def _concat() -> onnx.ModelProto:
             node("GlobalAveragePool", "all", "z"),
         ],
         {"x": MAP},
-        "y z",
+        "y z s",
         [numbers("w", (4, 4, 1, 1)), numbers("v", (4, 16, 1, 1))],
     )
 
@@ -90,12 +92,12 @@ def _slices() -> onnx.ModelProto:
     return model(
         [
             node("Relu", "x", "a"),
-            node("Split", "a parts", "p q r", axis=0),
+            node("Split", "a parts", "p q r", axis=0, name="parts"),
             node("Slice", "a two five zero", "s", name="cut"),
             node("Gather", "a row", "t", axis=0),
             node("MatMul", "p w", "pw"),
             node("MatMul", "q w", "qw"),
-            node("Add", "pw qw", "u"),
+            node("Sub", "pw qw", "u"),
             node("ReduceSum", "s zero", "v", keepdims=1),
             node("Add", "u v", "m"),
             node("Mul", "m t", "n"),
@@ -441,3 +443,32 @@ def _executor(name: str, fuse: bool) -> Executor:
 def executed(name: str, plan: Plan, options: RunOptions | None = None) -> Execution:
     """A plan run."""
     return executor(name, plan).run(plan, options)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model planned by a solver for a target.
+
+    Attributes:
+        model: name of a model.
+        target: key of `TARGETS`.
+        solver: name of a solver.
+        fast_bytes: capacity of the fastest tier.
+    """
+
+    model: str
+    target: str = "split"
+    solver: str = "greedy"
+    fast_bytes: int = 4096
+
+    def __str__(self) -> str:
+        return f"{self.model}-{self.target}-{self.solver}-{self.fast_bytes}"
+
+    @property
+    def file(self) -> Path:
+        """The model's file."""
+        return model_file(self.model)
+
+    def solve(self) -> Plan:
+        """The plan."""
+        return solved(self.model, self.target, self.solver, self.fast_bytes)

@@ -227,6 +227,8 @@ def test_blockwise_quantised_weights() -> None:
         (node("Transpose", "x", "y"), (4, 6), 24),
         (node("Expand", "x e", "y"), (4, 6), 72),
         (node("Reshape", "x k", "y"), (4, 1), 0),
+        # 24 elements searched, at most 24 pairs of indices found
+        (node("NonZero", "x", "y"), (4, 6), 24 + 2 * 24),
     ],
     ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else "",
 )

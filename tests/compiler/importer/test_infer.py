@@ -10,7 +10,7 @@ from onnx import helper
 from ullage.compiler.dtypes import storage_bytes
 from ullage.compiler.errors import ModelError
 from ullage.compiler.graph import Graph
-from ullage.compiler.importer import infer
+from ullage.compiler.importer import folding
 
 from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
 
@@ -382,6 +382,7 @@ def test_data_dependent_shapes_are_planned_by_their_largest(
         assert graph.values[name].shape == shape
         assert graph.values[name].is_upper_bound
     assert any("depends on data" in f.reason for f in graph.fallbacks)
+    assert not any("no cost rule" in f.reason for f in graph.fallbacks)
 
 
 def test_bounds_travel_to_what_is_computed_from_them() -> None:
@@ -602,7 +603,7 @@ def test_folding_stops_at_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
         [const("a", [1, 1])],
     )
     assert shape_of(imported(proto), "y") == (4, 4)
-    monkeypatch.setattr(infer, "FOLD_BUDGET_BYTES", 8)
+    monkeypatch.setattr(folding, "FOLD_BUDGET_BYTES", 8)
     graph = imported(proto)
     assert shape_of(graph, "y") == (16, 1)  # by bound: the target shape is no longer known
     assert graph.values["y"].is_upper_bound

@@ -42,6 +42,32 @@ def test_empty_files_hold_no_graph(tmp_path: Path) -> None:
         load_model(path)
 
 
+UNDECODABLE = helper.make_node("Relu", ["x"], ["y"])
+UNDECODABLE.attribute.add(name="odd", type=onnx.AttributeProto.UNDEFINED)
+
+
+@pytest.mark.parametrize(
+    ("proto", "complaint"),
+    [
+        (model([node("Relu", "z", "y")], {"x": (2,)}, "y"), "reads 'z'"),
+        (model([UNDECODABLE], {"x": (2,)}, "y"), "malformed"),
+        (model(RELU, {"x": ("rows", 2)}, "y"), "without a value: rows"),
+        (model(RELU, [info("x", (2,), "string")], "y"), "string"),
+        (model([node("Range", "x x x", "y")], [info("x", (), "int64")], "y"), "cannot be known"),
+        (model([node("Neg", "k", "y")], {}, "y", [const("k", 1)]), "nothing to plan"),
+    ],
+    ids=["load", "attributes", "symbols", "types", "shapes", "graph"],
+)
+def test_every_stage_names_the_model_by_its_path(
+    tmp_path: Path, proto: onnx.ModelProto, complaint: str
+) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ModelError, match=complaint) as caught:
+        import_model(path)
+    assert caught.value.message.startswith(f"{path}: ")
+
+
 def test_external_weights_need_no_file(tmp_path: Path) -> None:
     path = tmp_path / "external.onnx"
     proto = model([node("MatMul", "x w", "y")], {"x": (2, 1000)}, "y", [weight("w", (1000, 8))])

@@ -1,0 +1,92 @@
+"""What is known inside one graph: types, small constants, names derived from constants alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ullage.compiler.importer.load import checked_elements, element_name
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type, shape, and whether the shape is an upper bound."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    is_upper_bound: bool = False
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        count = 1
+        for dim in self.shape:
+            count *= dim
+        return count
+
+
+@dataclass
+class Scope:
+    """What is known inside one graph (or subgraph) while the pass walks it.
+
+    Attributes:
+        where: model and subgraph, for messages.
+        opsets: version of each operator domain.
+        types: known tensor types.
+        arrays: values of small constants.
+        constants: names derived from constants alone, small or not.
+        declared: types from the file's `value_info`, used where inference finds none.
+        symbols: values of symbolic dimensions.
+        subscopes: (node position, attribute name) -> scope of that subgraph.
+        folded_bytes: bytes of folded constants so far, one number for all nested scopes.
+    """
+
+    where: str
+    opsets: Mapping[str, int]
+    types: dict[str, TensorType] = field(default_factory=dict)
+    arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
+    declared: dict[str, onnx.TypeProto] = field(default_factory=dict)
+    symbols: Mapping[str, int] = field(default_factory=dict)
+    subscopes: dict[tuple[int, str], "Scope"] = field(default_factory=dict)
+    folded_bytes: list[int] = field(default_factory=lambda: [0])
+
+
+def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorType | None:
+    """A type with every dimension known, or None.
+
+    Raises:
+        ModelError: the dimensions are absurd.
+    """
+    if proto is None or proto.WhichOneof("value") != "tensor_type":
+        return None
+    tensor = proto.tensor_type
+    dtype = element_name(tensor.elem_type)
+    if not tensor.HasField("shape") or dtype in (None, "undefined"):
+        return None
+    shape: list[int] = []
+    for dim in tensor.shape.dim:
+        if dim.HasField("dim_value"):
+            shape.append(dim.dim_value)
+        elif dim.dim_param in scope.symbols:
+            shape.append(scope.symbols[dim.dim_param])
+        else:
+            return None
+    assert dtype is not None  # noqa: S101 - narrowed above, for the type checker
+    checked_elements(tuple(shape), dtype, name, scope.where)
+    return TensorType(dtype, tuple(shape))
+
+
+def to_proto(found: TensorType) -> onnx.TypeProto:
+    """The type as onnx writes it."""
+    number = onnx.TensorProto.DataType.Value(
+        {"float32": "FLOAT", "float64": "DOUBLE"}.get(found.dtype, found.dtype.upper())
+    )
+    return onnx.helper.make_tensor_type_proto(number, found.shape)
+
+
+def label_of(node: onnx.NodeProto) -> str:
+    """A node as messages name it."""
+    return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed)"

@@ -1,0 +1,69 @@
+"""Symbolic dimensions of a model's inputs and the values they are given."""
+
+from collections.abc import Iterable, Mapping
+
+import onnx
+
+from ullage.compiler.errors import ModelError, UsageError
+
+
+def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
+    """Dimensions of a graph input, symbolic ones as names; None when the rank is unknown."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value
+        if dim.HasField("dim_value")
+        else (dim.dim_param or f"{value.name}_dim_{axis}")
+        for axis, dim in enumerate(tensor.shape.dim)
+    )
+
+
+def bind_symbols(
+    inputs: Iterable[onnx.ValueInfoProto], dims: Mapping[str, int], batch: int | None, where: str
+) -> dict[str, int]:
+    """Values of the symbolic dimensions of the graph's inputs.
+
+    Args:
+        inputs: the graph's inputs, initializers excluded.
+        dims: values given by name.
+        batch: value for every symbolic first dimension.
+        where: model, for messages.
+
+    Raises:
+        ModelError: a symbol has no value (all of them are named).
+        UsageError: a given name is no symbol of the model, or a batch is given twice.
+    """
+    bound = dict(dims)
+    symbols: dict[str, str] = {}
+    fixed_batches: set[int] = set()
+    for value in inputs:
+        for axis, dim in enumerate(input_dims(value) or ()):
+            if isinstance(dim, int):
+                if axis == 0:
+                    fixed_batches.add(dim)
+                continue
+            symbols.setdefault(dim, f"{value.name}[{axis}]")
+            if axis == 0 and batch is not None and dim not in dims:
+                bound[dim] = batch
+    unknown = sorted(set(dims) - set(symbols))
+    if unknown:
+        raise UsageError(
+            f"{where}: no dimension named {', '.join(unknown)}; "
+            f"symbolic dimensions: {', '.join(sorted(symbols)) or 'none'}"
+        )
+    if batch is not None and not symbols and batch not in fixed_batches:
+        raise UsageError(
+            f"{where}: --batch {batch} was given, but the model's batch is fixed at "
+            f"{sorted(fixed_batches)}; export it with a dynamic batch"
+        )
+    missing = {name: place for name, place in symbols.items() if name not in bound}
+    if missing:
+        listed = ", ".join(f"{name} (of {place})" for name, place in missing.items())
+        raise ModelError(
+            f"{where}: symbolic dimensions without a value: {listed}; "
+            f"give them: {' '.join(f'--dim {name}=1' for name in missing)}",
+            {"symbols": sorted(missing)},
+        )
+    return bound

@@ -1,0 +1,311 @@
+"""`fluid`: an LP over resident fractions, cut into slices; with a certified lower bound.
+
+1. Solve the LP of `fluid_lp` (windows opened until prices say that no earlier step could pay). Its
+   dual value, made safe against the solver's tolerance, bounds every legal plan of this order.
+2. Cut the fractions into slices (`fluid_slices`), add them while they fit, the most valuable per
+   byte and step first, and let the greedy moves fill what rounding left.
+3. Place the slices. Where fragmentation bites, slices are cut into equal pages, for which the
+   left-edge rule needs no more than the live bytes.
+
+Whole-tensor targets use the LP for its bound, and for the order in which tensors are offered.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.cost import overhead_seconds, score
+from ullage.hwmodels.target import Target
+from ullage.solvers import all_slow
+from ullage.solvers.assemble import Stay, assemble
+from ullage.solvers.atoms import Atom, atoms_of
+from ullage.solvers.fluid_lp import FluidProgram, build_fluid, windows_to_open
+from ullage.solvers.fluid_slices import Wish, cut_slices, page_offsets, page_size, slice_of
+from ullage.solvers.greedy import close_gaps, hide_single_uses, try_run
+from ullage.solvers.lp import Solution, safe_bound, solve_lp
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.timeline import spread
+
+SUMMARY = "LP over resident fractions, cut into slices; certified bound"
+DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 64, "max_rounds": 20}
+OBJECTIVES = ("latency",)
+SPILL_STEPS = 64  # how long a slice may linger to be spilled
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The LP of a problem, solved.
+
+    Attributes:
+        fluid: the program.
+        solution: its optimum.
+        bound_s: certified lower bound of the latency, overhead included; None where the target
+            has ways that the LP does not know (more than two tiers).
+        rounds: how often windows were opened.
+    """
+
+    fluid: FluidProgram
+    solution: Solution
+    bound_s: float | None
+    rounds: int
+
+
+def relax(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    horizon_s: float,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+) -> Relaxation | None:
+    """Solve the LP; None when the deadline comes first.
+
+    Args:
+        problem: the problem.
+        target: the chip.
+        atoms: of the problem.
+        horizon_s: latency of a known legal plan: no step of an optimal plan takes longer.
+        options: deadline.
+        parameters: of the solver.
+    """
+    windows: dict[tuple[int, int], int] = {}
+    closed = False
+    for round_number in range(int(parameters["max_rounds"])):
+        fluid = build_fluid(
+            problem,
+            target,
+            atoms,
+            capacity_bytes=target.fastest.capacity_bytes,
+            horizon_s=horizon_s,
+            windows=windows,
+            default_window=int(parameters["window_steps"]),
+        )
+        left = options.remaining_s()
+        solution = solve_lp(
+            fluid.program,
+            solver=str(parameters["lp_solver"]),
+            time_limit_s=None if math.isinf(left) else left,
+        )
+        if solution is None:
+            return None
+        opened = windows_to_open(fluid, atoms, target, solution, windows, 1e-9 * horizon_s)
+        if not opened:
+            closed = True
+            break
+        windows.update(opened)
+    certified = closed and len(target.tiers) == 2
+    overhead = float(overhead_seconds(problem, target).sum())
+    bound = safe_bound(fluid.program, solution.duals) + overhead if certified else None
+    return Relaxation(fluid, solution, bound, round_number + 1)
+
+
+def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    """The fluid plan.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+    """
+    chosen = parameters_of(options, DEFAULTS)
+    atoms = atoms_of(problem, target)
+    reference = all_slow.solve(problem, target, replace(options, parameters={}))
+    horizon_s = score(reference).latency_s
+    relaxation = relax(problem, target, atoms, horizon_s, options, chosen)
+    if relaxation is None:
+        note = "fluid: the time limit came before the LP was solved: everything stays slow"
+        return replace(reference, solver="fluid", notes=(*reference.notes, note))
+    plan = _sliced_plan(problem, target, atoms, relaxation, options)
+    return replace(plan, lower_bound=relaxation.bound_s, bound_source="fluid-lp")
+
+
+def _sliced_plan(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    relaxation: Relaxation,
+    options: SolverOptions,
+) -> Plan:
+    quantum = max(1, target.slice_granularity_bytes)
+    page = page_size(target.fastest.capacity_bytes, quantum, target.fastest.alignment_bytes)
+    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, page)
+    occupancy = PagedOccupancy(problem, target, slices, page)
+    grant(occupancy, wishes)
+    close_gaps(occupancy, 64, options)
+    hide_single_uses(occupancy, 64, options)
+    listed = [stay for _, _, stay in occupancy.all_stays()]
+    pages = page_offsets(
+        [s.start for s in listed],
+        [s.end for s in listed],
+        [occupancy.aligned_bytes(occupancy.slices[s.atom]) for s in listed],
+        page,
+    )
+    plan = assemble(
+        problem,
+        target,
+        occupancy.slices,
+        [replace(s, offset=0) for s in listed],
+        solver="fluid",
+        objective=options.objective,
+        seed=options.seed,
+    )
+    return _paged(plan, occupancy.slices, listed, pages, page)
+
+
+class PagedOccupancy(Occupancy):
+    """Occupancy that counts whole pages, of slices that can still be cut."""
+
+    def __init__(
+        self, problem: Problem, target: Target, atoms: Sequence[Atom], page_bytes: int
+    ) -> None:
+        self.page_bytes = page_bytes
+        self.slices = list(atoms)
+        super().__init__(problem, target, self.slices)
+
+    def split(self, index: int, excess_bytes: int) -> int | None:
+        """Cut at least `excess_bytes` off the end of a slice without stays.
+
+        Returns:
+            The new slice, None when nothing would be left.
+        """
+        atom = self.slices[index]
+        cut = (atom.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
+        if cut <= atom.start_byte:
+            return None
+        self.slices[index] = slice_of(atom, atom.start_byte, cut)
+        self.slices.append(slice_of(atom, cut, atom.end_byte))
+        self.stays.append({})
+        return len(self.slices) - 1
+
+    def aligned_bytes(self, atom: Atom) -> int:
+        """Bytes of the pages that an atom touches; pages begin at multiples inside the buffer."""
+        first, last = atom.start_byte // self.page_bytes, -(-atom.end_byte // self.page_bytes)
+        return (last - first) * self.page_bytes
+
+
+def grant(occupancy: PagedOccupancy, wishes: Sequence[Wish]) -> int:
+    """Add the wished stays that fit, most valuable slices first; returns how many were refused.
+
+    A slice that sticks out is cut, so that the part that fits is granted.
+    """
+    by_slice: dict[int, list[Wish]] = {}
+    for wish in wishes:
+        by_slice.setdefault(wish.slice, []).append(wish)
+    refused = 0
+    order = sorted(by_slice, key=lambda n: (-_worth(occupancy.atoms[n], by_slice[n]), n))
+    for number in order:
+        mine = by_slice[number]
+        if occupancy.atoms[number].must_be_fastest:
+            for wish in mine:
+                for event in range(wish.first + 1, wish.last + 1):
+                    try_run(occupancy, number, event - 1, event, 64)
+            continue
+        excess = max(_excess(occupancy, wish) for wish in mine)
+        rest = occupancy.split(number, excess) if excess > 0 else None
+        if rest is not None:
+            refused += sum(not _grant_one(occupancy, replace(w, slice=rest)) for w in mine)
+        refused += sum(not _grant_one(occupancy, wish) for wish in mine)
+    return refused
+
+
+def _worth(atom: Atom, wishes: Sequence[Wish]) -> float:
+    """Slow bytes that wished stays save, per byte and step that they take."""
+    saved = taken = 0.0
+    for wish in wishes:
+        events = atom.events[wish.first : wish.last + 1]
+        saved += sum(e.read_bytes + e.written_bytes for e in events)
+        saved -= atom.size_bytes if wish.fill >= 0 else 0
+        taken += atom.size_bytes * (events[-1].step + 1 - _begin(atom, wish))
+    return saved / taken
+
+
+def _begin(atom: Atom, wish: Wish) -> int:
+    return wish.fill if wish.fill >= 0 else atom.events[wish.first].step
+
+
+def _excess(occupancy: Occupancy, wish: Wish) -> int:
+    """Bytes by which a wished stay exceeds the memory; negative when it fits."""
+    atom = occupancy.atoms[wish.slice]
+    span = slice(_begin(atom, wish), atom.events[wish.last].step + 1)
+    load = int(occupancy.load_bytes[span].max())
+    return load + occupancy.aligned_bytes(atom) - occupancy.target.fastest.capacity_bytes
+
+
+def _grant_one(occupancy: Occupancy, wish: Wish) -> bool:
+    atom = occupancy.atoms[wish.slice]
+    end = atom.events[wish.last].step + 1
+    fill = ((wish.fill, atom.size_bytes),) if wish.fill >= 0 else ()
+    start = _begin(atom, wish)
+    if fill and wish.fill < occupancy.free_from(wish.slice, wish.first):
+        return False
+    if _excess(occupancy, wish) > 0:
+        return False
+    stay = Stay(wish.slice, start, start + 1 if fill else start, end, fill)
+    if occupancy.needs_spill(wish.slice, wish.first, wish.last):
+        spilled = _spilled(occupancy, wish, stay)
+        if spilled is None:
+            return False
+        stay = spilled
+    occupancy.add(wish.slice, wish.first, wish.last, stay)
+    return True
+
+
+def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
+    """The stay with a spill in idle steps after its last write, lingering where it must."""
+    atom = occupancy.atoms[wish.slice]
+    fastest = occupancy.target.fastest.name
+    if occupancy.target.link(fastest, atom.home) is None:
+        return None
+    writes = [e.step for e in atom.events[wish.first : wish.last + 1] if e.writes]
+    after = max([*writes, stay.ready - 1]) + 1
+    followed = wish.last + 1 < len(atom.events)
+    limit = atom.events[wish.last + 1].step if followed else occupancy.steps
+    reach = stay.end
+    size = occupancy.aligned_bytes(atom)
+    while (
+        reach < limit and reach < stay.end + SPILL_STEPS and occupancy.fits(size, reach, reach + 1)
+    ):
+        reach += 1
+    if after >= reach:
+        return None
+    room = occupancy.timeline.room_bytes(fastest, atom.home, after, reach)
+    spill = spread(atom.size_bytes, room, after, late=False)
+    return replace(stay, end=max(stay.end, spill[-1][0] + 1), spill=spill)
+
+
+def _paged(
+    plan: Plan,
+    slices: Sequence[Atom],
+    stays: Sequence[Stay],
+    pages: Sequence[Sequence[int]],
+    page_bytes: int,
+) -> Plan:
+    """Replace the residencies of the fastest tier by runs of adjacent pages."""
+    fastest = plan.target.fastest.name
+    found = [r for r in plan.residencies if r.tier != fastest]
+    for stay, offsets in zip(stays, pages, strict=True):
+        atom = slices[stay.atom]
+        first = 0
+        for number in range(1, len(offsets) + 1):
+            if number < len(offsets) and offsets[number] == offsets[number - 1] + page_bytes:
+                continue
+            base = atom.start_byte // page_bytes * page_bytes
+            low = max(atom.start_byte, base + first * page_bytes)
+            high = min(base + number * page_bytes, atom.end_byte)
+            found.append(
+                Residency(
+                    atom.buffer,
+                    low,
+                    high,
+                    fastest,
+                    offsets[first],
+                    stay.start,
+                    stay.ready,
+                    stay.end,
+                )
+            )
+            first = number
+    found.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
+    return replace(plan, residencies=tuple(found))

@@ -1,0 +1,173 @@
+"""From fractions to slices: cut the LP's profiles into byte ranges with stays of their own.
+
+Resident bytes of an atom are always a prefix of it: what is kept is a prefix of what was there,
+what arrives continues it. So the levels that the profile takes cut the atom into slices, and each
+slice is there or not at every step, and arrives in one step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ullage.solvers.atoms import Atom
+from ullage.solvers.fluid_lp import FluidProgram, Gap
+from ullage.solvers.lp import Floats, Solution
+
+MOST_CUTS = 64  # levels of an atom are rounded to its size over this, or the target's granularity
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A slice should stay from event `first` to `last`, fetched in step `fill` (-1: born here)."""
+
+    slice: int
+    first: int
+    last: int
+    fill: int
+
+
+def cut_slices(
+    fluid: FluidProgram, solution: Solution, atoms: Sequence[Atom], quantum_bytes: int
+) -> tuple[tuple[Atom, ...], list[Wish]]:
+    """Slices (atoms themselves) and their wished stays.
+
+    Args:
+        fluid: the program.
+        solution: its optimum.
+        atoms: the atoms it was built from.
+        quantum_bytes: cuts lie at multiples of it inside the buffer.
+    """
+    gaps: dict[int, dict[int, Gap]] = {}
+    for gap in fluid.gaps:
+        gaps.setdefault(gap.atom, {})[gap.event] = gap
+    slices: list[Atom] = []
+    wishes: list[Wish] = []
+    for index, atom in enumerate(atoms):
+        if not len(fluid.resident[index]):
+            slices.append(atom)
+            continue
+        _cut_atom(
+            atom,
+            solution.values[fluid.resident[index]],
+            gaps.get(index, {}),
+            solution.values,
+            quantum_bytes,
+            slices,
+            wishes,
+        )
+    return tuple(slices), wishes
+
+
+def _cut_atom(
+    atom: Atom,
+    fractions: Floats,
+    gaps: dict[int, Gap],
+    values: Floats,
+    quantum_bytes: int,
+    slices: list[Atom],
+    wishes: list[Wish],
+) -> None:
+    low, high, size = atom.start_byte, atom.end_byte, atom.size_bytes
+    steps = max(1, round(size / MOST_CUTS / quantum_bytes))
+    grain = quantum_bytes * steps
+
+    def position(fraction: float) -> int:
+        at = low + fraction * size
+        if at >= high - 0.5:
+            return high
+        return min(max(round(at / grain) * grain, low), high)
+
+    here = [position(f) for f in fractions]
+    kept: dict[int, int] = {}
+    profile: dict[int, list[tuple[int, int]]] = {}  # event -> (step, position), ascending
+    for event, gap in gaps.items():
+        kept[event] = position(values[gap.kept]) if gap.kept >= 0 else low
+        if event:
+            kept[event] = min(kept[event], here[event - 1])
+        level = kept[event]
+        for offset, y in enumerate(values[gap.profile]):
+            reached = position(float(y))
+            if reached > level:
+                level = reached
+                profile.setdefault(event, []).append((gap.window + offset, reached))
+        if atom.events[event].reads:
+            here[event] = min(here[event], level)
+    cuts = {low, high, *here, *kept.values()}
+    cuts.update(at for rises in profile.values() for _, at in rises)
+    for begin, end in pairwise(sorted(cuts)):
+        number = len(slices)
+        slices.append(slice_of(atom, begin, end))
+        run: list[int] | None = None
+        for event in range(len(atom.events)):
+            if here[event] < end:
+                run = None
+                continue
+            if run is not None and kept.get(event, low) >= end:
+                run[1] = event
+                wishes[-1] = replace(wishes[-1], last=event)
+                continue
+            fill = -1
+            if atom.events[event].reads:
+                fill = next((step for step, at in profile.get(event, ()) if at >= end), -1)
+                if fill < 0:
+                    run = None
+                    continue
+            run = [event, event]
+            wishes.append(Wish(number, event, event, fill))
+
+
+def slice_of(atom: Atom, begin: int, end: int) -> Atom:
+    """The bytes [begin, end) of an atom as an atom."""
+    share = (end - begin) / atom.size_bytes
+    return replace(
+        atom,
+        start_byte=begin,
+        end_byte=end,
+        events=tuple(
+            replace(e, read_bytes=e.read_bytes * share, written_bytes=e.written_bytes * share)
+            for e in atom.events
+        ),
+    )
+
+
+def page_offsets(
+    starts: Sequence[int], ends: Sequence[int], sizes: Sequence[int], page_bytes: int
+) -> list[list[int]]:
+    """Pages for rectangles cut into equal pages, by the left-edge rule.
+
+    Intervals of an interval graph, sorted by start, each given the lowest free colour, use as many
+    colours as are alive at once, no more (Hashimoto and Stevens, 1971). So nothing is lost to
+    fragmentation.
+
+    Returns:
+        For each rectangle the offsets of its pages in byte order.
+    """
+    import heapq
+
+    order = sorted(range(len(starts)), key=lambda i: (starts[i], ends[i], i))
+    free: list[int] = []
+    busy: list[tuple[int, int]] = []
+    top = 0
+    found: list[list[int]] = [[] for _ in starts]
+    for i in order:
+        while busy and busy[0][0] <= starts[i]:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        for _ in range(-(-sizes[i] // page_bytes)):
+            if free:
+                page = heapq.heappop(free)
+            else:
+                page, top = top, top + 1
+            found[i].append(page * page_bytes)
+            heapq.heappush(busy, (ends[i], page))
+    return found
+
+
+def page_size(capacity_bytes: int, quantum_bytes: int, alignment_bytes: int) -> int:
+    """Bytes of a page: about a four-thousandth of the memory, a multiple of both units."""
+    unit = int(np.lcm(quantum_bytes, alignment_bytes))
+    return unit * max(1, capacity_bytes // PAGES // unit)
+
+
+PAGES = 4096

@@ -1,0 +1,206 @@
+"""Linear programs from numpy arrays: built as one message, solved by MathOpt, bounded safely."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.errors import UllageError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+INFINITY = float("inf")
+
+
+@dataclass
+class LinearProgram:
+    """minimise cost x subject to row_low <= A x <= row_high, low <= x <= high.
+
+    A model under construction: variables and rows are added in blocks; entries of A are triples.
+    """
+
+    cost: list[Floats] = field(default_factory=list)
+    low: list[Floats] = field(default_factory=list)
+    high: list[Floats] = field(default_factory=list)
+    row_low: list[Floats] = field(default_factory=list)
+    row_high: list[Floats] = field(default_factory=list)
+    entry_rows: list[Ints] = field(default_factory=list)
+    entry_columns: list[Ints] = field(default_factory=list)
+    entry_values: list[Floats] = field(default_factory=list)
+    variables: int = 0
+    rows: int = 0
+
+    def add_variables(self, count: int, low: object, high: object, cost: object = 0.0) -> Ints:
+        """Indices of `count` new variables."""
+        first = self.variables
+        self.low.append(np.broadcast_to(np.asarray(low, dtype=np.float64), count))
+        self.high.append(np.broadcast_to(np.asarray(high, dtype=np.float64), count))
+        self.cost.append(np.broadcast_to(np.asarray(cost, dtype=np.float64), count))
+        self.variables += count
+        return np.arange(first, first + count, dtype=np.int64)
+
+    def add_rows(self, count: int, low: object, high: object) -> Ints:
+        """Indices of `count` new rows."""
+        first = self.rows
+        self.row_low.append(np.broadcast_to(np.asarray(low, dtype=np.float64), count))
+        self.row_high.append(np.broadcast_to(np.asarray(high, dtype=np.float64), count))
+        self.rows += count
+        return np.arange(first, first + count, dtype=np.int64)
+
+    def add_entries(self, rows: object, columns: object, values: object) -> None:
+        """Entries of A; repeated ones add up."""
+        r, c, v = np.broadcast_arrays(
+            np.asarray(rows, dtype=np.int64),
+            np.asarray(columns, dtype=np.int64),
+            np.asarray(values, dtype=np.float64),
+        )
+        self.entry_rows.append(r.reshape(-1))
+        self.entry_columns.append(c.reshape(-1))
+        self.entry_values.append(v.reshape(-1))
+
+    def frozen(self) -> "FrozenProgram":
+        """The program as flat arrays, entries sorted by row, duplicates summed."""
+        rows, columns = _joined(self.entry_rows, np.int64), _joined(self.entry_columns, np.int64)
+        values = _joined(self.entry_values, np.float64)
+        keys = rows * max(1, self.variables) + columns
+        unique, inverse = np.unique(keys, return_inverse=True)
+        summed = np.bincount(inverse, weights=values, minlength=len(unique))
+        kept = summed != 0.0
+        return FrozenProgram(
+            cost=_joined(self.cost, np.float64),
+            low=_joined(self.low, np.float64),
+            high=_joined(self.high, np.float64),
+            row_low=_joined(self.row_low, np.float64),
+            row_high=_joined(self.row_high, np.float64),
+            entry_rows=unique[kept] // max(1, self.variables),
+            entry_columns=unique[kept] % max(1, self.variables),
+            entry_values=summed[kept],
+        )
+
+
+def _joined(parts: Sequence[NDArray[np.generic]], dtype: type) -> NDArray[np.generic]:
+    return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class FrozenProgram:
+    """A linear program of n variables, m rows and k entries, as arrays."""
+
+    cost: Floats
+    low: Floats
+    high: Floats
+    row_low: Floats
+    row_high: Floats
+    entry_rows: Ints
+    entry_columns: Ints
+    entry_values: Floats
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver returned.
+
+    Attributes:
+        values: (n,) primal values.
+        duals: (m,) row multipliers, positive where the lower side binds.
+        objective: of the primal values.
+    """
+
+    values: Floats
+    duals: Floats
+    objective: float
+
+
+def solve_lp(
+    program: FrozenProgram, *, solver: str = "glop", time_limit_s: float | None = None
+) -> Solution | None:
+    """Solve with `glop`, `highs` or `pdlp` through OR-Tools MathOpt; None when time ran out.
+
+    HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
+
+    Raises:
+        UllageError: the program is infeasible or unbounded, which no program of ours is.
+    """
+    import datetime
+
+    from ortools.math_opt.python import mathopt
+
+    model = mathopt.Model.from_model_proto(_proto(program))
+    limit = None
+    if time_limit_s is not None:
+        limit = datetime.timedelta(seconds=max(0.01, time_limit_s))
+    kinds = {
+        "glop": mathopt.SolverType.GLOP,
+        "highs": mathopt.SolverType.HIGHS,
+        "pdlp": mathopt.SolverType.PDLP,
+    }
+    result = mathopt.solve(
+        model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit, threads=1)
+    )
+    reason = result.termination.reason
+    if reason in (mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.UNBOUNDED):
+        raise UllageError(f"the linear program is {reason.value}; this is a defect")
+    if not result.solutions or result.solutions[0].primal_solution is None:
+        return None
+    primal = result.solutions[0].primal_solution
+    dual = result.solutions[0].dual_solution
+    if dual is None:
+        return None
+    values = np.zeros(len(program.cost))
+    for variable, value in primal.variable_values.items():
+        values[variable.id] = value
+    duals = np.zeros(len(program.row_low))
+    for row, value in dual.dual_values.items():
+        duals[row.id] = value
+    return Solution(values, duals, float(program.cost @ values))
+
+
+def _proto(program: FrozenProgram) -> object:
+    from ortools.math_opt import model_pb2
+
+    proto = model_pb2.ModelProto()
+    proto.variables.ids.extend(range(len(program.cost)))
+    proto.variables.lower_bounds.extend(program.low.tolist())
+    proto.variables.upper_bounds.extend(program.high.tolist())
+    proto.variables.integers.extend([False] * len(program.cost))
+    used = np.flatnonzero(program.cost)
+    proto.objective.linear_coefficients.ids.extend(used.tolist())
+    proto.objective.linear_coefficients.values.extend(program.cost[used].tolist())
+    proto.linear_constraints.ids.extend(range(len(program.row_low)))
+    proto.linear_constraints.lower_bounds.extend(program.row_low.tolist())
+    proto.linear_constraints.upper_bounds.extend(program.row_high.tolist())
+    matrix = proto.linear_constraint_matrix
+    matrix.row_ids.extend(program.entry_rows.tolist())
+    matrix.column_ids.extend(program.entry_columns.tolist())
+    matrix.coefficients.extend(program.entry_values.tolist())
+    return proto
+
+
+def reduced_costs(program: FrozenProgram, duals: Floats) -> Floats:
+    """Cost - A' duals."""
+    weights = program.entry_values * duals[program.entry_rows]
+    return np.asarray(
+        program.cost
+        - np.bincount(program.entry_columns, weights=weights, minlength=len(program.cost)),
+        dtype=np.float64,
+    )
+
+
+def safe_bound(program: FrozenProgram, duals: Floats) -> float:
+    """A lower bound of the optimum for *any* multipliers, whatever the solver's tolerance.
+
+    Multipliers of the wrong sign for a one-sided row are set to zero; each variable then takes the
+    end of its range that its reduced cost prefers (Neumaier and Shcherbina, Safe bounds in linear
+    and mixed-integer linear programming, 2004). All variables must have finite ranges.
+    """
+    y = np.where(np.isinf(program.row_low), np.minimum(duals, 0.0), duals)
+    y = np.where(np.isinf(program.row_high), np.maximum(y, 0.0), y)
+    side = np.where(y > 0, program.row_low, program.row_high)
+    rows = np.where(y != 0.0, y * np.where(np.isinf(side), 0.0, side), 0.0)
+    rc = reduced_costs(program, y)
+    columns = np.where(rc > 0, rc * program.low, rc * program.high)
+    total = float(rows.sum() + columns.sum())
+    # Rounding of the sums themselves, generously.
+    scale = float(np.abs(rows).sum() + np.abs(columns).sum())
+    return total - 1e-13 * scale
