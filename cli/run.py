@@ -80,6 +80,7 @@ def describe(done: "Execution") -> dict[str, Any]:
                 "tolerance": c.tolerance,
                 "bit_exact": c.bit_exact,
                 "finite": c.finite,
+                "constant": c.constant,
                 "passed": c.passed,
             }
             for c in done.outputs
@@ -100,7 +101,8 @@ def print_execution(done: "Execution") -> None:
     for c in done.outputs:
         state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"
         verdict = "ok" if c.passed else f"MISMATCH, tolerance {c.tolerance:.3g}"
-        typer.echo(f"{c.name}: {state} ({verdict})")
+        doubt = "; one number everywhere, which proves little" if c.constant else ""
+        typer.echo(f"{c.name}: {state} ({verdict}{doubt})")
     for text in done.fallbacks:
         typer.echo(f"note: {text}", err=True)
     typer.echo(

@@ -74,7 +74,10 @@ def relax(
     """
     windows: dict[tuple[int, int], int] = {}
     closed = False
-    for round_number in range(int(parameters["max_rounds"])):
+    rounds = 0
+    found: tuple[FluidProgram, Solution] | None = None
+    while not closed and rounds < int(parameters["max_rounds"]):
+        rounds += 1
         fluid = build_fluid(
             problem,
             target,
@@ -91,16 +94,18 @@ def relax(
             time_limit_s=None if math.isinf(left) else left,
         )
         if solution is None:
-            return None
-        opened = windows_to_open(fluid, atoms, target, solution, windows, 1e-9 * horizon_s)
-        if not opened:
-            closed = True
             break
+        found = (fluid, solution)
+        opened = windows_to_open(fluid, atoms, target, solution, windows, 1e-9 * horizon_s)
+        closed = not opened
         windows.update(opened)
+    if found is None:
+        return None
+    fluid, solution = found
     certified = closed and len(target.tiers) == 2
     overhead = float(overhead_seconds(problem, target).sum())
     bound = safe_bound(fluid.program, solution.duals) + overhead if certified else None
-    return Relaxation(fluid, solution, bound, round_number + 1)
+    return Relaxation(fluid, solution, bound, rounds)
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -130,7 +135,7 @@ def _sliced_plan(
 ) -> Plan:
     quantum = max(1, target.slice_granularity_bytes)
     page = page_size(target.fastest.capacity_bytes, quantum, target.fastest.alignment_bytes)
-    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, page)
+    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, quantum)
     occupancy = PagedOccupancy(problem, target, slices, page)
     grant(occupancy, wishes)
     close_gaps(occupancy, 64, options)
@@ -244,12 +249,36 @@ def _grant_one(occupancy: Occupancy, wish: Wish) -> bool:
         return False
     stay = Stay(wish.slice, start, start + 1 if fill else start, end, fill)
     if occupancy.needs_spill(wish.slice, wish.first, wish.last):
-        spilled = _spilled(occupancy, wish, stay)
+        spilled = _spilled_as_wished(occupancy, wish, stay) or _spilled(occupancy, wish, stay)
         if spilled is None:
             return False
         stay = spilled
     occupancy.add(wish.slice, wish.first, wish.last, stay)
     return True
+
+
+def _spilled_as_wished(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
+    """The stay with the LP's own spill, lingering until it is done; None where that is illegal."""
+    atom = occupancy.atoms[wish.slice]
+    if wish.spill < _spill_from(atom, wish, stay) or wish.spill >= _spill_limit(occupancy, wish):
+        return None
+    end = max(stay.end, wish.spill + 1)
+    if not occupancy.fits(occupancy.aligned_bytes(atom), stay.end, end):
+        return None
+    return replace(stay, end=end, spill=((wish.spill, atom.size_bytes),))
+
+
+def _spill_from(atom: Atom, wish: Wish, stay: Stay) -> int:
+    """First step in which a spill may move: after the last write, when the slice is ready."""
+    writes = [e.step for e in atom.events[wish.first : wish.last + 1] if e.writes]
+    return max([*writes, stay.ready - 1]) + 1
+
+
+def _spill_limit(occupancy: Occupancy, wish: Wish) -> int:
+    """First step that is too late for a spill: the next use."""
+    atom = occupancy.atoms[wish.slice]
+    followed = wish.last + 1 < len(atom.events)
+    return atom.events[wish.last + 1].step if followed else occupancy.steps
 
 
 def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
@@ -258,10 +287,7 @@ def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
     fastest = occupancy.target.fastest.name
     if occupancy.target.link(fastest, atom.home) is None:
         return None
-    writes = [e.step for e in atom.events[wish.first : wish.last + 1] if e.writes]
-    after = max([*writes, stay.ready - 1]) + 1
-    followed = wish.last + 1 < len(atom.events)
-    limit = atom.events[wish.last + 1].step if followed else occupancy.steps
+    after, limit = _spill_from(atom, wish, stay), _spill_limit(occupancy, wish)
     reach = stay.end
     size = occupancy.aligned_bytes(atom)
     while (

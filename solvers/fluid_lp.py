@@ -351,7 +351,10 @@ def _add_version(
         lp.add_entries(chain[1:], z[:-1], -1.0)
         builder.charge_moves(fastest, atom.home, steps, z, size, 1.0)
         builder.charge_moves(fastest, atom.home, steps[1:], z[:-1], size, -1.0)
-    checked = np.arange(first, reach, dtype=np.int64)
+    # The last reader itself is checked too: what it does not read here must be at home by then.
+    checked = np.arange(first, reach if to_the_end else min(reach, end) + 1, dtype=np.int64)
+    if not readers and not to_the_end:
+        checked = checked[:0]
     if len(checked):
         read_at = {atom.events[reader].step for reader in readers}
         # An operator reads what lingers here from here: at uses nothing lingers besides x.
@@ -362,7 +365,7 @@ def _add_version(
         lp.add_entries(rows, int(x[event]), -1.0)
         lp.add_entries(builder.capacity_rows[checked], q, size)
         if len(steps):
-            lp.add_entries(rows[1:], z[:-1], 1.0)
+            lp.add_entries(rows[1:], z[: len(checked) - 1], 1.0)
         for position, step in enumerate(checked.tolist()):
             there = _resident_at(atom, x, gaps, event, step)
             if there >= 0:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ullage.solvers.atoms import Atom
-from ullage.solvers.fluid_lp import FluidProgram, Gap
+from ullage.solvers.fluid_lp import FluidProgram, Gap, Version
 from ullage.solvers.lp import Floats, Solution
 
 MOST_CUTS = 64  # levels of an atom are rounded to its size over this, or the target's granularity
@@ -20,12 +20,21 @@ MOST_CUTS = 64  # levels of an atom are rounded to its size over this, or the ta
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A slice should stay from event `first` to `last`, fetched in step `fill` (-1: born here)."""
+    """A slice should stay from event `first` to `last`.
+
+    Attributes:
+        slice: index of the slice.
+        first: first event of the stay.
+        last: its last event.
+        fill: step in which it is fetched, -1 when it is born here.
+        spill: step in which it is stored home, -1 when the LP does not say.
+    """
 
     slice: int
     first: int
     last: int
     fill: int
+    spill: int = -1
 
 
 def cut_slices(
@@ -42,6 +51,9 @@ def cut_slices(
     gaps: dict[int, dict[int, Gap]] = {}
     for gap in fluid.gaps:
         gaps.setdefault(gap.atom, {})[gap.event] = gap
+    versions: dict[int, dict[int, Version]] = {}
+    for version in fluid.versions:
+        versions.setdefault(version.atom, {})[version.event] = version
     slices: list[Atom] = []
     wishes: list[Wish] = []
     for index, atom in enumerate(atoms):
@@ -52,6 +64,7 @@ def cut_slices(
             atom,
             solution.values[fluid.resident[index]],
             gaps.get(index, {}),
+            versions.get(index, {}),
             solution.values,
             quantum_bytes,
             slices,
@@ -64,6 +77,7 @@ def _cut_atom(
     atom: Atom,
     fractions: Floats,
     gaps: dict[int, Gap],
+    versions: dict[int, Version],
     values: Floats,
     quantum_bytes: int,
     slices: list[Atom],
@@ -94,8 +108,17 @@ def _cut_atom(
                 profile.setdefault(event, []).append((gap.window + offset, reached))
         if atom.events[event].reads:
             here[event] = min(here[event], level)
+    spilled: dict[int, list[tuple[int, int]]] = {}  # event -> (step, all above it is home)
+    for event, version in versions.items():
+        level = here[event]
+        for offset, z in enumerate(values[version.spill]):
+            reached = position(float(fractions[event] - z))
+            if reached < level:
+                level = reached
+                spilled.setdefault(event, []).append((version.spill_first + offset, reached))
     cuts = {low, high, *here, *kept.values()}
     cuts.update(at for rises in profile.values() for _, at in rises)
+    cuts.update(at for falls in spilled.values() for _, at in falls)
     for begin, end in pairwise(sorted(cuts)):
         number = len(slices)
         slices.append(slice_of(atom, begin, end))
@@ -116,6 +139,14 @@ def _cut_atom(
                     continue
             run = [event, event]
             wishes.append(Wish(number, event, event, fill))
+        for at in range(len(wishes) - 1, -1, -1):
+            wish = wishes[at]
+            if wish.slice != number:
+                break
+            writes = [e for e in range(wish.first, wish.last + 1) if e in versions]
+            falls = spilled.get(writes[-1], ()) if writes else ()
+            spill = next((step for step, level in falls if level <= begin), -1)
+            wishes[at] = replace(wish, spill=spill)
 
 
 def slice_of(atom: Atom, begin: int, end: int) -> Atom:
@@ -165,9 +196,9 @@ def page_offsets(
 
 
 def page_size(capacity_bytes: int, quantum_bytes: int, alignment_bytes: int) -> int:
-    """Bytes of a page: about a four-thousandth of the memory, a multiple of both units."""
+    """Bytes of a page: a small share of the memory, a multiple of both units."""
     unit = int(np.lcm(quantum_bytes, alignment_bytes))
     return unit * max(1, capacity_bytes // PAGES // unit)
 
 
-PAGES = 4096
+PAGES = 16384

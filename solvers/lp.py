@@ -61,26 +61,30 @@ class LinearProgram:
 
     def frozen(self) -> "FrozenProgram":
         """The program as flat arrays, entries sorted by row, duplicates summed."""
-        rows, columns = _joined(self.entry_rows, np.int64), _joined(self.entry_columns, np.int64)
-        values = _joined(self.entry_values, np.float64)
+        rows, columns = _ints(self.entry_rows), _ints(self.entry_columns)
+        values = _floats(self.entry_values)
         keys = rows * max(1, self.variables) + columns
         unique, inverse = np.unique(keys, return_inverse=True)
         summed = np.bincount(inverse, weights=values, minlength=len(unique))
         kept = summed != 0.0
         return FrozenProgram(
-            cost=_joined(self.cost, np.float64),
-            low=_joined(self.low, np.float64),
-            high=_joined(self.high, np.float64),
-            row_low=_joined(self.row_low, np.float64),
-            row_high=_joined(self.row_high, np.float64),
+            cost=_floats(self.cost),
+            low=_floats(self.low),
+            high=_floats(self.high),
+            row_low=_floats(self.row_low),
+            row_high=_floats(self.row_high),
             entry_rows=unique[kept] // max(1, self.variables),
             entry_columns=unique[kept] % max(1, self.variables),
             entry_values=summed[kept],
         )
 
 
-def _joined(parts: Sequence[NDArray[np.generic]], dtype: type) -> NDArray[np.generic]:
-    return np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype=dtype)
+def _floats(parts: Sequence[Floats]) -> Floats:
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _ints(parts: Sequence[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -122,21 +126,21 @@ def solve_lp(
     Raises:
         UllageError: the program is infeasible or unbounded, which no program of ours is.
     """
-    import datetime
+    import datetime as dt
 
     from ortools.math_opt.python import mathopt
 
     model = mathopt.Model.from_model_proto(_proto(program))
     limit = None
     if time_limit_s is not None:
-        limit = datetime.timedelta(seconds=max(0.01, time_limit_s))
+        limit = dt.timedelta(seconds=max(0.01, time_limit_s))
     kinds = {
         "glop": mathopt.SolverType.GLOP,
         "highs": mathopt.SolverType.HIGHS,
         "pdlp": mathopt.SolverType.PDLP,
     }
     result = mathopt.solve(
-        model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit, threads=1)
+        model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit)
     )
     reason = result.termination.reason
     if reason in (mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.UNBOUNDED):

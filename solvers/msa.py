@@ -20,7 +20,6 @@ to the uses that found nothing.
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,11 +28,10 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import overhead_seconds
 from ullage.hwmodels.target import Target
-from ullage.solvers.address_map import AddressMap
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import atoms_of
+from ullage.solvers.msa_addresses import Addresses
 from ullage.solvers.occupancy import Occupancy, Run
-from ullage.solvers.packing import pack
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
 from ullage.solvers.timeline import spread
@@ -111,29 +109,9 @@ class _Assignment:
     def __init__(self, occupancy: Occupancy, parameters: Mapping[str, Any]) -> None:
         self.occupancy = occupancy
         self.parameters = parameters
-        self.repacks_left = int(parameters["max_repacks"])
         self.overhead_s = overhead_seconds(occupancy.problem, occupancy.target)
-        fastest = occupancy.target.fastest
-        workspace = max((s.workspace_bytes for s in occupancy.problem.steps), default=0)
-        self.capacity = fastest.capacity_bytes - workspace
-        self.alignment = fastest.alignment_bytes
         place_stays(occupancy)  # what operators cannot do without has its place first
-        self._rebuild()
-
-    def _rebuild(self) -> None:
-        """A fresh address map of all stays."""
-        self.addresses = AddressMap(self.capacity, self.alignment)
-        self.rectangles: dict[tuple[int, int], int] = {}
-        for first, _, stay in self.occupancy.all_stays():
-            self._occupy(stay.atom, first, stay)
-
-    def _occupy(self, index: int, first: int, stay: Stay) -> None:
-        size = self.occupancy.atoms[index].size_bytes
-        self.rectangles[index, first] = self.addresses.occupy(
-            stay.start, stay.end, stay.offset, size
-        )
-
-    # -- one tensor --------------------------------------------------------------------------
+        self.addresses = Addresses(occupancy, int(parameters["max_repacks"]))
 
     def assign(self, index: int) -> None:
         """Decide every use of an atom in program order."""
@@ -190,7 +168,7 @@ class _Assignment:
         if not occupancy.fits(size, stay.start, stay.end):
             return False
         occupancy.add(index, *run, stay)
-        if occupancy.improved_since(before) and self._place(index, run, removed):
+        if occupancy.improved_since(before) and self.addresses.place(index, run, removed):
             return True
         occupancy.remove(index, run[0])
         return False
@@ -208,7 +186,7 @@ class _Assignment:
                 continue
             occupancy.add(index, position, position, stay)
             helps = occupancy.improved_since(before)
-            if helps and self._place(index, (position, position), []):
+            if helps and self.addresses.place(index, (position, position), []):
                 return
             occupancy.remove(index, position)
             if not helps:
@@ -256,53 +234,3 @@ class _Assignment:
                 return None
             spill, end = proposed.spill, proposed.end
         return Stay(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
-
-    # -- addresses ---------------------------------------------------------------------------
-
-    def _place(self, index: int, run: Run, removed: list[tuple[int, int, Stay]]) -> bool:
-        """Address for a stay just added: where it was, else the best hole, else after repacking."""
-        occupancy = self.occupancy
-        size = occupancy.atoms[index].size_bytes
-        _, stay = occupancy.stays[index][run[0]]
-        for begin, _, _ in removed:
-            self.addresses.release(self.rectangles.pop((index, begin)))
-        for _, _, kept in removed:
-            if self.addresses.is_free(stay.start, stay.end, kept.offset, size):
-                return self._settle(index, run[0], kept.offset)
-        offset = self.addresses.find(stay.start, stay.end, size)
-        if offset is not None:
-            return self._settle(index, run[0], offset)
-        if self._repack():
-            return True
-        for begin, _, kept in removed:
-            self._occupy(index, begin, kept)
-        return False
-
-    def _settle(self, index: int, first: int, offset: int) -> bool:
-        last, stay = self.occupancy.stays[index][first]
-        placed = replace(stay, offset=offset)
-        self.occupancy.stays[index][first] = (last, placed)
-        self._occupy(index, first, placed)
-        return True
-
-    def _repack(self) -> bool:
-        """New addresses for everything, the newcomer included."""
-        if self.repacks_left <= 0:
-            return False
-        self.repacks_left -= 1
-        listed = self.occupancy.all_stays()
-        packing = pack(
-            np.array([s.start for _, _, s in listed], dtype=np.int64),
-            np.array([s.end for _, _, s in listed], dtype=np.int64),
-            np.array(
-                [self.occupancy.atoms[s.atom].size_bytes for _, _, s in listed], dtype=np.int64
-            ),
-            alignment_bytes=self.alignment,
-            capacity_bytes=self.capacity,
-        )
-        if packing.peak_bytes > self.capacity:
-            return False
-        for (first, _, stay), offset in zip(listed, packing.offsets, strict=True):
-            self.occupancy.place(stay.atom, first, int(offset))
-        self._rebuild()
-        return True

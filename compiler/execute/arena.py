@@ -1,13 +1,13 @@
 """Flat memory: one byte array per tier, who owns which byte, poison everywhere else."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.byte_runs import ByteRuns, Run
 from ullage.compiler.errors import VerificationError
+from ullage.compiler.execute.pieces import Piece, cover, in_a_row, refuse_out_of_reach
 from ullage.compiler.plan import Plan, Residency
 from ullage.compiler.units import format_size
 
@@ -125,8 +125,8 @@ class Arena:
         *,
         tier: str | None = None,
         ready: bool = True,
-    ) -> list[tuple[Residency, int, int]]:
-        """(residency, low, high) covering bytes [begin, end) of a buffer, in byte order.
+    ) -> list[Piece]:
+        """Pieces covering bytes [begin, end) of a buffer, in byte order.
 
         Each byte is taken from the fastest tier that has it (or from `tier`), ready to be used at
         the step (or, with `ready` False, still being filled).
@@ -143,18 +143,7 @@ class Arena:
             and begin < r.end_byte
         ]
         candidates.sort(key=lambda r: self.tiers.index(r.tier))
-        found: list[tuple[Residency, int, int]] = []
-        missing = [(begin, end)]
-        for r in candidates:
-            rest: list[tuple[int, int]] = []
-            for low, high in missing:
-                a, b = max(low, r.start_byte), min(high, r.end_byte)
-                if a >= b:
-                    rest.append((low, high))
-                    continue
-                found.append((r, a, b))
-                rest += [(x, y) for x, y in ((low, a), (b, high)) if x < y]
-            missing = rest
+        found, missing = cover(candidates, begin, end)
         if missing:
             where = f"in {tier}" if tier else "in any memory"
             state = "ready" if ready else "being filled"
@@ -163,7 +152,6 @@ class Arena:
                 f"resident ({state}) {where}",
                 {"step": step, "tensor": self._name(buffer), "bytes": list(missing[0])},
             )
-        found.sort(key=lambda piece: piece[1])
         return found
 
     def read(
@@ -181,7 +169,7 @@ class Arena:
             self._expect(r.tier, address, low - begin, high - begin, step, what, expected)
         r, low, high = pieces[0]
         address = r.offset + low - r.start_byte
-        if all(self._follows(a, b) for a, b in pairwise(pieces)):
+        if in_a_row(pieces):
             return self.memory[r.tier][address : address + end - begin]
         gathered = np.empty(end - begin, dtype=np.uint8)
         for r, low, high in pieces:
@@ -191,39 +179,16 @@ class Arena:
             ]
         return gathered
 
-    def _operand(
-        self, buffer: int, begin: int, end: int, step: int, what: str
-    ) -> list[tuple[Residency, int, int]]:
+    def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Piece]:
         """Where an operand lies, if the compute unit can reach it there.
 
         Raises:
             VerificationError: bytes are nowhere, in a tier out of reach, or scattered on a target
                 that takes whole operands only.
         """
-        target, name = self.plan.target, self._name(buffer)
         pieces = self.pieces(buffer, begin, end, step, what)
-        must_be_fastest = target.must_be_fastest(self.plan.problem.buffers[buffer].kind)
-        for r, _, _ in pieces:
-            out_of_reach = must_be_fastest or not target.tier(r.tier).addressable
-            if r.tier != target.fastest.name and out_of_reach:
-                raise VerificationError(
-                    f"step {step}, {what}: {name!r} is in {r.tier}, where the compute unit cannot "
-                    f"reach it; it can in {target.fastest.name}",
-                    {"step": step, "tensor": name, "tier": r.tier},
-                )
-        if not target.split_operands and not all(self._follows(a, b) for a, b in pairwise(pieces)):
-            raise VerificationError(
-                f"step {step}, {what}: {name!r} is scattered over {len(pieces)} places, and the "
-                "target takes whole operands only",
-                {"step": step, "tensor": name},
-            )
+        refuse_out_of_reach(self.plan, buffer, pieces, step, what)
         return pieces
-
-    @staticmethod
-    def _follows(a: tuple[Residency, int, int], b: tuple[Residency, int, int]) -> bool:
-        return a[0].tier == b[0].tier and (
-            a[0].offset - a[0].start_byte == b[0].offset - b[0].start_byte
-        )
 
     def _expect(
         self,

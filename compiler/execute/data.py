@@ -8,8 +8,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ullage.compiler.errors import ModelError
-from ullage.compiler.importer.infer import Scope, TensorType
 from ullage.compiler.importer.load import all_nodes
+from ullage.compiler.importer.scope import Scope, TensorType
 
 Array = NDArray[np.generic]
 

@@ -10,8 +10,8 @@ import onnx
 from ullage.compiler.errors import ModelError
 from ullage.compiler.execute.data import Array
 from ullage.compiler.graph import Operator
-from ullage.compiler.importer.infer import Scope, TensorType
 from ullage.compiler.importer.load import captures
+from ullage.compiler.importer.scope import Scope, TensorType
 
 logger = logging.getLogger(__name__)
 

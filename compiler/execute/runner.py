@@ -6,47 +6,28 @@ from pathlib import Path
 
 import numpy as np
 
-from ullage.compiler.aliases import find_aliases
-from ullage.compiler.byte_runs import cut
-from ullage.compiler.contents import Contents, absorbed_inputs, contents_of, written_ranges
-from ullage.compiler.errors import ModelError, UsageError, VerificationError
-from ullage.compiler.execute.arena import Arena, Bytes
+from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import EXECUTABLE, Array, model_inputs, model_weights
+from ullage.compiler.execute.job import Job
 from ullage.compiler.execute.kernels import Kernels, open_session, small_model
-from ullage.compiler.graph import Operator
-from ullage.compiler.importer.build import Imported, ImportOptions, import_detailed
+from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
 from ullage.compiler.match import check_problem_matches
-from ullage.compiler.pipeline import alias_options, find_order
-from ullage.compiler.plan import Plan, Residency, Transfer
-from ullage.compiler.problem import DMA_STEP
+from ullage.compiler.plan import Plan
 
-# Kernels differ in the order of additions when a fused or whole-model path is chosen; two runs of
-# one float32 model on one machine stay well inside these.
-RELATIVE_TOLERANCE = 1e-4
-ABSOLUTE_TOLERANCE = 1e-5
+__all__ = [
+    "Execution",
+    "Executor",
+    "OutputCheck",
+    "RunOptions",
+    "compare_arrays",
+    "import_options",
+    "refuse_resized",
+    "run_plan",
+]
+
 SMALL_ELEMENTS = 1024  # initializers up to this stay in the model of the ordinary run
-
-
-@dataclass(frozen=True)
-class OutputCheck:
-    """An output against the ordinary run.
-
-    Attributes:
-        name: of the output.
-        max_abs_diff: largest absolute difference.
-        tolerance: what is allowed, absolute, for values of the output's scale.
-        bit_exact: all bytes equal.
-        finite: the ordinary run gave finite numbers; NaN everywhere would prove little.
-        passed: within tolerance.
-    """
-
-    name: str
-    max_abs_diff: float
-    tolerance: float
-    bit_exact: bool
-    finite: bool
-    passed: bool
 
 
 @dataclass(frozen=True)
@@ -191,7 +172,7 @@ class Executor:
         if not 0 < until <= last:
             raise UsageError(f"--until takes a step between 1 and {last}, not {until}")
         inputs = {**self.inputs, **self._checked(chosen.inputs)}
-        job = _Job(self.imported, self.kernels, plan, chosen)
+        job = Job(self.imported, self.kernels, plan, trace=chosen.trace, progress=chosen.progress)
         arrays = job.walk({**inputs, **self.roots}, until)
         if until == last:
             arrays = job.finals()
@@ -250,279 +231,3 @@ class Executor:
         if cached:
             self._expected.update(found)
         return found
-
-
-class _Job:
-    """One run of a plan: its events by step, the arena."""
-
-    def __init__(
-        self, imported: Imported, kernels: Kernels, plan: Plan, options: RunOptions
-    ) -> None:
-        self.imported, self.kernels, self.plan, self.options = imported, kernels, plan, options
-        graph = imported.graph
-        self.place = {
-            placed.name: (index, placed.start_byte, placed.end_byte)
-            for index, buffer in enumerate(plan.problem.buffers)
-            for placed in buffer.values
-        }
-        said = plan.model
-        order = find_order(str(said.get("order", "model")))(graph)
-        self.aliases = find_aliases(
-            graph, order, alias_options(plan.target, alias=bool(said.get("alias", True)))
-        )
-        self.content: Contents = contents_of(graph, order, self.aliases)
-        self.arena = Arena(plan)
-        self.trace: list[str] = []
-        self.steps = self.bytes_moved = 0
-
-    def walk(self, given: Mapping[str, Array], until: int) -> dict[str, Array]:
-        """Steps 0..until-1; returns what the last operator left, when that is not the end."""
-        plan = self.plan
-        steps = plan.problem.steps
-        opening: dict[int, list[Residency]] = {}
-        closing: dict[int, list[Residency]] = {}
-        arriving: dict[int, list[Residency]] = {}
-        for r in plan.residencies:
-            opening.setdefault(r.start, []).append(r)
-            closing.setdefault(r.end, []).append(r)
-            if r.start < r.ready < r.end:
-                arriving.setdefault(r.ready, []).append(r)
-        moving = self._moves_by_step()
-        ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
-        shown = ran[-1] if ran and until < len(steps) else None
-        made: dict[str, Array] = {}
-        for t in range(until):
-            self.arena.begin_step(t, closing.get(t, ()), opening.get(t, ()), arriving.get(t, ()))
-            if t == 0:
-                self._load(given)
-            sources = self._move(t, moving.get(t, ()))
-            if steps[t].kind != DMA_STEP:
-                operator = self.imported.graph.operators[steps[t].operator]
-                self._operate(t, operator, sources)
-                self.steps += 1
-                if t == shown:
-                    made = self._results(t, operator)
-            self.options.progress(t + 1, until)
-        return made
-
-    def _moves_by_step(self) -> dict[int, list[tuple[Transfer, int, int]]]:
-        """(transfer, first byte, bytes) of every step; a transfer moves all of its slice."""
-        problem = self.plan.problem
-        moving: dict[int, list[tuple[Transfer, int, int]]] = {}
-        for transfer in self.plan.transfers:
-            if not 0 <= transfer.buffer < len(problem.buffers):
-                raise VerificationError(f"impossible transfer: {transfer}")
-            position = transfer.start_byte
-            for step, size in transfer.moves:
-                if not 0 <= step < len(problem.steps) or size <= 0:
-                    raise VerificationError(f"impossible transfer: {transfer}")
-                moving.setdefault(step, []).append((transfer, position, size))
-                position += size
-            if position != transfer.end_byte or not transfer.moves:
-                raise VerificationError(
-                    f"a transfer of {problem.buffers[transfer.buffer].name!r} moves "
-                    f"{position - transfer.start_byte} bytes, its slice has "
-                    f"{transfer.end_byte - transfer.start_byte}",
-                    {"tensor": problem.buffers[transfer.buffer].name},
-                )
-        return moving
-
-    def _tell(self, text: str) -> None:
-        if self.options.trace:
-            self.trace.append(text)
-
-    def _load(self, given: Mapping[str, Array]) -> None:
-        """What is at home before the first step."""
-        problem, target = self.plan.problem, self.plan.target
-        for name, array in given.items():
-            if name not in self.place:
-                continue
-            index, begin, end = self.place[name]
-            if begin == end:
-                continue
-            home = target.homes[problem.buffers[index].kind]
-            data = as_bytes(array)
-            what = f"loading {name!r}"
-            for r, low, high in self.arena.pieces(index, begin, end, 0, what, tier=home):
-                address = r.offset + low - r.start_byte
-                size = high - low
-                self.arena.memory[home][address : address + size] = data[low - begin : high - begin]
-                self.arena.owners[home].replace(
-                    address, address + size, cut(self.content[name], low - begin, high - begin)
-                )
-
-    def _move(
-        self, t: int, moves: "list[tuple[Transfer, int, int]] | tuple[()]"
-    ) -> list[tuple[str, int, int]]:
-        """Copy what DMA moves in this step; returns the addresses it reads."""
-        sources: list[tuple[str, int, int]] = []
-        for transfer, begin, size in moves:
-            name = self.plan.problem.buffers[transfer.buffer].name
-            end = begin + size
-            what = f"DMA of {name!r} {transfer.source} -> {transfer.destination}"
-            if self.plan.target.link(transfer.source, transfer.destination) is None:
-                raise VerificationError(f"step {t}, {what}: the target has no such link")
-            arena = self.arena
-            out = arena.pieces(transfer.buffer, begin, end, t, what, tier=transfer.source)
-            into = arena.pieces(
-                transfer.buffer, begin, end, t, what, tier=transfer.destination, ready=False
-            )
-            for r, low, high in out:
-                address = r.offset + low - r.start_byte
-                sources.append((r.tier, address, address + high - low))
-                for d, a, b in into:
-                    x, y = max(low, a), min(high, b)
-                    if x < y:
-                        arena.copy(
-                            (r.tier, r.offset + x - r.start_byte),
-                            (d.tier, d.offset + x - d.start_byte),
-                            y - x,
-                            t,
-                            what,
-                        )
-            self.bytes_moved += size
-            self._tell(f"step {t}: {what} bytes [{begin}, {end})")
-        return sources
-
-    def _operate(self, t: int, operator: Operator, sources: list[tuple[str, int, int]]) -> None:
-        """Read operands from the arena, run the kernel, write results into the arena."""
-        graph = self.imported.graph
-        absorbed = absorbed_inputs(operator, self.aliases)
-        what = f"{operator.kind} {operator.name!r}"
-        self._scribble(t, operator, what)
-        feeds: dict[str, Array] = {}
-        for name in operator.inputs:
-            found = self.imported.scope.types[name]
-            if name in absorbed:  # lies in the result already; the kernel's copy is not stored
-                feeds[name] = np.zeros(found.shape, dtype=np.dtype(found.dtype))
-                continue
-            feeds[name] = self._operand(t, name, what)
-        results = self.kernels.run(operator, feeds)
-        for name in operator.outputs:
-            if name not in results:
-                continue  # stands for a subgraph's intermediates
-            index, begin, _ = self.place[name]
-            data = as_bytes(results[name])
-            planned = graph.values[name].size_bytes
-            if len(data) != planned:
-                raise VerificationError(
-                    f"step {t}, {what}: {name!r} has {len(data)} bytes, planned {planned}"
-                )
-            for low, high in written_ranges(graph, operator, name, absorbed):
-                content = cut(self.content[name], low, high)
-                written = self.arena.write(index, begin + low, t, what, data[low:high], content)
-                self._refuse_race(t, what, written, sources)
-                self._tell(f"step {t}: {what} writes {name!r} to {written}")
-        self._scribble(t, operator, what)
-
-    def _scribble(self, t: int, operator: Operator, what: str) -> None:
-        """Use the space of a subgraph's intermediates, before and after everything else."""
-        for name in operator.outputs:
-            index, begin, end = self.place[name]
-            if name not in self.imported.scope.types and begin < end:
-                self.arena.scribble(index, begin, end, t, f"{what} computing inside")
-
-    def _results(self, t: int, operator: Operator) -> dict[str, Array]:
-        """What an operator left in memory: parts that were there before it included."""
-        left: dict[str, Array] = {}
-        for name in operator.outputs:
-            found = self.imported.scope.types.get(name)
-            if found is None:
-                continue  # stands for a subgraph's intermediates
-            index, begin, end = self.place[name]
-            data = np.zeros(0, dtype=np.uint8)
-            if begin < end:
-                what = f"{operator.kind} {operator.name!r} leaving {name!r}"
-                data = self.arena.read(index, begin, end, t, what, self.content[name])
-            left[name] = typed(data.copy(), found.dtype, found.shape)
-        return left
-
-    def _operand(self, t: int, name: str, what: str) -> Array:
-        found = self.imported.scope.types[name]
-        index, begin, end = self.place.get(name, (0, 0, 0))
-        if begin == end:
-            return np.zeros(found.shape, dtype=np.dtype(found.dtype))
-        data = self.arena.read(index, begin, end, t, f"{what} reading {name!r}", self.content[name])
-        self._tell(f"step {t}: {what} reads {name!r}")
-        return typed(data, found.dtype, found.shape)
-
-    @staticmethod
-    def _refuse_race(
-        t: int, what: str, written: list[tuple[str, int, int]], sources: list[tuple[str, int, int]]
-    ) -> None:
-        for tier, low, high in written:
-            for source, begin, end in sources:
-                if tier == source and low < end and begin < high:
-                    raise VerificationError(
-                        f"step {t}, {what}: writes {tier} [{low}, {high}) while DMA reads it"
-                    )
-
-    def finals(self) -> dict[str, Array]:
-        """All outputs at the end."""
-        return {n: self._final(n) for n in self.imported.graph.outputs if n in self.place}
-
-    def _final(self, name: str) -> Array:
-        """An output at the end: in its home tier."""
-        found = self.imported.scope.types[name]
-        index, begin, end = self.place[name]
-        problem, target = self.plan.problem, self.plan.target
-        home = target.homes[problem.buffers[index].kind]
-        last = len(problem.steps)
-        data = np.empty(end - begin, dtype=np.uint8)
-        what = f"output {name!r}"
-        if begin == end:
-            return typed(data, found.dtype, found.shape)
-        for r, low, high in self.arena.pieces(index, begin, end, last, what, tier=home):
-            address = r.offset + low - r.start_byte
-            expected = cut(self.content[name], low - begin, high - begin)
-            if self.arena.owners[home].read(address, address + high - low) != expected:
-                raise VerificationError(
-                    f"{what}: {home} at address {address} does not hold it at the end"
-                )
-            data[low - begin : high - begin] = self.arena.memory[home][
-                address : address + high - low
-            ]
-        return typed(data, found.dtype, found.shape)
-
-
-def as_bytes(array: Array) -> Bytes:
-    """The bytes of an array, in C order."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def typed(data: Bytes, dtype: str, shape: tuple[int, ...]) -> Array:
-    """Bytes as an array; a view where the address allows it."""
-    kind = np.dtype(dtype)
-    if data.ctypes.data % kind.alignment:
-        data = data.copy()
-    return data.view(kind).reshape(shape)
-
-
-def compare_arrays(name: str, found: Array, expected: Array, *, half: bool = False) -> OutputCheck:
-    """Compare an output with the ordinary run's; NaN equals NaN.
-
-    Args:
-        name: of the output.
-        found: its value by the plan.
-        expected: its value by the ordinary run.
-        half: float16 tensors lead to it, so that it is no more exact than those.
-    """
-    finite = bool(np.isfinite(expected).all()) if expected.dtype.kind == "f" else True
-    if found.shape != expected.shape:
-        return OutputCheck(name, float("inf"), 0.0, bit_exact=False, finite=finite, passed=False)
-    if found.tobytes() == expected.tobytes():
-        return OutputCheck(name, 0.0, 0.0, bit_exact=True, finite=finite, passed=True)
-    a, b = found.astype(np.float64), expected.astype(np.float64)
-    same = (np.isnan(a) & np.isnan(b)) | (a == b)
-    with np.errstate(invalid="ignore"):  # equal infinities have no difference
-        difference = np.where(same, 0.0, np.abs(a - b))
-    worst = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
-    scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
-    if found.dtype.kind == "f":
-        relative = RELATIVE_TOLERANCE * (100 if half or found.dtype == np.float16 else 1)
-        tolerance = ABSOLUTE_TOLERANCE + relative * scale
-    else:  # a quantised result may round the other way; anything else must be equal
-        tolerance = 1.0 if found.dtype.itemsize == 1 and found.dtype.kind in "iu" else 0.0
-    # Large integers can differ by less than a float64 shows; where none is allowed, bytes decide.
-    passed = tolerance > 0.0 and worst <= tolerance
-    return OutputCheck(name, worst, tolerance, bit_exact=False, finite=finite, passed=passed)

@@ -22,8 +22,6 @@ from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import Scope, TensorType, from_proto, label_of, to_proto
 from ullage.compiler.importer.symbols import input_dims
 
-__all__ = ["Scope", "TensorType", "infer_model"]
-
 STORED_LIMIT = 4_096  # elements of an initializer that may be the argument of a shape operator
 
 

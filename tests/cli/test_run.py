@@ -17,7 +17,9 @@ from ullage.compiler.plan_io import read_plan, write_plan
 RUN_KEYS = {
     *("outputs", "steps", "transfers", "bytes_moved", "inferences", "fallbacks", "passed"),
 }
-OUTPUT_KEYS = {"name", "max_abs_diff", "tolerance", "bit_exact", "finite", "passed"}
+OUTPUT_KEYS = {
+    *("name", "max_abs_diff", "tolerance", "bit_exact", "finite", "constant", "passed"),
+}
 
 
 @pytest.fixture
@@ -91,12 +93,33 @@ def test_json(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert output.keys() == OUTPUT_KEYS
         assert output["bit_exact"] is output["passed"] is output["finite"] is True
         assert output["max_abs_diff"] == 0.0
+        assert output["constant"] is False
 
 
 def test_text(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = call(capsys, "run", file, plan)
     assert (code, err) == (0, "")
     assert out.startswith("y: bit-exact (ok)\ntop: bit-exact (ok)\npassed: 4 operators, ")
+
+
+def test_output_of_one_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "zeros.onnx"
+    proto = model(
+        [node("Mul", "x z", "zeros"), node("Relu", "x", "varied")],
+        {"x": (4, 8)},
+        "zeros varied",
+        [const("z", [0.0], "float32")],
+    )
+    onnx.save(proto, path)
+    assert call(capsys, "compile", path, "-o", tmp_path, "--json")[0] == 0
+    plan = tmp_path / "plan.json"
+    code, out, _ = call(capsys, "run", path, plan, "--json")
+    assert code == 0
+    said = {o["name"]: o["constant"] for o in json.loads(out)["outputs"]}
+    assert said == {"zeros": True, "varied": False}
+    lines = call(capsys, "run", path, plan)[1].splitlines()
+    assert lines[0] == "zeros: bit-exact (ok; one number everywhere, which proves little)"
+    assert lines[1] == "varied: bit-exact (ok)"
 
 
 def test_broken_plan_is_a_mismatch(

@@ -298,6 +298,28 @@ def test_comparison(found: np.ndarray, expected: np.ndarray, passed: bool, bit_e
     assert check.finite == bool(np.isfinite(expected).all())
 
 
+@pytest.mark.parametrize(
+    ("expected", "constant"),
+    [
+        (FLOATS, False),
+        (np.full((2, 3), 0.001, np.float32), True),
+        (np.array([0.0, -0.0], np.float32), True),
+        (np.full(3, np.nan, np.float32), True),
+        (np.array([1.0, np.nan], np.float32), False),
+        (np.array([7, 7], np.int64), True),
+        (np.array([True, False]), False),
+        (np.array(5.0, np.float32), False),
+        (FLOATS[:0], False),
+    ],
+)
+def test_one_number_everywhere_is_told(expected: np.ndarray, constant: bool) -> None:
+    """By the ordinary run's output alone: what the plan gave says nothing about the test."""
+    assert compare_arrays("y", expected, expected).constant is constant
+    other = expected.copy()
+    other.reshape(-1)[:1] = 1
+    assert compare_arrays("y", other, expected).constant is constant
+
+
 def test_half_tolerance_only_where_asked() -> None:
     other = FLOATS + np.float32(1e-2)
     assert not compare_arrays("y", other, FLOATS).passed

@@ -1,0 +1,86 @@
+"""Outputs of a run against those of the ordinary one: differences, tolerances."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.execute.data import Array
+
+# Kernels differ in the order of additions when a fused or whole-model path is chosen; two runs of
+# one float32 model on one machine stay well inside these.
+RELATIVE_TOLERANCE = 1e-4
+ABSOLUTE_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """An output against the ordinary run.
+
+    Attributes:
+        name: of the output.
+        max_abs_diff: largest absolute difference.
+        tolerance: what is allowed, absolute, for values of the output's scale.
+        bit_exact: all bytes equal.
+        finite: the ordinary run gave finite numbers; NaN everywhere would prove little.
+        constant: the ordinary run gave one number everywhere (more than once), which proves
+            little: elements that changed places are not seen.
+        passed: within tolerance.
+    """
+
+    name: str
+    max_abs_diff: float
+    tolerance: float
+    bit_exact: bool
+    finite: bool
+    constant: bool
+    passed: bool
+
+
+def compare_arrays(name: str, found: Array, expected: Array, *, half: bool = False) -> OutputCheck:
+    """Compare an output with the ordinary run's; NaN equals NaN.
+
+    Args:
+        name: of the output.
+        found: its value by the plan.
+        expected: its value by the ordinary run.
+        half: float16 tensors lead to it, so that it is no more exact than those.
+    """
+    worst, tolerance, bit_exact = float("inf"), 0.0, False
+    if found.shape == expected.shape:
+        bit_exact = found.tobytes() == expected.tobytes()
+        worst, tolerance = (0.0, 0.0) if bit_exact else _difference(found, expected, half=half)
+    return OutputCheck(
+        name,
+        worst,
+        tolerance,
+        bit_exact=bit_exact,
+        finite=bool(np.isfinite(expected).all()) if expected.dtype.kind == "f" else True,
+        constant=_is_constant(expected),
+        # Large integers can differ by less than a float64 shows; where none is allowed, bytes
+        # decide.
+        passed=bit_exact or (tolerance > 0.0 and worst <= tolerance),
+    )
+
+
+def _is_constant(array: Array) -> bool:
+    """Whether more than one element is there and all are equal (or all NaN)."""
+    flat = array.reshape(-1)
+    if flat.size < 2:
+        return False
+    return bool((flat == flat[0]).all() or (flat.dtype.kind == "f" and np.isnan(flat).all()))
+
+
+def _difference(found: Array, expected: Array, *, half: bool) -> tuple[float, float]:
+    """Largest absolute difference of two arrays of one shape, and how much is allowed."""
+    a, b = found.astype(np.float64), expected.astype(np.float64)
+    same = (np.isnan(a) & np.isnan(b)) | (a == b)
+    with np.errstate(invalid="ignore"):  # equal infinities have no difference
+        difference = np.where(same, 0.0, np.abs(a - b))
+    worst = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
+    scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+    if found.dtype.kind == "f":
+        relative = RELATIVE_TOLERANCE * (100 if half or found.dtype == np.float16 else 1)
+        tolerance = ABSOLUTE_TOLERANCE + relative * scale
+    else:  # a quantised result may round the other way; anything else must be equal
+        tolerance = 1.0 if found.dtype.itemsize == 1 and found.dtype.kind in "iu" else 0.0
+    return worst, tolerance
