@@ -258,7 +258,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         plan=plan,
         score=found,
         simulation=simulate(plan),
-        bound=lower_bound(prepared.problem, plan.target, options.objective),
+        bound=best_bound(plan),
         all_slow=reference,
         fallbacks=fallbacks,
         asked=options.solver,
@@ -289,6 +289,14 @@ def _reference(problem: Problem, target: Target) -> Score | None:
         return score(find_solver("all-slow").solve(problem, target, SolverOptions()))
     except InfeasibleError:  # the home tiers are too small for everything at once
         return None
+
+
+def best_bound(plan: Plan) -> Bound:
+    """The better of the bound that needs no solver and the one that the plan's solver proved."""
+    free = lower_bound(plan.problem, plan.target, plan.objective)
+    if plan.lower_bound is None or plan.lower_bound <= free.value:
+        return free
+    return Bound(plan.lower_bound, plan.bound_source)
 
 
 def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:

@@ -4,10 +4,11 @@
    dual value, made safe against the solver's tolerance, bounds every legal plan of this order.
 2. Cut the fractions into slices (`fluid_slices`), add them while they fit, the most valuable per
    byte and step first, and let the greedy moves fill what rounding left.
-3. Place the slices. Where fragmentation bites, slices are cut into equal pages, for which the
-   left-edge rule needs no more than the live bytes.
+3. Give the slices addresses in equal pages, for which the left-edge rule needs no more than the
+   live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 
-Whole-tensor targets use the LP for its bound, and for the order in which tensors are offered.
+Where operands are whole, or cut between rows only, fractions are rounded accordingly and placed in
+one piece each.
 """
 
 import math
@@ -27,12 +28,14 @@ from ullage.solvers.fluid_slices import Wish, cut_slices, page_offsets, page_siz
 from ullage.solvers.greedy import close_gaps, hide_single_uses, try_run
 from ullage.solvers.lp import Solution, safe_bound, solve_lp
 from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
 from ullage.solvers.timeline import spread
 
 SUMMARY = "LP over resident fractions, cut into slices; certified bound"
-DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 64, "max_rounds": 20}
+DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 24, "max_rounds": 20}
 OBJECTIVES = ("latency",)
+REPAIR_WINDOW_STEPS = 64
 SPILL_STEPS = 64  # how long a slice may linger to be spilled
 
 
@@ -133,34 +136,42 @@ def _sliced_plan(
     relaxation: Relaxation,
     options: SolverOptions,
 ) -> Plan:
-    quantum = max(1, target.slice_granularity_bytes)
-    page = page_size(target.fastest.capacity_bytes, quantum, target.fastest.alignment_bytes)
-    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, quantum)
-    occupancy = PagedOccupancy(problem, target, slices, page)
+    """The LP's fractions as a plan: slices granted, rounding repaired, addresses given."""
+    grain, paged = target.slice_granularity_bytes, target.split_operands
+    paged = paged and grain > 0
+    grains = [_grain(problem, target, atom) for atom in atoms]
+    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, grains)
+    unit = target.fastest.alignment_bytes
+    if paged:
+        unit = page_size(target.fastest.capacity_bytes, grain, unit)
+    occupancy = SlicedOccupancy(problem, target, slices, unit if paged else 0)
     grant(occupancy, wishes)
-    close_gaps(occupancy, 64, options)
-    hide_single_uses(occupancy, 64, options)
+    close_gaps(occupancy, REPAIR_WINDOW_STEPS, options)
+    hide_single_uses(occupancy, REPAIR_WINDOW_STEPS, options)
+    if not paged:
+        place_stays(occupancy)
     listed = [stay for _, _, stay in occupancy.all_stays()]
-    pages = page_offsets(
-        [s.start for s in listed],
-        [s.end for s in listed],
-        [occupancy.aligned_bytes(occupancy.slices[s.atom]) for s in listed],
-        page,
-    )
     plan = assemble(
         problem,
         target,
         occupancy.slices,
-        [replace(s, offset=0) for s in listed],
+        [replace(s, offset=0) for s in listed] if paged else listed,
         solver="fluid",
         objective=options.objective,
         seed=options.seed,
     )
-    return _paged(plan, occupancy.slices, listed, pages, page)
+    return _paged(plan, occupancy, listed) if paged else plan
 
 
-class PagedOccupancy(Occupancy):
-    """Occupancy that counts whole pages, of slices that can still be cut."""
+def _grain(problem: Problem, target: Target, atom: Atom) -> int:
+    """Bytes between possible cuts of an atom; 0 where it is not cut at all."""
+    if not target.split_operands:
+        return 0
+    return target.slice_granularity_bytes or problem.buffers[atom.buffer].row_bytes
+
+
+class SlicedOccupancy(Occupancy):
+    """Occupancy of slices that can still be cut, counted in whole pages where there are any."""
 
     def __init__(
         self, problem: Problem, target: Target, atoms: Sequence[Atom], page_bytes: int
@@ -173,9 +184,11 @@ class PagedOccupancy(Occupancy):
         """Cut at least `excess_bytes` off the end of a slice without stays.
 
         Returns:
-            The new slice, None when nothing would be left.
+            The new slice, None when nothing would be left (or the memory has no pages).
         """
         atom = self.slices[index]
+        if not self.page_bytes:
+            return None
         cut = (atom.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
         if cut <= atom.start_byte:
             return None
@@ -186,11 +199,13 @@ class PagedOccupancy(Occupancy):
 
     def aligned_bytes(self, atom: Atom) -> int:
         """Bytes of the pages that an atom touches; pages begin at multiples inside the buffer."""
+        if not self.page_bytes:
+            return super().aligned_bytes(atom)
         first, last = atom.start_byte // self.page_bytes, -(-atom.end_byte // self.page_bytes)
         return (last - first) * self.page_bytes
 
 
-def grant(occupancy: PagedOccupancy, wishes: Sequence[Wish]) -> int:
+def grant(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> int:
     """Add the wished stays that fit, most valuable slices first; returns how many were refused.
 
     A slice that sticks out is cut, so that the part that fits is granted.
@@ -301,37 +316,27 @@ def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
     return replace(stay, end=max(stay.end, spill[-1][0] + 1), spill=spill)
 
 
-def _paged(
-    plan: Plan,
-    slices: Sequence[Atom],
-    stays: Sequence[Stay],
-    pages: Sequence[Sequence[int]],
-    page_bytes: int,
-) -> Plan:
+def _paged(plan: Plan, occupancy: SlicedOccupancy, stays: Sequence[Stay]) -> Plan:
     """Replace the residencies of the fastest tier by runs of adjacent pages."""
-    fastest = plan.target.fastest.name
+    page, fastest = occupancy.page_bytes, plan.target.fastest.name
+    atoms = [occupancy.slices[stay.atom] for stay in stays]
+    pages = page_offsets(
+        [s.start for s in stays],
+        [s.end for s in stays],
+        [occupancy.aligned_bytes(atom) for atom in atoms],
+        page,
+    )
     found = [r for r in plan.residencies if r.tier != fastest]
-    for stay, offsets in zip(stays, pages, strict=True):
-        atom = slices[stay.atom]
+    for stay, atom, offsets in zip(stays, atoms, pages, strict=True):
+        base = atom.start_byte // page * page
         first = 0
         for number in range(1, len(offsets) + 1):
-            if number < len(offsets) and offsets[number] == offsets[number - 1] + page_bytes:
+            if number < len(offsets) and offsets[number] == offsets[number - 1] + page:
                 continue
-            base = atom.start_byte // page_bytes * page_bytes
-            low = max(atom.start_byte, base + first * page_bytes)
-            high = min(base + number * page_bytes, atom.end_byte)
-            found.append(
-                Residency(
-                    atom.buffer,
-                    low,
-                    high,
-                    fastest,
-                    offsets[first],
-                    stay.start,
-                    stay.ready,
-                    stay.end,
-                )
-            )
+            low = max(atom.start_byte, base + first * page)
+            high = min(base + number * page, atom.end_byte)
+            span = (atom.buffer, low, high, fastest, offsets[first])
+            found.append(Residency(*span, stay.start, stay.ready, stay.end))
             first = number
     found.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     return replace(plan, residencies=tuple(found))

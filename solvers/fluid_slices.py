@@ -15,6 +15,7 @@ from ullage.solvers.atoms import Atom
 from ullage.solvers.fluid_lp import FluidProgram, Gap, Version
 from ullage.solvers.lp import Floats, Solution
 
+WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
 MOST_CUTS = 64  # levels of an atom are rounded to its size over this, or the target's granularity
 
 
@@ -38,7 +39,7 @@ class Wish:
 
 
 def cut_slices(
-    fluid: FluidProgram, solution: Solution, atoms: Sequence[Atom], quantum_bytes: int
+    fluid: FluidProgram, solution: Solution, atoms: Sequence[Atom], grains_bytes: Sequence[int]
 ) -> tuple[tuple[Atom, ...], list[Wish]]:
     """Slices (atoms themselves) and their wished stays.
 
@@ -46,7 +47,7 @@ def cut_slices(
         fluid: the program.
         solution: its optimum.
         atoms: the atoms it was built from.
-        quantum_bytes: cuts lie at multiples of it inside the buffer.
+        grains_bytes: for each atom, cuts lie at multiples of it inside the buffer; 0: no cuts.
     """
     gaps: dict[int, dict[int, Gap]] = {}
     for gap in fluid.gaps:
@@ -66,7 +67,7 @@ def cut_slices(
             gaps.get(index, {}),
             versions.get(index, {}),
             solution.values,
-            quantum_bytes,
+            grains_bytes[index],
             slices,
             wishes,
         )
@@ -79,15 +80,16 @@ def _cut_atom(
     gaps: dict[int, Gap],
     versions: dict[int, Version],
     values: Floats,
-    quantum_bytes: int,
+    grain_bytes: int,
     slices: list[Atom],
     wishes: list[Wish],
 ) -> None:
     low, high, size = atom.start_byte, atom.end_byte, atom.size_bytes
-    steps = max(1, round(size / MOST_CUTS / quantum_bytes))
-    grain = quantum_bytes * steps
+    grain = grain_bytes * max(1, round(size / MOST_CUTS / grain_bytes)) if grain_bytes else 0
 
     def position(fraction: float) -> int:
+        if not grain:
+            return high if fraction >= WHOLE_FROM else low
         at = low + fraction * size
         if at >= high - 0.5:
             return high

@@ -139,9 +139,7 @@ def solve_lp(
         "highs": mathopt.SolverType.HIGHS,
         "pdlp": mathopt.SolverType.PDLP,
     }
-    result = mathopt.solve(
-        model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit)
-    )
+    result = mathopt.solve(model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit))
     reason = result.termination.reason
     if reason in (mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.UNBOUNDED):
         raise UllageError(f"the linear program is {reason.value}; this is a defect")

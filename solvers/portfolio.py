@@ -11,12 +11,13 @@ from typing import Any
 from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
+from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"
-DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,all-slow,no-spill"}
+DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,fluid,all-slow,no-spill"}
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
 
@@ -34,6 +35,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         raise UsageError(f"members of auto must be other solvers, not {chosen['members']!r}")
     members = [m for m in members if options.objective in find_solver(m).objectives]
     best: tuple[float, Plan] | None = None
+    proven: tuple[float, str] | None = None
     infeasible: InfeasibleError | None = None
     notes: list[str] = []
     interrupted = False
@@ -53,6 +55,12 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
                 raise
             interrupted = True
             break
+        if plan.lower_bound is not None and (proven is None or plan.lower_bound > proven[0]):
+            proven = (plan.lower_bound, plan.bound_source)
+        violations = find_violations(plan, limit=1)
+        if violations:  # a defect, but one that another member's plan makes good
+            notes.append(f"auto: the plan of {name} is illegal: {violations[0].message}")
+            continue
         value = objective_value(score(plan), options.objective)
         if best is None or value < best[0]:
             best = (value, plan)
@@ -62,4 +70,5 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         )
     told = {"interrupted": True} if interrupted else {}
     plan = best[1]
-    return replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})
+    plan = replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})
+    return plan if proven is None else replace(plan, lower_bound=proven[0], bound_source=proven[1])

@@ -71,6 +71,7 @@ _BUILT_IN: dict[str, str] = {
     "all-slow": "ullage.solvers.all_slow",
     "greedy": "ullage.solvers.greedy",
     "msa": "ullage.solvers.msa",
+    "fluid": "ullage.solvers.fluid",
     "no-spill": "ullage.solvers.no_spill",
     "auto": "ullage.solvers.portfolio",
 }

@@ -38,7 +38,7 @@ from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import Solver, SolverOptions, find_solver, solver_names
 
-BUILT_IN = ("all-slow", "greedy", "msa", "no-spill", "auto")
+BUILT_IN = ("all-slow", "greedy", "msa", "fluid", "no-spill", "auto")
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
 REFUSAL = {
     "tier",
@@ -279,7 +279,7 @@ def test_an_input_without_reader_is_kept_where_fast_memory_is_home(name: str) ->
     assert solved(name, problem, target, objective) is not None
 
 
-@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa"])
+@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa", "fluid"])
 def test_operators_work_in_place_where_no_link_leads_to_fast_memory(name: str) -> None:
     target = target_of(1024, links=())
     plan = solved(name, problem_for(chain(), ["y"], target), target, "latency")
@@ -287,7 +287,7 @@ def test_operators_work_in_place_where_no_link_leads_to_fast_memory(name: str) -
     assert not plan.transfers
 
 
-@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa", "no-spill", "auto"])
+@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa", "fluid", "no-spill", "auto"])
 def test_operands_without_a_way_to_fast_memory_are_refused(name: str) -> None:
     target = target_of(1024, links=(), operand_access="fastest")
     problem = problem_for(chain(), ["y"], target)
@@ -316,7 +316,7 @@ def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> No
 def test_a_tiny_memory_is_refused_with_figures() -> None:
     target = target_of(64, operand_access="fastest")
     problem = problem_for(chain(), ["y"], target)
-    for name in ("all-slow", "greedy", "msa", "auto"):
+    for name in ("all-slow", "greedy", "msa", "fluid", "auto"):
         with pytest.raises(InfeasibleError) as raised:
             find_solver(name).solve(problem, target, SolverOptions())
         details = raised.value.details
@@ -358,7 +358,7 @@ def test_compile_works_where_all_slow_has_no_room() -> None:
     assert summary["speedup_over_all_slow"] is None
 
 
-@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa"])
+@pytest.mark.parametrize("name", ["all-slow", "greedy", "msa", "fluid"])
 @pytest.mark.parametrize("target", [ANY, WHOLE], ids=["split", "whole"])
 def test_parts_written_one_by_one_keep_each_other(name: str, target: Target) -> None:
     """Where buffers are kept whole, writing the second part must not lose the first."""
@@ -439,9 +439,7 @@ def test_a_solver_that_cannot_be_imported_is_an_error_of_its_own() -> None:
 def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
-    message = (
-        r"full cannot minimise latency \(it can: energy\).*: all-slow, greedy, msa, auto, mine"
-    )
+    message = r"full cannot minimise latency \(it can: energy\).*: all-slow, greedy, msa, fluid, auto, mine"
     with pytest.raises(UsageError, match=message):
         compile_problem(problem, target, CompileOptions(solver="full"))
     with pytest.raises(UsageError, match="greedy cannot minimise peak"):
@@ -534,7 +532,7 @@ def test_a_stay_says_when_it_is_there() -> None:
 # Real plans, broken
 
 
-@pytest.mark.parametrize("solver", ["greedy", "msa"])
+@pytest.mark.parametrize("solver", ["greedy", "msa", "fluid"])
 @pytest.mark.parametrize(
     ("model", "target"),
     [("squeezenet", "edge-npu"), ("shufflenet", "ethos-u55-128"), ("inception_v1", "cosma")],
