@@ -26,6 +26,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from common import write_table
+
 from tests.hostile import hostile_file
 from ullage.cli.main import run
 from ullage.compiler.plan_io import read_plan
@@ -171,12 +173,14 @@ def main() -> None:
     counts: Counter[tuple[str, str]] = Counter(
         (o["generator"], "failed" if o["wrong"] else ALLOWED[o["code"]]) for o in found
     )
-    print("| generator | " + " | ".join(columns) + " |")
-    print("|---" * (len(columns) + 1) + "|")
-    for generator in sorted({o["generator"] for o in found}):
-        print(f"| {generator} | " + " | ".join(str(counts[generator, c]) for c in columns) + " |")
+    rows = [
+        [generator, *(str(counts[generator, c]) for c in columns)]
+        for generator in sorted({o["generator"] for o in found})
+    ]
     totals = [sum(n for (_, c), n in counts.items() if c == column) for column in columns]
-    print("| all | " + " | ".join(map(str, totals)) + " |")
+    rows.append(["all", *map(str, totals)])
+    title = f"Hostile ONNX files, {len(found)} seeded cases"
+    print(write_table("fuzz", title, ["generator", *columns], rows))
     slowest = max(found, key=lambda o: o["elapsed_s"])
     print(
         f"\n{len(found)} cases in {time.monotonic() - begun:.0f} s; slowest "

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from common import write_table
 from numpy.typing import NDArray
 
 from ullage.compiler.minimalloc_csv import read_minimalloc_csv
@@ -25,13 +26,23 @@ def synthetic(buffers: int, seed: int = 0) -> tuple[IntArray, IntArray, IntArray
     return starts, np.minimum(starts + durations, buffers + 1), sizes
 
 
-def row(name: str, buffers: int, packing: Packing, wall_s: float, cpu_s: float) -> None:
-    print(
-        f"| {name} | {buffers} | {packing.peak_bytes} | {packing.lower_bound_bytes} | "
-        f"{packing.peak_bytes / packing.lower_bound_bytes:.4f} | "
-        f"{'yes' if packing.optimal else 'no'} | {wall_s:.2f} | {cpu_s:.2f} | {packing.method} |",
-        flush=True,
-    )
+COLUMNS = ("instance", "buffers", "peak", "bound", "ratio", "proven", "wall s", "CPU s", "method")
+
+
+def row(name: str, buffers: int, packing: Packing, wall_s: float, cpu_s: float) -> list[str]:
+    found = [
+        name,
+        str(buffers),
+        str(packing.peak_bytes),
+        str(packing.lower_bound_bytes),
+        f"{packing.peak_bytes / packing.lower_bound_bytes:.4f}",
+        "yes" if packing.optimal else "no",
+        f"{wall_s:.2f}",
+        f"{cpu_s:.2f}",
+        packing.method,
+    ]
+    print(" | ".join(found), flush=True)
+    return found
 
 
 def main() -> None:
@@ -42,8 +53,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="without proof, as solvers call it")
     parser.add_argument("--buffers", type=int, default=100_000, help="of the synthetic instance")
     options = parser.parse_args()
-    print("| instance | buffers | peak | bound | ratio | proven | wall s | CPU s | method |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    rows: list[list[str]] = []
     total_cpu_s = 0.0
     for path in sorted(options.instances.glob("*.csv")) if options.instances else ():
         table = read_minimalloc_csv(path)
@@ -59,20 +69,17 @@ def main() -> None:
         )
         cpu_s = time.process_time() - cpu
         total_cpu_s += cpu_s
-        row(path.stem, len(table.ids), packing, time.perf_counter() - wall, cpu_s)
-    if options.instances:
-        print(f"\ntotal CPU of the files: {total_cpu_s:.2f} s\n")
+        wall_s = time.perf_counter() - wall
+        rows.append(row(path.stem, len(table.ids), packing, wall_s, cpu_s))
+    if rows:
+        rows.append(["all of them", "", "", "", "", "", "", f"{total_cpu_s:.2f}", ""])
     if options.buffers:
         starts, ends, sizes = synthetic(options.buffers)
         wall, cpu = time.perf_counter(), time.process_time()
         packing = pack(starts, ends, sizes)
-        row(
-            "synthetic",
-            options.buffers,
-            packing,
-            time.perf_counter() - wall,
-            time.process_time() - cpu,
-        )
+        wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+        rows.append(row("synthetic", options.buffers, packing, wall_s, cpu_s))
+    print(write_table("packing", "Offset assignment with proof", COLUMNS, rows))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ SUMMARY = "LP over resident fractions, cut into slices; certified bound"
 DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 24, "max_rounds": 20}
 OBJECTIVES = ("latency",)
 REPAIR_WINDOW_STEPS = 64
+PRICE_TOLERANCE = 1e-7  # in units of the program's objective: a step's share of the latency
+LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
 SPILL_STEPS = 64  # how long a slice may linger to be spilled
 
 
@@ -90,7 +92,9 @@ def relax(
             windows=windows,
             default_window=int(parameters["window_steps"]),
         )
-        left = options.remaining_s()
+        left = LP_SHARE * options.remaining_s()
+        if left <= 0:
+            break
         solution = solve_lp(
             fluid.program,
             solver=str(parameters["lp_solver"]),
@@ -99,7 +103,7 @@ def relax(
         if solution is None:
             break
         found = (fluid, solution)
-        opened = windows_to_open(fluid, atoms, target, solution, windows, 1e-9 * horizon_s)
+        opened = windows_to_open(fluid, atoms, target, solution, windows, PRICE_TOLERANCE)
         closed = not opened
         windows.update(opened)
     if found is None:
@@ -107,7 +111,9 @@ def relax(
     fluid, solution = found
     certified = closed and len(target.tiers) == 2
     overhead = float(overhead_seconds(problem, target).sum())
-    bound = safe_bound(fluid.program, solution.duals) + overhead if certified else None
+    bound = None
+    if certified:
+        bound = safe_bound(fluid.program, solution.duals) * fluid.unit_s + overhead
     return Relaxation(fluid, solution, bound, rounds)
 
 
@@ -123,7 +129,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     horizon_s = score(reference).latency_s
     relaxation = relax(problem, target, atoms, horizon_s, options, chosen)
     if relaxation is None:
-        note = "fluid: the time limit came before the LP was solved: everything stays slow"
+        note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return replace(reference, solver="fluid", notes=(*reference.notes, note))
     plan = _sliced_plan(problem, target, atoms, relaxation, options)
     return replace(plan, lower_bound=relaxation.bound_s, bound_source="fluid-lp")

@@ -69,7 +69,8 @@ class FluidProgram:
 
     Attributes:
         program: the arrays.
-        offset: constant part of the objective.
+        unit_s: seconds that one unit of the objective stands for.
+        unit_bytes: bytes that one unit of the capacity rows stands for.
         resident: for each atom the variables x of its events.
         gaps: all gaps.
         versions: all versions.
@@ -79,7 +80,8 @@ class FluidProgram:
     """
 
     program: FrozenProgram
-    offset: float
+    unit_s: float
+    unit_bytes: float
     resident: tuple[Ints, ...]
     gaps: tuple[Gap, ...]
     versions: tuple[Version, ...]
@@ -97,13 +99,15 @@ class _Builder:
         self.target = target
         self.steps = len(problem.steps)
         self.lp = LinearProgram()
-        compute = compute_seconds(problem, target)[0]
-        self.elapsed = self.lp.add_variables(
-            self.steps, compute, np.maximum(compute, horizon_s), 1.0
-        )
+        # Solvers' tolerances are absolute: numbers of order one, whatever the chip and the model.
+        self.unit_s = max(horizon_s, 1e-30) / self.steps
+        self.unit_bytes = float(max(1, capacity_bytes))
+        compute = compute_seconds(problem, target)[0] / self.unit_s
+        most = np.maximum(compute, horizon_s / self.unit_s)
+        self.elapsed = self.lp.add_variables(self.steps, compute, most, 1.0)
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
-        self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, capacity_bytes - workspace)
-        self.fixed: dict[int, Floats] = {}
+        room = (capacity_bytes - workspace) / self.unit_bytes
+        self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
         self.port_rows: dict[str, Ints] = {}
         self.link_rows: dict[tuple[str, str], Ints] = {}
         self.constants: dict[str, Floats] = {
@@ -117,6 +121,10 @@ class _Builder:
             self.link_rows[link.source, link.destination] = rows
             self.lp.add_entries(rows, self.elapsed, 1.0)
 
+    def occupy(self, steps: int | slice | Ints, variables: object, size: int) -> None:
+        """Fractions of an atom take space in the fastest tier."""
+        self.lp.add_entries(self.capacity_rows[steps], variables, size / self.unit_bytes)
+
     def charge_access(
         self, tier: str, step: int, variable: int, read: float, written: float
     ) -> None:
@@ -125,7 +133,7 @@ class _Builder:
         seconds = read / memory.read_bytes_per_s
         if written:
             seconds += written / memory.write_bytes_per_s
-        self.lp.add_entries(self.port_rows[tier][step], variable, -seconds)
+        self.lp.add_entries(self.port_rows[tier][step], variable, -seconds / self.unit_s)
 
     def charge_constant(self, tier: str, step: int, read: float, written: float) -> None:
         """An operand is accessed in a tier whatever happens."""
@@ -133,12 +141,13 @@ class _Builder:
         seconds = read / memory.read_bytes_per_s
         if written:
             seconds += written / memory.write_bytes_per_s
-        self.constants[tier][step] += seconds
+        self.constants[tier][step] += seconds / self.unit_s
 
     def charge_moves(
         self, source: str, destination: str, steps: Ints, variables: Ints, size: int, sign: float
     ) -> None:
         """Fractions move over a link."""
+        sign /= self.unit_s
         link = self.target.link(source, destination)
         assert link is not None  # noqa: S101 - callers ask first
         read = self.target.tier(source).read_bytes_per_s
@@ -203,7 +212,8 @@ def build_fluid(
         _shift(builder.lp, builder.port_rows[tier], constant)
     return FluidProgram(
         program=builder.lp.frozen(),
-        offset=0.0,
+        unit_s=builder.unit_s,
+        unit_bytes=builder.unit_bytes,
         resident=tuple(resident),
         gaps=tuple(gaps),
         versions=tuple(versions),
@@ -230,7 +240,7 @@ def _add_fixed(builder: _Builder, atom: Atom) -> None:
     keeps = atom.is_output or atom.kind == "weight"
     end = builder.steps if keeps else atom.events[-1].step + 1
     always = builder.lp.add_variables(1, 1.0, 1.0)
-    builder.lp.add_entries(builder.capacity_rows[start:end], always[0], atom.size_bytes)
+    builder.occupy(slice(start, end), always[0], atom.size_bytes)
     for event in atom.events:
         builder.charge_constant(atom.home, event.step, event.read_bytes, event.written_bytes)
 
@@ -245,7 +255,7 @@ def _add_events(builder: _Builder, atom: Atom) -> Ints:
         builder.charge_access(fastest, event.step, variable, read, written)
         builder.charge_access(atom.home, event.step, variable, -read, -written)
         builder.charge_constant(atom.home, event.step, read, written)
-        builder.lp.add_entries(builder.capacity_rows[event.step], variable, atom.size_bytes)
+        builder.occupy(event.step, variable, atom.size_bytes)
     return x
 
 
@@ -277,16 +287,14 @@ def _add_gap(
     y = lp.add_variables(len(steps), 0.0, 1.0)
     if kept >= 0 and previous is not None:  # kept bytes take space until the profile takes over
         until = int(steps[0]) if len(steps) else end
-        lp.add_entries(
-            builder.capacity_rows[previous.step + 1 : max(until, previous.step + 1)], kept, size
-        )
+        builder.occupy(slice(previous.step + 1, max(until, previous.step + 1)), kept, size)
     first_move_row = -1
     if len(steps):
         chain = lp.add_rows(len(steps), 0.0, INFINITY)  # moves are not negative
         lp.add_entries(chain, y, 1.0)
         lp.add_entries(chain[1:], y[:-1], -1.0)
         first_move_row = int(chain[0])
-        lp.add_entries(builder.capacity_rows[steps], y, size)
+        builder.occupy(steps, y, size)
         source, fastest = atom.home, target.fastest.name
         builder.charge_moves(source, fastest, steps, y, size, 1.0)
         builder.charge_moves(source, fastest, steps[1:], y[:-1], size, -1.0)
@@ -294,7 +302,7 @@ def _add_gap(
             lp.add_entries(chain[0], kept, -1.0)
             builder.charge_moves(source, fastest, steps[:1], np.array([kept]), size, -1.0)
             if int(steps[0]) == previous.step:  # beside what is there during the event itself
-                lp.add_entries(builder.capacity_rows[previous.step], kept, -size)
+                builder.occupy(previous.step, kept, -size)
                 row = lp.add_rows(1, -INFINITY, 1.0)
                 lp.add_entries(row, [int(x[event - 1]), int(y[0]), kept], [1.0, 1.0, -1.0])
         row = lp.add_rows(1, 0.0, INFINITY)
@@ -363,7 +371,7 @@ def _add_version(
         rows = lp.add_rows(len(checked), 0.0, INFINITY)
         lp.add_entries(rows, q, 1.0)
         lp.add_entries(rows, int(x[event]), -1.0)
-        lp.add_entries(builder.capacity_rows[checked], q, size)
+        builder.occupy(checked, q, size)
         if len(steps):
             lp.add_entries(rows[1:], z[: len(checked) - 1], 1.0)
         for position, step in enumerate(checked.tolist()):
@@ -416,7 +424,7 @@ def windows_to_open(
     found, the value of the program is that of the program with all windows open.
     """
     duals = solution.duals
-    space = np.maximum(-duals[fluid.capacity_rows], 0.0)
+    space = np.maximum(-duals[fluid.capacity_rows], 0.0) / fluid.unit_bytes
     cumulative = np.concatenate([[0.0], np.cumsum(space)])
     prices = {key: _move_price(fluid, target, duals, *key) for key in fluid.link_rows}
     opened: dict[tuple[int, int], int] = {}
@@ -456,10 +464,11 @@ def _move_price(
     """(T,) price of moving one byte over a link at each step."""
     link = target.link(source, destination)
     assert link is not None  # noqa: S101 - keys of link_rows are links
-    return np.asarray(
+    per_unit = np.asarray(
         np.maximum(duals[fluid.port_rows[source]], 0.0) / target.tier(source).read_bytes_per_s
         + np.maximum(duals[fluid.port_rows[destination]], 0.0)
         / target.tier(destination).write_bytes_per_s
         + np.maximum(duals[fluid.link_rows[source, destination]], 0.0) / link.bandwidth_bytes_per_s,
         dtype=np.float64,
     )
+    return per_unit / fluid.unit_s

@@ -1,12 +1,13 @@
 """Linear programs from numpy arrays: built as one message, solved by MathOpt, bounded safely."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import UllageError
+logger = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -119,12 +120,13 @@ class Solution:
 def solve_lp(
     program: FrozenProgram, *, solver: str = "glop", time_limit_s: float | None = None
 ) -> Solution | None:
-    """Solve with `glop`, `highs` or `pdlp` through OR-Tools MathOpt; None when time ran out.
+    """Solve with `glop`, `highs` or `pdlp` through OR-Tools MathOpt.
 
     HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
 
-    Raises:
-        UllageError: the program is infeasible or unbounded, which no program of ours is.
+    Returns:
+        The optimum; None, with the reason logged, when the solver found none in time (or in its
+        arithmetic: our programs are feasible and bounded by construction).
     """
     import datetime as dt
 
@@ -141,13 +143,12 @@ def solve_lp(
     }
     result = mathopt.solve(model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit))
     reason = result.termination.reason
-    if reason in (mathopt.TerminationReason.INFEASIBLE, mathopt.TerminationReason.UNBOUNDED):
-        raise UllageError(f"the linear program is {reason.value}; this is a defect")
-    if not result.solutions or result.solutions[0].primal_solution is None:
+    if reason != mathopt.TerminationReason.OPTIMAL:
+        logger.warning("%s found no optimum of the linear program: %s", solver, reason.value)
         return None
     primal = result.solutions[0].primal_solution
     dual = result.solutions[0].dual_solution
-    if dual is None:
+    if primal is None or dual is None:
         return None
     values = np.zeros(len(program.cost))
     for variable, value in primal.variable_values.items():
