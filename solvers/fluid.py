@@ -23,8 +23,10 @@ from ullage.hwmodels.target import Target
 from ullage.solvers import all_slow
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import Atom, atoms_of
-from ullage.solvers.fluid_lp import FluidProgram, build_fluid, windows_to_open
+from ullage.solvers.fluid_lp import build_fluid
+from ullage.solvers.fluid_program import FluidProgram
 from ullage.solvers.fluid_slices import Wish, cut_slices, page_offsets, page_size, slice_of
+from ullage.solvers.fluid_windows import windows_to_open
 from ullage.solvers.greedy import close_gaps, hide_single_uses, try_run
 from ullage.solvers.lp import Solution, safe_bound, solve_lp
 from ullage.solvers.occupancy import Occupancy

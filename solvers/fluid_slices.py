@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from ullage.solvers.atoms import Atom
-from ullage.solvers.fluid_lp import FluidProgram, Gap, Version
+from ullage.solvers.fluid_program import FluidProgram, Gap, Version
 from ullage.solvers.lp import Floats, Solution
 
 WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
