@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 INFINITY = float("inf")
+POLL_S = 0.05
 
 
 @dataclass
@@ -131,6 +133,7 @@ def solve_lp(
     import datetime as dt
 
     from ortools.math_opt.python import mathopt
+    from ortools.util.python.solve_interrupter import SolveInterrupter
 
     model = mathopt.Model.from_model_proto(_proto(program))
     limit = None
@@ -141,7 +144,22 @@ def solve_lp(
         "highs": mathopt.SolverType.HIGHS,
         "pdlp": mathopt.SolverType.PDLP,
     }
-    result = mathopt.solve(model, kinds[solver], params=mathopt.SolveParameters(time_limit=limit))
+    interrupter = SolveInterrupter()
+    with ThreadPoolExecutor(1) as pool:  # a solver in the main thread would not hear Ctrl-C
+        future = pool.submit(
+            mathopt.solve,
+            model,
+            kinds[solver],
+            params=mathopt.SolveParameters(time_limit=limit),
+            interrupter=interrupter if solver == "glop" else None,
+        )
+        try:
+            while not future.done():
+                wait([future], timeout=POLL_S)
+        except KeyboardInterrupt:
+            interrupter.interrupt()
+            raise
+    result = future.result()
     reason = result.termination.reason
     if reason != mathopt.TerminationReason.OPTIMAL:
         logger.warning("%s found no optimum of the linear program: %s", solver, reason.value)
