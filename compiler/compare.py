@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.errors import UllageError
-from ullage.compiler.pipeline import CompileOptions, prepare, solve_prepared
+from ullage.compiler.pipeline import Compiled, CompileOptions, prepare, solve_prepared
 from ullage.compiler.summary import summarise
 
 
@@ -16,7 +16,8 @@ def compare_solvers(
 ) -> list[dict[str, Any]]:
     """One summary per solver (see `summarise`), or its error, in the order asked.
 
-    The model is read once; each solver has the whole time limit for itself.
+    The model is read once; each solver has the whole time limit for itself. All plans are of the
+    same problem, so the best bound that any solver proved is everybody's.
 
     Raises:
         ModelError: the model cannot be read.
@@ -27,11 +28,18 @@ def compare_solvers(
     for name in solvers:
         find_solver(name)
     prepared = prepare(model, options)
-    rows: list[dict[str, Any]] = []
+    done: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())
         try:
-            rows.append(summarise(solve_prepared(fresh, replace(options, solver=name))))
+            done.append(solve_prepared(fresh, replace(options, solver=name)))
         except UllageError as error:
-            rows.append({"solver": name, "error": error.to_json()})
-    return rows
+            done.append(error)
+    bounds = [found.bound for found in done if isinstance(found, Compiled)]
+    best = max(bounds, key=lambda bound: bound.value, default=None)
+    return [
+        {"solver": name, "error": found.to_json()}
+        if isinstance(found, UllageError)
+        else summarise(replace(found, bound=best or found.bound))
+        for name, found in zip(solvers, done, strict=True)
+    ]

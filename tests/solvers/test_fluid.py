@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.hwmodels.examples import HAND, random_plan, random_problem, seeded
 from tests.solvers.test_solvers import random_case, solved
+from ullage.compiler.compare import compare_solvers
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model, prepare
 from ullage.compiler.verify import find_violations
@@ -103,3 +104,12 @@ def test_pages_use_no_more_than_what_is_alive(seed: int) -> None:
                 assert offset % page == 0
                 assert taken.setdefault((t, offset), number) == number
     assert max(max(o) for o in found) // page + 1 == max(load)
+
+
+def test_a_comparison_gives_every_solver_the_best_bound() -> None:
+    options = CompileOptions(dtype="int8")
+    rows = compare_solvers(find_model("squeezenet"), ["msa", "fluid", "all-slow"], options)
+    assert {row["bound_source"] for row in rows} <= {"fluid-lp", "operands", "compute"}
+    assert len({row["lower_bound"] for row in rows}) == 1
+    for row in rows:
+        assert row["gap"] == pytest.approx(max(0.0, row["value"] / row["lower_bound"] - 1))
