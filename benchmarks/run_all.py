@@ -19,7 +19,8 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "packing": (["packing.py", "--instances", str(INSTANCES)], ["packing"]),
     "heuristics": (["heuristics.py", "--dtype", "int8"], ["heuristics_int8"]),
     "heuristics_own": (["heuristics.py", "--dtype", "own"], ["heuristics_own"]),
-    "execution": (["execution.py"], ["execution"]),
+    "execution": (["execution.py"], ["execution", "execution_refused"]),
+    "fluid": (["fluid.py"], ["fluid_edge-npu"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
