@@ -228,7 +228,7 @@ def grant(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> int:
         if occupancy.atoms[number].must_be_fastest:
             for wish in mine:
                 for event in range(wish.first + 1, wish.last + 1):
-                    try_run(occupancy, number, event - 1, event, 64)
+                    try_run(occupancy, number, event - 1, event, REPAIR_WINDOW_STEPS)
             continue
         excess = max(_excess(occupancy, wish) for wish in mine)
         rest = occupancy.split(number, excess) if excess > 0 else None

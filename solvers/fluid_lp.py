@@ -25,6 +25,7 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Atom
 from ullage.solvers.fluid_program import FluidProgram, Gap, Version
 from ullage.solvers.lp import INFINITY, Floats, Ints, LinearProgram
+from ullage.solvers.timeline import port_seconds
 
 
 class _Builder:
@@ -66,18 +67,12 @@ class _Builder:
         self, tier: str, step: int, variable: int, read: float, written: float
     ) -> None:
         """A fraction of an operand is accessed in a tier."""
-        memory = self.target.tier(tier)
-        seconds = read / memory.read_bytes_per_s
-        if written:
-            seconds += written / memory.write_bytes_per_s
+        seconds = port_seconds(self.target.tier(tier), read, written)
         self.lp.add_entries(self.port_rows[tier][step], variable, -seconds / self.unit_s)
 
     def charge_constant(self, tier: str, step: int, read: float, written: float) -> None:
         """An operand is accessed in a tier whatever happens."""
-        memory = self.target.tier(tier)
-        seconds = read / memory.read_bytes_per_s
-        if written:
-            seconds += written / memory.write_bytes_per_s
+        seconds = port_seconds(self.target.tier(tier), read, written)
         self.constants[tier][step] += seconds / self.unit_s
 
     def charge_moves(

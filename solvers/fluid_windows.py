@@ -9,6 +9,8 @@ from ullage.solvers.atoms import Atom
 from ullage.solvers.fluid_program import FluidProgram
 from ullage.solvers.lp import Floats, Solution
 
+OPENED_STEPS = 64  # a window is opened at least this far, so that rounds stay few
+
 
 def windows_to_open(
     fluid: FluidProgram,
@@ -42,7 +44,7 @@ def windows_to_open(
         pays = np.flatnonzero(cost < gain - tolerance)
         if len(pays):
             step = int(early[pays[0]])
-            opened[gap.atom, gap.event] = max(gap.first_step, min(step, gap.window - 64))
+            opened[gap.atom, gap.event] = max(gap.first_step, min(step, gap.window - OPENED_STEPS))
     for version in fluid.versions:
         reach = version.spill_first + len(version.spill)
         if not len(version.spill) or reach >= version.spill_last:
@@ -54,7 +56,7 @@ def windows_to_open(
         pays = np.flatnonzero(atom.size_bytes * price[late] < gain - tolerance)
         if len(pays):
             opened[version.atom, -1 - version.event] = min(
-                version.spill_last, max(int(late[pays[-1]]) + 1, reach + 64)
+                version.spill_last, max(int(late[pays[-1]]) + 1, reach + OPENED_STEPS)
             )
     return {key: step for key, step in opened.items() if windows.get(key) != step}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
-from ullage.hwmodels.target import Target
+from ullage.hwmodels.target import Target, Tier
 
 Moves = tuple[tuple[int, int], ...]
 
@@ -62,9 +62,7 @@ class Timeline:
 
     def operand_seconds(self, tier: str, read_bytes: float, written_bytes: float) -> float:
         """Seconds of a tier's port for an operator's access."""
-        memory = self.target.tier(tier)
-        seconds = read_bytes / memory.read_bytes_per_s
-        return seconds + (written_bytes / memory.write_bytes_per_s if written_bytes else 0.0)
+        return port_seconds(self.target.tier(tier), read_bytes, written_bytes)
 
     def busy_without(self, step: int, tier: str, seconds: float) -> float:
         """Roofline of a step if a tier had some seconds less to do."""
@@ -108,6 +106,12 @@ class Timeline:
         return np.asarray(
             np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0), dtype=np.float64
         )
+
+
+def port_seconds(tier: Tier, read_bytes: float, written_bytes: float) -> float:
+    """Seconds that reading and writing keep a tier's port busy."""
+    seconds = read_bytes / tier.read_bytes_per_s
+    return seconds + (written_bytes / tier.write_bytes_per_s if written_bytes else 0.0)
 
 
 def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:

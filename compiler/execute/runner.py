@@ -13,7 +13,7 @@ from ullage.compiler.execute.job import Job
 from ullage.compiler.execute.kernels import Kernels, open_session, small_model
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
-from ullage.compiler.match import check_problem_matches
+from ullage.compiler.match import check_problem_matches, import_options
 from ullage.compiler.plan import Plan
 
 __all__ = [
@@ -109,14 +109,6 @@ def refuse_resized(plan: Plan) -> None:
             f"the plan was made with --dtype {plan.model['dtype']}: it is sized for numbers that "
             "the model does not contain; compile without --dtype to execute it"
         )
-
-
-def import_options(plan: Plan) -> ImportOptions:
-    """How the plan's model was read."""
-    said = plan.model
-    return ImportOptions(
-        dims=said.get("dims") or {}, batch=said.get("batch"), fuse=bool(said.get("fuse", True))
-    )
 
 
 class Executor:
