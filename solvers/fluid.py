@@ -11,24 +11,20 @@ Where operands are whole, or cut between rows only, fractions are rounded accord
 one piece each.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ullage.compiler.plan import Plan, Residency
 from ullage.compiler.problem import Problem
-from ullage.hwmodels.cost import overhead_seconds, score
+from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
 from ullage.solvers import all_slow
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import Atom, atoms_of
-from ullage.solvers.fluid_lp import build_fluid
-from ullage.solvers.fluid_program import FluidProgram
-from ullage.solvers.fluid_slices import Wish, cut_slices, page_offsets, page_size, slice_of
-from ullage.solvers.fluid_windows import windows_to_open
+from ullage.solvers.fluid_relax import Relaxation, relax
+from ullage.solvers.fluid_slices import Wish, cut_slices, page_runs, page_size, slice_of
 from ullage.solvers.greedy import close_gaps, hide_single_uses, try_run
-from ullage.solvers.lp import Solution, safe_bound, solve_lp
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
@@ -36,87 +32,9 @@ from ullage.solvers.timeline import spread
 
 SUMMARY = "LP over resident fractions, cut into slices; certified bound"
 DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 24, "max_rounds": 20}
-OBJECTIVES = ("latency",)
+OBJECTIVES = ("latency", "traffic", "energy")
 REPAIR_WINDOW_STEPS = 64
-PRICE_TOLERANCE = 1e-7  # in units of the program's objective: a step's share of the latency
-LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
 SPILL_STEPS = 64  # how long a slice may linger to be spilled
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    """The LP of a problem, solved.
-
-    Attributes:
-        fluid: the program.
-        solution: its optimum.
-        bound_s: certified lower bound of the latency, overhead included; None where the target
-            has ways that the LP does not know (more than two tiers).
-        rounds: how often windows were opened.
-    """
-
-    fluid: FluidProgram
-    solution: Solution
-    bound_s: float | None
-    rounds: int
-
-
-def relax(
-    problem: Problem,
-    target: Target,
-    atoms: Sequence[Atom],
-    horizon_s: float,
-    options: SolverOptions,
-    parameters: Mapping[str, Any],
-) -> Relaxation | None:
-    """Solve the LP; None when the deadline comes first.
-
-    Args:
-        problem: the problem.
-        target: the chip.
-        atoms: of the problem.
-        horizon_s: latency of a known legal plan: no step of an optimal plan takes longer.
-        options: deadline.
-        parameters: of the solver.
-    """
-    windows: dict[tuple[int, int], int] = {}
-    closed = False
-    rounds = 0
-    found: tuple[FluidProgram, Solution] | None = None
-    while not closed and rounds < int(parameters["max_rounds"]):
-        rounds += 1
-        fluid = build_fluid(
-            problem,
-            target,
-            atoms,
-            capacity_bytes=target.fastest.capacity_bytes,
-            horizon_s=horizon_s,
-            windows=windows,
-            default_window=int(parameters["window_steps"]),
-        )
-        left = LP_SHARE * options.remaining_s()
-        if left <= 0:
-            break
-        solution = solve_lp(
-            fluid.program,
-            solver=str(parameters["lp_solver"]),
-            time_limit_s=None if math.isinf(left) else left,
-        )
-        if solution is None:
-            break
-        found = (fluid, solution)
-        opened = windows_to_open(fluid, atoms, target, solution, windows, PRICE_TOLERANCE)
-        closed = not opened
-        windows.update(opened)
-    if found is None:
-        return None
-    fluid, solution = found
-    certified = closed and len(target.tiers) == 2
-    overhead = float(overhead_seconds(problem, target).sum())
-    bound = None
-    if certified:
-        bound = safe_bound(fluid.program, solution.duals) * fluid.unit_s + overhead
-    return Relaxation(fluid, solution, bound, rounds)
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -128,13 +46,13 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     chosen = parameters_of(options, DEFAULTS)
     atoms = atoms_of(problem, target)
     reference = all_slow.solve(problem, target, replace(options, parameters={}))
-    horizon_s = score(reference).latency_s
-    relaxation = relax(problem, target, atoms, horizon_s, options, chosen)
+    known = objective_value(score(reference), options.objective)
+    relaxation = relax(problem, target, atoms, known, options, chosen)
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return replace(reference, solver="fluid", notes=(*reference.notes, note))
     plan = _sliced_plan(problem, target, atoms, relaxation, options)
-    return replace(plan, lower_bound=relaxation.bound_s, bound_source="fluid-lp")
+    return replace(plan, lower_bound=relaxation.bound, bound_source="fluid-lp")
 
 
 def _sliced_plan(
@@ -147,12 +65,12 @@ def _sliced_plan(
     """The LP's fractions as a plan: slices granted, rounding repaired, addresses given."""
     grain, paged = target.slice_granularity_bytes, target.split_operands
     paged = paged and grain > 0
-    grains = [_grain(problem, target, atom) for atom in atoms]
-    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, grains)
-    unit = target.fastest.alignment_bytes
+    page = 0
     if paged:
-        unit = page_size(target.fastest.capacity_bytes, grain, unit)
-    occupancy = SlicedOccupancy(problem, target, slices, unit if paged else 0)
+        page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
+    grains = [page or _grain(problem, target, atom) for atom in atoms]
+    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, grains)
+    occupancy = SlicedOccupancy(problem, target, slices, page)
     grant(occupancy, wishes)
     close_gaps(occupancy, REPAIR_WINDOW_STEPS, options)
     hide_single_uses(occupancy, REPAIR_WINDOW_STEPS, options)
@@ -232,9 +150,9 @@ def grant(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> int:
             continue
         excess = max(_excess(occupancy, wish) for wish in mine)
         rest = occupancy.split(number, excess) if excess > 0 else None
+        refused += sum(not _grant_one(occupancy, wish) for wish in mine)
         if rest is not None:
             refused += sum(not _grant_one(occupancy, replace(w, slice=rest)) for w in mine)
-        refused += sum(not _grant_one(occupancy, wish) for wish in mine)
     return refused
 
 
@@ -328,23 +246,20 @@ def _paged(plan: Plan, occupancy: SlicedOccupancy, stays: Sequence[Stay]) -> Pla
     """Replace the residencies of the fastest tier by runs of adjacent pages."""
     page, fastest = occupancy.page_bytes, plan.target.fastest.name
     atoms = [occupancy.slices[stay.atom] for stay in stays]
-    pages = page_offsets(
+    runs = page_runs(
         [s.start for s in stays],
         [s.end for s in stays],
         [occupancy.aligned_bytes(atom) for atom in atoms],
         page,
     )
     found = [r for r in plan.residencies if r.tier != fastest]
-    for stay, atom, offsets in zip(stays, atoms, pages, strict=True):
+    for stay, atom, pages in zip(stays, atoms, runs, strict=True):
         base = atom.start_byte // page * page
-        first = 0
-        for number in range(1, len(offsets) + 1):
-            if number < len(offsets) and offsets[number] == offsets[number - 1] + page:
-                continue
-            low = max(atom.start_byte, base + first * page)
-            high = min(base + number * page, atom.end_byte)
-            span = (atom.buffer, low, high, fastest, offsets[first])
+        for offset, size in pages:
+            low, high = max(atom.start_byte, base), min(base + size, atom.end_byte)
+            # A run that begins inside the slice's first page keeps the page's own address.
+            span = (atom.buffer, low, high, fastest, offset)
             found.append(Residency(*span, stay.start, stay.ready, stay.end))
-            first = number
+            base += size
     found.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     return replace(plan, residencies=tuple(found))

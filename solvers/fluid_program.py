@@ -2,43 +2,66 @@
 
 from dataclasses import dataclass
 
+from ullage.solvers.fluid_builder import Builder
 from ullage.solvers.lp import FrozenProgram, Ints
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The steps before an event of an atom.
+    """The steps before a reading event of an atom.
+
+    Steps may be negative in steady state: they belong to the inference before.
 
     Attributes:
         atom: index of the atom.
         event: index of the event that ends it.
+        present: variable x, what is there when the event reads.
         kept: variable k, -1 where there is nothing to keep (data at home before the first event).
         first_step: first step in which an arrival is possible at all.
-        window: first step of the profile.
-        profile: variables y of the steps window .. step of the event - 1.
-        first_move_row: row y_window - k >= 0.
+        end: step of the event.
+        steps: steps of the arrivals that the program knows, ascending; none without a link.
+        moved: their variables m.
+        sum_row: row k + moves - x = 0.
+        wraps: whether k is kept from the last event of the inference before.
     """
 
     atom: int
     event: int
+    present: int
     kept: int
     first_step: int
-    window: int
-    profile: Ints
-    first_move_row: int
+    end: int
+    steps: Ints
+    moved: Ints
+    sum_row: int
+    wraps: bool
 
 
 @dataclass(frozen=True)
-class Version:
-    """Data between a write and the next: what goes home, and when."""
+class Spill:
+    """Storing home, between two readers, what an operator wrote into fast memory.
+
+    Attributes:
+        atom: index of the atom.
+        write: the event that wrote it.
+        reader: the event that ends the gap; the number of events at the end of an output.
+        first_step: first step of the gap; what was dropped at its beginning lingers from here on.
+        end: one past its last step.
+        steps: steps that the program knows, ascending.
+        lingering: variables e: spilled in that step, and kept until then only for it.
+        copied: variables f: spilled in that step while it is kept anyway; none in the last gap.
+        row: row of what must be home by the end of the gap.
+    """
 
     atom: int
-    event: int
-    written: int
-    spill_first: int
-    spill_last: int
-    spill: Ints
-    spill_row: int
+    write: int
+    reader: int
+    first_step: int
+    end: int
+    steps: Ints
+    lingering: Ints
+    copied: Ints
+    row: int
 
 
 @dataclass(frozen=True)
@@ -47,22 +70,14 @@ class FluidProgram:
 
     Attributes:
         program: the arrays.
-        unit_s: seconds that one unit of the objective stands for.
-        unit_bytes: bytes that one unit of the capacity rows stands for.
-        resident: for each atom the variables x of its events.
+        builder: scales, rows and prices.
+        resident: for each atom the variables of what is there at its events; -1: nothing can be.
         gaps: all gaps.
-        versions: all versions.
-        capacity_rows: (T,) rows.
-        port_rows: tier -> (T,) rows.
-        link_rows: (source, destination) -> (T,) rows.
+        spills: all spills, those of one write side by side in the order of their gaps.
     """
 
     program: FrozenProgram
-    unit_s: float
-    unit_bytes: float
+    builder: Builder
     resident: tuple[Ints, ...]
     gaps: tuple[Gap, ...]
-    versions: tuple[Version, ...]
-    capacity_rows: Ints
-    port_rows: dict[str, Ints]
-    link_rows: dict[tuple[str, str], Ints]
+    spills: tuple[Spill, ...]

@@ -1,77 +1,116 @@
-"""Opening windows: which profiles would gain from an earlier step, by the LP's own prices."""
+"""Opening windows: which data would gain from moving at another step, by the LP's own prices.
+
+The price of arriving at step t is that of the moved bytes at t and of the space until the event;
+the gain is what the event pays for what is there. At most the whole atom arrives
+early, so the gains that are left over, summed, are what the closed windows can be worth at most:
+the optimum of the program with all windows open is not further below than that (weak duality).
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Atom
-from ullage.solvers.fluid_program import FluidProgram
-from ullage.solvers.lp import Floats, Solution
+from ullage.solvers.fluid_lp import Windows
+from ullage.solvers.fluid_program import FluidProgram, Gap, Spill
+from ullage.solvers.lp import Floats, Ints, Solution
 
-OPENED_STEPS = 64  # a window is opened at least this far, so that rounds stay few
+ADDED_STEPS = 96  # moves added to a gap in one round
 
 
-def windows_to_open(
-    fluid: FluidProgram,
-    atoms: Sequence[Atom],
-    target: Target,
-    solution: Solution,
-    windows: dict[tuple[int, int], int],
-    tolerance: float,
-) -> dict[tuple[int, int], int]:
-    """Profiles that an earlier (or spills that a later) step would pay for, and how far.
+class Prices:
+    """What space and moves cost at each step, by the multipliers of a solution.
 
-    The price of arriving at step t is that of the moved bytes at t and of the space until the
-    window; the gain is the price of moving at the window's first step instead. When none is
-    found, the value of the program is that of the program with all windows open.
+    Attributes:
+        space: (2 T + 1,) sums of the price of a byte's space over the steps -T .. t.
+        moves: link -> (T,) price of moving a byte.
     """
-    duals = solution.duals
-    space = np.maximum(-duals[fluid.capacity_rows], 0.0) / fluid.unit_bytes
-    cumulative = np.concatenate([[0.0], np.cumsum(space)])
-    prices = {key: _move_price(fluid, target, duals, *key) for key in fluid.link_rows}
-    opened: dict[tuple[int, int], int] = {}
-    fastest = target.fastest.name
-    for gap in fluid.gaps:
-        if not len(gap.profile) or gap.window <= gap.first_step:
-            continue
-        atom = atoms[gap.atom]
-        size = atom.size_bytes
-        price = prices[atom.home, fastest]
-        gain = size * price[gap.window] - max(duals[gap.first_move_row], 0.0)
-        early = np.arange(gap.first_step, gap.window)
-        cost = size * (price[early] + cumulative[gap.window] - cumulative[early])
-        pays = np.flatnonzero(cost < gain - tolerance)
-        if len(pays):
-            step = int(early[pays[0]])
-            opened[gap.atom, gap.event] = max(gap.first_step, min(step, gap.window - OPENED_STEPS))
-    for version in fluid.versions:
-        reach = version.spill_first + len(version.spill)
-        if not len(version.spill) or reach >= version.spill_last:
-            continue
-        atom = atoms[version.atom]
-        price = prices[fastest, atom.home]
-        gain = max(duals[version.spill_row], 0.0)
-        late = np.arange(reach, version.spill_last)
-        pays = np.flatnonzero(atom.size_bytes * price[late] < gain - tolerance)
-        if len(pays):
-            opened[version.atom, -1 - version.event] = min(
-                version.spill_last, max(int(late[pays[-1]]) + 1, reach + OPENED_STEPS)
+
+    def __init__(self, fluid: FluidProgram, solution: Solution) -> None:
+        builder = fluid.builder
+        duals = solution.duals
+        space = builder.space_prices(duals)
+        self.steps = builder.steps
+        self.duals = duals
+        self.space: Floats = np.concatenate([[0.0], np.cumsum(np.concatenate([space, space]))])
+        self.moves = {
+            (link.source, link.destination): builder.move_prices(
+                duals, link.source, link.destination
             )
-    return {key: step for key, step in opened.items() if windows.get(key) != step}
+            for link in builder.target.links
+        }
+        self.fastest = builder.target.fastest.name
+
+    def early_gains(self, gap: Gap, atom: Atom) -> tuple[Ints, Floats]:
+        """Steps that the program does not know yet, and what arriving there gains, per atom."""
+        size = atom.size_bytes
+        price = self.moves[atom.home, self.fastest]
+        early = np.setdiff1d(np.arange(gap.first_step, gap.end), gap.steps, assume_unique=True)
+        space = self.space[gap.end + self.steps] - self.space[early + self.steps]
+        gain = self.duals[gap.sum_row]
+        return early, np.asarray(gain - size * (price[early % self.steps] + space))
+
+    def late_gains(self, spill: Spill, atom: Atom, later: float) -> tuple[Ints, Floats]:
+        """Steps that the program does not know yet, and what spilling there gains, per atom.
+
+        Args:
+            spill: the gap.
+            atom: the atom.
+            later: sum of the multipliers of the later gaps of the same write.
+        """
+        price = self.moves[self.fastest, atom.home]
+        late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
+        space = self.space[late + self.steps + 1] - self.space[spill.first_step + self.steps]
+        own = max(self.duals[spill.row], 0.0) - atom.size_bytes * space
+        gains = np.maximum(own, 0.0) + later - atom.size_bytes * price[late]
+        return late, np.asarray(gains, dtype=np.float64)
 
 
-def _move_price(
-    fluid: FluidProgram, target: Target, duals: Floats, source: str, destination: str
-) -> Floats:
-    """(T,) price of moving one byte over a link at each step."""
-    link = target.link(source, destination)
-    assert link is not None  # noqa: S101 - keys of link_rows are links
-    per_unit = np.asarray(
-        np.maximum(duals[fluid.port_rows[source]], 0.0) / target.tier(source).read_bytes_per_s
-        + np.maximum(duals[fluid.port_rows[destination]], 0.0)
-        / target.tier(destination).write_bytes_per_s
-        + np.maximum(duals[fluid.link_rows[source, destination]], 0.0) / link.bandwidth_bytes_per_s,
-        dtype=np.float64,
-    )
-    return per_unit / fluid.unit_s
+def open_windows(
+    windows: Windows, fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution, worth: float
+) -> tuple[int, float]:
+    """Add moves at earlier steps (of spills: at later ones) that would pay.
+
+    Args:
+        windows: what the program knows; is added to.
+        fluid: the program.
+        atoms: its atoms.
+        solution: its optimum.
+        worth: gains below it add nothing, in the program's units.
+
+    Returns:
+        How many atoms got more moves, and the sum of all gains, which bounds what the moves that
+        the program did not know are worth.
+    """
+    prices = Prices(fluid, solution)
+    opened = 0
+    shortfall = 0.0
+    for gap in fluid.gaps:
+        if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
+            steps, gains = prices.early_gains(gap, atoms[gap.atom])
+            shortfall += max(0.0, float(gains.max()))
+            key = (gap.atom, gap.event)
+            windows.arrivals[key] = gap.steps[gap.steps < gap.end - windows.default_steps]
+            opened += _add_steps(windows.arrivals, key, steps[gains > worth])
+    later = 0.0
+    for number in range(len(fluid.spills) - 1, -1, -1):
+        spill = fluid.spills[number]
+        following = fluid.spills[number + 1] if number + 1 < len(fluid.spills) else None
+        if following is None or (following.atom, following.write) != (spill.atom, spill.write):
+            later = 0.0
+        if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):
+            steps, gains = prices.late_gains(spill, atoms[spill.atom], later)
+            shortfall += 2.0 * max(0.0, float(gains.max()))  # as e and as f
+            key = (spill.atom, spill.reader)
+            opened += _add_steps(windows.spills, key, steps[gains > worth])
+        later += max(prices.duals[spill.row], 0.0)
+    return opened, shortfall
+
+
+def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying: Ints) -> int:
+    """Add steps, evenly chosen among those that pay; returns whether there were any."""
+    if not len(paying):
+        return 0
+    chosen = np.linspace(0, len(paying) - 1, min(len(paying), ADDED_STEPS)).astype(np.int64)
+    known[key] = np.union1d(known.get(key, paying[:0]), paying[chosen])
+    return 1

@@ -1,7 +1,7 @@
 """Linear programs from numpy arrays: built as one message, solved by MathOpt, bounded safely."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -23,7 +23,6 @@ class LinearProgram:
     A model under construction: variables and rows are added in blocks; entries of A are triples.
     """
 
-    cost: list[Floats] = field(default_factory=list)
     low: list[Floats] = field(default_factory=list)
     high: list[Floats] = field(default_factory=list)
     row_low: list[Floats] = field(default_factory=list)
@@ -31,47 +30,86 @@ class LinearProgram:
     entry_rows: list[Ints] = field(default_factory=list)
     entry_columns: list[Ints] = field(default_factory=list)
     entry_values: list[Floats] = field(default_factory=list)
+    single_rows: list[int] = field(default_factory=list)
+    single_columns: list[int] = field(default_factory=list)
+    single_values: list[float] = field(default_factory=list)
+    cost_columns: list[Ints] = field(default_factory=list)
+    cost_values: list[Floats] = field(default_factory=list)
     variables: int = 0
     rows: int = 0
 
-    def add_variables(self, count: int, low: object, high: object, cost: object = 0.0) -> Ints:
-        """Indices of `count` new variables."""
+    def add_variables(self, count: int, low: object, high: object) -> Ints:
+        """Indices of `count` new variables; they cost nothing until `add_cost`."""
         first = self.variables
-        self.low.append(np.broadcast_to(np.asarray(low, dtype=np.float64), count))
-        self.high.append(np.broadcast_to(np.asarray(high, dtype=np.float64), count))
-        self.cost.append(np.broadcast_to(np.asarray(cost, dtype=np.float64), count))
+        self.low.append(_block(count, low))
+        self.high.append(_block(count, high))
         self.variables += count
         return np.arange(first, first + count, dtype=np.int64)
+
+    def add_variable(self, low: float, high: float) -> int:
+        """Index of a new variable."""
+        return int(self.add_variables(1, low, high)[0])
 
     def add_rows(self, count: int, low: object, high: object) -> Ints:
         """Indices of `count` new rows."""
         first = self.rows
-        self.row_low.append(np.broadcast_to(np.asarray(low, dtype=np.float64), count))
-        self.row_high.append(np.broadcast_to(np.asarray(high, dtype=np.float64), count))
+        self.row_low.append(_block(count, low))
+        self.row_high.append(_block(count, high))
         self.rows += count
         return np.arange(first, first + count, dtype=np.int64)
 
+    def add_row(self, low: float, high: float, entries: Mapping[int, float]) -> int:
+        """Index of a new row with (variable -> value) entries."""
+        row = self.rows
+        self.add_rows(1, low, high)
+        for column, value in entries.items():
+            self.add_entry(row, column, value)
+        return row
+
+    def add_entry(self, row: int, column: int, value: float) -> None:
+        """One entry of A."""
+        self.single_rows.append(row)
+        self.single_columns.append(column)
+        self.single_values.append(value)
+
     def add_entries(self, rows: object, columns: object, values: object) -> None:
-        """Entries of A; repeated ones add up."""
-        r, c, v = np.broadcast_arrays(
-            np.asarray(rows, dtype=np.int64),
-            np.asarray(columns, dtype=np.int64),
-            np.asarray(values, dtype=np.float64),
-        )
-        self.entry_rows.append(r.reshape(-1))
-        self.entry_columns.append(c.reshape(-1))
-        self.entry_values.append(v.reshape(-1))
+        """Entries of A; repeated ones add up. Scalars and arrays of one length."""
+        r, c, v = np.asarray(rows), np.asarray(columns), np.asarray(values, dtype=np.float64)
+        count = max(r.size, c.size, v.size) if min(r.size, c.size, v.size) else 0
+        self.entry_rows.append(_index_block(count, r))
+        self.entry_columns.append(_index_block(count, c))
+        self.entry_values.append(_block(count, v))
+
+    def add_cost(self, columns: object, values: object) -> None:
+        """Add to the cost of variables; repeated ones add up."""
+        c, v = np.asarray(columns), np.asarray(values, dtype=np.float64)
+        count = max(c.size, v.size) if min(c.size, v.size) else 0
+        self.cost_columns.append(_index_block(count, c))
+        self.cost_values.append(_block(count, v))
+
+    def raise_rows(self, rows: Ints, amount: Floats) -> None:
+        """Raise the lower side of rows that were added as one block."""
+        position = 0
+        for block, low in enumerate(self.row_low):
+            if position == rows[0] and len(low) == len(rows):
+                self.row_low[block] = low + amount
+                return
+            position += len(low)
+        raise AssertionError("rows were not added as one block")
 
     def frozen(self) -> "FrozenProgram":
         """The program as flat arrays, entries sorted by row, duplicates summed."""
-        rows, columns = _ints(self.entry_rows), _ints(self.entry_columns)
-        values = _floats(self.entry_values)
+        rows = _ints([*self.entry_rows, np.array(self.single_rows, dtype=np.int64)])
+        columns = _ints([*self.entry_columns, np.array(self.single_columns, dtype=np.int64)])
+        values = _floats([*self.entry_values, np.array(self.single_values, dtype=np.float64)])
         keys = rows * max(1, self.variables) + columns
         unique, inverse = np.unique(keys, return_inverse=True)
         summed = np.bincount(inverse, weights=values, minlength=len(unique))
         kept = summed != 0.0
+        cost = np.zeros(self.variables)
+        np.add.at(cost, _ints(self.cost_columns), _floats(self.cost_values))
         return FrozenProgram(
-            cost=_floats(self.cost),
+            cost=cost,
             low=_floats(self.low),
             high=_floats(self.high),
             row_low=_floats(self.row_low),
@@ -80,6 +118,17 @@ class LinearProgram:
             entry_columns=unique[kept] % max(1, self.variables),
             entry_values=summed[kept],
         )
+
+
+def _block(count: int, value: object) -> Floats:
+    """`count` numbers: an array as it is, a single number repeated."""
+    array = np.asarray(value, dtype=np.float64)
+    return array if array.shape == (count,) else np.full(count, array, dtype=np.float64)
+
+
+def _index_block(count: int, value: object) -> Ints:
+    array = np.asarray(value, dtype=np.int64)
+    return array if array.shape == (count,) else np.full(count, array, dtype=np.int64)
 
 
 def _floats(parts: Sequence[Floats]) -> Floats:
