@@ -23,6 +23,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     dtype: options.Dtype = None,
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
+    steady_state: options.SteadyState = False,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
     as_json: options.Json = False,

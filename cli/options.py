@@ -51,6 +51,12 @@ NoFuse = Annotated[bool, typer.Option("--no-fuse", help="Plan every node by itse
 NoAlias = Annotated[
     bool, typer.Option("--no-alias", help="Give every tensor bytes of its own, views included.")
 ]
+SteadyState = Annotated[
+    bool,
+    typer.Option(
+        "--steady-state", help="Inferences repeat for ever; weights may stay between them."
+    ),
+]
 TimeLimit = Annotated[
     float | None,
     typer.Option("--time-limit", min=0.0, metavar="S", help="Wall-clock limit in seconds."),
@@ -105,6 +111,7 @@ def compile_options(given: dict[str, Any]) -> "CompileOptions":
         dtype=None if given.get("dtype") is None else parse_dtype(given["dtype"]),
         fuse=not given.get("no_fuse", False),
         alias=not given.get("no_alias", False),
+        steady_state=given.get("steady_state", False),
         overrides=pairs(given.get("sets"), "--set"),
         parameters=pairs(given.get("params"), "--param"),
         time_limit_s=given.get("time_limit"),

@@ -21,6 +21,15 @@ def run_command(
     until: Annotated[
         int | None, typer.Option("--until", metavar="STEP", min=1, help="Stop before this step.")
     ] = None,
+    inferences: Annotated[
+        int | None,
+        typer.Option(
+            "--inferences",
+            metavar="N",
+            min=1,
+            help="Inferences in a row, in the same memory; default 1, 3 in steady state.",
+        ),
+    ] = None,
     trace: Annotated[
         Path | None, typer.Option("--trace", metavar="FILE", help="Write a line per event.")
     ] = None,
@@ -36,7 +45,15 @@ def run_command(
     path = options.read_model_path(model)
     with step_progress(quiet=as_json) as tell:
         done = run_plan(
-            path, found, RunOptions(seed=seed, until=until, trace=trace is not None, progress=tell)
+            path,
+            found,
+            RunOptions(
+                seed=seed,
+                until=until,
+                inferences=inferences,
+                trace=trace is not None,
+                progress=tell,
+            ),
         )
     if trace is not None:
         write_atomic(trace, ("\n".join(done.trace) + "\n").encode())
@@ -75,6 +92,7 @@ def describe(done: "Execution") -> dict[str, Any]:
         "outputs": [
             {
                 "name": c.name,
+                "inference": c.inference,
                 # JSON has no infinity; a difference without measure is null
                 "max_abs_diff": c.max_abs_diff if c.max_abs_diff < float("inf") else None,
                 "tolerance": c.tolerance,
@@ -102,10 +120,12 @@ def print_execution(done: "Execution") -> None:
         state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"
         verdict = "ok" if c.passed else f"MISMATCH, tolerance {c.tolerance:.3g}"
         doubt = "; one number everywhere, which proves little" if c.constant else ""
-        typer.echo(f"{c.name}: {state} ({verdict}{doubt})")
+        which = f", inference {c.inference}" if done.inferences > 1 else ""
+        typer.echo(f"{c.name}{which}: {state} ({verdict}{doubt})")
     for text in done.fallbacks:
         typer.echo(f"note: {text}", err=True)
+    several = f" in {done.inferences} inferences" if done.inferences > 1 else ""
     typer.echo(
         f"{'passed' if done.passed else 'FAILED'}: {done.steps} operators, {done.transfers} "
-        f"transfers, {format_size(done.bytes_moved)} copied by DMA"
+        f"transfers, {format_size(done.bytes_moved)} copied by DMA{several}"
     )

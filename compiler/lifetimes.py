@@ -16,6 +16,7 @@ def build_problem(
     order_name: str = "model",
     aliases: AliasOptions | None = None,
     dma_steps: bool = False,
+    steady_state: bool = False,
 ) -> Problem:
     """Lifetimes of a graph in an order.
 
@@ -25,6 +26,7 @@ def build_problem(
         order_name: how the order was chosen.
         aliases: what may share storage, default everything.
         dma_steps: put DMA-only steps between operators, two by two.
+        steady_state: the steps repeat for ever.
 
     Raises:
         VerificationError: the alias decision would destroy data (a defect, never seen).
@@ -60,7 +62,8 @@ def build_problem(
             )
         )
     steps.append(Step("finish", DMA_STEP))
-    return Problem(graph.name, order_name, tuple(steps), _buffers(graph, found, numbers))
+    buffers = _buffers(graph, found, numbers)
+    return Problem(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
 def _uses(

@@ -8,7 +8,8 @@ from ullage.compiler.errors import UsageError, VerificationError
 from ullage.compiler.graph import Graph
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.pipeline import alias_options, find_order
+from ullage.compiler.order import planned_order
+from ullage.compiler.pipeline import alias_options
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Buffer, Step
 
@@ -71,12 +72,19 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
         VerificationError: they differ; names the first difference.
     """
     said = plan.model
+    steady = plan.problem.steady_state
+    if said.get("steady_state", steady) is not steady:
+        raise VerificationError(
+            f"the plan's model.steady_state is {str(said['steady_state'])[:60]!r}, its problem's "
+            f"is {steady}: not of one compilation. Compile again"
+        )
     rebuilt = build_problem(
         graph,
-        find_order(str(said.get("order", "model")))(graph),
+        planned_order(graph, said),
         order_name=plan.problem.order,
         aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
         dma_steps=plan.target.needs_dma_steps,
+        steady_state=steady,
     )
     pairs: tuple[tuple[str, Sequence[Step | Buffer], Sequence[Step | Buffer]], ...] = (
         ("step", plan.problem.steps, rebuilt.steps),

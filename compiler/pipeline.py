@@ -45,6 +45,7 @@ class CompileOptions:
         dtype: plan floating-point tensors as this type.
         fuse: form fusion groups.
         alias: let values share bytes.
+        steady_state: inferences follow one another for ever; weights may stay between them.
         overrides: target fields to override (`--set`).
         parameters: the solver's own parameters.
         time_limit_s: wall-clock limit of the whole job.
@@ -62,6 +63,7 @@ class CompileOptions:
     dtype: str | None = None
     fuse: bool = True
     alias: bool = True
+    steady_state: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
     time_limit_s: float | None = None
@@ -86,6 +88,7 @@ class Compiled:
         solve_s: seconds spent solving.
         total_s: seconds in all.
         interrupted: the user interrupted the search; this is the best plan until then.
+        graph: the model as imported (types and shapes of its values), where there is one.
     """
 
     plan: Plan
@@ -99,6 +102,7 @@ class Compiled:
     solve_s: float
     total_s: float
     interrupted: bool = False
+    graph: Graph | None = None
 
     @property
     def value(self) -> float:
@@ -156,28 +160,36 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         ),
     )
     options.progress("ordering and lifetimes")
+    aliases = alias_options(target, alias=options.alias)
+    limit = options.time_limit_s
+    chosen = order(graph, aliases, None if limit is None else started + limit)
     problem = build_problem(
         graph,
-        order(graph),
+        chosen,
         order_name=options.order,
-        aliases=alias_options(target, alias=options.alias),
+        aliases=aliases,
         dma_steps=target.needs_dma_steps,
+        steady_state=options.steady_state,
     )
     described = {
         "name": graph.name,
         "path": str(model) if isinstance(model, Path) else None,
         "order": options.order,
+        "operator_order": None if options.order == "model" else list(chosen),
         "dims": dict(options.dims),
         "batch": options.batch,
         "dtype": options.dtype,
         "fuse": options.fuse,
         "alias": options.alias,
+        "steady_state": options.steady_state,
     }
     return Prepared(graph, problem, target, described, time.monotonic() - started, started)
 
 
-def find_order(name: str) -> Callable[[Graph], tuple[int, ...]]:
-    """The function that orders operators.
+def find_order(
+    name: str,
+) -> Callable[[Graph, AliasOptions | None, float | None], tuple[int, ...]]:
+    """The function that orders operators: (graph, what may share bytes, deadline) -> order.
 
     Raises:
         UsageError: there is none of that name.
@@ -220,11 +232,21 @@ def compile_model(
 def compile_problem(
     problem: Problem, target: Target, options: CompileOptions | None = None
 ) -> Compiled:
-    """The same for compilers without ONNX: a problem and a target in, a plan out."""
+    """The same for compilers without ONNX: a problem and a target in, a plan out.
+
+    The problem is one of steady state when it says so itself or the options ask for it.
+    """
+    chosen = options or CompileOptions()
+    problem = replace(problem, steady_state=problem.steady_state or chosen.steady_state)
     graph = Graph(problem.name, {}, (), (), ())
-    described = {"name": problem.name, "path": None, "order": problem.order}
+    described = {
+        "name": problem.name,
+        "path": None,
+        "order": problem.order,
+        "steady_state": problem.steady_state,
+    }
     prepared = Prepared(graph, problem, target, described, 0.0, time.monotonic())
-    return solve_prepared(prepared, options or CompileOptions())
+    return solve_prepared(prepared, chosen)
 
 
 def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
@@ -275,6 +297,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted="interrupted" in plan.options,
+        graph=prepared.graph,
     )
 
 

@@ -25,8 +25,8 @@ class Residency:
         offset: address of the first byte in the tier.
         start: first step at which the space is taken.
         ready: first step at which operators and outgoing transfers use it; `start` when an
-            operator produces it here (or it is here from the beginning), one past the last
-            step of the incoming transfer when it is fetched.
+            operator produces it here (or it is here from the beginning, or carried in from the
+            inference before), one past the last step of the incoming transfer when it is fetched.
         end: one past the last step at which the space is taken.
     """
 

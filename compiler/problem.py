@@ -100,12 +100,15 @@ class Problem:
         order: how the order was chosen (`model`, `memory` ...).
         steps: T steps.
         buffers: B buffers, referred to by index.
+        steady_state: the steps repeat for ever, one inference after the other, and weights may
+            stay where they are from the end of one to the beginning of the next.
     """
 
     name: str
     order: str
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
+    steady_state: bool = False
 
     @cached_property
     def operators(self) -> int:

@@ -13,6 +13,7 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.verify_data import find_data_violations
 from ullage.compiler.verify_shape import Violation, find_malformed, find_problem_faults
 from ullage.compiler.verify_space import find_slice_violations, find_space_violations
+from ullage.compiler.verify_wrap import find_wrap_violations
 
 __all__ = ["Violation", "find_violations", "verify"]
 
@@ -60,4 +61,5 @@ def _all_violations(plan: Plan) -> Iterator[Violation]:
         find_space_violations(plan),
         find_slice_violations(plan),
         find_data_violations(plan),
+        find_wrap_violations(plan),
     )

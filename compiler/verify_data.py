@@ -39,6 +39,7 @@ class _Replay:
         self.home = self.target.home(self.buffer.kind).name
         self.must_be_fastest = self.target.must_be_fastest(self.buffer.kind)
         self.has_data = self.buffer.kind in ("input", "weight")
+        self.is_carried = plan.problem.steady_state and self.buffer.kind == "weight"
         size = self.buffer.size_bytes
         order = self.target.tier_index
         self.current = Runs(size, INITIAL if self.has_data else UNWRITTEN)
@@ -94,7 +95,9 @@ class _Replay:
                 )
                 yield Violation("duplicate", message, item.start, self.names)
         owners.assign(item.start_byte, item.end_byte, index)
-        is_there = self.has_data and item.tier == self.home and item.start == item.ready == 0
+        is_there = item.start == item.ready == 0 and (
+            self.is_carried if item.tier != self.home else self.has_data
+        )
         version = INITIAL if is_there else NOTHING
         self.versions[item.tier].assign(item.start_byte, item.end_byte, version)
         self.changes += 1

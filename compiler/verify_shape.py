@@ -159,6 +159,8 @@ def _buffer_faults(plan: Plan) -> Iterator[str]:
     if not isinstance(plan.problem, Problem) or not _all_are(plan.problem.buffers, Buffer):
         yield "the plan needs a Problem with a tuple of Buffer"
         return
+    if type(plan.problem.steady_state) is not bool:
+        yield f"steady_state must be a bool, is {_show(plan.problem.steady_state)}"
     for index, buffer in enumerate(plan.problem.buffers):
         fault = _buffer_fault(buffer)
         if fault:

@@ -32,7 +32,8 @@ def order_free_bound(problem: Problem, target: Target, objective: str) -> Bound:
     """The best of the bounds that need no solver and no order.
 
     They hold for every legal plan of every order of these steps over these buffers. (An importer
-    may decide sharing of storage differently for another order: bound that problem by itself.)
+    may decide sharing of storage differently for another order: bound that problem by itself.) In
+    steady state they bound one inference of the loop: weights then need no load at all.
 
     latency: `compute` (compute and overhead), `operands` (the same, where reading and writing its
         operands keeps an operator longer than its computation, wherever they lie) or

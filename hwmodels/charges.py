@@ -239,12 +239,13 @@ class Compulsory:
 
 
 def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> Compulsory:
-    """Bytes that every plan must read from and write to the home tiers.
+    """Bytes that every plan must read from and write to the home tiers, in each inference.
 
     A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
     reads before the byte is overwritten; a byte of an output the share of its last write. Buffers
-    at home in the fastest tier count nothing. The figures depend on data flow alone, so they hold
-    for every legal order of the steps over these buffers.
+    at home in the fastest tier count nothing, nor do weights in steady state: they may stay in the
+    fastest tier for ever. The figures depend on data flow alone, so they hold for every legal
+    order of the steps over these buffers.
 
     Args:
         problem: steps and buffers.
@@ -255,18 +256,20 @@ def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> C
     """
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))
+    stays = problem.steady_state
     for b, buffer in enumerate(problem.buffers):
         if target.home(buffer.kind).name == target.fastest.name:
             continue
         least_share = 1.0 if resident and target.must_be_fastest(buffer.kind) else 0.0
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
-        if uses and (buffer.outputs or buffer.kind in ("input", "weight")):
-            loads[b], stores[b] = _first_and_last(buffer, uses, least_share)
+        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not stays)
+        if uses and (buffer.outputs or is_loaded):
+            loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
     return Compulsory(loads, stores)
 
 
 def _first_and_last(
-    buffer: Buffer, uses: Sequence[tuple[int, Use]], least_share: float
+    buffer: Buffer, uses: Sequence[tuple[int, Use]], least_share: float, *, is_loaded: bool
 ) -> tuple[float, float]:
     """Bytes loaded first and stored last, byte range by byte range between all cuts."""
     cuts = np.unique(
@@ -276,7 +279,7 @@ def _first_and_last(
     segment_of = {int(cut): segment for segment, cut in enumerate(cuts)}
     first = np.zeros(len(cuts) - 1)
     last = np.zeros(len(cuts) - 1)
-    original = np.full(len(cuts) - 1, buffer.kind in ("input", "weight"))
+    original = np.full(len(cuts) - 1, is_loaded)
     for _, use in uses:
         part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
         share = use.accessed_bytes / (use.end_byte - use.start_byte)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ullage.compiler.errors import VerificationError
 from ullage.compiler.plan import Plan, Residency, Transfer
 from ullage.hwmodels.charges import OperandCharges
+from ullage.hwmodels.unroll import Seam
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Precedence:
 _FREE, _ARRIVED, _RELEASED = 0, 1, 2
 
 
-def precedence(plan: Plan, operands: OperandCharges) -> Precedence:
+def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> Precedence:
     """Order the events of a plan by data and by space.
 
     - Space: a residency is free once every residency that overlaps its addresses and ended at or
@@ -53,6 +54,14 @@ def precedence(plan: Plan, operands: OperandCharges) -> Precedence:
 
     Events are never made to wait for something planned later, so the replay of a legal plan
     cannot get stuck.
+
+    Args:
+        plan: the plan; several inferences of it as `unroll` lists them.
+        operands: its charges.
+        period: steps of one inference where there are several, else 0. A weight carried from one
+            inference to the next is there as soon as it was there before, and its space is
+            released with that of the residency that it continues. Inputs are at home once the
+            last step of the inference before is over.
 
     Raises:
         VerificationError: two residencies overlap in address and steps, or a transfer has no
@@ -71,8 +80,15 @@ def precedence(plan: Plan, operands: OperandCharges) -> Precedence:
     for place in range(len(places)):
         after(base + 3 * place + _FREE, base + 3 * place + _ARRIVED)
         after(base + 3 * place + _ARRIVED, base + 3 * place + _RELEASED)
+    seam = Seam(plan, period)
     for earlier, later in _space_order(places):
-        after(base + 3 * earlier + _RELEASED, base + 3 * later + _FREE)
+        if seam.continues(places[earlier], places[later]):
+            after(base + 3 * earlier + _ARRIVED, base + 3 * later + _FREE)
+            after(base + 3 * earlier + _RELEASED, base + 3 * later + _RELEASED)
+        else:
+            after(base + 3 * earlier + _RELEASED, base + 3 * later + _FREE)
+    for place, t in seam.inputs(places):
+        after(t - 1, base + 3 * place + _FREE)
 
     first_use: dict[int, int] = {}
     last_use: dict[int, int] = {}

@@ -15,21 +15,28 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.problem import DMA_STEP
 from ullage.hwmodels.charges import Floats, operand_charges, port_seconds, tier_bytes
 from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.fair_shares import Demand, fair_speeds
 from ullage.hwmodels.precedence import Precedence, precedence
+from ullage.hwmodels.unroll import unroll
 
 # Work that rounding leaves of an activity that has ended, relative to the whole of it.
 _ROUNDING = 1e-12
 
-# Share of each tier's port that an activity takes at full speed: (tier, share) pairs.
-_Demand = tuple[tuple[int, float], ...]
+# Inferences replayed before the one that is reported for a plan in steady state.
+_WARM_UP = 2
 
 
 @dataclass(frozen=True)
 class Simulation:
     """When everything happened, in seconds from the start.
 
+    In steady state: one inference of the loop, from the end of the last operator of the inference
+    before to the end of its own; its first transfers may have begun earlier (negative times) and
+    its last ones may end later than that.
+
     Attributes:
-        latency_s: when the last operator and the last transfer had finished.
+        latency_s: when the last operator and the last transfer had finished; in steady state the
+            time per inference of the loop.
         stall_s: time during which no operator ran.
         step_start_s: (T,) when each operator started; a DMA-only step passes in no time.
         step_end_s: (T,) when it finished.
@@ -52,7 +59,7 @@ class _Activity:
     event: int
     work_s: float
     left_s: float
-    demand: _Demand
+    demand: Demand
     bytes_next: bool = False
 
 
@@ -64,15 +71,41 @@ def simulate(plan: Plan) -> Simulation:
     time, then moves its bytes in one go. An operator starts once the one before has finished, its
     operands have arrived and the space it writes is free; alone it takes overhead + max(compute,
     tier times). Activities that run side by side get max-min fair shares of each tier's port,
-    recomputed at every start and end. Steady-state wrapping is not simulated.
+    recomputed at every start and end.
+
+    In steady state several inferences run back to back, the first with the carried-in weights in
+    place, and one is reported that has others before and behind it. Transfers of an inference run
+    beside the operators of the one before as far as data, space and queues allow; its inputs are
+    at home once the last operator of that one has finished.
 
     Raises:
         VerificationError: the plan is illegal: it gets stuck (the message says what waits for
             what), a use or a transfer lacks its residencies, or residencies overlap.
     """
+    if not plan.problem.steady_state:
+        return _replay(plan)
+    steps, transfers = len(plan.problem.steps), len(plan.transfers)
+    found = _replay(unroll(plan, _WARM_UP + 2), steps)
+    begun = float(found.step_end_s[_WARM_UP * steps - 1])
+    during = slice(_WARM_UP * steps, (_WARM_UP + 1) * steps)
+    moving = slice(_WARM_UP * transfers, (_WARM_UP + 1) * transfers)
+    step_start_s, step_end_s = found.step_start_s[during] - begun, found.step_end_s[during] - begun
+    latency_s = float(step_end_s[-1])
+    return Simulation(
+        latency_s,
+        max(0.0, latency_s - float((step_end_s - step_start_s).sum())),
+        step_start_s,
+        step_end_s,
+        found.transfer_start_s[moving] - begun,
+        found.transfer_end_s[moving] - begun,
+    )
+
+
+def _replay(plan: Plan, period: int = 0) -> Simulation:
+    """Replay one inference, or several of `period` steps each."""
     target = plan.target
     operands = operand_charges(plan)
-    events = precedence(plan, operands)
+    events = precedence(plan, operands, period)
     steps = events.steps
     durations, demands = _operator_work(plan, tier_bytes(operands, target, steps))
     waits = list(events.waits)
@@ -122,7 +155,7 @@ def simulate(plan: Plan) -> Simulation:
         running = [activity for activity in lanes if activity is not None]
         if not running:
             break
-        speeds = _fair_speeds([activity.demand for activity in running], len(target.tiers))
+        speeds = fair_speeds([activity.demand for activity in running], len(target.tiers))
         pause = min(a.left_s / speed for a, speed in zip(running, speeds, strict=True))
         now += pause
         stall_s += pause if lanes[0] is None else 0.0
@@ -148,7 +181,7 @@ def simulate(plan: Plan) -> Simulation:
 
 def _operator_work(
     plan: Plan, operand_bytes: tuple[Floats, Floats]
-) -> tuple[list[float], list[_Demand]]:
+) -> tuple[list[float], list[Demand]]:
     """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
     compute, _ = compute_seconds(plan.problem, plan.target)
     tier_s = port_seconds(*operand_bytes, plan.target)
@@ -162,7 +195,7 @@ def _operator_work(
     return durations.tolist(), demands
 
 
-def _transfer_work(plan: Plan, index: int) -> tuple[float, float, _Demand]:
+def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
     """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers."""
     target = plan.target
     transfer = plan.transfers[index]
@@ -193,62 +226,12 @@ def _queues(plan: Plan) -> list[list[int]]:
     return queues
 
 
-def _next_phase(event: int, work: tuple[float, float, _Demand], *, begun: bool) -> _Activity | None:
+def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -> _Activity | None:
     """A transfer's set-up, or its bytes once that has `begun`; None when it takes no time."""
     setup_s, bytes_s, demand = work
     if setup_s > 0 and not begun:
         return _Activity(event, setup_s, setup_s, (), bytes_next=True)
     return _Activity(event, bytes_s, bytes_s, demand) if bytes_s > 0 else None
-
-
-def _fair_speeds(demands: Sequence[_Demand], tiers: int) -> list[float]:
-    """Speed of each activity, 0 < speed <= 1: max-min fair shares of every tier's port.
-
-    Where every demand can be met all run at full speed. Else each port is shared max-min fairly;
-    the activity that gets least is settled at the speed of its scarcest port and what it leaves
-    elsewhere is shared again among the others (progressive filling: Bertsekas and Gallager, Data
-    Networks, section 6.5.2). What is left in the end goes to who can use it, slowest first.
-    """
-    load = [0.0] * tiers
-    for demand in demands:
-        for tier, share in demand:
-            load[tier] += share
-    if max(load) <= 1 + _ROUNDING:
-        return [1.0] * len(demands)
-    speeds = [0.0] * len(demands)
-    room = [1.0] * tiers
-    unsettled = list(range(len(demands)))
-    while unsettled:
-        offers = _offers(demands, unsettled, room)
-        least = min(offers.values())
-        for i, offer in offers.items():
-            if offer <= least * (1 + _ROUNDING):
-                speeds[i] = offer
-                unsettled.remove(i)
-                for tier, share in demands[i]:
-                    room[tier] = max(0.0, room[tier] - share * offer)
-    for i in sorted(range(len(demands)), key=lambda i: speeds[i]):
-        extra = min((room[tier] / share for tier, share in demands[i]), default=0.0)
-        extra = min(extra, 1.0 - speeds[i])
-        speeds[i] += extra
-        for tier, share in demands[i]:
-            room[tier] -= share * extra
-    return speeds
-
-
-def _offers(
-    demands: Sequence[_Demand], unsettled: Sequence[int], room: Sequence[float]
-) -> dict[int, float]:
-    """The speed that each activity's scarcest port allows when every port is shared fairly."""
-    offers = dict.fromkeys(unsettled, 1.0)
-    for port, free_share in enumerate(room):
-        free = free_share
-        claims = sorted((s, i) for i in unsettled for tier, s in demands[i] if tier == port)
-        for rank, (share, i) in enumerate(claims):
-            granted = min(share, free / (len(claims) - rank))
-            free -= granted
-            offers[i] = min(offers[i], granted / share)
-    return offers
 
 
 def _stuck(

@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 
 from ullage.compiler.byte_runs import ByteRuns, Run
 from ullage.compiler.errors import VerificationError
-from ullage.compiler.execute.pieces import Piece, cover, in_a_row, refuse_out_of_reach
+from ullage.compiler.execute.pieces import (
+    Piece,
+    cover,
+    in_a_row,
+    refuse_impossible,
+    refuse_out_of_reach,
+    shared_addresses,
+)
 from ullage.compiler.plan import Plan, Residency
 from ullage.compiler.units import format_size
 
@@ -35,7 +42,7 @@ class Arena:
         for r in plan.residencies:
             if r.tier not in sizes:
                 raise VerificationError(f"the plan uses tier {r.tier!r}, which the target lacks")
-            self._refuse_impossible(r)
+            refuse_impossible(plan, r)
             sizes[r.tier] = max(sizes[r.tier], r.offset + r.end_byte - r.start_byte)
         for tier in plan.target.tiers:
             if sizes[tier.name] > tier.capacity_bytes:
@@ -48,17 +55,6 @@ class Arena:
         self.tiers = [tier.name for tier in plan.target.tiers]
         self.read_only = {tier.name for tier in plan.target.tiers if tier.read_only}
         self.open: dict[int, list[Residency]] = {}  # by buffer
-
-    def _refuse_impossible(self, r: Residency) -> None:
-        steps, buffers = len(self.plan.problem.steps), self.plan.problem.buffers
-        if (
-            not 0 <= r.buffer < len(buffers)
-            or not 0 <= r.start_byte < r.end_byte <= buffers[r.buffer].size_bytes
-            or not 0 <= r.start < r.end <= steps
-            or r.ready < r.start
-            or r.offset < 0
-        ):
-            raise VerificationError(f"impossible residency among {steps} steps: {r}")
 
     def begin_step(
         self,
@@ -75,7 +71,7 @@ class Arena:
         """
         for r in closing:
             self.open[r.buffer].remove(r)
-            self._poison(r)
+            self._poison(r.tier, r.offset, r.offset + r.end_byte - r.start_byte)
         for r in opening:
             for other in self.open.setdefault(r.buffer, []):
                 if other.tier == r.tier and self._share_bytes(r, other):
@@ -84,31 +80,58 @@ class Arena:
                         f"at addresses {other.offset} and {r.offset}",
                         {"step": step, "tensor": self._name(r.buffer), "tier": r.tier},
                     )
-            self._poison(r)
+            self._poison(r.tier, r.offset, r.offset + r.end_byte - r.start_byte)
             self.open[r.buffer].append(r)
         for r in arriving:
-            size = r.end_byte - r.start_byte
-            if self._held(r.tier, r.offset, size) != size:
-                raise VerificationError(
-                    f"step {step}: bytes [{r.start_byte}, {r.end_byte}) of "
-                    f"{self._name(r.buffer)!r} are said to be ready in {r.tier}, but transfers did "
-                    "not bring all of them",
-                    {"step": step, "tensor": self._name(r.buffer), "tier": r.tier},
-                )
+            self._require_held(r, step, "transfers did not bring all of them")
 
     @staticmethod
     def _share_bytes(a: Residency, b: Residency) -> bool:
         return a.start_byte < b.end_byte and b.start_byte < a.end_byte
+
+    def _require_held(self, r: Residency, step: int, cause: str) -> None:
+        size = r.end_byte - r.start_byte
+        if self._held(r.tier, r.offset, size) != size:
+            raise VerificationError(
+                f"step {step}: bytes [{r.start_byte}, {r.end_byte}) of {self._name(r.buffer)!r} "
+                f"are said to be ready in {r.tier}, but {cause}",
+                {"step": step, "tensor": self._name(r.buffer), "tier": r.tier},
+            )
 
     def _held(self, tier: str, address: int, size: int) -> int:
         """Bytes of a range that hold data of somebody."""
         runs = self.owners[tier].read(address, address + size)
         return sum(high - low for low, high, _, _ in runs)
 
-    def _poison(self, r: Residency) -> None:
-        end = r.offset + r.end_byte - r.start_byte
-        self.memory[r.tier][r.offset : end] = POISON
-        self.owners[r.tier].erase(r.offset, end)
+    def begin_again(self, carried: Iterable[Residency] = ()) -> None:
+        """Between two inferences: close everything, poison all but what is carried on.
+
+        Args:
+            carried: residencies in which the next inference begins with data of this one. They
+                are opened; bytes are kept where the same bytes of the same buffer lie there now.
+
+        Raises:
+            VerificationError: a carried byte is not there.
+        """
+        kept: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
+        opened: dict[int, list[Residency]] = {}
+        for r in carried:
+            opened.setdefault(r.buffer, []).append(r)
+            kept[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
+        for tier, spans in kept.items():
+            position = 0
+            for low, high in [*sorted(spans), (len(self.memory[tier]),) * 2]:
+                self._poison(tier, position, low)
+                position = max(position, high)
+        self.open = opened
+        for r in carried:
+            cause = f"the inference before did not leave all of them at address {r.offset}"
+            self._require_held(r, 0, cause)
+
+    def _poison(self, tier: str, begin: int, end: int) -> None:
+        if begin < end:
+            self.memory[tier][begin:end] = POISON
+            self.owners[tier].erase(begin, end)
 
     def _name(self, buffer: int) -> str:
         return self.plan.problem.buffers[buffer].name
@@ -252,8 +275,7 @@ class Arena:
         """Use bytes as scratch space: whatever they held is gone, nothing readable is left."""
         for r, low, high in self._operand(buffer, begin, end, step, what):
             address = r.offset + low - r.start_byte
-            self.memory[r.tier][address : address + high - low] = POISON
-            self.owners[r.tier].erase(address, address + high - low)
+            self._poison(r.tier, address, address + high - low)
 
     def copy(
         self,

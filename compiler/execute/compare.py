@@ -25,6 +25,7 @@ class OutputCheck:
         constant: the ordinary run gave one number everywhere (more than once), which proves
             little: elements that changed places are not seen.
         passed: within tolerance.
+        inference: which of several it is of, from 1.
     """
 
     name: str
@@ -34,6 +35,7 @@ class OutputCheck:
     finite: bool
     constant: bool
     passed: bool
+    inference: int = 1
 
 
 def compare_arrays(name: str, found: Array, expected: Array, *, half: bool = False) -> OutputCheck:

@@ -56,11 +56,18 @@ def model_weights(
 
 
 def model_inputs(
-    names: Iterable[str], types: Mapping[str, TensorType], proto: onnx.ModelProto, seed: int
+    names: Iterable[str],
+    types: Mapping[str, TensorType],
+    proto: onnx.ModelProto,
+    seed: int,
+    inference: int = 1,
 ) -> dict[str, Array]:
-    """Seeded arrays for the graph's inputs: normal numbers, small non-negative integers."""
+    """Seeded arrays for the graph's inputs: normal numbers, small non-negative integers.
+
+    Each inference (1, 2 ...) has numbers of its own.
+    """
     roles = _roles(proto)
-    generator = np.random.default_rng([seed, 1])
+    generator = np.random.default_rng([seed, inference])
     inputs: dict[str, Array] = {}
     for name in names:
         _require_executable(name, types[name])

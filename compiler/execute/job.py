@@ -1,4 +1,4 @@
-"""One walk over a plan: operands from their addresses, results to theirs, transfers between."""
+"""Walks over a plan: operands from their addresses, results to theirs, transfers between."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,19 +11,24 @@ from ullage.compiler.errors import VerificationError
 from ullage.compiler.execute.arena import Arena, Bytes
 from ullage.compiler.execute.data import Array
 from ullage.compiler.execute.kernels import Kernels
+from ullage.compiler.execute.timetable import timetable
 from ullage.compiler.graph import Operator
 from ullage.compiler.importer.build import Imported
-from ullage.compiler.pipeline import alias_options, find_order
-from ullage.compiler.plan import Plan, Residency, Transfer
+from ullage.compiler.order import planned_order
+from ullage.compiler.pipeline import alias_options
+from ullage.compiler.plan import Plan, Transfer
 from ullage.compiler.problem import DMA_STEP
 
 
 class Job:
-    """One run of a plan: its events by step, the arena.
+    """One inference or several by a plan, one after the other in the same memory.
 
     Attributes:
         arena: the memories.
+        table: the plan by step.
         trace: a line per event, when asked for.
+        inferences: begun so far.
+        passed: steps passed so far, DMA-only ones too; `progress` is called with it.
         steps: operators run so far.
         bytes_moved: bytes copied by transfers so far.
     """
@@ -35,7 +40,7 @@ class Job:
         plan: Plan,
         *,
         trace: bool,
-        progress: Callable[[int, int], None],
+        progress: Callable[[int], None],
     ) -> None:
         self.imported, self.kernels, self.plan = imported, kernels, plan
         self.tracing, self.progress = trace, progress
@@ -46,73 +51,80 @@ class Job:
             for placed in buffer.values
         }
         said = plan.model
-        order = find_order(str(said.get("order", "model")))(graph)
+        order = planned_order(graph, said)
         self.aliases = find_aliases(
             graph, order, alias_options(plan.target, alias=bool(said.get("alias", True)))
         )
         self.content: Contents = contents_of(graph, order, self.aliases)
         self.arena = Arena(plan)
+        self.table = timetable(plan)
         self.trace: list[str] = []
-        self.steps = self.bytes_moved = 0
+        self.inferences = self.passed = self.steps = self.bytes_moved = 0
 
-    def walk(self, given: Mapping[str, Array], until: int) -> dict[str, Array]:
-        """Steps 0..until-1; returns what the last operator left, when that is not the end."""
-        plan = self.plan
+    def walk(
+        self, inputs: Mapping[str, Array], weights: Mapping[str, Array], until: int
+    ) -> dict[str, Array]:
+        """Run steps 0..until-1 as one more inference, in the memory that the one before left.
+
+        In steady state weights are loaded before the first inference only: into their home tier,
+        and from there to where the plan carries them from one inference to the next.
+
+        Returns:
+            the outputs, or what the last operator left, when that is not the end.
+        """
+        plan, table = self.plan, self.table
         steps = plan.problem.steps
-        opening: dict[int, list[Residency]] = {}
-        closing: dict[int, list[Residency]] = {}
-        arriving: dict[int, list[Residency]] = {}
-        for r in plan.residencies:
-            opening.setdefault(r.start, []).append(r)
-            closing.setdefault(r.end, []).append(r)
-            if r.start < r.ready < r.end:
-                arriving.setdefault(r.ready, []).append(r)
-        moving = self._moves_by_step()
+        stays = plan.problem.steady_state and self.inferences > 0
+        self.inferences += 1
+        opening = table.opening
+        if self.inferences > 1:
+            self.arena.begin_again(table.carried if stays else ())
+        if not stays:
+            opening = {**opening, 0: [*table.carried, *opening.get(0, ())]}
         ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
         shown = ran[-1] if ran and until < len(steps) else None
         made: dict[str, Array] = {}
         for t in range(until):
-            self.arena.begin_step(t, closing.get(t, ()), opening.get(t, ()), arriving.get(t, ()))
+            self.arena.begin_step(
+                t, table.closing.get(t, ()), opening.get(t, ()), table.arriving.get(t, ())
+            )
             if t == 0:
-                self._load(given)
-            sources = self._move(t, moving.get(t, ()))
+                self._load(inputs)
+                if not stays:
+                    self._load(weights)
+                    self._prologue()
+            sources = self._move(t, table.moving.get(t, ()))
             if steps[t].kind != DMA_STEP:
                 operator = self.imported.graph.operators[steps[t].operator]
                 self._operate(t, operator, sources)
                 self.steps += 1
                 if t == shown:
                     made = self._results(t, operator)
-            self.progress(t + 1, until)
-        return made
+            self.passed += 1
+            self.progress(self.passed)
+        return self._finals() if until == len(steps) else made
 
-    def _moves_by_step(self) -> dict[int, list[tuple[Transfer, int, int]]]:
-        """(transfer, first byte, bytes) of every step; a transfer moves all of its slice."""
-        problem = self.plan.problem
-        moving: dict[int, list[tuple[Transfer, int, int]]] = {}
-        for transfer in self.plan.transfers:
-            if not 0 <= transfer.buffer < len(problem.buffers):
-                raise VerificationError(f"impossible transfer: {transfer}")
-            position = transfer.start_byte
-            for step, size in transfer.moves:
-                if not 0 <= step < len(problem.steps) or size <= 0:
-                    raise VerificationError(f"impossible transfer: {transfer}")
-                moving.setdefault(step, []).append((transfer, position, size))
-                position += size
-            if position != transfer.end_byte or not transfer.moves:
-                raise VerificationError(
-                    f"a transfer of {problem.buffers[transfer.buffer].name!r} moves "
-                    f"{position - transfer.start_byte} bytes, its slice has "
-                    f"{transfer.end_byte - transfer.start_byte}",
-                    {"tensor": problem.buffers[transfer.buffer].name},
-                )
-        return moving
+    def _prologue(self) -> None:
+        """Bring weights from home to where the first inference is to find them."""
+        home = self.plan.target.homes["weight"]
+        for r in self.table.carried:
+            if r.tier == home:
+                continue
+            what = f"prologue to {r.tier} of {self.plan.problem.buffers[r.buffer].name!r}"
+            found = self.arena.pieces(r.buffer, r.start_byte, r.end_byte, 0, what, tier=home)
+            for held, low, high in found:
+                source = (home, held.offset + low - held.start_byte)
+                destination = (r.tier, r.offset + low - r.start_byte)
+                self.arena.copy(source, destination, high - low, 0, what)
+            self._tell(f"step 0: {what} bytes [{r.start_byte}, {r.end_byte})")
 
     def _tell(self, text: str) -> None:
         if self.tracing:
-            self.trace.append(text)
+            several = f"inference {self.inferences}, " if self.inferences > 1 else ""
+            self.trace.append(several + text)
 
     def _load(self, given: Mapping[str, Array]) -> None:
-        """What is at home before the first step."""
+        """Put values into their home tier before the first step."""
         problem, target = self.plan.problem, self.plan.target
         for name, array in given.items():
             if name not in self.place:
@@ -237,7 +249,7 @@ class Job:
                         f"step {t}, {what}: writes {tier} [{low}, {high}) while DMA reads it"
                     )
 
-    def finals(self) -> dict[str, Array]:
+    def _finals(self) -> dict[str, Array]:
         """All outputs at the end."""
         return {n: self._final(n) for n in self.imported.graph.outputs if n in self.place}
 

@@ -33,12 +33,40 @@ def cover(
     return found, missing
 
 
+def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[int, int]]:
+    """Addresses [low, high) at which others hold the very bytes that `r` has there."""
+    shift = r.offset - r.start_byte
+    return [
+        (shift + max(r.start_byte, other.start_byte), shift + min(r.end_byte, other.end_byte))
+        for other in others
+        if (other.buffer, other.tier, other.offset - other.start_byte) == (r.buffer, r.tier, shift)
+        and max(r.start_byte, other.start_byte) < min(r.end_byte, other.end_byte)
+    ]
+
+
 def in_a_row(pieces: Sequence[Piece]) -> bool:
     """Whether pieces in byte order lie in one tier, each where the one before it ends."""
     return all(
         a.tier == b.tier and a.offset - a.start_byte == b.offset - b.start_byte
         for (a, _, _), (b, _, _) in pairwise(pieces)
     )
+
+
+def refuse_impossible(plan: Plan, r: Residency) -> None:
+    """A residency must be of bytes, steps and addresses that exist.
+
+    Raises:
+        VerificationError: it is not.
+    """
+    steps, buffers = len(plan.problem.steps), plan.problem.buffers
+    if (
+        not 0 <= r.buffer < len(buffers)
+        or not 0 <= r.start_byte < r.end_byte <= buffers[r.buffer].size_bytes
+        or not 0 <= r.start < r.end <= steps
+        or r.ready < r.start
+        or r.offset < 0
+    ):
+        raise VerificationError(f"impossible residency among {steps} steps: {r}")
 
 
 def refuse_out_of_reach(

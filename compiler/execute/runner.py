@@ -1,12 +1,14 @@
 """Run a plan: every operator reads and writes the plan's addresses, every transfer copies."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.errors import ModelError, UsageError, VerificationError
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import EXECUTABLE, Array, model_inputs, model_weights
 from ullage.compiler.execute.job import Job
@@ -27,6 +29,7 @@ __all__ = [
     "run_plan",
 ]
 
+STEADY_INFERENCES = 3  # begins with carried weights, is followed by its like, and has one between
 SMALL_ELEMENTS = 1024  # initializers up to this stay in the model of the ordinary run
 
 
@@ -35,13 +38,15 @@ class Execution:
     """What a run of a plan showed.
 
     Attributes:
-        outputs: checks of the outputs (of the last operator's, when run partly).
-        steps: operators run.
-        transfers: transfers completed.
-        bytes_moved: bytes copied by transfers.
+        outputs: checks of the outputs of every inference (of the last operator's, where the last
+            inference is run partly).
+        steps: operators run in all.
+        transfers: transfers completed in all.
+        bytes_moved: bytes copied by transfers in all; what is loaded before the first inference
+            is not counted.
         inferences: how many times the plan was run.
         fallbacks: operators that onnxruntime could not run.
-        arrays: values of the outputs.
+        arrays: values of the last inference's outputs.
         trace: a line per event, when asked for.
     """
 
@@ -66,8 +71,10 @@ class RunOptions:
 
     Attributes:
         seed: of inputs, and of weights that the model file lacks.
-        inputs: values for some or all inputs, by name.
-        until: stop before this step of the plan.
+        inputs: values for some or all inputs, by name; the same in every inference.
+        until: stop before this step of the plan, in the last inference.
+        inferences: how many to run one after the other in the same memory, each with input values
+            of its own; default 1, and 3 for a plan in steady state.
         trace: record every event.
         progress: called with (step, steps).
     """
@@ -75,12 +82,13 @@ class RunOptions:
     seed: int = 0
     inputs: Mapping[str, Array] = field(default_factory=dict)
     until: int | None = None
+    inferences: int | None = None
     trace: bool = False
     progress: Callable[[int, int], None] = lambda *_: None
 
 
 def run_plan(model: Path, plan: Plan, options: RunOptions | None = None) -> Execution:
-    """Execute a model by a plan, in flat memory, and compare with one ordinary onnxruntime run.
+    """Execute a model by a plan, in flat memory, and compare with ordinary onnxruntime runs.
 
     Args:
         model: the model file that was compiled.
@@ -117,27 +125,31 @@ class Executor:
     Attributes:
         imported: the model as it was read.
         weights: its initializers.
-        inputs: seeded values of its inputs.
+        inputs: seeded values of its inputs in the first inference.
         kernels: its operators.
         half: whether any of its tensors is float16.
     """
 
     def __init__(self, model: Path, options: ImportOptions, seed: int = 0, name: str = "") -> None:
-        self.model = model
+        self.model, self.seed = model, seed
         self.imported = import_detailed(model, options, name=name)
         self._refuse_unexecutable()
         imported = self.imported
         self.weights = model_weights(imported.proto, imported.scope, model.parent, seed)
         self.kernels = Kernels(imported.proto, imported.scope, self.weights)
-        self.inputs = model_inputs(
-            imported.graph.inputs, imported.scope.types, imported.proto, seed
-        )
+        self.inputs = self._inputs(1)
         roots = [n for n, v in imported.graph.values.items() if v.kind == "weight"]
         self.kernels.constant(roots)
         self.roots = {name: self.kernels.constants[name] for name in roots}
         # onnxruntime computes runs of float16 operators in float32, one operator by itself not.
         self.half = any(found.dtype == "float16" for found in imported.scope.types.values())
-        self._expected: dict[str, Array] = {}
+        self._expected: dict[tuple[int, str], Array] = {}
+        self._session: tuple[list[str], Any] | None = None
+
+    def _inputs(self, inference: int) -> dict[str, Array]:
+        imported = self.imported
+        types, proto = imported.scope.types, imported.proto
+        return model_inputs(imported.graph.inputs, types, proto, self.seed, inference)
 
     def _refuse_unexecutable(self) -> None:
         for name, value in self.imported.graph.values.items():
@@ -163,20 +175,37 @@ class Executor:
         until = last if chosen.until is None else chosen.until
         if not 0 < until <= last:
             raise UsageError(f"--until takes a step between 1 and {last}, not {until}")
-        inputs = {**self.inputs, **self._checked(chosen.inputs)}
-        job = Job(self.imported, self.kernels, plan, trace=chosen.trace, progress=chosen.progress)
-        arrays = job.walk({**inputs, **self.roots}, until)
-        if until == last:
-            arrays = job.finals()
-        expected = self._ordinary_run(inputs, list(arrays), cached=not chosen.inputs)
+        count = chosen.inferences
+        if count is None:
+            count = STEADY_INFERENCES if plan.problem.steady_state else 1
+        if count < 1:
+            raise UsageError(f"--inferences takes a number of at least 1, not {count}")
+        given = self._checked(chosen.inputs)
+        steps = (count - 1) * last + until
+        job = Job(
+            self.imported,
+            self.kernels,
+            plan,
+            trace=chosen.trace,
+            progress=lambda done: chosen.progress(done, steps),
+        )
+        checks: list[OutputCheck] = []
+        arrays: dict[str, Array] = {}
+        for number in range(1, count + 1):
+            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **given}
+            with _told(number, count):
+                arrays = job.walk(inputs, self.roots, until if number == count else last)
+            wanted = self._ordinary_run(inputs, list(arrays), None if given else number)
+            for name, array in arrays.items():
+                check = compare_arrays(name, array, wanted[name], half=self.half)
+                checks.append(replace(check, inference=number))
+        done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
         return Execution(
-            outputs=tuple(
-                compare_arrays(n, arrays[n], expected[n], half=self.half) for n in arrays
-            ),
+            outputs=tuple(checks),
             steps=job.steps,
-            transfers=sum(max(transfer.moves)[0] < until for transfer in plan.transfers),
+            transfers=(count - 1) * len(plan.transfers) + done_before_until,
             bytes_moved=job.bytes_moved,
-            inferences=1,
+            inferences=count,
             fallbacks=tuple(self.kernels.fallbacks),
             arrays=arrays,
             trace=tuple(job.trace),
@@ -195,31 +224,51 @@ class Executor:
         return dict(given)
 
     def _ordinary_run(
-        self, inputs: Mapping[str, Array], names: list[str], *, cached: bool
+        self, inputs: Mapping[str, Array], names: list[str], inference: int | None
     ) -> dict[str, Array]:
-        """The whole model in one onnxruntime session, large weights fed as inputs."""
-        if cached and all(name in self._expected for name in names):
-            return self._expected
+        """The whole model in one onnxruntime session, large weights fed as inputs.
+
+        Args:
+            inputs: values of the inputs.
+            names: what is wanted.
+            inference: the one that these seeded inputs are of, so that its results are kept for
+                the next plan; None for other inputs.
+        """
+        if inference and all((inference, name) in self._expected for name in names):
+            return {name: self._expected[inference, name] for name in names}
         proto = self.imported.proto
         read = {n for node in proto.graph.node for n in (*node.input, *captures(node))}
         small = {n: a for n, a in self.weights.items() if a.size <= SMALL_ELEMENTS}
         large = {n: a for n, a in self.weights.items() if n not in small and n in read}
         feeds = {**{n: a for n, a in inputs.items() if n in read}, **large}
-        nodes = proto.graph.node
-        model = small_model(proto, self.imported.scope, nodes, feeds, names, small)
+        if self._session is None or self._session[0] != names:
+            nodes = proto.graph.node
+            model = small_model(proto, self.imported.scope, nodes, feeds, names, small)
+            try:
+                self._session = (names, open_session(model))
+            except Exception as error:
+                raise ModelError(
+                    f"onnxruntime cannot run the model as a whole: {str(error)[:300]}"
+                ) from error
         try:
-            session = open_session(model)
-        except Exception as error:
-            raise ModelError(
-                f"onnxruntime cannot run the model as a whole: {str(error)[:300]}"
-            ) from error
-        try:
-            results = session.run(names, feeds)
+            results = self._session[1].run(names, feeds)
         except Exception as error:
             raise ModelError(
                 f"onnxruntime fails on the model as a whole: {str(error)[:300]}"
             ) from error
         found = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
-        if cached:
-            self._expected.update(found)
+        if inference:
+            self._expected.update({(inference, name): array for name, array in found.items()})
         return found
+
+
+@contextmanager
+def _told(number: int, count: int) -> Iterator[None]:
+    """Say in errors which of several inferences fails."""
+    try:
+        yield
+    except VerificationError as error:
+        if count == 1:
+            raise
+        details = {**error.details, "inference": number}
+        raise VerificationError(f"inference {number}: {error.message}", details) from error

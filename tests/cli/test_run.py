@@ -18,7 +18,8 @@ RUN_KEYS = {
     *("outputs", "steps", "transfers", "bytes_moved", "inferences", "fallbacks", "passed"),
 }
 OUTPUT_KEYS = {
-    *("name", "max_abs_diff", "tolerance", "bit_exact", "finite", "constant", "passed"),
+    *("name", "inference", "max_abs_diff", "tolerance", "bit_exact", "finite", "constant"),
+    "passed",
 }
 
 
@@ -100,6 +101,38 @@ def test_text(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> Non
     code, out, err = call(capsys, "run", file, plan)
     assert (code, err) == (0, "")
     assert out.startswith("y: bit-exact (ok)\ntop: bit-exact (ok)\npassed: 4 operators, ")
+
+
+def test_several_inferences(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "run", file, plan, "--inferences", 2, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["inferences"] == 2
+    assert document["steps"] == 8
+    said = [(o["name"], o["inference"], o["bit_exact"]) for o in document["outputs"]]
+    assert said == [("y", 1, True), ("top", 1, True), ("y", 2, True), ("top", 2, True)]
+    lines = call(capsys, "run", file, plan, "--inferences", 2)[1].splitlines()
+    assert lines[2] == "y, inference 2: bit-exact (ok)"
+    assert lines[-1].endswith(" in 2 inferences")
+    assert call(capsys, "run", file, plan, "--inferences", 0)[0] == 2
+
+
+def test_steady_state(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--steady-state", "--solver", "greedy", "-o", tmp_path, "--prove", "--json")
+    code, out, _ = call(capsys, "compile", file, *options)
+    document = json.loads(out)
+    assert code == 0
+    assert document["steady_state"] is True
+    assert document["execution"]["inferences"] == 3
+    path = tmp_path / "plan.json"
+    made = read_plan(path)
+    assert made.problem.steady_state is made.model["steady_state"] is True
+    code, out, _ = call(capsys, "run", file, path, "--json")
+    assert code == 0
+    assert json.loads(out)["inferences"] == 3
+    code, out, _ = call(capsys, "compare", file, "--steady-state", "--solvers", "msa", "--json")
+    assert code == 0
+    assert json.loads(out)["rows"][0]["steady_state"] is True
 
 
 def test_output_of_one_number_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,19 @@ from ullage.compiler.verify_runs import Runs, first_difference
 from ullage.hwmodels.target import Target
 
 from .mutations import MUTATIONS
-from .plans import COMPUTE, DOWN, DRAM, IN_DRAM, PLANS, SRAM, UP, buffer, plan, problem
+from .plans import (
+    COMPUTE,
+    DOWN,
+    DRAM,
+    IN_DRAM,
+    PLANS,
+    SRAM,
+    UP,
+    buffer,
+    plan,
+    problem,
+    repeated,
+)
 from .verify_twin import fault_of
 
 SEEDS = range(4)
@@ -67,7 +79,7 @@ def test_mutations_bring_out_every_rule() -> None:
         *("granularity", "split-operand", "not-resident", "stale-read", "wrong-tier", "read-only"),
         *("not-addressable", "no-link", "moved-bytes", "transfer-order", "transfer-source"),
         *("transfer-destination", "write-during-move", "early-ready", "late-ready", "unfilled"),
-        *("home", "output-lost"),
+        *("home", "output-lost", "wrap"),
     }
 
 
@@ -140,7 +152,7 @@ def test_garbage_in_any_field_never_crashes(name: str) -> None:
     for junk in GARBAGE:
         for field in ("target", "problem", "residencies", "transfers"):
             broken.append(replace(base, **{field: junk}))
-        for field in ("steps", "buffers"):
+        for field in ("steps", "buffers", "steady_state"):
             broken.append(replace(base, problem=replace(made, **{field: junk})))
         for field in ("tiers", "links", "homes", "operand_access", "slice_granularity_bytes"):
             broken.append(replace(base, target=replace(target, **{field: junk})))
@@ -195,6 +207,7 @@ def random_plan(random: Random) -> Plan:
         written.add(result)
     steps.append(None)
     made = problem("random", buffers, steps)
+    made = repeated(made) if random.random() < 0.4 else made
     last = len(steps)
 
     held: list[tuple[Any, ...]] = []
@@ -207,6 +220,11 @@ def random_plan(random: Random) -> Plan:
     for item in random.choices(buffers, k=random.randint(0, 3)):
         low = 2 * random.randint(0, (item.size_bytes - 1) // 2)
         high = item.size_bytes if random.random() < 0.6 else min(low + 2, item.size_bytes)
+        if made.steady_state and item.kind == "weight" and random.random() < 0.6:
+            end = last if random.random() < 0.7 else random.randint(1, last)
+            held.append((item.name, low, high, "sram", top, 0, 0, end))
+            top += -(-(high - low) // 2) * 2
+            continue
         start = random.randint(0, last - 1)
         first = random.randint(start, last - 1)
         taken = {first, random.randint(first, last - 1)} if high - low > 1 else {first}
@@ -354,3 +372,53 @@ def test_transfer_needs_moves() -> None:
     base = PLANS["spill"]
     moves: list[Transfer] = [replace(base.transfers[0], moves=()), *base.transfers[1:]]
     assert "moved-bytes" in rules_of(replace(base, transfers=tuple(moves)))
+
+
+@pytest.mark.parametrize("name", ["pinned", "wrapped"])
+def test_only_steady_state_carries_weights(name: str) -> None:
+    base = PLANS[name]
+    once = replace(base, problem=replace(base.problem, steady_state=False))
+    assert rules_of(once) == {"stale-read"}
+    assert fault_of(once)
+
+
+def test_plans_that_carry_nothing_are_legal_in_steady_state() -> None:
+    for base in PLANS.values():
+        made = replace(base, problem=repeated(base.problem))
+        assert find_violations(made) == []
+        assert fault_of(made) == ""
+
+
+def test_carried_bytes_may_be_left_by_several_residencies() -> None:
+    """`wrapped` leaves w in two; a byte that nobody leaves is named."""
+    base = PLANS["wrapped"]
+    part = next(r for r in base.residencies if r.start == 4 and r.start_byte == 8)
+    fills = tuple(m for m in base.transfers if m.start_byte != 8)
+    kept = tuple(r for r in base.residencies if r != part)
+    broken = replace(base, residencies=kept, transfers=fills)
+    (found,) = find_violations(broken)
+    assert (found.rule, found.step, found.buffers) == ("wrap", 7, ("w",))
+    assert "begins with bytes [8, 24) at this address" in found.message
+    assert fault_of(broken)
+
+
+def test_nothing_is_carried_into_read_only_memory() -> None:
+    base = PLANS["pinned"]
+    tiers = tuple(replace(t, read_only=t.name == "sram") for t in base.target.tiers)
+    broken = replace(base, target=replace(base.target, tiers=tiers))
+    assert rules_of(broken) == {"wrap"}
+    assert fault_of(broken)
+
+
+def test_activations_do_not_survive_an_inference() -> None:
+    """What an operator left at the end is not there at the next beginning."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 8), buffer("y", 8, "output"))
+    made = repeated(problem("state", buffers, (None, ("x a", "y"), ("y", "a"), None)))
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 4),
+        ("a", 0, 8, "sram", 0, 0, 0, 4),
+        ("y", 0, 8, "dram", 8, 1, 1, 4),
+    ]
+    found = plan(PLANS["chain"].target, made, held)
+    assert "problem" in rules_of(found)
+    assert fault_of(found)

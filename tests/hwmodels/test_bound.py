@@ -17,7 +17,9 @@ from tests.hwmodels.examples import (
 )
 from ullage.compiler.errors import UsageError
 from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.verify import find_violations
 from ullage.hwmodels.bound import Bound, live_bytes_bound, order_free_bound
+from ullage.hwmodels.charges import compulsory
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Compute, Target, Tier
 
@@ -181,6 +183,34 @@ def test_live_bytes_by_range() -> None:
         [Op("A", (), ("y",)), Op("B", ("x",), ("a",)), Op("C", (), ("a",))],
     )
     assert live_bytes_bound(late).value == 18
+
+
+def test_weights_need_no_load_in_steady_state() -> None:
+    problem = make_problem(
+        {"x": ("input", 40), "w": ("weight", 300), "y": ("output", 10)},
+        [Op("A", ("x", "w"), ("y",), macs=40)],
+    )
+    loop = replace(problem, steady_state=True)
+    # Once: 340 B at 10 B/s and 10 B at 5 B/s. In the loop x and y only.
+    assert order_free_bound(problem, HAND, "latency") == Bound(36, "compulsory-dram")
+    assert order_free_bound(loop, HAND, "latency") == Bound(6, "compulsory-dram")
+    # 40 MACs at 0.5; 340 B read at 1 and 10 B written at 2; x costs 9 and y 18 J per byte more.
+    assert order_free_bound(loop, HAND, "energy").value == 20 + 340 + 20 + 360 + 180
+    pinned = make_plan(
+        loop,
+        [
+            ("x", "dram", 0, 0, 2),
+            ("w", "dram", 40, 0, 3),
+            ("w", "sram", 0, 0, 3),
+            ("y", "dram", 340, 1, 3),
+        ],
+    )
+    assert find_violations(pinned) == []
+    found = score(pinned)
+    assert found.latency_s == 6
+    assert found.energy_j == order_free_bound(loop, HAND, "energy").value
+    for target in (HAND, FASTEST):  # whole weights need no load either
+        assert compulsory(loop, target, resident=True).loads.tolist() == [40, 0, 0]
 
 
 def test_the_order_does_not_matter() -> None:

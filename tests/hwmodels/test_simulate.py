@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,11 +17,15 @@ from tests.hwmodels.examples import (
     seeded,
 )
 from ullage.compiler.errors import VerificationError
+from ullage.compiler.graph import Kind
 from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.charges import operand_charges
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.simulate import Simulation, _fair_speeds, simulate
+from ullage.hwmodels.fair_shares import fair_speeds
+from ullage.hwmodels.simulate import Simulation, _replay, simulate
+from ullage.hwmodels.unroll import Seam, unroll
 
 BUFFERS = {
     "x": ("input", 10),
@@ -295,8 +300,142 @@ def test_a_plan_that_gets_stuck_is_an_error_that_says_why() -> None:
         ([((0, 1.0),), ((0, 0.6), (1, 0.4)), ((1, 1.0),)], [0.5, 0.5 / 0.6, 2 / 3]),
     ],
 )
-def test_fair_speeds(demands: list[tuple[tuple[int, float], ...]], speeds: list[float]) -> None:
-    assert _fair_speeds(demands, 2) == pytest.approx(speeds)
+def testfair_speeds(demands: list[tuple[tuple[int, float], ...]], speeds: list[float]) -> None:
+    assert fair_speeds(demands, 2) == pytest.approx(speeds)
+
+
+# Steady state
+
+
+def loop(buffers: dict[str, tuple[Kind, int]], operators: list[Op]) -> Problem:
+    return replace(make_problem(buffers, operators), steady_state=True)
+
+
+@pytest.mark.parametrize(("vector", "latency_s", "stall_s"), [(50, 6, 0), (10, 3, 1)])
+def test_a_weight_is_fetched_for_the_next_inference(
+    vector: int, latency_s: float, stall_s: float
+) -> None:
+    problem = loop(
+        {"w": ("weight", 20), "a": ("activation", 10), "y": ("activation", 1)},
+        [Op("A", ("w",), ("a",), vector=10), Op("B", ("a",), ("y",), vector=vector)],
+    )
+    plan = make_plan(
+        problem,
+        [
+            ("w", "dram", 0, 0, 4),
+            ("w", "sram", 0, 0, 2),
+            ("w", "sram", 0, 2, 4),
+            ("a", "sram", 20, 1, 3),
+            ("y", "sram", 30, 2, 4),
+        ],
+        [("w", "dram", "sram", {2: 20})],
+    )
+    assert find_violations(plan) == []
+    found = simulate(plan)
+    # A takes 1 s and leaves w's place, where 20 B come in 2 s beside B. When B is over sooner, the
+    # next A waits for them.
+    assert found.latency_s == pytest.approx(latency_s)
+    assert found.stall_s == pytest.approx(stall_s)
+    assert found.step_start_s.tolist() == pytest.approx([0, stall_s, stall_s + 1, latency_s])
+    assert found.transfer_start_s.tolist() == pytest.approx([stall_s + 1])
+    assert found.transfer_end_s.tolist() == pytest.approx([stall_s + 3])
+
+
+def test_a_weight_that_stays_costs_nothing() -> None:
+    problem = loop(
+        {"x": ("input", 10), "w": ("weight", 20), "y": ("output", 10)},
+        [Op("A", ("x", "w"), ("y",))],
+    )
+    held = [("x", "dram", 0, 0, 2), ("w", "dram", 10, 0, 3), ("y", "dram", 30, 1, 3)]
+    plan = make_plan(problem, [*held, ("w", "sram", 0, 0, 3)])
+    assert find_violations(plan) == []
+    # x is read in 1 s and y written in 2 s in dram, w read in 0.2 s in sram.
+    assert simulate(plan).latency_s == score(plan).latency_s == pytest.approx(3)
+    assert score(plan).traffic_bytes == {"dram->compute": 10, "compute->dram": 10}
+    assert score(plan).compulsory_bytes == 20
+    # In dram, w is traffic that steady state could avoid.
+    slow = score(make_plan(problem, held))
+    assert (slow.compulsory_bytes, slow.noncompulsory_bytes) == (20, 20)
+    once = replace(problem, steady_state=False)
+    assert score(make_plan(once, held)).noncompulsory_bytes == 0
+
+
+def test_first_prefetches_begin_beside_the_inference_before_but_inputs_do_not() -> None:
+    operators = [Op("A", ("x", "w"), ("a",), vector=10), Op("B", ("a",), ("y",), vector=50)]
+
+    def made(kind: Kind) -> Plan:
+        problem = loop(
+            {
+                "x": (kind, 20),
+                "w": ("weight", 10),
+                "a": ("activation", 10),
+                "y": ("output", 1),
+            },
+            operators,
+        )
+        return make_plan(
+            problem,
+            [
+                ("x", "dram", 0, 0, 4),
+                ("x", "sram", 0, 0, 2),
+                ("w", "dram", 20, 0, 4),
+                ("w", "sram", 20, 0, 4),
+                ("a", "sram", 30, 1, 3),
+                ("y", "dram", 40, 2, 4),
+            ],
+            [("x", "dram", "sram", {0: 20})],
+        )
+
+    # x is a weight: A leaves its place, it comes again while B runs, for 5 s.
+    plan = made("weight")
+    assert find_violations(plan) == []
+    found = simulate(plan)
+    assert found.transfer_start_s.tolist() == pytest.approx([-5])
+    assert found.latency_s == pytest.approx(6)
+    # An input is there once the last operator of the inference before has finished.
+    found = simulate(made("input"))
+    assert found.transfer_start_s.tolist() == pytest.approx([0])
+    assert (found.latency_s, found.stall_s) == pytest.approx((8, 2))
+
+
+def test_reading_a_weight_at_home_does_not_hold_up_the_next_fetch_of_it() -> None:
+    problem = loop(
+        {"w": ("weight", 20), "a": ("activation", 10), "b": ("activation", 10)},
+        [Op("A", ("w",), ("a",), vector=10), Op("B", (("w", 0, 20, 0),), ("b",), vector=50)],
+    )
+    plan = make_plan(
+        problem,
+        [
+            ("w", "dram", 0, 0, 4),
+            ("w", "sram", 0, 0, 2),
+            ("a", "sram", 20, 1, 3),
+            ("b", "sram", 30, 2, 3),
+        ],
+        [("w", "dram", "sram", {0: 20})],
+    )
+    assert find_violations(plan) == []
+    assert simulate(plan).transfer_start_s.tolist() == pytest.approx([-5])
+
+
+def test_space_is_left_before_the_next_inference_takes_it() -> None:
+    """The last operator's result lies where the next inference fetches its first weight."""
+    problem = loop(
+        {"w": ("weight", 20), "a": ("activation", 20), "y": ("output", 1)},
+        [Op("A", ("w",), ("y",), vector=10), Op("B", ("y",), ("a",), vector=50)],
+    )
+    plan = make_plan(
+        problem,
+        [
+            ("w", "dram", 0, 0, 4),
+            ("w", "sram", 0, 0, 2),
+            ("a", "sram", 0, 2, 4),
+            ("y", "dram", 40, 1, 4),
+        ],
+        [("w", "dram", "sram", {0: 20})],
+    )
+    found = simulate(plan)
+    assert found.transfer_start_s.tolist() == pytest.approx([0])
+    assert found.latency_s == pytest.approx(2 + 1 + 5)
 
 
 shares = st.floats(0.01, 1.0)
@@ -304,7 +443,7 @@ shares = st.floats(0.01, 1.0)
 
 @given(st.lists(st.dictionaries(st.integers(0, 2), shares, max_size=3), min_size=1, max_size=6))
 def test_ports_are_never_overrun_nor_left_idle_in_demand(wanted: list[dict[int, float]]) -> None:
-    speeds = _fair_speeds([tuple(demand.items()) for demand in wanted], 3)
+    speeds = fair_speeds([tuple(demand.items()) for demand in wanted], 3)
     load = [
         sum(s * demand.get(port, 0.0) for s, demand in zip(speeds, wanted, strict=True))
         for port in range(3)
@@ -315,8 +454,9 @@ def test_ports_are_never_overrun_nor_left_idle_in_demand(wanted: list[dict[int, 
         assert speed > 1 - 1e-9 or any(load[port] > 1 - 1e-9 for port in demand)
 
 
-def check_causes(plan: Plan, found: Simulation) -> None:
+def check_causes(plan: Plan, found: Simulation, period: int = 0) -> None:
     """Compare all pairs: nobody uses data before it is there or space before it is left."""
+    seam = Seam(plan, period)
     slack = 1e-9 * max(1.0, found.latency_s)
     pieces = operand_charges(plan)
     users: list[list[tuple[float, float]]] = [[] for _ in plan.residencies]  # (start, end)
@@ -354,7 +494,7 @@ def check_causes(plan: Plan, found: Simulation) -> None:
                 or r.offset + r.end_byte - r.start_byte <= s.offset
                 or s.offset + s.end_byte - s.start_byte <= r.offset
             )
-            if apart or r.end > s.start:
+            if apart or r.end > s.start or seam.continues(r, s):
                 continue
             left = max((end for _, end in users[place] + fills[place]), default=0.0)
             assert all(begins >= left - slack for begins, _ in users[later] + fills[later])
@@ -390,6 +530,42 @@ def test_random_plans(seed: int, fixed_s: float, speed: float) -> None:
     assert found.stall_s == pytest.approx(found.latency_s - operators_s, abs=1e-6)
     check_causes(plan, found)
     assert found.latency_s == simulate(plan).latency_s
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.25]), st.booleans())
+def test_random_plans_in_steady_state(seed: int, setup_s: float, pin: bool) -> None:
+    rng = seeded(seed)
+    links = tuple(replace(link, setup_s=setup_s) for link in HAND.links)
+    target = replace(HAND, links=links)
+    once = random_plan(random_problem(rng, rng.randint(1, 8)), target, rng)
+    plan = replace(once, problem=replace(once.problem, steady_state=True))
+    if pin:
+        plan = all_weights_pinned(plan)
+    assert find_violations(plan) == []
+    found, model = simulate(plan), score(plan)
+    assert found.latency_s >= model.compute_s * (1 - 1e-9)
+    alone_s = np.maximum(model.compute_by_step, operand_only_seconds(plan)).sum()
+    assert found.latency_s <= (alone_s + model.link_seconds.sum()) * (1 + 1e-9)
+    operators_s = (found.step_end_s - found.step_start_s).sum()
+    assert found.stall_s == pytest.approx(found.latency_s - operators_s, abs=1e-6)
+    steps = len(plan.problem.steps)
+    several = unroll(plan, 3)
+    check_causes(several, _replay(several, steps), steps)
+
+
+def all_weights_pinned(plan: Plan) -> Plan:
+    """Weights in sram for ever, above what else there is; nothing is fetched of them."""
+    kinds = [buffer.kind for buffer in plan.problem.buffers]
+    kept = [r for r in plan.residencies if kinds[r.buffer] != "weight" or r.tier == "dram"]
+    top = max((r.offset + r.end_byte - r.start_byte for r in kept if r.tier == "sram"), default=0)
+    for b, buffer in enumerate(plan.problem.buffers):
+        if buffer.kind == "weight":
+            steps = len(plan.problem.steps)
+            kept.append(Residency(b, 0, buffer.size_bytes, "sram", top, 0, 0, steps))
+            top += buffer.size_bytes
+    moves = tuple(move for move in plan.transfers if kinds[move.buffer] != "weight")
+    return replace(plan, residencies=tuple(kept), transfers=moves)
 
 
 def operand_only_seconds(plan: Plan) -> list[float]:

@@ -16,7 +16,7 @@ from ullage.compiler.execute.runner import Execution, Executor, RunOptions
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, Prepared, prepare
-from ullage.compiler.plan import Plan
+from ullage.compiler.plan import Plan, Residency, Transfer
 from ullage.solvers.registry import SolverOptions, find_solver
 
 SOLVERS = ("all-slow", "greedy", "msa", "no-spill")
@@ -414,7 +414,7 @@ def model_file(name: str) -> Path:
 
 def solved(name: str, target: str, solver: str, fast_bytes: int, *, fuse: bool = True) -> Plan:
     """A plan, not verified; raises InfeasibleError where there is none."""
-    prepared = _prepared(name, target, fuse)
+    prepared = prepared_model(name, target, fuse)
     objective = "peak" if solver == "no-spill" else "latency"
     found = find_solver(solver).solve(
         prepared.problem,
@@ -425,9 +425,38 @@ def solved(name: str, target: str, solver: str, fast_bytes: int, *, fuse: bool =
 
 
 @cache
-def _prepared(name: str, target: str, fuse: bool) -> Prepared:
+def prepared_model(name: str, target: str, fuse: bool, steady_state: bool = False) -> Prepared:
     chip, overrides = TARGETS[target]
-    return prepare(model_file(name), CompileOptions(target=chip, overrides=overrides, fuse=fuse))
+    options = CompileOptions(target=chip, overrides=overrides, fuse=fuse, steady_state=steady_state)
+    return prepare(model_file(name), options)
+
+
+def steady(name: str, target: str, fast_bytes: int = 1 << 16) -> Plan:
+    """A plan in steady state whose weights are in fast memory: most of them for ever.
+
+    The weights of the first operators that are used no more during the last three steps are
+    dropped after their last use and fetched for the next inference while the last operator runs.
+    """
+    prepared = prepared_model(name, target, fuse=True, steady_state=True)
+    chip = prepared.target.with_fast_memory(fast_bytes)
+    base = find_solver("all-slow").solve(prepared.problem, chip, SolverOptions())
+    problem, last = base.problem, len(base.problem.steps)
+    held, moved, offset = list(base.residencies), [], 0
+    for index, buffer in enumerate(problem.buffers):
+        steps = [t for t, _ in problem.uses_of[index]]
+        if buffer.kind != "weight" or not steps:
+            continue
+        whole, size = (index, 0, buffer.size_bytes), buffer.size_bytes
+        if steps[-1] < last - 3:
+            half = size // 2
+            held.append(Residency(*whole, "sram", offset, 0, 0, steps[-1] + 1))
+            held.append(Residency(*whole, "sram", offset, last - 3, last - 1, last))
+            moves = ((last - 3, half), (last - 2, size - half))
+            moved.append(Transfer(*whole, "dram", "sram", moves))
+        else:
+            held.append(Residency(*whole, "sram", offset, 0, 0, last))
+        offset += -(-size // 256) * 256
+    return replace(base, residencies=tuple(held), transfers=tuple(moved), model=prepared.model)
 
 
 def executor(name: str, plan: Plan) -> Executor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.compiler.execute.models import Case, executed, model_file, solved
+from tests.compiler.execute.models import Case, executed, model_file, solved, steady
 from tests.compiler.mutations import MUTATIONS
 from ullage.compiler.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.errors import InfeasibleError, VerificationError
@@ -76,6 +76,13 @@ TABLE: dict[str, tuple[str, str]] = {
     "output-freed": (CAUGHT, "the output is gone"),
     "output-dropped": (CAUGHT, "the output is gone"),
     "output-not-stored": (CAUGHT, "the output is elsewhere"),
+    "carried-to-another-address": (CAUGHT, "the second inference does not find it"),
+    "left-at-another-address": (CAUGHT, "the second inference does not find it"),
+    "gone-before-the-end": (CAUGHT, "the second inference does not find it"),
+    "not-filled-for-the-next": (CAUGHT, "the second inference does not find it"),
+    "home-not-kept": (CAUGHT, "the second inference does not find it"),
+    "carried-in-a-single-inference": (CAUGHT, "nothing arrived"),
+    "input-carried": (CAUGHT, "nothing arrived"),
     "accessed-too-much": (PROBLEM, ""),
     "weight-written": (PROBLEM, ""),
     "read-before-written": (PROBLEM, ""),
@@ -127,6 +134,8 @@ def waiting_tensor_fetched() -> Plan:
 def bases() -> tuple[tuple[str, Plan], ...]:
     """(model, plan) of all cases that have a plan, each known to run well."""
     found = [("late", waiting_tensor_fetched())]
+    found += [(name, steady(name, "split")) for name in ("residual", "concat", "slices", "rows")]
+    found += [(name, steady(name, "whole")) for name in ("residual", "branch")]
     for case in CASES:
         try:
             found.append((case.model, case.solve()))
@@ -401,4 +410,6 @@ def test_scratch_of_a_subgraph_destroys_what_it_overlaps() -> None:
 def test_operator_steps_are_all_executed() -> None:
     for model, plan in bases():
         steps = sum(step.kind != DMA_STEP for step in plan.problem.steps)
-        assert executed(model, plan).steps == steps
+        done = executed(model, plan)
+        assert done.inferences == (3 if plan.problem.steady_state else 1)
+        assert done.steps == steps * done.inferences

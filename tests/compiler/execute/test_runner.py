@@ -16,7 +16,9 @@ from tests.compiler.execute.models import (
     executed,
     executor,
     model_file,
+    prepared_model,
     solved,
+    steady,
 )
 from tests.compiler.importer.onnx_models import const, info, model, node
 from ullage.compiler.errors import InfeasibleError, ModelError, UsageError, VerificationError
@@ -30,7 +32,12 @@ from ullage.compiler.execute.runner import (
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.models import find_model, named_models
 from ullage.compiler.pipeline import CompileOptions, compile_model
+from ullage.compiler.plan import Residency
 from ullage.compiler.problem import DMA_STEP
+from ullage.compiler.verify import find_violations
+from ullage.hwmodels.cost import score
+from ullage.hwmodels.simulate import simulate
+from ullage.solvers.registry import SolverOptions, find_solver
 
 SIZES = (2048, 6144, 1 << 16)
 
@@ -207,6 +214,106 @@ def compiled(tmp_path: Path, proto: onnx.ModelProto, options: CompileOptions) ->
 def test_options_of_the_plan_are_kept(tmp_path: Path, order: str, alias: bool) -> None:
     options = CompileOptions(solver="greedy", order=order, alias=alias, fast_memory_bytes=6144)
     assert exact(compiled(tmp_path, MODELS["concat"](), options))
+
+
+# Steady state
+
+
+@pytest.mark.parametrize("target", ["split", "whole"])
+@pytest.mark.parametrize("name", ["residual", "concat", "slices", "rows", "branch", "outputs"])
+def test_weights_stay_over_several_inferences(name: str, target: str) -> None:
+    plan = steady(name, target)
+    assert find_violations(plan) == []
+    done = executed(name, plan)
+    assert exact(done)
+    assert done.inferences == 3
+    assert done.transfers == 3 * len(plan.transfers)
+    assert done.bytes_moved == 3 * sum(t.end_byte - t.start_byte for t in plan.transfers)
+    names = [check.name for check in done.outputs]
+    assert names == names[: len(names) // 3] * 3
+    assert [check.inference for check in done.outputs] == sorted([1, 2, 3] * (len(names) // 3))
+    single = executed(name, plan, RunOptions(inferences=1))
+    assert exact(single)
+    assert any(not np.array_equal(single.arrays[n], done.arrays[n]) for n in single.arrays), (
+        "each inference has inputs of its own"
+    )
+
+
+def test_weights_are_loaded_once_and_inputs_each_time() -> None:
+    plan = steady("residual", "split")
+    done = executed("residual", plan, RunOptions(inferences=2, trace=True))
+    prologue = [line for line in done.trace if "prologue" in line]
+    carried = [r for r in plan.residencies if r.tier == "sram" and r.start == 0]
+    assert len(prologue) == len(carried) == 3
+    assert all(line.startswith("step 0: prologue to sram of 'w") for line in prologue[::2])
+    assert any(line.startswith("inference 2, step 1: ") for line in done.trace)
+
+
+def test_a_weight_lost_between_inferences_is_found_in_the_second() -> None:
+    plan = steady("residual", "split")
+    last = len(plan.problem.steps)
+    broken = [
+        replace(r, end=last - 1) if (r.tier, r.start, r.end) == ("sram", 0, last) else r
+        for r in plan.residencies
+    ]
+    lost = replace(plan, residencies=tuple(broken))
+    assert exact(executed("residual", lost, RunOptions(inferences=1)))
+    message = r"inference 2: step 0: bytes .* did not leave all of them at address"
+    with pytest.raises(VerificationError, match=message) as raised:
+        executed("residual", lost)
+    assert raised.value.details["inference"] == 2
+
+
+def test_inferences_of_other_plans_start_afresh() -> None:
+    plan = solved("residual", "split", "greedy", 4096)
+    done = executed("residual", plan, RunOptions(inferences=2))
+    assert exact(done)
+    assert [check.inference for check in done.outputs] == [1, 2]
+    first = executed("residual", plan, RunOptions(until=4))
+    partly = executed("residual", plan, RunOptions(until=4, inferences=2))
+    assert exact(partly)
+    assert partly.steps == done.steps // 2 + first.steps
+    with pytest.raises(UsageError, match="--inferences takes a number of at least 1, not 0"):
+        executed("residual", plan, RunOptions(inferences=0))
+
+
+def test_traffic_falls_to_inputs_and_outputs_where_weights_fit() -> None:
+    """On a real network: greedy's plan for the activations, all weights in sram for ever."""
+    prepared = prepared_model("squeezenet", "split", fuse=True, steady_state=True)
+    chip = prepared.target.with_fast_memory(1 << 25)
+    base = find_solver("greedy").solve(prepared.problem, chip, SolverOptions())
+    kinds = [buffer.kind for buffer in base.problem.buffers]
+    kept = [r for r in base.residencies if kinds[r.buffer] != "weight" or r.tier != "sram"]
+    top = max(r.offset + r.end_byte - r.start_byte for r in kept if r.tier == "sram")
+    for index, buffer in enumerate(base.problem.buffers):
+        if buffer.kind == "weight":
+            top = -(-top // 256) * 256
+            steps = len(base.problem.steps)
+            kept.append(Residency(index, 0, buffer.size_bytes, "sram", top, 0, 0, steps))
+            top += buffer.size_bytes
+    moves = tuple(m for m in base.transfers if kinds[m.buffer] != "weight")
+    plan = replace(base, residencies=tuple(kept), transfers=moves, model=prepared.model)
+    assert find_violations(plan) == []
+    given = sum(b.size_bytes for b in plan.problem.buffers if b.kind in ("input", "output"))
+    found = score(plan)
+    assert sum(found.traffic_bytes.values()) == found.compulsory_bytes == given
+    assert found.noncompulsory_bytes == 0
+    assert found.energy_j < score(base).energy_j
+    assert found.latency_s <= score(base).latency_s
+    assert simulate(plan).latency_s <= simulate(base).latency_s
+    done = executed("squeezenet", plan)
+    assert exact(done)
+    assert done.inferences == 3
+
+
+def test_plan_and_problem_agree_about_steady_state() -> None:
+    plan = steady("residual", "split")
+    assert plan.model["steady_state"] is True
+    torn = replace(plan, model={**plan.model, "steady_state": False})
+    with pytest.raises(
+        VerificationError, match=r"model\.steady_state is 'False', its problem's is"
+    ):
+        executed("residual", torn)
 
 
 def test_symbolic_dimensions_come_from_the_plan(tmp_path: Path) -> None:

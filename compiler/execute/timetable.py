@@ -1,0 +1,78 @@
+"""What a plan says about each step, and what it carries from one inference to the next."""
+
+from dataclasses import dataclass
+
+from ullage.compiler.errors import VerificationError
+from ullage.compiler.plan import Plan, Residency, Transfer
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """A plan by step.
+
+    Attributes:
+        opening: residencies that start; those that are carried in apart.
+        closing: residencies that end.
+        arriving: residencies that become ready later than they start.
+        moving: (transfer, first byte, bytes); a transfer moves all of its slice.
+        carried: residencies that hold a weight before step 0: those at home, and, in steady state,
+            the ones elsewhere.
+    """
+
+    opening: dict[int, list[Residency]]
+    closing: dict[int, list[Residency]]
+    arriving: dict[int, list[Residency]]
+    moving: dict[int, list[tuple[Transfer, int, int]]]
+    carried: tuple[Residency, ...]
+
+
+def timetable(plan: Plan) -> Timetable:
+    """Sort a plan by step.
+
+    Raises:
+        VerificationError: a transfer that no machine could do.
+    """
+    opening: dict[int, list[Residency]] = {}
+    closing: dict[int, list[Residency]] = {}
+    arriving: dict[int, list[Residency]] = {}
+    carried: list[Residency] = []
+    for r in plan.residencies:
+        if _is_carried(plan, r):
+            carried.append(r)
+        else:
+            opening.setdefault(r.start, []).append(r)
+        closing.setdefault(r.end, []).append(r)
+        if r.start < r.ready < r.end:
+            arriving.setdefault(r.ready, []).append(r)
+    return Timetable(opening, closing, arriving, _moves_by_step(plan), tuple(carried))
+
+
+def _is_carried(plan: Plan, r: Residency) -> bool:
+    """Whether a residency is to hold a weight from before step 0 on."""
+    if not 0 <= r.buffer < len(plan.problem.buffers):
+        return False  # refused elsewhere
+    if plan.problem.buffers[r.buffer].kind != "weight" or (r.start, r.ready) != (0, 0):
+        return False
+    return plan.problem.steady_state or r.tier == plan.target.homes["weight"]
+
+
+def _moves_by_step(plan: Plan) -> dict[int, list[tuple[Transfer, int, int]]]:
+    problem = plan.problem
+    moving: dict[int, list[tuple[Transfer, int, int]]] = {}
+    for transfer in plan.transfers:
+        if not 0 <= transfer.buffer < len(problem.buffers):
+            raise VerificationError(f"impossible transfer: {transfer}")
+        position = transfer.start_byte
+        for step, size in transfer.moves:
+            if not 0 <= step < len(problem.steps) or size <= 0:
+                raise VerificationError(f"impossible transfer: {transfer}")
+            moving.setdefault(step, []).append((transfer, position, size))
+            position += size
+        if position != transfer.end_byte or not transfer.moves:
+            raise VerificationError(
+                f"a transfer of {problem.buffers[transfer.buffer].name!r} moves "
+                f"{position - transfer.start_byte} bytes, its slice has "
+                f"{transfer.end_byte - transfer.start_byte}",
+                {"tensor": problem.buffers[transfer.buffer].name},
+            )
+    return moving
