@@ -12,8 +12,10 @@ from ullage.cli.compare import compare_command
 from ullage.cli.compile import KEPT_BEST, compile_command
 from ullage.cli.models import app as models_app
 from ullage.cli.pack import pack_command
+from ullage.cli.report import report_command
 from ullage.cli.run import run_command
 from ullage.cli.solvers import app as solvers_app
+from ullage.cli.sweep import sweep_command
 from ullage.cli.targets import app as targets_app
 from ullage.cli.verify import verify_command
 from ullage.compiler.errors import UllageError
@@ -31,9 +33,11 @@ app = typer.Typer(
 app.command("compile")(compile_command)
 app.command("analyze")(analyze_command)
 app.command("compare")(compare_command)
+app.command("sweep")(sweep_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("pack")(pack_command)
+app.command("report")(report_command)
 app.add_typer(targets_app, name="targets")
 app.add_typer(solvers_app, name="solvers")
 app.add_typer(models_app, name="models")

@@ -1,0 +1,154 @@
+"""`ullage sweep`: latency (or another objective) against the size of fast memory."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ullage.cli import options
+from ullage.cli.compile import KEPT_BEST
+
+if TYPE_CHECKING:
+    from ullage.compiler.sweep import Sweep
+
+
+def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
+    model: options.Model,
+    fast_memory: Annotated[
+        str,
+        typer.Option("--fast-memory", metavar="FROM..TO", help="Sizes: 64KiB..16MiB ..."),
+    ],
+    points: Annotated[
+        int, typer.Option("--points", min=1, max=1000, help="How many sizes, in equal ratios.")
+    ] = 9,
+    meet_latency: Annotated[
+        float | None,
+        typer.Option(
+            "--meet-latency", metavar="S", help="Name the smallest size that takes at most S."
+        ),
+    ] = None,
+    target: options.TargetName = "edge-npu",
+    solver: Annotated[
+        str, typer.Option("--solver", metavar="NAME", help="Solver (ullage solvers list).")
+    ] = "auto",
+    objective: options.Objective = "latency",
+    order: options.Order = "model",
+    batch: options.Batch = None,
+    dims: options.Dims = None,
+    sets: options.Sets = None,
+    params: options.Params = None,
+    dtype: options.Dtype = None,
+    no_fuse: options.NoFuse = False,
+    no_alias: options.NoAlias = False,
+    steady_state: options.SteadyState = False,
+    time_limit: options.TimeLimit = None,
+    seed: options.Seed = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Picture of the curve: .svg or .png."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the plans, one per size."),
+    ] = None,
+    emit: Annotated[
+        str, typer.Option("--emit", metavar="json,csv", help="What to write into the folders.")
+    ] = "json",
+    as_json: options.Json = False,
+) -> str | None:
+    """Compile for many sizes of fast memory; more memory never looks worse than less."""
+    given = {name: value for name, value in locals().items() if name != "fast_memory"}
+    from ullage.cli.render import print_json, progress
+    from ullage.compiler.emit import emit_plan, parse_emitters
+    from ullage.compiler.plots import check_plot, plot_sweep
+    from ullage.compiler.sweep import SweepOptions, check, describe_sweep, sweep
+    from ullage.compiler.sweep_points import parse_range
+
+    emitters = parse_emitters(emit)
+    first, last = parse_range(fast_memory)
+    asked = SweepOptions(first, last, points, meet_latency)
+    chosen = options.compile_options(given)
+    check(asked, chosen)
+    if plot is not None:
+        check_plot(plot)
+    with progress(quiet=False) as tell:
+        found = sweep(options.read_model_path(model), asked, replace(chosen, progress=tell))
+    document = describe_sweep(found)
+    for point, row in zip(found.points, document["rows"], strict=True):
+        if output is not None and point.compiled is not None:
+            written = emit_plan(point.compiled, output / str(point.size_bytes), emitters)
+            row |= {"plan": written.get("json"), "written": written}
+    if plot is not None:
+        plot_sweep(found, plot)
+        document["plot"] = str(plot)
+    if as_json:
+        print_json(document)
+    else:
+        _print(found, document)
+    if found.partial:
+        sys.stderr.write("interrupted: these are the sizes done until then\n")
+        return KEPT_BEST
+    return None
+
+
+def _print(found: "Sweep", document: dict[str, Any]) -> None:
+    """The curve as a table, the answer about a latency below it."""
+    from ullage.cli.render import console, print_table
+
+    columns = [
+        ("Fast memory", "right"),
+        (str(found.asked["objective"]).capitalize(), "right"),
+        ("Lower bound", "right"),
+        ("Gap", "right"),
+        ("Speed-up over all-slow", "right"),
+        ("Slow traffic", "right"),
+        ("Fast peak", "right"),
+        ("Plan by", "left"),
+        ("Bound by", "left"),
+        ("Solve [s]", "right"),
+    ]
+    print_table(
+        f"{found.asked['model']} on {found.asked['target']}, solver {found.asked['solver']}",
+        columns,
+        [_cells(row, len(columns)) for row in document["rows"]],
+    )
+    failed = [row for row in document["rows"] if "error" in row]
+    if failed:  # one speaks for all: the largest is the closest to success
+        size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]
+        sys.stderr.write(f"sizes without a plan: {len(failed)}; {size} bytes: {message}\n")
+    for note in document["notes"]:
+        sys.stderr.write(f"note: {note}\n")
+    if found.meeting is not None:
+        console().print(found.meeting.message, markup=False, soft_wrap=True)
+    if "plot" in document:
+        console().print(f"written: {document['plot']}", markup=False, soft_wrap=True)
+
+
+def _cells(row: dict[str, Any], columns: int) -> list[str]:
+    from ullage.cli.render import gap_text, objective_text
+    from ullage.compiler.units import format_size
+
+    size = format_size(row["fast_memory_bytes"])
+    if "error" in row:
+        return [size, row["error"]["kind"], *["-"] * (columns - 2)]
+    speedup = row["speedup_over_all_slow"]
+    maker = row.get("chosen_solver", row["solver"])
+    if row["taken_from_bytes"] is not None:
+        maker += f", of {format_size(row['taken_from_bytes'])}"
+    prover = row["bound_source"]
+    if row["bound_from_bytes"] is not None:
+        prover += f", of {format_size(row['bound_from_bytes'])}"
+    return [
+        size,
+        objective_text(row["value"], row["objective"]),
+        objective_text(row["lower_bound"], row["objective"]),
+        gap_text(row["gap"]),
+        "-" if speedup is None else f"{speedup:.3f}x",
+        format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
+        format_size(next(iter(row["peak_bytes"].values()))),
+        maker,
+        prover,
+        f"{row['solve_s']:.3f}",
+    ]
