@@ -53,9 +53,8 @@ def _print(found: dict[str, Any]) -> None:
         ["peak in file order", format_size(found["peak_live_bytes"])],
         [
             "smallest peak found (M_P)",
-            f"{format_size(found['min_peak_bytes'])} in order {found['min_peak_order']}, at least "
-            f"{format_size(found['min_peak_lower_bound_bytes'])} "
-            f"({found['min_peak_bound_source']})",
+            f"{format_size(found['min_peak_bytes'])} in order {found['min_peak_order']}, "
+            + _proof(found),
         ],
         [
             "work",
@@ -95,3 +94,12 @@ def _print(found: dict[str, Any]) -> None:
         typer.echo(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
     for note in found["notes"]:
         typer.echo(f"note: {note}")
+
+
+def _proof(found: dict[str, Any]) -> str:
+    from ullage.compiler.units import format_size
+
+    if found["min_peak_proven"]:
+        return f"no order needs less (proven by {found['min_peak_bound_source']})"
+    bound = format_size(found["min_peak_lower_bound_bytes"])
+    return f"no order needs less than {bound} ({found['min_peak_bound_source']})"

@@ -1,249 +1,246 @@
-"""Operator orders: the file's own, and a peak-minimising heuristic.
+"""Operator orders: the file's own, and the one with the smallest peak of live bytes.
 
-The heuristic is list scheduling on the memory that each choice frees and takes, run with several
-tie-breaking rules and from both ends of the graph; the best of all orders, the file's included,
-wins, so `memory` never has a larger peak than `model`. Cost: O((operators + uses) log operators)
-per rule.
+`smallest_peak` first takes the better of the file's order and a greedy one, and a lower bound from
+minimum cuts. Where they differ, it searches for orders within budgets between them, with more and
+more states, until the two meet or a limit is reached; wider and wider beams look for better orders
+meanwhile. How: `order_search`, `order_flow`; docs/orders.md.
 """
 
-import heapq
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from ullage.compiler.aliases import AliasOptions
+from ullage.compiler.errors import UsageError
 from ullage.compiler.graph import Graph
+from ullage.compiler.lifetimes import build_problem
+from ullage.compiler.live_peak import live_peak
+from ullage.compiler.order_flow import cut_bound_bytes, operand_bound_bytes
+from ullage.compiler.order_items import Items, order_items
+from ullage.compiler.order_moves import Moves, moves_of
+from ullage.compiler.order_search import Effort, Probe, beam_order, find_order
+
+LIMIT_S = 2.0  # wall clock
+LIMIT_MOVES = 600_000  # an operator tried after a set of others: one to two seconds of them
+CUT_SHARE = 0.3  # of the time left, for the cuts
+FIRST_STATES, FIRST_WIDTH, GROWTH = 1024, 4, 4  # of the rounds
 
 
 @dataclass(frozen=True)
-class _Dag:
-    """Operators and the storage between them; views do not count twice.
+class OrderResult:
+    """An order and what is known about its peak.
 
     Attributes:
-        reads: for each operator the storage indices it reads.
-        writes: for each operator the storage indices it brings to life.
-        sizes: bytes of each storage.
-        readers: for each storage its distinct readers.
-        writer: for each storage the operator that makes it, -1 for graph inputs.
-        before: for each operator those whose results it reads (through views too).
-        kept: storage that lives to the end (outputs).
-        scratch: workspace bytes of each operator.
+        order: every operator index of the graph once, topological.
+        peak_bytes: largest sum of live activation bytes, as `live_peak` finds it in the problem
+            built from this order, workspace included.
+        lower_bound_bytes: no order of the graph has a smaller peak.
+        method: what found the order: `model`, `greedy`, `beam` or `search`.
+        bound_source: what proved the bound: `operands`, `cuts` or `search`.
+        states: sets of operators expanded.
+        limited: a limit ended the search.
     """
 
-    reads: tuple[tuple[int, ...], ...]
-    writes: tuple[tuple[int, ...], ...]
-    sizes: tuple[int, ...]
-    readers: tuple[tuple[int, ...], ...]
-    writer: tuple[int, ...]
-    before: tuple[frozenset[int], ...]
-    kept: frozenset[int]
-    scratch: tuple[int, ...]
+    order: tuple[int, ...]
+    peak_bytes: int
+    lower_bound_bytes: int
+    method: str
+    bound_source: str
+    states: int
+    limited: bool
+
+    @property
+    def is_optimal(self) -> bool:
+        """Whether no order has a smaller peak."""
+        return self.peak_bytes <= self.lower_bound_bytes
 
 
-def model_order(graph: Graph) -> tuple[int, ...]:
+def model_order(
+    graph: Graph,
+    aliases: AliasOptions | None = None,  # noqa: ARG001 - orders have one signature
+    deadline: float | None = None,  # noqa: ARG001
+) -> tuple[int, ...]:
     """Operators as the file lists them."""
     return tuple(range(len(graph.operators)))
 
 
-def memory_order(graph: Graph) -> tuple[int, ...]:
-    """The order with the smallest peak of live activation bytes that the heuristics find."""
-    dag = _dag(graph)
-    best = model_order(graph)
-    best_peak = _peak(dag, best)
-    for rule in (_by_net, _by_freed, _by_depth):
-        for candidate in (_list_schedule(dag, rule), _reverse_schedule(dag, rule)):
-            peak = _peak(dag, candidate)
-            if peak < best_peak:
-                best, best_peak = candidate, peak
-    return best
+def memory_order(
+    graph: Graph, aliases: AliasOptions | None = None, deadline: float | None = None
+) -> tuple[int, ...]:
+    """The order with the smallest peak of live activation bytes; see `smallest_peak`."""
+    return smallest_peak(graph, aliases, deadline=deadline).order
 
 
-def order_peak_bytes(graph: Graph, order: Sequence[int]) -> int:
-    """Largest sum of live activation bytes in an order; views share bytes, nothing else does."""
-    return _peak(_dag(graph), order)
+def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
 
+    A search that a deadline ended cannot be repeated, so plans carry the order.
 
-def _dag(graph: Graph) -> _Dag:
-    storage: dict[str, int] = {}
-    sizes: list[int] = []
-    writer: list[int] = []
-
-    def new(name: str, maker: int) -> None:
-        storage[name] = len(sizes)
-        sizes.append(graph.values[name].size_bytes)
-        writer.append(maker)
-
-    for name in graph.inputs:
-        new(name, -1)
-    reads: list[tuple[int, ...]] = []
-    writes: list[tuple[int, ...]] = []
-    for index, operator in enumerate(graph.operators):
-        reads.append(tuple(dict.fromkeys(storage[n] for n in operator.inputs if n in storage)))
-        views = {s.output: s.input for s in operator.sharings if s.kind == "view"}
-        made: list[int] = []
-        for name in operator.outputs:
-            if views.get(name) in storage:
-                storage[name] = storage[views[name]]
-            else:
-                new(name, index)
-                made.append(storage[name])
-        writes.append(tuple(made))
-    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
-    readers: list[list[int]] = [[] for _ in sizes]
-    for index, read in enumerate(reads):
-        for item in read:
-            readers[item].append(index)
-    return _Dag(
-        reads=tuple(reads),
-        writes=tuple(writes),
-        sizes=tuple(sizes),
-        readers=tuple(map(tuple, readers)),
-        writer=tuple(writer),
-        before=tuple(frozenset(maker[n] for n in o.inputs if n in maker) for o in graph.operators),
-        kept=frozenset(storage[n] for n in graph.outputs if n in storage),
-        scratch=tuple(o.workspace_bytes for o in graph.operators),
+    Raises:
+        UsageError: it is missing, or no topological order of the graph.
+    """
+    given, name = said.get("operator_order"), said.get("order", "model")
+    if given is None:
+        if name != "model":
+            raise UsageError(
+                f"the plan's model.order is {str(name)[:60]!r}, but it has no "
+                "model.operator_order. Compile again"
+            )
+        return model_order(graph)
+    made = {name for o in graph.operators for name in o.outputs}
+    numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
+    if numbers and sorted(given) == list(range(len(graph.operators))):
+        for index in given:
+            operator = graph.operators[index]
+            if made.intersection(operator.inputs):
+                break
+            made.difference_update(operator.outputs)
+        else:
+            return tuple(given)
+    raise UsageError(
+        f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
+        f"{graph.name}: each must come once, after those whose results it reads. Compile again"
     )
 
 
-def _peak(dag: _Dag, order: Sequence[int]) -> int:
-    waiting = [len(readers) for readers in dag.readers]
-    live = sum(dag.sizes[i] for i, w in enumerate(dag.writer) if w < 0 and dag.readers[i])
-    peak = live
-    for index in order:
-        live += sum(dag.sizes[i] for i in dag.writes[index])
-        peak = max(peak, live + dag.scratch[index])
-        for item in dag.reads[index]:
-            waiting[item] -= 1
-        for item in {*dag.reads[index], *dag.writes[index]}:
-            if waiting[item] == 0 and item not in dag.kept:
-                live -= dag.sizes[item]
-    return peak
+def order_peak_bytes(
+    graph: Graph, order: Sequence[int], aliases: AliasOptions | None = None
+) -> int:
+    """Largest sum of live activation bytes and workspace in an order."""
+    return live_peak(build_problem(graph, order, aliases=aliases)).size_bytes
 
 
-Rule = Callable[[int, int, int], tuple[int, ...]]  # (bytes taken, bytes freed, age) -> priority
+def smallest_peak(
+    graph: Graph,
+    aliases: AliasOptions | None = None,
+    *,
+    deadline: float | None = None,
+    limit_s: float = LIMIT_S,
+    limit_moves: int = LIMIT_MOVES,
+) -> OrderResult:
+    """The order with the smallest peak, proven where the limits allow; never worse than the file's.
 
-
-def _by_net(taken: int, freed: int, age: int) -> tuple[int, ...]:
-    """Least growth first, then the youngest operator (depth first)."""
-    return (taken - freed, -age)
-
-
-def _by_freed(taken: int, freed: int, age: int) -> tuple[int, ...]:
-    """Shrinking operators first, by most freed; growing ones by least taken."""
-    return (0, -freed, -age) if freed >= taken else (1, taken, -age)
-
-
-def _by_depth(taken: int, freed: int, age: int) -> tuple[int, ...]:
-    """Depth first, memory breaks ties."""
-    return (-age, taken - freed)
-
-
-def _list_schedule(dag: _Dag, rule: Rule) -> tuple[int, ...]:
-    """Always run the ready operator that the rule prefers.
-
-    What an operator frees depends on how many readers its operands still have, so priorities are
-    refreshed for the last reader left when that number falls to one.
+    Args:
+        graph: the graph.
+        aliases: what may share storage, default everything. Pass what the problem is built with.
+        deadline: `time.monotonic()` value to stop at.
+        limit_s: seconds to search at most.
+        limit_moves: moves to evaluate at most. Unless the deadline ends the search, the result
+            depends on this alone.
     """
-    operators = len(dag.reads)
-    remaining = [len(readers) for readers in dag.readers]
-    blocked = [len(before) for before in dag.before]
-    successors: list[list[int]] = [[] for _ in range(operators)]
-    for index, before in enumerate(dag.before):
-        for maker in before:
-            successors[maker].append(index)
-    left: list[set[int]] = [set(readers) for readers in dag.readers]
-    born = [0] * operators
-    done = [False] * operators
-
-    def priority(index: int) -> tuple[int, ...]:
-        taken = sum(dag.sizes[i] for i in dag.writes[index])
-        freed = sum(
-            dag.sizes[i] for i in dag.reads[index] if remaining[i] == 1 and i not in dag.kept
-        )
-        freed += sum(
-            dag.sizes[i] for i in dag.writes[index] if not dag.readers[i] and i not in dag.kept
-        )
-        return rule(taken, freed, born[index])
-
-    heap: list[tuple[tuple[int, ...], int]] = []
-    ready = [count == 0 for count in blocked]
-    for index in range(operators):
-        if ready[index]:
-            heapq.heappush(heap, (priority(index), index))
-    order: list[int] = []
-    while heap:
-        known, index = heapq.heappop(heap)
-        if done[index]:
-            continue
-        current = priority(index)
-        if current != known:
-            heapq.heappush(heap, (current, index))
-            continue
-        done[index] = True
-        order.append(index)
-        for item in dag.reads[index]:
-            remaining[item] -= 1
-            left[item].discard(index)
-            if remaining[item] == 1:
-                (last,) = left[item]
-                if ready[last] and not done[last]:
-                    heapq.heappush(heap, (priority(last), last))
-        for follower in successors[index]:
-            blocked[follower] -= 1
-            if blocked[follower] == 0:
-                ready[follower] = True
-                born[follower] = len(order)
-                heapq.heappush(heap, (priority(follower), follower))
-    return tuple(order)
+    now = time.monotonic()
+    until = now + limit_s if deadline is None else min(deadline, now + limit_s)
+    options = aliases or AliasOptions()
+    items, bounding = order_items(graph, options)
+    narrowing = _Narrowing(items, Effort(limit_moves, until))
+    narrowing.run()
+    bound, source = narrowing.bound, narrowing.source
+    if bounding is not items:
+        other = _Narrowing(bounding, Effort(0, until))
+        other.bound_by_cuts()
+        bound, source = other.bound, other.source
+    order, method = model_order(graph), "model"
+    peak = order_peak_bytes(graph, order, options)
+    if narrowing.method != "model":
+        found = _whole_order(graph, items, narrowing.order)
+        found_peak = order_peak_bytes(graph, found, options)
+        if found_peak < peak:
+            order, peak, method = found, found_peak, narrowing.method
+    return OrderResult(
+        order=order,
+        peak_bytes=peak,
+        lower_bound_bytes=bound,
+        method=method,
+        bound_source=source,
+        states=narrowing.effort.states,
+        limited=narrowing.bound < narrowing.peak,
+    )
 
 
-def _reverse_schedule(dag: _Dag, rule: Rule) -> tuple[int, ...]:
-    """List scheduling from the outputs backwards.
+class _Narrowing:
+    """The best order and the best bound of an ordering problem, brought together step by step."""
 
-    Run in reverse, an operator takes what it reads and frees what it writes.
-    """
-    operators = len(dag.reads)
-    mirrored_reads: list[list[int]] = [list(writes) for writes in dag.writes]
-    mirrored_writes: list[list[int]] = [[] for _ in range(operators)]
-    # A storage is born in reverse at its last forward reader; which one that is, the reverse order
-    # decides: the first reader that it meets. All readers wait for nothing from each other, so the
-    # storage is charged to each as if it were the first, and freed at its writer.
-    for item, readers in enumerate(dag.readers):
-        for reader in readers:
-            if dag.writer[item] >= 0:
-                mirrored_writes[reader].append(item)
-    waiting = [0] * operators
-    for before in dag.before:
-        for maker in before:
-            waiting[maker] += 1
-    live = [item in dag.kept for item in range(len(dag.sizes))]
-    done = [False] * operators
-    born = [0] * operators
+    def __init__(self, items: Items, effort: Effort) -> None:
+        self.items = items
+        self.moves: Moves = moves_of(items)
+        self.effort = effort
+        self.order: list[int] = list(range(self.moves.count))  # the file's
+        self.peak = self.moves.peak_bytes(self.order)
+        self.method = "model"
+        self.bound = operand_bound_bytes(items, self.moves)
+        self.source = "operands"
 
-    def priority(index: int) -> tuple[int, ...]:
-        taken = sum(dag.sizes[i] for i in mirrored_writes[index] if not live[i])
-        freed = sum(dag.sizes[i] for i in mirrored_reads[index])
-        return rule(taken, freed, born[index])
+    def run(self) -> None:
+        """Until the peak is proven or a limit is reached."""
+        self._beam(1, "greedy")
+        self.bound_by_cuts()
+        states, width = FIRST_STATES, FIRST_WIDTH
+        while self.bound < self.peak and not self.effort.is_spent():
+            self._descend(states)
+            self._halve(states)
+            self._beam(width, "beam")
+            states, width = states * GROWTH, width * GROWTH
 
-    heap: list[tuple[tuple[int, ...], int]] = []
-    for index in range(operators):
-        if waiting[index] == 0:
-            heapq.heappush(heap, (priority(index), -index))
-    order: list[int] = []
-    while heap:
-        known, negative = heapq.heappop(heap)
-        index = -negative
-        if done[index]:
-            continue
-        current = priority(index)
-        if current != known:
-            heapq.heappush(heap, (current, negative))
-            continue
-        done[index] = True
-        order.append(index)
-        for item in mirrored_writes[index]:
-            live[item] = True
-        for maker in dag.before[index]:
-            waiting[maker] -= 1
-            if waiting[maker] == 0:
-                born[maker] = len(order)
-                heapq.heappush(heap, (priority(maker), -maker))
-    return tuple(reversed(order))
+    def bound_by_cuts(self) -> None:
+        """Raise the bound by minimum cuts."""
+        now = time.monotonic()
+        until = now + CUT_SHARE * (self.effort.deadline - now)
+        found = cut_bound_bytes(self.items, self.moves, self.order, self.bound, until)
+        if found > self.bound:
+            self.bound, self.source = found, "cuts"
+
+    def _beam(self, width: int, method: str) -> None:
+        if self.bound < self.peak:
+            probe = Probe(self.moves, self.peak - 1, self.effort)
+            self._accept(beam_order(probe, width), method)
+
+    def _descend(self, states: int) -> None:
+        """Ask for a little less than the best, again and again: mostly quick to find or refute."""
+        while self.bound < self.peak and not self.effort.is_spent():
+            if not self._probe(self.peak - 1, states):
+                return
+
+    def _halve(self, states: int) -> None:
+        """Try the middle between bound and peak, as long as that settles something."""
+        while self.bound < self.peak and not self.effort.is_spent():
+            if not self._probe((self.bound + self.peak - 1) // 2, states):
+                return
+
+    def _probe(self, budget: int, states: int) -> bool:
+        """Search within a budget; whether that settled anything."""
+        probe = Probe(self.moves, budget, self.effort)
+        order, certain = find_order(probe, states)
+        if order is not None:
+            self._accept(order, "search")
+        elif certain:
+            self.bound, self.source = int(probe.exceeded), "search"
+        return certain
+
+    def _accept(self, order: list[int] | None, method: str) -> None:
+        peak = self.peak if order is None else self.moves.peak_bytes(order)
+        if order is not None and peak < self.peak:
+            self.order, self.peak, self.method = order, peak, method
+
+
+def _whole_order(graph: Graph, items: Items, chosen: Sequence[int]) -> tuple[int, ...]:
+    """An order of all operators: those that do nothing come as soon as they can."""
+    working = set(items.operators)
+    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
+    waits = [{maker[n] for n in o.inputs if n in maker} for o in graph.operators]
+    users: list[list[int]] = [[] for _ in graph.operators]
+    for index, before in enumerate(waits):
+        for earlier in before:
+            users[earlier].append(index)
+    idle = [i for i in range(len(waits)) if i not in working and not waits[i]]
+    result: list[int] = []
+    for following in [None, *(items.operators[number] for number in chosen)]:
+        pending = idle if following is None else [following]
+        while pending:
+            index = pending.pop()
+            result.append(index)
+            for user in users[index]:
+                waits[user].discard(index)
+                if not waits[user] and user not in working:
+                    pending.append(user)
+    return tuple(result)
