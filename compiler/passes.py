@@ -1,13 +1,15 @@
 """ullage as a pass of an onnx-ir pipeline."""
 
 import json
-from dataclasses import replace
+import logging
 
 import onnx_ir as ir
 
 from ullage.compiler.pipeline import Compiled, CompileOptions, compile_model
 
 KEY = "ullage"  # metadata key of values and of the model
+
+_log = logging.getLogger(__name__)
 
 
 class PlanMemoryPass(ir.passes.InPlacePass):
@@ -16,7 +18,11 @@ class PlanMemoryPass(ir.passes.InPlacePass):
     Runs in an `onnx_ir.passes.PassManager`. Each planned value gets `metadata_props["ullage"]`:
     JSON with `buffer`, `buffer_offset_bytes` (where it begins inside its buffer) and `residencies`,
     a list of `{tier, offset, value_bytes, start, ready, end}` (half-open steps). The model
-    gets the summary under the same key. The compiled plan stays in `compiled`.
+    gets the summary under the same key. What an earlier run wrote is replaced. The compiled plan
+    stays in `compiled`.
+
+    Planned values that the model does not have by name (the importer inlines local functions)
+    cannot be annotated: the summary's `notes` says how many, a warning names some.
 
     Attributes:
         options: what is asked, as for `compile_model`.
@@ -36,13 +42,20 @@ class PlanMemoryPass(ir.passes.InPlacePass):
         """
         from ullage.compiler.summary import summarise
 
-        proto = ir.to_proto(model)
-        self.compiled = compile_model(proto, replace(self.options))
+        self.compiled = compile_model(ir.to_proto(model), self.options)
         places = value_places(self.compiled)
-        for value in _values(model):
-            if value.name in places:
-                value.metadata_props[KEY] = json.dumps(places[value.name])
+        known = {value.name: value for value in _values(model)}
+        for name, value in known.items():
+            value.metadata_props.pop(KEY, None)
+            if name in places:
+                value.metadata_props[KEY] = json.dumps(places[name])
         summary = summarise(self.compiled)
+        absent = sorted(places.keys() - known.keys())
+        if absent:
+            some = ", ".join(absent[:3])
+            note = f"{len(absent)} planned values are not in the model by name: {some} ..."
+            _log.warning("%s: %s", summary["model"], note)
+            summary["notes"] = [*summary["notes"], note]
         model.metadata_props[KEY] = json.dumps(summary)
         return ir.passes.PassResult(model, modified=True)
 

@@ -1,0 +1,148 @@
+"""`onnx`: the model with its plan in `metadata_props`, and the reader of such files."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.files import write_atomic
+from ullage.compiler.pipeline import Compiled
+from ullage.compiler.plan import Plan
+from ullage.compiler.plan_io import dump_plan, load_plan
+from ullage.compiler.summary import summarise
+
+if TYPE_CHECKING:
+    import onnx
+
+PLAN_KEY = "ullage.plan"  # the plan, JSON as in plan.json
+SUMMARY_KEY = "ullage"  # the summary, JSON; the onnx-ir pass writes the same key
+MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
+
+
+def emit_onnx(compiled: Compiled, folder: Path) -> Path:
+    """Write `NAME.planned.onnx`: the model file, weights and all, with the plan in it.
+
+    External weight files are copied into the folder, where they exist.
+
+    Returns:
+        path of the model.
+
+    Raises:
+        UsageError: the plan was not made from a file, or the result is too large for one file.
+        ModelError: the model file cannot be read, or names weight files outside its folder.
+    """
+    said = compiled.plan.model.get("path")
+    if said is None:
+        raise UsageError(
+            "the plan was not made from a model file, so there is none to write it into; use "
+            "`with_plan(model, compiled)` on the model at hand"
+        )
+    source = Path(str(said))
+    model = with_plan(_load(source), compiled)
+    data = model.SerializeToString()
+    if len(data) > MAX_FILE_BYTES:
+        raise UsageError(
+            f"{source} with its plan has {len(data)} bytes, a protobuf file holds at most "
+            f"{MAX_FILE_BYTES}; store the weights as external data"
+        )
+    _bring_weights(model, source.parent, folder)
+    path = folder / f"{source.stem}.planned.onnx"
+    write_atomic(path, data)
+    return path
+
+
+def with_plan(model: "onnx.ModelProto", compiled: Compiled) -> "onnx.ModelProto":
+    """The same model object with plan and summary in its metadata, older ones replaced."""
+    texts = {
+        SUMMARY_KEY: json.dumps(summarise(compiled)),
+        PLAN_KEY: dump_plan(compiled.plan).decode(),
+    }
+    kept = [entry for entry in model.metadata_props if entry.key not in texts]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    for key, text in texts.items():
+        model.metadata_props.add(key=key, value=text)
+    return model
+
+
+def read_onnx_plan(model: "Path | onnx.ModelProto") -> Plan:
+    """The plan inside a model.
+
+    Raises:
+        UsageError: the model carries no plan, or one of another format.
+        ModelError: the file cannot be read.
+    """
+    where = str(model) if isinstance(model, Path) else "the model"
+    proto = _load(model) if isinstance(model, Path) else model
+    for entry in proto.metadata_props:
+        if entry.key == PLAN_KEY:
+            return load_plan(entry.value.encode(), where)
+    raise UsageError(f"{where} carries no plan; write one with `ullage compile --emit onnx`")
+
+
+def _load(path: Path) -> "onnx.ModelProto":
+    """The file as it is: functions not inlined, external data not opened."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except DecodeError as error:
+        raise ModelError(f"{path}: not an ONNX file: {error}") from error
+
+
+def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None:
+    """External weight files beside the new model, under the names that it uses."""
+    for name in sorted(_external_files(model)):
+        old, new = source / name, folder / name
+        inside = (
+            not Path(name).is_absolute()
+            and old.resolve().is_relative_to(source.resolve())
+            and new.resolve().is_relative_to(folder.resolve())
+        )
+        if not inside:
+            raise ModelError(
+                f"the model keeps weights in {name!r}, outside its own folder; save it with its "
+                "weights beside it"
+            )
+        if not old.is_file() or (new.exists() and new.samefile(old)):
+            continue  # weights may be absent: shapes suffice for a plan
+        _copy(old, new)
+
+
+def _copy(old: Path, new: Path) -> None:
+    """Copy a file, whole or not at all. No links: onnx refuses to read weights from them."""
+    temporary = new.with_name(f".{new.name}.part")
+    try:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(old, temporary)
+        temporary.replace(new)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{new}: cannot be written: {error.strerror or error}") from error
+
+
+def _external_files(model: "onnx.ModelProto") -> set[str]:
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
+    found = set()
+    for tensor in _tensors(model.graph):
+        if isinstance(tensor, onnx.TensorProto) and uses_external_data(tensor):
+            found |= {entry.value for entry in tensor.external_data if entry.key == "location"}
+    return found
+
+
+def _tensors(graph: "onnx.GraphProto") -> "list[onnx.TensorProto]":
+    """Initialisers and tensor attributes, those of subgraphs included."""
+    found = list(graph.initializer)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                found.append(attribute.t)
+            for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
+                found += _tensors(inner)
+    return found

@@ -1,0 +1,229 @@
+"""A plan as a flat program: addresses instead of slices, one row per contiguous copy or operand.
+
+Runtimes want no search: which address holds which bytes of an operand, and which addresses DMA
+copies in which step. The C emitter writes these rows out; they follow docs/plan-semantics.md.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ullage.compiler.errors import VerificationError
+from ullage.compiler.execute.pieces import Piece, cover
+from ullage.compiler.plan import Plan, Residency, Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Contiguous bytes of a buffer at an address.
+
+    Attributes:
+        tier: index into `Target.tiers`.
+        address: of the first byte, in bytes from the start of the tier.
+        start_byte: the first byte's position in its buffer.
+        size_bytes: how many bytes.
+    """
+
+    tier: int
+    address: int
+    start_byte: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A range of a buffer that is read or written, and where its bytes are, in byte order.
+
+    Attributes:
+        buffer: index into `Problem.buffers`.
+        name: name of the value (of the buffer, for loads and outputs).
+        write: whether the step writes it.
+        spans: where it is.
+    """
+
+    buffer: int
+    name: str
+    write: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Contiguous bytes that DMA copies in one step.
+
+    Attributes:
+        step: the step.
+        transfer: index into `Plan.transfers`.
+        source: tier index.
+        source_address: in bytes.
+        destination: tier index.
+        destination_address: in bytes.
+        size_bytes: how many bytes.
+    """
+
+    step: int
+    transfer: int
+    source: int
+    source_address: int
+    destination: int
+    destination_address: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """T steps of operands and copies, what is loaded before them and stored after.
+
+    Attributes:
+        loads: inputs, then weights, where they are before step 0: in their home tiers, and in
+            steady state weights in any tier. The bytes of a load may be in several tiers.
+        operands: T tuples, reads before writes.
+        copies: in step order, then as the plan lists transfers, then in byte order.
+        outputs: where the outputs are after step T-1.
+    """
+
+    loads: tuple[Operand, ...]
+    operands: tuple[tuple[Operand, ...], ...]
+    copies: tuple[Copy, ...]
+    outputs: tuple[Operand, ...]
+
+
+def program_of(plan: Plan) -> Program:
+    """The program of a legal plan.
+
+    Raises:
+        VerificationError: bytes are nowhere; `ullage verify` names the rule broken.
+    """
+    held = _Held(plan)
+    steps = len(plan.problem.steps)
+    return Program(
+        loads=tuple(_loads(plan, held)),
+        operands=tuple(tuple(_operands(plan, held, t)) for t in range(steps)),
+        copies=tuple(_copies(plan, held)),
+        outputs=tuple(_outputs(plan, held, steps)),
+    )
+
+
+class _Held:
+    """The residencies of each buffer, fastest tier first."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.tiers = plan, plan.target.tier_index
+        self.by_buffer: list[list[Residency]] = [[] for _ in plan.problem.buffers]
+        for r in plan.residencies:
+            self.by_buffer[r.buffer].append(r)
+        for found in self.by_buffer:
+            found.sort(key=lambda r: self.tiers[r.tier])
+
+    def pieces(
+        self, buffer: int, begin: int, end: int, suits: Callable[[Residency], bool], when: str
+    ) -> list[Piece]:
+        """Bytes [begin, end) of a buffer in residencies that suit."""
+        found, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
+        if missing:
+            name = self.plan.problem.buffers[buffer].name
+            raise VerificationError(
+                f"{when}: bytes {missing[0]} of {name!r} are nowhere; `ullage verify` names the "
+                "rule that the plan breaks",
+                {"tensor": name},
+            )
+        return found
+
+    def spans(self, pieces: Iterable[Piece]) -> tuple[Span, ...]:
+        """Pieces as addresses."""
+        return tuple(
+            Span(self.tiers[r.tier], r.offset + low - r.start_byte, low, high - low)
+            for r, low, high in pieces
+        )
+
+
+def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
+    """Inputs, then weights: at home, and wherever else they are from the beginning."""
+    for kind in ("input", "weight"):
+        home = plan.target.homes[kind]
+        for index, buffer in enumerate(plan.problem.buffers):
+            if buffer.kind != kind:
+                continue
+            first = [r for r in held.by_buffer[index] if r.start == r.ready == 0]
+            pieces = held.pieces(index, 0, buffer.size_bytes, _is_in(home, first), "before step 0")
+            pieces += [(r, r.start_byte, r.end_byte) for r in first if r.tier != home]
+            yield Operand(index, buffer.name, True, held.spans(pieces))
+
+
+def _is_in(tier: str, among: Sequence[Residency]) -> Callable[[Residency], bool]:
+    return lambda r: r.tier == tier and r in among
+
+
+def _operands(plan: Plan, held: _Held, t: int) -> Iterator[Operand]:
+    step = plan.problem.steps[t]
+    for use in sorted(step.uses, key=lambda u: u.write):
+        pieces = held.pieces(
+            use.buffer,
+            use.start_byte,
+            use.end_byte,
+            lambda r: r.ready <= t < r.end,
+            f"step {t} ({step.name})",
+        )
+        yield Operand(use.buffer, use.value, use.write, held.spans(pieces))
+
+
+def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
+    for index, buffer in enumerate(plan.problem.buffers):
+        last = [r for r in held.by_buffer[index] if r.ready <= steps == r.end]
+        suits = _is_in(plan.target.homes[buffer.kind], last)
+        for begin, end in buffer.outputs:
+            pieces = held.pieces(index, begin, end, suits, "after the last step")
+            yield Operand(index, buffer.name, False, held.spans(pieces))
+
+
+def _copies(plan: Plan, held: _Held) -> Iterator[Copy]:
+    moves: list[tuple[int, int, int, int]] = []
+    for index, transfer in enumerate(plan.transfers):
+        position = transfer.start_byte
+        for step, size in transfer.moves:
+            moves.append((step, index, position, position + size))
+            position += size
+    for t, index, begin, end in sorted(moves):
+        transfer = plan.transfers[index]
+        yield from _copies_of(held, transfer, index, t, (begin, end))
+
+
+def _copies_of(
+    held: _Held, transfer: Transfer, index: int, t: int, moved: tuple[int, int]
+) -> Iterator[Copy]:
+    """One move, cut where its source or its destination jumps."""
+    when = f"step {t}, DMA {transfer.source} -> {transfer.destination}"
+    out = held.pieces(
+        transfer.buffer,
+        *moved,
+        lambda r: r.tier == transfer.source and r.ready <= t < r.end,
+        when,
+    )
+    into = held.pieces(
+        transfer.buffer,
+        *moved,
+        lambda r: r.tier == transfer.destination and r.start <= t < r.ready,
+        when,
+    )
+    for low, high, r, d in _common(out, into):
+        yield Copy(
+            t,
+            index,
+            held.tiers[r.tier],
+            r.offset + low - r.start_byte,
+            held.tiers[d.tier],
+            d.offset + low - d.start_byte,
+            high - low,
+        )
+
+
+def _common(
+    out: Sequence[Piece], into: Sequence[Piece]
+) -> Iterator[tuple[int, int, Residency, Residency]]:
+    """Ranges that lie in one piece of both, in byte order; both cover the same bytes."""
+    i = j = 0
+    while i < len(out) and j < len(into):
+        (r, a, b), (d, x, y) = out[i], into[j]
+        low, high = max(a, x), min(b, y)
+        if low < high:
+            yield low, high, r, d
+        i, j = (i + 1, j) if b <= y else (i, j + 1)

@@ -1,0 +1,147 @@
+"""`svg`: a static map of the fastest tier, steps across, addresses up."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
+
+from ullage.compiler.files import write_atomic
+from ullage.compiler.pipeline import Compiled
+from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.units import format_size
+
+WIDTH, HEIGHT = 960, 540  # of the map itself, in SVG units
+LEFT, TOP, RIGHT, BOTTOM = 90, 60, 20, 70
+_TICKS = 8
+_MIN_LABEL_WIDTH, _LABEL_HEIGHT, _LETTER_WIDTH = 40.0, 12.0, 6.5
+
+# Okabe and Ito's colours: told apart without full colour vision too.
+COLOURS = {"input": "#0072B2", "weight": "#E69F00", "activation": "#009E73", "output": "#CC79A7"}
+_STYLE = """
+:root { --ink: #1b1b1f; --paper: #ffffff; --grid: #d7d7dc; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8e8ee; --paper: #17171b; --grid: #3a3a42; } }
+text { font: 12px system-ui, sans-serif; fill: var(--ink); }
+.title { font-size: 16px; font-weight: 600; }
+.paper { fill: var(--paper); } .grid { stroke: var(--grid); stroke-width: 1; }
+.slice { stroke: var(--paper); stroke-width: 0.75; } .slice:hover { stroke: var(--ink); }
+.label { font-size: 10px; fill: #000000; pointer-events: none; }
+.workspace { fill: none; stroke: var(--ink); stroke-dasharray: 3 2; }
+"""
+
+
+def emit_svg(compiled: Compiled, folder: Path) -> Path:
+    """Write `memory.svg`, one file without scripts or references."""
+    path = folder / "memory.svg"
+    write_atomic(path, memory_svg(compiled.plan).encode())
+    return path
+
+
+def memory_svg(plan: Plan) -> str:
+    """The residencies of the fastest tier as rectangles, with a title each for the mouse.
+
+    The address axis ends at the highest address used (workspace included), not at the capacity,
+    which the heading states: a small plan in a large memory stays readable.
+    """
+    tier = plan.target.fastest
+    held = [r for r in plan.residencies if r.tier == tier.name and r.start < r.end]
+    steps = max(1, len(plan.problem.steps))
+    top = max((r.offset + r.end_byte - r.start_byte for r in held), default=0)
+    if any(step.workspace_bytes for step in plan.problem.steps):
+        top = tier.capacity_bytes
+    top = max(top, 1)
+    full = (LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM)
+    title = f"{plan.problem.name} on {plan.target.name}: {tier.name}"
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {full[0]} {full[1]}" role="img"'
+        f" aria-label={quoteattr(_clean(title))}>",
+        f"<style>{_STYLE}</style>",
+        f'<rect class="paper" width="{full[0]}" height="{full[1]}"/>',
+        _text(
+            LEFT, 24, f"{title}, {format_size(top)} of {format_size(tier.capacity_bytes)}", "title"
+        ),
+        _text(LEFT, 44, f"solver {plan.solver}; {len(held)} residencies over {steps} steps"),
+        *_axes(steps, top),
+        *(_slice(plan, r, steps, top) for r in held),
+        *_workspaces(plan, steps, top),
+        *_legend(),
+        "</svg>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _x(step: float, steps: int) -> float:
+    return LEFT + WIDTH * step / steps
+
+
+def _y(address: float, top: int) -> float:
+    return TOP + HEIGHT * (1 - address / top)
+
+
+def _slice(plan: Plan, r: Residency, steps: int, top: int) -> str:
+    buffer = plan.problem.buffers[r.buffer]
+    size = r.end_byte - r.start_byte
+    x, y = _x(r.start, steps), _y(r.offset + size, top)
+    width, height = _x(r.end, steps) - x, _y(r.offset, top) - y
+    part = "" if size == buffer.size_bytes else f", bytes [{r.start_byte}, {r.end_byte})"
+    said = (
+        f"{buffer.name} ({buffer.kind}){part}: {format_size(size)} at {r.offset}, "
+        f"steps [{r.start}, {r.end}), ready at {r.ready}"
+    )
+    box = (
+        f'<rect class="slice" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
+        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(said))}</title></rect>'
+    )
+    letters = int((width - 6) / _LETTER_WIDTH)
+    if width < _MIN_LABEL_WIDTH or height < _LABEL_HEIGHT:
+        return box
+    name = buffer.name if len(buffer.name) <= letters else f"{buffer.name[: letters - 1]}\u2026"
+    return box + _text(x + 3, y + height / 2 + 4, name, "label")
+
+
+def _workspaces(plan: Plan, steps: int, top: int) -> Iterator[str]:
+    for t, step in enumerate(plan.problem.steps):
+        if step.workspace_bytes:
+            x, y = _x(t, steps), _y(top, top)
+            height = _y(top - step.workspace_bytes, top) - y
+            said = escape(_clean(f"workspace of {step.name}: {format_size(step.workspace_bytes)}"))
+            yield (
+                f'<rect class="workspace" x="{x:.2f}" y="{y:.2f}" width="{WIDTH / steps:.2f}"'
+                f' height="{height:.2f}"><title>{said}</title></rect>'
+            )
+
+
+def _axes(steps: int, top: int) -> Iterator[str]:
+    """Ticks at round numbers: addresses at multiples of a power of two."""
+    unit = 1 << max(0, math.ceil(math.log2(top / _TICKS)))
+    for address in range(0, top + 1, unit):
+        y = _y(address, top)
+        yield f'<line class="grid" x1="{LEFT}" x2="{LEFT + WIDTH}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        label = escape(format_size(address))
+        yield f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+    for step in range(0, steps + 1, -(-steps // _TICKS)):
+        place = f'x="{_x(step, steps):.1f}" y="{TOP + HEIGHT + 18}"'
+        yield f'<text {place} text-anchor="middle">{step}</text>'
+    yield _text(LEFT + WIDTH / 2 - 12, TOP + HEIGHT + 38, "step")
+
+
+def _legend() -> Iterator[str]:
+    for index, (kind, colour) in enumerate(COLOURS.items()):
+        x, y = LEFT + 110 * index, TOP + HEIGHT + 48
+        yield f'<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>'
+        yield _text(x + 18, y + 10, kind)
+
+
+def _text(x: float, y: float, text: str, style: str = "") -> str:
+    named = f' class="{style}"' if style else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{named}>{escape(_clean(text))}</text>'
+
+
+def _clean(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return (
+        "".join(
+            c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "?" for c in text
+        )
+        .replace("\ufffe", "?")
+        .replace("\uffff", "?")
+    )
