@@ -612,6 +612,126 @@ def _stored_outputs(plan: Plan, random: Random) -> Iterator[int]:
             yield i
 
 
+# Steady state
+
+
+def _carried(plan: Plan, random: Random) -> Iterator[int]:
+    """Residencies in which a weight is carried into an inference, elsewhere than at home."""
+    for i in _pick(random, len(plan.residencies)):
+        item = plan.residencies[i]
+        is_weight = plan.problem.buffers[item.buffer].kind == "weight"
+        is_carried = plan.problem.steady_state and item.start == item.ready == 0
+        if is_weight and is_carried and item.tier != plan.target.homes["weight"]:
+            yield i
+
+
+def _leaving(plan: Plan, carried: int) -> list[int]:
+    """Residencies that end with bytes of a carried one where it begins with them."""
+    item = plan.residencies[carried]
+    return [
+        i
+        for i, other in enumerate(plan.residencies)
+        if (other.buffer, other.tier) == (item.buffer, item.tier)
+        and other.end == len(plan.problem.steps)
+        and max(other.start_byte, item.start_byte) < min(other.end_byte, item.end_byte)
+    ]
+
+
+def _elsewhere(plan: Plan, item: Residency) -> int | None:
+    """Another address at which it would fit, next to its own."""
+    tier = plan.target.tier(item.tier)
+    for offset in (item.offset + tier.alignment_bytes, item.offset - tier.alignment_bytes):
+        if 0 <= offset <= tier.capacity_bytes - _size(item):
+            return offset
+    return None
+
+
+@_breaks("wrap")
+def _carried_to_another_address(plan: Plan, random: Random) -> Plan | None:
+    for i in _carried(plan, random):
+        offset = _elsewhere(plan, plan.residencies[i])
+        if i not in _leaving(plan, i) and offset is not None:
+            return _with_residency(plan, i, offset=offset)
+    return None
+
+
+@_breaks("wrap")
+def _left_at_another_address(plan: Plan, random: Random) -> Plan | None:
+    for i in _carried(plan, random):
+        for j in _leaving(plan, i):
+            offset = _elsewhere(plan, plan.residencies[j])
+            if j != i and offset is not None:
+                return _with_residency(plan, j, offset=offset)
+    return None
+
+
+@_breaks("wrap")
+def _gone_before_the_end(plan: Plan, random: Random) -> Plan | None:
+    for i in _carried(plan, random):
+        for j in _leaving(plan, i):
+            other = plan.residencies[j]
+            if max(other.start + 1, other.ready) < other.end:
+                return _with_residency(plan, j, end=other.end - 1)
+    return None
+
+
+@_breaks("wrap")
+def _not_filled_for_the_next(plan: Plan, random: Random) -> Plan | None:
+    """Reserve the space at the end, but bring nothing there."""
+    for i in _carried(plan, random):
+        for j in _leaving(plan, i):
+            other = plan.residencies[j]
+            if j == i:
+                continue
+            kept = tuple(m for m in plan.transfers if j not in _destinations(plan, m))
+            empty = _with_residency(plan, j, ready=other.start)
+            return replace(empty, transfers=kept)
+    return None
+
+
+@_breaks("wrap")
+def _home_not_kept(plan: Plan, random: Random) -> Plan | None:
+    for i in _initial(plan, random):
+        item = plan.residencies[i]
+        is_weight = plan.problem.buffers[item.buffer].kind == "weight"
+        if plan.problem.steady_state and is_weight and item.end == len(plan.problem.steps):
+            return _with_residency(plan, i, end=item.end - 1)
+    return None
+
+
+@_breaks("stale-read", "transfer-source")
+def _carried_in_a_single_inference(plan: Plan, random: Random) -> Plan | None:
+    for i in _carried(plan, random):
+        item = plan.residencies[i]
+        for t, use in plan.problem.uses_of[item.buffer]:
+            byte = max(use.start_byte, item.start_byte)
+            holders = _holders(plan, item.buffer, byte, t)
+            if byte < min(use.end_byte, item.end_byte) and holders[0] == i:
+                return replace(plan, problem=replace(plan.problem, steady_state=False))
+    return None
+
+
+@_breaks("stale-read")
+def _input_carried(plan: Plan, random: Random) -> Plan | None:
+    """Say that an input is in fast memory from the beginning, as weights may be."""
+    fast = plan.target.fastest
+    for t, _, use in _uses(plan, random):
+        buffer = plan.problem.buffers[use.buffer]
+        first = plan.problem.uses_of[use.buffer][0]
+        holders = _holders(plan, use.buffer, use.start_byte, t)
+        if buffer.kind != "input" or first != (t, use) or use.write:
+            continue
+        if any(r.buffer == use.buffer and r.tier == fast.name for r in plan.residencies):
+            continue
+        live = [r for r in plan.residencies if r.tier == fast.name and r.start <= t]
+        top = max((r.offset + _size(r) for r in live), default=0)
+        offset = _aligned(plan, fast.name, top)
+        if holders and offset + buffer.size_bytes <= fast.capacity_bytes:
+            copy = Residency(use.buffer, 0, buffer.size_bytes, fast.name, offset, 0, 0, t + 1)
+            return replace(plan, residencies=(*plan.residencies, copy))
+    return None
+
+
 # Problem
 
 

@@ -1,6 +1,7 @@
 """Tiny legal plans, made by hand: a few bytes, a few steps, one idea each."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 from ullage.compiler.graph import Kind
@@ -360,6 +361,68 @@ def rows() -> Plan:
     )
 
 
+def pinned() -> Plan:
+    """Steady state: w stays in sram for ever, half of v too; the other half is read in dram."""
+    buffers = (
+        buffer("x", 8, "input"),
+        buffer("w", 16, "weight"),
+        buffer("v", 16, "weight"),
+        buffer("y", 8, "output"),
+    )
+    steps = (None, ("x w", "y"), ("v y", "y"), None)
+    return plan(
+        ANY,
+        repeated(problem("pinned", buffers, steps)),
+        [
+            ("x", 0, 8, "dram", 0, 0, 0, 2),
+            ("w", 0, 16, "dram", 8, 0, 0, 4),
+            ("v", 0, 16, "dram", 24, 0, 0, 4),
+            ("w", 0, 16, "sram", 0, 0, 0, 4),
+            ("v", 8, 16, "sram", 16, 0, 0, 4),
+            ("y", 0, 8, "dram", 40, 1, 1, 4),
+        ],
+    )
+
+
+def wrapped() -> Plan:
+    """Steady state: w is fetched at the end for the next inference, in two parts; b has its place.
+
+    The second half of v stays in flash, the first is in dram for ever.
+    """
+    buffers = (
+        buffer("x", 8, "input"),
+        buffer("w", 24, "weight"),
+        buffer("v", 16, "weight"),
+        buffer("b", 48),
+        buffer("y", 8, "output"),
+    )
+    steps = (None, ("x w", "y"), ("y", "b"), ("b v", "y"), ("y", "y"), ("y", "y"), None)
+    return plan(
+        THREE,
+        repeated(problem("wrapped", buffers, steps)),
+        [
+            ("x", 0, 8, "dram", 0, 0, 0, 2),
+            ("w", 0, 24, "flash", 0, 0, 0, 7),
+            ("v", 0, 16, "flash", 24, 0, 0, 7),
+            ("v", 0, 8, "dram", 8, 0, 0, 7),
+            ("w", 0, 24, "sram", 8, 0, 0, 2),
+            ("b", 0, 48, "sram", 0, 2, 2, 4),
+            ("w", 0, 8, "sram", 8, 4, 6, 7),
+            ("w", 8, 24, "sram", 16, 4, 5, 7),
+            ("y", 0, 8, "dram", 16, 1, 1, 7),
+        ],
+        [
+            ("w", 0, 8, "flash", "sram", ((4, 3), (5, 5))),
+            ("w", 8, 24, "flash", "sram", ((4, 16),)),
+        ],
+    )
+
+
+def repeated(once: Problem) -> Problem:
+    """The problem in steady state."""
+    return replace(once, steady_state=True)
+
+
 PLANS = {
     made.__name__: made()
     for made in (
@@ -374,5 +437,7 @@ PLANS = {
         flash,
         fastest,
         rows,
+        pinned,
+        wrapped,
     )
 }

@@ -1,5 +1,6 @@
 """Problems made from graphs: steps, buffers, ranged uses."""
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
@@ -8,8 +9,10 @@ from ullage.compiler.aliases import NO_ALIASES, AliasOptions
 from ullage.compiler.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.lifetimes import build_problem
 from ullage.compiler.order import model_order
+from ullage.compiler.pipeline import CompileOptions, compile_problem
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.summary import summarise
 from ullage.compiler.verify_shape import find_problem_faults
 
 from .graphs import Builder, graphs, random_graph, random_order, seeds
@@ -43,6 +46,20 @@ def chain() -> Graph:
     build.op(["x", "w"], [("a", 16)], macs=7, workspace_bytes=24)
     build.op(["a"], [("y", 48)])
     return build.graph(["y"])
+
+
+def test_steady_state_changes_nothing_else() -> None:
+    once, graph = problem_of(chain()), chain()
+    loop = build_problem(graph, model_order(graph), steady_state=True)
+    assert (once.steady_state, loop.steady_state) == (False, True)
+    assert (loop.steps, loop.buffers) == (once.steps, once.buffers)
+    target = replace(ANY, tiers=tuple(replace(t, capacity_bytes=4096) for t in ANY.tiers))
+    asked = CompileOptions(solver="greedy", steady_state=True)
+    assert compile_problem(once, target, asked).plan.problem == loop
+    found = compile_problem(loop, target, CompileOptions(solver="greedy"))
+    assert found.plan.problem == loop  # what the problem says itself stays
+    assert found.plan.model["steady_state"] is True
+    assert summarise(found)["steady_state"] is True
 
 
 def test_a_chain_becomes_steps_between_two_dma_only_steps() -> None:

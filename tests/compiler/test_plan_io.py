@@ -86,6 +86,13 @@ def changed(**changes: Any) -> dict[str, Any]:
     return document
 
 
+def test_plans_of_before_steady_state_are_of_single_inferences() -> None:
+    document = changed()
+    del document["problem"]["steady_state"]
+    validator().validate(document)
+    assert load_plan(json.dumps(document).encode()).problem.steady_state is False
+
+
 HOSTILE: dict[str, dict[str, Any]] = {
     "residencies": changed(residencies={"buffer": 0}),
     "residencies.0": changed(residencies=[17]),
@@ -95,6 +102,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     ),
     "transfers.0.moves.0": changed(transfers=[{**changed()["transfers"][0], "moves": [[1, 2, 3]]}]),
     "problem": changed(problem=None),
+    "problem.steady_state": changed(problem={**changed()["problem"], "steady_state": "always"}),
     "target.tiers": changed(target={**changed()["target"], "tiers": "sram"}),
     "target.operand_access": changed(target={**changed()["target"], "operand_access": "never"}),
     "solver": changed(solver=["greedy"]),

@@ -10,7 +10,8 @@ from ullage.compiler.problem import DMA_STEP
 
 def fault_of(plan: Plan) -> str:
     """The first broken rule met, in a few words; empty when the plan is legal."""
-    return _shape(plan) or _problem(plan) or _space(plan) or _slices(plan) or _replay(plan)
+    found = _shape(plan) or _problem(plan) or _space(plan) or _slices(plan) or _replay(plan)
+    return found or (_wrap(plan) if plan.problem.steady_state else "")
 
 
 def _shape(plan: Plan) -> str:
@@ -127,6 +128,14 @@ def _replay(plan: Plan) -> str:
             if not homes:
                 return "home"
             copies[homes[0], byte] = "initial"
+            for i, item in enumerate(plan.residencies):
+                is_carried = plan.problem.steady_state and buffer.kind == "weight"
+                if (
+                    is_carried
+                    and _covers(item, b, byte, item.tier)
+                    and item.start == item.ready == 0
+                ):
+                    copies[i, byte] = "initial"
     for t in range(len(plan.problem.steps) + 1):
         fault = _arrivals(plan, t, truth, copies)
         if fault or t == len(plan.problem.steps):
@@ -252,3 +261,26 @@ def _outputs(
                 if not contents or contents[0] is None or contents[0] != truth.get((b, byte)):
                     return "output lost"
     return ""
+
+
+def _wrap(plan: Plan) -> str:
+    """Follow the loop: what is in each place at the end, byte by byte, against the beginning."""
+    last = len(plan.problem.steps)
+    end: dict[tuple[int, int, str, int], bool] = {}  # (buffer, byte, tier, address): filled
+    start: set[tuple[int, int, str, int]] = set()
+    for item in plan.residencies:
+        kind = plan.problem.buffers[item.buffer].kind
+        begins = kind == "weight" and item.start == item.ready == 0
+        if (
+            begins
+            and plan.target.tier(item.tier).read_only
+            and item.tier != plan.target.homes[kind]
+        ):
+            return "carried to a read-only tier"
+        for byte in range(item.start_byte, item.end_byte):
+            place = (item.buffer, byte, item.tier, item.offset + byte - item.start_byte)
+            if begins:
+                start.add(place)
+            if item.end == last:
+                end[place] = begins or item.ready > item.start
+    return "" if all(end.get(place) for place in start) else "not left for the next inference"
