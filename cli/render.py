@@ -4,16 +4,36 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ullage.compiler.units import format_size, format_time
+from ullage.compiler.summary_text import gap_text, objective_text, percent
+from ullage.compiler.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
 
+__all__ = [
+    "block_chart",
+    "console",
+    "gap_text",
+    "objective_text",
+    "percent",
+    "print_json",
+    "print_memory_map",
+    "print_pairs",
+    "print_table",
+    "progress",
+]
+
 PIPE_WIDTH = 160  # columns where there is no terminal to ask
+CHART_WIDTH = 72  # columns of the memory map, where the terminal has them
+CHART_HEIGHT = 4
+SCALE_WIDTH = 12
+BLOCKS = " ▁▂▃▄▅▆▇█"
+ASCII_BLOCKS = " ..::||##"  # for terminals that cannot show blocks
 
 
 def console(*, stderr: bool = False) -> "Console":
@@ -44,6 +64,17 @@ def print_table(
     console().print(table)
 
 
+def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
+    """Names and texts in two columns, without lines."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, text in rows:
+        table.add_row(Text(name, style="dim"), Text(text))
+    console().print(table)
+
+
 @contextmanager
 def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
     """A spinner on stderr that shows what is going on; nothing where stderr is no terminal."""
@@ -54,20 +85,55 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
         yield status.update
 
 
-def percent(part: float, whole: float) -> str:
-    """A share for people."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+def block_chart(
+    values: Sequence[float], limit: float, width: int, height: int, blocks: str = BLOCKS
+) -> list[str]:
+    """Columns that rise with the values, as `height` lines of text, the highest first.
+
+    Args:
+        values: one per step; a column shows the largest of the steps that it stands for.
+        limit: value of a full column.
+        width: columns at most; fewer values than that are one column each.
+        height: lines.
+        blocks: from empty to full.
+    """
+    columns = min(width, len(values))
+    edges = [round(i * len(values) / columns) for i in range(columns + 1)] if columns else [0]
+    peaks = [max(values[a:b]) for a, b in pairwise(edges)]
+    full = len(blocks) - 1
+    # What is not zero is seen.
+    levels = [
+        max(min(int(height * full * p / limit + 0.5), height * full), int(p > 0)) if limit else 0
+        for p in peaks
+    ]
+    return [
+        "".join(blocks[min(max(level - row * full, 0), full)] for level in levels)
+        for row in reversed(range(height))
+    ]
 
 
-def gap_text(gap: float | None) -> str:
-    """A gap for people."""
-    return "unknown" if gap is None else f"{100 * gap:.2f} %"
+def print_memory_map(name: str, live_bytes: Sequence[int], capacity_bytes: int) -> None:
+    """Live bytes of a tier over the steps, as a small chart under its capacity."""
+    from rich.text import Text
+
+    out = console()
+    blocks = BLOCKS if _shows(out.file, BLOCKS) else ASCII_BLOCKS
+    width = max(min(CHART_WIDTH, out.width - 24), 8)
+    lines = block_chart(live_bytes, capacity_bytes, width, CHART_HEIGHT, blocks)
+    most = f"{name} live, {format_size(max(live_bytes))} at most"
+    out.print(Text(f"{most} (steps 0 to {len(live_bytes) - 1})", style="dim"))
+    scale = [f"{format_size(capacity_bytes):>{SCALE_WIDTH}}", *[" " * SCALE_WIDTH] * len(lines)]
+    scale[len(lines) - 1] = f"{'0 B':>{SCALE_WIDTH}}"
+    for mark, line in zip(scale, lines, strict=False):
+        out.print(
+            Text.assemble((f"{mark} ", "dim"), ("│" if blocks is BLOCKS else "|", "dim"), line)
+        )
 
 
-def objective_text(value: float, objective: str) -> str:
-    """An objective's value with its unit."""
-    if objective == "latency":
-        return format_time(value)
-    if objective == "energy":
-        return f"{value * 1e3:.4g} mJ"
-    return format_size(round(value))
+def _shows(stream: Any, text: str) -> bool:  # noqa: ANN401 - any text stream
+    """Whether a stream's encoding has the characters."""
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""`ullage report`: a plan as one HTML file for a browser."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ullage.cli import options
+
+
+def report_command(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE.html", help="Default: report.html beside it."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The plan's model, for types and shapes.")
+    ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", metavar="FILE.json", help="Output of compare --json or sweep --json to show."
+        ),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a report: memory map, lanes, what binds each step, what would help."""
+    from ullage.cli.render import print_json
+    from ullage.compiler.files import write_atomic
+    from ullage.compiler.plan_io import read_plan
+    from ullage.compiler.report.data import report_data
+    from ullage.compiler.report.extras import read_extras
+    from ullage.compiler.report.page import render_page
+    from ullage.compiler.report.subject import compiled_of, values_of
+
+    extras = read_extras(also or ())
+    compiled = compiled_of(read_plan(plan), plan)
+    values, why_not = values_of(
+        compiled.plan, None if model is None else options.read_model_path(model)
+    )
+    if why_not is not None:
+        noted = replace(compiled.plan, notes=(*compiled.plan.notes, why_not))
+        compiled = replace(compiled, plan=noted)
+    page = render_page(report_data(compiled, values, extras))
+    path = output or plan.with_name("report.html")
+    write_atomic(path, page)
+    if as_json:
+        print_json({"plan": str(plan), "report": str(path), "size_bytes": len(page)})
+    else:
+        typer.echo(f"{path}: {len(page)} bytes")

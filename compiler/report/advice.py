@@ -1,0 +1,122 @@
+"""What would help: the same plan on a slightly better chip, and prices that a solver proved."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ullage.compiler.plan import Plan
+from ullage.hwmodels.cost import Score, score
+from ullage.hwmodels.target import Link, Target, Tier
+
+BETTER = 1.1  # 10 % more of something
+RESCORED = "re-scored"  # the same plan on a better chip
+# How a solver tells the worth of a resource in `Plan.notes`: "price: 10 % more sram saves 0.002 s".
+_PRICE = re.compile(r"price: (?P<what>.+) saves (?P<saves>[0-9.eE+-]+) s\b(?: \((?P<why>.*)\))?")
+
+
+def what_would_help(
+    plan: Plan, found: Score, prices: Sequence[Mapping[str, Any]] = ()
+) -> list[dict[str, Any]]:
+    """Rows of what (text), saves_s (null where nobody knows) and source, most helpful first.
+
+    Bandwidth and compute are measured: the plan as it is, scored on a chip with 10 % more. That
+    is no more than a better plan for that chip would save. The worth of fast memory needs
+    another plan or dual prices of the solver's LP: `prices` and notes that start with `price:`
+    give them; without any the row says where to find out.
+
+    Args:
+        plan: a legal plan.
+        found: its score.
+        prices: mappings with the same three keys.
+    """
+    target = plan.target
+    rows = [
+        _row(f"10 % more bandwidth of {name}", plan, better, found)
+        for name, better in _better_chips(target)
+    ]
+    rows.append(_row("10 % faster compute", plan, _faster_compute(target), found))
+    known = [*map(_checked, prices), *_noted_prices(plan.notes)]
+    rows += known
+    memory = f"10 % more {target.fastest.name}"
+    if not any(memory in row["what"] for row in known):
+        source = "see ullage sweep"  # another plan, or LP prices
+        rows.append({"what": memory, "saves_s": None, "source": source})
+    return sorted(rows, key=lambda row: -(row["saves_s"] or 0.0))
+
+
+def _row(what: str, plan: Plan, better: Target, found: Score) -> dict[str, Any]:
+    after = score(replace(plan, target=better))
+    return {
+        "what": what,
+        "saves_s": max(0.0, found.latency_s - after.latency_s),
+        "source": RESCORED,
+    }
+
+
+def _better_chips(target: Target) -> list[tuple[str, Target]]:
+    """For each tier the chip on which it and its links to faster tiers move 10 % more."""
+    chips: list[tuple[str, Target]] = []
+    for index, tier in enumerate(target.tiers):
+        links = [link for link in target.links if _slower_end(target, link) is tier]
+        tiers = tuple(_wider(t) if t is tier else t for t in target.tiers)
+        wider = tuple(
+            replace(link, bandwidth_bytes_per_s=BETTER * link.bandwidth_bytes_per_s)
+            if link in links
+            else link
+            for link in target.links
+        )
+        name = f"{tier.name} and its links" if index and links else tier.name
+        chips.append((name, replace(target, tiers=tiers, links=wider)))
+    return chips
+
+
+def _slower_end(target: Target, link: Link) -> Tier:
+    return max(
+        (target.tier(link.source), target.tier(link.destination)),
+        key=lambda tier: target.tier_index[tier.name],
+    )
+
+
+def _wider(tier: Tier) -> Tier:
+    return replace(
+        tier,
+        read_bytes_per_s=BETTER * tier.read_bytes_per_s,
+        write_bytes_per_s=BETTER * tier.write_bytes_per_s,
+    )
+
+
+def _faster_compute(target: Target) -> Target:
+    compute = target.compute
+    systolic = compute.systolic
+    return replace(
+        target,
+        compute=replace(
+            compute,
+            macs_per_s={name: BETTER * rate for name, rate in compute.macs_per_s.items()},
+            vector_elements_per_s=BETTER * compute.vector_elements_per_s,
+            systolic=None
+            if systolic is None
+            else replace(systolic, clock_hz=BETTER * systolic.clock_hz),
+        ),
+    )
+
+
+def _checked(price: Mapping[str, Any]) -> dict[str, Any]:
+    source = str(price.get("source", "dual prices of the LP"))
+    return {"what": str(price["what"]), "saves_s": float(price["saves_s"]), "source": source}
+
+
+def _noted_prices(notes: Sequence[str]) -> list[dict[str, Any]]:
+    found = (_PRICE.match(note) for note in notes)
+    return [
+        _checked(
+            {
+                "what": match["what"],
+                "saves_s": match["saves"],
+                "source": match["why"] or "dual prices of the LP",
+            }
+        )
+        for match in found
+        if match
+    ]

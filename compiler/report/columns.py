@@ -1,0 +1,167 @@
+"""A plan as columns: arrays of numbers under one key each, so that large plans stay small files."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ullage.compiler.graph import Value
+from ullage.compiler.plan import Plan
+from ullage.hwmodels.charges import Floats
+from ullage.hwmodels.cost import Score, bottleneck
+
+KINDS = ("weight", "activation", "input", "output")
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """Numbers to six significant digits, whole ones without a decimal point."""
+    short = (float(f"{value:.6g}") for value in values)
+    return [int(value) if value == int(value) else value for value in short]
+
+
+def step_columns(plan: Plan, found: Score) -> dict[str, Any]:
+    """T steps: names, kinds, and where their seconds go.
+
+    Keys: name, kind (index into kinds), kinds, elapsed_s, compute_s, overhead_s, tier_s and
+    link_s (a list per tier and link), binding (index into bindings), bindings, workspace_bytes,
+    macs.
+    """
+    steps = plan.problem.steps
+    bindings = ("compute", *found.tiers, *found.links, "overhead", "idle")
+    index = {name: i for i, name in enumerate(bindings)}
+    kinds, kind = _coded([step.kind for step in steps])
+    return {
+        "name": [step.name for step in steps],
+        "kinds": kinds,
+        "kind": kind,
+        "elapsed_s": rounded(found.elapsed_s),
+        "compute_s": rounded(found.compute_by_step),
+        "overhead_s": rounded(found.overhead_by_step),
+        "tier_s": [rounded(row) for row in found.tier_seconds],
+        "link_s": [rounded(row) for row in found.link_seconds],
+        "bindings": bindings,
+        "binding": [index[name] for name in bottleneck(found)],
+        "workspace_bytes": [step.workspace_bytes for step in steps],
+        "macs": [step.macs for step in steps],
+    }
+
+
+def buffer_columns(plan: Plan, saves_s: Floats, costs_s: Floats) -> dict[str, Any]:
+    """B buffers: name, kind (index into kinds), kinds, size_bytes, saves_s, costs_s."""
+    buffers = plan.problem.buffers
+    return {
+        "name": [buffer.name for buffer in buffers],
+        "kinds": KINDS,
+        "kind": [KINDS.index(buffer.kind) for buffer in buffers],
+        "size_bytes": [buffer.size_bytes for buffer in buffers],
+        "saves_s": rounded(saves_s),
+        "costs_s": rounded(costs_s),
+    }
+
+
+def value_columns(plan: Plan, values: Mapping[str, Value]) -> dict[str, Any]:
+    """The values in buffers: buffer, name, start_byte, end_byte, type (index into types).
+
+    A type is `dtype [shape]`, the empty text where the model is not at hand.
+    """
+    placed = [(b, item) for b, buffer in enumerate(plan.problem.buffers) for item in buffer.values]
+    types, type_ = _coded([_type_text(values.get(item.name)) for _, item in placed])
+    return {
+        "buffer": [b for b, _ in placed],
+        "name": [item.name for _, item in placed],
+        "start_byte": [item.start_byte for _, item in placed],
+        "end_byte": [item.end_byte for _, item in placed],
+        "types": types,
+        "type": type_,
+    }
+
+
+def use_columns(plan: Plan) -> dict[str, Any]:
+    """Uses in step order: step, buffer, start_byte, end_byte, write (0 or 1), accessed_bytes."""
+    rows = [
+        (t, u.buffer, u.start_byte, u.end_byte, int(u.write), u.accessed_bytes)
+        for t, step in enumerate(plan.problem.steps)
+        for u in step.uses
+    ]
+    return _columns("step buffer start_byte end_byte write accessed_bytes", rows)
+
+
+def residency_columns(plan: Plan) -> dict[str, Any]:
+    """Residencies as the plan lists them; tier is an index into the target's tiers."""
+    tier_index = plan.target.tier_index
+    rows = [
+        (
+            r.buffer,
+            r.start_byte,
+            r.end_byte,
+            tier_index[r.tier],
+            r.offset,
+            r.start,
+            r.ready,
+            r.end,
+        )
+        for r in plan.residencies
+    ]
+    return _columns("buffer start_byte end_byte tier offset start ready end", rows)
+
+
+def transfer_columns(plan: Plan) -> dict[str, Any]:
+    """Transfers: buffer, start_byte, end_byte, source, destination, moves, step and bytes.
+
+    `moves` says how many entries of `step` and `bytes` belong to each transfer, in order.
+    """
+    tier_index = plan.target.tier_index
+    rows = [
+        (
+            x.buffer,
+            x.start_byte,
+            x.end_byte,
+            tier_index[x.source],
+            tier_index[x.destination],
+            len(x.moves),
+        )
+        for x in plan.transfers
+    ]
+    columns = _columns("buffer start_byte end_byte source destination moves", rows)
+    columns["step"] = [step for x in plan.transfers for step, _ in x.moves]
+    columns["bytes"] = [size for x in plan.transfers for _, size in x.moves]
+    return columns
+
+
+def space_columns(plan: Plan) -> list[dict[str, Any]]:
+    """For each tier its live bytes (T,) and the highest address in use (T,), step by step."""
+    steps = len(plan.problem.steps)
+    spaces: list[dict[str, Any]] = []
+    for tier in plan.target.tiers:
+        change = np.zeros(steps + 1, dtype=np.int64)
+        top = np.zeros(steps, dtype=np.int64)
+        for r in plan.residencies:
+            if r.tier == tier.name:
+                size = r.end_byte - r.start_byte
+                change[r.start] += size
+                change[r.end] -= size
+                span = top[r.start : r.end]
+                np.maximum(span, r.offset + size, out=span)
+        live = change.cumsum()[:steps]
+        spaces.append({"live_bytes": live.tolist(), "top_bytes": top.tolist()})
+    return spaces
+
+
+def _columns(names: str, rows: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    keys = names.split()
+    columns = zip(*rows, strict=True) if rows else ([] for _ in keys)
+    return {key: list(column) for key, column in zip(keys, columns, strict=True)}
+
+
+def _coded(texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The distinct texts in order of appearance, and the index of each text."""
+    index: dict[str, int] = {}
+    codes = [index.setdefault(text, len(index)) for text in texts]
+    return list(index), codes
+
+
+def _type_text(value: Value | None) -> str:
+    if value is None:
+        return ""
+    bound = " at most" if value.is_upper_bound else ""
+    return f"{value.dtype} [{', '.join(map(str, value.shape))}]{bound}"

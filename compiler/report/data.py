@@ -1,0 +1,93 @@
+"""The report's data: a compiled plan as one JSON document (docs/report.md lists the keys)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ullage.compiler.graph import Value
+from ullage.compiler.pipeline import Compiled
+from ullage.compiler.report.advice import what_would_help
+from ullage.compiler.report.columns import (
+    buffer_columns,
+    residency_columns,
+    space_columns,
+    step_columns,
+    transfer_columns,
+    use_columns,
+    value_columns,
+)
+from ullage.compiler.report.extras import Extras
+from ullage.compiler.report.marginal import marginal_seconds
+from ullage.compiler.summary import peak_residents, summarise, summary_rows, time_by_binding
+
+REPORT_FORMAT = 1
+
+
+def report_data(
+    compiled: Compiled, values: Mapping[str, Value] | None = None, extras: Extras | None = None
+) -> dict[str, Any]:
+    """Everything that the page shows.
+
+    Args:
+        compiled: a verified plan and its figures; they are shown as they are, not made again.
+        values: the model's values by name, for types and shapes, where the model is at hand.
+        extras: comparisons, sweeps and prices to show beside the plan.
+    """
+    plan, found = compiled.plan, compiled.score
+    also = extras or Extras()
+    summary = summarise(compiled)
+    worth = marginal_seconds(plan, found)
+    return {
+        "format": REPORT_FORMAT,
+        "title": f"{summary['model']} on {summary['target']}",
+        "summary": summary,
+        "rows": [list(row) for row in summary_rows(compiled, summary)],
+        "binding_s": dict(time_by_binding(compiled)),
+        "target": _target(compiled),
+        "steps": step_columns(plan, found),
+        "spaces": space_columns(plan),
+        "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),
+        "values": value_columns(plan, values or {}),
+        "uses": use_columns(plan),
+        "residencies": residency_columns(plan),
+        "transfers": transfer_columns(plan),
+        "peaks": [_peak(compiled, index) for index in range(len(plan.target.tiers))],
+        "help": what_would_help(plan, found, also.prices),
+        "compare": [dict(row) for row in also.compare],
+        "sweep": [dict(row) for row in also.sweep],
+    }
+
+
+def _target(compiled: Compiled) -> dict[str, Any]:
+    target = compiled.plan.target
+    return {
+        "name": target.name,
+        "homes": dict(target.homes),
+        "tiers": [
+            {
+                "name": tier.name,
+                "capacity_bytes": tier.capacity_bytes,
+                "read_bytes_per_s": tier.read_bytes_per_s,
+                "write_bytes_per_s": 0.0 if tier.read_only else tier.write_bytes_per_s,
+            }
+            for tier in target.tiers
+        ],
+        "links": [
+            {
+                "name": f"{link.source}->{link.destination}",
+                "bandwidth_bytes_per_s": link.bandwidth_bytes_per_s,
+                "setup_s": link.setup_s,
+            }
+            for link in target.links
+        ],
+    }
+
+
+def _peak(compiled: Compiled, tier_index: int) -> dict[str, Any]:
+    """Where a tier's live bytes are the most: step, bytes, and (buffer, bytes) largest first."""
+    plan = compiled.plan
+    peak = peak_residents(plan, plan.target.tiers[tier_index].name)
+    return {
+        "step": peak.step,
+        "bytes": peak.size_bytes,
+        "residents": [list(resident) for resident in peak.residents],
+    }

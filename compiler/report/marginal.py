@@ -1,0 +1,131 @@
+"""What each buffer's place is worth: the cost model asked again, one buffer changed at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.plan import Plan
+from ullage.hwmodels.charges import Floats, OperandCharges, operand_charges
+from ullage.hwmodels.cost import Score
+from ullage.hwmodels.target import Tier
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Seconds of latency by which one buffer's place matters, all others left where they are.
+
+    Attributes:
+        saves_s: (B,) how much longer the plan would take if operators reached this buffer in its
+            home tier only and its transfers fell away.
+        costs_s: (B,) how much shorter it would be if operators reached it in the fastest tier and
+            its transfers fell away: what more fast memory could save at most on this buffer.
+    """
+
+    saves_s: Floats
+    costs_s: Floats
+
+
+def marginal_seconds(plan: Plan, found: Score) -> Marginal:
+    """Re-score a plan with each buffer at home, and with each buffer in the fastest tier.
+
+    Only the steps that a buffer touches are re-scored, by the formula of
+    docs/plan-semantics.md. Neither variant need be a legal plan: capacity is not asked.
+
+    Args:
+        plan: a legal plan.
+        found: its score.
+    """
+    operands = operand_charges(plan)
+    owners = np.array([r.buffer for r in plan.residencies], dtype=np.int64)[operands.residency]
+    buffers = plan.problem.buffers
+    tier_index = plan.target.tier_index
+    homes = np.array([tier_index[plan.target.homes[b.kind]] for b in buffers], dtype=np.int64)
+    released = list(_transfer_seconds(plan))
+    fastest = np.zeros(len(owners), dtype=np.int64)
+    at_home = _elapsed_change(plan, found, (operands, owners, homes[owners]), released)
+    at_best = _elapsed_change(plan, found, (operands, owners, fastest), released)
+    return Marginal(saves_s=np.maximum(at_home, 0.0), costs_s=np.maximum(-at_best, 0.0))
+
+
+# (buffer, step, row of the busy table, seconds)
+_Entry = tuple[int, int, int, float]
+
+
+def _elapsed_change(
+    plan: Plan,
+    found: Score,
+    moved: tuple[OperandCharges, Ints, Ints],
+    released: list[_Entry],
+) -> Floats:
+    """(B,) change of the latency when a buffer's pieces go to other tiers, without transfers.
+
+    Args:
+        plan: the plan.
+        found: its score.
+        moved: the P pieces, the buffer of each, and the tier that each goes to.
+        released: what the transfers take from tiers and links.
+    """
+    operands, owners, tiers = moved
+    goes = np.flatnonzero(tiers != operands.tier)
+    rates = _rates(plan.target.tiers)
+    write = operands.write[goes].astype(np.int64)
+    load = operands.charged_bytes[goes]
+    leaves = -load / rates[operands.tier[goes], write]
+    arrives = load / rates[tiers[goes], write]
+    table = np.array(released, dtype=np.float64).reshape(-1, 4)
+    buffers = np.concatenate([owners[goes], owners[goes], table[:, 0].astype(np.int64)])
+    steps = np.concatenate([operands.step[goes], operands.step[goes], table[:, 1].astype(np.int64)])
+    rows = np.concatenate([operands.tier[goes], tiers[goes], table[:, 2].astype(np.int64)])
+    seconds = np.concatenate([leaves, arrives, -table[:, 3]])
+    total = len(plan.problem.steps)
+    cells, where = np.unique(buffers * total + steps, return_inverse=True)
+    busy = np.vstack([found.tier_seconds, found.link_seconds]).T
+    change = np.zeros((len(cells), busy.shape[1]))
+    np.add.at(change, (where, rows), seconds)
+    at = cells % total
+    after = np.maximum(found.compute_by_step[at], (busy[at] + change).max(axis=1))
+    before = np.maximum(found.compute_by_step[at], busy[at].max(axis=1))
+    size = len(plan.problem.buffers)
+    sums = np.bincount(cells // total, weights=after - before, minlength=size)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def _rates(tiers: tuple[Tier, ...]) -> Floats:
+    """(M, 2) read and write bandwidth; a read-only tier is never written, its rate is moot."""
+    return np.array(
+        [
+            (t.read_bytes_per_s, t.read_bytes_per_s if t.read_only else t.write_bytes_per_s)
+            for t in tiers
+        ]
+    )
+
+
+def _transfer_seconds(plan: Plan) -> Iterator[_Entry]:
+    """Seconds that every transfer takes from its tiers' ports and its link."""
+    target = plan.target
+    for transfer in plan.transfers:
+        source, destination = target.tier(transfer.source), target.tier(transfer.destination)
+        link = target.link(transfer.source, transfer.destination)
+        if link is None:  # a scored plan has none such
+            continue
+        row = len(target.tiers) + target.links.index(link)
+        first = transfer.moves[0][0]
+        yield transfer.buffer, first, row, link.setup_s
+        for step, size in transfer.moves:
+            yield (
+                transfer.buffer,
+                step,
+                target.tier_index[source.name],
+                (size / source.read_bytes_per_s),
+            )
+            yield (
+                transfer.buffer,
+                step,
+                target.tier_index[destination.name],
+                (size / destination.write_bytes_per_s),
+            )
+            yield transfer.buffer, step, row, size / link.bandwidth_bytes_per_s

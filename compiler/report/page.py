@@ -1,0 +1,45 @@
+"""The page: data and assets joined into one HTML file that loads nothing from anywhere."""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+STYLES = ("report.css",)
+SCRIPTS = (
+    "model.js",
+    "view.js",
+    "lanes.js",
+    "maps.js",
+    "side.js",
+    "tables.js",
+    "app.js",
+    "input.js",
+)
+_MARK = re.compile(r"\{\{(\w+)\}\}")  # replaced in one pass: names may spell marks too
+
+
+def render_page(data: Mapping[str, Any]) -> bytes:
+    """One self-contained HTML file, UTF-8.
+
+    Args:
+        data: what `report_data` returned.
+    """
+    # Within a script element only `<` can end it; JSON may write it as an escape.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    parts = {
+        "title": escape(str(data["title"])),
+        "style": "\n".join(_asset(name) for name in STYLES),
+        "data": text,
+        "script": "\n".join(_asset(name) for name in SCRIPTS),
+    }
+    page = _MARK.sub(lambda mark: parts[mark[1]], _asset("report.html"))
+    return page.encode()
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("ullage.compiler.report").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,0 +1,98 @@
+"""What a report is about: a plan from a file, with its figures made again."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ullage.compiler.errors import InfeasibleError, UllageError
+from ullage.compiler.graph import Value
+from ullage.compiler.pipeline import Compiled, best_bound
+from ullage.compiler.plan import Plan
+from ullage.compiler.verify import verify
+from ullage.hwmodels.cost import Score, score
+from ullage.hwmodels.simulate import simulate
+
+TIMES = ("import_s", "solve_s", "total_s")
+
+
+def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
+    """A plan, verified, scored, replayed and bounded again.
+
+    What only the run that made the plan knew (the solver asked for, wall-clock times, fallbacks)
+    comes from the `summary.json` beside it, where that is a summary of the same plan; otherwise
+    the times are zero and a note says so.
+
+    Args:
+        plan: the plan.
+        beside: its file.
+
+    Raises:
+        VerificationError: the plan is illegal.
+    """
+    verify(plan)
+    found = score(plan)
+    said = {} if beside is None else _summary_beside(beside, found, plan)
+    notes = plan.notes if said else (*plan.notes, "report: times of import and solving are unknown")
+    return Compiled(
+        plan=replace(plan, notes=notes),
+        score=found,
+        simulation=simulate(plan),
+        bound=best_bound(plan),
+        all_slow=_all_slow(plan),
+        fallbacks=tuple(map(str, said.get("fallbacks", ()))),
+        asked=str(said.get("solver", plan.solver)),
+        import_s=float(said.get("import_s", 0.0)),
+        solve_s=float(said.get("solve_s", 0.0)),
+        total_s=float(said.get("total_s", 0.0)),
+        interrupted="interrupted" in plan.options,
+    )
+
+
+def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:
+    """The values of a plan's model by name, and why there are none, if so.
+
+    Args:
+        plan: says where its model is and how it was imported.
+        model: the model's file, where the user names it.
+
+    Raises:
+        UllageError: the user's file cannot be read or is another model.
+    """
+    from ullage.compiler.importer.build import import_model
+    from ullage.compiler.match import check_model_matches, import_options
+
+    if model is not None:
+        check_model_matches(plan, model)
+        return import_model(model, import_options(plan), name=plan.problem.name).values, None
+    said = plan.model.get("path")
+    if not isinstance(said, str) or not Path(said).is_file():
+        return {}, "report: the model is not at hand, so types and shapes are unknown (--model)"
+    try:
+        graph = import_model(Path(said), import_options(plan), name=plan.problem.name)
+    except UllageError as error:
+        return {}, f"report: types and shapes are unknown: {error.message}"
+    return graph.values, None
+
+
+def _summary_beside(path: Path, found: Score, plan: Plan) -> dict[str, Any]:
+    """The summary in the plan's folder, empty where it is missing or another plan's."""
+    try:
+        said = json.loads(path.with_name("summary.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(said, dict) or not isinstance(said.get("fallbacks"), list):
+        return {}
+    same = said.get("latency_s") == found.latency_s and said.get("transfers") == len(plan.transfers)
+    known = all(type(said.get(key)) in {int, float} for key in TIMES)
+    return said if same and known else {}
+
+
+def _all_slow(plan: Plan) -> Score | None:
+    from ullage.solvers.registry import SolverOptions, find_solver
+
+    try:
+        return score(find_solver("all-slow").solve(plan.problem, plan.target, SolverOptions()))
+    except InfeasibleError:  # the home tiers are too small for everything at once
+        return None

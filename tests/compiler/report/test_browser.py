@@ -1,0 +1,263 @@
+"""The report in a real browser: it draws, answers to pointer and keys, and says what the plan says.
+
+Coordinates of tensors come from the page's own functions; what is checked is what happens there.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.compiler.plans import (
+    ANY,
+    fastest,
+    flash,
+    plan,
+    prefetch,
+    problem,
+    residual,
+    spill,
+    wrapped,
+)
+from tests.compiler.report.reports import large_page, write_report
+from ullage.compiler.plan import Plan
+from ullage.compiler.report.extras import Extras
+from ullage.compiler.report.subject import compiled_of
+from ullage.compiler.summary_text import gap_text
+from ullage.compiler.units import format_size, format_time
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+FIRST_PAINT_S = 2.0
+FRAME_MS = 50.0  # of drawing; a loaded test machine is no workstation
+
+# Centre of a buffer's largest residency on the page, by the buffer's name.
+CENTRE = """
+const b = buffers.name.indexOf(arguments[0]), box = canvas.getBoundingClientRect();
+let best = null;
+for (const r of residenciesOf[b]) {
+  const row = view.maps.find((map) => map.tier === residencies.tier[r]);
+  const [x, y, width, height] = rectangle(row, r);
+  if (!best || width * height > best[0]) best = [width * height, x + width / 2, y + height / 2];
+}
+return [best[1] + box.left, best[2] + box.top];
+"""
+
+
+def nothing() -> Plan:
+    """A plan of no operators."""
+    return plan(ANY, problem("nothing", (), (None, None)), [])
+
+
+@pytest.fixture
+def page(browser: "Chrome", tmp_path: Path) -> Iterator["Chrome"]:
+    """The report of a plan with a spill, with a comparison and a sweep; no message on console."""
+    row = {
+        "solver": "greedy",
+        "value": 3e-8,
+        "lower_bound": 2e-8,
+        "gap": 0.5,
+        "speedup_over_all_slow": 1.2,
+        "transfers": 2,
+        "solve_s": 0.1,
+    }
+    sizes = [{**row, "fast_memory_bytes": size, "value": 2e-6 / size} for size in (32, 64, 128)]
+    extras = Extras(compare=(row, {"solver": "no-spill", "error": "infeasible"}), sweep=(*sizes,))
+    browser.get(write_report(spill(), tmp_path / "report.html", extras))
+    yield browser
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def press(browser: "Chrome", *keys: str) -> None:
+    """Press keys where the focus is."""
+    from selenium.webdriver import ActionChains
+
+    ActionChains(browser).send_keys(*keys).perform()
+
+
+def click_at(browser: "Chrome", x: float, y: float) -> None:
+    """A real click at a point of the window."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+    actions = ActionBuilder(browser)
+    actions.pointer_action.move_to_location(round(x), round(y))
+    actions.pointer_action.click()
+    actions.perform()
+    ActionChains(browser).pause(0.05).perform()
+
+
+def text_of(browser: "Chrome", selector: str) -> str:
+    return str(browser.find_element("css selector", selector).text)
+
+
+def run(browser: "Chrome", script: str, *arguments: object) -> Any:
+    return browser.execute_script(script, *arguments)  # type: ignore[no-untyped-call]
+
+
+def test_a_click_on_a_tensor_shows_it(page: "Chrome") -> None:
+    click_at(page, *run(page, CENTRE, "b"))
+    assert text_of(page, "#tensor-name") == "b"
+    shown = text_of(page, "#pane-tensor")
+    assert "48 B (48 bytes)" in shown
+    assert "activation" in shown
+    assert "3: op3" in shown
+    click_at(page, *run(page, CENTRE, "a"))
+    assert text_of(page, "#tensor-name") == "a"
+    assert "sram \u2192 dram" in text_of(page, "#pane-tensor")
+    assert "4\u20136, ready 5" in text_of(page, "#pane-tensor")
+
+
+def test_hovering_names_the_tensor(page: "Chrome") -> None:
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+    x, y = run(page, CENTRE, "b")
+    actions = ActionBuilder(page)
+    actions.pointer_action.move_to_location(round(x), round(y))
+    actions.perform()
+    assert text_of(page, "#tip").startswith("b\n")
+
+
+def test_a_click_on_a_lane_shows_the_step(page: "Chrome") -> None:
+    where = """const row = view.rows[1], box = canvas.getBoundingClientRect();
+    return [px(at(3.5)) + box.left, row.top + row.height / 2 + box.top];"""
+    click_at(page, *run(page, where))
+    assert text_of(page, "#step-name") == "op3"
+    assert "bound by\n" in text_of(page, "#pane-tensor")
+
+
+def test_search_finds_and_goes_through_matches(page: "Chrome") -> None:
+    field = page.find_element("id", "search")
+    field.send_keys("b")
+    assert text_of(page, "#matches") == "1"
+    assert run(page, "return [...view.hits].map((b) => buffers.name[b])") == ["b"]
+    press(page, "\ue007")  # enter
+    assert text_of(page, "#tensor-name") == "b"
+    press(page, "\ue00c")  # escape
+    assert run(page, "return view.hits === null && view.selected.buffer === -1")
+    field.send_keys("nothing like it")
+    assert text_of(page, "#matches") == "0"
+
+
+def test_keys_zoom_pan_and_turn_the_axis(page: "Chrome") -> None:
+    page.find_element("id", "canvas").click()
+    press(page, "\ue00c", "+", "+")
+    zoomed = run(page, "return [view.from, view.to]")
+    assert 0 < zoomed[0] < zoomed[1] < 7
+    press(page, "\ue014")  # right
+    assert run(page, "return view.from") > zoomed[0]
+    press(page, "0", "s")
+    assert run(page, "return view.seconds && view.to === total")
+    press(page, "s", "x", "t")
+    assert run(page, "return view.arrows") is False
+    assert run(page, "return document.documentElement.dataset.theme") == "dark"
+    press(page, "?")
+    assert "pan" in text_of(page, "#keys")
+
+
+def test_dragging_pans_and_the_wheel_zooms(page: "Chrome") -> None:
+    from selenium.webdriver import ActionChains
+
+    canvas = page.find_element("id", "canvas")
+    ActionChains(page).scroll_from_origin(_middle(canvas), 0, -300).perform()
+    before = run(page, "return [view.from, view.to]")
+    assert before[1] - before[0] < 6
+    ActionChains(page).move_to_element(canvas).click_and_hold().move_by_offset(-80, 0).perform()
+    ActionChains(page).release().perform()
+    assert run(page, "return view.from") > before[0]
+    assert run(page, "return view.selected.buffer") == -1
+
+
+def _middle(element: Any) -> Any:
+    from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
+
+    return ScrollOrigin.from_element(element)
+
+
+def test_panes_show_comparison_and_sweep(page: "Chrome") -> None:
+    page.find_element("id", "tab-compare").click()
+    assert "infeasible" in text_of(page, "#pane-compare")
+    page.find_element("id", "tab-sweep").click()
+    circles = page.find_elements("css selector", "#pane-sweep circle")
+    assert len(circles) == 3 + 1  # three plans and the ring of this one
+    page.find_element("id", "tab-tensors").click()
+    assert len(page.find_elements("css selector", "#tensor-table tbody tr")) == 4
+
+
+def test_every_kind_and_the_arrows_are_drawn(page: "Chrome") -> None:
+    press(page, "\ue00c")
+    colour = """draw(); const b = buffers.name.indexOf("b"), r = residenciesOf[b][0];
+    const [x, y, width, height] = rectangle(view.maps[0], r);
+    const at_ = (pixel) => (pixel - 4) * view.ratio;
+    return [...ctx.getImageData(at_(x + width), at_(y + height), 1, 1).data];"""
+    red, green, blue, _ = run(page, colour)
+    assert red > green > blue  # activations are amber in both themes
+    assert run(page, "return [...leavesFrom, ...arrivesIn].every((r) => r >= 0)")
+
+
+def test_sizes_and_times_are_written_as_the_terminal_writes_them(page: "Chrome") -> None:
+    sizes = [0, 1, 1023, 1024, 1536, 1048575, 1048576, 123456789, 2**40 + 5, -2048]
+    times = [0.0, 1.0, 0.99999, 0.01203, 1.5e-6, 9.9995e-7, 3e-9, 12345.6, 4e-10]
+    assert run(page, "return arguments[0].map(sizeText)", sizes) == [*map(format_size, sizes)]
+    assert run(page, "return arguments[0].map(timeText)", times) == [*map(format_time, times)]
+
+
+def test_the_key_figures_are_the_plans(page: "Chrome") -> None:
+    compiled = compiled_of(spill())
+    latency = text_of(page, '[data-figure="latency"]')
+    assert latency.split("\n")[1] == format_time(compiled.score.latency_s)
+    assert text_of(page, '[data-figure="gap"]').split("\n")[1] == gap_text(compiled.gap)
+    peak = format_size(compiled.score.peak_bytes["sram"])
+    assert text_of(page, '[data-figure="peak"]').split("\n")[1] == peak
+
+
+@pytest.mark.parametrize("made", [prefetch, residual])
+def test_served_by_names_the_tiers_of_an_operand(
+    browser: "Chrome", tmp_path: Path, made: Any
+) -> None:
+    browser.get(write_report(made(), tmp_path / "report.html"))
+    served = run(browser, "return [...uses.step].map((_, use) => servedBy(use))")
+    assert all(served)
+    if made is prefetch:
+        assert "sram 16 B, dram 16 B" in served
+
+
+@pytest.mark.parametrize("made", [flash, wrapped, fastest, nothing])
+def test_other_plans_are_drawn_without_a_message(
+    browser: "Chrome", tmp_path: Path, made: Any
+) -> None:
+    browser.get(write_report(made(), tmp_path / "report.html"))
+    for key in "s+0nnxm":
+        press(browser, key)
+    run(browser, "for (let t = 0; t < T; t += 1) { select({ step: t }, true); draw(); }")
+    assert run(browser, "return document.documentElement.dataset.ready") == "true"
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def test_a_large_plan_paints_soon_and_pans_fast(browser: "Chrome", tmp_path: Path) -> None:
+    path = tmp_path / "large.html"
+    path.write_bytes(large_page())
+    browser.get(path.as_uri())
+    paint = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
+    painted = run(browser, paint)
+    assert painted is None or painted < 1000 * FIRST_PAINT_S
+    drawn = run(
+        browser,
+        """frames.length = 0;
+        for (let i = 0; i < 40; i += 1) { zoom(0.97); pan(0.01); draw(); }
+        return [...frames].sort((a, b) => a - b)[20];""",
+    )
+    assert drawn < FRAME_MS
+    assert run(browser, "return [R, X]") == [10802, 9600]
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
+def test_nothing_is_loaded_and_print_shows_all_panes(browser: "Chrome", tmp_path: Path) -> None:
+    browser.get(write_report(spill(), tmp_path / "report.html"))
+    names = run(browser, "return performance.getEntriesByType('resource').map((e) => e.name)")
+    assert [name for name in names if not name.startswith("data:")] == []
+    printed = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})  # type: ignore[no-untyped-call]
+    assert len(printed["data"]) > 10_000
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
