@@ -209,7 +209,8 @@ def _add_spills(builder: Builder, rows: _AtomRows, write: int) -> list[Spill]:
     found: list[Spill] = []
     since = atom.events[write].step
     for number, (end, kept, event) in enumerate(gaps):
-        steps = _spill_steps(builder, rows, event, since + 1, end)
+        first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
+        steps = _spill_steps(builder, rows, event, first, end)
         e = lp.add_variables(len(steps), 0.0, 1.0)
         f = lp.add_variables(len(steps) if number + 1 < len(gaps) else 0, 0.0, 1.0)
         before = [v for spill in found for v in (*spill.lingering.tolist(), *spill.copied.tolist())]
@@ -224,7 +225,7 @@ def _add_spills(builder: Builder, rows: _AtomRows, write: int) -> list[Spill]:
                 builder.charge_moves(*home, steps, variables, atom.size_bytes)
         for step, variable in zip(steps.tolist(), e.tolist(), strict=True):
             builder.occupy(since + 1, step + 1, variable, atom.size_bytes)
-        found.append(Spill(rows.index, write, event, since + 1, end, steps, e, f, row))
+        found.append(Spill(rows.index, write, event, first, since + 1, end, steps, e, f, row))
         since = end
         accessed = rows.accessed[event] if kept >= 0 else -1
         if kept >= 0 and accessed != rows.present[event]:  # what the reader has from home is there

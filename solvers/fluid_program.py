@@ -45,7 +45,8 @@ class Spill:
         atom: index of the atom.
         write: the event that wrote it.
         reader: the event that ends the gap; the number of events at the end of an output.
-        first_step: first step of the gap; what was dropped at its beginning lingers from here on.
+        first_step: first step in which it can be stored.
+        lingers_from: from here on what was dropped at the gap's beginning takes space.
         end: one past its last step.
         steps: steps that the program knows, ascending.
         lingering: variables e: spilled in that step, and kept until then only for it.
@@ -57,6 +58,7 @@ class Spill:
     write: int
     reader: int
     first_step: int
+    lingers_from: int
     end: int
     steps: Ints
     lingering: Ints

@@ -5,7 +5,6 @@ what arrives continues it. So the levels that the profile takes cut the atom int
 slice is there or not at every step, and arrives in one step.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -27,8 +26,11 @@ class Wish:
         slice: index of the slice.
         first: first event of the stay.
         last: its last event.
-        fill: step in which it is fetched, -1 when it is born here.
+        fill: step in which it is fetched, -1 when it is not.
         spill: step in which it is stored home, -1 when the LP does not say.
+        is_carried: it is there from the beginning, because the inference before left it.
+        is_left: it stays to the end of the inference, for the next one.
+        tail: step in which it is fetched at the end of the inference before; -1: not so.
     """
 
     slice: int
@@ -36,6 +38,9 @@ class Wish:
     last: int
     fill: int
     spill: int = -1
+    is_carried: bool = False
+    is_left: bool = False
+    tail: int = -1
 
 
 def cut_slices(
@@ -61,46 +66,47 @@ def cut_slices(
         if not len(fluid.resident[index]):
             slices.append(atom)
             continue
-        _cut_atom(
+        levels = _levels_of(
             atom,
             np.where(fluid.resident[index] >= 0, solution.values[fluid.resident[index]], 0.0),
             gaps.get(index, {}),
             spills.get(index, {}),
             solution.values,
             grains_bytes[index],
-            slices,
-            wishes,
+            fluid.builder.steps,
         )
+        for begin, end in pairwise(levels.cuts(atom)):
+            slices.append(slice_of(atom, begin, end))
+            wishes += _wishes_of(len(slices) - 1, atom, levels, begin, end)
     return tuple(slices), wishes
 
 
-def _cut_atom(
+def _levels_of(
     atom: Atom,
     fractions: Floats,
     gaps: dict[int, Gap],
     spills: dict[int, list[Spill]],
     values: Floats,
     grain_bytes: int,
-    slices: list[Atom],
-    wishes: list[Wish],
-) -> None:
+    steps: int,
+) -> "_Levels":
+    """Fractions as positions inside the atom."""
     low, high, size = atom.start_byte, atom.end_byte, atom.size_bytes
-    grain = grain_bytes
 
     def position(fraction: float) -> int:
-        if not grain:
+        if not grain_bytes:
             return high if fraction >= WHOLE_FROM else low
         at = low + fraction * size
         if at >= high - 0.5:
             return high
-        return min(max(round(at / grain) * grain, low), high)
+        return min(max(round(at / grain_bytes) * grain_bytes, low), high)
 
     here = [position(f) for f in fractions]
     kept: dict[int, int] = {}
     profile: dict[int, list[tuple[int, int]]] = {}  # event -> (step, position), ascending
     for event, gap in gaps.items():
         kept[event] = position(values[gap.kept]) if gap.kept >= 0 else low
-        if event:
+        if event or gap.wraps:
             kept[event] = min(kept[event], here[event - 1])
         level = kept[event]
         start = values[gap.kept] if gap.kept >= 0 else 0.0
@@ -116,37 +122,73 @@ def _cut_atom(
         write: _spill_levels(here[write], fractions[write], gaps_of_write, values, position)
         for write, gaps_of_write in spills.items()
     }
-    cuts = {low, high, *here, *kept.values()}
-    cuts.update(at for rises in profile.values() for _, at in rises)
-    cuts.update(at for falls in spilled.values() for _, at in falls)
-    for begin, end in pairwise(sorted(cuts)):
-        number = len(slices)
-        slices.append(slice_of(atom, begin, end))
-        run: list[int] | None = None
-        for event in range(len(atom.events)):
-            if here[event] < end:
-                run = None
-                continue
-            if run is not None and kept.get(event, low) >= end:
-                run[1] = event
-                wishes[-1] = replace(wishes[-1], last=event)
-                continue
-            fill = -1
-            if atom.events[event].reads:
-                fill = next((step for step, at in profile.get(event, ()) if at >= end), -1)
-                if fill < 0:
-                    run = None
-                    continue
-            run = [event, event]
-            wishes.append(Wish(number, event, event, fill))
-        for at in range(len(wishes) - 1, -1, -1):
-            wish = wishes[at]
-            if wish.slice != number:
-                break
-            writes = [e for e in range(wish.first, wish.last + 1) if e in spills]
-            falls = spilled.get(writes[-1], ()) if writes else ()
-            spill = next((step for step, level in falls if level <= begin), -1)
-            wishes[at] = replace(wish, spill=spill)
+    wraps = 0 in gaps and gaps[0].wraps
+    return _Levels(here, kept, profile, spilled, wraps=wraps, steps=steps)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Positions inside an atom, by event: below them it is in fast memory.
+
+    Attributes:
+        here: when the event accesses it.
+        kept: through the gap before the event.
+        profile: (step, position) in the gap, ascending.
+        spilled: by the event that wrote: (step, all above is home).
+        wraps: whether the gap before the first event begins in the inference before.
+        steps: T.
+    """
+
+    here: list[int]
+    kept: dict[int, int]
+    profile: dict[int, list[tuple[int, int]]]
+    spilled: dict[int, list[tuple[int, int]]]
+    wraps: bool
+    steps: int
+
+    def cuts(self, atom: Atom) -> list[int]:
+        """Where the atom is cut, its ends included."""
+        found = {atom.start_byte, atom.end_byte, *self.here, *self.kept.values()}
+        for moves in (*self.profile.values(), *self.spilled.values()):
+            found.update(at for _, at in moves)
+        return sorted(found)
+
+
+def _wishes_of(number: int, atom: Atom, levels: _Levels, begin: int, end: int) -> list[Wish]:
+    """The stays of the slice [begin, end)."""
+    found: list[Wish] = []
+    running = False
+    for event, use in enumerate(atom.events):
+        if levels.here[event] < end:
+            running = False
+            continue
+        is_kept = use.reads and levels.kept.get(event, 0) >= end
+        if running and is_kept:
+            found[-1] = replace(found[-1], last=event)
+            continue
+        running = True
+        if event == 0 and levels.wraps and is_kept:
+            found.append(Wish(number, 0, 0, -1, is_carried=True))
+        elif use.reads:
+            fills = [step for step, at in levels.profile.get(event, ()) if at >= end]
+            running = bool(fills)
+            if fills:
+                early = fills[0] < 0
+                tail = levels.steps + fills[0] if early else -1
+                fill = -1 if early else fills[0]
+                found.append(Wish(number, event, event, fill, is_carried=early, tail=tail))
+        else:
+            found.append(Wish(number, event, event, -1))
+    if found and found[0].is_carried and found[0].tail < 0:  # the last stay is left to it
+        if found[-1].last == len(atom.events) - 1:
+            found[-1] = replace(found[-1], is_left=True)
+        else:
+            del found[0]
+    for at, wish in enumerate(found):
+        writes = [e for e in range(wish.first, wish.last + 1) if e in levels.spilled]
+        falls = levels.spilled[writes[-1]] if writes else ()
+        found[at] = replace(wish, spill=next((s for s, level in falls if level <= begin), -1))
+    return found
 
 
 def _spill_levels(
@@ -187,86 +229,3 @@ def slice_of(atom: Atom, begin: int, end: int) -> Atom:
             for e in atom.events
         ),
     )
-
-
-def page_runs(
-    starts: Sequence[int], ends: Sequence[int], sizes: Sequence[int], page_bytes: int
-) -> list[list[tuple[int, int]]]:
-    """Pages for rectangles cut into equal pages, by the left-edge rule.
-
-    Intervals of an interval graph, sorted by start, each given any free colour, use as many colours
-    as are alive at once, no more (Hashimoto and Stevens, 1971). So nothing is lost to
-    fragmentation. The tightest run of free pages is taken; only where none is long enough the
-    rectangle is divided.
-
-    Returns:
-        For each rectangle its runs of pages (offset, bytes) in byte order.
-    """
-    import heapq
-
-    order = sorted(range(len(starts)), key=lambda i: (starts[i], ends[i], i))
-    free = FreePages()
-    busy: list[tuple[int, int]] = []
-    found: list[list[tuple[int, int]]] = [[] for _ in starts]
-    for i in order:
-        while busy and busy[0][0] <= starts[i]:
-            for run in found[heapq.heappop(busy)[1]]:
-                free.give(run[0] // page_bytes, run[1] // page_bytes)
-        count = -(-sizes[i] // page_bytes)
-        found[i] = [(at * page_bytes, n * page_bytes) for at, n in free.take(count)]
-        heapq.heappush(busy, (ends[i], i))
-    return found
-
-
-class FreePages:
-    """Free runs of pages (first, pages), ascending, with used pages between them.
-
-    Attributes:
-        runs: the free runs below `top`.
-        top: pages that were ever used; all above are free.
-    """
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[int, int]] = []
-        self.top = 0
-
-    def give(self, first: int, count: int) -> None:
-        """Free the pages first .. first + count - 1."""
-        at = bisect_left(self.runs, (first, 0))
-        if at < len(self.runs) and self.runs[at][0] == first + count:
-            count += self.runs.pop(at)[1]
-        if at and sum(self.runs[at - 1]) == first:
-            first, more = self.runs.pop(at - 1)
-            count, at = count + more, at - 1
-        self.runs.insert(at, (first, count))
-
-    def take(self, count: int) -> list[tuple[int, int]]:
-        """Runs of `count` pages together, in ascending order."""
-        enough = [(n, first, at) for at, (first, n) in enumerate(self.runs) if n >= count]
-        if enough:
-            n, first, at = min(enough)
-            self.runs[at : at + 1] = [(first + count, n - count)] if n > count else []
-            return [(first, count)]
-        taken: list[tuple[int, int]] = []
-        while count and self.runs:
-            first, n = self.runs[0]
-            part = min(n, count)
-            taken.append((first, part))
-            self.runs[:1] = [(first + part, n - part)] if n > part else []
-            count -= part
-        if count:
-            if taken and sum(taken[-1]) == self.top:
-                taken[-1] = (taken[-1][0], taken[-1][1] + count)
-            else:
-                taken.append((self.top, count))
-            self.top += count
-        return taken
-
-
-def page_size(capacity_bytes: int, quantum_bytes: int, alignment_bytes: int) -> int:
-    """Bytes of a page: a small share of the memory, a multiple of both units."""
-    unit = int(np.lcm(quantum_bytes, alignment_bytes))
-    return unit * max(1, capacity_bytes // PAGES // unit)
-
-
-PAGES = 16384

@@ -60,7 +60,7 @@ class Prices:
         """
         price = self.moves[self.fastest, atom.home]
         late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
-        space = self.space[late + self.steps + 1] - self.space[spill.first_step + self.steps]
+        space = self.space[late + self.steps + 1] - self.space[spill.lingers_from + self.steps]
         own = max(self.duals[spill.row], 0.0) - atom.size_bytes * space
         gains = np.maximum(own, 0.0) + later - atom.size_bytes * price[late]
         return late, np.asarray(gains, dtype=np.float64)

@@ -1,0 +1,164 @@
+"""Addresses for slices: equal pages, where the left-edge rule loses nothing to fragmentation."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+
+PAGES = 16384  # a page is about this share of the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """Bytes during [start, end).
+
+    Attributes:
+        start: first step.
+        end: one past the last step.
+        size_bytes: a multiple of the page.
+        before: in steady state, the rectangle at the beginning of the inference that must have the
+            same pages as this one at its end; -1 for none.
+    """
+
+    start: int
+    end: int
+    size_bytes: int
+    before: int = -1
+
+
+def page_runs(
+    rectangles: Sequence[Rectangle], page_bytes: int, capacity_bytes: int
+) -> list[list[tuple[int, int]] | None]:
+    """Pages for rectangles cut into equal pages, by the left-edge rule.
+
+    Intervals of an interval graph, sorted by start, each given any free colour, use as many colours
+    as are alive at once, no more (Hashimoto and Stevens, 1971). So nothing is lost to
+    fragmentation. The tightest run of free pages is taken; only where none is long enough the
+    rectangle is divided. Rectangles that continue in the next inference make arcs of intervals:
+    their pages are chosen first, and the others may use them in between if they end in time; there
+    the rule is not optimal any more.
+
+    Returns:
+        For each rectangle its runs of pages (offset, bytes) in byte order; None where no pages are
+        left (in steady state only).
+    """
+    pool = _Pool(capacity_bytes // page_bytes, max((r.end for r in rectangles), default=0))
+    taken: list[list[tuple[int, int, int]] | None] = [None] * len(rectangles)
+    busy: list[tuple[int, int]] = []
+    deadline: dict[int, int] = {}  # a carried rectangle -> when its pages are needed again
+    order = sorted(
+        range(len(rectangles)), key=lambda i: (rectangles[i].start, rectangles[i].end, i)
+    )
+    tails = [i for i in order if rectangles[i].before >= 0]
+    for i in tails:
+        deadline[rectangles[i].before] = rectangles[i].start
+    for i in [*sorted(deadline), *(i for i in order if i not in deadline)]:
+        one = rectangles[i]
+        if one.before >= 0:
+            continue  # has the pages of the one before
+        while busy and busy[0][0] <= one.start:
+            _, ended = heappop(busy)
+            until = deadline.get(ended)
+            runs = taken[ended] or []
+            pool.give(runs if until is None else [(first, n, until) for first, n, _ in runs])
+        taken[i] = pool.take(-(-one.size_bytes // page_bytes), one.end)
+        if taken[i] is not None:
+            heappush(busy, (one.end, i))
+    for i in tails:
+        taken[i] = taken[rectangles[i].before]
+    return [None if runs is None else _joined(runs, page_bytes) for runs in taken]
+
+
+def _joined(runs: Sequence[tuple[int, int, int]], page_bytes: int) -> list[tuple[int, int]]:
+    """Runs of pages as (offset, bytes), neighbours joined."""
+    found: list[tuple[int, int]] = []
+    for first, count, _ in runs:
+        if found and sum(found[-1]) == first:
+            found[-1] = (found[-1][0], found[-1][1] + count)
+        else:
+            found.append((first, count))
+    return [(first * page_bytes, count * page_bytes) for first, count in found]
+
+
+class FreePages:
+    """Free runs of pages (first, pages), ascending, with used pages between them."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, int]] = []
+
+    @property
+    def count(self) -> int:
+        """Free pages."""
+        return sum(n for _, n in self.runs)
+
+    def give(self, first: int, count: int) -> None:
+        """Free the pages first .. first + count - 1."""
+        at = bisect_left(self.runs, (first, 0))
+        if at < len(self.runs) and self.runs[at][0] == first + count:
+            count += self.runs.pop(at)[1]
+        if at and sum(self.runs[at - 1]) == first:
+            first, more = self.runs.pop(at - 1)
+            count, at = count + more, at - 1
+        self.runs.insert(at, (first, count))
+
+    def take(self, count: int) -> list[tuple[int, int]]:
+        """Runs of `count` pages together, in ascending order; there must be so many."""
+        enough = [(n, first, at) for at, (first, n) in enumerate(self.runs) if n >= count]
+        if enough:
+            n, first, at = min(enough)
+            self.runs[at : at + 1] = [(first + count, n - count)] if n > count else []
+            return [(first, count)]
+        taken: list[tuple[int, int]] = []
+        while count:
+            first, n = self.runs[0]
+            part = min(n, count)
+            taken.append((first, part))
+            self.runs[:1] = [(first + part, n - part)] if n > part else []
+            count -= part
+        return taken
+
+
+class _Pool:
+    """Free pages by the step at which they are needed again.
+
+    Attributes:
+        last: step at which pages are needed that nobody waits for.
+        free: by that step.
+        total: pages of the memory.
+        top: pages that were ever used; all above are free.
+    """
+
+    def __init__(self, total: int, last: int) -> None:
+        self.last = last
+        self.free: dict[int, FreePages] = {last: FreePages()}
+        self.total = total
+        self.top = 0
+
+    def give(self, runs: Sequence[tuple[int, int, int]]) -> None:
+        """Free runs of pages (first, pages, step at which they are needed again)."""
+        for first, count, until in runs:
+            self.free.setdefault(until, FreePages()).give(first, count)
+
+    def take(self, count: int, end: int) -> list[tuple[int, int, int]] | None:
+        """`count` pages until step `end`, those that are needed soonest after it first."""
+        usable = sorted(until for until in self.free if until >= end)
+        there = sum(self.free[until].count for until in usable)
+        if there + self.total - self.top < count:
+            return None
+        taken: list[tuple[int, int, int]] = []
+        for until in usable:
+            part = min(count, self.free[until].count)
+            taken += [(first, n, until) for first, n in self.free[until].take(part)] if part else []
+            count -= part
+        if count:
+            taken.append((self.top, count, self.last))
+            self.top += count
+        return taken
+
+
+def page_size(capacity_bytes: int, quantum_bytes: int, alignment_bytes: int) -> int:
+    """Bytes of a page: a small share of the memory, a multiple of both units."""
+    unit = int(np.lcm(quantum_bytes, alignment_bytes))
+    return unit * max(1, capacity_bytes // PAGES // unit)
