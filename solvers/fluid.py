@@ -31,7 +31,12 @@ from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
 
 SUMMARY = "LP over resident fractions, cut into slices; certified bound"
-DEFAULTS: Mapping[str, Any] = {"lp_solver": "glop", "window_steps": 24, "max_rounds": 20}
+DEFAULTS: Mapping[str, Any] = {
+    "lp_solver": "glop",
+    "window_steps": 24,
+    "max_rounds": 20,
+    "whole_steps": 2000,
+}
 OBJECTIVES = ("latency", "traffic", "energy")
 
 

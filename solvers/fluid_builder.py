@@ -4,6 +4,8 @@ Numbers are scaled to order one, because tolerances of LP solvers are absolute: 
 units of a step's share of a known plan's value, sizes in units of the fastest tier's capacity.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +13,7 @@ from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
 from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Event
-from ullage.solvers.lp import INFINITY, Floats, Ints, LinearProgram
+from ullage.solvers.lp import INFINITY, Floats, FrozenProgram, Ints, LinearProgram
 from ullage.solvers.timeline import port_seconds
 
 DIRECT_STEPS = 32  # stays up to this long are entered step by step
@@ -28,6 +30,9 @@ class Builder:
         objective: `latency`, `traffic` or `energy`.
         unit: of the objective (s, bytes or J).
         unit_bytes: of the capacity rows.
+        is_direct: long stays are entered step by step too (for solving in blocks of steps).
+        elapsed: (T,) variables, empty where time is not the objective.
+        marks: (variables so far, step that the following ones serve).
         constant: part of the objective that no decision changes, in its units.
         tie_per_byte: small cost of a byte through a slow port: among equals, less traffic.
         tie_constant: that cost when no operand is accessed in the fastest tier.
@@ -47,6 +52,7 @@ class Builder:
         objective: str,
         capacity_bytes: int,
         reference: float,
+        is_direct: bool = False,
     ) -> None:
         self.target = target
         self.objective = objective
@@ -58,6 +64,9 @@ class Builder:
         self.unit_bytes = float(max(1, capacity_bytes))
         self.constant = 0.0
         self.is_timed = objective == "latency"
+        self.is_direct = is_direct
+        self.elapsed: Ints = np.zeros(0, dtype=np.int64)
+        self.marks: list[tuple[int, int]] = []
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
         room = (capacity_bytes - workspace) / self.unit_bytes
         self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
@@ -84,6 +93,7 @@ class Builder:
 
     def _add_time(self, compute: Floats, longest: float) -> None:
         elapsed = self.lp.add_variables(self.steps, compute, np.maximum(compute, longest))
+        self.elapsed = elapsed
         self.lp.add_cost(elapsed, 1.0)
         for tier in self.target.tiers:
             self.port_rows[tier.name] = self.lp.add_rows(self.steps, 0.0, INFINITY)
@@ -110,7 +120,7 @@ class Builder:
         """
         if end <= start:
             return
-        if end - start <= DIRECT_STEPS:
+        if self.is_direct or end - start <= DIRECT_STEPS:
             steps = np.arange(start, end) % self.steps
             self.lp.add_entries(self.capacity_rows[steps], variable, size / self.unit_bytes)
             return
@@ -234,6 +244,31 @@ class Builder:
         if link is not None and rows is not None:
             price += np.maximum(duals[rows], 0.0) / (link.bandwidth_bytes_per_s * self.unit)
         return price
+
+    def mark(self, step: int) -> None:
+        """The variables that follow serve an event of this step."""
+        self.marks.append((self.lp.variables, step))
+
+    def steps_of_variables(self) -> Ints:
+        """(n,) the step that each variable serves."""
+        found = np.zeros(self.lp.variables, dtype=np.int64)
+        for (begin, step), (end, _) in pairwise([*self.marks, (self.lp.variables, 0)]):
+            found[begin:end] = step
+        everywhere = np.arange(self.steps)
+        found[self.load] = everywhere
+        if len(self.elapsed):
+            found[self.elapsed] = everywhere
+        return found
+
+    def steps_of_rows(self, program: FrozenProgram, steps_of: Ints) -> Ints:
+        """(m,) the step that each row is about: its own, else the last that its variables serve."""
+        found = np.zeros(len(program.row_low), dtype=np.int64)
+        np.maximum.at(found, program.entry_rows, steps_of[program.entry_columns])
+        everywhere = np.arange(self.steps)
+        timed = (*self.port_rows.values(), *self.link_rows.values())
+        for rows in (self.capacity_rows, self.load_rows, *timed):
+            found[rows] = everywhere
+        return found
 
     def close(self) -> None:
         """Put the operands' constant port time into the rows."""

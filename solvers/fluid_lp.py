@@ -38,12 +38,14 @@ class Windows:
     Attributes:
         default_steps: steps before an event in which data may arrive, and after a write in which it
             may be stored home.
+        reach_steps: steps before an event beyond which nothing arrives at first.
         arrivals: (atom, event) -> earlier steps, ascending; a few, evenly spaced, where missing.
         spills: (atom, event) -> later steps, ascending, in the gap before the event (the number
             of events: before the end).
     """
 
     default_steps: int
+    reach_steps: int = 1 << 60
     arrivals: dict[tuple[int, int], Ints] = field(default_factory=dict)
     spills: dict[tuple[int, int], Ints] = field(default_factory=dict)
 
@@ -97,6 +99,7 @@ def build_fluid(
                 _add_events(builder, rows, wraps=steady_state and atom.kind == "weight")
                 for event, use in enumerate(atom.events):
                     if use.writes:
+                        builder.mark(use.step)
                         spills += _add_spills(builder, rows, event)
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
@@ -126,6 +129,7 @@ def _add_events(builder: Builder, rows: _AtomRows, *, wraps: bool) -> None:
     atom, lp = rows.atom, builder.lp
     for event, use in enumerate(atom.events):
         present = -1
+        builder.mark(use.step)
         if use.reads:
             gap = _add_gap(builder, rows, event, wraps=wraps)
             rows.gaps[event] = gap
@@ -156,7 +160,8 @@ def _add_gap(builder: Builder, rows: _AtomRows, event: int, *, wraps: bool) -> G
     window = max(first, end - rows.windows.default_steps)
     early = rows.windows.arrivals.get((rows.index, event))
     if early is None:
-        early = np.unique(np.linspace(first, window, SPARSE_STEPS + 1).astype(np.int64)[:-1])
+        far = max(first, end - rows.windows.reach_steps)
+        early = np.unique(np.linspace(far, window, SPARSE_STEPS + 1).astype(np.int64)[:-1])
         early = early[early < window]
     steps = np.concatenate([early, np.arange(window, end, dtype=np.int64)])
     if not linked:
@@ -164,11 +169,11 @@ def _add_gap(builder: Builder, rows: _AtomRows, event: int, *, wraps: bool) -> G
     moved = lp.add_variables(len(steps), 0.0, 1.0)
     kept = lp.add_variable(0.0, 1.0) if before is not None else -1
     present = lp.add_variable(float(atom.must_be_fastest), 1.0)
-    entries = {present: -1.0, **dict.fromkeys(moved.tolist(), 1.0)}
+    sum_row = lp.add_row(0.0, 0.0, {present: -1.0})  # k + moves - x = 0
+    lp.add_entries(sum_row, moved, 1.0)
     if kept >= 0:
-        entries[kept] = 1.0
+        lp.add_entry(sum_row, kept, 1.0)
         builder.occupy(since + 1, end, kept, size)
-    sum_row = lp.add_row(0.0, 0.0, entries)  # k + moves - x = 0
     if kept >= 0 and event:
         last = rows.accessed[event - 1] if written else rows.present[event - 1]
         lp.add_row(0.0, INFINITY, {last: 1.0, kept: -1.0})  # x_{j-1} - k_j >= 0

@@ -1,6 +1,7 @@
 """The fluid LP solved: rounds of opened windows, and the bound that its multipliers certify."""
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ from ullage.hwmodels.charges import compulsory
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Atom
+from ullage.solvers.fluid_blocks import BLOCK_STEPS, solve_in_blocks
 from ullage.solvers.fluid_builder import TIE_BREAK, Builder
 from ullage.solvers.fluid_lp import Windows, build_fluid
 from ullage.solvers.fluid_program import FluidProgram
-from ullage.solvers.fluid_windows import open_windows
-from ullage.solvers.lp import Solution, safe_bound, solve_lp
+from ullage.solvers.fluid_windows import closed_worth, open_windows
+from ullage.solvers.lp import FrozenProgram, Solution, safe_bound, solve_lp
 from ullage.solvers.registry import SolverOptions
 
 LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
@@ -59,6 +61,8 @@ def relax(
         options: objective and deadline.
         parameters: of the solver: `lp_solver`, `window_steps`, `max_rounds`.
     """
+    if len(problem.steps) > int(parameters["whole_steps"]):
+        return _relax_in_blocks(problem, target, atoms, reference, options, parameters)
     windows = Windows(int(parameters["window_steps"]))
     best: Relaxation | None = None
     for number in range(1, int(parameters["max_rounds"]) + 1):
@@ -88,7 +92,7 @@ def relax(
         worth = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
         opened, shortfall = open_windows(windows, fluid, atoms, solution, max(worth, 1e-9))
         bound = None
-        if len(target.tiers) == 2:  # a plan could go through a third one
+        if _is_complete(target, atoms):
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
@@ -97,6 +101,59 @@ def relax(
         if enough or not opened:
             break
     return best
+
+
+def _is_complete(target: Target, atoms: Sequence[Atom]) -> bool:
+    """Whether the program knows every way: no third tier, nothing whose home is the fastest."""
+    if len(target.tiers) != 2:
+        return False
+    at_home = any(atom.size_bytes and atom.home == target.fastest.name for atom in atoms)
+    return not at_home
+
+
+def _relax_in_blocks(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    reference: float,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+) -> Relaxation | None:
+    """The same for a program that is too long for one solve; None when a block was not solved."""
+    builder = Builder(
+        problem,
+        target,
+        objective=options.objective,
+        capacity_bytes=target.fastest.capacity_bytes,
+        reference=reference,
+        is_direct=True,
+    )
+    # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
+    fluid = build_fluid(
+        builder,
+        atoms,
+        steady_state=False,
+        windows=Windows(int(parameters["window_steps"]), reach_steps=BLOCK_STEPS // 2),
+    )
+    deadline = time.monotonic() + LP_SHARE * options.remaining_s()
+
+    def solve_block(program: FrozenProgram, done: float) -> Solution | None:
+        options.progress(f"fluid: linear program, {done:.0%}")
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return None
+        limit = None if math.isinf(left) else left
+        return solve_lp(program, solver=str(parameters["lp_solver"]), time_limit_s=limit)
+
+    steps_of = builder.steps_of_variables()
+    about = builder.steps_of_rows(fluid.program, steps_of)
+    solution = solve_in_blocks(fluid.program, steps_of, about, builder.elapsed, solve_block)
+    if solution is None:
+        return None
+    bound = None
+    if _is_complete(target, atoms) and not problem.steady_state:
+        bound = _bound(fluid, solution, closed_worth(fluid, atoms, solution), problem)
+    return Relaxation(fluid, solution, bound, 1)
 
 
 def _bound(fluid: FluidProgram, solution: Solution, shortfall: float, problem: Problem) -> float:

@@ -114,3 +114,43 @@ def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying:
     chosen = np.linspace(0, len(paying) - 1, min(len(paying), ADDED_STEPS)).astype(np.int64)
     known[key] = np.union1d(known.get(key, paying[:0]), paying[chosen])
     return 1
+
+
+def closed_worth(fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution) -> float:
+    """What all moves that the program does not know are worth at most, in time linear in the gaps.
+
+    As `open_windows`, with cheapest steps looked up in running extremes, which may reach a little
+    further than the gap: larger, never smaller. Not for steady state.
+    """
+    prices = Prices(fluid, solution)
+    steps = prices.steps
+    space = prices.space[steps : 2 * steps + 1]
+    best_early: dict[tuple[str, str], Floats] = {}
+    cheapest: dict[tuple[str, str], Floats] = {}
+    cheapest_late: dict[tuple[str, str], Floats] = {}
+    for link, price in prices.moves.items():
+        best_early[link] = np.maximum.accumulate(space[:-1] - price)
+        cheapest[link] = np.minimum.accumulate(price[::-1])[::-1]
+        cheapest_late[link] = np.minimum.accumulate((space[1:] + price)[::-1])[::-1]
+    worth = 0.0
+    for gap in fluid.gaps:
+        if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
+            size = atoms[gap.atom].size_bytes
+            early = best_early[atoms[gap.atom].home, prices.fastest][gap.end - 1]
+            worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
+    later = 0.0
+    for number in range(len(fluid.spills) - 1, -1, -1):
+        spill = fluid.spills[number]
+        following = fluid.spills[number + 1] if number + 1 < len(fluid.spills) else None
+        if following is None or (following.atom, following.write) != (spill.atom, spill.write):
+            later = 0.0
+        own = max(prices.duals[spill.row], 0.0)
+        if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):
+            atom = atoms[spill.atom]
+            link, first = (prices.fastest, atom.home), spill.first_step
+            late = cheapest_late[link][first] - space[spill.lingers_from]
+            lingering = own + later - atom.size_bytes * late
+            copied = later - atom.size_bytes * cheapest[link][first]
+            worth += max(0.0, lingering) + max(0.0, copied)
+        later += own
+    return worth
