@@ -1,0 +1,131 @@
+"""Running CP-SAT: under a deadline, with progress, interruptible, cuts added between runs."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+from ullage.solvers.atoms import Atom
+from ullage.solvers.cpsat_model import ResidencyModel
+from ullage.solvers.cpsat_stays import Run, stays_of_solution
+
+logger = logging.getLogger(__name__)
+POLL_S = 0.05
+REPEATABLE_VARIABLES = 3_000  # beyond, threads that take turns would cost too much time
+REPORT_S = 1.0  # seconds between progress texts
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of CP-SAT found.
+
+    Attributes:
+        runs: the stays of its best solution, None without one.
+        objective: of that solution, in the model's units.
+        bound: lower bound of the model, in its units; None where it knows none.
+        optimal: the solution is proven best.
+        infeasible: there is no solution.
+        interrupted: the user interrupted.
+    """
+
+    runs: list[Run] | None
+    objective: float
+    bound: float | None
+    optimal: bool
+    infeasible: bool
+    interrupted: bool
+
+
+def search(
+    model: ResidencyModel,
+    *,
+    limit_s: float,
+    workers: int,
+    relative_gap: float,
+    seed: int,
+    report: Callable[[float, float], None],
+) -> Outcome:
+    """Solve the model; ends at the limit, at Ctrl-C, or when the gap is closed.
+
+    Args:
+        model: the model.
+        limit_s: wall-clock seconds.
+        workers: threads of CP-SAT. Up to `REPEATABLE_VARIABLES` variables they take turns in a
+            fixed rhythm, so that a run that is not cut by time depends on its arguments alone;
+            beyond they race, and another run may return another solution as good.
+        relative_gap: when to stop.
+        seed: of the search.
+        report: called with objective and bound, in the model's units, now and then.
+    """
+    from ortools.sat.python import cp_model
+
+    class Watch(cp_model.CpSolverSolutionCallback):
+        """Keeps figures of the latest solution; the polling thread reports them."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.latest: tuple[float, float] | None = None
+
+        def on_solution_callback(self) -> None:
+            self.latest = (self.objective_value, self.best_objective_bound)
+
+    solver = cp_model.CpSolver()
+    parameters: Any = solver.parameters
+    parameters.max_time_in_seconds = max(0.01, limit_s)
+    parameters.num_workers = workers
+    size = len(model.model.proto.variables)
+    parameters.interleave_search = workers > 1 and size <= REPEATABLE_VARIABLES
+    # A problem of many alike rows: what presolve finds later than at once costs more than it saves.
+    parameters.max_presolve_iterations = 1
+    parameters.symmetry_level = 0
+    parameters.cp_model_probing_level = 0
+    parameters.relative_gap_limit = relative_gap
+    parameters.random_seed = seed % 2**31
+    parameters.catch_sigint_signal = False
+    watch = Watch()
+    interrupted = False
+    reported = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:  # a solver in the main thread would not hear Ctrl-C
+        future = pool.submit(solver.solve, model.model, watch)
+        while not future.done():
+            try:
+                wait([future], timeout=POLL_S)
+                due = time.monotonic() - reported >= REPORT_S
+                if watch.latest is not None and due and not interrupted:
+                    reported = time.monotonic()
+                    report(*watch.latest)
+            except KeyboardInterrupt:
+                interrupted = True
+                solver.stop_search()
+    status = future.result()
+    found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+    logger.info("cp-sat: %s in %.2f s", solver.status_name(status), solver.wall_time)
+    if status == cp_model.MODEL_INVALID:
+        raise AssertionError(model.model.validate())
+    return Outcome(
+        runs=stays_of_solution(model, solver.value) if found else None,
+        objective=solver.objective_value if found else 0.0,
+        bound=solver.best_objective_bound if found else None,
+        optimal=status == cp_model.OPTIMAL,
+        infeasible=status == cp_model.INFEASIBLE,
+        interrupted=interrupted,
+    )
+
+
+def forbid(model: ResidencyModel, runs: Sequence[Run]) -> None:
+    """At least one of these runs must go, or be shorter at either end."""
+    literals: list[Any] = []
+    for first, last, stay in runs:
+        own = model.variables.get(stay.atom)
+        if own is None:
+            continue  # at home in the fastest tier: it has no choice
+        atom: Atom = model.atoms[stay.atom]
+        literals += [own.kept[j] for j in range(first + 1, last + 1)]
+        literals.append(own.inside[first])
+        if stay.fill:
+            literals.append(own.fills[first].taken[stay.start])
+        if stay.end > atom.events[last].step + 1:
+            literals.append(own.lingers[last][stay.end - 1])
+    model.model.add_bool_or([literal.negated() for literal in literals])
