@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 BLOCK_STEPS = 480
 OVERLAP_STEPS = 120  # that a block solves beyond either of its ends
+LOAD_STEPS = 240  # the longest stay whose space is entered in the running sum of the load
 Solve = Callable[[FrozenProgram, float], Solution | None]  # the share of the work done so far
 
 
@@ -48,7 +49,12 @@ class _State:
 
 
 def solve_in_blocks(
-    program: FrozenProgram, steps_of: Ints, steps_of_rows: Ints, clock: Ints, solve: Solve
+    program: FrozenProgram,
+    steps_of: Ints,
+    steps_of_rows: Ints,
+    clock: Ints,
+    load: Ints,
+    solve: Solve,
 ) -> Solution | None:
     """A feasible solution of the whole program, with multipliers.
 
@@ -58,6 +64,7 @@ def solve_in_blocks(
         steps_of: (n,) step that each variable serves.
         steps_of_rows: (m,) step that each row is about.
         clock: variables of the elapsed time of each step; none for other objectives.
+        load: variables of the running sum of the load of each step.
         solve: solves one block.
 
     Returns:
@@ -73,7 +80,9 @@ def solve_in_blocks(
         end = begin + BLOCK_STEPS
         low, high = np.searchsorted(sorted_steps, [begin - OVERLAP_STEPS, end + OVERLAP_STEPS])
         own = (steps_of_rows >= begin) & (steps_of_rows < end)
-        inside = np.sort(order[low:high])
+        margin = OVERLAP_STEPS + LOAD_STEPS
+        near = load[max(0, begin - margin) : end + margin]
+        inside = np.union1d(order[low:high], near)
         if len(inside) and not _improve(state, inside, timers, own, solve, begin / last):
             return None
     duals = _within_the_clock(program, clock, state.duals)

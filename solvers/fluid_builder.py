@@ -30,7 +30,7 @@ class Builder:
         objective: `latency`, `traffic` or `energy`.
         unit: of the objective (s, bytes or J).
         unit_bytes: of the capacity rows.
-        is_direct: long stays are entered step by step too (for solving in blocks of steps).
+        load_steps: longer stays are entered step by step again (for solving in blocks of steps).
         elapsed: (T,) variables, empty where time is not the objective.
         marks: (variables so far, step that the following ones serve).
         constant: part of the objective that no decision changes, in its units.
@@ -52,7 +52,7 @@ class Builder:
         objective: str,
         capacity_bytes: int,
         reference: float,
-        is_direct: bool = False,
+        load_steps: int = 1 << 60,
     ) -> None:
         self.target = target
         self.objective = objective
@@ -64,7 +64,7 @@ class Builder:
         self.unit_bytes = float(max(1, capacity_bytes))
         self.constant = 0.0
         self.is_timed = objective == "latency"
-        self.is_direct = is_direct
+        self.load_steps = load_steps
         self.elapsed: Ints = np.zeros(0, dtype=np.int64)
         self.marks: list[tuple[int, int]] = []
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
@@ -120,7 +120,7 @@ class Builder:
         """
         if end <= start:
             return
-        if self.is_direct or end - start <= DIRECT_STEPS:
+        if not DIRECT_STEPS < end - start <= self.load_steps:
             steps = np.arange(start, end) % self.steps
             self.lp.add_entries(self.capacity_rows[steps], variable, size / self.unit_bytes)
             return
@@ -269,6 +269,16 @@ class Builder:
         for rows in (self.capacity_rows, self.load_rows, *timed):
             found[rows] = everywhere
         return found
+
+    def with_load_prices(self, duals: Floats) -> Floats:
+        """Multipliers whose rows of the running load agree with those of the capacity.
+
+        load[t] costs nothing, so price[t] - price[t + 1] is the price of capacity in step t.
+        """
+        duals = duals.copy()
+        space = np.minimum(duals[self.capacity_rows], 0.0)
+        duals[self.load_rows] = np.cumsum(space[::-1])[::-1]
+        return duals
 
     def close(self) -> None:
         """Put the operands' constant port time into the rows."""

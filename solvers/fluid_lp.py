@@ -161,8 +161,8 @@ def _add_gap(builder: Builder, rows: _AtomRows, event: int, *, wraps: bool) -> G
     early = rows.windows.arrivals.get((rows.index, event))
     if early is None:
         far = max(first, end - rows.windows.reach_steps)
-        early = np.unique(np.linspace(far, window, SPARSE_STEPS + 1).astype(np.int64)[:-1])
-        early = early[early < window]
+        count = min(SPARSE_STEPS, window - far)
+        early = far + (window - far) * np.arange(count, dtype=np.int64) // max(1, count)
     steps = np.concatenate([early, np.arange(window, end, dtype=np.int64)])
     if not linked:
         steps = steps[:0]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ullage.compiler.problem import Problem
@@ -11,7 +11,7 @@ from ullage.hwmodels.charges import compulsory
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Atom
-from ullage.solvers.fluid_blocks import BLOCK_STEPS, solve_in_blocks
+from ullage.solvers.fluid_blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
 from ullage.solvers.fluid_builder import TIE_BREAK, Builder
 from ullage.solvers.fluid_lp import Windows, build_fluid
 from ullage.solvers.fluid_program import FluidProgram
@@ -126,7 +126,7 @@ def _relax_in_blocks(
         objective=options.objective,
         capacity_bytes=target.fastest.capacity_bytes,
         reference=reference,
-        is_direct=True,
+        load_steps=LOAD_STEPS,
     )
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
     fluid = build_fluid(
@@ -147,9 +147,12 @@ def _relax_in_blocks(
 
     steps_of = builder.steps_of_variables()
     about = builder.steps_of_rows(fluid.program, steps_of)
-    solution = solve_in_blocks(fluid.program, steps_of, about, builder.elapsed, solve_block)
+    solution = solve_in_blocks(
+        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_block
+    )
     if solution is None:
         return None
+    solution = replace(solution, duals=builder.with_load_prices(solution.duals))
     bound = None
     if _is_complete(target, atoms) and not problem.steady_state:
         bound = _bound(fluid, solution, closed_worth(fluid, atoms, solution), problem)

@@ -1,9 +1,10 @@
 """Linear programs from numpy arrays: built as one message, solved by MathOpt, bounded safely."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,127 +17,132 @@ INFINITY = float("inf")
 POLL_S = 0.05
 
 
-@dataclass
+class _Numbers:
+    """Numbers in an array that grows."""
+
+    def __init__(self, dtype: type) -> None:
+        self.data: NDArray[Any] = np.empty(1024, dtype=dtype)
+        self.size = 0
+
+    def add(self, count: int, value: object) -> None:
+        """Append `count` numbers: an array of them, or one repeated."""
+        end = self.size + count
+        if end > len(self.data):
+            grown = np.empty(max(end, 2 * len(self.data)), dtype=self.data.dtype)
+            grown[: self.size] = self.data[: self.size]
+            self.data = grown
+        self.data[self.size : end] = value
+        self.size = end
+
+    def array(self) -> NDArray[Any]:
+        """The numbers so far."""
+        return self.data[: self.size]
+
+
 class LinearProgram:
     """minimise cost x subject to row_low <= A x <= row_high, low <= x <= high.
 
     A model under construction: variables and rows are added in blocks; entries of A are triples.
+
+    Attributes:
+        variables: how many there are.
+        rows: how many there are.
     """
 
-    low: list[Floats] = field(default_factory=list)
-    high: list[Floats] = field(default_factory=list)
-    row_low: list[Floats] = field(default_factory=list)
-    row_high: list[Floats] = field(default_factory=list)
-    entry_rows: list[Ints] = field(default_factory=list)
-    entry_columns: list[Ints] = field(default_factory=list)
-    entry_values: list[Floats] = field(default_factory=list)
-    single_rows: list[int] = field(default_factory=list)
-    single_columns: list[int] = field(default_factory=list)
-    single_values: list[float] = field(default_factory=list)
-    cost_columns: list[Ints] = field(default_factory=list)
-    cost_values: list[Floats] = field(default_factory=list)
-    variables: int = 0
-    rows: int = 0
+    def __init__(self) -> None:
+        self.variables = 0
+        self.rows = 0
+        self._low, self._high = _Numbers(np.float64), _Numbers(np.float64)
+        self._row_low, self._row_high = _Numbers(np.float64), _Numbers(np.float64)
+        self._entry_rows, self._entry_columns = _Numbers(np.int64), _Numbers(np.int64)
+        self._entry_values = _Numbers(np.float64)
+        self._cost_columns, self._cost_values = _Numbers(np.int64), _Numbers(np.float64)
 
     def add_variables(self, count: int, low: object, high: object) -> Ints:
         """Indices of `count` new variables; they cost nothing until `add_cost`."""
         first = self.variables
-        self.low.append(_block(count, low))
-        self.high.append(_block(count, high))
+        self._low.add(count, low)
+        self._high.add(count, high)
         self.variables += count
         return np.arange(first, first + count, dtype=np.int64)
 
     def add_variable(self, low: float, high: float) -> int:
         """Index of a new variable."""
-        return int(self.add_variables(1, low, high)[0])
+        self._low.add(1, low)
+        self._high.add(1, high)
+        self.variables += 1
+        return self.variables - 1
 
     def add_rows(self, count: int, low: object, high: object) -> Ints:
         """Indices of `count` new rows."""
         first = self.rows
-        self.row_low.append(_block(count, low))
-        self.row_high.append(_block(count, high))
+        self._row_low.add(count, low)
+        self._row_high.add(count, high)
         self.rows += count
         return np.arange(first, first + count, dtype=np.int64)
 
     def add_row(self, low: float, high: float, entries: Mapping[int, float]) -> int:
         """Index of a new row with (variable -> value) entries."""
         row = self.rows
-        self.add_rows(1, low, high)
-        for column, value in entries.items():
-            self.add_entry(row, column, value)
+        self._row_low.add(1, low)
+        self._row_high.add(1, high)
+        self.rows += 1
+        self._entry_rows.add(len(entries), row)
+        self._entry_columns.add(len(entries), list(entries))
+        self._entry_values.add(len(entries), list(entries.values()))
         return row
 
     def add_entry(self, row: int, column: int, value: float) -> None:
         """One entry of A."""
-        self.single_rows.append(row)
-        self.single_columns.append(column)
-        self.single_values.append(value)
+        self._entry_rows.add(1, row)
+        self._entry_columns.add(1, column)
+        self._entry_values.add(1, value)
 
-    def add_entries(self, rows: object, columns: object, values: object) -> None:
+    def add_entries(self, rows: Ints | int, columns: Ints | int, values: Floats | float) -> None:
         """Entries of A; repeated ones add up. Scalars and arrays of one length."""
-        r, c, v = np.asarray(rows), np.asarray(columns), np.asarray(values, dtype=np.float64)
-        count = max(r.size, c.size, v.size) if min(r.size, c.size, v.size) else 0
-        self.entry_rows.append(_index_block(count, r))
-        self.entry_columns.append(_index_block(count, c))
-        self.entry_values.append(_block(count, v))
+        count = _length(rows, columns, values)
+        self._entry_rows.add(count, rows)
+        self._entry_columns.add(count, columns)
+        self._entry_values.add(count, values)
 
-    def add_cost(self, columns: object, values: object) -> None:
+    def add_cost(self, columns: Ints | int, values: Floats | float) -> None:
         """Add to the cost of variables; repeated ones add up."""
-        c, v = np.asarray(columns), np.asarray(values, dtype=np.float64)
-        count = max(c.size, v.size) if min(c.size, v.size) else 0
-        self.cost_columns.append(_index_block(count, c))
-        self.cost_values.append(_block(count, v))
+        count = _length(columns, values)
+        self._cost_columns.add(count, columns)
+        self._cost_values.add(count, values)
 
     def raise_rows(self, rows: Ints, amount: Floats) -> None:
-        """Raise the lower side of rows that were added as one block."""
-        position = 0
-        for block, low in enumerate(self.row_low):
-            if position == rows[0] and len(low) == len(rows):
-                self.row_low[block] = low + amount
-                return
-            position += len(low)
-        raise AssertionError("rows were not added as one block")
+        """Raise the lower side of rows."""
+        self._row_low.array()[rows] += amount
 
     def frozen(self) -> "FrozenProgram":
         """The program as flat arrays, entries sorted by row, duplicates summed."""
-        rows = _ints([*self.entry_rows, np.array(self.single_rows, dtype=np.int64)])
-        columns = _ints([*self.entry_columns, np.array(self.single_columns, dtype=np.int64)])
-        values = _floats([*self.entry_values, np.array(self.single_values, dtype=np.float64)])
-        keys = rows * max(1, self.variables) + columns
-        unique, inverse = np.unique(keys, return_inverse=True)
-        summed = np.bincount(inverse, weights=values, minlength=len(unique))
+        width = max(1, self.variables)
+        keys = self._entry_rows.array() * width + self._entry_columns.array()
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        first = np.flatnonzero(np.diff(keys, prepend=-1))
+        values = self._entry_values.array()[order]
+        summed = np.add.reduceat(values, first) if len(first) else values
         kept = summed != 0.0
+        unique = keys[first][kept]
         cost = np.zeros(self.variables)
-        np.add.at(cost, _ints(self.cost_columns), _floats(self.cost_values))
+        np.add.at(cost, self._cost_columns.array(), self._cost_values.array())
         return FrozenProgram(
             cost=cost,
-            low=_floats(self.low),
-            high=_floats(self.high),
-            row_low=_floats(self.row_low),
-            row_high=_floats(self.row_high),
-            entry_rows=unique[kept] // max(1, self.variables),
-            entry_columns=unique[kept] % max(1, self.variables),
+            low=self._low.array().copy(),
+            high=self._high.array().copy(),
+            row_low=self._row_low.array().copy(),
+            row_high=self._row_high.array().copy(),
+            entry_rows=unique // width,
+            entry_columns=unique % width,
             entry_values=summed[kept],
         )
 
 
-def _block(count: int, value: object) -> Floats:
-    """`count` numbers: an array as it is, a single number repeated."""
-    array = np.asarray(value, dtype=np.float64)
-    return array if array.shape == (count,) else np.full(count, array, dtype=np.float64)
-
-
-def _index_block(count: int, value: object) -> Ints:
-    array = np.asarray(value, dtype=np.int64)
-    return array if array.shape == (count,) else np.full(count, array, dtype=np.int64)
-
-
-def _floats(parts: Sequence[Floats]) -> Floats:
-    return np.concatenate(parts) if parts else np.zeros(0)
-
-
-def _ints(parts: Sequence[Ints]) -> Ints:
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+def _length(*parts: NDArray[Any] | float) -> int:
+    """How many numbers scalars and arrays make together."""
+    return min((len(p) for p in parts if isinstance(p, np.ndarray)), default=1)
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,14 @@ class FrozenProgram:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """Where a simplex solver stopped: MathOpt's status of each variable and of each row."""
+
+    variables: Ints
+    rows: Ints
+
+
+@dataclass(frozen=True)
 class Solution:
     """What a solver returned.
 
@@ -161,19 +175,34 @@ class Solution:
         values: (n,) primal values.
         duals: (m,) row multipliers, positive where the lower side binds.
         objective: of the primal values.
+        basis: where the solver stopped, if it says.
     """
 
     values: Floats
     duals: Floats
     objective: float
+    basis: Basis | None = None
 
 
 def solve_lp(
-    program: FrozenProgram, *, solver: str = "glop", time_limit_s: float | None = None
+    program: FrozenProgram,
+    *,
+    solver: str = "glop",
+    time_limit_s: float | None = None,
+    start: Basis | None = None,
+    with_basis: bool = False,
 ) -> Solution | None:
     """Solve with `glop`, `highs` or `pdlp` through OR-Tools MathOpt.
 
     HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
+
+    Args:
+        program: the program.
+        solver: which one.
+        time_limit_s: for the solver.
+        start: basis of a program with fewer variables, to go on from; later ones are at their
+            lower bounds.
+        with_basis: tell the basis.
 
     Returns:
         The optimum; None, with the reason logged, when the solver found none in time (or in its
@@ -200,6 +229,7 @@ def solve_lp(
             model,
             kinds[solver],
             params=mathopt.SolveParameters(time_limit=limit),
+            model_params=_started(model, start),
             interrupter=interrupter if solver == "glop" else None,
         )
         try:
@@ -223,7 +253,41 @@ def solve_lp(
     duals = np.zeros(len(program.row_low))
     for row, value in dual.dual_values.items():
         duals[row.id] = value
-    return Solution(values, duals, float(program.cost @ values))
+    basis = None
+    if with_basis:
+        basis = _basis_of(result.solutions[0].basis, len(values), len(duals))
+    return Solution(values, duals, float(program.cost @ values), basis)
+
+
+def _started(model: Any, start: Basis | None) -> Any:  # noqa: ANN401 - MathOpt's types
+    """MathOpt's parameters with a basis to start from."""
+    from ortools.math_opt.python import mathopt
+
+    if start is None:
+        return mathopt.ModelSolveParameters()
+    status = {kind.value: kind for kind in mathopt.BasisStatus}
+    variables, rows = list(model.variables()), list(model.linear_constraints())
+    new = [mathopt.BasisStatus.AT_LOWER_BOUND.value] * (len(variables) - len(start.variables))
+    basis = mathopt.Basis(
+        variable_status={
+            v: status[s] for v, s in zip(variables, [*start.variables.tolist(), *new], strict=True)
+        },
+        constraint_status={
+            r: status[s] for r, s in zip(rows, start.rows.tolist(), strict=True)
+        },
+    )
+    return mathopt.ModelSolveParameters(initial_basis=basis)
+
+
+def _basis_of(found: Any, variables: int, rows: int) -> Basis | None:  # noqa: ANN401 - MathOpt's
+    if found is None or len(found.variable_status) != variables:
+        return None
+    kept = Basis(np.zeros(variables, dtype=np.int64), np.zeros(rows, dtype=np.int64))
+    for variable, status in found.variable_status.items():
+        kept.variables[variable.id] = status.value
+    for row, status in found.constraint_status.items():
+        kept.rows[row.id] = status.value
+    return kept
 
 
 def _proto(program: FrozenProgram) -> object:
