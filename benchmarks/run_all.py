@@ -21,6 +21,9 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "heuristics_own": (["heuristics.py", "--dtype", "own"], ["heuristics_own"]),
     "execution": (["execution.py"], ["execution", "execution_refused"]),
     "fluid": (["fluid.py"], ["fluid_edge-npu"]),
+    "fluid_tpu": (["fluid.py", "--target", "tpu-v4i"], ["fluid_tpu-v4i"]),
+    "orders": (["orders.py"], ["orders"]),
+    "orders_no_alias": (["orders.py", "--no-alias"], ["orders_no_alias"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")

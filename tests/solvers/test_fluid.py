@@ -1,21 +1,29 @@
 """The fluid solver: its bound holds for every plan, its plans are legal and near the bound."""
 
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
+from math import isinf
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hwmodels.examples import HAND, random_plan, random_problem, seeded
 from tests.solvers.test_solvers import random_case, solved
+from ullage.compiler.builder import Op, Tensor, problem_from_lists
 from ullage.compiler.compare import compare_solvers
+from ullage.compiler.errors import InfeasibleError
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model, prepare
+from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.target import Target
 from ullage.solvers.fluid_pages import Rectangle, page_runs
+from ullage.solvers.lp import Floats, FrozenProgram, LinearProgram, safe_bound
 from ullage.solvers.registry import SolverOptions, find_solver
 
 seeds = st.integers(0, 10**6)
@@ -175,3 +183,95 @@ def test_pages_of_what_is_carried_over_are_the_same_on_both_sides(seed: int) -> 
         cells = {(t, page) for t in range(one.start, one.end) for page in pages}
         assert not cells & taken
         taken |= cells
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_the_safe_bound_is_below_the_same_sum_in_rational_numbers(seed: int) -> None:
+    rng = Random(seed)
+    rows, columns = rng.randint(1, 6), rng.randint(1, 8)
+    lp = LinearProgram()
+    for _ in range(columns):
+        low = rng.uniform(-3, 3)
+        lp.add_cost(lp.add_variable(low, low + rng.uniform(0, 5)), rng.uniform(-4, 4))
+    for _ in range(rows):
+        entries = {
+            c: rng.uniform(-9, 9) for c in rng.sample(range(columns), rng.randint(1, columns))
+        }
+        middle = rng.uniform(-5, 5)
+        kind = rng.randrange(3)
+        high = float("inf") if kind == 0 else middle + (rng.uniform(0, 3) if kind == 1 else 0.0)
+        lp.add_row(float("-inf") if kind == 1 else middle, high, entries)
+    program = lp.frozen()
+    duals = np.array([rng.uniform(-5, 5) for _ in range(rows)])
+    assert safe_bound(program, duals) <= exact_bound(program, duals)
+
+
+def exact_bound(program: FrozenProgram, duals: Floats) -> Fraction:
+    """The Lagrangian bound of multipliers, clipped to their signs, without rounding."""
+    reduced = [Fraction(float(c)) for c in program.cost]
+    total = Fraction(0)
+    for row, dual in enumerate(duals.tolist()):
+        low, high = float(program.row_low[row]), float(program.row_high[row])
+        kept = Fraction(dual)
+        if (dual > 0 and isinf(low)) or (dual < 0 and isinf(high)):
+            kept = Fraction(0)
+        elif kept:
+            total += kept * Fraction(low if dual > 0 else high)
+        for at in np.flatnonzero(program.entry_rows == row).tolist():
+            value = Fraction(float(program.entry_values[at]))
+            reduced[int(program.entry_columns[at])] -= kept * value
+    for cost, low, high in zip(reduced, program.low.tolist(), program.high.tolist(), strict=True):
+        total += cost * Fraction(low if cost > 0 else high)
+    return total
+
+
+def long_wait(steps: int) -> tuple[Problem, Target]:
+    """Many operators that only compute, then one that reads much more than it computes."""
+    target = HAND
+    room = target.fastest.capacity_bytes // 2
+    tensors = [Tensor("x", 16, "input"), Tensor("w", room, "weight")]
+    ops = []
+    for i in range(steps):
+        tensors.append(Tensor(f"a{i}", 16, "activation"))
+        ops.append(Op(f"op{i}", ["x" if not i else f"a{i - 1}"], [f"a{i}"], macs=room))
+    tensors.append(Tensor("y", 16, "output"))
+    ops.append(Op("last", [f"a{steps - 1}", "w"], ["y"]))
+    return problem_from_lists("wait", tensors, ops, target), target
+
+
+@pytest.mark.parametrize("window", [1, 2, 8, 24, 1000])
+@pytest.mark.parametrize("steps", [5, 60])
+def test_fetching_very_early_pays_and_bounds_know_it(steps: int, window: int) -> None:
+    problem, target = long_wait(steps)
+    options = SolverOptions(parameters={"window_steps": window})
+    few = find_solver("fluid").solve(problem, target, options)
+    wide = find_solver("fluid").solve(
+        problem, target, SolverOptions(parameters={"window_steps": 1000})
+    )
+    assert few.lower_bound is not None
+    assert wide.lower_bound is not None
+    assert few.lower_bound <= score(wide).latency_s * (1 + 1e-9)
+    assert few.lower_bound == pytest.approx(wide.lower_bound, rel=2e-3)
+    assert score(few).latency_s == pytest.approx(score(wide).latency_s, rel=2e-3)
+    first = min(move[0] for t in wide.transfers for move in t.moves if t.source != "sram")
+    assert first < steps  # otherwise the case shows nothing
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_blocks_of_steps_keep_plans_legal_and_bounds_below(seed: int) -> None:
+    problem, target = random_case(seed, operators=12)
+    for objective in ("latency", "traffic"):
+        try:
+            whole = find_solver("fluid").solve(problem, target, SolverOptions(objective))
+        except InfeasibleError:
+            return
+        parameters = {"whole_steps": 1}
+        parts = find_solver("fluid").solve(
+            problem, target, SolverOptions(objective, parameters=parameters)
+        )
+        assert not find_violations(parts)
+        if parts.lower_bound is not None:
+            value = objective_value(score(whole), objective)
+            assert parts.lower_bound <= value * (1 + 1e-9)
