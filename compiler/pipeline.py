@@ -12,7 +12,7 @@ from ullage.compiler.graph import Graph
 from ullage.compiler.lifetimes import build_problem
 from ullage.compiler.order import memory_order, model_order
 from ullage.compiler.plan import Plan
-from ullage.compiler.problem import Problem
+from ullage.compiler.problem import DMA_STEP, Problem
 from ullage.compiler.verify import verify
 from ullage.hwmodels.bound import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import Score, objective_value, score
@@ -276,7 +276,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     begun = time.monotonic()
     plan = solver.solve(prepared.problem, prepared.target, solver_options)
     solve_s = time.monotonic() - begun
-    plan = replace(plan, model=prepared.model)
+    plan = replace(plan, model=_described(prepared, plan))
     options.progress("verifying and scoring")
     verify(plan)
     found = score(plan)
@@ -299,6 +299,34 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         interrupted="interrupted" in plan.options,
         graph=prepared.graph,
     )
+
+
+def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
+    """How to import the model again: in the order of the plan, where its solver chose another.
+
+    Raises:
+        UsageError: in that order other values share bytes than those that were planned.
+    """
+    if plan.problem.steps == prepared.problem.steps:
+        return prepared.model
+    found = {**prepared.model, "order": plan.problem.order}
+    if not prepared.graph.operators:
+        return found
+    chosen = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
+    rebuilt = build_problem(
+        prepared.graph,
+        chosen,
+        order_name=plan.problem.order,
+        aliases=alias_options(plan.target, alias=bool(prepared.model["alias"])),
+        dma_steps=plan.target.needs_dma_steps,
+        steady_state=plan.problem.steady_state,
+    )
+    if rebuilt != plan.problem:
+        raise UsageError(
+            f"{plan.solver} chose another operator order, in which other values share bytes than "
+            "those that it planned; use --no-alias"
+        )
+    return {**found, "operator_order": chosen}
 
 
 def solver_of(options: CompileOptions) -> Solver:

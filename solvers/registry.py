@@ -72,6 +72,9 @@ _BUILT_IN: dict[str, str] = {
     "greedy": "ullage.solvers.greedy",
     "msa": "ullage.solvers.msa",
     "fluid": "ullage.solvers.fluid",
+    "cpsat": "ullage.solvers.cpsat",
+    "ilp": "ullage.solvers.ilp",
+    "rl": "ullage.solvers.rl",
     "no-spill": "ullage.solvers.no_spill",
     "auto": "ullage.solvers.portfolio",
 }

@@ -1,6 +1,5 @@
 """What would help: the same plan on a slightly better chip, and prices that a solver proved."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,9 +10,6 @@ from ullage.hwmodels.target import Link, Target, Tier
 
 BETTER = 1.1  # 10 % more of something
 RESCORED = "re-scored"  # the same plan on a better chip
-# How a solver tells the worth of a resource in `Plan.notes`: "price: 10 % more sram saves 0.002 s".
-_PRICE = re.compile(r"price: (?P<what>.+) saves (?P<saves>[0-9.eE+-]+) s\b(?: \((?P<why>.*)\))?")
-
 
 def what_would_help(
     plan: Plan, found: Score, prices: Sequence[Mapping[str, Any]] = ()
@@ -22,8 +18,8 @@ def what_would_help(
 
     Bandwidth and compute are measured: the plan as it is, scored on a chip with 10 % more. That
     is no more than a better plan for that chip would save. The worth of fast memory needs
-    another plan or dual prices of the solver's LP: `prices` and notes that start with `price:`
-    give them; without any the row says where to find out.
+    another plan or dual prices of the solver's LP: `prices` and the solver's `prices` in
+    `Plan.options` give them; without any the row says where to find out.
 
     Args:
         plan: a legal plan.
@@ -36,7 +32,7 @@ def what_would_help(
         for name, better in _better_chips(target)
     ]
     rows.append(_row("10 % faster compute", plan, _faster_compute(target), found))
-    known = [*map(_checked, prices), *_noted_prices(plan.notes)]
+    known = [*map(_checked, prices), *map(_checked, plan.options.get("prices", ()))]
     rows += known
     memory = f"10 % more {target.fastest.name}"
     if not any(memory in row["what"] for row in known):
@@ -105,18 +101,3 @@ def _faster_compute(target: Target) -> Target:
 def _checked(price: Mapping[str, Any]) -> dict[str, Any]:
     source = str(price.get("source", "dual prices of the LP"))
     return {"what": str(price["what"]), "saves_s": float(price["saves_s"]), "source": source}
-
-
-def _noted_prices(notes: Sequence[str]) -> list[dict[str, Any]]:
-    found = (_PRICE.match(note) for note in notes)
-    return [
-        _checked(
-            {
-                "what": match["what"],
-                "saves_s": match["saves"],
-                "source": match["why"] or "dual prices of the LP",
-            }
-        )
-        for match in found
-        if match
-    ]

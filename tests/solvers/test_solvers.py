@@ -37,6 +37,7 @@ from ullage.solvers.atoms import atoms_of
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import Solver, SolverOptions, find_solver, solver_names
+from ullage.solvers.tiers import needs_detour
 
 BUILT_IN = ("all-slow", "greedy", "msa", "fluid", "no-spill", "auto")
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
@@ -163,7 +164,9 @@ def test_heuristics_are_never_slower_than_all_slow(seed: int) -> None:
     assert slow is not None
     for name in ("greedy", "msa"):
         plan = solved(name, problem, target, "latency")
-        assert plan is not None
+        if plan is None:  # all-slow goes over other tiers, these move data in one hop
+            assert needs_detour(target)
+            continue
         assert score(plan).latency_s <= score(slow).latency_s * (1 + 1e-9)
 
 
@@ -412,7 +415,9 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("third_party")
 def test_third_party_solvers_are_found_by_name() -> None:
-    assert solver_names() == (*BUILT_IN, "broken", "full", "mine")
+    *early, last, best = BUILT_IN
+    ours = (*early, "cpsat", "ilp", last, best)
+    assert solver_names() == (*ours, "broken", "full", "mine")
     found = find_solver("mine")
     assert (found.name, found.summary, found.origin) == (
         "mine",

@@ -124,9 +124,9 @@ def test_more_bandwidth_helps_by_what_the_score_says() -> None:
     assert rows["10 % more sram"]["saves_s"] is None
 
 
-def test_prices_come_from_notes_and_from_extras() -> None:
-    note = "price: 10 % more sram saves 0.25 s (fluid-lp)"
-    plan = replace(plans.residual(), notes=(note,))
+def test_prices_come_from_the_plan_and_from_extras() -> None:
+    price = {"what": "10 % more sram", "saves_s": 0.25, "source": "fluid-lp"}
+    plan = replace(plans.residual(), options={"prices": [price]})
     first = what_would_help(plan, score(plan))[0]
     assert first == {"what": "10 % more sram", "saves_s": 0.25, "source": "fluid-lp"}
     extras = Extras(prices=({"what": "10 % more sram", "saves_s": 0.5},))
