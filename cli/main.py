@@ -17,6 +17,7 @@ from ullage.cli.run import run_command
 from ullage.cli.solvers import app as solvers_app
 from ullage.cli.sweep import sweep_command
 from ullage.cli.targets import app as targets_app
+from ullage.cli.train import train_command
 from ullage.cli.verify import verify_command
 from ullage.compiler.errors import UllageError
 
@@ -37,6 +38,7 @@ app.command("sweep")(sweep_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)
 app.command("pack")(pack_command)
+app.command("train")(train_command)
 app.command("report")(report_command)
 app.add_typer(targets_app, name="targets")
 app.add_typer(solvers_app, name="solvers")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("cli", "compiler", "hwmodels", "solvers")
+PACKAGES = ("cli", "compiler", "hwmodels", "rl_agent", "solvers")
 
 
 def link() -> None:

@@ -1,0 +1,114 @@
+"""Speed of the allocation game: steps per second of the compiled core and through Gymnasium.
+
+Run: python benchmarks/rl_speed.py [--seconds S]
+"""
+
+import argparse
+import time
+from typing import Any
+
+import numba
+import numpy as np
+from common import write_table
+from numpy.typing import NDArray
+
+from ullage.rl_agent.board import Board
+from ullage.rl_agent.decode import candidates_of, decode
+from ullage.rl_agent.game import MallocGame
+from ullage.rl_agent.observe import VISION, observe
+from ullage.rl_agent.rules import begin, step
+from ullage.rl_agent.state import DECISIONS, State, copy_of
+
+MODELS = ("squeezenet", "inception_v2", "resnet50", "densenet121")
+SIZE = "256KiB"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    seconds = parser.parse_args().seconds
+    rows = []
+    for model in MODELS:
+        whole = {"split_operands": "false"}
+        game = MallocGame(model, fast_memory=SIZE, dtype="int8", overrides=whole)
+        rows.append([model, str(game.uses), *measure(game, seconds)])
+    columns = [
+        "model",
+        "uses",
+        "core with observations [steps/s]",
+        "core [steps/s]",
+        "Gymnasium [steps/s]",
+        "one decode [ms]",
+        "decode [us per use]",
+    ]
+    title = f"The allocation game, random play, {SIZE}, whole tensors, one core"
+    print(write_table("rl_speed", title, columns, rows))
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def play_games(
+    board: Board,
+    state: State,
+    start: State,
+    mask: NDArray[np.bool_],
+    seen: NDArray[np.float32],
+    games: int,
+    look: bool,
+) -> int:
+    """Random games; returns the number of decisions."""
+    decisions = 0
+    for _ in range(games):
+        begin(board, state, start, mask)
+        done = False
+        while not done:
+            if look:
+                observe(board, state, mask, seen)
+            action = np.random.randint(0, 3)  # noqa: NPY002 - numba's own generator
+            while not mask[action]:
+                action = (action + 1) % 3
+            done = step(board, state, start, action, mask)
+        decisions += state.counts[DECISIONS]
+    return decisions
+
+
+def measure(game: MallocGame, seconds: float) -> list[str]:
+    board, start = game._table.board, game._start  # noqa: SLF001 - the core is what is measured
+    state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
+    seen = np.zeros(VISION, dtype=np.float32)
+    rates = []
+    for look in (True, False):
+        play_games(board, state, start, mask, seen, 1, look)
+        games, done, begun = 1, 0, time.process_time()
+        while time.process_time() - begun < seconds:
+            done += play_games(board, state, start, mask, seen, games, look)
+            games = min(games * 2, 64)
+        rates.append(f"{done / (time.process_time() - begun):,.0f}")
+    rates.append(f"{gymnasium_rate(game, seconds):,.0f}")
+    order = candidates_of(board)
+    decode(board, state, start, order, 2, False)
+    times = []
+    begun = time.process_time()
+    while time.process_time() - begun < seconds:
+        single = time.process_time()
+        decode(board, state, start, order, 2, False)
+        times.append(time.process_time() - single)
+    best = float(np.median(times))
+    return [*rates, f"{best * 1e3:.2f}", f"{best / game.uses * 1e6:.1f}"]
+
+
+def gymnasium_rate(game: MallocGame, seconds: float) -> float:
+    info: dict[str, Any]
+    _, info = game.reset(seed=0)
+    rng = np.random.default_rng(0)
+    done, begun = 0, time.process_time()
+    while time.process_time() - begun < seconds:
+        allowed = np.flatnonzero(info["action_mask"])
+        _, _, over, _, info = game.step(allowed[rng.integers(len(allowed))])
+        done += 1
+        if over:
+            _, info = game.reset()
+    return done / (time.process_time() - begun)
+
+
+if __name__ == "__main__":
+    main()

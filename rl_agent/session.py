@@ -1,0 +1,144 @@
+"""A training session: programs, checkpoints and log of `ullage train`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ullage.compiler.errors import UsageError
+from ullage.compiler.files import write_atomic
+from ullage.compiler.models import find_model
+from ullage.compiler.pipeline import CompileOptions, prepare
+from ullage.rl_agent.train import (
+    Exercise,
+    Training,
+    TrainOptions,
+    begin_training,
+    exercise_of,
+    load_training,
+    save_training,
+    synthetic_exercises,
+    train,
+)
+
+DEFAULT_STEPS = 1000
+SAVE_EVERY_S = 10.0
+MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
+
+
+@dataclass(frozen=True)
+class Session:
+    """What to train on, and for how long.
+
+    Attributes:
+        models: names or files; none for synthetic programs.
+        target: name or file of the target of the models.
+        dtype: floating-point tensors are planned as this type.
+        out: checkpoint to write; the log lies beside it.
+        resume: checkpoint to go on from; its options and seed count.
+        steps: generations in all, those of the resumed run included.
+        time_limit_s: seconds; without it and `steps`, 1,000 generations.
+        seed: of everything random.
+    """
+
+    models: tuple[str, ...]
+    target: str
+    dtype: str | None
+    out: Path
+    resume: Path | None = None
+    steps: int | None = None
+    time_limit_s: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What came of it; `log` is a JSONL file with one line per generation."""
+
+    training: Training
+    programs: int
+    log: Path
+    total_s: float
+    interrupted: bool
+
+
+def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
+    """Train, save, log; Ctrl-C ends it with what there is.
+
+    Raises:
+        UsageError: options contradict each other, or there is nothing to train on.
+    """
+    begun = time.monotonic()
+    if asked.out.suffix != ".npz":
+        raise UsageError(f"a checkpoint is an .npz file; name it so, not {asked.out.name!r}")
+    training = begin_training(TrainOptions(seed=asked.seed))
+    if asked.resume is not None:
+        training = load_training(asked.resume)
+    log = asked.out.with_suffix(".jsonl")
+    lines = _old_lines(asked, training.generation)
+    tell("reading programs")
+    pool = list(
+        _model_exercises(asked, training.options)
+        if asked.models
+        else synthetic_exercises(training.options)
+    )
+    steps = asked.steps
+    if steps is None and asked.time_limit_s is None:
+        steps = DEFAULT_STEPS
+    saved = time.monotonic()
+    latest = training
+
+    def goes_on(now: Training) -> bool:
+        out_of_time = (
+            asked.time_limit_s is not None and time.monotonic() - begun >= asked.time_limit_s
+        )
+        return not out_of_time and (steps is None or now.generation < steps)
+
+    def report(now: Training) -> None:
+        nonlocal saved, latest
+        latest = now
+        seconds = round(time.monotonic() - begun, 3)
+        line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
+        lines.append(json.dumps(line))
+        tell(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
+        if time.monotonic() - saved >= SAVE_EVERY_S:
+            _save(now, asked.out, log, lines)
+            saved = time.monotonic()
+
+    interrupted = False
+    try:
+        latest = train(training, pool, goes_on, report)
+    except KeyboardInterrupt:
+        interrupted = True
+    _save(latest, asked.out, log, lines)
+    return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
+
+
+def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
+    save_training(training, out)
+    write_atomic(log, "".join(line + "\n" for line in lines).encode())
+
+
+def _old_lines(asked: Session, generation: int) -> list[str]:
+    """The log of the run that is resumed, up to its checkpoint."""
+    log = None if asked.resume is None else asked.resume.with_suffix(".jsonl")
+    if log is None or not log.is_file():
+        return []
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if json.loads(line)["generation"] <= generation]
+
+
+def _model_exercises(asked: Session, chosen: TrainOptions) -> Iterator[Exercise]:
+    """Each model at a few sizes of fast memory, whole tensors."""
+    for name in asked.models:
+        options = CompileOptions(
+            target=asked.target, dtype=asked.dtype, overrides={"split_operands": "false"}
+        )
+        prepared = prepare(find_model(name), options)
+        capacity = prepared.target.fastest.capacity_bytes
+        for share in MEMORY_SHARES:
+            target = prepared.target.with_fast_memory(int(capacity * share))
+            exercise = exercise_of(prepared.problem, target, chosen)
+            if exercise is not None:
+                yield exercise

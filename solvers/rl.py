@@ -1,0 +1,149 @@
+"""`rl`: an agent that plays the allocation game (docs/rl.md).
+
+A program is encoded once; a network that was trained on other programs scores every move that the
+heuristic knows, as a residual on the heuristic's own order. A decode plays the moves by score. Then
+search with the exact simulator improves the scores until the deadline, and the best plan seen is
+returned; the heuristic's own order is always among them.
+
+Games are played twice over: first with an address for every stay as it is decided, so that a plan
+is there at any time; then by live bytes alone, which leaves more freedom, and counts when a packer
+finds addresses for all of it.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ullage.compiler.errors import UsageError
+from ullage.compiler.plan import Plan
+from ullage.compiler.problem import Problem
+from ullage.hwmodels.target import Target
+from ullage.solvers.assemble import Stay, assemble
+from ullage.solvers.packing import pack
+from ullage.solvers.registry import SolverOptions, parameters_of
+
+if TYPE_CHECKING:
+    from ullage.rl_agent.board import Table
+    from ullage.rl_agent.players import Player
+
+SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
+DEFAULTS: Mapping[str, Any] = {
+    "checkpoint": "",
+    "search": "evolution",
+    "simulations": 400,
+}
+OBJECTIVES = ("latency",)
+SEARCHES = ("evolution", "gumbel", "noise", "none")
+ADDRESSED_SHARE = 0.55  # of the time: games with addresses; by live bytes until PLAYED_SHARE
+PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
+WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+
+
+def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    """The best plan that the agent finds.
+
+    Simulator calls are limited by `simulations`, for each of the two rounds of games, and by the
+    deadline. Without a deadline the plan depends on problem, target, seed and parameters alone.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        UsageError: a parameter or the checkpoint is wrong.
+    """
+    from ullage.rl_agent.board import set_table
+    from ullage.rl_agent.features import encode
+    from ullage.rl_agent.network import load_network
+    from ullage.rl_agent.plans import stays_of
+    from ullage.rl_agent.players import Player
+    from ullage.rl_agent.state import start_of
+
+    chosen = parameters_of(options, DEFAULTS)
+    if chosen["search"] not in SEARCHES or chosen["simulations"] < 1:
+        raise UsageError(
+            f"rl: search is one of {', '.join(SEARCHES)} and simulations at least 1, "
+            f"not {chosen['search']!r} and {chosen['simulations']}"
+        )
+    begun, left_s = time.monotonic(), options.remaining_s()
+    network = load_network(Path(chosen["checkpoint"]) if chosen["checkpoint"] else None)
+    table = set_table(problem, target)
+    if not len(table.board.ev_atom):
+        stays = [stay for _, _, stay in table.occupancy.all_stays()]
+        note = f"rl: nothing to decide, all tensors live in {target.fastest.name}"
+        return replace(_plan(problem, target, table, stays, options, chosen), notes=(note,))
+    start = start_of(table)
+    encoding = encode(table.board, start)
+    scores = network.scores(encoding)
+    rng = np.random.default_rng(options.seed)
+    options.progress("playing with addresses")
+    limit, end = chosen["simulations"], begun + ADDRESSED_SHARE * left_s
+    placed = Player(table.board, start, encoding, limit, end, addresses=True)
+    _search(chosen["search"], placed, scores, rng)
+    stays = [stay for _, _, stay in stays_of(table, placed.replay())]
+    end = begun + PLAYED_SHARE * left_s
+    if time.monotonic() < end:
+        options.progress("playing by live bytes")
+        loose = Player(table.board, start, encoding, limit, end)
+        # The rank of a score is all that counts, so the best order is a start like any other.
+        _search(chosen["search"], loose, placed.best_scores, rng)
+        if loose.best_s < placed.best_s * (1 - WORTH_PACKING):
+            packed = _packed(problem, target, table, stays_of(table, loose.replay()))
+            stays = packed or stays
+    return _plan(problem, target, table, stays, options, chosen)
+
+
+def _search(name: str, player: "Player", scores: Any, rng: np.random.Generator) -> None:  # noqa: ANN401
+    """Play the heuristic's order, then the network's, then search."""
+    from ullage.rl_agent.gumbel import gumbel_search
+    from ullage.rl_agent.players import OutOfCallsError, evolve, noisy_greedy
+
+    player.value(player.encoding.base)
+    if name != "none":
+        play = {"evolution": evolve, "gumbel": gumbel_search, "noise": noisy_greedy}[name]
+        play(player, scores, rng)
+    elif time.monotonic() < player.deadline and player.calls < player.max_calls:
+        with suppress(OutOfCallsError):  # the clock may run out in between
+            player.value(scores)
+
+
+def _packed(
+    problem: Problem, target: Target, table: "Table", stays: list[tuple[int, int, Stay]]
+) -> list[Stay] | None:
+    """The stays with addresses for all of them, None where the packer finds none."""
+    workspace = max((step.workspace_bytes for step in problem.steps), default=0)
+    capacity = target.fastest.capacity_bytes - workspace
+    listed = [stay for _, _, stay in stays]
+    packing = pack(
+        np.array([stay.start for stay in listed], dtype=np.int64),
+        np.array([stay.end for stay in listed], dtype=np.int64),
+        np.array([table.atoms[stay.atom].size_bytes for stay in listed], dtype=np.int64),
+        alignment_bytes=target.fastest.alignment_bytes,
+        capacity_bytes=capacity,
+    )
+    if packing.peak_bytes > capacity:
+        return None
+    offsets = packing.offsets.tolist()
+    return [replace(stay, offset=at) for stay, at in zip(listed, offsets, strict=True)]
+
+
+def _plan(
+    problem: Problem,
+    target: Target,
+    table: "Table",
+    stays: list[Stay],
+    options: SolverOptions,
+    chosen: Mapping[str, Any],
+) -> Plan:
+    return assemble(
+        problem,
+        target,
+        table.atoms,
+        stays,
+        solver="rl",
+        objective=options.objective,
+        seed=options.seed,
+        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+    )

@@ -1,0 +1,213 @@
+"""Decodes, players, network and training of the agent behind `rl`."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from tests.rl_agent.test_game import CASES
+from ullage.cli.main import run
+from ullage.compiler.errors import InfeasibleError, UsageError
+from ullage.compiler.verify import find_violations
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.board import set_table
+from ullage.rl_agent.decode import decode
+from ullage.rl_agent.families import FAMILIES, random_program
+from ullage.rl_agent.features import FEATURES, Encoding, encode
+from ullage.rl_agent.gumbel import gumbel_search
+from ullage.rl_agent.network import (
+    WEIGHTS,
+    load_network,
+    random_network,
+    unflatten,
+    zero_network,
+)
+from ullage.rl_agent.plans import plan_of
+from ullage.rl_agent.players import PASSES, Player, evolve, noisy_greedy
+from ullage.rl_agent.state import BUSY_S, RECTANGLES, copy_of, start_of
+from ullage.rl_agent.train import (
+    Training,
+    TrainOptions,
+    begin_training,
+    load_training,
+    save_training,
+    synthetic_exercises,
+    train,
+)
+from ullage.solvers.registry import SolverOptions, find_solver
+
+SMALL = TrainOptions(seed=3, programs=3, batch=2, expert_calls=20)
+
+
+def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
+    for seed, problem, target, table in CASES:
+        rng = np.random.default_rng(seed)
+        start = start_of(table)
+        encoding = encode(table.board, start)
+        state = copy_of(start)
+        order = rng.permutation(encoding.candidates)
+        busy_s = decode(table.board, state, start, order, PASSES, True)
+        assert state.counts[RECTANGLES] >= (state.last >= 0).sum()
+        assert busy_s <= start.total[BUSY_S] * (1 + 1e-9)
+        plan = plan_of(problem, target, table, state, solver="test")
+        assert find_violations(plan) == []
+        assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
+        again = decode(table.board, state, start, order, PASSES, True)
+        assert again == busy_s
+
+
+def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
+    for seed, _, _, table in CASES:
+        start = start_of(table)
+        encoding = encode(table.board, start)
+        state = copy_of(start)
+        order = np.random.default_rng(seed).permutation(encoding.candidates)
+        loose_s = decode(table.board, state, start, order, PASSES, False)
+        assert loose_s <= start.total[BUSY_S] * (1 + 1e-9)
+        assert (state.load_bytes <= table.board.capacity_bytes).all()
+        assert (state.load_bytes >= table.board.workspace_bytes).all()
+
+
+def large_case() -> tuple[Encoding, Player]:
+    table = CASES[0][3]
+    for seed in range(50):
+        try:
+            table = set_table(*random_program(Random(seed), ("inception",)))
+        except InfeasibleError:
+            continue
+        break
+    start = start_of(table)
+    encoding = encode(table.board, start)
+    return encoding, Player(table.board, start, encoding, 60)
+
+
+@pytest.mark.parametrize("search", [noisy_greedy, evolve, gumbel_search])
+def test_players_count_their_calls_and_never_lose_to_where_they_start(search: object) -> None:
+    encoding, player = large_case()
+    _, other = large_case()
+    for one in (player, other):
+        search(one, encoding.base, np.random.default_rng(1))  # type: ignore[operator]
+        assert one.calls == one.max_calls
+        assert one.best_s <= one.curve[0][1]
+        assert float(one.replay().total[BUSY_S]) == one.best_s
+    assert player.curve == other.curve
+
+
+def test_features_are_numbers_of_the_order_of_one() -> None:
+    for _, _, _, table in CASES:
+        encoding = encode(table.board, start_of(table))
+        assert encoding.features.shape == (len(encoding.candidates), FEATURES)
+        assert np.isfinite(encoding.features).all()
+        assert np.abs(encoding.features).max() < 50
+        assert sorted(encoding.by_step) == list(range(len(encoding.candidates)))
+        assert (np.diff(np.sort(encoding.base)) > 0).all()
+
+
+def test_the_untrained_network_is_the_heuristic() -> None:
+    encoding, _ = large_case()
+    for network in (zero_network(), begin_training(TrainOptions()).network):
+        assert np.array_equal(network.scores(encoding), encoding.base)
+    assert not np.array_equal(random_network(1).scores(encoding), encoding.base)
+
+
+def test_the_gradient_is_that_of_differences() -> None:
+    encoding, _ = large_case()
+    rng = np.random.default_rng(0)
+    weights = random_network(0).flat()
+    towards = rng.normal(size=len(encoding.candidates))
+    gradient = unflatten(weights).gradient(encoding, towards)
+    for index in rng.choice(WEIGHTS, 25, replace=False):
+        step = np.zeros(WEIGHTS)
+        step[index] = 1e-5
+        up = unflatten(weights + step).residual(encoding) @ towards
+        down = unflatten(weights - step).residual(encoding) @ towards
+        assert gradient[index] == pytest.approx((up - down) / 2e-5, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_families_give_programs_with_something_to_decide(family: str) -> None:
+    events = []
+    for seed in range(6):
+        problem, target = random_program(Random(seed), (family,))
+        assert any(step.macs for step in problem.steps)
+        assert any(buffer.kind == "output" for buffer in problem.buffers)
+        try:
+            events.append(len(set_table(problem, target).board.ev_atom))
+        except InfeasibleError:
+            continue
+    assert max(events) > 30
+
+
+def trained(training: Training, generations: int) -> Training:
+    pool = list(synthetic_exercises(training.options))
+    return train(training, pool, lambda t: t.generation < generations)
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole = trained(begin_training(SMALL), 6)
+    save_training(trained(begin_training(SMALL), 2), tmp_path / "half.npz")
+    resumed = trained(load_training(tmp_path / "half.npz"), 6)
+    save_training(whole, tmp_path / "whole.npz")
+    save_training(resumed, tmp_path / "resumed.npz")
+    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "resumed.npz").read_bytes()
+    assert not np.array_equal(whole.weights, begin_training(SMALL).weights)
+    assert load_network(tmp_path / "whole.npz").flat().tolist() == whole.weights.tolist()
+
+
+def test_training_learns_what_the_expert_keeps() -> None:
+    """On programs seen often enough the scores of what is kept rise over the others."""
+    before = begin_training(SMALL)
+    after = trained(before, 60)
+    for exercise in synthetic_exercises(SMALL):
+        gaps = []
+        for training in (before, after):
+            scores = training.network.scores(exercise.encoding)
+            kept = exercise.kept > 0
+            gaps.append(scores[kept].mean() - scores[~kept].mean())
+        assert gaps[1] > gaps[0] + 0.05
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.npz").write_bytes(b"no zip")
+    for path in (tmp_path / "bad.npz", tmp_path / "missing.npz"):
+        with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
+            load_network(path)
+
+
+@pytest.mark.parametrize("search", ["evolution", "gumbel", "noise", "none"])
+def test_the_solver_gives_legal_plans(search: str) -> None:
+    solve = find_solver("rl").solve
+    options = SolverOptions(parameters={"search": search, "simulations": 12})
+    for _, problem, target, table in CASES[::6]:
+        plan = solve(problem, target, options)
+        assert find_violations(plan) == []
+        assert score(plan).latency_s <= table.all_slow_s * (1 + 1e-9)
+        assert plan == solve(problem, target, options)
+
+
+def test_the_solver_refuses_parameters_that_make_no_sense() -> None:
+    _, problem, target, _ = CASES[0]
+    for parameters in ({"search": "luck"}, {"simulations": 0}):
+        with pytest.raises(UsageError, match="search is one of"):
+            find_solver("rl").solve(problem, target, SolverOptions(parameters=parameters))
+
+
+def test_train_writes_a_checkpoint_that_the_solver_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.npz"
+    words = ["train", "squeezenet", "--out", str(out), "--json"]
+    assert run([*words, "--steps", "2"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["generations"] == 2
+    assert run([*words, "--steps", "3", "--resume", str(out)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["generations"] == 3
+    lines = [json.loads(line) for line in Path(document["log"]).read_text().splitlines()]
+    assert [line["generation"] for line in lines] == [1, 2, 3]
+    parameters = ["--param", f"checkpoint={out}", "--param", "simulations=5"]
+    assert run(["compile", "squeezenet", "--solver", "rl", *parameters, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["verified"]
+    assert run(["train", "--out", str(tmp_path / "mine.txt")]) == 2
