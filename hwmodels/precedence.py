@@ -1,7 +1,7 @@
 """What must finish before what when a plan is replayed: a graph of events without times."""
 
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ullage.compiler.errors import VerificationError
@@ -192,20 +192,44 @@ def _overlap(first: Residency, second: Residency) -> VerificationError:
     )
 
 
-def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], list[tuple[int, int]]]:
-    """(first byte, residency) of the residencies of each buffer in each tier, by first byte."""
-    found: dict[tuple[int, str], list[tuple[int, int]]] = {}
-    for index, residency in enumerate(plan.residencies):
-        key = (residency.buffer, residency.tier)
-        found.setdefault(key, []).append((residency.start_byte, index))
-    for spans in found.values():
-        spans.sort()
+@dataclass(slots=True)
+class _Placed:
+    """The residencies of one buffer in one tier, by start.
+
+    Attributes:
+        starts: when each begins, ascending.
+        indices: which residency each is.
+        reach: the latest end of each and all before it.
+    """
+
+    starts: list[int]
+    indices: list[int]
+    reach: list[int]
+
+    def at(self, t: int) -> Iterator[int]:
+        """Residencies that have begun at step t, the latest first, until all others have ended."""
+        for i in range(bisect_right(self.starts, t) - 1, -1, -1):
+            if self.reach[i] <= t:
+                return
+            yield self.indices[i]
+
+
+def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], _Placed]:
+    """The residencies of each buffer in each tier."""
+    found: dict[tuple[int, str], _Placed] = {}
+    items = plan.residencies
+    for index in sorted(range(len(items)), key=lambda i: items[i].start):
+        item = items[index]
+        placed = found.setdefault((item.buffer, item.tier), _Placed([], [], []))
+        placed.starts.append(item.start)
+        placed.indices.append(index)
+        placed.reach.append(max(item.end, placed.reach[-1] if placed.reach else 0))
     return found
 
 
 def _holders(
     plan: Plan,
-    found: dict[tuple[int, str], list[tuple[int, int]]],
+    found: dict[tuple[int, str], _Placed],
     transfer: Transfer,
     *,
     source: bool,
@@ -213,10 +237,12 @@ def _holders(
     """The residencies that a transfer reads (ready at its first step) or fills (not yet ready)."""
     tier = transfer.source if source else transfer.destination
     t = transfer.moves[0][0]
-    spans = found.get((transfer.buffer, tier), [])
+    placed = found.get((transfer.buffer, tier))
     holders: list[int] = []
     covered = 0
-    for _, index in spans[: bisect_left(spans, (transfer.end_byte, -1))]:
+    for index in placed.at(t) if placed else ():
+        if covered >= transfer.end_byte - transfer.start_byte:
+            break  # a byte is in a tier once at a time
         place = plan.residencies[index]
         low = max(place.start_byte, transfer.start_byte)
         high = min(place.end_byte, transfer.end_byte)
@@ -232,7 +258,7 @@ def _holders(
             f" needs {side} in {tier} for all its bytes, {covered} have one; add residencies",
             {"buffer": name, "step": t, "tier": tier, "covered_bytes": covered},
         )
-    return holders
+    return sorted(holders, key=lambda index: (plan.residencies[index].start_byte, index))
 
 
 def _nearest_writes(

@@ -8,6 +8,7 @@ from ullage.compiler.errors import UsageError
 IntArray = NDArray[np.int64]
 
 _NEVER = np.iinfo(np.int64).max  # start of a free slot: it overlaps no time
+_BUCKET = 64  # units of time that share a list of what is there
 
 
 def best_fit(  # noqa: PLR0913, PLR0917 - the arrays of a map, then the request
@@ -83,6 +84,7 @@ class AddressMap:
         self._ends = np.zeros(64, dtype=np.int64)
         self._offsets = np.zeros(64, dtype=np.int64)
         self._sizes = np.zeros(64, dtype=np.int64)
+        self._buckets: dict[int, list[int]] = {}
 
     def __len__(self) -> int:
         """Number of rectangles in the map."""
@@ -90,12 +92,12 @@ class AddressMap:
 
     def find(self, start: int, end: int, size: int) -> int | None:
         """Offset where `size` bytes are free during [start, end) by best fit, or None."""
-        n = self._used
+        near = self._near(start, end)
         return best_fit(
-            self._starts[:n],
-            self._ends[:n],
-            self._offsets[:n],
-            self._sizes[:n],
+            self._starts[near],
+            self._ends[near],
+            self._offsets[near],
+            self._sizes[near],
             start,
             end,
             size,
@@ -107,14 +109,22 @@ class AddressMap:
         """Whether [offset, offset + size) is inside the memory and free during [start, end)."""
         if offset < 0 or offset + size > self.capacity_bytes:
             return False
-        n = self._used
+        near = self._near(start, end)
+        offsets = self._offsets[near]
         blocked = (
-            (self._starts[:n] < end)
-            & (self._ends[:n] > start)
-            & (self._offsets[:n] < offset + size)
-            & (self._offsets[:n] + self._sizes[:n] > offset)
+            (self._starts[near] < end)
+            & (self._ends[near] > start)
+            & (offsets < offset + size)
+            & (offsets + self._sizes[near] > offset)
         )
         return not blocked.any()
+
+    def _near(self, start: int, end: int) -> IntArray | slice:
+        """Rectangles among which are all that [start, end) meets, some perhaps more than once."""
+        if self._used <= _BUCKET:
+            return slice(0, self._used)
+        found = [slot for bucket in _buckets(start, end) for slot in self._buckets.get(bucket, ())]
+        return np.array(found, dtype=np.int64)
 
     def occupy(self, start: int, end: int, offset: int, size: int) -> int:
         """Take a rectangle, free or not, and return the id that `release` wants.
@@ -132,6 +142,8 @@ class AddressMap:
         self._ends[slot] = end
         self._offsets[slot] = offset
         self._sizes[slot] = size
+        for bucket in _buckets(start, end):
+            self._buckets.setdefault(bucket, []).append(slot)
         return slot
 
     def place(self, start: int, end: int, size: int) -> int | None:
@@ -151,6 +163,8 @@ class AddressMap:
             raise UsageError(
                 f"no rectangle {rectangle} in the address map; release each id of `occupy` once"
             )
+        for bucket in _buckets(int(self._starts[rectangle]), int(self._ends[rectangle])):
+            self._buckets[bucket].remove(rectangle)
         self._starts[rectangle] = _NEVER
         self._ends[rectangle] = 0
         self._free.append(rectangle)
@@ -161,3 +175,8 @@ class AddressMap:
         self._ends = np.concatenate([self._ends, np.zeros(more, dtype=np.int64)])
         self._offsets = np.concatenate([self._offsets, np.zeros(more, dtype=np.int64)])
         self._sizes = np.concatenate([self._sizes, np.zeros(more, dtype=np.int64)])
+
+
+def _buckets(start: int, end: int) -> range:
+    """Numbers of the buckets that [start, end) touches; that of its start where it is empty."""
+    return range(start // _BUCKET, max(start, end - 1) // _BUCKET + 1)

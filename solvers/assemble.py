@@ -4,6 +4,7 @@ A solver decides when which atom stays in the fastest tier; everything else foll
 the home tier must hold and when, at which addresses, and the list of transfers.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,8 +109,10 @@ def assemble(
 def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple[int, int, int]]:
     """(start, ready, end) of the copies that an atom needs in its home tier."""
     happenings: list[tuple[int, int, str, Moves]] = []
+    starts = [stay.start for stay in stays]
     for event in atom.events:
-        here = any(s.ready <= event.step < s.end for s in stays)
+        at = bisect_right(starts, event.step) - 1  # stays are disjoint and ascend
+        here = at >= 0 and stays[at].ready <= event.step < stays[at].end
         if event.reads and not here:
             happenings.append((event.step, 1, "read", ()))
         if event.writes:

@@ -7,6 +7,7 @@ the link, and results that hold a step back are written behind it. One pass, no 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ullage.compiler.plan import Plan
@@ -15,7 +16,7 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import atoms_of
 from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
+from ullage.solvers.placement import drop_what_no_longer_pays, notes_on_size, place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
 
 SUMMARY = "Belady-like: keep what is used soonest, then prefetch and write behind"
@@ -39,14 +40,17 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     close_gaps(occupancy, window, options)
     if options.objective == "latency":
         hide_single_uses(occupancy, window, options)
+    notes = notes_on_size(occupancy, "greedy")
     if place_stays(occupancy):
         # Each stay paid beside the others; without those that found no hole it may not.
-        while drop_what_no_longer_pays(occupancy):
+        while options.remaining_s() > 0 and drop_what_no_longer_pays(occupancy):
             pass
         if occupancy.worse_than(nothing_kept):
             occupancy = Occupancy(problem, target, atoms, options.objective)
             place_stays(occupancy)
-    return assemble(
+    if options.remaining_s() <= 0:
+        notes += ("greedy: the time limit ended the pass over gaps and uses early",)
+    plan = assemble(
         problem,
         target,
         occupancy.atoms,
@@ -56,6 +60,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         seed=options.seed,
         options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
     )
+    return replace(plan, notes=(*plan.notes, *notes))
 
 
 def close_gaps(occupancy: Occupancy, window: int, options: SolverOptions) -> None:
@@ -109,16 +114,19 @@ def try_run(occupancy: Occupancy, index: int, first: int, last: int, window: int
     low = min([first, *(run[0] for run in old)])
     high = max([last, *(run[1] for run in old)])
     before = occupancy.mark()
+    # Where nothing is written the moves do not depend on who reads: what is charged stays charged,
+    # and joining runs costs what is new.
+    counted = old if occupancy.runs.last_write(index, low, high) is None else []
     removed: list[tuple[int, int, Stay]] = []
-    for begin, _ in old:
-        removed.append((begin, *occupancy.remove(index, begin)))
+    for run in old:
+        removed.append((run[0], *occupancy.remove(index, run[0], [run] if counted else [])))
     stay = occupancy.propose(index, low, high, window=window)
     size = occupancy.aligned_bytes(occupancy.atoms[index])
     if stay is not None and occupancy.fits(size, stay.start, stay.end):
-        occupancy.add(index, low, high, stay)
+        occupancy.add(index, low, high, stay, counted)
         if occupancy.improved_since(before):
             return True
-        occupancy.remove(index, low)
+        occupancy.remove(index, low, counted)
     for begin, end, kept in removed:
-        occupancy.add(index, begin, end, kept)
+        occupancy.add(index, begin, end, kept, [(begin, end)] if counted else [])
     return False

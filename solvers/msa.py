@@ -19,10 +19,12 @@ to the uses that found nothing.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
@@ -31,9 +33,10 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import atoms_of
 from ullage.solvers.msa_addresses import Addresses
-from ullage.solvers.occupancy import Occupancy, Run
+from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.run_lookup import Run
 from ullage.solvers.timeline import spread
 
 SUMMARY = "XLA's memory-space assignment re-stated: the production baseline"
@@ -44,9 +47,11 @@ DEFAULTS: Mapping[str, Any] = {
     "min_hidden_fraction": 1.0,
     "sweeps": 2,
     "max_prefetch_starts": 32,
+    "max_run_ends": 64,
     "max_repacks": 10,
     "spill_window_steps": 64,
 }
+FIRST_LOOK_STEPS = 256  # how far back prefetch starts are looked for at first
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -57,8 +62,9 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """
     chosen = parameters_of(options, DEFAULTS)
     occupancy = Occupancy(problem, target, atoms_of(problem, target), options.objective)
-    assignment = _Assignment(occupancy, chosen)
+    assignment = _Assignment(occupancy, chosen, options)
     queue = _by_memory_boundedness(occupancy)
+    notes: list[str] = []
     for _ in range(int(chosen["sweeps"])):
         before = occupancy.mark()
         for index in queue:
@@ -67,7 +73,14 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
             assignment.assign(index)
         if occupancy.mark() == before:
             break
-    return assemble(
+    if options.remaining_s() <= 0:
+        notes.append("msa: the time limit ended the assignment early")
+    if assignment.has_skipped_ends:
+        notes.append(
+            f"msa: of buffers with more than {chosen['max_run_ends']} further uses only some "
+            "lengths of stay were tried (parameter max_run_ends)"
+        )
+    plan = assemble(
         problem,
         target,
         occupancy.atoms,
@@ -77,6 +90,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         seed=options.seed,
         options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
     )
+    return replace(plan, notes=(*plan.notes, *notes))
 
 
 def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:
@@ -106,9 +120,13 @@ def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:
 class _Assignment:
     """Decisions so far, with addresses."""
 
-    def __init__(self, occupancy: Occupancy, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, occupancy: Occupancy, parameters: Mapping[str, Any], options: SolverOptions
+    ) -> None:
         self.occupancy = occupancy
         self.parameters = parameters
+        self.options = options
+        self.has_skipped_ends = False
         self.overhead_s = overhead_seconds(occupancy.problem, occupancy.target)
         place_stays(occupancy)  # what operators cannot do without has its place first
         self.addresses = Addresses(occupancy, int(parameters["max_repacks"]))
@@ -132,14 +150,27 @@ class _Assignment:
         atom = self.occupancy.atoms[index]
         low = run[0] if run is not None else position
         reached = run[1] if run is not None else position
-        for high in range(len(atom.events) - 1, reached, -1):
-            inside = {self.occupancy.run_of(index, e) for e in range(low, high + 1)} - {None}
-            old = sorted(r for r in inside if r is not None)
+        for high in self._run_ends(reached, len(atom.events) - 1):
+            if self.options.remaining_s() <= 0:
+                return None  # what is decided is legal as it stands
+            old = self.occupancy.runs.between(index, low, high)
             if old and old[-1][1] > high:
                 continue  # would cut a stay in two
             if self._try(index, (low, high), old):
                 return low, high
         return None
+
+    def _run_ends(self, reached: int, last: int) -> Sequence[int]:
+        """Events that a longer run may end with, the furthest first.
+
+        All of them where they are few, else at distances from `reached` that halve: an atom of many
+        uses would take the cube of their number.
+        """
+        if last - reached <= int(self.parameters["max_run_ends"]):
+            return range(last, reached, -1)
+        self.has_skipped_ends = True
+        halvings = range((last - reached).bit_length())
+        return [reached + ((last - reached) >> k) for k in halvings]
 
     def _try(self, index: int, run: Run, old: list[Run]) -> bool:
         """Replace runs of an atom by one, if it fits, helps, and finds an address."""
@@ -204,15 +235,25 @@ class _Assignment:
         copy_s = link.setup_s + atom.size_bytes / rate
         use = atom.events[position].step
         low = occupancy.free_from(index, position)
-        elapsed = (occupancy.timeline.busy_s + self.overhead_s)[low:use][::-1].cumsum()
-        ratios = elapsed / copy_s
+        furthest = float(parameters["max_overlap_ratio"])
+        ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
         allowed = np.flatnonzero(
-            (ratios >= float(parameters["min_overlap_ratio"]))
-            & (ratios <= float(parameters["max_overlap_ratio"]))
+            (ratios >= float(parameters["min_overlap_ratio"])) & (ratios <= furthest)
         )
         distance = np.abs(np.log(ratios[allowed] / float(parameters["preferred_overlap_ratio"])))
         chosen = allowed[np.argsort(distance, kind="stable")]
         return [use - 1 - int(back) for back in chosen[: int(parameters["max_prefetch_starts"])]]
+
+    def _elapsed(self, low: int, use: int, enough_s: float) -> NDArray[np.float64]:
+        """Seconds from each step to a use, backwards to step `low` or until there are enough."""
+        steps = FIRST_LOOK_STEPS
+        while True:
+            window = slice(max(low, use - steps), use)
+            busy_s = self.occupancy.timeline.busy_s[window] + self.overhead_s[window]
+            elapsed = busy_s[::-1].cumsum()
+            if window.start == low or elapsed[-1] > enough_s:
+                return elapsed
+            steps *= 4
 
     def _prefetch_from(self, index: int, position: int, start: int) -> Stay | None:
         """The stay of a prefetch that begins at a step, None without idle time for all of it."""

@@ -6,8 +6,9 @@ import numpy as np
 
 from ullage.solvers.address_map import AddressMap
 from ullage.solvers.assemble import Stay
-from ullage.solvers.occupancy import Occupancy, Run
+from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.packing import pack
+from ullage.solvers.run_lookup import Run
 
 
 class Addresses:

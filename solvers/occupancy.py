@@ -15,10 +15,10 @@ from ullage.solvers.assemble import Stay
 from ullage.solvers.atoms import Atom
 from ullage.solvers.mandatory import resident_stay, single_stay
 from ullage.solvers.refusal import step_refusal
+from ullage.solvers.run_lookup import Run, RunLookup, uncounted
 from ullage.solvers.timeline import Moves, Timeline, spread
 
 RELATIVE_TOLERANCE = 1e-10  # of the latency: rounding of the running sum stays far below
-Run = tuple[int, int]  # first and last event of an uninterrupted stay
 
 
 class Occupancy:
@@ -31,6 +31,7 @@ class Occupancy:
         timeline: busy seconds of the plan so far.
         load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
         stays: for each atom its stays by first event.
+        runs: looks up which run is where.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Occupancy:
             [step.workspace_bytes for step in problem.steps], dtype=np.int64
         )
         self.stays: list[dict[int, tuple[int, Stay]]] = [{} for _ in atoms]
+        self.runs = RunLookup(self.stays, atoms)
         for atom in atoms:
             for event in atom.events:
                 self.timeline.add_operand(
@@ -78,28 +80,50 @@ class Occupancy:
 
     # -- changes -----------------------------------------------------------------------------
 
-    def add(self, index: int, first: int, last: int, stay: Stay) -> None:
-        """Atom `index` stays during events first..last."""
-        self._account(index, first, last, stay, 1)
-        self.stays[index][first] = (last, stay)
+    def add(
+        self, index: int, first: int, last: int, stay: Stay, counted: Sequence[Run] = ()
+    ) -> None:
+        """Atom `index` stays during events first..last.
 
-    def remove(self, index: int, first: int) -> tuple[int, Stay]:
-        """Undo `add`; returns what it was."""
+        Args:
+            index: the atom.
+            first: first event of the run.
+            last: last event of the run.
+            stay: the stay.
+            counted: runs inside it whose operands are charged to the fastest tier already.
+        """
+        self._account(index, first, last, stay, 1, counted)
+        self.stays[index][first] = (last, stay)
+        self.runs.added(index, first)
+
+    def remove(self, index: int, first: int, counted: Sequence[Run] = ()) -> tuple[int, Stay]:
+        """Undo `add`; returns what it was.
+
+        Args:
+            index: the atom.
+            first: first event of the run.
+            counted: runs inside it whose operands stay charged to the fastest tier, for an `add`
+                that follows.
+        """
         last, stay = self.stays[index].pop(first)
-        self._account(index, first, last, stay, -1)
+        self.runs.removed(index, first)
+        self._account(index, first, last, stay, -1, counted)
         return last, stay
 
-    def _account(self, index: int, first: int, last: int, stay: Stay, sign: int) -> None:
+    def _account(
+        self, index: int, first: int, last: int, stay: Stay, sign: int, counted: Sequence[Run]
+    ) -> None:
         atom = self.atoms[index]
         self.load_bytes[stay.start : stay.end] += sign * self.aligned_bytes(atom)
         fastest = self.target.fastest.name
-        for event in atom.events[first : last + 1]:
-            self.timeline.add_operand(
-                atom.home, event.step, -sign * event.read_bytes, -sign * event.written_bytes
-            )
-            self.timeline.add_operand(
-                fastest, event.step, sign * event.read_bytes, sign * event.written_bytes
-            )
+        for low, high in uncounted(first, last, counted):
+            for event in atom.events[low:high]:
+                self.timeline.add_operand(
+                    atom.home, event.step, -sign * event.read_bytes, -sign * event.written_bytes
+                )
+                self.timeline.add_operand(
+                    fastest, event.step, sign * event.read_bytes, sign * event.written_bytes
+                )
         if stay.fill:
             self.timeline.add_moves(atom.home, fastest, stay.fill, sign)
         if stay.spill:
@@ -128,27 +152,7 @@ class Occupancy:
 
     def run_of(self, index: int, event: int) -> Run | None:
         """The run that covers an event, None when the operator goes to the home tier."""
-        for first, (last, _) in self.stays[index].items():
-            if first <= event <= last:
-                return first, last
-        return None
-
-    def at_home_after(self, index: int, before_event: int) -> bool:
-        """Whether the home tier holds current data just before an event."""
-        atom = self.atoms[index]
-        valid = atom.is_given
-        runs = self.stays[index]
-        event = 0
-        while event < before_event:
-            if event in runs:
-                last, stay = runs[event]
-                wrote = any(e.writes for e in atom.events[event : last + 1])
-                valid = bool(stay.spill) or (valid and not wrote)
-                event = last + 1
-            else:
-                valid = valid or atom.events[event].writes
-                event += 1
-        return valid
+        return self.runs.of(index, event)
 
     def needs_spill(self, index: int, first: int, last: int) -> bool:
         """Whether a run must leave a copy at home when it ends."""
@@ -157,8 +161,8 @@ class Occupancy:
         wanted = atom.events[last + 1].reads if followed else atom.is_output
         if not wanted:
             return False
-        wrote = any(e.writes for e in atom.events[first : last + 1])
-        return wrote or not self.at_home_after(index, first)
+        wrote = self.runs.last_write(index, first, last) is not None
+        return wrote or not self.runs.at_home_after(index, first)
 
     def propose(
         self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
@@ -175,10 +179,8 @@ class Occupancy:
         atom = self.atoms[index]
         size = self.aligned_bytes(atom)
         begin, end = atom.events[first].step, atom.events[last].step + 1
-        next_start = min(
-            (stay.start for other, (_, stay) in self.stays[index].items() if other > last),
-            default=self.steps,
-        )
+        following = self.runs.behind(index, last)
+        next_start = self.steps if following is None else following.start
         if end > next_start:
             return None
         fill: Moves = ()
@@ -201,8 +203,11 @@ class Occupancy:
         if self.needs_spill(index, first, last):
             if self.target.link(fastest, atom.home) is None:
                 return None
-            writes = [e.step for e in atom.events[first : last + 1] if e.writes]
-            after = max([*writes, begin - 1 if not fill else fill[-1][0]]) + 1
+            writer = self.runs.last_write(index, first, last)
+            after = 1 + max(
+                -1 if writer is None else atom.events[writer].step,
+                fill[-1][0] if fill else begin - 1,
+            )
             limit = next_start
             if last + 1 < len(atom.events):
                 limit = min(limit, atom.events[last + 1].step)
@@ -222,17 +227,12 @@ class Occupancy:
 
     def free_from(self, index: int, first: int) -> int:
         """First step at which a fill before event `first` may move: data at home, no older stay."""
-        atom = self.atoms[index]
         step = 0
-        for begin, (_, stay) in self.stays[index].items():
-            if begin < first:
-                step = max(step, stay.end)
-                if stay.spill:
-                    step = max(step, stay.spill[-1][0] + 1)
-        for event in atom.events[:first]:
-            if event.writes:
-                step = max(step, event.step + 1)
-        return step
+        older = self.runs.before(index, first)
+        if older is not None:  # stays follow one another: the latest is the last to end
+            step = max(older.end, older.spill[-1][0] + 1 if older.spill else 0)
+        writer = self.runs.last_write(index, 0, first - 1)
+        return step if writer is None else max(step, self.atoms[index].events[writer].step + 1)
 
     def used_before(self, index: int, first: int) -> int:
         """Step of the event before `first`, -1 without one.

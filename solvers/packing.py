@@ -113,6 +113,9 @@ def _best_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
     parts = _stretches(instance)
     if len(parts) == 1:
         return _part_layout(instance, seconds, seed)
+    if seconds is None and len(instance.sizes) > MAX_SEARCH_BUFFERS:
+        layout = _many_layout(instance, parts, seed)
+        return layout, layout.peak <= instance.lower_bound
     offsets = np.zeros(len(instance.sizes), dtype=np.int64)
     deadline = None if seconds is None else time.monotonic() + seconds
     methods: list[str] = []
@@ -139,6 +142,36 @@ def _best_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
         methods.append(layout.method)
     method = " and ".join(sorted(set(methods)))
     return Layout(offsets, peak, method), proven or peak <= instance.lower_bound
+
+
+def _many_layout(instance: Instance, parts: list[IntArray], seed: int) -> Layout:
+    """Near-linear first-fit for all stretches at once; those it leaves too high get a look each.
+
+    They are looked at, the shortest first, until `MAX_SEARCH_BUFFERS` buffers have been.
+    """
+    from ullage.solvers.first_fit import first_fit_layout
+
+    whole = first_fit_layout(instance)
+    tops = whole.offsets + instance.sizes
+    high = [part for part in parts if int(tops[part].max()) > instance.target_peak]
+    left = MAX_SEARCH_BUFFERS
+    methods = [whole.method]
+    for part in sorted(high, key=len):
+        left -= len(part)
+        if left < 0:
+            break
+        sub = replace(
+            instance,
+            starts=instance.starts[part],
+            ends=instance.ends[part],
+            sizes=instance.sizes[part],
+        )
+        layout = quick_layout(sub, seed)
+        if layout.peak < int(tops[part].max()):
+            whole.offsets[part] = layout.offsets
+            methods.append(layout.method)
+    method = " and ".join(sorted(set(methods)))
+    return Layout(whole.offsets, instance.peak(whole.offsets), method)
 
 
 def _part_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[Layout, bool]:

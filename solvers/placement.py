@@ -3,6 +3,8 @@
 What cannot be placed is dropped, the least valuable first.
 """
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,14 +16,21 @@ from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.packing import pack
 
 MAX_REPACKS = 12
+# Above this many stays each crowded stretch of time drops its own least valuable ones, and fewer
+# times, before all are placed one by one: near-linear in all.
+MAX_TOGETHER = 5_000
+MAX_REPACKS_OF_MANY = 4
+
+
+Item = tuple[int, int, Stay]  # first event, last event, stay
 
 
 def place_stays(occupancy: Occupancy) -> int:
     """Give every stay an address in the fastest tier.
 
-    Stays are packed together; while they do not fit, the least valuable ones that stick out are
-    dropped (twice as many each time), and in the end placed one by one. Mandatory stays are
-    shortened to their single events when they do not fit as they are.
+    Stays are packed together; while they do not fit, the least valuable ones beside those that
+    stick out are dropped (twice as many each time), and in the end placed one by one. Mandatory
+    stays are shortened to their single events when they do not fit as they are.
 
     Returns:
         Number of stays dropped or shortened for lack of a hole.
@@ -33,7 +42,8 @@ def place_stays(occupancy: Occupancy) -> int:
     capacity = target.fastest.capacity_bytes
     workspace = max((s.workspace_bytes for s in occupancy.problem.steps), default=0)
     dropped = 0
-    for attempt in range(MAX_REPACKS):
+    is_large = len(occupancy.all_stays()) > MAX_TOGETHER
+    for attempt in range(MAX_REPACKS_OF_MANY if is_large else MAX_REPACKS):
         listed = occupancy.all_stays()
         offsets, fits = _pack(occupancy, [stay for _, _, stay in listed], workspace)
         if fits:
@@ -41,23 +51,59 @@ def place_stays(occupancy: Occupancy) -> int:
                 occupancy.place(stay.atom, first, int(offset))
             return dropped
         sticking = [
-            (first, last, stay)
-            for (first, last, stay), offset in zip(listed, offsets, strict=True)
+            stay
+            for (_, _, stay), offset in zip(listed, offsets, strict=True)
             if int(offset) + occupancy.aligned_bytes(occupancy.atoms[stay.atom]) > capacity
         ]
-        overlap = [
-            item
-            for item in listed
-            if any(item[2].start < s.end and s.start < item[2].end for _, _, s in sticking)
-        ]
-        candidates = [item for item in (overlap or listed) if _may_drop(occupancy, *item)]
-        if not candidates:
+        crowds = _crowds(listed, sticking, apart=is_large) or [listed]
+        taken = 0
+        for crowd in crowds:
+            candidates = [item for item in crowd if _may_drop(occupancy, *item)]
+            candidates.sort(key=lambda item: (_worth(occupancy, *item), item[2].atom, item[0]))
+            for first, _, stay in candidates[: 2**attempt]:
+                if first in occupancy.stays[stay.atom]:  # it may be in two crowds
+                    _drop(occupancy, stay.atom, first)
+                    taken += 1
+        if not taken:
             break
-        candidates.sort(key=lambda item: (_worth(occupancy, *item), item[2].atom, item[0]))
-        for first, _, stay in candidates[: 2**attempt]:
-            _drop(occupancy, stay.atom, first)
-            dropped += 1
+        dropped += taken
     return dropped + _place_one_by_one(occupancy, workspace)
+
+
+def _crowds(listed: list[Item], sticking: list[Stay], *, apart: bool) -> list[list[Item]]:
+    """Stays that are there at the same time as any that stick out; none where none does.
+
+    Args:
+        listed: all stays.
+        sticking: those above the memory.
+        apart: a list for each stretch of time without a break in which some stick out.
+    """
+    spans: list[list[int]] = []
+    for stay in sorted(sticking, key=lambda s: s.start):
+        if spans and stay.start < spans[-1][1]:
+            spans[-1][1] = max(spans[-1][1], stay.end)
+        else:
+            spans.append([stay.start, stay.end])
+    starts, ends = [low for low, _ in spans], [high for _, high in spans]
+    crowds: dict[int, list[Item]] = {}
+    for item in listed:
+        low, high = bisect_right(ends, item[2].start), bisect_left(starts, item[2].end)
+        if low < high:
+            for span in range(low, high) if apart else (0,):
+                crowds.setdefault(span, []).append(item)
+    return [crowds[span] for span in sorted(crowds)]
+
+
+def notes_on_size(occupancy: Occupancy, solver: str) -> tuple[str, ...]:
+    """What `place_stays` will do less thoroughly because there are so many stays."""
+    count = len(occupancy.all_stays())
+    if count <= MAX_TOGETHER:
+        return ()
+    note = (
+        f"{solver}: {count} stays (more than {MAX_TOGETHER}) are packed by near-linear first-fit, "
+        f"{MAX_REPACKS_OF_MANY} times instead of {MAX_REPACKS} while they do not fit"
+    )
+    return (note,)
 
 
 def drop_what_no_longer_pays(occupancy: Occupancy) -> int:

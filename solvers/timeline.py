@@ -4,7 +4,8 @@ Solvers use it to see what a decision costs before they take it; the score that 
 `ullage.hwmodels.cost`'s, of the finished plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import MutableSequence, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,20 +43,28 @@ class Timeline:
         self.total_s = float(self.busy_s.sum())
         self.slow_bytes = 0.0
         self._fastest = target.fastest.name
+        # One step is read and written through these, several times faster than numpy's scalars.
+        self._busy = _cells(self.busy_s)
+        self._tier = {name: _cells(seconds) for name, seconds in self.tier_s.items()}
+        self._link = {ends: _cells(seconds) for ends, seconds in self.link_s.items()}
+        self._all = [_cells(self.compute_s), *self._tier.values(), *self._link.values()]
+        self._rates = {
+            tier.name: (tier.read_bytes_per_s, tier.write_bytes_per_s) for tier in target.tiers
+        }
 
     def _touch(self, step: int) -> None:
         """Bring the roofline of a step up to date."""
-        busy = self.compute_s[step]
-        for seconds in self.tier_s.values():
-            busy = max(busy, seconds[step])
-        for seconds in self.link_s.values():
-            busy = max(busy, seconds[step])
-        self.total_s += float(busy - self.busy_s[step])
-        self.busy_s[step] = busy
+        busy = max([seconds[step] for seconds in self._all])
+        self.total_s += busy - self._busy[step]
+        self._busy[step] = busy
 
     def add_operand(self, tier: str, step: int, read_bytes: float, written_bytes: float) -> None:
         """An operator reads and writes bytes in a tier (negative: no longer)."""
-        self.tier_s[tier][step] += self.operand_seconds(tier, read_bytes, written_bytes)
+        read_rate, write_rate = self._rates[tier]
+        seconds = read_bytes / read_rate
+        if written_bytes:
+            seconds += written_bytes / write_rate
+        self._tier[tier][step] += seconds
         if tier != self._fastest:
             self.slow_bytes += read_bytes + written_bytes
         self._touch(step)
@@ -81,13 +90,16 @@ class Timeline:
         read_s = sign / self.target.tier(source).read_bytes_per_s
         write_s = sign / self.target.tier(destination).write_bytes_per_s
         link_s = sign / link.bandwidth_bytes_per_s
-        for position, (step, size) in enumerate(moves):
-            self.tier_s[source][step] += size * read_s
-            self.tier_s[destination][step] += size * write_s
-            setup = sign * link.setup_s if position == 0 else 0.0
-            self.link_s[source, destination][step] += size * link_s + setup
-            slow = (source != self._fastest) + (destination != self._fastest)
-            self.slow_bytes += sign * size * slow
+        slow = sign * ((source != self._fastest) + (destination != self._fastest))
+        from_s, to_s = self._tier[source], self._tier[destination]
+        over_s = self._link[source, destination]
+        setup = sign * link.setup_s
+        for step, size in moves:
+            from_s[step] += size * read_s
+            to_s[step] += size * write_s
+            over_s[step] += size * link_s + setup
+            setup = 0.0
+            self.slow_bytes += size * slow
             self._touch(step)
 
     def room_bytes(self, source: str, destination: str, low: int, high: int) -> NDArray[np.float64]:
@@ -106,6 +118,11 @@ class Timeline:
         return np.asarray(
             np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0), dtype=np.float64
         )
+
+
+def _cells(seconds: NDArray[np.float64]) -> MutableSequence[float]:
+    """The same memory as plain numbers."""
+    return cast("MutableSequence[float]", seconds.data)
 
 
 def port_seconds(tier: Tier, read_bytes: float, written_bytes: float) -> float:

@@ -1,0 +1,160 @@
+"""Whole tensors: annealing from a plan that rounding or a heuristic gives.
+
+The LP's fractions, rounded and repaired, are 0-40 % above the best plan of whole tensors: one
+tensor in the wrong place keeps others out. The search of `whole_anneal` starts there, moves runs of
+events about (some 300,000 moves a second), keeps addresses legal throughout, and returns the best
+it met. It never returns a worse plan than it was given.
+
+The search stops after an amount of work that is counted, not timed: the same seed gives the same
+plan unless the deadline strikes. Compiling takes half a minute once per installation (numba keeps
+the result on disk); with a deadline too near for that the search is left out, and a note says so.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ullage.solvers.greedy import close_gaps, hide_single_uses
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.placement import place_stays
+from ullage.solvers.registry import SolverOptions
+from ullage.solvers.whole_tables import (
+    BEST,
+    BY_STEP,
+    CHOICES,
+    COUNTS,
+    GAIN,
+    HOME_S,
+    LINEAR,
+    SECONDS,
+    TOTALS,
+    WEIGHTS,
+    WORK,
+    Tables,
+    best_stays,
+    tables_of,
+)
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_WORK = 30_000_000  # units: some 1 s of one core
+PAIR_WORK = 2_000  # at most, for each pair of uses: small problems need less
+SLICE_WORK = 2_000_000  # between looks at the clock
+COMPILE_S = 60.0  # generous: what compiling may take
+MAX_EVENTS = 20_000  # tables take 6 KiB per event
+HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an event
+COOL = 0.003
+WINDOW_STEPS = 64  # of the greedy moves
+
+
+def whole_stays(
+    rounded: Occupancy, options: SolverOptions, work: int = DEFAULT_WORK
+) -> tuple[Occupancy, tuple[str, ...]]:
+    """The better of rounding and of the greedy moves, placed, then improved.
+
+    Args:
+        rounded: what rounding gave; its stays are placed here.
+        options: objective, seed and deadline.
+        work: how long to search, in counted units (some 35 million take a second); 0: not at all.
+
+    Returns:
+        An occupancy whose stays have addresses, and notes for the plan.
+
+    Raises:
+        InfeasibleError: what operators cannot do without has no place.
+    """
+    best = rounded
+    place_stays(best)
+    if options.remaining_s() > 0:
+        other = Occupancy(rounded.problem, rounded.target, rounded.atoms, rounded.objective)
+        close_gaps(other, WINDOW_STEPS, options)
+        hide_single_uses(other, WINDOW_STEPS, options)
+        place_stays(other)
+        best = other if other.improved_since(best.mark()) else best
+    found, note = improve(best, options, work)
+    return found, (note,) if note else ()
+
+
+def improve(
+    occupancy: Occupancy, options: SolverOptions, work: int = DEFAULT_WORK
+) -> tuple[Occupancy, str]:
+    """The search from an occupancy whose stays have addresses.
+
+    Returns:
+        An occupancy, never worse, and a note, empty when the search ran to its end.
+    """
+    events = sum(len(atom.events) for atom in occupancy.atoms)
+    if work <= 0 or not events:
+        return occupancy, ""
+    if events > MAX_EVENTS:
+        return occupancy, f"fluid: no search over {events} uses; it takes up to {MAX_EVENTS}"
+    if options.remaining_s() < COMPILE_S and not is_compiled():
+        return occupancy, "fluid: the search is not compiled yet; the time is too short for that"
+    tables = tables_of(occupancy, options.seed)
+    if not tables.i[COUNTS, CHOICES]:
+        return occupancy, ""
+    work = min(work, PAIR_WORK * int(tables.i[COUNTS, CHOICES]) ** 2)
+    gained, note = search(tables, options, work)
+    found = occupancy_of(occupancy, tables)
+    if occupancy.objective == "energy":  # occupancies compare bytes
+        better = gained > 0
+    else:
+        better = found.improved_since(occupancy.mark())
+    return found if better else occupancy, note
+
+
+def search(t: Tables, options: SolverOptions, work: int) -> tuple[float, str]:
+    """Rounds of annealing, each from the best so far: what they gained, and a note if cut short."""
+    from ullage.solvers.whole_anneal import anneal, begin, restart
+
+    begin(t)
+    before = float(t.f[TOTALS, BEST])
+    scale = _scale(t)
+    slices = max(1, work // len(HOT) // SLICE_WORK)
+    for hot in HOT:
+        for number in range(slices):
+            if options.remaining_s() <= 0:
+                note = "fluid: the search was cut short by the time limit"
+                return before - float(t.f[TOTALS, BEST]), note
+            high, low = (hot * (COOL / hot) ** ((number + k) / slices) for k in (0, 1))
+            until = int(t.i[COUNTS, WORK]) + work // len(HOT) // slices
+            anneal(t, until, high * scale, low * scale)
+        restart(t)
+    logger.debug("whole tensors: %s", t.i[COUNTS, :6])
+    return before - float(t.f[TOTALS, BEST]), ""
+
+
+def _scale(t: Tables) -> float:
+    """Mean cost of an event at home, in units of the objective."""
+    chosen = t.i[BY_STEP, : t.i[COUNTS, CHOICES]]
+    seconds, linear = t.f[HOME_S, chosen].mean(), abs(t.f[GAIN, chosen]).mean()
+    return float(seconds * t.f[WEIGHTS, SECONDS] + linear * t.f[WEIGHTS, LINEAR])
+
+
+def occupancy_of(occupancy: Occupancy, t: Tables) -> Occupancy:
+    """The best stays found."""
+    found = Occupancy(occupancy.problem, occupancy.target, occupancy.atoms, occupancy.objective)
+    fastest = occupancy.target.fastest.name
+    for index, atom in enumerate(found.atoms):
+        for first in list(found.stays[index]) if atom.home != fastest else ():
+            found.remove(index, first)
+    for first, last, stay in best_stays(t, occupancy):
+        if found.atoms[stay.atom].home == fastest:
+            found.stays[stay.atom][0] = (last, stay)
+        else:
+            found.add(stay.atom, first, last, stay)
+    return found
+
+
+def is_compiled() -> bool:
+    """Whether numba has the search in its cache, in memory or on disk, newer than the sources."""
+    from ullage.solvers.whole_anneal import anneal
+
+    compiled: Any = anneal
+    if compiled.signatures:
+        return True
+    folder = Path(compiled.stats.cache_path)
+    kept = [file.stat().st_mtime for file in folder.glob("whole_anneal.anneal-*.nbi")]
+    here = Path(__file__).parent
+    sources = [file.stat().st_mtime for file in here.glob("whole_*.py")]
+    return bool(kept) and max(kept) >= max(sources)
