@@ -11,9 +11,10 @@ from ullage.solvers.lp import INFINITY, FrozenProgram, LinearProgram, safe_bound
 def knapsack(values: list[float], sizes: list[float], capacity: float) -> FrozenProgram:
     """Fractions of items that fit, as a minimisation; the optimum is greedy by value density."""
     lp = LinearProgram()
-    x = lp.add_variables(len(values), 0.0, 1.0, [-v for v in values])
-    row = lp.add_rows(1, -INFINITY, capacity)
-    lp.add_entries(row, x, sizes)
+    x = lp.add_variables(len(values), 0.0, 1.0)
+    lp.add_cost(x, -np.array(values))
+    row = lp.add_row(-INFINITY, capacity, {})
+    lp.add_entries(row, x, np.array(sizes))
     return lp.frozen()
 
 
@@ -53,8 +54,9 @@ def test_any_multiplier_gives_a_bound(
 
 def test_entries_of_one_place_add_up() -> None:
     lp = LinearProgram()
-    x = lp.add_variables(1, 0.0, 10.0, 1.0)
-    row = lp.add_rows(1, 6.0, INFINITY)
+    x = lp.add_variable(0.0, 10.0)
+    lp.add_cost(x, 1.0)
+    row = lp.add_row(6.0, INFINITY, {})
     lp.add_entries(row, x, 1.0)
     lp.add_entries(row, x, 2.0)
     solution = solve_lp(lp.frozen())
