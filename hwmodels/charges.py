@@ -250,8 +250,8 @@ def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> C
     Args:
         problem: steps and buffers.
         target: gives the home tiers.
-        resident: also count that a buffer which operators reach in the fastest tier only is
-            moved whole, however little of it they access. Stronger, yet still no more than any
+        resident: also count that a buffer which operators cannot reach at home is moved whole,
+            however little of it they access. Stronger, yet still no more than any
             legal plan moves; the compulsory traffic of the plan semantics leaves it out.
     """
     loads = np.zeros(len(problem.buffers))
@@ -260,7 +260,8 @@ def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> C
     for b, buffer in enumerate(problem.buffers):
         if target.home(buffer.kind).name == target.fastest.name:
             continue
-        least_share = 1.0 if resident and target.must_be_fastest(buffer.kind) else 0.0
+        confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
+        least_share = 1.0 if resident and confined else 0.0
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
         is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not stays)
         if uses and (buffer.outputs or is_loaded):

@@ -149,8 +149,11 @@ class Target:
         return self.tier(self.homes[kind])
 
     def must_be_fastest(self, kind: Kind) -> bool:
-        """Whether operators can reach buffers of this kind in the fastest tier only."""
-        if not self.home(kind).addressable:
+        """Whether operators can reach buffers of this kind in the fastest tier only.
+
+        Where only their home is out of reach, a slower tier that is not can hold them.
+        """
+        if not self.home(kind).addressable and not any(t.addressable for t in self.tiers[1:]):
             return True
         if self.operand_access == "any":
             return False
@@ -158,9 +161,12 @@ class Target:
 
     @property
     def needs_dma_steps(self) -> bool:
-        """Whether DMA-only steps stand between operators, not only at both ends."""
+        """Whether DMA-only steps stand between operators, not only at both ends.
+
+        They do where an operand cannot be used where it starts.
+        """
         kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
-        return any(self.must_be_fastest(kind) for kind in kinds)
+        return any(self.must_be_fastest(k) or not self.home(k).addressable for k in kinds)
 
     def with_fast_memory(self, capacity_bytes: int) -> "Target":
         """The same chip with another capacity of the fastest tier."""

@@ -237,6 +237,7 @@ def _reach_problems(target: Target) -> Iterator[Problem]:
     for kind in schema.KINDS:
         home = target.homes[kind]
         if home == fastest or not target.must_be_fastest(kind):
+            yield from _far_home_problems(target, kind)
             continue
         ways = [(home, fastest)] if kind != "output" else []
         ways += [(fastest, home)] if kind in _WRITTEN_KINDS else []
@@ -247,6 +248,23 @@ def _reach_problems(target: Target) -> Iterator[Problem]:
                     f"operators reach {kind} buffers in {fastest!r} only, but nothing leads from "
                     f"{source!r} to {destination!r}; add a link, or let operators use {home!r}",
                 )
+
+
+def _far_home_problems(target: Target, kind: Kind) -> Iterator[Problem]:
+    """A home out of operators' reach, from which nothing leads to where they can use its data."""
+    home = target.home(kind)
+    if home.addressable or home.name == target.fastest.name:
+        return
+    near = [target.fastest, *(tier for tier in target.tiers[1:] if tier.addressable)]
+    comes = any(_linked(target, home.name, tier.name) for tier in near)
+    goes = any(_linked(target, tier.name, home.name) for tier in near)
+    if (kind != "output" and not comes) or (kind in _WRITTEN_KINDS and not goes):
+        yield Problem(
+            "links",
+            f"operators do not reach {kind} buffers in {home.name!r}, and no links lead between it "
+            f"and {' or '.join(repr(tier.name) for tier in near)}; add a link, or choose another "
+            f"home (homes.{kind})",
+        )
 
 
 def _linked(target: Target, source: str, destination: str) -> bool:

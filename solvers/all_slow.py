@@ -11,6 +11,8 @@ from ullage.solvers.atoms import atoms_of
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.tiers import frugal_plan
+from ullage.solvers.tiers_network import needs_detour
 
 SUMMARY = "everything in its home tier; only what operators cannot do without is fetched"
 DEFAULTS: Mapping[str, Any] = {}
@@ -23,6 +25,8 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     parameters_of(options, DEFAULTS)
+    if needs_detour(target):
+        return frugal_plan(problem, target, options, "all-slow")
     occupancy = Occupancy(problem, target, atoms_of(problem, target))
     place_stays(occupancy)
     return assemble(

@@ -5,6 +5,7 @@ On a target that splits operands an atom is a range of a buffer between neighbou
 or not at all.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -45,7 +46,8 @@ class Atom:
         home: name of the home tier.
         events: uses in step order, one per step.
         is_output: must be at home in the end.
-        must_be_fastest: operators reach it in the fastest tier only.
+        must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
+            detour through a third tier.
     """
 
     buffer: int
@@ -80,7 +82,8 @@ def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
             for low, high in buffer.outputs:
                 cuts.update((low, high))
         edges = sorted(cuts)
-        for low, high in pairwise(edges):
+        by_range = _uses_by_range(uses, edges)
+        for (low, high), mine in zip(pairwise(edges), by_range, strict=True):
             found.append(
                 Atom(
                     buffer=index,
@@ -88,12 +91,25 @@ def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
                     end_byte=high,
                     kind=buffer.kind,
                     home=target.homes[buffer.kind],
-                    events=_events(uses, low, high, given=buffer.kind in ("input", "weight")),
+                    events=_events(mine, low, high, given=buffer.kind in ("input", "weight")),
                     is_output=any(a < high and low < b for a, b in buffer.outputs),
-                    must_be_fastest=target.must_be_fastest(buffer.kind),
+                    must_be_fastest=target.must_be_fastest(buffer.kind)
+                    or not target.home(buffer.kind).addressable,
                 )
             )
     return tuple(found)
+
+
+def _uses_by_range(
+    uses: Sequence[tuple[int, Use]], edges: Sequence[int]
+) -> list[list[tuple[int, Use]]]:
+    """The uses that touch each range between neighbouring edges, in their order."""
+    found: list[list[tuple[int, Use]]] = [[] for _ in edges[1:]]
+    for item in uses:
+        first = max(bisect_right(edges, item[1].start_byte) - 1, 0)
+        for i in range(first, bisect_left(edges, item[1].end_byte)):
+            found[i].append(item)
+    return found
 
 
 def _events(
@@ -101,8 +117,6 @@ def _events(
 ) -> tuple[Event, ...]:
     events: dict[int, Event] = {}
     for step, use in uses:
-        if not (use.start_byte < high and low < use.end_byte):
-            continue
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
         # A part is written into the rest, which must be there; only the part is moved.

@@ -7,8 +7,8 @@
 3. Give the slices addresses in equal pages, for which the left-edge rule needs no more than the
    live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 
-Where operands are whole, or cut between rows only, fractions are rounded accordingly and placed in
-one piece each.
+Targets with more tiers have a program of their own (`tiers`). Where operands are whole, or cut
+between rows only, fractions are rounded accordingly and placed in one piece each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,15 @@ from ullage.hwmodels.target import Target
 from ullage.solvers import all_slow
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import Atom, atoms_of
-from ullage.solvers.fluid_grant import REPAIR_WINDOW_STEPS, SlicedOccupancy, grant
+from ullage.solvers.fluid_grant import REPAIR_WINDOW_STEPS, SlicedOccupancy, grant, retime
 from ullage.solvers.fluid_pages import Rectangle, page_runs, page_size
 from ullage.solvers.fluid_relax import Relaxation, relax
 from ullage.solvers.fluid_slices import Wish, cut_slices
 from ullage.solvers.greedy import close_gaps, hide_single_uses
-from ullage.solvers.placement import place_stays
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
+from ullage.solvers.tiers import solve_tiers
+from ullage.solvers.whole_search import DEFAULT_WORK, whole_stays
 
 SUMMARY = "LP over resident fractions, cut into slices; certified bound"
 DEFAULTS: Mapping[str, Any] = {
@@ -36,8 +38,11 @@ DEFAULTS: Mapping[str, Any] = {
     "window_steps": 24,
     "max_rounds": 20,
     "whole_steps": 2000,
+    "search_work": DEFAULT_WORK,
 }
 OBJECTIVES = ("latency", "traffic", "energy")
+NEAR = 2e-4  # a plan so near to its bound is not worth another try
+HEURISTIC_STEPS = 2000  # longer programs are not tried with heuristics, which take their time
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -47,6 +52,8 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     chosen = parameters_of(options, DEFAULTS)
+    if len(target.tiers) > 2:
+        return solve_tiers(problem, target, options, chosen)
     atoms = atoms_of(problem, target)
     reference = all_slow.solve(problem, target, replace(options, parameters={}))
     known = objective_value(score(reference), options.objective)
@@ -54,8 +61,47 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return replace(reference, solver="fluid", notes=(*reference.notes, note))
-    plan = _sliced_plan(problem, target, atoms, relaxation, options)
-    return replace(plan, lower_bound=relaxation.bound, bound_source="fluid-lp")
+    try:
+        plan = _sliced_plan(problem, target, atoms, relaxation, options)
+    except LookupError:  # what operators cannot do without has no pages
+        note = "fluid: slices found no addresses: everything stays slow"
+        plan = replace(reference, solver="fluid", notes=(*reference.notes, note))
+    plan = _at_least_heuristic(plan, relaxation.bound, options)
+    prices = _prices(relaxation) if options.objective == "latency" else {}
+    return replace(
+        plan,
+        lower_bound=relaxation.bound,
+        bound_source="fluid-lp",
+        options={**plan.options, **prices},
+    )
+
+
+def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions) -> Plan:
+    """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
+    value = objective_value(score(plan), options.objective)
+    near = bound is not None and value <= bound * (1 + NEAR)
+    if near or len(plan.problem.steps) > HEURISTIC_STEPS:
+        return plan
+    for name in ("greedy", "msa"):
+        if options.remaining_s() <= 0:
+            break
+        quick = replace(options, parameters={})
+        other = find_solver(name).solve(plan.problem, plan.target, quick)
+        its = objective_value(score(other), options.objective)
+        if its < value:
+            note = f"fluid: {name} lost less than rounding did ({1 - its / value:.2%}): its plan"
+            plan, value = replace(other, solver="fluid", notes=(*other.notes, note)), its
+    return plan
+
+
+def _prices(relaxation: Relaxation) -> dict[str, Any]:
+    """What 10 % more fast memory saves at most: the multipliers of the capacity (convexity)."""
+    builder = relaxation.fluid.builder
+    per_byte_s = float(builder.space_prices(relaxation.solution.duals).sum()) * builder.unit
+    fastest = builder.target.fastest
+    saves_s = 0.1 * fastest.capacity_bytes * per_byte_s
+    what = {"what": f"10 % more {fastest.name}", "saves_s": saves_s, "source": "fluid-lp, at most"}
+    return {"prices": [what]}
 
 
 def _sliced_plan(
@@ -75,25 +121,30 @@ def _sliced_plan(
     slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, grains)
     if not paged:  # addresses of what wraps around the inference are found for pages only
         wishes = [w for w in wishes if not (w.is_carried or w.is_left) or _is_pinned(slices, w)]
-    occupancy = SlicedOccupancy(problem, target, slices, page, options.objective)
-    grant(occupancy, wishes)
-    close_gaps(occupancy, REPAIR_WINDOW_STEPS, options)
-    hide_single_uses(occupancy, REPAIR_WINDOW_STEPS, options)
-    residencies = _place_in_pages(occupancy) if paged else []
+    sliced = SlicedOccupancy(problem, target, slices, page, options.objective)
+    grant(sliced, wishes)
+    close_gaps(sliced, REPAIR_WINDOW_STEPS, options)
+    hide_single_uses(sliced, REPAIR_WINDOW_STEPS, options)
+    if paged:
+        retime(sliced, options)
+    residencies = _place_in_pages(sliced) if paged else []
+    occupancy: Occupancy = sliced
+    notes: tuple[str, ...] = ()
     if not paged:
-        place_stays(occupancy)
+        work = int(parameters_of(options, DEFAULTS)["search_work"])
+        occupancy, notes = whole_stays(occupancy, options, work)
     listed = [stay for _, _, stay in occupancy.all_stays()]
     plan = assemble(
         problem,
         target,
-        occupancy.slices,
+        occupancy.atoms,
         [replace(s, offset=0) for s in listed] if paged else listed,
         solver="fluid",
         objective=options.objective,
         seed=options.seed,
     )
     if not paged:
-        return plan
+        return replace(plan, notes=(*plan.notes, *notes))
     elsewhere = [r for r in plan.residencies if r.tier != target.fastest.name]
     found = sorted(elsewhere + residencies, key=lambda r: (r.buffer, r.start_byte, r.start))
     return replace(plan, residencies=tuple(found))

@@ -12,6 +12,7 @@ from ullage.solvers.atoms import Atom
 from ullage.solvers.fluid_slices import Wish, slice_of
 from ullage.solvers.greedy import try_run
 from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.registry import SolverOptions
 from ullage.solvers.timeline import spread
 
 REPAIR_WINDOW_STEPS = 64
@@ -240,3 +241,28 @@ def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
     room = occupancy.timeline.room_bytes(fastest, atom.home, after, reach)
     spill = spread(atom.size_bytes, room, after, late=False)
     return replace(stay, end=max(stay.end, spill[-1][0] + 1), spill=spill)
+
+
+def retime(occupancy: SlicedOccupancy, options: SolverOptions) -> None:
+    """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
+
+    Slices move in one step each, so a step that has room for half of one is passed over until here.
+    """
+    for index, runs in enumerate(occupancy.stays):
+        if index in occupancy.carried or occupancy.atoms[index].must_be_fastest:
+            continue
+        for first, (last, stay) in sorted(runs.items()):
+            if not (stay.fill or stay.spill):
+                continue
+            if options.remaining_s() <= 0:
+                return  # what is decided is legal as it stands
+            before = occupancy.mark()
+            occupancy.remove(index, first)
+            other = occupancy.propose(index, first, last, window=REPAIR_WINDOW_STEPS)
+            size = occupancy.aligned_bytes(occupancy.atoms[index])
+            if other is not None and occupancy.fits(size, other.start, other.end):
+                occupancy.add(index, first, last, other)
+                if occupancy.improved_since(before):
+                    continue
+                occupancy.remove(index, first)
+            occupancy.add(index, first, last, stay)

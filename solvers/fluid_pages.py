@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-PAGES = 16384  # a page is about this share of the memory
+PAGES = 1 << 17  # a page is about this share of the memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,9 +272,7 @@ def _started(model: Any, start: Basis | None) -> Any:  # noqa: ANN401 - MathOpt'
         variable_status={
             v: status[s] for v, s in zip(variables, [*start.variables.tolist(), *new], strict=True)
         },
-        constraint_status={
-            r: status[s] for r, s in zip(rows, start.rows.tolist(), strict=True)
-        },
+        constraint_status={r: status[s] for r, s in zip(rows, start.rows.tolist(), strict=True)},
     )
     return mathopt.ModelSolveParameters(initial_basis=basis)
 

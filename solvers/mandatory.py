@@ -69,7 +69,7 @@ def require_link(
         name = problem.buffers[atom.buffer].name
         raise UsageError(
             f"{name!r} must move from {source} to {destination}, and {target.name} has no "
-            "link between them; add one (these solvers move data in one hop), or choose a home "
-            "that has one (--set homes.KIND=TIER)",
+            "link between them; add one (these solvers move data in one hop), choose a home that "
+            "has one (--set homes.KIND=TIER), or go over other tiers (--solver fluid)",
             {"source": source, "destination": destination, "tensor": name},
         )

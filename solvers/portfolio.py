@@ -26,6 +26,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
 
     Raises:
         InfeasibleError: no member found a plan because there is none.
+        UsageError: no member can plan for this target.
         TimeLimitError: the deadline passed before any plan.
         KeyboardInterrupt: interrupted before any plan.
     """
@@ -36,7 +37,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     members = [m for m in members if options.objective in find_solver(m).objectives]
     best: tuple[float, Plan] | None = None
     proven: tuple[float, str] | None = None
-    infeasible: InfeasibleError | None = None
+    infeasible: InfeasibleError | UsageError | None = None
     notes: list[str] = []
     interrupted = False
     for name in members:
@@ -46,7 +47,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         options.progress(f"solving with {name}")
         try:
             plan = find_solver(name).solve(problem, target, replace(options, parameters={}))
-        except InfeasibleError as error:
+        except (InfeasibleError, UsageError) as error:  # a member may not know such targets
             infeasible = infeasible or error
             notes.append(f"auto: {name} found no plan: {error.message}")
             continue

@@ -37,10 +37,10 @@ def test_the_bound_is_below_every_plan_of_every_solver(seed: int) -> None:
     if fluid is None:
         return
     assert not find_violations(fluid)
-    if len(target.tiers) != 2:
-        assert fluid.lower_bound is None  # other tiers could help in ways the LP does not know
+    if fluid.lower_bound is None:  # parts of tensors that stay whole, among three tiers
+        whole = len(target.tiers) > 2 and not target.split_operands
+        assert whole or target.fastest.name in target.homes.values()  # it may be moved away
         return
-    assert fluid.lower_bound is not None
     for name in ("all-slow", "greedy", "msa", "fluid"):
         plan = fluid if name == "fluid" else solved(name, problem, target, "latency")
         if plan is not None:
