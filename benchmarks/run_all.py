@@ -24,6 +24,11 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "fluid_tpu": (["fluid.py", "--target", "tpu-v4i"], ["fluid_tpu-v4i"]),
     "orders": (["orders.py"], ["orders"]),
     "orders_no_alias": (["orders.py", "--no-alias"], ["orders_no_alias"]),
+    "orders_no_fuse": (["orders.py", "--no-fuse"], ["orders_no_fuse"]),
+    "whole_tensors": (["whole_tensors.py"], ["whole_tensors"]),
+    "scaling": (["scaling.py"], ["scaling"]),
+    "rl_speed": (["rl_speed.py"], ["rl_speed"]),
+    "rl_players": (["rl_players.py"], ["rl_players"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
