@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "orders_no_fuse": (["orders.py", "--no-fuse"], ["orders_no_fuse"]),
     "whole_tensors": (["whole_tensors.py"], ["whole_tensors"]),
     "scaling": (["scaling.py"], ["scaling"]),
+    "joint": (["joint.py"], ["joint"]),
     "rl_speed": (["rl_speed.py"], ["rl_speed"]),
     "rl_players": (["rl_players.py"], ["rl_players"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),

@@ -23,7 +23,9 @@ FastMemory = Annotated[
     str | None,
     typer.Option("--fast-memory", metavar="SIZE", help="Capacity of the fastest tier: 256KiB ..."),
 ]
-Order = Annotated[str, typer.Option("--order", metavar="model|memory", help="Operator order.")]
+Order = Annotated[
+    str, typer.Option("--order", metavar="model|memory|joint", help="Operator order.")
+]
 Batch = Annotated[
     int | None, typer.Option("--batch", min=1, help="Value of symbolic first dimensions.")
 ]

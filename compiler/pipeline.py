@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     import onnx
 
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
-ORDERS = {"model": model_order, "memory": memory_order}
+JOINT = "joint"
+ORDERS = {"model": model_order, "memory": memory_order}  # and JOINT, which needs the target
+OTHER_SHARE = 0.4  # of the time: for the plan of the file's order beside that of the joint one
 OPTIMAL_GAP = 1e-9
 CLOSING_SHARE = 3.0  # verifying, scoring and replaying a plan, in runs of `all-slow`
 
@@ -39,7 +41,8 @@ class CompileOptions:
         solver: name of a solver.
         objective: `latency`, `traffic`, `energy` or `peak`.
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
-        order: `model` (as the file lists operators) or `memory` (smallest peak).
+        order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (with the
+            assignment, for the objective and the target).
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
@@ -132,6 +135,8 @@ class Prepared:
     model: Mapping[str, Any]
     import_s: float
     started: float
+    notes: tuple[str, ...] = ()
+    other: "Prepared | None" = None  # in the file's order: nothing may be worse than its plan
 
 
 def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
@@ -148,7 +153,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         raise UsageError(
             f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
         )
-    order = find_order(options.order)
+    order = None if options.order == JOINT else find_order(options.order)
     target = load_target(options.target, options.overrides)
     if options.fast_memory_bytes is not None:
         target = target.with_fast_memory(options.fast_memory_bytes)
@@ -162,12 +167,36 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     options.progress("ordering and lifetimes")
     aliases = alias_options(target, alias=options.alias)
     limit = options.time_limit_s
-    chosen = order(graph, aliases, None if limit is None else started + limit)
+    until = None if limit is None else started + limit
+    if order is not None:
+        return _in_order(graph, order(graph, aliases, until), target, model, options, started)
+    from ullage.solvers.joint import order_until
+
+    told = SolverOptions(options.objective, options.seed, progress=options.progress)
+    found = order_until(graph, target, aliases, told, until, steady_state=options.steady_state)
+    chosen, notes = found.order, found.notes
+    prepared = _in_order(graph, chosen, target, model, options, started)
+    if chosen == model_order(graph):
+        return replace(prepared, notes=notes)
+    plain = replace(options, order="model")
+    other = _in_order(graph, model_order(graph), target, model, plain, started)
+    return replace(prepared, notes=notes, other=other)
+
+
+def _in_order(
+    graph: Graph,
+    chosen: tuple[int, ...],
+    target: Target,
+    model: "Path | onnx.ModelProto",
+    options: CompileOptions,
+    started: float,
+) -> Prepared:
+    """A graph in an order, ready to be solved."""
     problem = build_problem(
         graph,
         chosen,
         order_name=options.order,
-        aliases=aliases,
+        aliases=alias_options(target, alias=options.alias),
         dma_steps=target.needs_dma_steps,
         steady_state=options.steady_state,
     )
@@ -195,7 +224,7 @@ def find_order(
         UsageError: there is none of that name.
     """
     if name not in ORDERS:
-        raise UsageError(f"unknown order {name!r}; there are: {', '.join(ORDERS)}")
+        raise UsageError(f"unknown order {name!r}; there are: {', '.join([*ORDERS, JOINT])}")
     return ORDERS[name]
 
 
@@ -250,7 +279,63 @@ def compile_problem(
 
 
 def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
-    """Solve, verify and score a prepared model."""
+    """Solve, verify and score a prepared model; in a joint order also in the file's order.
+
+    The better plan of the two is returned, with a note where it is that of the file's order. Its
+    bound is the lower of the two orders'.
+    """
+    if prepared.other is None:
+        return _solve_in_order(prepared, options)
+    other = replace(prepared.other, target=prepared.target, started=prepared.started)
+    begun, limit = time.monotonic(), options.time_limit_s
+    own_s = None
+    if limit is not None:
+        spent_s = begun - prepared.started
+        own_s = spent_s + OTHER_SHARE * max(0.0, limit - spent_s)
+    plain: Compiled | None = None
+    try:
+        plain = _solve_in_order(other, replace(options, time_limit_s=own_s))
+        if plain.interrupted:
+            return _bounded(plain, _free_bound(plain))
+        found = _solve_in_order(prepared, options)
+    except (InfeasibleError, TimeLimitError):
+        if plain is None:
+            found = _solve_in_order(prepared, options)
+            return _bounded(found, _free_bound(found))
+        note = "joint: no plan was found in the joint order; that of the file is used"
+        return _bounded(_told(plain, note), _free_bound(plain))
+    # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
+    bound = min(found.bound, plain.bound, key=lambda bound: bound.value)
+    now = time.monotonic()
+    if found.value > plain.value:
+        note = (
+            f"joint: the plan in the joint order ({found.value:.6g}) is worse than that in the "
+            f"file's ({plain.value:.6g}), which is used"
+        )
+        found = _told(plain, note)
+    timed = replace(found, solve_s=now - begun, total_s=now - prepared.started)
+    return _bounded(timed, bound)
+
+
+def _free_bound(compiled: Compiled) -> Bound:
+    """The bound of a plan's objective that holds in every order."""
+    plan = compiled.plan
+    return order_free_bound(plan.problem, plan.target, plan.objective)
+
+
+def _bounded(compiled: Compiled, bound: Bound) -> Compiled:
+    """The same, claiming no better bound than one."""
+    plan = replace(compiled.plan, lower_bound=bound.value, bound_source=bound.source)
+    return replace(compiled, plan=plan, bound=bound)
+
+
+def _told(compiled: Compiled, note: str) -> Compiled:
+    """The same with another note in its plan."""
+    return replace(compiled, plan=replace(compiled.plan, notes=(*compiled.plan.notes, note)))
+
+
+def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
+    """Solve, verify and score a prepared model in its order."""
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
     solver = solver_of(options)
@@ -284,7 +369,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         slow = options.solver == "all-slow"
         reference = found if slow else _reference(prepared.problem, plan.target)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
-    plan = replace(plan, notes=(*plan.notes, *found.notes))
+    plan = replace(plan, notes=(*plan.notes, *prepared.notes, *found.notes))
     return Compiled(
         plan=plan,
         score=found,

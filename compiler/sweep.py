@@ -1,5 +1,6 @@
 """One model on one target, with many sizes of the fastest tier: the curve and its lower bound."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from typing import Any
 
 from ullage.compiler.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.pipeline import (
+    JOINT,
     OPTIMAL_GAP,
     CompileOptions,
     Prepared,
@@ -77,7 +79,9 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
         KeyboardInterrupt: interrupted before any plan.
     """
     check(asked, options)
-    prepared = prepare(model, replace(options, fast_memory_bytes=None))
+    middle = math.isqrt(asked.first_bytes * asked.last_bytes)  # one order for all sizes
+    single = middle if options.order == JOINT else None
+    prepared = prepare(model, replace(options, fast_memory_bytes=single))
     alignment = prepared.target.fastest.alignment_bytes
     sizes = spaced(asked.first_bytes, asked.last_bytes, asked.points, alignment)
     points: list[Point] = []

@@ -80,7 +80,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     try:
         refusal = quick_plans(job)
         if not job.is_closed() and job.remaining_s() > 0:
-            _improve(job)
+            improve(job)
     except KeyboardInterrupt:
         if job.best is None:
             raise
@@ -103,7 +103,7 @@ def _check(chosen: Mapping[str, Any]) -> None:
         raise UsageError(f"hint_share is a share from 0 to below 1, not {chosen['hint_share']}")
 
 
-def _improve(job: Job) -> None:
+def improve(job: Job) -> None:
     """Solve, place, cut off what does not fit, again and again."""
     cost = _cost(job)
     window = choose_window(job.atoms, len(job.problem.steps), job.remaining_s(), job.chosen)

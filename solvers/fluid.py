@@ -15,8 +15,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.plan import Plan, Residency
 from ullage.compiler.problem import Problem
+from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
 from ullage.solvers import all_slow
@@ -41,7 +43,8 @@ DEFAULTS: Mapping[str, Any] = {
     "search_work": DEFAULT_WORK,
 }
 OBJECTIVES = ("latency", "traffic", "energy")
-NEAR = 2e-4  # a plan so near to its bound is not worth another try
+NEAR = 1e-2  # a plan so near to its bound is not worth another try,
+QUICK_STEPS = 300  # unless heuristics are quick
 HEURISTIC_STEPS = 2000  # longer programs are not tried with heuristics, which take their time
 
 
@@ -79,14 +82,20 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
 def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions) -> Plan:
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
     value = objective_value(score(plan), options.objective)
-    near = bound is not None and value <= bound * (1 + NEAR)
-    if near or len(plan.problem.steps) > HEURISTIC_STEPS:
+    steps = len(plan.problem.steps)
+    near = bound is not None and value <= bound * (1 + (NEAR if steps > QUICK_STEPS else 1e-9))
+    if near or steps > HEURISTIC_STEPS:
         return plan
     for name in ("greedy", "msa"):
         if options.remaining_s() <= 0:
             break
         quick = replace(options, parameters={})
-        other = find_solver(name).solve(plan.problem, plan.target, quick)
+        try:
+            other = find_solver(name).solve(plan.problem, plan.target, quick)
+        except (InfeasibleError, UsageError):
+            continue  # a heuristic may not know such targets; this plan stands
+        if find_violations(other, limit=1):
+            continue
         its = objective_value(score(other), options.objective)
         if its < value:
             note = f"fluid: {name} lost less than rounding did ({1 - its / value:.2%}): its plan"

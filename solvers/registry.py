@@ -73,6 +73,7 @@ _BUILT_IN: dict[str, str] = {
     "msa": "ullage.solvers.msa",
     "fluid": "ullage.solvers.fluid",
     "cpsat": "ullage.solvers.cpsat",
+    "divide": "ullage.solvers.divide",
     "ilp": "ullage.solvers.ilp",
     "rl": "ullage.solvers.rl",
     "no-spill": "ullage.solvers.no_spill",

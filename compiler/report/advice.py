@@ -11,6 +11,7 @@ from ullage.hwmodels.target import Link, Target, Tier
 BETTER = 1.1  # 10 % more of something
 RESCORED = "re-scored"  # the same plan on a better chip
 
+
 def what_would_help(
     plan: Plan, found: Score, prices: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
