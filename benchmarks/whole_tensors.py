@@ -54,7 +54,8 @@ def main() -> None:
                 print(" | ".join(row), flush=True)
     columns = ["model", "operators", "KiB", "bound ms", "fluid/bound", "greedy/fluid", "msa/fluid"]
     columns += ["fluid s", "fluid CPU s", *(["fluid/exact", "exact proven"] if given.exact else [])]
-    print(write_table(NAME, title(figures, given.target), columns, rows))
+    name = f"{NAME}_exact" if given.exact else NAME
+    print(write_table(name, title(figures, given.target), columns, rows))
 
 
 def run(
