@@ -8,7 +8,8 @@
    live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 
 Targets with more tiers have a program of their own (`tiers`). Where operands are whole, or cut
-between rows only, fractions are rounded accordingly and placed in one piece each.
+between rows only, fractions are rounded accordingly, placed in one piece each, and improved by
+annealing (`whole_search`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -53,8 +54,10 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
+        UsageError: a parameter makes no sense.
     """
     chosen = parameters_of(options, DEFAULTS)
+    _check(chosen)
     if len(target.tiers) > 2:
         return solve_tiers(problem, target, options, chosen)
     atoms = atoms_of(problem, target)
@@ -65,7 +68,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return replace(reference, solver="fluid", notes=(*reference.notes, note))
     try:
-        plan = _sliced_plan(problem, target, atoms, relaxation, options)
+        plan = _sliced_plan(problem, target, atoms, relaxation, options, int(chosen["search_work"]))
     except LookupError:  # what operators cannot do without has no pages
         note = "fluid: slices found no addresses: everything stays slow"
         plan = replace(reference, solver="fluid", notes=(*reference.notes, note))
@@ -77,6 +80,13 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         bound_source="fluid-lp",
         options={**plan.options, **prices},
     )
+
+
+def _check(chosen: Mapping[str, Any]) -> None:
+    """Without a step to move in, or a round, nothing would be proven."""
+    for name in ("window_steps", "max_rounds"):
+        if int(chosen[name]) < 1:
+            raise UsageError(f"{name} of fluid is 1 or more, not {chosen[name]}")
 
 
 def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions) -> Plan:
@@ -119,6 +129,7 @@ def _sliced_plan(
     atoms: Sequence[Atom],
     relaxation: Relaxation,
     options: SolverOptions,
+    search_work: int,
 ) -> Plan:
     """The LP's fractions as a plan: slices granted, rounding repaired, addresses given."""
     grain, paged = target.slice_granularity_bytes, target.split_operands
@@ -140,8 +151,7 @@ def _sliced_plan(
     occupancy: Occupancy = sliced
     notes: tuple[str, ...] = ()
     if not paged:
-        work = int(parameters_of(options, DEFAULTS)["search_work"])
-        occupancy, notes = whole_stays(occupancy, options, work)
+        occupancy, notes = whole_stays(occupancy, options, search_work)
     listed = [stay for _, _, stay in occupancy.all_stays()]
     plan = assemble(
         problem,

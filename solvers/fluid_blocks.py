@@ -10,7 +10,6 @@ it lower, not wrong.
 Cost: the blocks' number times the cost of one, so linear in the steps.
 """
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.solvers.lp import Floats, FrozenProgram, Ints, Solution
-
-logger = logging.getLogger(__name__)
 
 BLOCK_STEPS = 480
 OVERLAP_STEPS = 120  # that a block solves beyond either of its ends
@@ -74,8 +71,6 @@ def solve_in_blocks(
     last = int(steps_of.max(initial=0)) + 1
     order = np.argsort(steps_of, kind="stable")
     sorted_steps = steps_of[order]
-    timers = np.zeros(len(program.cost), dtype=bool)
-    timers[clock] = True
     for begin in range(0, last, BLOCK_STEPS):
         end = begin + BLOCK_STEPS
         low, high = np.searchsorted(sorted_steps, [begin - OVERLAP_STEPS, end + OVERLAP_STEPS])
@@ -83,7 +78,7 @@ def solve_in_blocks(
         margin = OVERLAP_STEPS + LOAD_STEPS
         near = load[max(0, begin - margin) : end + margin]
         inside = np.union1d(order[low:high], near)
-        if len(inside) and not _improve(state, inside, timers, own, solve, begin / last):
+        if len(inside) and not _improve(state, inside, clock, own, solve, begin / last):
             return None
     duals = _within_the_clock(program, clock, state.duals)
     return Solution(state.values, duals, float(program.cost @ state.values))
@@ -129,7 +124,7 @@ def _begin(program: FrozenProgram, clock: Ints) -> _State:
 def _improve(
     state: _State,
     columns: Ints,
-    timers: NDArray[np.bool_],
+    clock: Ints,
     own_rows: NDArray[np.bool_],
     solve: Solve,
     done: float,
@@ -143,8 +138,7 @@ def _improve(
     touched = np.zeros(len(program.row_low), dtype=bool)
     touched[rows] = True
     # Time of the steps that are touched only at their rows: it may shrink and grow with them.
-    every_timer = np.flatnonzero(timers)
-    reach = _entries(state, every_timer)
+    reach = _entries(state, clock)
     near = program.entry_columns[reach][touched[program.entry_rows[reach]]]
     columns = np.union1d(columns, near)
     chosen = _entries(state, columns)

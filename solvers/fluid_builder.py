@@ -50,7 +50,6 @@ class Builder:
         target: Target,
         *,
         objective: str,
-        capacity_bytes: int,
         reference: float,
         load_steps: int = 1 << 60,
     ) -> None:
@@ -61,6 +60,7 @@ class Builder:
         if objective == "traffic":  # the reference may be 0 bytes, what operators access is not
             reference = float(sum(use.accessed_bytes for s in problem.steps for use in s.uses))
         self.unit = (reference or 1.0) / self.steps
+        capacity_bytes = target.fastest.capacity_bytes
         self.unit_bytes = float(max(1, capacity_bytes))
         self.constant = 0.0
         self.is_timed = objective == "latency"
@@ -146,10 +146,6 @@ class Builder:
         here, which = np.nonzero(np.tri(len(first), dtype=bool))
         rows = self.capacity_rows[first[here] % self.steps]
         self.lp.add_entries(rows, columns[which], size / self.unit_bytes)
-
-    def occupy_each(self, steps: Ints, variables: Ints, size: int) -> None:
-        """Fractions take space in one step each."""
-        self.lp.add_entries(self.capacity_rows[steps], variables, size / self.unit_bytes)
 
     def _change_load(self, step: int, variable: int, share: float) -> None:
         if 0 <= step < self.steps:

@@ -230,13 +230,15 @@ def _add_spills(builder: Builder, rows: _AtomRows, write: int) -> list[Spill]:
                 builder.charge_moves(*home, steps, variables, atom.size_bytes)
         for step, variable in zip(steps.tolist(), e.tolist(), strict=True):
             builder.occupy(since + 1, step + 1, variable, atom.size_bytes)
-        found.append(Spill(rows.index, write, event, first, since + 1, end, steps, e, f, row))
-        since = end
+        read_row = -1
         accessed = rows.accessed[event] if kept >= 0 else -1
         if kept >= 0 and accessed != rows.present[event]:  # what the reader has from home is there
             all_home = [*before, *e.tolist(), *f.tolist()]
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
-            lp.add_row(0.0, INFINITY, entries)
+            read_row = lp.add_row(0.0, INFINITY, entries)
+        span = (first, since + 1, end)
+        found.append(Spill(rows.index, write, event, *span, steps, e, f, row, read_row))
+        since = end
     return found
 
 

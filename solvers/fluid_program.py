@@ -52,6 +52,7 @@ class Spill:
         lingering: variables e: spilled in that step, and kept until then only for it.
         copied: variables f: spilled in that step while it is kept anyway; none in the last gap.
         row: row of what must be home by the end of the gap.
+        read_row: row of what the reader has from home, -1 where `row` says it.
     """
 
     atom: int
@@ -64,6 +65,7 @@ class Spill:
     lingering: Ints
     copied: Ints
     row: int
+    read_row: int
 
 
 @dataclass(frozen=True)

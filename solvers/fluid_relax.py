@@ -73,7 +73,6 @@ def relax(
             problem,
             target,
             objective=options.objective,
-            capacity_bytes=target.fastest.capacity_bytes,
             reference=reference,
         )
         fluid = build_fluid(
@@ -124,7 +123,6 @@ def _relax_in_blocks(
         problem,
         target,
         objective=options.objective,
-        capacity_bytes=target.fastest.capacity_bytes,
         reference=reference,
         load_steps=LOAD_STEPS,
     )

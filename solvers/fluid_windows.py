@@ -6,7 +6,7 @@ early, so the gains that are left over, summed, are what the closed windows can 
 the optimum of the program with all windows open is not further below than that (weak duality).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -56,7 +56,8 @@ class Prices:
         Args:
             spill: the gap.
             atom: the atom.
-            later: sum of the multipliers of the later gaps of the same write.
+            later: sum of the multipliers that it earns as a copy: of its reader's row, and of the
+                later gaps of the same write.
         """
         price = self.moves[self.fastest, atom.home]
         late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
@@ -85,25 +86,17 @@ def open_windows(
     prices = Prices(fluid, solution)
     opened = 0
     shortfall = 0.0
-    for gap in fluid.gaps:
-        if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
-            steps, gains = prices.early_gains(gap, atoms[gap.atom])
-            shortfall += max(0.0, float(gains.max()))
-            key = (gap.atom, gap.event)
-            windows.arrivals[key] = gap.steps[gap.steps < gap.end - windows.default_steps]
-            opened += _add_steps(windows.arrivals, key, steps[gains > worth])
-    later = 0.0
-    for number in range(len(fluid.spills) - 1, -1, -1):
-        spill = fluid.spills[number]
-        following = fluid.spills[number + 1] if number + 1 < len(fluid.spills) else None
-        if following is None or (following.atom, following.write) != (spill.atom, spill.write):
-            later = 0.0
-        if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):
-            steps, gains = prices.late_gains(spill, atoms[spill.atom], later)
-            shortfall += 2.0 * max(0.0, float(gains.max()))  # as e and as f
-            key = (spill.atom, spill.reader)
-            opened += _add_steps(windows.spills, key, steps[gains > worth])
-        later += max(prices.duals[spill.row], 0.0)
+    for gap in _partial_gaps(fluid):
+        steps, gains = prices.early_gains(gap, atoms[gap.atom])
+        shortfall += max(0.0, float(gains.max()))
+        key = (gap.atom, gap.event)
+        windows.arrivals[key] = gap.steps[gap.steps < gap.end - windows.default_steps]
+        opened += _add_steps(windows.arrivals, key, steps[gains > worth])
+    for spill, later in _partial_spills(fluid, prices):
+        steps, gains = prices.late_gains(spill, atoms[spill.atom], later)
+        shortfall += 2.0 * max(0.0, float(gains.max()))  # as e and as f
+        key = (spill.atom, spill.reader)
+        opened += _add_steps(windows.spills, key, steps[gains > worth])
     return opened, shortfall
 
 
@@ -133,24 +126,40 @@ def closed_worth(fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution)
         cheapest[link] = np.minimum.accumulate(price[::-1])[::-1]
         cheapest_late[link] = np.minimum.accumulate((space[1:] + price)[::-1])[::-1]
     worth = 0.0
+    for gap in _partial_gaps(fluid):
+        size = atoms[gap.atom].size_bytes
+        early = best_early[atoms[gap.atom].home, prices.fastest][gap.end - 1]
+        worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
+    for spill, later in _partial_spills(fluid, prices):
+        own = max(prices.duals[spill.row], 0.0)
+        atom = atoms[spill.atom]
+        link, first = (prices.fastest, atom.home), spill.first_step
+        late = cheapest_late[link][first] - space[spill.lingers_from]
+        lingering = own + later - atom.size_bytes * late
+        copied = later - atom.size_bytes * cheapest[link][first]
+        worth += max(0.0, lingering) + max(0.0, copied)
+    return worth
+
+
+def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
+    """Gaps of which the program does not know all arrivals."""
     for gap in fluid.gaps:
         if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
-            size = atoms[gap.atom].size_bytes
-            early = best_early[atoms[gap.atom].home, prices.fastest][gap.end - 1]
-            worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
+            yield gap
+
+
+def _partial_spills(fluid: FluidProgram, prices: Prices) -> Iterator[tuple[Spill, float]]:
+    """Gaps of which the program does not know all spills, with the multipliers a copy earns.
+
+    What is stored in a gap is at home for its reader, and for the later gaps of the same write.
+    """
     later = 0.0
-    for number in range(len(fluid.spills) - 1, -1, -1):
-        spill = fluid.spills[number]
-        following = fluid.spills[number + 1] if number + 1 < len(fluid.spills) else None
+    following: Spill | None = None
+    for spill in reversed(fluid.spills):
         if following is None or (following.atom, following.write) != (spill.atom, spill.write):
             later = 0.0
-        own = max(prices.duals[spill.row], 0.0)
+        later += max(prices.duals[spill.read_row], 0.0) if spill.read_row >= 0 else 0.0
         if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):
-            atom = atoms[spill.atom]
-            link, first = (prices.fastest, atom.home), spill.first_step
-            late = cheapest_late[link][first] - space[spill.lingers_from]
-            lingering = own + later - atom.size_bytes * late
-            copied = later - atom.size_bytes * cheapest[link][first]
-            worth += max(0.0, lingering) + max(0.0, copied)
-        later += own
-    return worth
+            yield spill, later
+        later += max(prices.duals[spill.row], 0.0)
+        following = spill

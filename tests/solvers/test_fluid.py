@@ -15,7 +15,7 @@ from tests.hwmodels.examples import HAND, random_plan, random_problem, seeded
 from tests.solvers.test_solvers import random_case, solved
 from ullage.compiler.builder import Op, Tensor, problem_from_lists
 from ullage.compiler.compare import compare_solvers
-from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model, prepare
 from ullage.compiler.problem import Problem
@@ -275,3 +275,10 @@ def test_blocks_of_steps_keep_plans_legal_and_bounds_below(seed: int) -> None:
         if parts.lower_bound is not None:
             value = objective_value(score(whole), objective)
             assert parts.lower_bound <= value * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("name", ["window_steps", "max_rounds"])
+def test_parameters_that_would_prove_nothing_are_refused(name: str) -> None:
+    problem, target = long_wait(5)
+    with pytest.raises(UsageError, match=f"{name} of fluid is 1 or more, not 0"):
+        find_solver("fluid").solve(problem, target, SolverOptions(parameters={name: 0}))
