@@ -20,9 +20,7 @@ KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that ca
 def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     model: options.Model,
     target: options.TargetName = "edge-npu",
-    solver: Annotated[
-        str, typer.Option("--solver", metavar="NAME", help="Solver (ullage solvers list).")
-    ] = "auto",
+    solver: options.SolverName = "auto",
     objective: options.Objective = "latency",
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",

@@ -14,6 +14,9 @@ Model = Annotated[
 TargetName = Annotated[
     str, typer.Option("--target", metavar="NAME|FILE", help="Chip (ullage targets list).")
 ]
+SolverName = Annotated[
+    str, typer.Option("--solver", metavar="NAME", help="Solver (ullage solvers list).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Objective = Annotated[
     str,

@@ -30,9 +30,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         ),
     ] = None,
     target: options.TargetName = "edge-npu",
-    solver: Annotated[
-        str, typer.Option("--solver", metavar="NAME", help="Solver (ullage solvers list).")
-    ] = "auto",
+    solver: options.SolverName = "auto",
     objective: options.Objective = "latency",
     order: options.Order = "model",
     batch: options.Batch = None,

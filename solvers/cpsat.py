@@ -15,22 +15,19 @@ note and in the option `whole_bound`.
 
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.compiler.units import format_time
-from ullage.hwmodels.bound import order_free_bound
 from ullage.hwmodels.charges import compulsory
 from ullage.hwmodels.cost import mac_energy_j
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
-from ullage.solvers.atoms import atoms_of
-from ullage.solvers.cpsat_job import Job, quick_plans
+from ullage.solvers.cpsat_job import Job, new_job, work_on
 from ullage.solvers.cpsat_model import ResidencyModel
 from ullage.solvers.cpsat_place import blocks_of, place
 from ullage.solvers.cpsat_rows import LatencyCost, LinearCost
@@ -70,26 +67,14 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """
     chosen = parameters_of(options, DEFAULTS)
     _check(chosen)
-    atoms = atoms_of(problem, target)
-    limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
-    until = time.monotonic() + limit
-    known = order_free_bound(problem, target, options.objective)
-    free = (known.value, known.source)
-    job = Job(problem, target, atoms, options, chosen, until, free, free)
-    refusal: InfeasibleError | None = None
-    try:
-        refusal = quick_plans(job)
-        if not job.is_closed() and job.remaining_s() > 0:
-            improve(job)
-    except KeyboardInterrupt:
-        if job.best is None:
-            raise
-        job.interrupted = True
-    if job.best is None:
-        raise refusal or TimeLimitError(
-            "the time limit was over before any plan was found; give more (--time-limit)"
-        )
+    job = new_job(problem, target, options, chosen)
+    work_on(job, _improve_if_open)
     return _finished(job)
+
+
+def _improve_if_open(job: Job) -> None:
+    if not job.is_closed() and job.remaining_s() > 0:
+        improve(job)
 
 
 def _check(chosen: Mapping[str, Any]) -> None:

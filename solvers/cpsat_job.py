@@ -2,17 +2,18 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.errors import InfeasibleError, TimeLimitError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
+from ullage.hwmodels.bound import order_free_bound
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
-from ullage.solvers.atoms import Atom
+from ullage.solvers.atoms import Atom, atoms_of
 from ullage.solvers.cpsat_stays import stays_of_plan
 from ullage.solvers.registry import SolverOptions, find_solver
 
@@ -86,6 +87,39 @@ class Job:
     def is_closed(self) -> bool:
         """Whether the best plan is as good as the certified bound."""
         return self.best is not None and self.best[0] <= self.certified[0] * (1 + SAME)
+
+
+def new_job(
+    problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
+) -> Job:
+    """A job that ends at the deadline, or after the parameter `time_limit_s` where that is less."""
+    limit_s = min(options.remaining_s(), float(chosen["time_limit_s"]))
+    known = order_free_bound(problem, target, options.objective)
+    free = (known.value, known.source)
+    atoms = atoms_of(problem, target)
+    return Job(problem, target, atoms, options, chosen, time.monotonic() + limit_s, free, free)
+
+
+def work_on(job: Job, improve: Callable[[Job], None]) -> None:
+    """Take the quick solvers' best plan and improve it; Ctrl-C keeps what is there.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+        TimeLimitError: the deadline came before any plan.
+        KeyboardInterrupt: it came before any plan.
+    """
+    refusal: InfeasibleError | None = None
+    try:
+        refusal = quick_plans(job)
+        improve(job)
+    except KeyboardInterrupt:
+        if job.best is None:
+            raise
+        job.interrupted = True
+    if job.best is None:
+        raise refusal or TimeLimitError(
+            "the time limit was over before any plan was found; give more (--time-limit)"
+        )
 
 
 def quick_plans(job: Job) -> InfeasibleError | None:

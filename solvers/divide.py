@@ -19,16 +19,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
-from ullage.hwmodels.bound import order_free_bound
 from ullage.hwmodels.target import Target
 from ullage.solvers import cpsat
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import Atom, atoms_of
-from ullage.solvers.cpsat_job import Job, quick_plans
+from ullage.solvers.cpsat_job import Job, new_job, work_on
 from ullage.solvers.cpsat_place import blocks_of, place
 from ullage.solvers.cpsat_stays import stays_of_plan
 from ullage.solvers.divide_parts import narrow_cuts, part_of
@@ -66,32 +65,21 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     chosen = parameters_of(options, DEFAULTS)
     if int(chosen["part_operators"]) < 4 or int(chosen["num_workers"]) < 1:
         raise UsageError("divide needs parts of 4 operators or more (part_operators), and a worker")
-    atoms = atoms_of(problem, target)
-    limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
-    known = order_free_bound(problem, target, options.objective)
-    free = (known.value, known.source)
-    until = time.monotonic() + limit
-    job = Job(problem, target, atoms, options, chosen, until, free, free)
-    refusal: InfeasibleError | None = None
-    tried = taken = 0
-    try:
-        refusal = quick_plans(job)
+    job = new_job(problem, target, options, chosen)
+    counts = {"parts_solved": 0, "parts_taken": 0}
+
+    def improve(job: Job) -> None:
         if job.best is not None:
-            tried, taken = _improve(job)
-    except KeyboardInterrupt:
-        if job.best is None:
-            raise
-        job.interrupted = True
-    if job.best is None:
-        raise refusal or TimeLimitError(
-            "the time limit was over before any plan was found; give more (--time-limit)"
-        )
+            _improve(job, counts)
+
+    work_on(job, improve)
+    assert job.best is not None  # noqa: S101 - else `work_on` raises
     plan = job.best[1]
     notes = (*plan.notes, *job.notes)
     if plan.solver != "divide":
         notes += (f"divide: the plan is that of {plan.solver}; no part of it was improved",)
     told: dict[str, Any] = {k: v for k, v in chosen.items() if v != DEFAULTS[k]}
-    told |= {"parts_solved": tried, "parts_taken": taken}
+    told |= counts
     if job.interrupted:
         told["interrupted"] = True
     return replace(
@@ -106,37 +94,35 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     )
 
 
-def _improve(job: Job) -> tuple[int, int]:
-    """Solve parts, then windows around the seams, in turn; how many were tried, and taken."""
+def _improve(job: Job, counts: dict[str, int]) -> None:
+    """Solve parts, then windows around the seams, in turn; count those solved, and taken."""
     problem, target = job.problem, job.target
     homes = {target.homes[atom.kind] for atom in job.atoms if atom.size_bytes}
     if len(target.tiers) != 2 or len(homes) != 1:
         job.notes.append("divide: parts are not cut on targets with more than two tiers or homes")
-        return 0, 0
+        return
     part = int(job.chosen["part_operators"])
     cuts = narrow_cuts(problem, job.atoms, part, at_dma=target.needs_dma_steps)
     parts = [(max(0, a - 1), min(len(problem.steps), b + 1)) for a, b in pairwise(cuts)]
     seams = [
         ((a + b) // 2, (b + c) // 2) for a, b, c in zip(cuts, cuts[1:], cuts[2:], strict=False)
     ]
-    tried = taken = 0
     for number in range(PASSES):
         spans = parts if number % 2 == 0 else seams
         gained = 0
         for at, span in enumerate(spans):
             left = job.remaining_s() * (1 - RESERVE_SHARE)
             if left < LEAST_S or job.is_closed():
-                return tried, taken
+                return
             following = len(seams) if number == 0 else 0
             share = left / (len(spans) - at + following)
-            done = f"part {at + 1} of {len(spans)}, {taken} improved"
+            done = f"part {at + 1} of {len(spans)}, {counts['parts_taken']} improved"
             job.options.progress(f"divide: {'parts' if spans is parts else 'seams'}, {done}")
-            tried += 1
+            counts["parts_solved"] += 1
             gained += _solve_part(job, span, max(LEAST_S, share))
-        taken += gained
+        counts["parts_taken"] += gained
         if not gained and (number or not seams):
             break
-    return tried, taken
 
 
 def _solve_part(job: Job, span: tuple[int, int], limit_s: float) -> bool:
