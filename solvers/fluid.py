@@ -41,6 +41,7 @@ DEFAULTS: Mapping[str, Any] = {
     "window_steps": 24,
     "max_rounds": 20,
     "whole_steps": 2000,
+    "block_window_steps": 16,
     "search_work": DEFAULT_WORK,
 }
 OBJECTIVES = ("latency", "traffic", "energy")
@@ -84,7 +85,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
 
 def _check(chosen: Mapping[str, Any]) -> None:
     """Without a step to move in, or a round, nothing would be proven."""
-    for name in ("window_steps", "max_rounds"):
+    for name in ("window_steps", "block_window_steps", "max_rounds"):
         if int(chosen[name]) < 1:
             raise UsageError(f"{name} of fluid is 1 or more, not {chosen[name]}")
 

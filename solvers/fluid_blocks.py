@@ -7,10 +7,14 @@ Each solution stays feasible for the whole program. Its multipliers, row by row 
 that the row's step is in the middle of, certify a bound by weak duality like any others: seams make
 it lower, not wrong.
 
+Two fronts, one from the beginning and one from the middle, advance at the same time, a thread each:
+their blocks share no row (else one waits for the other), so the result does not depend on which is
+done first.
+
 Cost: the blocks' number times the cost of one, so linear in the steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +25,9 @@ from ullage.solvers.lp import Floats, FrozenProgram, Ints, Solution
 BLOCK_STEPS = 480
 OVERLAP_STEPS = 120  # that a block solves beyond either of its ends
 LOAD_STEPS = 240  # the longest stay whose space is entered in the running sum of the load
-Solve = Callable[[FrozenProgram, float], Solution | None]  # the share of the work done so far
+FRONTS_BLOCKS = 8  # shorter programs have one front: the seam in the middle costs a little
+# Solves some blocks at once; the number is the share of the work done so far.
+Solve = Callable[[Sequence[FrozenProgram], float], list[Solution | None]]
 
 
 @dataclass
@@ -43,6 +49,25 @@ class _State:
     values: Floats
     activity: Floats
     duals: Floats
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Some variables, to be optimised while all others keep their values.
+
+    Attributes:
+        columns: the variables, in the whole program.
+        rows: all rows that they are in.
+        own: rows of which multipliers are kept.
+        others: activity of the rows by all other variables.
+        program: of these variables and rows.
+    """
+
+    columns: Ints
+    rows: Ints
+    own: NDArray[np.bool_]
+    others: Floats
+    program: FrozenProgram
 
 
 def solve_in_blocks(
@@ -71,15 +96,30 @@ def solve_in_blocks(
     last = int(steps_of.max(initial=0)) + 1
     order = np.argsort(steps_of, kind="stable")
     sorted_steps = steps_of[order]
-    for begin in range(0, last, BLOCK_STEPS):
+
+    def cut(begin: int) -> _Block:
         end = begin + BLOCK_STEPS
         low, high = np.searchsorted(sorted_steps, [begin - OVERLAP_STEPS, end + OVERLAP_STEPS])
         own = (steps_of_rows >= begin) & (steps_of_rows < end)
         margin = OVERLAP_STEPS + LOAD_STEPS
         near = load[max(0, begin - margin) : end + margin]
-        inside = np.union1d(order[low:high], near)
-        if len(inside) and not _improve(state, inside, clock, own, solve, begin / last):
-            return None
+        return _cut(state, np.union1d(order[low:high], near), clock, own)
+
+    begins = range(0, last, BLOCK_STEPS)
+    done = 0
+    for group in _fronts(begins):
+        blocks = [cut(begin) for begin in group]
+        if not _are_apart(blocks):
+            blocks = blocks[:1]
+        for number in range(0, len(group), len(blocks)):
+            if number:
+                blocks = [cut(group[number])]
+            solutions = solve([block.program for block in blocks], done / len(begins))
+            for block, solution in zip(blocks, solutions, strict=True):
+                if solution is None:
+                    return None
+                _put(state, block, solution)
+            done += len(blocks)
     duals = _within_the_clock(program, clock, state.duals)
     return Solution(state.values, duals, float(program.cost @ state.values))
 
@@ -121,15 +161,23 @@ def _begin(program: FrozenProgram, clock: Ints) -> _State:
     )
 
 
-def _improve(
-    state: _State,
-    columns: Ints,
-    clock: Ints,
-    own_rows: NDArray[np.bool_],
-    solve: Solve,
-    done: float,
-) -> bool:
-    """Optimise some variables, and the time of the steps that they touch.
+def _fronts(begins: Sequence[int]) -> list[tuple[int, ...]]:
+    """Blocks to be solved at the same time: from the beginning on, and from the middle on."""
+    if len(begins) < FRONTS_BLOCKS:
+        return [(begin,) for begin in begins]
+    half = (len(begins) + 1) // 2
+    groups: list[tuple[int, ...]] = list(zip(begins[:half], begins[half:], strict=False))
+    return groups + [(begin,) for begin in begins[len(groups) : half]]
+
+
+def _are_apart(blocks: Sequence[_Block]) -> bool:
+    """Whether no row has variables of two blocks."""
+    rows = np.concatenate([block.rows for block in blocks])
+    return len(np.unique(rows)) == len(rows)
+
+
+def _cut(state: _State, columns: Ints, clock: Ints, own_rows: NDArray[np.bool_]) -> _Block:
+    """A block of some variables, and the time of the steps that they touch.
 
     Multipliers are kept of the rows `own_rows`.
     """
@@ -145,10 +193,10 @@ def _improve(
     rows, local_rows = np.unique(program.entry_rows[chosen], return_inverse=True)
     local_columns = np.searchsorted(columns, program.entry_columns[chosen])
     weights = program.entry_values[chosen]
-    own = np.bincount(
+    inside = np.bincount(
         local_rows, weights=weights * state.values[columns][local_columns], minlength=len(rows)
     )
-    others = state.activity[rows] - own
+    others = state.activity[rows] - inside
     by_row = np.argsort(local_rows, kind="stable")
     block = FrozenProgram(
         cost=program.cost[columns],
@@ -160,16 +208,19 @@ def _improve(
         entry_columns=local_columns[by_row],
         entry_values=weights[by_row],
     )
-    solution = solve(block, done)
-    if solution is None:
-        return False
-    state.values[columns] = solution.values
-    mine = own_rows[rows]
-    state.duals[rows[mine]] = solution.duals[mine]
-    state.activity[rows] = others + np.bincount(
-        local_rows, weights=weights * solution.values[local_columns], minlength=len(rows)
+    return _Block(columns, rows, own_rows[rows], others, block)
+
+
+def _put(state: _State, block: _Block, solution: Solution) -> None:
+    """The block's solution becomes part of the whole."""
+    program, rows = block.program, block.rows
+    state.values[block.columns] = solution.values
+    state.duals[rows[block.own]] = solution.duals[block.own]
+    state.activity[rows] = block.others + np.bincount(
+        program.entry_rows,
+        weights=program.entry_values * solution.values[program.entry_columns],
+        minlength=len(rows),
     )
-    return True
 
 
 def _entries(state: _State, columns: Ints) -> Ints:

@@ -16,7 +16,8 @@ from ullage.solvers.fluid_builder import TIE_BREAK, Builder
 from ullage.solvers.fluid_lp import Windows, build_fluid
 from ullage.solvers.fluid_program import FluidProgram
 from ullage.solvers.fluid_windows import closed_worth, open_windows
-from ullage.solvers.lp import FrozenProgram, Solution, safe_bound, solve_lp
+from ullage.solvers.lp import FrozenProgram, Solution, safe_bound
+from ullage.solvers.lp_solve import solve_lp, solve_lps
 from ullage.solvers.registry import SolverOptions
 
 LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
@@ -59,7 +60,8 @@ def relax(
         reference: objective value of a known legal plan. For latency, no step of an optimal plan
             takes longer.
         options: objective and deadline.
-        parameters: of the solver: `lp_solver`, `window_steps`, `max_rounds`.
+        parameters: of the solver: `lp_solver`, `window_steps`, `max_rounds`, `whole_steps`,
+            `block_window_steps`.
     """
     if len(problem.steps) > int(parameters["whole_steps"]):
         return _relax_in_blocks(problem, target, atoms, reference, options, parameters)
@@ -131,22 +133,22 @@ def _relax_in_blocks(
         builder,
         atoms,
         steady_state=False,
-        windows=Windows(int(parameters["window_steps"]), reach_steps=BLOCK_STEPS // 2),
+        windows=Windows(int(parameters["block_window_steps"]), reach_steps=BLOCK_STEPS // 2),
     )
     deadline = time.monotonic() + LP_SHARE * options.remaining_s()
 
-    def solve_block(program: FrozenProgram, done: float) -> Solution | None:
+    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[Solution | None]:
         options.progress(f"fluid: linear program, {done:.0%}")
         left = deadline - time.monotonic()
         if left <= 0:
-            return None
+            return [None] * len(programs)
         limit = None if math.isinf(left) else left
-        return solve_lp(program, solver=str(parameters["lp_solver"]), time_limit_s=limit)
+        return solve_lps(programs, solver=str(parameters["lp_solver"]), time_limit_s=limit)
 
     steps_of = builder.steps_of_variables()
     about = builder.steps_of_rows(fluid.program, steps_of)
     solution = solve_in_blocks(
-        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_block
+        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_blocks
     )
     if solution is None:
         return None

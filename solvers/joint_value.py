@@ -30,6 +30,7 @@ PARAMETERS: Mapping[str, Any] = {
     "window_steps": 16,
     "max_rounds": 3,
     "whole_steps": 2000,
+    "block_window_steps": 16,
 }
 ROOM = 2.0  # a step of another order may take longer than any of the reference
 LEAST_WEIGHT = 0.02  # of the mean: windows are sometimes tried where nothing stalls

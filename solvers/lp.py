@@ -1,20 +1,15 @@
-"""Linear programs from numpy arrays: built as one message, solved by MathOpt, bounded safely."""
+"""Linear programs as numpy arrays, and bounds that any multipliers certify."""
 
-import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
-
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 INFINITY = float("inf")
-POLL_S = 0.05
 
 
 class _Numbers:
@@ -182,131 +177,6 @@ class Solution:
     duals: Floats
     objective: float
     basis: Basis | None = None
-
-
-def solve_lp(
-    program: FrozenProgram,
-    *,
-    solver: str = "glop",
-    time_limit_s: float | None = None,
-    start: Basis | None = None,
-    with_basis: bool = False,
-) -> Solution | None:
-    """Solve with `glop`, `highs` or `pdlp` through OR-Tools MathOpt.
-
-    HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
-
-    Args:
-        program: the program.
-        solver: which one.
-        time_limit_s: for the solver.
-        start: basis of a program with fewer variables, to go on from; later ones are at their
-            lower bounds.
-        with_basis: tell the basis.
-
-    Returns:
-        The optimum; None, with the reason logged, when the solver found none in time (or in its
-        arithmetic: our programs are feasible and bounded by construction).
-    """
-    import datetime as dt
-
-    from ortools.math_opt.python import mathopt
-    from ortools.util.python.solve_interrupter import SolveInterrupter
-
-    model = mathopt.Model.from_model_proto(_proto(program))
-    limit = None
-    if time_limit_s is not None:
-        limit = dt.timedelta(seconds=max(0.01, time_limit_s))
-    kinds = {
-        "glop": mathopt.SolverType.GLOP,
-        "highs": mathopt.SolverType.HIGHS,
-        "pdlp": mathopt.SolverType.PDLP,
-    }
-    interrupter = SolveInterrupter()
-    with ThreadPoolExecutor(1) as pool:  # a solver in the main thread would not hear Ctrl-C
-        future = pool.submit(
-            mathopt.solve,
-            model,
-            kinds[solver],
-            params=mathopt.SolveParameters(time_limit=limit),
-            model_params=_started(model, start),
-            interrupter=interrupter if solver == "glop" else None,
-        )
-        try:
-            while not future.done():
-                wait([future], timeout=POLL_S)
-        except KeyboardInterrupt:
-            interrupter.interrupt()
-            raise
-    result = future.result()
-    reason = result.termination.reason
-    if reason != mathopt.TerminationReason.OPTIMAL:
-        logger.warning("%s found no optimum of the linear program: %s", solver, reason.value)
-        return None
-    primal = result.solutions[0].primal_solution
-    dual = result.solutions[0].dual_solution
-    if primal is None or dual is None:
-        return None
-    values = np.zeros(len(program.cost))
-    for variable, value in primal.variable_values.items():
-        values[variable.id] = value
-    duals = np.zeros(len(program.row_low))
-    for row, value in dual.dual_values.items():
-        duals[row.id] = value
-    basis = None
-    if with_basis:
-        basis = _basis_of(result.solutions[0].basis, len(values), len(duals))
-    return Solution(values, duals, float(program.cost @ values), basis)
-
-
-def _started(model: Any, start: Basis | None) -> Any:  # noqa: ANN401 - MathOpt's types
-    """MathOpt's parameters with a basis to start from."""
-    from ortools.math_opt.python import mathopt
-
-    if start is None:
-        return mathopt.ModelSolveParameters()
-    status = {kind.value: kind for kind in mathopt.BasisStatus}
-    variables, rows = list(model.variables()), list(model.linear_constraints())
-    new = [mathopt.BasisStatus.AT_LOWER_BOUND.value] * (len(variables) - len(start.variables))
-    basis = mathopt.Basis(
-        variable_status={
-            v: status[s] for v, s in zip(variables, [*start.variables.tolist(), *new], strict=True)
-        },
-        constraint_status={r: status[s] for r, s in zip(rows, start.rows.tolist(), strict=True)},
-    )
-    return mathopt.ModelSolveParameters(initial_basis=basis)
-
-
-def _basis_of(found: Any, variables: int, rows: int) -> Basis | None:  # noqa: ANN401 - MathOpt's
-    if found is None or len(found.variable_status) != variables:
-        return None
-    kept = Basis(np.zeros(variables, dtype=np.int64), np.zeros(rows, dtype=np.int64))
-    for variable, status in found.variable_status.items():
-        kept.variables[variable.id] = status.value
-    for row, status in found.constraint_status.items():
-        kept.rows[row.id] = status.value
-    return kept
-
-
-def _proto(program: FrozenProgram) -> object:
-    from ortools.math_opt import model_pb2
-
-    proto = model_pb2.ModelProto()
-    proto.variables.ids.extend(range(len(program.cost)))
-    proto.variables.lower_bounds.extend(program.low.tolist())
-    proto.variables.upper_bounds.extend(program.high.tolist())
-    proto.variables.integers.extend([False] * len(program.cost))
-    used = np.flatnonzero(program.cost)
-    proto.objective.linear_coefficients.ids.extend(used.tolist())
-    proto.objective.linear_coefficients.values.extend(program.cost[used].tolist())
-    proto.linear_constraints.ids.extend(range(len(program.row_low)))
-    proto.linear_constraints.lower_bounds.extend(program.row_low.tolist())
-    proto.linear_constraints.upper_bounds.extend(program.row_high.tolist())
-    matrix = proto.linear_constraint_matrix
-    matrix.row_ids.extend(program.entry_rows.tolist())
-    matrix.column_ids.extend(program.entry_columns.tolist())
-    matrix.coefficients.extend(program.entry_values.tolist())
-    return proto
 
 
 def reduced_costs(program: FrozenProgram, duals: Floats) -> Floats:

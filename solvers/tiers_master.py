@@ -20,8 +20,8 @@ from ullage.solvers.lp import (
     Ints,
     LinearProgram,
     reduced_costs,
-    solve_lp,
 )
+from ullage.solvers.lp_solve import solve_lp
 from ullage.solvers.tiers_network import Life, Network
 from ullage.solvers.tiers_paths import END, SOURCE, START, Path
 

@@ -1,10 +1,12 @@
 """The fluid solver: its bound holds for every plan, its plans are legal and near the bound."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from math import isinf
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +20,15 @@ from ullage.compiler.compare import compare_solvers
 from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model, prepare
+from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
+from ullage.solvers import fluid_blocks, fluid_relax
 from ullage.solvers.fluid_pages import Rectangle, page_runs
-from ullage.solvers.lp import Floats, FrozenProgram, LinearProgram, safe_bound
+from ullage.solvers.lp import Floats, FrozenProgram, LinearProgram, Solution, safe_bound
+from ullage.solvers.lp_solve import solve_lps
 from ullage.solvers.registry import SolverOptions, find_solver
 
 seeds = st.integers(0, 10**6)
@@ -277,7 +282,67 @@ def test_blocks_of_steps_keep_plans_legal_and_bounds_below(seed: int) -> None:
             assert parts.lower_bound <= value * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("name", ["window_steps", "max_rounds"])
+def in_small_blocks(problem: Problem, target: Target) -> tuple[Plan, int]:
+    """A plan of blocks of four steps, and the most blocks that were solved at the same time."""
+    together = 0
+
+    def spy(programs: Sequence[FrozenProgram], **how: Any) -> list[Solution | None]:
+        nonlocal together
+        together = max(together, len(programs))
+        return solve_lps(programs, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fluid_blocks, "BLOCK_STEPS", 4)
+        patch.setattr(fluid_blocks, "OVERLAP_STEPS", 1)
+        patch.setattr(fluid_blocks, "LOAD_STEPS", 2)
+        patch.setattr(fluid_relax, "BLOCK_STEPS", 4)
+        patch.setattr(fluid_relax, "LOAD_STEPS", 2)
+        patch.setattr(fluid_relax, "solve_lps", spy)
+        options = SolverOptions(
+            parameters={"whole_steps": 1, "window_steps": 1, "block_window_steps": 1}
+        )
+        return find_solver("fluid").solve(problem, target, options), together
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_blocks_of_two_fronts_keep_plans_legal_and_bounds_below(seed: int) -> None:
+    problem, target = random_case(seed, operators=40)
+    try:
+        whole = find_solver("fluid").solve(problem, target, SolverOptions())
+        parts, _ = in_small_blocks(problem, target)
+    except InfeasibleError:
+        return
+    assert not find_violations(parts)
+    if parts.lower_bound is not None:
+        assert parts.lower_bound <= objective_value(score(whole), "latency") * (1 + 1e-9)
+
+
+def test_two_fronts_advance_together_and_the_plan_is_the_same_each_time() -> None:
+    """A chain whose operators all read a weight: what is far apart has nothing in common."""
+    tensors, ops = [Tensor("a0", 64, "input")], []
+    for i in range(80):
+        kind = "output" if i == 79 else "activation"
+        tensors += [Tensor(f"w{i}", 100 + 7 * (i % 5), "weight"), Tensor(f"a{i + 1}", 64, kind)]
+        ops.append(Op(f"op{i}", [f"a{i}", f"w{i}"], [f"a{i + 1}"], macs=40 * (i % 3)))
+    problem = problem_from_lists("chain", tensors, ops, HAND)
+    plan, together = in_small_blocks(problem, HAND)
+    assert together == 2
+    assert plan == in_small_blocks(problem, HAND)[0]
+    assert plan.lower_bound is not None
+    whole = find_solver("fluid").solve(problem, HAND, SolverOptions())
+    assert 0 < plan.lower_bound <= score(whole).latency_s * (1 + 1e-9)
+
+
+def test_fronts_solve_every_block_once() -> None:
+    for count in range(30):
+        begins = list(range(0, 7 * count, 7))
+        groups = fluid_blocks._fronts(begins)
+        assert sorted(b for group in groups for b in group) == begins
+        assert all(len(group) <= 2 for group in groups)
+
+
+@pytest.mark.parametrize("name", ["window_steps", "block_window_steps", "max_rounds"])
 def test_parameters_that_would_prove_nothing_are_refused(name: str) -> None:
     problem, target = long_wait(5)
     with pytest.raises(UsageError, match=f"{name} of fluid is 1 or more, not 0"):

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ullage.solvers.lp import INFINITY, FrozenProgram, LinearProgram, safe_bound, solve_lp
+from ullage.solvers.lp import INFINITY, FrozenProgram, LinearProgram, safe_bound
+from ullage.solvers.lp_solve import solve_lp, solve_lps
 
 
 def knapsack(values: list[float], sizes: list[float], capacity: float) -> FrozenProgram:
@@ -62,3 +63,33 @@ def test_entries_of_one_place_add_up() -> None:
     solution = solve_lp(lp.frozen())
     assert solution is not None
     assert solution.values.tolist() == pytest.approx([2.0])
+
+
+def test_programs_solved_together_are_solved_as_alone() -> None:
+    capacities = [2.0, 5.0, 30.0]
+    programs = [knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], c) for c in capacities]
+    for program, together in zip(programs, solve_lps(programs), strict=True):
+        alone = solve_lp(program)
+        assert alone is not None
+        assert together is not None
+        assert together.values.tolist() == alone.values.tolist()
+        assert together.duals.tolist() == alone.duals.tolist()
+
+
+def test_a_solver_goes_on_from_a_basis() -> None:
+    small = knapsack([6.0, 10.0], [1.0, 2.0], 5.0)
+    first = solve_lp(small, with_basis=True)
+    assert first is not None
+    assert first.basis is not None
+    program = knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5.0)
+    again = solve_lp(program, start=first.basis)
+    assert again is not None
+    assert again.objective == pytest.approx(best_knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5.0))
+
+
+def test_a_program_without_a_solution_is_none_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    lp = LinearProgram()
+    x = lp.add_variable(0.0, 1.0)
+    lp.add_row(2.0, INFINITY, {x: 1.0})
+    assert solve_lp(lp.frozen()) is None
+    assert "found no optimum" in caplog.text
