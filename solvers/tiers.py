@@ -29,7 +29,7 @@ from ullage.solvers.tiers_wishes import space_taken, wished_slices
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
-TRIES = 6  # to find addresses, with fewer wishes each time
+TRIES = 10  # to find addresses, with fewer wishes each time
 LEAST_SHARE = 1e-7  # of an atom that is worth a slice
 
 
@@ -96,7 +96,9 @@ def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slic
     try:
         return slicer, _plan(setting, slicer, solver, options)
     except NoAddress as refused:
-        raise slicer.refusal(_listed(slicer)[min(refused.slices)].atom) from None
+        raise slicer.refusal(
+            _listed(slicer)[min(stay.slice for stay in refused.stays)].atom
+        ) from None
 
 
 def solve_tiers(
@@ -209,37 +211,41 @@ def _sliced(
         paths[index] = _worth_moving(setting, index, mine)
     wishes = wished_slices(setting.atoms, paths, slicer.grains)
     order = sorted(wishes, key=lambda index: (-_worth(setting, base[index], wishes[index]), index))
-    settled: set[int] = set()
     prices = relaxation.prices
-    for _ in range(TRIES):
+    for attempt in range(1, TRIES + 1):
         slicer.take(wishes, order, lambda: prices)
         slicer.take(wishes, order, lambda: prices)
         try:
             return _plan(setting, slicer, "fluid", options)
         except NoAddress as refused:
             listed = _listed(slicer)
-            bad = {listed[i] for i in refused.slices}
-            for index in {item.atom for item in bad}:
-                placed = slicer.items[index]
-                again = index in settled
-                settled.add(index)
-                wishes[index] = (
-                    base[index]
-                    if again
-                    else [_settled(setting, item, bad, prices) for item in placed]
-                )
+            for stay in refused.stays:
+                bad = listed[stay.slice]
+                settled = _settled(setting, bad, prices)
+                if settled is not None:
+                    placed = slicer.items[bad.atom]
+                    wishes[bad.atom] = [settled if item is bad else item for item in placed]
+                else:  # space is left free there, which others take less of
+                    room = slicer.ledger.room[stay.tier, stay.start : stay.end]
+                    room -= attempt * stay.size_bytes
+            slicer.place(base)
     return None
 
 
-def _settled(setting: Setting, item: Slice, bad: set[Slice], prices: Prices) -> Slice:
-    """A slice that found no address over the seam: it stays for ever where it was carried."""
+def _settled(setting: Setting, item: Slice, prices: Prices) -> Slice | None:
+    """A slice that is carried over the seam, staying for ever where it was carried.
+
+    None where it is not carried, or stays already.
+    """
     life, carried = setting.lives[item.atom], item.path.carried
-    if item not in bad or not carried or life is None:
-        return item
+    if not carried or life is None:
+        return None
     stays = life.start | carried
     fixed = replace(life, start=stays, needed=stays, forced=stays, is_carried=False)
     _, path = setting.finder.cheapest(fixed, prices, exact=True)
-    return item if path is None else replace(item, path=path)
+    if path is None or path.key == item.path.key:
+        return None
+    return replace(item, path=path)
 
 
 def _worth_moving(

@@ -1,7 +1,7 @@
 """Slices with paths as a plan: addresses in every tier, residencies and transfers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,16 +16,35 @@ from ullage.solvers.tiers_slices import Ledger, Slice
 Run = tuple[int, int, int]
 
 
+@dataclass(frozen=True)
+class Homeless:
+    """Bytes of a slice for which a tier has no address during [start, end).
+
+    Attributes:
+        slice: index of the slice.
+        tier: index of the tier.
+        start: first step.
+        end: one past the last step.
+        size_bytes: bytes without an address, in whole units of the tier's space.
+    """
+
+    slice: int
+    tier: int
+    start: int
+    end: int
+    size_bytes: int
+
+
 class NoAddress(Exception):  # noqa: N818 - it is caught where it is expected
     """Slices for which a tier has no address.
 
     Attributes:
-        slices: their indices.
+        stays: what found none.
     """
 
-    def __init__(self, slices: set[int]) -> None:
-        super().__init__(f"{len(slices)} slices have no address")
-        self.slices = slices
+    def __init__(self, stays: Sequence[Homeless]) -> None:
+        super().__init__(f"{len(stays)} stays have no address")
+        self.stays = tuple(stays)
 
 
 def residencies_of(
@@ -85,22 +104,41 @@ def _side_by_side(
 def _in_one_piece(
     network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
 ) -> list[list[Run]]:
-    """Contiguous places."""
+    """Contiguous places.
+
+    What survives the seam must be at one address on both sides: that address is its own for ever.
+    """
     sizes = np.array([slices[i].end_byte - slices[i].start_byte for i in table[:, 0].tolist()])
     capacity = int(network.room[tier].min())
+    stays = table.copy()
+    for at, (index, start, _, end, _) in enumerate(table.tolist()):
+        if slices[index].path.carried >> tier & 1 and (start == 0 or end == network.steps):
+            stays[at, START], stays[at, END] = 0, network.steps
+    loops = (stays[:, START] == 0) & (stays[:, END] == network.steps)
+    _, first, inverse = np.unique(  # both sides of a seam are one block
+        np.where(loops, stays[:, 0], len(slices) + np.arange(len(stays))),
+        return_index=True,
+        return_inverse=True,
+    )
     packing = pack(
-        table[:, START],
-        table[:, END],
-        sizes.astype(np.int64),
+        stays[first, START],
+        stays[first, END],
+        sizes[first].astype(np.int64),
         alignment_bytes=ledger.units[tier],
         capacity_bytes=capacity,
     )
-    over = packing.offsets + sizes > capacity
+    offsets = packing.offsets[inverse]
+    over = offsets + sizes > capacity
     if over.any():
-        raise NoAddress(set(table[over, 0].tolist()))
+        raise NoAddress(
+            [
+                Homeless(row[0], tier, row[START], row[END], int(size))
+                for row, size in zip(stays[over].tolist(), sizes[over].tolist(), strict=True)
+            ]
+        )
     return [
         [(slices[i].start_byte, slices[i].end_byte, int(at))]
-        for i, at in zip(table[:, 0].tolist(), packing.offsets, strict=True)
+        for i, at in zip(table[:, 0].tolist(), offsets, strict=True)
     ]
 
 
@@ -125,7 +163,7 @@ def _in_pages(
     }
     kept: dict[int, Ints] = {}
     taken: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(table)
-    failed: set[int] = set()
+    failed: list[Homeless] = []
     for at in order.tolist():
         index, start, _, end, _ = table[at].tolist()
         item = slices[index]
@@ -136,7 +174,7 @@ def _in_pages(
             limit = int(pages[start:end].min())
             open_ = np.flatnonzero((free_from[:limit] <= start) & (until[:limit] >= end))
             if len(open_) < count:
-                failed.add(index)
+                failed.append(Homeless(index, tier, start, end, (count - len(open_)) * unit))
                 continue
             chosen = _picked(open_, until, count, downwards=bool((pages != limit).any()))
         if start == 0 and index in back:

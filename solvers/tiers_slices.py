@@ -5,7 +5,7 @@ replaces it atom by atom by what the relaxation wants; what does not fit goes th
 does. So a legal plan is at hand at any time.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -191,6 +191,14 @@ class Slicer:
         if middle <= low:
             middle += grain
         return middle if low < middle < high else None
+
+    def place(self, items: Mapping[int, Sequence[Slice]]) -> None:
+        """Begin again with other slices of all atoms, whether they fit or not."""
+        self.ledger.load[:] = 0
+        self.items = {index: list(mine) for index, mine in items.items()}
+        for mine in self.items.values():
+            for item in mine:
+                self.ledger.book(item)
 
     def take(
         self, wishes: dict[int, list[Slice]], order: Sequence[int], prices: Callable[[], Prices]
