@@ -7,7 +7,8 @@
 3. Give the slices addresses in equal pages, for which the left-edge rule needs no more than the
    live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 
-Targets with more tiers have a program of their own (`tiers`). Where operands are whole, or cut
+Targets with more tiers have a program of their own (`tiers`), and where every home is next to the
+fastest tier this one is tried too. Where operands are whole, or cut
 between rows only, fractions are rounded accordingly, placed in one piece each, and improved by
 annealing (`whole_search`).
 """
@@ -33,6 +34,7 @@ from ullage.solvers.greedy import close_gaps, hide_single_uses
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 from ullage.solvers.tiers import solve_tiers
+from ullage.solvers.tiers_network import needs_detour
 from ullage.solvers.whole_search import DEFAULT_WORK, whole_stays
 
 SUMMARY = "LP over resident fractions, cut into slices; certified bound"
@@ -59,8 +61,28 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """
     chosen = parameters_of(options, DEFAULTS)
     _check(chosen)
-    if len(target.tiers) > 2:
-        return solve_tiers(problem, target, options, chosen)
+    if len(target.tiers) == 2:
+        return _direct_plan(problem, target, options, chosen)
+    plan = solve_tiers(problem, target, options, chosen)
+    if needs_detour(target):
+        return plan
+    # Every home is next to the fastest tier: what moves there and back only has finer tools.
+    bound, source = plan.lower_bound, plan.bound_source
+    try:
+        direct = _direct_plan(problem, target, options, chosen)
+    except InfeasibleError:  # a home has no room for all of its tensors at the same time
+        return plan
+    if objective_value(score(direct), options.objective) < objective_value(
+        score(plan), options.objective
+    ):
+        plan = direct
+    return replace(plan, lower_bound=bound, bound_source=source)
+
+
+def _direct_plan(
+    problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
+) -> Plan:
+    """The plan whose data moves between home and the fastest tier only, with its bound."""
     atoms = atoms_of(problem, target)
     reference = all_slow.solve(problem, target, replace(options, parameters={}))
     known = objective_value(score(reference), options.objective)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from tests.compiler.graphs import seeds
 from tests.solvers.three_tiers import random_walks, three_tier_problem, three_tier_target
+from ullage.compiler.builder import Op, Tensor, problem_from_lists
 from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model
@@ -15,6 +16,7 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.registry import load_target
 from ullage.hwmodels.simulate import simulate
 from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver
@@ -86,6 +88,34 @@ def test_plans_are_legal_and_no_slower_than_streaming(seed: int) -> None:
     assert fluid.lower_bound is not None
     assert fluid.lower_bound <= score(fluid).latency_s * (1 + 1e-9)
     assert score(fluid).latency_s <= score(slow).latency_s * (1 + 1e-9)
+    if needs_detour(target):
+        return
+    for name in ("greedy", "msa"):  # these move data between home and the fastest tier
+        plan = find_solver(name).solve(problem, target, SolverOptions())
+        assert score(fluid).latency_s <= score(plan).latency_s * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("room", [256, 1024])
+def test_homes_next_to_the_fastest_tier_lose_to_no_heuristic(room: int) -> None:
+    """Whole tensors in a middle tier and in flash, each with a link of its own."""
+    target = replace(
+        load_target("stm32h743"), slice_granularity_bytes=0, split_operands=False
+    ).with_fast_memory(room)
+    assert not needs_detour(target)
+    tensors, ops = [Tensor("x", 96, "input")], []
+    for i in range(14):
+        kind = "output" if i == 13 else "activation"
+        tensors += [Tensor(f"w{i}", 64 + 32 * (i % 5), "weight"), Tensor(f"a{i}", 96, kind)]
+        reads = ["x" if not i else f"a{i - 1}", f"w{i}", *([f"a{i - 4}"] if i > 4 else [])]
+        ops.append(Op(f"op{i}", reads, [f"a{i}"], macs=100))
+    problem = problem_from_lists("skips", tensors, ops, target)
+    fluid = find_solver("fluid").solve(problem, target, SolverOptions())
+    assert not find_violations(fluid)
+    assert fluid.lower_bound is not None
+    assert fluid.lower_bound <= score(fluid).latency_s * (1 + 1e-9)
+    for name in ("all-slow", "greedy", "msa"):
+        plan = find_solver(name).solve(problem, target, SolverOptions())
+        assert score(fluid).latency_s <= score(plan).latency_s * (1 + 1e-9)
 
 
 def phone(dram: str, **more: str) -> CompileOptions:
