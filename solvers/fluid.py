@@ -13,8 +13,10 @@ between rows only, fractions are rounded accordingly, placed in one piece each, 
 annealing (`whole_search`).
 """
 
+import math
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ullage.compiler.errors import InfeasibleError, UsageError
@@ -42,12 +44,14 @@ DEFAULTS: Mapping[str, Any] = {
     "lp_solver": "glop",
     "window_steps": 24,
     "max_rounds": 20,
+    "max_tier_rounds": 80,
     "whole_steps": 2000,
     "block_window_steps": 16,
     "search_work": DEFAULT_WORK,
 }
 OBJECTIVES = ("latency", "traffic", "energy")
 NEAR = 1e-2  # a plan so near to its bound is not worth another try,
+SHARE = 0.4  # of the time, for the direct program, where it is only one of two
 QUICK_STEPS = 300  # unless heuristics are quick
 HEURISTIC_STEPS = 2000  # longer programs are not tried with heuristics, which take their time
 
@@ -62,31 +66,63 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     chosen = parameters_of(options, DEFAULTS)
     _check(chosen)
     if len(target.tiers) == 2:
-        return _direct_plan(problem, target, options, chosen)
-    plan = solve_tiers(problem, target, options, chosen)
+        return _direct_plan(_direct(problem, target, options, chosen), options, chosen)
     if needs_detour(target):
-        return plan
-    # Every home is next to the fastest tier: what moves there and back only has finer tools.
-    bound, source = plan.lower_bound, plan.bound_source
-    try:
-        direct = _direct_plan(problem, target, options, chosen)
-    except InfeasibleError:  # a home has no room for all of its tensors at the same time
-        return plan
-    if objective_value(score(direct), options.objective) < objective_value(
-        score(plan), options.objective
-    ):
-        plan = direct
-    return replace(plan, lower_bound=bound, bound_source=source)
+        return solve_tiers(problem, target, options, chosen)
+    return _best_of_both(problem, target, options, chosen)
 
 
-def _direct_plan(
+def _best_of_both(
     problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
 ) -> Plan:
-    """The plan whose data moves between home and the fastest tier only, with its bound."""
+    """The plan where there are more tiers, but every home is next to the fastest one.
+
+    Third tiers may pay, and the bound has to know them; what moves between home and the fastest
+    tier only has finer tools.
+    """
+    sooner = options
+    if not math.isinf(options.remaining_s()):
+        sooner = replace(options, deadline=time.monotonic() + SHARE * options.remaining_s())
+    try:
+        direct = _direct(problem, target, sooner, chosen)
+    except InfeasibleError:  # a home has no room for all of its tensors at the same time
+        return solve_tiers(problem, target, options, chosen)
+    plan = solve_tiers(problem, target, options, chosen, direct.relaxation)
+    other = _direct_plan(direct, options, chosen)
+    values = [objective_value(score(p), options.objective) for p in (plan, other)]
+    if values[1] >= values[0]:
+        return plan
+    return replace(other, lower_bound=plan.lower_bound, bound_source=plan.bound_source)
+
+
+@dataclass(frozen=True)
+class _Direct:
+    """The program of data that moves between home and the fastest tier only, solved.
+
+    Attributes:
+        atoms: of the problem.
+        reference: the plan that keeps everything at home.
+        relaxation: None where the LP was not solved.
+    """
+
+    atoms: tuple[Atom, ...]
+    reference: Plan
+    relaxation: Relaxation | None
+
+
+def _direct(
+    problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
+) -> _Direct:
     atoms = atoms_of(problem, target)
     reference = all_slow.solve(problem, target, replace(options, parameters={}))
     known = objective_value(score(reference), options.objective)
-    relaxation = relax(problem, target, atoms, known, options, chosen)
+    return _Direct(atoms, reference, relax(problem, target, atoms, known, options, chosen))
+
+
+def _direct_plan(direct: _Direct, options: SolverOptions, chosen: Mapping[str, Any]) -> Plan:
+    """Its plan, with its bound."""
+    reference, relaxation = direct.reference, direct.relaxation
+    problem, target, atoms = reference.problem, reference.target, direct.atoms
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return replace(reference, solver="fluid", notes=(*reference.notes, note))
@@ -107,7 +143,7 @@ def _direct_plan(
 
 def _check(chosen: Mapping[str, Any]) -> None:
     """Without a step to move in, or a round, nothing would be proven."""
-    for name in ("window_steps", "block_window_steps", "max_rounds"):
+    for name in ("window_steps", "block_window_steps", "max_rounds", "max_tier_rounds"):
         if int(chosen[name]) < 1:
             raise UsageError(f"{name} of fluid is 1 or more, not {chosen[name]}")
 

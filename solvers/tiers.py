@@ -17,8 +17,10 @@ from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import mac_energy_j, objective_value, overhead_seconds, score
 from ullage.hwmodels.target import Target
 from ullage.solvers.atoms import Atom, atoms_of
+from ullage.solvers.fluid_relax import Relaxation
 from ullage.solvers.refusal import step_refusal
 from ullage.solvers.registry import SolverOptions
+from ullage.solvers.tiers_hint import direct_prices
 from ullage.solvers.tiers_master import Column, column_of
 from ullage.solvers.tiers_network import Life, Network, Prices, life_of
 from ullage.solvers.tiers_paths import Finder, Path
@@ -102,9 +104,20 @@ def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slic
 
 
 def solve_tiers(
-    problem: Problem, target: Target, options: SolverOptions, parameters: Mapping[str, Any]
+    problem: Problem,
+    target: Target,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+    direct: Relaxation | None = None,
 ) -> Plan:
     """The fluid plan of a target with more than two tiers.
+
+    Args:
+        problem: the problem.
+        target: the chip.
+        options: objective, seed and deadline.
+        parameters: of `fluid`.
+        direct: what is known of moves between home and the fastest tier only: prices to begin with.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
@@ -120,9 +133,10 @@ def solve_tiers(
         setting.lives,
         first,
         setting.capped,
-        known,
-        options,
-        parameters,
+        reference=known,
+        options=options,
+        parameters=parameters,
+        hint=None if direct is None else direct_prices(setting.network, direct),
     )
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): operators are streamed"

@@ -34,7 +34,9 @@ from ullage.solvers.tiers_paths import Finder, path_cost, shifted
 LP_SHARE = 0.6  # of the time left; the rest cuts, repairs and verifies
 ENOUGH = 2e-3  # stop when value and bound of the relaxation are that close
 FEWEST_ROUNDS = 4
-STALLED = 0.85  # stop when a round leaves more than this of the gap
+STALLED = 0.85  # stop when some rounds leave more than this of the gap:
+MOST_PATIENCE = 12  # so many of a small program, one of a large one, as a round then takes long
+PATIENCE_WORK = 2_000_000  # atoms times steps, of all those rounds
 VARIANTS = 8  # of a path that pays, at most, with a move at another step
 FIRST_CENTERS = 2  # busiest ports and links whose time is all that counts, at first
 SMOOTHING = 0.7  # weight of the prices with the best bound
@@ -64,15 +66,17 @@ class TiersRelaxation:
     rounds: int
 
 
-def relax_tiers(
+def relax_tiers(  # noqa: PLR0913 - they make one problem
     network: Network,
     finder: Finder,
     lives: Sequence[Life | None],
     first: Sequence[Column],
     capped: Sequence[int],
+    *,
     reference: float,
     options: SolverOptions,
     parameters: Mapping[str, Any],
+    hint: tuple[Floats, Floats] | None = None,
 ) -> TiersRelaxation | None:
     """Generate columns until value and bound meet, hardly close in, or the time is over.
 
@@ -84,16 +88,19 @@ def relax_tiers(
         capped: tiers whose capacity can bind.
         reference: objective of that plan without the operators' overhead.
         options: objective and deadline.
-        parameters: `lp_solver`, `max_rounds`.
+        parameters: `lp_solver`, `max_tier_rounds`.
+        hint: prices of busy seconds, (n + L, T), and of space, (n, T), that may be good ones.
 
     Returns:
         The relaxation; None without any solution.
     """
     search = _Search(network, finder, lives, capped, max(reference, 1e-30), parameters)
-    search.begin(first)
-    last = math.inf
+    search.begin(first, hint)
+    work = max(1, len(lives) * network.steps)
+    patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
+    gaps: list[float] = []
     total_s = options.remaining_s()
-    for number in range(1, int(parameters["max_rounds"]) + 1):
+    for number in range(1, int(parameters["max_tier_rounds"]) + 1):
         left = options.remaining_s() - (1 - LP_SHARE) * total_s if total_s < math.inf else None
         if left is not None and left <= 0:
             break
@@ -101,9 +108,10 @@ def relax_tiers(
             break
         text = f"fluid: round {number}, {len(search.columns)} paths, {search.gap:.2%} left"
         options.progress(text)
-        if number >= FEWEST_ROUNDS and search.gap > STALLED * last:
+        gaps.append(search.gap)
+        earlier = gaps[-1 - patience] if len(gaps) > patience else math.inf
+        if number >= FEWEST_ROUNDS and search.gap > STALLED * earlier:
             break
-        last = search.gap
     master = search.master
     if master is None:
         return None
@@ -146,9 +154,11 @@ class _Search:
             solver=str(parameters["lp_solver"]),
         )
 
-    def begin(self, first: Sequence[Column]) -> None:
+    def begin(self, first: Sequence[Column], hint: tuple[Floats, Floats] | None) -> None:
         """Columns of a plan, and of some prices that are good to begin with."""
         self._add(first)
+        if hint is not None:
+            self._try(*hint)
         network = self.network
         space = np.zeros((network.tiers, network.steps))
         busy = np.zeros((network.tiers + len(network.links), network.steps))
