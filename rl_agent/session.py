@@ -8,17 +8,13 @@ from pathlib import Path
 
 from ullage.compiler.errors import UsageError
 from ullage.compiler.files import write_atomic
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, prepare
+from ullage.rl_agent.exercise import ModelProgram, Program, load_exercise, synthetic_programs
 from ullage.rl_agent.train import (
-    Exercise,
     Training,
     TrainOptions,
     begin_training,
-    exercise_of,
     load_training,
     save_training,
-    synthetic_exercises,
     train,
 )
 
@@ -78,10 +74,11 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
     log = asked.out.with_suffix(".jsonl")
     lines = _old_lines(asked, training.generation)
     tell("reading programs")
-    pool = list(
-        _model_exercises(asked, training.options)
+    chosen = training.options
+    pool: list[Program] = (
+        list(_model_programs(asked))
         if asked.models
-        else synthetic_exercises(training.options)
+        else list(synthetic_programs(chosen.seed, chosen.families, chosen.programs))
     )
     steps = asked.steps
     if steps is None and asked.time_limit_s is None:
@@ -129,16 +126,10 @@ def _old_lines(asked: Session, generation: int) -> list[str]:
     return [line for line in lines if json.loads(line)["generation"] <= generation]
 
 
-def _model_exercises(asked: Session, chosen: TrainOptions) -> Iterator[Exercise]:
-    """Each model at a few sizes of fast memory, whole tensors."""
+def _model_programs(asked: Session) -> Iterator[ModelProgram]:
+    """Each model at a few sizes of fast memory, where something can be decided."""
     for name in asked.models:
-        options = CompileOptions(
-            target=asked.target, dtype=asked.dtype, overrides={"split_operands": "false"}
-        )
-        prepared = prepare(find_model(name), options)
-        capacity = prepared.target.fastest.capacity_bytes
         for share in MEMORY_SHARES:
-            target = prepared.target.with_fast_memory(int(capacity * share))
-            exercise = exercise_of(prepared.problem, target, chosen)
-            if exercise is not None:
-                yield exercise
+            program = ModelProgram(name, asked.target, asked.dtype, share)
+            if load_exercise(program) is not None:
+                yield program
