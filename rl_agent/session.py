@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ullage.compiler.errors import UsageError
 from ullage.compiler.files import write_atomic
+from ullage.rl_agent.engine import open_engine
 from ullage.rl_agent.exercise import ModelProgram, Program, load_exercise, synthetic_programs
 from ullage.rl_agent.train import (
     Training,
@@ -17,6 +18,7 @@ from ullage.rl_agent.train import (
     save_training,
     train,
 )
+from ullage.rl_agent.training_log import open_tensorboard
 
 DEFAULT_STEPS = 1000
 SAVE_EVERY_S = 10.0
@@ -36,6 +38,9 @@ class Session:
         steps: generations in all, those of the resumed run included.
         time_limit_s: seconds; without it and `steps`, 1,000 generations.
         seed: of everything random.
+        engine: where items are played, see `engine`.
+        jobs: processes that play them.
+        tensorboard: folder for TensorBoard.
     """
 
     models: tuple[str, ...]
@@ -46,6 +51,9 @@ class Session:
     steps: int | None = None
     time_limit_s: float | None = None
     seed: int = 0
+    engine: str = "processes"
+    jobs: int = 1
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -98,16 +106,21 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
         seconds = round(time.monotonic() - begun, 3)
         line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
         lines.append(json.dumps(line))
+        write(now.generation, {"reward": now.reward})
         tell(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
         if time.monotonic() - saved >= SAVE_EVERY_S:
             _save(now, asked.out, log, lines)
             saved = time.monotonic()
 
     interrupted = False
-    try:
-        latest = train(training, pool, goes_on, report)
-    except KeyboardInterrupt:
-        interrupted = True
+    with (
+        open_engine(asked.engine, asked.jobs) as play,
+        open_tensorboard(asked.tensorboard) as write,
+    ):
+        try:
+            latest = train(training, pool, goes_on, report, play)
+        except KeyboardInterrupt:
+            interrupted = True
     _save(latest, asked.out, log, lines)
     return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
 

@@ -145,8 +145,8 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         # The rank of a score is all that counts, so the best order is a start like any other.
         _search(method.search, loose, placed.best_scores, rng)
         if loose.best_s < placed.best_s * (1 - WORTH_PACKING):
-            packed = _packed(problem, target, table, stays_of(table, loose.replay()))
-            stays = packed or stays
+            found = packed(problem, target, table, stays_of(table, loose.replay()))
+            stays = found or stays
     return _plan(problem, target, table, stays, options, method)
 
 
@@ -164,7 +164,7 @@ def _search(name: str, player: "Player", scores: Any, rng: np.random.Generator) 
             player.value(scores)
 
 
-def _packed(
+def packed(
     problem: Problem, target: Target, table: "Table", stays: list[tuple[int, int, Stay]]
 ) -> list[Stay] | None:
     """The stays with addresses for all of them, None where the packer finds none."""
