@@ -1,11 +1,14 @@
 """`ullage compare`: solvers side by side on one model, under equal conditions."""
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ullage.cli import options
+from ullage.cli.compile import KEPT_BEST
 
 
 def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -20,23 +23,40 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,
+    params: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            metavar="NAME=VALUE",
+            help="A parameter of all solvers that have it; SOLVER.NAME=VALUE: of one (repeatable).",
+        ),
+    ] = None,
     dtype: options.Dtype = None,
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
     steady_state: options.SteadyState = False,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Picture of values against seconds: .svg or .png."
+        ),
+    ] = None,
     as_json: options.Json = False,
-) -> None:
+) -> str | None:
     """Compare solvers: each gets the same problem, target, seed and time limit."""
     given = dict(locals())
-    from ullage.cli.render import print_json, progress
-    from ullage.compiler.compare import compare_solvers
+    from ullage.cli.render import console, print_json, progress
+    from ullage.compiler.compare import compare_solvers, default_solvers
     from ullage.compiler.errors import UllageError, UsageError
-    from ullage.solvers.registry import solvers_for
+    from ullage.compiler.plot_anytime import plot_comparison
+    from ullage.compiler.plots import check_plot
 
+    if plot is not None:
+        check_plot(plot)
     names = [n.strip() for n in solvers.split(",") if n.strip()]
-    names = names or [n for n in solvers_for(objective) if n != "auto"]
+    names = names or list(default_solvers(objective))
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
     chosen = options.compile_options(given)
@@ -47,10 +67,21 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     errors = [row for row in rows if "error" in row]
     if len(errors) == len(rows):
         raise UllageError.revive(errors[0]["error"])
+    interrupted = len(rows) < len(names) or any(row.get("interrupted") for row in rows)
+    document: dict[str, Any] = {"rows": rows, "interrupted": interrupted}
+    if plot is not None:
+        plot_comparison(rows, plot)
+        document["plot"] = str(plot)
     if as_json:
-        print_json({"rows": rows})
+        print_json(document)
     else:
         _print(rows, chosen.objective)
+        if plot is not None:
+            console().print(f"written: {plot}", markup=False, soft_wrap=True)
+    if interrupted:
+        sys.stderr.write(f"interrupted: {len(rows)} of {len(names)} solvers were compared\n")
+        return KEPT_BEST
+    return None
 
 
 def _print(rows: list[dict[str, Any]], objective: str) -> None:

@@ -12,7 +12,12 @@ def list_command(as_json: options.Json = False) -> None:
     """List all solvers, third parties' included."""
     from ullage.cli.render import print_json, print_table
     from ullage.compiler.errors import UsageError
-    from ullage.solvers.registry import Solver, find_solver, solver_names
+    from ullage.solvers.registry import (
+        Solver,
+        find_solver,
+        missing_packages,
+        solver_names,
+    )
 
     found: list[Solver] = []
     broken: dict[str, str] = {}
@@ -31,6 +36,8 @@ def list_command(as_json: options.Json = False) -> None:
                         "parameters": dict(s.defaults),
                         "objectives": list(s.objectives),
                         "origin": s.origin,
+                        "extra": s.extra,
+                        "missing": list(missing_packages(s)),
                     }
                     for s in found
                 ],

@@ -28,9 +28,19 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     ] = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, metavar="N", help="Processes that play.")
+    ] = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="processes|ray", help="Where they run.")
+    ] = "processes",
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", metavar="DIR", help="Folder for TensorBoard."),
+    ] = None,
     as_json: options.Json = False,
 ) -> str | None:
-    """Train the network of solver rl; a resumed run equals an uninterrupted one."""
+    """Train the agent of solver rl; resumed or not, with one job or many: the same result."""
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.units import format_time
     from ullage.rl_agent.session import Session, run_session
@@ -44,6 +54,9 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         steps=steps,
         time_limit_s=time_limit,
         seed=seed,
+        engine=engine,
+        jobs=jobs,
+        tensorboard=tensorboard,
     )
     with progress(quiet=False) as tell:
         done = run_session(asked, tell)

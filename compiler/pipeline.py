@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.aliases import NO_ALIASES, AliasOptions
+from ullage.compiler.anytime import Improvement, joined, trace_of
 from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.graph import Graph
 from ullage.compiler.lifetimes import build_problem
@@ -91,6 +92,7 @@ class Compiled:
         solve_s: seconds spent solving.
         total_s: seconds in all.
         interrupted: the user interrupted the search; this is the best plan until then.
+        anytime: (seconds of solving, value of the best plan so far) at every improvement.
         graph: the model as imported (types and shapes of its values), where there is one.
     """
 
@@ -105,6 +107,7 @@ class Compiled:
     solve_s: float
     total_s: float
     interrupted: bool = False
+    anytime: tuple[Improvement, ...] = ()
     graph: Graph | None = None
 
     @property
@@ -297,6 +300,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         plain = _solve_in_order(other, replace(options, time_limit_s=own_s))
         if plain.interrupted:
             return _bounded(plain, _free_bound(plain))
+        between_s = time.monotonic() - begun
         found = _solve_in_order(prepared, options)
     except (InfeasibleError, TimeLimitError):
         if plain is None:
@@ -307,13 +311,14 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
     bound = min(found.bound, plain.bound, key=lambda bound: bound.value)
     now = time.monotonic()
+    trace = joined(plain.anytime, found.anytime, between_s)
     if found.value > plain.value:
         note = (
             f"joint: the plan in the joint order ({found.value:.6g}) is worse than that in the "
             f"file's ({plain.value:.6g}), which is used"
         )
         found = _told(plain, note)
-    timed = replace(found, solve_s=now - begun, total_s=now - prepared.started)
+    timed = replace(found, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
     return _bounded(timed, bound)
 
 
@@ -339,12 +344,14 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
     solver = solver_of(options)
+    told: list[Improvement] = []
     solver_options = SolverOptions(
         objective=options.objective,
         seed=options.seed,
         deadline=deadline,
         parameters=options.parameters,
         progress=options.progress,
+        on_improvement=lambda value: told.append((time.monotonic(), value)),
     )
     if solver_options.remaining_s() <= 0:
         raise TimeLimitError(
@@ -382,6 +389,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted="interrupted" in plan.options,
+        anytime=trace_of(told, begun, solve_s, objective_value(found, plan.objective)),
         graph=prepared.graph,
     )
 

@@ -6,7 +6,7 @@
 import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,15 +58,31 @@ def plot_sweep(found: Sweep, path: Path) -> None:
     Raises:
         UsageError: see `check_plot`.
     """
+    write_picture(path, lambda axes: draw_sweep(found, axes))
+
+
+def write_picture(
+    path: Path, draw: "Callable[[Axes], None]", size: tuple[float, float] = (8.0, 5.0)
+) -> None:
+    """Write what a function draws into axes; the same drawing gives the same bytes.
+
+    Args:
+        path: `.svg` or `.png`.
+        draw: draws it.
+        size: width and height in inches.
+
+    Raises:
+        UsageError: see `check_plot`.
+    """
     check_plot(path)
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "ullage", "svg.fonttype": "none", "font.size": 10}):
-        figure = Figure(figsize=(8, 5), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        draw_sweep(found, figure.add_subplot())
+        draw(figure.add_subplot())
         suffix = path.suffix.lower().removeprefix(".")
         stream = io.BytesIO()
         metadata = {"Date": None} if suffix == "svg" else {}

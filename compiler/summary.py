@@ -56,6 +56,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "import_s": compiled.import_s,
         "solve_s": compiled.solve_s,
         "total_s": compiled.total_s,
+        "anytime": [list(point) for point in compiled.anytime],
         "verified": True,
         "interrupted": compiled.interrupted,
         "solver_options": dict(plan.options),

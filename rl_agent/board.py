@@ -17,6 +17,8 @@ from ullage.solvers.placement import place_stays
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+SPACIOUS = 16  # times the capacity: addresses are no obstacle
+
 
 class Board(NamedTuple):
     """Arrays for compiled code: T steps, A atoms, E events, R residents, M tiers, L links.
@@ -55,6 +57,8 @@ class Board(NamedTuple):
         slot_aligned_bytes: (E + R + 3,) the same, rounded up to the alignment.
         capacity_bytes: capacity of the fastest tier.
         alignment_bytes: its alignment.
+        address_bytes: addresses that the game gives; more than the capacity where it goes by live
+            bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
     """
 
     ev_atom: IntArray
@@ -86,6 +90,7 @@ class Board(NamedTuple):
     slot_aligned_bytes: IntArray
     capacity_bytes: int
     alignment_bytes: int
+    address_bytes: int
 
 
 class Table(NamedTuple):
@@ -106,6 +111,12 @@ class Table(NamedTuple):
     occupancy: Occupancy
     overhead_s: float
     all_slow_s: float
+
+
+def by_live_bytes(table: Table) -> Table:
+    """The same table for a game in which space is limited by live bytes, not by free addresses."""
+    board = table.board
+    return table._replace(board=board._replace(address_bytes=SPACIOUS * board.capacity_bytes))
 
 
 def set_table(problem: Problem, target: Target) -> Table:
@@ -181,6 +192,7 @@ def _board(
         slot_aligned_bytes=-(-slots // unit) * unit,
         capacity_bytes=target.fastest.capacity_bytes,
         alignment_bytes=unit,
+        address_bytes=target.fastest.capacity_bytes,
     )
 
 

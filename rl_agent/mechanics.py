@@ -237,11 +237,11 @@ def lift(board: Board, state: State, slot: int) -> int:
 
 @compiled
 def roof_bytes(board: Board, start: int, end: int) -> int:
-    """Capacity below the workspace of all steps of [start, end)."""
+    """Addresses below the workspace of all steps of [start, end)."""
     workspace = 0
     for step in range(start, end):
         workspace = max(workspace, board.workspace_bytes[step])
-    return board.capacity_bytes - workspace
+    return board.address_bytes - workspace
 
 
 @compiled

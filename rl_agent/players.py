@@ -5,7 +5,7 @@ at equal numbers of simulator calls.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +41,7 @@ class Player:
         best_s: busy seconds of the best order.
         best_scores: its scores.
         curve: (calls, busy seconds) at every improvement.
+        improved: called with busy seconds at every improvement.
     """
 
     board: Board
@@ -53,6 +54,7 @@ class Player:
     best_s: float = float("inf")
     best_scores: FloatArray = field(default_factory=lambda: np.zeros(0))
     curve: list[tuple[int, float]] = field(default_factory=list)
+    improved: Callable[[float], None] = lambda _: None
 
     def __post_init__(self) -> None:
         self._state = copy_of(self.start)
@@ -75,6 +77,7 @@ class Player:
         if found < self.best_s:
             self.best_s, self.best_scores = found, scores.copy()
             self.curve.append((self.calls, found))
+            self.improved(found)
         return found
 
     def replay(self) -> State:

@@ -47,10 +47,30 @@ def stay_before(board: Board, state: State, event: int) -> int:
 
 
 @compiled
+def has_room(
+    board: Board, state: State, start: int, end: int, aligned: int, but: int, nor: int
+) -> bool:
+    """Whether an atom fits by live bytes in [start, end), its stays in two slots not counted."""
+    for step in range(start, end):
+        load = state.load_bytes[step] + aligned
+        if but >= 0 and state.start[but] <= step < state.end[but]:
+            load -= aligned
+        if nor >= 0 and state.start[nor] <= step < state.end[nor]:
+            load -= aligned
+        if load > board.capacity_bytes:
+            return False
+    return True
+
+
+@compiled
 def settle(board: Board, state: State, slot: int, atom: int, but: int, nor: int) -> bool:
     """Give the stay in a trial slot its address: where it was if that is free, else a hole."""
     size = board.size_bytes[atom]
     start, end, offset = state.start[slot], state.end[slot], state.offset[slot]
+    if board.address_bytes > board.capacity_bytes and not has_room(
+        board, state, start, end, board.aligned_bytes[atom], but, nor
+    ):
+        return False
     if offset >= 0 and is_free(board, state, start, end, offset, size, but, nor):
         return True
     state.offset[slot] = find_hole(board, state, start, end, size, but, nor)

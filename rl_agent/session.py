@@ -8,19 +8,17 @@ from pathlib import Path
 
 from ullage.compiler.errors import UsageError
 from ullage.compiler.files import write_atomic
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, prepare
+from ullage.rl_agent.engine import open_engine
+from ullage.rl_agent.exercise import ModelProgram, Program, load_exercise, synthetic_programs
 from ullage.rl_agent.train import (
-    Exercise,
     Training,
     TrainOptions,
     begin_training,
-    exercise_of,
     load_training,
     save_training,
-    synthetic_exercises,
     train,
 )
+from ullage.rl_agent.training_log import open_tensorboard
 
 DEFAULT_STEPS = 1000
 SAVE_EVERY_S = 10.0
@@ -40,6 +38,9 @@ class Session:
         steps: generations in all, those of the resumed run included.
         time_limit_s: seconds; without it and `steps`, 1,000 generations.
         seed: of everything random.
+        engine: where items are played, see `engine`.
+        jobs: processes that play them.
+        tensorboard: folder for TensorBoard.
     """
 
     models: tuple[str, ...]
@@ -50,6 +51,9 @@ class Session:
     steps: int | None = None
     time_limit_s: float | None = None
     seed: int = 0
+    engine: str = "processes"
+    jobs: int = 1
+    tensorboard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,11 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
     log = asked.out.with_suffix(".jsonl")
     lines = _old_lines(asked, training.generation)
     tell("reading programs")
-    pool = list(
-        _model_exercises(asked, training.options)
+    chosen = training.options
+    pool: list[Program] = (
+        list(_model_programs(asked))
         if asked.models
-        else synthetic_exercises(training.options)
+        else list(synthetic_programs(chosen.seed, chosen.families, chosen.programs))
     )
     steps = asked.steps
     if steps is None and asked.time_limit_s is None:
@@ -101,16 +106,21 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
         seconds = round(time.monotonic() - begun, 3)
         line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
         lines.append(json.dumps(line))
+        write(now.generation, {"reward": now.reward})
         tell(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
         if time.monotonic() - saved >= SAVE_EVERY_S:
             _save(now, asked.out, log, lines)
             saved = time.monotonic()
 
     interrupted = False
-    try:
-        latest = train(training, pool, goes_on, report)
-    except KeyboardInterrupt:
-        interrupted = True
+    with (
+        open_engine(asked.engine, asked.jobs) as play,
+        open_tensorboard(asked.tensorboard) as write,
+    ):
+        try:
+            latest = train(training, pool, goes_on, report, play)
+        except KeyboardInterrupt:
+            interrupted = True
     _save(latest, asked.out, log, lines)
     return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
 
@@ -129,16 +139,10 @@ def _old_lines(asked: Session, generation: int) -> list[str]:
     return [line for line in lines if json.loads(line)["generation"] <= generation]
 
 
-def _model_exercises(asked: Session, chosen: TrainOptions) -> Iterator[Exercise]:
-    """Each model at a few sizes of fast memory, whole tensors."""
+def _model_programs(asked: Session) -> Iterator[ModelProgram]:
+    """Each model at a few sizes of fast memory, where something can be decided."""
     for name in asked.models:
-        options = CompileOptions(
-            target=asked.target, dtype=asked.dtype, overrides={"split_operands": "false"}
-        )
-        prepared = prepare(find_model(name), options)
-        capacity = prepared.target.fastest.capacity_bytes
         for share in MEMORY_SHARES:
-            target = prepared.target.with_fast_memory(int(capacity * share))
-            exercise = exercise_of(prepared.problem, target, chosen)
-            if exercise is not None:
-                yield exercise
+            program = ModelProgram(name, asked.target, asked.dtype, share)
+            if load_exercise(program) is not None:
+                yield program

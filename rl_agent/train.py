@@ -1,30 +1,26 @@
-"""Training: the network learns from the plans that search finds.
+"""Training: evolution strategies on the weights, by what one decode saves.
 
-Each program of the pool is played by evolution strategies, from the heuristic's order. What the
-best plan keeps is what the network shall score high: logistic regression on the candidates that it
-took, by Adam, a few programs a generation (expert iteration with search as the expert, Anthony et
-al. 2017; one iteration). The reward that is reported is what counts: the latency that one decode
-by the network saves over one by the heuristic's own order.
+A generation draws a few programs; each is played by networks perturbed at random, every
+perturbation with its mirror image (Salimans et al. 2017, section 2). The differences of their
+latencies, in units of their spread on that program, weigh the perturbations into a gradient, which
+Adam follows. Nothing is imitated: the one thing that counts is the latency of a decode.
 
 Everything random in a generation comes from (seed, generation), so that a run that is stopped and
-resumed equals one that is not.
+resumed equals one that is not; results are merged in the order of the items, wherever they were
+played.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ullage.compiler.errors import InfeasibleError, UsageError
-from ullage.compiler.problem import Problem
-from ullage.hwmodels.target import Target
-from ullage.rl_agent.board import Board, FloatArray, set_table
-from ullage.rl_agent.decode import GAP, WHOLE, decode
-from ullage.rl_agent.families import FAMILIES, random_program
-from ullage.rl_agent.features import Encoding, encode
+from ullage.compiler.errors import UsageError
+from ullage.rl_agent.board import FloatArray
+from ullage.rl_agent.exercise import Program
+from ullage.rl_agent.families import FAMILIES
 from ullage.rl_agent.network import (
     FORMAT,
     WEIGHTS,
@@ -34,13 +30,12 @@ from ullage.rl_agent.network import (
     unflatten,
     write_arrays,
 )
-from ullage.rl_agent.players import PASSES, Player, evolve
-from ullage.rl_agent.state import State, copy_of, start_of
+from ullage.rl_agent.work import Item, ItemResult, noise_of, play_item
 
-LOGITS_PER_SCORE = 6.0  # scores run from 0 to 1
-AGREED_WEIGHT = 0.1
-MIN_GAIN = 0.003  # of the expert over the heuristic; less teaches little
-MIN_EVENTS = 8  # smaller programs teach nothing
+MIN_SCALE = 0.002  # relative latency; smaller differences on a program count less
+
+# What plays the items of a generation: `map`, or that of a pool of processes; in order.
+Play = Callable[[Callable[[Item], ItemResult], Sequence[Item]], Iterable[ItemResult]]
 
 
 @dataclass(frozen=True)
@@ -51,16 +46,20 @@ class TrainOptions:
         seed: of weights, programs and perturbations.
         programs: size of the pool of programs.
         batch: programs per generation.
-        expert_calls: simulator calls of the expert for each program.
+        pairs: perturbations of the weights per program, each with its mirror image.
+        sigma: standard deviation of a perturbation.
         rate: step size of Adam.
+        decay: share of a weight that a step of size 1 takes away.
         families: of synthetic programs.
     """
 
     seed: int = 0
-    programs: int = 96
-    batch: int = 6
-    expert_calls: int = 200
-    rate: float = 0.005
+    programs: int = 256
+    batch: int = 12
+    pairs: int = 12
+    sigma: float = 0.1
+    rate: float = 0.03
+    decay: float = 0.01
     families: tuple[str, ...] = tuple(FAMILIES)
 
 
@@ -90,104 +89,42 @@ class Training:
         return unflatten(self.weights)
 
 
-class Exercise(NamedTuple):
-    """A program to train on, ready to be played.
-
-    Attributes:
-        board: the board.
-        start: the state before the first move.
-        state: one to play in.
-        encoding: the program as the network sees it.
-        reference_s: busy seconds of the heuristic's decode.
-        expert_s: of the expert's best.
-        kept: (C,) 1.0 where the expert's best plan keeps what a candidate would.
-        weight: (C,) how much a candidate counts: more where expert and heuristic differ.
-    """
-
-    board: Board
-    start: State
-    state: State
-    encoding: Encoding
-    reference_s: float
-    expert_s: float
-    kept: FloatArray
-    weight: FloatArray
-
-
 def begin_training(options: TrainOptions) -> Training:
     """A network that is the heuristic, and an optimiser at rest."""
     weights = random_network(options.seed, spread=0.0).flat()
     return Training(options, 0, weights, np.zeros(WEIGHTS), np.zeros(WEIGHTS))
 
 
-def exercise_of(problem: Problem, target: Target, options: TrainOptions) -> Exercise | None:
-    """A program with the expert's plan; None where it is infeasible or too small to teach."""
-    try:
-        table = set_table(problem, target)
-    except InfeasibleError:
-        return None
-    if len(table.board.ev_atom) < MIN_EVENTS:
-        return None
-    start = start_of(table)
-    encoding = encode(table.board, start)
-    player = Player(table.board, start, encoding, options.expert_calls)
-    reference_s = player.value(encoding.base)
-    if reference_s <= 0:
-        return None
-    evolve(player, encoding.base, np.random.default_rng(options.seed))
-    kept = _kept(table.board, player.replay(), encoding)
-    state = copy_of(start)
-    order = player.order_of(encoding.base)
-    decode(table.board, state, start, order, PASSES, False)
-    weight = np.where(kept == _kept(table.board, state, encoding), AGREED_WEIGHT, 1.0)
-    best_s = player.best_s
-    return Exercise(table.board, start, state, encoding, reference_s, best_s, kept, weight)
-
-
-def _kept(board: Board, state: State, encoding: Encoding) -> FloatArray:
-    """(C,) 1.0 where a state keeps what a candidate would keep."""
-    events = len(board.ev_atom)
-    kind, event = encoding.candidates // events, encoding.candidates % events
-    behind = board.atom_first[board.ev_atom[event] + 1]
-    first = np.where(kind == GAP, event - 1, event)
-    last = np.where(kind == WHOLE, behind - 1, event)
-    stay = state.stay_of[first]
-    return np.asarray((stay >= 0) & (stay == state.stay_of[last]), dtype=np.float64)
-
-
-def synthetic_exercises(options: TrainOptions) -> Iterator[Exercise]:
-    """The pool of a seed; programs that do not fit their chip are left out."""
-    found, number = 0, 0
-    while found < options.programs:
-        rng = Random(f"{options.seed}/{number}")  # noqa: S311 - programs are no secrets
-        number += 1
-        exercise = exercise_of(*random_program(rng, options.families), options)
-        if exercise is not None and exercise.expert_s < (1 - MIN_GAIN) * exercise.reference_s:
-            found += 1
-            yield exercise
-
-
-def saving(exercise: Exercise, network: Network) -> float:
-    """Share of the heuristic's time that one decode by the network saves."""
-    scores = network.scores(exercise.encoding)
-    order = exercise.encoding.candidates[np.argsort(-scores, kind="stable")]
-    found = decode(exercise.board, exercise.state, exercise.start, order, PASSES, False)
-    return 1.0 - found / exercise.reference_s
-
-
-def train_generation(training: Training, pool: Sequence[Exercise]) -> Training:
-    """One generation further."""
-    options, network = training.options, training.network
+def items_of(training: Training, pool: Sequence[Program]) -> list[Item]:
+    """The work of the next generation: depends on the training's state and the pool alone."""
+    options = training.options
     rng = np.random.default_rng([options.seed, training.generation])
     picked = rng.choice(len(pool), min(options.batch, len(pool)), replace=False)
-    rewards = [saving(pool[index], network) for index in picked]
-    slopes = []
-    for index in picked:
-        encoding, kept, weight = pool[index].encoding, pool[index].kept, pool[index].weight
-        logits = LOGITS_PER_SCORE * (network.scores(encoding) - 0.5)
-        error = (1.0 / (1.0 + np.exp(-logits)) - kept) * weight
-        slopes.append(network.gradient(encoding, LOGITS_PER_SCORE * error / weight.sum()))
-    return _adam_step(training, np.mean(slopes, axis=0), float(np.mean(rewards)))
+    return [
+        Item(
+            seed=options.seed,
+            generation=training.generation,
+            place=place,
+            program=pool[index],
+            weights=training.weights,
+            pairs=options.pairs,
+            sigma=options.sigma,
+        )
+        for place, index in enumerate(picked.tolist())
+    ]
+
+
+def merge(training: Training, results: Iterable[ItemResult]) -> Training:
+    """The state after a generation, from the results of all its items, in any order."""
+    options = training.options
+    ordered = sorted(results, key=lambda result: result.place)
+    gradient = np.zeros(WEIGHTS)
+    for result in ordered:
+        noise = noise_of(options.seed, training.generation, result.place, (options.pairs, WEIGHTS))
+        scale = max(float(np.std([*result.plus, *result.minus])), MIN_SCALE)
+        gradient += (result.plus - result.minus) @ noise / (2 * scale * options.pairs)
+    reward = 1.0 - float(np.mean([result.centre for result in ordered]))
+    return _adam_step(training, gradient / len(ordered), reward)
 
 
 def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Training:
@@ -195,12 +132,12 @@ def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Train
     second = 0.99 * training.second + 0.01 * gradient**2
     count = training.generation + 1
     mean, square = first / (1 - 0.9**count), second / (1 - 0.99**count)
-    step = training.options.rate * mean / (np.sqrt(square) + 1e-8)
+    step = mean / (np.sqrt(square) + 1e-8) + training.options.decay * training.weights
     share = max(1.0 / count, 0.02)
     return replace(
         training,
         generation=count,
-        weights=training.weights - step,
+        weights=training.weights - training.options.rate * step,
         first=first,
         second=second,
         reward=training.reward + share * (reward - training.reward),
@@ -209,9 +146,10 @@ def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Train
 
 def train(
     training: Training,
-    pool: Sequence[Exercise],
+    pool: Sequence[Program],
     goes_on: Callable[[Training], bool],
     report: Callable[[Training], None] = lambda _: None,
+    play: Play = map,
 ) -> Training:
     """Generations until `goes_on` says no.
 
@@ -224,7 +162,7 @@ def train(
             "decide; give others, or none for synthetic programs"
         )
     while goes_on(training):
-        training = train_generation(training, pool)
+        training = merge(training, play(play_item, items_of(training, pool)))
         report(training)
     return training
 

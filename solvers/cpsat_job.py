@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ullage.compiler.errors import InfeasibleError, TimeLimitError
@@ -64,6 +64,7 @@ class Job:
         value = objective_value(score(plan), self.options.objective)
         if self.best is None or value < self.best[0]:
             self.best = (value, plan)
+            self.options.on_improvement(value)
         self._distrust()
         return value
 
@@ -135,7 +136,7 @@ def quick_plans(job: Job) -> InfeasibleError | None:
             continue
         job.options.progress(f"cpsat: starting from {name}")
         try:
-            quick = replace(job.options, deadline=until, parameters={})
+            quick = job.options.for_member(deadline=until)
             plan = solver.solve(job.problem, job.target, quick)
         except InfeasibleError as error:
             refusal = refusal or error

@@ -135,7 +135,7 @@ def _solve_part(job: Job, span: tuple[int, int], limit_s: float) -> bool:
     if not part.atoms:
         return False
     target = replace(job.target, split_operands=False)
-    options = replace(job.options, deadline=time.monotonic() + limit_s, parameters={})
+    options = job.options.for_member(deadline=time.monotonic() + limit_s)
     chosen = {**cpsat.DEFAULTS, "num_workers": job.chosen["num_workers"]}
     # The bounds of a whole problem are none of a part: some of what its outputs hold is at home.
     free = (0.0, "none")

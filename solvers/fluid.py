@@ -114,8 +114,9 @@ def _direct(
     problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
 ) -> _Direct:
     atoms = atoms_of(problem, target)
-    reference = all_slow.solve(problem, target, replace(options, parameters={}))
+    reference = all_slow.solve(problem, target, options.for_member())
     known = objective_value(score(reference), options.objective)
+    options.on_improvement(known)
     return _Direct(atoms, reference, relax(problem, target, atoms, known, options, chosen))
 
 
@@ -151,6 +152,7 @@ def _check(chosen: Mapping[str, Any]) -> None:
 def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions) -> Plan:
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
     value = objective_value(score(plan), options.objective)
+    options.on_improvement(value)
     steps = len(plan.problem.steps)
     near = bound is not None and value <= bound * (1 + (NEAR if steps > QUICK_STEPS else 1e-9))
     if near or steps > HEURISTIC_STEPS:
@@ -158,9 +160,8 @@ def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions)
     for name in ("greedy", "msa"):
         if options.remaining_s() <= 0:
             break
-        quick = replace(options, parameters={})
         try:
-            other = find_solver(name).solve(plan.problem, plan.target, quick)
+            other = find_solver(name).solve(plan.problem, plan.target, options.for_member())
         except (InfeasibleError, UsageError):
             continue  # a heuristic may not know such targets; this plan stands
         if find_violations(other, limit=1):

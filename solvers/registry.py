@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any
 
 from ullage.compiler.errors import UsageError
@@ -29,6 +30,9 @@ class SolverOptions:
         deadline: `time.monotonic()` value to stop at, None for no limit.
         parameters: the solver's own parameters, its defaults where missing.
         progress: called with a short text when something worth showing happens.
+        on_improvement: called with the objective's value, in its unit, of a complete legal plan
+            that the solver holds, when it is the best so far; what a plan's value would be once
+            it has addresses does not count. One-shot solvers need not call it.
     """
 
     objective: str = "latency"
@@ -36,6 +40,12 @@ class SolverOptions:
     deadline: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda _: None
+    on_improvement: Callable[[float], None] = lambda _: None
+
+    def for_member(self, **changes: Any) -> "SolverOptions":  # noqa: ANN401 - any field
+        """For a solver inside another: no parameters, and its plans are not the outer one's."""
+        plain: dict[str, Any] = {"parameters": {}, "on_improvement": lambda _: None}
+        return replace(self, **(plain | changes))
 
     def remaining_s(self) -> float:
         """Seconds to the deadline, infinite when there is none."""
@@ -56,6 +66,8 @@ class Solver:
         defaults: its parameters and their defaults.
         objectives: what it can minimise.
         origin: `ullage` or the distribution that brought it.
+        extra: the extra of ours that brings what it needs, empty for none.
+        requires: top-level modules of that extra.
     """
 
     name: str
@@ -64,9 +76,12 @@ class Solver:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     objectives: tuple[str, ...] = SPILLING_OBJECTIVES
     origin: str = "ullage"
+    extra: str = ""
+    requires: tuple[str, ...] = ()
 
 
-# name -> module; each module has SUMMARY, DEFAULTS and solve, and OBJECTIVES where they differ.
+# name -> module; each module has SUMMARY, DEFAULTS and solve; OBJECTIVES where they differ; EXTRA
+# and REQUIRES where it needs more than the base installation.
 _BUILT_IN: dict[str, str] = {
     "all-slow": "ullage.solvers.all_slow",
     "greedy": "ullage.solvers.greedy",
@@ -75,6 +90,8 @@ _BUILT_IN: dict[str, str] = {
     "cpsat": "ullage.solvers.cpsat",
     "divide": "ullage.solvers.divide",
     "ilp": "ullage.solvers.ilp",
+    "noisy-greedy": "ullage.solvers.noisy_greedy",
+    "evolution": "ullage.solvers.evolution",
     "rl": "ullage.solvers.rl",
     "no-spill": "ullage.solvers.no_spill",
     "auto": "ullage.solvers.portfolio",
@@ -100,8 +117,15 @@ def find_solver(name: str) -> Solver:
     """
     if name in _BUILT_IN:
         module = import_module(_BUILT_IN[name])
-        objectives = getattr(module, "OBJECTIVES", SPILLING_OBJECTIVES)
-        return Solver(name, module.SUMMARY, module.solve, module.DEFAULTS, objectives)
+        return Solver(
+            name,
+            module.SUMMARY,
+            module.solve,
+            module.DEFAULTS,
+            getattr(module, "OBJECTIVES", SPILLING_OBJECTIVES),
+            extra=getattr(module, "EXTRA", ""),
+            requires=getattr(module, "REQUIRES", ()),
+        )
     point = _third_party().get(name)
     if point is None:
         raise UsageError(f"no solver named {name!r}; there are: {', '.join(solver_names())}")
@@ -117,6 +141,11 @@ def find_solver(name: str) -> Solver:
         return replace(loaded, name=name, origin=origin)
     summary = (loaded.__doc__ or "").strip().split("\n")[0]
     return Solver(name, summary, loaded, origin=origin)
+
+
+def missing_packages(solver: Solver) -> tuple[str, ...]:
+    """Modules that a solver needs and that are not installed."""
+    return tuple(name for name in solver.requires if find_spec(name) is None)
 
 
 def solvers_for(objective: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ finds addresses for all of it.
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from ullage.solvers.registry import SolverOptions, parameters_of
 
 if TYPE_CHECKING:
     from ullage.rl_agent.board import Table
+    from ullage.rl_agent.network import Network
     from ullage.rl_agent.players import Player
 
 SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
@@ -37,11 +38,31 @@ DEFAULTS: Mapping[str, Any] = {
     "search": "evolution",
     "simulations": 400,
 }
+PLAIN_DEFAULTS: Mapping[str, Any] = {"simulations": DEFAULTS["simulations"]}
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
 ADDRESSED_SHARE = 0.55  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way of playing.
+
+    Attributes:
+        solver: name of the solver.
+        search: one of `SEARCHES`.
+        simulations: simulator calls, for each of the two rounds of games.
+        network: gives the scores to begin with.
+        asked: parameters that are not defaults, for the plan.
+    """
+
+    solver: str
+    search: str
+    simulations: int
+    network: "Network"
+    asked: Mapping[str, Any]
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -54,12 +75,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a parameter or the checkpoint is wrong.
     """
-    from ullage.rl_agent.board import set_table
-    from ullage.rl_agent.features import encode
     from ullage.rl_agent.network import load_network
-    from ullage.rl_agent.plans import stays_of
-    from ullage.rl_agent.players import Player
-    from ullage.rl_agent.state import start_of
 
     chosen = parameters_of(options, DEFAULTS)
     if chosen["search"] not in SEARCHES or chosen["simulations"] < 1:
@@ -67,32 +83,71 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
             f"rl: search is one of {', '.join(SEARCHES)} and simulations at least 1, "
             f"not {chosen['search']!r} and {chosen['simulations']}"
         )
-    begun, left_s = time.monotonic(), options.remaining_s()
     network = load_network(Path(chosen["checkpoint"]) if chosen["checkpoint"] else None)
+    asked = {name: value for name, value in chosen.items() if value != DEFAULTS[name]}
+    method = Method("rl", chosen["search"], chosen["simulations"], network, asked)
+    return play(problem, target, options, method)
+
+
+def solve_plain(
+    problem: Problem, target: Target, options: SolverOptions, name: str, search: str
+) -> Plan:
+    """The same search from the heuristic's order, without a network: what an agent must beat.
+
+    Its one parameter is `simulations`, counted as for `rl`.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        UsageError: a parameter is wrong.
+    """
+    from ullage.rl_agent.network import zero_network
+
+    chosen = parameters_of(options, PLAIN_DEFAULTS)
+    if chosen["simulations"] < 1:
+        raise UsageError(f"{name}: simulations is at least 1, not {chosen['simulations']}")
+    asked = {key: value for key, value in chosen.items() if value != PLAIN_DEFAULTS[key]}
+    method = Method(name, search, chosen["simulations"], zero_network(), asked)
+    return play(problem, target, options, method)
+
+
+def play(problem: Problem, target: Target, options: SolverOptions, method: Method) -> Plan:
+    """The best plan that a way of playing finds.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+    """
+    from ullage.rl_agent.board import set_table
+    from ullage.rl_agent.features import encode
+    from ullage.rl_agent.plans import stays_of
+    from ullage.rl_agent.players import Player
+    from ullage.rl_agent.state import start_of
+
+    begun, left_s = time.monotonic(), options.remaining_s()
     table = set_table(problem, target)
     if not len(table.board.ev_atom):
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
-        note = f"rl: nothing to decide, all tensors live in {target.fastest.name}"
-        return replace(_plan(problem, target, table, stays, options, chosen), notes=(note,))
+        note = f"{method.solver}: nothing to decide, all tensors live in {target.fastest.name}"
+        return replace(_plan(problem, target, table, stays, options, method), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
-    scores = network.scores(encoding)
+    scores = method.network.scores(encoding)
     rng = np.random.default_rng(options.seed)
     options.progress("playing with addresses")
-    limit, end = chosen["simulations"], begun + ADDRESSED_SHARE * left_s
+    limit, end = method.simulations, begun + ADDRESSED_SHARE * left_s
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
-    _search(chosen["search"], placed, scores, rng)
+    placed.improved = lambda busy_s: options.on_improvement(busy_s + table.overhead_s)
+    _search(method.search, placed, scores, rng)
     stays = [stay for _, _, stay in stays_of(table, placed.replay())]
     end = begun + PLAYED_SHARE * left_s
     if time.monotonic() < end:
         options.progress("playing by live bytes")
         loose = Player(table.board, start, encoding, limit, end)
         # The rank of a score is all that counts, so the best order is a start like any other.
-        _search(chosen["search"], loose, placed.best_scores, rng)
+        _search(method.search, loose, placed.best_scores, rng)
         if loose.best_s < placed.best_s * (1 - WORTH_PACKING):
-            packed = _packed(problem, target, table, stays_of(table, loose.replay()))
-            stays = packed or stays
-    return _plan(problem, target, table, stays, options, chosen)
+            found = packed(problem, target, table, stays_of(table, loose.replay()))
+            stays = found or stays
+    return _plan(problem, target, table, stays, options, method)
 
 
 def _search(name: str, player: "Player", scores: Any, rng: np.random.Generator) -> None:  # noqa: ANN401
@@ -109,7 +164,7 @@ def _search(name: str, player: "Player", scores: Any, rng: np.random.Generator) 
             player.value(scores)
 
 
-def _packed(
+def packed(
     problem: Problem, target: Target, table: "Table", stays: list[tuple[int, int, Stay]]
 ) -> list[Stay] | None:
     """The stays with addresses for all of them, None where the packer finds none."""
@@ -135,15 +190,15 @@ def _plan(
     table: "Table",
     stays: list[Stay],
     options: SolverOptions,
-    chosen: Mapping[str, Any],
+    method: Method,
 ) -> Plan:
     return assemble(
         problem,
         target,
         table.atoms,
         stays,
-        solver="rl",
+        solver=method.solver,
         objective=options.objective,
         seed=options.seed,
-        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+        options=method.asked,
     )

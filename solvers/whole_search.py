@@ -11,9 +11,12 @@ the result on disk); with a deadline too near for that the search is left out, a
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ullage.hwmodels.cost import objective_value, score
+from ullage.solvers.assemble import assemble
 from ullage.solvers.greedy import close_gaps, hide_single_uses
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
@@ -94,7 +97,9 @@ def improve(
     if not tables.i[COUNTS, CHOICES]:
         return occupancy, ""
     work = min(work, PAIR_WORK * int(tables.i[COUNTS, CHOICES]) ** 2)
-    gained, note = search(tables, options, work)
+    before = _value(occupancy)
+    options.on_improvement(before)
+    gained, note = search(tables, options, work, lambda g: options.on_improvement(before - g))
     found = occupancy_of(occupancy, tables)
     if occupancy.objective == "energy":  # occupancies compare bytes
         better = gained > 0
@@ -103,12 +108,33 @@ def improve(
     return found if better else occupancy, note
 
 
-def search(t: Tables, options: SolverOptions, work: int) -> tuple[float, str]:
-    """Rounds of annealing, each from the best so far: what they gained, and a note if cut short."""
+def _value(occupancy: Occupancy) -> float:
+    """The objective of an occupancy whose stays have addresses."""
+    plan = assemble(
+        occupancy.problem,
+        occupancy.target,
+        occupancy.atoms,
+        [stay for _, _, stay in occupancy.all_stays()],
+        solver="fluid",
+        objective=occupancy.objective,
+    )
+    return objective_value(score(plan), occupancy.objective)
+
+
+def search(
+    t: Tables,
+    options: SolverOptions,
+    work: int,
+    gain: Callable[[float], None] = lambda _: None,
+) -> tuple[float, str]:
+    """Rounds of annealing, each from the best so far: what they gained, and a note if cut short.
+
+    `gain` is told what has been gained so far, whenever it has become more.
+    """
     from ullage.solvers.whole_anneal import anneal, begin, restart
 
     begin(t)
-    before = float(t.f[TOTALS, BEST])
+    before = told = float(t.f[TOTALS, BEST])
     scale = _scale(t)
     slices = max(1, work // len(HOT) // SLICE_WORK)
     for hot in HOT:
@@ -119,6 +145,9 @@ def search(t: Tables, options: SolverOptions, work: int) -> tuple[float, str]:
             high, low = (hot * (COOL / hot) ** ((number + k) / slices) for k in (0, 1))
             until = int(t.i[COUNTS, WORK]) + work // len(HOT) // slices
             anneal(t, until, high * scale, low * scale)
+            if t.f[TOTALS, BEST] < told:
+                told = float(t.f[TOTALS, BEST])
+                gain(before - told)
         restart(t)
     logger.debug("whole tensors: %s", t.i[COUNTS, :6])
     return before - float(t.f[TOTALS, BEST]), ""

@@ -322,6 +322,39 @@ def test_compare_shows_a_solver_that_fails_beside_the_others(
     assert failed["error"]["kind"] == "usage"
 
 
+def test_compare_gives_traces_takes_parameters_and_draws(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, tmp_path: Path
+) -> None:
+    solvers = ("--solvers", "greedy,rl,evolution,noisy-greedy", "--param", "simulations=3")
+    picture = tmp_path / "new" / "a.svg"
+    found = ask("compare", tiny, "--dim", "n=8", *solvers, "--plot", picture)
+    assert found["plot"] == str(picture)
+    assert found["interrupted"] is False
+    assert "evolution" in picture.read_text(encoding="utf-8")
+    for row in found["rows"]:
+        assert row["anytime"][-1][1] == row["value"]
+        assert row["solver_options"] == ({} if row["solver"] == "greedy" else {"simulations": 3})
+    out, _ = say("compare", tiny, "--dim", "n=8", *solvers, "--plot", tmp_path / "b.png")
+    assert "b.png" in out
+    for wrong in (("--plot", tmp_path / "a.pdf"), ("--param", "greedy.simulations=3")):
+        failed = ask("compare", tiny, "--dim", "n=8", "--solvers", "greedy,rl", *wrong, code=2)
+        assert failed["error"]["kind"] == "usage"
+
+
+def test_compare_keeps_what_it_has_when_interrupted(
+    ask: Json, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ullage.solvers.msa.solve", stopped)
+    arguments = ("compare", tiny, "--dim", "n=8", "--solvers")
+    found = ask(*arguments, "greedy,msa,all-slow", code=130)
+    assert [row["solver"] for row in found["rows"]] == ["greedy"]
+    assert found["interrupted"] is True
+    assert ask(*arguments, "msa,greedy", code=130)["error"]["kind"] == "interrupted"
+
+
 @pytest.fixture
 def plan_path(ask: Json, tiny: Path, tmp_path: Path) -> Path:
     return Path(ask("compile", tiny, "--dim", "n=8", "-o", tmp_path / "out")["plan"])

@@ -1,0 +1,1 @@
+"""`muzero`: the paper's agent on the allocation game, in JAX on mctx (extra `muzero`)."""

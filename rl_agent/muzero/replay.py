@@ -1,0 +1,138 @@
+"""What was played: a window of the last games, and the best ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.rules import ACTIONS
+
+Floats = NDArray[np.float32]
+
+
+class Episode(NamedTuple):
+    """One game of D decisions.
+
+    Attributes:
+        cells: (D, VISION) uint8, see `Seen`.
+        decided: (D, E) int8.
+        cursor: (D,) int32.
+        masks: (D, ACTIONS) legal actions.
+        actions: (D,) int8, played.
+        rewards: (D,) of the action and what was forced after it.
+        policies: (D, ACTIONS) of the search.
+        values: (D,) of the search.
+    """
+
+    cells: NDArray[np.uint8]
+    decided: NDArray[np.int8]
+    cursor: NDArray[np.int32]
+    masks: NDArray[np.bool_]
+    actions: NDArray[np.int8]
+    rewards: Floats
+    policies: Floats
+    values: Floats
+
+    @property
+    def total(self) -> float:
+        """The return."""
+        return float(self.rewards.sum(dtype=np.float64))
+
+
+class Batch(NamedTuple):
+    """N positions to learn from, each unrolled over K actions.
+
+    Attributes:
+        seen: what was seen at the first.
+        actions: (N, K).
+        rewards: (N, K).
+        policies: (N, K + 1, ACTIONS).
+        values: (N, K + 1) targets.
+        real: (N, K + 1) 1.0 before the end of the game, 0.0 behind it.
+    """
+
+    seen: Seen
+    actions: NDArray[np.int8]
+    rewards: Floats
+    policies: Floats
+    values: Floats
+    real: Floats
+
+
+@dataclass
+class Positions:
+    """Games laid end to end: P positions.
+
+    Attributes:
+        rows: all episodes' arrays, concatenated.
+        end: (P,) one past the last position of the game.
+    """
+
+    rows: Episode
+    end: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.end)
+
+    def targets(self, steps: int) -> Floats:
+        """(P,) what is to come: rewards of so many decisions, then the search's value."""
+        sums = np.concatenate([[0.0], np.cumsum(self.rows.rewards, dtype=np.float64)])
+        here = np.arange(len(self))
+        behind = np.minimum(here + steps, self.end)
+        inside = behind < self.end
+        later = self.rows.values[np.minimum(behind, len(self) - 1)] * inside
+        return np.asarray(sums[behind] - sums[here] + later, dtype=np.float32)
+
+
+def lay_out(episodes: Sequence[Episode]) -> Positions:
+    """Episodes end to end."""
+    rows = Episode._make(np.concatenate(parts) for parts in zip(*episodes, strict=True))
+    lengths = np.array([len(episode.actions) for episode in episodes])
+    return Positions(rows, np.repeat(np.cumsum(lengths), lengths))
+
+
+def draw(
+    positions: Positions,
+    targets: Floats,
+    picked: NDArray[np.int64],
+    unroll: int,
+    rng: np.random.Generator,
+    *,
+    imitate: bool,
+) -> Batch:
+    """Picked positions (N,) as a batch; behind the end of a game actions are random.
+
+    Args:
+        positions: to draw from.
+        targets: (P,) of the values.
+        picked: which.
+        unroll: K.
+        rng: for actions behind the end.
+        imitate: the policy to learn is what was played, not what the search would.
+    """
+    at = picked[:, None] + np.arange(unroll + 1)
+    real = at < positions.end[picked][:, None]
+    at = np.where(real, at, len(positions) - 1)
+    rows = positions.rows
+    played = rows.actions[at]
+    policies = np.eye(ACTIONS, dtype=np.float32)[played] if imitate else rows.policies[at]
+    random = rng.integers(ACTIONS, size=(len(picked), unroll)).astype(np.int8)
+    return Batch(
+        seen=Seen(rows.cells[picked], rows.decided[picked], rows.cursor[picked]),
+        actions=np.where(real[:, :-1], played[:, :-1], random),
+        rewards=rows.rewards[at][:, :-1] * real[:, :-1],
+        policies=policies,
+        values=targets[at] * real,
+        real=real.astype(np.float32),
+    )
+
+
+def joined(one: Batch, other: Batch) -> Batch:
+    """Two batches as one."""
+    seen = Seen._make(np.concatenate(parts) for parts in zip(one.seen, other.seen, strict=True))
+    tails: Any = zip(one[1:], other[1:], strict=True)
+    rest = [np.concatenate(parts) for parts in tails]
+    return Batch(seen, *rest)
