@@ -17,7 +17,7 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.packing import pack
 
 SMALLER_TRY_S = 0.3  # for one proof while a conflict is made smaller
-MAX_SEARCHED = 400  # rectangles that the complete search is given
+MAX_SEARCHED = 2_000  # rectangles that the complete search is given
 
 
 @dataclass(frozen=True)
