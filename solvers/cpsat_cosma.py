@@ -24,7 +24,8 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.cosma import Answer, Form, Question, better_plan, finished, question_of
 from ullage.solvers.cosma_order import Precedence, pinned, precedence_of
 from ullage.solvers.cosma_plan import plan_of
-from ullage.solvers.cpsat_cosma_model import Choice, CosmaChoice
+from ullage.solvers.cpsat_cosma_choice import Choice, choice_of, hint
+from ullage.solvers.cpsat_cosma_model import CosmaChoice
 from ullage.solvers.cpsat_cosma_place import (
     blocks_of,
     cut_off,
@@ -190,7 +191,7 @@ def _solve(
     if model is None:
         return True
     if search.best is not None:
-        model.hint(search.best[1])
+        hint(model, search.best[1])
     while True:
         ended = _run(search, model, until)
         if whole and not slack_share:
@@ -200,7 +201,7 @@ def _solve(
                 search.status = "infeasible"
             return ended.infeasible
         units = round(ended.solver.objective_value)
-        choice = model.choice(ended.solver.value, preferred)
+        choice = choice_of(model, ended.solver.value, preferred)
         if not asked.form.addresses or form.peak:
             search.offer(units, choice, None)
             return True

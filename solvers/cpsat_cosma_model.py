@@ -28,16 +28,14 @@ break after use e is the first, and what uses a later runs two positions later o
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from math import gcd
 from typing import Any
 
 from ullage.solvers.cosma import Form
 from ullage.solvers.cosma_order import Precedence, bits
 from ullage.solvers.cosma_tensors import GIVEN, Program
+from ullage.solvers.cpsat_cosma_breaks import add_breaks
 from ullage.solvers.cpsat_pairs import Pairs
-
-Kept = frozenset[tuple[int, int, int]]  # tensor, use, next use
 
 
 @dataclass
@@ -56,13 +54,9 @@ class TensorVariables:
     beside: dict[int, Any] = field(default_factory=dict)
     broken: dict[int, Any] = field(default_factory=dict)
 
-
-@dataclass(frozen=True)
-class Choice:
-    """A solution: an order, and what stays between neighbouring uses."""
-
-    order: tuple[int, ...]
-    kept: Kept
+    def arrivals(self, r: int) -> list[Any]:
+        """K of use r."""
+        return [kept for (_, last), kept in self.kept.items() if last == r]
 
 
 class CosmaChoice:
@@ -205,9 +199,9 @@ class CosmaChoice:
             return
         own.spilled = self.model.new_bool_var("")
         for r in tensor.readers:
-            self.model.add_bool_or([own.spilled, *self._arrivals(own, r)])
+            self.model.add_bool_or([own.spilled, *own.arrivals(r)])
         if self.needs_gap:
-            self._add_breaks(a, own)
+            add_breaks(self, a, own)
 
     def neighbours(self, a: int) -> Iterator[tuple[int, int]]:
         """Pairs of a use and one that may be the next."""
@@ -220,46 +214,6 @@ class CosmaChoice:
                     continue
                 if not self.precedence.after[e] & before[r] & own:
                     yield e, r
-
-    def _arrivals(self, own: TensorVariables, r: int) -> list[Any]:
-        return [kept for (_, last), kept in own.kept.items() if last == r]
-
-    def _add_breaks(self, a: int, own: TensorVariables) -> None:
-        """The step that a tensor stays away before it first comes back."""
-        uses, readers = self.uses(a), self.program.tensors[a].readers
-        own.broken = {e: self.model.new_bool_var("") for e in uses}
-        self.model.add(sum(own.broken.values()) == own.spilled)
-        for e, broken in own.broken.items():
-            if e != uses[0]:
-                self.model.add_bool_or([broken.negated(), *self._arrivals(own, e)])
-            for r in readers:
-                if r == e:
-                    continue
-                later = self.pairs.first(e, r)
-                if later is not True:  # r runs before: a has not left then
-                    clause = [later] if later is not False else []
-                    self.model.add_bool_or([broken.negated(), *clause, *self._arrivals(own, r)])
-                if later is not False:
-                    self._add_gap([broken] + ([later] if later is not True else []), e, r)
-
-    def _add_gap(self, when: Sequence[Any], e: int, r: int) -> None:
-        """Another operator runs between e and r, where all of `when` are true."""
-        between: list[Any] = []
-        for o in range(len(self.program.steps)):
-            sides = self.pairs.between(e, o, r) if o not in (e, r) else None
-            if sides is None:
-                continue
-            if not sides:
-                return
-            if len(sides) == 1:
-                between += sides
-                continue
-            if (e, o, r) not in self.inside:
-                self.inside[e, o, r] = inside = self.model.new_bool_var("")
-                for side in sides:
-                    self.model.add_implication(inside, side)
-            between.append(self.inside[e, o, r])
-        self.model.add_bool_or([*(x.negated() for x in when), *between])
 
     # -- rows --------------------------------------------------------------------------------
 
@@ -340,63 +294,3 @@ class CosmaChoice:
         for clause in clauses:
             self.model.add_bool_or([alive, *clause])
         return alive
-
-    # -- solutions ---------------------------------------------------------------------------
-
-    def choice(self, value: Any, preferred: Sequence[int]) -> Choice:  # noqa: ANN401 - a method of the solver
-        """The solution that the solver found; what does not matter as in `preferred`."""
-        order = tuple(self.pairs.order(value, preferred))
-        place = {operator: at for at, operator in enumerate(order)}
-        kept: set[tuple[int, int, int]] = set()
-        for a in range(len(self.program.tensors)):
-            own = self.tensors.get(a)
-            listed = sorted(self.uses(a), key=place.__getitem__)
-            for e, r in pairwise(listed):
-                if self.form.peak or own is None or value(own.kept[e, r]):
-                    kept.add((a, e, r))
-        return Choice(order, frozenset(kept))
-
-    def hint(self, choice: Choice) -> None:
-        """Tell the solver of a solution."""
-        place = [0] * len(choice.order)
-        for at, operator in enumerate(choice.order):
-            place[operator] = at
-        values = self.pairs.hints(place)
-        for a, own in self.tensors.items():
-            tensor = self.program.tensors[a]
-            stays = [(e, r) for e, r in self._in_order(a, place) if (a, e, r) in choice.kept]
-            for pair, kept in own.kept.items():
-                values[kept.index] = int(pair in stays)
-            for o, beside in own.beside.items():
-                values[beside.index] = int(any(place[e] < place[o] < place[r] for e, r in stays))
-            if own.spilled is not None:
-                values[own.spilled.index] = int(len(stays) < len(tensor.readers))
-            listed = sorted(self.uses(a), key=place.__getitem__)
-            left = next((e for e, r in self._in_order(a, place) if (e, r) not in stays), None)
-            for e in own.broken:
-                values[own.broken[e].index] = int(e == left and e in listed)
-        for (e, o, r), inside in self.inside.items():
-            values[inside.index] = int(place[e] < place[o] < place[r])
-        if self.peak is not None:
-            values[self.peak.index] = self.peak_units(choice.order)
-        program: Any = self.model  # not all of it has types
-        program.clear_hints()
-        for number, value in sorted(values.items()):
-            program.add_hint(program.get_int_var_from_proto_index(number), value)
-
-    def peak_units(self, order: Sequence[int]) -> int:
-        """The largest sum of tensors between their first and last use in an order."""
-        change = [0] * (len(order) + 1)
-        place = {operator: at for at, operator in enumerate(order)}
-        for a, room in enumerate(self.rooms):
-            spots = sorted(place[use] for use in self.uses(a))
-            if spots:
-                replaces = self.program.tensors[a].replaces >= 0
-                change[spots[0] + replaces] += room
-                change[spots[-1] + 1] -= room
-        return max(accumulate(change))
-
-    def _in_order(self, a: int, place: Sequence[int]) -> list[tuple[int, int]]:
-        """Neighbouring uses of a tensor in an order."""
-        listed = sorted(self.uses(a), key=place.__getitem__)
-        return list(pairwise(listed))

@@ -11,7 +11,8 @@ from typing import Any
 
 from ullage.solvers.cosma_plan import Run, Solution
 from ullage.solvers.cosma_tensors import Program
-from ullage.solvers.cpsat_cosma_model import Choice, CosmaChoice
+from ullage.solvers.cpsat_cosma_choice import Choice
+from ullage.solvers.cpsat_cosma_model import CosmaChoice
 from ullage.solvers.cpsat_pairs import Literal
 from ullage.solvers.cpsat_place import Block
 

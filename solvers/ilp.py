@@ -106,7 +106,9 @@ def _write(asked: Question, until: float) -> CosmaModel:
 def _answered(
     asked: Question, model: CosmaModel, outcome: Outcome, size: tuple[int, int]
 ) -> Answer:
-    bound = None if outcome.bound is None else _rounded_up(outcome.bound) * model.cost_unit
+    bound: float | None = None
+    if outcome.bound is not None:
+        bound = float(_rounded_up(outcome.bound) * model.cost_unit)
     objective: float | None = None
     plan: Plan | None = None
     notes: list[str] = []
@@ -115,6 +117,8 @@ def _answered(
         objective = float(round(units) * model.cost_unit)
         plan = plan_of(asked, solution_of(model), notes)
         note = "ilp: the limit came before the proof" * (outcome.status != "optimal")
+        if outcome.status == "optimal" and not asked.chosen["relative_gap"]:
+            bound = objective  # what the solver prints is rounded
     elif outcome.status == "infeasible":
         note = "ilp: the program has no solution (addresses may change between spills only)"
     else:

@@ -27,7 +27,8 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.cosma import Answer, Form
 from ullage.solvers.cosma_order import bits, pinned, precedence_of, some_order
 from ullage.solvers.cosma_tensors import program_of
-from ullage.solvers.cpsat_cosma_model import Choice, CosmaChoice
+from ullage.solvers.cpsat_cosma_choice import Choice, choice_of, hint
+from ullage.solvers.cpsat_cosma_model import CosmaChoice
 from ullage.solvers.cpsat_pairs import Pairs
 from ullage.solvers.registry import SolverOptions, find_solver
 
@@ -146,13 +147,13 @@ def test_hints_are_solutions(seed: int) -> None:
         for e, r in pairwise(sorted(model.uses(a), key=place.__getitem__))
     }
     choice = Choice(tuple(order), frozenset(kept))
-    model.hint(choice)
+    hint(model, choice)
     hints = model.model.proto.solution_hint
     solver = cp_model.CpSolver()
     solver.parameters.fix_variables_to_their_hinted_value = True
     assert len(hints.vars) == len(model.model.proto.variables)
     assert solver.solve(model.model) in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-    assert model.choice(solver.value, order) == choice
+    assert choice_of(model, solver.value, order) == choice
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
