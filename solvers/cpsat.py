@@ -26,6 +26,7 @@ from ullage.compiler.units import format_time
 from ullage.hwmodels.charges import compulsory
 from ullage.hwmodels.cost import mac_energy_j
 from ullage.hwmodels.target import Target
+from ullage.solvers import cosma, cpsat_cosma
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.cpsat_job import Job, new_job, work_on
 from ullage.solvers.cpsat_model import ResidencyModel
@@ -36,15 +37,20 @@ from ullage.solvers.cpsat_size import choose_window, cuts_nothing
 from ullage.solvers.cpsat_stays import Run, hint, stays_of_plan
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.registry import SPILLING_OBJECTIVES, SolverOptions, parameters_of
 
 SUMMARY = "exact for whole tensors in a fixed order, by CP-SAT: anytime, with bound"
+OBJECTIVES = (*SPILLING_OBJECTIVES, "peak")
 DEFAULTS: Mapping[str, Any] = {
     "num_workers": 2,
     "window_steps": 0,
     "relative_gap": 1e-6,
     "hint_share": 0.25,
     "time_limit_s": 60.0,
+    "order": "fixed",
+    "weights": "auto",
+    "space": "addresses",
+    "moves": "yes",
 }
 RESERVE_SHARE = 0.04  # of the time, for placing and completing the plan
 LEAST_RESERVE_S = 0.1
@@ -67,6 +73,8 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """
     chosen = parameters_of(options, DEFAULTS)
     _check(chosen)
+    if options.objective == "peak" or any(chosen[k] != DEFAULTS[k] for k in cosma.DEFAULTS):
+        return cpsat_cosma.answer(problem, target, options, DEFAULTS).plan
     job = new_job(problem, target, options, chosen)
     work_on(job, _improve_if_open)
     return _finished(job)

@@ -17,7 +17,7 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.packing import pack
 
 SMALLER_TRY_S = 0.3  # for one proof while a conflict is made smaller
-MAX_SEARCHED = 400  # rectangles that the complete search is given
+MAX_SEARCHED = 2_000  # rectangles that the complete search is given
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,10 @@ def blocks_of(
     return found
 
 
-def place(blocks: Sequence[Block], target: Target, seed: int, limit_s: float) -> Placement:
-    """Offsets for all blocks, or a small conflict, or nothing when time was too short."""
+def place(
+    blocks: Sequence[Block], target: Target, seed: int, limit_s: float, *, shrinks: bool = True
+) -> Placement:
+    """Offsets for all blocks, or a conflict (made small), or nothing when time was too short."""
     until = time.monotonic() + limit_s
     quick = place_quickly(blocks, target, seed)
     if quick.offsets is not None or len(blocks) > MAX_SEARCHED:
@@ -59,7 +61,7 @@ def place(blocks: Sequence[Block], target: Target, seed: int, limit_s: float) ->
     unit = target.fastest.alignment_bytes
     everything = list(range(len(blocks)))
     found = _search(blocks, everything, unit, seed, until - time.monotonic())
-    if found.conflict is None:
+    if found.conflict is None or not shrinks:
         return found
     return Placement(conflict=_smaller(blocks, everything, unit, seed, until))
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.05
 REPEATABLE_VARIABLES = 3_000  # beyond, threads that take turns would cost too much time
 REPORT_S = 1.0  # seconds between progress texts
+# A problem of many alike rows: what presolve finds later than at once costs more than it saves.
+PARAMETERS = {"max_presolve_iterations": 1, "symmetry_level": 0, "cp_model_probing_level": 0}
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,48 @@ class Outcome:
     interrupted: bool
 
 
-def search(
-    model: ResidencyModel,
+@dataclass(frozen=True)
+class Ended:
+    """How CP-SAT ended.
+
+    Attributes:
+        solver: has objective, bound and values.
+        has_solution: whether there are values.
+        optimal: they are proven best.
+        infeasible: there is no solution.
+        interrupted: the user interrupted.
+    """
+
+    solver: Any
+    has_solution: bool
+    optimal: bool
+    infeasible: bool
+    interrupted: bool
+
+
+def run(
+    model: Any,  # noqa: ANN401 - not all of it has types
     *,
     limit_s: float,
     workers: int,
     relative_gap: float,
     seed: int,
     report: Callable[[float, float], None],
-) -> Outcome:
-    """Solve the model; ends at the limit, at Ctrl-C, or when the gap is closed.
+    parameters: Mapping[str, Any],
+) -> Ended:
+    """Run CP-SAT on any model; ends at the limit, at Ctrl-C, or when the gap is closed.
+
+    Up to `REPEATABLE_VARIABLES` variables several workers take turns in a fixed rhythm, so that a
+    run that is not cut by time depends on its arguments alone; beyond they race.
 
     Args:
         model: the model.
         limit_s: wall-clock seconds.
-        workers: threads of CP-SAT. Up to `REPEATABLE_VARIABLES` variables they take turns in a
-            fixed rhythm, so that a run that is not cut by time depends on its arguments alone;
-            beyond they race, and another run may return another solution as good.
+        workers: threads.
         relative_gap: when to stop.
         seed: of the search.
         report: called with objective and bound, in the model's units, now and then.
+        parameters: more of CP-SAT's own.
     """
     from ortools.sat.python import cp_model
 
@@ -72,23 +96,20 @@ def search(
             self.latest = (self.objective_value, self.best_objective_bound)
 
     solver = cp_model.CpSolver()
-    parameters: Any = solver.parameters
-    parameters.max_time_in_seconds = max(0.01, limit_s)
-    parameters.num_workers = workers
-    size = len(model.model.proto.variables)
-    parameters.interleave_search = workers > 1 and size <= REPEATABLE_VARIABLES
-    # A problem of many alike rows: what presolve finds later than at once costs more than it saves.
-    parameters.max_presolve_iterations = 1
-    parameters.symmetry_level = 0
-    parameters.cp_model_probing_level = 0
-    parameters.relative_gap_limit = relative_gap
-    parameters.random_seed = seed % 2**31
-    parameters.catch_sigint_signal = False
+    told: Any = solver.parameters
+    told.max_time_in_seconds = max(0.01, limit_s)
+    told.num_workers = workers
+    told.interleave_search = workers > 1 and len(model.proto.variables) <= REPEATABLE_VARIABLES
+    told.relative_gap_limit = relative_gap
+    told.random_seed = seed % 2**31
+    told.catch_sigint_signal = False
+    for name, value in parameters.items():
+        setattr(told, name, value)
     watch = Watch()
     interrupted = False
     reported = time.monotonic()
     with ThreadPoolExecutor(1) as pool:  # a solver in the main thread would not hear Ctrl-C
-        future = pool.submit(solver.solve, model.model, watch)
+        future = pool.submit(solver.solve, model, watch)
         while not future.done():
             try:
                 wait([future], timeout=POLL_S)
@@ -100,17 +121,49 @@ def search(
                 interrupted = True
                 solver.stop_search()
     status = future.result()
-    found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
     logger.info("cp-sat: %s in %.2f s", solver.status_name(status), solver.wall_time)
     if status == cp_model.MODEL_INVALID:
-        raise AssertionError(model.model.validate())
+        raise AssertionError(model.validate())
+    optimal, infeasible = status == cp_model.OPTIMAL, status == cp_model.INFEASIBLE
+    return Ended(solver, optimal or status == cp_model.FEASIBLE, optimal, infeasible, interrupted)
+
+
+def search(
+    model: ResidencyModel,
+    *,
+    limit_s: float,
+    workers: int,
+    relative_gap: float,
+    seed: int,
+    report: Callable[[float, float], None],
+) -> Outcome:
+    """Solve the model; ends at the limit, at Ctrl-C, or when the gap is closed.
+
+    Args:
+        model: the model.
+        limit_s: wall-clock seconds.
+        workers: threads of CP-SAT.
+        relative_gap: when to stop.
+        seed: of the search.
+        report: called with objective and bound, in the model's units, now and then.
+    """
+    ended = run(
+        model.model,
+        limit_s=limit_s,
+        workers=workers,
+        relative_gap=relative_gap,
+        seed=seed,
+        report=report,
+        parameters=PARAMETERS,
+    )
+    solver, found = ended.solver, ended.has_solution
     return Outcome(
         runs=stays_of_solution(model, solver.value) if found else None,
         objective=solver.objective_value if found else 0.0,
         bound=solver.best_objective_bound if found else None,
-        optimal=status == cp_model.OPTIMAL,
-        infeasible=status == cp_model.INFEASIBLE,
-        interrupted=interrupted,
+        optimal=ended.optimal,
+        infeasible=ended.infeasible,
+        interrupted=ended.interrupted,
     )
 
 

@@ -42,34 +42,15 @@ from itertools import combinations, pairwise
 from math import gcd
 from typing import TYPE_CHECKING, Any
 
-from ullage.solvers.ilp_tensors import GIVEN, Program, windows
+from ullage.solvers.cosma import Form
+from ullage.solvers.cosma_order import precedence_of
+from ullage.solvers.cosma_tensors import GIVEN, Program
 
 if TYPE_CHECKING:
     import pulp
 
 Variables = dict[int, Any]  # by step
 LE, EQ = -1, 0  # PuLP's constants
-
-
-@dataclass(frozen=True)
-class Form:
-    """Which of the programs to write.
-
-    Attributes:
-        free_order: steps of operators are decided too; else C is pinned to the problem's order.
-        peak: minimise the largest sum of resident bytes: no S, no R, no addresses.
-        addresses: constraints (9)-(11).
-        load: the sum of resident bytes is at most the capacity, in every step. With addresses it
-            follows from (9) and (10), and only their relaxation needs it.
-        moves: S and R may both be 1, which (1) forbids though (4) would allow it: a tensor may
-            leave and come back between two operators, to another address.
-    """
-
-    free_order: bool = False
-    peak: bool = False
-    addresses: bool = True
-    load: bool = False
-    moves: bool = False
 
 
 @dataclass
@@ -107,7 +88,11 @@ class CosmaModel:
         self.lp: pulp.LpProblem = pulp.LpProblem("cosma", pulp.LpMinimize)
         self.count = len(program.steps)
         self.capacity = program.target.fastest.capacity_bytes // program.unit_bytes
-        earliest, latest = windows(program, free_order=form.free_order)
+        earliest, latest = (
+            precedence_of(program).windows()
+            if form.free_order
+            else (range(self.count), range(self.count))
+        )
         self.variables = [
             self._tensor_variables(a, earliest, latest) for a in range(len(program.tensors))
         ]

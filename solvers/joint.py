@@ -2,8 +2,10 @@
 
 1. The file's order and the one with the smallest peak are valued by their fluid LPs; the search
    starts from the better one.
-2. Where there are few orders, all are tried: nothing is better but for the LP's tolerance.
-3. Else large-neighbourhood search (Shaw, 1998): a window of operators, chosen where the LP's steps
+2. Where what is asked is COSMA's problem, `cpsat` looks for the best order for whole tensors
+   (`joint_exact`). Where tensors cannot be cut and it proves it, that is the order.
+3. Where there are few orders, all are tried: nothing is better but for the LP's tolerance.
+4. Else large-neighbourhood search (Shaw, 1998): a window of operators, chosen where the LP's steps
    wait, gets another order (`joint_moves`, or the one of the smallest peak). Rounds alternate: many
    windows by a quick guess (`joint_guess`), with the LP's word at the end; then a few windows that
    the LP of the stretch around them ranks first. Only what improves the LP of the whole graph is
@@ -24,6 +26,7 @@ from ullage.compiler.errors import InfeasibleError, UsageError
 from ullage.compiler.graph import Graph
 from ullage.compiler.order import smallest_peak
 from ullage.hwmodels.target import Target
+from ullage.solvers.joint_exact import exact_order
 from ullage.solvers.joint_guess import Guess, guess_of
 from ullage.solvers.joint_moves import MOVES, Precedence, Rng, all_orders, precedence_of
 from ullage.solvers.joint_value import (
@@ -74,7 +77,7 @@ class JointResult:
         memory_value: of the order with the smallest peak.
         tries: windows tried.
         gains: of them, orders taken.
-        complete: all orders were tried.
+        complete: all orders were tried, or the order is proven best.
         notes: what must be told.
     """
 
@@ -118,11 +121,12 @@ def joint_order(
         return JointResult(model, notes=(note,))
     memory = start if peak.order == model else search.valued(peak.order)
     search.best = memory if memory is not None and memory.value < start.value else start
+    complete = search.take_exact()
     every = None
-    if len(model) <= FEW_OPERATORS:
+    if len(model) <= FEW_OPERATORS and not complete:
         every = all_orders(len(model), search.before, few_orders)
-    complete = search.try_all(every) if every is not None else False
-    if every is None:
+        complete = search.try_all(every) if every is not None else False
+    if every is None and not complete:
         search.improve(tries)
     return JointResult(
         order=search.best.order,
@@ -192,6 +196,19 @@ class _Search:
                 self.tries += 1
                 self._take(self.valued(order))
         return True
+
+    def take_exact(self) -> bool:
+        """Take the best order for whole tensors; whether nothing can be better."""
+        exact = exact_order(self.setting)
+        if exact is None:
+            return False
+        found = self.best if exact.order == self.best.order else self.valued(exact.order)
+        final = exact.proven and exact.whole and found is not None
+        if final and found is not None:
+            self.best = found  # whatever the LP says, which may cut tensors
+        else:
+            self._take(found)
+        return final
 
     def improve(self, tries: int) -> None:
         """Rounds of guesses and of windows, until the tries, the time or the patience end."""

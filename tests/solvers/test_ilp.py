@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.solvers.cosma_agree import agree, ask
 from tests.solvers.cosma_oracle import CosmaOracle, cosma_case
 from tests.solvers.test_solvers import chain, problem_for, target_of
 from ullage.compiler.builder import Op, Tensor, problem_from_lists
@@ -14,64 +15,19 @@ from ullage.compiler.match import check_problem_matches
 from ullage.compiler.models import find_model
 from ullage.compiler.pipeline import CompileOptions, compile_model, compile_problem, prepare
 from ullage.compiler.problem import Problem
-from ullage.compiler.verify import find_violations
 from ullage.hwmodels.bound import order_free_bound
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.target import Target
-from ullage.solvers.ilp import Answer, answer
-from ullage.solvers.ilp_model import CosmaModel, Form
-from ullage.solvers.ilp_tensors import GIVEN, program_of
+from ullage.solvers.cosma import Answer, Form
+from ullage.solvers.cosma_tensors import GIVEN, program_of
+from ullage.solvers.ilp_model import CosmaModel
 from ullage.solvers.registry import SolverOptions, find_solver
-
-MODES = ("fixed", "fixed-moves", "free", "peak-fixed", "peak-free")
 
 
 def ilp(
     problem: Problem, target: Target, objective: str = "traffic", limit_s: float = 30.0, **how: str
 ) -> Answer:
-    options = SolverOptions(
-        objective=objective, deadline=time.monotonic() + limit_s, parameters=how
-    )
-    found = answer(problem, target, options)
-    assert find_violations(found.plan) == []
-    return found
-
-
-def agree(seed: int, mode: str, operators: int, space: str, limit_s: float = 30.0) -> str:
-    """Compare with brute force in one mode; says what the case was."""
-    free, moves = "free" in mode, "moves" in mode
-    problem, target = cosma_case(seed, operators, shares=not free)
-    oracle = CosmaOracle(problem, target, free_order=free)
-    how = {"order": "free" if free else "fixed", "moves": "yes" if moves else "no", "space": space}
-    if mode.startswith("peak"):
-        done = ilp(problem, target, "peak", limit_s, **how)
-        if done.status not in {"optimal", "infeasible"}:
-            return "unsolved"
-        assert done.objective == done.bound == oracle.peak()
-        if done.plan.lower_bound is not None:  # no weight is fetched twice
-            assert objective_value(score(done.plan), "peak") >= done.plan.lower_bound
-        return "peak"
-    done = ilp(problem, target, limit_s=limit_s, **how)
-    if done.status not in {"optimal", "infeasible"}:
-        return "unsolved"
-    best, case = oracle.traffic(addresses=False), "loads decide"
-    if done.objective != best and space != "load":
-        best, case = oracle.traffic(addresses=True, moves=moves), "addresses decide"
-    assert done.objective == best
-    if best is None:
-        return "no addresses"
-    program = program_of(problem, target, weights=target.weights_in_fastest)
-    expected = done.objective + sum(program.uncounted_bytes())
-    found = score(done.plan).noncompulsory_bytes
-    if done.plan.notes == ():
-        assert found == expected
-    elif space != "load":  # else its solution may have no addresses
-        # `greedy` is better: it may move tensors, and keep a weight that is read twice.
-        assert found < expected
-        assert not moves or program.uncounted_bytes()[1]
-    if done.plan.lower_bound is not None:
-        assert done.plan.lower_bound == done.plan.options["whole_bound"] <= found
-    return "nothing leaves" if best == 0 else case
+    return ask("ilp", problem, target, objective, limit_s, **how)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +44,7 @@ def agree(seed: int, mode: str, operators: int, space: str, limit_s: float = 30.
     ],
 )
 def test_it_finds_what_brute_force_finds(mode: str, operators: int, space: str, count: int) -> None:
-    cases = Counter(agree(seed, mode, operators, space) for seed in range(count))
+    cases = Counter(agree("ilp", seed, mode, operators, space) for seed in range(count))
     assert not cases["unsolved"]
     if mode.startswith("fixed"):
         assert cases["loads decide"] >= 1, cases

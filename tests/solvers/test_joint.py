@@ -10,6 +10,7 @@ import pytest
 
 from tests.compiler.graphs import Builder, all_orders, random_graph, random_order
 from tests.solvers.test_solvers import random_target
+from ullage.compiler.aliases import NO_ALIASES
 from ullage.compiler.errors import UsageError
 from ullage.compiler.graph import Graph
 from ullage.compiler.match import check_model_matches, check_problem_matches
@@ -26,11 +27,11 @@ from ullage.compiler.pipeline import _in_order as in_order
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.registry import load_target
 from ullage.hwmodels.target import Target
-from ullage.solvers import joint
+from ullage.solvers import cpsat, cpsat_cosma, joint
 from ullage.solvers.joint_guess import guess_of
 from ullage.solvers.joint_moves import MOVES, precedence_of
 from ullage.solvers.joint_moves import all_orders as listed_orders
-from ullage.solvers.joint_value import Setting, reference_value, value_of
+from ullage.solvers.joint_value import Setting, problem_of, reference_value, value_of
 from ullage.solvers.registry import SolverOptions
 
 
@@ -207,3 +208,50 @@ def test_a_model_compiles_in_a_joint_order_and_its_plan_says_which() -> None:
     check_model_matches(found.plan, model)
     with pytest.raises(UsageError, match="model, memory, joint"):
         compile_model(model, replace(options, order="random"))
+
+
+def test_the_order_is_proven_for_whole_tensors() -> None:
+    """COSMA's problem on a target that cuts nothing: brute force over all orders."""
+    cases = gained = 0
+    for seed in range(60):
+        graph = random_graph(Random(seed), 6)
+        orders = all_orders(graph)
+        if not 3 <= len(orders) <= 40:
+            continue
+        base = replace(load_target("cosma", {}), slice_granularity_bytes=1 << 30)
+        options = SolverOptions(objective="traffic")
+        setting = Setting(graph, base, NO_ALIASES, False, options)
+        problem = problem_of(setting, orders[0])
+        unit = base.fastest.alignment_bytes
+        rooms = [-(-buffer.size_bytes // unit) * unit for buffer in problem.buffers]
+        least = max(
+            step.workspace_bytes
+            + sum(
+                rooms[b]
+                for b in {u.buffer for u in step.uses}
+                if problem.buffers[b].kind != "weight"
+            )
+            for step in problem.steps
+        )
+        tight = replace(setting, target=base.with_fast_memory(least))
+        values = {order: fewest_bytes(tight, order) for order in orders}
+        found = joint.joint_order(replace(tight, options=replace(options, seed=seed)))
+        if found.value is None:
+            continue
+        assert found.complete
+        assert values[found.order] == min(values.values())
+        cases += 1
+        gained += values[found.order] < values[tuple(range(len(graph.operators)))]
+        if cases >= 5 and gained:
+            return
+    assert cases >= 5
+    assert gained >= 1
+
+
+def fewest_bytes(setting: Setting, order: tuple[int, ...]) -> float:
+    problem = problem_of(setting, order)
+    options = replace(setting.options, parameters={"moves": "yes", "weights": "auto"})
+    found = cpsat_cosma.answer(problem, setting.target, options, cpsat.DEFAULTS)
+    assert found.status == "optimal"
+    assert found.objective is not None
+    return found.objective

@@ -1,4 +1,4 @@
-"""From a solution of COSMA's ILP to a plan of ours."""
+"""From a solution of COSMA's problem to a plan of ours."""
 
 import logging
 from collections.abc import Sequence
@@ -11,59 +11,34 @@ from ullage.compiler.problem import DMA_STEP, Problem, Step
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.atoms import Atom, atoms_of
+from ullage.solvers.cosma import Question
 from ullage.solvers.cpsat_place import blocks_of, place
-from ullage.solvers.ilp_model import CosmaModel
 from ullage.solvers.packing import pack
 from ullage.solvers.registry import SolverOptions
-
-HALF = 0.5  # a binary is 1 above it
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Run:
-    """An atom is in fast memory during the ILP's steps first..last, `low` units up (or None)."""
+    """An atom is in fast memory while operators first..last run, `low` units up (None: unsaid)."""
 
     first: int
     last: int
     low: float | None
 
 
-def operator_order(model: CosmaModel) -> list[int]:
-    """The operator of each of the ILP's steps."""
-    order = [-1] * model.count
-    for operator, outputs in enumerate(model.program.outputs):
-        for t, created in model.variables[outputs[0]].created.items():
-            if created.varValue > HALF:
-                order[t] = operator
-    return order
+@dataclass(frozen=True)
+class Solution:
+    """What an exact solver decides.
 
+    Attributes:
+        order: the operator of each step.
+        runs: of each atom, in time order.
+    """
 
-def runs_of(model: CosmaModel) -> list[list[Run]]:
-    """For each atom where the ILP keeps it, in time order."""
-    held: list[dict[int, bool]] = [{} for _ in model.program.atoms]  # step -> began there
-    for tensor, own in zip(model.program.tensors, model.variables, strict=True):
-        if tensor.atom < 0:
-            continue
-        for t in range(own.first, own.last + 1):
-            if not any(v.varValue > HALF for v in own.resident(t)):
-                continue
-            preserved = t in own.preserved and own.preserved[t].varValue > HALF
-            created = t in own.created and own.created[t].varValue > HALF
-            takes_over = created and tensor.replaces >= 0
-            held[tensor.atom][t] = held[tensor.atom].get(t, True) and not (preserved or takes_over)
-    result: list[list[Run]] = []
-    for addresses, steps in zip(model.addresses, held, strict=True):
-        runs: list[Run] = []
-        for t, begins in sorted(steps.items()):
-            if begins or not runs or runs[-1].last != t - 1:
-                low = addresses[t].varValue if t in addresses else None
-                runs.append(Run(t, t, low))
-            else:
-                runs[-1] = replace(runs[-1], last=t)
-        result.append(runs)
-    return result
+    order: tuple[int, ...]
+    runs: tuple[tuple[Run, ...], ...]
 
 
 def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
@@ -92,7 +67,7 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
 def stays_of(
     atoms: Sequence[Atom], steps: Sequence[int], runs: Sequence[Sequence[Run]]
 ) -> tuple[list[Stay], list[float | None]]:
-    """Stays in the fastest tier, and how high the ILP put each (None: not said).
+    """Stays in the fastest tier, and how high the solver put each (None: not said).
 
     What is fetched comes in the DMA-only step before its first use, what is spilled leaves in the
     one after its last. Residency before the first and after the last use of a run is left out, and
@@ -100,7 +75,7 @@ def stays_of(
 
     Args:
         atoms: of the problem in the order that was chosen.
-        steps: step of the problem of each of the ILP's steps.
+        steps: step of the problem of each operator, in order.
         runs: of each atom.
     """
     number = {step: t for t, step in enumerate(steps)}
@@ -128,10 +103,10 @@ def stays_of(
 def place_as_solved(
     stays: Sequence[Stay], heights: Sequence[float | None], rooms: Sequence[int]
 ) -> list[int] | None:
-    """Whole addresses from the ILP's: everything is let down, the lowest first.
+    """Whole addresses from a solver's: everything is let down, the lowest first.
 
     Returns:
-        offsets in bytes, None where the ILP gave no addresses.
+        offsets in bytes, None where the solver gave no addresses.
     """
     offsets = [0] * len(stays)
     placed: list[int] = []
@@ -156,22 +131,22 @@ def tops_of(stays: Sequence[Stay], offsets: Sequence[int], sizes: Sequence[int])
     return tops
 
 
-def plan_of(model: CosmaModel, options: SolverOptions, notes: list[str]) -> Plan | None:
+def plan_of(asked: Question, solution: Solution, notes: list[str]) -> Plan | None:
     """The solution as a plan; None (and a note) where no addresses are found."""
-    program = model.program
-    order = operator_order(model)
-    problem = reordered(program.problem, order, "ilp")
-    atoms = atoms_of(problem, program.target)
+    program, options, name = asked.program, asked.options, asked.solver
+    target = program.target
+    problem = reordered(program.problem, solution.order, name)
+    atoms = atoms_of(problem, target)
     steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
-    stays, heights = stays_of(atoms, steps, runs_of(model))
-    if model.form.peak:
-        return _peak_plan(problem, program.target, atoms, stays, options, notes)
-    offsets = _offsets(problem, program.target, atoms, stays, heights, options)
+    stays, heights = stays_of(atoms, steps, solution.runs)
+    if asked.form.peak:
+        return _peak_plan(asked, problem, atoms, stays, notes)
+    offsets = _offsets(problem, target, atoms, stays, heights, options)
     if offsets is None:
-        notes.append("ilp: no addresses were found for its solution")
+        notes.append(f"{name}: no addresses were found for its solution")
         return None
     placed = [replace(s, offset=o) for s, o in zip(stays, offsets, strict=True)]
-    return assemble(problem, program.target, atoms, placed, solver="ilp", objective="traffic")
+    return assemble(problem, target, atoms, placed, solver=name, objective="traffic")
 
 
 def _offsets(
@@ -182,7 +157,7 @@ def _offsets(
     heights: Sequence[float | None],
     options: SolverOptions,
 ) -> Sequence[int] | None:
-    """The ILP's addresses as whole numbers, else what the search for addresses finds."""
+    """The solver's addresses as whole numbers, else what the search for addresses finds."""
     sizes = [atoms[s.atom].size_bytes for s in stays]
     unit = target.fastest.alignment_bytes
     offsets = place_as_solved(stays, heights, [-(-size // unit) * unit for size in sizes])
@@ -191,21 +166,21 @@ def _offsets(
         room = target.fastest.capacity_bytes
         if all(o + s.workspace_bytes <= room for o, s in zip(tops, problem.steps, strict=False)):
             return offsets
-        logger.info("ilp: its addresses do not fit when made whole; they are sought again")
+        logger.info("the solver's addresses do not fit when made whole; they are sought again")
     spans = [(s.start, s.end, size) for s, size in zip(stays, sizes, strict=True)]
     limit = min(10.0, max(0.1, 0.5 * options.remaining_s()))
     return place(blocks_of(problem, target, spans), target, options.seed, limit).offsets
 
 
 def _peak_plan(
+    asked: Question,
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     stays: Sequence[Stay],
-    options: SolverOptions,
     notes: list[str],
 ) -> Plan:
-    """A plan in as much fast memory as the stays need; more than the ILP's sum if holes remain."""
+    """A plan in as much fast memory as the stays need; more than their sum if holes remain."""
+    target, options = asked.program.target, asked.options
     sizes = [atoms[s.atom].size_bytes for s in stays]
     packing = pack(
         np.array([s.start for s in stays], dtype=np.int64),
@@ -227,4 +202,4 @@ def _peak_plan(
             f"{fastest.capacity_bytes}"
         )
     roomy = target.with_fast_memory(max(needed, fastest.capacity_bytes))
-    return assemble(problem, roomy, atoms, placed, solver="ilp", objective="peak")
+    return assemble(problem, roomy, atoms, placed, solver=asked.solver, objective="peak")

@@ -5,7 +5,6 @@ the problem, which are buffers on targets that keep tensors whole. A buffer that
 in place is a chain of tensors, one for each state of its data; they lie at one address.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import gcd
@@ -163,17 +162,18 @@ def _chain(
 def _check(problem: Problem, target: Target) -> None:
     if target.operand_access != "fastest":
         raise UsageError(
-            f"ilp states COSMA's problem, in which operators reach activations in the fastest tier "
-            f"only; {target.name} lets them work in slower ones. Use --target cosma, --set "
-            "operand_access=fastest, or --solver cpsat"
+            f"in COSMA's problem operators reach activations in the fastest tier only; "
+            f"{target.name} lets them work in slower ones. Use --target cosma, --set "
+            "operand_access=fastest, or cpsat in a fixed order without peak"
         )
     if problem.steady_state:
-        raise UsageError("ilp plans a single inference; leave out --steady-state")
+        raise UsageError("COSMA's problem is a single inference; leave out --steady-state")
     odd = [kind for kind, home in target.homes.items() if home == target.fastest.name]
     if odd:
         raise UsageError(
-            f"ilp needs a slower home tier for every kind of tensor; {target.name} keeps "
-            f"{', '.join(odd)} in {target.fastest.name}. Choose another (--set homes.KIND=TIER)"
+            f"COSMA's problem needs a slower home tier for every kind of tensor; {target.name} "
+            f"keeps {', '.join(odd)} in {target.fastest.name}. Choose another "
+            "(--set homes.KIND=TIER)"
         )
     links = ((t, target.fastest.name) for t in dict.fromkeys(target.homes.values()))
     for home, fast in links:
@@ -181,28 +181,7 @@ def _check(problem: Problem, target: Target) -> None:
             target.link(fast, home) is None and not target.tier(home).read_only
         ):
             raise UsageError(
-                f"ilp moves tensors between {home} and {fast}, and {target.name} has no link "
-                "between them; add one, or choose a home that has one (--set homes.KIND=TIER)"
+                f"COSMA's problem moves tensors between {home} and {fast}, and {target.name} has "
+                "no link between them; add one, or choose a home that has one "
+                "(--set homes.KIND=TIER)"
             )
-
-
-def windows(program: Program, *, free_order: bool) -> tuple[Sequence[int], Sequence[int]]:
-    """First and last step at which each operator can run.
-
-    In a free order these are the numbers of operators that must run before it, and may after it.
-    """
-    count = len(program.steps)
-    if not free_order:
-        return range(count), range(count)
-    before = [0] * count  # ancestors as bits
-    after = [0] * count
-    for operator in range(count):
-        for tensor in program.inputs[operator]:
-            maker = program.tensors[tensor].producer
-            if maker != GIVEN:
-                before[operator] |= before[maker] | 1 << maker
-    for operator in reversed(range(count)):
-        for tensor in program.outputs[operator]:
-            for reader in program.tensors[tensor].readers:
-                after[operator] |= after[reader] | 1 << reader
-    return [b.bit_count() for b in before], [count - 1 - a.bit_count() for a in after]
