@@ -13,7 +13,6 @@ between rows only, fractions are rounded accordingly, placed in one piece each, 
 annealing (`whole_search`).
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +50,8 @@ DEFAULTS: Mapping[str, Any] = {
 }
 OBJECTIVES = ("latency", "traffic", "energy")
 NEAR = 1e-2  # a plan so near to its bound is not worth another try,
-SHARE = 0.4  # of the time, for the direct program, where it is only one of two
+LP_SHARE = 0.3  # of the time, for the direct program where there are more tiers,
+TIERS_SHARE = 0.6  # and of what is left, for the plan that uses all of them
 QUICK_STEPS = 300  # unless heuristics are quick
 HEURISTIC_STEPS = 2000  # longer programs are not tried with heuristics, which take their time
 
@@ -80,19 +80,27 @@ def _best_of_both(
     Third tiers may pay, and the bound has to know them; what moves between home and the fastest
     tier only has finer tools.
     """
-    sooner = options
-    if not math.isinf(options.remaining_s()):
-        sooner = replace(options, deadline=time.monotonic() + SHARE * options.remaining_s())
     try:
-        direct = _direct(problem, target, sooner, chosen)
+        direct = _direct(problem, target, _sooner(options, LP_SHARE), chosen)
     except InfeasibleError:  # a home has no room for all of its tensors at the same time
         return solve_tiers(problem, target, options, chosen)
-    plan = solve_tiers(problem, target, options, chosen, direct.relaxation)
+    relaxation = direct.relaxation
+    plan = solve_tiers(problem, target, _sooner(options, TIERS_SHARE), chosen, relaxation)
+    if options.remaining_s() <= 0:
+        note = "fluid: no time for the plan that uses home and the fastest tier only"
+        return replace(plan, notes=(*plan.notes, note))
     other = _direct_plan(direct, options, chosen)
     values = [objective_value(score(p), options.objective) for p in (plan, other)]
     if values[1] >= values[0]:
         return plan
     return replace(other, lower_bound=plan.lower_bound, bound_source=plan.bound_source)
+
+
+def _sooner(options: SolverOptions, share: float) -> SolverOptions:
+    """The same with a share of the time."""
+    if options.deadline is None:
+        return options
+    return replace(options, deadline=time.monotonic() + share * max(0.0, options.remaining_s()))
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,8 @@ def _direct_plan(direct: _Direct, options: SolverOptions, chosen: Mapping[str, A
     problem, target, atoms = reference.problem, reference.target, direct.atoms
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
-        return replace(reference, solver="fluid", notes=(*reference.notes, note))
+        slow = replace(reference, solver="fluid", notes=(*reference.notes, note))
+        return _at_least_heuristic(slow, None, options)
     try:
         plan = _sliced_plan(problem, target, atoms, relaxation, options, int(chosen["search_work"]))
     except LookupError:  # what operators cannot do without has no pages
@@ -155,7 +164,7 @@ def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions)
     options.on_improvement(value)
     steps = len(plan.problem.steps)
     near = bound is not None and value <= bound * (1 + (NEAR if steps > QUICK_STEPS else 1e-9))
-    if near or steps > HEURISTIC_STEPS:
+    if near or (bound is not None and steps > HEURISTIC_STEPS):
         return plan
     for name in ("greedy", "msa"):
         if options.remaining_s() <= 0:

@@ -41,7 +41,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     if options.objective == "latency":
         hide_single_uses(occupancy, window, options)
     notes = notes_on_size(occupancy, "greedy")
-    if place_stays(occupancy):
+    if place_stays(occupancy, lambda: options.remaining_s() <= 0):
         # Each stay paid beside the others; without those that found no hole it may not.
         while options.remaining_s() > 0 and drop_what_no_longer_pays(occupancy):
             pass

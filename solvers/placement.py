@@ -4,6 +4,7 @@ What cannot be placed is dropped, the least valuable first.
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,16 @@ MAX_REPACKS_OF_MANY = 4
 Item = tuple[int, int, Stay]  # first event, last event, stay
 
 
-def place_stays(occupancy: Occupancy) -> int:
+def place_stays(occupancy: Occupancy, is_over: Callable[[], bool] = lambda: False) -> int:
     """Give every stay an address in the fastest tier.
 
     Stays are packed together; while they do not fit, the least valuable ones beside those that
     stick out are dropped (twice as many each time), and in the end placed one by one. Mandatory
     stays are shortened to their single events when they do not fit as they are.
+
+    Args:
+        occupancy: what stays; its stays get addresses.
+        is_over: whether the time is over: they are then placed one by one at once.
 
     Returns:
         Number of stays dropped or shortened for lack of a hole.
@@ -44,6 +49,8 @@ def place_stays(occupancy: Occupancy) -> int:
     dropped = 0
     is_large = len(occupancy.all_stays()) > MAX_TOGETHER
     for attempt in range(MAX_REPACKS_OF_MANY if is_large else MAX_REPACKS):
+        if is_over():
+            break
         listed = occupancy.all_stays()
         offsets, fits = _pack(occupancy, [stay for _, _, stay in listed], workspace)
         if fits:

@@ -226,12 +226,18 @@ def _sliced(
     wishes = wished_slices(setting.atoms, paths, slicer.grains)
     order = sorted(wishes, key=lambda index: (-_worth(setting, base[index], wishes[index]), index))
     prices = relaxation.prices
+
+    def is_over() -> bool:
+        return options.remaining_s() <= 0
+
     for attempt in range(1, TRIES + 1):
-        slicer.take(wishes, order, lambda: prices)
-        slicer.take(wishes, order, lambda: prices)
+        for _ in range(2):
+            slicer.take(wishes, order, prices, is_over)
         try:
             return _plan(setting, slicer, "fluid", options)
         except NoAddress as refused:
+            if is_over():
+                break
             listed = _listed(slicer)
             for stay in refused.stays:
                 bad = listed[stay.slice]

@@ -201,17 +201,24 @@ class Slicer:
                 self.ledger.book(item)
 
     def take(
-        self, wishes: dict[int, list[Slice]], order: Sequence[int], prices: Callable[[], Prices]
+        self,
+        wishes: dict[int, list[Slice]],
+        order: Sequence[int],
+        prices: Prices,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> int:
         """Replace the slices of atoms by wished ones; returns how many went another way.
 
         Args:
             wishes: atom -> slices that cover it.
             order: atoms, those first that are worth most.
-            prices: gives what the ways of those cost that do not fit.
+            prices: what the ways of those cost that do not fit.
+            is_over: whether the time is over: the rest of the atoms stay as they are.
         """
         others = 0
         for index in order:
+            if is_over():
+                break
             old = self.items[index]
             for item in old:
                 self.ledger.book(item, -1)
@@ -233,9 +240,7 @@ class Slicer:
             self.items[index] = found
         return others
 
-    def _granted(
-        self, wish: Slice, prices: Callable[[], Prices], halvings: int
-    ) -> list[Slice] | None:
+    def _granted(self, wish: Slice, prices: Prices, halvings: int) -> list[Slice] | None:
         """As much of a wished slice as fits, the rest on other paths; None when it has none."""
         life = self.lives[wish.atom]
         assert life is not None  # noqa: S101 - only atoms with a life have slices
@@ -246,7 +251,7 @@ class Slicer:
             return [wish]
         middle = self._middle(wish.atom, wish.start_byte, wish.end_byte) if halvings else None
         if middle is None:
-            return self._placed(wish.atom, wish.start_byte, wish.end_byte, prices())
+            return self._placed(wish.atom, wish.start_byte, wish.end_byte, prices)
         found: list[Slice] = []
         for half in (replace(wish, end_byte=middle), replace(wish, start_byte=middle)):
             more = self._granted(half, prices, halvings - 1)

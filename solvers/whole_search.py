@@ -66,13 +66,17 @@ def whole_stays(
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
+
+    def is_over() -> bool:
+        return options.remaining_s() <= 0
+
     best = rounded
-    place_stays(best)
-    if options.remaining_s() > 0:
+    place_stays(best, is_over)
+    if not is_over():
         other = Occupancy(rounded.problem, rounded.target, rounded.atoms, rounded.objective)
         close_gaps(other, WINDOW_STEPS, options)
         hide_single_uses(other, WINDOW_STEPS, options)
-        place_stays(other)
+        place_stays(other, is_over)
         best = other if other.improved_since(best.mark()) else best
     found, note = improve(best, options, work)
     return found, (note,) if note else ()
