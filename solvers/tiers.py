@@ -2,12 +2,13 @@
 
 1. A frugal plan: every operand is where operators reach it just when they need it, else at home.
 2. The relaxation of `tiers_relax` by column generation, with a certified bound.
-3. Its shares cut into slices (`tiers_slices`) that replace the frugal ones where they fit.
+3. Its shares cut into slices (`tiers_round`, `tiers_slices`) that replace the frugal ones where
+   they fit, and that move to better paths one by one (`tiers_polish`).
 4. Addresses in pages, or in one piece where the target does not cut freely (`tiers_plan`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,64 +17,18 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import mac_energy_j, objective_value, overhead_seconds, score
 from ullage.hwmodels.target import Target
-from ullage.solvers.atoms import Atom, atoms_of
 from ullage.solvers.fluid_relax import Relaxation
-from ullage.solvers.refusal import step_refusal
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.tiers_hint import direct_prices
 from ullage.solvers.tiers_master import Column, column_of
-from ullage.solvers.tiers_network import Life, Network, Prices, life_of
-from ullage.solvers.tiers_paths import Finder, Path
-from ullage.solvers.tiers_plan import NoAddress, residencies_of, transfers_of
-from ullage.solvers.tiers_relax import TiersRelaxation, relax_tiers
+from ullage.solvers.tiers_plan import NoAddress
+from ullage.solvers.tiers_relax import relax_tiers
+from ullage.solvers.tiers_round import listed, plan_of, sliced
+from ullage.solvers.tiers_setting import Setting, setting_of
 from ullage.solvers.tiers_slices import Ledger, Slice, Slicer
-from ullage.solvers.tiers_wishes import space_taken, wished_slices
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
-TRIES = 10  # to find addresses, with fewer wishes each time
-LEAST_SHARE = 1e-7  # of an atom that is worth a slice
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A problem made ready.
-
-    Attributes:
-        network: its tiers and steps.
-        atoms: its atoms.
-        lives: theirs.
-        roomy: mask of the tiers with room for everything.
-        finder: of paths.
-    """
-
-    network: Network
-    atoms: tuple[Atom, ...]
-    lives: tuple[Life | None, ...]
-    roomy: int
-    finder: Finder
-
-    @property
-    def capped(self) -> list[int]:
-        """Tiers whose capacity can bind."""
-        return [m for m in range(self.network.tiers) if not self.roomy >> m & 1]
-
-
-def setting_of(problem: Problem, target: Target, objective: str) -> Setting:
-    """Network, atoms and their lives.
-
-    Raises:
-        InfeasibleError: an operator's workspace alone does not fit.
-    """
-    network = Network(problem, target, objective)
-    tightest = int(network.room[0].argmin())
-    if network.room[0, tightest] < 0:
-        needed = problem.steps[tightest].workspace_bytes
-        raise step_refusal(problem, target, tightest, needed, ())
-    atoms = atoms_of(problem, target)
-    roomy = sum(1 << m for m in range(1, network.tiers) if network.is_roomy(m, atoms))
-    lives = tuple(life_of(network, atom, roomy) for atom in atoms)
-    return Setting(network, atoms, lives, roomy, Finder(network))
 
 
 def frugal_plan(problem: Problem, target: Target, options: SolverOptions, solver: str) -> Plan:
@@ -91,15 +46,15 @@ def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slic
     try:
         slicer = _slicer(setting, FEWEST_PAGES)
         slicer.frugal()
-        return slicer, _plan(setting, slicer, solver, options)
+        return slicer, plan_of(setting, slicer, solver, options)
     except NoAddress:
         slicer = _slicer(setting, 1)
         slicer.frugal()
     try:
-        return slicer, _plan(setting, slicer, solver, options)
+        return slicer, plan_of(setting, slicer, solver, options)
     except NoAddress as refused:
         raise slicer.refusal(
-            _listed(slicer)[min(stay.slice for stay in refused.stays)].atom
+            listed(slicer)[min(stay.slice for stay in refused.stays)].atom
         ) from None
 
 
@@ -141,7 +96,7 @@ def solve_tiers(
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): operators are streamed"
         return replace(reference, notes=(*reference.notes, note))
-    plan = _sliced(setting, slicer, base, relaxation, options) or reference
+    plan = sliced(setting, slicer, base, relaxation, options) or reference
     if objective_value(score(plan), options.objective) > objective_value(
         score(reference), options.objective
     ):
@@ -207,113 +162,3 @@ def _dynamic(plan: Plan, objective: str) -> float:
     if objective == "energy":
         return value - mac_energy_j(plan.problem, plan.target)[0]
     return max(value, float(sum(u.accessed_bytes for s in plan.problem.steps for u in s.uses)))
-
-
-def _sliced(
-    setting: Setting,
-    slicer: Slicer,
-    base: Mapping[int, list[Slice]],
-    relaxation: TiersRelaxation,
-    options: SolverOptions,
-) -> Plan | None:
-    """The relaxation as a plan; None when no addresses were found."""
-    paths: dict[int, list[tuple[Path, float]]] = {}
-    for column, share in zip(relaxation.columns, relaxation.shares.tolist(), strict=True):
-        if share > LEAST_SHARE:
-            paths.setdefault(column.atom, []).append((column.path, share))
-    for index, mine in paths.items():
-        paths[index] = _worth_moving(setting, index, mine)
-    wishes = wished_slices(setting.atoms, paths, slicer.grains)
-    order = sorted(wishes, key=lambda index: (-_worth(setting, base[index], wishes[index]), index))
-    prices = relaxation.prices
-
-    def is_over() -> bool:
-        return options.remaining_s() <= 0
-
-    for attempt in range(1, TRIES + 1):
-        for _ in range(2):
-            slicer.take(wishes, order, prices, is_over)
-        try:
-            return _plan(setting, slicer, "fluid", options)
-        except NoAddress as refused:
-            if is_over():
-                break
-            listed = _listed(slicer)
-            for stay in refused.stays:
-                bad = listed[stay.slice]
-                settled = _settled(setting, bad, prices)
-                if settled is not None:
-                    placed = slicer.items[bad.atom]
-                    wishes[bad.atom] = [settled if item is bad else item for item in placed]
-                else:  # space is left free there, which others take less of
-                    room = slicer.ledger.room[stay.tier, stay.start : stay.end]
-                    room -= attempt * stay.size_bytes
-            slicer.place(base)
-    return None
-
-
-def _settled(setting: Setting, item: Slice, prices: Prices) -> Slice | None:
-    """A slice that is carried over the seam, staying for ever where it was carried.
-
-    None where it is not carried, or stays already.
-    """
-    life, carried = setting.lives[item.atom], item.path.carried
-    if not carried or life is None:
-        return None
-    stays = life.start | carried
-    fixed = replace(life, start=stays, needed=stays, forced=stays, is_carried=False)
-    _, path = setting.finder.cheapest(fixed, prices, exact=True)
-    if path is None or path.key == item.path.key:
-        return None
-    return replace(item, path=path)
-
-
-def _worth_moving(
-    setting: Setting, index: int, paths: list[tuple[Path, float]]
-) -> list[tuple[Path, float]]:
-    """The paths of an atom without those whose transfers take less time than their set-ups."""
-    network, size = setting.network, setting.atoms[index].size_bytes
-    link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
-    least: list[float] = []
-    for path, _ in paths:
-        links = [link_of[s, d] for d, _, _, _, s in path.stays.tolist() if s >= 0]
-        least.append(max((network.setups_s[i] * network.link_rates[i] for i in links), default=0))
-    kept = [p for p, few in zip(paths, least, strict=True) if p[1] * size >= few]
-    return kept or [max(paths, key=lambda item: item[1])]
-
-
-def _worth(setting: Setting, base: Sequence[Slice], wished: Sequence[Slice]) -> float:
-    """Seconds of slow ports and links that wished paths save, per byte and step of space."""
-    life = setting.lives[base[0].atom]
-    assert life is not None  # noqa: S101 - only atoms with a life have slices
-    capped = np.array([float(m in setting.capped) for m in range(setting.network.tiers)])
-
-    def seconds(items: Sequence[Slice]) -> float:
-        total = 0.0
-        for item in items:
-            column = column_of(setting.network, item.atom, life, item.path)
-            total += float(column.busy_s.sum()) * (item.end_byte - item.start_byte)
-        return total / life.size_bytes
-
-    space = sum(space_taken(s.path, capped) * (s.end_byte - s.start_byte) for s in wished)
-    return (seconds(base) - seconds(wished)) / max(space, 1e-30)
-
-
-def _listed(slicer: Slicer) -> list[Slice]:
-    """All slices in the order of atoms (buffers) and bytes."""
-    return [item for index in sorted(slicer.items) for item in slicer.items[index]]
-
-
-def _plan(setting: Setting, slicer: Slicer, solver: str, options: SolverOptions) -> Plan:
-    slices = _listed(slicer)
-    buffers = [setting.atoms[item.atom].buffer for item in slices]
-    network = setting.network
-    return Plan(
-        target=network.target,
-        problem=network.problem,
-        residencies=tuple(residencies_of(network, slicer.ledger, slices, setting.roomy, buffers)),
-        transfers=tuple(transfers_of(network, slices, buffers)),
-        solver=solver,
-        objective=options.objective,
-        seed=options.seed,
-    )
