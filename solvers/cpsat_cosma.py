@@ -18,14 +18,13 @@ from typing import Any
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
-from ullage.solvers.cosma import Answer, better_plan, finished, question_of
+from ullage.solvers.cosma import Answer, better_plan, finished, question_of, quick_plan, reserve_s
 from ullage.solvers.cosma_order import pinned, precedence_of
 from ullage.solvers.cosma_plan import plan_of
 from ullage.solvers.cpsat_cosma_place import held_of, solution_of
 from ullage.solvers.cpsat_cosma_search import Search, settle
 from ullage.solvers.registry import SolverOptions, parameters_of
 
-RESERVE_SHARE, LEAST_RESERVE_S = 0.05, 0.1  # of the time, for the plan
 FIXED_SHARE = 0.3  # of the time, for the problem's order before a free one
 
 
@@ -42,7 +41,7 @@ def answer(
     chosen = parameters_of(options, defaults)
     limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
     asked = question_of("cpsat", problem, target, options, chosen, defaults)
-    search = Search(asked, now + limit - max(LEAST_RESERVE_S, RESERVE_SHARE * limit))
+    search = Search(asked, now + limit - reserve_s(limit, asked.program))
     flow = precedence_of(asked.program)
     identity = tuple(range(len(asked.program.steps)))
     fixed = pinned(flow, identity, 0)
@@ -68,7 +67,9 @@ def _answered(search: Search) -> Answer:
             bound = None
         else:
             note = "cpsat: no solution in time"
-        answered = Answer(_told(search, asked.quick), search.status, None, bound, *search.size)
+        answered = Answer(
+            _told(search, quick_plan(asked)), search.status, None, bound, *search.size
+        )
         return finished(asked, answered, *notes, note)
     units, choice, offsets = search.best
     status = "optimal" if search.is_closed() else "feasible"
@@ -76,7 +77,7 @@ def _answered(search: Search) -> Answer:
         notes.append("cpsat: the limit came before the proof")
     held = held_of(asked.program, choice)
     plan = plan_of(asked, solution_of(asked.program, choice, held, offsets), notes)
-    best = _told(search, better_plan(asked, plan))
+    best = _told(search, better_plan(asked, plan, proven=status == "optimal"))
     return finished(asked, Answer(best, status, float(units * unit), bound, *search.size), *notes)
 
 
