@@ -73,6 +73,7 @@ def main() -> None:
         budgets = [b for b in given.budgets.split(",") if (network, b) not in done]
         for row in network_rows(network, budgets, given.solvers.split(","), given):
             rows.append(row)
+            rows.sort(key=lambda r: ([*NETWORKS].index(r["network"]), BUDGETS.index(r["budget"])))
             write_table(name, title_of(rows, given), COLUMNS, table(rows))
             print(" | ".join(f"{c} {row[c]}" for c in COLUMNS), flush=True)
 

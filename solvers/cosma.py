@@ -30,6 +30,8 @@ CHOICES = {
     "moves": ("no", "yes"),
 }
 OBJECTIVES = ("traffic", "peak")
+RESERVE_SHARE, LEAST_RESERVE_S = 0.05, 0.1  # of the time, for the plan
+SECONDS_PER_OPERATOR = 1e-3  # of a quick plan
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,6 @@ class Question:
         options: what was asked.
         chosen: parameters.
         changed: parameters that are not the solver's defaults.
-        quick: a plan to fall back on (`greedy`, for `peak` `no-spill`).
         notes: what must be told.
     """
 
@@ -96,7 +97,6 @@ class Question:
     options: SolverOptions
     chosen: Mapping[str, Any]
     changed: Mapping[str, Any]
-    quick: Plan
     notes: tuple[str, ...]
 
 
@@ -125,10 +125,11 @@ def question_of(
     weights, target, notes = _weights(solver, target, str(chosen["weights"]))
     program = program_of(problem, target, weights=weights)
     form = _form(solver, program, chosen, options)
-    name = "no-spill" if options.objective == "peak" else "greedy"
-    quick = find_solver(name).solve(problem, target, replace(options, parameters={}))
     changed = {k: v for k, v in chosen.items() if v != defaults[k]}
-    return Question(solver, program, form, options, chosen, changed, quick, notes)
+    asked = Question(solver, program, form, options, chosen, changed, notes)
+    if not form.peak and not _fits(program):
+        quick_plan(asked)  # which says what is too large
+    return asked
 
 
 def _weights(solver: str, target: Target, asked: str) -> tuple[bool, Target, tuple[str, ...]]:
@@ -163,13 +164,47 @@ def _form(solver: str, program: Program, chosen: Mapping[str, Any], options: Sol
     )
 
 
-def better_plan(asked: Question, plan: Plan | None) -> Plan:
-    """A plan, or the quick one where that is better."""
+def _fits(program: Program) -> bool:
+    """Whether each operator's operands, results and workspace fit."""
+    capacity = program.target.fastest.capacity_bytes // program.unit_bytes
+    for operator in range(len(program.steps)):
+        room = (capacity - program.scratch_units(operator)) * program.unit_bytes
+        if program.demand_bytes(operator) > room:
+            return False
+    return True
+
+
+def quick_plan(asked: Question) -> Plan:
+    """A plan to fall back on: that of `greedy`, for `peak` of `no-spill`.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit.
+    """
+    name = "no-spill" if asked.form.peak else "greedy"
+    options = replace(asked.options, parameters={})
+    return find_solver(name).solve(asked.program.problem, asked.program.target, options)
+
+
+def better_plan(asked: Question, plan: Plan | None, *, proven: bool) -> Plan:
+    """A plan, or the quick one where that is better.
+
+    It can be better than a solution that is proven where the question forbids what plans may do:
+    tensors that move between two operators, and a weight kept that is no tensor.
+    """
     if plan is None:
-        return asked.quick
-    objective = asked.options.objective
-    own, other = (objective_value(score(p), objective) for p in (plan, asked.quick))
-    return plan if own <= other else asked.quick
+        return quick_plan(asked)
+    narrow = asked.form.addresses and not asked.form.moves and not asked.form.peak
+    if proven and not narrow and not asked.program.uncounted_bytes()[1]:
+        return plan
+    quick, objective = quick_plan(asked), asked.options.objective
+    own, other = (objective_value(score(p), objective) for p in (plan, quick))
+    return plan if own <= other else quick
+
+
+def reserve_s(limit_s: float, program: Program) -> float:
+    """Seconds of a limit that are kept for the plan."""
+    share = max(LEAST_RESERVE_S, RESERVE_SHARE * limit_s)
+    return share + SECONDS_PER_OPERATOR * len(program.steps)
 
 
 def finished(asked: Question, found: Answer, *notes: str) -> Answer:

@@ -73,6 +73,11 @@ class Program:
         scratch = self.problem.steps[self.steps[operator]].workspace_bytes
         return capacity // self.unit_bytes - (capacity - scratch) // self.unit_bytes
 
+    def demand_bytes(self, operator: int) -> int:
+        """Room that an operator's operands and results take; in-place results take none."""
+        made = [a for a in self.outputs[operator] if self.tensors[a].replaces < 0]
+        return sum(self.tensors[a].room_bytes for a in (*self.inputs[operator], *made))
+
     def uncounted_bytes(self) -> tuple[int, int]:
         """What a plan's non-compulsory bytes have beyond the ILP's objective.
 
@@ -81,6 +86,10 @@ class Program:
             which operators access a part only), and bytes of weights that are read in place more
             often than once.
         """
+        return self._uncounted
+
+    @cached_property
+    def _uncounted(self) -> tuple[int, int]:
         from ullage.hwmodels.charges import compulsory
 
         needed = compulsory(self.problem, self.target)

@@ -101,7 +101,8 @@ class CosmaChoice:
         self.needs_gap = form.addresses and not form.moves and not form.peak
         self.capacity = program.target.fastest.capacity_bytes // program.unit_bytes - slack_units
         self.rooms = [t.room_bytes // program.unit_bytes for t in program.tensors]
-        self.demands = [self._demand(o) for o in range(len(program.steps))]
+        count = len(program.steps)
+        self.demands = [program.demand_bytes(o) // program.unit_bytes for o in range(count)]
         self.near = [self._may_be_beside(a) for a in range(len(program.tensors))]
         self.peak: Any = None
         tight = self._tight()
@@ -126,12 +127,6 @@ class CosmaChoice:
         """Operators that need tensor a resident, its producer first."""
         tensor = self.program.tensors[a]
         return [*([] if tensor.producer == GIVEN else [tensor.producer]), *tensor.readers]
-
-    def _demand(self, o: int) -> int:
-        """Units that an operator's operands and results take."""
-        program = self.program
-        made = [a for a in program.outputs[o] if program.tensors[a].replaces < 0]
-        return sum(self.rooms[a] for a in (*program.inputs[o], *made))
 
     def _room(self, o: int) -> int:
         """Units beside operands and workspace."""

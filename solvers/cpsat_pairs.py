@@ -83,11 +83,13 @@ class Pairs:
     def _add_triples(self, involved: Sequence[int]) -> bool:
         """No cycle i, j, k; whether all such rows could be written."""
         count = 0
+        partners = dict.fromkeys(involved, 0)  # a cycle has two pairs with literals, or three
+        for i, j in self.variables:
+            partners[i] |= 1 << j
+            partners[j] |= 1 << i
         for (i, j), first in list(self.variables.items()):
             self.check()
-            for k in involved:
-                if k in (i, j):
-                    continue
+            for k in bits((partners[i] | partners[j]) & ~(1 << i | 1 << j)):
                 # Each triple once: of its pairs with a literal, (i, j) is the smallest.
                 others = [tuple(sorted(pair)) for pair in ((i, k), (j, k))]
                 if any(pair in self.variables and pair < (i, j) for pair in others):
@@ -135,7 +137,9 @@ class Pairs:
         return found
 
     def order(self, value: Any, preferred: Sequence[int]) -> list[int]:  # noqa: ANN401 - a method of the solver
-        """The order of a solution; pairs that do not matter as in `preferred`."""
+        """The order of a solution; pairs that do not matter as in `preferred`, an allowed order."""
+        if not self.variables:
+            return list(preferred)
         before = list(self.precedence.before)
         for (i, j), first in self.variables.items():
             early, late = (i, j) if value(first) else (j, i)

@@ -30,7 +30,15 @@ from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
 from ullage.solvers import cosma
-from ullage.solvers.cosma import Answer, Question, better_plan, finished, question_of
+from ullage.solvers.cosma import (
+    Answer,
+    Question,
+    better_plan,
+    finished,
+    question_of,
+    quick_plan,
+    reserve_s,
+)
 from ullage.solvers.cosma_plan import plan_of
 from ullage.solvers.ilp_backend import DEFAULT, Outcome, run
 from ullage.solvers.ilp_model import CosmaModel
@@ -45,7 +53,6 @@ DEFAULTS: Mapping[str, Any] = {
     "relative_gap": 0.0,
     "time_limit_s": 60.0,
 }
-RESERVE_SHARE, LEAST_RESERVE_S = 0.05, 0.1  # of the time, for the plan
 WRITE_SHARE = 0.4  # of the time at most, for writing the program
 ROUNDING = 1e-6  # of an objective in whole units
 
@@ -73,11 +80,11 @@ def answer(problem: Problem, target: Target, options: SolverOptions) -> Answer:
     limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
     now = time.monotonic()
     asked = question_of("ilp", problem, target, options, chosen, DEFAULTS)
-    reserve = max(LEAST_RESERVE_S, RESERVE_SHARE * limit)
+    reserve = reserve_s(limit, asked.program)
     try:
         model = _write(asked, now + WRITE_SHARE * limit)
     except _OutOfTimeError:
-        unwritten = Answer(asked.quick, "unwritten", None, None, 0, 0)
+        unwritten = Answer(quick_plan(asked), "unwritten", None, None, 0, 0)
         return finished(asked, unwritten, "ilp: the program is too large to be written in time")
     size = (len(model.lp.variables()), len(model.lp.constraints))
     options.progress(f"ilp: {size[0]} variables, {size[1]} constraints, {chosen['solver']}")
@@ -90,7 +97,8 @@ def answer(problem: Problem, target: Target, options: SolverOptions) -> Answer:
             seed=options.seed,
         )
     except KeyboardInterrupt:
-        told = replace(asked.quick, options={**asked.quick.options, "interrupted": True})
+        quick = quick_plan(asked)
+        told = replace(quick, options={**quick.options, "interrupted": True})
         return finished(asked, Answer(told, "unknown", None, None, *size), "ilp: interrupted")
     return _answered(asked, model, outcome, size)
 
@@ -123,7 +131,7 @@ def _answered(
         note = "ilp: the program has no solution (addresses may change between spills only)"
     else:
         note = "ilp: no solution in time"
-    best = better_plan(asked, plan)
+    best = better_plan(asked, plan, proven=outcome.status == "optimal")
     return finished(asked, Answer(best, outcome.status, objective, bound, *size), *notes, note)
 
 
