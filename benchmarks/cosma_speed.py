@@ -5,8 +5,8 @@ addresses (the published program), order fixed with loads, order free with loads
 programs of 7 operators in a free order with addresses. From the problem to the plan, all threads
 and CBC's process together, so that other work on the machine does not count. Where CBC ends by
 itself both must have the same optimum; where its limit of wall-clock seconds ends it, its time
-counts as far as it went. The title has the geometric mean of the ratios where CBC needed more than a second.
-Rows are written as they come; a second run skips those that are there already.
+counts as far as it went. The title has the geometric mean of the ratios where CBC needed more than
+a second. Rows are written as they come; a second run skips those that are there already.
 
 Run: python benchmarks/cosma_speed.py [--only NAME,NAME] [--seconds S] [--random N] [--first SEED]
 """
