@@ -1,11 +1,12 @@
-"""`cpsat` and `ilp` with CBC on equal problems of COSMA's kind, in one run: seconds of both.
+"""`cpsat` and `ilp` with CBC on equal problems of COSMA's kind, in one run: CPU seconds of both.
 
 The fourteen networks at M_R, activations alone and with weights, in three modes: order fixed with
 addresses (the published program), order fixed with loads, order free with loads; and random
-programs of 7 operators in a free order with addresses. Where CBC ends by itself both must have the
-same optimum; where its limit ends it, its time is censored and counted as the limit. The title has
-the geometric mean of the ratios where CBC needed more than a second. Rows are written as they come;
-a second run skips those that are there already.
+programs of 7 operators in a free order with addresses. From the problem to the plan, all threads
+and CBC's process together, so that other work on the machine does not count. Where CBC ends by
+itself both must have the same optimum; where its limit of wall-clock seconds ends it, its time
+counts as far as it went. The title has the geometric mean of the ratios where CBC needed more than
+a second. Rows are written as they come; a second run skips those that are there already.
 
 Run: python benchmarks/cosma_speed.py [--only NAME,NAME] [--seconds S] [--random N] [--first SEED]
 """
@@ -13,6 +14,7 @@ Run: python benchmarks/cosma_speed.py [--only NAME,NAME] [--seconds S] [--random
 import argparse
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -36,7 +38,7 @@ NAME = "cosma_speed"
 MODES = (("fixed", "load"), ("free", "load"), ("fixed", "addresses"))
 COLUMNS = (
     *("problem", "operators", "order", "space"),
-    *("CBC", "CBC bytes", "CBC s", "cpsat", "cpsat bytes", "cpsat s", "ratio"),
+    *("CBC", "CBC bytes", "CBC CPU s", "cpsat", "cpsat bytes", "cpsat CPU s", "ratio"),
 )
 SLOW_S = 1.0
 
@@ -49,6 +51,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=20_000)
     given = parser.parse_args()
     file = RESULTS / f"{NAME}.json"
+    compared("warm up", "fixed", "load", *first_case(), 10.0)  # imports
     rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     done = {(row["problem"], row["order"], row["space"]) for row in rows}
     for name, order, space, problem, target in cases(given):
@@ -80,6 +83,14 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, T
             yield name, order, space, problem, chip
 
 
+def first_case() -> tuple[Problem, Target]:
+    """A small problem."""
+    sys.path.insert(0, str(ROOT))
+    from tests.solvers.cosma_oracle import cosma_case
+
+    return cosma_case(7, 5, shares=False)
+
+
 def compared(
     name: str, order: str, space: str, problem: Problem, target: Target, seconds: float
 ) -> dict[str, Any]:
@@ -87,19 +98,17 @@ def compared(
     how = {"order": order, "space": space, "moves": "no"}
     found: dict[str, tuple[Answer, float]] = {}
     for solver in ("ilp", "cpsat"):
-        begun = time.monotonic()
-        options = SolverOptions("traffic", 0, begun + seconds, how)
+        begun = cpu_s()
+        options = SolverOptions("traffic", 0, time.monotonic() + seconds, how)
         if solver == "ilp":
             answered = ilp.answer(problem, target, options)
         else:
             answered = cpsat_cosma.answer(problem, target, options, cpsat.DEFAULTS)
-        found[solver] = (answered, time.monotonic() - begun)
+        found[solver] = (answered, cpu_s() - begun)
     (slow, slow_s), (fast, fast_s) = found["ilp"], found["cpsat"]
     closed = {"optimal", "infeasible"}
     if slow.status in closed and fast.status in closed and slow.objective != fast.objective:
         raise SystemExit(f"{name}, {order}, {space}: {slow.objective} and {fast.objective}")
-    if slow.status not in closed:
-        slow_s = max(slow_s, seconds)
     values = (
         *(name, problem.operators, order, space),
         *(slow.status, slow.objective, f"{slow_s:.2f}"),
@@ -108,9 +117,14 @@ def compared(
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def cpu_s() -> float:
+    """CPU seconds of this process and of those that it started and that ended."""
+    return sum(os.times()[:4])
+
+
 def title_of(rows: list[dict[str, Any]], seconds: float) -> str:
     """What comes out of it."""
-    slow = [row for row in rows if float(row["CBC s"]) > SLOW_S]
+    slow = [row for row in rows if float(row["CBC CPU s"]) > SLOW_S]
     ended = [row for row in slow if row["CBC"] in ("optimal", "infeasible")]
     parts = [f"cpsat against CBC, {seconds:g} s at most"]
     for what, listed in (("where CBC needs over 1 s", slow), ("of these CBC ended", ended)):

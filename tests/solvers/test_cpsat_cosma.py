@@ -218,7 +218,23 @@ def test_a_weight_that_is_no_tensor_takes_no_room() -> None:
     assert cpsat(problem, roomy, "peak", order="free", weights="yes").objective == 8
 
 
-def test_same_seed_same_plan() -> None:
-    for seed in (7, 13, 20_013):
+def test_same_seed_same_plan_for_any_number_of_threads() -> None:
+    for seed in (7, 13, 20_009, 20_318):
         problem, target = cosma_case(seed, 7, shares=False)
-        assert cpsat(problem, target, order="free").plan == cpsat(problem, target, **FREE).plan
+        plans = [
+            cpsat(problem, target, order="free", num_workers=threads).plan
+            for threads in ("2", "2", "1", "3")
+        ]
+        assert plans[0] == plans[1]
+        for plan in plans[2:]:
+            assert (plan.problem, plan.residencies) == (plans[0].problem, plans[0].residencies)
+
+
+def test_same_seed_same_plan_of_a_network() -> None:
+    options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
+    prepared = prepare(find_model("inception_v2"), options)
+    least = int(order_free_bound(prepared.problem, prepared.target, "peak").value)
+    target = replace(prepared.target.with_fast_memory(least), weights_in_fastest=False)
+    one, two = (cpsat(prepared.problem, target, order="free") for _ in range(2))
+    assert one.status == "optimal"
+    assert one.plan == two.plan
