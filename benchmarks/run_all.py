@@ -25,7 +25,12 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "orders": (["orders.py"], ["orders"]),
     "orders_no_alias": (["orders.py", "--no-alias"], ["orders_no_alias"]),
     "orders_no_fuse": (["orders.py", "--no-fuse"], ["orders_no_fuse"]),
-    "whole_tensors": (["whole_tensors.py"], ["whole_tensors", "whole_tensors_exact"]),
+    "whole_tensors": (["whole_tensors.py"], ["whole_tensors"]),
+    "whole_tensors_exact": (
+        ["whole_tensors.py", "--sizes", "256,1024,4096", "--exact", "60"],
+        ["whole_tensors_exact"],
+    ),
+    "multi_tier": (["multi_tier.py"], ["multi_tier"]),
     "scaling": (["scaling.py"], ["scaling"]),
     "joint": (["joint.py"], ["joint"]),
     "rl_speed": (["rl_speed.py"], ["rl_speed"]),
