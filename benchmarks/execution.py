@@ -106,7 +106,8 @@ def run_model(name: str, file: Path, sizes: list[int], max_weight_bytes: float) 
     opened_s = time.monotonic() - started
     tally = Tally()
     for kind, prepared in ready.items():
-        for solver in (s for s in solver_names() if s != "auto"):
+        own = (s for s in solver_names() if s != "auto" and not find_solver(s).extra)
+        for solver in own:
             for size in sizes:
                 run_plan(
                     f"{kind} {solver} {size >> 10} KiB", prepared, solver, size, executor, tally

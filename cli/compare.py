@@ -14,7 +14,10 @@ from ullage.cli.compile import KEPT_BEST
 def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     model: options.Model,
     solvers: Annotated[
-        str, typer.Option("--solvers", metavar="a,b,c", help="Solvers, default all but auto.")
+        str,
+        typer.Option(
+            "--solvers", metavar="a,b,c", help="Solvers, default all but auto and those of extras."
+        ),
     ] = "",
     target: options.TargetName = "edge-npu",
     objective: options.Objective = "latency",

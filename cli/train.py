@@ -1,6 +1,7 @@
-"""`ullage train`: train the agent behind solver `rl`."""
+"""`ullage train`: train the agent behind solver `rl` or `muzero`."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
+from ullage.compiler.errors import UsageError
 
 
 def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -15,8 +17,13 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         list[str] | None,
         typer.Argument(metavar="[MODEL ...]", help="Programs to train on; none: synthetic ones."),
     ] = None,
+    agent: Annotated[
+        str, typer.Option("--agent", metavar="rl|muzero", help="Whom; muzero learns one program.")
+    ] = "rl",
     target: options.TargetName = "edge-npu",
     dtype: options.Dtype = "int8",
+    fast_memory: options.FastMemory = None,
+    sets: options.Sets = None,
     out: Annotated[Path, typer.Option("--out", metavar="CKPT", help="Checkpoint to write.")] = Path(
         "rl.npz"
     ),
@@ -41,46 +48,102 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     as_json: options.Json = False,
 ) -> str | None:
     """Train the agent of solver rl; resumed or not, with one job or many: the same result."""
+    given = dict(locals())
     from ullage.cli.render import console, print_json, progress
-    from ullage.compiler.units import format_time
-    from ullage.rl_agent.session import Session, run_session
 
-    asked = Session(
-        models=tuple(models or ()),
-        target=target,
-        dtype=dtype,
-        out=out,
-        resume=resume,
-        steps=steps,
-        time_limit_s=time_limit,
-        seed=seed,
-        engine=engine,
-        jobs=jobs,
-        tensorboard=tensorboard,
-    )
+    train_agent = {"rl": _train_rl, "muzero": _train_muzero}.get(agent)
+    if train_agent is None:
+        raise UsageError(f"--agent is rl or muzero, not {agent!r}")
     with progress(quiet=False) as tell:
-        done = run_session(asked, tell)
-    document: dict[str, Any] = {
-        "checkpoint": str(out),
-        "log": str(done.log),
-        "generations": done.training.generation,
-        "reward": done.training.reward,
-        "programs": done.programs,
-        "seed": done.training.options.seed,
-        "total_s": done.total_s,
-        "interrupted": done.interrupted,
-    }
+        document, text = train_agent(given, tell)
     if as_json:
         print_json(document)
     else:
-        console().print(
-            f"{out}: {done.training.generation} generations on {done.programs} programs in "
-            f"{format_time(done.total_s)}; one decode saves {100 * done.training.reward:+.2f} % "
-            f"over the heuristic (smoothed, with training noise); log: {done.log}",
-            markup=False,
-            soft_wrap=True,
-        )
-    if done.interrupted:
+        console().print(text, markup=False, soft_wrap=True)
+    if document["interrupted"]:
         sys.stderr.write("interrupted: this is the checkpoint until then\n")
         return KEPT_BEST
     return None
+
+
+def _train_rl(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
+    from ullage.compiler.units import format_time
+    from ullage.rl_agent.session import Session, run_session
+
+    if given["fast_memory"] is not None or given["sets"]:
+        raise UsageError("--fast-memory and --set go with --agent muzero, which learns one program")
+    asked = Session(
+        models=tuple(given["models"] or ()),
+        target=given["target"],
+        dtype=given["dtype"],
+        out=given["out"],
+        resume=given["resume"],
+        steps=given["steps"],
+        time_limit_s=given["time_limit"],
+        seed=given["seed"],
+        engine=given["engine"],
+        jobs=given["jobs"],
+        tensorboard=given["tensorboard"],
+    )
+    done = run_session(asked, tell)
+    training = done.training
+    text = (
+        f"{asked.out}: {training.generation} generations on {done.programs} programs in "
+        f"{format_time(done.total_s)}; one decode saves {100 * training.reward:+.2f} % "
+        f"over the heuristic (smoothed, with training noise); log: {done.log}"
+    )
+    document = {
+        "agent": "rl",
+        "checkpoint": str(asked.out),
+        "log": str(done.log),
+        "generations": training.generation,
+        "reward": training.reward,
+        "programs": done.programs,
+        "seed": training.options.seed,
+        "total_s": done.total_s,
+        "interrupted": done.interrupted,
+    }
+    return document, text
+
+
+def _train_muzero(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
+    from ullage.compiler.units import format_time
+    from ullage.solvers.muzero import check_extra
+
+    check_extra()
+    from ullage.rl_agent.muzero.session import MuZeroSession, run_muzero
+
+    models = given["models"] or []
+    if len(models) != 1:
+        raise UsageError("--agent muzero learns one program: name one MODEL")
+    if given["jobs"] != 1 or given["engine"] != "processes":
+        raise UsageError("--agent muzero plays its games side by side in one process: no --jobs")
+    asked = MuZeroSession(
+        model=models[0],
+        program=options.compile_options(given),
+        out=given["out"],
+        resume=given["resume"],
+        steps=given["steps"],
+        time_limit_s=given["time_limit"],
+        seed=given["seed"],
+        tensorboard=given["tensorboard"],
+    )
+    done = run_muzero(asked, tell)
+    agent = done.agent
+    text = (
+        f"{asked.out}: {agent.games} games in {agent.generation} generations in "
+        f"{format_time(done.total_s)}; best plan {format_time(agent.best_s)}; log: {done.log}"
+    )
+    document = {
+        "agent": "muzero",
+        "checkpoint": str(asked.out),
+        "log": str(done.log),
+        "generations": agent.generation,
+        "games": agent.games,
+        "best_latency_s": agent.best_s,
+        "programs": 1,
+        "seed": agent.options.seed,
+        "total_s": done.total_s,
+        "interrupted": done.interrupted,
+    }
+    return document, text

@@ -12,13 +12,11 @@ from ullage.compiler.summary import summarise
 
 
 def default_solvers(objective: str) -> tuple[str, ...]:
-    """All solvers that can minimise an objective and have what they need, but the portfolio."""
-    from ullage.solvers.registry import find_solver, missing_packages, solvers_for
+    """All solvers for an objective but the portfolio and those that need an extra."""
+    from ullage.solvers.registry import find_solver, solvers_for
 
     return tuple(
-        name
-        for name in solvers_for(objective)
-        if name != "auto" and not missing_packages(find_solver(name))
+        name for name in solvers_for(objective) if name != "auto" and not find_solver(name).extra
     )
 
 

@@ -80,7 +80,7 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
     if asked.resume is not None:
         training = load_training(asked.resume)
     log = asked.out.with_suffix(".jsonl")
-    lines = _old_lines(asked, training.generation)
+    lines = old_lines(asked.resume, training.generation)
     tell("reading programs")
     chosen = training.options
     pool: list[Program] = (
@@ -130,9 +130,9 @@ def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
     write_atomic(log, "".join(line + "\n" for line in lines).encode())
 
 
-def _old_lines(asked: Session, generation: int) -> list[str]:
+def old_lines(resume: Path | None, generation: int) -> list[str]:
     """The log of the run that is resumed, up to its checkpoint."""
-    log = None if asked.resume is None else asked.resume.with_suffix(".jsonl")
+    log = None if resume is None else resume.with_suffix(".jsonl")
     if log is None or not log.is_file():
         return []
     lines = log.read_text(encoding="utf-8").splitlines()

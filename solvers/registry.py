@@ -93,6 +93,7 @@ _BUILT_IN: dict[str, str] = {
     "noisy-greedy": "ullage.solvers.noisy_greedy",
     "evolution": "ullage.solvers.evolution",
     "rl": "ullage.solvers.rl",
+    "muzero": "ullage.solvers.muzero",
     "no-spill": "ullage.solvers.no_spill",
     "auto": "ullage.solvers.portfolio",
 }

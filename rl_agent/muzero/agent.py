@@ -1,9 +1,5 @@
-"""Training on one program: play a generation of games, look at old ones anew, learn.
+"""The agent: what it is told, what it knows, what it remembers."""
 
-Everything random in a generation comes from (seed, generation).
-"""
-
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,15 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Table
-from ullage.rl_agent.muzero.arena import Arena, advance, deal, finished_state, open_arena
-from ullage.rl_agent.muzero.learn import learn, optimiser
-from ullage.rl_agent.muzero.nets import Params, Seen, new_params
-from ullage.rl_agent.muzero.replay import Batch, Episode, Positions, draw, joined, lay_out
-from ullage.rl_agent.muzero.search import Found, search
-from ullage.rl_agent.state import State
+from ullage.rl_agent.muzero.arena import Arena, finished_state
+from ullage.rl_agent.muzero.learn import optimiser
+from ullage.rl_agent.muzero.nets import Params, new_params
+from ullage.rl_agent.muzero.replay import Episode
+from ullage.rl_agent.state import BUSY_S, State, start_of
+from ullage.solvers.assemble import Stay
 
-RETURN_SCALE = 10.0  # a plan as fast as the bound would return so much
-PLAY, LOOK, LEARN = range(3)  # what a random number is for
+RETURN_SCALE = 5.0  # what a plan as fast as the reference returns
+PLAY, LOOK, LEARN, NOISE = range(4)  # what a random number is for
+
+# Gives the stays of a finished game addresses; None where they do not fit.
+Address = Callable[[State], list[Stay] | None]
+# The same without what finds no address: busy seconds and stays; None where no plan is left.
+Repair = Callable[[State], tuple[float, list[Stay]] | None]
+
+
+class Packer(NamedTuple):
+    """How finished games become plans."""
+
+    address: Address
+    repair: Repair
 
 
 class OutOfTimeError(Exception):
@@ -30,60 +38,46 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class MuZeroOptions:
-    """How to train; what of it shapes the network is in `nets`.
+    """How to train; what of it shapes the networks is in `nets`.
 
     Attributes:
         seed: of everything random.
         games: of a generation, played side by side.
         simulations: of the search, per decision.
+        noise: largest scale of the Gumbel noise; the games of a generation have from 0 to that.
+        bursts: share of the games that are played without noise but for a stretch with this much
+            of it, see `burst_noise`.
+        burst_noise: scale of the Gumbel noise there.
         unroll: actions that the model is unrolled over in learning.
         lookahead: decisions whose rewards are summed up before a value is trusted.
         batch: positions of a step of learning.
-        passes: how often a position is learnt from in the generation it is played in, on average.
+        passes: how often a new position is learnt from in its generation, if all were alike.
         window: games that are remembered.
         elites: best games that are never forgotten.
         elite_share: of each batch.
         looks: share of the window's positions that is searched anew in each generation.
         rate: of Adam.
-        rescale: see `search`.
+        value_scale: weight of values in the search, see `search`.
+        rescale: stretch values in the search, see `search`.
     """
 
     seed: int = 0
-    games: int = 32
+    games: int = 64
     simulations: int = 16
+    noise: float = 2.0
+    bursts: float = 0.5
+    burst_noise: float = 4.0
     unroll: int = 5
-    lookahead: int = 10
+    lookahead: int = 1000
     batch: int = 256
-    passes: float = 4.0
+    passes: float = 2.0
     window: int = 512
     elites: int = 16
     elite_share: float = 0.25
     looks: float = 0.05
     rate: float = 1e-3
-    value_scale: float = 0.1
+    value_scale: float = 0.05
     rescale: bool = False
-
-
-class Report(NamedTuple):
-    """A generation in figures.
-
-    Attributes:
-        generation: its number, from 1.
-        games: played so far, in all.
-        best_s: latency of the best game so far.
-        greedy_s: latency of this generation's game without noise.
-        mean_s: mean latency of this generation.
-        losses: parts of the loss.
-        seconds: since training began.
-    """
-
-    generation: int
-    games: int
-    best_s: float
-    greedy_s: float
-    mean_s: float
-    losses: dict[str, float]
-    seconds: float
 
 
 @dataclass
@@ -93,26 +87,37 @@ class Agent:
     Attributes:
         options: how it trains.
         table: the program.
-        scale: of rewards: busy seconds times this.
+        packer: makes finished games plans.
+        scale: rewards are busy seconds saved times this.
         params: of the networks.
         moments: of Adam.
+        best: busy seconds and stays of the best plan; without any game, that of `all-slow`.
+        best_game: its actions; none without a game.
         generation: done so far.
         games: played so far.
+        homeless: games that would have been among the best, but found no addresses.
         window: the last games, the oldest first.
         elites: the best games, the best first.
-        best: busy seconds and state of the best game.
     """
 
     options: MuZeroOptions
     table: Table
+    packer: Packer
     scale: float
     params: Params
     moments: Any
+    best: tuple[float, list[Stay]]
+    best_game: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     generation: int = 0
     games: int = 0
+    homeless: int = 0
     window: list[Episode] = field(default_factory=list)
     elites: list[Episode] = field(default_factory=list)
-    best: tuple[float, State] | None = None
+
+    @property
+    def best_s(self) -> float:
+        """Latency of the best plan so far."""
+        return self.best[0] + self.table.overhead_s
 
     def rng(self, purpose: int) -> np.random.Generator:
         """Random numbers of this generation."""
@@ -123,209 +128,58 @@ class Agent:
         return jax.random.key(int(self.rng(purpose).integers(2**31)))
 
 
-def new_agent(table: Table, bound_s: float, options: MuZeroOptions) -> Agent:
+def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: Packer) -> Agent:
     """An untrained agent for a program.
 
     Args:
-        table: the program.
-        bound_s: lower bound of its latency, for the scale of rewards.
+        table: the program, see `board.by_live_bytes`.
+        reference_s: latency of a good plan, for the scale of rewards alone.
         options: how to train.
+        packer: makes finished games plans.
     """
     params = new_params(options.seed, len(table.board.ev_atom))
-    span_s = max(table.all_slow_s - bound_s, 1e-3 * table.all_slow_s, 1e-30)
+    span_s = max(table.all_slow_s - reference_s, 1e-4 * table.all_slow_s, 1e-30)
+    stays = [stay for _, _, stay in table.occupancy.all_stays()]
     return Agent(
-        options, table, RETURN_SCALE / span_s, params, optimiser(options.rate).init(params)
+        options=options,
+        table=table,
+        packer=packer,
+        scale=RETURN_SCALE / span_s,
+        params=params,
+        moments=optimiser(options.rate).init(params),
+        best=(float(start_of(table).total[BUSY_S]), stays),
     )
-
-
-def seen_in(arena: Arena) -> Seen:
-    """What the agent sees of every game."""
-    cells = (arena.seen * 255.0 + 0.5).astype(np.uint8)
-    return Seen(cells, arena.uses_decided, arena.cursors)
-
-
-def play(agent: Agent, arena: Arena, noise: NDArray[np.float32], deadline: float) -> list[Episode]:
-    """One game in each place of the arena.
-
-    Args:
-        agent: plays.
-        arena: the games.
-        noise: (B,) scale of the Gumbel noise in each.
-        deadline: `time.monotonic()` value.
-
-    Raises:
-        OutOfTimeError: at the deadline; the games are lost.
-    """
-    keys = agent.key(PLAY)
-    deal(arena)
-    moves: list[tuple[NDArray[np.bool_], Episode]] = []
-    while not arena.over.all():
-        if time.monotonic() >= deadline:
-            raise OutOfTimeError
-        seen, masks, before = seen_in(arena), arena.masks.copy(), arena.busy_s.copy()
-        key = jax.random.fold_in(keys, len(moves))
-        found = _search(agent, key, seen, masks, noise)
-        playing = ~arena.over
-        actions = np.asarray(found.action)
-        advance(arena, actions.astype(np.int64))
-        rewards = ((before - arena.busy_s) * agent.scale).astype(np.float32)
-        rest = (np.asarray(found.policy), np.asarray(found.value))
-        moves.append((playing, Episode(*seen, masks, actions.astype(np.int8), rewards, *rest)))
-    return [
-        Episode._make(
-            np.stack(rows)
-            for rows in zip(
-                *([part[game] for part in row] for playing, row in moves if playing[game]),
-                strict=True,
-            )
-        )
-        for game in range(len(arena.over))
-    ]
-
-
-def _search(
-    agent: Agent, key: jax.Array, seen: Seen, masks: NDArray[np.bool_], noise: NDArray[np.float32]
-) -> Found:
-    chosen = agent.options
-    found: Found = search(
-        agent.params,
-        key,
-        seen,
-        masks,
-        noise,
-        simulations=chosen.simulations,
-        value_scale=chosen.value_scale,
-        rescale=chosen.rescale,
-    )
-    return found
 
 
 def remember(agent: Agent, episodes: list[Episode], arena: Arena) -> None:
-    """Put games just played into the window and, where they are among the best, the elites."""
+    """Put games just finished into the window and, where they are among the best, the elites."""
     agent.games += len(episodes)
     agent.window = [*agent.window, *episodes][-agent.options.window :]
-    winner = int(arena.busy_s.argmin())
-    if agent.best is None or arena.busy_s[winner] < agent.best[0]:
-        agent.best = (float(arena.busy_s[winner]), finished_state(arena, winner))
     known = {episode.actions.tobytes() for episode in agent.elites}
-    for episode in episodes:
-        if episode.actions.tobytes() not in known:
-            known.add(episode.actions.tobytes())
-            agent.elites.append(episode)
-    agent.elites.sort(key=lambda episode: -episode.total)
-    del agent.elites[agent.options.elites :]
+    homeless = 0
+    for game in np.argsort(arena.busy_s, kind="stable").tolist():
+        episode = episodes[game]
+        full = len(agent.elites) >= agent.options.elites
+        if full and episode.total <= agent.elites[-1].total:
+            break
+        if episode.actions.tobytes() in known:
+            continue
+        state = finished_state(arena, game)
+        stays = agent.packer.address(state)
+        if stays is None:
+            if not homeless and arena.busy_s[game] < agent.best[0]:
+                _offer(agent, agent.packer.repair(state), episode)
+            homeless += 1
+            continue
+        known.add(episode.actions.tobytes())
+        agent.elites.append(episode)
+        agent.elites.sort(key=lambda elite: -elite.total)
+        del agent.elites[agent.options.elites :]
+        _offer(agent, (float(arena.busy_s[game]), stays), episode)
+    agent.homeless += homeless
 
 
-def look_again(agent: Agent, positions: Positions, deadline: float) -> None:
-    """Search some old positions with the present networks (Schrittwieser et al. 2021).
-
-    Raises:
-        OutOfTimeError: at the deadline.
-    """
-    chosen, rng, key = agent.options, agent.rng(LOOK), agent.key(LOOK)
-    noise = np.zeros(chosen.games, dtype=np.float32)
-    rows = positions.rows
-    for number in range(int(chosen.looks * len(positions) / chosen.games)):
-        if time.monotonic() >= deadline:
-            raise OutOfTimeError
-        picked = rng.integers(len(positions), size=chosen.games)
-        seen = Seen(rows.cells[picked], rows.decided[picked], rows.cursor[picked])
-        found = _search(agent, jax.random.fold_in(key, number), seen, rows.masks[picked], noise)
-        rows.policies[picked] = np.asarray(found.policy)
-        rows.values[picked] = np.asarray(found.value)
-
-
-def study(agent: Agent, fresh: int, deadline: float) -> dict[str, float]:
-    """Learn from the window and the elites; returns the mean parts of the loss.
-
-    Args:
-        agent: learns.
-        fresh: positions played in this generation.
-        deadline: `time.monotonic()` value.
-
-    Raises:
-        OutOfTimeError: at the deadline.
-    """
-    chosen, rng = agent.options, agent.rng(LEARN)
-    window, elites = lay_out(agent.window), lay_out(agent.elites)
-    look_again(agent, window, deadline)
-    _take_back(agent, window)
-    ahead, whole = window.targets(chosen.lookahead), elites.targets(len(elites))
-    best = int(chosen.elite_share * chosen.batch)
-    sums: dict[str, float] = {}
-    steps = max(1, round(chosen.passes * fresh / chosen.batch))
-    for _ in range(steps):
-        if time.monotonic() >= deadline:
-            raise OutOfTimeError
-        batch: Batch = joined(
-            draw(
-                window,
-                ahead,
-                rng.integers(len(window), size=chosen.batch - best),
-                chosen.unroll,
-                rng,
-                imitate=False,
-            ),
-            draw(
-                elites,
-                whole,
-                rng.integers(len(elites), size=best),
-                chosen.unroll,
-                rng,
-                imitate=True,
-            ),
-        )
-        agent.params, agent.moments, parts = learn(
-            agent.params, agent.moments, batch, rate=chosen.rate
-        )
-        for name, part in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(part)
-    return {name: total / steps for name, total in sums.items()}
-
-
-def _take_back(agent: Agent, positions: Positions) -> None:
-    """Put what was searched anew back into the games of the window."""
-    at = 0
-    for episode in agent.window:
-        length = len(episode.actions)
-        episode.policies[:] = positions.rows.policies[at : at + length]
-        episode.values[:] = positions.rows.values[at : at + length]
-        at += length
-
-
-def train(
-    agent: Agent,
-    goes_on: Callable[[Agent], bool],
-    report: Callable[[Report], None],
-    deadline: float = float("inf"),
-) -> None:
-    """Generations until `goes_on` says no or the deadline comes; the agent holds what came of it.
-
-    A generation cut short by the deadline leaves its finished games out.
-    """
-    begun = time.monotonic()
-    chosen = agent.options
-    arena = open_arena(agent.table, chosen.games)
-    noise = np.linspace(0.0, 1.0, chosen.games, dtype=np.float32)
-    try:
-        while goes_on(agent):
-            episodes = play(agent, arena, noise, deadline)
-            remember(agent, episodes, arena)
-            fresh = sum(len(episode.actions) for episode in episodes)
-            losses = study(agent, fresh, deadline)
-            agent.generation += 1
-            latency_s = arena.busy_s + agent.table.overhead_s
-            assert agent.best is not None  # noqa: S101 - games were remembered
-            report(
-                Report(
-                    generation=agent.generation,
-                    games=agent.games,
-                    best_s=agent.best[0] + agent.table.overhead_s,
-                    greedy_s=float(latency_s[0]),
-                    mean_s=float(latency_s.mean()),
-                    losses=losses,
-                    seconds=time.monotonic() - begun,
-                )
-            )
-    except OutOfTimeError:
-        return
+def _offer(agent: Agent, plan: tuple[float, list[Stay]] | None, episode: Episode) -> None:
+    """Keep what came of a game if it is the best plan so far."""
+    if plan is not None and plan[0] < agent.best[0]:
+        agent.best, agent.best_game = plan, episode.actions

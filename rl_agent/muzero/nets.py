@@ -17,7 +17,7 @@ from ullage.rl_agent.rules import ACTIONS
 HIDDEN = 96
 WIDTH = 128
 BINS = 81
-VALUE_LOW, VALUE_HIGH = -3.0, 13.0
+VALUE_LOW, VALUE_HIGH = -2.0, 8.0  # in units of `agent.RETURN_SCALE`: 5 for a good plan
 SUPPORT = np.linspace(VALUE_LOW, VALUE_HIGH, BINS, dtype=np.float32)
 
 Array: TypeAlias = jax.Array

@@ -1,0 +1,147 @@
+"""Checkpoints: networks, optimiser, and the games that are remembered, as actions to be replayed.
+
+A run that is stopped and resumed equals one that is not.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.errors import UsageError
+from ullage.rl_agent.board import Table
+from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, Packer, new_agent
+from ullage.rl_agent.muzero.arena import finished_state, open_arena
+from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.play import play_by
+from ullage.rl_agent.muzero.replay import Episode
+from ullage.rl_agent.muzero.search import Found
+from ullage.rl_agent.network import FORMAT, read_arrays, write_arrays
+from ullage.rl_agent.rules import ACTIONS
+
+NAME = "muzero"
+PARTS = ("actions", "policies", "values")  # of an episode; the rest comes from playing it again
+
+
+def save_agent(agent: Agent, path: Path) -> None:
+    """Write a checkpoint, whole or not at all; equal agents give equal bytes."""
+    arrays: dict[str, Any] = {}
+    for group, tree in (("params", agent.params), ("moments", agent.moments)):
+        for number, leaf in enumerate(jax.tree.leaves(tree)):
+            arrays[f"{group}{number}"] = np.asarray(leaf)
+    for group, episodes in (("window", agent.window), ("elites", agent.elites)):
+        arrays[f"{group}_lengths"] = np.array([len(e.actions) for e in episodes], dtype=np.int64)
+        for part in PARTS if group == "window" else PARTS[:1]:  # the elites are imitated
+            rows = [getattr(episode, part) for episode in episodes]
+            arrays[f"{group}_{part}"] = np.concatenate(rows) if rows else np.zeros(0, np.float32)
+    arrays["best_game"] = agent.best_game
+    about = {
+        "format": FORMAT,
+        "agent": NAME,
+        "uses": len(agent.table.board.ev_atom),
+        "all_slow_s": agent.table.all_slow_s,
+        "scale": agent.scale,
+        "generation": agent.generation,
+        "games": agent.games,
+        "homeless": agent.homeless,
+        "options": asdict(agent.options),
+    }
+    write_arrays(path, arrays, about)
+
+
+def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
+    """The agent of a checkpoint, for the program that it was trained on.
+
+    Raises:
+        UsageError: it cannot be read, is of another kind of agent, or of another program.
+    """
+    arrays, about = read_arrays(path)
+    if about.get("agent") != NAME:
+        raise UsageError(f"{path} holds no agent of muzero: train one with --agent muzero")
+    uses = len(table.board.ev_atom)
+    if about["uses"] != uses or about["all_slow_s"] != table.all_slow_s:
+        raise UsageError(
+            f"{path} was trained on a program of {about['uses']} uses that takes "
+            f"{about['all_slow_s']:.6g} s with everything slow, this one has {uses} and takes "
+            f"{table.all_slow_s:.6g} s: muzero is trained per program, target and memory size; "
+            "train it on this one, or leave the checkpoint out"
+        )
+    agent = new_agent(table, 0.0, MuZeroOptions(**about["options"]), packer)
+    agent.scale = about["scale"]
+    for group in ("params", "moments"):
+        tree = getattr(agent, group)
+        kept = [arrays.get(f"{group}{n}") for n in range(len(jax.tree.leaves(tree)))]
+        shapes = [leaf.shape for leaf in jax.tree.leaves(tree)]
+        if [None if leaf is None else leaf.shape for leaf in kept] != shapes:
+            raise UsageError(f"{path} holds networks of another version of ullage: train anew")
+        leaves = [jax.numpy.asarray(leaf) for leaf in kept]
+        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), leaves))
+    agent.generation, agent.games = about["generation"], about["games"]
+    agent.homeless = about["homeless"]
+    agent.window = _replayed(agent, _games(arrays, "window"))
+    agent.elites = _replayed(agent, _games(arrays, "elites"))
+    _play_best(agent, arrays["best_game"])
+    return agent
+
+
+def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]:
+    """Actions, policies and values of each game."""
+    lengths = arrays[f"{group}_lengths"]
+    if not len(lengths):
+        return []
+    total = int(lengths.sum())
+    unknown = {
+        "policies": np.zeros((total, ACTIONS), np.float32),
+        "values": np.zeros(total, np.float32),
+    }
+    known = {part: arrays.get(f"{group}_{part}", unknown.get(part)) for part in PARTS}
+    parts = (np.split(np.asarray(row), np.cumsum(lengths)[:-1]) for row in known.values())
+    return list(zip(*parts, strict=True))
+
+
+def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[Episode]:
+    """Episodes of games whose actions are known."""
+    found: list[Episode] = []
+    arena = open_arena(agent.table, agent.options.games)
+    for begin in range(0, len(games), agent.options.games):
+        part = games[begin : begin + agent.options.games]
+        filled = [*part, *[part[-1]] * (agent.options.games - len(part))]
+
+        def decide(
+            _: Seen,
+            __: NDArray[np.bool_],
+            playing: NDArray[np.bool_],
+            number: int,
+            filled: Sequence[tuple[NDArray[Any], ...]] = filled,
+        ) -> Found:
+            rows = [game if on else None for game, on in zip(filled, playing, strict=True)]
+            return Found(
+                np.array([0 if game is None else game[0][number] for game in rows]),
+                np.array([np.zeros(ACTIONS) if g is None else g[1][number] for g in rows], "f4"),
+                np.array([0.0 if game is None else game[2][number] for game in rows], "f4"),
+            )
+
+        found += play_by(arena, agent.scale, decide)[: len(part)]
+    return found
+
+
+def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
+    """The best plan, from its game played once more."""
+    if not len(actions):
+        return
+    arena = open_arena(agent.table, 1)
+    nothing = np.zeros((1, ACTIONS), np.float32)
+
+    def decide(_: Seen, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int) -> Found:
+        return Found(actions[number : number + 1], nothing, nothing[:, 0])
+
+    play_by(arena, agent.scale, decide)
+    state = finished_state(arena, 0)
+    stays = agent.packer.address(state)
+    best = agent.packer.repair(state) if stays is None else (float(arena.busy_s[0]), stays)
+    if best is not None:
+        agent.best, agent.best_game = best, actions

@@ -1,0 +1,139 @@
+"""A training session of `muzero`: one program, checkpoints and log of `ullage train`."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ullage.compiler.errors import UsageError
+from ullage.compiler.files import write_atomic
+from ullage.compiler.models import find_model
+from ullage.compiler.pipeline import CompileOptions, prepare
+from ullage.compiler.units import format_time
+from ullage.rl_agent.board import by_live_bytes, set_table
+from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
+from ullage.rl_agent.muzero.checkpoint import load_agent, save_agent
+from ullage.rl_agent.muzero.train import Report, train
+from ullage.rl_agent.session import old_lines
+from ullage.rl_agent.training_log import open_tensorboard
+from ullage.solvers.muzero import packer_of, reference_of, rivals_of
+from ullage.solvers.registry import SolverOptions
+
+DEFAULT_STEPS = 300
+SAVE_EVERY_S = 20.0
+
+
+@dataclass(frozen=True)
+class MuZeroSession:
+    """What to train on, and for how long.
+
+    Attributes:
+        model: name or file.
+        program: target, type and memory of the program, as `compile` takes them.
+        out: checkpoint to write; the log lies beside it.
+        resume: checkpoint to go on from; its options and seed count.
+        steps: generations in all, those of the resumed run included.
+        time_limit_s: seconds; without it and `steps`, 300 generations.
+        seed: of everything random.
+        tensorboard: folder for TensorBoard.
+    """
+
+    model: str
+    program: CompileOptions
+    out: Path
+    resume: Path | None = None
+    steps: int | None = None
+    time_limit_s: float | None = None
+    seed: int = 0
+    tensorboard: Path | None = None
+
+
+@dataclass(frozen=True)
+class MuZeroResult:
+    """What came of it; `log` is a JSONL file with one line per generation."""
+
+    agent: Agent
+    log: Path
+    total_s: float
+    interrupted: bool
+
+
+def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResult:
+    """Train, save, log. Ctrl-C ends it with the last checkpoint, some seconds old at most.
+
+    Raises:
+        InfeasibleError: no legal plan exists.
+        ModelError: the model cannot be read.
+        UsageError: options contradict each other, or there is nothing to decide.
+    """
+    begun = time.monotonic()
+    if asked.out.suffix != ".npz":
+        raise UsageError(f"a checkpoint is an .npz file; name it so, not {asked.out.name!r}")
+    tell("reading the program")
+    agent = _agent(asked)
+    log = asked.out.with_suffix(".jsonl")
+    lines = old_lines(asked.resume, agent.generation)
+    spent = json.loads(lines[-1])["seconds"] if lines else 0.0
+    steps = asked.steps
+    if steps is None and asked.time_limit_s is None:
+        steps = DEFAULT_STEPS
+    saved = slowest = 0.0
+    before = time.monotonic()
+
+    def goes_on(now: Agent) -> bool:
+        late = time.monotonic() - begun + slowest
+        in_time = asked.time_limit_s is None or late < asked.time_limit_s
+        return in_time and (steps is None or now.generation < steps)
+
+    def report(now: Report) -> None:
+        nonlocal saved, slowest, before
+        if now.generation > 1:  # the first compiles
+            slowest = max(slowest, time.monotonic() - before)
+        before = time.monotonic()
+        figures = {name: value for name, value in now._asdict().items() if name != "losses"}
+        figures["seconds"] = round(spent + before - begun, 3)
+        lines.append(json.dumps({**figures, **now.losses}))
+        shown = {name: float(figures[name]) for name in ("best_s", "greedy_s", "mean_s")}
+        write(now.generation, {**shown, **now.losses})
+        tell(
+            f"generation {now.generation}: best {format_time(now.best_s)}, without noise "
+            f"{format_time(now.greedy_s)}"
+        )
+        if before - saved >= SAVE_EVERY_S:
+            _save(agent, asked.out, log, lines)
+            saved = before
+
+    interrupted = False
+    with open_tensorboard(asked.tensorboard) as write:
+        try:
+            train(agent, goes_on, report)
+        except KeyboardInterrupt:
+            if not saved:
+                raise
+            interrupted = True
+        else:
+            _save(agent, asked.out, log, lines)
+    return MuZeroResult(agent, log, time.monotonic() - begun, interrupted)
+
+
+def _agent(asked: MuZeroSession) -> Agent:
+    prepared = prepare(find_model(asked.model), asked.program)
+    problem, target = prepared.problem, prepared.target
+    table = by_live_bytes(set_table(problem, target))
+    if not len(table.board.ev_atom):
+        raise UsageError(
+            f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
+            "choose a target with a slower memory"
+        )
+    packer = packer_of(problem, target, table)
+    if asked.resume is not None:
+        return load_agent(asked.resume, table, packer)
+    rivals = rivals_of(problem, target, SolverOptions(seed=asked.seed))
+    reference_s = reference_of(problem, target, table, rivals.values())
+    return new_agent(table, reference_s, MuZeroOptions(seed=asked.seed), packer)
+
+
+def _save(agent: Agent, out: Path, log: Path, lines: list[str]) -> None:
+    save_agent(agent, out)
+    write_atomic(log, "".join(line + "\n" for line in lines).encode())
