@@ -1,7 +1,8 @@
 """`auto`: a portfolio under one deadline; the best plan wins.
 
 Members run one after the other, cheap ones first. What is found stays: the deadline, a member that
-fails, or Ctrl-C end the run with the best plan so far.
+fails, or Ctrl-C end the run with the best plan so far. Where tensors stay whole, a deadline was
+given, and the best plan is not proven best, what time is left goes to an exact solver.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,12 @@ from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"
-DEFAULTS: Mapping[str, Any] = {"members": "greedy,msa,fluid,all-slow,no-spill"}
+DEFAULTS: Mapping[str, Any] = {
+    "members": "greedy,msa,fluid,all-slow,no-spill",
+    "refine": "cpsat",  # empty: nobody
+}
+LEAST_REFINE_S = 2.0  # an exact solver needs about a second to begin
+PROVEN = 1e-6  # a gap so small is none
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
 
@@ -40,7 +46,13 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     infeasible: InfeasibleError | UsageError | None = None
     notes: list[str] = []
     interrupted = False
-    for name in members:
+    refiner = str(chosen["refine"]).strip()
+    if refiner:
+        find_solver(refiner)  # a wrong name is told at once
+    for number, name in enumerate((*members, refiner)):
+        refines = number == len(members)
+        if refines and not _worth_refining(refiner, best, proven, target, options):
+            break
         if options.remaining_s() <= 0:
             notes.append(f"auto: the time limit left {name} out")
             break
@@ -73,3 +85,20 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     plan = best[1]
     plan = replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})
     return plan if proven is None else replace(plan, lower_bound=proven[0], bound_source=proven[1])
+
+
+def _worth_refining(
+    name: str,
+    best: tuple[float, Plan] | None,
+    proven: tuple[float, str] | None,
+    target: Target,
+    options: SolverOptions,
+) -> bool:
+    """Whether an exact solver of whole tensors may still find something better in time."""
+    if not name or best is None or options.deadline is None:
+        return False
+    if options.remaining_s() < LEAST_REFINE_S or target.split_operands:
+        return False
+    if options.objective not in find_solver(name).objectives:
+        return False
+    return proven is None or best[0] > proven[0] * (1 + PROVEN)

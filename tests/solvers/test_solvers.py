@@ -517,6 +517,48 @@ def test_portfolio_says_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> No
         auto({}, monkeypatch, limit_s=0.0)
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "changes", "refine", "asked"),
+    [
+        (30.0, {"split_operands": False}, "cpsat", 1),
+        (30.0, {"split_operands": False}, "", 0),
+        (30.0, {"split_operands": True}, "cpsat", 0),  # exact solvers keep tensors whole
+        (None, {"split_operands": False}, "cpsat", 0),
+        (1.0, {"split_operands": False}, "cpsat", 0),
+    ],
+)
+def test_portfolio_gives_the_time_that_is_left_to_an_exact_solver(
+    monkeypatch: pytest.MonkeyPatch,
+    limit_s: float | None,
+    changes: dict[str, Any],
+    refine: str,
+    asked: int,
+) -> None:
+    calls: list[SolverOptions] = []
+    target = replace(target_of(1024), **changes)
+    problem = problem_for(chain(), ["y"], target)
+
+    def exact(_: Problem, __: Target, told: SolverOptions) -> Plan:
+        calls.append(told)
+        return replace(find_solver("msa").solve(problem, target, told), solver="cpsat")
+
+    monkeypatch.setattr("ullage.solvers.cpsat.solve", exact)
+    deadline = None if limit_s is None else time.monotonic() + limit_s
+    parameters = {"members": "all-slow", "refine": refine}
+    options = SolverOptions(deadline=deadline, parameters=parameters)
+    plan = find_solver("auto").solve(problem, target, options)
+    assert len(calls) == asked
+    assert plan.solver == ("cpsat" if asked else "all-slow")
+    assert all(told.deadline == deadline for told in calls)
+
+
+def test_portfolio_knows_no_unknown_exact_solver() -> None:
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    with pytest.raises(UsageError, match="no solver named 'nobody'"):
+        find_solver("auto").solve(problem, target, SolverOptions(parameters={"refine": "nobody"}))
+
+
 @pytest.mark.parametrize("members", ["", "auto", "greedy,auto"])
 def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
     target = target_of(1024)
