@@ -1,8 +1,8 @@
 """`cpsat` and `ilp` against brute force on random programs of up to 7 operators, mode by mode.
 
 `cpsat` has all programs of a mode, `ilp` a share of them, since CBC needs seconds for big-M rows in
-a free order. What is not closed in the limit is counted as unsolved; any difference raises. A second run skips
-the rows that are there already.
+a free order. What is not closed in the limit is counted as unsolved; any difference raises. A
+second run skips the rows that are there already.
 
 Run: python benchmarks/cosma_random.py [--count N] [--ilp N] [--first SEED] [--seconds S]
 """
