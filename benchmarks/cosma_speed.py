@@ -119,7 +119,8 @@ def compared(
 
 def cpu_s() -> float:
     """CPU seconds of this process and of those that it started and that ended."""
-    return sum(os.times()[:4])
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def title_of(rows: list[dict[str, Any]], seconds: float) -> str:
