@@ -129,20 +129,19 @@ def _train_muzero(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
         tensorboard=given["tensorboard"],
     )
     done = run_muzero(asked, tell)
-    agent = done.agent
     text = (
-        f"{asked.out}: {agent.games} games in {agent.generation} generations in "
-        f"{format_time(done.total_s)}; best plan {format_time(agent.best_s)}; log: {done.log}"
+        f"{asked.out}: {done.games} games in {done.generation} generations in "
+        f"{format_time(done.total_s)}; best plan {format_time(done.best_s)}; log: {done.log}"
     )
     document = {
         "agent": "muzero",
         "checkpoint": str(asked.out),
         "log": str(done.log),
-        "generations": agent.generation,
-        "games": agent.games,
-        "best_latency_s": agent.best_s,
+        "generations": done.generation,
+        "games": done.games,
+        "best_latency_s": done.best_s,
         "programs": 1,
-        "seed": agent.options.seed,
+        "seed": done.seed,
         "total_s": done.total_s,
         "interrupted": done.interrupted,
     }

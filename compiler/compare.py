@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.errors import UllageError, UsageError
+from ullage.compiler.errors import InfeasibleError, UllageError, UsageError
 from ullage.compiler.pipeline import Compiled, CompileOptions, prepare, solve_prepared
 from ullage.compiler.summary import summarise
 
@@ -62,12 +63,14 @@ def compare_solvers(
         ModelError: the model cannot be read.
         UsageError: an option is wrong or a solver is unknown.
     """
-    from ullage.solvers.registry import find_solver
+    from ullage.solvers.registry import SolverOptions, find_solver
 
     for name in solvers:
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
+    with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
+        find_solver("all-slow").solve(prepared.problem, prepared.target, SolverOptions())
     done: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())

@@ -59,7 +59,8 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
         values = [value * scale for _, value in row["anytime"]]
         done = max(row["solve_s"], begin)
         width = THICKEST - (THICKEST - THINNEST) * place / len(names)
-        axes.step([*times, done], [*values, values[-1]], where="post", lw=width, **look)
+        style = "-" if place < len(COLOURS) else "--"
+        axes.step([*times, done], [*values, values[-1]], where="post", lw=width, ls=style, **look)
         axes.plot([done, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
         axes.plot(
             [done],

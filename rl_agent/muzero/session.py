@@ -51,9 +51,12 @@ class MuZeroSession:
 
 @dataclass(frozen=True)
 class MuZeroResult:
-    """What came of it; `log` is a JSONL file with one line per generation."""
+    """What came of it, as the checkpoint has it; `log` is a JSONL file, a line per generation."""
 
-    agent: Agent
+    generation: int
+    games: int
+    best_s: float
+    seed: int
     log: Path
     total_s: float
     interrupted: bool
@@ -80,6 +83,7 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
         steps = DEFAULT_STEPS
     saved = slowest = 0.0
     before = time.monotonic()
+    kept = (0, 0, 0.0)
 
     def goes_on(now: Agent) -> bool:
         late = time.monotonic() - begun + slowest
@@ -87,7 +91,7 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
         return in_time and (steps is None or now.generation < steps)
 
     def report(now: Report) -> None:
-        nonlocal saved, slowest, before
+        nonlocal saved, slowest, before, kept
         if now.generation > 1:  # the first compiles
             slowest = max(slowest, time.monotonic() - before)
         before = time.monotonic()
@@ -101,7 +105,7 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
             f"{format_time(now.greedy_s)}"
         )
         if before - saved >= SAVE_EVERY_S:
-            _save(agent, asked.out, log, lines)
+            kept = _save(agent, asked.out, log, lines)
             saved = before
 
     interrupted = False
@@ -113,8 +117,8 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
                 raise
             interrupted = True
         else:
-            _save(agent, asked.out, log, lines)
-    return MuZeroResult(agent, log, time.monotonic() - begun, interrupted)
+            kept = _save(agent, asked.out, log, lines)
+    return MuZeroResult(*kept, agent.options.seed, log, time.monotonic() - begun, interrupted)
 
 
 def _agent(asked: MuZeroSession) -> Agent:
@@ -134,6 +138,8 @@ def _agent(asked: MuZeroSession) -> Agent:
     return new_agent(table, reference_s, MuZeroOptions(seed=asked.seed), packer)
 
 
-def _save(agent: Agent, out: Path, log: Path, lines: list[str]) -> None:
+def _save(agent: Agent, out: Path, log: Path, lines: list[str]) -> tuple[int, int, float]:
+    """Write checkpoint and log; returns generation, games and best latency."""
     save_agent(agent, out)
     write_atomic(log, "".join(line + "\n" for line in lines).encode())
+    return agent.generation, agent.games, agent.best_s

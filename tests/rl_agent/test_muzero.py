@@ -356,3 +356,20 @@ def test_train_makes_a_checkpoint_that_compile_takes(
     for wrong in (["squeezenet"], ["--jobs", "2"], ["--engine", "ray"]):
         assert run([*words, *wrong]) == 2
         capsys.readouterr()
+
+
+def test_an_interrupted_training_leaves_its_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(agent: Agent, *_: object) -> dict[str, float]:
+        if agent.generation:
+            raise KeyboardInterrupt
+        return {}
+
+    monkeypatch.setattr("ullage.rl_agent.muzero.train.study", once)
+    words = ["train", "bvlc_alexnet", "--agent", "muzero", "--out", str(tmp_path / "a.npz")]
+    assert run([*words, "--json"]) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert (document["generations"], document["interrupted"]) == (1, True)
+    assert (tmp_path / "a.npz").is_file()
+    assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1
