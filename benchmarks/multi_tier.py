@@ -56,7 +56,7 @@ def main() -> None:
 
 def write(rows: list[list[str]], gaps: list[float]) -> str:
     """The table so far."""
-    columns = ["target", "tier", "MiB", "model", "inference", "bound ms", "fluid/bound"]
+    columns = ["target", "tier", "KiB", "model", "inference", "bound ms", "fluid/bound"]
     columns += ["all-slow/fluid", "simulated/model", "residencies", "transfers", "solve s", "CPU s"]
     title = f"Three tiers, int8: fluid/bound geomean {geomean(gaps):.4f}, most {max(gaps):.4f}"
     return write_table(NAME, title, columns, rows)
@@ -70,7 +70,7 @@ def run(
     options = CompileOptions(
         target=target, solver="fluid", dtype="int8", steady_state=steady, overrides=overrides
     )
-    row = [target, tier, str(size >> 20), file.stem, "steady" if steady else "one"]
+    row = [target, tier, str(size >> 10), file.stem, "steady" if steady else "one"]
     try:
         prepared = prepare(file, options)
         since = time.process_time()

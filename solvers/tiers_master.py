@@ -8,6 +8,8 @@ load[m, t] - load[m, t - 1] is what comes less what goes. Rows stay the same whi
 added, so that the simplex goes on from where it was.
 """
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +26,8 @@ from ullage.solvers.lp import (
 from ullage.solvers.lp_solve import solve_lp
 from ullage.solvers.tiers_network import Life, Network
 from ullage.solvers.tiers_paths import END, SOURCE, START, Path
+
+SECOND = "highs"  # asked where the first solver finds no optimum
 
 
 @dataclass(frozen=True)
@@ -169,9 +173,20 @@ class MasterProgram:
             if columns:
                 self._add_loads(lp, rows, shares, columns, m, scale)
         program = lp.frozen()
-        solution = solve_lp(
-            program, solver=self.solver, time_limit_s=time_limit_s, start=start, with_basis=True
-        )
+        solution = None
+        until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+        # Where going on from a basis ends in imprecision, from scratch or another solver may not.
+        for solver, basis in ((self.solver, start), (self.solver, None), (SECOND, None)):
+            left = until - time.monotonic()
+            if left <= 0 or solution is not None:
+                break
+            solution = solve_lp(
+                program,
+                solver=solver,
+                time_limit_s=None if math.isinf(left) else left,
+                start=basis,
+                with_basis=True,
+            )
         if solution is None:
             return None
         costs = reduced_costs(program, solution.duals)

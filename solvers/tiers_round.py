@@ -22,6 +22,7 @@ from ullage.solvers.tiers_slices import Slice, Slicer
 from ullage.solvers.tiers_wishes import space_taken, wished_slices
 
 TRIES = 10  # to find addresses, with fewer wishes each time
+KEEPS_FREE = 3  # tries in which more room is left free, before fewer slices are carried over
 POLISHES = 4  # tries to find addresses for slices on better paths
 LEAST_SHARE = 1e-7  # of an atom that is worth a slice
 
@@ -63,10 +64,58 @@ def sliced(
                 if settled is not None:
                     placed = slicer.items[bad.atom]
                     wishes[bad.atom] = [settled if item is bad else item for item in placed]
-                else:
+                elif attempt <= KEEPS_FREE:
                     _keep_free(slicer, stay, attempt)
+                else:
+                    slicer.carries = False  # but for what is wished
+                    _let_go(setting, slicer, wishes, base, stay, whole=attempt > TRIES - 3)
             slicer.place(base)
     return None
+
+
+def _let_go(
+    setting: Setting,
+    slicer: Slicer,
+    wishes: dict[int, list[Slice]],
+    base: Mapping[int, Sequence[Slice]],
+    stay: Homeless,
+    *,
+    whole: bool,
+) -> None:
+    """Carry fewer slices over the seam in a tier where something found no pages.
+
+    Pages that a slice comes back to are free before, and yet of no use to what stays beyond that
+    step. Slices that come back during the stay go the frugal way instead, the smallest first, until
+    there is room; all that are carried in the tier, with `whole`.
+    """
+    missing = stay.size_bytes
+    carried: list[tuple[int, int, Slice]] = []
+    for number, item in enumerate(listed(slicer)):
+        if item.path.carried >> stay.tier & 1:
+            back = [
+                start
+                for tier, start, _, end, source in item.path.stays.tolist()
+                if tier == stay.tier and end == setting.network.steps and source >= 0
+            ]
+            if whole or any(stay.start < step < stay.end for step in back):
+                carried.append((item.end_byte - item.start_byte, number, item))
+    for size, _, item in sorted(carried, key=lambda entry: entry[:2]):
+        frugal = [
+            replace(
+                b,
+                start_byte=max(b.start_byte, item.start_byte),
+                end_byte=min(b.end_byte, item.end_byte),
+            )
+            for b in base[item.atom]
+            if b.start_byte < item.end_byte and b.end_byte > item.start_byte
+        ]
+        known = wishes[item.atom]
+        if item not in known:  # it went another way than was wished: all that is there is
+            known = slicer.items[item.atom]
+        wishes[item.atom] = [p for other in known for p in (frugal if other is item else [other])]
+        missing -= size
+        if missing <= 0 and not whole:
+            break
 
 
 def _keep_free(slicer: Slicer, stay: Homeless, times: int) -> None:

@@ -107,6 +107,7 @@ class Slicer:
         ledger: of what is taken.
         grains: for each atom the bytes at whose multiples it may be cut; 0: not at all.
         items: atom -> its slices in byte order.
+        carries: whether slices without a wish may be carried over the seam.
     """
 
     def __init__(
@@ -121,6 +122,7 @@ class Slicer:
         self.network, self.atoms, self.lives = network, atoms, lives
         self.finder, self.ledger, self.grains = finder, ledger, grains
         self.items: dict[int, list[Slice]] = {}
+        self.carries = True
 
     def frugal(self) -> None:
         """Place all atoms with as little space as they need.
@@ -251,7 +253,8 @@ class Slicer:
             return [wish]
         middle = self._middle(wish.atom, wish.start_byte, wish.end_byte) if halvings else None
         if middle is None:
-            return self._placed(wish.atom, wish.start_byte, wish.end_byte, prices)
+            low, high = wish.start_byte, wish.end_byte
+            return self._placed(wish.atom, low, high, prices, carry=self.carries)
         found: list[Slice] = []
         for half in (replace(wish, end_byte=middle), replace(wish, start_byte=middle)):
             more = self._granted(half, prices, halvings - 1)
