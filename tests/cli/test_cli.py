@@ -304,7 +304,7 @@ def test_compare_gives_each_solver_a_row(
         line = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
         assert format_time(row["latency_s"]) in line
     peak = ask("compare", tiny, "--dim", "n=8", "--objective", "peak")
-    assert [row["solver"] for row in peak["rows"]] == ["ilp", "no-spill"]
+    assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
 
 
 def test_compare_shows_a_solver_that_fails_beside_the_others(
