@@ -13,6 +13,7 @@ from common import write_table
 from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Board
+from ullage.rl_agent.compiled import borrowed
 from ullage.rl_agent.decode import candidates_of, decode
 from ullage.rl_agent.game import MallocGame
 from ullage.rl_agent.observe import VISION, observe
@@ -56,6 +57,7 @@ def play_games(
     look: bool,
 ) -> int:
     """Random games; returns the number of decisions."""
+    board, state, start = borrowed(board), borrowed(state), borrowed(start)
     decisions = 0
     for _ in range(games):
         begin(board, state, start, mask)

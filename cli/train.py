@@ -25,7 +25,7 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     fast_memory: options.FastMemory = None,
     sets: options.Sets = None,
     out: Annotated[Path, typer.Option("--out", metavar="CKPT", help="Checkpoint to write.")] = Path(
-        "rl.npz"
+        "rl.safetensors"
     ),
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="CKPT", help="Checkpoint to go on from.")

@@ -9,7 +9,7 @@ best score first; one that fits and lowers the latency (or keeps it with less tr
 import numpy as np
 
 from ullage.rl_agent.board import Board, IntArray
-from ullage.rl_agent.compiled import compiled
+from ullage.rl_agent.compiled import borrowed, compiled
 from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start, used_before
 from ullage.rl_agent.mechanics import (
     account,
@@ -197,6 +197,7 @@ def decode(
     Returns:
         Busy seconds; with the operators' overhead they are the latency.
     """
+    board, state, start = borrowed(board), borrowed(state), borrowed(start)
     restart(state, start)
     if not addresses:
         state.counts[0] = 0

@@ -23,8 +23,8 @@ from ullage.rl_agent.state import State, copy_of, start_of
 
 MIN_EVENTS = 8  # smaller programs teach nothing
 MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
-PROBES = 6  # noisy orders
-KEPT = 512  # exercises that a process keeps
+PROBES = 4  # noisy orders
+KEPT = 2048  # exercises that a process keeps
 
 
 @dataclass(frozen=True)

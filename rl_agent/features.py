@@ -6,10 +6,12 @@ import numpy as np
 
 from ullage.rl_agent.board import Board, FloatArray, IntArray
 from ullage.rl_agent.decode import GAP, KINDS, SINGLE, WHOLE, candidates_of
+from ullage.rl_agent.prices import prices_of
 from ullage.rl_agent.state import State
 
-FEATURES = 24
+FEATURES = 36
 STEP_SCALE = 32.0
+NEAR_STEPS = 16  # before a use, in which idle link time counts as near
 
 
 class Encoding(NamedTuple):
@@ -18,7 +20,8 @@ class Encoding(NamedTuple):
     Attributes:
         candidates: (C,) as `decode` takes them.
         features: (C, FEATURES) numbers of the order of one.
-        base: (C,) the heuristic's score: the first that `greedy` would try has the highest.
+        base: (C,) the heuristic's score: the first that it would try has the highest, 1; the
+            others are spread evenly down to 0.
         by_step: (C,) candidates in the order of the step at which they end.
     """
 
@@ -28,33 +31,83 @@ class Encoding(NamedTuple):
     by_step: IntArray
 
 
+class _Moves(NamedTuple):
+    """Columns of the candidates, each (C,)."""
+
+    kind: IntArray
+    event: IntArray
+    atom: IntArray
+    first: IntArray
+    last: IntArray
+    low: IntArray
+    high: IntArray
+    length: IntArray
+    size: IntArray
+    lost_s: FloatArray
+
+
 def encode(board: Board, start: State) -> Encoding:
-    """Candidates and features of a program, once for all decodes."""
-    events = len(board.ev_atom)
+    """Candidates and features of a program, once for all decodes.
+
+    The heuristic's order: what keeps a tensor over a gap or for its whole life comes first, then
+    single uses; in each, by the seconds that its uses lose at home over the square root of the
+    room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors.
+    """
     candidates = candidates_of(board)
+    saved_s = _lost_seconds(board, start)
+    moves = _moves_of(board, candidates, saved_s)
+    key = moves.lost_s / np.sqrt(np.maximum(moves.size * moves.length, 1))
+    is_single = moves.kind == SINGLE
+    order = np.lexsort((moves.event, moves.atom, moves.low, -key, is_single))
+    base = np.empty(len(candidates))
+    base[order] = 1.0 - np.arange(len(order)) / max(len(order) - 1, 1)
+    features = _features(board, start, moves, saved_s, base)
+    by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
+    return Encoding(candidates, features, base, by_step)
+
+
+def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:
+    events = len(board.ev_atom)
     kind, event = candidates // events, candidates % events
     atom = board.ev_atom[event]
-    behind = board.atom_first[atom + 1]
     first = np.where(kind == GAP, event - 1, event)
-    last = np.where(kind == WHOLE, behind - 1, event)
+    last = np.where(kind == WHOLE, board.atom_first[atom + 1] - 1, event)
     low, high = board.ev_step[first], board.ev_step[last]
-    length = high - low + 1
-    saved_s = _lost_seconds(board, start)
     sums = np.concatenate([np.zeros(1), saved_s.cumsum()])
     lost_s = sums[last + 1] - sums[first]
-    lost_s = np.where(kind == GAP, saved_s[last], lost_s)
+    size = board.aligned_bytes[atom]
+    return _Moves(kind, event, atom, first, last, low, high, high - low + 1, size, lost_s)
+
+
+def _features(
+    board: Board, start: State, moves: _Moves, saved_s: FloatArray, base: FloatArray
+) -> FloatArray:
+    kind, _, atom, first, last, low, high, length, size, lost_s = moves
+    steps = len(board.compute_s)
     mean_s = max(float(start.busy_s.mean()), 1e-30)
     capacity = max(board.capacity_bytes, 1)
-    share = board.aligned_bytes[atom] / capacity
-    worth = lost_s / mean_s / np.maximum(share * length, 1e-9)
+    share = size / capacity
+    behind = board.atom_first[atom + 1]
+    uses = behind - board.atom_first[atom]
+    lives = board.ev_step[behind - 1] - board.ev_step[board.atom_first[atom]] + 1
+    atom_s = np.bincount(board.ev_atom, saved_s, len(board.size_bytes))[atom]
     crowd = _demand(board) / capacity
-    crowd_sums = np.concatenate([np.zeros(1), crowd.cumsum()])
-    crowding = (crowd_sums[high + 1] - crowd_sums[low]) / length
-    idle = 1.0 - start.link_s.sum(axis=0) / np.maximum(start.busy_s, 1e-30)
-    memory_bound = 1.0 - board.compute_s / np.maximum(start.busy_s, 1e-30)
-    steps = len(board.compute_s)
+    gaps = kind == GAP
+    prices, load = prices_of(
+        low[gaps], high[gaps], size[gaps], saved_s[last[gaps]], board.workspace_bytes, capacity
+    )
+    rent_s = size * _between(prices, low, high)
+    busy = np.maximum(start.busy_s, 1e-30)
+    idle_s = busy - start.link_s.sum(axis=0) - start.tier_s[1:].max(axis=0, initial=0.0)
+    idle_s = np.maximum(idle_s, 0.0)
+    up = np.maximum(board.link_up[atom], 0)
+    copy_s = size / board.link_rate[up] if len(board.link_rate) else np.zeros(len(size))
+    copy_s = np.maximum(copy_s, 1e-30)
+    bound = 1.0 - board.compute_s / busy
+    near_s = _between(idle_s, np.maximum(low - NEAR_STEPS, 0), np.maximum(low - 1, 0))
     columns = [
         *(kind == k for k in range(KINDS)),
+        2 * base - 1,
         np.log1p(share),
         np.log(share + 1e-4) / 4,
         np.log1p(length) / 3,
@@ -66,28 +119,41 @@ def encode(board: Board, start: State) -> Encoding:
         board.output[atom],
         board.must[atom],
         np.log1p(lost_s / mean_s),
-        np.log(worth + 1e-4) / 4,
-        np.log(crowding + 1e-2) / 3,
-        np.log(crowd[low] + 1e-2) / 3,
+        _balance(lost_s / mean_s, share * length),
+        _balance(lost_s, rent_s),
+        _balance(saved_s[last], rent_s),
+        _balance(lost_s, copy_s),
+        _balance(atom_s / mean_s, share * lives),
+        lost_s / np.maximum(atom_s, 1e-30),
+        saved_s[last] / busy[high],
+        saved_s[first] / busy[low],
+        np.log(_between(crowd, low, high) / length + 1e-2) / 3,
         np.log(crowd[high] + 1e-2) / 3,
-        (behind - board.atom_first[atom]).clip(max=16) / 8,
+        _between(load, low, high) / length / capacity,
+        _between((prices > 0).astype(np.float64), low, high) / length,
+        uses.clip(max=16) / 8,
         (behind - 1 - last).clip(max=16) / 8,
-        idle[np.maximum(low - 1, 0)],
-        memory_bound[low],
-        memory_bound[high],
+        near_s / (near_s + copy_s),
+        idle_s[np.maximum(low - 1, 0)] / (idle_s[np.maximum(low - 1, 0)] + copy_s),
+        np.minimum(_between(busy, low, high) / mean_s, 64.0) / 16,
+        bound[low],
+        bound[high],
+        _between(bound, low, high) / length,
         high / max(steps, 1),
     ]
-    features = np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
-    order = np.lexsort((event, atom, -board.size_bytes[atom], _rank(kind, length, low), kind))
-    base = np.empty(len(candidates))
-    base[order] = 1.0 - np.arange(len(order)) / max(len(order), 1)
-    by_step = np.lexsort((candidates, high)).astype(np.int64)
-    return Encoding(candidates, features, base, by_step)
+    return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 
-def _rank(kind: IntArray, length: IntArray, low: IntArray) -> IntArray:
-    """Greedy's key: the shortest gap, the earliest single, the shortest life."""
-    return np.where(kind == SINGLE, low, length)
+def _between(values: FloatArray, low: IntArray, high: IntArray) -> FloatArray:
+    """(C,) sums of values (T,) over steps low..high."""
+    sums = np.concatenate([np.zeros(1), values.cumsum()])
+    return np.asarray(np.maximum(sums[high + 1] - sums[low], 0.0))
+
+
+def _balance(gain: FloatArray, cost: FloatArray) -> FloatArray:
+    """Logarithm of gain over cost, squeezed into (-1, 1): 0 where they are equal."""
+    tiny = 1e-30
+    return np.tanh(np.log((gain + tiny) / (cost + tiny)) / 6)
 
 
 def _lost_seconds(board: Board, start: State) -> FloatArray:

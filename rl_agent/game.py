@@ -21,10 +21,11 @@ from ullage.rl_agent.observe import (
     USE_FEATURES,
     VISION,
     observe,
+    step_and_see,
 )
 from ullage.rl_agent.plans import plan_of, stays_of
 from ullage.rl_agent.render import as_picture, as_text
-from ullage.rl_agent.rules import ACTIONS, begin, step
+from ullage.rl_agent.rules import ACTIONS, begin
 from ullage.rl_agent.state import (
     ADDRESS_CELLS,
     BUSY_S,
@@ -159,10 +160,12 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             over = self._rejected > PATIENCE * self.uses
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
-        done = step(self._table.board, self._state, self._start, int(action), self._mask)
+        seen = np.empty(VISION, dtype=np.float32)
+        board = self._table.board
+        done = step_and_see(board, self._state, self._start, int(action), self._mask, seen)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
-        return self._observe(), reward, bool(done), False, self._info()
+        return _parts(seen), reward, bool(done), False, self._info()
 
     def plan(self) -> Plan:
         """The plan of a finished game.
@@ -192,13 +195,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     def _observe(self) -> Observation:
         seen = np.empty(VISION, dtype=np.float32)
         observe(self._table.board, self._state, self._mask, seen)
-        cells = ADDRESS_CELLS * SEEN_STEPS
-        rows = cells + BANDWIDTH_ROWS * SEEN_STEPS
-        return {
-            "map": seen[:cells].reshape(ADDRESS_CELLS, SEEN_STEPS),
-            "bandwidth": seen[cells:rows].reshape(BANDWIDTH_ROWS, SEEN_STEPS),
-            "use": seen[rows:],
-        }
+        return _parts(seen)
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -206,6 +203,16 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             "latency_s": self.latency_s,
             "rewinds": int(self._state.counts[REWINDS]),
         }
+
+
+def _parts(seen: NDArray[np.float32]) -> Observation:
+    cells = ADDRESS_CELLS * SEEN_STEPS
+    rows = cells + BANDWIDTH_ROWS * SEEN_STEPS
+    return {
+        "map": seen[:cells].reshape(ADDRESS_CELLS, SEEN_STEPS),
+        "bandwidth": seen[cells:rows].reshape(BANDWIDTH_ROWS, SEEN_STEPS),
+        "use": seen[rows:],
+    }
 
 
 def _box(*shape: int) -> gymnasium.spaces.Box:

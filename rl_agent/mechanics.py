@@ -193,7 +193,7 @@ def shade(board: Board, state: State, slot: int, sign: int) -> None:
         roof = (cell + 1) * capacity // ADDRESS_CELLS
         covered = sign * max(0, min(high, roof) - max(low, floor))
         for step in range(state.start[slot], state.end[slot]):
-            state.map_bytes[step, cell] += covered
+            state.map_bytes[cell, step] += covered
         cell += 1
 
 

@@ -6,9 +6,7 @@ untrained network is the heuristic.
 """
 
 import json
-import zipfile
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from ullage.compiler.files import write_atomic
 from ullage.rl_agent.board import FloatArray
 from ullage.rl_agent.features import FEATURES, Encoding
 
-HIDDEN = 24
+HIDDEN = 16
 NEIGHBOURS = 16  # candidates on each side that count as near in time
-FORMAT = 1
-SHIPPED = Path(__file__).with_name("generalist.npz")
+FORMAT = 2
+SHIPPED = Path(__file__).with_name("generalist.safetensors")
 
 
 @dataclass(frozen=True)
@@ -139,11 +137,12 @@ def random_network(seed: int, *, spread: float = 1.0) -> Network:
 
 
 def write_arrays(path: Path, arrays: dict[str, Any], about: dict[str, Any]) -> None:
-    """Arrays and a JSON description as one .npz file, the same bytes for the same content."""
-    buffer = BytesIO()
-    text = np.frombuffer(json.dumps(about, sort_keys=True).encode(), dtype=np.uint8)
-    np.savez_compressed(buffer, about=text, **arrays)
-    write_atomic(path, buffer.getvalue())
+    """Arrays and a JSON description as safetensors, the same bytes for the same content."""
+    from safetensors.numpy import save
+
+    text = json.dumps(about, sort_keys=True)
+    named = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_atomic(path, save(named, metadata={"about": text}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -152,11 +151,13 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         UsageError: it is missing or no such file.
     """
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            about = json.loads((file.metadata() or {})["about"])
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {error}; train one with ullage train --out"
         ) from error
@@ -173,7 +174,7 @@ def load_network(path: Path | None = None) -> Network:
     """
     place = path or SHIPPED
     arrays, _ = read_arrays(place)
-    weights = arrays.get("weights")
+    weights = arrays.get("network")
     if weights is None or weights.shape != (WEIGHTS,):
         raise UsageError(
             f"{place} holds no network of {WEIGHTS} weights; it is of another version: train anew"

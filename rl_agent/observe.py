@@ -4,11 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Board
-from ullage.rl_agent.compiled import compiled
+from ullage.rl_agent.compiled import borrowed, compiled
 from ullage.rl_agent.history import at_home_before, needs_spill
-from ullage.rl_agent.mechanics import room_bytes
-from ullage.rl_agent.rules import BoolArray, stay_before
-from ullage.rl_agent.state import ADDRESS_CELLS, CURSOR, State
+from ullage.rl_agent.rules import BoolArray, stay_before, step
+from ullage.rl_agent.state import ADDRESS_CELLS, BUSY_S, CURSOR, State
 
 # mypy: disable-error-code="no-any-return"
 
@@ -29,6 +28,7 @@ def observe(board: Board, state: State, mask: BoolArray, seen: Floats32) -> None
     All values are in [0, 1]. Steps outside the program look full and busy. At the end of the
     game there is no use: all of it is zero.
     """
+    board, state = borrowed(board), borrowed(state)
     seen[:] = 0.0
     events = len(state.actions)
     if state.counts[CURSOR] >= events:
@@ -39,32 +39,72 @@ def observe(board: Board, state: State, mask: BoolArray, seen: Floats32) -> None
     steps = len(board.compute_s)
     up, down = board.link_up[atom], board.link_down[atom]
     per_byte = ADDRESS_CELLS / max(board.capacity_bytes, ADDRESS_CELLS)
-    longest = 1e-30
-    for x in range(SEEN_STEPS):
-        t = now - PAST_STEPS + x
-        if 0 <= t < steps:
-            longest = max(longest, state.busy_s[t])
-    per_longest = 1.0 / longest
+    # Columns of steps that exist.
+    left = max(PAST_STEPS - now, 0)
+    right = min(SEEN_STEPS, steps - now + PAST_STEPS)
+    first = now - PAST_STEPS
     base = ADDRESS_CELLS * SEEN_STEPS
-    for x in range(SEEN_STEPS):
-        t = now - PAST_STEPS + x
-        if not 0 <= t < steps:
-            for y in range(ADDRESS_CELLS):
-                seen[y * SEEN_STEPS + x] = 1.0
-            continue
-        for y in range(ADDRESS_CELLS):
-            seen[y * SEEN_STEPS + x] = min(state.map_bytes[t, y] * per_byte, 1.0)
-        seen[base + 2 * SEEN_STEPS + x] = state.busy_s[t] * per_longest
-        size = float(board.size_bytes[atom])
-        if up >= 0:
-            room = room_bytes(board, state, up, t)
-            seen[base + x] = room / (room + size)
-        if down >= 0:
-            room = room_bytes(board, state, down, t)
-            seen[base + SEEN_STEPS + x] = room / (room + size)
+    for y in range(ADDRESS_CELLS):
+        row = y * SEEN_STEPS
+        for x in range(left):
+            seen[row + x] = 1.0
+        for x in range(left, right):
+            taken = state.map_bytes[np.uintp(y), np.uintp(first + x)] * per_byte
+            seen[np.uintp(row + x)] = min(taken, 1.0)
+        for x in range(right, SEEN_STEPS):
+            seen[row + x] = 1.0
+    longest = 1e-30
+    for x in range(left, right):
+        longest = max(longest, state.busy_s[np.uintp(first + x)])
+    per_longest = 1.0 / longest
+    for x in range(left, right):
+        busy = state.busy_s[np.uintp(first + x)]
+        seen[np.uintp(base + 2 * SEEN_STEPS + x)] = busy * per_longest
+    size = float(board.size_bytes[atom])
+    if up >= 0:
+        show_room(board, state, up, first, left, right, size, seen[base:])
+    if down >= 0:
+        show_room(board, state, down, first, left, right, size, seen[base + SEEN_STEPS :])
     describe(board, state, event, seen[base + BANDWIDTH_ROWS * SEEN_STEPS :])
     for action in range(3):
         seen[VISION - 3 + action] = 1.0 if mask[action] else 0.0
+
+
+@compiled
+def step_and_see(
+    board: Board, state: State, start: State, action: int, mask: BoolArray, seen: Floats32
+) -> bool:
+    """`step`, then `observe`: arrays are taken from Python once."""
+    done = step(board, state, start, action, mask)
+    observe(board, state, mask, seen)
+    return done
+
+
+@compiled
+def show_room(
+    board: Board,
+    state: State,
+    link: int,
+    first: int,
+    left: int,
+    right: int,
+    size: float,
+    row: Floats32,
+) -> None:
+    """Idle bytes of a link as x / (x + size): `mechanics.room_bytes` of steps, into columns."""
+    source, destination = board.link_source[link], board.link_destination[link]
+    read_rate, write_rate = board.read_rate[source], board.write_rate[destination]
+    link_rate, setup_s = board.link_rate[link], board.link_setup_s[link]
+    for x in range(left, right):
+        t = np.uintp(first + x)
+        busy = state.busy_s[t]
+        room = min(
+            (busy - state.tier_s[source, t]) * read_rate,
+            (busy - state.tier_s[destination, t]) * write_rate,
+        )
+        free = max(busy - state.link_s[link, t] - setup_s, 0.0) * link_rate
+        room = max(min(room, free), 0.0)
+        row[np.uintp(x)] = room / (room + size)
 
 
 @compiled
@@ -102,7 +142,7 @@ def describe(board: Board, state: State, event: int, use: Floats32) -> None:
     use[9] = 1.0 if stay_before(board, state, event) >= 0 else 0.0
     use[10] = min(max((busy - rest) / busy, 0.0), 1.0)  # time that this use costs its step
     use[11] = min(port_s / busy, 1.0)
-    use[12] = state.busy_s[now] / max(state.busy_s.max(), 1e-30)
+    use[12] = busy / (busy + state.total[BUSY_S] / len(board.compute_s))
     use[13] = min(state.load_bytes[now] / capacity, 1.0)
     use[14] = (behind - event - 1) / (behind - event)
     use[15] = state.counts[CURSOR] / len(state.actions)

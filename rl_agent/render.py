@@ -43,7 +43,7 @@ def as_text(board: Board, state: State, now: int) -> str:
     cell_bytes = max(board.capacity_bytes / ADDRESS_CELLS, 1.0)
     lines = [f"fast memory, {format_size(board.capacity_bytes)}, steps 0 to {steps - 1}"]
     for row in reversed(range(ADDRESS_CELLS)):
-        filled = [state.map_bytes[a:b, row].max() / cell_bytes for a, b in pairwise(edges)]
+        filled = [state.map_bytes[row, a:b].max() / cell_bytes for a, b in pairwise(edges)]
         levels = [min(int(np.ceil(f * (len(SHADES) - 1))), len(SHADES) - 1) for f in filled]
         lines.append("|" + "".join(SHADES[level] for level in levels) + "|")
     if now >= 0:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Board
-from ullage.rl_agent.compiled import compiled
+from ullage.rl_agent.compiled import borrowed, compiled
 from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start, used_before
 from ullage.rl_agent.mechanics import (
     copy_slot,
@@ -302,6 +302,7 @@ def step(board: Board, state: State, start: State, action: int, mask: BoolArray)
 
     After a dead end the next decision is the one behind the drop.
     """
+    board, state, start = borrowed(board), borrowed(state), borrowed(start)
     play(board, state, action)
     while state.counts[CURSOR] < len(state.actions):
         if look(board, state, mask):
@@ -314,6 +315,7 @@ def step(board: Board, state: State, start: State, action: int, mask: BoolArray)
 @compiled
 def begin(board: Board, state: State, start: State, mask: BoolArray) -> None:
     """A new game; needs at least one event."""
+    board, state, start = borrowed(board), borrowed(state), borrowed(start)
     restart(state, start)
     state.forced[:] = 0
     state.actions[:] = -1

@@ -20,7 +20,7 @@ from ullage.rl_agent.train import (
 )
 from ullage.rl_agent.training_log import open_tensorboard
 
-DEFAULT_STEPS = 1000
+DEFAULT_STEPS = 300
 SAVE_EVERY_S = 10.0
 MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
 
@@ -74,8 +74,8 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
         UsageError: options contradict each other, or there is nothing to train on.
     """
     begun = time.monotonic()
-    if asked.out.suffix != ".npz":
-        raise UsageError(f"a checkpoint is an .npz file; name it so, not {asked.out.name!r}")
+    if asked.out.suffix != ".safetensors":
+        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
     training = begin_training(TrainOptions(seed=asked.seed))
     if asked.resume is not None:
         training = load_training(asked.resume)
@@ -86,7 +86,7 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
     pool: list[Program] = (
         list(_model_programs(asked))
         if asked.models
-        else list(synthetic_programs(chosen.seed, chosen.families, chosen.programs))
+        else list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
     )
     steps = asked.steps
     if steps is None and asked.time_limit_s is None:

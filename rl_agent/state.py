@@ -44,7 +44,7 @@ class State(NamedTuple):
         counts: (4,) length of `taken`, cursor, rewinds, decisions so far.
         actions: (E,) decision about each event, in program order, -1 for none.
         forced: (E,) 1 where drop-backup has forced DROP, by event.
-        map_bytes: (T, ADDRESS_CELLS) bytes taken by step and share of the addresses.
+        map_bytes: (ADDRESS_CELLS, T) bytes taken by share of the addresses and step.
         low: (N,) room for searches.
         high: (N,) room for searches.
     """
@@ -71,7 +71,7 @@ class State(NamedTuple):
     counts: IntArray
     actions: IntArray
     forced: IntArray
-    map_bytes: IntArray
+    map_bytes: FloatArray
     low: IntArray
     high: IntArray
 
@@ -106,7 +106,7 @@ def start_of(table: Table) -> State:
         counts=np.zeros(4, np.int64),
         actions=np.full(events, -1, np.int64),
         forced=np.zeros(events, np.int64),
-        map_bytes=np.zeros((steps, ADDRESS_CELLS), np.int64),
+        map_bytes=np.zeros((ADDRESS_CELLS, steps)),
         low=np.zeros(slots, np.int64),
         high=np.zeros(slots, np.int64),
     )
@@ -145,7 +145,7 @@ def _set_stays(table: Table, state: State) -> None:
                 floor = cell * board.capacity_bytes // ADDRESS_CELLS
                 roof = (cell + 1) * board.capacity_bytes // ADDRESS_CELLS
                 covered = max(0, min(high, roof) - max(low, floor))
-                state.map_bytes[stay.start : stay.end, cell] += covered
+                state.map_bytes[cell, stay.start : stay.end] += covered
 
 
 def copy_of(state: State) -> State:

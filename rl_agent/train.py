@@ -20,7 +20,7 @@ import numpy as np
 from ullage.compiler.errors import UsageError
 from ullage.rl_agent.board import FloatArray
 from ullage.rl_agent.exercise import Program
-from ullage.rl_agent.families import FAMILIES
+from ullage.rl_agent.families import TRAINED
 from ullage.rl_agent.network import (
     FORMAT,
     WEIGHTS,
@@ -32,6 +32,7 @@ from ullage.rl_agent.network import (
 )
 from ullage.rl_agent.work import Item, ItemResult, noise_of, play_item
 
+AVERAGED = 0.03  # share of the newest generation in moving averages
 MIN_SCALE = 0.002  # relative latency; smaller differences on a program count less
 
 # What plays the items of a generation: `map`, or that of a pool of processes; in order.
@@ -43,8 +44,9 @@ class TrainOptions:
     """How to train.
 
     Attributes:
-        seed: of weights, programs and perturbations.
-        programs: size of the pool of programs.
+        seed: of weights, choices and perturbations.
+        pool_seed: of the pool of programs.
+        programs: its size.
         batch: programs per generation.
         pairs: perturbations of the weights per program, each with its mirror image.
         sigma: standard deviation of a perturbation.
@@ -54,13 +56,14 @@ class TrainOptions:
     """
 
     seed: int = 0
-    programs: int = 256
-    batch: int = 12
-    pairs: int = 12
-    sigma: float = 0.1
-    rate: float = 0.03
-    decay: float = 0.01
-    families: tuple[str, ...] = tuple(FAMILIES)
+    pool_seed: int = 0
+    programs: int = 512
+    batch: int = 32
+    pairs: int = 8
+    sigma: float = 0.05
+    rate: float = 0.01
+    decay: float = 0.3
+    families: tuple[str, ...] = TRAINED
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ class Training:
     Attributes:
         options: how it trains.
         generation: generations done.
-        weights: (WEIGHTS,) of the network.
+        weights: (WEIGHTS,) that are perturbed.
+        average: (WEIGHTS,) their moving average, the network: steps are noisy, their mean is less.
         first: (WEIGHTS,) Adam's mean of gradients.
         second: (WEIGHTS,) Adam's mean of squares.
         reward: smoothed mean saving over the heuristic's decode.
@@ -79,6 +83,7 @@ class Training:
     options: TrainOptions
     generation: int
     weights: FloatArray
+    average: FloatArray
     first: FloatArray
     second: FloatArray
     reward: float = 0.0
@@ -86,13 +91,13 @@ class Training:
     @property
     def network(self) -> Network:
         """The network as trained so far."""
-        return unflatten(self.weights)
+        return unflatten(self.average)
 
 
 def begin_training(options: TrainOptions) -> Training:
     """A network that is the heuristic, and an optimiser at rest."""
     weights = random_network(options.seed, spread=0.0).flat()
-    return Training(options, 0, weights, np.zeros(WEIGHTS), np.zeros(WEIGHTS))
+    return Training(options, 0, weights, weights, np.zeros(WEIGHTS), np.zeros(WEIGHTS))
 
 
 def items_of(training: Training, pool: Sequence[Program]) -> list[Item]:
@@ -133,11 +138,13 @@ def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Train
     count = training.generation + 1
     mean, square = first / (1 - 0.9**count), second / (1 - 0.99**count)
     step = mean / (np.sqrt(square) + 1e-8) + training.options.decay * training.weights
-    share = max(1.0 / count, 0.02)
+    weights = training.weights - training.options.rate * step
+    share = max(1.0 / count, AVERAGED)
     return replace(
         training,
         generation=count,
-        weights=training.weights - training.options.rate * step,
+        weights=weights,
+        average=training.average + share * (weights - training.average),
         first=first,
         second=second,
         reward=training.reward + share * (reward - training.reward),
@@ -175,7 +182,12 @@ def save_training(training: Training, path: Path) -> None:
         "reward": training.reward,
         "options": {**vars(training.options), "families": list(training.options.families)},
     }
-    arrays = {"weights": training.weights, "first": training.first, "second": training.second}
+    arrays = {
+        "network": training.average,
+        "weights": training.weights,
+        "first": training.first,
+        "second": training.second,
+    }
     write_arrays(path, arrays, about)
 
 
@@ -186,7 +198,7 @@ def load_training(path: Path) -> Training:
         UsageError: it cannot be read, or holds a network without the optimiser's state.
     """
     arrays, about = read_arrays(path)
-    parts = [arrays.get(name) for name in ("weights", "first", "second")]
+    parts = [arrays.get(name) for name in ("network", "weights", "first", "second")]
     if any(part is None or part.shape != (WEIGHTS,) for part in parts):
         raise UsageError(
             f"{path} cannot be resumed: it holds no optimiser state of {WEIGHTS} weights; "
@@ -197,6 +209,7 @@ def load_training(path: Path) -> Training:
         options=TrainOptions(**options),
         generation=about["generation"],
         weights=arrays["weights"],
+        average=arrays["network"],
         first=arrays["first"],
         second=arrays["second"],
         reward=about["reward"],

@@ -71,8 +71,8 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
         UsageError: options contradict each other, or there is nothing to decide.
     """
     begun = time.monotonic()
-    if asked.out.suffix != ".npz":
-        raise UsageError(f"a checkpoint is an .npz file; name it so, not {asked.out.name!r}")
+    if asked.out.suffix != ".safetensors":
+        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
     tell("reading the program")
     agent = _agent(asked)
     log = asked.out.with_suffix(".jsonl")

@@ -151,13 +151,15 @@ def trained(training: Training, generations: int) -> Training:
 
 def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = trained(begin_training(SMALL), 6)
-    save_training(trained(begin_training(SMALL), 2), tmp_path / "half.npz")
-    resumed = trained(load_training(tmp_path / "half.npz"), 6)
-    save_training(whole, tmp_path / "whole.npz")
-    save_training(resumed, tmp_path / "resumed.npz")
-    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "resumed.npz").read_bytes()
+    save_training(trained(begin_training(SMALL), 2), tmp_path / "half.safetensors")
+    resumed = trained(load_training(tmp_path / "half.safetensors"), 6)
+    save_training(whole, tmp_path / "whole.safetensors")
+    save_training(resumed, tmp_path / "resumed.safetensors")
+    assert (tmp_path / "whole.safetensors").read_bytes() == (
+        tmp_path / "resumed.safetensors"
+    ).read_bytes()
     assert not np.array_equal(whole.weights, begin_training(SMALL).weights)
-    assert load_network(tmp_path / "whole.npz").flat().tolist() == whole.weights.tolist()
+    assert load_network(tmp_path / "whole.safetensors").flat().tolist() == whole.average.tolist()
 
 
 def test_a_generation_does_not_depend_on_who_plays_its_items_or_when() -> None:
@@ -182,8 +184,8 @@ def test_training_makes_one_decode_better() -> None:
 
 
 def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "bad.npz").write_bytes(b"no zip")
-    for path in (tmp_path / "bad.npz", tmp_path / "missing.npz"):
+    (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
+    for path in (tmp_path / "bad.safetensors", tmp_path / "missing.safetensors"):
         with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
             load_network(path)
 
@@ -209,7 +211,7 @@ def test_the_solver_refuses_parameters_that_make_no_sense() -> None:
 def test_train_writes_a_checkpoint_that_the_solver_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "mine.npz"
+    out = tmp_path / "mine.safetensors"
     words = ["train", "squeezenet", "--out", str(out), "--json"]
     assert run([*words, "--steps", "2"]) == 0
     document = json.loads(capsys.readouterr().out)
