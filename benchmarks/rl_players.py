@@ -8,20 +8,22 @@ calls is the best that the same run had by then.
 
 Run: python benchmarks/rl_players.py [--networks FILE,FILE,FILE] [--calls 1,16,128,1024]
 [--only NAME,NAME] [--max-uses N] [--many-calls-uses N] [--synthetic N] [--minutes M]
+[--append] [--one-decode]
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from common import model_files, write_table
+from common import RESULTS, model_files, write_table
+from cpsat import kept_whole
 from heuristics import read
 
 from ullage.compiler.errors import InfeasibleError
 from ullage.compiler.models import named_models
-from ullage.compiler.pipeline import CompileOptions, prepare
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.target import Target
@@ -30,17 +32,19 @@ from ullage.rl_agent.exercise import synthetic_programs
 from ullage.rl_agent.families import HELD_OUT, random_program
 from ullage.rl_agent.features import Encoding, encode
 from ullage.rl_agent.network import Network, load_network, random_network
+from ullage.rl_agent.plans import stays_of
 from ullage.rl_agent.players import Player, evolve, noisy_greedy
 from ullage.rl_agent.state import State, start_of
 from ullage.solvers.atoms import atoms_of
 from ullage.solvers.fluid import DEFAULTS as FLUID
 from ullage.solvers.fluid_relax import relax
 from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.rl import packed
 
 SIZES = (256 << 10, 1 << 20, 4 << 20)
 SHARES = (0.5, 1.0, 2.0)  # of the memory that was drawn for a synthetic program
 SYNTHETIC_SEED = 999  # no training uses it
-EQUAL = 1e-6
+EQUAL = 5e-5  # tables, which --append reads, have four digits
 LOST = 0.01
 BOUND_S = 20.0
 Figures = dict[str, float]
@@ -54,18 +58,23 @@ def main() -> None:
     parser.add_argument("--max-uses", type=int, default=700)
     parser.add_argument("--many-calls-uses", type=int, default=250, help="above, at most 128 calls")
     parser.add_argument("--synthetic", type=int, default=12)
+    parser.add_argument("--one-decode", action="store_true", help="players with one call only")
+    parser.add_argument("--append", action="store_true", help="go on with the last tables")
     parser.add_argument("--minutes", type=float, default=1e9)
     given = parser.parse_args()
     calls = sorted(int(text) for text in given.calls.split(","))
     files = [Path(text) for text in given.networks.split(",") if text]
     networks = [load_network(file) for file in files] or [load_network()]
     end = time.monotonic() + 60 * given.minutes
-    found: dict[str, Figures] = {}
+    name_of_table = "rl_one_decode" if given.one_decode else "rl_players"
+    found = old_figures(name_of_table) if given.append else {}
     wanted = [name for name in given.only.split(",") if name]
     for name, problem, target in programs(wanted, given.synthetic):
         if time.monotonic() > end:
             print("out of time: the rest is left out")
             break
+        if name in found:
+            continue
         try:
             table = set_table(problem, target)
         except InfeasibleError:
@@ -74,10 +83,22 @@ def main() -> None:
         if not 8 <= uses <= given.max_uses:
             continue
         allowed = [n for n in calls if n <= 128 or uses <= given.many_calls_uses]
+        if given.one_decode:
+            allowed = []
         found[name] = figures_of(problem, target, table, networks, allowed)
         print(name, {key: round(value, 4) for key, value in found[name].items()}, flush=True)
-        write(found)
-    print(write(found))
+        write(found, name_of_table)
+    print(write(found, name_of_table))
+
+
+def old_figures(table: str) -> dict[str, Figures]:
+    """What the table of pairs holds."""
+    rows = json.loads((RESULTS / f"{table}_pairs.json").read_text(encoding="utf-8"))
+    found = {}
+    for row in rows:
+        figures = {key: text for key, text in row.items() if key != "program" and text != "-"}
+        found[row["program"]] = {key: float(text) for key, text in figures.items()}
+    return found
 
 
 def programs(wanted: list[str], synthetic: int) -> Iterator[tuple[str, Problem, Target]]:
@@ -91,16 +112,16 @@ def programs(wanted: list[str], synthetic: int) -> Iterator[tuple[str, Problem, 
             capacity = int(target.fastest.capacity_bytes * share) // 64 * 64
             name = f"{problem.name}-{program.number}"
             yield f"{name} {share:g}", problem, target.with_fast_memory(capacity)
-    whole = {"split_operands": "false"}
     for file in [*model_files(), *named_models().values()]:
         if wanted and file.stem not in wanted:
             continue
-        if read(file, "edge-npu", "int8") is None:  # it says why
+        prepared = read(file, "edge-npu", "int8")
+        if prepared is None:  # it says why
             continue
+        whole = kept_whole(prepared)
         for size in SIZES:
-            options = CompileOptions(dtype="int8", fast_memory_bytes=size, overrides=whole)
-            prepared = prepare(file, options)
-            yield f"{file.stem} {size >> 10} KiB", prepared.problem, prepared.target
+            target = whole.target.with_fast_memory(size)
+            yield f"{file.stem} {size >> 10} KiB", whole.problem, target
 
 
 def figures_of(
@@ -118,6 +139,11 @@ def figures_of(
         times[f"network {i}, 1 call"] = once(table, start, encoding, network.scores(encoding))
         scores = random_network(i).scores(encoding)
         times[f"random weights {i}, 1 call"] = once(table, start, encoding, scores)
+        if not calls:
+            plan_s = with_addresses(problem, target, table, network.scores(encoding))
+            times[f"network {i}, 1 call, packed"] = plan_s
+    if not calls:
+        return {name: seconds / times["greedy"] for name, seconds in times.items()}
     player = Player(table.board, start, encoding, 1, addresses=True)
     busy_s = player.value(networks[0].scores(encoding))
     times["network 0 with addresses, 1 call"] = busy_s + table.overhead_s
@@ -145,11 +171,23 @@ def figures_of(
     return {name: seconds / times["greedy"] for name, seconds in times.items()}
 
 
+def with_addresses(problem: Problem, target: Target, table: Table, scores: np.ndarray) -> float:
+    """Latency of one decode by live bytes, packed; where it cannot be, of one with addresses."""
+    start = start_of(table)
+    for addresses in (False, True):
+        player = Player(table.board, start, encode(table.board, start), 1, addresses=addresses)
+        busy_s = player.value(scores)
+        stays = stays_of(table, player.replay())
+        if addresses or packed(problem, target, table, stays, SolverOptions()) is not None:
+            break
+    return busy_s + table.overhead_s
+
+
 def once(table: Table, start: State, encoding: Encoding, scores: np.ndarray) -> float:
     return Player(table.board, start, encoding, 1).value(scores) + table.overhead_s
 
 
-def write(found: dict[str, Figures]) -> str:
+def write(found: dict[str, Figures], table: str) -> str:
     """Both tables: players over all programs, and program by program."""
     names = list(dict.fromkeys(key for figures in found.values() for key in figures))
     kinds = {
@@ -168,8 +206,8 @@ def write(found: dict[str, Figures]) -> str:
     detail = [
         [n, *(f"{f[key]:.4f}" if key in f else "-" for key in names)] for n, f in found.items()
     ]
-    write_table("rl_players_pairs", f"{title}: time / greedy's", ["program", *names], detail)
-    return write_table("rl_players", title, columns, rows)
+    write_table(f"{table}_pairs", f"{title}: time / greedy's", ["program", *names], detail)
+    return write_table(table, title, columns, rows)
 
 
 def summary(name: str, figures: list[Figures]) -> list[str]:

@@ -103,9 +103,9 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         # The rank of a score is all that counts, so the best order is a start like any other.
         _search(chosen["search"], loose, [placed.best_scores, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            packed = _packed(problem, target, table, stays_of(table, loose.replay()), options)
-            if packed is not None:
-                stays, best_s = packed, loose.best_s
+            found = packed(problem, target, table, stays_of(table, loose.replay()), options)
+            if found is not None:
+                stays, best_s = found, loose.best_s
     notes: tuple[str, ...] = ()
     if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
         stays = [stay for _, _, stay in rival.all_stays()]
@@ -140,7 +140,7 @@ def _search(name: str, player: "Player", starts: "Sequence[FloatArray]", rng: An
         play(player, player.best_scores, rng)
 
 
-def _packed(
+def packed(
     problem: Problem,
     target: Target,
     table: "Table",
