@@ -83,7 +83,7 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
     table = by_live_bytes(set_table(problem, target))
     reference_s = reference_of(problem, target, table, (rivals["greedy"], rivals["msa"]))
     asked = replace(MuZeroOptions(seed=seed), **VARIANTS[variant])
-    agent = new_agent(table, reference_s, asked, packer_of(problem, target, table))
+    agent = new_agent(table, reference_s, asked, packer_of(problem, target, table, SolverOptions()))
     curve: list[tuple[float, float, float, float]] = []
     reached: list[float] = []
     begun = time.monotonic()

@@ -130,7 +130,7 @@ def _agent(asked: MuZeroSession) -> Agent:
             f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
             "choose a target with a slower memory"
         )
-    packer = packer_of(problem, target, table)
+    packer = packer_of(problem, target, table, SolverOptions())
     if asked.resume is not None:
         return load_agent(asked.resume, table, packer)
     rivals = rivals_of(problem, target, SolverOptions(seed=asked.seed))

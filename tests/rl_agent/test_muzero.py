@@ -66,7 +66,9 @@ USES = len(TABLE.board.ev_atom)
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
     rivals = muzero.rivals_of(PROBLEM, TARGET, SolverOptions()).values()
     reference_s = muzero.reference_of(PROBLEM, TARGET, TABLE, rivals)
-    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE))
+    return new_agent(
+        TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE, SolverOptions())
+    )
 
 
 # Many games at once
@@ -272,7 +274,7 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
     repaired = 0
     for seed, problem, target, strict in CASES:
         table = by_live_bytes(strict)
-        packer = muzero.packer_of(problem, target, table)
+        packer = muzero.packer_of(problem, target, table, SolverOptions())
         arena = open_arena(table, 4)
         rng = np.random.default_rng(seed)
         deal(arena)
