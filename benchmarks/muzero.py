@@ -41,6 +41,7 @@ RIVALS: dict[str, dict[str, Any]] = {
     "evolution": {},
     "cpsat": {"time_limit_s": 20.0, "num_workers": 1},
 }
+EARLY = 50  # generations after which all runs are compared, however fast the machine was
 LINES = (("-", "0.0"), ("--", "0.35"), ("-.", "0.55"), (":", "0.15"))
 
 
@@ -82,7 +83,7 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
     table = by_live_bytes(set_table(problem, target))
     reference_s = reference_of(problem, target, table, (rivals["greedy"], rivals["msa"]))
     asked = replace(MuZeroOptions(seed=seed), **VARIANTS[variant])
-    agent = new_agent(table, reference_s, asked, packer_of(problem, target, table))
+    agent = new_agent(table, reference_s, asked, packer_of(problem, target, table, SolverOptions()))
     curve: list[tuple[float, float, float, float]] = []
     reached: list[float] = []
     begun = time.monotonic()
@@ -118,7 +119,14 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
 def report(runs: dict[str, Any]) -> None:
     columns = ["program", "fast memory [KiB]", "uses", "variant", "seed", "all-slow [ms]"]
     columns += [f"{solver} [ms]" for solver in RIVALS]
-    columns += ["muzero [ms]", "last without noise [ms]", "msa reached [s]", "games", "run [s]"]
+    columns += [
+        f"muzero, {EARLY} generations [ms]",
+        "muzero [ms]",
+        "last without noise [ms]",
+        "msa reached [s]",
+        "games",
+        "run [s]",
+    ]
     rows = [
         [
             run["program"],
@@ -128,6 +136,7 @@ def report(runs: dict[str, Any]) -> None:
             run["seed"],
             f"{1e3 * run['all_slow_s']:.4f}",
             *(f"{1e3 * run[f'{solver}_s']:.4f}" for solver in RIVALS),
+            f"{1e3 * run['curve'][EARLY - 1][1]:.4f}" if len(run["curve"]) >= EARLY else "-",
             f"{1e3 * run['best_s']:.4f}",
             f"{1e3 * run['curve'][-1][2]:.4f}",
             "-" if run["msa_reached_s"] is None else f"{run['msa_reached_s']:.0f}",

@@ -1,10 +1,11 @@
 """What the network is told about each candidate, and the heuristic's own order of them."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.board import Board, FloatArray, IntArray
+from ullage.rl_agent.board import Board, FloatArray, IntArray, Table
 from ullage.rl_agent.decode import GAP, KINDS, SINGLE, WHOLE, candidates_of
 from ullage.rl_agent.prices import prices_of
 from ullage.rl_agent.state import State
@@ -64,6 +65,28 @@ def encode(board: Board, start: State) -> Encoding:
     features = _features(board, start, moves, saved_s, base)
     by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
     return Encoding(candidates, features, base, by_step)
+
+
+def scores_of_stays(
+    table: Table, encoding: Encoding, stays: Iterable[tuple[int, int, int]]
+) -> FloatArray:
+    """(C,) scores by which what a plan keeps is tried first, the rest as the heuristic has it.
+
+    Args:
+        table: of the program.
+        encoding: of the program.
+        stays: (atom as in `Table.atoms`, first event, last event) of each stay.
+    """
+    board = table.board
+    number = {int(atom): i for i, atom in enumerate(table.playable)}
+    stay_of = np.full(len(board.ev_atom), -1, dtype=np.int64)
+    for index, first, last in stays:
+        if index in number:
+            begin = int(board.atom_first[number[index]])
+            stay_of[begin + first : begin + last + 1] = begin + first
+    moves = _moves_of(board, encoding.candidates, np.zeros(len(board.ev_atom)))
+    kept = (stay_of[moves.first] >= 0) & (stay_of[moves.first] == stay_of[moves.last])
+    return np.asarray(encoding.base + 2.0 * kept)
 
 
 def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:

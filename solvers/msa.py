@@ -61,6 +61,27 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     chosen = parameters_of(options, DEFAULTS)
+    occupancy, notes = assign(problem, target, options)
+    plan = assemble(
+        problem,
+        target,
+        occupancy.atoms,
+        [stay for _, _, stay in occupancy.all_stays()],
+        solver="msa",
+        objective=options.objective,
+        seed=options.seed,
+        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+    )
+    return replace(plan, notes=(*plan.notes, *notes))
+
+
+def assign(problem: Problem, target: Target, options: SolverOptions) -> tuple[Occupancy, list[str]]:
+    """The stays of memory-space assignment, with addresses, and notes on limits met.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+    """
+    chosen = parameters_of(options, DEFAULTS)
     occupancy = Occupancy(problem, target, atoms_of(problem, target), options.objective)
     assignment = _Assignment(occupancy, chosen, options)
     queue = _by_memory_boundedness(occupancy)
@@ -80,17 +101,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
             f"msa: of buffers with more than {chosen['max_run_ends']} further uses only some "
             "lengths of stay were tried (parameter max_run_ends)"
         )
-    plan = assemble(
-        problem,
-        target,
-        occupancy.atoms,
-        [stay for _, _, stay in occupancy.all_stays()],
-        solver="msa",
-        objective=options.objective,
-        seed=options.seed,
-        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
-    )
-    return replace(plan, notes=(*plan.notes, *notes))
+    return occupancy, notes
 
 
 def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:

@@ -22,12 +22,13 @@ from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
 from ullage.solvers.registry import SolverOptions, find_solver, missing_packages, parameters_of
-from ullage.solvers.rl import WORTH_PACKING, packed
+from ullage.solvers.rl import PACKING_SHARE, WORTH_PACKING, packed
 
 if TYPE_CHECKING:
     from ullage.rl_agent.board import Table
     from ullage.rl_agent.muzero.agent import Agent, Packer
     from ullage.rl_agent.muzero.train import Report
+    from ullage.rl_agent.state import State
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ EXTRA = "muzero"
 REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
 RESERVE_SHARE = 0.02  # of the time, for the plan
+PACKING_S = 0.5  # at most, for the addresses of one game
 COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
 
 
@@ -76,7 +78,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         return _plan(problem, target, table, stays, options, asked, (note,))
     rivals = rivals_of(problem, target, options)
     reference_s = reference_of(problem, target, table, rivals.values())
-    packer = packer_of(problem, target, table)
+    packer = packer_of(problem, target, table, options)
     agent = _agent(table, packer, reference_s, options, chosen)
     reports: list[Report] = []
     wanted, begun_with = chosen["generations"], agent.generation
@@ -124,13 +126,19 @@ def check_extra() -> None:
         )
 
 
-def packer_of(problem: Problem, target: Target, table: "Table") -> "Packer":
+def packer_of(problem: Problem, target: Target, table: "Table", options: SolverOptions) -> "Packer":
     """What makes plans of finished games, which went by live bytes."""
     from ullage.rl_agent.muzero.agent import Packer
     from ullage.rl_agent.plans import stays_of
 
+    def address(state: "State") -> list[Stay] | None:
+        soon = time.monotonic() + PACKING_S / PACKING_SHARE
+        deadline = soon if options.deadline is None else min(soon, options.deadline)
+        own = options.for_member(deadline=deadline)
+        return packed(problem, target, table, stays_of(table, state), own)
+
     return Packer(
-        lambda state: packed(problem, target, table, stays_of(table, state)),
+        address,
         lambda state: _repaired(problem, target, table, stays_of(table, state)),
     )
 

@@ -3,7 +3,9 @@
 A program is encoded once; a network that was trained on other programs scores every move that the
 heuristic knows, as a residual on the heuristic's own order. A decode plays the moves by score. Then
 search with the exact simulator improves the scores until the deadline, and the best plan seen is
-returned; the heuristic's own order is always among them.
+returned; the heuristic's own order is always among them, and so is an order that tries what `msa`
+keeps before all else. Where no game comes up to the plan of `msa` itself, that is returned, with a
+note that says so.
 
 Games are played twice over: first with an address for every stay as it is decided, so that a plan
 is there at any time; then by live bytes alone, which leaves more freedom, and counts when a packer
@@ -11,8 +13,7 @@ finds addresses for all of it.
 """
 
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,21 +29,26 @@ from ullage.solvers.packing import pack
 from ullage.solvers.registry import SolverOptions, parameters_of
 
 if TYPE_CHECKING:
-    from ullage.rl_agent.board import Table
+    from ullage.rl_agent.board import FloatArray, Table
     from ullage.rl_agent.network import Network
     from ullage.rl_agent.players import Player
+    from ullage.solvers.occupancy import Occupancy
 
 SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
 DEFAULTS: Mapping[str, Any] = {
     "checkpoint": "",
     "search": "evolution",
     "simulations": 400,
+    "msa": True,
 }
 PLAIN_DEFAULTS: Mapping[str, Any] = {"simulations": DEFAULTS["simulations"]}
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
+MSA_SHARE = 0.25  # of the time, for the plan of `msa`
 ADDRESSED_SHARE = 0.55  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
+PACKING_SHARE = 0.5  # of what is left then
+MAX_PACKING_S = 10.0
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
 
 
@@ -55,6 +61,7 @@ class Method:
         search: one of `SEARCHES`.
         simulations: simulator calls, for each of the two rounds of games.
         network: gives the scores to begin with.
+        msa: begin with what `msa` keeps, too, and be no worse than it.
         asked: parameters that are not defaults, for the plan.
     """
 
@@ -62,6 +69,7 @@ class Method:
     search: str
     simulations: int
     network: "Network"
+    msa: bool
     asked: Mapping[str, Any]
 
 
@@ -85,7 +93,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         )
     network = load_network(Path(chosen["checkpoint"]) if chosen["checkpoint"] else None)
     asked = {name: value for name, value in chosen.items() if value != DEFAULTS[name]}
-    method = Method("rl", chosen["search"], chosen["simulations"], network, asked)
+    method = Method("rl", chosen["search"], chosen["simulations"], network, chosen["msa"], asked)
     return play(problem, target, options, method)
 
 
@@ -106,7 +114,7 @@ def solve_plain(
     if chosen["simulations"] < 1:
         raise UsageError(f"{name}: simulations is at least 1, not {chosen['simulations']}")
     asked = {key: value for key, value in chosen.items() if value != PLAIN_DEFAULTS[key]}
-    method = Method(name, search, chosen["simulations"], zero_network(), asked)
+    method = Method(name, search, chosen["simulations"], zero_network(), False, asked)
     return play(problem, target, options, method)
 
 
@@ -117,7 +125,7 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
     """
     from ullage.rl_agent.board import set_table
-    from ullage.rl_agent.features import encode
+    from ullage.rl_agent.features import encode, scores_of_stays
     from ullage.rl_agent.plans import stays_of
     from ullage.rl_agent.players import Player
     from ullage.rl_agent.state import start_of
@@ -130,44 +138,73 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         return replace(_plan(problem, target, table, stays, options, method), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
-    scores = method.network.scores(encoding)
+    starts = [encoding.base, method.network.scores(encoding)]
+    rival = None
+    if method.msa:
+        options.progress("playing what msa keeps")
+        rival = _rival(problem, target, options, begun + MSA_SHARE * left_s)
+        kept = [(stay.atom, first, last) for first, last, stay in rival.all_stays()]
+        starts.append(scores_of_stays(table, encoding, kept))
     rng = np.random.default_rng(options.seed)
     options.progress("playing with addresses")
     limit, end = method.simulations, begun + ADDRESSED_SHARE * left_s
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
     placed.improved = lambda busy_s: options.on_improvement(busy_s + table.overhead_s)
-    _search(method.search, placed, scores, rng)
+    _search(method.search, placed, starts, rng)
     stays = [stay for _, _, stay in stays_of(table, placed.replay())]
+    best_s = placed.best_s
     end = begun + PLAYED_SHARE * left_s
     if time.monotonic() < end:
         options.progress("playing by live bytes")
         loose = Player(table.board, start, encoding, limit, end)
         # The rank of a score is all that counts, so the best order is a start like any other.
-        _search(method.search, loose, placed.best_scores, rng)
-        if loose.best_s < placed.best_s * (1 - WORTH_PACKING):
-            found = packed(problem, target, table, stays_of(table, loose.replay()))
-            stays = found or stays
-    return _plan(problem, target, table, stays, options, method)
+        _search(method.search, loose, [placed.best_scores, *starts], rng)
+        if loose.best_s < best_s * (1 - WORTH_PACKING):
+            found = packed(problem, target, table, stays_of(table, loose.replay()), options)
+            if found is not None:
+                stays, best_s = found, loose.best_s
+    notes: tuple[str, ...] = ()
+    if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
+        stays = [stay for _, _, stay in rival.all_stays()]
+        notes = ("rl: no game came up to the plan of msa, which this is",)
+    plan = _plan(problem, target, table, stays, options, method)
+    return replace(plan, notes=(*plan.notes, *notes))
 
 
-def _search(name: str, player: "Player", scores: Any, rng: np.random.Generator) -> None:  # noqa: ANN401
-    """Play the heuristic's order, then the network's, then search."""
+def _rival(problem: Problem, target: Target, options: SolverOptions, end: float) -> "Occupancy":
+    """What `msa` decides by then."""
+    from ullage.solvers import msa
+
+    deadline = None if options.deadline is None else end
+    return msa.assign(problem, target, replace(options, deadline=deadline, parameters={}))[0]
+
+
+def _search(name: str, player: "Player", starts: "Sequence[FloatArray]", rng: Any) -> None:  # noqa: ANN401
+    """Play the starts, the heuristic's order or the best so far first; then search from the best.
+
+    Time or simulator calls may run out in between.
+    """
     from ullage.rl_agent.gumbel import gumbel_search
     from ullage.rl_agent.players import OutOfCallsError, evolve, noisy_greedy
 
-    player.value(player.encoding.base)
+    try:
+        for scores in starts:
+            player.value(scores)
+    except OutOfCallsError:
+        return
     if name != "none":
         play = {"evolution": evolve, "gumbel": gumbel_search, "noise": noisy_greedy}[name]
-        play(player, scores, rng)
-    elif time.monotonic() < player.deadline and player.calls < player.max_calls:
-        with suppress(OutOfCallsError):  # the clock may run out in between
-            player.value(scores)
+        play(player, player.best_scores, rng)
 
 
 def packed(
-    problem: Problem, target: Target, table: "Table", stays: list[tuple[int, int, Stay]]
+    problem: Problem,
+    target: Target,
+    table: "Table",
+    stays: list[tuple[int, int, Stay]],
+    options: SolverOptions,
 ) -> list[Stay] | None:
-    """The stays with addresses for all of them, None where the packer finds none."""
+    """The stays with addresses for all of them, None where the packer finds none in time."""
     workspace = max((step.workspace_bytes for step in problem.steps), default=0)
     capacity = target.fastest.capacity_bytes - workspace
     listed = [stay for _, _, stay in stays]
@@ -177,6 +214,7 @@ def packed(
         np.array([table.atoms[stay.atom].size_bytes for stay in listed], dtype=np.int64),
         alignment_bytes=target.fastest.alignment_bytes,
         capacity_bytes=capacity,
+        time_limit_s=min(max(PACKING_SHARE * options.remaining_s(), 0.01), MAX_PACKING_S),
     )
     if packing.peak_bytes > capacity:
         return None

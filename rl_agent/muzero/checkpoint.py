@@ -74,12 +74,16 @@ def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
     agent.scale = about["scale"]
     for group in ("params", "moments"):
         tree = getattr(agent, group)
-        kept = [arrays.get(f"{group}{n}") for n in range(len(jax.tree.leaves(tree)))]
-        shapes = [leaf.shape for leaf in jax.tree.leaves(tree)]
-        if [None if leaf is None else leaf.shape for leaf in kept] != shapes:
+        leaves = jax.tree.leaves(tree)
+        kept: list[Any] = [arrays.get(f"{group}{number}") for number in range(len(leaves))]
+        sizes = [-1 if found is None else found.size for found in kept]
+        if sizes != [leaf.size for leaf in leaves]:
             raise UsageError(f"{path} holds networks of another version of ullage: train anew")
-        leaves = [jax.numpy.asarray(leaf) for leaf in kept]
-        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), leaves))
+        found = [
+            jax.numpy.asarray(np.reshape(known, leaf.shape))
+            for known, leaf in zip(kept, leaves, strict=True)
+        ]
+        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), found))
     agent.generation, agent.games = about["generation"], about["games"]
     agent.homeless = about["homeless"]
     agent.window = _replayed(agent, _games(arrays, "window"))

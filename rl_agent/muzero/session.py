@@ -71,8 +71,8 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
         UsageError: options contradict each other, or there is nothing to decide.
     """
     begun = time.monotonic()
-    if asked.out.suffix != ".npz":
-        raise UsageError(f"a checkpoint is an .npz file; name it so, not {asked.out.name!r}")
+    if asked.out.suffix != ".safetensors":
+        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
     tell("reading the program")
     agent = _agent(asked)
     log = asked.out.with_suffix(".jsonl")
@@ -130,7 +130,7 @@ def _agent(asked: MuZeroSession) -> Agent:
             f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
             "choose a target with a slower memory"
         )
-    packer = packer_of(problem, target, table)
+    packer = packer_of(problem, target, table, SolverOptions())
     if asked.resume is not None:
         return load_agent(asked.resume, table, packer)
     rivals = rivals_of(problem, target, SolverOptions(seed=asked.seed))

@@ -27,14 +27,14 @@ def checkpoint(path: Path, name: str, jobs: int) -> bytes:
 
 
 def test_processes_give_the_same_checkpoint(tmp_path: Path) -> None:
-    alone = checkpoint(tmp_path / "one.npz", "processes", 1)
-    assert checkpoint(tmp_path / "two.npz", "processes", 2) == alone
+    alone = checkpoint(tmp_path / "one.safetensors", "processes", 1)
+    assert checkpoint(tmp_path / "two.safetensors", "processes", 2) == alone
 
 
 def test_ray_gives_the_same_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    alone = checkpoint(tmp_path / "one.npz", "processes", 1)
-    assert checkpoint(tmp_path / "ray.npz", "ray", 1) == alone
+    alone = checkpoint(tmp_path / "one.safetensors", "processes", 1)
+    assert checkpoint(tmp_path / "ray.safetensors", "ray", 1) == alone
 
 
 def kill_the_worker(_: Item) -> ItemResult:
@@ -70,15 +70,17 @@ def test_train_takes_jobs_and_writes_for_tensorboard(
 ) -> None:
     pytest.importorskip("tensorboardX")
     words = ["train", "squeezenet", "--steps", "2", "--json", "--out"]
-    assert run([*words, str(tmp_path / "one.npz")]) == 0
+    assert run([*words, str(tmp_path / "one.safetensors")]) == 0
     board = tmp_path / "board"
     more = ["--jobs", "2", "--tensorboard", str(board)]
-    assert run([*words, str(tmp_path / "two.npz"), *more]) == 0
-    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    assert run([*words, str(tmp_path / "two.safetensors"), *more]) == 0
+    assert (tmp_path / "one.safetensors").read_bytes() == (
+        tmp_path / "two.safetensors"
+    ).read_bytes()
     assert any(file.stat().st_size for file in board.iterdir())
     capsys.readouterr()
     for wrong in (["--engine", "threads"], ["--jobs", "0"]):
-        assert run([*words, str(tmp_path / "x.npz"), *wrong]) == 2
+        assert run([*words, str(tmp_path / "x.safetensors"), *wrong]) == 2
         assert json.loads(capsys.readouterr().out)["error"]["kind"] == "usage"
 
 
@@ -86,6 +88,6 @@ def test_tensorboard_that_is_missing_is_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("ullage.rl_agent.training_log.find_spec", lambda _: None)
-    words = ["train", "squeezenet", "--steps", "1", "--out", str(tmp_path / "x.npz")]
+    words = ["train", "squeezenet", "--steps", "1", "--out", str(tmp_path / "x.safetensors")]
     assert run([*words, "--tensorboard", str(tmp_path)]) == 2
     assert "pip install 'ullage[tensorboard]'" in capsys.readouterr().err

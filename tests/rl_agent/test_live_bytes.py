@@ -11,6 +11,7 @@ from ullage.rl_agent.plans import stays_of
 from ullage.rl_agent.rules import begin, step
 from ullage.rl_agent.state import BUSY_S, copy_of, start_of
 from ullage.solvers.assemble import assemble
+from ullage.solvers.registry import SolverOptions
 from ullage.solvers.rl import packed
 
 
@@ -36,7 +37,7 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
                 step(strict.board, tight, start, action, narrow)
                 same = bool((tight.stay_of == state.stay_of).all())
             assert (state.load_bytes <= board.capacity_bytes).all()
-        stays = packed(problem, target, table, stays_of(table, state))
+        stays = packed(problem, target, table, stays_of(table, state), SolverOptions())
         if stays is None:
             continue
         fitted += 1

@@ -66,7 +66,9 @@ USES = len(TABLE.board.ev_atom)
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
     rivals = muzero.rivals_of(PROBLEM, TARGET, SolverOptions()).values()
     reference_s = muzero.reference_of(PROBLEM, TARGET, TABLE, rivals)
-    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE))
+    return new_agent(
+        TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE, SolverOptions())
+    )
 
 
 # Many games at once
@@ -246,31 +248,33 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, half = agent_of(), agent_of()
     train(whole, lambda a: a.generation < 4)
     train(half, lambda a: a.generation < 2)
-    save_agent(half, tmp_path / "half.npz")
-    resumed = load_agent(tmp_path / "half.npz", TABLE, half.packer)
+    save_agent(half, tmp_path / "half.safetensors")
+    resumed = load_agent(tmp_path / "half.safetensors", TABLE, half.packer)
     assert resumed.best == half.best
     train(resumed, lambda a: a.generation < 4)
-    save_agent(whole, tmp_path / "whole.npz")
-    save_agent(resumed, tmp_path / "resumed.npz")
-    assert (tmp_path / "whole.npz").read_bytes() == (tmp_path / "resumed.npz").read_bytes()
+    save_agent(whole, tmp_path / "whole.safetensors")
+    save_agent(resumed, tmp_path / "resumed.safetensors")
+    assert (tmp_path / "whole.safetensors").read_bytes() == (
+        tmp_path / "resumed.safetensors"
+    ).read_bytes()
 
 
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     agent = agent_of()
-    save_agent(agent, tmp_path / "a.npz")
+    save_agent(agent, tmp_path / "a.safetensors")
     other = by_live_bytes(min(CASES, key=lambda case: len(case[3].board.ev_atom))[3])
     with pytest.raises(UsageError, match="trained per program"):
-        load_agent(tmp_path / "a.npz", other, agent.packer)
-    (tmp_path / "b.npz").write_bytes(b"no zip")
+        load_agent(tmp_path / "a.safetensors", other, agent.packer)
+    (tmp_path / "b.safetensors").write_bytes(b"no zip")
     with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
-        load_agent(tmp_path / "b.npz", TABLE, agent.packer)
+        load_agent(tmp_path / "b.safetensors", TABLE, agent.packer)
 
 
 def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
     repaired = 0
     for seed, problem, target, strict in CASES:
         table = by_live_bytes(strict)
-        packer = muzero.packer_of(problem, target, table)
+        packer = muzero.packer_of(problem, target, table, SolverOptions())
         arena = open_arena(table, 4)
         rng = np.random.default_rng(seed)
         deal(arena)
@@ -335,7 +339,7 @@ def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_train_makes_a_checkpoint_that_compile_takes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "mine.npz"
+    out = tmp_path / "mine.safetensors"
     program = ["--dtype", "int8", "--fast-memory", "512KiB", "--set", "split_operands=false"]
     words = ["train", "bvlc_alexnet", "--agent", "muzero", *program, "--out", str(out), "--json"]
     assert run([*words, "--steps", "1"]) == 0
@@ -367,9 +371,9 @@ def test_an_interrupted_training_leaves_its_last_checkpoint(
         return {}
 
     monkeypatch.setattr("ullage.rl_agent.muzero.train.study", once)
-    words = ["train", "bvlc_alexnet", "--agent", "muzero", "--out", str(tmp_path / "a.npz")]
+    words = ["train", "bvlc_alexnet", "--agent", "muzero", "--out", str(tmp_path / "a.safetensors")]
     assert run([*words, "--json"]) == 130
     document = json.loads(capsys.readouterr().out)
     assert (document["generations"], document["interrupted"]) == (1, True)
-    assert (tmp_path / "a.npz").is_file()
+    assert (tmp_path / "a.safetensors").is_file()
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,92 @@
+"""Plans of solvers played as games: with the game's address rule, and by live bytes.
+
+A plan's stays say what each use is: COPY where a stay begins with a transfer, NOCOPY inside one,
+DROP elsewhere. Where that is illegal (no address is free), the game is given NOCOPY, COPY or DROP,
+whichever is legal first. What the game has above the plan is what its rule for addresses costs.
+
+Run: python benchmarks/game_addresses.py [--programs squeezenet:256,...] [--seconds S]
+"""
+
+import argparse
+
+import numpy as np
+from common import SHARED, write_table
+
+from ullage.compiler.models import find_model
+from ullage.compiler.pipeline import CompileOptions, prepare
+from ullage.compiler.plan import Plan
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.board import Table, by_live_bytes, set_table
+from ullage.rl_agent.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
+from ullage.rl_agent.state import BUSY_S, CURSOR, copy_of, start_of
+from ullage.solvers.cpsat_stays import stays_of_plan
+from ullage.solvers.registry import SolverOptions, find_solver
+
+PROGRAMS = "squeezenet:128,squeezenet:256,squeezenet:512,googlenet:512,mobilenet_v2:512"
+SOLVERS = ("msa", "cpsat")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", default=PROGRAMS)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for cpsat")
+    given = parser.parse_args()
+    columns = ["program", "fast memory [KiB]", "uses", "solver", "plan [ms]"]
+    columns += ["with addresses", "illegal", "by live bytes", "illegal by live bytes"]
+    rows = [row for program in given.programs.split(",") for row in rows_of(program, given.seconds)]
+    title = "Plans played as games, edge-npu, int8, whole tensors: latency over the plan's"
+    print(write_table("game_addresses", title, columns, rows))
+
+
+def rows_of(program: str, seconds: float) -> list[list[str]]:
+    name, size = program.split(":")
+    public = SHARED / f"{name}.onnx"
+    options = CompileOptions(
+        dtype="int8", fast_memory_bytes=int(size) << 10, overrides={"split_operands": "false"}
+    )
+    prepared = prepare(public if public.is_file() else find_model(name), options)
+    table = set_table(prepared.problem, prepared.target)
+    rows: list[list[str]] = []
+    for solver in SOLVERS:
+        known = find_solver(solver)
+        parameters = {"time_limit_s": seconds} if "time_limit_s" in known.defaults else {}
+        asked = SolverOptions(parameters=parameters)
+        plan = known.solve(prepared.problem, prepared.target, asked)
+        latency_s = score(plan).latency_s
+        cells = [name, size, str(len(table.board.ev_atom)), solver, f"{1e3 * latency_s:.4f}"]
+        for kind in (table, by_live_bytes(table)):
+            found_s, illegal = as_game(plan, kind)
+            cells += [f"{100 * (found_s / latency_s - 1):+.2f} %", str(illegal)]
+        rows.append(cells)
+    return rows
+
+
+def as_game(plan: Plan, table: Table) -> tuple[float, int]:
+    """Latency of a plan's decisions played as a game, and how many were illegal."""
+    board = table.board
+    wanted = np.full(len(board.ev_atom), DROP)
+    place = {int(atom): number for number, atom in enumerate(table.playable)}
+    for stay in stays_of_plan(plan, table.atoms) or ():
+        if stay.atom not in place:
+            continue
+        atom = place[stay.atom]
+        events = range(int(board.atom_first[atom]), int(board.atom_first[atom + 1]))
+        inside = [event for event in events if stay.ready <= board.ev_step[event] < stay.end]
+        wanted[inside] = NOCOPY
+        if stay.fill and inside:
+            wanted[inside[0]] = COPY
+    start = start_of(table)
+    state, mask = copy_of(start), np.zeros(ACTIONS, dtype=np.bool_)
+    begin(board, state, start, mask)
+    illegal, over = 0, False
+    while not over:
+        action = int(wanted[board.program_order[state.counts[CURSOR]]])
+        if not mask[action]:
+            illegal += 1
+            action = next(other for other in (NOCOPY, COPY, DROP) if mask[other])
+        over = bool(step(board, state, start, action, mask))
+    return float(state.total[BUSY_S]) + table.overhead_s, illegal
+
+
+if __name__ == "__main__":
+    main()
