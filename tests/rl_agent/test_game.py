@@ -83,6 +83,31 @@ def test_compiled_and_plain_rules_agree() -> None:
     assert moves > 1000
 
 
+def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
+    """What is played at the end of a game and its latency, over many policies."""
+    short = [table for _, _, _, table in CASES if len(table.board.ev_atom) <= 20]
+    games = 0
+    for number in range(2000):
+        table = short[number % len(short)]
+        rng = np.random.default_rng(number)
+        start = start_of(table)
+        state = copy_of(start)
+        mask = np.zeros(3, dtype=np.bool_)
+        begin(table.board, state, start, mask)
+        twin = Twin(table)
+        done = False
+        while not done:
+            assert mask.tolist() == twin.mask(), number
+            action = int(rng.choice(np.flatnonzero(mask)))
+            done = bool(step(table.board, state, start, action, mask))
+            assert done == twin.step(action), number
+        assert state.counts[REWINDS] == twin.rewinds
+        slack_s = 1e-9 * table.all_slow_s
+        assert state.total[BUSY_S] == pytest.approx(twin.total_s(), abs=slack_s), number
+        games += 1
+    assert games == 2000
+
+
 def play(game: MallocGame, seed: int) -> tuple[float, list[int]]:
     """A random game; its return and actions."""
     rng = np.random.default_rng(seed)
