@@ -34,7 +34,16 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "scaling": (["scaling.py"], ["scaling"]),
     "joint": (["joint.py"], ["joint"]),
     "rl_speed": (["rl_speed.py"], ["rl_speed"]),
-    "rl_players": (["rl_players.py"], ["rl_players"]),
+    "rl_players": (["rl_players.py"], ["rl_players", "rl_one_decode"]),
+    "rl_train": (["rl_train.py", "--measure-only"], ["rl_seeds"]),
+    "game_addresses": (["game_addresses.py"], ["game_addresses"]),
+    "cosma": (["cosma.py"], ["cosma"]),
+    "cosma_weights": (["cosma.py", "--weights"], ["cosma_weights"]),
+    "cosma_anchors": (["cosma_anchors.py"], ["cosma_anchors"]),
+    "cosma_random": (["cosma_random.py"], ["cosma_random"]),
+    "cosma_speed": (["cosma_speed.py"], ["cosma_speed"]),
+    "deadlines": (["deadlines.py"], ["deadlines"]),
+    "muzero": (["muzero.py"], ["muzero"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
