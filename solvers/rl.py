@@ -12,6 +12,7 @@ is there at any time; then by live bytes alone, which leaves more freedom, and c
 finds addresses for all of it.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +24,20 @@ import numpy as np
 from ullage.compiler.errors import UsageError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
+from ullage.hwmodels.cost import score
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
+from ullage.solvers.kernel_cache import COMPILE_S, is_compiled
 from ullage.solvers.packing import pack
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 if TYPE_CHECKING:
     from ullage.rl_agent.board import FloatArray, Table
     from ullage.rl_agent.network import Network
     from ullage.rl_agent.players import Player
     from ullage.solvers.occupancy import Occupancy
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
 DEFAULTS: Mapping[str, Any] = {
@@ -131,6 +136,8 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
     from ullage.rl_agent.state import start_of
 
     begun, left_s = time.monotonic(), options.remaining_s()
+    if left_s < COMPILE_S and not is_ready():
+        return _without_games(problem, target, options, method)
     table = set_table(problem, target)
     if not len(table.board.ev_atom):
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
@@ -169,6 +176,28 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         notes = ("rl: no game came up to the plan of msa, which this is",)
     plan = _plan(problem, target, table, stays, options, method)
     return replace(plan, notes=(*plan.notes, *notes))
+
+
+def is_ready() -> bool:
+    """Whether the game is compiled."""
+    from ullage.rl_agent import decode
+
+    return is_compiled(decode.decode, Path(decode.__file__).parent.glob("*.py"))
+
+
+def _without_games(
+    problem: Problem, target: Target, options: SolverOptions, method: Method
+) -> Plan:
+    """The better plan of the heuristics that it starts from, and a note."""
+    names = ("greedy", "msa") if method.msa else ("greedy",)
+    plans = [find_solver(name).solve(problem, target, options.for_member()) for name in names]
+    best = min(plans, key=lambda plan: score(plan).latency_s)
+    note = (
+        f"{method.solver}: the game is not compiled yet, and the time is too short for that: "
+        f"the plan of {best.solver}"
+    )
+    logger.warning("%s", note)
+    return replace(best, solver=method.solver, options=method.asked, notes=(*best.notes, note))
 
 
 def _rival(problem: Problem, target: Target, options: SolverOptions, end: float) -> "Occupancy":

@@ -13,11 +13,11 @@ the result on disk); with a deadline too near for that the search is left out, a
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.assemble import assemble
 from ullage.solvers.greedy import close_gaps, hide_single_uses
+from ullage.solvers.kernel_cache import COMPILE_S, is_compiled
 from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import place_stays
 from ullage.solvers.registry import SolverOptions
@@ -43,7 +43,6 @@ logger = logging.getLogger(__name__)
 DEFAULT_WORK = 30_000_000  # units: some 1 s of one core
 PAIR_WORK = 2_000  # at most, for each pair of uses: small problems need less
 SLICE_WORK = 2_000_000  # between looks at the clock
-COMPILE_S = 60.0  # generous: what compiling may take
 MAX_EVENTS = 20_000  # tables take 6 KiB per event
 HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an event
 COOL = 0.003
@@ -95,7 +94,7 @@ def improve(
         return occupancy, ""
     if events > MAX_EVENTS:
         return occupancy, f"fluid: no search over {events} uses; it takes up to {MAX_EVENTS}"
-    if options.remaining_s() < COMPILE_S and not is_compiled():
+    if options.remaining_s() < COMPILE_S and not is_ready():
         return occupancy, "fluid: the search is not compiled yet; the time is too short for that"
     tables = tables_of(occupancy, options.seed)
     if not tables.i[COUNTS, CHOICES]:
@@ -179,15 +178,8 @@ def occupancy_of(occupancy: Occupancy, t: Tables) -> Occupancy:
     return found
 
 
-def is_compiled() -> bool:
-    """Whether numba has the search in its cache, in memory or on disk, newer than the sources."""
+def is_ready() -> bool:
+    """Whether the search is compiled."""
     from ullage.solvers.whole_anneal import anneal
 
-    compiled: Any = anneal
-    if compiled.signatures:
-        return True
-    folder = Path(compiled.stats.cache_path)
-    kept = [file.stat().st_mtime for file in folder.glob("whole_anneal.anneal-*.nbi")]
-    here = Path(__file__).parent
-    sources = [file.stat().st_mtime for file in here.glob("whole_*.py")]
-    return bool(kept) and max(kept) >= max(sources)
+    return is_compiled(anneal, Path(__file__).parent.glob("whole_*.py"))

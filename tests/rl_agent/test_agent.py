@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from pathlib import Path
 from random import Random
 
@@ -40,6 +41,7 @@ from ullage.rl_agent.train import (
     train,
 )
 from ullage.rl_agent.work import play_item
+from ullage.solvers import rl
 from ullage.solvers.registry import SolverOptions, find_solver
 
 SMALL = TrainOptions(seed=3, programs=3, batch=2, pairs=4, families=("cells", "dense"))
@@ -199,6 +201,24 @@ def test_the_solver_gives_legal_plans(search: str) -> None:
         assert find_violations(plan) == []
         assert score(plan).latency_s <= table.all_slow_s * (1 + 1e-9)
         assert plan == solve(problem, target, options)
+
+
+@pytest.mark.parametrize("name", ["rl", "evolution", "noisy-greedy"])
+def test_a_game_that_is_not_compiled_is_not_begun_with_little_time(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rl, "is_ready", lambda: False)
+    _, problem, target, _ = CASES[0]
+    soon = SolverOptions(deadline=time.monotonic() + 5.0)
+    plan = find_solver(name).solve(problem, target, soon)
+    assert plan.solver == name
+    assert find_violations(plan) == []
+    assert f"{name}: the game is not compiled yet" in plan.notes[-1]
+    assert "not compiled yet" in caplog.text
+    rivals = [find_solver(n).solve(problem, target, SolverOptions()) for n in ("greedy", "msa")]
+    others = [score(rival).latency_s for rival in rivals]
+    assert score(plan).latency_s == (min(others) if name == "rl" else others[0])
+    assert not find_solver(name).solve(problem, target, SolverOptions()).notes  # time enough
 
 
 def test_the_solver_refuses_parameters_that_make_no_sense() -> None:

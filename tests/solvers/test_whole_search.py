@@ -133,7 +133,7 @@ def test_work_is_counted_and_the_deadline_obeyed() -> None:
 
 
 def test_without_time_to_compile_the_start_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole_search, "is_compiled", lambda: False)
+    monkeypatch.setattr(whole_search, "is_ready", lambda: False)
     problem, target = random_case(7, operators=14)
     occupancy = placed(problem, target)
     found, note = improve(occupancy, SolverOptions(deadline=time.monotonic() + 5))
