@@ -39,7 +39,7 @@ from ullage.solvers.occupancy import Occupancy
 from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
 from ullage.solvers.registry import SPILLING_OBJECTIVES, SolverOptions, parameters_of
 
-SUMMARY = "exact for whole tensors in a fixed order, by CP-SAT: anytime, with bound"
+SUMMARY = "exact for whole tensors by CP-SAT (COSMA in a free order too): anytime, with bound"
 OBJECTIVES = (*SPILLING_OBJECTIVES, "peak")
 DEFAULTS: Mapping[str, Any] = {
     "num_workers": 2,
