@@ -27,7 +27,8 @@ from ullage.solvers.lp_solve import solve_lp
 from ullage.solvers.tiers_network import Life, Network
 from ullage.solvers.tiers_paths import END, SOURCE, START, Path
 
-SECOND = "highs"  # asked where the first solver finds no optimum
+SECOND = "highs"  # asked where the first solver finds no optimum,
+SECOND_COLUMNS = 10_000  # in programs that it does not take minutes for
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,9 @@ class MasterProgram:
         solution = None
         until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
         # Where going on from a basis ends in imprecision, from scratch or another solver may not.
-        for solver, basis in ((self.solver, start), (self.solver, None), (SECOND, None)):
+        tries = [(self.solver, start), (self.solver, None)]
+        tries += [(SECOND, None)] if len(columns) <= SECOND_COLUMNS else []
+        for solver, basis in tries:
             left = until - time.monotonic()
             if left <= 0 or solution is not None:
                 break
