@@ -36,7 +36,7 @@ from ullage.solvers.cpsat_search import Outcome, forbid, search
 from ullage.solvers.cpsat_size import choose_window, cuts_nothing
 from ullage.solvers.cpsat_stays import Run, hint, stays_of_plan
 from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
+from ullage.solvers.placement import place_runs
 from ullage.solvers.registry import SPILLING_OBJECTIVES, SolverOptions, parameters_of
 
 SUMMARY = "exact for whole tensors by CP-SAT (COSMA in a free order too): anytime, with bound"
@@ -209,18 +209,11 @@ def _place(job: Job, runs: Sequence[Run]) -> list[Run] | None:
 def _offer_repaired(job: Job, runs: Sequence[Run]) -> None:
     """Drop what finds no hole and offer the rest."""
     occupancy = Occupancy(job.problem, job.target, job.atoms, job.options.objective)
-    for index, stays in enumerate(occupancy.stays):
-        for first in list(stays):
-            occupancy.remove(index, first)
-    for first, last, stay in runs:
-        occupancy.add(stay.atom, first, last, stay)
     try:
-        place_stays(occupancy)
+        place_runs(occupancy, runs)
     except InfeasibleError as error:
         logger.info("cpsat: a solution could not be repaired: %s", error.message)
         return
-    while drop_what_no_longer_pays(occupancy):
-        pass
     _offer(job, [stay for _, _, stay in occupancy.all_stays()])
 
 

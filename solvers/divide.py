@@ -33,7 +33,7 @@ from ullage.solvers.cpsat_stays import stays_of_plan
 from ullage.solvers.divide_parts import narrow_cuts, part_of
 from ullage.solvers.greedy import close_gaps, hide_single_uses
 from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
+from ullage.solvers.placement import place_what_pays
 from ullage.solvers.registry import SolverOptions, parameters_of
 
 SUMMARY = "whole tensors part by part: cut at narrow points, solve by cpsat, mend the seams"
@@ -222,9 +222,7 @@ def _place(job: Job, occupancy: Occupancy) -> None:
     limit = min(PLACE_S, 0.1 * max(0.0, job.remaining_s()))
     placed = place(blocks, job.target, job.options.seed, limit)
     if placed.offsets is None:
-        place_stays(occupancy)
-        while drop_what_no_longer_pays(occupancy):
-            pass
+        place_what_pays(occupancy)
         return
     for (first, _, stay), offset in zip(listed, placed.offsets, strict=True):
         occupancy.place(stay.atom, first, offset)

@@ -20,7 +20,7 @@ from ullage.hwmodels.cost import score
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import drop_what_no_longer_pays, place_stays
+from ullage.solvers.placement import place_runs
 from ullage.solvers.registry import SolverOptions, find_solver, missing_packages, parameters_of
 from ullage.solvers.rl import PACKING_SHARE, WORTH_PACKING, packed
 
@@ -148,18 +148,11 @@ def _repaired(
 ) -> tuple[float, list[Stay]] | None:
     """Drop what finds no hole, and what then no longer pays: busy seconds and the other stays."""
     occupancy = Occupancy(problem, target, table.atoms)
-    for index, stays in enumerate(occupancy.stays):
-        for first in list(stays):
-            occupancy.remove(index, first)
-    for first, last, stay in runs:
-        occupancy.add(stay.atom, first, last, stay)
     try:
-        place_stays(occupancy)
+        place_runs(occupancy, runs)
     except InfeasibleError as error:
         logger.info("muzero: a game could not be repaired: %s", error.message)
         return None
-    while drop_what_no_longer_pays(occupancy):
-        pass
     return occupancy.timeline.total_s, [stay for _, _, stay in occupancy.all_stays()]
 
 

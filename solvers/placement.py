@@ -4,7 +4,7 @@ What cannot be placed is dropped, the least valuable first.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,31 @@ def place_stays(occupancy: Occupancy, is_over: Callable[[], bool] = lambda: Fals
             break
         dropped += taken
     return dropped + _place_one_by_one(occupancy, workspace)
+
+
+def place_what_pays(occupancy: Occupancy) -> None:
+    """Give stays addresses, and drop what, without those that found no hole, no longer pays.
+
+    Raises:
+        InfeasibleError: what operators cannot do without has no place.
+    """
+    place_stays(occupancy)
+    while drop_what_no_longer_pays(occupancy):
+        pass
+
+
+def place_runs(occupancy: Occupancy, runs: Iterable[Item]) -> None:
+    """Put stays that were found elsewhere in the place of an occupancy's own, as far as they fit.
+
+    Raises:
+        InfeasibleError: what operators cannot do without has no place.
+    """
+    for index, stays in enumerate(occupancy.stays):
+        for first in list(stays):
+            occupancy.remove(index, first)
+    for first, last, stay in runs:
+        occupancy.add(stay.atom, first, last, stay)
+    place_what_pays(occupancy)
 
 
 def _crowds(listed: list[Item], sticking: list[Stay], *, apart: bool) -> list[list[Item]]:
