@@ -30,18 +30,18 @@ from ullage.hwmodels.target import Target
 from ullage.rl_agent.board import Table, set_table
 from ullage.rl_agent.exercise import synthetic_programs
 from ullage.rl_agent.families import HELD_OUT, random_program
-from ullage.rl_agent.features import Encoding, encode
+from ullage.rl_agent.features import ROOM_POWER, Encoding, encode
 from ullage.rl_agent.network import Network, load_network, random_network
-from ullage.rl_agent.plans import stays_of
-from ullage.rl_agent.players import Player, evolve, noisy_greedy
+from ullage.rl_agent.plans import packed, repair, stays_of
+from ullage.rl_agent.players import Player, Policy, evolve, heuristic, noisy_greedy
 from ullage.rl_agent.state import State, start_of
 from ullage.solvers.atoms import atoms_of
 from ullage.solvers.fluid import DEFAULTS as FLUID
 from ullage.solvers.fluid_relax import relax
 from ullage.solvers.registry import SolverOptions, find_solver
-from ullage.solvers.rl import packed
 
 SIZES = (256 << 10, 1 << 20, 4 << 20)
+MORE_SIZES = tuple(kib << 10 for kib in (96, 192, 256, 384, 768, 1024, 1536, 3072, 4096, 6144))
 SHARES = (0.5, 1.0, 2.0)  # of the memory that was drawn for a synthetic program
 SYNTHETIC_SEED = 999  # no training uses it
 EQUAL = 5e-5  # tables, which --append reads, have four digits
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--max-uses", type=int, default=700)
     parser.add_argument("--many-calls-uses", type=int, default=250, help="above, at most 128 calls")
     parser.add_argument("--synthetic", type=int, default=12)
-    parser.add_argument("--one-decode", action="store_true", help="players with one call only")
+    parser.add_argument("--one-decode", action="store_true", help="one call only, ten sizes")
     parser.add_argument("--append", action="store_true", help="go on with the last tables")
     parser.add_argument("--minutes", type=float, default=1e9)
     given = parser.parse_args()
@@ -69,7 +69,8 @@ def main() -> None:
     name_of_table = "rl_one_decode" if given.one_decode else "rl_players"
     found = old_figures(name_of_table) if given.append else {}
     wanted = [name for name in given.only.split(",") if name]
-    for name, problem, target in programs(wanted, given.synthetic):
+    sizes = MORE_SIZES if given.one_decode else SIZES
+    for name, problem, target in programs(wanted, given.synthetic, sizes):
         if time.monotonic() > end:
             print("out of time: the rest is left out")
             break
@@ -101,7 +102,9 @@ def old_figures(table: str) -> dict[str, Figures]:
     return found
 
 
-def programs(wanted: list[str], synthetic: int) -> Iterator[tuple[str, Problem, Target]]:
+def programs(
+    wanted: list[str], synthetic: int, sizes: tuple[int, ...] = SIZES
+) -> Iterator[tuple[str, Problem, Target]]:
     """(name, problem, target), synthetic ones first."""
     from random import Random
 
@@ -119,7 +122,7 @@ def programs(wanted: list[str], synthetic: int) -> Iterator[tuple[str, Problem, 
         if prepared is None:  # it says why
             continue
         whole = kept_whole(prepared)
-        for size in SIZES:
+        for size in sizes:
             target = whole.target.with_fast_memory(size)
             yield f"{file.stem} {size >> 10} KiB", whole.problem, target
 
@@ -134,33 +137,38 @@ def figures_of(
     for solver in ("greedy", "msa"):
         plan = find_solver(solver).solve(problem, target, SolverOptions())
         times[solver] = score(plan).latency_s
-    times["heuristic order, 1 call"] = once(table, start, encoding, encoding.base)
+    order = heuristic(encoding)
+    times["heuristic order, 1 call"] = once(table, start, encoding, order)
+    anew = once(table, start, encoding, rescored(encoding))
+    times["heuristic order by what is really gained, 1 call"] = anew
     for i, network in enumerate(networks):
-        times[f"network {i}, 1 call"] = once(table, start, encoding, network.scores(encoding))
-        scores = random_network(i).scores(encoding)
-        times[f"random weights {i}, 1 call"] = once(table, start, encoding, scores)
+        policy = network.policy(encoding)
+        times[f"network {i}, 1 call"] = once(table, start, encoding, policy)
+        drawn = random_network(i, network).policy(encoding)
+        times[f"random weights {i}, 1 call"] = once(table, start, encoding, drawn)
         if not calls:
-            plan_s = with_addresses(problem, target, table, network.scores(encoding))
+            plan_s = with_addresses(problem, target, table, policy)
             times[f"network {i}, 1 call, packed"] = plan_s
     if not calls:
         return {name: seconds / times["greedy"] for name, seconds in times.items()}
     player = Player(table.board, start, encoding, 1, addresses=True)
-    busy_s = player.value(networks[0].scores(encoding))
+    learned = networks[0].policy(encoding)
+    busy_s = player.value(learned)
     times["network 0 with addresses, 1 call"] = busy_s + table.overhead_s
     runs = {
-        "noisy heuristic": (noisy_greedy, encoding.base),
-        "evolution": (evolve, encoding.base),
-        "network 0 + noise": (noisy_greedy, networks[0].scores(encoding)),
-        "network 0 + evolution": (evolve, networks[0].scores(encoding)),
+        "noisy heuristic": (noisy_greedy, order),
+        "evolution": (evolve, order),
+        "network 0 + noise": (noisy_greedy, learned),
+        "network 0 + evolution": (evolve, learned),
     }
-    for name, (search, scores) in runs.items():
+    for name, (search, policy) in runs.items():
         player = Player(table.board, start, encoding, max(calls))
-        search(player, scores, np.random.default_rng(0))
+        search(player, policy, np.random.default_rng(0))
         for n in calls:
             best_s = min(seconds for at, seconds in player.curve if at <= n)
             times[f"{name}, {n} calls"] = best_s + table.overhead_s
     for name, has_msa in (("rl, 1 s", True), ("rl without msa, 1 s", False)):
-        parameters = {"simulations": 10**9, "msa": has_msa}
+        parameters = {"msa": has_msa}
         options = SolverOptions(deadline=time.monotonic() + 1.0, parameters=parameters)
         times[name] = score(find_solver("rl").solve(problem, target, options)).latency_s
     options = SolverOptions(deadline=time.monotonic() + BOUND_S)
@@ -171,20 +179,28 @@ def figures_of(
     return {name: seconds / times["greedy"] for name, seconds in times.items()}
 
 
-def with_addresses(problem: Problem, target: Target, table: Table, scores: np.ndarray) -> float:
-    """Latency of one decode by live bytes, packed; where it cannot be, of one with addresses."""
+def rescored(encoding: Encoding) -> Policy:
+    """The heuristic's key, by what a move really gains and takes when it is tried: no network."""
+    order = heuristic(encoding)
+    order.state_w[:, 0] = 2.0  # these aspects are half logarithms
+    order.state_w[:, 1] = -2.0 * ROOM_POWER
+    return order
+
+
+def with_addresses(problem: Problem, target: Target, table: Table, policy: Policy) -> float:
+    """Latency of the plan of one decode by live bytes; what finds no address is dropped."""
     start = start_of(table)
-    for addresses in (False, True):
-        player = Player(table.board, start, encode(table.board, start), 1, addresses=addresses)
-        busy_s = player.value(scores)
-        stays = stays_of(table, player.replay())
-        if addresses or packed(problem, target, table, stays, SolverOptions()) is not None:
-            break
+    player = Player(table.board, start, encode(table.board, start), 1)
+    busy_s = player.value(policy)
+    stays = stays_of(table, player.replay())
+    if packed(problem, target, table, stays, SolverOptions()) is None:
+        repaired = repair(problem, target, table, stays)
+        busy_s = table.all_slow_s - table.overhead_s if repaired is None else repaired[0]
     return busy_s + table.overhead_s
 
 
-def once(table: Table, start: State, encoding: Encoding, scores: np.ndarray) -> float:
-    return Player(table.board, start, encoding, 1).value(scores) + table.overhead_s
+def once(table: Table, start: State, encoding: Encoding, policy: Policy) -> float:
+    return Player(table.board, start, encoding, 1).value(policy) + table.overhead_s
 
 
 def write(found: dict[str, Figures], table: str) -> str:
@@ -201,6 +217,7 @@ def write(found: dict[str, Figures], table: str) -> str:
             if having:
                 rows.append([kind, name, *summary(name, having)])
     columns = ["programs", "player", "pairs", "mean of time / greedy's", "mean gap to the bound"]
+    columns += ["mean of time / heuristic order's", "standard error"]
     columns += ["better than msa", "equal", "worse", "worse by more than 1 %"]
     title = "Players of the allocation game, whole tensors, edge-npu int8 or synthetic chips"
     detail = [
@@ -215,6 +232,8 @@ def summary(name: str, figures: list[Figures]) -> list[str]:
     msa = np.array([f["msa"] for f in figures])
     bounds = np.array([f.get("fluid bound", np.nan) for f in figures])
     gap = np.nanmean(values / bounds) - 1 if np.isfinite(bounds).any() else np.nan
+    ratios = values / np.array([f["heuristic order, 1 call"] for f in figures])
+    error = ratios.std(ddof=1) / np.sqrt(len(ratios)) if len(ratios) > 1 else 0.0
     better = values < msa * (1 - EQUAL)
     worse = values > msa * (1 + EQUAL)
     counts = [
@@ -223,7 +242,8 @@ def summary(name: str, figures: list[Figures]) -> list[str]:
         worse.sum(),
         (values > msa * (1 + LOST)).sum(),
     ]
-    return [str(len(values)), f"{values.mean():.4f}", f"{100 * gap:.2f} %", *map(str, counts)]
+    means = [f"{values.mean():.4f}", f"{100 * gap:.2f} %", f"{ratios.mean():.4f}", f"{error:.4f}"]
+    return [str(len(values)), *means, *map(str, counts)]
 
 
 if __name__ == "__main__":

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Board
 from ullage.rl_agent.compiled import borrowed
-from ullage.rl_agent.decode import candidates_of, decode
+from ullage.rl_agent.decode import decode
+from ullage.rl_agent.features import encode
 from ullage.rl_agent.game import MallocGame
+from ullage.rl_agent.network import load_network
 from ullage.rl_agent.observe import VISION, observe
+from ullage.rl_agent.players import PASSES
 from ullage.rl_agent.rules import begin, step
 from ullage.rl_agent.state import DECISIONS, State, copy_of
 
@@ -86,13 +89,14 @@ def measure(game: MallocGame, seconds: float) -> list[str]:
             games = min(games * 2, 64)
         rates.append(f"{done / (time.process_time() - begun):,.0f}")
     rates.append(f"{gymnasium_rate(game, seconds):,.0f}")
-    order = candidates_of(board)
-    decode(board, state, start, order, 2, False)
+    encoding = encode(board, start)
+    policy = load_network().policy(encoding)
+    decode(board, state, start, encoding.moves, *policy, PASSES, False)
     times = []
     begun = time.process_time()
     while time.process_time() - begun < seconds:
         single = time.process_time()
-        decode(board, state, start, order, 2, False)
+        decode(board, state, start, encoding.moves, *policy, PASSES, False)
         times.append(time.process_time() - single)
     best = float(np.median(times))
     return [*rates, f"{best * 1e3:.2f}", f"{best / game.uses * 1e6:.1f}"]

@@ -16,11 +16,10 @@ from common import write_table
 from ullage.rl_agent.exercise import Exercise, load_exercise, synthetic_programs
 from ullage.rl_agent.families import HELD_OUT, TRAINED
 from ullage.rl_agent.network import Network, load_network, random_network
-from ullage.rl_agent.session import DEFAULT_STEPS
-from ullage.rl_agent.train import TrainOptions, begin_training, save_training, train
+from ullage.rl_agent.session import DEFAULT_STEPS, Session, run_session
 
 FRESH = {"trained families": (998, TRAINED), "held-out families": (999, HELD_OUT)}
-PROGRAMS = 60
+PROGRAMS = 400
 
 
 def main() -> None:
@@ -40,7 +39,9 @@ def main() -> None:
             network = load_network(given.out / f"seed{number}.safetensors")
             rows.append([kind, f"network, seed {number}", *measure(network, fresh)])
         for number in seeds:
-            rows.append([kind, f"random weights {number}", *measure(random_network(number), fresh)])
+            like = load_network(given.out / f"seed{number}.safetensors")
+            drawn = random_network(number, like)
+            rows.append([kind, f"random weights {number}", *measure(drawn, fresh)])
     columns = ["fresh programs", "one decode by", "programs", "mean of time / heuristic order's"]
     columns += ["standard error", "better", "equal", "worse"]
     title = "One decode: trained networks and random weights (a network of zeros has 1)"
@@ -48,23 +49,23 @@ def main() -> None:
 
 
 def make(seeds: list[int], generations: int, out: Path) -> None:
-    """Train a network for each seed."""
+    """Train a network for each seed, as `ullage train` does."""
     out.mkdir(parents=True, exist_ok=True)
-    chosen = TrainOptions()
-    pool = list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
     for seed in seeds:
-        training = train(
-            begin_training(TrainOptions(seed=seed)),
-            pool,
-            lambda now: now.generation < generations,
-            lambda now: print(f"{now.generation}: {100 * now.reward:+.2f} %", flush=True),
+        asked = Session(
+            models=(),
+            target="edge-npu",  # of models; there are none
+            dtype=None,
+            out=out / f"seed{seed}.safetensors",
+            steps=generations,
+            seed=seed,
         )
-        save_training(training, out / f"seed{seed}.safetensors")
+        run_session(asked, lambda text: print(text, flush=True))
 
 
 def measure(network: Network, fresh: list[Exercise]) -> list[str]:
     """Time of one decode relative to the heuristic's order."""
-    ratios = np.array([e.seconds(network.scores(e.encoding)) / e.reference_s for e in fresh])
+    ratios = np.array([e.seconds(network.policy(e.encoding)) / e.reference_s for e in fresh])
     error = ratios.std(ddof=1) / np.sqrt(len(ratios))
     better, worse = int((ratios < 1 - 1e-9).sum()), int((ratios > 1 + 1e-9).sum())
     counts = (better, len(ratios) - better - worse, worse)

@@ -4,206 +4,163 @@ A candidate is a move of the heuristic: keep an atom over the gap before an even
 single use in fast memory, or keep an atom from its first event to its last. Candidates are tried
 best score first; one that fits and lowers the latency (or keeps it with less traffic) is taken, as
 `solvers/greedy.py` does. A state is a complete plan after every candidate.
+
+Scores may depend on the state: what a candidate gains, and the room it needs, are known when it is
+tried, and a policy may weigh them (`trial.describe`). A candidate whose score falls behind that of
+the next one is put back, to be tried again later (lazy evaluation: Minoux 1978, "Accelerated
+greedy algorithms"). Where these weights are zero the order is that of the scores.
 """
+
+import heapq
+from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.board import Board, IntArray
+from ullage.rl_agent.board import Board, FloatArray, IntArray
 from ullage.rl_agent.compiled import borrowed, compiled
-from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start, used_before
-from ullage.rl_agent.mechanics import (
-    account,
-    copy_slot,
-    earliest_fit,
-    enter,
-    find_hole,
-    latest_fit,
-    lift,
-    put,
-    spread_early,
-    spread_late,
-)
 from ullage.rl_agent.rules import restart
-from ullage.rl_agent.state import BUSY_S, NOWHERE, SLOW_BYTES, State
+from ullage.rl_agent.state import BUSY_S, NOWHERE, State
+from ullage.rl_agent.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
 
 # mypy: disable-error-code="no-any-return"
 
 GAP, SINGLE, WHOLE = 0, 1, 2
 KINDS = 3
-TOLERANCE = 1e-10  # of the latency, as in solvers/occupancy.py
-WINDOW_STEPS = 64
-TRIAL = 3  # slot, counted from the end
+LEAST_FALL = 1e-9  # of a score that is put back: scores fall, so decodes end
 
 
-@compiled
-def propose(board: Board, state: State, slot: int, first: int, last: int) -> bool:
-    """The stay of events first..last with its moves, into a slot; False if it cannot be."""
-    atom = board.ev_atom[first]
-    size, aligned = board.size_bytes[atom], board.aligned_bytes[atom]
-    begin, end = board.ev_step[first], board.ev_step[last] + 1
-    following = next_start(board, state, last)
-    if end > following:
-        return False
-    state.fill_count[slot] = 0
-    state.spill_count[slot] = 0
-    state.offset[slot] = NOWHERE
-    state.start[slot] = state.ready[slot] = begin
-    if board.ev_reads[first] == 1:
-        link = board.link_up[atom]
-        if link < 0:
-            return False
-        low = max(free_from(board, state, first), begin - WINDOW_STEPS)
-        low = earliest_fit(board, state, aligned, low, begin, 0, 0)
-        if low >= begin:
-            return False
-        spread_late(board, state, slot, link, size, low, begin)
-        used = used_before(board, first)
-        if state.fill_step[slot, state.fill_count[slot] - 1] < used:
-            spread_late(board, state, slot, link, size, used, begin)
-        state.start[slot] = state.fill_step[slot, 0]
-        state.ready[slot] = state.fill_step[slot, state.fill_count[slot] - 1] + 1
-    if needs_spill(board, state, first, last):
-        link = board.link_down[atom]
-        if link < 0:
-            return False
-        arrived = state.ready[slot] - 1 if state.fill_count[slot] > 0 else begin - 1
-        after = max(last_write(board, first, last), arrived) + 1
-        limit = following
-        if last + 1 < board.atom_first[atom + 1]:
-            limit = min(limit, board.ev_step[last + 1])
-        reach = min(limit, end + WINDOW_STEPS)
-        reach = latest_fit(board, state, aligned, max(end, after), reach, 0)
-        if after >= reach:
-            return False
-        spread_early(board, state, slot, link, size, after, reach)
-        end = max(end, state.spill_step[slot, state.spill_count[slot] - 1] + 1)
-    state.end[slot] = end
-    return True
+class Moves(NamedTuple):
+    """What a decode tries: C candidates.
 
-
-@compiled
-def fits(board: Board, state: State, slot: int, aligned: int) -> bool:
-    """Whether the stay of a slot fits beside all others by live bytes."""
-    for step in range(state.start[slot], state.end[slot]):
-        if state.load_bytes[step] + aligned > board.capacity_bytes:
-            return False
-    return True
-
-
-@compiled
-def improves(state: State, seconds: float, moved: float) -> bool:
-    """Whether latency fell, or stayed with less slow traffic."""
-    tolerance = TOLERANCE * seconds
-    now = state.total[BUSY_S]
-    less = state.total[SLOW_BYTES] < moved - 0.5
-    return now < seconds - tolerance or (now <= seconds + tolerance and less)
-
-
-@compiled
-def try_run(board: Board, state: State, first: int, last: int, addresses: bool) -> bool:
-    """Let an atom stay from event `first` to `last`, joined with the stays it has between.
-
-    Returns:
-        Whether it was taken (or was so already).
+    Attributes:
+        candidates: (C,) kind x E + event.
+        gain_s: (C,) seconds that each is expected to save.
+        room: (C,) bytes x steps of the fastest tier that each is expected to take.
     """
-    slot = len(state.last) - TRIAL
-    atom = board.ev_atom[first]
-    low, high = first, last
-    if state.stay_of[first] >= 0:
-        low = state.stay_of[first]
-        if state.last[low] >= last:
-            return True
-    if state.stay_of[last] >= 0:
-        high = max(high, state.last[state.stay_of[last]])
-    seconds, moved = state.total[BUSY_S], state.total[SLOW_BYTES]
-    lifted = np.empty(high - low + 1, np.int64)
-    lasts = np.empty(high - low + 1, np.int64)
-    count = 0
-    for event in range(low, high + 1):
-        if state.last[event] >= 0:
-            lifted[count], lasts[count] = event, state.last[event]
-            count += 1
-            lift(board, state, event)
-    if propose(board, state, slot, low, high) and fits(
-        board, state, slot, board.aligned_bytes[atom]
-    ):
-        account(board, state, slot, low, high, 1)
-        if improves(state, seconds, moved) and (not addresses or place(board, state, slot, atom)):
-            copy_slot(state, slot, low)
-            enter(board, state, low, high)
-            return True
-        account(board, state, slot, low, high, -1)
-    for i in range(count):
-        put(board, state, lifted[i], lasts[i])
-    return False
+
+    candidates: IntArray
+    gain_s: FloatArray
+    room: FloatArray
 
 
 @compiled
-def place(board: Board, state: State, slot: int, atom: int) -> bool:
-    """A hole for the stay of a trial slot."""
-    start, end, size = state.start[slot], state.end[slot], board.size_bytes[atom]
-    state.offset[slot] = find_hole(board, state, start, end, size, NOWHERE, NOWHERE)
-    return state.offset[slot] >= 0
+def is_idle(board: Board, state: State, candidate: int) -> bool:
+    """Whether a single use has a stay already and needs no other."""
+    events = len(board.ev_atom)
+    event = candidate % events
+    is_single = candidate // events == SINGLE
+    return is_single and state.stay_of[event] >= 0 and board.must[board.ev_atom[event]] == 0
 
 
 @compiled
-def try_candidate(board: Board, state: State, candidate: int, addresses: bool) -> bool:
-    """Try one candidate: kind x E + event."""
+def run_of(board: Board, candidate: int) -> tuple[int, int]:
+    """First and last event of a candidate."""
     events = len(board.ev_atom)
     kind, event = candidate // events, candidate % events
     if kind == GAP:
-        return try_run(board, state, event - 1, event, addresses)
+        return event - 1, event
     if kind == SINGLE:
-        if state.stay_of[event] >= 0 and board.must[board.ev_atom[event]] == 0:
-            return True
-        return try_run(board, state, event, event, addresses)
-    return try_run(board, state, event, board.atom_first[board.ev_atom[event] + 1] - 1, addresses)
+        return event, event
+    return event, board.atom_first[board.ev_atom[event] + 1] - 1
 
 
 @compiled
-def sweep(board: Board, state: State, order: IntArray, passes: int, addresses: bool) -> int:
-    """Try candidates in an order, those that failed again in the next pass; counts the taken."""
-    waiting = order.copy()
-    count = len(order)
-    taken = 0
-    for _ in range(passes):
+def sweep(
+    board: Board,
+    state: State,
+    moves: Moves,
+    scores: FloatArray,
+    state_w: FloatArray,
+    passes: int,
+    addresses: bool,
+) -> None:
+    """Try candidates best score first; those that failed again in the next pass."""
+    count = len(moves.candidates)
+    heap = [(-scores[0], 0)]
+    for i in range(1, count):
+        heap.append((-scores[i], i))
+    heapq.heapify(heap)
+    events = len(board.ev_atom)
+    begun_s = max(state.total[BUSY_S], TINY_S)
+    failed = np.empty(count, np.int64)
+    waiting = done = 0
+    aspects = np.zeros(ASPECTS)
+    weighs = np.zeros(KINDS, np.bool_)
+    for kind in range(KINDS):
+        weighs[kind] = np.any(state_w[kind] != 0.0)
+    while len(heap) > 0:
+        at, i = heapq.heappop(heap)
+        candidate = moves.candidates[i]
+        if is_idle(board, state, candidate):
+            done += 1
+            continue
+        kind = candidate // events
+        least = -np.inf
+        if weighs[kind] and len(heap) > 0:
+            # It stays ahead of the next, or at least does not fall.
+            least = min(-heap[0][0], -at - LEAST_FALL) - scores[i]
+            aspects[6] = done / count
+            aspects[7] = state.total[BUSY_S] / begun_s
+        first, last = run_of(board, candidate)
+        offer = Offer(moves.gain_s[i], moves.room[i], least, state_w[kind], aspects)
+        outcome, worth = try_run(board, state, first, last, offer, addresses)
+        if outcome == LATER:
+            heapq.heappush(heap, (-scores[i] - worth, i))
+            continue
+        done += 1
+        if outcome == FAILED:
+            failed[waiting] = candidate
+            waiting += 1
+    offer = Offer(0.0, 0.0, -np.inf, state_w[0], aspects)
+    for _ in range(passes - 1):
         left = 0
-        for i in range(count):
-            if try_candidate(board, state, waiting[i], addresses):
-                taken += 1
-            else:
-                waiting[left] = waiting[i]
+        for i in range(waiting):
+            if is_idle(board, state, failed[i]):
+                continue
+            first, last = run_of(board, failed[i])
+            outcome, _ = try_run(board, state, first, last, offer, addresses)
+            if outcome == FAILED:
+                failed[left] = failed[i]
                 left += 1
-        if left == count:
+        if left == waiting:
             break
-        count = left
-    return taken
+        waiting = left
 
 
 @compiled
 def decode(
-    board: Board, state: State, start: State, order: IntArray, passes: int, addresses: bool
+    board: Board,
+    state: State,
+    start: State,
+    moves: Moves,
+    scores: FloatArray,
+    state_w: FloatArray,
+    passes: int,
+    addresses: bool,
 ) -> float:
-    """Play one game in an order of candidates.
+    """Play one game by scores.
 
     Args:
         board: the board.
         state: overwritten; the finished game.
         start: the state before the first move.
-        order: (C,) candidates, first tried first.
-        passes: how often what failed is tried again.
+        moves: C candidates.
+        scores: (C,) best first.
+        state_w: (KINDS, ASPECTS) weights of what a candidate does to the state, added to its score.
+        passes: how often what failed is tried, in all.
         addresses: give addresses on the way; else only live bytes count.
 
     Returns:
         Busy seconds; with the operators' overhead they are the latency.
     """
-    board, state, start = borrowed(board), borrowed(state), borrowed(start)
+    board, state, start, moves = borrowed(board), borrowed(state), borrowed(start), borrowed(moves)
     restart(state, start)
     if not addresses:
         state.counts[0] = 0
         state.offset[:] = NOWHERE
         state.place[:] = -1
-    sweep(board, state, order, passes, addresses)
+    if len(moves.candidates) > 0:
+        sweep(board, state, moves, scores, state_w, passes, addresses)
     return float(state.total[BUSY_S])
 
 

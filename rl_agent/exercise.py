@@ -14,11 +14,11 @@ import numpy as np
 from ullage.compiler.errors import InfeasibleError
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
-from ullage.rl_agent.board import Board, FloatArray, set_table
+from ullage.rl_agent.board import Board, set_table
 from ullage.rl_agent.decode import decode
 from ullage.rl_agent.families import random_program
 from ullage.rl_agent.features import Encoding, encode
-from ullage.rl_agent.players import NOISE, PASSES
+from ullage.rl_agent.players import NOISE, PASSES, Policy, heuristic
 from ullage.rl_agent.state import State, copy_of, start_of
 
 MIN_EVENTS = 8  # smaller programs teach nothing
@@ -73,10 +73,11 @@ class Exercise(NamedTuple):
         """Whether the order of moves makes a difference worth learning."""
         return self.spread >= MIN_SPREAD
 
-    def seconds(self, scores: FloatArray) -> float:
-        """Busy seconds of one decode by scores (C,)."""
-        order = self.encoding.candidates[np.argsort(-scores, kind="stable")]
-        return decode(self.board, self.state, self.start, order, PASSES, False)
+    def seconds(self, policy: Policy) -> float:
+        """Busy seconds of one decode."""
+        scores, state_w = policy
+        moves = self.encoding.moves
+        return decode(self.board, self.state, self.start, moves, scores, state_w, PASSES, False)
 
 
 def exercise_of(problem: Problem, target: Target) -> Exercise | None:
@@ -90,12 +91,13 @@ def exercise_of(problem: Problem, target: Target) -> Exercise | None:
     start = start_of(table)
     encoding = encode(table.board, start)
     bare = Exercise(table.board, start, copy_of(start), encoding, 0.0, 0.0)
-    reference_s = bare.seconds(encoding.base)
+    order = heuristic(encoding)
+    reference_s = bare.seconds(order)
     if reference_s <= 0:
         return None
-    rng = np.random.default_rng(len(encoding.base))
-    noise = rng.normal(0.0, 2 * NOISE, (PROBES, len(encoding.base)))
-    probes = [bare.seconds(encoding.base + row) for row in noise]
+    rng = np.random.default_rng(len(encoding.key))
+    noise = rng.normal(0.0, NOISE, (PROBES, len(encoding.key)))
+    probes = [bare.seconds(order.moved(row)) for row in noise]
     spread = (max(probes) - min(probes)) / reference_s
     return bare._replace(reference_s=reference_s, spread=spread)
 

@@ -6,11 +6,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.rl_agent.board import Board, FloatArray, IntArray, Table
-from ullage.rl_agent.decode import GAP, KINDS, SINGLE, WHOLE, candidates_of
+from ullage.rl_agent.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
 from ullage.rl_agent.prices import prices_of
 from ullage.rl_agent.state import State
+from ullage.rl_agent.trial import TINY_S
 
-FEATURES = 36
+FEATURES = 39
+ROOM_POWER = 0.5  # of the heuristic's key: seconds lost / room ** 0.5, as in solvers/msa.py
+SINGLE_LAST = 3.0  # what single uses are behind, in the key's logarithm
+KEEP_FIRST = 100.0  # what moves of a known plan are ahead
 STEP_SCALE = 32.0
 NEAR_STEPS = 16  # before a use, in which idle link time counts as near
 
@@ -19,16 +23,15 @@ class Encoding(NamedTuple):
     """A program as the network sees it: C candidates.
 
     Attributes:
-        candidates: (C,) as `decode` takes them.
+        moves: as `decode` takes them.
         features: (C, FEATURES) numbers of the order of one.
-        base: (C,) the heuristic's score: the first that it would try has the highest, 1; the
-            others are spread evenly down to 0.
+        key: (C,) the heuristic's score, a logarithm.
         by_step: (C,) candidates in the order of the step at which they end.
     """
 
-    candidates: IntArray
+    moves: Moves
     features: FloatArray
-    base: FloatArray
+    key: FloatArray
     by_step: IntArray
 
 
@@ -50,27 +53,25 @@ class _Moves(NamedTuple):
 def encode(board: Board, start: State) -> Encoding:
     """Candidates and features of a program, once for all decodes.
 
-    The heuristic's order: what keeps a tensor over a gap or for its whole life comes first, then
-    single uses; in each, by the seconds that its uses lose at home over the square root of the
-    room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors.
+    The heuristic's key: the seconds that the uses of a move lose at home over the square root of
+    the room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors; single uses are
+    put off, since what keeps a tensor over a gap or for its whole life includes them.
     """
     candidates = candidates_of(board)
     saved_s = _lost_seconds(board, start)
     moves = _moves_of(board, candidates, saved_s)
-    key = moves.lost_s / np.sqrt(np.maximum(moves.size * moves.length, 1))
-    is_single = moves.kind == SINGLE
-    order = np.lexsort((moves.event, moves.atom, moves.low, -key, is_single))
-    base = np.empty(len(candidates))
-    base[order] = 1.0 - np.arange(len(order)) / max(len(order) - 1, 1)
-    features = _features(board, start, moves, saved_s, base)
+    room = np.maximum(moves.size * moves.length, 1).astype(np.float64)
+    key = np.log(np.maximum(moves.lost_s, TINY_S)) - ROOM_POWER * np.log(room)
+    key -= SINGLE_LAST * (moves.kind == SINGLE)
+    features = _features(board, start, moves, saved_s, key)
     by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
-    return Encoding(candidates, features, base, by_step)
+    return Encoding(Moves(candidates, moves.lost_s, room), features, key, by_step)
 
 
-def scores_of_stays(
+def lead_of_stays(
     table: Table, encoding: Encoding, stays: Iterable[tuple[int, int, int]]
 ) -> FloatArray:
-    """(C,) scores by which what a plan keeps is tried first, the rest as the heuristic has it.
+    """(C,) what to add to scores for what a plan keeps to be tried before all else.
 
     Args:
         table: of the program.
@@ -84,9 +85,9 @@ def scores_of_stays(
         if index in number:
             begin = int(board.atom_first[number[index]])
             stay_of[begin + first : begin + last + 1] = begin + first
-    moves = _moves_of(board, encoding.candidates, np.zeros(len(board.ev_atom)))
+    moves = _moves_of(board, encoding.moves.candidates, np.zeros(len(board.ev_atom)))
     kept = (stay_of[moves.first] >= 0) & (stay_of[moves.first] == stay_of[moves.last])
-    return np.asarray(encoding.base + 2.0 * kept)
+    return np.asarray(KEEP_FIRST * kept)
 
 
 def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:
@@ -103,9 +104,11 @@ def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves
 
 
 def _features(
-    board: Board, start: State, moves: _Moves, saved_s: FloatArray, base: FloatArray
+    board: Board, start: State, moves: _Moves, saved_s: FloatArray, key: FloatArray
 ) -> FloatArray:
     kind, _, atom, first, last, low, high, length, size, lost_s = moves
+    rank = np.empty(len(key))
+    rank[np.argsort(-key, kind="stable")] = np.arange(len(key))
     steps = len(board.compute_s)
     mean_s = max(float(start.busy_s.mean()), 1e-30)
     capacity = max(board.capacity_bytes, 1)
@@ -130,10 +133,13 @@ def _features(
     near_s = _between(idle_s, np.maximum(low - NEAR_STEPS, 0), np.maximum(low - 1, 0))
     columns = [
         *(kind == k for k in range(KINDS)),
-        2 * base - 1,
+        1 - 2 * rank / max(len(key) - 1, 1),
+        np.log(lost_s / mean_s + 1e-6) / 4,
+        np.log(saved_s[last] / mean_s + 1e-6) / 4,
         np.log1p(share),
         np.log(share + 1e-4) / 4,
         np.log1p(length) / 3,
+        np.log(length) / 2,
         STEP_SCALE / (STEP_SCALE + length),
         board.ev_reads[first],
         board.ev_writes[first],

@@ -10,43 +10,42 @@ and the search goes on from there.
 
 import numpy as np
 
-from ullage.rl_agent.board import FloatArray
-from ullage.rl_agent.players import OutOfCallsError, Player, normalised
+from ullage.rl_agent.players import OutOfCallsError, Player, Policy
 
 CONSIDERED = 8  # actions drawn at the root
 ROUNDS = 3  # halvings
-TEMPERATURE = 0.5  # of the logits, in standard deviations of the scores
-SPREAD = 0.3  # noise of a simulation behind its first action, in standard deviations
+TEMPERATURE = 1.5  # of the logits, in the logarithm of the heuristic's key
+SPREAD = 0.5  # noise of a simulation behind its first action
 
 
-def gumbel_search(player: Player, scores: FloatArray, rng: np.random.Generator) -> None:
+def gumbel_search(player: Player, policy: Policy, rng: np.random.Generator) -> None:
     """Improve an order move by move until the player's calls or time are out."""
-    centre = normalised(scores)
     try:
-        best = player.value(centre)
+        best = player.value(policy)
         while True:
-            logits = centre / TEMPERATURE + rng.gumbel(size=len(centre))
+            logits = policy.scores / TEMPERATURE + rng.gumbel(size=len(policy.scores))
             drawn = np.argsort(-logits, kind="stable")[1 : CONSIDERED + 1]
-            found, value = _halve(player, centre, drawn, rng)
+            found, value = _halve(player, policy, drawn, rng)
             if value <= best:
-                best, centre = value, found
+                best, policy = value, found
     except OutOfCallsError:
         return
 
 
 def _halve(
-    player: Player, centre: FloatArray, drawn: np.ndarray, rng: np.random.Generator
-) -> tuple[FloatArray, float]:
-    """Sequential halving over first actions; returns the best order seen and its value."""
-    best: tuple[float, FloatArray] = (float("inf"), centre)
+    player: Player, policy: Policy, drawn: np.ndarray, rng: np.random.Generator
+) -> tuple[Policy, float]:
+    """Sequential halving over first actions; returns the best policy seen and its value."""
+    best: tuple[float, Policy] = (float("inf"), policy)
     values = np.full(len(drawn), np.inf)
     alive = np.arange(len(drawn))
     for round_ in range(ROUNDS):
         for i in alive:
-            trial = centre.copy()
+            scores = policy.scores.copy()
             if round_:  # the first look is at the action alone
-                trial += rng.normal(0.0, SPREAD, len(trial))
-            trial[drawn[i]] = trial.max() + 1.0
+                scores += rng.normal(0.0, SPREAD, len(scores))
+            scores[drawn[i]] = scores.max() + 1.0
+            trial = policy._replace(scores=scores)
             value = player.value(trial)
             values[i] = min(values[i], value)
             if value < best[0]:

@@ -1,11 +1,13 @@
-"""The network: a score for every candidate, as a residual on the heuristic's.
+"""The network: a score for every candidate, and weights for the state in which it is tried.
 
-Two layers. The first sees a candidate alone; the second sees it beside the mean of its neighbours
-in time and the mean of the whole program. The weights of the last layer start at zero: an
-untrained network is the heuristic.
+The score is a residual on the heuristic's: a linear part and two layers. The first layer sees a
+candidate alone; the second sees it beside the mean of its neighbours in time and the mean of the
+whole program. Weights are trained in units of their usual size. With the last weights at zero the
+network is the heuristic.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,30 @@ import numpy as np
 from ullage.compiler.errors import UsageError
 from ullage.compiler.files import write_atomic
 from ullage.rl_agent.board import FloatArray
+from ullage.rl_agent.decode import KINDS
 from ullage.rl_agent.features import FEATURES, Encoding
+from ullage.rl_agent.players import Policy
+from ullage.rl_agent.trial import ASPECTS
 
 HIDDEN = 16
 NEIGHBOURS = 16  # candidates on each side that count as near in time
-FORMAT = 2
+FARTHEST = 4.0  # standard deviations of a feature; what is farther out counts as this
+LEAST_SPREAD = 1e-6
+FORMAT = 3
 SHIPPED = Path(__file__).with_name("generalist.safetensors")
+
+# Shape of each array of weights, and its unit: what a change of 1 in training is worth.
+_SHAPES: dict[str, tuple[tuple[int, ...], float]] = {
+    "linear_w": ((KINDS, FEATURES), 1.0),
+    "encode_w": ((FEATURES, HIDDEN), 1.0),
+    "encode_b": ((HIDDEN,), 1.0),
+    "mix_w": ((3 * HIDDEN, HIDDEN), 1.0),
+    "mix_b": ((HIDDEN,), 1.0),
+    "score_w": ((HIDDEN,), 1.0),
+    "state_w": ((KINDS, ASPECTS), 5.0),
+}
+_LAST = ("linear_w", "score_w", "state_w")  # zero: the heuristic
+WEIGHTS = sum(int(np.prod(shape)) for shape, _ in _SHAPES.values())
 
 
 @dataclass(frozen=True)
@@ -28,67 +48,51 @@ class Network:
     """Weights, F features, H hidden units.
 
     Attributes:
-        encode_w: (F, H).
-        encode_b: (H,).
-        mix_w: (3 H, H).
-        mix_b: (H,).
-        score_w: (H,).
+        shift: (F,) mean of each feature over programs to train on.
+        spread: (F,) their standard deviation.
+        weights: (WEIGHTS,) all that is trained, in units of its usual size.
     """
 
-    encode_w: FloatArray
-    encode_b: FloatArray
-    mix_w: FloatArray
-    mix_b: FloatArray
-    score_w: FloatArray
+    shift: FloatArray
+    spread: FloatArray
+    weights: FloatArray
+
+    def __getitem__(self, name: str) -> FloatArray:
+        """Weights by name.
+
+        linear_w (KINDS, F), the first row for all kinds of candidates, the others added for theirs;
+        encode_w (F, H), encode_b (H,), mix_w (3 H, H), mix_b (H,), score_w (H,), state_w (KINDS,
+        ASPECTS).
+        """
+        at = 0
+        for other, (shape, unit) in _SHAPES.items():
+            size = int(np.prod(shape))
+            if other == name:
+                return np.asarray(unit * self.weights[at : at + size].reshape(shape))
+            at += size
+        raise KeyError(name)
 
     def residual(self, encoding: Encoding) -> FloatArray:
         """(C,) what the network adds to the heuristic's score of each candidate."""
-        return self._layers(encoding)[2] @ self.score_w
-
-    def _layers(self, encoding: Encoding) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """(C, H) first layer, (C, 3 H) what the second sees, (C, H) second layer."""
-        alone = np.tanh(encoding.features @ self.encode_w + self.encode_b)
+        seen = (encoding.features - self.shift) / self.spread
+        seen = seen.clip(-FARTHEST, FARTHEST)
+        linear = seen @ self["linear_w"].T
+        found = linear[:, 0] + (linear[:, 1:] * encoding.features[:, 1:KINDS]).sum(axis=1)
+        alone = np.tanh(seen @ self["encode_w"] + self["encode_b"])
         everywhere = np.broadcast_to(alone.mean(axis=0), alone.shape)
         near = np.empty_like(alone)
         near[encoding.by_step] = _moving_mean(alone[encoding.by_step])
-        seen = np.concatenate([alone, near, everywhere], axis=1)
-        return alone, seen, np.tanh(seen @ self.mix_w + self.mix_b)
+        around = np.concatenate([alone, near, everywhere], axis=1)
+        mixed = np.tanh(around @ self["mix_w"] + self["mix_b"])
+        return np.asarray(found + mixed @ self["score_w"])
 
-    def gradient(self, encoding: Encoding, by_residual: FloatArray) -> FloatArray:
-        """Gradient by all weights, in the order of `flat`, of what has this one by the residual.
+    def policy(self, encoding: Encoding) -> Policy:
+        """Heuristic and residual together, and what the state counts for."""
+        return Policy(encoding.key + self.residual(encoding), self["state_w"])
 
-        Args:
-            encoding: the program.
-            by_residual: (C,).
-        """
-        alone, seen, mixed = self._layers(encoding)
-        score_g = mixed.T @ by_residual
-        inner = by_residual[:, None] * self.score_w * (1 - mixed**2)
-        mix_g, mix_b = seen.T @ inner, inner.sum(axis=0)
-        own, near, everywhere = np.split(inner @ self.mix_w.T, 3, axis=1)
-        spread = np.empty_like(near)
-        spread[encoding.by_step] = _moving_mean_back(near[encoding.by_step])
-        outer = (own + spread + everywhere.mean(axis=0)) * (1 - alone**2)
-        parts = (encoding.features.T @ outer, outer.sum(axis=0), mix_g, mix_b, score_g)
-        return np.concatenate([part.ravel() for part in parts])
-
-    def scores(self, encoding: Encoding) -> FloatArray:
-        """(C,) heuristic and residual together."""
-        return encoding.base + self.residual(encoding)
-
-    def flat(self) -> FloatArray:
-        """All weights in one vector."""
-        return np.concatenate([getattr(self, name).ravel() for name in _SHAPES])
-
-
-_SHAPES: dict[str, tuple[int, ...]] = {
-    "encode_w": (FEATURES, HIDDEN),
-    "encode_b": (HIDDEN,),
-    "mix_w": (3 * HIDDEN, HIDDEN),
-    "mix_b": (HIDDEN,),
-    "score_w": (HIDDEN,),
-}
-WEIGHTS = sum(int(np.prod(shape)) for shape in _SHAPES.values())
+    def moved(self, by: FloatArray) -> "Network":
+        """The same with other weights."""
+        return replace(self, weights=self.weights + by)
 
 
 def _moving_mean(rows: FloatArray) -> FloatArray:
@@ -98,42 +102,37 @@ def _moving_mean(rows: FloatArray) -> FloatArray:
     return np.asarray((sums[high] - sums[low]) / (high - low)[:, None])
 
 
-def _moving_mean_back(rows: FloatArray) -> FloatArray:
-    """The transpose of `_moving_mean`."""
-    at = np.arange(len(rows))
-    low, high = np.maximum(at - NEIGHBOURS, 0), np.minimum(at + NEIGHBOURS + 1, len(rows))
-    shares = rows / (high - low)[:, None]
-    sums = np.concatenate([np.zeros((1, rows.shape[1])), shares.cumsum(axis=0)])
-    return np.asarray(sums[high] - sums[low])
-
-
-def unflatten(weights: FloatArray) -> Network:
-    """The network of a vector of WEIGHTS numbers."""
-    parts: dict[str, Any] = {}
-    at = 0
-    for name, shape in _SHAPES.items():
-        size = int(np.prod(shape))
-        parts[name] = weights[at : at + size].reshape(shape)
-        at += size
-    return Network(**parts)
-
-
 def zero_network() -> Network:
     """No residual: the heuristic alone."""
-    return unflatten(np.zeros(WEIGHTS))
+    return Network(np.zeros(FEATURES), np.ones(FEATURES), np.zeros(WEIGHTS))
 
 
-def random_network(seed: int, *, spread: float = 1.0) -> Network:
-    """Random weights; `spread` 0 leaves the last layer at zero."""
+def random_network(
+    seed: int, like: Network | None = None, *, without: tuple[str, ...] = ()
+) -> Network:
+    """Random weights, each array normal with variance 1 / rows.
+
+    Args:
+        seed: of the weights.
+        like: a network whose features are scaled in the same way.
+        without: arrays that are zero.
+    """
     rng = np.random.default_rng(seed)
-    found = {
-        name: rng.normal(0.0, 1.0 / np.sqrt(shape[0]), shape)
-        if len(shape) == 2
-        else np.zeros(shape)
-        for name, shape in _SHAPES.items()
-    }
-    network = Network(**found)
-    return replace(network, score_w=spread * rng.normal(0.0, 1.0 / np.sqrt(HIDDEN), HIDDEN))
+    parts = []
+    for name, (shape, unit) in _SHAPES.items():
+        inputs = shape[1] if name in {"linear_w", "state_w"} else shape[0]
+        drawn = rng.normal(0.0, 1.0 / np.sqrt(inputs) / unit, shape)
+        is_zero = name in without or name.endswith("_b")
+        parts.append(np.zeros(shape).ravel() if is_zero else drawn.ravel())
+    scaled_as = like or zero_network()
+    return replace(scaled_as, weights=np.concatenate(parts))
+
+
+def untrained_network(seed: int, encodings: Sequence[Encoding]) -> Network:
+    """A network that is the heuristic, to be trained; features are scaled as in these programs."""
+    features = np.concatenate([encoding.features for encoding in encodings])
+    network = random_network(seed, without=_LAST)
+    return replace(network, shift=features.mean(axis=0), spread=features.std(axis=0) + LEAST_SPREAD)
 
 
 def write_arrays(path: Path, arrays: dict[str, Any], about: dict[str, Any]) -> None:
@@ -166,6 +165,14 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return arrays, about
 
 
+def network_of(arrays: dict[str, Any]) -> Network | None:
+    """The network among a checkpoint's arrays; None where it is not whole or of another shape."""
+    shapes = {"shift": (FEATURES,), "spread": (FEATURES,), "network": (WEIGHTS,)}
+    if any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
+        return None
+    return Network(*(np.asarray(arrays[name], dtype=np.float64) for name in shapes))
+
+
 def load_network(path: Path | None = None) -> Network:
     """The network of a checkpoint, by default the one that ships.
 
@@ -173,10 +180,9 @@ def load_network(path: Path | None = None) -> Network:
         UsageError: the file cannot be read, or its weights have another shape.
     """
     place = path or SHIPPED
-    arrays, _ = read_arrays(place)
-    weights = arrays.get("network")
-    if weights is None or weights.shape != (WEIGHTS,):
+    network = network_of(read_arrays(place)[0])
+    if network is None:
         raise UsageError(
             f"{place} holds no network of {WEIGHTS} weights; it is of another version: train anew"
         )
-    return unflatten(np.asarray(weights, dtype=np.float64))
+    return network

@@ -1,14 +1,30 @@
 """From a state to a plan."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from ullage.compiler.errors import InfeasibleError
 from ullage.compiler.plan import Plan
 from ullage.compiler.problem import Problem
 from ullage.hwmodels.target import Target
 from ullage.rl_agent.board import Table
 from ullage.rl_agent.state import State
 from ullage.solvers.assemble import Stay, assemble
+from ullage.solvers.occupancy import Occupancy
+from ullage.solvers.packing import pack
+from ullage.solvers.placement import place_runs
+from ullage.solvers.registry import SolverOptions
+
+logger = logging.getLogger(__name__)
+
+PACKING_SHARE = 0.5  # of the time that is left
+MAX_PACKING_S = 10.0
+
+Run = tuple[int, int, Stay]  # first event, last event, stay
 
 
 def stays_of(table: Table, state: State) -> list[tuple[int, int, Stay]]:
@@ -80,3 +96,41 @@ def plan_of(
         seed=seed,
         options=options,
     )
+
+
+def packed(
+    problem: Problem, target: Target, table: Table, runs: Iterable[Run], options: SolverOptions
+) -> list[Stay] | None:
+    """The stays of a game by live bytes, with addresses; None where the packer has none in time."""
+    workspace = max((step.workspace_bytes for step in problem.steps), default=0)
+    capacity = target.fastest.capacity_bytes - workspace
+    listed = [stay for _, _, stay in runs]
+    packing = pack(
+        np.array([stay.start for stay in listed], dtype=np.int64),
+        np.array([stay.end for stay in listed], dtype=np.int64),
+        np.array([table.atoms[stay.atom].size_bytes for stay in listed], dtype=np.int64),
+        alignment_bytes=target.fastest.alignment_bytes,
+        capacity_bytes=capacity,
+        time_limit_s=min(max(PACKING_SHARE * options.remaining_s(), 0.01), MAX_PACKING_S),
+    )
+    if packing.peak_bytes > capacity:
+        return None
+    offsets = packing.offsets.tolist()
+    return [replace(stay, offset=at) for stay, at in zip(listed, offsets, strict=True)]
+
+
+def repair(
+    problem: Problem, target: Target, table: Table, runs: Iterable[Run]
+) -> tuple[float, list[Stay]] | None:
+    """Busy seconds and stays with addresses of a game by live bytes.
+
+    What finds no hole is dropped, and so is what then no longer pays; None where what operators
+    cannot do without finds none.
+    """
+    occupancy = Occupancy(problem, target, table.atoms)
+    try:
+        place_runs(occupancy, runs)
+    except InfeasibleError as error:
+        logger.info("a game could not be repaired: %s", error.message)
+        return None
+    return occupancy.timeline.total_s, [stay for _, _, stay in occupancy.all_stays()]

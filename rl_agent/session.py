@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from ullage.compiler.errors import UsageError
 from ullage.compiler.files import write_atomic
 from ullage.rl_agent.engine import open_engine
 from ullage.rl_agent.exercise import ModelProgram, Program, load_exercise, synthetic_programs
+from ullage.rl_agent.features import Encoding
 from ullage.rl_agent.train import (
     Training,
     TrainOptions,
@@ -22,6 +23,7 @@ from ullage.rl_agent.training_log import open_tensorboard
 
 DEFAULT_STEPS = 300
 SAVE_EVERY_S = 10.0
+SCALED_BY = 256  # programs that tell mean and spread of the features
 MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
 
 
@@ -76,18 +78,17 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
     begun = time.monotonic()
     if asked.out.suffix != ".safetensors":
         raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
-    training = begin_training(TrainOptions(seed=asked.seed))
-    if asked.resume is not None:
-        training = load_training(asked.resume)
-    log = asked.out.with_suffix(".jsonl")
-    lines = old_lines(asked.resume, training.generation)
+    resumed = None if asked.resume is None else load_training(asked.resume)
+    chosen = TrainOptions(seed=asked.seed) if resumed is None else resumed.options
     tell("reading programs")
-    chosen = training.options
     pool: list[Program] = (
         list(_model_programs(asked))
         if asked.models
         else list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
     )
+    training = resumed or begin_training(chosen, _encodings(pool))
+    log = asked.out.with_suffix(".jsonl")
+    lines = old_lines(asked.resume, training.generation)
     steps = asked.steps
     if steps is None and asked.time_limit_s is None:
         steps = DEFAULT_STEPS
@@ -123,6 +124,12 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
             interrupted = True
     _save(latest, asked.out, log, lines)
     return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
+
+
+def _encodings(pool: Sequence[Program]) -> list[Encoding]:
+    """Of the first programs, to see what is usual."""
+    exercises = [load_exercise(program) for program in pool[:SCALED_BY]]
+    return [exercise.encoding for exercise in exercises if exercise is not None]
 
 
 def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:

@@ -21,13 +21,14 @@ from ullage.compiler.errors import UsageError
 from ullage.rl_agent.board import FloatArray
 from ullage.rl_agent.exercise import Program
 from ullage.rl_agent.families import TRAINED
+from ullage.rl_agent.features import Encoding
 from ullage.rl_agent.network import (
     FORMAT,
     WEIGHTS,
     Network,
-    random_network,
+    network_of,
     read_arrays,
-    unflatten,
+    untrained_network,
     write_arrays,
 )
 from ullage.rl_agent.work import Item, ItemResult, noise_of, play_item
@@ -50,19 +51,21 @@ class TrainOptions:
         batch: programs per generation.
         pairs: perturbations of the weights per program, each with its mirror image.
         sigma: standard deviation of a perturbation.
-        rate: step size of Adam.
+        rate: step size of Adam in the beginning.
+        half_rate: generations until it is half of that; it falls as 1 / (1 + generation / this).
         decay: share of a weight that a step of size 1 takes away.
         families: of synthetic programs.
     """
 
     seed: int = 0
     pool_seed: int = 0
-    programs: int = 512
-    batch: int = 32
+    programs: int = 2048
+    batch: int = 64
     pairs: int = 8
     sigma: float = 0.05
-    rate: float = 0.01
-    decay: float = 0.3
+    rate: float = 0.015
+    half_rate: int = 200
+    decay: float = 0.03
     families: tuple[str, ...] = TRAINED
 
 
@@ -73,8 +76,8 @@ class Training:
     Attributes:
         options: how it trains.
         generation: generations done.
-        weights: (WEIGHTS,) that are perturbed.
-        average: (WEIGHTS,) their moving average, the network: steps are noisy, their mean is less.
+        moving: the network whose weights are perturbed.
+        average: (WEIGHTS,) their moving average, the result: steps are noisy, their mean is less.
         first: (WEIGHTS,) Adam's mean of gradients.
         second: (WEIGHTS,) Adam's mean of squares.
         reward: smoothed mean saving over the heuristic's decode.
@@ -82,7 +85,7 @@ class Training:
 
     options: TrainOptions
     generation: int
-    weights: FloatArray
+    moving: Network
     average: FloatArray
     first: FloatArray
     second: FloatArray
@@ -91,13 +94,24 @@ class Training:
     @property
     def network(self) -> Network:
         """The network as trained so far."""
-        return unflatten(self.average)
+        return replace(self.moving, weights=self.average)
 
 
-def begin_training(options: TrainOptions) -> Training:
-    """A network that is the heuristic, and an optimiser at rest."""
-    weights = random_network(options.seed, spread=0.0).flat()
-    return Training(options, 0, weights, weights, np.zeros(WEIGHTS), np.zeros(WEIGHTS))
+def begin_training(options: TrainOptions, encodings: Sequence[Encoding]) -> Training:
+    """A network that is the heuristic, and an optimiser at rest.
+
+    Args:
+        options: how to train.
+        encodings: of programs to train on, by which features are scaled.
+
+    Raises:
+        UsageError: there is no program to train on.
+    """
+    if not encodings:
+        raise _no_program()
+    network = untrained_network(options.seed, encodings)
+    still = np.zeros(WEIGHTS)
+    return Training(options, 0, network, network.weights, still, still)
 
 
 def items_of(training: Training, pool: Sequence[Program]) -> list[Item]:
@@ -111,7 +125,7 @@ def items_of(training: Training, pool: Sequence[Program]) -> list[Item]:
             generation=training.generation,
             place=place,
             program=pool[index],
-            weights=training.weights,
+            network=training.moving,
             pairs=options.pairs,
             sigma=options.sigma,
         )
@@ -137,17 +151,25 @@ def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Train
     second = 0.99 * training.second + 0.01 * gradient**2
     count = training.generation + 1
     mean, square = first / (1 - 0.9**count), second / (1 - 0.99**count)
-    step = mean / (np.sqrt(square) + 1e-8) + training.options.decay * training.weights
-    weights = training.weights - training.options.rate * step
+    options, weights = training.options, training.moving.weights
+    step = mean / (np.sqrt(square) + 1e-8) + options.decay * weights
+    weights = weights - options.rate / (1 + count / options.half_rate) * step
     share = max(1.0 / count, AVERAGED)
     return replace(
         training,
         generation=count,
-        weights=weights,
+        moving=replace(training.moving, weights=weights),
         average=training.average + share * (weights - training.average),
         first=first,
         second=second,
         reward=training.reward + share * (reward - training.reward),
+    )
+
+
+def _no_program() -> UsageError:
+    return UsageError(
+        "no program to train on: the models given do not fit the target or have nothing to "
+        "decide; give others, or none for synthetic programs"
     )
 
 
@@ -164,10 +186,7 @@ def train(
         UsageError: there is no program to train on.
     """
     if not pool:
-        raise UsageError(
-            "no program to train on: the models given do not fit the target or have nothing to "
-            "decide; give others, or none for synthetic programs"
-        )
+        raise _no_program()
     while goes_on(training):
         training = merge(training, play(play_item, items_of(training, pool)))
         report(training)
@@ -183,8 +202,10 @@ def save_training(training: Training, path: Path) -> None:
         "options": {**vars(training.options), "families": list(training.options.families)},
     }
     arrays = {
+        "shift": training.moving.shift,
+        "spread": training.moving.spread,
         "network": training.average,
-        "weights": training.weights,
+        "weights": training.moving.weights,
         "first": training.first,
         "second": training.second,
     }
@@ -198,8 +219,9 @@ def load_training(path: Path) -> Training:
         UsageError: it cannot be read, or holds a network without the optimiser's state.
     """
     arrays, about = read_arrays(path)
-    parts = [arrays.get(name) for name in ("network", "weights", "first", "second")]
-    if any(part is None or part.shape != (WEIGHTS,) for part in parts):
+    network = network_of(arrays)
+    parts = [arrays.get(name) for name in ("weights", "first", "second")]
+    if network is None or any(part is None or part.shape != (WEIGHTS,) for part in parts):
         raise UsageError(
             f"{path} cannot be resumed: it holds no optimiser state of {WEIGHTS} weights; "
             "only checkpoints that ullage train wrote can be"
@@ -208,7 +230,7 @@ def load_training(path: Path) -> Training:
     return Training(
         options=TrainOptions(**options),
         generation=about["generation"],
-        weights=arrays["weights"],
+        moving=replace(network, weights=arrays["weights"]),
         average=arrays["network"],
         first=arrays["first"],
         second=arrays["second"],

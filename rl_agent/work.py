@@ -10,7 +10,7 @@ import numpy as np
 
 from ullage.rl_agent.board import FloatArray
 from ullage.rl_agent.exercise import Program, load_exercise
-from ullage.rl_agent.network import unflatten
+from ullage.rl_agent.network import Network
 
 
 class Item(NamedTuple):
@@ -21,7 +21,7 @@ class Item(NamedTuple):
         generation: number of the generation.
         place: number of the item within it.
         program: what to play.
-        weights: (WEIGHTS,) of the network.
+        network: to be perturbed.
         pairs: perturbations, each with its mirror image.
         sigma: their standard deviation.
     """
@@ -30,7 +30,7 @@ class Item(NamedTuple):
     generation: int
     place: int
     program: Program
-    weights: FloatArray
+    network: Network
     pairs: int
     sigma: float
 
@@ -69,11 +69,11 @@ def play_item(item: Item) -> ItemResult:
         raise ValueError(f"{item.program} cannot be played")
     encoding, reference_s = exercise.encoding, exercise.reference_s
 
-    def ratio(weights: FloatArray) -> float:
-        return exercise.seconds(unflatten(weights).scores(encoding)) / reference_s
+    def ratio(network: Network) -> float:
+        return exercise.seconds(network.policy(encoding)) / reference_s
 
-    shape = (item.pairs, len(item.weights))
+    shape = (item.pairs, len(item.network.weights))
     noise = item.sigma * noise_of(item.seed, item.generation, item.place, shape)
-    plus = np.array([ratio(item.weights + row) for row in noise])
-    minus = np.array([ratio(item.weights - row) for row in noise])
-    return ItemResult(item.place, ratio(item.weights), plus, minus)
+    plus = np.array([ratio(item.network.moved(row)) for row in noise])
+    minus = np.array([ratio(item.network.moved(-row)) for row in noise])
+    return ItemResult(item.place, ratio(item.network), plus, minus)

@@ -19,10 +19,8 @@ from ullage.hwmodels.bound import order_free_bound
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
-from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import place_runs
 from ullage.solvers.registry import SolverOptions, find_solver, missing_packages, parameters_of
-from ullage.solvers.rl import PACKING_SHARE, WORTH_PACKING, packed
+from ullage.solvers.rl import WORTH_PACKING
 
 if TYPE_CHECKING:
     from ullage.rl_agent.board import Table
@@ -129,7 +127,7 @@ def check_extra() -> None:
 def packer_of(problem: Problem, target: Target, table: "Table", options: SolverOptions) -> "Packer":
     """What makes plans of finished games, which went by live bytes."""
     from ullage.rl_agent.muzero.agent import Packer
-    from ullage.rl_agent.plans import stays_of
+    from ullage.rl_agent.plans import PACKING_SHARE, packed, repair, stays_of
 
     def address(state: "State") -> list[Stay] | None:
         soon = time.monotonic() + PACKING_S / PACKING_SHARE
@@ -139,21 +137,8 @@ def packer_of(problem: Problem, target: Target, table: "Table", options: SolverO
 
     return Packer(
         address,
-        lambda state: _repaired(problem, target, table, stays_of(table, state)),
+        lambda state: repair(problem, target, table, stays_of(table, state)),
     )
-
-
-def _repaired(
-    problem: Problem, target: Target, table: "Table", runs: Iterable[tuple[int, int, Stay]]
-) -> tuple[float, list[Stay]] | None:
-    """Drop what finds no hole, and what then no longer pays: busy seconds and the other stays."""
-    occupancy = Occupancy(problem, target, table.atoms)
-    try:
-        place_runs(occupancy, runs)
-    except InfeasibleError as error:
-        logger.info("muzero: a game could not be repaired: %s", error.message)
-        return None
-    return occupancy.timeline.total_s, [stay for _, _, stay in occupancy.all_stays()]
 
 
 def _agent(

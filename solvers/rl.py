@@ -1,15 +1,15 @@
 """`rl`: an agent that plays the allocation game (docs/rl.md).
 
 A program is encoded once; a network that was trained on other programs scores every move that the
-heuristic knows, as a residual on the heuristic's own order. A decode plays the moves by score. Then
-search with the exact simulator improves the scores until the deadline, and the best plan seen is
-returned; the heuristic's own order is always among them, and so is an order that tries what `msa`
-keeps before all else. Where no game comes up to the plan of `msa` itself, that is returned, with a
-note that says so.
+heuristic knows, as a residual on the heuristic's own score, and weighs what a move does to the
+state in which it is tried. A decode plays the moves by score. Then search with the exact simulator
+improves the scores until the deadline, and the best plan seen is returned; the heuristic's own
+order is always among them, and so is one that tries what `msa` keeps before all else. Where no game
+comes up to the plan of `msa` itself, that is returned, with a note that says so.
 
 Games are played twice over: first with an address for every stay as it is decided, so that a plan
-is there at any time; then by live bytes alone, which leaves more freedom, and counts when a packer
-finds addresses for all of it.
+is there at any time; then by live bytes alone, which leaves more freedom: a packer finds the
+addresses, and what gets none is dropped.
 """
 
 import logging
@@ -28,13 +28,12 @@ from ullage.hwmodels.cost import score
 from ullage.hwmodels.target import Target
 from ullage.solvers.assemble import Stay, assemble
 from ullage.solvers.kernel_cache import COMPILE_S, is_compiled
-from ullage.solvers.packing import pack
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 if TYPE_CHECKING:
-    from ullage.rl_agent.board import FloatArray, Table
+    from ullage.rl_agent.board import Table
     from ullage.rl_agent.network import Network
-    from ullage.rl_agent.players import Player
+    from ullage.rl_agent.players import Player, Policy
     from ullage.solvers.occupancy import Occupancy
 
 logger = logging.getLogger(__name__)
@@ -43,17 +42,17 @@ SUMMARY = "agent that plays the allocation game: trained scores, then search by 
 DEFAULTS: Mapping[str, Any] = {
     "checkpoint": "",
     "search": "evolution",
-    "simulations": 400,
+    "simulations": 0,
     "msa": True,
 }
 PLAIN_DEFAULTS: Mapping[str, Any] = {"simulations": DEFAULTS["simulations"]}
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
 MSA_SHARE = 0.25  # of the time, for the plan of `msa`
-ADDRESSED_SHARE = 0.55  # of the time: games with addresses; by live bytes until PLAYED_SHARE
+NO_LIMIT = 1 << 60
+CALLS = 400  # simulator calls of a round where neither they nor the time are limited
+ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
-PACKING_SHARE = 0.5  # of what is left then
-MAX_PACKING_S = 10.0
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
 
 
@@ -64,7 +63,8 @@ class Method:
     Attributes:
         solver: name of the solver.
         search: one of `SEARCHES`.
-        simulations: simulator calls, for each of the two rounds of games.
+        simulations: simulator calls, for each of the two rounds of games; 0: as many as there is
+            time for, CALLS without a deadline.
         network: gives the scores to begin with.
         msa: begin with what `msa` keeps, too, and be no worse than it.
         asked: parameters that are not defaults, for the plan.
@@ -81,8 +81,8 @@ class Method:
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     """The best plan that the agent finds.
 
-    Simulator calls are limited by `simulations`, for each of the two rounds of games, and by the
-    deadline. Without a deadline the plan depends on problem, target, seed and parameters alone.
+    Simulator calls are limited by the deadline, and by `simulations` for each of the two rounds of
+    games. Without a deadline the plan depends on problem, target, seed and parameters alone.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
@@ -91,9 +91,9 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     from ullage.rl_agent.network import load_network
 
     chosen = parameters_of(options, DEFAULTS)
-    if chosen["search"] not in SEARCHES or chosen["simulations"] < 1:
+    if chosen["search"] not in SEARCHES or chosen["simulations"] < 0:
         raise UsageError(
-            f"rl: search is one of {', '.join(SEARCHES)} and simulations at least 1, "
+            f"rl: search is one of {', '.join(SEARCHES)} and simulations at least 0, "
             f"not {chosen['search']!r} and {chosen['simulations']}"
         )
     network = load_network(Path(chosen["checkpoint"]) if chosen["checkpoint"] else None)
@@ -116,8 +116,8 @@ def solve_plain(
     from ullage.rl_agent.network import zero_network
 
     chosen = parameters_of(options, PLAIN_DEFAULTS)
-    if chosen["simulations"] < 1:
-        raise UsageError(f"{name}: simulations is at least 1, not {chosen['simulations']}")
+    if chosen["simulations"] < 0:
+        raise UsageError(f"{name}: simulations is at least 0, not {chosen['simulations']}")
     asked = {key: value for key, value in chosen.items() if value != PLAIN_DEFAULTS[key]}
     method = Method(name, search, chosen["simulations"], zero_network(), False, asked)
     return play(problem, target, options, method)
@@ -130,9 +130,9 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
     """
     from ullage.rl_agent.board import set_table
-    from ullage.rl_agent.features import encode, scores_of_stays
-    from ullage.rl_agent.plans import stays_of
-    from ullage.rl_agent.players import Player
+    from ullage.rl_agent.features import encode, lead_of_stays
+    from ullage.rl_agent.plans import packed, repair, stays_of
+    from ullage.rl_agent.players import Player, heuristic
     from ullage.rl_agent.state import start_of
 
     begun, left_s = time.monotonic(), options.remaining_s()
@@ -145,16 +145,20 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         return replace(_plan(problem, target, table, stays, options, method), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
-    starts = [encoding.base, method.network.scores(encoding)]
+    learned = method.network.policy(encoding)
+    starts = [learned]
+    if method.network.weights.any():
+        starts.append(heuristic(encoding))
     rival = None
     if method.msa:
         options.progress("playing what msa keeps")
         rival = _rival(problem, target, options, begun + MSA_SHARE * left_s)
         kept = [(stay.atom, first, last) for first, last, stay in rival.all_stays()]
-        starts.append(scores_of_stays(table, encoding, kept))
+        starts.append(learned.moved(lead_of_stays(table, encoding, kept)))
     rng = np.random.default_rng(options.seed)
     options.progress("playing with addresses")
-    limit, end = method.simulations, begun + ADDRESSED_SHARE * left_s
+    limit = method.simulations or (CALLS if options.deadline is None else NO_LIMIT)
+    end = begun + ADDRESSED_SHARE * left_s
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
     placed.improved = lambda busy_s: options.on_improvement(busy_s + table.overhead_s)
     _search(method.search, placed, starts, rng)
@@ -164,12 +168,16 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
     if time.monotonic() < end:
         options.progress("playing by live bytes")
         loose = Player(table.board, start, encoding, limit, end)
-        # The rank of a score is all that counts, so the best order is a start like any other.
-        _search(method.search, loose, [placed.best_scores, *starts], rng)
+        _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            found = packed(problem, target, table, stays_of(table, loose.replay()), options)
+            runs = stays_of(table, loose.replay())
+            found = packed(problem, target, table, runs, options)
             if found is not None:
                 stays, best_s = found, loose.best_s
+            else:
+                repaired = repair(problem, target, table, runs)
+                if repaired is not None and repaired[0] < best_s:
+                    best_s, stays = repaired
     notes: tuple[str, ...] = ()
     if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
         stays = [stay for _, _, stay in rival.all_stays()]
@@ -208,8 +216,8 @@ def _rival(problem: Problem, target: Target, options: SolverOptions, end: float)
     return msa.assign(problem, target, replace(options, deadline=deadline, parameters={}))[0]
 
 
-def _search(name: str, player: "Player", starts: "Sequence[FloatArray]", rng: Any) -> None:  # noqa: ANN401
-    """Play the starts, the heuristic's order or the best so far first; then search from the best.
+def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401
+    """Play the starts, the network's or the best so far first; then search from the best.
 
     Time or simulator calls may run out in between.
     """
@@ -217,38 +225,13 @@ def _search(name: str, player: "Player", starts: "Sequence[FloatArray]", rng: An
     from ullage.rl_agent.players import OutOfCallsError, evolve, noisy_greedy
 
     try:
-        for scores in starts:
-            player.value(scores)
+        for policy in starts:
+            player.value(policy)
     except OutOfCallsError:
         return
     if name != "none":
         play = {"evolution": evolve, "gumbel": gumbel_search, "noise": noisy_greedy}[name]
-        play(player, player.best_scores, rng)
-
-
-def packed(
-    problem: Problem,
-    target: Target,
-    table: "Table",
-    stays: list[tuple[int, int, Stay]],
-    options: SolverOptions,
-) -> list[Stay] | None:
-    """The stays with addresses for all of them, None where the packer finds none in time."""
-    workspace = max((step.workspace_bytes for step in problem.steps), default=0)
-    capacity = target.fastest.capacity_bytes - workspace
-    listed = [stay for _, _, stay in stays]
-    packing = pack(
-        np.array([stay.start for stay in listed], dtype=np.int64),
-        np.array([stay.end for stay in listed], dtype=np.int64),
-        np.array([table.atoms[stay.atom].size_bytes for stay in listed], dtype=np.int64),
-        alignment_bytes=target.fastest.alignment_bytes,
-        capacity_bytes=capacity,
-        time_limit_s=min(max(PACKING_SHARE * options.remaining_s(), 0.01), MAX_PACKING_S),
-    )
-    if packing.peak_bytes > capacity:
-        return None
-    offsets = packing.offsets.tolist()
-    return [replace(stay, offset=at) for stay, at in zip(listed, offsets, strict=True)]
+        play(player, player.best, rng)
 
 
 def _plan(

@@ -7,12 +7,11 @@ from tests.rl_agent.test_game import CASES
 from ullage.compiler.verify import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.board import by_live_bytes
-from ullage.rl_agent.plans import stays_of
+from ullage.rl_agent.plans import packed, stays_of
 from ullage.rl_agent.rules import begin, step
 from ullage.rl_agent.state import BUSY_S, copy_of, start_of
 from ullage.solvers.assemble import assemble
 from ullage.solvers.registry import SolverOptions
-from ullage.solvers.rl import packed
 
 
 def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
