@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ullage.solvers.packing_core import core
 from ullage.solvers.packing_instance import Instance, IntArray
 
 if TYPE_CHECKING:
@@ -91,9 +92,7 @@ class Direction:
     """
 
     def __init__(self, allocations: list["Allocation"]) -> None:
-        from omnimalloc._cpp import Partition
-
-        self._partition = Partition.from_allocations(allocations)
+        self._partition = core().Partition.from_allocations(allocations)
         self._reordered: dict[str, Any] = {}
 
     def reordered(self, order: str, bound: int) -> Any:  # noqa: ANN401 - omnimalloc's Partition
@@ -120,14 +119,12 @@ def solve(
     members: list[Any], bound: int, max_nodes: int | None, deadline: float | None, threads: int
 ) -> Layout | None:
     """One portfolio round of omnimalloc's solver; None when nothing below `bound` was found."""
-    from omnimalloc._cpp import try_solve_many
-
     timeout = None
     if deadline is not None:
         timeout = deadline - time.monotonic()
         if timeout <= 0:
             return None
-    found = try_solve_many(
+    found = core().try_solve_many(
         members,
         bound,
         max_nodes,
@@ -163,21 +160,19 @@ def greedy_orders(instance: Instance) -> Iterator[tuple[str, IntArray]]:
 
 
 def _greedy_layouts(instance: Instance) -> Iterator[Layout]:
-    from omnimalloc._cpp import FirstFitPlacer, best_fit_place, omni_place
-
     starts, ends = _bounded_times(instance)
     allocations = _allocations(starts, ends, instance.sizes)
-    placer = FirstFitPlacer(allocations)
+    placer = core().FirstFitPlacer(allocations)
     orders = list(greedy_orders(instance))
     for name, order in orders:
         yield _layout(placer.place(order.tolist()), f"first-fit by {name}")
     if 8 * instance.pairs > _GREEDY_PAIRS:
         return
-    yield _layout(omni_place(allocations, None), "greedy portfolio")
+    yield _layout(core().omni_place(allocations, None), "greedy portfolio")
     if 15 * instance.pairs > _GREEDY_PAIRS:
         return
     for name, order in orders:
-        yield _layout(best_fit_place([allocations[i] for i in order]), f"best-fit by {name}")
+        yield _layout(core().best_fit_place([allocations[i] for i in order]), f"best-fit by {name}")
 
 
 def _layout(placed: Iterable["Allocation"], method: str) -> Layout:
@@ -194,10 +189,9 @@ def _layout(placed: Iterable["Allocation"], method: str) -> Layout:
 
 
 def _allocations(starts: IntArray, ends: IntArray, sizes: IntArray) -> list["Allocation"]:
-    from omnimalloc import Allocation
-
+    allocation = core().Allocation
     rows = zip(sizes.tolist(), starts.tolist(), ends.tolist(), strict=True)
-    return [Allocation(i, size, start, end) for i, (size, start, end) in enumerate(rows)]
+    return [allocation(i, size, start, end) for i, (size, start, end) in enumerate(rows)]
 
 
 def _bounded_times(instance: Instance) -> tuple[IntArray, IntArray]:

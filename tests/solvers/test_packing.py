@@ -1,6 +1,8 @@
 """Offset assignment: never an overlap, never below the bound, exact where exactness is claimed."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -386,3 +388,16 @@ def test_best_fit_prefers_the_tightest_gap() -> None:
     assert best_fit(*occupied.T, 0, 5, 11, 1, 100) == 30
     assert best_fit(*occupied.T, 0, 5, 11, 1, 40) is None
     assert best_fit(*occupied.T, 9, 12, 11, 1, 40) == 0
+
+
+def test_packing_imports_no_plots_and_leaves_them_usable() -> None:
+    """In a process of its own, where nothing has imported them."""
+    program = (
+        "import sys\n"
+        "from ullage.solvers.packing import pack\n"
+        "assert pack([0, 1], [2, 3], [8, 8]).peak_bytes == 16\n"
+        "assert 'omnimalloc' in sys.modules and 'matplotlib' not in sys.modules\n"
+        "import matplotlib.pyplot\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
