@@ -14,6 +14,9 @@ COMMANDS = {
     "ullage --help": ["--help"],
     "ullage compile resnet50 --solver greedy": ["compile", "resnet50", "--solver", "greedy"],
     "ullage compile resnet50 (auto)": ["compile", "resnet50"],
+    "ullage compile squeezenet --solver rl, one simulator call": [
+        *("compile", "squeezenet", "--solver", "rl", "--param", "simulations=1")
+    ],
     "ullage analyze resnet50": ["analyze", "resnet50"],
 }
 RUNS = 5

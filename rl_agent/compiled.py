@@ -1,11 +1,15 @@
 """`compiled`: numba's decorator with a type; whoever imports this module imports numba."""
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import types
 from numba.extending import intrinsic
+
+from ullage.solvers.kernel_cache import drop_stale, kernel_sources
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Arrays = TypeVar("_Arrays")
@@ -16,7 +20,15 @@ def compiled(function: _Function) -> _Function:
 
     Division by zero gives infinity, as in numpy: the check for it costs too much.
     """
-    return cast("_Function", numba.njit(cache=True, error_model="numpy")(function))
+    kernel = numba.njit(cache=True, error_model="numpy")(function)
+    drop_stale(kernel, sources())
+    return cast("_Function", kernel)
+
+
+@cache
+def sources() -> tuple[Path, ...]:
+    """Files of all that is compiled for the game."""
+    return kernel_sources(Path(__file__).parent, "board.py", "compiled.py", "state.py")
 
 
 def _strike_out_owners(_context: Any, arrays: types.BaseNamedTuple) -> Any:  # noqa: ANN401

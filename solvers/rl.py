@@ -188,9 +188,10 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
 
 def is_ready() -> bool:
     """Whether the game is compiled."""
-    from ullage.rl_agent import decode
+    from ullage.rl_agent.compiled import sources
+    from ullage.rl_agent.decode import decode
 
-    return is_compiled(decode.decode, Path(decode.__file__).parent.glob("*.py"))
+    return is_compiled(decode, sources())
 
 
 def _without_games(

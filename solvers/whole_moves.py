@@ -4,10 +4,13 @@ This module imports numba; import it where it is needed.
 """
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
+from ullage.solvers.kernel_cache import drop_stale, kernel_sources
 from ullage.solvers.whole_tables import (
     ALIVE,
     ATOM,
@@ -62,7 +65,16 @@ ADDED, REMOVED, MOVED = 0, 1, 2  # entries of the log
 
 def compiled(function: _Function) -> _Function:
     """A numba function, kept in its cache."""
-    return cast("_Function", njit(cache=True, _nrt=False)(function))
+    kernel = njit(cache=True, _nrt=False)(function)
+    drop_stale(kernel, sources())
+    return cast("_Function", kernel)
+
+
+@cache
+def sources() -> tuple[Path, ...]:
+    """Files of all that is compiled for the search."""
+    own = kernel_sources(Path(__file__).parent, "whole_tables.py")
+    return tuple(file for file in own if file.name.startswith("whole_"))
 
 
 @compiled

@@ -12,7 +12,6 @@ the result on disk); with a deadline too near for that the search is left out, a
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
 
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.assemble import assemble
@@ -181,5 +180,6 @@ def occupancy_of(occupancy: Occupancy, t: Tables) -> Occupancy:
 def is_ready() -> bool:
     """Whether the search is compiled."""
     from ullage.solvers.whole_anneal import anneal
+    from ullage.solvers.whole_moves import sources
 
-    return is_compiled(anneal, Path(__file__).parent.glob("whole_*.py"))
+    return is_compiled(anneal, sources())
