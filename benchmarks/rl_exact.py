@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 from common import write_table
-from rl_players import programs
+from rl_players import PROVEN, programs
 
 from ullage.compiler.errors import InfeasibleError
 from ullage.hwmodels.cost import score
@@ -19,7 +19,6 @@ from ullage.rl_agent.board import set_table
 from ullage.solvers.registry import SolverOptions, find_solver
 
 RL_S = 1.0
-PROVEN = 1e-3
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ def figures_of(
         drawn = random_network(i, network).policy(encoding)
         times[f"random weights {i}, 1 call"] = once(table, start, encoding, drawn)
         if not calls:
-            plan_s = with_addresses(problem, target, table, policy)
+            plan_s = with_addresses(problem, target, table, encoding, policy)
             times[f"network {i}, 1 call, packed"] = plan_s
     if not calls:
         return {name: seconds / times["greedy"] for name, seconds in times.items()}
@@ -198,10 +198,11 @@ def rescored(encoding: Encoding) -> Policy:
     return order
 
 
-def with_addresses(problem: Problem, target: Target, table: Table, policy: Policy) -> float:
+def with_addresses(
+    problem: Problem, target: Target, table: Table, encoding: Encoding, policy: Policy
+) -> float:
     """Latency of the plan of one decode by live bytes; what finds no address is dropped."""
-    start = start_of(table)
-    player = Player(table.board, start, encode(table.board, start), 1)
+    player = Player(table.board, start_of(table), encoding, 1)
     busy_s = player.value(policy)
     stays = stays_of(table, player.replay())
     if packed(problem, target, table, stays, SolverOptions()) is None:

@@ -6,6 +6,7 @@ heuristics; tests compare with a plain twin.
 
 from ullage.rl_agent.board import Board
 from ullage.rl_agent.compiled import compiled
+from ullage.rl_agent.history import used_before
 from ullage.rl_agent.state import ADDRESS_CELLS, BUSY_S, MOVES, RECTANGLES, SLOW_BYTES, State
 
 # ruff: noqa: PLR1714 - membership of a tuple is slow in compiled code
@@ -110,6 +111,23 @@ def spread_late(
         state.fill_bytes[slot, i] = state.fill_bytes[slot, j]
         state.fill_step[slot, j], state.fill_bytes[slot, j] = step, part
     state.fill_count[slot] = count
+
+
+@compiled
+def fetch(board: Board, state: State, slot: int, event: int, low: int) -> None:
+    """Fill, first and ready step of the stay in a slot that begins with an event.
+
+    It is copied in steps from `low` on, which must lie before the event's, and arrives no earlier
+    than the use before.
+    """
+    atom, begin = board.ev_atom[event], board.ev_step[event]
+    size, link = board.size_bytes[atom], board.link_up[atom]
+    spread_late(board, state, slot, link, size, low, begin)
+    used = used_before(board, event)
+    if state.fill_step[slot, state.fill_count[slot] - 1] < used:
+        spread_late(board, state, slot, link, size, used, begin)
+    state.start[slot] = state.fill_step[slot, 0]
+    state.ready[slot] = state.fill_step[slot, state.fill_count[slot] - 1] + 1
 
 
 @compiled

@@ -110,7 +110,7 @@ def zero_network() -> Network:
 def random_network(
     seed: int, like: Network | None = None, *, without: tuple[str, ...] = ()
 ) -> Network:
-    """Random weights, each array normal with variance 1 / rows.
+    """Random weights, each array normal with variance 1 / inputs.
 
     Args:
         seed: of the weights.

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.board import Board
 from ullage.rl_agent.compiled import borrowed, compiled
-from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start, used_before
+from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start
 from ullage.rl_agent.mechanics import (
     copy_slot,
     earliest_fit,
+    fetch,
     find_hole,
     is_free,
     latest_fit,
     lift,
     put,
     spread_early,
-    spread_late,
 )
 from ullage.rl_agent.state import CURSOR, DECISIONS, NOWHERE, REWINDS, State
 
@@ -186,14 +186,8 @@ def try_copy(board: Board, state: State, event: int) -> bool:
 def copy_from(board: Board, state: State, slot: int, event: int, low: int) -> bool:
     """The stay of a COPY that begins at a step or later; False where it has no place."""
     atom = board.ev_atom[event]
-    size, step, link = board.size_bytes[atom], board.ev_step[event], board.link_up[atom]
-    spread_late(board, state, slot, link, size, low, step)
-    used = used_before(board, event)
-    if state.fill_step[slot, state.fill_count[slot] - 1] < used:
-        spread_late(board, state, slot, link, size, used, step)
-    state.start[slot] = state.fill_step[slot, 0]
-    state.ready[slot] = state.fill_step[slot, state.fill_count[slot] - 1] + 1
-    state.end[slot] = step + 1
+    fetch(board, state, slot, event, low)
+    state.end[slot] = board.ev_step[event] + 1
     state.spill_count[slot] = 0
     state.offset[slot] = NOWHERE
     single = state.stay_of[event]

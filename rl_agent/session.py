@@ -38,7 +38,7 @@ class Session:
         out: checkpoint to write; the log lies beside it.
         resume: checkpoint to go on from; its options and seed count.
         steps: generations in all, those of the resumed run included.
-        time_limit_s: seconds; without it and `steps`, 1,000 generations.
+        time_limit_s: seconds; without it and `steps`, DEFAULT_STEPS generations.
         seed: of everything random.
         engine: where items are played, see `engine`.
         jobs: processes that play them.

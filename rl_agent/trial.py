@@ -6,18 +6,18 @@ import numpy as np
 
 from ullage.rl_agent.board import Board, FloatArray
 from ullage.rl_agent.compiled import compiled
-from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start, used_before
+from ullage.rl_agent.history import free_from, last_write, needs_spill, next_start
 from ullage.rl_agent.mechanics import (
     account,
     copy_slot,
     earliest_fit,
     enter,
+    fetch,
     find_hole,
     latest_fit,
     lift,
     put,
     spread_early,
-    spread_late,
 )
 from ullage.rl_agent.state import BUSY_S, NOWHERE, SLOW_BYTES, State
 
@@ -71,8 +71,7 @@ def propose(board: Board, state: State, slot: int, first: int, last: int) -> int
     state.offset[slot] = NOWHERE
     state.start[slot] = state.ready[slot] = begin
     if board.ev_reads[first] == 1:
-        link = board.link_up[atom]
-        if link < 0:
+        if board.link_up[atom] < 0:
             return IMPOSSIBLE
         low = max(free_from(board, state, first), begin - WINDOW_STEPS)
         if low >= begin:
@@ -80,12 +79,7 @@ def propose(board: Board, state: State, slot: int, first: int, last: int) -> int
         low = earliest_fit(board, state, aligned, low, begin, 0, 0)
         if low >= begin:
             return IMPOSSIBLE
-        spread_late(board, state, slot, link, size, low, begin)
-        used = used_before(board, first)
-        if state.fill_step[slot, state.fill_count[slot] - 1] < used:
-            spread_late(board, state, slot, link, size, used, begin)
-        state.start[slot] = state.fill_step[slot, 0]
-        state.ready[slot] = state.fill_step[slot, state.fill_count[slot] - 1] + 1
+        fetch(board, state, slot, first, low)
     if needs_spill(board, state, first, last):
         link = board.link_down[atom]
         if link < 0:
@@ -226,30 +220,21 @@ def try_run(
     lifted = np.empty(behind - begin, np.int64)
     lasts = np.empty(behind - begin, np.int64)
     count = steps = 0
-    for event in range(low, high + 1):
-        if state.last[event] >= 0:
-            lifted[count], lasts[count] = event, state.last[event]
-            count += 1
-            steps += state.end[event] - state.start[event]
-            lift(board, state, event)
-    found = propose(board, state, slot, low, high)
-    for _ in range(MAX_GROWTH):
+    found = IMPOSSIBLE
+    for _ in range(MAX_GROWTH + 1):
+        for event in range(low, high + 1):
+            if state.last[event] >= 0:
+                lifted[count], lasts[count] = event, lift(board, state, event)
+                high = max(high, lasts[count])
+                steps += state.end[event] - state.start[event]
+                count += 1
+        found = propose(board, state, slot, low, high)
         if found == TOO_EARLY and high + 1 < behind:
-            added = high = high + 1
+            high += 1
         elif found == TOO_LATE and low > begin:
-            low -= 1
-            if state.stay_of[low] >= 0:
-                low = state.stay_of[low]
-            added = low
+            low = state.stay_of[low - 1] if state.stay_of[low - 1] >= 0 else low - 1
         else:
             break
-        if state.last[added] >= 0:
-            lifted[count], lasts[count] = added, state.last[added]
-            high = max(high, state.last[added])
-            count += 1
-            steps += state.end[added] - state.start[added]
-            lift(board, state, added)
-        found = propose(board, state, slot, low, high)
     outcome, worth = FAILED, 0.0
     if found == POSSIBLE and fits(board, state, slot, board.aligned_bytes[atom]):
         account(board, state, slot, low, high, 1)
