@@ -16,7 +16,7 @@ test: $(VENV)/.test
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/python -m tests.link_types
+	$(BIN)/python -m tests.support.link_types
 	$(BIN)/mypy -p ullage
 
 bench: $(VENV)/.test

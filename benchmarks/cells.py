@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from ullage.compiler.graph import Gemm, Graph, Kind, Operator, Sharing, Value
+from ullage.compiler.ir.graph import Gemm, Graph, Kind, Operator, Sharing, Value
 
 CELLS_PER_STAGE = 3  # of each kind
 # (side of the feature map, filters of a branch): 384 to 48 KiB for a cell's six branches.

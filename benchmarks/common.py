@@ -15,7 +15,7 @@ def model_files(folder: Path | None = None) -> list[Path]:
     chosen = folder or SHARED
     if chosen.is_dir():
         return sorted(chosen.glob("*.onnx"))
-    from ullage.compiler.models import named_models
+    from ullage.compiler.importer.model_zoo import named_models
 
     return list(named_models().values())
 

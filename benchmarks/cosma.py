@@ -22,19 +22,19 @@ from common import RESULTS, write_table
 from cosma_baselines import POLICIES, baseline_bytes
 from cosma_graphs import DESIGNED, NETWORKS
 
-from ullage.compiler.aliases import NO_ALIASES
-from ullage.compiler.errors import UllageError
-from ullage.compiler.graph import Graph
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.order import OrderResult, model_order, smallest_peak
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import Problem
-from ullage.compiler.verify import find_violations
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import NO_ALIASES
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.registry import load_target
-from ullage.hwmodels.target import Target
-from ullage.solvers import ilp
+from ullage.solvers.cosma import ilp
 from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.scheduling.peak_order import OrderResult, model_order, smallest_peak
 
 BUDGETS = ("M_R", "M_H", "M_P")
 ORDERS = ("file", "memory")

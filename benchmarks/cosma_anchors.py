@@ -17,17 +17,17 @@ from common import write_table
 from cosma import budgets_of, gap_of, problem_of
 from cosma_graphs import densenet121, resnet50
 
-from ullage.compiler.aliases import NO_ALIASES
-from ullage.compiler.graph import Graph
-from ullage.compiler.models import find_model
-from ullage.compiler.order import smallest_peak
-from ullage.compiler.pipeline import CompileOptions, prepare
-from ullage.compiler.problem import Problem
-from ullage.compiler.verify import find_violations
+from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import NO_ALIASES
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.registry import load_target
-from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.scheduling.peak_order import smallest_peak
 
 SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
     "cpsat": ("cpsat", {"relative_gap": 0.0}),

@@ -10,9 +10,9 @@ are left and their places leave no hole, they are laid out anew, and those that 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ullage.compiler.errors import InfeasibleError
-from ullage.compiler.problem import DMA_STEP, Problem
-from ullage.hwmodels.target import Target
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.target import Target
 
 NEVER = 1 << 40
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 
-from ullage.compiler.graph import Graph, Kind, Operator, Value
+from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
 
 Cell = tuple[Sequence[tuple[str, int]], Sequence[int]]  # (operation, input) twice a block; joined
 
@@ -422,8 +422,8 @@ NETWORKS: Mapping[str, Callable[[], Graph]] = {
 
 
 def main() -> None:
-    from ullage.compiler.aliases import NO_ALIASES
-    from ullage.compiler.order import model_order, order_peak_bytes
+    from ullage.compiler.lowering.aliases import NO_ALIASES
+    from ullage.solvers.scheduling.peak_order import model_order, order_peak_bytes
 
     for name, build in NETWORKS.items():
         graph = build()

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     given = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from tests.solvers.cosma_agree import agree
+    from tests.support.cosma_agree import agree
 
     file = RESULTS / "cosma_random.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []

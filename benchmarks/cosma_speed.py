@@ -25,14 +25,16 @@ from common import RESULTS, ROOT, write_table
 from cosma import budgets_of, problem_of
 from cosma_graphs import NETWORKS
 
-from ullage.compiler.aliases import NO_ALIASES
-from ullage.compiler.order import smallest_peak
-from ullage.compiler.problem import Problem
-from ullage.hwmodels.registry import load_target
-from ullage.hwmodels.target import Target
-from ullage.solvers import cpsat, cpsat_cosma, ilp
-from ullage.solvers.cosma import Answer
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import NO_ALIASES
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.cosma import cpsat as cpsat_cosma
+from ullage.solvers.cosma import ilp
+from ullage.solvers.cosma.question import Answer
+from ullage.solvers.exact import cpsat
 from ullage.solvers.registry import SolverOptions
+from ullage.solvers.scheduling.peak_order import smallest_peak
 
 NAME = "cosma_speed"
 MODES = (("fixed", "load"), ("free", "load"), ("fixed", "addresses"))
@@ -65,7 +67,7 @@ def main() -> None:
 def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, Target]]:
     """Name, order, space, problem and target of each row."""
     sys.path.insert(0, str(ROOT))
-    from tests.solvers.cosma_oracle import cosma_case
+    from tests.support.cosma_oracle import cosma_case
 
     for seed in range(given.first, given.first + given.random):
         yield (f"random {seed}", "free", "addresses", *cosma_case(seed, 7, shares=False))
@@ -86,7 +88,7 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, T
 def first_case() -> tuple[Problem, Target]:
     """A small problem."""
     sys.path.insert(0, str(ROOT))
-    from tests.solvers.cosma_oracle import cosma_case
+    from tests.support.cosma_oracle import cosma_case
 
     return cosma_case(7, 5, shares=False)
 

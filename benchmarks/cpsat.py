@@ -18,10 +18,10 @@ from typing import Any
 from common import RESULTS, ROOT, model_files, write_table
 from heuristics import read
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.order import model_order
-from ullage.compiler.pipeline import CompileOptions, Prepared, alias_options, solve_prepared
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import CompileOptions, Prepared, alias_options, solve_prepared
+from ullage.compiler.lowering.lower import build_problem
+from ullage.solvers.scheduling.peak_order import model_order
 
 SIZES = (64 << 10, 256 << 10, 1 << 20, 4 << 20)
 QUICK = ("greedy", "msa", "fluid")
@@ -130,7 +130,7 @@ def run(model: str, prepared: Prepared, size: int, seconds: float) -> dict[str, 
 def check_against_oracle(count: int) -> None:
     """Random tiny problems against brute force; raises at the first difference."""
     sys.path.insert(0, str(ROOT))
-    from tests.solvers.test_cpsat import agree
+    from tests.solvers.exact.test_cpsat import agree
 
     for objective in ("latency", "traffic", "energy"):
         begun = time.monotonic()

@@ -15,9 +15,9 @@ from typing import Any
 
 from common import write_table
 
-from ullage.compiler.errors import InfeasibleError, TimeLimitError
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, compile_model
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
+from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.importer.model_zoo import find_model
 
 MODELS = ("densenet121", "resnet50")
 SHARE, GRACE_S = 1.1, 1.0

@@ -13,12 +13,12 @@ from pathlib import Path
 import onnx
 from common import model_files, write_table
 
-from ullage.compiler.errors import InfeasibleError, UllageError
+from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.common.units import parse_size
+from ullage.compiler.driver.compile import CompileOptions, Prepared, prepare
 from ullage.compiler.execute.runner import Executor, import_options
+from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.importer.symbols import input_dims
-from ullage.compiler.models import named_models
-from ullage.compiler.pipeline import CompileOptions, Prepared, prepare
-from ullage.compiler.units import parse_size
 from ullage.solvers.registry import SolverOptions, find_solver, solver_names
 
 SIZES = "64KiB,256KiB,1MiB,4MiB"

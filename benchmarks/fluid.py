@@ -12,8 +12,8 @@ from statistics import median
 from common import model_files, write_table
 from heuristics import geomean, read
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.pipeline import Compiled, CompileOptions, Prepared, solve_prepared
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import Compiled, CompileOptions, Prepared, solve_prepared
 
 SIZES = {
     "edge-npu": (64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20),

@@ -28,10 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common import write_table
 
-from tests.hostile import hostile_file
+from tests.support.hostile import hostile_file
 from ullage.cli.main import run
-from ullage.compiler.plan_io import read_plan
-from ullage.compiler.verify import verify
+from ullage.compiler.ir.plan_json import read_plan
+from ullage.compiler.verify.verifier import verify
 
 CASE_S = 20
 KILL_S = 30  # a case that hangs in native code never sees its alarm

@@ -12,14 +12,14 @@ import argparse
 import numpy as np
 from common import SHARED, write_table
 
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, prepare
-from ullage.compiler.plan import Plan
+from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.board import Table, by_live_bytes, set_table
-from ullage.rl_agent.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
-from ullage.rl_agent.state import BUSY_S, CURSOR, copy_of, start_of
-from ullage.solvers.cpsat_stays import stays_of_plan
+from ullage.rl_agent.env.game_instance import Table, by_live_bytes, set_table
+from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
+from ullage.rl_agent.env.state import BUSY_S, CURSOR, copy_of, start_of
+from ullage.solvers.exact.residencies import stays_of_plan
 from ullage.solvers.registry import SolverOptions, find_solver
 
 PROGRAMS = "squeezenet:128,squeezenet:256,squeezenet:512,googlenet:512,mobilenet_v2:512"

@@ -14,10 +14,10 @@ from statistics import median
 import onnx
 from common import model_files, write_table
 
-from ullage.compiler.errors import InfeasibleError, UllageError
+from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.driver.compile import CompileOptions, Prepared, prepare, solve_prepared
 from ullage.compiler.importer.symbols import input_dims
-from ullage.compiler.pipeline import CompileOptions, Prepared, prepare, solve_prepared
-from ullage.hwmodels.registry import list_targets
+from ullage.hwmodels.catalog.registry import list_targets
 
 SIZES = (64 << 10, 256 << 10, 1 << 20, 4 << 20)
 SOLVERS = ("all-slow", "greedy", "msa")

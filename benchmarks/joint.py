@@ -16,13 +16,13 @@ from pathlib import Path
 from common import model_files, write_table
 from heuristics import read
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.order import memory_order, model_order
-from ullage.compiler.pipeline import CompileOptions, Prepared, alias_options, solve_prepared
-from ullage.solvers.joint import joint_order
-from ullage.solvers.joint_value import Setting
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import CompileOptions, Prepared, alias_options, solve_prepared
+from ullage.compiler.lowering.lower import build_problem
 from ullage.solvers.registry import SolverOptions
+from ullage.solvers.scheduling.joint_order import joint_order
+from ullage.solvers.scheduling.joint_value import Setting
+from ullage.solvers.scheduling.peak_order import memory_order, model_order
 
 MODELS = (
     "nasnetalarge",

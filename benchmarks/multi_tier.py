@@ -13,8 +13,8 @@ from pathlib import Path
 from common import model_files, write_table
 from heuristics import geomean
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.pipeline import CompileOptions, prepare, solve_prepared
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import CompileOptions, prepare, solve_prepared
 
 GIB = 1 << 30
 # target, the tier whose size varies, its sizes in bytes, steady state

@@ -17,14 +17,14 @@ from typing import Any
 from common import RESULTS, ROOT, SHARED, write_table
 from matplotlib.axes import Axes
 
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, prepare
-from ullage.compiler.plots import write_picture
+from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.studies.plots import write_picture
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.board import by_live_bytes, set_table
+from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
 from ullage.rl_agent.muzero.agent import MuZeroOptions, new_agent
+from ullage.rl_agent.muzero.solver import packer_of, reference_of
 from ullage.rl_agent.muzero.train import Report, train
-from ullage.solvers.muzero import packer_of, reference_of
 from ullage.solvers.registry import SolverOptions, find_solver
 
 RUNS = RESULTS / "muzero_runs.json"

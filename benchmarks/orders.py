@@ -11,12 +11,17 @@ from pathlib import Path
 import onnx
 from common import model_files, write_table
 
-from ullage.compiler.aliases import NO_ALIASES, AliasOptions
-from ullage.compiler.errors import UllageError
-from ullage.compiler.graph import Graph
+from ullage.compiler.common.errors import UllageError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.importer.symbols import input_dims
-from ullage.compiler.order import LIMIT_S, model_order, order_peak_bytes, smallest_peak
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
+from ullage.solvers.scheduling.peak_order import (
+    LIMIT_S,
+    model_order,
+    order_peak_bytes,
+    smallest_peak,
+)
 
 COLUMNS = (
     "model",

@@ -11,8 +11,8 @@ import numpy as np
 from common import write_table
 from numpy.typing import NDArray
 
-from ullage.compiler.minimalloc_csv import read_minimalloc_csv
-from ullage.solvers.packing import Packing, pack
+from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv
+from ullage.solvers.packing.pack import Packing, pack
 
 IntArray = NDArray[np.int64]
 

@@ -13,9 +13,9 @@ import numpy as np
 from common import write_table
 from rl_players import PROVEN, programs
 
-from ullage.compiler.errors import InfeasibleError
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.board import set_table
+from ullage.rl_agent.env.game_instance import set_table
 from ullage.solvers.registry import SolverOptions, find_solver
 
 RL_S = 1.0

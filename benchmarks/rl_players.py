@@ -24,23 +24,23 @@ from common import RESULTS, model_files, write_table
 from cpsat import kept_whole
 from heuristics import read
 
-from ullage.compiler.errors import InfeasibleError
-from ullage.compiler.models import named_models
-from ullage.compiler.problem import Problem
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.importer.model_zoo import named_models
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.target import Target
-from ullage.rl_agent.board import Table, set_table
-from ullage.rl_agent.exercise import synthetic_programs
-from ullage.rl_agent.families import HELD_OUT, random_program
-from ullage.rl_agent.features import ROOM_POWER, Encoding, encode
-from ullage.rl_agent.network import Network, load_network, random_network
-from ullage.rl_agent.plans import packed, repair, stays_of
-from ullage.rl_agent.players import Player, Policy, evolve, heuristic, noisy_greedy
-from ullage.rl_agent.state import State, start_of
-from ullage.solvers.atoms import atoms_of
-from ullage.solvers.fluid import DEFAULTS as FLUID
-from ullage.solvers.fluid_relax import relax
+from ullage.rl_agent.env.game_instance import Table, set_table
+from ullage.rl_agent.env.plans import packed, repair, stays_of
+from ullage.rl_agent.env.state import State, start_of
+from ullage.rl_agent.policy.features import ROOM_POWER, Encoding, encode
+from ullage.rl_agent.policy.network import Network, load_network, random_network
+from ullage.rl_agent.policy.players import Player, Policy, evolve, heuristic, noisy_greedy
+from ullage.rl_agent.training.instances import synthetic_programs
+from ullage.rl_agent.training.synthetic import HELD_OUT, random_program
+from ullage.solvers.fluid.solver import DEFAULTS as FLUID
+from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.state.segments import atoms_of
 
 SIZES = (256 << 10, 1 << 20, 4 << 20)
 MORE_SIZES = tuple(kib << 10 for kib in (96, 192, 256, 384, 768, 1024, 1536, 3072, 4096, 6144))

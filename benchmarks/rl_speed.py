@@ -12,16 +12,16 @@ import numpy as np
 from common import write_table
 from numpy.typing import NDArray
 
-from ullage.rl_agent.board import Board
-from ullage.rl_agent.compiled import borrowed
-from ullage.rl_agent.decode import decode
-from ullage.rl_agent.features import encode
-from ullage.rl_agent.game import MallocGame
-from ullage.rl_agent.network import load_network
-from ullage.rl_agent.observe import VISION, observe
-from ullage.rl_agent.players import PASSES
-from ullage.rl_agent.rules import begin, step
-from ullage.rl_agent.state import DECISIONS, State, copy_of
+from ullage.rl_agent.env.compiled import borrowed
+from ullage.rl_agent.env.game import MallocGame
+from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.observe import VISION, observe
+from ullage.rl_agent.env.rules import begin, step
+from ullage.rl_agent.env.state import DECISIONS, State, copy_of
+from ullage.rl_agent.policy.decode import decode
+from ullage.rl_agent.policy.features import encode
+from ullage.rl_agent.policy.network import load_network
+from ullage.rl_agent.policy.players import PASSES
 
 MODELS = ("squeezenet", "resnet50", "shufflenet", "inception_v2", "densenet121")
 SIZE = "256KiB"

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from common import write_table
 
-from ullage.rl_agent.exercise import Exercise, load_exercise, synthetic_programs
-from ullage.rl_agent.families import HELD_OUT, TRAINED
-from ullage.rl_agent.network import Network, load_network, random_network
-from ullage.rl_agent.session import DEFAULT_STEPS, Session, run_session
+from ullage.rl_agent.policy.network import Network, load_network, random_network
+from ullage.rl_agent.training.instances import Exercise, load_exercise, synthetic_programs
+from ullage.rl_agent.training.session import DEFAULT_STEPS, Session, run_session
+from ullage.rl_agent.training.synthetic import HELD_OUT, TRAINED
 
 FRESH = {"trained families": (998, TRAINED), "held-out families": (999, HELD_OUT)}
 PROGRAMS = 400

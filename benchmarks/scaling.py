@@ -15,17 +15,22 @@ from typing import Any, TypeVar
 from cells import cell_graph
 from common import write_table
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.pipeline import CompileOptions, alias_options, best_bound, compile_problem
-from ullage.compiler.plan import Plan
-from ullage.compiler.plan_io import dump_plan
-from ullage.compiler.problem import Problem
-from ullage.compiler.verify import verify
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import (
+    CompileOptions,
+    alias_options,
+    best_bound,
+    compile_problem,
+)
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import dump_plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.verify.verifier import verify
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.registry import load_target
-from ullage.hwmodels.simulate import simulate
-from ullage.hwmodels.target import Target
+from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.registry import SolverOptions, find_solver
 
 OPERATORS = (1_000, 4_000, 16_000, 64_000, 100_000)

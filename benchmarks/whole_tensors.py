@@ -18,8 +18,8 @@ from common import model_files, write_table
 from cpsat import kept_whole
 from heuristics import geomean, read
 
-from ullage.compiler.errors import UllageError
-from ullage.compiler.pipeline import Compiled, CompileOptions, Prepared, solve_prepared
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import Compiled, CompileOptions, Prepared, solve_prepared
 
 SIZES_KIB = (64, 256, 1024, 4096)
 NAME = "whole_tensors"

@@ -22,8 +22,8 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from dataclasses import replace
 
     from ullage.cli.render import print_json, progress
-    from ullage.compiler.analyze import analyse
-    from ullage.compiler.pipeline import prepare
+    from ullage.compiler.driver.compile import prepare
+    from ullage.compiler.studies.analyze import analyse
 
     chosen = options.compile_options(given)
     with progress(quiet=as_json) as tell:
@@ -39,7 +39,7 @@ def _print(found: dict[str, Any]) -> None:
     import typer
 
     from ullage.cli.render import print_table
-    from ullage.compiler.units import format_size, format_time
+    from ullage.compiler.common.units import format_size, format_time
 
     rows = [
         ["operators", f"{found['operators']} over {found['buffers']} buffers"],
@@ -97,7 +97,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def _proof(found: dict[str, Any]) -> str:
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     if found["min_peak_proven"]:
         return f"no order needs less (proven by {found['min_peak_bound_source']})"

@@ -51,10 +51,10 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     """Compare solvers: each gets the same problem, target, seed and time limit."""
     given = dict(locals())
     from ullage.cli.render import console, print_json, progress
-    from ullage.compiler.compare import compare_solvers, default_solvers
-    from ullage.compiler.errors import UllageError, UsageError
-    from ullage.compiler.plot_anytime import plot_comparison
-    from ullage.compiler.plots import check_plot
+    from ullage.compiler.common.errors import UllageError, UsageError
+    from ullage.compiler.studies.compare import compare_solvers, default_solvers
+    from ullage.compiler.studies.plot_anytime import plot_comparison
+    from ullage.compiler.studies.plots import check_plot
 
     if plot is not None:
         check_plot(plot)
@@ -89,7 +89,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 def _print(rows: list[dict[str, Any]], objective: str) -> None:
     from ullage.cli.render import gap_text, objective_text, print_table
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     columns = [
         ("Solver", "left"),

@@ -11,8 +11,8 @@ from ullage.cli import options
 from ullage.cli.run import MISMATCH, describe, print_execution, step_progress
 
 if TYPE_CHECKING:
+    from ullage.compiler.driver.compile import Compiled
     from ullage.compiler.execute.runner import Execution
-    from ullage.compiler.pipeline import Compiled
 
 KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that case
 
@@ -55,9 +55,9 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     given = dict(locals())
     from ullage.cli.render import print_json, progress
     from ullage.cli.summary import print_summary
+    from ullage.compiler.driver.compile import compile_model
+    from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
-    from ullage.compiler.pipeline import compile_model
-    from ullage.compiler.summary import summarise
 
     emitters = parse_emitters(emit)
     chosen = options.compile_options(given)

@@ -19,7 +19,7 @@ from ullage.cli.sweep import sweep_command
 from ullage.cli.targets import app as targets_app
 from ullage.cli.train import train_command
 from ullage.cli.verify import verify_command
-from ullage.compiler.errors import UllageError
+from ullage.compiler.common.errors import UllageError
 
 INTERRUPTED = 130
 INTERNAL_ERROR = 1

@@ -11,7 +11,7 @@ app = typer.Typer(help="List models that have a name.", no_args_is_help=True)
 def list_command(as_json: options.Json = False) -> None:
     """List the models that come with the onnx package."""
     from ullage.cli.render import print_json, print_table
-    from ullage.compiler.models import named_models
+    from ullage.compiler.importer.model_zoo import named_models
 
     found = named_models()
     if as_json:
@@ -26,7 +26,7 @@ def show_command(name: str, as_json: options.Json = False) -> None:
     """Show where a model is and what it is made of."""
     from ullage.cli.render import print_json
     from ullage.compiler.importer.build import import_model
-    from ullage.compiler.models import find_model
+    from ullage.compiler.importer.model_zoo import find_model
 
     path = find_model(name)
     graph = import_model(path)

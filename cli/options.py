@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ullage.compiler.pipeline import CompileOptions
+    from ullage.compiler.driver.compile import CompileOptions
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name (ullage models list).")
@@ -75,7 +75,7 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     Raises:
         UsageError: one has no `=`, or a name is given twice.
     """
-    from ullage.compiler.errors import UsageError
+    from ullage.compiler.common.errors import UsageError
 
     found: dict[str, str] = {}
     for text in texts or ():
@@ -94,10 +94,10 @@ def compile_options(given: dict[str, Any]) -> "CompileOptions":
     Raises:
         UsageError: a value makes no sense; says which and what would.
     """
-    from ullage.compiler.dtypes import parse_dtype
-    from ullage.compiler.errors import UsageError
-    from ullage.compiler.pipeline import CompileOptions
-    from ullage.compiler.units import parse_size
+    from ullage.compiler.common.dtypes import parse_dtype
+    from ullage.compiler.common.errors import UsageError
+    from ullage.compiler.common.units import parse_size
+    from ullage.compiler.driver.compile import CompileOptions
 
     dims: dict[str, int] = {}
     for name, value in pairs(given.get("dims"), "--dim").items():
@@ -126,6 +126,6 @@ def compile_options(given: dict[str, Any]) -> "CompileOptions":
 
 def read_model_path(name: str) -> Path:
     """The file behind MODEL."""
-    from ullage.compiler.models import find_model
+    from ullage.compiler.importer.model_zoo import find_model
 
     return find_model(name)

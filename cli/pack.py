@@ -20,9 +20,9 @@ def pack_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Assign offsets to buffers with known lifetimes, and prove the peak optimal where possible."""
-    from ullage.compiler.minimalloc_csv import read_minimalloc_csv, write_minimalloc_csv
-    from ullage.compiler.units import format_size, format_time, parse_size
-    from ullage.solvers.packing_report import pack_table
+    from ullage.compiler.common.units import format_size, format_time, parse_size
+    from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv, write_minimalloc_csv
+    from ullage.solvers.packing.report import pack_table
 
     capacity_bytes = None if capacity is None else parse_size(capacity)
     alignment_bytes = parse_size(alignment)

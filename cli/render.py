@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ullage.compiler.summary_text import gap_text, objective_text, percent
-from ullage.compiler.units import format_size
+from ullage.compiler.common.units import format_size
+from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

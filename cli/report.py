@@ -28,8 +28,8 @@ def report_command(
 ) -> None:
     """Write a report: memory map, lanes, what binds each step, what would help."""
     from ullage.cli.render import print_json
-    from ullage.compiler.files import write_atomic
-    from ullage.compiler.plan_io import read_plan
+    from ullage.compiler.common.files import write_atomic
+    from ullage.compiler.ir.plan_json import read_plan
     from ullage.compiler.report.data import report_data
     from ullage.compiler.report.extras import read_extras
     from ullage.compiler.report.page import render_page

@@ -37,9 +37,9 @@ def run_command(
 ) -> None:
     """Execute a model by its plan in flat memory, and compare with onnxruntime."""
     from ullage.cli.render import print_json
+    from ullage.compiler.common.files import write_atomic
     from ullage.compiler.execute.runner import RunOptions, run_plan
-    from ullage.compiler.files import write_atomic
-    from ullage.compiler.plan_io import read_plan
+    from ullage.compiler.ir.plan_json import read_plan
 
     found = read_plan(plan)
     path = options.read_model_path(model)
@@ -114,7 +114,7 @@ def describe(done: "Execution") -> dict[str, Any]:
 
 def print_execution(done: "Execution") -> None:
     """A run for people."""
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     for c in done.outputs:
         state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"

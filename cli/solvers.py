@@ -11,7 +11,7 @@ app = typer.Typer(help="List and show solvers.", no_args_is_help=True)
 def list_command(as_json: options.Json = False) -> None:
     """List all solvers, third parties' included."""
     from ullage.cli.render import print_json, print_table
-    from ullage.compiler.errors import UsageError
+    from ullage.compiler.common.errors import UsageError
     from ullage.solvers.registry import (
         Solver,
         find_solver,

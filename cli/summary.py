@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ullage.compiler.pipeline import Compiled
+    from ullage.compiler.driver.compile import Compiled
 
 SLOWEST = 10  # steps listed by --verbose
 FALLBACKS = 5  # fallbacks listed without --verbose
@@ -19,7 +19,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
     from ullage.cli.render import console, print_memory_map, print_pairs
-    from ullage.compiler.summary import fast_memory_profile, summary_rows
+    from ullage.compiler.driver.summary import fast_memory_profile, summary_rows
 
     plan = compiled.plan
     chosen = f" ({plan.solver} won)" if "chosen_solver" in summary else ""
@@ -41,7 +41,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
 
 def _print_slowest(compiled: "Compiled") -> None:
     from ullage.cli.render import percent, print_table
-    from ullage.compiler.units import format_time
+    from ullage.compiler.common.units import format_time
     from ullage.hwmodels.cost import bottleneck
 
     found = compiled.score
@@ -80,8 +80,8 @@ def _work_s(compiled: "Compiled", step: int) -> float:
 
 def _print_peak(compiled: "Compiled") -> None:
     from ullage.cli.render import percent, print_table
-    from ullage.compiler.summary import peak_residents
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
+    from ullage.compiler.driver.summary import peak_residents
 
     fastest = compiled.plan.target.fastest.name
     peak = peak_residents(compiled.plan, fastest)

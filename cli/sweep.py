@@ -11,7 +11,7 @@ from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 
 if TYPE_CHECKING:
-    from ullage.compiler.sweep import Sweep
+    from ullage.compiler.studies.sweep import Sweep
 
 
 def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -60,9 +60,9 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     given = {name: value for name, value in locals().items() if name != "fast_memory"}
     from ullage.cli.render import print_json, progress
     from ullage.compiler.emit import emit_plan, parse_emitters
-    from ullage.compiler.plots import check_plot, plot_sweep
-    from ullage.compiler.sweep import SweepOptions, check, describe_sweep, sweep
-    from ullage.compiler.sweep_points import parse_range
+    from ullage.compiler.studies.plots import check_plot, plot_sweep
+    from ullage.compiler.studies.sweep import SweepOptions, check, describe_sweep, sweep
+    from ullage.compiler.studies.sweep_points import parse_range
 
     emitters = parse_emitters(emit)
     first, last = parse_range(fast_memory)
@@ -126,7 +126,7 @@ def _print(found: "Sweep", document: dict[str, Any]) -> None:
 
 def _cells(row: dict[str, Any], columns: int) -> list[str]:
     from ullage.cli.render import gap_text, objective_text
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     size = format_size(row["fast_memory_bytes"])
     if "error" in row:

@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from ullage.hwmodels.registry import Description
-    from ullage.hwmodels.target import Target
+    from ullage.compiler.ir.target import Target
+    from ullage.hwmodels.catalog.registry import Description
 
 app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
 
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the shipped targets."""
-    from ullage.hwmodels.registry import DEFAULT_TARGET, describe, list_targets
+    from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets
 
     found = [describe(name) for name in list_targets()]
     if as_json:
@@ -56,7 +56,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show a target's resolved values, and where each comes from."""
-    from ullage.hwmodels.registry import describe
+    from ullage.hwmodels.catalog.registry import describe
 
     found = describe(name)
     if as_json:
@@ -85,7 +85,7 @@ def validate_command(
     as_json: Json = False,
 ) -> None:
     """Check a target file; a wrong one is an error that names each field and a remedy."""
-    from ullage.hwmodels.registry import describe
+    from ullage.hwmodels.catalog.registry import describe
 
     found = describe(file)
     counts = {
@@ -100,7 +100,7 @@ def validate_command(
 
 
 def _print_tiers(found: "Description") -> None:
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     columns = ["Tier", "Usable capacity", "Read [GB/s]", "Write [GB/s]", "Alignment [bytes]"]
     columns += ["Read [pJ/byte]", "Write [pJ/byte]", "Home of"]
@@ -124,7 +124,7 @@ def _print_tiers(found: "Description") -> None:
 
 
 def _fastest(target: "Target") -> str:
-    from ullage.compiler.units import format_size
+    from ullage.compiler.common.units import format_size
 
     return f"{target.fastest.name} {format_size(target.fastest.capacity_bytes)}"
 

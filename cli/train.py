@@ -9,7 +9,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
-from ullage.compiler.errors import UsageError
+from ullage.compiler.common.errors import UsageError
 
 
 def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -67,8 +67,8 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 
 
 def _train_rl(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
-    from ullage.compiler.units import format_time
-    from ullage.rl_agent.session import Session, run_session
+    from ullage.compiler.common.units import format_time
+    from ullage.rl_agent.training.session import Session, run_session
 
     if given["fast_memory"] is not None or given["sets"]:
         raise UsageError("--fast-memory and --set go with --agent muzero, which learns one program")
@@ -107,8 +107,8 @@ def _train_rl(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[
 
 
 def _train_muzero(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
-    from ullage.compiler.units import format_time
-    from ullage.solvers.muzero import check_extra
+    from ullage.compiler.common.units import format_time
+    from ullage.rl_agent.muzero.solver import check_extra
 
     check_extra()
     from ullage.rl_agent.muzero.session import MuZeroSession, run_muzero

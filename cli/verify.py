@@ -18,10 +18,10 @@ def verify_command(
 ) -> None:
     """Check every rule of a plan: data where operators find it, space, transfers, outputs."""
     from ullage.cli.render import print_json
-    from ullage.compiler.errors import VerificationError
-    from ullage.compiler.match import check_model_matches
-    from ullage.compiler.plan_io import read_plan
-    from ullage.compiler.verify import find_violations
+    from ullage.compiler.common.errors import VerificationError
+    from ullage.compiler.driver.provenance import check_model_matches
+    from ullage.compiler.ir.plan_json import read_plan
+    from ullage.compiler.verify.verifier import find_violations
 
     found = read_plan(plan)
     violations = find_violations(found)

@@ -6,7 +6,7 @@ The names below load what they need when first used, so that importing this pack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ullage.compiler.pipeline import (
+    from ullage.compiler.driver.compile import (
         Compiled,
         CompileOptions,
         compile_model,
@@ -19,6 +19,6 @@ __all__ = ["CompileOptions", "Compiled", "compile_model", "compile_problem"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - module attributes have any type
     if name not in __all__:
         raise AttributeError(name)
-    from ullage.compiler import pipeline
+    from ullage.compiler.driver import compile as pipeline
 
     return getattr(pipeline, name)

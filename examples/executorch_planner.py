@@ -8,7 +8,7 @@ from executorch.exir import ExecutorchBackendConfig, to_edge
 from executorch.exir.memory_planning import MemoryPlanningAlgorithmSuite, greedy
 from executorch.exir.passes import MemoryPlanningPass
 
-from ullage.compiler.passes_executorch import ullage_packing
+from ullage.compiler.integrations.executorch import ullage_packing
 
 
 class Wired(torch.nn.Module):

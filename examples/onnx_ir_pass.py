@@ -7,8 +7,8 @@ from onnx_ir.passes import PassManager
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from ullage.compiler import CompileOptions
-from ullage.compiler.models import find_model
-from ullage.compiler.passes import KEY, PlanMemoryPass
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.integrations.onnx_ir import KEY, PlanMemoryPass
 
 model = ir.load(find_model("squeezenet"))
 plan_memory = PlanMemoryPass(CompileOptions(target="edge-npu", dtype="int8"))

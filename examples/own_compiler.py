@@ -1,8 +1,8 @@
 """A compiler without ONNX: operators, tensors and uses in a dozen lines, a verified plan out."""
 
 from ullage.compiler import compile_problem
-from ullage.compiler.builder import Op, Tensor, problem_from_lists
-from ullage.hwmodels.registry import load_target
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.hwmodels.catalog.registry import load_target
 
 target = load_target("edge-npu").with_fast_memory(64 * 1024)
 tensors = [

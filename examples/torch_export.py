@@ -6,8 +6,8 @@ Needs torch.
 import torch
 
 from ullage.compiler import compile_problem
-from ullage.compiler.passes_fx import problem_from_exported
-from ullage.hwmodels.registry import load_target
+from ullage.compiler.integrations.torch_export import problem_from_exported
+from ullage.hwmodels.catalog.registry import load_target
 
 model = torch.nn.Sequential(
     torch.nn.Conv2d(3, 16, 3, padding=1),

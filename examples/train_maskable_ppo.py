@@ -6,7 +6,7 @@ Needs sb3_contrib.
 import gymnasium
 from sb3_contrib import MaskablePPO
 
-import ullage.rl_agent.game  # noqa: F401 - registers the game
+import ullage.rl_agent.env.game  # noqa: F401 - registers the game
 from ullage.hwmodels.cost import score
 
 game = gymnasium.make(

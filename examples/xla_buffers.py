@@ -1,8 +1,8 @@
 """A buffer list as XLA's memory-space assignment dumps it, planned for a chip of ours."""
 
 from ullage.compiler import compile_problem
-from ullage.compiler.passes_xla import Work, problem_from_live_buffers, read_buffer_info
-from ullage.hwmodels.registry import load_target
+from ullage.compiler.integrations.xla import Work, problem_from_live_buffers, read_buffer_info
+from ullage.hwmodels.catalog.registry import load_target
 
 DUMP = """\
 buffer_id,buffer_name,alt_mem_benefit,size,definition_time,use_times,use_names,is_scoped

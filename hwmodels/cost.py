@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.dtypes import BITS, bits_of
-from ullage.compiler.errors import UsageError
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import DMA_STEP, Problem, Step
-from ullage.hwmodels.charges import (
+from ullage.compiler.common.dtypes import BITS, bits_of
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import DMA_STEP, Problem, Step
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.systolic import gemm_cycles
+from ullage.hwmodels.traffic import (
     Floats,
     compulsory,
     dma_charges,
@@ -17,8 +19,6 @@ from ullage.hwmodels.charges import (
     port_seconds,
     tier_bytes,
 )
-from ullage.hwmodels.systolic import gemm_cycles
-from ullage.hwmodels.target import Target
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Time of matrix products on a weight-stationary systolic array."""
 
-from ullage.compiler.graph import Gemm
-from ullage.hwmodels.target import Systolic
+from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.target import Systolic
 
 
 def gemm_cycles(gemm: Gemm, systolic: Systolic) -> int:

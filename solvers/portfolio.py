@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import Problem
-from ullage.compiler.verify import find_violations
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
-from ullage.hwmodels.target import Target
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 
 SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"

@@ -11,10 +11,10 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from typing import Any
 
-from ullage.compiler.errors import UsageError
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import Problem
-from ullage.hwmodels.target import Target
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
 
 ENTRY_POINT_GROUP = "ullage.solvers"
 SPILLING_OBJECTIVES = ("latency", "traffic", "energy")  # `peak` forbids spills: another problem
@@ -83,18 +83,18 @@ class Solver:
 # name -> module; each module has SUMMARY, DEFAULTS and solve; OBJECTIVES where they differ; EXTRA
 # and REQUIRES where it needs more than the base installation.
 _BUILT_IN: dict[str, str] = {
-    "all-slow": "ullage.solvers.all_slow",
-    "greedy": "ullage.solvers.greedy",
-    "msa": "ullage.solvers.msa",
-    "fluid": "ullage.solvers.fluid",
-    "cpsat": "ullage.solvers.cpsat",
-    "divide": "ullage.solvers.divide",
-    "ilp": "ullage.solvers.ilp",
-    "noisy-greedy": "ullage.solvers.noisy_greedy",
-    "evolution": "ullage.solvers.evolution",
-    "rl": "ullage.solvers.rl",
-    "muzero": "ullage.solvers.muzero",
-    "no-spill": "ullage.solvers.no_spill",
+    "all-slow": "ullage.solvers.heuristics.all_slow",
+    "greedy": "ullage.solvers.heuristics.greedy",
+    "msa": "ullage.solvers.heuristics.msa",
+    "fluid": "ullage.solvers.fluid.solver",
+    "cpsat": "ullage.solvers.exact.cpsat",
+    "divide": "ullage.solvers.decomposition.divide",
+    "ilp": "ullage.solvers.cosma.ilp",
+    "noisy-greedy": "ullage.rl_agent.noisy_greedy",
+    "evolution": "ullage.rl_agent.evolution",
+    "rl": "ullage.rl_agent.solver",
+    "muzero": "ullage.rl_agent.muzero.solver",
+    "no-spill": "ullage.solvers.heuristics.no_spill",
     "auto": "ullage.solvers.portfolio",
 }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ullage.cli.main import run
-from ullage.compiler.plan_io import read_plan
-from ullage.compiler.verify import verify
+from ullage.compiler.ir.plan_json import read_plan
+from ullage.compiler.verify.verifier import verify
 
 from .hostile import ATTACKS, GENERATORS, hostile_file, valid_models
 

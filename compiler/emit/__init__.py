@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.compile import Compiled
 from ullage.compiler.emit.c_source import emit_c
 from ullage.compiler.emit.csv_tiers import emit_csv
 from ullage.compiler.emit.html import emit_html
@@ -11,8 +13,6 @@ from ullage.compiler.emit.onnx_plan import emit_onnx
 from ullage.compiler.emit.svg import emit_svg
 from ullage.compiler.emit.tflm import emit_tflm
 from ullage.compiler.emit.trace import emit_trace
-from ullage.compiler.errors import UsageError
-from ullage.compiler.pipeline import Compiled
 
 # name -> function(compiled, folder) -> path of the file (or of the first of several)
 EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
 from ullage.compiler.emit.program import Operand, Program, program_of
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import DMA_STEP
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import DMA_STEP
 
 HEADER, SOURCE = "ullage_plan.h", "ullage_plan.c"
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
 from ullage.compiler.report.data import report_data
 from ullage.compiler.report.page import render_page
 

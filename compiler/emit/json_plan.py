@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan_io import write_plan
-from ullage.compiler.summary import summarise
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.ir.plan_json import write_plan
 
 
 def emit_json(compiled: Compiled, folder: Path) -> Path:

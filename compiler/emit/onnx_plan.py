@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ullage.compiler.errors import ModelError, UsageError
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan import Plan
-from ullage.compiler.plan_io import dump_plan, load_plan
-from ullage.compiler.summary import summarise
+from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import dump_plan, load_plan
 
 if TYPE_CHECKING:
     import onnx

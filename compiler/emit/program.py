@@ -7,9 +7,9 @@ copies in which step. The C emitter writes these rows out; they follow docs/plan
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ullage.compiler.errors import VerificationError
-from ullage.compiler.execute.pieces import Piece, cover
-from ullage.compiler.plan import Plan, Residency, Transfer
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.coverage import Piece, cover
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan import Plan, Residency
-from ullage.compiler.units import format_size
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.units import format_size
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.ir.plan import Plan, Residency
 
 WIDTH, HEIGHT = 960, 540  # of the map itself, in SVG units
 LEFT, TOP, RIGHT, BOTTOM = 90, 60, 20, 70

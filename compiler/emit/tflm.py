@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.errors import UsageError
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan import Plan, Residency
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.ir.plan import Plan, Residency
 
 METADATA_NAME = "OfflineMemoryAllocation"
 FORMAT_VERSION = 1

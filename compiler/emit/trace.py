@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.files import write_atomic
-from ullage.compiler.pipeline import Compiled
-from ullage.compiler.plan import Plan, Transfer
-from ullage.compiler.problem import DMA_STEP
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.ir.plan import Plan, Transfer
+from ullage.compiler.ir.problem import DMA_STEP
 from ullage.hwmodels.cost import bottleneck
 
 MODEL_PID, REPLAY_PID = 1, 2

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.byte_runs import ByteRuns, Run
-from ullage.compiler.errors import VerificationError
-from ullage.compiler.execute.pieces import (
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.common.units import format_size
+from ullage.compiler.ir.coverage import (
     Piece,
     cover,
     in_a_row,
@@ -15,8 +15,8 @@ from ullage.compiler.execute.pieces import (
     refuse_out_of_reach,
     shared_addresses,
 )
-from ullage.compiler.plan import Plan, Residency
-from ullage.compiler.units import format_size
+from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.lowering.symbolic_memory import ByteRuns, Run
 
 POISON = 0xFF  # every float type reads it as NaN
 Bytes = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import ModelError
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.load import all_nodes
 from ullage.compiler.importer.scope import Scope, TensorType
 

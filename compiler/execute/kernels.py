@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ullage.compiler.errors import ModelError
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.execute.data import Array
-from ullage.compiler.graph import Operator
 from ullage.compiler.importer.load import captures
 from ullage.compiler.importer.scope import Scope, TensorType
+from ullage.compiler.ir.graph import Operator
 
 logger = logging.getLogger(__name__)
 

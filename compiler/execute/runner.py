@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.errors import ModelError, UsageError, VerificationError
+from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
+from ullage.compiler.driver.provenance import check_problem_matches, import_options
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import EXECUTABLE, Array, model_inputs, model_weights
 from ullage.compiler.execute.job import Job
 from ullage.compiler.execute.kernels import Kernels, open_session, small_model
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
-from ullage.compiler.match import check_problem_matches, import_options
-from ullage.compiler.plan import Plan
+from ullage.compiler.ir.plan import Plan
 
 __all__ = [
     "Execution",

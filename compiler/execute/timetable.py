@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ullage.compiler.errors import VerificationError
-from ullage.compiler.plan import Plan, Residency, Transfer
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 
 @dataclass(frozen=True)

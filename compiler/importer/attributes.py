@@ -6,7 +6,7 @@ from typing import Any
 
 import onnx
 
-from ullage.compiler.errors import ModelError, UllageError
+from ullage.compiler.common.errors import ModelError, UllageError
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import onnx
 
-from ullage.compiler.dtypes import resized
-from ullage.compiler.errors import ModelError
-from ullage.compiler.graph import Fallback, Graph, Kind, Operator, Sharing, Value
+from ullage.compiler.common.dtypes import resized
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import fusion
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols
+from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from ullage.compiler.errors import ModelError
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import bounds
 from ullage.compiler.importer.attributes import attributes
 from ullage.compiler.importer.load import checked_elements

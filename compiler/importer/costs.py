@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
-from ullage.compiler.graph import Gemm
 from ullage.compiler.importer import optypes
 from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.scope import TensorType
+from ullage.compiler.ir.graph import Gemm
 
 Types = Sequence[TensorType | None]
 

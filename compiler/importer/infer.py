@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from ullage.compiler.errors import ModelError
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import bounds
 from ullage.compiler.importer.attributes import attributes, blaming
 from ullage.compiler.importer.contrib import contrib_output_types

@@ -6,8 +6,8 @@ from pathlib import Path
 import onnx
 from onnx import inliner
 
-from ullage.compiler.dtypes import BITS
-from ullage.compiler.errors import ModelError
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.errors import ModelError
 
 MAX_FILE_BYTES = 2**31  # protobuf's own limit
 MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ullage.compiler.dtypes import BITS
-from ullage.compiler.graph import Sharing
+from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
 from ullage.compiler.importer.scope import TensorType
+from ullage.compiler.ir.graph import Sharing
 
 Types = Mapping[str, TensorType]
 Arrays = Mapping[str, NDArray[np.generic]]

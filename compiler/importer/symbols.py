@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import onnx
 
-from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.common.errors import ModelError, UsageError
 
 
 def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ullage.compiler.plan import Plan
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.target import Link, Target, Tier
 from ullage.hwmodels.cost import Score, score
-from ullage.hwmodels.target import Link, Target, Tier
 
 BETTER = 1.1  # 10 % more of something
 RESCORED = "re-scored"  # the same plan on a better chip

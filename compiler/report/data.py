@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ullage.compiler.graph import Value
-from ullage.compiler.pipeline import Compiled
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.summary import peak_residents, summarise, summary_rows, time_by_binding
+from ullage.compiler.ir.graph import Value
 from ullage.compiler.report.advice import what_would_help
 from ullage.compiler.report.columns import (
     buffer_columns,
@@ -17,7 +18,6 @@ from ullage.compiler.report.columns import (
 )
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.marginal import marginal_seconds
-from ullage.compiler.summary import peak_residents, summarise, summary_rows, time_by_binding
 
 REPORT_FORMAT = 1
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.errors import UsageError
+from ullage.compiler.common.errors import UsageError
 
 # Keys of a row of `compare --json` or `sweep --json` that the report uses.
 KEYS = (

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.plan import Plan
-from ullage.hwmodels.charges import Floats, OperandCharges, operand_charges
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import Score
-from ullage.hwmodels.target import Tier
+from ullage.hwmodels.traffic import Floats, OperandCharges, operand_charges
 
 Ints = NDArray[np.int64]
 

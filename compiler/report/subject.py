@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.errors import InfeasibleError, UllageError
-from ullage.compiler.graph import Value
-from ullage.compiler.pipeline import Compiled, best_bound
-from ullage.compiler.plan import Plan
-from ullage.compiler.verify import verify
+from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.driver.compile import Compiled, best_bound
+from ullage.compiler.ir.graph import Value
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import Score, score
-from ullage.hwmodels.simulate import simulate
+from ullage.hwmodels.replay.replay import simulate
 
 TIMES = ("import_s", "solve_s", "total_s")
 
@@ -60,8 +60,8 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
     Raises:
         UllageError: the user's file cannot be read or is another model.
     """
+    from ullage.compiler.driver.provenance import check_model_matches, import_options
     from ullage.compiler.importer.build import import_model
-    from ullage.compiler.match import check_model_matches, import_options
 
     if model is not None:
         check_model_matches(plan, model)

@@ -8,13 +8,13 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.board import Table
+from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.state import BUSY_S, State, start_of
 from ullage.rl_agent.muzero.arena import Arena, finished_state
 from ullage.rl_agent.muzero.learn import optimiser
 from ullage.rl_agent.muzero.nets import Params, new_params
 from ullage.rl_agent.muzero.replay import Episode
-from ullage.rl_agent.state import BUSY_S, State, start_of
-from ullage.solvers.assemble import Stay
+from ullage.solvers.state.build_plan import Stay
 
 RETURN_SCALE = 5.0  # what a plan as fast as the reference returns
 PLAY, LOOK, LEARN, NOISE = range(4)  # what a random number is for

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.board import Board, FloatArray, Table
-from ullage.rl_agent.compiled import compiled
-from ullage.rl_agent.observe import VISION, Floats32, observe
-from ullage.rl_agent.rules import ACTIONS, BoolArray, begin, step
-from ullage.rl_agent.state import BUSY_S, CURSOR, State, copy_of, start_of
+from ullage.rl_agent.env.compiled import compiled
+from ullage.rl_agent.env.game_instance import Board, FloatArray, Table
+from ullage.rl_agent.env.observe import VISION, Floats32, observe
+from ullage.rl_agent.env.rules import ACTIONS, BoolArray, begin, step
+from ullage.rl_agent.env.state import BUSY_S, CURSOR, State, copy_of, start_of
 
 # mypy: disable-error-code="no-any-return"
 

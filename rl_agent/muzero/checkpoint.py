@@ -12,16 +12,16 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.errors import UsageError
-from ullage.rl_agent.board import Table
+from ullage.compiler.common.errors import UsageError
+from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, Packer, new_agent
 from ullage.rl_agent.muzero.arena import finished_state, open_arena
 from ullage.rl_agent.muzero.nets import Seen
 from ullage.rl_agent.muzero.play import play_by
 from ullage.rl_agent.muzero.replay import Episode
 from ullage.rl_agent.muzero.search import Found
-from ullage.rl_agent.network import FORMAT, read_arrays, write_arrays
-from ullage.rl_agent.rules import ACTIONS
+from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 
 NAME = "muzero"
 PARTS = ("actions", "policies", "values")  # of an episode; the rest comes from playing it again

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ullage.rl_agent.observe import VISION
-from ullage.rl_agent.rules import ACTIONS
+from ullage.rl_agent.env.observe import VISION
+from ullage.rl_agent.env.rules import ACTIONS
 
 HIDDEN = 96
 WIDTH = 128

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.muzero.nets import Seen
-from ullage.rl_agent.rules import ACTIONS
 
 Floats = NDArray[np.float32]
 

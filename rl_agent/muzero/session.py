@@ -6,18 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ullage.compiler.errors import UsageError
-from ullage.compiler.files import write_atomic
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import CompileOptions, prepare
-from ullage.compiler.units import format_time
-from ullage.rl_agent.board import by_live_bytes, set_table
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.units import format_time
+from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
 from ullage.rl_agent.muzero.checkpoint import load_agent, save_agent
+from ullage.rl_agent.muzero.solver import packer_of, reference_of, rivals_of
 from ullage.rl_agent.muzero.train import Report, train
-from ullage.rl_agent.session import old_lines
-from ullage.rl_agent.training_log import open_tensorboard
-from ullage.solvers.muzero import packer_of, reference_of, rivals_of
+from ullage.rl_agent.training.log import open_tensorboard
+from ullage.rl_agent.training.session import old_lines
 from ullage.solvers.registry import SolverOptions
 
 DEFAULT_STEPS = 300

@@ -15,13 +15,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from ullage.cli.main import main, run
-from ullage.compiler.errors import UllageError
-from ullage.compiler.plan import Plan
-from ullage.compiler.plan_io import read_plan, write_plan
-from ullage.compiler.problem import Problem
-from ullage.compiler.units import format_size, format_time
-from ullage.compiler.verify import find_violations
-from ullage.hwmodels.target import Target
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import read_plan, write_plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.verify.verifier import find_violations
 from ullage.solvers.registry import SolverOptions
 
 COMPILE_KEYS: dict[str, type | tuple[type, ...]] = {
@@ -347,7 +347,7 @@ def test_compare_keeps_what_it_has_when_interrupted(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ullage.solvers.msa.solve", stopped)
+    monkeypatch.setattr("ullage.solvers.heuristics.msa.solve", stopped)
     arguments = ("compare", tiny, "--dim", "n=8", "--solvers")
     found = ask(*arguments, "greedy,msa,all-slow", code=130)
     assert [row["solver"] for row in found["rows"]] == ["greedy"]
@@ -571,7 +571,7 @@ def interrupt(_: Problem, __: Target, ___: SolverOptions) -> Plan:
 def test_an_interrupt_keeps_the_best_plan(
     ask: Json, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ullage.solvers.msa.solve", interrupt)
+    monkeypatch.setattr("ullage.solvers.heuristics.msa.solve", interrupt)
     found = ask("compile", tiny, "--batch", 8, "-o", tmp_path, code=130)
     assert found["interrupted"] is True
     assert found["chosen_solver"] == "greedy"
@@ -585,7 +585,7 @@ def test_an_interrupt_before_any_plan_is_an_error_document(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ullage.solvers.greedy.solve", interrupt)
+    monkeypatch.setattr("ullage.solvers.heuristics.greedy.solve", interrupt)
     for solver in ("auto", "greedy"):
         given = ("compile", tiny, "--batch", 8, "--solver", solver, "-o", tmp_path / "out")
         assert ask(*given, code=130)["error"]["kind"] == "interrupted"
@@ -597,7 +597,7 @@ def test_an_interrupt_before_any_plan_is_an_error_document(
 def test_a_plan_that_fails_verification_is_never_written(
     ask: Json, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ullage.solvers import greedy
+    from ullage.solvers.heuristics import greedy
 
     solve = greedy.solve
 

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from ullage.cli.pack import pack_command
-from ullage.compiler.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, UsageError
 
 HEADER = "id,lower,upper,size\n"
 
@@ -75,8 +75,8 @@ def test_impossible_capacity_says_so(file: Path, tmp_path: Path) -> None:
 def test_capacity_missed_without_proof_is_told_apart(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ullage.solvers import packing_report
-    from ullage.solvers.packing import Packing, pack
+    from ullage.solvers.packing import report as packing_report
+    from ullage.solvers.packing.pack import Packing, pack
 
     def give_up(*arrays: object, **options: object) -> Packing:
         assert options["proof"] is True

@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 import pytest
 
-from tests.compiler.importer.onnx_models import const, model, node
+from tests.support.onnx_models import const, model, node
 from ullage.cli.main import run
-from ullage.compiler.plan import Plan
-from ullage.compiler.plan_io import read_plan, write_plan
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import read_plan, write_plan
 
 RUN_KEYS = {
     *("outputs", "steps", "transfers", "bytes_moved", "inferences", "fallbacks", "passed"),

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ullage.cli.main import run
-from ullage.compiler.plan_io import read_plan
-from ullage.compiler.units import format_size
-from ullage.compiler.verify import find_violations
+from ullage.compiler.common.units import format_size
+from ullage.compiler.ir.plan_json import read_plan
+from ullage.compiler.verify.verifier import find_violations
 
 Json = Callable[..., dict[str, Any]]
 QUICK = ("squeezenet", "--dtype", "int8", "--solver", "greedy")
@@ -123,8 +123,8 @@ def test_wrong_options_are_usage_errors(ask: Json, arguments: tuple[str, ...], w
 def test_a_missing_matplotlib_is_told_before_any_solving(
     ask: Json, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ullage.compiler.plots.find_spec", lambda _: None)
-    monkeypatch.setattr("ullage.compiler.sweep.prepare", None)
+    monkeypatch.setattr("ullage.compiler.studies.plots.find_spec", lambda _: None)
+    monkeypatch.setattr("ullage.compiler.studies.sweep.prepare", None)
     error = ask("squeezenet", "--fast-memory", "1KiB..2KiB", "--plot", "a.svg", code=2)["error"]
     assert "pip install 'ullage[plot]'" in error["message"]
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from ullage.cli.targets import app
-from ullage.compiler.errors import UsageError
-from ullage.hwmodels.registry import list_targets
+from ullage.compiler.common.errors import UsageError
+from ullage.hwmodels.catalog.registry import list_targets
 
 CHILD = """
 name: mine

@@ -5,9 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from tests.golden.cases import SOLVERS, GoldenModel
-from ullage.compiler.errors import UllageError
-from ullage.compiler.pipeline import Compiled, compile_model
-from ullage.compiler.plan import Plan
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import Compiled, compile_model
+from ullage.compiler.ir.plan import Plan
 
 
 @dataclass(frozen=True)

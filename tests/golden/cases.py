@@ -6,8 +6,8 @@ Work is limited by counts, never by seconds, so that a case has one answer.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tests.compiler.execute.models import MODELS, model_file
-from ullage.compiler.pipeline import CompileOptions
+from tests.support.models import MODELS, model_file
+from ullage.compiler.driver.compile import CompileOptions
 
 SEEDS = (0, 1)
 
@@ -28,7 +28,7 @@ class GoldenModel:
     """A model on a target.
 
     Attributes:
-        name: a model of the `onnx` wheel, or one of `tests.compiler.execute.models`.
+        name: a model of the `onnx` wheel, or one of `tests.support.models`.
         target: name of a target.
         fast_bytes: capacity of its fastest tier, None for the target's own.
         dtype: data type of floating-point tensors.

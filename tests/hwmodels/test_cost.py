@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.hwmodels.examples import (
+from tests.support.targets import (
     HAND,
     Op,
     make_plan,
@@ -17,12 +17,12 @@ from tests.hwmodels.examples import (
     random_problem,
     seeded,
 )
-from ullage.compiler.errors import UsageError, VerificationError
-from ullage.compiler.graph import Gemm
-from ullage.compiler.plan import Plan, Residency, Transfer
-from ullage.hwmodels.charges import operand_charges
+from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.target import Compute, Link, Systolic, Tier
 from ullage.hwmodels.cost import bottleneck, compute_seconds, objective_value, score
-from ullage.hwmodels.target import Compute, Link, Systolic, Tier
+from ullage.hwmodels.traffic import operand_charges
 
 CHAIN = make_problem(
     {"x": ("input", 40), "a": ("activation", 20), "y": ("output", 10)},

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ullage.compiler.graph import Gemm
+from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.target import Systolic
 from ullage.hwmodels.systolic import gemm_cycles
-from ullage.hwmodels.target import Systolic
 
 ARRAY_32 = Systolic(rows=32, columns=32, clock_hz=1e9)
 

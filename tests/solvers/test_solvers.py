@@ -10,34 +10,35 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 
-from tests.compiler.graphs import Builder, random_graph, random_order, seeds
-from tests.compiler.mutations import MUTATIONS
-from tests.compiler.plans import ANY, PLANS, WHOLE
-from ullage.compiler.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.graph import Kind
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.models import find_model
-from ullage.compiler.pipeline import (
+from tests.support.graphs import Builder, random_graph, random_order, seeds
+from tests.support.mutations import MUTATIONS
+from tests.support.plans import ANY, PLANS, WHOLE
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.driver.compile import (
     CompileOptions,
     alias_options,
     compile_problem,
     lower_bound,
     prepare,
 )
-from ullage.compiler.plan import Plan
-from ullage.compiler.problem import Problem
-from ullage.compiler.summary import summarise
-from ullage.compiler.verify import find_violations
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Compute, Link, OperandAccess, Target, Tier
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, overhead_seconds, score
-from ullage.hwmodels.simulate import simulate
-from ullage.hwmodels.target import Compute, Link, OperandAccess, Target, Tier
-from ullage.solvers import greedy, msa, registry
-from ullage.solvers.assemble import Stay, assemble
-from ullage.solvers.atoms import atoms_of
-from ullage.solvers.occupancy import Occupancy
-from ullage.solvers.placement import place_stays
+from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers import registry
+from ullage.solvers.fluid.multi_tier.network import needs_detour
+from ullage.solvers.heuristics import greedy, msa
 from ullage.solvers.registry import Solver, SolverOptions, find_solver, solver_names
-from ullage.solvers.tiers_network import needs_detour
+from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.place import place_stays
+from ullage.solvers.state.residency_state import Occupancy
+from ullage.solvers.state.segments import atoms_of
 
 BUILT_IN = ("all-slow", "greedy", "msa", "fluid", "no-spill", "auto")
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
@@ -542,7 +543,7 @@ def test_portfolio_gives_the_time_that_is_left_to_an_exact_solver(
         calls.append(told)
         return replace(find_solver("msa").solve(problem, target, told), solver="cpsat")
 
-    monkeypatch.setattr("ullage.solvers.cpsat.solve", exact)
+    monkeypatch.setattr("ullage.solvers.exact.cpsat.solve", exact)
     deadline = None if limit_s is None else time.monotonic() + limit_s
     parameters = {"members": "all-slow", "refine": refine}
     options = SolverOptions(deadline=deadline, parameters=parameters)

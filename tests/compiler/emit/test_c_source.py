@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.compiler.plans import PLANS
+from tests.support.plans import PLANS
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.driver.compile import CompileOptions, compile_model
 from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
-from ullage.compiler.errors import VerificationError
-from ullage.compiler.pipeline import CompileOptions, compile_model
-from ullage.compiler.plan import Plan
+from ullage.compiler.ir.plan import Plan
 
 PLAYER = Path(__file__).parents[3] / "examples" / "player.c"
 FLAGS = "-std=c11 -Wall -Wextra -pedantic -Werror -fsanitize=address,undefined".split()

@@ -14,7 +14,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.compiler.plans import PLANS
+from tests.support.plans import PLANS
+from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.driver.compile import Compiled, CompileOptions, compile_model
 from ullage.compiler.emit import EMITTERS, emit_plan
 from ullage.compiler.emit.onnx_plan import PLAN_KEY, SUMMARY_KEY, read_onnx_plan
 from ullage.compiler.emit.svg import memory_svg
@@ -25,10 +27,8 @@ from ullage.compiler.emit.tflm import (
     offline_allocation,
 )
 from ullage.compiler.emit.trace import live_bytes
-from ullage.compiler.errors import ModelError, UsageError
-from ullage.compiler.pipeline import Compiled, CompileOptions, compile_model
-from ullage.compiler.plan import Plan
-from ullage.compiler.plan_io import dump_plan, published_schema
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import dump_plan, published_schema
 
 OPTIONS = CompileOptions(dtype="int8", fast_memory_bytes=256 * 1024, solver="greedy")
 

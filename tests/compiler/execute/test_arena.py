@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.compiler.plans import ANY, FASTEST, PLANS, THREE, WHOLE, buffer, plan, problem
-from ullage.compiler.errors import VerificationError
+from tests.support.plans import ANY, FASTEST, PLANS, THREE, WHOLE, buffer, plan, problem
+from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.execute.arena import POISON, Arena
-from ullage.compiler.plan import Plan, Residency
-from ullage.hwmodels.target import Target
+from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.ir.target import Target
 
 Rows = list[tuple[str, int, int, str, int, int, int, int]]
 MADE = problem("m", (buffer("a", 16), buffer("b", 16)), (None, ("a", "b"), None))

@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.compiler.importer.onnx_models import const, info, model, node, weight
-from ullage.compiler.errors import ModelError
+from tests.support.onnx_models import const, info, model, node, weight
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.execute.data import EXECUTABLE, MAX_WEIGHT_BYTES, model_inputs, model_weights
 from ullage.compiler.importer.build import Imported, import_detailed
 

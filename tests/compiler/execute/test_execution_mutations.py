@@ -1,6 +1,6 @@
 """Broken plans must fail when they are executed, without any help of the verifier.
 
-`TABLE` says for every mutation of `tests.compiler.mutations` what execution owes: it is caught
+`TABLE` says for every mutation of `tests.support.mutations` what execution owes: it is caught
 always, or it may be harmless where it destroys no data, and then every output must be bit-exact.
 """
 
@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from tests.compiler.execute.models import Case, executed, model_file, solved, steady
-from tests.compiler.mutations import MUTATIONS
-from ullage.compiler.aliases import Aliases, AliasOptions, find_aliases
-from ullage.compiler.errors import InfeasibleError, VerificationError
+from tests.support.models import Case, executed, model_file, solved, steady
+from tests.support.mutations import MUTATIONS
+from ullage.compiler.common.errors import InfeasibleError, VerificationError
 from ullage.compiler.execute.runner import Execution, Executor
-from ullage.compiler.graph import Graph, Operator, Sharing
 from ullage.compiler.importer.build import ImportOptions
-from ullage.compiler.lifetimes import build_problem
-from ullage.compiler.plan import Plan, Residency, Transfer
-from ullage.compiler.problem import DMA_STEP
-from ullage.compiler.verify import find_violations
-from ullage.hwmodels.registry import load_target
+from ullage.compiler.ir.graph import Graph, Operator, Sharing
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.registry import SolverOptions, find_solver
 
 # What execution owes for a class of broken plans:
@@ -273,7 +273,7 @@ def run_wrongly_shared(
 
     for module in ("lifetimes", "execute.job"):
         monkeypatch.setattr(f"ullage.compiler.{module}.find_aliases", decide)
-    monkeypatch.setattr("ullage.compiler.lifetimes.check_aliases", lambda *_: None)
+    monkeypatch.setattr("ullage.compiler.lowering.lower.check_aliases", lambda *_: None)
     problem = build_problem(graph, range(len(graph.operators)))
     plan = find_solver("greedy").solve(problem, chip.with_fast_memory(4096), SolverOptions())
     return fresh.run(replace(plan, model=known.model))

@@ -6,14 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.compiler.execute.models import MODELS, model_file
-from tests.compiler.importer.onnx_models import MICROSOFT, const, info, model, node
-from ullage.compiler.errors import ModelError
+from tests.support.models import MODELS, model_file
+from tests.support.onnx_models import MICROSOFT, const, info, model, node
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.execute.data import Array
 from ullage.compiler.execute.kernels import Kernels, open_session
 from ullage.compiler.execute.runner import Executor, compare_arrays
-from ullage.compiler.graph import Operator
 from ullage.compiler.importer.build import ImportOptions, import_detailed
+from ullage.compiler.ir.graph import Operator
 
 
 def kernels_of(proto: onnx.ModelProto, *, fuse: bool = True) -> tuple[Kernels, list[Operator]]:

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.compiler.execute.models import (
+from tests.support.models import (
     MODELS,
     SOLVERS,
     TARGETS,
@@ -20,8 +20,9 @@ from tests.compiler.execute.models import (
     solved,
     steady,
 )
-from tests.compiler.importer.onnx_models import const, info, model, node
-from ullage.compiler.errors import InfeasibleError, ModelError, UsageError, VerificationError
+from tests.support.onnx_models import const, info, model, node
+from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
+from ullage.compiler.driver.compile import CompileOptions, compile_model
 from ullage.compiler.execute.runner import (
     Execution,
     Executor,
@@ -30,13 +31,12 @@ from ullage.compiler.execute.runner import (
     run_plan,
 )
 from ullage.compiler.importer.build import ImportOptions
-from ullage.compiler.models import find_model, named_models
-from ullage.compiler.pipeline import CompileOptions, compile_model
-from ullage.compiler.plan import Residency
-from ullage.compiler.problem import DMA_STEP
-from ullage.compiler.verify import find_violations
+from ullage.compiler.importer.model_zoo import find_model, named_models
+from ullage.compiler.ir.plan import Residency
+from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.simulate import simulate
+from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.registry import SolverOptions, find_solver
 
 SIZES = (2048, 6144, 1 << 16)

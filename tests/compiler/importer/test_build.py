@@ -5,16 +5,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from ullage.compiler.errors import ModelError
-from ullage.compiler.graph import Graph
+from ullage.compiler.common.errors import ModelError
+from ullage.compiler.driver.compile import CompileOptions, compile_model
 from ullage.compiler.importer.build import (
     ImportOptions,
     import_detailed,
     import_model,
     scratch_name,
 )
-from ullage.compiler.models import named_models
-from ullage.compiler.pipeline import CompileOptions, compile_model
+from ullage.compiler.importer.model_zoo import named_models
+from ullage.compiler.ir.graph import Graph
 
 from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
 

@@ -7,7 +7,7 @@ from math import prod
 import onnx
 import pytest
 
-from ullage.compiler.graph import Operator
+from ullage.compiler.ir.graph import Operator
 
 from .onnx_models import MICROSOFT, const, imported, info, model, node, only, weight
 

@@ -3,8 +3,8 @@
 import onnx
 import pytest
 
-from ullage.compiler.graph import Graph, Sharing
 from ullage.compiler.importer.optypes import MAX_FUSED_NODES, fusion_class, may_follow
+from ullage.compiler.ir.graph import Graph, Sharing
 
 from .onnx_models import const, imported, info, model, node, only, weight
 

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import helper
 
-from ullage.compiler.dtypes import storage_bytes
-from ullage.compiler.errors import ModelError
-from ullage.compiler.graph import Graph
+from ullage.compiler.common.dtypes import storage_bytes
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import folding
+from ullage.compiler.ir.graph import Graph
 
 from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from ullage.compiler.errors import ModelError, UsageError
+from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.importer.load import captures, check_model, load_model
 

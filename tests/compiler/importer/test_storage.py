@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from ullage.compiler.graph import Sharing
+from ullage.compiler.ir.graph import Sharing
 
 from .onnx_models import const, imported, info, model, node, only, weight
 

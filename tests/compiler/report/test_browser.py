@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.compiler.plans import (
+from tests.support.plans import (
     ANY,
     fastest,
     flash,
@@ -20,12 +20,12 @@ from tests.compiler.plans import (
     spill,
     wrapped,
 )
-from tests.compiler.report.reports import large_page, write_report
-from ullage.compiler.plan import Plan
+from tests.support.reports import large_page, write_report
+from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.driver.summary_text import gap_text
+from ullage.compiler.ir.plan import Plan
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.subject import compiled_of
-from ullage.compiler.summary_text import gap_text
-from ullage.compiler.units import format_size, format_time
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from tests.compiler import plans
-from tests.compiler.report.reports import data_of, large, large_page
-from ullage.compiler.errors import UsageError, VerificationError
-from ullage.compiler.plan import Plan, Residency
-from ullage.compiler.plan_io import write_plan
+from tests.support import plans
+from tests.support.reports import data_of, large, large_page
+from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.ir.plan_json import write_plan
 from ullage.compiler.report.advice import what_would_help
 from ullage.compiler.report.extras import Extras, read_extras
 from ullage.compiler.report.marginal import marginal_seconds
 from ullage.compiler.report.page import render_page
 from ullage.compiler.report.subject import compiled_of, values_of
-from ullage.compiler.summary import summarise
 from ullage.hwmodels.cost import bottleneck, score
 
 MADE: list[Callable[[], Plan]] = [

@@ -1,0 +1,76 @@
+"""Sizes and times as people write and read them: `256KiB`, `1.5 MB`, `12.03 ms`."""
+
+import math
+import re
+from decimal import Decimal
+
+from ullage.compiler.common.errors import UsageError
+
+MAX_SIZE_BYTES = 2**62  # sums of a few such sizes still fit 64-bit integers
+
+BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_FACTORS = {unit.lower(): 1024**power for power, unit in enumerate(BINARY_UNITS)} | {
+    unit.lower(): 1000**power for power, unit in enumerate(DECIMAL_UNITS)
+}
+# Lengths are bounded so that a hostile text cannot make the arithmetic slow.
+_SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,2})?) ?([a-z]{0,3})")
+_REMEDY = "write bytes as 262144, 256KiB, 1MiB or 1.5MB"
+
+
+def parse_size(text: str) -> int:
+    """Bytes that a text such as `262144`, `256KiB` or `1.5MB` stands for.
+
+    Units are B, kB, MB, GB, TB, PB, EB (powers of 1000) and KiB .. EiB (powers of 1024), upper
+    or lower case. What a unit leaves below one byte (`1.33KiB`) is dropped, so that a capacity
+    is never larger than stated.
+
+    Raises:
+        UsageError: the text is no size, is negative, is no whole number of bytes, or is larger
+            than `MAX_SIZE_BYTES`.
+    """
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    stripped = text.strip()
+    if stripped.startswith("-"):
+        raise UsageError(f"a size cannot be negative, found {shown!r}; {_REMEDY}")
+    match = _SIZE.fullmatch(stripped.lower())
+    if match is None:
+        raise UsageError(f"{shown!r} is not a size; {_REMEDY}")
+    number, unit = match.groups()
+    factor = _FACTORS.get(unit or "b")
+    if factor is None:
+        units = ", ".join((*DECIMAL_UNITS, *BINARY_UNITS[1:]))
+        raise UsageError(f"unknown unit in the size {shown!r}; known: {units}")
+    exact = Decimal(number) * factor
+    if exact > MAX_SIZE_BYTES:
+        raise UsageError(f"{shown!r} is too large; a size is at most 2**62 bytes (4EiB)")
+    if factor == 1 and exact != int(exact):
+        raise UsageError(f"{shown!r} is not a whole number of bytes; {_REMEDY}")
+    return int(exact)
+
+
+def format_size(size_bytes: int) -> str:
+    """A size in binary units with at most two decimals: `1.5 KiB`, `64 MiB`."""
+    magnitude = abs(size_bytes)
+    power = min(max(magnitude.bit_length() - 1, 0) // 10, len(BINARY_UNITS) - 1)
+    if power + 1 < len(BINARY_UNITS) and round(magnitude / 1024**power, 2) >= 1024:
+        power += 1  # 1048575 bytes are 1 MiB, not 1024 KiB
+    number = f"{magnitude / 1024**power:.2f}".rstrip("0").rstrip(".")
+    sign = "-" if size_bytes < 0 else ""
+    return f"{sign}{number} {BINARY_UNITS[power]}"
+
+
+def format_time(seconds: float) -> str:
+    """A time with four significant digits in the largest fitting unit: `12.03 ms`, `4 s`."""
+    if seconds == 0 or not math.isfinite(seconds):
+        return f"{seconds:g} s"
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        # Rounded first, so that 0.99999 s is 1 s and not 1000 ms.
+        if float(f"{abs(seconds) * scale:.4g}") >= 1:
+            return f"{_four_digits(seconds * scale)} {unit}"
+    return f"{_four_digits(seconds * 1e9)} ns"
+
+
+def _four_digits(number: float) -> str:
+    """Four significant digits without an exponent, where the number is 1 or larger."""
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"

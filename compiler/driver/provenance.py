@@ -1,0 +1,105 @@
+"""Does a plan belong to a model? Import the model as the plan says and compare."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ullage.compiler.common.dtypes import parse_dtype
+from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.driver.compile import alias_options
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Buffer, Step
+from ullage.compiler.lowering.lower import build_problem
+from ullage.solvers.scheduling.peak_order import planned_order
+
+
+def check_model_matches(plan: Plan, model: Path) -> None:
+    """Rebuild the plan's problem from a model file.
+
+    Raises:
+        VerificationError: the model gives another problem; names the first difference.
+        ModelError: the model cannot be read.
+        UsageError: what the plan says about its import makes no sense.
+    """
+    options = import_options(plan)
+    try:
+        graph = import_model(model, options, name=plan.problem.name)
+    except UsageError as error:
+        raise VerificationError(
+            f"{model} cannot be imported as the plan says: {error.message}: not the same model, or "
+            "imported with other options"
+        ) from error
+    check_problem_matches(plan, graph, str(model))
+
+
+def import_options(plan: Plan) -> ImportOptions:
+    """How a plan says that its model was imported.
+
+    Raises:
+        UsageError: it says something that makes no sense; plan files come from anywhere.
+    """
+    said = plan.model
+    dims, batch, dtype = said.get("dims") or {}, said.get("batch"), said.get("dtype")
+    if not isinstance(dims, dict) or not all(map(_is_dimension, dims.values())):
+        raise _odd("dims", dims, "a number of at least 1 for each name")
+    if batch is not None and not _is_dimension(batch):
+        raise _odd("batch", batch, "a number of at least 1, or null")
+    if dtype is not None and not isinstance(dtype, str):
+        raise _odd("dtype", dtype, "the name of a data type, or null")
+    return ImportOptions(
+        dims=dims,
+        batch=batch,
+        dtype=None if dtype is None else parse_dtype(dtype),
+        fuse=bool(said.get("fuse", True)),
+    )
+
+
+def _is_dimension(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _odd(field: str, value: object, wanted: str) -> UsageError:
+    return UsageError(
+        f"the plan's model.{field} is {str(value)[:60]!r}; it must be {wanted}. Compile again"
+    )
+
+
+def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
+    """Rebuild the plan's problem from a graph and compare.
+
+    Raises:
+        VerificationError: they differ; names the first difference.
+    """
+    said = plan.model
+    steady = plan.problem.steady_state
+    if said.get("steady_state", steady) is not steady:
+        raise VerificationError(
+            f"the plan's model.steady_state is {str(said['steady_state'])[:60]!r}, its problem's "
+            f"is {steady}: not of one compilation. Compile again"
+        )
+    rebuilt = build_problem(
+        graph,
+        planned_order(graph, said),
+        order_name=plan.problem.order,
+        aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
+        dma_steps=plan.target.needs_dma_steps,
+        steady_state=steady,
+    )
+    pairs: tuple[tuple[str, Sequence[Step | Buffer], Sequence[Step | Buffer]], ...] = (
+        ("step", plan.problem.steps, rebuilt.steps),
+        ("buffer", plan.problem.buffers, rebuilt.buffers),
+    )
+    for what, ours, theirs in pairs:
+        if len(ours) != len(theirs):
+            raise VerificationError(
+                f"the plan has {len(ours)} {what}s, {model} gives {len(theirs)}: not the same "
+                "model, or imported with other options"
+            )
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            if one != other:
+                raise VerificationError(
+                    f"{what} {number} of the plan ({one.name!r}) differs from {model} "
+                    f"({other.name!r}): not the same model, or imported with other options",
+                    {"index": number, "kind": what},
+                )

@@ -1,0 +1,196 @@
+"""What `compile --json` prints, from a compiled plan (keys are a contract, see docs/cli.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
+from ullage.compiler.ir.plan import Plan
+
+
+def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any]:
+    """The summary of a compiled plan, JSON-serialisable, with units in the names.
+
+    Args:
+        compiled: what `compile_model` returned.
+        plan_path: where the plan was written, if it was.
+    """
+    plan, found = compiled.plan, compiled.score
+    is_latency = plan.objective == "latency"
+    slow_s = None if compiled.all_slow is None else compiled.all_slow.latency_s
+    summary: dict[str, Any] = {
+        "model": plan.model.get("name", plan.problem.name),
+        "target": plan.target.name,
+        "solver": compiled.asked,
+        "objective": plan.objective,
+        "order": plan.problem.order,
+        "seed": plan.seed,
+        "steady_state": plan.problem.steady_state,
+        "status": "optimal" if compiled.is_optimal else "feasible",
+        "latency_s": found.latency_s,
+        "compute_s": found.compute_s,
+        "all_slow_latency_s": slow_s,
+        "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, found.latency_s),
+        "simulated_latency_s": compiled.simulation.latency_s,
+        "simulated_over_model": _ratio(compiled.simulation.latency_s, found.latency_s),
+        "value": compiled.value,
+        "lower_bound": compiled.bound.value,
+        "lower_bound_s": compiled.bound.value if is_latency else None,
+        "gap": compiled.gap,
+        "bound_source": compiled.bound.source,
+        "traffic_bytes": found.traffic_bytes,
+        "compulsory_bytes": found.compulsory_bytes,
+        "noncompulsory_bytes": found.noncompulsory_bytes,
+        "energy_j": found.energy_j,
+        "peak_bytes": found.peak_bytes,
+        "load_bytes": found.load_bytes,
+        "fast_memory_bytes": plan.target.fastest.capacity_bytes,
+        "operators": plan.problem.operators,
+        "buffers": len(plan.problem.buffers),
+        "slices": len(plan.residencies),
+        "transfers": len(plan.transfers),
+        "import_s": compiled.import_s,
+        "solve_s": compiled.solve_s,
+        "total_s": compiled.total_s,
+        "anytime": [list(point) for point in compiled.anytime],
+        "verified": True,
+        "interrupted": compiled.interrupted,
+        "solver_options": dict(plan.options),
+        "notes": list(plan.notes),
+        "fallbacks": list(compiled.fallbacks),
+        "plan": plan_path,
+    }
+    if plan.solver != compiled.asked:
+        summary["chosen_solver"] = plan.solver
+    return summary
+
+
+def _ratio(a: float, b: float) -> float | None:
+    return a / b if b > 0 else None
+
+
+def time_by_binding(compiled: Compiled) -> Mapping[str, float]:
+    """Seconds of the latency by what binds the step (`compute`, a tier, a link), largest first."""
+    from ullage.hwmodels.cost import bottleneck
+
+    spent: dict[str, float] = {}
+    for name, seconds in zip(
+        bottleneck(compiled.score), compiled.score.elapsed_s.tolist(), strict=True
+    ):
+        if seconds > 0:
+            spent[name] = spent.get(name, 0.0) + seconds
+    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Where a tier holds the most live bytes (workspace not counted).
+
+    Attributes:
+        step: the first such step.
+        size_bytes: live bytes there.
+        residents: (buffer, bytes) pairs, the largest first.
+    """
+
+    step: int
+    size_bytes: int
+    residents: tuple[tuple[int, int], ...]
+
+
+def peak_residents(plan: Plan, tier: str) -> Peak:
+    """The peak of a tier and what it is made of."""
+    held = [r for r in plan.residencies if r.tier == tier]
+    change = np.zeros(len(plan.problem.steps) + 1, dtype=np.int64)
+    for r in held:
+        change[r.start] += r.end_byte - r.start_byte
+        change[r.end] -= r.end_byte - r.start_byte
+    live = change.cumsum()
+    step = int(live.argmax())
+    residents: dict[int, int] = {}
+    for r in held:
+        if r.start <= step < r.end:
+            residents[r.buffer] = residents.get(r.buffer, 0) + r.end_byte - r.start_byte
+    listed = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
+    return Peak(step, int(live[step]), tuple(listed))
+
+
+def fast_memory_profile(compiled: Compiled) -> list[int]:
+    """(T,) live bytes of the fastest tier, workspace included, at each step."""
+    plan = compiled.plan
+    fastest = plan.target.fastest.name
+    change = np.zeros(len(plan.problem.steps) + 1, dtype=np.int64)
+    for r in plan.residencies:
+        if r.tier == fastest:
+            change[r.start] += r.end_byte - r.start_byte
+            change[r.end] -= r.end_byte - r.start_byte
+    workspace = [step.workspace_bytes for step in plan.problem.steps]
+    live: list[int] = (change.cumsum()[:-1] + np.array(workspace, dtype=np.int64)).tolist()
+    return live
+
+
+def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(name, text) rows for people: the terminal and the report show the same.
+
+    Args:
+        compiled: what `compile_model` returned.
+        summary: what `summarise` made of it.
+    """
+    found, plan = compiled.score, compiled.plan
+    traffic = found.compulsory_bytes + found.noncompulsory_bytes
+    rows = [
+        (
+            "latency",
+            f"{format_time(found.latency_s)}   compute alone {format_time(found.compute_s)}, "
+            f"event-driven replay {format_time(compiled.simulation.latency_s)}",
+        ),
+        ("against all-slow", _against_all_slow(compiled, summary)),
+        (
+            "lower bound",
+            f"{objective_text(compiled.bound.value, plan.objective)} of {plan.objective}, proven "
+            f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
+        ),
+        ("time goes to", _shares(time_by_binding(compiled), found.latency_s)),
+        (
+            "slow traffic",
+            f"{format_size(traffic)}, of which {format_size(found.noncompulsory_bytes)} "
+            f"({percent(found.noncompulsory_bytes, traffic)}) is not compulsory",
+        ),
+        ("", "  ".join(f"{k} {format_size(v)}" for k, v in found.traffic_bytes.items() if v)),
+        ("energy", f"{found.energy_j * 1e3:.4g} mJ"),
+    ]
+    for tier in plan.target.tiers:
+        peak, load = found.peak_bytes[tier.name], found.load_bytes[tier.name]
+        rows.append(
+            (
+                f"{tier.name} peak",
+                f"{format_size(peak)} of {format_size(tier.capacity_bytes)} "
+                f"({percent(peak, tier.capacity_bytes)}), live {format_size(load)}, "
+                f"fragmentation {format_size(peak - load)}",
+            )
+        )
+    rows.append(
+        (
+            "plan",
+            f"{summary['slices']} residencies, {summary['transfers']} transfers, verified; "
+            f"import {compiled.import_s:.2f} s, solve {compiled.solve_s:.2f} s, "
+            f"total {compiled.total_s:.2f} s",
+        )
+    )
+    return [row for row in rows if row[1]]
+
+
+def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
+    if compiled.all_slow is None:
+        return "impossible: the home tiers are too small to hold everything"
+    return (
+        f"{summary['speedup_over_all_slow'] or 1:.2f}x faster than "
+        f"{format_time(compiled.all_slow.latency_s)} with everything in its home tier"
+    )
+
+
+def _shares(spent: Mapping[str, float], total: float) -> str:
+    return ", ".join(f"{name} {percent(seconds, total)}" for name, seconds in spent.items())

@@ -1,0 +1,174 @@
+"""The target: memories, links, compute and rules of a chip, resolved to plain numbers.
+
+Target files (YAML with a source and a confidence for every number) are read by
+`ullage.hwmodels.catalog.schema`; solvers and the cost model see only this.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+from ullage.compiler.ir.graph import Kind
+
+OperandAccess = Literal["any", "fastest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One memory.
+
+    Attributes:
+        name: `sram`, `dram`, `flash` ...
+        capacity_bytes: size that plans may use.
+        read_bytes_per_s: read bandwidth.
+        write_bytes_per_s: write bandwidth; unused where `read_only`.
+        alignment_bytes: offsets are multiples of it.
+        read_energy_j_per_byte: energy of reading a byte.
+        write_energy_j_per_byte: energy of writing a byte.
+        addressable: the compute unit can read and write operands in place here.
+        read_only: nothing can be written during inference (flash).
+    """
+
+    name: str
+    capacity_bytes: int
+    read_bytes_per_s: float
+    write_bytes_per_s: float
+    alignment_bytes: int = 1
+    read_energy_j_per_byte: float = 0.0
+    write_energy_j_per_byte: float = 0.0
+    addressable: bool = True
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A directed DMA path between two tiers.
+
+    Attributes:
+        source: tier that is read.
+        destination: tier that is written.
+        bandwidth_bytes_per_s: of the link alone; the tiers' own bandwidths apply beside it.
+        setup_s: time to start a transfer.
+        energy_j_per_byte: energy of moving a byte, beside reading and writing it.
+    """
+
+    source: str
+    destination: str
+    bandwidth_bytes_per_s: float
+    setup_s: float = 0.0
+    energy_j_per_byte: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Systolic:
+    """A systolic array, weight stationary: `arrays` grids of rows x columns cells at a clock."""
+
+    rows: int
+    columns: int
+    clock_hz: float
+    arrays: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The compute unit.
+
+    Attributes:
+        macs_per_s: multiply-accumulates per second by data type.
+        vector_elements_per_s: elements per second of the vector unit.
+        overhead_s: fixed time per operator.
+        energy_j_per_mac: energy of a multiply-accumulate by data type.
+        systolic: when given, MAC time comes from the array's geometry, not from `macs_per_s`,
+            for the data types listed there scaled by their rate relative to the fastest.
+    """
+
+    macs_per_s: Mapping[str, float]
+    vector_elements_per_s: float
+    overhead_s: float = 0.0
+    energy_j_per_mac: Mapping[str, float] | None = None
+    systolic: Systolic | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A chip.
+
+    Attributes:
+        name: its name.
+        tiers: fastest first.
+        links: DMA paths.
+        compute: the compute unit.
+        homes: for each kind of buffer the tier where it starts or may always be written to.
+        operand_access: `any` (operands in place in any addressable tier) or `fastest` (every
+            activation operand and result in the fastest tier while its operator runs).
+        weights_in_fastest: with `fastest`, weights too.
+        split_operands: an operand may be part here, part there.
+        slice_granularity_bytes: slices are cut at multiples of it; 0: between rows of the
+            outermost axis longer than 1.
+    """
+
+    name: str
+    tiers: tuple[Tier, ...]
+    links: tuple[Link, ...]
+    compute: Compute
+    homes: Mapping[Kind, str]
+    operand_access: OperandAccess = "any"
+    weights_in_fastest: bool = False
+    split_operands: bool = True
+    slice_granularity_bytes: int = 256
+
+    @cached_property
+    def tier_index(self) -> Mapping[str, int]:
+        """Position of each tier, 0 is the fastest."""
+        return {tier.name: index for index, tier in enumerate(self.tiers)}
+
+    @property
+    def fastest(self) -> Tier:
+        """The fastest tier."""
+        return self.tiers[0]
+
+    @property
+    def alignment_bytes(self) -> int:
+        """Largest alignment of any tier."""
+        return max(tier.alignment_bytes for tier in self.tiers)
+
+    def tier(self, name: str) -> Tier:
+        """The tier of that name; KeyError when there is none."""
+        return self.tiers[self.tier_index[name]]
+
+    def link(self, source: str, destination: str) -> Link | None:
+        """The link from one tier to another, None when there is none."""
+        for link in self.links:
+            if (link.source, link.destination) == (source, destination):
+                return link
+        return None
+
+    def home(self, kind: Kind) -> Tier:
+        """The home tier of buffers of a kind."""
+        return self.tier(self.homes[kind])
+
+    def must_be_fastest(self, kind: Kind) -> bool:
+        """Whether operators can reach buffers of this kind in the fastest tier only.
+
+        Where only their home is out of reach, a slower tier that is not can hold them.
+        """
+        if not self.home(kind).addressable and not any(t.addressable for t in self.tiers[1:]):
+            return True
+        if self.operand_access == "any":
+            return False
+        return kind != "weight" or self.weights_in_fastest
+
+    @property
+    def needs_dma_steps(self) -> bool:
+        """Whether DMA-only steps stand between operators, not only at both ends.
+
+        They do where an operand cannot be used where it starts.
+        """
+        kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+        return any(self.must_be_fastest(k) or not self.home(k).addressable for k in kinds)
+
+    def with_fast_memory(self, capacity_bytes: int) -> "Target":
+        """The same chip with another capacity of the fastest tier."""
+        first = replace(self.tiers[0], capacity_bytes=capacity_bytes)
+        return replace(self, tiers=(first, *self.tiers[1:]))

@@ -1,0 +1,296 @@
+"""Aliases: which values share bytes, decided from the sharings that operators permit.
+
+Placement first (views, Split parts inside the whole, Concat parts inside the result), then reuse
+over time (an element-wise result over an input that dies). After each decision the invariant
+holds that no value is overwritten while somebody still reads it; `check_aliases` proves it by
+symbolic execution.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ullage.compiler.ir.graph import Graph, Kind, Operator, Sharing
+
+
+@dataclass(frozen=True)
+class AliasOptions:
+    """What may share storage.
+
+    Attributes:
+        views: reshapes and the like cost nothing and share bytes.
+        in_place: element-wise results overwrite an operand that dies.
+        parts: Concat and Split work on parts of one buffer, nested where it happens. Right where
+            slices of a buffer are placed one by one; a target that keeps buffers whole would hold
+            all of it from the first part's birth.
+        alignment_bytes: parts begin at multiples of it.
+    """
+
+    views: bool = True
+    in_place: bool = True
+    parts: bool = True
+    alignment_bytes: int = 16
+
+
+NO_ALIASES = AliasOptions(views=False, in_place=False, parts=False)
+
+
+@dataclass
+class _Root:
+    """A buffer in the making: members lie at offsets inside it."""
+
+    size_bytes: int
+    kind: Kind
+    members: dict[str, int] = field(default_factory=dict)
+    active: dict[str, int] = field(default_factory=dict)  # members that may still be read
+    is_output: bool = False
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """The decision.
+
+    Attributes:
+        buffer_of: for each value its buffer (named after one of its values) and offset in bytes.
+        elided: operators that do nothing any more (views, Splits and Concats in place).
+        absorbed: (operator name, input) pairs: that input of a Concat lies in the result already.
+    """
+
+    buffer_of: dict[str, tuple[str, int]]
+    elided: frozenset[str]
+    absorbed: frozenset[tuple[str, str]]
+
+
+class _State:
+    """Values grouped into roots; small enough to be one class with three moves."""
+
+    def __init__(self, graph: Graph, order: Sequence[int]) -> None:
+        self.graph = graph
+        self.roots = {
+            name: _Root(v.size_bytes, v.kind, {name: 0}, {name: 0})
+            for name, v in graph.values.items()
+        }
+        self.root_of = {name: name for name in graph.values}
+        outputs = set(graph.outputs)
+        for name in outputs:
+            self.roots[name].is_output = True
+        self.outputs = outputs
+        self.last_read = dict.fromkeys(graph.values, -1)
+        self.born = dict.fromkeys(graph.values, -1)
+        for position, index in enumerate(order):
+            operator = graph.operators[index]
+            for name in operator.inputs:
+                self.last_read[name] = position
+            for name in operator.outputs:
+                self.born[name] = position
+                self.last_read[name] = max(self.last_read[name], position)
+        for name in outputs:
+            self.last_read[name] = len(order)
+
+    def place(self, inner: str, outer: str, offset: int) -> None:
+        """Move the whole root of `inner` into the root of `outer` at `offset` inside `outer`."""
+        source, target = self.root_of[inner], self.root_of[outer]
+        base = self.roots[target].members[outer] + offset - self.roots[source].members[inner]
+        moved = self.roots.pop(source)
+        kept = self.roots[target]
+        for name, at in moved.members.items():
+            kept.members[name] = base + at
+            self.root_of[name] = target
+        for name, at in moved.active.items():
+            kept.active[name] = base + at
+        kept.is_output |= moved.is_output
+
+    def overlapping(self, name: str, position: int | None = None) -> list[str]:
+        """Values that share a byte with `name`, itself included.
+
+        With a position: only those that may be read at it or later.
+        """
+        root = self.roots[self.root_of[name]]
+        low = root.members[name]
+        high = low + self.graph.values[name].size_bytes
+        if position is None:
+            among = root.members
+        else:
+            dead = [v for v in root.active if self.last_read[v] < position]
+            for v in dead:
+                del root.active[v]
+            among = root.active
+        return [
+            v for v, at in among.items() if at < high and low < at + self.graph.values[v].size_bytes
+        ]
+
+    def fills_its_root(self, name: str) -> bool:
+        """Whether the value is as large as its buffer."""
+        root = self.roots[self.root_of[name]]
+        return root.size_bytes == self.graph.values[name].size_bytes
+
+
+def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> Aliases:
+    """Decide which values share bytes.
+
+    Args:
+        graph: the graph.
+        order: operator indices in execution order.
+        options: what may share.
+    """
+    state = _State(graph, order)
+    elided: set[str] = set()
+    absorbed: set[tuple[str, str]] = set()
+    for index in order:
+        operator = graph.operators[index]
+        _try_view(state, operator, options, elided)
+    for index in order:
+        if options.parts:
+            _try_split(state, graph.operators[index], options, elided)
+    for index in reversed(order):
+        if options.parts:
+            _try_concat(state, graph.operators[index], options, elided, absorbed)
+    if options.in_place:
+        for position, index in enumerate(order):
+            _try_in_place(state, graph.operators[index], position, elided)
+    return Aliases(
+        buffer_of={
+            name: (root, state.roots[root].members[name]) for name, root in state.root_of.items()
+        },
+        elided=frozenset(elided),
+        absorbed=frozenset(absorbed),
+    )
+
+
+def _fits_kind(state: _State, source: str, result: str) -> bool:
+    """Whether `result` may lie in the root of `source` as far as kinds go.
+
+    What is given from outside (inputs, weights) cannot become an output by sharing: an output has
+    a home of its own.
+    """
+    kind = state.roots[state.root_of[source]].kind
+    if result in state.outputs:
+        return kind in ("activation", "output")
+    return kind != "weight"
+
+
+def _try_view(state: _State, operator: Operator, options: AliasOptions, elided: set[str]) -> None:
+    views = [s for s in operator.sharings if s.kind == "view"]
+    if not options.views or len(views) != 1 or len(operator.outputs) != 1:
+        return
+    source, result = views[0].input, views[0].output
+    same = state.graph.values[source].size_bytes == state.graph.values[result].size_bytes
+    if same and _fits_kind(state, source, result):
+        state.place(result, source, 0)
+        elided.add(operator.name)
+
+
+def _try_split(state: _State, operator: Operator, options: AliasOptions, elided: set[str]) -> None:
+    parts = [s for s in operator.sharings if s.kind == "split"]
+    if not parts or {s.output for s in parts} != set(operator.outputs):
+        return
+    whole = parts[0].input
+    for sharing in parts:
+        if not _is_aligned(state, whole, sharing.offset_bytes, sharing.output, options):
+            return
+        if not _fits_kind(state, whole, sharing.output):
+            return
+    for sharing in parts:
+        state.place(sharing.output, whole, sharing.offset_bytes)
+    elided.add(operator.name)
+
+
+def _try_concat(
+    state: _State,
+    operator: Operator,
+    options: AliasOptions,
+    elided: set[str],
+    absorbed: set[tuple[str, str]],
+) -> None:
+    parts = [s for s in operator.sharings if s.kind == "concat"]
+    if not parts:
+        return
+    taken: set[str] = set()
+    for sharing in parts:
+        if _may_be_part(state, sharing, options):
+            state.place(sharing.input, sharing.output, sharing.offset_bytes)
+            taken.add(sharing.input)
+    absorbed.update((operator.name, name) for name in taken)
+    values = state.graph.values
+    covered = sum(values[name].size_bytes for name in taken)
+    # Constants are no inputs: what no part covers, the operator must still write.
+    if set(operator.inputs) == taken and covered == sum(
+        values[name].size_bytes for name in operator.outputs
+    ):
+        elided.add(operator.name)
+
+
+def _may_be_part(state: _State, sharing: Sharing, options: AliasOptions) -> bool:
+    source = state.roots[state.root_of[sharing.input]]
+    target = state.roots[state.root_of[sharing.output]]
+    if source is target or source.kind != "activation" or source.is_output:
+        return False
+    if target.kind not in ("activation", "output") or not state.fills_its_root(sharing.input):
+        return False
+    return _is_aligned(state, sharing.output, sharing.offset_bytes, sharing.input, options)
+
+
+def _is_aligned(state: _State, whole: str, offset: int, part: str, options: AliasOptions) -> bool:
+    """Whether a part begins and ends at aligned addresses (or with the whole).
+
+    Slices are cut at the ends of parts, and each slice has an address of its own.
+    """
+    size = state.graph.values[part].size_bytes
+    root = state.roots[state.root_of[whole]]
+    begin = root.members[whole] + offset
+    ends_whole = offset + size == state.graph.values[whole].size_bytes
+    aligned_end = (begin + size) % options.alignment_bytes == 0
+    return begin % options.alignment_bytes == 0 and (ends_whole or aligned_end)
+
+
+def _try_in_place(state: _State, operator: Operator, position: int, elided: set[str]) -> None:
+    if operator.name in elided or len(operator.outputs) != 1:
+        return
+    permitted = [s for s in operator.sharings if s.kind == "in_place"]
+    by_element = {s.input for s in permitted}
+    for sharing in permitted:
+        if not _may_overwrite(state, sharing, position, operator, by_element):
+            continue
+        standalone = state.fills_its_root(sharing.output)
+        if standalone:
+            state.place(sharing.output, sharing.input, 0)
+            return
+        if _may_move_in(state, sharing, position):
+            state.place(sharing.input, sharing.output, 0)
+            return
+
+
+def _may_overwrite(
+    state: _State, sharing: Sharing, position: int, operator: Operator, by_element: set[str]
+) -> bool:
+    """Nothing that lies in the input's bytes is read after this operator, or askew by it."""
+    root = state.roots[state.root_of[sharing.input]]
+    values = state.graph.values
+    if root.kind not in ("activation", "output"):
+        return False
+    if root is state.roots[state.root_of[sharing.output]]:
+        return False
+    if values[sharing.input].size_bytes != values[sharing.output].size_bytes:
+        return False
+    for name in state.overlapping(sharing.input, position):
+        if state.last_read[name] > position or name in state.outputs:
+            return False
+        if name in operator.inputs and name not in by_element:
+            return False
+        askew = root.members[name] != root.members[sharing.input]
+        if name in operator.inputs and askew:
+            return False
+    return True
+
+
+def _may_move_in(state: _State, sharing: Sharing, position: int) -> bool:
+    """Whether the input's buffer may live where the output will be, a part of something larger."""
+    source = state.roots[state.root_of[sharing.input]]
+    return (
+        state.fills_its_root(sharing.input)
+        and source.kind == "activation"
+        and not source.is_output
+        and all(
+            name == sharing.output or state.born[name] > position
+            for name in state.overlapping(sharing.output)
+        )
+    )

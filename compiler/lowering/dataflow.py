@@ -1,0 +1,78 @@
+"""What data every value holds, by dataflow alone: which bytes of which computed values."""
+
+from collections.abc import Sequence
+
+from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.lowering.aliases import Aliases
+from ullage.compiler.lowering.symbolic_memory import ByteRuns, Run
+
+Contents = dict[str, list[Run]]
+
+
+def given_contents(graph: Graph) -> Contents:
+    """Inputs and weights hold themselves."""
+    return {
+        name: [(0, value.size_bytes, name, 0)] if value.size_bytes else []
+        for name, value in graph.values.items()
+        if value.kind in ("input", "weight")
+    }
+
+
+def contents_of(graph: Graph, order: Sequence[int], aliases: Aliases) -> Contents:
+    """Content of every value of a graph."""
+    content = given_contents(graph)
+    for index in order:
+        step_content(graph, graph.operators[index], aliases, content)
+    return content
+
+
+def step_content(graph: Graph, operator: Operator, aliases: Aliases, content: Contents) -> None:
+    """Add the content of an operator's outputs.
+
+    A view, and a Split or Concat in place, passes on what its inputs hold; everything else is new
+    data, named after the output.
+    """
+    arranges = operator.name in aliases.elided or bool(absorbed_inputs(operator, aliases))
+    for name in operator.outputs:
+        size = graph.values[name].size_bytes
+        if arranges:
+            content[name] = _arranged(graph, operator, name, content)
+        else:
+            content[name] = [(0, size, name, 0)] if size else []
+
+
+def absorbed_inputs(operator: Operator, aliases: Aliases) -> set[str]:
+    """Inputs of a Concat that lie in the result already."""
+    return {name for name in operator.inputs if (operator.name, name) in aliases.absorbed}
+
+
+def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) -> list[Run]:
+    """Content of the result of an operator that only arranges bytes."""
+    size = graph.values[output].size_bytes
+    result = ByteRuns()
+    if size:
+        result.write(0, [(0, size, output, 0)])  # what no sharing covers is the operator's own
+    for sharing in operator.sharings:
+        if sharing.output != output:
+            continue
+        if sharing.kind == "concat":
+            result.write(sharing.offset_bytes, content[sharing.input])
+        elif sharing.kind in ("view", "split"):
+            source = ByteRuns()
+            source.write(0, content[sharing.input])
+            result.write(0, source.read(sharing.offset_bytes, sharing.offset_bytes + size))
+    return result.read(0, size)
+
+
+def written_ranges(
+    graph: Graph, operator: Operator, output: str, absorbed: set[str]
+) -> list[tuple[int, int]]:
+    """Byte ranges of an output that the operator itself writes: all but absorbed parts."""
+    position, gaps = 0, []
+    for sharing in sorted(operator.sharings, key=lambda s: s.offset_bytes):
+        if sharing.kind == "concat" and sharing.output == output and sharing.input in absorbed:
+            if position < sharing.offset_bytes:
+                gaps.append((position, sharing.offset_bytes))
+            position = sharing.offset_bytes + graph.values[sharing.input].size_bytes
+    size = graph.values[output].size_bytes
+    return [*gaps, (position, size)] if position < size else gaps

@@ -1,0 +1,61 @@
+"""The largest sum of live bytes of a problem, and who is alive there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ullage.compiler.ir.problem import Problem
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest sum of live bytes over the steps of a problem, and who is alive there."""
+
+    size_bytes: int
+    step: int
+    residents: tuple[tuple[str, int], ...]
+
+
+def live_peak(problem: Problem) -> Peak:
+    """Peak of live non-weight bytes and workspace, with residents.
+
+    Liveness is per byte range: from the first write (the start for inputs) to the last use (the
+    end for outputs). Unlike `hwmodels.bound.live_bytes_bound` it counts workspace.
+    """
+    steps = len(problem.steps)
+    change = [0] * (steps + 1)
+    spans: list[tuple[int, int, int, str]] = []
+    for index, buffer in enumerate(problem.buffers):
+        if buffer.kind == "weight":
+            continue
+        for size, begin, end in _live_ranges(problem, index):
+            change[begin] += size
+            change[end] -= size
+            spans.append((begin, end, size, buffer.name))
+    for t, step in enumerate(problem.steps):
+        change[t] += step.workspace_bytes
+        change[t + 1] -= step.workspace_bytes
+    live, best, where = 0, -1, 0
+    for t in range(steps):
+        live += change[t]
+        if live > best:
+            best, where = live, t
+    here: dict[str, int] = {}
+    for begin, end, size, name in spans:
+        if begin <= where < end:
+            here[name] = here.get(name, 0) + size
+    residents = tuple(sorted(here.items(), key=lambda item: -item[1]))
+    return Peak(max(best, 0), where, residents)
+
+
+def _live_ranges(problem: Problem, index: int) -> Iterator[tuple[int, int, int]]:
+    """(bytes, first step, one past the last step) for each range with uses of its own."""
+    buffer, uses = problem.buffers[index], problem.uses_of[index]
+    edges = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
+    edges.update(edge for output in buffer.outputs for edge in output)
+    for low, high in pairwise(sorted(edges)):
+        touching = [t for t, u in uses if u.start_byte < high and low < u.end_byte]
+        is_output = any(a < high and low < b for a, b in buffer.outputs)
+        if touching or is_output:
+            begin = 0 if buffer.kind == "input" else min(touching, default=0)
+            yield high - low, begin, len(problem.steps) if is_output else max(touching) + 1

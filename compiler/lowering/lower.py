@@ -1,0 +1,152 @@
+"""From a graph in an order to a problem: steps, buffers and ranged uses."""
+
+from collections.abc import Sequence
+
+from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
+from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.lowering.alias_proof import check_aliases
+from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
+from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
+
+
+def build_problem(
+    graph: Graph,
+    order: Sequence[int],
+    *,
+    order_name: str = "model",
+    aliases: AliasOptions | None = None,
+    dma_steps: bool = False,
+    steady_state: bool = False,
+) -> Problem:
+    """Lifetimes of a graph in an order.
+
+    Args:
+        graph: the graph.
+        order: every operator index once, in a topological order.
+        order_name: how the order was chosen.
+        aliases: what may share storage, default everything.
+        dma_steps: put DMA-only steps between operators, two by two.
+        steady_state: the steps repeat for ever.
+
+    Raises:
+        VerificationError: the alias decision would destroy data (a defect, never seen).
+    """
+    found = find_aliases(graph, order, aliases or AliasOptions())
+    check_aliases(graph, order, found)
+    used = {n for o in graph.operators for n in (*o.inputs, *o.outputs)} | set(graph.inputs)
+    numbers: dict[str, int] = {}
+    for name in graph.values:
+        if name in used:
+            numbers.setdefault(found.buffer_of[name][0], len(numbers))
+    steps = [Step("start", DMA_STEP)]
+    for index in order:
+        operator = graph.operators[index]
+        if operator.name in found.elided:
+            continue
+        if dma_steps and len(steps) > 1:
+            steps += [
+                Step(f"empty before {operator.name}", DMA_STEP),
+                Step(f"fill before {operator.name}", DMA_STEP),
+            ]
+        steps.append(
+            Step(
+                name=operator.name,
+                kind=operator.kind,
+                operator=index,
+                uses=_uses(graph, operator, found, numbers),
+                macs=operator.macs,
+                mac_dtype=operator.mac_dtype,
+                vector_elements=operator.vector_elements,
+                gemms=operator.gemms,
+                workspace_bytes=operator.workspace_bytes,
+            )
+        )
+    steps.append(Step("finish", DMA_STEP))
+    buffers = _buffers(graph, found, numbers)
+    return Problem(graph.name, order_name, tuple(steps), buffers, steady_state)
+
+
+def _uses(
+    graph: Graph, operator: Operator, found: Aliases, numbers: dict[str, int]
+) -> tuple[Use, ...]:
+    accessed = dict(operator.accessed_bytes)
+    absorbed = absorbed_inputs(operator, found)
+    reads: list[Use] = []
+    for name in operator.inputs:
+        size = graph.values[name].size_bytes
+        if name in absorbed or size == 0:
+            continue
+        root, offset = found.buffer_of[name]
+        reads.append(
+            Use(numbers[root], offset, offset + size, False, accessed.get(name, size), name)
+        )
+    writes: list[Use] = []
+    for name in operator.outputs:
+        root, offset = found.buffer_of[name]
+        for low, high in written_ranges(graph, operator, name, absorbed):
+            writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
+    return (*_merged(reads), *_merged(writes))
+
+
+def _merged(uses: Sequence[Use]) -> list[Use]:
+    """Uses of one direction with overlapping ranges of a buffer joined into one."""
+    result: list[Use] = []
+    for use in sorted(uses, key=lambda u: (u.buffer, u.start_byte)):
+        last = result[-1] if result else None
+        if last is None or last.buffer != use.buffer or use.start_byte >= last.end_byte:
+            result.append(use)
+            continue
+        end = max(last.end_byte, use.end_byte)
+        accessed = min(end - last.start_byte, last.accessed_bytes + use.accessed_bytes)
+        result[-1] = Use(use.buffer, last.start_byte, end, use.write, accessed, last.value)
+    return result
+
+
+def _buffers(graph: Graph, found: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
+    members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
+    for name, value in graph.values.items():
+        root, offset = found.buffer_of[name]
+        if root in members:
+            members[root].append((offset, value))
+    outputs = set(graph.outputs)
+    buffers: list[Buffer] = []
+    for root, inside in members.items():
+        size = graph.values[root].size_bytes
+        kinds = {value.kind for _, value in inside}
+        kind: Kind = "activation"
+        for candidate in ("weight", "input", "output"):
+            if candidate in kinds:
+                kind = candidate
+                break
+        buffers.append(
+            Buffer(
+                name=root,
+                size_bytes=size,
+                kind=kind,
+                values=tuple(
+                    PlacedValue(value.name, offset, offset + value.size_bytes)
+                    for offset, value in inside
+                ),
+                outputs=_union([(o, o + v.size_bytes) for o, v in inside if v.name in outputs]),
+                row_bytes=_row_bytes(graph.values[root]),
+            )
+        )
+    return tuple(buffers)
+
+
+def _union(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(r for r in ranges if r[0] < r[1]):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _row_bytes(value: Value) -> int:
+    """Bytes of a row of the outermost axis longer than 1, the size where there is none."""
+    for dim in value.shape:
+        if dim > 1:
+            return max(1, value.size_bytes // dim)
+    return max(1, value.size_bytes)

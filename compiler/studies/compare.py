@@ -1,0 +1,97 @@
+"""Several solvers on one problem, under equal conditions."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
+from ullage.compiler.driver.compile import Compiled, CompileOptions, prepare, solve_prepared
+from ullage.compiler.driver.summary import summarise
+
+
+def default_solvers(objective: str) -> tuple[str, ...]:
+    """All solvers for an objective but the portfolio and those that need an extra."""
+    from ullage.solvers.registry import find_solver, solvers_for
+
+    return tuple(
+        name for name in solvers_for(objective) if name != "auto" and not find_solver(name).extra
+    )
+
+
+def parameters_by_solver(
+    solvers: Sequence[str], given: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The parameters of each solver: `NAME` goes to all that have it, `SOLVER.NAME` to one.
+
+    Raises:
+        UsageError: a parameter that no solver of these has.
+    """
+    from ullage.solvers.registry import find_solver
+
+    found: dict[str, dict[str, Any]] = {name: {} for name in solvers}
+    for asked in sorted(given, key=lambda name: "." in name):  # what is for one counts last
+        owner, dot, parameter = asked.rpartition(".")
+        takers = [
+            name
+            for name in solvers
+            if parameter in find_solver(name).defaults and (not dot or owner == name)
+        ]
+        if not takers:
+            raise UsageError(
+                f"no solver of {', '.join(solvers)} has a parameter {asked!r}; "
+                "see ullage solvers show NAME"
+            )
+        for name in takers:
+            found[name][parameter] = given[asked]
+    return found
+
+
+def compare_solvers(
+    model: Path, solvers: Sequence[str], options: CompileOptions
+) -> list[dict[str, Any]]:
+    """One summary per solver (see `summarise`), or its error, in the order asked.
+
+    The model is read once; each solver has the whole time limit for itself. All plans are of the
+    same problem, so the best bound that any solver proved is everybody's. Ctrl-C ends it: the row
+    of the solver that was interrupted says so, if it had a plan, and those behind it are missing.
+
+    Raises:
+        KeyboardInterrupt: interrupted before any row.
+        ModelError: the model cannot be read.
+        UsageError: an option is wrong or a solver is unknown.
+    """
+    from ullage.solvers.registry import SolverOptions, find_solver
+
+    for name in solvers:
+        find_solver(name)
+    parameters = parameters_by_solver(solvers, options.parameters)
+    prepared = prepare(model, options)
+    with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
+        find_solver("all-slow").solve(prepared.problem, prepared.target, SolverOptions())
+    done: list[Compiled | UllageError] = []
+    for name in solvers:
+        fresh = replace(prepared, started=time.monotonic())
+        asked = replace(options, solver=name, parameters=parameters[name])
+        try:
+            found = solve_prepared(fresh, asked)
+        except UllageError as error:
+            done.append(error)
+            continue
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            break
+        done.append(found)
+        if found.interrupted:
+            break
+    bounds = [found.bound for found in done if isinstance(found, Compiled)]
+    best = max(bounds, key=lambda bound: bound.value, default=None)
+    return [
+        {"solver": name, "error": found.to_json()}
+        if isinstance(found, UllageError)
+        else summarise(replace(found, bound=best or found.bound))
+        for name, found in zip(solvers, done, strict=False)
+    ]

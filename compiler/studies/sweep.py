@@ -1,0 +1,295 @@
+"""One model on one target, with many sizes of the fastest tier: the curve and its lower bound."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
+from ullage.compiler.common.units import format_size
+from ullage.compiler.driver.compile import (
+    JOINT,
+    OPTIMAL_GAP,
+    CompileOptions,
+    Prepared,
+    lower_bound,
+    prepare,
+    solve_prepared,
+    solver_of,
+)
+from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
+from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
+
+DEFAULT_POINTS = 9
+REFINING_SHARE = 8  # points whose time is kept back for the search for a latency
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What a sweep is asked beside `CompileOptions`.
+
+    Attributes:
+        first_bytes: smallest capacity of the fastest tier.
+        last_bytes: largest.
+        points: how many sizes, both ends included.
+        meet_latency_s: name the smallest size that meets it, None to ask for none.
+    """
+
+    first_bytes: int
+    last_bytes: int
+    points: int = DEFAULT_POINTS
+    meet_latency_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The curve.
+
+    Attributes:
+        points: by size, at least one with a plan; values and bounds never rise with the size.
+        asked: model, target, solver, objective, order and seed.
+        meeting: the answer about a latency, if one was asked for.
+        notes: what was left out, and why.
+        partial: Ctrl-C ended the sweep; these are the points until then.
+        import_s: seconds spent reading the model.
+        total_s: seconds in all.
+    """
+
+    points: tuple[Point, ...]
+    asked: Mapping[str, Any]
+    meeting: Meeting | None
+    notes: tuple[str, ...]
+    partial: bool
+    import_s: float
+    total_s: float
+
+
+def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
+    """Compile a model for every size of a range, with the time limit shared by all of them.
+
+    The model is read once. Sizes go from small to large: the best plan so far is legal for the
+    next size too, and where it already meets the bound there, nothing is left to solve.
+
+    Raises:
+        ModelError: the model cannot be read.
+        UsageError: an option is wrong.
+        UllageError: no size has a plan; the error is that of the largest size.
+        KeyboardInterrupt: interrupted before any plan.
+    """
+    check(asked, options)
+    middle = math.isqrt(asked.first_bytes * asked.last_bytes)  # one order for all sizes
+    single = middle if options.order == JOINT else None
+    prepared = prepare(model, replace(options, fast_memory_bytes=single))
+    alignment = prepared.target.fastest.alignment_bytes
+    sizes = spaced(asked.first_bytes, asked.last_bytes, asked.points, alignment)
+    points: list[Point] = []
+    notes: list[str] = []
+    partial = False
+    try:
+        _solve_all(prepared, options, asked, sizes, points)
+        if asked.meet_latency_s is not None and _solved(points):
+            notes += _refine(prepared, options, asked.meet_latency_s, points)
+    except KeyboardInterrupt:
+        if not _solved(points):
+            raise
+        partial = True
+        points[:] = monotone(points)
+        notes.append("interrupted: what is said is about the sizes done until then")
+    if not _solved(points):
+        raise points[-1].error or TimeLimitError("the time limit was over before any plan")
+    late = sum(isinstance(point.error, TimeLimitError) for point in points)
+    if late:
+        notes.append(
+            f"{late} of {len(points)} sizes had too little time for a plan of their own; give more "
+            "(--time-limit) or ask for fewer (--points)"
+        )
+    meeting = None
+    if asked.meet_latency_s is not None:
+        meeting = judge(points, asked.meet_latency_s)
+    return Sweep(
+        points=tuple(points),
+        asked=_described(prepared, options),
+        meeting=meeting,
+        notes=tuple(notes),
+        partial=partial,
+        import_s=prepared.import_s,
+        total_s=time.monotonic() - prepared.started,
+    )
+
+
+def check(asked: SweepOptions, options: CompileOptions) -> None:
+    """Refuse what makes no sense before a large model is read.
+
+    Raises:
+        UsageError: says what and what to do.
+    """
+    solver_of(options)
+    if options.objective == "peak":
+        raise UsageError(
+            "the smallest peak does not depend on the size of fast memory; find it with "
+            "`ullage compile --objective peak`"
+        )
+    latency_s = asked.meet_latency_s
+    if latency_s is None:
+        return
+    if options.objective != "latency":
+        raise UsageError(f"--meet-latency needs --objective latency, not {options.objective}")
+    if not 0 < latency_s < float("inf"):
+        raise UsageError(f"--meet-latency takes seconds above 0, not {latency_s}")
+
+
+def describe_sweep(found: Sweep) -> dict[str, Any]:
+    """What `sweep --json` prints."""
+    document: dict[str, Any] = {
+        **found.asked,
+        "partial": found.partial,
+        "import_s": found.import_s,
+        "total_s": found.total_s,
+        "notes": list(found.notes),
+        "rows": [describe_point(point, dict(found.asked)) for point in found.points],
+    }
+    answer = found.meeting
+    if answer is not None:
+        document |= {
+            "meet_latency_s": answer.latency_s,
+            "smallest_fast_memory_bytes": answer.smallest_bytes,
+            "largest_insufficient_bytes": answer.insufficient_bytes,
+            "best_latency_s": answer.best_latency_s,
+            "best_lower_bound_s": answer.best_bound_s,
+            "message": answer.message,
+        }
+    return document
+
+
+def _solve_all(
+    prepared: Prepared,
+    options: CompileOptions,
+    asked: SweepOptions,
+    sizes: Sequence[int],
+    points: list[Point],
+) -> None:
+    """Solve the sizes in turn; the points are kept in the list whatever interrupts."""
+    later = 0 if asked.meet_latency_s is None else REFINING_SHARE
+    best: Point | None = None
+    for k, size in enumerate(sizes):
+        told = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
+        point = _carried(best, size)
+        if point is None:
+            share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
+            point = _solve_at(prepared, told, size, share_s)
+        points.append(point)
+        points[:] = monotone(points)
+        best = points[-1] if points[-1].compiled is not None else best
+        _stop_if_interrupted(point)
+    late = [point.size_bytes for point in points if isinstance(point.error, TimeLimitError)]
+    for k, size in enumerate(late):  # what other sizes left over
+        if (remaining_s := _remaining_s(prepared, options)) <= 0:
+            break
+        told = _telling(options, f"once more, {format_size(size)}")
+        point = _solve_at(prepared, told, size, remaining_s / (len(late) - k + later))
+        points[:] = monotone([*(p for p in points if p.size_bytes != size), point])
+        _stop_if_interrupted(point)
+
+
+def _refine(
+    prepared: Prepared, options: CompileOptions, latency_s: float, points: list[Point]
+) -> list[str]:
+    """Refine around the latency while time lasts; returns notes."""
+    left = REFINING_SHARE
+
+    def solve_at(size_bytes: int) -> Point:
+        nonlocal left
+        told = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
+        if _remaining_s(prepared, options) <= 0:
+            raise TimeLimitError("the time limit ended the search for the smallest size")
+        # Less than what a size took before would be spent for nothing.
+        share_s = max(_remaining_s(prepared, options) / max(left, 2), 1.5 * _longest_s(points))
+        point = replace(_solve_at(prepared, told, size_bytes, share_s), refined=True)
+        left -= 1
+        if point.compiled is not None and point.compiled.interrupted:
+            points[:] = monotone([*points, point])
+        _stop_if_interrupted(point)
+        return point
+
+    try:
+        refine(points, latency_s, prepared.target.fastest.alignment_bytes, solve_at)
+    except TimeLimitError as error:
+        return [f"{error.message}; give more (--time-limit) for a closer answer"]
+    return []
+
+
+def _carried(best: Point | None, size_bytes: int) -> Point | None:
+    """The best smaller plan at this size where it cannot be beaten there, else None."""
+    if best is None or best.compiled is None:
+        return None
+    plan = best.compiled.plan
+    free = lower_bound(plan.problem, plan.target.with_fast_memory(size_bytes), plan.objective)
+    if best.compiled.value > free.value * (1 + OPTIMAL_GAP):
+        return None
+    return take_over(Point(size_bytes), best, "no plan of any size is better")
+
+
+def _longest_s(points: Sequence[Point]) -> float:
+    """The longest that any size took, reading the model left out."""
+    taken = [p.compiled.total_s for p in points if p.compiled is not None]
+    return max(taken, default=0.0)
+
+
+def _solve_at(
+    prepared: Prepared, options: CompileOptions, size_bytes: int, limit_s: float
+) -> Point:
+    """Solve for one size within a limit, and within the time that is left."""
+    remaining_s = _remaining_s(prepared, options)
+    if remaining_s <= 0:
+        error = TimeLimitError(
+            f"the time limit of {options.time_limit_s} s, shared by all sizes, was over before "
+            "this one; give more (--time-limit) or ask for fewer sizes (--points)"
+        )
+        return Point(size_bytes, error=error)
+    own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
+    here = replace(
+        prepared,
+        target=prepared.target.with_fast_memory(size_bytes),
+        started=time.monotonic(),
+    )
+    try:
+        return Point(size_bytes, solve_prepared(here, replace(options, time_limit_s=own_s)))
+    except (UsageError, ModelError):
+        raise
+    except UllageError as error:
+        return Point(size_bytes, error=error)
+
+
+def _remaining_s(prepared: Prepared, options: CompileOptions) -> float:
+    if options.time_limit_s is None:
+        return float("inf")
+    return prepared.started + options.time_limit_s - time.monotonic()
+
+
+def _telling(options: CompileOptions, prefix: str) -> CompileOptions:
+    """The options with progress that says which size it is about."""
+    return replace(options, progress=lambda text: options.progress(f"{prefix}: {text}"))
+
+
+def _stop_if_interrupted(point: Point) -> None:
+    """Pass on a Ctrl-C that a solver answered with its best plan."""
+    if point.compiled is not None and point.compiled.interrupted:
+        raise KeyboardInterrupt
+
+
+def _solved(points: Sequence[Point]) -> bool:
+    return any(point.compiled is not None for point in points)
+
+
+def _described(prepared: Prepared, options: CompileOptions) -> dict[str, Any]:
+    return {
+        "model": prepared.graph.name,
+        "target": prepared.target.name,
+        "solver": options.solver,
+        "objective": options.objective,
+        "order": options.order,
+        "seed": options.seed,
+        "steady_state": options.steady_state,
+    }

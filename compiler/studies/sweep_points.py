@@ -1,0 +1,238 @@
+"""Points of a sweep: sizes, and what plans and bounds of one size say about other sizes.
+
+A plan stays legal when fast memory grows, and when it shrinks to what the plan needs. A lower bound
+holds for all smaller memories, because each of their plans is legal in the larger one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ullage.compiler.common.errors import UllageError, UsageError
+from ullage.compiler.common.units import parse_size
+from ullage.compiler.driver.compile import Compiled, best_bound
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.verify.verifier import verify
+from ullage.hwmodels.cost import score
+from ullage.hwmodels.replay.replay import simulate
+
+NOTE = "sweep: the plan"
+NOT_AS_GOOD = "solving for this size found none as good"
+NOISE = 1e-12  # relative differences below it are rounding, and no better plan
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size of the fastest tier, and the best that is known for it.
+
+    Attributes:
+        size_bytes: capacity of the fastest tier.
+        compiled: the plan, None where there is none.
+        error: why solving for this very size gave no plan.
+        taken_from_bytes: the size whose plan this is, None for one's own.
+        bound_from_bytes: the larger size whose bound this is, None for one's own.
+        refined: not of the sizes asked for, but added by the search for a latency.
+    """
+
+    size_bytes: int
+    compiled: Compiled | None = None
+    error: UllageError | None = None
+    taken_from_bytes: int | None = None
+    bound_from_bytes: int | None = None
+    refined: bool = False
+
+
+def parse_range(text: str) -> tuple[int, int]:
+    """First and last size of `FROM..TO`.
+
+    Raises:
+        UsageError: it is no range of sizes of at least one byte, the smaller one first.
+    """
+    low, dots, high = text.partition("..")
+    if not dots:
+        raise UsageError(f"--fast-memory takes a range FROM..TO like 64KiB..16MiB, not {text!r}")
+    first, last = parse_size(low), parse_size(high)
+    if not 1 <= first <= last:
+        raise UsageError(
+            f"--fast-memory {text}: the smaller size comes first and is at least 1 byte"
+        )
+    return first, last
+
+
+def spaced(first: int, last: int, count: int, alignment_bytes: int) -> tuple[int, ...]:
+    """At most `count` sizes from first to last (both exact), in equal ratios, ascending.
+
+    Sizes between the ends are multiples of the alignment; those that coincide are left out.
+
+    Raises:
+        UsageError: fewer than two sizes for a range.
+    """
+    if first == last:
+        return (first,)
+    if count < 2:
+        raise UsageError(f"--points {count}: a range has two ends; ask for at least 2 points")
+    inner: set[int] = set()
+    for k in range(1, count - 1):
+        exact = first * (last / first) ** (k / (count - 1))
+        size = round(exact / alignment_bytes) * alignment_bytes
+        if first < size < last:
+            inner.add(size)
+    return (first, *sorted(inner), last)
+
+
+def needed_bytes(plan: Plan) -> int:
+    """The smallest fast memory in which a plan stays legal, its addresses unchanged.
+
+    Workspace lies above the highest address in use in its step (docs/plan-semantics.md).
+    """
+    fastest = plan.target.fastest.name
+    tops = np.zeros(len(plan.problem.steps), dtype=np.int64)
+    for item in plan.residencies:
+        if item.tier == fastest:
+            top = item.offset + item.end_byte - item.start_byte
+            np.maximum(tops[item.start : item.end], top, out=tops[item.start : item.end])
+    workspace = np.array([step.workspace_bytes for step in plan.problem.steps], dtype=np.int64)
+    return int((tops + workspace).max(initial=0))
+
+
+def required_bytes(plan: Plan) -> int:
+    """Fast memory without which no plan of the problem is legal.
+
+    It is the largest sum, over the steps, of operands that must be in the fastest tier and of
+    workspace. Zero where operands may lie anywhere and nothing needs workspace.
+    """
+    problem, target = plan.problem, plan.target
+    confined = [target.must_be_fastest(buffer.kind) for buffer in problem.buffers]
+    most = 0
+    for step in problem.steps:
+        reached: dict[int, int] = {}  # buffer -> end of what is counted, ranges ascending
+        total = step.workspace_bytes
+        for use in sorted(step.uses, key=lambda u: (u.buffer, u.start_byte)):
+            if confined[use.buffer]:
+                seen = max(use.start_byte, reached.get(use.buffer, 0))
+                total += max(0, use.end_byte - seen)
+                reached[use.buffer] = max(seen, use.end_byte)
+        most = max(most, total)
+    return most
+
+
+def take_over(point: Point, source: Point, why: str) -> Point:
+    """The point with the plan of another size, verified and scored anew on its own target.
+
+    Args:
+        point: the point that gets the plan; its own bound and solve time stay.
+        source: the point that has it.
+        why: ends the note that the plan carries.
+
+    Raises:
+        VerificationError: the plan is not legal there: a defect of the caller.
+    """
+    assert source.compiled is not None  # noqa: S101 - callers pass points that have a plan
+    old, own = source.compiled, point.compiled
+    origin = source.taken_from_bytes or source.size_bytes
+    notes = [text for text in old.plan.notes if not text.startswith(NOTE)]
+    notes.append(f"{NOTE} of {origin} bytes of fast memory is taken over: {why}")
+    if point.error is not None:
+        notes.append(f"sweep: solving for {point.size_bytes} bytes failed: {point.error.message}")
+    plan = replace(
+        old.plan,
+        target=old.plan.target.with_fast_memory(point.size_bytes),
+        notes=tuple(notes),
+        lower_bound=None if own is None else own.plan.lower_bound,
+        bound_source="" if own is None else own.plan.bound_source,
+    )
+    verify(plan)
+    taken = replace(
+        old,
+        plan=plan,
+        score=score(plan),
+        simulation=simulate(plan),
+        bound=best_bound(plan) if own is None else own.bound,
+        solve_s=0.0 if own is None else own.solve_s,
+        total_s=0.0 if own is None else own.total_s,
+        interrupted=own is not None and own.interrupted,
+    )
+    return replace(point, compiled=taken, taken_from_bytes=origin)
+
+
+def monotone(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The points by size, each with the best plan and the best bound that any of them offers.
+
+    More memory never makes a point worse afterwards, and bounds never rise with it.
+    """
+    ordered = sorted(points, key=lambda point: point.size_bytes)
+    best: Point | None = None
+    for k, point in enumerate(ordered):
+        if best is not None and _is_better(best, point):
+            ordered[k] = take_over(point, best, NOT_AS_GOOD)
+        best = ordered[k] if ordered[k].compiled is not None else best
+    for k in reversed(range(len(ordered) - 1)):
+        larger = [other for other in ordered[k + 1 :] if _is_better(other, ordered[k])]
+        fitting = [other for other in larger if _fits(other, ordered[k].size_bytes)]
+        if fitting:
+            ordered[k] = take_over(ordered[k], min(fitting, key=_value), NOT_AS_GOOD)
+    return _with_bounds_of_larger(ordered)
+
+
+def _with_bounds_of_larger(ordered: Sequence[Point]) -> tuple[Point, ...]:
+    """The points with bounds that never rise with the size."""
+    done: list[Point] = []
+    best: Point | None = None
+    for point in reversed(ordered):
+        made = point
+        if point.compiled is not None and best is not None and best.compiled is not None:
+            bound = best.compiled.bound
+            if bound.value > point.compiled.bound.value:
+                plan = replace(
+                    point.compiled.plan, lower_bound=bound.value, bound_source=bound.source
+                )
+                made = replace(
+                    point,
+                    compiled=replace(point.compiled, plan=plan, bound=bound),
+                    bound_from_bytes=best.bound_from_bytes or best.size_bytes,
+                )
+        best = made if made.compiled is not None else best
+        done.append(made)
+    return tuple(reversed(done))
+
+
+def _value(point: Point) -> float:
+    return float("inf") if point.compiled is None else point.compiled.value
+
+
+def _is_better(one: Point, other: Point) -> bool:
+    return _value(one) < _value(other) * (1 - NOISE)
+
+
+def _fits(point: Point, size_bytes: int) -> bool:
+    compiled = point.compiled
+    if compiled is None or max_address(compiled) > size_bytes:
+        return False
+    return needed_bytes(compiled.plan) <= size_bytes
+
+
+def max_address(compiled: Compiled) -> int:
+    """The highest address of the fastest tier that a plan's residencies use."""
+    return compiled.score.peak_bytes[compiled.plan.target.fastest.name]
+
+
+def describe_point(point: Point, asked: dict[str, Any]) -> dict[str, Any]:
+    """A row of `sweep --json`: the keys of `compile --json`, or the error, and where it is from.
+
+    Args:
+        point: the point.
+        asked: what a row without a plan says about model, target and solver.
+    """
+    if point.compiled is None:
+        row: dict[str, Any] = {**asked, "fast_memory_bytes": point.size_bytes}
+        if point.error is not None:
+            row |= {"status": point.error.kind, "error": point.error.to_json()}
+    else:
+        row = summarise(point.compiled)
+    row["taken_from_bytes"] = point.taken_from_bytes
+    row["bound_from_bytes"] = point.bound_from_bytes
+    row["refined"] = point.refined
+    return row

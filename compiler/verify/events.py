@@ -1,0 +1,77 @@
+"""What happens to each buffer, step by step: the events that `verify_data` replays."""
+
+from dataclasses import dataclass, field
+
+from ullage.compiler.ir.plan import Plan, Transfer
+from ullage.compiler.ir.problem import Use
+from ullage.compiler.verify.space import move_faults
+
+# Order of what happens at one step: arrivals are judged as the step begins, then space is freed
+# and taken; moves and reads see the data as it was before the writes of the step.
+ARRIVE, END, START, MOVE, READ, WRITE = range(6)
+
+
+@dataclass(slots=True)
+class Flight:
+    """A transfer on its way.
+
+    Attributes:
+        transfer: what moves.
+        arrived_bytes: bytes moved so far.
+        owners: residencies of the destination.
+        checked: the replay's count of changes when source and destination were last looked at.
+        until: first step at which a destination is ready.
+        is_reported: one violation per transfer and kind is enough.
+    """
+
+    transfer: Transfer
+    arrived_bytes: int = 0
+    owners: tuple[int, ...] = ()
+    checked: int = -1
+    until: int = 0
+    is_reported: bool = False
+
+
+@dataclass(slots=True)
+class Log:
+    """What concerns one buffer: (step, phase, index, bytes) events and what they refer to."""
+
+    events: list[tuple[int, int, int, int]] = field(default_factory=list)
+    flights: list[Flight] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+    writes: dict[int, list[Use]] = field(default_factory=dict)
+    tiers: set[str] = field(default_factory=set)
+
+
+def logs_of(plan: Plan) -> list[Log]:
+    """The events of each buffer of a well-formed plan, in the order in which they happen."""
+    logs = [Log() for _ in plan.problem.buffers]
+    last = len(plan.problem.steps)
+    for index, item in enumerate(plan.residencies):
+        log = logs[item.buffer]
+        log.tiers.add(item.tier)
+        log.events.append((item.start, START, index, 0))
+        if item.ready > item.start:
+            log.events.append((item.ready, ARRIVE, index, 0))
+        if item.end < last:
+            log.events.append((item.end, END, index, 0))
+    for transfer in plan.transfers:
+        if any(move_faults(transfer)):
+            continue  # reported elsewhere; its bytes never arrive
+        log = logs[transfer.buffer]
+        log.tiers.update((transfer.source, transfer.destination))
+        for t, moved_bytes in transfer.moves:
+            log.events.append((t, MOVE, len(log.flights), moved_bytes))
+        log.flights.append(Flight(transfer))
+    for t, step in enumerate(plan.problem.steps):
+        for use in step.uses:
+            if use.start_byte == use.end_byte:
+                continue
+            log = logs[use.buffer]
+            log.events.append((t, WRITE if use.write else READ, len(log.uses), 0))
+            log.uses.append(use)
+            if use.write:
+                log.writes.setdefault(t, []).append(use)
+    for log in logs:
+        log.events.sort()
+    return logs

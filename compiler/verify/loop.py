@@ -1,0 +1,68 @@
+"""Rules of the seam between two inferences in steady state: weights survive it where they lie."""
+
+from collections.abc import Iterator
+
+from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.verify.space import describe_residency
+from ullage.compiler.verify.well_formed import Violation
+
+
+def find_wrap_violations(plan: Plan) -> Iterator[Violation]:
+    """Yield weights that an inference is said to begin with and the one before does not leave.
+
+    Every byte of a weight in a residency with `start = ready = 0`, at home or elsewhere, must be in
+    residencies of the same buffer and tier, at the same address, with `end = T`. That those hold
+    the weight's data follows when they are filled (the rules of data see to that), or are such
+    residencies themselves.
+    """
+    problem = plan.problem
+    if not problem.steady_state:
+        return
+    last = len(problem.steps)
+    left: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
+    for item in plan.residencies:
+        if item.end == last and (item.ready > item.start or is_carried(plan, item)):
+            left.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
+    for spans in left.values():
+        spans.sort()
+    for item in plan.residencies:
+        if not is_carried(plan, item):
+            continue
+        names = (problem.buffers[item.buffer].name,)
+        shown = describe_residency(plan, item)
+        tier = plan.target.tier(item.tier)
+        is_home = tier is plan.target.home("weight")
+        if tier.read_only and not is_home:
+            yield Violation("wrap", f"{shown}: nothing can be brought to {tier.name}", 0, names)
+        gap = _first_gap(item, left.get(_place(item), []))
+        if gap is not None:
+            message = (
+                f"{shown}: an inference begins with bytes [{gap[0]}, {gap[1]}) at this address, so "
+                f"the one before must end with them there: in residencies of this address offset "
+                f"that are filled and end at {last}"
+            )
+            yield Violation("wrap", message, last, names)
+
+
+def is_carried(plan: Plan, item: Residency) -> bool:
+    """Whether a residency holds a weight's data from before the first step on."""
+    kind = plan.problem.buffers[item.buffer].kind
+    return kind == "weight" and item.start == item.ready == 0
+
+
+def _place(item: Residency) -> tuple[int, str, int]:
+    """What two residencies of the same bytes at the same address have in common."""
+    return item.buffer, item.tier, item.offset - item.start_byte
+
+
+def _first_gap(item: Residency, spans: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first bytes of a residency that no span (sorted by first byte) covers."""
+    covered_to = item.start_byte
+    for start, end in spans:
+        if start > covered_to or covered_to >= item.end_byte:
+            break
+        covered_to = max(covered_to, end)
+    if covered_to >= item.end_byte:
+        return None
+    following = (start for start, _ in spans if start > covered_to)
+    return covered_to, min(item.end_byte, next(following, item.end_byte))

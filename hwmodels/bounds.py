@@ -1,0 +1,207 @@
+"""Bounds that hold for every legal plan of every order of a problem's steps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.ir.problem import Problem, Step
+from ullage.compiler.ir.target import Target, Tier
+from ullage.hwmodels.cost import (
+    compute_seconds,
+    mac_energy_j,
+    overhead_seconds,
+    unknown_objective,
+)
+from ullage.hwmodels.traffic import Floats, compulsory
+
+
+@dataclass(frozen=True)
+class Bound:
+    """No legal plan does better.
+
+    Attributes:
+        value: in the unit of the objective (s, bytes, J, bytes).
+        source: kebab-case name of the relaxation that proved it.
+    """
+
+    value: float
+    source: str
+
+
+def order_free_bound(problem: Problem, target: Target, objective: str) -> Bound:
+    """The best of the bounds that need no solver and no order.
+
+    They hold for every legal plan of every order of these steps over these buffers. (An importer
+    may decide sharing of storage differently for another order: bound that problem by itself.) In
+    steady state they bound one inference of the loop: weights then need no load at all.
+
+    latency: `compute` (compute and overhead), `operands` (the same, where reading and writing its
+        operands keeps an operator longer than its computation, wherever they lie) or
+        `compulsory-TIER` (overhead, and the first loads and last stores of a home tier).
+    traffic: 0 non-compulsory bytes, `trivial`.
+    energy: MACs, every operand access where it is cheapest, and what first loads and last stores
+        at the home tiers cost beyond that: `compulsory-energy`.
+    peak: `max-operator`, the largest non-weight storage that one operator uses (M_R of COSMA, arXiv
+        2311.18246). It holds for plans whose operators use the fastest tier for these operands:
+        `peak` asks for the smallest fast memory with which nothing has to stay outside.
+
+    Raises:
+        UsageError: no such objective, or the target cannot cost the problem's data types.
+    """
+    if objective == "latency":
+        return _latency_bound(problem, target)
+    if objective == "traffic":
+        return Bound(0.0, "trivial")
+    if objective == "energy":
+        return Bound(_energy_bound_j(problem, target), "compulsory-energy")
+    if objective == "peak":
+        largest = max((_operand_bytes(problem, step) for step in problem.steps), default=0)
+        return Bound(float(largest), "max-operator")
+    raise unknown_objective(objective)
+
+
+def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
+    """Largest sum, over the steps of this order, of live non-weight bytes (`live-bytes`).
+
+    A byte is live from its first write to its last use, inputs from step 0, outputs to the end.
+    It bounds the peak of every plan that keeps live bytes in the fastest tier.
+
+    Args:
+        problem: steps and buffers.
+        target: where given, inputs and outputs whose home is not the fastest tier count from
+            their first to their last use only: fetching an input just before, and storing an
+            output just after, is no spill.
+    """
+    steps = len(problem.steps)
+    change = np.zeros(steps + 1, dtype=np.int64)
+    for b, buffer in enumerate(problem.buffers):
+        uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
+        if buffer.kind == "weight" or not (uses or buffer.outputs):
+            continue
+        waits = target is not None and target.home(buffer.kind) is not target.fastest
+        cuts = np.unique(
+            [edge for _, use in uses for edge in (use.start_byte, use.end_byte)]
+            + [edge for output in buffer.outputs for edge in output]
+        )
+        segment_of = {int(cut): segment for segment, cut in enumerate(cuts)}
+        first = np.full(len(cuts) - 1, 0 if buffer.kind == "input" and not waits else steps)
+        last = np.full(len(cuts) - 1, -1)
+        for t, use in uses:
+            part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
+            first[part] = np.minimum(first[part], t)
+            last[part] = t
+        for start, end in () if waits else buffer.outputs:
+            last[segment_of[start] : segment_of[end]] = steps - 1
+        alive = last >= first
+        sizes = np.diff(cuts)[alive]
+        np.add.at(change, first[alive], sizes)
+        np.add.at(change, last[alive] + 1, -sizes)
+    return Bound(float(change.cumsum().max()), "live-bytes")
+
+
+def _latency_bound(problem: Problem, target: Target) -> Bound:
+    compute, _ = compute_seconds(problem, target)
+    overhead = overhead_seconds(problem, target)
+    operands = np.array([_operand_seconds(problem, target, step) for step in problem.steps])
+    bounds = [
+        Bound(float((overhead + compute).sum()), "compute"),
+        Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
+    ]
+    needed = compulsory(problem, target, resident=True)
+    for tier in target.tiers[1:]:
+        at_home = _at_home(problem, target, tier)
+        port_s = float(needed.loads @ at_home) / tier.read_bytes_per_s
+        if not tier.read_only:
+            port_s += float(needed.stores @ at_home) / tier.write_bytes_per_s
+        bounds.append(Bound(float(overhead.sum()) + port_s, f"compulsory-{tier.name}"))
+    return max(bounds, key=lambda bound: bound.value)
+
+
+def _at_home(problem: Problem, target: Target, tier: Tier) -> Floats:
+    """(B,) 1.0 for the buffers whose home is the tier, else 0.0."""
+    return np.array([float(target.homes[buffer.kind] == tier.name) for buffer in problem.buffers])
+
+
+def _operand_seconds(problem: Problem, target: Target, step: Step) -> float:
+    """Least time in which tiers can serve a step's operands, however they are spread.
+
+    In s seconds a tier moves at most s * max(read, write bandwidth) bytes; operands that must be
+    in the fastest tier all share its port.
+    """
+    fastest = target.fastest
+    fastest_s, anywhere_bytes = 0.0, 0.0
+    for use in step.uses:
+        size = use.accessed_bytes if use.start_byte < use.end_byte else 0
+        anywhere_bytes += size
+        if target.must_be_fastest(problem.buffers[use.buffer].kind):
+            rate = fastest.write_bytes_per_s if use.write else fastest.read_bytes_per_s
+            fastest_s += size / rate
+    ports = sum(_port_rate(tier) for tier in target.tiers if tier.addressable or tier is fastest)
+    return max(fastest_s, anywhere_bytes / ports)
+
+
+def _port_rate(tier: Tier) -> float:
+    if tier.read_only:
+        return tier.read_bytes_per_s
+    return max(tier.read_bytes_per_s, tier.write_bytes_per_s)
+
+
+def _energy_bound_j(problem: Problem, target: Target) -> float:
+    """MACs, cheapest operand accesses, and the extra cost of compulsory traffic at home.
+
+    An operand accessed at home is a compulsory byte and an access at once, so only the difference
+    to the cheapest tier is added; where operators cannot reach home, all of it, and the transfer's
+    other side.
+    """
+    energy_j, _ = mac_energy_j(problem, target)
+    needed = compulsory(problem, target, resident=True)
+    for b, buffer in enumerate(problem.buffers):
+        home = target.home(buffer.kind)
+        confined = target.must_be_fastest(buffer.kind)
+        tiers = [tier for tier in target.tiers if tier.addressable or tier is target.fastest]
+        reach = [target.fastest] if confined else tiers
+        read_j = min(tier.read_energy_j_per_byte for tier in reach)
+        write_j = min(
+            (tier.write_energy_j_per_byte for tier in reach if not tier.read_only), default=0.0
+        )
+        for _, use in problem.uses_of[b]:
+            if use.start_byte < use.end_byte:
+                energy_j += use.accessed_bytes * (write_j if use.write else read_j)
+        if confined:
+            load_j = home.read_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=True)
+            store_j = home.write_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=False)
+        else:
+            load_j = home.read_energy_j_per_byte - read_j
+            store_j = home.write_energy_j_per_byte - write_j
+        energy_j += float(needed.loads[b]) * load_j + float(needed.stores[b]) * store_j
+    return energy_j
+
+
+def _cheapest_hop_j(target: Target, home: Tier, *, outgoing: bool) -> float:
+    """Energy per byte of a transfer from (or to) the home tier, without the home's own side."""
+    costs = [
+        link.energy_j_per_byte
+        + (
+            target.tier(link.destination).write_energy_j_per_byte
+            if outgoing
+            else target.tier(link.source).read_energy_j_per_byte
+        )
+        for link in target.links
+        if (link.source if outgoing else link.destination) == home.name
+    ]
+    return min(costs, default=0.0)
+
+
+def _operand_bytes(problem: Problem, step: Step) -> int:
+    """Non-weight bytes that a step uses: the union of its ranges, buffer by buffer."""
+    ranges: dict[int, list[tuple[int, int]]] = {}
+    for use in step.uses:
+        if problem.buffers[use.buffer].kind != "weight":
+            ranges.setdefault(use.buffer, []).append((use.start_byte, use.end_byte))
+    total = 0
+    for spans in ranges.values():
+        covered_to = 0
+        for start, end in sorted(spans):
+            total += max(0, end - max(start, covered_to))
+            covered_to = max(covered_to, end)
+    return total

@@ -1,0 +1,279 @@
+"""Checks of target files: the schema, what fields must hold together, and what to do about it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.catalog import quantities as figures
+from ullage.hwmodels.catalog import schema
+
+MAX_PROBLEMS_SHOWN = 8
+FIGURE_FORM = "{value: ..., source: ..., confidence: high|medium|low}"
+_WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
+_ENTRIES: dict[str, type[BaseModel]] = {
+    "tiers": schema.TierEntry,
+    "links": schema.LinkEntry,
+    "compute": schema.ComputeEntry,
+    "homes": schema.HomesEntry,
+    "policy": schema.PolicyEntry,
+}
+
+
+class Problem(NamedTuple):
+    """What is wrong with one field, and the remedy."""
+
+    field: str
+    message: str
+
+
+def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
+    """The checked contents of a target file.
+
+    Args:
+        document: the file's mapping, inheritance applied.
+        origin: the file, for messages.
+
+    Raises:
+        UsageError: a field is unknown, missing or wrong; names the file, each field, a remedy.
+    """
+    try:
+        file = schema.TargetFile.model_validate(document)
+    except ValidationError as error:
+        raise usage_error(origin, list(_schema_problems(error, document))) from None
+    problems = [*_tier_problems(file), *_link_problems(file), *_compute_problems(file)]
+    problems += _home_problems(file)
+    if not problems:
+        # Only a sound file resolves to a target that can be asked who reaches what.
+        problems += _reach_problems(schema.resolve(file))
+    if problems:
+        raise usage_error(origin, problems)
+    return file
+
+
+def usage_error(origin: str, problems: list[Problem]) -> UsageError:
+    """One error that lists the problems of a file."""
+    lines = [f"{field}: {message}" for field, message in problems[:MAX_PROBLEMS_SHOWN]]
+    if len(problems) > MAX_PROBLEMS_SHOWN:
+        lines.append(f"and {len(problems) - MAX_PROBLEMS_SHOWN} more")
+    text = f"{origin}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{origin}:", *lines])
+    found = [{"field": field, "message": message} for field, message in problems]
+    return UsageError(text, {"file": origin, "problems": found[:MAX_PROBLEMS_SHOWN]})
+
+
+def entry_name(entry: object) -> str | None:
+    """What a list entry is called: a tier's name, or `source->destination` of a link."""
+    if not isinstance(entry, Mapping):
+        return None
+    if isinstance(entry.get("name"), str):
+        return str(entry["name"])
+    if isinstance(entry.get("source"), str) and isinstance(entry.get("destination"), str):
+        return f"{entry['source']}->{entry['destination']}"
+    return None
+
+
+def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Problem]:
+    for found in error.errors(include_url=False, include_context=False):
+        location = found["loc"]
+        field = _dotted(location, document)
+        what = found["type"]
+        if what == "extra_forbidden":
+            known = ", ".join(_known_keys(location))
+            yield Problem(field, f"unknown key; remove it or use one of: {known}")
+        elif what == "missing":
+            form = f", as in `{location[-1]}: {FIGURE_FORM}`" if _is_figure(location) else ""
+            yield Problem(field, f"is missing; add it{form}")
+        elif what in {"model_type", "model_attributes_type"}:
+            form = FIGURE_FORM if _is_figure(location) else "a mapping of its fields"
+            yield Problem(field, f"found {_shown(found['input'])}; write {form}")
+        else:
+            message = found["msg"].removeprefix("Value error, ")
+            shown = _shown(found["input"])
+            yield Problem(field, message if shown in message else f"found {shown}: {message}")
+
+
+def _dotted(location: tuple[int | str, ...], document: object) -> str:
+    """The path of a field as `--set` spells it: entries of lists by name."""
+    parts: list[str] = []
+    for key in location:
+        child: object = None
+        if isinstance(document, Mapping):
+            child = document.get(key)
+        elif isinstance(document, list) and isinstance(key, int) and key < len(document):
+            child = document[key]
+        name = entry_name(child) if isinstance(key, int) else None
+        parts.append((name or str(key))[:80])
+        document = child
+    return ".".join(parts)
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
+    """The part of the schema in which the last key of a location stands."""
+    if len(location) == 1:
+        return schema.TargetFile
+    model = _ENTRIES.get(str(location[0]))
+    depth = 3 if location[0] in ("tiers", "links") else 2
+    if model is not None and len(location) == depth:
+        return model
+    if location[:2] == ("compute", "systolic") and len(location) == 3:
+        return schema.SystolicEntry
+    return figures.Figure
+
+
+def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    return tuple(_model_at(location).model_fields)
+
+
+def _is_figure(location: tuple[int | str, ...]) -> bool:
+    """Whether the field at a location is a number with its source."""
+    if location[0] in ("compute", "policy") and len(location) == 3:
+        return True  # entries of macs_per_s, energy_j_per_mac, systolic and reserved_bytes
+    field = _model_at(location).model_fields.get(str(location[-1]))
+    return field is not None and figures.figure_type(field) is not None
+
+
+def _shown(value: object) -> str:
+    """A wrong value, short whatever it is."""
+    if isinstance(value, Mapping):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _tier_problems(file: schema.TargetFile) -> Iterator[Problem]:
+    names = [tier.name for tier in file.tiers]
+    reserved = file.policy.reserved_bytes
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(f"tiers.{name}", "two tiers have this name; rename one")
+    for faster, slower in zip(file.tiers, file.tiers[1:], strict=False):
+        if slower.read_bytes_per_s.value > faster.read_bytes_per_s.value:
+            yield Problem(
+                f"tiers.{slower.name}.read_bytes_per_s",
+                f"{slower.read_bytes_per_s.value:g} bytes/s is faster than {faster.name!r} before "
+                f"it ({faster.read_bytes_per_s.value:g}); list tiers fastest first",
+            )
+    for tier in file.tiers:
+        for key in ("write_bytes_per_s", "write_energy_j_per_byte"):
+            if not tier.read_only and getattr(tier, key) is None:
+                remedy = f"add `{key}: {FIGURE_FORM}`, or `read_only: true`"
+                yield Problem(f"tiers.{tier.name}.{key}", f"is missing; {remedy}")
+        kept = reserved[tier.name].value if tier.name in reserved else 0
+        if kept > tier.capacity_bytes.value:
+            yield Problem(
+                f"policy.reserved_bytes.{tier.name}",
+                f"{kept} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
+            )
+    first = file.tiers[0]
+    for key, wrong in (("read_only", first.read_only), ("addressable", not first.addressable)):
+        if wrong:
+            remedy = "operators must be able to read and write in the fastest tier"
+            yield Problem(f"tiers.{first.name}.{key}", f"{remedy}; list another tier first")
+    for name in reserved.keys() - set(names):
+        yield Problem(f"policy.reserved_bytes.{name}", _no_such_tier(name, names))
+    granularity, alignment = file.slice_granularity.value, first.alignment_bytes.value
+    if 0 < granularity < alignment:
+        yield Problem(
+            "slice_granularity",
+            f"{granularity} bytes are less than the alignment of {first.name!r} ({alignment}); "
+            f"use at least {alignment}, or `row`",
+        )
+
+
+def _link_problems(file: schema.TargetFile) -> Iterator[Problem]:
+    tiers = {tier.name: tier for tier in file.tiers}
+    seen: set[tuple[str, str]] = set()
+    for link in file.links:
+        path = f"links.{link.source}->{link.destination}"
+        for end in ("source", "destination"):
+            if getattr(link, end) not in tiers:
+                yield Problem(f"{path}.{end}", _no_such_tier(getattr(link, end), list(tiers)))
+        if link.source == link.destination:
+            yield Problem(path, "both ends are the same tier; remove the link or change an end")
+        if link.destination in tiers and tiers[link.destination].read_only:
+            yield Problem(f"{path}.destination", "this tier is read-only; remove the link")
+        if (link.source, link.destination) in seen:
+            yield Problem(path, "this link stands twice; keep one")
+        seen.add((link.source, link.destination))
+
+
+def _compute_problems(file: schema.TargetFile) -> Iterator[Problem]:
+    if not file.compute.macs_per_s:
+        yield Problem("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
+    for key in ("macs_per_s", "energy_j_per_mac"):
+        for dtype in getattr(file.compute, key) or {}:
+            if dtype not in BITS:
+                known = ", ".join(BITS)
+                yield Problem(f"compute.{key}.{dtype[:80]}", f"unknown data type; known: {known}")
+    if file.weights_in_fastest and file.operand_access == "any":
+        yield Problem(
+            "weights_in_fastest",
+            "has no effect with operand_access `any`; set operand_access to `fastest`, "
+            "or weights_in_fastest to false",
+        )
+
+
+def _home_problems(file: schema.TargetFile) -> Iterator[Problem]:
+    tiers = {tier.name: tier for tier in file.tiers}
+    for kind in schema.KINDS:
+        home = getattr(file.homes, kind)
+        if home not in tiers:
+            yield Problem(f"homes.{kind}", _no_such_tier(home, list(tiers)))
+        elif kind in _WRITTEN_KINDS and tiers[home].read_only:
+            remedy = "choose a tier that is not read-only"
+            yield Problem(f"homes.{kind}", f"{home!r} cannot be written; {remedy}")
+
+
+def _reach_problems(target: Target) -> Iterator[Problem]:
+    """Buffers that must be in the fastest tier to be used, and cannot get there or back."""
+    fastest = target.fastest.name
+    for kind in schema.KINDS:
+        home = target.homes[kind]
+        if home == fastest or not target.must_be_fastest(kind):
+            yield from _far_home_problems(target, kind)
+            continue
+        ways = [(home, fastest)] if kind != "output" else []
+        ways += [(fastest, home)] if kind in _WRITTEN_KINDS else []
+        for source, destination in ways:
+            if not _linked(target, source, destination):
+                yield Problem(
+                    "links",
+                    f"operators reach {kind} buffers in {fastest!r} only, but nothing leads from "
+                    f"{source!r} to {destination!r}; add a link, or let operators use {home!r}",
+                )
+
+
+def _far_home_problems(target: Target, kind: Kind) -> Iterator[Problem]:
+    """A home out of operators' reach, from which nothing leads to where they can use its data."""
+    home = target.home(kind)
+    if home.addressable or home.name == target.fastest.name:
+        return
+    near = [target.fastest, *(tier for tier in target.tiers[1:] if tier.addressable)]
+    comes = any(_linked(target, home.name, tier.name) for tier in near)
+    goes = any(_linked(target, tier.name, home.name) for tier in near)
+    if (kind != "output" and not comes) or (kind in _WRITTEN_KINDS and not goes):
+        yield Problem(
+            "links",
+            f"operators do not reach {kind} buffers in {home.name!r}, and no links lead between it "
+            f"and {' or '.join(repr(tier.name) for tier in near)}; add a link, or choose another "
+            f"home (homes.{kind})",
+        )
+
+
+def _linked(target: Target, source: str, destination: str) -> bool:
+    """Whether links lead from one tier to another, over others if need be."""
+    reached = {source}
+    for _ in target.tiers:
+        reached |= {link.destination for link in target.links if link.source in reached}
+    return destination in reached
+
+
+def _no_such_tier(name: str, names: list[str]) -> str:
+    return f"there is no tier {name[:80]!r}; use one of: {', '.join(names)}"

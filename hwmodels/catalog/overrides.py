@@ -1,0 +1,108 @@
+"""Overrides of target fields by dotted path: the command line's `--set FIELD=VALUE`."""
+
+import difflib
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import BaseModel
+
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.errors import UsageError
+from ullage.hwmodels.catalog import quantities as figures
+from ullage.hwmodels.catalog import schema
+from ullage.hwmodels.catalog.checks import entry_name
+
+OVERRIDE_ORIGIN = "--set"
+# What identifies a file or an entry; no values, and not for overriding.
+LABELS = {"name", "description", "inherit", "source", "destination"}
+
+_BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")
+
+
+def settable_fields(file: schema.TargetFile) -> dict[str, type]:
+    """The dotted fields that `--set` takes for a target, with the type of each."""
+    fields: dict[str, type] = {}
+
+    def add(model: type[BaseModel], path: str) -> None:
+        for key, field in model.model_fields.items():
+            if key in LABELS:
+                continue
+            figure = figures.figure_type(field)
+            if figure is not None or field.annotation is bool:
+                fields[f"{path}{key}"] = figure or bool
+            elif key in ("operand_access", *schema.KINDS):
+                fields[f"{path}{key}"] = str
+
+    add(schema.TargetFile, "")
+    for tier in file.tiers:
+        add(schema.TierEntry, f"tiers.{tier.name}.")
+    for link in file.links:
+        add(schema.LinkEntry, f"links.{link.source}->{link.destination}.")
+    add(schema.ComputeEntry, "compute.")
+    add(schema.SystolicEntry, "compute.systolic.")
+    for dtype in BITS:
+        fields[f"compute.macs_per_s.{dtype}"] = figures.MacsPerSecond
+        fields[f"compute.energy_j_per_mac.{dtype}"] = figures.JoulesPerMac
+    add(schema.HomesEntry, "homes.")
+    for tier in file.tiers:
+        fields[f"policy.reserved_bytes.{tier.name}"] = figures.Bytes
+    return fields
+
+
+def overridden(
+    document: Any,  # noqa: ANN401 the file's mapping
+    file: schema.TargetFile,
+    overrides: Mapping[str, str],
+    label: str,
+) -> Any:  # noqa: ANN401 same
+    """A copy of a document with overrides set; the caller checks the result.
+
+    Args:
+        document: a target file's mapping, inheritance applied.
+        file: its checked contents, for the fields it has.
+        overrides: texts by dotted field.
+        label: the target, for messages.
+
+    Raises:
+        UsageError: a field does not exist, or a switch is neither true nor false.
+    """
+    fields = settable_fields(file)
+    changed = deepcopy(document)
+    for path, text in overrides.items():
+        kind = fields.get(path)
+        if kind is None:
+            raise _unknown_field(path, fields, label)
+        node: Any = text
+        if kind is bool:
+            if text.lower() not in ("true", "false"):
+                message = f"{OVERRIDE_ORIGIN} {path}={text[:40]}: write true or false"
+                raise UsageError(message)
+            node = text.lower() == "true"
+        elif issubclass(kind, figures.Figure):
+            node = {"value": text, "source": OVERRIDE_ORIGIN, "confidence": "high"}
+        _set(changed, path.split("."), node)
+    return changed
+
+
+def _unknown_field(path: str, fields: Mapping[str, type], label: str) -> UsageError:
+    close = difflib.get_close_matches(path[:120], fields, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    shown = [field for field in fields if not field.startswith(_BY_DTYPE)]
+    shown += [f"{prefix}DTYPE" for prefix in _BY_DTYPE]
+    return UsageError(
+        f"{OVERRIDE_ORIGIN}: {label} has no field {path[:120]!r}; {hint}fields: {', '.join(shown)}",
+        {"field": path[:120], "fields": list(fields)},
+    )
+
+
+def _set(document: Any, keys: list[str], node: object) -> None:  # noqa: ANN401 the file's mapping
+    """Puts a node at a path, making the mappings on the way."""
+    for key in keys[:-1]:
+        if isinstance(document, list):
+            document = next(entry for entry in document if entry_name(entry) == key)
+            continue
+        if document.get(key) is None:
+            document[key] = {}
+        document = document[key]
+    document[keys[-1]] = node

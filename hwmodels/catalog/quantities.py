@@ -1,0 +1,190 @@
+"""Figures of target files: numbers with a source, a confidence and a fixed unit."""
+
+import math
+import re
+from typing import Annotated, ClassVar, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.units import MAX_SIZE_BYTES, parse_size
+
+
+def _size(value: object) -> int:
+    """An integer, or a text such as `1MiB`, as bytes."""
+    if isinstance(value, str):
+        try:
+            return parse_size(value)
+        except UsageError as error:
+            raise ValueError(error.message) from error
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("a size is a whole number of bytes or a text such as 1MiB")  # noqa: TRY004 pydantic collects ValueErrors
+    if not 0 <= value <= MAX_SIZE_BYTES:
+        raise ValueError("a size is at least 0 and at most 2**62 bytes")
+    return value
+
+
+def _granularity(value: object) -> int:
+    """Bytes, or 0 for `row`."""
+    if value == "row":
+        return 0
+    size_bytes = _size(value)
+    if size_bytes == 0:
+        raise ValueError("a slice cannot be 0 bytes; give bytes (256) or `row`")
+    return size_bytes
+
+
+def _alignment(value: object) -> int:
+    size_bytes = _size(value)
+    if size_bytes.bit_count() != 1:
+        raise ValueError("an alignment is a power of two (1, 2, 4 ... bytes)")
+    return size_bytes
+
+
+def _count(value: object) -> int:
+    # A whole number above 0; as a text it comes from the command line.
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 10**9:
+        raise ValueError("a whole number from 1 to 999999999 is needed")
+    return value
+
+
+def _real(value: object) -> float:
+    """A finite, non-negative number; YAML reads `4e9` (no point) as a text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("a number is needed, such as 4.0e9")  # noqa: TRY004 pydantic collects ValueErrors
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("a finite number is needed, such as 4.0e9") from None
+    if not math.isfinite(number) or number < 0:
+        raise ValueError("a finite number that is not negative is needed")
+    return number
+
+
+def _rate(value: object) -> float:
+    number = _real(value)
+    if number == 0:
+        raise ValueError("a rate must be above 0")
+    return number
+
+
+class Strict(BaseModel):
+    """A part of a target file: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Figure(Strict):
+    """A number and where it comes from.
+
+    Attributes:
+        value: in the unit of the field.
+        unit: documentation; when written it must be the field's unit.
+        source: document, file or reasoning behind the number.
+        confidence: `high` (read in a primary source, or a definition), `medium`, `low`.
+        note: anything else.
+    """
+
+    expected_unit: ClassVar[str] = ""
+    value: float
+    unit: str | None = None
+    source: str = Field(min_length=1)
+    confidence: Literal["high", "medium", "low"]
+    note: str | None = None
+
+    @field_validator("unit")
+    @classmethod
+    def _is_the_fields_unit(cls, unit: str | None) -> str | None:
+        if unit is not None and unit != cls.expected_unit:
+            raise ValueError(f"this field is in {cls.expected_unit}; convert the value")
+        return unit
+
+
+class Bytes(Figure):
+    """A size."""
+
+    expected_unit = "bytes"
+    value: Annotated[int, BeforeValidator(_size)]
+
+
+class Alignment(Figure):
+    """A power of two, bytes."""
+
+    expected_unit = "bytes"
+    value: Annotated[int, BeforeValidator(_alignment)]
+
+
+class Granularity(Figure):
+    """Where slices may be cut: bytes, or `row` (kept as 0)."""
+
+    expected_unit = "bytes"
+    value: Annotated[int, BeforeValidator(_granularity)]
+
+
+class Count(Figure):
+    """A whole number above 0."""
+
+    expected_unit = "count"
+    value: Annotated[int, BeforeValidator(_count)]
+
+
+class BytesPerSecond(Figure):
+    """A bandwidth."""
+
+    expected_unit = "bytes/s"
+    value: Annotated[float, BeforeValidator(_rate)]
+
+
+class MacsPerSecond(Figure):
+    """Multiply-accumulates per second."""
+
+    expected_unit = "MAC/s"
+    value: Annotated[float, BeforeValidator(_rate)]
+
+
+class ElementsPerSecond(Figure):
+    """Elements of the vector unit per second."""
+
+    expected_unit = "elements/s"
+    value: Annotated[float, BeforeValidator(_rate)]
+
+
+class Hertz(Figure):
+    """A clock."""
+
+    expected_unit = "Hz"
+    value: Annotated[float, BeforeValidator(_rate)]
+
+
+class Seconds(Figure):
+    """A time, 0 or more."""
+
+    expected_unit = "s"
+    value: Annotated[float, BeforeValidator(_real)]
+
+
+class JoulesPerByte(Figure):
+    """An energy per byte, 0 or more."""
+
+    expected_unit = "J/byte"
+    value: Annotated[float, BeforeValidator(_real)]
+
+
+class JoulesPerMac(Figure):
+    """An energy per multiply-accumulate, 0 or more."""
+
+    expected_unit = "J/MAC"
+    value: Annotated[float, BeforeValidator(_real)]
+
+
+def figure_type(field: FieldInfo) -> type[Figure] | None:
+    """The kind of figure that a field of the schema holds, None for other fields."""
+    if get_origin(field.annotation) is dict:
+        return None
+    for part in (field.annotation, *get_args(field.annotation)):
+        if isinstance(part, type) and issubclass(part, Figure):
+            return part
+    return None

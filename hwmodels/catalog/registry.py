@@ -1,0 +1,261 @@
+"""Targets by name or path: shipped files, inheritance, overrides, and where each value is from."""
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.catalog.checks import (
+    Problem,
+    check_target,
+    entry_name,
+    usage_error,
+)
+from ullage.hwmodels.catalog.overrides import LABELS, OVERRIDE_ORIGIN, overridden
+from ullage.hwmodels.catalog.quantities import Figure, Granularity
+from ullage.hwmodels.catalog.schema import resolve
+from ullage.hwmodels.catalog.yaml_reader import read_yaml_mapping
+
+DEFAULT_TARGET = "edge-npu"
+MAX_INHERITANCE = 16
+_SHIPPED = Path(__file__).parents[1] / "targets"
+_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedValue:
+    """One field of a target after inheritance and overrides.
+
+    Attributes:
+        field: dotted path, as `--set` takes it.
+        value: a number in `unit`, a text or a switch.
+        unit: unit of the value; empty for texts and switches.
+        source: where a number was read; empty for texts and switches.
+        confidence: `high`, `medium` or `low`; empty likewise.
+        note: remark of the file, may be empty.
+        origin: the file that sets it, `--set`, or `default`.
+    """
+
+    field: str
+    value: int | float | str | bool
+    unit: str
+    source: str
+    confidence: str
+    note: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """A target with the provenance of its values.
+
+    Attributes:
+        name: its name.
+        description: what the chip is.
+        inherits: names or paths of the files it builds on, nearest first.
+        values: every field, in the order of the schema.
+        target: what solvers and the cost model see.
+    """
+
+    name: str
+    description: str
+    inherits: tuple[str, ...]
+    values: tuple[ResolvedValue, ...]
+    target: Target
+
+
+def list_targets() -> tuple[str, ...]:
+    """Names of the shipped targets, sorted."""
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
+
+
+def load_target(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Target:
+    """The target of a shipped file or of a YAML file.
+
+    Args:
+        name_or_path: a name that `list_targets` gives, or a path to a YAML file.
+        overrides: texts by dotted field, as in `--set tiers.sram.capacity_bytes=512KiB`.
+
+    Raises:
+        UsageError: there is no such target, its file is wrong, or an override is.
+    """
+    return describe(name_or_path, overrides).target
+
+
+def describe(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Description:
+    """A target with the source, confidence and origin of each value.
+
+    Raises:
+        UsageError: as `load_target`.
+    """
+    chain = _inheritance(find_target(name_or_path))
+    document: Any = {}
+    origins: dict[str, str] = {}
+    for label, part in reversed(chain):
+        document = _merge(document, {key: part[key] for key in part if key != "inherit"})
+        origins |= dict.fromkeys(_leaves(part, ""), label)
+    label, *ancestors = (name for name, _ in chain)
+    if ancestors:
+        label += f" (inherits {', '.join(ancestors)})"
+    file = check_target(document, label)
+    if overrides:
+        document = overridden(document, file, overrides, label)
+        origins |= dict.fromkeys(overrides, OVERRIDE_ORIGIN)
+        file = check_target(document, f"{label} with {OVERRIDE_ORIGIN}")
+    return Description(
+        name=file.name,
+        description=file.description,
+        inherits=tuple(ancestors),
+        values=tuple(_values(file, "", origins)),
+        target=resolve(file),
+    )
+
+
+def find_target(name_or_path: str, beside: Path | None = None) -> Path:
+    """The file of a target.
+
+    Args:
+        name_or_path: a shipped name, or a path that ends in .yaml or .yml.
+        beside: folder that a relative path starts from; the working directory by default.
+
+    Raises:
+        UsageError: it is neither; lists the shipped names.
+    """
+    names = list_targets()
+    if name_or_path in names:
+        return _SHIPPED / f"{name_or_path}.yaml"
+    if name_or_path.endswith(_SUFFIXES):
+        return (beside or Path()) / name_or_path
+    close = difflib.get_close_matches(name_or_path[:80], names, n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    raise UsageError(
+        f"unknown target {name_or_path[:80]!r}; {hint}known: {', '.join(names)}; "
+        "or give the path of a YAML file (.yaml, .yml)"
+    )
+
+
+def _label(path: Path) -> str:
+    """A shipped target by its name, another by its path."""
+    return path.stem if path.parent == _SHIPPED else str(path)
+
+
+def _inheritance(path: Path) -> list[tuple[str, dict[Any, Any]]]:
+    """(label, document) of a file and of those it inherits from, nearest first."""
+    chain: list[tuple[str, dict[Any, Any]]] = []
+    visited: list[Path] = []
+    while True:
+        label = _label(path)
+        document = read_yaml_mapping(path)
+        if path.resolve() in visited or len(visited) == MAX_INHERITANCE:
+            names = " -> ".join([*(name for name, _ in chain), label])
+            remedy = "remove one `inherit`"
+            raise usage_error(
+                chain[0][0],
+                [Problem("inherit", f"runs in a circle or too deep: {names}; {remedy}")],
+            )
+        visited.append(path.resolve())
+        for key in ("name", "description"):
+            # Inherited, they would pass one chip off as another.
+            if key not in document:
+                raise usage_error(label, [Problem(key, f"is missing; add `{key}: ...`")])
+        chain.append((label, document))
+        parent = document.get("inherit")
+        if parent is None:
+            return chain
+        if not isinstance(parent, str):
+            remedy = "write the name of a shipped target or the path of a YAML file"
+            raise usage_error(label, [Problem("inherit", f"is not a text; {remedy}")])
+        try:
+            path = find_target(parent, beside=path.parent)
+        except UsageError as error:
+            raise usage_error(label, [Problem("inherit", error.message)]) from error
+
+
+def _merge(base: Any, over: Any) -> Any:  # noqa: ANN401 nodes of an unchecked document
+    """`over` laid over `base`: mappings by key, named lists by name, all else replaced.
+
+    A figure is replaced whole: a new value must not keep the old one's source.
+    """
+    if isinstance(base, Mapping) and isinstance(over, Mapping) and "value" not in over:
+        merged = dict(base)
+        for key, node in over.items():
+            merged[key] = _merge(merged[key], node) if key in merged else node
+        return merged
+    if _is_named_list(base) and _is_named_list(over):
+        return _merge_named(base, over)
+    return over
+
+
+def _is_named_list(node: object) -> bool:
+    return isinstance(node, list) and all(entry_name(entry) is not None for entry in node)
+
+
+def _merge_named(base: list[Any], over: list[Any]) -> list[Any]:
+    """Entries merged by name; a new one stands after its predecessor in `over`.
+
+    A new entry without a predecessor stands before its next known successor, or last.
+    """
+    names = [entry_name(entry) for entry in over]
+    if len(set(names)) < len(names):
+        return [*base, *over]  # named twice in one file: kept, so that the checks see it
+    entries = {entry_name(entry): entry for entry in base}
+    order = list(entries)
+    for index, (name, entry) in enumerate(zip(names, over, strict=True)):
+        if name in entries:
+            entries[name] = _merge(entries[name], entry)
+            continue
+        if index > 0:
+            position = order.index(names[index - 1]) + 1
+        else:
+            successors = [order.index(later) for later in names[1:] if later in entries]
+            position = successors[0] if successors else len(order)
+        order.insert(position, name)
+        entries[name] = entry
+    return [entries[name] for name in order]
+
+
+def _leaves(node: object, path: str) -> Iterator[str]:
+    """Dotted paths of the figures, texts and switches of a document."""
+    start = f"{path}." if path else ""
+    if isinstance(node, Mapping) and "value" not in node:
+        for key, child in node.items():
+            yield from _leaves(child, f"{start}{key}")
+    elif isinstance(node, list):
+        for entry in node:
+            yield from _leaves(entry, f"{start}{entry_name(entry)}")
+    else:
+        yield path
+
+
+def _values(node: Any, path: str, origins: Mapping[str, str]) -> Iterator[ResolvedValue]:  # noqa: ANN401 a part of the schema
+    """The values of a checked file by dotted path; absent optional ones are left out."""
+    start = f"{path}." if path else ""
+    if isinstance(node, Figure):
+        row = isinstance(node, Granularity) and node.value == 0
+        yield ResolvedValue(
+            field=path,
+            value="row" if row else node.value,
+            unit="" if row else node.expected_unit,
+            source=node.source,
+            confidence=node.confidence,
+            note=node.note or "",
+            origin=origins.get(path, "default"),
+        )
+    elif isinstance(node, BaseModel):
+        for key in type(node).model_fields:
+            if key not in LABELS:
+                yield from _values(getattr(node, key), f"{start}{key}", origins)
+    elif isinstance(node, Mapping):
+        for key, child in node.items():
+            yield from _values(child, f"{start}{key}", origins)
+    elif isinstance(node, list):
+        for entry in node:
+            name = entry_name(entry.model_dump(include=LABELS))
+            yield from _values(entry, f"{start}{name}", origins)
+    elif node is not None:
+        yield ResolvedValue(path, node, "", "", "", "", origins.get(path, "default"))

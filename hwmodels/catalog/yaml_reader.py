@@ -1,0 +1,98 @@
+"""Reading YAML from strangers: plain scalars, lists and mappings, in bounded time and memory."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from ullage.compiler.common.errors import UsageError
+
+MAX_FILE_BYTES = 1_000_000
+MAX_DEPTH = 32
+MAX_NODES = 20_000
+MAX_SCALAR_CHARACTERS = 2_000  # bounds integers too, whose parsing is quadratic
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """A safe loader without anchors, tags, merge keys, duplicate keys or unbounded documents."""
+
+    def __init__(self, stream: bytes) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 PyYAML: a node or a position
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call] # the stubs lack types
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            self._refuse("anchors and aliases are not allowed; write the value out", event)
+        if getattr(event, "tag", None) is not None:
+            self._refuse("tags (!, !!) are not allowed; write a plain value", event)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_SCALAR_CHARACTERS:
+            self._refuse(f"a value is longer than {MAX_SCALAR_CHARACTERS} characters", event)
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > MAX_NODES or self._depth > MAX_DEPTH:
+            limit = f"{MAX_NODES} values, nested {MAX_DEPTH} deep"
+            self._refuse(f"the document is larger than {limit}; shorten it", event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuses merge keys, which would hide where a value comes from."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                self._refuse("merge keys (<<) are not allowed; use `inherit`", key)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    self._refuse(f"the key {key.value[:60]!r} stands twice; keep one", key)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+    def _refuse(self, problem: str, where: Any) -> NoReturn:  # noqa: ANN401 an event or a node
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UsageError: the file cannot be read, is larger than 1 MB, is no YAML, is no mapping with
+            text keys, or uses anchors, tags, merge keys or a key twice.
+    """
+    try:
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file; give the path of a YAML target file")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{str(path)[:200]}: cannot be read: {error}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_FILE_BYTES} bytes, too large for a target file")
+    try:
+        loader = _PlainLoader(content)
+        try:
+            document = loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise UsageError(f"{path}: not a readable YAML document: {_brief(error)}") from error
+    if not isinstance(document, dict):
+        found = "nothing" if document is None else f"a {type(document).__name__}"
+        raise UsageError(
+            f"{path}: the top level must be a mapping of fields (name, tiers, links ...), "
+            f"found {found}; see docs/targets.md"
+        )
+    return document
+
+
+def _brief(error: Exception) -> str:
+    """What is wrong and where, without the excerpt of the file that PyYAML adds."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return str(error)[:200]

@@ -1,0 +1,274 @@
+"""What must finish before what when a plan is replayed: a graph of events without times."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.hwmodels.replay.unroll import Seam
+from ullage.hwmodels.traffic import OperandCharges
+
+
+@dataclass(frozen=True)
+class Precedence:
+    """Events and the ones that wait for them; an event happens when `waits[event]` ones have.
+
+    Events are numbered: T steps (operator finished), then the transfers (finished), then for each
+    of R residencies, and after them one for the workspace of each step that has any, three that
+    take no time: its space is free, its data has arrived, it is released.
+
+    Attributes:
+        waits: how many events each waits for.
+        followers: the events that wait for each.
+        steps: T.
+        transfers: number of transfers.
+        places: residencies and workspaces.
+    """
+
+    waits: list[int]
+    followers: list[list[int]]
+    steps: int
+    transfers: int
+    places: tuple[Residency, ...]
+
+    @property
+    def first_instant(self) -> int:
+        """The first event that takes no time: it happens as soon as it waits for nothing."""
+        return self.steps + self.transfers
+
+
+# Offsets of a place's three events.
+_FREE, _ARRIVED, _RELEASED = 0, 1, 2
+
+
+def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> Precedence:
+    """Order the events of a plan by data and by space.
+
+    - Space: a residency is free once every residency that overlaps its addresses and ended at or
+      before its start is released: operators that use it and transfers from it have finished.
+      Workspace counts as a residency of its step at the top of the fastest tier.
+    - Data: a transfer waits for the arrival of its source residencies and for the last operator
+      before it that writes those bytes; an operator waits for the arrival of what it uses, and,
+      where it overwrites bytes, for the earlier transfers that read them.
+
+    Events are never made to wait for something planned later, so the replay of a legal plan
+    cannot get stuck.
+
+    Args:
+        plan: the plan; several inferences of it as `unroll` lists them.
+        operands: its charges.
+        period: steps of one inference where there are several, else 0. A weight carried from one
+            inference to the next is there as soon as it was there before, and its space is
+            released with that of the residency that it continues. Inputs are at home once the
+            last step of the inference before is over.
+
+    Raises:
+        VerificationError: two residencies overlap in address and steps, or a transfer has no
+            source or destination residency.
+    """
+    steps = len(plan.problem.steps)
+    places, workspace_steps = _places(plan)
+    base = steps + len(plan.transfers)
+    waits = [0] * (base + 3 * len(places))
+    followers: list[list[int]] = [[] for _ in waits]
+
+    def after(first: int, then: int) -> None:
+        followers[first].append(then)
+        waits[then] += 1
+
+    for place in range(len(places)):
+        after(base + 3 * place + _FREE, base + 3 * place + _ARRIVED)
+        after(base + 3 * place + _ARRIVED, base + 3 * place + _RELEASED)
+    seam = Seam(plan, period)
+    for earlier, later in _space_order(places):
+        if seam.continues(places[earlier], places[later]):
+            after(base + 3 * earlier + _ARRIVED, base + 3 * later + _FREE)
+            after(base + 3 * earlier + _RELEASED, base + 3 * later + _RELEASED)
+        else:
+            after(base + 3 * earlier + _RELEASED, base + 3 * later + _FREE)
+    for place, t in seam.inputs(places):
+        after(t - 1, base + 3 * place + _FREE)
+
+    first_use: dict[int, int] = {}
+    last_use: dict[int, int] = {}
+    writes: dict[int, list[tuple[int, int, int]]] = {}
+    for t, place, start, end, write in zip(
+        operands.step.tolist(),
+        operands.residency.tolist(),
+        operands.start_byte.tolist(),
+        operands.end_byte.tolist(),
+        operands.write.tolist(),
+        strict=True,
+    ):
+        first_use.setdefault(place, t)
+        last_use[place] = t
+        if write:
+            writes.setdefault(place, []).append((t, start, end))
+    for place, t in enumerate(workspace_steps, start=len(plan.residencies)):
+        first_use[place] = last_use[place] = t
+    # Operators run in order: the first user's wait and the last user's end speak for all.
+    for place, t in first_use.items():
+        after(base + 3 * place + _ARRIVED, t)
+        after(last_use[place], base + 3 * place + _RELEASED)
+
+    found = _by_buffer_and_tier(plan)
+    for index, transfer in enumerate(plan.transfers):
+        event = steps + index
+        t = transfer.moves[0][0]
+        for place in _holders(plan, found, transfer, source=True):
+            after(base + 3 * place + _ARRIVED, event)
+            after(event, base + 3 * place + _RELEASED)
+            before, behind = _nearest_writes(writes.get(place, ()), transfer, t)
+            if before is not None:
+                after(before, event)
+            if behind is not None:
+                after(event, behind)
+        for place in _holders(plan, found, transfer, source=False):
+            after(base + 3 * place + _FREE, event)
+            after(event, base + 3 * place + _ARRIVED)
+    return Precedence(waits, followers, steps, len(plan.transfers), places)
+
+
+def _places(plan: Plan) -> tuple[tuple[Residency, ...], list[int]]:
+    """Residencies, then the workspace of each step that has any, with those steps."""
+    fastest = plan.target.fastest
+    scratch: list[Residency] = []
+    for t, step in enumerate(plan.problem.steps):
+        size = step.workspace_bytes
+        if size:
+            top = fastest.capacity_bytes - size
+            scratch.append(Residency(-1, 0, size, fastest.name, top, t, t, t + 1))
+    return (*plan.residencies, *scratch), [place.start for place in scratch]
+
+
+def _space_order(places: Sequence[Residency]) -> list[tuple[int, int]]:
+    """Pairs (earlier, later) of places where the later takes addresses the earlier left.
+
+    Only the latest occupant of each address is paired: it in turn waited for the one before.
+    A sweep over the starts keeps, for each tier, the addresses cut into runs of one occupant.
+    """
+    pairs: list[tuple[int, int]] = []
+    tiers = {place.tier for place in places}
+    starts: dict[str, list[int]] = {tier: [] for tier in tiers}
+    runs: dict[str, list[tuple[int, int]]] = {tier: [] for tier in tiers}  # end, occupant
+    for later in sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end)):
+        place = places[later]
+        low, high = place.offset, place.offset + place.end_byte - place.start_byte
+        if low >= high:
+            continue
+        begins, owners = starts[place.tier], runs[place.tier]
+        first = bisect_left(begins, low)
+        if first > 0 and owners[first - 1][0] > low:
+            first -= 1
+        last = bisect_left(begins, high)
+        overlapped = owners[first:last]
+        for earlier in dict.fromkeys(owner for _, owner in overlapped):
+            if places[earlier].end > place.start:
+                raise _overlap(places[earlier], place)
+            pairs.append((earlier, later))
+        new_begins, new_owners = [low], [(high, later)]
+        if overlapped and begins[first] < low:
+            new_begins.insert(0, begins[first])
+            new_owners.insert(0, (low, overlapped[0][1]))
+        if overlapped and overlapped[-1][0] > high:
+            new_begins.append(high)
+            new_owners.append(overlapped[-1])
+        begins[first:last] = new_begins
+        owners[first:last] = new_owners
+    return pairs
+
+
+def _overlap(first: Residency, second: Residency) -> VerificationError:
+    both = [
+        f"[{place.offset}, {place.offset + place.end_byte - place.start_byte})"
+        f" in steps [{place.start}, {place.end})"
+        for place in (first, second)
+    ]
+    return VerificationError(
+        f"two residencies overlap in {second.tier}: {both[0]} and {both[1]}; a residency may"
+        " take an address only once the one before has ended",
+        {"tier": second.tier, "step": second.start, "offset": second.offset},
+    )
+
+
+@dataclass(slots=True)
+class _Placed:
+    """The residencies of one buffer in one tier, by start.
+
+    Attributes:
+        starts: when each begins, ascending.
+        indices: which residency each is.
+        reach: the latest end of each and all before it.
+    """
+
+    starts: list[int]
+    indices: list[int]
+    reach: list[int]
+
+    def at(self, t: int) -> Iterator[int]:
+        """Residencies that have begun at step t, the latest first, until all others have ended."""
+        for i in range(bisect_right(self.starts, t) - 1, -1, -1):
+            if self.reach[i] <= t:
+                return
+            yield self.indices[i]
+
+
+def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], _Placed]:
+    """The residencies of each buffer in each tier."""
+    found: dict[tuple[int, str], _Placed] = {}
+    items = plan.residencies
+    for index in sorted(range(len(items)), key=lambda i: items[i].start):
+        item = items[index]
+        placed = found.setdefault((item.buffer, item.tier), _Placed([], [], []))
+        placed.starts.append(item.start)
+        placed.indices.append(index)
+        placed.reach.append(max(item.end, placed.reach[-1] if placed.reach else 0))
+    return found
+
+
+def _holders(
+    plan: Plan,
+    found: dict[tuple[int, str], _Placed],
+    transfer: Transfer,
+    *,
+    source: bool,
+) -> list[int]:
+    """The residencies that a transfer reads (ready at its first step) or fills (not yet ready)."""
+    tier = transfer.source if source else transfer.destination
+    t = transfer.moves[0][0]
+    placed = found.get((transfer.buffer, tier))
+    holders: list[int] = []
+    covered = 0
+    for index in placed.at(t) if placed else ():
+        if covered >= transfer.end_byte - transfer.start_byte:
+            break  # a byte is in a tier once at a time
+        place = plan.residencies[index]
+        low = max(place.start_byte, transfer.start_byte)
+        high = min(place.end_byte, transfer.end_byte)
+        serves = place.ready <= t < place.end if source else place.start <= t < place.ready
+        if low < high and serves:
+            holders.append(index)
+            covered += high - low
+    if covered < transfer.end_byte - transfer.start_byte:
+        name = plan.problem.buffers[transfer.buffer].name
+        side = "a ready source" if source else "a destination not yet ready"
+        raise VerificationError(
+            f"the transfer of {name} [{transfer.start_byte}, {transfer.end_byte}) at step {t}"
+            f" needs {side} in {tier} for all its bytes, {covered} have one; add residencies",
+            {"buffer": name, "step": t, "tier": tier, "covered_bytes": covered},
+        )
+    return sorted(holders, key=lambda index: (plan.residencies[index].start_byte, index))
+
+
+def _nearest_writes(
+    writes: Sequence[tuple[int, int, int]], transfer: Transfer, t: int
+) -> tuple[int | None, int | None]:
+    """The last step before `t` and the first from it on that write bytes of the transfer."""
+    middle = bisect_left(writes, (t, -1, -1))
+
+    def nearest(part: Iterable[tuple[int, int, int]]) -> int | None:
+        touching = (s for s, a, z in part if a < transfer.end_byte and z > transfer.start_byte)
+        return next(touching, None)
+
+    return nearest(reversed(writes[:middle])), nearest(writes[middle:])

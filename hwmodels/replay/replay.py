@@ -1,0 +1,266 @@
+"""An event-driven replay of a plan: a second opinion on its latency.
+
+It shares with the cost model the compute times and the bytes charged to operands, nothing else:
+transfers run asynchronously, as soon as data, space and their queue allow, whatever step the plan
+gave them, and concurrent demands share each tier's bandwidth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import DMA_STEP
+from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.replay.event_graph import Precedence, precedence
+from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
+from ullage.hwmodels.replay.unroll import unroll
+from ullage.hwmodels.traffic import Floats, operand_charges, port_seconds, tier_bytes
+
+# Work that rounding leaves of an activity that has ended, relative to the whole of it.
+_ROUNDING = 1e-12
+
+# Inferences replayed before the one that is reported for a plan in steady state.
+_WARM_UP = 2
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """When everything happened, in seconds from the start.
+
+    In steady state: one inference of the loop, from the end of the last operator of the inference
+    before to the end of its own; its first transfers may have begun earlier (negative times) and
+    its last ones may end later than that.
+
+    Attributes:
+        latency_s: when the last operator and the last transfer had finished; in steady state the
+            time per inference of the loop.
+        stall_s: time during which no operator ran.
+        step_start_s: (T,) when each operator started; a DMA-only step passes in no time.
+        step_end_s: (T,) when it finished.
+        transfer_start_s: (transfers,) when each transfer's set-up began.
+        transfer_end_s: (transfers,) when its last byte had arrived.
+    """
+
+    latency_s: float
+    stall_s: float
+    step_start_s: Floats
+    step_end_s: Floats
+    transfer_start_s: Floats
+    transfer_end_s: Floats
+
+
+@dataclass(slots=True)
+class _Activity:
+    """What runs now: an operator, a transfer's set-up, or its bytes. Work in full-speed seconds."""
+
+    event: int
+    work_s: float
+    left_s: float
+    demand: Demand
+    bytes_next: bool = False
+
+
+def simulate(plan: Plan) -> Simulation:
+    """Replay a plan with in-order DMA queues, one per link, beside in-order operators.
+
+    A link's transfers queue in the order of their first planned step (ties: as listed). The head
+    starts once its source data is there and its destination space free, pays the link's set-up
+    time, then moves its bytes in one go. An operator starts once the one before has finished, its
+    operands have arrived and the space it writes is free; alone it takes overhead + max(compute,
+    tier times). Activities that run side by side get max-min fair shares of each tier's port,
+    recomputed at every start and end.
+
+    In steady state several inferences run back to back, the first with the carried-in weights in
+    place, and one is reported that has others before and behind it. Transfers of an inference run
+    beside the operators of the one before as far as data, space and queues allow; its inputs are
+    at home once the last operator of that one has finished.
+
+    Raises:
+        VerificationError: the plan is illegal: it gets stuck (the message says what waits for
+            what), a use or a transfer lacks its residencies, or residencies overlap.
+    """
+    if not plan.problem.steady_state:
+        return _replay(plan)
+    steps, transfers = len(plan.problem.steps), len(plan.transfers)
+    found = _replay(unroll(plan, _WARM_UP + 2), steps)
+    begun = float(found.step_end_s[_WARM_UP * steps - 1])
+    during = slice(_WARM_UP * steps, (_WARM_UP + 1) * steps)
+    moving = slice(_WARM_UP * transfers, (_WARM_UP + 1) * transfers)
+    step_start_s, step_end_s = found.step_start_s[during] - begun, found.step_end_s[during] - begun
+    latency_s = float(step_end_s[-1])
+    return Simulation(
+        latency_s,
+        max(0.0, latency_s - float((step_end_s - step_start_s).sum())),
+        step_start_s,
+        step_end_s,
+        found.transfer_start_s[moving] - begun,
+        found.transfer_end_s[moving] - begun,
+    )
+
+
+def _replay(plan: Plan, period: int = 0) -> Simulation:
+    """Replay one inference, or several of `period` steps each."""
+    target = plan.target
+    operands = operand_charges(plan)
+    events = precedence(plan, operands, period)
+    steps = events.steps
+    durations, demands = _operator_work(plan, tier_bytes(operands, target, steps))
+    waits = list(events.waits)
+    queues = _queues(plan)
+    flows = [_transfer_work(plan, index) for index in range(events.transfers)]
+    started = np.zeros(events.first_instant)
+    ended = np.zeros(events.first_instant)
+    lanes: list[_Activity | None] = [None] * (1 + len(queues))  # operators, then the links
+    heads = [0] * len(queues)
+    step, now, stall_s = 0, 0.0, 0.0
+
+    def finish(event: int) -> None:
+        if event < events.first_instant:
+            ended[event] = now
+        happened = [event]
+        while happened:
+            for follower in events.followers[happened.pop()]:
+                waits[follower] -= 1
+                if waits[follower] == 0 and follower >= events.first_instant:
+                    happened.append(follower)
+
+    for instant in [i for i in range(events.first_instant, len(waits)) if waits[i] == 0]:
+        finish(instant)
+    while True:
+        startable = True
+        while startable:
+            startable = False
+            while lanes[0] is None and step < steps and waits[step] == 0:
+                started[step] = now
+                if durations[step] > 0:
+                    lanes[0] = _Activity(step, durations[step], durations[step], demands[step])
+                else:
+                    finish(step)
+                step += 1
+            for lane, queue in enumerate(queues, start=1):
+                head = heads[lane - 1]
+                if lanes[lane] is not None or head == len(queue) or waits[steps + queue[head]]:
+                    continue
+                heads[lane - 1] += 1
+                event = steps + queue[head]
+                started[event] = now
+                lanes[lane] = _next_phase(event, flows[queue[head]], begun=False)
+                if lanes[lane] is None:
+                    finish(event)
+                    # It took no time, so what waited for it may start at this very moment.
+                    startable = True
+        running = [activity for activity in lanes if activity is not None]
+        if not running:
+            break
+        speeds = fair_speeds([activity.demand for activity in running], len(target.tiers))
+        pause = min(a.left_s / speed for a, speed in zip(running, speeds, strict=True))
+        now += pause
+        stall_s += pause if lanes[0] is None else 0.0
+        for activity, speed in zip(running, speeds, strict=True):
+            activity.left_s -= speed * pause
+        for lane, current in enumerate(lanes):
+            if current is None or current.left_s > _ROUNDING * current.work_s:
+                continue
+            following = None
+            if current.bytes_next:
+                following = _next_phase(current.event, flows[current.event - steps], begun=True)
+            lanes[lane] = following
+            if following is None:
+                finish(current.event)
+    pending = list(range(step, steps))
+    pending += [
+        steps + index for lane, queue in enumerate(queues) for index in queue[heads[lane] :]
+    ]
+    if pending:
+        raise _stuck(plan, events, waits, pending)
+    return Simulation(now, stall_s, started[:steps], ended[:steps], started[steps:], ended[steps:])
+
+
+def _operator_work(
+    plan: Plan, operand_bytes: tuple[Floats, Floats]
+) -> tuple[list[float], list[Demand]]:
+    """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
+    compute, _ = compute_seconds(plan.problem, plan.target)
+    tier_s = port_seconds(*operand_bytes, plan.target)
+    runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
+    durations = runs * plan.target.compute.overhead_s + np.maximum(compute, tier_s.max(axis=0))
+    shares = np.divide(tier_s, durations, out=np.zeros_like(tier_s), where=durations > 0)
+    demands = [
+        tuple((tier, share) for tier, share in enumerate(column) if share > 0)
+        for column in shares.T.tolist()
+    ]
+    return durations.tolist(), demands
+
+
+def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
+    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers."""
+    target = plan.target
+    transfer = plan.transfers[index]
+    link = target.link(transfer.source, transfer.destination)
+    if link is None:
+        raise VerificationError(
+            f"transfer {index} needs a link {transfer.source}->{transfer.destination}, which"
+            f" {target.name} lacks; route it over the links there are",
+            {"source": transfer.source, "destination": transfer.destination},
+        )
+    read = target.tier(transfer.source).read_bytes_per_s
+    write = target.tier(transfer.destination).write_bytes_per_s
+    rate = min(link.bandwidth_bytes_per_s, read, write)
+    demand = (
+        (target.tier_index[transfer.source], rate / read),
+        (target.tier_index[transfer.destination], rate / write),
+    )
+    return link.setup_s, (transfer.end_byte - transfer.start_byte) / rate, demand
+
+
+def _queues(plan: Plan) -> list[list[int]]:
+    """The transfers of each link in the order of their first step, ties as listed."""
+    queues: list[list[int]] = [[] for _ in plan.target.links]
+    lane = {(link.source, link.destination): i for i, link in enumerate(plan.target.links)}
+    for index in sorted(range(len(plan.transfers)), key=lambda i: plan.transfers[i].moves[0][0]):
+        transfer = plan.transfers[index]
+        queues[lane[transfer.source, transfer.destination]].append(index)
+    return queues
+
+
+def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -> _Activity | None:
+    """A transfer's set-up, or its bytes once that has `begun`; None when it takes no time."""
+    setup_s, bytes_s, demand = work
+    if setup_s > 0 and not begun:
+        return _Activity(event, setup_s, setup_s, (), bytes_next=True)
+    return _Activity(event, bytes_s, bytes_s, demand) if bytes_s > 0 else None
+
+
+def _stuck(
+    plan: Plan, events: Precedence, waits: Sequence[int], pending: Sequence[int]
+) -> VerificationError:
+    """The error for a replay in which nothing runs and something is left, with the reasons."""
+    unhappened = {*pending, *(i for i in range(events.first_instant, len(waits)) if waits[i])}
+    reasons = [
+        f"{_named(plan, events, event)} waits for {_named(plan, events, cause)}"
+        for cause in sorted(unhappened)
+        for event in events.followers[cause]
+    ]
+    return VerificationError(
+        f"the replay gets stuck with {len(pending)} operators and transfers left:"
+        f" {'; '.join(reasons[:6])}; the plan is illegal, `ullage verify` names the rule broken",
+        {"pending": len(pending), "waits": reasons},
+    )
+
+
+def _named(plan: Plan, events: Precedence, event: int) -> str:
+    buffers = plan.problem.buffers
+    if event < events.steps:
+        return f"step {event} ({plan.problem.steps[event].name})"
+    if event < events.first_instant:
+        move = plan.transfers[event - events.steps]
+        piece = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
+        return f"the transfer of {piece} {move.source}->{move.destination} at {move.moves[0][0]}"
+    place, what = divmod(event - events.first_instant, 3)
+    held = events.places[place]
+    name = buffers[held.buffer].name if held.buffer >= 0 else "workspace"
+    where = f"{name} [{held.start_byte}, {held.end_byte}) at {held.tier}+{held.offset}"
+    return f"{('free space', 'arrival', 'release')[what]} of {where}"

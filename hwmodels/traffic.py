@@ -1,0 +1,297 @@
+"""Bytes charged to tiers and links, step by step, and the traffic that no plan avoids."""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Buffer, Problem, Use
+from ullage.compiler.ir.target import Target
+
+Floats = NDArray[np.float64]
+
+# A residency as the lookup sees it: first byte, one past the last byte, index in the plan.
+_Span = tuple[int, int, int]
+# A part of a use: tier, residency, first byte, one past the last byte.
+_Part = tuple[int, int, int, int]
+
+_BEHIND_ALL = 1 << 62  # sorts behind every span that begins at the same byte
+
+
+@dataclass(frozen=True)
+class OperandCharges:
+    """P pieces: the part of one use that lies in one residency.
+
+    Pieces are grouped by buffer; within a buffer in step order, reads before writes.
+
+    Attributes:
+        step: (P,) step of the use.
+        residency: (P,) index into `Plan.residencies`.
+        tier: (P,) index into `Target.tiers`.
+        start_byte: (P,) first byte of the piece in the buffer.
+        end_byte: (P,) one past its last byte.
+        write: (P,) True where the piece is written.
+        charged_bytes: (P,) bytes charged, `accessed_bytes * piece / range` of the use.
+    """
+
+    step: NDArray[np.int64]
+    residency: NDArray[np.int64]
+    tier: NDArray[np.int64]
+    start_byte: NDArray[np.int64]
+    end_byte: NDArray[np.int64]
+    write: NDArray[np.bool_]
+    charged_bytes: Floats
+
+
+def operand_charges(plan: Plan) -> OperandCharges:
+    """Charge every use to the residencies that serve it (docs/plan-semantics.md, Cost).
+
+    Each byte is served by the fastest tier that has it in a residency with
+    `ready <= step < end`.
+
+    Raises:
+        VerificationError: a byte of a use is in no such residency.
+    """
+    by_buffer: list[list[int]] = [[] for _ in plan.problem.buffers]
+    for index, residency in enumerate(plan.residencies):
+        by_buffer[residency.buffer].append(index)
+    pieces: list[tuple[int, int, int, int, int, bool]] = []
+    charged: list[float] = []
+    for buffer, indices in enumerate(by_buffer):
+        for t, use, parts in _served(plan, buffer, indices):
+            use_bytes = use.end_byte - use.start_byte
+            for tier, index, start, end in parts:
+                pieces.append((t, index, tier, start, end, use.write))
+                charged.append(use.accessed_bytes * (end - start) / use_bytes)
+    table = np.array(pieces, dtype=np.int64).reshape(-1, 6)
+    return OperandCharges(
+        step=table[:, 0],
+        residency=table[:, 1],
+        tier=table[:, 2],
+        start_byte=table[:, 3],
+        end_byte=table[:, 4],
+        write=table[:, 5].astype(np.bool_),
+        charged_bytes=np.array(charged, dtype=np.float64),
+    )
+
+
+def _served(
+    plan: Plan, buffer: int, indices: list[int]
+) -> Iterator[tuple[int, Use, Sequence[_Part]]]:
+    """Each use of a buffer with the parts of it by tier and residency: a sweep over the steps."""
+    tier_index = plan.target.tier_index
+    residencies = plan.residencies
+    arriving = sorted(indices, key=lambda i: residencies[i].ready, reverse=True)
+    leaving: list[tuple[int, int, _Span]] = []
+    live: list[list[_Span]] = [[] for _ in plan.target.tiers]
+    for t, use in plan.problem.uses_of[buffer]:
+        start, end = use.start_byte, use.end_byte
+        if start >= end:
+            continue
+        while arriving and residencies[arriving[-1]].ready <= t:
+            index = arriving.pop()
+            residency = residencies[index]
+            tier = tier_index[residency.tier]
+            span = (residency.start_byte, residency.end_byte, index)
+            insort(live[tier], span)
+            heappush(leaving, (residency.end, tier, span))
+        while leaving and leaving[0][0] <= t:
+            _, tier, span = heappop(leaving)
+            del live[tier][bisect_left(live[tier], span)]
+        parts: list[_Part] = []
+        gaps = [(start, end)]
+        for tier, spans in enumerate(live):
+            if spans:
+                gaps = _fill(gaps, spans, tier, parts)
+                if not gaps:
+                    break
+        if gaps:
+            raise _nowhere(plan, t, use, gaps)
+        yield t, use, parts
+
+
+def _fill(
+    gaps: list[tuple[int, int]], spans: list[_Span], tier: int, parts: list[_Part]
+) -> list[tuple[int, int]]:
+    """Append the parts of the gaps that the spans of a tier hold; return what is left of them."""
+    left: list[tuple[int, int]] = []
+    for start, end in gaps:
+        i = max(0, bisect_right(spans, (start, _BEHIND_ALL, 0)) - 1)
+        cursor = start
+        while i < len(spans) and spans[i][0] < end:
+            span_start, span_end, index = spans[i]
+            i += 1
+            if span_end <= cursor:
+                continue
+            if span_start > cursor:
+                left.append((cursor, span_start))
+                cursor = span_start
+            stop = min(span_end, end)
+            parts.append((tier, index, cursor, stop))
+            cursor = stop
+        if cursor < end:
+            left.append((cursor, end))
+    return left
+
+
+def _nowhere(plan: Plan, t: int, use: Use, gaps: list[tuple[int, int]]) -> VerificationError:
+    name = plan.problem.buffers[use.buffer].name
+    step = plan.problem.steps[t].name
+    start, end = gaps[0]
+    verb = "writes" if use.write else "reads"
+    return VerificationError(
+        f"step {t} ({step}) {verb} bytes [{start}, {end}) of {name}, which no ready residency"
+        " holds; the plan must place them in a tier for that step",
+        {"step": t, "buffer": name, "start_byte": start, "end_byte": end},
+    )
+
+
+def tier_bytes(operands: OperandCharges, target: Target, steps: int) -> tuple[Floats, Floats]:
+    """(M, T) operand bytes read from and written to each tier at each step."""
+    shape = (len(target.tiers), steps)
+    cell = operands.tier * steps + operands.step
+    size = shape[0] * shape[1]
+    written = np.where(operands.write, operands.charged_bytes, 0.0)
+    read = np.where(operands.write, 0.0, operands.charged_bytes)
+    sums = np.array([np.bincount(cell, read, size), np.bincount(cell, written, size)], np.float64)
+    return sums[0].reshape(shape), sums[1].reshape(shape)
+
+
+def port_seconds(read: Floats, written: Floats, target: Target) -> Floats:
+    """(M, T) time of each tier's port for the bytes (M, T) read and written.
+
+    Raises:
+        VerificationError: a read-only tier is written.
+    """
+    seconds = np.zeros_like(read)
+    for m, tier in enumerate(target.tiers):
+        seconds[m] = read[m] / tier.read_bytes_per_s
+        if not tier.read_only:
+            seconds[m] += written[m] / tier.write_bytes_per_s
+        elif written[m].any():
+            t = int(written[m].argmax())
+            raise VerificationError(
+                f"step {t} writes to {tier.name}, which is read-only; place results elsewhere",
+                {"step": t, "tier": tier.name},
+            )
+    return seconds
+
+
+@dataclass(frozen=True)
+class DmaCharges:
+    """DMA bytes by tier (M, T) and by link (L, T), and transfers that start there (L, T)."""
+
+    read: Floats
+    written: Floats
+    moved: Floats
+    setups: Floats
+
+
+def dma_charges(plan: Plan) -> DmaCharges:
+    """Charge every move to its tiers and link, and set-ups to the step of the first move.
+
+    Raises:
+        VerificationError: a transfer uses a link that the target lacks.
+    """
+    target = plan.target
+    steps = len(plan.problem.steps)
+    link_index = {(link.source, link.destination): i for i, link in enumerate(target.links)}
+    moves: list[tuple[int, int, int]] = []
+    starts: list[tuple[int, int]] = []
+    for transfer in plan.transfers:
+        link = link_index.get((transfer.source, transfer.destination))
+        if link is None:
+            name = plan.problem.buffers[transfer.buffer].name
+            raise VerificationError(
+                f"a transfer of {name} needs a link {transfer.source}->{transfer.destination};"
+                f" {target.name} has {', '.join(f'{a}->{b}' for a, b in link_index) or 'none'}",
+                {"buffer": name, "source": transfer.source, "destination": transfer.destination},
+            )
+        starts.append((link, transfer.moves[0][0]))
+        for step, size_bytes in transfer.moves:
+            moves.append((link, step, size_bytes))
+    shape = (len(target.links), steps)
+    moved, setups = np.zeros(shape), np.zeros(shape)
+    if moves:
+        table = np.array(moves, dtype=np.int64)
+        np.add.at(moved, (table[:, 0], table[:, 1]), table[:, 2])
+        first = np.array(starts, dtype=np.int64)
+        np.add.at(setups, (first[:, 0], first[:, 1]), 1.0)
+    read = np.zeros((len(target.tiers), steps))
+    written = np.zeros((len(target.tiers), steps))
+    for i, link_ in enumerate(target.links):
+        read[target.tier_index[link_.source]] += moved[i]
+        written[target.tier_index[link_.destination]] += moved[i]
+    return DmaCharges(read, written, moved, setups)
+
+
+@dataclass(frozen=True)
+class Compulsory:
+    """First loads and last stores of each buffer (length B), in bytes, at its home tier."""
+
+    loads: Floats
+    stores: Floats
+
+
+def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> Compulsory:
+    """Bytes that every plan must read from and write to the home tiers, in each inference.
+
+    A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
+    reads before the byte is overwritten; a byte of an output the share of its last write. Buffers
+    at home in the fastest tier count nothing, nor do weights in steady state: they may stay in the
+    fastest tier for ever. The figures depend on data flow alone, so they hold for every legal
+    order of the steps over these buffers.
+
+    Args:
+        problem: steps and buffers.
+        target: gives the home tiers.
+        resident: also count that a buffer which operators cannot reach at home is moved whole,
+            however little of it they access. Stronger, yet still no more than any
+            legal plan moves; the compulsory traffic of the plan semantics leaves it out.
+    """
+    loads = np.zeros(len(problem.buffers))
+    stores = np.zeros(len(problem.buffers))
+    stays = problem.steady_state
+    for b, buffer in enumerate(problem.buffers):
+        if target.home(buffer.kind).name == target.fastest.name:
+            continue
+        confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
+        least_share = 1.0 if resident and confined else 0.0
+        uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
+        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not stays)
+        if uses and (buffer.outputs or is_loaded):
+            loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
+    return Compulsory(loads, stores)
+
+
+def _first_and_last(
+    buffer: Buffer, uses: Sequence[tuple[int, Use]], least_share: float, *, is_loaded: bool
+) -> tuple[float, float]:
+    """Bytes loaded first and stored last, byte range by byte range between all cuts."""
+    cuts = np.unique(
+        [edge for _, use in uses for edge in (use.start_byte, use.end_byte)]
+        + [edge for output in buffer.outputs for edge in output]
+    )
+    segment_of = {int(cut): segment for segment, cut in enumerate(cuts)}
+    first = np.zeros(len(cuts) - 1)
+    last = np.zeros(len(cuts) - 1)
+    original = np.full(len(cuts) - 1, is_loaded)
+    for _, use in uses:
+        part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
+        share = use.accessed_bytes / (use.end_byte - use.start_byte)
+        share = max(share, least_share)
+        if use.write:
+            last[part] = share
+            original[part] = False
+        else:
+            first[part] = np.where(original[part], np.maximum(first[part], share), first[part])
+    is_output = np.zeros(len(cuts) - 1, dtype=np.bool_)
+    for start, end in buffer.outputs:
+        is_output[segment_of[start] : segment_of[end]] = True
+    sizes = np.diff(cuts)
+    return float(first @ sizes), float(last[is_output] @ sizes[is_output])

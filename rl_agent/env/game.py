@@ -1,0 +1,242 @@
+"""`MallocGame`: the allocation game as a Gymnasium environment.
+
+Importing this module registers `ullage/MallocGame-v0`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.observe import (
+    BANDWIDTH_ROWS,
+    SEEN_STEPS,
+    USE_FEATURES,
+    VISION,
+    observe,
+    step_and_see,
+)
+from ullage.rl_agent.env.plans import plan_of, stays_of
+from ullage.rl_agent.env.render import as_picture, as_text
+from ullage.rl_agent.env.rules import ACTIONS, begin
+from ullage.rl_agent.env.state import (
+    ADDRESS_CELLS,
+    BUSY_S,
+    CURSOR,
+    REWINDS,
+    copy_of,
+    start_of,
+)
+
+if TYPE_CHECKING:
+    import onnx
+
+GAME_ID = "ullage/MallocGame-v0"
+PATIENCE = 4  # rejected actions per use before an episode is cut off
+
+Observation = dict[str, NDArray[np.float32]]
+
+
+class MallocGame(gymnasium.Env[Observation, np.int64]):
+    """For each use of a tensor, in program order: COPY (0), NOCOPY (1) or DROP (2).
+
+    Reward is the latency saved by the decision over that of `all-slow`, so the return of an
+    episode is (all-slow - plan) / all-slow by the cost model. `plan()` is the plan.
+
+    An action that the mask forbids is rejected: nothing changes, the reward is 0, and
+    `info["rejected"]` is true. After 4 of them per use of the program the episode is truncated.
+
+    Observations are `map` (16, 32): the share of each sixteenth of fast memory that is taken, from
+    24 steps before the current one to 7 behind it; `bandwidth` (3, 32): idle copy bandwidth up
+    and down, and time by step; `use` (20,): the current use, its last three values the mask. All
+    are in [0, 1].
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as the base class declares it
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 10,
+    }
+
+    def __init__(  # noqa: PLR0913 - options of gymnasium.make, all named
+        self,
+        model: "str | Path | onnx.ModelProto | None" = None,
+        target: str | Target = "edge-npu",
+        *,
+        problem: Problem | None = None,
+        fast_memory: int | str | None = None,
+        dtype: str | None = None,
+        order: str = "model",
+        batch: int | None = None,
+        overrides: dict[str, str] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        """Set the table.
+
+        Args:
+            model: an .onnx file, a name (`ullage models list`) or a loaded model.
+            target: name or file of a target; a `Target` together with `problem`.
+            problem: instead of a model, a problem built for `target`.
+            fast_memory: capacity of the fastest tier: 262144, "256KiB".
+            dtype: plan floating-point tensors as this type.
+            order: operator order, `model` or `memory`.
+            batch: value of symbolic first dimensions.
+            overrides: target fields: {"split_operands": "false"} plays with whole tensors.
+            render_mode: `ansi` or `rgb_array`.
+
+        Raises:
+            InfeasibleError: no legal plan exists.
+            ModelError: the model cannot be read.
+            UsageError: an option is wrong, or there is nothing to decide.
+        """
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise UsageError(f"render_mode is ansi or rgb_array, not {render_mode!r}")
+        self.render_mode = render_mode
+        if problem is None:
+            asked = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
+            problem, chip = _read(model, target, fast_memory, asked)
+        elif isinstance(target, Target):
+            chip = target
+        else:
+            raise UsageError("a problem is played on the Target it was built for, not on a name")
+        self.problem, self.target = problem, chip
+        self._table = set_table(problem, chip)
+        if not len(self._table.board.ev_atom):
+            raise UsageError(
+                f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
+                "choose a target with a slower memory"
+            )
+        self._start = start_of(self._table)
+        self._state = copy_of(self._start)
+        self._mask = np.zeros(ACTIONS, dtype=np.bool_)
+        self._rejected = 0
+        self.action_space = gymnasium.spaces.Discrete(ACTIONS)
+        boxes: dict[str, gymnasium.Space[Any]] = {
+            "map": _box(ADDRESS_CELLS, SEEN_STEPS),
+            "bandwidth": _box(BANDWIDTH_ROWS, SEEN_STEPS),
+            "use": _box(USE_FEATURES),
+        }
+        space = gymnasium.spaces.Dict(boxes)
+        self.observation_space = cast("gymnasium.Space[Observation]", space)
+
+    @property
+    def uses(self) -> int:
+        """Number of uses to decide about."""
+        return len(self._state.actions)
+
+    @property
+    def all_slow_s(self) -> float:
+        """Latency of the plan in which everything is dropped."""
+        return self._table.all_slow_s
+
+    @property
+    def latency_s(self) -> float:
+        """Latency of the decisions so far; what is undecided counts as dropped."""
+        return float(self._state.total[BUSY_S]) + self._table.overhead_s
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """(3,) which of COPY, NOCOPY and DROP are legal now (the name that SB3-contrib wants)."""
+        return self._mask.copy()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """A new game. Nothing in it is random."""
+        super().reset(seed=seed, options=options)
+        begin(self._table.board, self._state, self._start, self._mask)
+        self._rejected = 0
+        return self._observe(), self._info()
+
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Decide about the current use."""
+        if not 0 <= action < ACTIONS or not self._mask[action]:
+            self._rejected += 1
+            over = self._rejected > PATIENCE * self.uses
+            return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
+        before = float(self._state.total[BUSY_S])
+        seen = np.empty(VISION, dtype=np.float32)
+        board = self._table.board
+        done = step_and_see(board, self._state, self._start, int(action), self._mask, seen)
+        saved = before - float(self._state.total[BUSY_S])
+        reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
+        return _parts(seen), reward, bool(done), False, self._info()
+
+    def plan(self) -> Plan:
+        """The plan of a finished game.
+
+        Raises:
+            UsageError: uses are left undecided.
+        """
+        left = self.uses - int(self._state.counts[CURSOR])
+        if left:
+            raise UsageError(f"the game is not over: {left} uses are undecided; step on")
+        return plan_of(self.problem, self.target, self._table, self._state, solver="game")
+
+    def render(self) -> str | NDArray[np.uint8] | None:
+        """The memory map: addresses upwards, steps to the right."""
+        if self.render_mode is None:
+            return None
+        board, state = self._table.board, self._state
+        now = -1
+        if state.counts[CURSOR] < self.uses:
+            now = int(board.ev_step[board.program_order[state.counts[CURSOR]]])
+        if self.render_mode == "ansi":
+            return as_text(board, state, now)
+        stays = [stay for _, _, stay in stays_of(self._table, state)]
+        sizes = [atom.size_bytes for atom in self._table.atoms]
+        return as_picture(stays, sizes, len(board.compute_s), board.capacity_bytes, now)
+
+    def _observe(self) -> Observation:
+        seen = np.empty(VISION, dtype=np.float32)
+        observe(self._table.board, self._state, self._mask, seen)
+        return _parts(seen)
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "action_mask": self._mask.astype(np.int8),
+            "latency_s": self.latency_s,
+            "rewinds": int(self._state.counts[REWINDS]),
+        }
+
+
+def _parts(seen: NDArray[np.float32]) -> Observation:
+    cells = ADDRESS_CELLS * SEEN_STEPS
+    rows = cells + BANDWIDTH_ROWS * SEEN_STEPS
+    return {
+        "map": seen[:cells].reshape(ADDRESS_CELLS, SEEN_STEPS),
+        "bandwidth": seen[cells:rows].reshape(BANDWIDTH_ROWS, SEEN_STEPS),
+        "use": seen[rows:],
+    }
+
+
+def _box(*shape: int) -> gymnasium.spaces.Box:
+    return gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)
+
+
+def _read(
+    model: "str | Path | onnx.ModelProto | None",
+    target: str | Target,
+    fast_memory: int | str | None,
+    asked: dict[str, Any],
+) -> tuple[Problem, Target]:
+    from ullage.compiler.common.units import parse_size
+    from ullage.compiler.driver.compile import CompileOptions, prepare
+    from ullage.compiler.importer.model_zoo import find_model
+
+    if model is None:
+        raise UsageError("MallocGame needs a model, or a problem and its Target")
+    if isinstance(target, Target):
+        raise UsageError("a model is read for a target by name or file; a Target needs a problem")
+    size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
+    options = CompileOptions(target=target, fast_memory_bytes=size, **asked)
+    prepared = prepare(find_model(model) if isinstance(model, str) else model, options)
+    return prepared.problem, prepared.target
+
+
+gymnasium.register(id=GAME_ID, entry_point="ullage.rl_agent.env.game:MallocGame")

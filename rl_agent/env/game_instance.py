@@ -1,0 +1,200 @@
+"""The board: everything about a problem and a target that does not change during a game."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.place import place_stays
+from ullage.solvers.state.residency_state import Occupancy
+from ullage.solvers.state.segments import Atom, atoms_of
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+SPACIOUS = 16  # times the capacity: addresses are no obstacle
+
+
+class Board(NamedTuple):
+    """Arrays for compiled code: T steps, A atoms, E events, R residents, M tiers, L links.
+
+    Events are those of atoms that can be decided about, numbered atom by atom, in step order.
+    The event number is also the name of the stay that begins with it. Residents are atoms whose
+    home is the fastest tier; they lie where they lie, in the slots behind the events.
+
+    Attributes:
+        ev_atom: (E,) atom of each event.
+        ev_step: (E,) step.
+        ev_reads: (E,) 1 where the operator reads the atom.
+        ev_writes: (E,) 1 where it writes it.
+        ev_read_bytes: (E,) bytes really read.
+        ev_written_bytes: (E,) bytes really written.
+        atom_first: (A + 1,) first event of each atom; the last entry is E.
+        size_bytes: (A,) size of each atom.
+        aligned_bytes: (A,) what it takes in the fastest tier.
+        home: (A,) tier where it starts or may be written to.
+        given: (A,) 1 where the home tier holds it from the beginning.
+        output: (A,) 1 where it must be at home in the end.
+        must: (A,) 1 where operators reach it in the fastest tier only.
+        link_up: (A,) link from home to the fastest tier, -1 for none.
+        link_down: (A,) link back, -1 for none.
+        read_rate: (M,) bytes/s.
+        write_rate: (M,) bytes/s; 0 where read-only.
+        link_rate: (L,) bytes/s.
+        link_setup_s: (L,) seconds.
+        link_source: (L,) tier.
+        link_destination: (L,) tier.
+        compute_s: (T,) roofline of the compute unit.
+        workspace_bytes: (T,) scratch memory in the fastest tier.
+        program_order: (E,) events by step, those of one step by atom.
+        place_in_order: (E,) its inverse.
+        slot_size_bytes: (E + R + 3,) size of the atom that a slot holds; three are for trials.
+        slot_aligned_bytes: (E + R + 3,) the same, rounded up to the alignment.
+        capacity_bytes: capacity of the fastest tier.
+        alignment_bytes: its alignment.
+        address_bytes: addresses that the game gives; more than the capacity where it goes by live
+            bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
+    """
+
+    ev_atom: IntArray
+    ev_step: IntArray
+    ev_reads: IntArray
+    ev_writes: IntArray
+    ev_read_bytes: FloatArray
+    ev_written_bytes: FloatArray
+    atom_first: IntArray
+    size_bytes: IntArray
+    aligned_bytes: IntArray
+    home: IntArray
+    given: IntArray
+    output: IntArray
+    must: IntArray
+    link_up: IntArray
+    link_down: IntArray
+    read_rate: FloatArray
+    write_rate: FloatArray
+    link_rate: FloatArray
+    link_setup_s: FloatArray
+    link_source: IntArray
+    link_destination: IntArray
+    compute_s: FloatArray
+    workspace_bytes: IntArray
+    program_order: IntArray
+    place_in_order: IntArray
+    slot_size_bytes: IntArray
+    slot_aligned_bytes: IntArray
+    capacity_bytes: int
+    alignment_bytes: int
+    address_bytes: int
+
+
+class Table(NamedTuple):
+    """A board and what stands on it before the first move: the plan of `all-slow`.
+
+    Attributes:
+        board: the arrays.
+        atoms: all atoms of the problem; `playable` says which the board knows.
+        playable: (A,) index into `atoms` of each atom of the board.
+        occupancy: the start: what operators cannot do without, with addresses.
+        overhead_s: fixed time of all operators; busy seconds and this are the latency.
+        all_slow_s: latency of the start.
+    """
+
+    board: Board
+    atoms: tuple[Atom, ...]
+    playable: IntArray
+    occupancy: Occupancy
+    overhead_s: float
+    all_slow_s: float
+
+
+def by_live_bytes(table: Table) -> Table:
+    """The same table for a game in which space is limited by live bytes, not by free addresses."""
+    board = table.board
+    return table._replace(board=board._replace(address_bytes=SPACIOUS * board.capacity_bytes))
+
+
+def set_table(problem: Problem, target: Target) -> Table:
+    """The board of a problem on a target.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        UsageError: a mandatory operand has no link to travel on.
+    """
+    atoms = atoms_of(problem, target)
+    start = Occupancy(problem, target, atoms)
+    place_stays(start)
+    stays = [stay for _, _, stay in start.all_stays()]
+    assemble(problem, target, atoms, stays, solver="all-slow", objective="latency")
+    fastest = target.fastest.name
+    movable = [i for i, a in enumerate(atoms) if a.size_bytes and a.events and a.home != fastest]
+    residents = [i for i, a in enumerate(atoms) if a.home == fastest and start.stays[i]]
+    board = _board(problem, target, [atoms[i] for i in movable], [atoms[i] for i in residents])
+    overhead_s = float(overhead_seconds(problem, target).sum())
+    return Table(
+        board=board,
+        atoms=tuple(atoms),
+        playable=np.array(movable, dtype=np.int64),
+        occupancy=start,
+        overhead_s=overhead_s,
+        all_slow_s=start.timeline.total_s + overhead_s,
+    )
+
+
+def _board(
+    problem: Problem, target: Target, atoms: Sequence[Atom], residents: Sequence[Atom]
+) -> Board:
+    events = [(i, event) for i, atom in enumerate(atoms) for event in atom.events]
+    steps = _ints([event.step for _, event in events])
+    owners = _ints([i for i, _ in events])
+    order = np.lexsort((owners, steps)).astype(np.int64)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    sizes = _ints([a.size_bytes for a in atoms])
+    unit = target.fastest.alignment_bytes
+    fastest = target.fastest.name
+    links = {(link.source, link.destination): i for i, link in enumerate(target.links)}
+    tier = target.tier_index
+    counts = _ints([len(a.events) for a in atoms])
+    slots = np.concatenate([sizes[owners], _ints([a.size_bytes for a in residents] + [0] * 3)])
+    return Board(
+        ev_atom=owners,
+        ev_step=steps,
+        ev_reads=_ints([e.reads for _, e in events]),
+        ev_writes=_ints([e.writes for _, e in events]),
+        ev_read_bytes=np.array([e.read_bytes for _, e in events], dtype=np.float64),
+        ev_written_bytes=np.array([e.written_bytes for _, e in events], dtype=np.float64),
+        atom_first=np.concatenate([np.zeros(1, np.int64), counts.cumsum()]).astype(np.int64),
+        size_bytes=sizes,
+        aligned_bytes=-(-sizes // unit) * unit,
+        home=_ints([tier[a.home] for a in atoms]),
+        given=_ints([a.is_given for a in atoms]),
+        output=_ints([a.is_output for a in atoms]),
+        must=_ints([a.must_be_fastest for a in atoms]),
+        link_up=_ints([links.get((a.home, fastest), -1) for a in atoms]),
+        link_down=_ints([links.get((fastest, a.home), -1) for a in atoms]),
+        read_rate=np.array([t.read_bytes_per_s for t in target.tiers], dtype=np.float64),
+        write_rate=np.array([t.write_bytes_per_s for t in target.tiers], dtype=np.float64),
+        link_rate=np.array([k.bandwidth_bytes_per_s for k in target.links], dtype=np.float64),
+        link_setup_s=np.array([k.setup_s for k in target.links], dtype=np.float64),
+        link_source=_ints([tier[k.source] for k in target.links]),
+        link_destination=_ints([tier[k.destination] for k in target.links]),
+        compute_s=compute_seconds(problem, target)[0],
+        workspace_bytes=_ints([s.workspace_bytes for s in problem.steps]),
+        program_order=order,
+        place_in_order=place,
+        slot_size_bytes=slots,
+        slot_aligned_bytes=-(-slots // unit) * unit,
+        capacity_bytes=target.fastest.capacity_bytes,
+        alignment_bytes=unit,
+        address_bytes=target.fastest.capacity_bytes,
+    )
+
+
+def _ints(values: Sequence[int]) -> IntArray:
+    return np.array(values, dtype=np.int64)

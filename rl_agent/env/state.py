@@ -1,0 +1,153 @@
+"""The state of a game: stays in the fastest tier, busy seconds, and the cursor."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ullage.rl_agent.env.game_instance import FloatArray, IntArray, Table
+
+MOVES = 64  # most steps over which one transfer is spread
+ADDRESS_CELLS = 16  # rows of the memory map in observations
+
+# Fields of `State.counts`.
+RECTANGLES, CURSOR, REWINDS, DECISIONS = range(4)
+# Fields of `State.total`.
+BUSY_S, SLOW_BYTES = range(2)
+NOWHERE = -1
+
+
+class State(NamedTuple):
+    """Arrays that moves change, for N = E + R + 3 slots (see `Board`).
+
+    A stay lives in the slot of its first event. The last three slots are for trials.
+
+    Attributes:
+        tier_s: (M, T) busy seconds of each tier's port.
+        link_s: (L, T) busy seconds of each link.
+        busy_s: (T,) roofline of all of them and compute.
+        load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
+        total: (2,) sum of `busy_s`; bytes read and written outside the fastest tier.
+        stay_of: (E,) slot of the stay that covers an event, -1 for none.
+        last: (N,) last event of the stay in a slot, -1 where there is none.
+        start: (N,) first step of the stay.
+        ready: (N,) first step at which operators use it.
+        end: (N,) one past its last step.
+        offset: (N,) address, -1 while none is chosen.
+        fill_count: (N,) moves of the fill.
+        fill_step: (N, MOVES) their steps.
+        fill_bytes: (N, MOVES) their bytes.
+        spill_count: (N,) moves of the spill.
+        spill_step: (N, MOVES) their steps.
+        spill_bytes: (N, MOVES) their bytes.
+        taken: (N,) slots that have an address, in any order.
+        place: (N,) where a slot is in `taken`, -1 where it is not.
+        counts: (4,) length of `taken`, cursor, rewinds, decisions so far.
+        actions: (E,) decision about each event, in program order, -1 for none.
+        forced: (E,) 1 where drop-backup has forced DROP, by event.
+        map_bytes: (ADDRESS_CELLS, T) bytes taken by share of the addresses and step.
+        low: (N,) room for searches.
+        high: (N,) room for searches.
+    """
+
+    tier_s: FloatArray
+    link_s: FloatArray
+    busy_s: FloatArray
+    load_bytes: IntArray
+    total: FloatArray
+    stay_of: IntArray
+    last: IntArray
+    start: IntArray
+    ready: IntArray
+    end: IntArray
+    offset: IntArray
+    fill_count: IntArray
+    fill_step: IntArray
+    fill_bytes: IntArray
+    spill_count: IntArray
+    spill_step: IntArray
+    spill_bytes: IntArray
+    taken: IntArray
+    place: IntArray
+    counts: IntArray
+    actions: IntArray
+    forced: IntArray
+    map_bytes: FloatArray
+    low: IntArray
+    high: IntArray
+
+
+def start_of(table: Table) -> State:
+    """The state before the first move: the plan of `all-slow`, with addresses."""
+    board, occupancy = table.board, table.occupancy
+    events, slots, steps = len(board.ev_atom), len(board.slot_size_bytes), len(board.compute_s)
+    timeline = occupancy.timeline
+    target = occupancy.target
+    links = [timeline.link_s[link.source, link.destination] for link in target.links]
+    state = State(
+        tier_s=np.array([timeline.tier_s[tier.name] for tier in target.tiers]),
+        link_s=np.array(links).reshape(len(links), steps),
+        busy_s=timeline.busy_s.copy(),
+        load_bytes=occupancy.load_bytes.copy(),
+        total=np.array([timeline.total_s, timeline.slow_bytes]),
+        stay_of=np.full(events, -1, np.int64),
+        last=np.full(slots, -1, np.int64),
+        start=np.zeros(slots, np.int64),
+        ready=np.zeros(slots, np.int64),
+        end=np.zeros(slots, np.int64),
+        offset=np.full(slots, NOWHERE, np.int64),
+        fill_count=np.zeros(slots, np.int64),
+        fill_step=np.zeros((slots, MOVES), np.int64),
+        fill_bytes=np.zeros((slots, MOVES), np.int64),
+        spill_count=np.zeros(slots, np.int64),
+        spill_step=np.zeros((slots, MOVES), np.int64),
+        spill_bytes=np.zeros((slots, MOVES), np.int64),
+        taken=np.zeros(slots, np.int64),
+        place=np.full(slots, -1, np.int64),
+        counts=np.zeros(4, np.int64),
+        actions=np.full(events, -1, np.int64),
+        forced=np.zeros(events, np.int64),
+        map_bytes=np.zeros((ADDRESS_CELLS, steps)),
+        low=np.zeros(slots, np.int64),
+        high=np.zeros(slots, np.int64),
+    )
+    _set_stays(table, state)
+    return state
+
+
+def _set_stays(table: Table, state: State) -> None:
+    """Put the stays that nobody decides about."""
+    board = table.board
+    number = {int(atom): i for i, atom in enumerate(table.playable)}
+    resident = len(board.ev_atom)
+    for index, stays in enumerate(table.occupancy.stays):
+        for first, (last, stay) in stays.items():
+            if index in number:
+                begin = int(board.atom_first[number[index]])
+                slot = begin + first
+                state.stay_of[slot : begin + last + 1] = slot
+                state.last[slot] = begin + last
+            else:
+                slot = resident
+                resident += 1
+            state.start[slot], state.ready[slot] = stay.start, stay.ready
+            state.end[slot], state.offset[slot] = stay.end, stay.offset
+            state.fill_count[slot], state.spill_count[slot] = len(stay.fill), len(stay.spill)
+            for i, (step, size) in enumerate(stay.fill):
+                state.fill_step[slot, i], state.fill_bytes[slot, i] = step, size
+            for i, (step, size) in enumerate(stay.spill):
+                state.spill_step[slot, i], state.spill_bytes[slot, i] = step, size
+            state.place[slot] = state.counts[RECTANGLES]
+            state.taken[state.counts[RECTANGLES]] = slot
+            state.counts[RECTANGLES] += 1
+            size = int(board.slot_size_bytes[slot])
+            low, high = stay.offset, stay.offset + size
+            for cell in range(ADDRESS_CELLS):
+                floor = cell * board.capacity_bytes // ADDRESS_CELLS
+                roof = (cell + 1) * board.capacity_bytes // ADDRESS_CELLS
+                covered = max(0, min(high, roof) - max(low, floor))
+                state.map_bytes[cell, stay.start : stay.end] += covered
+
+
+def copy_of(state: State) -> State:
+    """A state of its own."""
+    return State._make(array.copy() for array in state)

@@ -1,0 +1,221 @@
+"""`muzero`: the agent of arXiv 2305.07440, trained on the program at hand (docs/muzero.md).
+
+Games are played by live bytes; a game counts when a packer finds addresses for its stays. The plan
+is that of the agent's best game, whatever the heuristics have; a note says what they reach.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.units import format_time
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.bounds import order_free_bound
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.solver import WORTH_PACKING
+from ullage.solvers.registry import SolverOptions, find_solver, missing_packages, parameters_of
+from ullage.solvers.state.build_plan import Stay, assemble
+
+if TYPE_CHECKING:
+    from ullage.rl_agent.env.game_instance import Table
+    from ullage.rl_agent.env.state import State
+    from ullage.rl_agent.muzero.agent import Agent, Packer
+    from ullage.rl_agent.muzero.train import Report
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "the RL paper's agent, trained on the program at hand (needs the extra muzero)"
+DEFAULTS: Mapping[str, Any] = {
+    "checkpoint": "",
+    "generations": 0,
+    "time_limit_s": 300.0,
+    "games": 64,
+    "simulations": 16,
+}
+OBJECTIVES = ("latency",)
+EXTRA = "muzero"
+REQUIRES = ("jax", "mctx", "optax")
+RIVALS = ("greedy", "msa")
+RESERVE_SHARE = 0.02  # of the time, for the plan
+PACKING_S = 0.5  # at most, for the addresses of one game
+COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
+
+
+def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    """The best plan that the agent plays while it is trained.
+
+    Training ends after `generations`, or at the deadline or `time_limit_s`, whichever is first.
+    With `generations`, and time for them, the plan depends on problem, target, seed and parameters
+    alone. With a checkpoint training goes on from there; its own options and seed count.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        UsageError: the extra is not installed, or a parameter or the checkpoint is wrong.
+    """
+    chosen = parameters_of(options, DEFAULTS)
+    check_extra()
+    for name in ("games", "simulations"):
+        if chosen[name] < 1:
+            raise UsageError(f"muzero: {name} is 1 or more, not {chosen[name]}")
+    from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+    from ullage.rl_agent.muzero.train import play_by_chance, train
+
+    limit_s = min(options.remaining_s(), chosen["time_limit_s"]) * (1 - RESERVE_SHARE)
+    deadline = time.monotonic() + limit_s
+    table = by_live_bytes(set_table(problem, target))
+    asked = {name: value for name, value in chosen.items() if value != DEFAULTS[name]}
+    if not len(table.board.ev_atom):
+        stays = [stay for _, _, stay in table.occupancy.all_stays()]
+        note = f"muzero: nothing to decide, all tensors live in {target.fastest.name}"
+        return _plan(problem, target, table, stays, options, asked, (note,))
+    rivals = rivals_of(problem, target, options)
+    reference_s = reference_of(problem, target, table, rivals.values())
+    packer = packer_of(problem, target, table, options)
+    agent = _agent(table, packer, reference_s, options, chosen)
+    reports: list[Report] = []
+    wanted, begun_with = chosen["generations"], agent.generation
+
+    def report(now: "Report") -> None:
+        reports.append(now)
+        options.progress(
+            f"muzero: generation {now.generation}, best {format_time(now.best_s)}, "
+            f"without noise {format_time(now.greedy_s)}"
+        )
+
+    told: tuple[str, ...] = ()
+    try:
+        if limit_s < COMPILE_S:
+            told = (
+                f"muzero: {limit_s:.3g} s are too few to compile and train its networks (from "
+                f"{COMPILE_S:.3g} s on it does): games by chance instead",
+            )
+            play_by_chance(agent, options.on_improvement, deadline)
+        else:
+            train(
+                agent,
+                lambda now: not wanted or now.generation - begun_with < wanted,
+                report,
+                options.on_improvement,
+                deadline,
+            )
+    except KeyboardInterrupt:
+        asked["interrupted"] = True
+    notes = (*_notes(agent, reports, rivals), *told)
+    return _plan(problem, target, table, agent.best[1], options, asked, notes)
+
+
+def check_extra() -> None:
+    """Whether jax, mctx and optax are there.
+
+    Raises:
+        UsageError: they are not.
+    """
+    missing = missing_packages(find_solver("muzero"))
+    if missing:
+        raise UsageError(
+            f"muzero needs {', '.join(missing)}, not installed here; install with "
+            "`pip install 'ullage[muzero]'`, or use the solver rl, which needs nothing more"
+        )
+
+
+def packer_of(problem: Problem, target: Target, table: "Table", options: SolverOptions) -> "Packer":
+    """What makes plans of finished games, which went by live bytes."""
+    from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, stays_of
+    from ullage.rl_agent.muzero.agent import Packer
+
+    def address(state: "State") -> list[Stay] | None:
+        soon = time.monotonic() + PACKING_S / PACKING_SHARE
+        deadline = soon if options.deadline is None else min(soon, options.deadline)
+        own = options.for_member(deadline=deadline)
+        return packed(problem, target, table, stays_of(table, state), own)
+
+    return Packer(
+        address,
+        lambda state: repair(problem, target, table, stays_of(table, state)),
+    )
+
+
+def _agent(
+    table: "Table",
+    packer: "Packer",
+    reference_s: float,
+    options: SolverOptions,
+    chosen: Mapping[str, Any],
+) -> "Agent":
+    from ullage.rl_agent.muzero.agent import MuZeroOptions, new_agent
+    from ullage.rl_agent.muzero.checkpoint import load_agent
+
+    if chosen["checkpoint"]:
+        agent = load_agent(Path(chosen["checkpoint"]), table, packer)
+        options.on_improvement(agent.best_s)
+        return agent
+    games, simulations = chosen["games"], chosen["simulations"]
+    asked = MuZeroOptions(seed=options.seed, games=games, simulations=simulations)
+    return new_agent(table, reference_s, asked, packer)
+
+
+def rivals_of(problem: Problem, target: Target, options: SolverOptions) -> dict[str, float]:
+    """Latency of the heuristics' plans: to compare with, and for the scale of rewards."""
+    found: dict[str, float] = {}
+    for name in RIVALS:
+        try:
+            plan = find_solver(name).solve(problem, target, options.for_member())
+        except (InfeasibleError, UsageError):
+            continue  # a heuristic may not know such targets
+        found[name] = score(plan).latency_s
+    return found
+
+
+def reference_of(
+    problem: Problem, target: Target, table: "Table", rivals: Iterable[float]
+) -> float:
+    """Latency of a good plan: the best heuristic's, the bound's where they gain nothing."""
+    best_s = min(rivals, default=table.all_slow_s)
+    if best_s < table.all_slow_s * (1 - WORTH_PACKING):
+        return best_s
+    return order_free_bound(problem, target, "latency").value
+
+
+def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float]) -> tuple[str, ...]:
+    """What the plan is, and what it is worth beside the heuristics'."""
+    told = (
+        f"muzero: the best of {agent.games} games in {agent.generation} generations, "
+        f"{format_time(agent.best_s)}"
+    )
+    if reports:
+        told += f"; without noise the agent plays {format_time(reports[-1].greedy_s)}"
+    told += "".join(f"; {name} has {format_time(found)}" for name, found in rivals.items())
+    notes = [told]
+    if not agent.elites:
+        notes.append("muzero: no game was finished that has addresses for all of it")
+    if agent.homeless:
+        notes.append(f"muzero: {agent.homeless} good games found no addresses for all of it")
+    return tuple(notes)
+
+
+def _plan(
+    problem: Problem,
+    target: Target,
+    table: "Table",
+    stays: list[Stay],
+    options: SolverOptions,
+    asked: Mapping[str, Any],
+    notes: tuple[str, ...],
+) -> Plan:
+    plan = assemble(
+        problem,
+        target,
+        table.atoms,
+        stays,
+        solver="muzero",
+        objective=options.objective,
+        seed=options.seed,
+        options=asked,
+    )
+    return replace(plan, notes=(*plan.notes, *notes))

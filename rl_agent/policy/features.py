@@ -1,0 +1,209 @@
+"""What the network is told about each candidate, and the heuristic's own order of them."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ullage.rl_agent.env.game_instance import Board, FloatArray, IntArray, Table
+from ullage.rl_agent.env.state import State
+from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
+from ullage.rl_agent.policy.prices import prices_of
+from ullage.rl_agent.policy.trial import TINY_S
+
+FEATURES = 39
+ROOM_POWER = 0.5  # of the heuristic's key: seconds lost / room ** 0.5, as in solvers/msa.py
+SINGLE_LAST = 3.0  # what single uses are behind, in the key's logarithm
+KEEP_FIRST = 100.0  # what moves of a known plan are ahead
+STEP_SCALE = 32.0
+NEAR_STEPS = 16  # before a use, in which idle link time counts as near
+
+
+class Encoding(NamedTuple):
+    """A program as the network sees it: C candidates.
+
+    Attributes:
+        moves: as `decode` takes them.
+        features: (C, FEATURES) numbers of the order of one.
+        key: (C,) the heuristic's score, a logarithm.
+        by_step: (C,) candidates in the order of the step at which they end.
+    """
+
+    moves: Moves
+    features: FloatArray
+    key: FloatArray
+    by_step: IntArray
+
+
+class _Moves(NamedTuple):
+    """Columns of the candidates, each (C,)."""
+
+    kind: IntArray
+    event: IntArray
+    atom: IntArray
+    first: IntArray
+    last: IntArray
+    low: IntArray
+    high: IntArray
+    length: IntArray
+    size: IntArray
+    lost_s: FloatArray
+
+
+def encode(board: Board, start: State) -> Encoding:
+    """Candidates and features of a program, once for all decodes.
+
+    The heuristic's key: the seconds that the uses of a move lose at home over the square root of
+    the room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors; single uses are
+    put off, since what keeps a tensor over a gap or for its whole life includes them.
+    """
+    candidates = candidates_of(board)
+    saved_s = _lost_seconds(board, start)
+    moves = _moves_of(board, candidates, saved_s)
+    room = np.maximum(moves.size * moves.length, 1).astype(np.float64)
+    key = np.log(np.maximum(moves.lost_s, TINY_S)) - ROOM_POWER * np.log(room)
+    key -= SINGLE_LAST * (moves.kind == SINGLE)
+    features = _features(board, start, moves, saved_s, key)
+    by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
+    return Encoding(Moves(candidates, moves.lost_s, room), features, key, by_step)
+
+
+def lead_of_stays(
+    table: Table, encoding: Encoding, stays: Iterable[tuple[int, int, int]]
+) -> FloatArray:
+    """(C,) what to add to scores for what a plan keeps to be tried before all else.
+
+    Args:
+        table: of the program.
+        encoding: of the program.
+        stays: (atom as in `Table.atoms`, first event, last event) of each stay.
+    """
+    board = table.board
+    number = {int(atom): i for i, atom in enumerate(table.playable)}
+    stay_of = np.full(len(board.ev_atom), -1, dtype=np.int64)
+    for index, first, last in stays:
+        if index in number:
+            begin = int(board.atom_first[number[index]])
+            stay_of[begin + first : begin + last + 1] = begin + first
+    moves = _moves_of(board, encoding.moves.candidates, np.zeros(len(board.ev_atom)))
+    kept = (stay_of[moves.first] >= 0) & (stay_of[moves.first] == stay_of[moves.last])
+    return np.asarray(KEEP_FIRST * kept)
+
+
+def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:
+    events = len(board.ev_atom)
+    kind, event = candidates // events, candidates % events
+    atom = board.ev_atom[event]
+    first = np.where(kind == GAP, event - 1, event)
+    last = np.where(kind == WHOLE, board.atom_first[atom + 1] - 1, event)
+    low, high = board.ev_step[first], board.ev_step[last]
+    sums = np.concatenate([np.zeros(1), saved_s.cumsum()])
+    lost_s = sums[last + 1] - sums[first]
+    size = board.aligned_bytes[atom]
+    return _Moves(kind, event, atom, first, last, low, high, high - low + 1, size, lost_s)
+
+
+def _features(
+    board: Board, start: State, moves: _Moves, saved_s: FloatArray, key: FloatArray
+) -> FloatArray:
+    kind, _, atom, first, last, low, high, length, size, lost_s = moves
+    rank = np.empty(len(key))
+    rank[np.argsort(-key, kind="stable")] = np.arange(len(key))
+    steps = len(board.compute_s)
+    mean_s = max(float(start.busy_s.mean()), 1e-30)
+    capacity = max(board.capacity_bytes, 1)
+    share = size / capacity
+    behind = board.atom_first[atom + 1]
+    uses = behind - board.atom_first[atom]
+    lives = board.ev_step[behind - 1] - board.ev_step[board.atom_first[atom]] + 1
+    atom_s = np.bincount(board.ev_atom, saved_s, len(board.size_bytes))[atom]
+    crowd = _demand(board) / capacity
+    gaps = kind == GAP
+    prices, load = prices_of(
+        low[gaps], high[gaps], size[gaps], saved_s[last[gaps]], board.workspace_bytes, capacity
+    )
+    rent_s = size * _between(prices, low, high)
+    busy = np.maximum(start.busy_s, 1e-30)
+    idle_s = busy - start.link_s.sum(axis=0) - start.tier_s[1:].max(axis=0, initial=0.0)
+    idle_s = np.maximum(idle_s, 0.0)
+    up = np.maximum(board.link_up[atom], 0)
+    copy_s = size / board.link_rate[up] if len(board.link_rate) else np.zeros(len(size))
+    copy_s = np.maximum(copy_s, 1e-30)
+    bound = 1.0 - board.compute_s / busy
+    near_s = _between(idle_s, np.maximum(low - NEAR_STEPS, 0), np.maximum(low - 1, 0))
+    columns = [
+        *(kind == k for k in range(KINDS)),
+        1 - 2 * rank / max(len(key) - 1, 1),
+        np.log(lost_s / mean_s + 1e-6) / 4,
+        np.log(saved_s[last] / mean_s + 1e-6) / 4,
+        np.log1p(share),
+        np.log(share + 1e-4) / 4,
+        np.log1p(length) / 3,
+        np.log(length) / 2,
+        STEP_SCALE / (STEP_SCALE + length),
+        board.ev_reads[first],
+        board.ev_writes[first],
+        board.ev_writes[last],
+        board.given[atom],
+        board.output[atom],
+        board.must[atom],
+        np.log1p(lost_s / mean_s),
+        _balance(lost_s / mean_s, share * length),
+        _balance(lost_s, rent_s),
+        _balance(saved_s[last], rent_s),
+        _balance(lost_s, copy_s),
+        _balance(atom_s / mean_s, share * lives),
+        lost_s / np.maximum(atom_s, 1e-30),
+        saved_s[last] / busy[high],
+        saved_s[first] / busy[low],
+        np.log(_between(crowd, low, high) / length + 1e-2) / 3,
+        np.log(crowd[high] + 1e-2) / 3,
+        _between(load, low, high) / length / capacity,
+        _between((prices > 0).astype(np.float64), low, high) / length,
+        uses.clip(max=16) / 8,
+        (behind - 1 - last).clip(max=16) / 8,
+        near_s / (near_s + copy_s),
+        idle_s[np.maximum(low - 1, 0)] / (idle_s[np.maximum(low - 1, 0)] + copy_s),
+        np.minimum(_between(busy, low, high) / mean_s, 64.0) / 16,
+        bound[low],
+        bound[high],
+        _between(bound, low, high) / length,
+        high / max(steps, 1),
+    ]
+    return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
+
+
+def _between(values: FloatArray, low: IntArray, high: IntArray) -> FloatArray:
+    """(C,) sums of values (T,) over steps low..high."""
+    sums = np.concatenate([np.zeros(1), values.cumsum()])
+    return np.asarray(np.maximum(sums[high + 1] - sums[low], 0.0))
+
+
+def _balance(gain: FloatArray, cost: FloatArray) -> FloatArray:
+    """Logarithm of gain over cost, squeezed into (-1, 1): 0 where they are equal."""
+    tiny = 1e-30
+    return np.tanh(np.log((gain + tiny) / (cost + tiny)) / 6)
+
+
+def _lost_seconds(board: Board, start: State) -> FloatArray:
+    """(E,) seconds of its step that each event costs at home, as things stand at the start."""
+    home = board.home[board.ev_atom]
+    step = board.ev_step
+    port_s = board.ev_read_bytes / board.read_rate[home]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        write_s = board.ev_written_bytes / board.write_rate[home]
+    port_s += np.where(board.ev_written_bytes > 0, write_s, 0.0)
+    rest = board.compute_s[step].copy()
+    for m in range(len(board.read_rate)):
+        other = start.tier_s[m, step] - np.where(home == m, port_s, 0.0)
+        rest = np.maximum(rest, other)
+    return np.maximum(start.busy_s[step] - rest, 0.0)
+
+
+def _demand(board: Board) -> FloatArray:
+    """(T,) bytes that would be alive in fast memory if everything stayed for its whole life."""
+    change = np.zeros(len(board.compute_s) + 1)
+    firsts, lasts = board.atom_first[:-1], board.atom_first[1:] - 1
+    np.add.at(change, board.ev_step[firsts], board.aligned_bytes)
+    np.add.at(change, board.ev_step[lasts] + 1, -board.aligned_bytes)
+    return change.cumsum()[:-1] + board.workspace_bytes

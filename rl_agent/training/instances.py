@@ -1,0 +1,133 @@
+"""Programs to train on: named by small specifications, ready to be played once they are loaded.
+
+A specification is all that a worker process needs: what it loads it keeps.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.rl_agent.env.game_instance import Board, set_table
+from ullage.rl_agent.env.state import State, copy_of, start_of
+from ullage.rl_agent.policy.decode import decode
+from ullage.rl_agent.policy.features import Encoding, encode
+from ullage.rl_agent.policy.players import NOISE, PASSES, Policy, heuristic
+from ullage.rl_agent.training.synthetic import random_program
+
+MIN_EVENTS = 8  # smaller programs teach nothing
+MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
+PROBES = 4  # noisy orders
+KEPT = 2048  # exercises that a process keeps
+
+
+@dataclass(frozen=True)
+class SyntheticProgram:
+    """A program of the generator in `families.py`."""
+
+    seed: int
+    number: int
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelProgram:
+    """A model at a share of its target's fast memory, whole tensors."""
+
+    name: str
+    target: str
+    dtype: str | None
+    memory_share: float
+
+
+Program = SyntheticProgram | ModelProgram
+
+
+class Exercise(NamedTuple):
+    """A program to train on, ready to be played.
+
+    Attributes:
+        board: the board.
+        start: the state before the first move.
+        state: one to play in.
+        encoding: the program as the network sees it.
+        reference_s: busy seconds of the heuristic's decode.
+        spread: (worst - best) / reference of a few decodes by noisy orders.
+    """
+
+    board: Board
+    start: State
+    state: State
+    encoding: Encoding
+    reference_s: float
+    spread: float
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the order of moves makes a difference worth learning."""
+        return self.spread >= MIN_SPREAD
+
+    def seconds(self, policy: Policy) -> float:
+        """Busy seconds of one decode."""
+        scores, state_w = policy
+        moves = self.encoding.moves
+        return decode(self.board, self.state, self.start, moves, scores, state_w, PASSES, False)
+
+
+def exercise_of(problem: Problem, target: Target) -> Exercise | None:
+    """A program ready to be played; None where it is infeasible or too small to teach."""
+    try:
+        table = set_table(problem, target)
+    except InfeasibleError:
+        return None
+    if len(table.board.ev_atom) < MIN_EVENTS:
+        return None
+    start = start_of(table)
+    encoding = encode(table.board, start)
+    bare = Exercise(table.board, start, copy_of(start), encoding, 0.0, 0.0)
+    order = heuristic(encoding)
+    reference_s = bare.seconds(order)
+    if reference_s <= 0:
+        return None
+    rng = np.random.default_rng(len(encoding.key))
+    noise = rng.normal(0.0, NOISE, (PROBES, len(encoding.key)))
+    probes = [bare.seconds(order.moved(row)) for row in noise]
+    spread = (max(probes) - min(probes)) / reference_s
+    return bare._replace(reference_s=reference_s, spread=spread)
+
+
+@lru_cache(maxsize=KEPT)
+def load_exercise(program: Program) -> Exercise | None:
+    """The exercise of a specification, the same in every process; kept for the next time."""
+    if isinstance(program, SyntheticProgram):
+        rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
+        return exercise_of(*random_program(rng, program.families))
+    from ullage.compiler.driver.compile import CompileOptions, prepare
+    from ullage.compiler.importer.model_zoo import find_model
+
+    options = CompileOptions(
+        target=program.target, dtype=program.dtype, overrides={"split_operands": "false"}
+    )
+    prepared = prepare(find_model(program.name), options)
+    capacity = int(prepared.target.fastest.capacity_bytes * program.memory_share)
+    return exercise_of(prepared.problem, prepared.target.with_fast_memory(capacity))
+
+
+def synthetic_programs(
+    seed: int, families: tuple[str, ...], count: int
+) -> Iterator[SyntheticProgram]:
+    """The first programs of a seed that teach something; infeasible ones are left out."""
+    found = number = 0
+    while found < count:
+        program = SyntheticProgram(seed, number, families)
+        number += 1
+        exercise = load_exercise(program)
+        if exercise is not None and exercise.teaches:
+            found += 1
+            yield program

@@ -1,0 +1,160 @@
+"""A training session: programs, checkpoints and log of `ullage train`."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import write_atomic
+from ullage.rl_agent.policy.features import Encoding
+from ullage.rl_agent.training.engine import open_engine
+from ullage.rl_agent.training.instances import (
+    ModelProgram,
+    Program,
+    load_exercise,
+    synthetic_programs,
+)
+from ullage.rl_agent.training.log import open_tensorboard
+from ullage.rl_agent.training.train import (
+    Training,
+    TrainOptions,
+    begin_training,
+    load_training,
+    save_training,
+    train,
+)
+
+DEFAULT_STEPS = 300
+SAVE_EVERY_S = 10.0
+SCALED_BY = 256  # programs that tell mean and spread of the features
+MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
+
+
+@dataclass(frozen=True)
+class Session:
+    """What to train on, and for how long.
+
+    Attributes:
+        models: names or files; none for synthetic programs.
+        target: name or file of the target of the models.
+        dtype: floating-point tensors are planned as this type.
+        out: checkpoint to write; the log lies beside it.
+        resume: checkpoint to go on from; its options and seed count.
+        steps: generations in all, those of the resumed run included.
+        time_limit_s: seconds; without it and `steps`, DEFAULT_STEPS generations.
+        seed: of everything random.
+        engine: where items are played, see `engine`.
+        jobs: processes that play them.
+        tensorboard: folder for TensorBoard.
+    """
+
+    models: tuple[str, ...]
+    target: str
+    dtype: str | None
+    out: Path
+    resume: Path | None = None
+    steps: int | None = None
+    time_limit_s: float | None = None
+    seed: int = 0
+    engine: str = "processes"
+    jobs: int = 1
+    tensorboard: Path | None = None
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What came of it; `log` is a JSONL file with one line per generation."""
+
+    training: Training
+    programs: int
+    log: Path
+    total_s: float
+    interrupted: bool
+
+
+def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
+    """Train, save, log; Ctrl-C ends it with what there is.
+
+    Raises:
+        UsageError: options contradict each other, or there is nothing to train on.
+    """
+    begun = time.monotonic()
+    if asked.out.suffix != ".safetensors":
+        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
+    resumed = None if asked.resume is None else load_training(asked.resume)
+    chosen = TrainOptions(seed=asked.seed) if resumed is None else resumed.options
+    tell("reading programs")
+    pool: list[Program] = (
+        list(_model_programs(asked))
+        if asked.models
+        else list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
+    )
+    training = resumed or begin_training(chosen, _encodings(pool))
+    log = asked.out.with_suffix(".jsonl")
+    lines = old_lines(asked.resume, training.generation)
+    steps = asked.steps
+    if steps is None and asked.time_limit_s is None:
+        steps = DEFAULT_STEPS
+    saved = time.monotonic()
+    latest = training
+
+    def goes_on(now: Training) -> bool:
+        out_of_time = (
+            asked.time_limit_s is not None and time.monotonic() - begun >= asked.time_limit_s
+        )
+        return not out_of_time and (steps is None or now.generation < steps)
+
+    def report(now: Training) -> None:
+        nonlocal saved, latest
+        latest = now
+        seconds = round(time.monotonic() - begun, 3)
+        line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
+        lines.append(json.dumps(line))
+        write(now.generation, {"reward": now.reward})
+        tell(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
+        if time.monotonic() - saved >= SAVE_EVERY_S:
+            _save(now, asked.out, log, lines)
+            saved = time.monotonic()
+
+    interrupted = False
+    with (
+        open_engine(asked.engine, asked.jobs) as play,
+        open_tensorboard(asked.tensorboard) as write,
+    ):
+        try:
+            latest = train(training, pool, goes_on, report, play)
+        except KeyboardInterrupt:
+            interrupted = True
+    _save(latest, asked.out, log, lines)
+    return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
+
+
+def _encodings(pool: Sequence[Program]) -> list[Encoding]:
+    """Of the first programs, to see what is usual."""
+    exercises = [load_exercise(program) for program in pool[:SCALED_BY]]
+    return [exercise.encoding for exercise in exercises if exercise is not None]
+
+
+def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
+    save_training(training, out)
+    write_atomic(log, "".join(line + "\n" for line in lines).encode())
+
+
+def old_lines(resume: Path | None, generation: int) -> list[str]:
+    """The log of the run that is resumed, up to its checkpoint."""
+    log = None if resume is None else resume.with_suffix(".jsonl")
+    if log is None or not log.is_file():
+        return []
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if json.loads(line)["generation"] <= generation]
+
+
+def _model_programs(asked: Session) -> Iterator[ModelProgram]:
+    """Each model at a few sizes of fast memory, where something can be decided."""
+    for name in asked.models:
+        for share in MEMORY_SHARES:
+            program = ModelProgram(name, asked.target, asked.dtype, share)
+            if load_exercise(program) is not None:
+                yield program

@@ -1,0 +1,348 @@
+"""Synthetic programs to train on: families of graphs as found in practice, and chips to match.
+
+Tensors have channels and pixels (or features and tokens), so that sizes, weights and arithmetic go
+together as they do in networks. Depths, widths and wiring are drawn at random; nothing is taken
+from any particular model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from random import Random
+
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+
+KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+KIB = 1024
+TAPS = 9  # of a 3 x 3 kernel
+MAX_CHANNELS = 2048
+
+
+@dataclass
+class _Sketch:
+    """A program in the making: one byte per element.
+
+    Attributes:
+        rng: what everything is drawn from.
+        tensors: so far.
+        ops: so far.
+        shapes: (channels, pixels) of each tensor that is no weight.
+        has_bias: layers with weights have a bias too.
+    """
+
+    rng: Random
+    tensors: list[Tensor] = field(default_factory=list)
+    ops: list[Op] = field(default_factory=list)
+    shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    has_bias: bool = False
+
+    def start(self, channels: int, pixels: int) -> str:
+        """The input of the program."""
+        self.has_bias = self.rng.random() < 0.6
+        return self.given(channels, pixels)
+
+    def given(self, channels: int, pixels: int) -> str:
+        """Another input: a cache, say."""
+        name = f"x{len(self.tensors)}"
+        self.shapes[name] = (channels, pixels)
+        self.tensors.append(Tensor(name, channels * pixels, "input"))
+        return name
+
+    def channels(self, name: str) -> int:
+        return self.shapes[name][0]
+
+    def pixels(self, name: str) -> int:
+        return self.shapes[name][1]
+
+    def half(self, name: str) -> int:
+        """Pixels at half the resolution."""
+        return max(1, self.pixels(name) // 4)
+
+    def weight(self, size_bytes: int) -> str:
+        name = f"w{len(self.tensors)}"
+        self.tensors.append(Tensor(name, size_bytes, "weight"))
+        return name
+
+    def operator(
+        self, reads: list[str], shape: tuple[int, int], macs: int, weights: list[int]
+    ) -> str:
+        """An operator that makes a tensor of a shape; returns its name."""
+        result = f"t{len(self.ops)}"
+        self.shapes[result] = shape
+        self.tensors.append(Tensor(result, shape[0] * shape[1], "activation"))
+        seen = [*dict.fromkeys(reads), *(self.weight(size) for size in weights)]
+        elements = shape[0] * shape[1]
+        name = f"op{len(self.ops)}"
+        self.ops.append(Op(name, seen, [result], macs=macs, vector_elements=elements))
+        return result
+
+    def mix(self, reads: list[str], channels: int, *, taps: int = 1, pixels: int = 0) -> str:
+        """A convolution or a matrix product: every result channel sees all channels read."""
+        channels = max(4, min(channels, MAX_CHANNELS))
+        pixels = pixels or self.pixels(reads[0])
+        weight = sum(self.channels(name) for name in dict.fromkeys(reads)) * channels * taps
+        bias = [4 * channels] if self.has_bias else []
+        return self.operator(reads, (channels, pixels), weight * pixels, [weight, *bias])
+
+    def depthwise(self, read: str, *, pixels: int = 0) -> str:
+        """A filter for each channel."""
+        channels = self.channels(read)
+        pixels = pixels or self.pixels(read)
+        weight = channels * self.rng.choice((TAPS, TAPS, 25))
+        bias = [4 * channels] if self.has_bias else []
+        return self.operator([read], (channels, pixels), weight * pixels, [weight, *bias])
+
+    def plain(self, reads: list[str], *, channels: int = 0, pixels: int = 0) -> str:
+        """An operator without weights: sums, pooling, activations, joins."""
+        shape = (channels or self.channels(reads[0]), pixels or self.pixels(reads[0]))
+        return self.operator(reads, shape, 0, [])
+
+    def peak_bytes(self) -> int:
+        """Largest sum of tensors that are alive, if each lives from its first use to its last."""
+        first: dict[str, int] = {}
+        last: dict[str, int] = {}
+        for step, op in enumerate(self.ops):
+            for name in (*op.reads, *op.writes):
+                first.setdefault(name, step)
+                last[name] = step
+        change = [0] * (len(self.ops) + 1)
+        sizes = {t.name: t.size_bytes for t in self.tensors}
+        for name, step in first.items():
+            change[step] += sizes[name]
+            change[last[name] + 1] -= sizes[name]
+        return max(accumulate(change))
+
+    def problem(self, name: str, target: Target) -> Problem:
+        """The program; what nobody reads is an output."""
+        read = {name for op in self.ops for name in op.reads}
+        tensors = [
+            Tensor(t.name, t.size_bytes, "output")
+            if t.kind == "activation" and t.name not in read
+            else t
+            for t in self.tensors
+        ]
+        return problem_from_lists(name, tensors, self.ops, target)
+
+
+def _picture(sketch: _Sketch) -> str:
+    """Feature maps as convolutional networks have them behind their first layers."""
+    rng = sketch.rng
+    side = rng.choice((14, 20, 28, 40, 56, 80, 112))
+    return sketch.start(rng.choice((8, 16, 24, 32, 64)), side * side)
+
+
+def chain(sketch: _Sketch) -> None:
+    """Layer after layer: wide convolutions, or thin ones with a filter per channel between."""
+    rng, x = sketch.rng, _picture(sketch)
+    thin = rng.random() < 0.6
+    for _ in range(rng.randint(8, 24)):
+        halves = rng.random() < 0.25
+        wider = sketch.channels(x) * (2 if halves else 1)
+        pixels = sketch.half(x) if halves else sketch.pixels(x)
+        if thin:
+            x = sketch.mix([x], sketch.channels(x) * rng.choice((1, 3, 6)))
+            x = sketch.depthwise(x, pixels=pixels)
+            x = sketch.mix([x], wider)
+        else:
+            x = sketch.mix([x], wider, taps=TAPS, pixels=pixels)
+            if rng.random() < 0.3:
+                x = sketch.plain([x])
+
+
+def residual(sketch: _Sketch) -> None:
+    """Blocks of two or three layers with a shortcut around each, some with a gate beside."""
+    rng, x = sketch.rng, _picture(sketch)
+    gated, inner = rng.random() < 0.3, rng.choice((0.25, 1, 4, 6))
+    for _ in range(rng.randint(6, 18)):
+        width = sketch.channels(x)
+        y = sketch.mix([x], int(width * inner), taps=rng.choice((1, TAPS)))
+        y = sketch.depthwise(y) if inner > 1 else sketch.mix([y], int(width * inner), taps=TAPS)
+        if gated:
+            gate = sketch.plain([y], pixels=1)
+            gate = sketch.mix([sketch.mix([gate], width // 4)], sketch.channels(y))
+            y = sketch.plain([y, gate])
+        y = sketch.mix([y], width)
+        x = sketch.plain([x, y])
+        if rng.random() < 0.25:
+            x = sketch.mix([x], 2 * width, pixels=sketch.half(x))
+
+
+def dense(sketch: _Sketch) -> None:
+    """Each layer reads the results of all before it in its block."""
+    rng, x = sketch.rng, _picture(sketch)
+    for _ in range(rng.randint(2, 4)):
+        seen = [x]
+        growth = rng.choice((8, 16, 32))
+        for _ in range(rng.randint(4, 10)):
+            y = sketch.mix(seen, 4 * growth) if rng.random() < 0.5 else None
+            seen.append(sketch.mix([y] if y else seen, growth, taps=TAPS))
+        total = sum(sketch.channels(s) for s in seen)
+        x = sketch.mix(seen, total // 2, pixels=sketch.half(x))
+
+
+def inception(sketch: _Sketch) -> None:
+    """Branches of one to three layers, joined again."""
+    rng, x = sketch.rng, _picture(sketch)
+    for _ in range(rng.randint(4, 9)):
+        width, ends = sketch.channels(x), []
+        for _ in range(rng.choice((3, 4))):
+            y = x if rng.random() < 0.8 else sketch.plain([x])
+            for _ in range(rng.randint(1, 3)):
+                y = sketch.mix([y], int(width * rng.choice((0.25, 0.5))), taps=rng.choice((1, 9)))
+            ends.append(y)
+        x = sketch.plain(ends, channels=sum(sketch.channels(e) for e in ends))
+        if rng.random() < 0.4:
+            x = sketch.plain([x], pixels=sketch.half(x))
+
+
+def branches(sketch: _Sketch) -> None:
+    """Several resolutions side by side that are summed into each other now and then."""
+    rng, x = sketch.rng, _picture(sketch)
+    lanes = [x]
+    for _ in range(rng.randint(1, 3)):
+        y = lanes[-1]
+        lanes.append(sketch.mix([y], 2 * sketch.channels(y), pixels=sketch.half(y)))
+    for _ in range(rng.randint(1, 4)):
+        for i, lane in enumerate(lanes):
+            y = lane
+            for _ in range(rng.choice((1, 2, 4))):
+                y = sketch.mix([y], sketch.channels(lane), taps=TAPS)
+            lanes[i] = sketch.plain([y, lane])
+        lanes = [
+            sketch.plain([lane, *(_fitted(sketch, y, lane) for y in lanes if y != lane)])
+            for lane in lanes
+        ]
+    sketch.plain(lanes)
+
+
+def _fitted(sketch: _Sketch, name: str, to: str) -> str:
+    """A tensor brought to the shape of another."""
+    return sketch.mix([name], sketch.channels(to), pixels=sketch.pixels(to))
+
+
+def cells(sketch: _Sketch) -> None:
+    """Cells found by architecture search: random wiring, two cells back as well."""
+    rng = sketch.rng
+    before = here = _picture(sketch)
+    for _ in range(rng.randint(3, 7)):
+        width = max(8, sketch.channels(here) // rng.choice((1, 2, 4)))
+        nodes = [sketch.mix([before], width), sketch.mix([here], width)]
+        for _ in range(rng.randint(3, 5)):
+            parts = []
+            for _ in range(2):
+                y = rng.choice(nodes)
+                if rng.random() < 0.6:
+                    y = sketch.mix([sketch.depthwise(y)], width)
+                parts.append(y)
+            nodes.append(sketch.plain(parts))
+        joined = sketch.plain(nodes[2:], channels=width * len(nodes[2:]))
+        before, here = here, joined
+
+
+def attention(sketch: _Sketch) -> None:
+    """Transformer layers over a prompt, or for one more token with a cache."""
+    rng = sketch.rng
+    tokens, heads = rng.choice((1, 32, 64, 128, 256)), rng.choice((2, 4, 8))
+    x = sketch.start(rng.choice((128, 192, 256, 384, 512)), tokens)
+    for _ in range(rng.randint(2, 6)):
+        width = sketch.channels(x)
+        y = sketch.plain([x])
+        q, k, v = (sketch.mix([y], width) for _ in range(3))
+        if tokens == 1:
+            past = rng.choice((64, 128, 256, 512))
+            k, v = (sketch.plain([sketch.given(width, past), part]) for part in (k, v))
+        scores = sketch.plain([q, k], channels=heads * max(sketch.pixels(k), 16))
+        for _ in range(rng.choice((1, 1, 3))):
+            scores = sketch.plain([scores])
+        mixed = sketch.plain([scores, v], channels=width, pixels=tokens)
+        x = sketch.plain([x, sketch.mix([mixed], width)])
+        wide = sketch.mix([sketch.plain([x])], 4 * width)
+        x = sketch.plain([x, sketch.mix([sketch.plain([wide])], width)])
+
+
+def unet(sketch: _Sketch) -> None:
+    """Down and up again, with a long skip at each level."""
+    rng, x = sketch.rng, _picture(sketch)
+    skips = []
+    for _ in range(rng.randint(3, 4)):
+        for _ in range(rng.choice((1, 2))):
+            x = sketch.mix([x], sketch.channels(x), taps=TAPS)
+        skips.append(x)
+        x = sketch.mix([x], 2 * sketch.channels(x), taps=TAPS, pixels=sketch.half(x))
+    for skip in reversed(skips):
+        x = _fitted(sketch, x, skip)
+        for inputs in ([x, skip], None):
+            x = sketch.mix(inputs or [x], sketch.channels(skip), taps=TAPS)
+
+
+def training(sketch: _Sketch) -> None:
+    """Forwards, then backwards: every activation and every weight is read again."""
+    rng, x = sketch.rng, _picture(sketch)
+    passed = []
+    for _ in range(rng.randint(6, 14)):
+        y = sketch.mix([x], sketch.channels(x) * rng.choice((1, 1, 2)), taps=rng.choice((1, 9)))
+        weight = sketch.ops[-1].reads[1]
+        passed.append((x, weight, y))
+        x = sketch.plain([y])
+    slope = sketch.plain([x])
+    for x, weight, y in reversed(passed):
+        slope = sketch.plain([slope, y])
+        size = sketch.channels(x) * sketch.channels(y)
+        sketch.operator([slope, x], (size, 1), size * sketch.pixels(x), [])
+        slope = sketch.operator([slope, weight], sketch.shapes[x], size * sketch.pixels(x), [])
+
+
+FAMILIES: dict[str, Callable[[_Sketch], None]] = {
+    family.__name__: family
+    for family in (
+        chain,
+        residual,
+        dense,
+        inception,
+        branches,
+        cells,
+        attention,
+        unet,
+        training,
+    )
+}
+
+
+HELD_OUT = ("branches", "inception")  # never trained on: programs to be measured with
+TRAINED = tuple(name for name in FAMILIES if name not in HELD_OUT)
+
+
+def random_chip(rng: Random, peak_bytes: int) -> Target:
+    """Two tiers; speeds in the range of embedded and datacentre NPUs.
+
+    Fast memory is between a thirtieth of what would be alive at once if everything stayed for its
+    whole life and four times as much; with more than that all of it, room is left to fetch ahead.
+    """
+    capacity = max(int(peak_bytes * 2 ** rng.uniform(-5, 2)) // 64 * 64, 4 * KIB)
+    slow = 1e9 * 2 ** rng.uniform(0, 4)
+    sram = Tier("sram", capacity, 64 * slow, 64 * slow, 16)
+    dram = Tier("dram", 1 << 40, slow, slow * rng.choice((0.5, 1.0, 1.0)), 64)
+    fast = rng.random() < 0.15
+    return Target(
+        "synthetic",
+        (sram, dram),
+        (Link("dram", "sram", slow), Link("sram", "dram", slow)),
+        Compute({"int8": slow * 2 ** rng.uniform(4, 10)}, 16 * slow),
+        dict.fromkeys(KINDS, "dram"),
+        operand_access="fastest" if fast else "any",
+        split_operands=False,
+    )
+
+
+def random_program(
+    rng: Random, families: tuple[str, ...] = tuple(FAMILIES)
+) -> tuple[Problem, Target]:
+    """A program of one of the families and a chip; operators may not fit: try another then."""
+    name = rng.choice(families)
+    sketch = _Sketch(rng)
+    FAMILIES[name](sketch)
+    target = random_chip(rng, sketch.peak_bytes())
+    return sketch.problem(f"synthetic-{name}", target), target

@@ -1,0 +1,79 @@
+"""Work of a generation: items that know nothing of each other, played in any process.
+
+An item is one program under a few perturbations of the weights. What comes back are the latencies;
+the perturbations are drawn again where they are needed, from the same numbers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ullage.rl_agent.env.game_instance import FloatArray
+from ullage.rl_agent.policy.network import Network
+from ullage.rl_agent.training.instances import Program, load_exercise
+
+
+class Item(NamedTuple):
+    """One program to be played by perturbed networks. Picklable.
+
+    Attributes:
+        seed: of the training run.
+        generation: number of the generation.
+        place: number of the item within it.
+        program: what to play.
+        network: to be perturbed.
+        pairs: perturbations, each with its mirror image.
+        sigma: their standard deviation.
+    """
+
+    seed: int
+    generation: int
+    place: int
+    program: Program
+    network: Network
+    pairs: int
+    sigma: float
+
+
+class ItemResult(NamedTuple):
+    """What came of an item; times are relative to a decode by the heuristic's order.
+
+    Attributes:
+        place: number of the item within its generation.
+        centre: the network as it is.
+        plus: (pairs,) perturbed one way.
+        minus: (pairs,) perturbed the other way.
+    """
+
+    place: int
+    centre: float
+    plus: FloatArray
+    minus: FloatArray
+
+
+def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> FloatArray:
+    """(pairs, WEIGHTS) perturbations of an item, standard normal."""
+    return np.random.default_rng([seed, generation, place]).standard_normal(shape)
+
+
+def play_item(item: Item) -> ItemResult:
+    """Decode the item's program once by each of its networks.
+
+    The result depends on the item alone.
+
+    Raises:
+        ValueError: the item's program is infeasible or too small to be played.
+    """
+    exercise = load_exercise(item.program)
+    if exercise is None:
+        raise ValueError(f"{item.program} cannot be played")
+    encoding, reference_s = exercise.encoding, exercise.reference_s
+
+    def ratio(network: Network) -> float:
+        return exercise.seconds(network.policy(encoding)) / reference_s
+
+    shape = (item.pairs, len(item.network.weights))
+    noise = item.sigma * noise_of(item.seed, item.generation, item.place, shape)
+    plus = np.array([ratio(item.network.moved(row)) for row in noise])
+    minus = np.array([ratio(item.network.moved(-row)) for row in noise])
+    return ItemResult(item.place, ratio(item.network), plus, minus)

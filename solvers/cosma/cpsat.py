@@ -1,0 +1,95 @@
+"""`cpsat` for COSMA's problem (arXiv 2311.18246): the same questions as `ilp`, in a free order too.
+
+1. In the problem's order: what stays between uses (`cpsat_cosma_model`), the sum of sizes against
+   the capacity.
+2. Addresses come after (`cpsat_cosma_place`). Where blocks provably do not fit, the solution is cut
+   off and the model solved again. What (1) of the ILP forbids with addresses comes into the model
+   only then: a solution of loads that has addresses is one of the whole problem.
+3. In a free order the solution of 1 is the start; then pairs of operators are decided, too.
+
+Parameters are those of `ilp` (order, weights, space, moves; `space=both` is `addresses` here).
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.solvers.cosma.cpsat_place import held_of, solution_of
+from ullage.solvers.cosma.cpsat_search import Search, settle
+from ullage.solvers.cosma.plan import plan_of
+from ullage.solvers.cosma.precedence import pinned, precedence_of
+from ullage.solvers.cosma.question import (
+    Answer,
+    better_plan,
+    finished,
+    question_of,
+    quick_plan,
+    reserve_s,
+)
+from ullage.solvers.registry import SolverOptions, parameters_of
+
+FIXED_SHARE = 0.3  # of the time, for the problem's order before a free one
+
+
+def answer(
+    problem: Problem, target: Target, options: SolverOptions, defaults: Mapping[str, Any]
+) -> Answer:
+    """Solve COSMA's problem.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit.
+        UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
+    """
+    now = time.monotonic()
+    chosen = parameters_of(options, defaults)
+    limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
+    asked = question_of("cpsat", problem, target, options, chosen, defaults)
+    search = Search(asked, now + limit - reserve_s(limit, asked.program))
+    flow = precedence_of(asked.program)
+    identity = tuple(range(len(asked.program.steps)))
+    fixed = pinned(flow, identity, 0)
+    if not asked.form.free_order:
+        settle(search, fixed, identity, search.until, whole=True)
+        return _answered(search)
+    settle(search, fixed, identity, search.after(FIXED_SHARE), whole=False)
+    if search.best is not None and search.best[0] == 0:
+        search.bound = 0
+        return _answered(search)
+    settle(search, flow, identity, search.until, whole=True)
+    return _answered(search)
+
+
+def _answered(search: Search) -> Answer:
+    """The answer with its plan."""
+    asked, unit = search.asked, search.cost_unit
+    bound = None if search.bound is None else float(search.bound * unit)
+    notes: list[str] = list(search.notes)
+    if search.best is None:
+        if search.status == "infeasible":
+            note = "cpsat: the problem has no solution (addresses may change between spills only)"
+            bound = None
+        else:
+            note = "cpsat: no solution in time"
+        answered = Answer(
+            _told(search, quick_plan(asked)), search.status, None, bound, *search.size
+        )
+        return finished(asked, answered, *notes, note)
+    units, choice, offsets = search.best
+    status = "optimal" if search.is_closed() else "feasible"
+    if status == "feasible":
+        notes.append("cpsat: the limit came before the proof")
+    held = held_of(asked.program, choice)
+    plan = plan_of(asked, solution_of(asked.program, choice, held, offsets), notes)
+    best = _told(search, better_plan(asked, plan, proven=status == "optimal"))
+    return finished(asked, Answer(best, status, float(units * unit), bound, *search.size), *notes)
+
+
+def _told(search: Search, plan: Plan) -> Plan:
+    """The plan, saying that the user interrupted where that is so."""
+    if not search.interrupted:
+        return plan
+    return replace(plan, options={**plan.options, "interrupted": True})

@@ -1,0 +1,205 @@
+"""From a solution of COSMA's problem to a plan of ours."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import DMA_STEP, Problem, Step
+from ullage.compiler.ir.target import Target
+from ullage.solvers.cosma.question import Question
+from ullage.solvers.packing.pack import pack
+from ullage.solvers.packing.place_exactly import blocks_of, place
+from ullage.solvers.registry import SolverOptions
+from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.segments import Atom, atoms_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """An atom is in fast memory while operators first..last run, `low` units up (None: unsaid)."""
+
+    first: int
+    last: int
+    low: float | None
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What an exact solver decides.
+
+    Attributes:
+        order: the operator of each step.
+        runs: of each atom, in time order.
+    """
+
+    order: tuple[int, ...]
+    runs: tuple[tuple[Run, ...], ...]
+
+
+def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
+    """The same operators over the same buffers in another order.
+
+    Args:
+        problem: one with two DMA-only steps between operators.
+        order: numbers of operators among the problem's, each once.
+        name: what the order is called.
+    """
+    operators = [step for step in problem.steps if step.kind != DMA_STEP]
+    if list(order) == list(range(len(operators))):
+        return problem
+    steps = [problem.steps[0]]
+    for index in order:
+        operator = operators[index]
+        if len(steps) > 1:
+            steps += [
+                Step(f"empty before {operator.name}", DMA_STEP),
+                Step(f"fill before {operator.name}", DMA_STEP),
+            ]
+        steps.append(operator)
+    return replace(problem, order=name, steps=(*steps, problem.steps[-1]))
+
+
+def stays_of(
+    atoms: Sequence[Atom], steps: Sequence[int], runs: Sequence[Sequence[Run]]
+) -> tuple[list[Stay], list[float | None]]:
+    """Stays in the fastest tier, and how high the solver put each (None: not said).
+
+    What is fetched comes in the DMA-only step before its first use, what is spilled leaves in the
+    one after its last. Residency before the first and after the last use of a run is left out, and
+    so are spills that nobody asks for.
+
+    Args:
+        atoms: of the problem in the order that was chosen.
+        steps: step of the problem of each operator, in order.
+        runs: of each atom.
+    """
+    number = {step: t for t, step in enumerate(steps)}
+    stays: list[Stay] = []
+    heights: list[float | None] = []
+    for index, (atom, listed) in enumerate(zip(atoms, runs, strict=True)):
+        inside = [
+            [e for e in atom.events if run.first <= number[e.step] <= run.last] for run in listed
+        ]
+        used = [(run, events) for run, events in zip(listed, inside, strict=True) if events]
+        at_home = atom.is_given
+        for turn, (run, events) in enumerate(used):
+            first, last = events[0].step, events[-1].step
+            at_home = at_home and not any(event.writes for event in events)
+            following = used[turn + 1][1][0].reads if turn + 1 < len(used) else atom.is_output
+            size = atom.size_bytes
+            fill = ((first - 1, size),) if events[0].reads else ()
+            spill = ((last + 1, size),) if following and not at_home else ()
+            at_home = at_home or bool(spill)
+            stays.append(Stay(index, first - len(fill), first, last + 1 + len(spill), fill, spill))
+            heights.append(run.low)
+    return stays, heights
+
+
+def place_as_solved(
+    stays: Sequence[Stay], heights: Sequence[float | None], rooms: Sequence[int]
+) -> list[int] | None:
+    """Whole addresses from a solver's: everything is let down, the lowest first.
+
+    Returns:
+        offsets in bytes, None where the solver gave no addresses.
+    """
+    offsets = [0] * len(stays)
+    placed: list[int] = []
+    known = [(height, i) for i, height in enumerate(heights) if height is not None]
+    if len(known) < len(stays):
+        return None
+    for _, i in sorted(known):
+        beside = [
+            j for j in placed if stays[j].start < stays[i].end and stays[i].start < stays[j].end
+        ]
+        offsets[i] = max((offsets[j] + rooms[j] for j in beside), default=0)
+        placed.append(i)
+    return offsets
+
+
+def tops_of(stays: Sequence[Stay], offsets: Sequence[int], sizes: Sequence[int]) -> list[int]:
+    """(T,) highest byte in use at each step, as far as anything is."""
+    tops = [0] * max((stay.end for stay in stays), default=0)
+    for stay, offset, size in zip(stays, offsets, sizes, strict=True):
+        for t in range(stay.start, stay.end):
+            tops[t] = max(tops[t], offset + size)
+    return tops
+
+
+def plan_of(asked: Question, solution: Solution, notes: list[str]) -> Plan | None:
+    """The solution as a plan; None (and a note) where no addresses are found."""
+    program, options, name = asked.program, asked.options, asked.solver
+    target = program.target
+    problem = reordered(program.problem, solution.order, name)
+    atoms = atoms_of(problem, target)
+    steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
+    stays, heights = stays_of(atoms, steps, solution.runs)
+    if asked.form.peak:
+        return _peak_plan(asked, problem, atoms, stays, notes)
+    offsets = _offsets(problem, target, atoms, stays, heights, options)
+    if offsets is None:
+        notes.append(f"{name}: no addresses were found for its solution")
+        return None
+    placed = [replace(s, offset=o) for s, o in zip(stays, offsets, strict=True)]
+    return assemble(problem, target, atoms, placed, solver=name, objective="traffic")
+
+
+def _offsets(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    stays: Sequence[Stay],
+    heights: Sequence[float | None],
+    options: SolverOptions,
+) -> Sequence[int] | None:
+    """The solver's addresses as whole numbers, else what the search for addresses finds."""
+    sizes = [atoms[s.atom].size_bytes for s in stays]
+    unit = target.fastest.alignment_bytes
+    offsets = place_as_solved(stays, heights, [-(-size // unit) * unit for size in sizes])
+    if offsets is not None:
+        tops = tops_of(stays, offsets, sizes)
+        room = target.fastest.capacity_bytes
+        if all(o + s.workspace_bytes <= room for o, s in zip(tops, problem.steps, strict=False)):
+            return offsets
+        logger.info("the solver's addresses do not fit when made whole; they are sought again")
+    spans = [(s.start, s.end, size) for s, size in zip(stays, sizes, strict=True)]
+    limit = min(10.0, max(0.1, 0.5 * options.remaining_s()))
+    return place(blocks_of(problem, target, spans), target, options.seed, limit).offsets
+
+
+def _peak_plan(
+    asked: Question,
+    problem: Problem,
+    atoms: Sequence[Atom],
+    stays: Sequence[Stay],
+    notes: list[str],
+) -> Plan:
+    """A plan in as much fast memory as the stays need; more than their sum if holes remain."""
+    target, options = asked.program.target, asked.options
+    sizes = [atoms[s.atom].size_bytes for s in stays]
+    packing = pack(
+        np.array([s.start for s in stays], dtype=np.int64),
+        np.array([s.end for s in stays], dtype=np.int64),
+        np.array(sizes, dtype=np.int64),
+        alignment_bytes=target.fastest.alignment_bytes,
+        time_limit_s=min(2.0, max(0.1, options.remaining_s())),
+        proof=True,
+        seed=options.seed,
+    )
+    placed = [replace(s, offset=int(o)) for s, o in zip(stays, packing.offsets, strict=True)]
+    tops = tops_of(placed, [s.offset for s in placed], sizes)
+    tops += [0] * (len(problem.steps) - len(tops))
+    needed = max(o + s.workspace_bytes for o, s in zip(tops, problem.steps, strict=True))
+    fastest = target.fastest
+    if needed > fastest.capacity_bytes:
+        notes.append(
+            f"peak: planned for {needed} bytes of {fastest.name} instead of the target's "
+            f"{fastest.capacity_bytes}"
+        )
+    roomy = target.with_fast_memory(max(needed, fastest.capacity_bytes))
+    return assemble(problem, roomy, atoms, placed, solver=asked.solver, objective="peak")

@@ -1,0 +1,95 @@
+"""Precedence of operators in COSMA's problem: who must run before whom."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+
+from ullage.solvers.cosma.tensors import GIVEN, Program
+
+
+@dataclass(frozen=True)
+class Precedence:
+    """Sets of operators as bits of integers.
+
+    Attributes:
+        before: for each operator those that run before it in every order that is allowed.
+        after: for each operator those that run after it.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    def windows(self) -> tuple[list[int], list[int]]:
+        """First and last step at which each operator can run."""
+        last = len(self.before) - 1
+        earliest = [mask.bit_count() for mask in self.before]
+        return earliest, [last - mask.bit_count() for mask in self.after]
+
+
+def bits(mask: int) -> list[int]:
+    """The numbers of the bits that are set."""
+    found: list[int] = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
+def precedence_of(program: Program) -> Precedence:
+    """What data flow asks: an operator runs after those whose results it reads."""
+    count = len(program.steps)
+    before, after = [0] * count, [0] * count
+    for operator in range(count):  # the problem's order is one that is allowed
+        for tensor in program.inputs[operator]:
+            maker = program.tensors[tensor].producer
+            if maker != GIVEN:
+                before[operator] |= before[maker] | 1 << maker
+    for operator in reversed(range(count)):
+        for tensor in program.outputs[operator]:
+            for reader in program.tensors[tensor].readers:
+                after[operator] |= after[reader] | 1 << reader
+    return Precedence(tuple(before), tuple(after))
+
+
+def pinned(flow: Precedence, order: Sequence[int], loose: int) -> Precedence:
+    """An order is given, and only pairs of operators in `loose` may run in another one.
+
+    Args:
+        flow: what data flow asks.
+        order: all operators; those of `loose` stand next to each other.
+        loose: operators that may change places, as bits; 0 pins the order.
+    """
+    count = len(order)
+    before, after = [0] * count, [0] * count
+    seen, everything = 0, (1 << count) - 1
+    for operator in order:
+        own = 1 << operator
+        free = loose if loose & own else 0
+        before[operator] = (seen & ~free) | (flow.before[operator] & free)
+        after[operator] = (everything & ~seen & ~own & ~free) | (flow.after[operator] & free)
+        seen |= own
+    return Precedence(tuple(before), tuple(after))
+
+
+def some_order(before: Sequence[int], preferred: Sequence[int]) -> list[int]:
+    """An order that keeps a precedence, at each step the first of `preferred` that may run."""
+    place = {operator: at for at, operator in enumerate(preferred)}
+    waits = [mask.bit_count() for mask in before]
+    followers: list[list[int]] = [[] for _ in before]
+    for operator, mask in enumerate(before):
+        for earlier in bits(mask):
+            followers[earlier].append(operator)
+    ready = [place[o] for o, count in enumerate(waits) if not count]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        operator = preferred[heappop(ready)]
+        order.append(operator)
+        for follower in followers[operator]:
+            waits[follower] -= 1
+            if not waits[follower]:
+                heappush(ready, place[follower])
+    if len(order) < len(before):
+        raise AssertionError("the precedence has a cycle")
+    return order

@@ -1,0 +1,196 @@
+"""COSMA's view of a problem: tensors that one operator creates and others need.
+
+COSMA (arXiv 2311.18246) knows no views and no in-place results. Its tensors are here the atoms of
+the problem, which are buffers on targets that keep tensors whole. A buffer that results overwrite
+in place is a chain of tensors, one for each state of its data; they lie at one address.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import gcd
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.target import Target
+from ullage.solvers.state.segments import Atom, atoms_of
+
+GIVEN = -1  # producer of inputs and weights
+
+
+@dataclass(slots=True)
+class Tensor:
+    """Data that one operator creates.
+
+    Attributes:
+        atom: index of its atom; -1 for the token of an operator without results (no bytes).
+        size_bytes: what a transfer moves.
+        room_bytes: what it takes in the fastest tier, aligned.
+        producer: operator that creates it, `GIVEN` for inputs and weights: they begin off chip.
+        replaces: tensor that it overwrites in place, -1 for none.
+        readers: operators that need it resident.
+        must_be_stored: an output of the model: it goes off chip in any case, which is free.
+    """
+
+    atom: int
+    size_bytes: int
+    room_bytes: int
+    producer: int
+    replaces: int = -1
+    readers: list[int] = field(default_factory=list)
+    must_be_stored: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """What the ILP is about.
+
+    Attributes:
+        problem: the problem.
+        target: the chip.
+        atoms: atoms of the problem.
+        steps: step of the problem of each operator.
+        tensors: all tensors.
+        inputs: for each operator the tensors that it reads.
+        outputs: for each operator the tensors that it creates, one or more.
+    """
+
+    problem: Problem
+    target: Target
+    atoms: tuple[Atom, ...]
+    steps: tuple[int, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def unit_bytes(self) -> int:
+        """Common divisor of all room: addresses are multiples of it."""
+        return gcd(*(t.room_bytes for t in self.tensors)) or 1
+
+    def scratch_units(self, operator: int) -> int:
+        """Units of the fastest tier that an operator's workspace takes from the others."""
+        capacity = self.target.fastest.capacity_bytes
+        scratch = self.problem.steps[self.steps[operator]].workspace_bytes
+        return capacity // self.unit_bytes - (capacity - scratch) // self.unit_bytes
+
+    def demand_bytes(self, operator: int) -> int:
+        """Room that an operator's operands and results take; in-place results take none."""
+        made = [a for a in self.outputs[operator] if self.tensors[a].replaces < 0]
+        return sum(self.tensors[a].room_bytes for a in (*self.inputs[operator], *made))
+
+    def uncounted_bytes(self) -> tuple[int, int]:
+        """What a plan's non-compulsory bytes have beyond the ILP's objective.
+
+        Returns:
+            bytes that no plan of whole tensors avoids (first loads and last stores of tensors of
+            which operators access a part only), and bytes of weights that are read in place more
+            often than once.
+        """
+        return self._uncounted
+
+    @cached_property
+    def _uncounted(self) -> tuple[int, int]:
+        from ullage.hwmodels.traffic import compulsory
+
+        needed = compulsory(self.problem, self.target)
+        modelled = {self.atoms[t.atom].buffer for t in self.tensors if t.atom >= 0}
+        whole = sum(t.size_bytes for t in self.tensors if t.producer == GIVEN)
+        whole += sum(t.size_bytes for t in self.tensors if t.must_be_stored)
+        forced = sum(float(needed.loads[b] + needed.stores[b]) for b in modelled)
+        in_place = sum(
+            event.read_bytes
+            for atom in self.atoms
+            if atom.buffer not in modelled and not atom.must_be_fastest
+            for event in atom.events
+        )
+        others = float(needed.loads.sum() + needed.stores.sum()) - forced
+        return round(whole - forced), round(in_place - others)
+
+
+def program_of(problem: Problem, target: Target, *, weights: bool) -> Program:
+    """Tensors and operators of a problem.
+
+    Args:
+        problem: the problem.
+        target: one on which operators reach activations in the fastest tier only.
+        weights: weights are tensors too, needed in the fastest tier.
+
+    Raises:
+        UsageError: the target or the problem is not of COSMA's kind.
+    """
+    _check(problem, target)
+    atoms = atoms_of(problem, target)
+    steps = tuple(t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP)
+    number = {step: operator for operator, step in enumerate(steps)}
+    tensors: list[Tensor] = []
+    for index, atom in enumerate(atoms):
+        if atom.size_bytes and atom.events and (weights or atom.kind != "weight"):
+            tensors += _chain(index, atom, number, target, len(tensors))
+    inputs: list[list[int]] = [[] for _ in steps]
+    outputs: list[list[int]] = [[] for _ in steps]
+    for index, tensor in enumerate(tensors):
+        for reader in tensor.readers:
+            inputs[reader].append(index)
+        if tensor.producer != GIVEN:
+            outputs[tensor.producer].append(index)
+    for operator, created in enumerate(outputs):
+        if not created:
+            created.append(len(tensors))
+            tensors.append(Tensor(-1, 0, 0, operator))
+    return Program(
+        problem,
+        target,
+        atoms,
+        steps,
+        tuple(tensors),
+        tuple(tuple(found) for found in inputs),
+        tuple(tuple(found) for found in outputs),
+    )
+
+
+def _chain(
+    index: int, atom: Atom, number: dict[int, int], target: Target, first: int
+) -> list[Tensor]:
+    """The states of an atom's data, in the order in which they are written."""
+    unit = target.fastest.alignment_bytes
+    room = -(-atom.size_bytes // unit) * unit
+    chain: list[Tensor] = []
+    if atom.is_given:
+        chain.append(Tensor(index, atom.size_bytes, room, GIVEN))
+    for event in atom.events:
+        operator = number[event.step]
+        if event.reads:
+            chain[-1].readers.append(operator)
+        if event.writes:
+            replaced = first + len(chain) - 1 if event.reads else -1
+            chain.append(Tensor(index, atom.size_bytes, room, operator, replaced))
+    chain[-1].must_be_stored = atom.is_output and chain[-1].producer != GIVEN
+    return chain
+
+
+def _check(problem: Problem, target: Target) -> None:
+    if target.operand_access != "fastest":
+        raise UsageError(
+            f"in COSMA's problem operators reach activations in the fastest tier only; "
+            f"{target.name} lets them work in slower ones. Use --target cosma, --set "
+            "operand_access=fastest, or cpsat in a fixed order without peak"
+        )
+    if problem.steady_state:
+        raise UsageError("COSMA's problem is a single inference; leave out --steady-state")
+    odd = [kind for kind, home in target.homes.items() if home == target.fastest.name]
+    if odd:
+        raise UsageError(
+            f"COSMA's problem needs a slower home tier for every kind of tensor; {target.name} "
+            f"keeps {', '.join(odd)} in {target.fastest.name}. Choose another "
+            "(--set homes.KIND=TIER)"
+        )
+    links = ((t, target.fastest.name) for t in dict.fromkeys(target.homes.values()))
+    for home, fast in links:
+        if target.link(home, fast) is None or (
+            target.link(fast, home) is None and not target.tier(home).read_only
+        ):
+            raise UsageError(
+                f"COSMA's problem moves tensors between {home} and {fast}, and {target.name} has "
+                "no link between them; add one, or choose a home that has one "
+                "(--set homes.KIND=TIER)"
+            )

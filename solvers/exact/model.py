@@ -1,0 +1,297 @@
+"""The CP-SAT model of whole atoms in a fixed order (integers where `fluid_lp` has fractions).
+
+For an atom of size s with events p0 < p1 < ...: x_j, it is in the fastest tier at event j; k_j, it
+stays there from event j - 1 to event j. Where it does neither stay nor is written anew, a fill
+brings it: c_t bytes have arrived by the end of step t, p_t = (c_t > 0) says that its space is
+taken. A fill may begin long before event j, over reads from the home tier, but not before the last
+write or an older stay's end. Of each version of the data that leaves the fastest tier before its
+last reader, or is an output, all bytes are spilled while it is there: z_t by the end of step t;
+l_t says that it lingers for that after its last event. At each step at most one of these holds the
+atom, and all atoms' sizes together stay within the capacity.
+
+Every legal plan whose residencies cover whole atoms is no better than some solution: fills that
+nobody uses, second spills of a version, and stays over a rewrite only cost. Where the objective
+does not ask when bytes move, a fill takes the step before its event, a spill the one after the
+write: no other step needs less space.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.solvers.exact.rows import LatencyCost, LinearCost
+from ullage.solvers.exact.variables import Amount, AtomVariables, Fill, Spill, readers_of
+from ullage.solvers.state.required import resident_stay
+from ullage.solvers.state.segments import Atom
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+
+class ResidencyModel:
+    """A problem as a CP-SAT model.
+
+    Attributes:
+        model: the model.
+        cost: its objective.
+        atoms: the atoms.
+        variables: of each atom that has a choice.
+        complete: every fill and spill may take any step that the rules allow it, so that the
+            optimum bounds all plans of whole atoms.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        target: Target,
+        atoms: Sequence[Atom],
+        cost: LatencyCost | LinearCost,
+        window: int,
+    ) -> None:
+        from ortools.sat.python import cp_model
+
+        self.model = cp_model.CpModel()
+        self.target, self.atoms, self.cost = target, atoms, cost
+        self.steps = len(problem.steps)
+        self.window = window
+        self.complete = True
+        self.load: list[list[tuple[int, Any]]] = [[] for _ in range(self.steps)]
+        self.room_bytes = [
+            target.fastest.capacity_bytes - step.workspace_bytes for step in problem.steps
+        ]
+        self.variables: dict[int, AtomVariables] = {}
+        for index, atom in enumerate(atoms):
+            if atom.home == target.fastest.name:
+                self._add_resident(index, atom)
+            elif atom.size_bytes and atom.events:
+                self._add_atom(index, atom)
+        self.limit_load(0)
+        cost.finish(self.model)
+
+    def limit_load(self, slack_bytes: int) -> None:
+        """What is in the fastest tier at each step fits, with some bytes to spare.
+
+        Addresses are aligned, so sizes rounded up to the alignment fit into the room rounded up.
+        """
+        unit = self.target.fastest.alignment_bytes
+        for t, holders in enumerate(self.load):
+            room = self.room_bytes[t] - slack_bytes
+            rounded = [(-(-size // unit), variable) for size, variable in holders]
+            if sum(units for units, _ in rounded) > room // unit:
+                total = sum(units * variable for units, variable in rounded)
+                self.model.add(total <= -(-room // unit))
+                if room % unit:
+                    self.model.add(sum(size * variable for size, variable in holders) <= room)
+
+    def _boolean(self) -> "cp_model.IntVar":
+        return self.model.new_bool_var("")
+
+    def _add_resident(self, index: int, atom: Atom) -> None:
+        stay = resident_stay(index, atom, self.steps)
+        if stay is not None and atom.size_bytes:
+            for t in range(stay.start, stay.end):
+                self.load[t].append((atom.size_bytes, 1))
+        for event in atom.events:
+            self.cost.access(self.target.fastest, event.step, event.read_bytes, event.written_bytes)
+
+    def _add_atom(self, index: int, atom: Atom) -> None:
+        own = self.variables[index] = AtomVariables()
+        self._slots: dict[int, list[Any]] = {}  # step -> what may hold the atom at hand
+        self._add_events(atom, own)
+        for j, event in enumerate(atom.events):
+            if event.reads:
+                self._add_fill(atom, own, j)
+        for j, event in enumerate(atom.events):
+            if event.writes:
+                self._add_spill(atom, own, j)
+        for t, holders in self._slots.items():
+            if len(holders) > 1:
+                self.model.add_at_most_one(holders)
+            self.load[t] += [(atom.size_bytes, holder) for holder in holders]
+
+    def _hold(self, step: int, variable: object) -> None:
+        self._slots.setdefault(step, []).append(variable)
+
+    def _add_events(self, atom: Atom, own: AtomVariables) -> None:
+        fastest, home = self.target.fastest, self.target.tier(atom.home)
+        for j, event in enumerate(atom.events):
+            x = self._boolean()
+            own.inside.append(x)
+            self._hold(event.step, x)
+            read, written = event.read_bytes, event.written_bytes
+            if atom.must_be_fastest or (event.writes and home.read_only):
+                self.model.add(x == 1)
+                own.musts.add(j)
+                self.cost.access(fastest, event.step, read, written)
+            else:
+                self.cost.access(home, event.step, read, written)
+                self.cost.access(home, event.step, -read, -written, x)
+                self.cost.access(fastest, event.step, read, written, x)
+            if j and event.reads:
+                own.kept[j] = kept = self._boolean()
+                self.model.add_implication(kept, own.inside[j - 1])
+                self.model.add_implication(kept, x)
+                for t in range(atom.events[j - 1].step + 1, event.step):
+                    self._hold(t, kept)
+
+    # -- fills -------------------------------------------------------------------------------
+
+    def _add_fill(self, atom: Atom, own: AtomVariables, j: int) -> None:
+        """x_j = k_j or a fill, which takes space from its first move on."""
+        x, kept = own.inside[j], own.kept.get(j, 0)
+        way = (atom.home, self.target.fastest.name)
+        steps = self._fill_steps(atom, own, j)
+        if self.target.link(*way) is None or not steps or (j == 0 and not atom.is_given):
+            self.model.add(x == kept)
+            return
+        fill = own.fills[j] = Fill(self._boolean())
+        self.model.add(fill.wanted + kept == x)
+        last = steps[-1]
+        if isinstance(self.cost, LinearCost):
+            self.cost.transfer(way, fill.wanted, atom.size_bytes)
+            fill.arrived[last] = Amount(fill.wanted, atom.size_bytes)
+            fill.taken[last] = fill.wanted
+            self._hold(last, fill.wanted)
+        else:
+            self._add_arrivals(self.cost, atom, fill, way, steps)
+        for earlier in range(j):  # the operator would read what is there: it must read at home
+            step = atom.events[earlier].step
+            if step in fill.taken:
+                self.model.add(fill.taken[step] + own.inside[earlier] <= 1)
+        before = atom.events[j - 1].step - 1 if j else -1
+        if before in fill.arrived:  # and the fill must end after it
+            self.model.add(fill.arrived[before].bytes <= atom.size_bytes - 1)
+
+    def _add_arrivals(
+        self, cost: LatencyCost, atom: Atom, fill: Fill, way: tuple[str, str], steps: Sequence[int]
+    ) -> None:
+        size = atom.size_bytes
+        earlier: Amount | None = None
+        for t in steps:
+            if t == steps[-1]:
+                now, taken = Amount(fill.wanted, size), fill.wanted
+            else:
+                now, taken = Amount(self.model.new_int_var(0, size, "")), self._boolean()
+                self.model.add(now.variable <= size * taken)
+                self.model.add(now.variable >= taken)
+                self.model.add_implication(taken, fill.wanted)
+            if earlier is not None:
+                self.model.add(now.bytes >= earlier.bytes)
+                self.model.add_implication(fill.taken[t - 1], taken)
+                cost.move(way, t, earlier.variable, -earlier.factor)
+                cost.set_up(way, t, fill.taken[t - 1], -1)
+            cost.move(way, t, now.variable, now.factor)
+            cost.set_up(way, t, taken, 1)
+            self._hold(t, taken)
+            fill.arrived[t], fill.taken[t] = now, taken
+            earlier = now
+
+    def _fill_steps(self, atom: Atom, own: AtomVariables, j: int) -> range:
+        """Steps in which the fill of event j may move."""
+        low = 0
+        for earlier, event in enumerate(atom.events[:j]):
+            if event.writes or earlier in own.musts:
+                low = event.step + 1
+        end = atom.events[j].step
+        if isinstance(self.cost, LinearCost):
+            return range(max(low, end - 1), end)
+        self.complete &= end - self.window <= low
+        return range(max(low, end - self.window), end)
+
+    # -- spills ------------------------------------------------------------------------------
+
+    def _add_spill(self, atom: Atom, own: AtomVariables, w: int) -> None:
+        """What of the data written at event w goes home, and when."""
+        x = own.inside[w]
+        readers = readers_of(atom, w)
+        rewritten = any(event.writes for event in atom.events[w + 1 :])
+        to_the_end = atom.is_output and not rewritten
+        if not readers and not to_the_end:
+            return
+        end = self.steps if to_the_end else atom.events[readers[-1]].step
+        way = (self.target.fastest.name, atom.home)
+        if self.target.link(*way) is None or atom.events[w].step + 1 >= end:
+            if to_the_end:
+                self.model.add(x == 0)
+            for r in readers:
+                self.model.add_implication(x, own.kept[r])
+            return
+        spill = own.spills[w] = Spill(self._boolean())
+        self.model.add_implication(spill.wanted, x)
+        if to_the_end:
+            self.model.add_implication(x, spill.wanted)
+        holders = self._holders(atom, own, w, readers, end)
+        if isinstance(self.cost, LinearCost):
+            self.cost.transfer(way, spill.wanted, atom.size_bytes)
+            first = min(holders)
+            spill.stored[first] = Amount(spill.wanted, atom.size_bytes)
+            self.model.add(spill.wanted <= holders[first])
+        else:
+            self._add_stores(self.cost, atom, spill, way, x, holders)
+        for r in readers:  # it is home before the first reader that does not find it here
+            self.model.add(spill.wanted + own.kept[r] >= x)
+            done = [t for t in spill.stored if t < atom.events[r].step]
+            stored = spill.stored[done[-1]].bytes if done else 0
+            self.model.add(stored + atom.size_bytes * (own.kept[r] - x) >= 0)
+
+    def _holders(
+        self, atom: Atom, own: AtomVariables, w: int, readers: Sequence[int], end: int
+    ) -> dict[int, Any]:
+        """Steps in which version w may be spilled -> what must hold it then."""
+        holders: dict[int, Any] = {}
+        for j in (w, *readers):
+            begin = atom.events[j].step
+            if j != w and begin < end:
+                holders[begin] = own.inside[j]
+            limit = min([end, *(event.step for event in atom.events[j + 1 : j + 2])])
+            if isinstance(self.cost, LinearCost):
+                limit = min(limit, begin + 2) if j == w else begin
+            elif limit - begin - 1 > self.window:
+                limit, self.complete = begin + 1 + self.window, False
+            kept = own.kept.get(j + 1, 0) if j + 1 in readers else 0
+            before = own.inside[j]
+            for t in range(begin + 1, limit):
+                linger = own.lingers.setdefault(j, {})[t] = self._boolean()
+                self.model.add_implication(linger, before)
+                self._hold(t, linger)
+                before = linger
+                holders[t] = linger + kept
+        return dict(sorted(holders.items()))
+
+    def _add_stores(
+        self,
+        cost: LatencyCost,
+        atom: Atom,
+        spill: Spill,
+        way: tuple[str, str],
+        x: Any,  # noqa: ANN401 - a variable
+        holders: dict[int, Any],
+    ) -> None:
+        size = atom.size_bytes
+        sets_up = bool(getattr(self.target.link(*way), "setup_s", 0.0))
+        earlier: Amount | None = None
+        started: Any = None
+        for t, holder in holders.items():
+            last = t == max(holders)
+            now = (
+                Amount(spill.wanted, size) if last else Amount(self.model.new_int_var(0, size, ""))
+            )
+            home = 0 if earlier is None else earlier.bytes
+            self.model.add(now.bytes >= home)
+            self.model.add(now.bytes - home <= size * holder)
+            # What was written here is at home already, or still here (or the bound is weak).
+            self.model.add(home + size * holder >= size * x)
+            cost.move(way, t, now.variable, now.factor)
+            if earlier is not None:
+                cost.move(way, t, earlier.variable, -earlier.factor)
+            if sets_up:
+                spill.started[t] = begun = self._boolean()
+                self.model.add(now.bytes <= size * begun)
+                self.model.add(now.bytes >= begun)
+                cost.set_up(way, t, begun, 1)
+                if started is not None:
+                    self.model.add_implication(started, begun)
+                    cost.set_up(way, t, started, -1)
+                started = begun
+            spill.stored[t] = earlier = now

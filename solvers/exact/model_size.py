@@ -1,0 +1,76 @@
+"""How large a model may be, and for which plans its bound holds."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.solvers.state.segments import Atom
+
+MOST_VARIABLES = 40_000  # beyond, presolve alone takes a minute
+SECONDS_PER_VARIABLE = 6e-5  # of building a model
+BUILD_SHARE = 0.15  # of the time left
+
+
+def choose_window(
+    atoms: Sequence[Atom], steps: int, seconds: float, chosen: Mapping[str, Any]
+) -> int:
+    """Steps that fills may begin before their events, and spills end after theirs.
+
+    All of them where the model stays small enough for the time; 0 when there is no time at all.
+    """
+    if int(chosen["window_steps"]):
+        return int(chosen["window_steps"])
+    most = min(MOST_VARIABLES, int(BUILD_SHARE * seconds / SECONDS_PER_VARIABLE))
+    spans = _spans(atoms, steps)
+    low, high = 0, steps
+    while low < high:
+        middle = (low + high + 1) // 2
+        if 2 * sum(min(span, middle) for span in spans) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _spans(atoms: Sequence[Atom], steps: int) -> list[int]:
+    """Lengths of all windows when they are open."""
+    found: list[int] = []
+    for atom in atoms:
+        written = 0
+        for j, event in enumerate(atom.events):
+            following = atom.events[j + 1].step if j + 1 < len(atom.events) else steps
+            if event.reads:
+                found.append(event.step - written)
+            if not atom.is_given:
+                found.append(following - event.step - 1)
+            if event.writes:
+                written = event.step + 1
+    return found
+
+
+def cuts_nothing(problem: Problem, target: Target, atoms: Sequence[Atom]) -> bool:
+    """Whether every legal plan of this order keeps atoms whole and moves them from and to home.
+
+    So it is where two tiers only exist, nothing has its home in the fastest, and no atom may be
+    cut: at a multiple of the granularity, or at an end of a use or of a value.
+    """
+    if len(target.tiers) != 2:
+        return False
+    for atom in atoms:
+        if not atom.size_bytes:
+            continue
+        if atom.home == target.fastest.name:
+            return False
+        buffer = problem.buffers[atom.buffer]
+        grain = target.slice_granularity_bytes or buffer.row_bytes
+        first = (atom.start_byte // grain + 1) * grain
+        ends = {
+            edge
+            for _, use in problem.uses_of[atom.buffer]
+            for edge in (use.start_byte, use.end_byte)
+        }
+        ends |= {edge for value in buffer.values for edge in (value.start_byte, value.end_byte)}
+        if first < atom.end_byte or any(atom.start_byte < e < atom.end_byte for e in ends):
+            return False
+    return True

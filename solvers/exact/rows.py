@@ -1,0 +1,225 @@
+"""Seconds, bytes and joules as whole numbers for CP-SAT, rounded so that bounds stay bounds.
+
+Every rounding makes the model's cost at most the real one: coefficients of non-negative variables
+and constants are rounded down. Only the elapsed time of a step, a whole number of ticks, may be
+up to one tick above the real one in the image of a real plan; `LatencyCost.bound_s` takes that
+off.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target, Tier
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+
+if TYPE_CHECKING:
+    from ortools.sat.python import cp_model
+
+EXACT = 1e-9  # a figure this near (relatively) to a whole number is that number
+RELATIVE_ERROR = 2e-8  # of all of it together, taken off a claimed bound
+ROUNDING_SHARE = 1e-7  # of the horizon: what ticks may cost the bound
+MAX_TICKS_PER_BYTE_LOG2 = 24
+FINE_LOG2 = 23  # bits of a rate that is no simple fraction of the tick
+SMALL_SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 48, 50, 64, 100, 128, 256)
+COST_UNITS = 2**44  # whole numbers that a traffic or energy cost is counted in, at most
+
+Resource = str | tuple[str, str]  # a tier's port, or a link
+
+
+def whole(value: float) -> int:
+    """The value rounded down, the nearest whole number where it is one but for rounding."""
+    nearest = round(value)
+    return nearest if abs(value - nearest) <= EXACT * max(1.0, abs(value)) else math.floor(value)
+
+
+@dataclass
+class _Row:
+    """What keeps one resource busy in one step: constant and terms, in seconds."""
+
+    constant: float = 0.0
+    terms: list[tuple[Any, float]] = field(default_factory=list)
+
+
+class LatencyCost:
+    """Sum over steps of the busiest resource's seconds.
+
+    Attributes:
+        tick_s: seconds of a tick.
+        elapsed: variable of each step that has a choice.
+    """
+
+    def __init__(self, problem: Problem, target: Target, horizon_s: float) -> None:
+        self.target = target
+        self.steps = len(problem.steps)
+        self.horizon_s = horizon_s
+        self.compute_s = compute_seconds(problem, target)[0]
+        self.overhead_s = float(overhead_seconds(problem, target).sum())
+        speeds = [link.bandwidth_bytes_per_s for link in target.links]
+        slowest = 1.0 / min(speeds or [tier.read_bytes_per_s for tier in target.tiers])
+        wanted = self.steps * slowest / (ROUNDING_SHARE * max(horizon_s, 1e-30))
+        finer = min(MAX_TICKS_PER_BYTE_LOG2, max(0, math.ceil(math.log2(max(wanted, 1.0)))))
+        self.tick_s: float = slowest / 2**finer
+        self.rows: dict[tuple[Resource, int], _Row] = {}
+        self.elapsed: dict[int, Any] = {}
+        self.scale: dict[Resource, int] = {}
+        for tier in target.tiers:
+            rates = [tier.read_bytes_per_s] + ([] if tier.read_only else [tier.write_bytes_per_s])
+            self.scale[tier.name] = self._scale_of(rates)
+        for link in target.links:
+            self.scale[link.source, link.destination] = self._scale_of([link.bandwidth_bytes_per_s])
+
+    def _scale_of(self, rates: Sequence[float]) -> int:
+        """Whole ticks per byte times the scale, as nearly as needed."""
+        ticks = [1.0 / (rate * self.tick_s) for rate in rates]
+        for scale in SMALL_SCALES:
+            if all(abs(t * scale - round(t * scale)) <= EXACT * t * scale for t in ticks):
+                return scale
+        return max(1, math.ceil((1 << FINE_LOG2) / min(ticks)))
+
+    def _row(self, resource: Resource, step: int) -> _Row:
+        return self.rows.setdefault((resource, step), _Row())
+
+    def access(
+        self, tier: Tier, step: int, read: float, written: float, variable: object = None
+    ) -> None:
+        """An operator reads and writes bytes in a tier, where a variable is given only if it is 1.
+
+        Negative bytes take back what was charged as a constant.
+        """
+        seconds = read / tier.read_bytes_per_s
+        seconds += written / tier.write_bytes_per_s if written else 0.0
+        row = self._row(tier.name, step)
+        if variable is None:
+            row.constant += seconds
+        elif seconds:
+            row.terms.append((variable, seconds))
+
+    def move(self, way: tuple[str, str], step: int, variable: object, bytes_each: int) -> None:
+        """A variable, times some bytes, goes over the link from one tier to another."""
+        source, destination = way
+        link = self.target.link(*way)
+        assert link is not None  # noqa: S101 - callers ask first
+        for resource, rate in (
+            (source, self.target.tier(source).read_bytes_per_s),
+            (destination, self.target.tier(destination).write_bytes_per_s),
+            (way, link.bandwidth_bytes_per_s),
+        ):
+            self._row(resource, step).terms.append((variable, bytes_each / rate))
+
+    def set_up(self, way: tuple[str, str], step: int, variable: object, sign: int) -> None:
+        """A transfer starts where the variable is 1 (with sign -1: it had started before)."""
+        link = self.target.link(*way)
+        if link is not None and link.setup_s:
+            self._row(way, step).terms.append((variable, sign * link.setup_s))
+
+    def finish(self, model: "cp_model.CpModel") -> None:
+        """Add the rows and the objective to the model."""
+        self.least = least = [whole(seconds / self.tick_s) for seconds in self.compute_s]
+        for (_, step), row in self.rows.items():
+            if not row.terms:
+                least[step] = max(least[step], whole(row.constant / self.tick_s))
+        horizon = math.ceil(self.horizon_s / self.tick_s) + self.steps + 1
+        for (resource, step), row in self.rows.items():
+            if not row.terms:
+                continue
+            if step not in self.elapsed:
+                high = max(horizon, least[step])
+                self.elapsed[step] = model.new_int_var(least[step], high, "")
+            scale = self.scale[resource]
+            factor = scale / self.tick_s
+            model.add(
+                scale * self.elapsed[step]
+                >= sum(whole(seconds * factor) * variable for variable, seconds in row.terms)
+                + whole(row.constant * factor)
+            )
+        self.constant = sum(ticks for t, ticks in enumerate(least) if t not in self.elapsed)
+        model.minimize(sum(self.elapsed.values()) + self.constant)
+
+    def hints(self, values: dict[int, int]) -> dict[int, int]:
+        """Ticks of each step for values of all other variables by index."""
+        found: dict[int, int] = {}
+        for (resource, step), row in self.rows.items():
+            if row.terms:
+                variable = self.elapsed[step]
+                factor = self.scale[resource] / self.tick_s
+                total = whole(row.constant * factor)
+                total += sum(whole(s * factor) * values.get(v.index, 0) for v, s in row.terms)
+                ticks = -(-total // self.scale[resource])
+                found[variable.index] = max(found.get(variable.index, self.least[step]), ticks)
+        return found
+
+    def value(self, ticks: float) -> float:
+        """Seconds of a solution."""
+        return ticks * self.tick_s + self.overhead_s
+
+    def bound(self, ticks: float) -> float:
+        """Seconds that no plan goes below when the model does not go below `ticks`."""
+        real = max(0.0, math.ceil(ticks - 0.5) - len(self.elapsed)) * self.tick_s
+        return real * (1 - RELATIVE_ERROR) + self.overhead_s
+
+
+class LinearCost:
+    """A sum of bytes times a weight of each tier and link: traffic or energy."""
+
+    def __init__(self, target: Target, objective: str, constant: float) -> None:
+        self.target = target
+        self.constant = constant
+        fastest = target.fastest.name
+        if objective == "traffic":
+            self.read = {t.name: float(t.name != fastest) for t in target.tiers}
+            self.written = dict(self.read)
+            self.over = {(k.source, k.destination): 1.0 for k in target.links}
+        else:
+            self.read = {t.name: t.read_energy_j_per_byte for t in target.tiers}
+            self.written = {t.name: t.write_energy_j_per_byte for t in target.tiers}
+            self.over = {
+                (k.source, k.destination): k.energy_j_per_byte
+                + self.read[k.source]
+                + self.written[k.destination]
+                for k in target.links
+            }
+        self.rounds_keys = objective == "traffic"
+        self.terms: list[tuple[Any, float]] = []
+        self.is_whole = True
+        self.unit = 1.0
+
+    def access(
+        self, tier: Tier, step: int, read: float, written: float, variable: object = None
+    ) -> None:
+        """As `LatencyCost.access`; the step does not matter."""
+        del step
+        cost = read * self.read[tier.name] + written * self.written[tier.name]
+        if variable is None:
+            self.constant += cost
+        elif cost:
+            self.terms.append((variable, cost))
+
+    def transfer(self, way: tuple[str, str], variable: object, size: int) -> None:
+        """A whole atom goes over the link from one tier to another where the variable is 1."""
+        self.terms.append((variable, size * self.over[way]))
+
+    def finish(self, model: "cp_model.CpModel") -> None:
+        """Add the objective to the model."""
+        costs = [cost for _, cost in self.terms]
+        self.is_whole = all(cost == round(cost) for cost in (*costs, self.constant))
+        total = sum(abs(cost) for cost in costs)
+        self.unit = 1.0 if self.is_whole else max(total, 1e-300) / COST_UNITS
+        model.minimize(sum(whole(cost / self.unit) * variable for variable, cost in self.terms))
+
+    def value(self, units: float) -> float:
+        """Cost of a solution."""
+        return units * self.unit + self.constant
+
+    def bound(self, units: float) -> float:
+        """What no plan goes below when the model does not go below `units`."""
+        value = math.ceil(units - 0.5) * self.unit + self.constant
+        if self.is_whole:
+            return max(0.0, value)
+        scale = sum(abs(cost) for _, cost in self.terms) + abs(self.constant)
+        value -= RELATIVE_ERROR * scale
+        if self.rounds_keys:  # the score rounds the bytes of each direction to whole ones
+            value -= 0.5 * (2 * len(self.target.tiers) + len(self.target.links)) + 0.5
+        return max(0.0, value)

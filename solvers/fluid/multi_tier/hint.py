@@ -1,0 +1,28 @@
+"""Prices to begin with where every home is next to the fastest tier: those of the direct program.
+
+Between home and the fastest tier the program of `fluid_lp` knows all moves, without a third tier.
+Its multipliers, as prices of `tiers_network`, bound plans that use any tier (the bound of
+`tiers_relax` holds for all prices), and nearly as well: a third tier seldom pays.
+"""
+
+import numpy as np
+
+from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation
+from ullage.solvers.lp.program import Floats
+
+
+def direct_prices(network: Network, relaxation: Relaxation) -> tuple[Floats, Floats]:
+    """Prices of a second of ports and links, (n + L, T), and of a byte's space, (n, T)."""
+    builder, duals = relaxation.fluid.builder, relaxation.solution.duals
+    target = network.target
+    busy = np.zeros((network.tiers + len(network.links), network.steps))
+    for name, rows in builder.port_rows.items():
+        busy[target.tier_index[name]] = np.maximum(duals[rows], 0.0)
+    for at, (a, b) in enumerate(network.links.tolist()):
+        linked = builder.link_rows.get((target.tiers[a].name, target.tiers[b].name))
+        if linked is not None:
+            busy[network.tiers + at] = np.maximum(duals[linked], 0.0)
+    space = np.zeros((network.tiers, network.steps))
+    space[0] = builder.space_prices(duals) * builder.unit
+    return busy / np.maximum(busy.sum(axis=0), 1.0), space

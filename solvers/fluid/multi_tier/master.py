@@ -1,0 +1,240 @@
+"""The master program: shares of atoms on paths, under the capacity of tiers and the time of steps.
+
+    minimise  sum of elapsed[t] + cost of paths
+    elapsed[t] >= compute[t], and >= the seconds that each port and link is busy
+    load[m, t] <= room of tier m;  the shares of every atom sum to 1
+
+load[m, t] - load[m, t - 1] is what comes less what goes. Rows stay the same while columns are
+added, so that the simplex goes on from where it was.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.solvers.fluid.multi_tier.network import Life, Network
+from ullage.solvers.fluid.multi_tier.paths import END, SOURCE, START, Path
+from ullage.solvers.lp.program import (
+    INFINITY,
+    Basis,
+    Floats,
+    Ints,
+    LinearProgram,
+    reduced_costs,
+)
+from ullage.solvers.lp.solve import solve_lp
+
+SECOND = "highs"  # asked where the first solver finds no optimum,
+SECOND_COLUMNS = 10_000  # in programs that it does not take minutes for
+
+
+@dataclass(frozen=True)
+class Column:
+    """A path of an atom with what it takes, for the whole atom.
+
+    Attributes:
+        atom: index of the atom.
+        path: the path.
+        busy_at: (k,) flat index (resource, step) of the port or link seconds.
+        busy_s: (k,) seconds.
+        load_at: (j,) flat index (tier, step <= T) of changes of the load.
+        load_bytes: (j,) bytes that come (positive) or go.
+        cost: objective without time.
+    """
+
+    atom: int
+    path: Path
+    busy_at: Ints
+    busy_s: Floats
+    load_at: Ints
+    load_bytes: Floats
+    cost: float
+
+
+def column_of(network: Network, index: int, life: Life, path: Path) -> Column:
+    """What a path takes."""
+    n, steps, size = network.tiers, network.steps, float(life.size_bytes)
+    stays = path.stays
+    moved = stays[stays[:, SOURCE] >= 0]
+    at, seconds, cost = [], [], 0.0
+    if len(moved):
+        link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
+        links = np.array([link_of[s, d] for d, s in moved[:, [0, SOURCE]].tolist()])
+        when = moved[:, START]
+        at += [moved[:, SOURCE] * steps + when, moved[:, 0] * steps + when]
+        at += [(n + links) * steps + when]
+        seconds += [size / network.rates_read[moved[:, SOURCE]]]
+        seconds += [size / network.rates_write[moved[:, 0]], size / network.link_rates[links]]
+        seconds[-1] = seconds[-1] + life.setup_share * network.setups_s[links]
+        cost += size * float(network.move_cost[links].sum())
+    sides = ((network.rates_read, life.read_bytes), (network.rates_write, life.written_bytes))
+    for side, (rates, accessed) in enumerate(sides):
+        tiers = path.served[:, side]
+        used = tiers >= 0
+        at.append(tiers[used] * steps + life.steps[used])
+        seconds.append(accessed[used] / rates[tiers[used]])
+        cost += float((accessed[used] * network.access_cost[tiers[used], side]).sum())
+    return Column(
+        index,
+        path,
+        np.concatenate(at),
+        np.concatenate(seconds),
+        np.concatenate([stays[:, 0], stays[:, 0]]) * (steps + 1)
+        + np.concatenate([stays[:, START], stays[:, END]]),
+        np.repeat([size, -size], len(stays)),
+        cost,
+    )
+
+
+@dataclass(frozen=True)
+class Master:
+    """A solved master program.
+
+    Attributes:
+        objective: its value, in units of the objective (without the operators' overhead).
+        shares: (columns,) of their atoms.
+        busy: (n + L, T) price of a second that a port or link is busy.
+        space: (n, T) price of a byte's space.
+        worth: (atoms,) multiplier of an atom's shares: what its cheapest known path costs.
+        basis: to go on from with more columns.
+    """
+
+    objective: float
+    shares: Floats
+    busy: Floats
+    space: Floats
+    worth: Floats
+    basis: Basis | None
+
+
+class MasterProgram:
+    """The rows of the master program; columns are added at the end.
+
+    Attributes:
+        network: the network.
+        owners: atoms that have columns.
+        capped: tiers whose capacity can bind.
+        unit: of the objective in the program.
+        solver: of the linear program.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        owners: Sequence[int],
+        atoms: int,
+        *,
+        capped: Sequence[int],
+        unit: float,
+        solver: str,
+    ) -> None:
+        self.network, self.capped, self.unit, self.solver = network, list(capped), unit, solver
+        self.owners = np.array(owners, dtype=np.int64)
+        self.row_of = np.full(atoms, -1, dtype=np.int64)
+        self.row_of[self.owners] = np.arange(len(self.owners))
+        self.cells = network.binding_cells() if network.is_timed else np.zeros(0, dtype=np.int64)
+        self.steps, self.step_of = np.unique(self.cells % network.steps, return_inverse=True)
+        self.scales = [float(max(1, network.room[m].max())) for m in self.capped]
+
+    def solve(
+        self, columns: Sequence[Column], start: Basis | None, time_limit_s: float | None
+    ) -> Master | None:
+        """Solve over the columns; None when the solver finds no optimum in time.
+
+        Args:
+            columns: at least one for each owner; those of `start` first.
+            start: basis of the program with fewer columns.
+            time_limit_s: for the solver.
+        """
+        network, unit, count = self.network, self.unit, self.network.steps
+        lp = LinearProgram()
+        compute = network.compute_s[self.steps] / unit
+        elapsed = lp.add_variables(len(self.steps), compute, INFINITY)
+        lp.add_cost(elapsed, 1.0)
+        loads = [
+            lp.add_variables(count, -INFINITY, network.room[m] / scale)
+            for m, scale in zip(self.capped, self.scales, strict=True)
+        ]
+        shares = lp.add_variables(len(columns), 0.0, 1.0)
+        lp.add_cost(shares, np.array([c.cost for c in columns]) / unit)
+        sums = lp.add_rows(len(self.owners), 1.0, 1.0)
+        atoms = np.array([c.atom for c in columns], dtype=np.int64)
+        lp.add_entries(sums[self.row_of[atoms]], shares, 1.0)
+        times = lp.add_rows(len(self.cells), 0.0, INFINITY)
+        if len(self.cells) and columns:
+            lp.add_entries(times, elapsed[self.step_of], 1.0)
+            self._add_times(lp, times, shares, columns)
+        for m, scale, load in zip(self.capped, self.scales, loads, strict=True):
+            rows = lp.add_rows(count, 0.0, 0.0)
+            lp.add_entries(rows, load, -1.0)
+            lp.add_entries(rows[1:], load[:-1], 1.0)
+            if columns:
+                self._add_loads(lp, rows, shares, columns, m, scale)
+        program = lp.frozen()
+        solution = None
+        until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+        # Where going on from a basis ends in imprecision, from scratch or another solver may not.
+        tries = [(self.solver, start), (self.solver, None)]
+        tries += [(SECOND, None)] if len(columns) <= SECOND_COLUMNS else []
+        for solver, basis in tries:
+            left = until - time.monotonic()
+            if left <= 0 or solution is not None:
+                break
+            solution = solve_lp(
+                program,
+                solver=solver,
+                time_limit_s=None if math.isinf(left) else left,
+                start=basis,
+                with_basis=True,
+            )
+        if solution is None:
+            return None
+        costs = reduced_costs(program, solution.duals)
+        space = np.zeros((network.tiers, count))
+        for m, scale, load in zip(self.capped, self.scales, loads, strict=True):
+            space[m] = np.maximum(-costs[load], 0.0) * unit / scale
+        worth = np.zeros(len(self.row_of))
+        worth[self.owners] = solution.duals[sums] * unit
+        flat = np.zeros((network.tiers + len(network.links)) * count)
+        flat[self.cells] = np.maximum(solution.duals[times], 0.0)
+        busy = flat.reshape(-1, count)
+        idle_s = float(network.compute_s.sum() - network.compute_s[self.steps].sum())
+        return Master(
+            objective=solution.objective * unit + (idle_s if network.is_timed else 0.0),
+            shares=solution.values[shares],
+            busy=busy / np.maximum(busy.sum(axis=0), 1.0),
+            space=space,
+            worth=worth,
+            basis=solution.basis,
+        )
+
+    def _add_times(
+        self, lp: LinearProgram, rows: Ints, shares: Ints, columns: Sequence[Column]
+    ) -> None:
+        """Seconds that columns keep ports and links busy, in the rows that can bind."""
+        at = np.concatenate([c.busy_at for c in columns])
+        seconds = np.concatenate([c.busy_s for c in columns])
+        who = np.repeat(shares, [len(c.busy_at) for c in columns])
+        where = np.minimum(np.searchsorted(self.cells, at), len(self.cells) - 1)
+        known = self.cells[where] == at
+        lp.add_entries(rows[where[known]], who[known], -seconds[known] / self.unit)
+
+    def _add_loads(
+        self,
+        lp: LinearProgram,
+        rows: Ints,
+        shares: Ints,
+        columns: Sequence[Column],
+        tier: int,
+        scale: float,
+    ) -> None:
+        """Changes of what a tier holds."""
+        width = self.network.steps + 1
+        at = np.concatenate([c.load_at for c in columns])
+        size = np.concatenate([c.load_bytes for c in columns])
+        who = np.repeat(shares, [len(c.load_at) for c in columns])
+        mine = (at // width == tier) & (at % width < self.network.steps)
+        lp.add_entries(rows[at[mine] % width], who[mine], size[mine] / scale)

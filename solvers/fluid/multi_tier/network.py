@@ -1,0 +1,248 @@
+"""What a byte can do on a target with any number of tiers, and what every step of it costs.
+
+At the beginning of a step a byte of an atom has current copies in a set of tiers (a bit mask, bit 0
+is the fastest). During the step some copies stay, an operator reads one of them or writes a new
+one, and DMA makes more; then the next step begins. `tiers_paths` finds the cheapest way through.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.lp.program import Floats, Ints
+from ullage.solvers.state.segments import Atom
+
+TIE_BREAK = 5e-5  # share of the latency that the bytes through slow ports weigh at most
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What a byte costs, n tiers, T steps, in units of the objective.
+
+    Attributes:
+        space: (n, T) a byte's space.
+        move: (n, n, T) moving a byte from a tier to another; infinite without a link.
+        setup: (n, n, T) starting a transfer.
+        read: (n, T) an operator reads a byte.
+        write: (n, T) an operator writes a byte.
+    """
+
+    space: Floats
+    move: Floats
+    setup: Floats
+    read: Floats
+    write: Floats
+
+
+class Network:
+    """Tiers, links, room and unit costs of a problem on a target.
+
+    Attributes:
+        problem: the problem.
+        target: the chip.
+        tiers: n.
+        steps: T.
+        room: (n, T) bytes that residencies may take: capacity, without the operators' workspace.
+        rates_read: (n,) bytes/s.
+        rates_write: (n,) bytes/s, infinite where nothing can be written.
+        links: (L, 2) source and destination of the links into tiers that can be written.
+        link_rates: (L,) bytes/s.
+        setups_s: (L,) time to start a transfer.
+        compute_s: (T,) compute time of each step.
+        reachable: mask of the tiers where operators reach operands.
+        writable: mask of the tiers that can be written.
+        access_cost: (n, 2) objective per byte that an operator reads and writes, without time.
+        move_cost: (L,) objective per byte moved over a link, without time.
+        is_timed: the objective is latency.
+    """
+
+    def __init__(self, problem: Problem, target: Target, objective: str) -> None:
+        self.problem, self.target = problem, target
+        self.tiers, self.steps = len(target.tiers), len(problem.steps)
+        tiers = target.tiers
+        self.room = np.repeat(np.array([[t.capacity_bytes] for t in tiers]), self.steps, axis=1)
+        self.room[0] -= np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
+        self.rates_read = np.array([t.read_bytes_per_s for t in tiers])
+        self.rates_write = np.array([np.inf if t.read_only else t.write_bytes_per_s for t in tiers])
+        index = target.tier_index
+        usable = [link for link in target.links if not target.tier(link.destination).read_only]
+        pairs = [(index[link.source], index[link.destination]) for link in usable]
+        self.links = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        self.link_rates = np.array([link.bandwidth_bytes_per_s for link in usable])
+        self.setups_s = np.array([link.setup_s for link in usable])
+        self.compute_s = compute_seconds(problem, target)[0]
+        self.reachable = 1 | sum(1 << m for m, tier in enumerate(tiers) if tier.addressable)
+        self.writable = sum(1 << m for m, tier in enumerate(tiers) if not tier.read_only)
+        self.is_timed = objective == "latency"
+        self.access_cost = np.zeros((self.tiers, 2))
+        self.move_cost = np.zeros(len(usable))
+        if objective == "energy":
+            joules = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in tiers]
+            self.access_cost = np.array(joules)
+            own = np.array([link.energy_j_per_byte for link in usable])
+            self.move_cost = own + self.access_cost[self.links[:, 0], 0]
+            self.move_cost += self.access_cost[self.links[:, 1], 1]
+        else:  # bytes to and from slow tiers: what `traffic` counts, a tie-break of `latency`
+            rates = [max(t.read_bytes_per_s, t.write_bytes_per_s) for t in tiers[1:]]
+            weight = TIE_BREAK / sum(rates) if self.is_timed else 1.0
+            self.access_cost[1:] = weight
+            self.move_cost = np.full(len(usable), weight)
+
+    def is_roomy(self, tier: int, atoms: tuple[Atom, ...]) -> bool:
+        """Whether everything that can ever be in a tier fits there at once, whatever happens."""
+        name, quantum = self.target.tiers[tier].name, self.target.alignment_bytes
+        total = 0
+        for atom in atoms:
+            if atom.home == name or self.writable >> tier & 1:
+                total += -(-atom.size_bytes // quantum) * quantum
+        return total <= int(self.room[tier].min())
+
+    def binding_cells(self) -> Ints:
+        """Flat indices (resource, step) of ports and links that a step can wait for, ascending.
+
+        A link as fast as one of its ports is never what a step waits for alone, but for set-ups.
+        Nor is the fastest tier's port where the operands fit beside all that links can bring.
+        """
+        fast = self.target.fastest
+        share = 0.0
+        for (a, b), rate in zip(self.links.tolist(), self.link_rates.tolist(), strict=True):
+            limit = min(rate, self.rates_read[a], self.rates_write[b])
+            share += limit / fast.read_bytes_per_s if a == 0 else 0.0
+            share += limit / fast.write_bytes_per_s if b == 0 else 0.0
+        slowest = min(fast.read_bytes_per_s, fast.write_bytes_per_s)
+        accessed = [sum(use.accessed_bytes for use in s.uses) for s in self.problem.steps]
+        binds = np.ones((self.tiers + len(self.links), self.steps), dtype=bool)
+        if share < 1:
+            binds[0] = np.array(accessed) / slowest > self.compute_s * (1.0 - share)
+        for at, ((a, b), rate) in enumerate(
+            zip(self.links.tolist(), self.link_rates.tolist(), strict=True)
+        ):
+            slower = rate < min(self.rates_read[a], self.rates_write[b])
+            binds[self.tiers + at] = slower or self.setups_s[at] > 0
+        return np.flatnonzero(binds)
+
+    def seconds_per_byte(self, resource: int) -> float:
+        """What reading or moving a byte keeps a port or a link busy."""
+        if resource < self.tiers:
+            return float(1.0 / self.rates_read[resource])
+        return float(1.0 / self.link_rates[resource - self.tiers])
+
+    def prices(self, busy: Floats, space: Floats) -> Prices:
+        """Prices from multipliers.
+
+        Args:
+            busy: (n + L, T) price of a second that a port or a link is busy.
+            space: (n, T) price of a byte's space.
+        """
+        n = self.tiers
+        read = busy[:n] / self.rates_read[:, None]
+        write = busy[:n] / self.rates_write[:, None]
+        move = np.full((n, n, self.steps), np.inf)
+        setup = np.zeros((n, n, self.steps))
+        for at, (a, b) in enumerate(self.links.tolist()):
+            own = busy[n + at] / self.link_rates[at]
+            move[a, b] = read[a] + write[b] + own + self.move_cost[at]
+            setup[a, b] = busy[n + at] * self.setups_s[at]
+        read = read + self.access_cost[:, :1]
+        write = write + self.access_cost[:, 1:]
+        return Prices(space, move, setup, read, write)
+
+
+@dataclass(frozen=True)
+class Life:
+    """An atom as the search for paths sees it.
+
+    Attributes:
+        begin: first step of its life: 0 for given data, else its first event.
+        end: one past the last step at which it matters.
+        start: mask of the tiers that have it before the first step (besides what is carried in).
+        needed: mask of the tiers that must have it in the end.
+        forced: mask of the tiers that it never leaves.
+        is_carried: in steady state a weight begins with the copies that it ends with.
+        size_bytes: of the atom.
+        setup_share: of a set-up that moving all of it pays at least: its share of the buffer, as
+            one transfer may move a whole buffer.
+        reach: mask of tiers where operators read and write it.
+        steps: (E,) of its events.
+        reads: (E,) whether they need its data.
+        writes: (E,) whether they write it.
+        read_bytes: (E,) that operators really read.
+        written_bytes: (E,) that they really write.
+    """
+
+    begin: int
+    end: int
+    start: int
+    needed: int
+    forced: int
+    is_carried: bool
+    size_bytes: int
+    setup_share: float
+    reach: int
+    steps: Ints
+    reads: NDArray[np.bool_]
+    writes: NDArray[np.bool_]
+    read_bytes: Floats
+    written_bytes: Floats
+
+
+def life_of(network: Network, atom: Atom, roomy: int) -> Life | None:
+    """The life of an atom; None when it never exists.
+
+    Args:
+        network: the network.
+        atom: the atom.
+        roomy: mask of the tiers with space for everything: given data never leaves them.
+    """
+    if not atom.size_bytes or not (atom.events or atom.is_given):
+        return None
+    target, events = network.target, atom.events
+    home = 1 << target.tier_index[atom.home]
+    weight_loops = network.problem.steady_state and atom.kind == "weight"
+    lasts = atom.is_output or weight_loops
+    end = network.steps if lasts else (events[-1].step + 1 if events else 1)
+    is_fixed = atom.is_given and not any(e.writes for e in events) and home & roomy
+    confined = target.must_be_fastest(atom.kind)
+    return Life(
+        begin=0 if atom.is_given else events[0].step,
+        end=end,
+        start=home if atom.is_given else 0,
+        needed=home if lasts else 0,
+        forced=home if is_fixed else 0,
+        is_carried=weight_loops,
+        size_bytes=atom.size_bytes,
+        setup_share=atom.size_bytes / network.problem.buffers[atom.buffer].size_bytes,
+        reach=1 if confined else network.reachable,
+        steps=np.array([e.step for e in events], dtype=np.int64),
+        reads=np.array([e.reads for e in events], dtype=np.bool_),
+        writes=np.array([e.writes for e in events], dtype=np.bool_),
+        read_bytes=np.array([e.read_bytes for e in events], dtype=np.float64),
+        written_bytes=np.array([e.written_bytes for e in events], dtype=np.float64),
+    )
+
+
+def needs_detour(target: Target) -> bool:
+    """Whether data must, or can only, reach operators through a third tier.
+
+    So it is where an operand cannot be used at home, and a middle tier can hold it, or no link
+    leads straight to the fastest one.
+    """
+    fastest = target.fastest.name
+    kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+    if len(target.tiers) < 3:
+        return False
+    for kind in kinds:
+        home, confined = target.homes[kind], target.must_be_fastest(kind)
+        if home == fastest or (target.tier(home).addressable and not confined):
+            continue
+        written = kind in ("activation", "output")
+        if not confined or target.link(home, fastest) is None:
+            return True
+        if written and target.link(fastest, home) is None:
+            return True
+    return False

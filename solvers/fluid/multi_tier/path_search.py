@@ -1,0 +1,222 @@
+"""The cheapest path of a byte through tiers and steps, compiled: imports numba.
+
+Dynamic programming from the last step backwards over the sets of tiers that have a current copy.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.solvers.lp.program import Floats, Ints
+
+Flags = NDArray[np.bool_]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _compiled(function: _Function) -> _Function:
+    return cast("_Function", numba.njit(cache=True)(function))
+
+
+@_compiled
+def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
+    begin: int,
+    end: int,
+    start: int,
+    needed: int,
+    forced: int,
+    size: float,
+    setup_share: float,
+    reach: int,
+    writable: int,
+    steps: Ints,
+    reads: Flags,
+    writes: Flags,
+    read_bytes: Floats,
+    written_bytes: Floats,
+    space: Floats,
+    move: Floats,
+    setup: Floats,
+    read: Floats,
+    write: Floats,
+    value: Floats,
+    keep: Ints,
+    put: Ints,
+    exact: bool,
+) -> float:
+    """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
+
+    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that stay during
+    step t. `put[t, K]`: the tiers that DMA brings a copy to while K stays; in a step that writes
+    the atom, the tier that is written. Ties go to fewer copies and to later moves.
+
+    An operator that reads without writing uses any copy, unless `exact`: a copy whose bytes have
+    come may not be ready yet in a plan that moves its slice over several steps. Before a write all
+    copies that have come are ready, or they would arrive stale: the fastest one is used, and what
+    is read and written in one step is read where it is written.
+    """
+    n = space.shape[0]
+    states = 1 << n
+    for state in range(states):
+        value[end, state] = 0.0 if (state & needed) == needed else np.inf
+    event = len(steps) - 1
+    cost = np.zeros(states)
+    into = np.zeros(n)
+    for t in range(end - 1, begin - 1, -1):
+        here = event >= 0 and steps[event] == t
+        must = forced
+        if t == begin:
+            must |= start
+        for kept in range(states):
+            cost[kept] = np.inf
+            put[t, kept] = 0
+            if (kept & must) != must:
+                continue
+            total = 0.0
+            for m in range(n):
+                if kept >> m & 1:
+                    total += size * space[m, t]
+            if here and reads[event]:
+                best = np.inf
+                for m in range(n):
+                    if kept & reach & (1 << m):
+                        best = min(best, read_bytes[event] * read[m, t])
+                    if kept >> m & 1 and (exact or writes[event]):
+                        break  # operators use the fastest copy that is ready
+                total += best
+            if total == np.inf:
+                continue
+            rest = np.inf
+            if here and writes[event]:
+                for m in range(n):
+                    in_place = reads[event] and not kept >> m & 1
+                    if reach & writable & (1 << m) and not in_place:
+                        price = written_bytes[event] * write[m, t] + value[t + 1, 1 << m]
+                        if not kept >> m & 1:
+                            price += size * space[m, t]
+                        if price < rest:
+                            rest = price
+                            put[t, kept] = 1 << m
+                    if kept >> m & 1:
+                        break
+            else:
+                for d in range(n):
+                    into[d] = np.inf
+                    if not kept >> d & 1:
+                        for s in range(n):
+                            if kept >> s & 1:
+                                price = size * move[s, d, t] + setup_share * setup[s, d, t]
+                                into[d] = min(into[d], price + size * space[d, t])
+                others = (states - 1) & ~kept
+                more = 0
+                while True:  # all subsets of the others, ascending
+                    price = value[t + 1, kept | more]
+                    for d in range(n):
+                        if more >> d & 1:
+                            price += into[d]
+                    if price < rest:
+                        rest = price
+                        put[t, kept] = more
+                    more = (more - others) & others
+                    if more == 0:
+                        break
+            cost[kept] = total + rest
+        for state in range(states):
+            best = np.inf
+            if (state & forced) == forced:
+                kept = 0
+                while True:  # all subsets of the state, ascending
+                    if cost[kept] < best:
+                        best = cost[kept]
+                        keep[t, state] = kept
+                    kept = (kept - state) & state
+                    if kept == 0:
+                        break
+            value[t, state] = best
+        if here:
+            event -= 1
+    return float(value[begin, start])
+
+
+@_compiled
+def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
+    begin: int,
+    end: int,
+    start: int,
+    size: float,
+    setup_share: float,
+    reach: int,
+    steps: Ints,
+    reads: Flags,
+    writes: Flags,
+    move: Floats,
+    setup: Floats,
+    read: Floats,
+    keep: Ints,
+    put: Ints,
+    stays: Ints,
+    served: Ints,
+    exact: bool,
+) -> int:
+    """Follow the choices of `sweep`: fill stays (k, 5) and served (E, 2); return k.
+
+    A stay is (tier, start, ready, end, source tier or -1); served is the tier that each event reads
+    and writes, -1 where it does not.
+    """
+    n = read.shape[0]
+    open_at = np.full(n, -1)  # index of the open stay of each tier
+    count = 0
+    state = start
+    event = 0
+    for t in range(begin, end):
+        kept = keep[t, state]
+        here = event < len(steps) and steps[event] == t
+        for m in range(n):
+            if open_at[m] >= 0 and not kept >> m & 1:
+                stays[open_at[m], 3] = t
+                open_at[m] = -1
+            if kept >> m & 1 and open_at[m] < 0:  # there before the first step
+                stays[count] = (m, t, t, end, -1)
+                open_at[m] = count
+                count += 1
+        if here and reads[event]:
+            best = -1
+            for m in range(n):
+                if kept & reach & (1 << m) and (best < 0 or read[m, t] < read[best, t]):
+                    best = m
+                if kept >> m & 1 and (exact or writes[event]):
+                    break
+            served[event, 0] = best
+        more = put[t, kept]
+        if here and writes[event]:
+            for m in range(n):
+                if more >> m & 1:
+                    served[event, 1] = m
+                    if open_at[m] < 0:
+                        stays[count] = (m, t, t, end, -1)
+                        open_at[m] = count
+                        count += 1
+                elif open_at[m] >= 0:
+                    stays[open_at[m], 3] = t + 1
+                    open_at[m] = -1
+            state = more
+        else:
+            for d in range(n):
+                if more >> d & 1:
+                    best = -1
+                    least = np.inf
+                    for s in range(n):
+                        price = size * move[s, d, t] + setup_share * setup[s, d, t]
+                        if kept >> s & 1 and price < least:
+                            best = s
+                            least = price
+                    stays[count] = (d, t, t + 1, end, best)
+                    open_at[d] = count
+                    count += 1
+            state = kept | more
+        if here:
+            event += 1
+    return count

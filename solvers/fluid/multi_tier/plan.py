@@ -1,0 +1,266 @@
+"""Slices with paths as a plan: addresses in every tier, residencies and transfers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ullage.compiler.ir.plan import Residency, Transfer
+from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.solvers.fluid.multi_tier.paths import END, READY, SOURCE, START
+from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice
+from ullage.solvers.lp.program import Ints
+from ullage.solvers.packing.pack import pack
+
+# A run of bytes of a slice in a tier: (first byte, one past the last, address).
+Run = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Homeless:
+    """Bytes of a slice for which a tier has no address during [start, end).
+
+    Attributes:
+        slice: index of the slice.
+        tier: index of the tier.
+        start: first step.
+        end: one past the last step.
+        size_bytes: bytes without an address, in whole units of the tier's space.
+    """
+
+    slice: int
+    tier: int
+    start: int
+    end: int
+    size_bytes: int
+
+
+class NoAddress(Exception):  # noqa: N818 - it is caught where it is expected
+    """Slices for which a tier has no address.
+
+    Attributes:
+        stays: what found none.
+    """
+
+    def __init__(self, stays: Sequence[Homeless]) -> None:
+        super().__init__(f"{len(stays)} stays have no address")
+        self.stays = tuple(stays)
+
+
+def residencies_of(
+    network: Network, ledger: Ledger, slices: Sequence[Slice], roomy: int, buffers: Sequence[int]
+) -> list[Residency]:
+    """Residencies with addresses.
+
+    Args:
+        network: the network.
+        ledger: knows the units of space.
+        slices: in the order of buffers and bytes.
+        roomy: mask of the tiers with room for everything.
+        buffers: buffer of each slice.
+
+    Raises:
+        NoAddress: the space is there, but not in one piece.
+    """
+    found: list[Residency] = []
+    for m, tier in enumerate(network.target.tiers):
+        rows = [
+            (i, *row[1:])
+            for i, item in enumerate(slices)
+            for row in item.path.stays.tolist()
+            if row[0] == m
+        ]
+        if not rows:
+            continue
+        table = np.array(rows, dtype=np.int64)
+        if roomy >> m & 1:
+            runs = _side_by_side(ledger, m, slices, table)
+        elif ledger.paged[m]:
+            runs = _in_pages(network, ledger, m, slices, table)
+        else:
+            runs = _in_one_piece(network, ledger, m, slices, table)
+        for row, mine in zip(table.tolist(), runs, strict=True):
+            for low, high, offset in mine:
+                buffer = buffers[row[0]]
+                span = (buffer, low, high, tier.name, offset)
+                found.append(Residency(*span, row[START], row[READY], row[END]))
+    return _merged(found)
+
+
+def _side_by_side(
+    ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+) -> list[list[Run]]:
+    """A place for every slice for ever, one after the other."""
+    place: dict[int, int] = {}
+    top = 0
+    for index in table[:, 0].tolist():
+        if index not in place:
+            item, unit = slices[index], ledger.units[tier]
+            place[index] = top
+            top += -(-(item.end_byte - item.start_byte) // unit) * unit
+    return [[(slices[i].start_byte, slices[i].end_byte, place[i])] for i in table[:, 0].tolist()]
+
+
+def _in_one_piece(
+    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+) -> list[list[Run]]:
+    """Contiguous places.
+
+    What survives the seam must be at one address on both sides: that address is its own for ever.
+    """
+    sizes = np.array([slices[i].end_byte - slices[i].start_byte for i in table[:, 0].tolist()])
+    capacity = int(network.room[tier].min())
+    stays = table.copy()
+    for at, (index, start, _, end, _) in enumerate(table.tolist()):
+        if slices[index].path.carried >> tier & 1 and (start == 0 or end == network.steps):
+            stays[at, START], stays[at, END] = 0, network.steps
+    loops = (stays[:, START] == 0) & (stays[:, END] == network.steps)
+    _, first, inverse = np.unique(  # both sides of a seam are one block
+        np.where(loops, stays[:, 0], len(slices) + np.arange(len(stays))),
+        return_index=True,
+        return_inverse=True,
+    )
+    packing = pack(
+        stays[first, START],
+        stays[first, END],
+        sizes[first].astype(np.int64),
+        alignment_bytes=ledger.units[tier],
+        capacity_bytes=capacity,
+    )
+    offsets = packing.offsets[inverse]
+    over = offsets + sizes > capacity
+    if over.any():
+        raise NoAddress(
+            [
+                Homeless(row[0], tier, row[START], row[END], int(size))
+                for row, size in zip(stays[over].tolist(), sizes[over].tolist(), strict=True)
+            ]
+        )
+    return [
+        [(slices[i].start_byte, slices[i].end_byte, int(at))]
+        for i, at in zip(table[:, 0].tolist(), offsets, strict=True)
+    ]
+
+
+def _in_pages(
+    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+) -> list[list[Run]]:
+    """Pages by the left-edge rule; what survives the seam returns to the pages it left.
+
+    A page may be taken until the first step at which whoever carries it over the seam comes back,
+    and below the workspace of every step. Where that varies, pages high up go first, as the lower
+    ones fit more.
+    """
+    unit = ledger.units[tier]
+    pages = (network.room[tier] // unit).astype(np.int64)
+    free_from = np.zeros(int(pages.max()), dtype=np.int64)
+    until = np.full(len(free_from), network.steps + 1, dtype=np.int64)
+    order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
+    back = {  # slice that is carried over the seam and comes back -> its step
+        index: start
+        for index, start, _, end, source in table.tolist()
+        if end == network.steps and source >= 0 and slices[index].path.carried >> tier & 1
+    }
+    kept: dict[int, Ints] = {}
+    taken: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(table)
+    failed: list[Homeless] = []
+    for at in order.tolist():
+        index, start, _, end, _ = table[at].tolist()
+        item = slices[index]
+        count = ledger.needs(tier, item.start_byte, item.end_byte) // unit
+        if start and back.get(index) == start:
+            chosen = kept[index]
+        else:
+            limit = int(pages[start:end].min())
+            open_ = np.flatnonzero((free_from[:limit] <= start) & (until[:limit] >= end))
+            if len(open_) < count:
+                failed.append(Homeless(index, tier, start, end, (count - len(open_)) * unit))
+                continue
+            chosen = _picked(open_, until, count, downwards=bool((pages != limit).any()))
+        if start == 0 and index in back:
+            kept[index] = chosen
+            until[chosen] = back[index]
+        elif start and back.get(index) == start:
+            until[chosen] = network.steps + 1
+        free_from[chosen] = end
+        taken[at] = chosen
+    if failed:
+        raise NoAddress(failed)
+    return [
+        _runs(slices[row[0]], unit, chosen)
+        for row, chosen in zip(table.tolist(), taken, strict=True)
+    ]
+
+
+def _picked(open_: Ints, until: Ints, count: int, *, downwards: bool) -> Ints:
+    """`count` of the open pages: those wanted back soonest, a run of neighbours where there is."""
+    soonest = until[open_]
+    if soonest.min() < soonest.max():
+        order = np.lexsort((-open_ if downwards else open_, soonest))
+        return np.sort(open_[order[:count]])
+    ends = np.flatnonzero(np.diff(open_, append=open_[-1] + 2) > 1)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - begins + 1
+    enough = np.flatnonzero(lengths >= count)
+    if len(enough):
+        best = enough[np.argmin(lengths[enough])]
+        first = ends[best] - count + 1 if downwards else begins[best]
+        return open_[first : first + count]
+    return open_[-count:] if downwards else open_[:count]
+
+
+def _runs(item: Slice, unit: int, pages: Ints) -> list[Run]:
+    """Neighbouring pages with neighbouring bytes as one run."""
+    found: list[Run] = []
+    base = item.start_byte // unit * unit
+    breaks = np.flatnonzero(np.diff(pages) != 1) + 1
+    for part in np.split(pages, breaks):
+        high = base + len(part) * unit
+        low = max(base, item.start_byte)
+        found.append((low, min(high, item.end_byte), int(part[0]) * unit))
+        base = high
+    return found
+
+
+def _merged(residencies: Sequence[Residency]) -> list[Residency]:
+    """Neighbours in bytes, addresses and time become one residency."""
+    ordered = sorted(
+        residencies, key=lambda r: (r.tier, r.start, r.ready, r.end, r.buffer, r.start_byte)
+    )
+    found: list[Residency] = []
+    for item in ordered:
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and (last.tier, last.start, last.ready, last.end, last.buffer, last.end_byte)
+            == (item.tier, item.start, item.ready, item.end, item.buffer, item.start_byte)
+            and last.offset + last.end_byte - last.start_byte == item.offset
+        ):
+            found[-1] = replace(last, end_byte=item.end_byte)
+        else:
+            found.append(item)
+    return sorted(found, key=lambda r: (r.buffer, r.start_byte, r.start))
+
+
+def transfers_of(
+    network: Network, slices: Sequence[Slice], buffers: Sequence[int]
+) -> list[Transfer]:
+    """One transfer for each stay that DMA fills; neighbours that move together are one."""
+    names = [tier.name for tier in network.target.tiers]
+    rows = [
+        (row[SOURCE], row[0], row[START], buffers[i], item.start_byte, item.end_byte)
+        for i, item in enumerate(slices)
+        for row in item.path.stays.tolist()
+        if row[SOURCE] >= 0
+    ]
+    merged: list[list[int]] = []
+    for row in sorted(rows):
+        if merged and merged[-1][:4] == list(row[:4]) and merged[-1][5] == row[4]:
+            merged[-1][5] = row[5]
+        else:
+            merged.append(list(row))
+    found = [
+        Transfer(buffer, low, high, names[a], names[b], ((step, high - low),))
+        for a, b, step, buffer, low, high in merged
+    ]
+    return sorted(found, key=lambda t: (t.moves[0][0], t.buffer, t.start_byte, t.destination))

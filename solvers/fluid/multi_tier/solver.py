@@ -1,0 +1,164 @@
+"""`fluid` on targets with three tiers and more: flash -> DRAM -> SRAM, host -> device -> on-chip.
+
+1. A frugal plan: every operand is where operators reach it just when they need it, else at home.
+2. The relaxation of `tiers_relax` by column generation, with a certified bound.
+3. Its shares cut into slices (`tiers_round`, `tiers_slices`) that replace the frugal ones where
+   they fit, and that move to better paths one by one (`tiers_polish`).
+4. Addresses in pages, or in one piece where the target does not cut freely (`tiers_plan`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.cost import mac_energy_j, objective_value, overhead_seconds, score
+from ullage.solvers.fluid.multi_tier.column_generation import relax_tiers
+from ullage.solvers.fluid.multi_tier.hint import direct_prices
+from ullage.solvers.fluid.multi_tier.master import Column, column_of
+from ullage.solvers.fluid.multi_tier.plan import NoAddress
+from ullage.solvers.fluid.multi_tier.rounding import listed, plan_of, sliced
+from ullage.solvers.fluid.multi_tier.setting import Setting, setting_of
+from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice, Slicer
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation
+from ullage.solvers.registry import SolverOptions
+
+PAGES = 65536  # at most, of a tier
+FEWEST_PAGES = 64  # a smaller tier is not cut into pages
+
+
+def frugal_plan(problem: Problem, target: Target, options: SolverOptions, solver: str) -> Plan:
+    """The plan that streams operator by operator: the reference where home is out of reach.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    setting = setting_of(problem, target, options.objective)
+    return _frugal(setting, solver, options)[1]
+
+
+def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slicer, Plan]:
+    """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
+    try:
+        slicer = _slicer(setting, FEWEST_PAGES)
+        slicer.frugal()
+        return slicer, plan_of(setting, slicer, solver, options)
+    except NoAddress:
+        slicer = _slicer(setting, 1)
+        slicer.frugal()
+    try:
+        return slicer, plan_of(setting, slicer, solver, options)
+    except NoAddress as refused:
+        raise slicer.refusal(
+            listed(slicer)[min(stay.slice for stay in refused.stays)].atom
+        ) from None
+
+
+def solve_tiers(
+    problem: Problem,
+    target: Target,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+    direct: Relaxation | None = None,
+) -> Plan:
+    """The fluid plan of a target with more than two tiers.
+
+    Args:
+        problem: the problem.
+        target: the chip.
+        options: objective, seed and deadline.
+        parameters: of `fluid`.
+        direct: what is known of moves between home and the fastest tier only: prices to begin with.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    setting = setting_of(problem, target, options.objective)
+    slicer, reference = _frugal(setting, "fluid", options)
+    base = {index: list(items) for index, items in slicer.items.items()}
+    known = _dynamic(reference, options.objective)
+    first = _columns_of(setting, base)
+    relaxation = relax_tiers(
+        setting.network,
+        setting.finder,
+        setting.lives,
+        first,
+        setting.capped,
+        reference=known,
+        options=options,
+        parameters=parameters,
+        hint=None if direct is None else direct_prices(setting.network, direct),
+    )
+    if relaxation is None:
+        note = "fluid: the LP was not solved (time limit or numerics): operators are streamed"
+        return replace(reference, notes=(*reference.notes, note))
+    plan = sliced(setting, slicer, base, relaxation, options) or reference
+    if objective_value(score(plan), options.objective) > objective_value(
+        score(reference), options.objective
+    ):
+        plan = reference
+    if not _covers_all_ways(problem, target):
+        return plan
+    return replace(plan, lower_bound=relaxation.bound, bound_source="fluid-lp")
+
+
+def _covers_all_ways(problem: Problem, target: Target) -> bool:
+    """Whether all bytes of an atom are used alike, so that its paths are those of its bytes.
+
+    Where tensors stay whole, a use of a part (of a concatenation, say) leaves other bytes alone,
+    which a plan may keep elsewhere: there no bound is claimed.
+    """
+    return target.split_operands or all(
+        (use.start_byte, use.end_byte) == (0, problem.buffers[use.buffer].size_bytes)
+        for step in problem.steps
+        for use in step.uses
+    )
+
+
+def _slicer(setting: Setting, fewest_pages: int) -> Slicer:
+    """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
+    network, target = setting.network, setting.network.target
+    grain = target.slice_granularity_bytes
+    units: list[int] = []
+    paged: list[bool] = []
+    for m, tier in enumerate(target.tiers):
+        page = int(np.lcm(max(1, grain), tier.alignment_bytes))
+        has_pages = target.split_operands and grain > 0 and not setting.roomy >> m & 1
+        paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
+        page *= max(1, tier.capacity_bytes // PAGES // page)
+        units.append(page if paged[m] else tier.alignment_bytes)
+    ledger = Ledger(network, units, paged)
+    grains = []
+    for atom in setting.atoms:
+        cut = grain or setting.network.problem.buffers[atom.buffer].row_bytes
+        for unit, has_pages in sorted(zip(units, paged, strict=True)):
+            if has_pages and unit % cut == 0 and (unit == units[0] or unit * 64 <= atom.size_bytes):
+                cut = unit
+        grains.append(cut if target.split_operands else 0)
+    return Slicer(network, setting.atoms, setting.lives, setting.finder, ledger, grains)
+
+
+def _columns_of(setting: Setting, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
+    """The paths of slices as columns, each once."""
+    found: dict[tuple[int, bytes], Column] = {}
+    for index, slices in items.items():
+        life = setting.lives[index]
+        assert life is not None  # noqa: S101 - only atoms with a life have slices
+        for item in slices:
+            if (index, item.path.key) not in found:
+                found[index, item.path.key] = column_of(setting.network, index, life, item.path)
+    return list(found.values())
+
+
+def _dynamic(plan: Plan, objective: str) -> float:
+    """A plan's value without what no decision changes."""
+    value = objective_value(score(plan), objective)
+    if objective == "latency":
+        return value - float(overhead_seconds(plan.problem, plan.target).sum())
+    if objective == "energy":
+        return value - mac_energy_j(plan.problem, plan.target)[0]
+    return max(value, float(sum(u.accessed_bytes for s in plan.problem.steps for u in s.uses)))

@@ -1,0 +1,306 @@
+"""Rows and charges of the fluid LP: capacity, ports and links of every step, and the objective.
+
+Numbers are scaled to order one, because tolerances of LP solvers are absolute: the objective in
+units of a step's share of a known plan's value, sizes in units of the fastest tier's capacity.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.lp.program import INFINITY, Floats, FrozenProgram, Ints, LinearProgram
+from ullage.solvers.state.busy_time import port_seconds
+from ullage.solvers.state.segments import Event
+
+DIRECT_STEPS = 32  # stays up to this long are entered step by step
+TIE_BREAK = 5e-5  # share of the latency that the bytes through the slow ports weigh at most
+
+
+class Builder:
+    """The program under construction.
+
+    Attributes:
+        lp: variables and rows.
+        target: the chip.
+        steps: T.
+        objective: `latency`, `traffic` or `energy`.
+        unit: of the objective (s, bytes or J).
+        unit_bytes: of the capacity rows.
+        load_steps: longer stays are entered step by step again (for solving in blocks of steps).
+        elapsed: (T,) variables, empty where time is not the objective.
+        marks: (variables so far, step that the following ones serve).
+        constant: part of the objective that no decision changes, in its units.
+        tie_per_byte: small cost of a byte through a slow port: among equals, less traffic.
+        tie_constant: that cost when no operand is accessed in the fastest tier.
+        capacity_rows: (T,) rows.
+        load: (T,) variables: what the fastest tier holds for long, in capacities.
+        load_rows: (T,) rows.
+        port_rows: tier -> (T,) rows.
+        link_rows: (source, destination) -> (T,) rows.
+        fast_port_binds: (T,) whether the port of the fastest tier can be what a step waits for.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        target: Target,
+        *,
+        objective: str,
+        reference: float,
+        load_steps: int = 1 << 60,
+    ) -> None:
+        self.target = target
+        self.objective = objective
+        self.steps = len(problem.steps)
+        self.lp = LinearProgram()
+        if objective == "traffic":  # the reference may be 0 bytes, what operators access is not
+            reference = float(sum(use.accessed_bytes for s in problem.steps for use in s.uses))
+        self.unit = (reference or 1.0) / self.steps
+        capacity_bytes = target.fastest.capacity_bytes
+        self.unit_bytes = float(max(1, capacity_bytes))
+        self.constant = 0.0
+        self.is_timed = objective == "latency"
+        self.load_steps = load_steps
+        self.elapsed: Ints = np.zeros(0, dtype=np.int64)
+        self.marks: list[tuple[int, int]] = []
+        workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
+        room = (capacity_bytes - workspace) / self.unit_bytes
+        self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
+        # What stays for long: load[t] = load[t - 1] + what comes - what goes.
+        self.load = self.lp.add_variables(self.steps, 0.0, room)
+        self.lp.add_entries(self.capacity_rows, self.load, 1.0)
+        self.load_rows = self.lp.add_rows(self.steps, 0.0, 0.0)
+        self.lp.add_entries(self.load_rows, self.load, -1.0)
+        self.lp.add_entries(self.load_rows[1:], self.load[:-1], 1.0)
+        self.port_rows: dict[str, Ints] = {}
+        self.link_rows: dict[tuple[str, str], Ints] = {}
+        self.busy: dict[str, Floats] = {tier.name: np.zeros(self.steps) for tier in target.tiers}
+        compute_s = compute_seconds(problem, target)[0]
+        self.fast_port_binds = np.zeros(self.steps, dtype=bool)
+        if self.is_timed:
+            self.fast_port_binds = _port_can_bind(problem, target, compute_s)
+            self._add_time(compute_s / self.unit, reference / self.unit)
+        # Among equals the plan with less traffic: TIE_BREAK of the latency at most, as no more
+        # bytes than the ports' rates times the latency go through them.
+        slow = [tier for tier in target.tiers if tier.name != target.fastest.name]
+        rates = sum(max(tier.read_bytes_per_s, tier.write_bytes_per_s) for tier in slow)
+        self.tie_per_byte = TIE_BREAK / (rates * self.unit) if self.is_timed and slow else 0.0
+        self.tie_constant = 0.0
+
+    def _add_time(self, compute: Floats, longest: float) -> None:
+        elapsed = self.lp.add_variables(self.steps, compute, np.maximum(compute, longest))
+        self.elapsed = elapsed
+        self.lp.add_cost(elapsed, 1.0)
+        for tier in self.target.tiers:
+            self.port_rows[tier.name] = self.lp.add_rows(self.steps, 0.0, INFINITY)
+            self.lp.add_entries(self.port_rows[tier.name], elapsed, 1.0)
+        for link in self.target.links:
+            if self._link_binds(link.source, link.destination):
+                rows = self.lp.add_rows(self.steps, 0.0, INFINITY)
+                self.link_rows[link.source, link.destination] = rows
+                self.lp.add_entries(rows, elapsed, 1.0)
+
+    def _link_binds(self, source: str, destination: str) -> bool:
+        """Whether a link can be slower than both of its ports."""
+        link = self.target.link(source, destination)
+        ports = (
+            self.target.tier(source).read_bytes_per_s,
+            self.target.tier(destination).write_bytes_per_s,
+        )
+        return link is not None and link.bandwidth_bytes_per_s < min(ports)
+
+    def occupy(self, start: int, end: int, variable: int, size: int) -> None:
+        """A fraction of an atom takes space in the fastest tier during [start, end).
+
+        Steps count modulo T; no span is longer than T.
+        """
+        if end <= start:
+            return
+        if not DIRECT_STEPS < end - start <= self.load_steps:
+            steps = np.arange(start, end) % self.steps
+            self.lp.add_entries(self.capacity_rows[steps], variable, size / self.unit_bytes)
+            return
+        share = size / self.unit_bytes
+        if start < 0:  # from the inference before: [T + start, T), then [0, end)
+            self._change_load(start + self.steps, variable, share)
+            self._change_load(min(end + self.steps, self.steps), variable, -share)
+            if end > 0:
+                self._change_load(0, variable, share)
+        else:
+            self._change_load(start, variable, share)
+        self._change_load(end, variable, -share)
+
+    def occupy_until(self, starts: Ints, end: int, variables: Ints, size: int) -> None:
+        """Fractions take space from their own starts (ascending) until one end."""
+        tail = len(starts) - int(
+            np.argmin(np.append(starts[::-1] == end - 1 - np.arange(len(starts)), False))
+        )
+        tail = max(tail, len(starts) - DIRECT_STEPS)
+        for start, variable in zip(starts[:tail].tolist(), variables[:tail].tolist(), strict=True):
+            self.occupy(start, end, variable, size)
+        first, columns = starts[tail:], variables[tail:]  # every step from its first to the end
+        here, which = np.nonzero(np.tri(len(first), dtype=bool))
+        rows = self.capacity_rows[first[here] % self.steps]
+        self.lp.add_entries(rows, columns[which], size / self.unit_bytes)
+
+    def _change_load(self, step: int, variable: int, share: float) -> None:
+        if 0 <= step < self.steps:
+            self.lp.add_entry(int(self.load_rows[step]), variable, share)
+
+    def charge_event(self, home: str, event: Event, accessed: int) -> None:
+        """An operand: the fraction `accessed` in the fastest tier (-1: none), the rest at home."""
+        read, written = event.read_bytes, event.written_bytes
+        fastest = self.target.fastest.name
+        slow = self._access_cost(home, read, written)
+        self.constant += slow
+        if self.is_timed:
+            if home != fastest:
+                self.tie_constant += self.tie_per_byte * (read + written)
+            port = port_seconds(self.target.tier(home), read, written) / self.unit
+            self.busy[home][event.step] += port
+        if accessed < 0 or home == fastest:
+            return
+        self.lp.add_cost(accessed, self._access_cost(fastest, read, written) - slow)
+        if self.is_timed:
+            self.lp.add_cost(accessed, -self.tie_per_byte * (read + written))
+            self.lp.add_entry(int(self.port_rows[home][event.step]), accessed, port)
+            if self.fast_port_binds[event.step]:
+                own = port_seconds(self.target.fastest, read, written) / self.unit
+                self.lp.add_entry(int(self.port_rows[fastest][event.step]), accessed, -own)
+
+    def _access_cost(self, tier: str, read: float, written: float) -> float:
+        """What an operator's access costs in the objective, in its units."""
+        if self.objective == "traffic":
+            return 0.0 if tier == self.target.fastest.name else (read + written) / self.unit
+        if self.objective == "energy":
+            place = self.target.tier(tier)
+            joules = read * place.read_energy_j_per_byte + written * place.write_energy_j_per_byte
+            return joules / self.unit
+        return 0.0
+
+    def charge_moves(
+        self, source: str, destination: str, steps: Ints, variables: Ints, scale: float
+    ) -> None:
+        """Bytes (fraction x scale) move over a link; steps count modulo T."""
+        link = self.target.link(source, destination)
+        assert link is not None  # noqa: S101 - callers ask first
+        self.lp.add_cost(variables, scale * self._move_cost(source, destination))
+        if not self.is_timed:
+            return
+        steps = steps % self.steps
+        self.lp.add_cost(variables, scale * self.tie_per_byte)
+        scale /= self.unit
+        read = scale / self.target.tier(source).read_bytes_per_s
+        written = scale / self.target.tier(destination).write_bytes_per_s
+        fastest = self.target.fastest.name
+        for tier, seconds in ((source, read), (destination, written)):
+            chosen = self.fast_port_binds[steps] if tier == fastest else slice(None)
+            self.lp.add_entries(self.port_rows[tier][steps[chosen]], variables[chosen], -seconds)
+        rows = self.link_rows.get((source, destination))
+        if rows is not None:
+            self.lp.add_entries(rows[steps], variables, -scale / link.bandwidth_bytes_per_s)
+
+    def _move_cost(self, source: str, destination: str) -> float:
+        """What moving one byte costs in the objective, in its units."""
+        if self.objective == "traffic":
+            fastest = self.target.fastest.name
+            return ((source != fastest) + (destination != fastest)) / self.unit
+        if self.objective == "energy":
+            link = self.target.link(source, destination)
+            joules = (
+                self.target.tier(source).read_energy_j_per_byte
+                + self.target.tier(destination).write_energy_j_per_byte
+                + (link.energy_j_per_byte if link else 0.0)
+            )
+            return joules / self.unit
+        return 0.0
+
+    def space_prices(self, duals: Floats) -> Floats:
+        """(T,) price of a byte's space in each step, in units of the objective."""
+        return np.maximum(-duals[self.capacity_rows], 0.0) / self.unit_bytes
+
+    def move_prices(self, duals: Floats, source: str, destination: str) -> Floats:
+        """(T,) price of moving one byte over a link at each step, in units of the objective."""
+        constant = self._move_cost(source, destination) + self.tie_per_byte
+        price = np.full(self.steps, constant)
+        if not self.is_timed:
+            return price
+        read = self.target.tier(source).read_bytes_per_s
+        written = self.target.tier(destination).write_bytes_per_s
+        fastest = self.target.fastest.name
+        for tier, rate in ((source, read), (destination, written)):
+            dual = np.maximum(duals[self.port_rows[tier]], 0.0) / (rate * self.unit)
+            price += np.where(self.fast_port_binds, dual, 0.0) if tier == fastest else dual
+        link = self.target.link(source, destination)
+        rows = self.link_rows.get((source, destination))
+        if link is not None and rows is not None:
+            price += np.maximum(duals[rows], 0.0) / (link.bandwidth_bytes_per_s * self.unit)
+        return price
+
+    def mark(self, step: int) -> None:
+        """The variables that follow serve an event of this step."""
+        self.marks.append((self.lp.variables, step))
+
+    def steps_of_variables(self) -> Ints:
+        """(n,) the step that each variable serves."""
+        found = np.zeros(self.lp.variables, dtype=np.int64)
+        for (begin, step), (end, _) in pairwise([*self.marks, (self.lp.variables, 0)]):
+            found[begin:end] = step
+        everywhere = np.arange(self.steps)
+        found[self.load] = everywhere
+        if len(self.elapsed):
+            found[self.elapsed] = everywhere
+        return found
+
+    def steps_of_rows(self, program: FrozenProgram, steps_of: Ints) -> Ints:
+        """(m,) the step that each row is about: its own, else the last that its variables serve."""
+        found = np.zeros(len(program.row_low), dtype=np.int64)
+        np.maximum.at(found, program.entry_rows, steps_of[program.entry_columns])
+        everywhere = np.arange(self.steps)
+        timed = (*self.port_rows.values(), *self.link_rows.values())
+        for rows in (self.capacity_rows, self.load_rows, *timed):
+            found[rows] = everywhere
+        return found
+
+    def with_load_prices(self, duals: Floats) -> Floats:
+        """Multipliers whose rows of the running load agree with those of the capacity.
+
+        load[t] costs nothing, so price[t] - price[t + 1] is the price of capacity in step t.
+        """
+        duals = duals.copy()
+        space = np.minimum(duals[self.capacity_rows], 0.0)
+        duals[self.load_rows] = np.cumsum(space[::-1])[::-1]
+        return duals
+
+    def close(self) -> None:
+        """Put the operands' constant port time into the rows."""
+        for tier, rows in self.port_rows.items():
+            if tier != self.target.fastest.name:
+                self.lp.raise_rows(rows, self.busy[tier])
+            else:
+                self.lp.raise_rows(rows, np.where(self.fast_port_binds, self.busy[tier], 0.0))
+
+
+def _port_can_bind(problem: Problem, target: Target, compute_s: Floats) -> NDArray[np.bool_]:
+    """(T,) whether a step can wait for the port of the fastest tier.
+
+    DMA takes at most the share of the port that the links' bandwidths are of it; when all operands
+    of the step fit into the rest of the compute time, the port is never the bottleneck.
+    """
+    fastest = target.fastest
+    share = 0.0
+    for link in target.links:
+        if link.source == fastest.name:
+            share += link.bandwidth_bytes_per_s / fastest.read_bytes_per_s
+        elif link.destination == fastest.name:
+            share += link.bandwidth_bytes_per_s / fastest.write_bytes_per_s
+    busy = np.zeros(len(problem.steps))
+    for t, step in enumerate(problem.steps):
+        for use in step.uses:
+            read, written = (0, use.accessed_bytes) if use.write else (use.accessed_bytes, 0)
+            busy[t] += port_seconds(fastest, read, written)
+    return busy > compute_s * max(0.0, 1.0 - share) if share < 1 else np.ones(len(busy), dtype=bool)

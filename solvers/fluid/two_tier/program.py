@@ -1,0 +1,87 @@
+"""The fluid program as data: the arrays, and where its variables and rows are."""
+
+from dataclasses import dataclass
+
+from ullage.solvers.fluid.two_tier.builder import Builder
+from ullage.solvers.lp.program import FrozenProgram, Ints
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The steps before a reading event of an atom.
+
+    Steps may be negative in steady state: they belong to the inference before.
+
+    Attributes:
+        atom: index of the atom.
+        event: index of the event that ends it.
+        present: variable x, what is there when the event reads.
+        kept: variable k, -1 where there is nothing to keep (data at home before the first event).
+        first_step: first step in which an arrival is possible at all.
+        end: step of the event.
+        steps: steps of the arrivals that the program knows, ascending; none without a link.
+        moved: their variables m.
+        sum_row: row k + moves - x = 0.
+        wraps: whether k is kept from the last event of the inference before.
+    """
+
+    atom: int
+    event: int
+    present: int
+    kept: int
+    first_step: int
+    end: int
+    steps: Ints
+    moved: Ints
+    sum_row: int
+    wraps: bool
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Storing home, between two readers, what an operator wrote into fast memory.
+
+    Attributes:
+        atom: index of the atom.
+        write: the event that wrote it.
+        reader: the event that ends the gap; the number of events at the end of an output.
+        first_step: first step in which it can be stored.
+        lingers_from: from here on what was dropped at the gap's beginning takes space.
+        end: one past its last step.
+        steps: steps that the program knows, ascending.
+        lingering: variables e: spilled in that step, and kept until then only for it.
+        copied: variables f: spilled in that step while it is kept anyway; none in the last gap.
+        row: row of what must be home by the end of the gap.
+        read_row: row of what the reader has from home, -1 where `row` says it.
+    """
+
+    atom: int
+    write: int
+    reader: int
+    first_step: int
+    lingers_from: int
+    end: int
+    steps: Ints
+    lingering: Ints
+    copied: Ints
+    row: int
+    read_row: int
+
+
+@dataclass(frozen=True)
+class FluidProgram:
+    """The program and where its variables and rows are.
+
+    Attributes:
+        program: the arrays.
+        builder: scales, rows and prices.
+        resident: for each atom the variables of what is there at its events; -1: nothing can be.
+        gaps: all gaps.
+        spills: all spills, those of one write side by side in the order of their gaps.
+    """
+
+    program: FrozenProgram
+    builder: Builder
+    resident: tuple[Ints, ...]
+    gaps: tuple[Gap, ...]
+    spills: tuple[Spill, ...]

@@ -1,0 +1,181 @@
+"""The fluid LP solved: rounds of opened windows, and the bound that its multipliers certify."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
+from ullage.hwmodels.traffic import compulsory
+from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
+from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
+from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
+from ullage.solvers.fluid.two_tier.program import FluidProgram
+from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
+from ullage.solvers.lp.program import FrozenProgram, Solution, safe_bound
+from ullage.solvers.lp.solve import solve_lp, solve_lps
+from ullage.solvers.registry import SolverOptions
+from ullage.solvers.state.segments import Atom
+
+LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
+ENOUGH = 1e-3  # windows stay closed once all of them are worth less than this share of the value
+TRAFFIC_ROUNDING_BYTES = 8  # the score rounds each of its few sums of bytes
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The LP of a problem, solved.
+
+    Attributes:
+        fluid: the program.
+        solution: its optimum.
+        bound: certified lower bound of the objective in its unit; None where the target has ways
+            that the LP does not know (more than two tiers).
+        rounds: how often it was solved.
+    """
+
+    fluid: FluidProgram
+    solution: Solution
+    bound: float | None
+    rounds: int
+
+
+def relax(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    reference: float,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+) -> Relaxation | None:
+    """Solve the LP; None when the deadline comes before the first solution.
+
+    Args:
+        problem: the problem.
+        target: the chip.
+        atoms: of the problem.
+        reference: objective value of a known legal plan. For latency, no step of an optimal plan
+            takes longer.
+        options: objective and deadline.
+        parameters: of the solver: `lp_solver`, `window_steps`, `max_rounds`, `whole_steps`,
+            `block_window_steps`.
+    """
+    if len(problem.steps) > int(parameters["whole_steps"]):
+        return _relax_in_blocks(problem, target, atoms, reference, options, parameters)
+    windows = Windows(int(parameters["window_steps"]))
+    best: Relaxation | None = None
+    for number in range(1, int(parameters["max_rounds"]) + 1):
+        left = LP_SHARE * options.remaining_s()
+        if left <= 0:
+            break
+        builder = Builder(
+            problem,
+            target,
+            objective=options.objective,
+            reference=reference,
+        )
+        fluid = build_fluid(
+            builder,
+            atoms,
+            steady_state=problem.steady_state,
+            windows=windows,
+        )
+        solution = solve_lp(
+            fluid.program,
+            solver=str(parameters["lp_solver"]),
+            time_limit_s=None if math.isinf(left) else left,
+        )
+        if solution is None:
+            break
+        worth = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
+        opened, shortfall = open_windows(windows, fluid, atoms, solution, max(worth, 1e-9))
+        bound = None
+        if _is_complete(target, atoms):
+            bound = _bound(fluid, solution, shortfall, problem)
+            if best is not None and best.bound is not None:
+                bound = max(bound, best.bound)
+        best = Relaxation(fluid, solution, bound, number)
+        enough = shortfall <= ENOUGH * abs(solution.objective + builder.constant)
+        if enough or not opened:
+            break
+    return best
+
+
+def _is_complete(target: Target, atoms: Sequence[Atom]) -> bool:
+    """Whether the program knows every way: no third tier, nothing whose home is the fastest."""
+    if len(target.tiers) != 2:
+        return False
+    at_home = any(atom.size_bytes and atom.home == target.fastest.name for atom in atoms)
+    return not at_home
+
+
+def _relax_in_blocks(
+    problem: Problem,
+    target: Target,
+    atoms: Sequence[Atom],
+    reference: float,
+    options: SolverOptions,
+    parameters: Mapping[str, Any],
+) -> Relaxation | None:
+    """The same for a program that is too long for one solve; None when a block was not solved."""
+    builder = Builder(
+        problem,
+        target,
+        objective=options.objective,
+        reference=reference,
+        load_steps=LOAD_STEPS,
+    )
+    # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
+    fluid = build_fluid(
+        builder,
+        atoms,
+        steady_state=False,
+        windows=Windows(int(parameters["block_window_steps"]), reach_steps=BLOCK_STEPS // 2),
+    )
+    deadline = time.monotonic() + LP_SHARE * options.remaining_s()
+
+    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[Solution | None]:
+        options.progress(f"fluid: linear program, {done:.0%}")
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return [None] * len(programs)
+        limit = None if math.isinf(left) else left
+        return solve_lps(programs, solver=str(parameters["lp_solver"]), time_limit_s=limit)
+
+    steps_of = builder.steps_of_variables()
+    about = builder.steps_of_rows(fluid.program, steps_of)
+    solution = solve_in_blocks(
+        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_blocks
+    )
+    if solution is None:
+        return None
+    solution = replace(solution, duals=builder.with_load_prices(solution.duals))
+    bound = None
+    if _is_complete(target, atoms) and not problem.steady_state:
+        bound = _bound(fluid, solution, closed_worth(fluid, atoms, solution), problem)
+    return Relaxation(fluid, solution, bound, 1)
+
+
+def _bound(fluid: FluidProgram, solution: Solution, shortfall: float, problem: Problem) -> float:
+    """What no legal plan of this order falls below, in the objective's unit.
+
+    Holds for any multipliers and windows: `safe_bound` is safe against the solver's tolerance, and
+    `shortfall` bounds what closed windows are worth. Latency: the program also pays for bytes
+    through the slow ports, at most the share TIE_BREAK of the latency.
+    """
+    builder = fluid.builder
+    target = builder.target
+    value = safe_bound(fluid.program, solution.duals) - shortfall
+    if builder.objective == "latency":
+        value += builder.tie_constant
+        value /= 1.0 + TIE_BREAK
+        return value * builder.unit + float(overhead_seconds(problem, target).sum())
+    value = (value + builder.constant) * builder.unit
+    if builder.objective == "energy":
+        return value + mac_energy_j(problem, target)[0]
+    needed = compulsory(problem, target)
+    unavoidable = float(needed.loads.sum() + needed.stores.sum())
+    return max(0.0, value - unavoidable - TRAFFIC_ROUNDING_BYTES)

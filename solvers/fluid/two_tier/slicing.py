@@ -1,0 +1,231 @@
+"""From fractions to slices: cut the LP's profiles into byte ranges with stays of their own.
+
+Resident bytes of an atom are always a prefix of it: what is kept is a prefix of what was there,
+what arrives continues it. So the levels that the profile takes cut the atom into slices, and each
+slice is there or not at every step, and arrives in one step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
+from ullage.solvers.lp.program import Floats, Solution
+from ullage.solvers.state.segments import Atom
+
+WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A slice should stay from event `first` to `last`.
+
+    Attributes:
+        slice: index of the slice.
+        first: first event of the stay.
+        last: its last event.
+        fill: step in which it is fetched, -1 when it is not.
+        spill: step in which it is stored home, -1 when the LP does not say.
+        is_carried: it is there from the beginning, because the inference before left it.
+        is_left: it stays to the end of the inference, for the next one.
+        tail: step in which it is fetched at the end of the inference before; -1: not so.
+    """
+
+    slice: int
+    first: int
+    last: int
+    fill: int
+    spill: int = -1
+    is_carried: bool = False
+    is_left: bool = False
+    tail: int = -1
+
+
+def cut_slices(
+    fluid: FluidProgram, solution: Solution, atoms: Sequence[Atom], grains_bytes: Sequence[int]
+) -> tuple[tuple[Atom, ...], list[Wish]]:
+    """Slices (atoms themselves) and their wished stays.
+
+    Args:
+        fluid: the program.
+        solution: its optimum.
+        atoms: the atoms it was built from.
+        grains_bytes: for each atom, cuts lie at multiples of it inside the buffer; 0: no cuts.
+    """
+    gaps: dict[int, dict[int, Gap]] = {}
+    for gap in fluid.gaps:
+        gaps.setdefault(gap.atom, {})[gap.event] = gap
+    spills: dict[int, dict[int, list[Spill]]] = {}
+    for spill in fluid.spills:
+        spills.setdefault(spill.atom, {}).setdefault(spill.write, []).append(spill)
+    slices: list[Atom] = []
+    wishes: list[Wish] = []
+    for index, atom in enumerate(atoms):
+        if not len(fluid.resident[index]):
+            slices.append(atom)
+            continue
+        levels = _levels_of(
+            atom,
+            np.where(fluid.resident[index] >= 0, solution.values[fluid.resident[index]], 0.0),
+            gaps.get(index, {}),
+            spills.get(index, {}),
+            solution.values,
+            grains_bytes[index],
+            fluid.builder.steps,
+        )
+        for begin, end in pairwise(levels.cuts(atom)):
+            slices.append(slice_of(atom, begin, end))
+            wishes += _wishes_of(len(slices) - 1, atom, levels, begin, end)
+    return tuple(slices), wishes
+
+
+def _levels_of(
+    atom: Atom,
+    fractions: Floats,
+    gaps: dict[int, Gap],
+    spills: dict[int, list[Spill]],
+    values: Floats,
+    grain_bytes: int,
+    steps: int,
+) -> "_Levels":
+    """Fractions as positions inside the atom."""
+    low, high, size = atom.start_byte, atom.end_byte, atom.size_bytes
+
+    def position(fraction: float) -> int:
+        if not grain_bytes:
+            return high if fraction >= WHOLE_FROM else low
+        at = low + fraction * size
+        if at >= high - 0.5:
+            return high
+        return min(max(round(at / grain_bytes) * grain_bytes, low), high)
+
+    here = [position(f) for f in fractions]
+    kept: dict[int, int] = {}
+    profile: dict[int, list[tuple[int, int]]] = {}  # event -> (step, position), ascending
+    for event, gap in gaps.items():
+        kept[event] = position(values[gap.kept]) if gap.kept >= 0 else low
+        if event or gap.wraps:
+            kept[event] = min(kept[event], here[event - 1])
+        level = kept[event]
+        start = values[gap.kept] if gap.kept >= 0 else 0.0
+        arrived = (np.cumsum(values[gap.moved]) + start).tolist()
+        for step, fraction in zip(gap.steps.tolist(), arrived, strict=True):
+            reached = position(fraction)
+            if reached > level:
+                level = reached
+                profile.setdefault(event, []).append((step, reached))
+        if atom.events[event].reads:
+            here[event] = min(here[event], level)
+    spilled = {
+        write: _spill_levels(here[write], fractions[write], gaps_of_write, values, position)
+        for write, gaps_of_write in spills.items()
+    }
+    wraps = 0 in gaps and gaps[0].wraps
+    return _Levels(here, kept, profile, spilled, wraps=wraps, steps=steps)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """Positions inside an atom, by event: below them it is in fast memory.
+
+    Attributes:
+        here: when the event accesses it.
+        kept: through the gap before the event.
+        profile: (step, position) in the gap, ascending.
+        spilled: by the event that wrote: (step, all above is home).
+        wraps: whether the gap before the first event begins in the inference before.
+        steps: T.
+    """
+
+    here: list[int]
+    kept: dict[int, int]
+    profile: dict[int, list[tuple[int, int]]]
+    spilled: dict[int, list[tuple[int, int]]]
+    wraps: bool
+    steps: int
+
+    def cuts(self, atom: Atom) -> list[int]:
+        """Where the atom is cut, its ends included."""
+        found = {atom.start_byte, atom.end_byte, *self.here, *self.kept.values()}
+        for moves in (*self.profile.values(), *self.spilled.values()):
+            found.update(at for _, at in moves)
+        return sorted(found)
+
+
+def _wishes_of(number: int, atom: Atom, levels: _Levels, begin: int, end: int) -> list[Wish]:
+    """The stays of the slice [begin, end)."""
+    found: list[Wish] = []
+    running = False
+    for event, use in enumerate(atom.events):
+        if levels.here[event] < end:
+            running = False
+            continue
+        is_kept = use.reads and levels.kept.get(event, 0) >= end
+        if running and is_kept:
+            found[-1] = replace(found[-1], last=event)
+            continue
+        running = True
+        if event == 0 and levels.wraps and is_kept:
+            found.append(Wish(number, 0, 0, -1, is_carried=True))
+        elif use.reads:
+            fills = [step for step, at in levels.profile.get(event, ()) if at >= end]
+            running = bool(fills)
+            if fills:
+                early = fills[0] < 0
+                tail = levels.steps + fills[0] if early else -1
+                fill = -1 if early else fills[0]
+                found.append(Wish(number, event, event, fill, is_carried=early, tail=tail))
+        else:
+            found.append(Wish(number, event, event, -1))
+    if found and found[0].is_carried and found[0].tail < 0:  # the last stay is left to it
+        if found[-1].last == len(atom.events) - 1:
+            found[-1] = replace(found[-1], is_left=True)
+        else:
+            del found[0]
+    for at, wish in enumerate(found):
+        writes = [e for e in range(wish.first, wish.last + 1) if e in levels.spilled]
+        falls = levels.spilled[writes[-1]] if writes else ()
+        found[at] = replace(wish, spill=next((s for s, level in falls if level <= begin), -1))
+    return found
+
+
+def _spill_levels(
+    top: int,
+    fraction: float,
+    spills: Sequence[Spill],
+    values: Floats,
+    position: Callable[[float], int],
+) -> list[tuple[int, int]]:
+    """(step, lowest byte that is spilled in it), from the top of what was written downwards.
+
+    What leaves first is above what leaves later: first what lingers in the first gap, then what is
+    copied there, and so on.
+    """
+    found: list[tuple[int, int]] = []
+    level, left = top, float(fraction)
+    for spill in spills:
+        for variables in (spill.lingering, spill.copied):
+            moved = values[variables].tolist()
+            for step, part in zip(spill.steps.tolist(), moved, strict=False):
+                left -= part
+                reached = position(max(left, 0.0)) if part > 0.0 else level
+                if reached < level:
+                    level = reached
+                    found.append((step, level))
+    return found
+
+
+def slice_of(atom: Atom, begin: int, end: int) -> Atom:
+    """The bytes [begin, end) of an atom as an atom."""
+    share = (end - begin) / atom.size_bytes
+    return replace(
+        atom,
+        start_byte=begin,
+        end_byte=end,
+        events=tuple(
+            replace(e, read_bytes=e.read_bytes * share, written_bytes=e.written_bytes * share)
+            for e in atom.events
+        ),
+    )

@@ -1,0 +1,174 @@
+"""Linear programs solved by OR-Tools MathOpt: arrays go in and come out as its own messages.
+
+MathOpt's Python objects, one a variable and row, would take as long as GLOP itself on the programs
+of `fluid`; so the messages are built from arrays and handed to the solver directly.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from ullage.solvers.lp.program import Basis, FrozenProgram, Solution
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.05
+SOLVERS = ("glop", "highs", "pdlp")
+
+
+def solve_lp(
+    program: FrozenProgram,
+    *,
+    solver: str = "glop",
+    time_limit_s: float | None = None,
+    start: Basis | None = None,
+    with_basis: bool = False,
+) -> Solution | None:
+    """Solve one program: as `solve_lps`, and it can go on from a basis.
+
+    Args:
+        program: the program.
+        solver: which one, of `SOLVERS`.
+        time_limit_s: for the solver.
+        start: basis of a program with fewer variables, to go on from; later ones are at their
+            lower bounds.
+        with_basis: tell the basis.
+    """
+    message = _model(program), _start(start, len(program.cost))
+    answer = _solve_all([message], solver, time_limit_s)[0]
+    return _solution(program, answer, solver, with_basis=with_basis)
+
+
+def solve_lps(
+    programs: Sequence[FrozenProgram], *, solver: str = "glop", time_limit_s: float | None = None
+) -> list[Solution | None]:
+    """Solve programs at the same time, a thread each.
+
+    HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
+
+    Returns:
+        The optimum of each; None, with the reason logged, when the solver found none in time (or in
+        its arithmetic: our programs are feasible and bounded by construction).
+    """
+    messages = [(_model(program), _start(None, 0)) for program in programs]
+    answers = _solve_all(messages, solver, time_limit_s)
+    return [
+        _solution(program, answer, solver, with_basis=False)
+        for program, answer in zip(programs, answers, strict=True)
+    ]
+
+
+def _solve_all(
+    messages: Sequence[tuple[Any, Any]], solver: str, time_limit_s: float | None
+) -> list[Any]:
+    """MathOpt's answers to (model, start) pairs; Ctrl-C stops all."""
+    from ortools.math_opt import callback_pb2, parameters_pb2
+    from ortools.math_opt.core.python import solver as core
+    from ortools.util.python.solve_interrupter import SolveInterrupter
+
+    parameters = parameters_pb2.SolveParametersProto()
+    if time_limit_s is not None:
+        parameters.time_limit.FromNanoseconds(int(max(0.01, time_limit_s) * 1e9))
+    kind = parameters_pb2.SolverTypeProto.Value(f"SOLVER_TYPE_{solver.upper()}")
+    interrupter = SolveInterrupter()
+    stop = interrupter.pybind_interrupter if solver == "glop" else None
+    with ThreadPoolExecutor(len(messages)) as pool:  # one in the main thread is deaf to Ctrl-C
+        futures = [
+            pool.submit(
+                core.solve,
+                model,
+                kind,
+                parameters_pb2.SolverInitializerProto(),
+                parameters,
+                start,
+                None,
+                callback_pb2.CallbackRegistrationProto(),
+                None,
+                stop,
+            )
+            for model, start in messages
+        ]
+        try:
+            while wait(futures, timeout=POLL_S).not_done:
+                pass
+        except KeyboardInterrupt:
+            interrupter.interrupt()
+            raise
+    return [future.result() for future in futures]
+
+
+def _model(program: FrozenProgram) -> Any:  # noqa: ANN401 - MathOpt's message
+    from ortools.math_opt import model_pb2
+
+    proto = model_pb2.ModelProto()
+    proto.variables.ids.extend(range(len(program.cost)))
+    proto.variables.lower_bounds.extend(program.low.tolist())
+    proto.variables.upper_bounds.extend(program.high.tolist())
+    proto.variables.integers.extend([False] * len(program.cost))
+    used = np.flatnonzero(program.cost)
+    proto.objective.linear_coefficients.ids.extend(used.tolist())
+    proto.objective.linear_coefficients.values.extend(program.cost[used].tolist())
+    proto.linear_constraints.ids.extend(range(len(program.row_low)))
+    proto.linear_constraints.lower_bounds.extend(program.row_low.tolist())
+    proto.linear_constraints.upper_bounds.extend(program.row_high.tolist())
+    matrix = proto.linear_constraint_matrix
+    matrix.row_ids.extend(program.entry_rows.tolist())
+    matrix.column_ids.extend(program.entry_columns.tolist())
+    matrix.coefficients.extend(program.entry_values.tolist())
+    return proto
+
+
+def _start(start: Basis | None, variables: int) -> Any:  # noqa: ANN401 - MathOpt's message
+    """MathOpt's parameters with a basis to start from, if there is one."""
+    from ortools.math_opt import model_parameters_pb2, solution_pb2
+
+    parameters = model_parameters_pb2.ModelSolveParametersProto()
+    if start is None:
+        return parameters
+    at_low = solution_pb2.BasisStatusProto.BASIS_STATUS_AT_LOWER_BOUND
+    basis = parameters.initial_basis
+    basis.variable_status.ids.extend(range(variables))
+    basis.variable_status.values.extend(start.variables.tolist())
+    basis.variable_status.values.extend([at_low] * (variables - len(start.variables)))
+    basis.constraint_status.ids.extend(range(len(start.rows)))
+    basis.constraint_status.values.extend(start.rows.tolist())
+    return parameters
+
+
+def _solution(
+    program: FrozenProgram,
+    answer: Any,  # noqa: ANN401 - MathOpt's message
+    solver: str,
+    *,
+    with_basis: bool,
+) -> Solution | None:
+    from ortools.math_opt import result_pb2
+
+    reason = answer.termination.reason
+    if reason != result_pb2.TerminationReasonProto.TERMINATION_REASON_OPTIMAL:
+        name = result_pb2.TerminationReasonProto.Name(reason).removeprefix("TERMINATION_REASON_")
+        logger.warning("%s found no optimum of the linear program: %s", solver, name.lower())
+        return None
+    found = answer.solutions[0]
+    if not (found.HasField("primal_solution") and found.HasField("dual_solution")):
+        return None
+    variables, rows = len(program.cost), len(program.row_low)
+    values = _scattered(found.primal_solution.variable_values, variables)
+    duals = _scattered(found.dual_solution.dual_values, rows)
+    basis = None
+    if with_basis and len(found.basis.variable_status.ids) == variables:
+        basis = Basis(
+            _scattered(found.basis.variable_status, variables).astype(np.int64),
+            _scattered(found.basis.constraint_status, rows).astype(np.int64),
+        )
+    return Solution(values, duals, float(program.cost @ values), basis)
+
+
+def _scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401
+    """A sparse message as an array."""
+    dense = np.zeros(size)
+    dense[np.array(vector.ids, dtype=np.int64)] = np.array(vector.values, dtype=np.float64)
+    return dense

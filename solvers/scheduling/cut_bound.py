@@ -1,0 +1,130 @@
+"""A lower bound on the peak of every order, from minimum cuts.
+
+Operator v runs after some set S of others: its ancestors are in S, it and its descendants are not.
+Then the live bytes of S and what v adds are alive. Live bytes are a cut: an item counts when its
+writer is in S and one of its readers is not. So the least S is a minimum cut, found by maximum
+flow, and the largest of these over all v bounds the peak of every order. An operand that v may
+overwrite is one more case: its other readers are in S, and its bytes are saved.
+
+Picard, "Maximal closure of a graph and applications to combinatorial problems", 1976.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ullage.solvers.scheduling.order_items import GIVEN, Items, bits
+from ullage.solvers.scheduling.order_moves import Moves
+
+UNCUTTABLE = 1 << 60
+
+
+class CutNetwork:
+    """The flow network of an ordering problem; each question adds its own infinite arcs.
+
+    Nodes: operators 0..N-1, one per item, then source and sink. The source side of a cut is S.
+    """
+
+    def __init__(self, items: Items) -> None:
+        operators = len(items.operators)
+        self.source = operators + len(items.items)
+        self.sink = self.source + 1
+        arcs: list[tuple[int, int, int]] = []
+        for index, item in enumerate(items.items):
+            node = operators + index
+            writer = self.source if item.writer == GIVEN else item.writer
+            if item.kept:
+                arcs.append((writer, self.sink, item.size_bytes))
+            elif item.readers:
+                arcs.append((writer, node, item.size_bytes))
+                arcs += [(node, reader, UNCUTTABLE) for reader in bits(item.readers)]
+        for operator, before in enumerate(items.before):
+            arcs += [(operator, earlier, UNCUTTABLE) for earlier in bits(before)]
+        self.arcs = np.array(arcs, dtype=np.int64).reshape(-1, 3)
+
+    def least_live_bytes(self, inside: int, outside: int) -> int | None:
+        """Fewest live bytes after a set with `inside` in it and `outside` not; None if impossible.
+
+        The sets are completed: predecessors come along.
+        """
+        from ortools.graph.python import max_flow
+
+        forced = [(self.source, operator, UNCUTTABLE) for operator in bits(inside)]
+        forced += [(operator, self.sink, UNCUTTABLE) for operator in bits(outside)]
+        arcs = np.concatenate((self.arcs, np.array(forced, dtype=np.int64).reshape(-1, 3)))
+        flow: Any = max_flow.SimpleMaxFlow()
+        flow.add_arcs_with_capacity(
+            arcs[:, 0].astype(np.int32), arcs[:, 1].astype(np.int32), arcs[:, 2]
+        )
+        if flow.solve(self.source, self.sink) != flow.OPTIMAL:
+            return None  # an infinite flow: the sets contradict each other
+        found = int(flow.optimal_flow())
+        return None if found >= UNCUTTABLE else found
+
+
+def cut_bound_bytes(
+    items: Items, moves: Moves, order: Sequence[int], known_bytes: int, deadline: float
+) -> int:
+    """A lower bound on the peak of every order.
+
+    Operators are taken by what lives while they run in a given order, which bounds what their cut
+    can prove: the loop ends when no other can prove more.
+
+    Args:
+        items: the problem.
+        moves: the same, prepared.
+        order: any order, the best known.
+        known_bytes: a lower bound known already.
+        deadline: `time.monotonic()` value to stop at.
+    """
+    network: CutNetwork | None = None
+    bound = known_bytes
+    for while_running, operator in sorted(_profile(moves, order), reverse=True):
+        if while_running <= bound or time.monotonic() > deadline:
+            break
+        network = network or CutNetwork(items)
+        bound = max(bound, _least_while_running(network, moves, operator))
+    return bound
+
+
+def _profile(moves: Moves, order: Sequence[int]) -> list[tuple[int, int]]:
+    """(live bytes while it runs, operator) for each operator of an order."""
+    live, done = moves.given_bytes, 0
+    found: list[tuple[int, int]] = []
+    for operator in order:
+        found.append((live + moves.extra_bytes(done, operator), operator))
+        live += moves.growth_bytes(done, operator)
+        done |= 1 << operator
+    return found
+
+
+def _least_while_running(network: CutNetwork, moves: Moves, operator: int) -> int:
+    """Least live bytes while an operator runs, over all orders."""
+    outside = 1 << operator
+    earlier = moves.before[operator]
+    plain = network.least_live_bytes(earlier, outside)
+    cases = [] if plain is None else [plain + moves.needs_bytes[operator]]
+    for reuse in moves.reuses[operator]:
+        least = network.least_live_bytes(earlier | reuse.others, outside)
+        if least is not None:
+            cases.append(least + moves.needs_bytes[operator] - reuse.size_bytes)
+    return min(cases)
+
+
+def operand_bound_bytes(items: Items, moves: Moves) -> int:
+    """The largest sum of what one operator reads, writes and uses as workspace, less any reuse."""
+    reads = [0] * moves.count
+    for item in items.items:
+        for reader in bits(item.readers):
+            reads[reader] += item.size_bytes
+    return max(
+        (
+            reads[i]
+            + moves.needs_bytes[i]
+            - max((reuse.size_bytes for reuse in moves.reuses[i]), default=0)
+            for i in range(moves.count)
+        ),
+        default=moves.given_bytes,
+    )

@@ -1,0 +1,59 @@
+"""The best order for whole tensors, exactly, where what is asked is COSMA's problem.
+
+That is so for the objective `traffic` where operators reach activations in the fastest tier only
+and nothing shares bytes (`--no-alias`). `cpsat` decides order, residency and addresses at once.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, replace
+
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.ir.problem import DMA_STEP
+from ullage.solvers.cosma import cpsat as cpsat_cosma
+from ullage.solvers.exact import cpsat
+from ullage.solvers.exact.model_size import cuts_nothing
+from ullage.solvers.scheduling.joint_value import Setting, problem_of
+from ullage.solvers.state.segments import atoms_of
+
+SHARE = 0.5  # of the time left
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExactOrder:
+    """An order.
+
+    Attributes:
+        order: operator indices.
+        proven: no order has a better plan (of whole tensors, where the target could cut them).
+        whole: the target cuts nothing, so plans of whole tensors are all there are.
+    """
+
+    order: tuple[int, ...]
+    proven: bool
+    whole: bool
+
+
+def exact_order(setting: Setting) -> ExactOrder | None:
+    """The order of the fewest bytes; None where this is not COSMA's problem."""
+    target, options = setting.target, setting.options
+    if options.objective != "traffic" or target.operand_access != "fastest":
+        return None
+    if setting.steady_state or len(target.tiers) != 2:
+        return None
+    model = tuple(range(len(setting.graph.operators)))
+    problem = problem_of(setting, model)
+    if any(len(buffer.values) > 1 for buffer in problem.buffers):
+        return None
+    deadline = time.monotonic() + SHARE * max(0.0, options.remaining_s())
+    told = replace(options, deadline=deadline, parameters={"order": "free"})
+    try:
+        found = cpsat_cosma.answer(problem, target, told, cpsat.DEFAULTS)
+    except UllageError as error:
+        logger.info("joint: no exact order: %s", error.message)
+        return None
+    order = tuple(s.operator for s in found.plan.problem.steps if s.kind != DMA_STEP)
+    whole = cuts_nothing(problem, target, atoms_of(problem, target))
+    return ExactOrder(order, found.status == "optimal", whole)

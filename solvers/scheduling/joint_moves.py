@@ -1,0 +1,139 @@
+"""Other orders of a window of operators: the moves of the search for a joint order.
+
+A window is a stretch of the current order. Every function returns the same operators in another
+topological order. What stands before and behind the window stays where it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ullage.compiler.ir.graph import Graph
+
+Rng = np.random.Generator
+Precedence = Mapping[int, frozenset[int]]  # operator -> operators whose results it reads
+Move = Callable[[Sequence[int], Precedence, Rng], list[int]]
+
+EVEN = 0.5  # chance of either of two ways
+
+
+def precedence_of(graph: Graph) -> dict[int, frozenset[int]]:
+    """For each operator of a graph those whose results it reads."""
+    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
+    return {
+        i: frozenset(maker[name] for name in o.inputs if name in maker) - {i}
+        for i, o in enumerate(graph.operators)
+    }
+
+
+def random_order(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """Whatever is ready, at random."""
+    return _listed(window, before, lambda ready, _: int(rng.integers(len(ready))))
+
+
+def depth_first(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """What reads the latest results comes next: branches run to their ends, one by one."""
+    turn = {operator: float(key) for operator, key in zip(window, rng.random(len(window)))}  # noqa: B905
+
+    def choose(ready: list[int], place: Mapping[int, int]) -> int:
+        latest = [max((place.get(p, -1) for p in before[o]), default=-1) for o in ready]
+        keys = [(late, turn[operator]) for late, operator in zip(latest, ready, strict=True)]
+        return keys.index(max(keys))
+
+    return _listed(window, before, choose)
+
+
+def ancestors_first(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """One operator with all that it needs comes first, the rest behind it."""
+    chosen = {int(rng.choice(np.asarray(window)))}
+    for operator in reversed(window):
+        if any(operator in before[later] for later in chosen):
+            chosen.add(operator)
+    return [o for o in window if o in chosen] + [o for o in window if o not in chosen]
+
+
+def descendants_last(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """One operator with all that needs it comes last."""
+    chosen = {int(rng.choice(np.asarray(window)))}
+    for operator in window:
+        if not chosen.isdisjoint(before[operator]):
+            chosen.add(operator)
+    return [o for o in window if o not in chosen] + [o for o in window if o in chosen]
+
+
+def beside_neighbour(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """One operator moves directly behind its last producer, or directly before its first reader."""
+    at = int(rng.integers(len(window)))
+    low, high = _reach(window, before, at)
+    return _moved(window, at, low if rng.random() < EVEN else high)
+
+
+def anywhere(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
+    """One operator moves to some other place that it may take."""
+    at = int(rng.integers(len(window)))
+    low, high = _reach(window, before, at)
+    return _moved(window, at, int(rng.integers(low, high + 1)))
+
+
+MOVES: tuple[Move, ...] = (
+    beside_neighbour,
+    ancestors_first,
+    descendants_last,
+    anywhere,
+    depth_first,
+    random_order,
+)
+
+
+def all_orders(count: int, before: Precedence, most: int) -> list[tuple[int, ...]] | None:
+    """Every topological order of operators 0..count-1, the file's first; None if above `most`."""
+    found: list[tuple[int, ...]] = []
+
+    def extend(done: tuple[int, ...]) -> bool:
+        if len(done) == count:
+            found.append(done)
+            return len(found) <= most
+        ready = (o for o in range(count) if o not in done and before[o] <= set(done))
+        return all(extend((*done, operator)) for operator in ready)
+
+    return found if extend(()) else None
+
+
+def _listed(
+    window: Sequence[int],
+    before: Precedence,
+    choose: Callable[[list[int], Mapping[int, int]], int],
+) -> list[int]:
+    """List scheduling; `choose` gets what is ready and the places taken so far."""
+    inside = set(window)
+    waits = {operator: set(before[operator] & inside) for operator in window}
+    readers: dict[int, list[int]] = {operator: [] for operator in window}
+    for operator in window:
+        for earlier in waits[operator]:
+            readers[earlier].append(operator)
+    ready = [operator for operator in window if not waits[operator]]
+    place: dict[int, int] = {}
+    while ready:
+        operator = ready.pop(choose(ready, place))
+        place[operator] = len(place)
+        for reader in readers[operator]:
+            waits[reader].discard(operator)
+            if not waits[reader]:
+                ready.append(reader)
+    return list(place)
+
+
+def _reach(window: Sequence[int], before: Precedence, at: int) -> tuple[int, int]:
+    """First and last place that the operator at a place may take, the others keeping theirs."""
+    operator, low, high = window[at], at, at
+    while low > 0 and window[low - 1] not in before[operator]:
+        low -= 1
+    while high + 1 < len(window) and operator not in before[window[high + 1]]:
+        high += 1
+    return low, high
+
+
+def _moved(window: Sequence[int], at: int, to: int) -> list[int]:
+    moved = list(window)
+    moved.insert(to, moved.pop(at))
+    return moved

@@ -1,0 +1,246 @@
+"""Operator orders: the file's own, and the one with the smallest peak of live bytes.
+
+`smallest_peak` first takes the better of the file's order and a greedy one, and a lower bound from
+minimum cuts. Where they differ, it searches for orders within budgets between them, with more and
+more states, until the two meet or a limit is reached; wider and wider beams look for better orders
+meanwhile. How: `order_search`, `order_flow`; docs/orders.md.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.lowering.aliases import AliasOptions
+from ullage.compiler.lowering.live_ranges import live_peak
+from ullage.compiler.lowering.lower import build_problem
+from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
+from ullage.solvers.scheduling.order_items import Items, order_items
+from ullage.solvers.scheduling.order_moves import Moves, moves_of
+from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
+
+LIMIT_S = 2.0  # wall clock
+LIMIT_MOVES = 600_000  # an operator tried after a set of others: one to two seconds of them
+CUT_SHARE = 0.3  # of the time left, for the cuts
+FIRST_STATES, FIRST_WIDTH, GROWTH = 1024, 4, 4  # of the rounds
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    """An order and what is known about its peak.
+
+    Attributes:
+        order: every operator index of the graph once, topological.
+        peak_bytes: largest sum of live activation bytes, as `live_peak` finds it in the problem
+            built from this order, workspace included.
+        lower_bound_bytes: no order of the graph has a smaller peak.
+        method: what found the order: `model`, `greedy`, `beam` or `search`.
+        bound_source: what proved the bound: `operands`, `cuts` or `search`.
+        states: sets of operators expanded.
+        limited: a limit ended the search.
+    """
+
+    order: tuple[int, ...]
+    peak_bytes: int
+    lower_bound_bytes: int
+    method: str
+    bound_source: str
+    states: int
+    limited: bool
+
+    @property
+    def is_optimal(self) -> bool:
+        """Whether no order has a smaller peak."""
+        return self.peak_bytes <= self.lower_bound_bytes
+
+
+def model_order(
+    graph: Graph,
+    aliases: AliasOptions | None = None,  # noqa: ARG001 - orders have one signature
+    deadline: float | None = None,  # noqa: ARG001
+) -> tuple[int, ...]:
+    """Operators as the file lists them."""
+    return tuple(range(len(graph.operators)))
+
+
+def memory_order(
+    graph: Graph, aliases: AliasOptions | None = None, deadline: float | None = None
+) -> tuple[int, ...]:
+    """The order with the smallest peak of live activation bytes; see `smallest_peak`."""
+    return smallest_peak(graph, aliases, deadline=deadline).order
+
+
+def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
+
+    A search that a deadline ended cannot be repeated, so plans carry the order.
+
+    Raises:
+        UsageError: it is missing, or no topological order of the graph.
+    """
+    given, name = said.get("operator_order"), said.get("order", "model")
+    if given is None:
+        if name != "model":
+            raise UsageError(
+                f"the plan's model.order is {str(name)[:60]!r}, but it has no "
+                "model.operator_order. Compile again"
+            )
+        return model_order(graph)
+    made = {name for o in graph.operators for name in o.outputs}
+    numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
+    if numbers and sorted(given) == list(range(len(graph.operators))):
+        for index in given:
+            operator = graph.operators[index]
+            if made.intersection(operator.inputs):
+                break
+            made.difference_update(operator.outputs)
+        else:
+            return tuple(given)
+    raise UsageError(
+        f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
+        f"{graph.name}: each must come once, after those whose results it reads. Compile again"
+    )
+
+
+def order_peak_bytes(
+    graph: Graph, order: Sequence[int], aliases: AliasOptions | None = None
+) -> int:
+    """Largest sum of live activation bytes and workspace in an order."""
+    return live_peak(build_problem(graph, order, aliases=aliases)).size_bytes
+
+
+def smallest_peak(
+    graph: Graph,
+    aliases: AliasOptions | None = None,
+    *,
+    deadline: float | None = None,
+    limit_s: float = LIMIT_S,
+    limit_moves: int = LIMIT_MOVES,
+) -> OrderResult:
+    """The order with the smallest peak, proven where the limits allow; never worse than the file's.
+
+    Args:
+        graph: the graph.
+        aliases: what may share storage, default everything. Pass what the problem is built with.
+        deadline: `time.monotonic()` value to stop at.
+        limit_s: seconds to search at most.
+        limit_moves: moves to evaluate at most. Unless the deadline ends the search, the result
+            depends on this alone.
+    """
+    now = time.monotonic()
+    until = now + limit_s if deadline is None else min(deadline, now + limit_s)
+    options = aliases or AliasOptions()
+    items, bounding = order_items(graph, options)
+    narrowing = _Narrowing(items, Effort(limit_moves, until))
+    narrowing.run()
+    bound, source = narrowing.bound, narrowing.source
+    if bounding is not items:
+        other = _Narrowing(bounding, Effort(0, until))
+        other.bound_by_cuts()
+        bound, source = other.bound, other.source
+    order, method = model_order(graph), "model"
+    peak = order_peak_bytes(graph, order, options)
+    if narrowing.method != "model":
+        found = _whole_order(graph, items, narrowing.order)
+        found_peak = order_peak_bytes(graph, found, options)
+        if found_peak < peak:
+            order, peak, method = found, found_peak, narrowing.method
+    return OrderResult(
+        order=order,
+        peak_bytes=peak,
+        lower_bound_bytes=bound,
+        method=method,
+        bound_source=source,
+        states=narrowing.effort.states,
+        limited=narrowing.bound < narrowing.peak,
+    )
+
+
+class _Narrowing:
+    """The best order and the best bound of an ordering problem, brought together step by step."""
+
+    def __init__(self, items: Items, effort: Effort) -> None:
+        self.items = items
+        self.moves: Moves = moves_of(items)
+        self.effort = effort
+        self.order: list[int] = list(range(self.moves.count))  # the file's
+        self.peak = self.moves.peak_bytes(self.order)
+        self.method = "model"
+        self.bound = operand_bound_bytes(items, self.moves)
+        self.source = "operands"
+
+    def run(self) -> None:
+        """Until the peak is proven or a limit is reached."""
+        self._beam(1, "greedy")
+        self.bound_by_cuts()
+        states, width = FIRST_STATES, FIRST_WIDTH
+        while self.bound < self.peak and not self.effort.is_spent():
+            self._descend(states)
+            self._halve(states)
+            self._beam(width, "beam")
+            states, width = states * GROWTH, width * GROWTH
+
+    def bound_by_cuts(self) -> None:
+        """Raise the bound by minimum cuts."""
+        now = time.monotonic()
+        until = now + CUT_SHARE * (self.effort.deadline - now)
+        found = cut_bound_bytes(self.items, self.moves, self.order, self.bound, until)
+        if found > self.bound:
+            self.bound, self.source = found, "cuts"
+
+    def _beam(self, width: int, method: str) -> None:
+        if self.bound < self.peak:
+            probe = Probe(self.moves, self.peak - 1, self.effort)
+            self._accept(beam_order(probe, width), method)
+
+    def _descend(self, states: int) -> None:
+        """Ask for a little less than the best, again and again: mostly quick to find or refute."""
+        while self.bound < self.peak and not self.effort.is_spent():
+            if not self._probe(self.peak - 1, states):
+                return
+
+    def _halve(self, states: int) -> None:
+        """Try the middle between bound and peak, as long as that settles something."""
+        while self.bound < self.peak and not self.effort.is_spent():
+            if not self._probe((self.bound + self.peak - 1) // 2, states):
+                return
+
+    def _probe(self, budget: int, states: int) -> bool:
+        """Search within a budget; whether that settled anything."""
+        probe = Probe(self.moves, budget, self.effort)
+        order, certain = find_order(probe, states)
+        if order is not None:
+            self._accept(order, "search")
+        elif certain:
+            self.bound, self.source = int(probe.exceeded), "search"
+        return certain
+
+    def _accept(self, order: list[int] | None, method: str) -> None:
+        peak = self.peak if order is None else self.moves.peak_bytes(order)
+        if order is not None and peak < self.peak:
+            self.order, self.peak, self.method = order, peak, method
+
+
+def _whole_order(graph: Graph, items: Items, chosen: Sequence[int]) -> tuple[int, ...]:
+    """An order of all operators: those that do nothing come as soon as they can."""
+    working = set(items.operators)
+    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
+    waits = [{maker[n] for n in o.inputs if n in maker} for o in graph.operators]
+    users: list[list[int]] = [[] for _ in graph.operators]
+    for index, before in enumerate(waits):
+        for earlier in before:
+            users[earlier].append(index)
+    idle = [i for i in range(len(waits)) if i not in working and not waits[i]]
+    result: list[int] = []
+    for following in [None, *(items.operators[number] for number in chosen)]:
+        pending = idle if following is None else [following]
+        while pending:
+            index = pending.pop()
+            result.append(index)
+            for user in users[index]:
+                waits[user].discard(index)
+                if not waits[user] and user not in working:
+                    pending.append(user)
+    return tuple(result)

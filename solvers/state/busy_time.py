@@ -1,0 +1,156 @@
+"""The timeline: seconds that compute, tiers and links are busy at each step, kept up to date.
+
+Solvers use it to see what a decision costs before they take it; the score that counts is
+`ullage.hwmodels.cost`'s, of the finished plan.
+"""
+
+from collections.abc import MutableSequence, Sequence
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target, Tier
+from ullage.hwmodels.cost import compute_seconds
+
+Moves = tuple[tuple[int, int], ...]
+
+
+class Timeline:
+    """Busy seconds by step.
+
+    Attributes:
+        compute_s: (T,) roofline of the compute unit.
+        tier_s: tier name -> (T,) seconds that its port is busy.
+        link_s: (source, destination) -> (T,) seconds that the link is busy.
+        busy_s: (T,) roofline of all of them, without the operators' overhead.
+        total_s: sum of `busy_s`.
+        slow_bytes: bytes read and written outside the fastest tier.
+    """
+
+    def __init__(self, problem: Problem, target: Target) -> None:
+        self.target = target
+        steps = len(problem.steps)
+        self.compute_s: NDArray[np.float64] = compute_seconds(problem, target)[0]
+        self.tier_s: dict[str, NDArray[np.float64]] = {
+            tier.name: np.zeros(steps) for tier in target.tiers
+        }
+        self.link_s: dict[tuple[str, str], NDArray[np.float64]] = {
+            (link.source, link.destination): np.zeros(steps) for link in target.links
+        }
+        self.busy_s: NDArray[np.float64] = self.compute_s.copy()
+        self.total_s = float(self.busy_s.sum())
+        self.slow_bytes = 0.0
+        self._fastest = target.fastest.name
+        # One step is read and written through these, several times faster than numpy's scalars.
+        self._busy = _cells(self.busy_s)
+        self._tier = {name: _cells(seconds) for name, seconds in self.tier_s.items()}
+        self._link = {ends: _cells(seconds) for ends, seconds in self.link_s.items()}
+        self._all = [_cells(self.compute_s), *self._tier.values(), *self._link.values()]
+        self._rates = {
+            tier.name: (tier.read_bytes_per_s, tier.write_bytes_per_s) for tier in target.tiers
+        }
+
+    def _touch(self, step: int) -> None:
+        """Bring the roofline of a step up to date."""
+        busy = max([seconds[step] for seconds in self._all])
+        self.total_s += busy - self._busy[step]
+        self._busy[step] = busy
+
+    def add_operand(self, tier: str, step: int, read_bytes: float, written_bytes: float) -> None:
+        """An operator reads and writes bytes in a tier (negative: no longer)."""
+        read_rate, write_rate = self._rates[tier]
+        seconds = read_bytes / read_rate
+        if written_bytes:
+            seconds += written_bytes / write_rate
+        self._tier[tier][step] += seconds
+        if tier != self._fastest:
+            self.slow_bytes += read_bytes + written_bytes
+        self._touch(step)
+
+    def operand_seconds(self, tier: str, read_bytes: float, written_bytes: float) -> float:
+        """Seconds of a tier's port for an operator's access."""
+        return port_seconds(self.target.tier(tier), read_bytes, written_bytes)
+
+    def busy_without(self, step: int, tier: str, seconds: float) -> float:
+        """Roofline of a step if a tier had some seconds less to do."""
+        busy = float(self.compute_s[step])
+        for name, busy_tier in self.tier_s.items():
+            busy = max(busy, float(busy_tier[step]) - (seconds if name == tier else 0.0))
+        for busy_link in self.link_s.values():
+            busy = max(busy, float(busy_link[step]))
+        return busy
+
+    def add_moves(self, source: str, destination: str, moves: Moves, sign: int = 1) -> None:
+        """A transfer runs (or, with sign -1, no longer)."""
+        link = self.target.link(source, destination)
+        if link is None:
+            raise KeyError((source, destination))
+        read_s = sign / self.target.tier(source).read_bytes_per_s
+        write_s = sign / self.target.tier(destination).write_bytes_per_s
+        link_s = sign / link.bandwidth_bytes_per_s
+        slow = sign * ((source != self._fastest) + (destination != self._fastest))
+        from_s, to_s = self._tier[source], self._tier[destination]
+        over_s = self._link[source, destination]
+        setup = sign * link.setup_s
+        for step, size in moves:
+            from_s[step] += size * read_s
+            to_s[step] += size * write_s
+            over_s[step] += size * link_s + setup
+            setup = 0.0
+            self.slow_bytes += size * slow
+            self._touch(step)
+
+    def room_bytes(self, source: str, destination: str, low: int, high: int) -> NDArray[np.float64]:
+        """Bytes that a transfer could move in each of the steps [low, high) at no cost."""
+        link = self.target.link(source, destination)
+        if link is None:
+            return np.zeros(high - low)
+        window = slice(low, high)
+        busy = self.busy_s[window]
+        room = np.minimum(
+            (busy - self.tier_s[source][window]) * self.target.tier(source).read_bytes_per_s,
+            (busy - self.tier_s[destination][window])
+            * self.target.tier(destination).write_bytes_per_s,
+        )
+        free = (busy - self.link_s[source, destination][window] - link.setup_s).clip(0.0)
+        return np.asarray(
+            np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0), dtype=np.float64
+        )
+
+
+def _cells(seconds: NDArray[np.float64]) -> MutableSequence[float]:
+    """The same memory as plain numbers."""
+    return cast("MutableSequence[float]", seconds.data)
+
+
+def port_seconds(tier: Tier, read_bytes: float, written_bytes: float) -> float:
+    """Seconds that reading and writing keep a tier's port busy."""
+    seconds = read_bytes / tier.read_bytes_per_s
+    return seconds + (written_bytes / tier.write_bytes_per_s if written_bytes else 0.0)
+
+
+def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
+    """Moves of `size` bytes over steps that have room; what finds none goes to the best step.
+
+    Args:
+        size: bytes of the transfer.
+        room: free bytes of the steps from `first_step` on.
+        first_step: step of `room[0]`.
+        late: fill steps from the last backwards (prefetch), else from the first (spill).
+    """
+    order: Sequence[int] = range(len(room) - 1, -1, -1) if late else range(len(room))
+    taken: dict[int, int] = {}
+    left = size
+    for position in order:
+        part = min(left, int(room[position]))
+        if part > 0:
+            taken[position] = part
+            left -= part
+        if left == 0:
+            break
+    if left:
+        rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
+        taken[rest] = taken.get(rest, 0) + left
+    return tuple((first_step + p, taken[p]) for p in sorted(taken))

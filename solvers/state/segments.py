@@ -1,0 +1,132 @@
+"""Atoms: the pieces of buffers that solvers decide about one by one.
+
+On a target that splits operands an atom is a range of a buffer between neighbouring ends of uses
+(parts of a Concat, outputs); elsewhere it is the whole buffer. Every use covers an atom entirely
+or not at all.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.problem import Problem, Use
+from ullage.compiler.ir.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An atom is read, written, or read then written (in place) by a step.
+
+    Attributes:
+        step: the step.
+        reads: the operator reads the atom, or writes a part of it and needs the rest kept.
+        writes: the operator writes it.
+        read_bytes: bytes that the operator really reads.
+        written_bytes: bytes that it really writes.
+    """
+
+    step: int
+    reads: bool
+    writes: bool
+    read_bytes: float
+    written_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A range of a buffer and its events in step order.
+
+    Attributes:
+        buffer: index into `Problem.buffers`.
+        start_byte: first byte.
+        end_byte: one past the last byte.
+        kind: of the buffer.
+        home: name of the home tier.
+        events: uses in step order, one per step.
+        is_output: must be at home in the end.
+        must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
+            detour through a third tier.
+    """
+
+    buffer: int
+    start_byte: int
+    end_byte: int
+    kind: Kind
+    home: str
+    events: tuple[Event, ...]
+    is_output: bool
+    must_be_fastest: bool
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the atom."""
+        return self.end_byte - self.start_byte
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its data is at home before the first step."""
+        return self.kind in ("input", "weight")
+
+
+def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
+    """All atoms, sorted by buffer and byte; empty ranges and unused buffers included."""
+    found: list[Atom] = []
+    for index, buffer in enumerate(problem.buffers):
+        uses = problem.uses_of[index]
+        cuts = {0, buffer.size_bytes}
+        if target.split_operands:
+            for _, use in uses:
+                cuts.update((use.start_byte, use.end_byte))
+            for low, high in buffer.outputs:
+                cuts.update((low, high))
+        edges = sorted(cuts)
+        by_range = _uses_by_range(uses, edges)
+        for (low, high), mine in zip(pairwise(edges), by_range, strict=True):
+            found.append(
+                Atom(
+                    buffer=index,
+                    start_byte=low,
+                    end_byte=high,
+                    kind=buffer.kind,
+                    home=target.homes[buffer.kind],
+                    events=_events(mine, low, high, given=buffer.kind in ("input", "weight")),
+                    is_output=any(a < high and low < b for a, b in buffer.outputs),
+                    must_be_fastest=target.must_be_fastest(buffer.kind)
+                    or not target.home(buffer.kind).addressable,
+                )
+            )
+    return tuple(found)
+
+
+def _uses_by_range(
+    uses: Sequence[tuple[int, Use]], edges: Sequence[int]
+) -> list[list[tuple[int, Use]]]:
+    """The uses that touch each range between neighbouring edges, in their order."""
+    found: list[list[tuple[int, Use]]] = [[] for _ in edges[1:]]
+    for item in uses:
+        first = max(bisect_right(edges, item[1].start_byte) - 1, 0)
+        for i in range(first, bisect_left(edges, item[1].end_byte)):
+            found[i].append(item)
+    return found
+
+
+def _events(
+    uses: Sequence[tuple[int, Use]], low: int, high: int, *, given: bool
+) -> tuple[Event, ...]:
+    events: dict[int, Event] = {}
+    for step, use in uses:
+        covered = min(high, use.end_byte) - max(low, use.start_byte)
+        moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
+        # A part is written into the rest, which must be there; only the part is moved.
+        into_rest = use.write and covered < high - low and (given or any(t < step for t in events))
+        old = events.get(step, Event(step, False, False, 0.0, 0.0))
+        events[step] = Event(
+            step,
+            old.reads or not use.write or into_rest,
+            old.writes or use.write,
+            old.read_bytes + (0.0 if use.write else moved),
+            old.written_bytes + (moved if use.write else 0.0),
+        )
+    return tuple(events.values())

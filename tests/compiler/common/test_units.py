@@ -1,0 +1,116 @@
+"""Sizes and times: what is accepted, what is refused, and that printing loses little."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.units import MAX_SIZE_BYTES, format_size, format_time, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "size_bytes"),
+    [
+        ("0", 0),
+        ("262144", 262144),
+        ("256KiB", 262144),
+        ("1MiB", 1 << 20),
+        ("1.5MB", 1_500_000),
+        ("1.5 MiB", 3 << 19),
+        (" 64kb ", 64_000),
+        ("8e9", 8_000_000_000),
+        ("2GiB", 2 << 30),
+        ("1B", 1),
+        ("1.33KiB", 1361),
+        ("4EiB", MAX_SIZE_BYTES),
+    ],
+)
+def test_sizes_accepted(text: str, size_bytes: int) -> None:
+    assert parse_size(text) == size_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "is not a size"),
+        ("lots", "is not a size"),
+        ("MiB", "is not a size"),
+        ("1MiBs", "is not a size"),
+        ("1 2", "is not a size"),
+        ("1_000", "is not a size"),
+        ("0x10", "is not a size"),
+        ("٣KiB", "is not a size"),
+        ("nan", "is not a size"),
+        ("inf", "is not a size"),
+        ("1e999999999", "is not a size"),
+        ("1" * 100_000, "is not a size"),
+        ("-1KiB", "cannot be negative"),
+        ("-inf", "cannot be negative"),
+        ("5Mib2", "is not a size"),
+        ("5KX", "unknown unit"),
+        ("5K", "unknown unit"),
+        ("1.5", "whole number of bytes"),
+        ("0.5B", "whole number of bytes"),
+        ("4611686018427387905", "at most 2\\*\\*62"),
+        ("9e99EiB", "at most 2\\*\\*62"),
+    ],
+)
+def test_nonsense_is_refused_with_a_remedy(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint) as caught:
+        parse_size(text)
+    assert len(caught.value.message) < 200
+
+
+@given(st.text(max_size=50))
+def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
+    try:
+        size_bytes = parse_size(text)
+    except UsageError:
+        return
+    assert 0 <= size_bytes <= MAX_SIZE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1, "1 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1536, "1.5 KiB"),
+        (1048575, "1 MiB"),
+        (1 << 20, "1 MiB"),
+        (MAX_SIZE_BYTES, "4 EiB"),
+        (-1536, "-1.5 KiB"),
+    ],
+)
+def test_sizes_printed(size_bytes: int, text: str) -> None:
+    assert format_size(size_bytes) == text
+
+
+@given(st.integers(0, MAX_SIZE_BYTES - (1 << 56)))
+def test_a_printed_size_reads_back_within_its_two_decimals(size_bytes: int) -> None:
+    text = format_size(size_bytes)
+    assert abs(parse_size(text) - size_bytes) <= max(size_bytes, 1) * 0.0051
+    assert 0 <= float(text.split()[0]) < 1024
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0 s"),
+        (4.0, "4 s"),
+        (12345.6, "12346 s"),
+        (0.01203, "12.03 ms"),
+        (0.99999, "1 s"),
+        (1.28e-7, "128 ns"),
+        (2.5e-6, "2.5 us"),
+        (5e-10, "0.5 ns"),
+        (-0.002, "-2 ms"),
+        (math.inf, "inf s"),
+    ],
+)
+def test_times_printed(seconds: float, text: str) -> None:
+    assert format_time(seconds) == text

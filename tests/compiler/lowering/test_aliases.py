@@ -1,0 +1,318 @@
+"""Aliases: right on random graphs in random orders, as expected on known ones, and checked."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.lowering.alias_proof import check_aliases
+from ullage.compiler.lowering.aliases import NO_ALIASES, Aliases, AliasOptions, find_aliases
+from ullage.solvers.scheduling.peak_order import model_order
+
+from .graphs import Builder, graphs, random_order, seeds
+
+
+def found_of(graph: Graph, options: AliasOptions | None = None) -> Aliases:
+    found = find_aliases(graph, model_order(graph), options or AliasOptions())
+    check_aliases(graph, model_order(graph), found)
+    return found
+
+
+def places(found: Aliases, *names: str) -> list[tuple[str, int]]:
+    return [found.buffer_of[name] for name in names]
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(graph=graphs(), seed=seeds)
+def test_random_graphs_in_random_orders_keep_their_data(graph: Graph, seed: int) -> None:
+    rng = Random(seed)
+    order = random_order(graph, rng)
+    options = AliasOptions(
+        views=rng.random() < 0.9,
+        in_place=rng.random() < 0.9,
+        parts=rng.random() < 0.9,
+        alignment_bytes=rng.choice((1, 8, 16, 64)),
+    )
+    found = find_aliases(graph, order, options)
+    check_aliases(graph, order, found)
+    for name, (root, offset) in found.buffer_of.items():
+        value, whole = graph.values[name], graph.values[root]
+        assert 0 <= offset <= whole.size_bytes - value.size_bytes
+        assert found.buffer_of[root] == (root, 0)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(graph=graphs())
+def test_without_aliases_every_value_has_a_buffer(graph: Graph) -> None:
+    found = found_of(graph, NO_ALIASES)
+    assert found.buffer_of == {name: (name, 0) for name in graph.values}
+    assert not found.elided
+    assert not found.absorbed
+
+
+def test_sharing_is_common_on_random_graphs() -> None:
+    """The random graphs are of use: most share something, every kind of sharing occurs."""
+    from .graphs import random_graph
+
+    views = parts = in_place = shared = 0
+    for seed in range(200):
+        graph = random_graph(Random(seed))
+        found = found_of(graph, AliasOptions(alignment_bytes=1))
+        shared += any(name != root for name, (root, _) in found.buffer_of.items())
+        for operator in graph.operators:
+            views += operator.kind == "Reshape" and operator.name in found.elided
+            parts += operator.kind == "Split" and operator.name in found.elided
+            parts += any((operator.name, name) in found.absorbed for name in operator.inputs)
+            if operator.kind in ("Relu", "Add"):
+                roots = {found.buffer_of[name][0] for name in operator.inputs}
+                in_place += found.buffer_of[operator.outputs[0]][0] in roots
+    assert shared > 100
+    assert min(views, parts, in_place) > 40
+
+
+# Known graphs
+
+
+def test_dense_net_concats_nest_in_the_last() -> None:
+    build = Builder()
+    build.value("x", 64, "input")
+    build.op(["x"], [("a", 64)])
+    build.op(["a"], [("b", 32)])
+    build.concat(["a", "b"], "c1")
+    build.op(["c1"], [("d", 32)])
+    build.concat(["c1", "d"], "c2")
+    build.op(["c2"], [("e", 32)])
+    build.concat(["c2", "e"], "c3")
+    build.op(["c3"], [("y", 16)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "a", "b", "c1", "d", "c2", "e", "c3") == [
+        ("c3", 0),
+        ("c3", 64),
+        ("c3", 0),
+        ("c3", 96),
+        ("c3", 0),
+        ("c3", 128),
+        ("c3", 0),
+    ]
+    assert found.elided == {"Concat2", "Concat4", "Concat6"}
+    assert places(found, "x", "y") == [("x", 0), ("y", 0)]
+
+
+def test_u_net_skip_of_an_input_is_absorbed_in_part() -> None:
+    """The skip is the graph's input and keeps its home; the upsampled half moves in."""
+    build = Builder()
+    build.value("x", 64, "input")
+    build.op(["x"], [("down", 32)])
+    build.op(["down"], [("up", 64)])
+    build.concat(["x", "up"], "c")
+    build.op(["c"], [("y", 16)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "x", "up", "c") == [("x", 0), ("c", 64), ("c", 0)]
+    assert found.absorbed == {("Concat2", "up")}
+    assert not found.elided
+
+
+def test_u_net_skip_made_inside_is_absorbed_whole() -> None:
+    build = Builder()
+    build.value("x", 64, "input")
+    build.op(["x"], [("skip", 64)])
+    build.op(["skip"], [("down", 32)])
+    build.op(["down"], [("up", 64)])
+    build.concat(["skip", "up"], "c")
+    build.op(["c"], [("y", 16)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "skip", "up") == [("c", 0), ("c", 64)]
+    assert found.elided == {"Concat3"}
+
+
+def test_query_key_value_split_lies_in_the_whole() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("qkv", 96)])
+    build.split("qkv", [("q", 32), ("k", 32), ("v", 32)])
+    build.op(["q", "k"], [("s", 64)])
+    build.op(["s", "v"], [("y", 32)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "q", "k", "v") == [("qkv", 0), ("qkv", 32), ("qkv", 64)]
+    assert found.elided == {"Split1"}
+
+
+def test_relu_chain_is_one_buffer() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.relu("a", "b")
+    build.relu("b", "c")
+    build.relu("c", "y")
+    found = found_of(build.graph(["y"]))
+    assert places(found, "a", "b", "c", "y") == [("a", 0)] * 4
+    assert not found.elided
+
+
+def test_relu_of_an_input_does_not_overwrite_it() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.relu("x", "a")
+    build.op(["a"], [("y", 32)])
+    assert places(found_of(build.graph(["y"])), "x", "a") == [("x", 0), ("a", 0)]
+
+
+def test_residual_sum_overwrites_the_branch_that_dies() -> None:
+    """The first operand is read again by the last operator, the second is not."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.op(["a"], [("b", 32)])
+    build.add("a", "b", "sum")
+    build.op(["sum", "a"], [("y", 32)])
+    assert places(found_of(build.graph(["y"])), "a", "b", "sum") == [("a", 0), ("b", 0), ("b", 0)]
+
+
+def test_sum_of_a_value_and_its_view_spares_a_view_that_is_read_later() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.view("a", "v")
+    build.add("v", "a", "sum")
+    build.op(["sum", "v"], [("y", 32)])
+    assert places(found_of(build.graph(["y"])), "v", "sum") == [("a", 0), ("sum", 0)]
+
+
+def test_outputs_are_not_overwritten() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.relu("a", "b")
+    build.op(["b"], [("y", 32)])
+    assert places(found_of(build.graph(["a", "y"])), "a", "b") == [("a", 0), ("b", 0)]
+
+
+def test_element_wise_result_moves_into_its_place_in_a_concat() -> None:
+    """Operand and result of the element-wise operator both live where the part will be."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.relu("a", "b")
+    build.op(["x"], [("d", 32)])
+    build.concat(["d", "b"], "c")
+    build.op(["c"], [("y", 32)])
+    assert places(found_of(build.graph(["y"])), "a", "b", "d") == [("c", 32), ("c", 32), ("c", 0)]
+
+
+def test_unaligned_parts_are_copied() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 24)])
+    build.op(["x"], [("b", 24)])
+    build.concat(["a", "b"], "c")
+    build.op(["c"], [("y", 32)])
+    graph = build.graph(["y"])
+    assert places(found_of(graph), "a", "b") == [("a", 0), ("b", 0)]
+    aligned = found_of(graph, AliasOptions(alignment_bytes=8))
+    assert places(aligned, "a", "b") == [("c", 0), ("c", 24)]
+
+
+def test_concat_with_a_constant_or_a_repeat_still_runs() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.concat(["a"], "c", constant_bytes=16)
+    build.op(["x"], [("b", 32)])
+    build.concat(["b", "a", "b"], "d")
+    build.op(["c", "d"], [("y", 32)])
+    found = found_of(build.graph(["y"]))
+    assert not found.elided
+    assert found.absorbed == {("Concat3", "a")}
+
+
+# The checker
+
+
+def moved(found: Aliases, name: str, root: str, offset: int) -> Aliases:
+    return replace(found, buffer_of={**found.buffer_of, name: (root, offset)})
+
+
+def refused(graph: Graph, wrong: Aliases, value: str, culprit: str) -> None:
+    with pytest.raises(VerificationError) as raised:
+        check_aliases(graph, model_order(graph), wrong)
+    assert raised.value.details["value"] == value
+    assert raised.value.details["found"] == culprit
+
+
+def skip_graph() -> Graph:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.view("a", "v")
+    build.relu("a", "b")
+    build.op(["b", "v"], [("y", 32)])
+    return build.graph(["y"])
+
+
+def concat_graph() -> Graph:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.op(["x"], [("b", 32)])
+    build.concat(["a", "b"], "c")
+    build.op(["x"], [("d", 32)])
+    build.op(["c", "d"], [("y", 32)])
+    return build.graph(["y"])
+
+
+def test_checker_sees_an_in_place_result_on_a_live_input() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.relu("a", "b")
+    build.op(["a", "b"], [("y", 32)])
+    graph = build.graph(["y"])
+    refused(graph, moved(found_of(graph), "b", "a", 0), "a", "b")
+
+
+def test_checker_sees_a_view_overwritten_early() -> None:
+    graph = skip_graph()
+    found = found_of(graph)
+    assert found.buffer_of["v"] == ("a", 0)
+    refused(graph, moved(found, "b", "a", 0), "v", "b")
+
+
+def test_checker_sees_a_part_overwritten_before_the_concat_is_read() -> None:
+    graph = concat_graph()
+    refused(graph, moved(found_of(graph), "d", "c", 32), "c", "d")
+
+
+def test_checker_sees_a_wrong_offset() -> None:
+    graph = concat_graph()
+    found = found_of(graph)
+    refused(graph, moved(found, "b", "c", 16), "a", "b")
+    # The right place, but told to be at another.
+    refused(graph, moved(moved(found, "a", "c", 32), "b", "c", 0), "c", "b")
+
+
+def test_checker_sees_an_output_overwritten() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("z", 32)])
+    build.op(["x"], [("y", 32)])
+    graph = build.graph(["z", "y"])
+    refused(graph, moved(found_of(graph), "y", "z", 0), "z", "y")
+
+
+def test_checker_sees_an_operator_elided_that_has_work_to_do() -> None:
+    graph = skip_graph()
+    found = found_of(graph)
+    refused(graph, replace(found, elided=found.elided | {"Relu2"}), "b", "nothing")
+
+
+def test_checker_sees_a_weight_overwritten() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.value("w", 32, "weight")
+    build.op(["x"], [("a", 32)])
+    build.op(["a", "w"], [("y", 32)])
+    graph = build.graph(["y"])
+    refused(graph, moved(found_of(graph), "a", "w", 0), "w", "a")

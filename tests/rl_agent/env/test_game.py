@@ -1,0 +1,216 @@
+"""The allocation game: compiled and plain rules agree, every game ends in a plan, returns count."""
+
+from random import Random
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from tests.solvers.test_solvers import random_case
+from tests.support.game_twin import COPY, DROP, NOCOPY, Twin
+from tests.support.tiny import tiny_problem, tiny_target
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.env.game import GAME_ID, MallocGame
+from ullage.rl_agent.env.game_instance import Table, set_table
+from ullage.rl_agent.env.rules import begin, step
+from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
+from ullage.solvers.heuristics import all_slow
+from ullage.solvers.registry import SolverOptions
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.place import place_stays
+from ullage.solvers.state.residency_state import Occupancy
+from ullage.solvers.state.segments import atoms_of
+
+
+def cases(number: int) -> list[tuple[int, Problem, Target, Table]]:
+    """Random problems with something to decide, of two generators."""
+    found = []
+    for seed in range(number):
+        rng = Random(seed)
+        if seed % 3 == 2:
+            target = tiny_target(rng, fastest=rng.random() < 0.5)
+            problem = tiny_problem(rng, target, rng.randint(4, 10))
+        else:
+            problem, target = random_case(seed, rng.choice((6, 12)))
+        try:
+            table = set_table(problem, target)
+        except InfeasibleError:
+            continue
+        if len(table.board.ev_atom):
+            found.append((seed, problem, target, table))
+    return found
+
+
+CASES = cases(120)
+
+
+def test_cases_are_of_use() -> None:
+    assert len(CASES) >= 40
+    assert any(target.needs_dma_steps for _, _, target, _ in CASES)
+    assert any(not target.needs_dma_steps for _, _, target, _ in CASES)
+
+
+def test_compiled_and_plain_rules_agree() -> None:
+    """Masks, latency and rewinds after every move, whatever is played."""
+    rewinds = moves = 0
+    for seed, _, _, table in CASES:
+        rng = np.random.default_rng(seed)
+        start = start_of(table)
+        state = copy_of(start)
+        mask = np.zeros(3, dtype=np.bool_)
+        begin(table.board, state, start, mask)
+        twin = Twin(table)
+        habit = rng.dirichlet((1.0, 1.0, 1.0))
+        done = False
+        while not done:
+            assert mask.tolist() == twin.mask(), seed
+            odds = habit * mask
+            action = int(rng.choice(3, p=odds / odds.sum()))
+            done = bool(step(table.board, state, start, action, mask))
+            assert done == twin.step(action)
+            moves += 1
+            slack_s = 1e-9 * table.all_slow_s
+            assert state.total[BUSY_S] == pytest.approx(twin.total_s(), abs=slack_s), seed
+        assert state.counts[REWINDS] == twin.rewinds
+        rewinds += twin.rewinds
+    assert rewinds > 0
+    assert moves > 1000
+
+
+def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
+    """What is played at the end of a game and its latency, over many policies."""
+    short = [table for _, _, _, table in CASES if len(table.board.ev_atom) <= 20]
+    games = 0
+    for number in range(2000):
+        table = short[number % len(short)]
+        rng = np.random.default_rng(number)
+        start = start_of(table)
+        state = copy_of(start)
+        mask = np.zeros(3, dtype=np.bool_)
+        begin(table.board, state, start, mask)
+        twin = Twin(table)
+        done = False
+        while not done:
+            assert mask.tolist() == twin.mask(), number
+            action = int(rng.choice(np.flatnonzero(mask)))
+            done = bool(step(table.board, state, start, action, mask))
+            assert done == twin.step(action), number
+        assert state.counts[REWINDS] == twin.rewinds
+        slack_s = 1e-9 * table.all_slow_s
+        assert state.total[BUSY_S] == pytest.approx(twin.total_s(), abs=slack_s), number
+        games += 1
+    assert games == 2000
+
+
+def play(game: MallocGame, seed: int) -> tuple[float, list[int]]:
+    """A random game; its return and actions."""
+    rng = np.random.default_rng(seed)
+    _, info = game.reset(seed=seed)
+    habit = rng.dirichlet((1.0, 1.0, 1.0))
+    total, actions, over = 0.0, [], False
+    while not over:
+        odds = habit * info["action_mask"]
+        action = int(rng.choice(3, p=odds / odds.sum()))
+        observation, reward, over, truncated, info = game.step(action)
+        assert not truncated
+        assert game.observation_space.contains(observation)
+        total += reward
+        actions.append(action)
+    return total, actions
+
+
+@pytest.mark.parametrize("policy_seed", [1, 2])
+def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: int) -> None:
+    for seed, problem, target, _ in CASES:
+        game = MallocGame(problem=problem, target=target)
+        total, actions = play(game, seed + policy_seed)
+        plan = game.plan()
+        assert find_violations(plan) == []
+        slow_s = score(everything_dropped(problem, target)).latency_s
+        assert game.all_slow_s == pytest.approx(slow_s, rel=1e-12)
+        latency_s = score(plan).latency_s
+        assert game.latency_s == pytest.approx(latency_s, rel=1e-9)
+        assert total == pytest.approx((slow_s - latency_s) / slow_s, abs=1e-9)
+        assert play(game, seed + policy_seed) == (total, actions)
+
+
+def everything_dropped(problem: Problem, target: Target) -> Plan:
+    """The plan of `all-slow`, in one hop between home and the fastest tier."""
+    atoms = atoms_of(problem, target)
+    occupancy = Occupancy(problem, target, atoms)
+    place_stays(occupancy)
+    stays = [stay for _, _, stay in occupancy.all_stays()]
+    return assemble(problem, target, atoms, stays, solver="test", objective="latency")
+
+
+def test_dropping_everything_is_all_slow() -> None:
+    _, problem, target, _ = next(case for case in CASES if len(case[2].tiers) == 2)
+    game = MallocGame(problem=problem, target=target)
+    game.reset()
+    over = False
+    while not over:
+        assert game.action_masks()[DROP]
+        _, reward, over, _, _ = game.step(DROP)
+        assert reward == 0.0
+    assert game.plan().transfers == all_slow.solve(problem, target, SolverOptions()).transfers
+
+
+def test_masked_actions_are_rejected() -> None:
+    _, problem, target, _ = CASES[0]
+    game = MallocGame(problem=problem, target=target)
+    before, info = game.reset()
+    masked = int(np.flatnonzero(info["action_mask"] == 0)[0])
+    for _ in range(4 * game.uses):
+        after, reward, over, truncated, info = game.step(masked)
+        assert (reward, over, truncated, info["rejected"]) == (0.0, False, False, True)
+        assert all(np.array_equal(before[key], after[key]) for key in before)
+    assert game.step(masked)[3]
+    assert game.step(7)[4]["rejected"]
+    with pytest.raises(UsageError, match="not over"):
+        game.plan()
+
+
+def test_gymnasium_accepts_the_game() -> None:
+    game = gymnasium.make(
+        GAME_ID, model="squeezenet", target="edge-npu", fast_memory="128KiB", dtype="int8"
+    )
+    check_env(game.unwrapped, skip_render_check=True)
+    assert game.action_space.n == 3  # type: ignore[attr-defined]
+
+
+def test_pictures_show_what_is_in_memory() -> None:
+    options = {"fast_memory": "256KiB", "dtype": "int8"}
+    game = MallocGame("squeezenet", render_mode="ansi", **options)  # type: ignore[arg-type]
+    image = MallocGame("squeezenet", render_mode="rgb_array", **options)  # type: ignore[arg-type]
+    for played in (game, image):
+        _, info = played.reset()
+        while not info["action_mask"][NOCOPY]:
+            _, _, _, _, info = played.step(DROP)
+        played.step(NOCOPY)
+    text, picture = game.render(), image.render()
+    assert isinstance(text, str)
+    assert any(shade in text for shade in ".:-=+*#%@")
+    assert "^" in text
+    assert isinstance(picture, np.ndarray)
+    assert picture.shape == (256, 512, 3)
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) >= 3
+    assert MallocGame("squeezenet", **options).render() is None  # type: ignore[arg-type]
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    _, problem, target, _ = CASES[0]
+    with pytest.raises(UsageError, match="needs a model"):
+        MallocGame()
+    with pytest.raises(UsageError, match="render_mode"):
+        MallocGame("squeezenet", render_mode="human")
+    with pytest.raises(UsageError, match="built for"):
+        MallocGame(problem=problem, target="edge-npu")
+    with pytest.raises(UsageError, match="needs a problem"):
+        MallocGame("squeezenet", target)
+    assert COPY == 0

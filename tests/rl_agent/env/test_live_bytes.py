@@ -1,0 +1,48 @@
+"""The game by live bytes: space is what counts, a packer finds the addresses."""
+
+import numpy as np
+import pytest
+
+from tests.rl_agent.env.test_game import CASES
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.env.game_instance import by_live_bytes
+from ullage.rl_agent.env.plans import packed, stays_of
+from ullage.rl_agent.env.rules import begin, step
+from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
+from ullage.solvers.registry import SolverOptions
+from ullage.solvers.state.build_plan import assemble
+
+
+def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
+    freer = fitted = 0
+    for seed, problem, target, strict in CASES:
+        table = by_live_bytes(strict)
+        board, start = table.board, start_of(table)
+        state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
+        tight, narrow = copy_of(start), np.zeros(3, dtype=np.bool_)
+        rng = np.random.default_rng(seed)
+        begin(board, state, start, mask)
+        begin(strict.board, tight, start, narrow)
+        same = True
+        over = False
+        while not over:
+            action = int(rng.choice(np.flatnonzero(mask)))
+            if same:
+                freer += bool((mask & ~narrow).any())
+                same = bool(narrow[action])
+            over = step(board, state, start, action, mask)
+            if same:
+                step(strict.board, tight, start, action, narrow)
+                same = bool((tight.stay_of == state.stay_of).all())
+            assert (state.load_bytes <= board.capacity_bytes).all()
+        stays = packed(problem, target, table, stays_of(table, state), SolverOptions())
+        if stays is None:
+            continue
+        fitted += 1
+        plan = assemble(problem, target, table.atoms, stays, solver="t", objective="latency")
+        assert find_violations(plan) == []
+        latency_s = float(state.total[BUSY_S]) + table.overhead_s
+        assert score(plan).latency_s == pytest.approx(latency_s, rel=1e-9)
+    assert freer > 0
+    assert fitted > len(CASES) / 2

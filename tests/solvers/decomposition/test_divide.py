@@ -1,0 +1,160 @@
+"""`divide`: legal, never worse than the quick solvers, and better where parts can be solved."""
+
+import time
+from dataclasses import replace
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from tests.solvers.test_solvers import random_case
+from tests.support.graphs import Builder
+from tests.support.tiny import tiny_problem, tiny_target
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.driver.compile import alias_options
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.hwmodels.cost import objective_value, score
+from ullage.solvers.decomposition.parts import crossing_bytes, narrow_cuts, part_of
+from ullage.solvers.exact.residencies import stays_of_plan
+from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.state.segments import atoms_of
+
+
+def planned(
+    name: str, problem: Problem, target: Target, objective: str = "latency", **given: int
+) -> Plan | None:
+    options = SolverOptions(
+        objective=objective, deadline=time.monotonic() + 60, parameters={**given}
+    )
+    try:
+        plan = find_solver(name).solve(problem, target, options)
+    except (InfeasibleError, UsageError):
+        return None
+    assert find_violations(plan) == []
+    return plan
+
+
+def value(plan: Plan) -> float:
+    return objective_value(score(plan), plan.objective)
+
+
+def blocks(count: int) -> tuple[Problem, Target]:
+    """A chain of diamonds on a chip that keeps operands whole: narrow between any two."""
+    rng = Random(3)
+    build = Builder("diamonds")
+    source = build.value("x", 512, "input")
+    for i in range(count):
+        size = 64 * rng.randint(4, 24)
+        left = build.op([source], [(f"l{i}", size)], macs=40000 * rng.randint(0, 3))
+        weight = build.value(f"w{i}", 64 * rng.randint(1, 20), "weight")
+        right = build.op([source, weight], [(f"r{i}", size)], macs=30000 * rng.randint(0, 3))
+        other = build.op([left], [(f"o{i}", 64 * rng.randint(2, 12))], macs=9000)
+        source = build.op([left, right, other], [(f"y{i}", 512)], macs=20000)
+    graph = build.graph([source])
+    target = replace(load_target("edge-npu", {}), split_operands=False).with_fast_memory(2048)
+    order = range(len(graph.operators))
+    return build_problem(graph, order, aliases=alias_options(target)), target
+
+
+@pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
+def test_plans_of_random_problems_are_legal_and_no_worse(objective: str) -> None:
+    seen = solved = 0
+    for seed in range(8):
+        problem, target = random_case(seed, 14)
+        found = planned("divide", problem, target, objective, part_operators=4)
+        quick = [planned(name, problem, target, objective) for name in ("greedy", "msa")]
+        if found is None:
+            assert not any(quick)
+            continue
+        seen += 1
+        assert not [note for note in found.notes if "illegal" in note]
+        solved += int(found.options["parts_solved"])
+        assert found.lower_bound is not None
+        assert found.lower_bound <= value(found) * (1 + 1e-9)
+        for plan in quick:
+            assert plan is None or value(found) <= value(plan) * (1 + 1e-9)
+    assert seen >= 3
+    assert solved
+
+
+def test_one_part_is_as_good_as_the_exact_solver() -> None:
+    cases = 0
+    for seed in range(6):
+        rng = Random(seed)
+        target = tiny_target(rng, fastest=False)
+        problem = tiny_problem(rng, target, 5)
+        exact, found = (planned(name, problem, target) for name in ("cpsat", "divide"))
+        assert (exact is None) == (found is None)
+        if exact is not None and found is not None:
+            cases += 1
+            assert value(found) == pytest.approx(value(exact), rel=1e-5)
+    assert cases >= 3
+
+
+def test_parts_improve_what_quick_solvers_find() -> None:
+    problem, target = blocks(5)
+    quick = [planned(name, problem, target) for name in ("greedy", "msa")]
+    found = planned("divide", problem, target, part_operators=10)
+    assert found is not None
+    assert found.options["parts_solved"] >= 2
+    assert all(plan is not None and value(found) < value(plan) for plan in quick)
+
+
+def test_cuts_are_where_little_is_alive() -> None:
+    problem, target = blocks(6)
+    atoms = atoms_of(problem, target)
+    crossing = crossing_bytes(problem, atoms)
+    cuts = narrow_cuts(problem, atoms, 8, at_dma=False)
+    assert (cuts[0], cuts[-1], len(cuts)) == (0, len(problem.steps), 4)
+    assert all(a < b for a, b in pairwise(cuts))
+    for cut in cuts[1:-1]:
+        assert crossing[cut] <= min(crossing[cut - 2 : cut + 3])
+    made = next(t for t, step in enumerate(problem.steps) if step.uses and step.name == "Conv3")
+    assert crossing[made] == 0  # y0 is made there, and all it is made of dies
+    assert crossing[made + 2] >= 512  # behind its first reader, before its second
+    nowhere = narrow_cuts(problem, atoms, 8, at_dma=True)
+    assert nowhere == [0, len(problem.steps)]  # such steps stand at the ends only
+
+
+def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
+    problem, target = blocks(6)
+    atoms = atoms_of(problem, target)
+    plan = planned("greedy", problem, target)
+    assert plan is not None
+    stays = stays_of_plan(plan, atoms)
+    assert stays is not None
+    part = part_of(problem, target, atoms, stays, (5, 17))
+    assert len(part.problem.steps) == 12
+    assert {part.problem.steps[i].kind for i in (0, -1)} == {DMA_STEP}
+    for stay in stays:
+        if stay.start < 5 < stay.end or stay.start < 17 < stay.end:
+            assert stay in part.pinned
+            assert stay.atom not in part.atoms
+    for index in part.atoms:
+        steps = {event.step for event in atoms[index].events}
+        assert not steps & {5, 16}
+    own = part.stays_of_part(stays)
+    assert own
+    assert all(0 <= stay.start < stay.end <= 12 for stay in own)
+    whole = {replace(stay, offset=-1) for stay in stays}
+    assert set(part.stays_of_whole(own)) == whole
+    assert len(part.stays_of_whole([])) == len(part.pinned)
+
+
+def test_the_deadline_holds_and_parameters_are_checked() -> None:
+    problem, target = blocks(30)
+    planned("divide", blocks(2)[0], target)  # loads what is compiled
+    begun = time.monotonic()
+    options = SolverOptions(deadline=begun + 2.0)
+    plan = find_solver("divide").solve(problem, target, options)
+    assert time.monotonic() - begun < 2.0 * 1.1 + 1.0
+    assert find_violations(plan) == []
+    with pytest.raises(UsageError, match="part_operators"):
+        find_solver("divide").solve(
+            problem, target, replace(options, parameters={"part_operators": 1})
+        )
