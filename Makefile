@@ -18,6 +18,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/python -m tests.support.link_types
 	$(BIN)/mypy -p ullage
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/run_all.py

@@ -29,12 +29,13 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import NO_ALIASES
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
 from ullage.solvers.cosma import ilp
 from ullage.solvers.registry import SolverOptions, find_solver
-from ullage.solvers.scheduling.peak_order import OrderResult, model_order, smallest_peak
+from ullage.solvers.scheduling.peak_order import OrderResult, smallest_peak
 
 BUDGETS = ("M_R", "M_H", "M_P")
 ORDERS = ("file", "memory")

@@ -17,7 +17,8 @@ from common import write_table
 from cosma import budgets_of, gap_of, problem_of
 from cosma_graphs import densenet121, resnet50
 
-from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.driver.compile import prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem

@@ -423,7 +423,8 @@ NETWORKS: Mapping[str, Callable[[], Graph]] = {
 
 def main() -> None:
     from ullage.compiler.lowering.aliases import NO_ALIASES
-    from ullage.solvers.scheduling.peak_order import model_order, order_peak_bytes
+    from ullage.compiler.lowering.orders import model_order
+    from ullage.solvers.scheduling.peak_order import order_peak_bytes
 
     for name, build in NETWORKS.items():
         graph = build()

@@ -19,9 +19,12 @@ from common import RESULTS, ROOT, model_files, write_table
 from heuristics import read
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import CompileOptions, Prepared, alias_options, solve_prepared
+from ullage.compiler.driver.compile import solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.frontend import Prepared
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
-from ullage.solvers.scheduling.peak_order import model_order
+from ullage.compiler.lowering.orders import model_order
 
 SIZES = (64 << 10, 256 << 10, 1 << 20, 4 << 20)
 QUICK = ("greedy", "msa", "fluid")

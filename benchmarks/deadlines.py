@@ -16,7 +16,8 @@ from typing import Any
 from common import write_table
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 
 MODELS = ("densenet121", "resnet50")

@@ -15,8 +15,10 @@ from common import model_files, write_table
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError
 from ullage.compiler.common.units import parse_size
-from ullage.compiler.driver.compile import CompileOptions, Prepared, prepare
+from ullage.compiler.driver.compile import prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import Executor, import_options
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.importer.symbols import input_dims
 from ullage.solvers.registry import SolverOptions, find_solver, solver_names

@@ -13,7 +13,10 @@ from common import model_files, write_table
 from heuristics import geomean, read
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import Compiled, CompileOptions, Prepared, solve_prepared
+from ullage.compiler.driver.compile import solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.frontend import Prepared
 
 SIZES = {
     "edge-npu": (64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20),

@@ -12,7 +12,8 @@ import argparse
 import numpy as np
 from common import SHARED, write_table
 
-from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.driver.compile import prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import score

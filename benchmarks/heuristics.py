@@ -15,7 +15,9 @@ import onnx
 from common import model_files, write_table
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError
-from ullage.compiler.driver.compile import CompileOptions, Prepared, prepare, solve_prepared
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.symbols import input_dims
 from ullage.hwmodels.catalog.registry import list_targets
 

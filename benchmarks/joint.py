@@ -17,12 +17,16 @@ from common import model_files, write_table
 from heuristics import read
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import CompileOptions, Prepared, alias_options, solve_prepared
+from ullage.compiler.driver.compile import solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.frontend import Prepared
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.scheduling.joint_order import joint_order
 from ullage.solvers.scheduling.joint_value import Setting
-from ullage.solvers.scheduling.peak_order import memory_order, model_order
+from ullage.solvers.scheduling.peak_order import memory_order
 
 MODELS = (
     "nasnetalarge",

@@ -14,7 +14,8 @@ from common import model_files, write_table
 from heuristics import geomean
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import CompileOptions, prepare, solve_prepared
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import CompileOptions
 
 GIB = 1 << 30
 # target, the tier whose size varies, its sizes in bytes, steady state

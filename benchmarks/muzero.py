@@ -17,7 +17,8 @@ from typing import Any
 from common import RESULTS, ROOT, SHARED, write_table
 from matplotlib.axes import Axes
 
-from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.driver.compile import prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.studies.plots import write_picture
 from ullage.hwmodels.cost import score

@@ -16,12 +16,8 @@ from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.importer.symbols import input_dims
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
-from ullage.solvers.scheduling.peak_order import (
-    LIMIT_S,
-    model_order,
-    order_peak_bytes,
-    smallest_peak,
-)
+from ullage.compiler.lowering.orders import model_order
+from ullage.solvers.scheduling.peak_order import LIMIT_S, order_peak_bytes, smallest_peak
 
 COLUMNS = (
     "model",

@@ -16,16 +16,14 @@ from cells import cell_graph
 from common import write_table
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import (
-    CompileOptions,
-    alias_options,
-    best_bound,
-    compile_problem,
-)
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import best_bound
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import dump_plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.catalog.registry import load_target

@@ -19,7 +19,10 @@ from cpsat import kept_whole
 from heuristics import geomean, read
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import Compiled, CompileOptions, Prepared, solve_prepared
+from ullage.compiler.driver.compile import solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.frontend import Prepared
 
 SIZES_KIB = (64, 256, 1024, 4096)
 NAME = "whole_tensors"

@@ -11,7 +11,7 @@ from ullage.cli import options
 from ullage.cli.run import MISMATCH, describe, print_execution, step_progress
 
 if TYPE_CHECKING:
-    from ullage.compiler.driver.compile import Compiled
+    from ullage.compiler.driver.result import Compiled
     from ullage.compiler.execute.runner import Execution
 
 KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that case

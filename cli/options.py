@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ullage.compiler.driver.compile import CompileOptions
+    from ullage.compiler.driver.options import CompileOptions
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name (ullage models list).")
@@ -97,7 +97,7 @@ def compile_options(given: dict[str, Any]) -> "CompileOptions":
     from ullage.compiler.common.dtypes import parse_dtype
     from ullage.compiler.common.errors import UsageError
     from ullage.compiler.common.units import parse_size
-    from ullage.compiler.driver.compile import CompileOptions
+    from ullage.compiler.driver.options import CompileOptions
 
     dims: dict[str, int] = {}
     for name, value in pairs(given.get("dims"), "--dim").items():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ullage.compiler.driver.compile import Compiled
+    from ullage.compiler.driver.result import Compiled
 
 SLOWEST = 10  # steps listed by --verbose
 FALLBACKS = 5  # fallbacks listed without --verbose

@@ -120,7 +120,7 @@ def _train_muzero(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
         raise UsageError("--agent muzero plays its games side by side in one process: no --jobs")
     asked = MuZeroSession(
         model=models[0],
-        program=options.compile_options(given),
+        program=options.compile_options(given).frontend,
         out=given["out"],
         resume=given["resume"],
         steps=given["steps"],

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.hostile import ATTACKS, GENERATORS, hostile_file, valid_models
 from ullage.cli.main import run
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.verify.verifier import verify
-
-from .hostile import ATTACKS, GENERATORS, hostile_file, valid_models
 
 KINDS = {2: "usage", 3: "model", 4: "infeasible"}
 

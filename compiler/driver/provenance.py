@@ -5,13 +5,13 @@ from pathlib import Path
 
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError, VerificationError
-from ullage.compiler.driver.compile import alias_options
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Buffer, Step
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
-from ullage.solvers.scheduling.peak_order import planned_order
+from ullage.compiler.lowering.orders import planned_order
 
 
 def check_model_matches(plan: Plan, model: Path) -> None:

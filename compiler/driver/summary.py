@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.units import format_size, format_time
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
 from ullage.compiler.ir.plan import Plan
 

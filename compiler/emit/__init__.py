@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_source import emit_c
 from ullage.compiler.emit.csv_tiers import emit_csv
 from ullage.compiler.emit.html import emit_html

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.program import Operand, Program, program_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import DMA_STEP

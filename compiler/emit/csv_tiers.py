@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 
 
 def emit_csv(compiled: Compiled, folder: Path) -> Path:

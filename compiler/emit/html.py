@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.report.data import report_data
 from ullage.compiler.report.page import render_page
 

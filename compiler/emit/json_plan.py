@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan_json import write_plan
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import dump_plan, load_plan

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.units import format_size
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
 WIDTH, HEIGHT = 960, 540  # of the map itself, in SVG units

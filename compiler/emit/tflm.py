@@ -15,7 +15,7 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
 METADATA_NAME = "OfflineMemoryAllocation"

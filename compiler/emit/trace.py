@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.problem import DMA_STEP
 from ullage.hwmodels.cost import bottleneck

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.driver.compile import alias_options
 from ullage.compiler.execute.arena import Arena, Bytes
 from ullage.compiler.execute.data import Array
 from ullage.compiler.execute.kernels import Kernels
@@ -14,10 +13,10 @@ from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.problem import DMA_STEP
-from ullage.compiler.lowering.aliases import find_aliases
+from ullage.compiler.lowering.aliases import alias_options, find_aliases
 from ullage.compiler.lowering.dataflow import Contents, absorbed_inputs, contents_of, written_ranges
+from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.lowering.symbolic_memory import cut
-from ullage.solvers.scheduling.peak_order import planned_order
 
 
 class Job:

@@ -5,7 +5,9 @@ import logging
 
 import onnx_ir as ir
 
-from ullage.compiler.driver.compile import Compiled, CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
 
 KEY = "ullage"  # metadata key of values and of the model
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ullage.compiler.ir.graph import Graph, Kind, Operator, Sharing
+from ullage.compiler.ir.target import Target
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,13 @@ class _State:
         """Whether the value is as large as its buffer."""
         root = self.roots[self.root_of[name]]
         return root.size_bytes == self.graph.values[name].size_bytes
+
+
+def alias_options(target: Target, *, alias: bool = True) -> AliasOptions:
+    """What may share bytes on a target: parts of buffers only where operands may be split."""
+    if not alias:
+        return NO_ALIASES
+    return AliasOptions(parts=target.split_operands, alignment_bytes=target.alignment_bytes)
 
 
 def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> Aliases:

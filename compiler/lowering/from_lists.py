@@ -6,11 +6,10 @@ from typing import Literal
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import alias_options
 from ullage.compiler.ir.graph import Gemm, Graph, Kind, Operator, Sharing, Value
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.compiler.lowering.aliases import AliasOptions
+from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.lower import build_problem
 
 TensorKind = Literal["input", "weight", "activation", "output"]

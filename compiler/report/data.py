@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import peak_residents, summarise, summary_rows, time_by_binding
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.report.advice import what_would_help

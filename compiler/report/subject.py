@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError
-from ullage.compiler.driver.compile import Compiled, best_bound
+from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ullage.compiler.driver.compile import Prepared, alias_options
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.lowering.aliases import AliasOptions
+from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.live_ranges import live_peak
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.scheduling.peak_order import model_order, smallest_peak
+from ullage.solvers.scheduling.peak_order import smallest_peak
 
 
 def analyse(prepared: Prepared) -> dict[str, Any]:

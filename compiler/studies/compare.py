@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
-from ullage.compiler.driver.compile import Compiled, CompileOptions, prepare, solve_prepared
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.units import BINARY_UNITS, format_size, format_time
-from ullage.compiler.driver.compile import Compiled
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.studies.sweep import Sweep
 from ullage.compiler.studies.sweep_points import Point
 from ullage.hwmodels.cost import objective_value

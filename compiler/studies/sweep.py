@@ -9,18 +9,13 @@ from typing import Any
 
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
-from ullage.compiler.driver.compile import (
-    JOINT,
-    OPTIMAL_GAP,
-    CompileOptions,
-    Prepared,
-    lower_bound,
-    prepare,
-    solve_prepared,
-    solver_of,
-)
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import CompileOptions, solver_of
+from ullage.compiler.driver.result import OPTIMAL_GAP, lower_bound
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
+from ullage.solvers.scheduling.orders import JOINT
 
 DEFAULT_POINTS = 9
 REFINING_SHARE = 8  # points whose time is kept back for the search for a latency

@@ -12,7 +12,7 @@ import numpy as np
 
 from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.compiler.common.units import parse_size
-from ullage.compiler.driver.compile import Compiled, best_bound
+from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify

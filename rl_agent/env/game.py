@@ -226,16 +226,18 @@ def _read(
     asked: dict[str, Any],
 ) -> tuple[Problem, Target]:
     from ullage.compiler.common.units import parse_size
-    from ullage.compiler.driver.compile import CompileOptions, prepare
+    from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
+    from ullage.solvers.scheduling.orders import find_order
 
     if model is None:
         raise UsageError("MallocGame needs a model, or a problem and its Target")
     if isinstance(target, Target):
         raise UsageError("a model is read for a target by name or file; a Target needs a problem")
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = CompileOptions(target=target, fast_memory_bytes=size, **asked)
-    prepared = prepare(find_model(model) if isinstance(model, str) else model, options)
+    options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
+    order = find_order(options.order, steady_state=options.steady_state)
+    prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
     return prepared.problem, prepared.target
 
 

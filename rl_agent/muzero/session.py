@@ -9,7 +9,7 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.units import format_time
-from ullage.compiler.driver.compile import CompileOptions, prepare
+from ullage.compiler.frontend import FrontendOptions, prepare
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
@@ -19,6 +19,7 @@ from ullage.rl_agent.muzero.train import Report, train
 from ullage.rl_agent.training.log import open_tensorboard
 from ullage.rl_agent.training.session import old_lines
 from ullage.solvers.registry import SolverOptions
+from ullage.solvers.scheduling.orders import find_order
 
 DEFAULT_STEPS = 300
 SAVE_EVERY_S = 20.0
@@ -40,7 +41,7 @@ class MuZeroSession:
     """
 
     model: str
-    program: CompileOptions
+    program: FrontendOptions
     out: Path
     resume: Path | None = None
     steps: int | None = None
@@ -122,7 +123,8 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
 
 
 def _agent(asked: MuZeroSession) -> Agent:
-    prepared = prepare(find_model(asked.model), asked.program)
+    order = find_order(asked.program.order, steady_state=asked.program.steady_state)
+    prepared = prepare(find_model(asked.model), asked.program, order)
     problem, target = prepared.problem, prepared.target
     table = by_live_bytes(set_table(problem, target))
     if not len(table.board.ev_atom):

@@ -108,10 +108,10 @@ def load_exercise(program: Program) -> Exercise | None:
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
         return exercise_of(*random_program(rng, program.families))
-    from ullage.compiler.driver.compile import CompileOptions, prepare
+    from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
 
-    options = CompileOptions(
+    options = FrontendOptions(
         target=program.target, dtype=program.dtype, overrides={"split_operands": "false"}
     )
     prepared = prepare(find_model(program.name), options)

@@ -31,9 +31,9 @@ from ullage.solvers.annealing.tables import (
     best_stays,
     tables_of,
 )
-from ullage.solvers.heuristics.greedy import close_gaps, hide_single_uses
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
 

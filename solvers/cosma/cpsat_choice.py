@@ -50,7 +50,7 @@ def hint(model: CosmaChoice, choice: Choice) -> None:
         left = next((e for e, r in listed if (e, r) not in stays), None)
         for e, broken in own.broken.items():
             values[broken.index] = int(e == left)
-    for (e, o, r), inside in model.inside.items():
+    for (e, o, r), inside in model.breaks.inside.items():
         values[inside.index] = int(place[e] < place[o] < place[r])
     if model.peak is not None:
         values[model.peak.index] = peak_units(model, choice.order)

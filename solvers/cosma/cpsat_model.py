@@ -27,36 +27,14 @@ break after use e is the first, and what uses a later runs two positions later o
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from math import gcd
 from typing import Any
 
-from ullage.solvers.cosma.cpsat_breaks import add_breaks
+from ullage.solvers.cosma.cpsat_breaks import Breaks, TensorVariables
 from ullage.solvers.cosma.cpsat_pairs import Pairs
 from ullage.solvers.cosma.precedence import Precedence, bits
 from ullage.solvers.cosma.question import Form
 from ullage.solvers.cosma.tensors import GIVEN, Program
-
-
-@dataclass
-class TensorVariables:
-    """Of a tensor that a row may ask to leave.
-
-    Attributes:
-        kept: k, by use and next use.
-        spilled: s; None for inputs and weights.
-        beside: h, by operator, where it is a variable of its own.
-        broken: z, by use.
-    """
-
-    kept: dict[tuple[int, int], Any] = field(default_factory=dict)
-    spilled: Any = None
-    beside: dict[int, Any] = field(default_factory=dict)
-    broken: dict[int, Any] = field(default_factory=dict)
-
-    def arrivals(self, r: int) -> list[Any]:
-        """K of use r."""
-        return [kept for (_, last), kept in self.kept.items() if last == r]
 
 
 class CosmaChoice:
@@ -66,7 +44,7 @@ class CosmaChoice:
         model: the CP-SAT model.
         pairs: the order.
         tensors: variables of the tensors that have any.
-        inside: literals that imply of operators (e, o, r) that o runs between the others.
+        breaks: writes what (1) of the ILP forbids.
         cost_unit: bytes (of traffic or of peak) per unit of the objective.
         needs_gap: without `moves` and with addresses: a tensor may not come back at once.
     """
@@ -97,7 +75,7 @@ class CosmaChoice:
         self.check = check
         self.pairs = Pairs(self.model, precedence, check)
         self.tensors: dict[int, TensorVariables] = {}
-        self.inside: dict[tuple[int, int, int], Any] = {}
+        self.breaks = Breaks(self.model, self.pairs, len(program.steps))
         self.needs_gap = form.addresses and not form.moves and not form.peak
         self.capacity = program.target.fastest.capacity_bytes // program.unit_bytes - slack_units
         self.rooms = [t.room_bytes // program.unit_bytes for t in program.tensors]
@@ -196,7 +174,7 @@ class CosmaChoice:
         for r in tensor.readers:
             self.model.add_bool_or([own.spilled, *own.arrivals(r)])
         if self.needs_gap:
-            add_breaks(self, a, own)
+            self.breaks.add(own, self.uses(a), self.program.tensors[a].readers)
 
     def neighbours(self, a: int) -> Iterator[tuple[int, int]]:
         """Pairs of a use and one that may be the next."""

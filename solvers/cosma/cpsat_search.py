@@ -11,7 +11,7 @@ from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.cpsat_place import blocks_of, cut_off, held_of
 from ullage.solvers.cosma.precedence import Precedence
 from ullage.solvers.cosma.question import Form, Question
-from ullage.solvers.exact.search import Ended, run
+from ullage.solvers.lp.cp_sat import Ended, run
 from ullage.solvers.packing.place_exactly import place
 
 LEAST_S = 0.05  # less time is not worth a search

@@ -14,8 +14,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.cosma.tensors import Program, program_of
-from ullage.solvers.exact.model_size import cuts_nothing
 from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.state.segments import cuts_nothing
 
 DEFAULTS: Mapping[str, Any] = {
     "order": "fixed",

@@ -28,10 +28,10 @@ from ullage.solvers.decomposition.parts import narrow_cuts, part_of
 from ullage.solvers.exact import cpsat
 from ullage.solvers.exact.job import Job, new_job, work_on
 from ullage.solvers.exact.residencies import stays_of_plan
-from ullage.solvers.heuristics.greedy import close_gaps, hide_single_uses
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.registry import SolverOptions, parameters_of
 from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_what_pays
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import Atom, atoms_of

@@ -30,7 +30,7 @@ from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.cosma import question as cosma
 from ullage.solvers.exact.job import Job, new_job, work_on
 from ullage.solvers.exact.model import ResidencyModel
-from ullage.solvers.exact.model_size import choose_window, cuts_nothing
+from ullage.solvers.exact.model_size import choose_window
 from ullage.solvers.exact.residencies import Run, hint, stays_of_plan
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
 from ullage.solvers.exact.search import Outcome, forbid, search
@@ -39,6 +39,7 @@ from ullage.solvers.registry import SPILLING_OBJECTIVES, SolverOptions, paramete
 from ullage.solvers.state.build_plan import Stay, assemble
 from ullage.solvers.state.place import place_runs
 from ullage.solvers.state.residency_state import Occupancy
+from ullage.solvers.state.segments import cuts_nothing
 
 SUMMARY = "exact for whole tensors by CP-SAT (COSMA in a free order too): anytime, with bound"
 OBJECTIVES = (*SPILLING_OBJECTIVES, "peak")

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.state.segments import Atom
 
 MOST_VARIABLES = 40_000  # beyond, presolve alone takes a minute
@@ -47,30 +45,3 @@ def _spans(atoms: Sequence[Atom], steps: int) -> list[int]:
             if event.writes:
                 written = event.step + 1
     return found
-
-
-def cuts_nothing(problem: Problem, target: Target, atoms: Sequence[Atom]) -> bool:
-    """Whether every legal plan of this order keeps atoms whole and moves them from and to home.
-
-    So it is where two tiers only exist, nothing has its home in the fastest, and no atom may be
-    cut: at a multiple of the granularity, or at an end of a use or of a value.
-    """
-    if len(target.tiers) != 2:
-        return False
-    for atom in atoms:
-        if not atom.size_bytes:
-            continue
-        if atom.home == target.fastest.name:
-            return False
-        buffer = problem.buffers[atom.buffer]
-        grain = target.slice_granularity_bytes or buffer.row_bytes
-        first = (atom.start_byte // grain + 1) * grain
-        ends = {
-            edge
-            for _, use in problem.uses_of[atom.buffer]
-            for edge in (use.start_byte, use.end_byte)
-        }
-        ends |= {edge for value in buffer.values for edge in (value.start_byte, value.end_byte)}
-        if first < atom.end_byte or any(atom.start_byte < e < atom.end_byte for e in ends):
-            return False
-    return True

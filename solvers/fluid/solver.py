@@ -35,11 +35,11 @@ from ullage.solvers.fluid.two_tier.rounding import (
     retime,
 )
 from ullage.solvers.fluid.two_tier.slicing import Wish, cut_slices
-from ullage.solvers.heuristics import all_slow
-from ullage.solvers.heuristics.greedy import close_gaps, hide_single_uses
 from ullage.solvers.packing.pages import Rectangle, page_runs, page_size
 from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
 from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.home_plan import home_plan
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import Atom, atoms_of
 
@@ -127,7 +127,7 @@ def _direct(
     problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
 ) -> _Direct:
     atoms = atoms_of(problem, target)
-    reference = all_slow.solve(problem, target, options.for_member())
+    reference = home_plan(problem, target, options.for_member(), "fluid")
     known = objective_value(score(reference), options.objective)
     options.on_improvement(known)
     return _Direct(atoms, reference, relax(problem, target, atoms, known, options, chosen))
@@ -139,13 +139,13 @@ def _direct_plan(direct: _Direct, options: SolverOptions, chosen: Mapping[str, A
     problem, target, atoms = reference.problem, reference.target, direct.atoms
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
-        slow = replace(reference, solver="fluid", notes=(*reference.notes, note))
+        slow = replace(reference, notes=(*reference.notes, note))
         return _at_least_heuristic(slow, None, options)
     try:
         plan = _sliced_plan(problem, target, atoms, relaxation, options, int(chosen["search_work"]))
     except LookupError:  # what operators cannot do without has no pages
         note = "fluid: slices found no addresses: everything stays slow"
-        plan = replace(reference, solver="fluid", notes=(*reference.notes, note))
+        plan = replace(reference, notes=(*reference.notes, note))
     plan = _at_least_heuristic(plan, relaxation.bound, options)
     prices = _prices(relaxation) if options.objective == "latency" else {}
     return replace(

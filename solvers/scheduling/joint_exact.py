@@ -12,9 +12,8 @@ from ullage.compiler.common.errors import UllageError
 from ullage.compiler.ir.problem import DMA_STEP
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.exact import cpsat
-from ullage.solvers.exact.model_size import cuts_nothing
 from ullage.solvers.scheduling.joint_value import Setting, problem_of
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.segments import atoms_of, cuts_nothing
 
 SHARE = 0.5  # of the time left
 

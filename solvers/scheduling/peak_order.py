@@ -7,15 +7,14 @@ meanwhile. How: `order_search`, `order_flow`; docs/orders.md.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.live_ranges import live_peak
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import Items, order_items
 from ullage.solvers.scheduling.order_moves import Moves, moves_of
@@ -56,52 +55,11 @@ class OrderResult:
         return self.peak_bytes <= self.lower_bound_bytes
 
 
-def model_order(
-    graph: Graph,
-    aliases: AliasOptions | None = None,  # noqa: ARG001 - orders have one signature
-    deadline: float | None = None,  # noqa: ARG001
-) -> tuple[int, ...]:
-    """Operators as the file lists them."""
-    return tuple(range(len(graph.operators)))
-
-
 def memory_order(
     graph: Graph, aliases: AliasOptions | None = None, deadline: float | None = None
 ) -> tuple[int, ...]:
     """The order with the smallest peak of live activation bytes; see `smallest_peak`."""
     return smallest_peak(graph, aliases, deadline=deadline).order
-
-
-def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
-    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
-
-    A search that a deadline ended cannot be repeated, so plans carry the order.
-
-    Raises:
-        UsageError: it is missing, or no topological order of the graph.
-    """
-    given, name = said.get("operator_order"), said.get("order", "model")
-    if given is None:
-        if name != "model":
-            raise UsageError(
-                f"the plan's model.order is {str(name)[:60]!r}, but it has no "
-                "model.operator_order. Compile again"
-            )
-        return model_order(graph)
-    made = {name for o in graph.operators for name in o.outputs}
-    numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
-    if numbers and sorted(given) == list(range(len(graph.operators))):
-        for index in given:
-            operator = graph.operators[index]
-            if made.intersection(operator.inputs):
-                break
-            made.difference_update(operator.outputs)
-        else:
-            return tuple(given)
-    raise UsageError(
-        f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
-        f"{graph.name}: each must come once, after those whose results it reads. Compile again"
-    )
 
 
 def order_peak_bytes(

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 
 from tests.golden.cases import SOLVERS, GoldenModel
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.driver.compile import Compiled, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tests.support.models import MODELS, model_file
-from ullage.compiler.driver.compile import CompileOptions
+from ullage.compiler.driver.options import CompileOptions
 
 SEEDS = (0, 1)
 

@@ -14,19 +14,16 @@ from tests.support.graphs import Builder, random_graph, random_order, seeds
 from tests.support.mutations import MUTATIONS
 from tests.support.plans import ANY, PLANS, WHOLE
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.driver.compile import (
-    CompileOptions,
-    alias_options,
-    compile_problem,
-    lower_bound,
-    prepare,
-)
+from ullage.compiler.driver.compile import compile_problem, prepare
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, OperandAccess, Target, Tier
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, overhead_seconds, score
@@ -482,6 +479,9 @@ def interrupted(_: Problem, __: Target, ___: SolverOptions) -> Plan:
     raise KeyboardInterrupt
 
 
+MODULES = {"greedy": "heuristics.greedy", "msa": "heuristics.msa"}
+
+
 def late(_: Problem, __: Target, ___: SolverOptions) -> Plan:
     raise InfeasibleError("no", {"tier": "sram"})
 
@@ -489,7 +489,7 @@ def late(_: Problem, __: Target, ___: SolverOptions) -> Plan:
 def auto(members: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, limit_s: float = 1e9) -> Plan:
     """Run `auto` with other solvers in place of some of its members."""
     for name, function in members.items():
-        monkeypatch.setattr(f"ullage.solvers.{name}.solve", function)
+        monkeypatch.setattr(f"ullage.solvers.{MODULES[name]}.solve", function)
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     deadline = time.monotonic() + limit_s

@@ -12,8 +12,10 @@ import onnx
 from onnx import numpy_helper
 
 from tests.support.onnx_models import const, info, model, node, subgraph
-from ullage.compiler.driver.compile import CompileOptions, Prepared, prepare
+from ullage.compiler.driver.compile import prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import Execution, Executor, RunOptions
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan, Residency, Transfer

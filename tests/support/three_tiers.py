@@ -5,11 +5,11 @@ from random import Random
 
 from tests.support.graphs import random_graph, random_order
 from tests.support.targets import _placed
-from ullage.compiler.driver.compile import alias_options
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
 
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")

@@ -8,10 +8,10 @@ import numpy as np
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.solvers.fluid.two_tier.slicing import Wish, slice_of
-from ullage.solvers.heuristics.greedy import try_run
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import Stay
 from ullage.solvers.state.busy_time import spread
+from ullage.solvers.state.greedy_moves import try_run
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import Atom
 

@@ -8,7 +8,9 @@ import pytest
 from tests.rl_agent.env.test_game import CASES
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.anytime import joined, trace_of
-from ullage.compiler.driver.compile import Compiled, CompileOptions, compile_problem
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.studies.compare import default_solvers, parameters_by_solver
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
 from ullage.compiler.ir.plan import Plan
 

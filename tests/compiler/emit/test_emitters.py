@@ -16,7 +16,9 @@ from onnx import TensorProto, helper
 
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import ModelError, UsageError
-from ullage.compiler.driver.compile import Compiled, CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit import EMITTERS, emit_plan
 from ullage.compiler.emit.onnx_plan import PLAN_KEY, SUMMARY_KEY, read_onnx_plan
 from ullage.compiler.emit.svg import memory_svg

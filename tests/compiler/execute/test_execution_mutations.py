@@ -271,7 +271,7 @@ def run_wrongly_shared(
         found = find_aliases(graph, order, options)
         return found if aliases is None else aliases(graph, found)
 
-    for module in ("lifetimes", "execute.job"):
+    for module in ("lowering.lower", "execute.job"):
         monkeypatch.setattr(f"ullage.compiler.{module}.find_aliases", decide)
     monkeypatch.setattr("ullage.compiler.lowering.lower.check_aliases", lambda *_: None)
     problem = build_problem(graph, range(len(graph.operators)))

@@ -22,7 +22,8 @@ from tests.support.models import (
 )
 from tests.support.onnx_models import const, info, model, node
 from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import (
     Execution,
     Executor,

@@ -5,8 +5,20 @@ from pathlib import Path
 import onnx
 import pytest
 
+from tests.support.onnx_models import (
+    MICROSOFT,
+    const,
+    imported,
+    info,
+    model,
+    node,
+    only,
+    subgraph,
+    weight,
+)
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.build import (
     ImportOptions,
     import_detailed,
@@ -15,8 +27,6 @@ from ullage.compiler.importer.build import (
 )
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.ir.graph import Graph
-
-from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
 
 
 def well_formed(graph: Graph) -> None:

@@ -7,9 +7,8 @@ from math import prod
 import onnx
 import pytest
 
+from tests.support.onnx_models import MICROSOFT, const, imported, info, model, node, only, weight
 from ullage.compiler.ir.graph import Operator
-
-from .onnx_models import MICROSOFT, const, imported, info, model, node, only, weight
 
 Shapes = Mapping[str, tuple[int, ...]]
 

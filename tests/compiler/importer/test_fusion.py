@@ -3,10 +3,9 @@
 import onnx
 import pytest
 
+from tests.support.onnx_models import const, imported, info, model, node, only, weight
 from ullage.compiler.importer.optypes import MAX_FUSED_NODES, fusion_class, may_follow
 from ullage.compiler.ir.graph import Graph, Sharing
-
-from .onnx_models import const, imported, info, model, node, only, weight
 
 BN = [weight("s", (4,)), weight("k", (4, 4, 1, 1)), weight("k2", (4, 4, 1, 1))]
 X = {"x": (1, 4, 6, 6)}

@@ -7,12 +7,21 @@ import onnx
 import pytest
 from onnx import helper
 
+from tests.support.onnx_models import (
+    MICROSOFT,
+    const,
+    imported,
+    info,
+    model,
+    node,
+    only,
+    subgraph,
+    weight,
+)
 from ullage.compiler.common.dtypes import storage_bytes
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import folding
 from ullage.compiler.ir.graph import Graph
-
-from .onnx_models import MICROSOFT, const, imported, info, model, node, only, subgraph, weight
 
 Infos = list[onnx.ValueInfoProto]
 

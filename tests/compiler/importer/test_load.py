@@ -7,11 +7,10 @@ import onnx
 import pytest
 from onnx import helper
 
+from tests.support.onnx_models import const, imported, info, model, node, parsed, subgraph, weight
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.importer.load import captures, check_model, load_model
-
-from .onnx_models import const, imported, info, model, node, parsed, subgraph, weight
 
 RELU = [node("Relu", "x", "y")]
 

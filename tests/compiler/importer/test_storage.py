@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from tests.support.onnx_models import const, imported, info, model, node, only, weight
 from ullage.compiler.ir.graph import Sharing
-
-from .onnx_models import const, imported, info, model, node, only, weight
 
 
 def executed(proto: onnx.ModelProto, random: Random) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from onnx_ir.passes.common import (
     RemoveUnusedNodesPass,
 )
 
-from ullage.compiler.driver.compile import CompileOptions
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.integrations.onnx_ir import KEY, PlanMemoryPass
 

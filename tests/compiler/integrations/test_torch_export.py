@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from ullage.compiler.common.errors import ModelError, UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_problem
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.integrations.torch_export import problem_from_exported
 from ullage.compiler.ir.problem import DMA_STEP, Problem
 from ullage.hwmodels.catalog.registry import load_target

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_problem
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.integrations.xla import (
     LiveBuffer,
     Work,

@@ -16,7 +16,8 @@ from tests.solvers.test_solvers import random_case
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import PLAN_FORMAT, Plan
 from ullage.compiler.ir.plan_json import (

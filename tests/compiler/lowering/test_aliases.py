@@ -6,13 +6,12 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
+from tests.support.graphs import Builder, graphs, random_order, seeds
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import NO_ALIASES, Aliases, AliasOptions, find_aliases
-from ullage.solvers.scheduling.peak_order import model_order
-
-from .graphs import Builder, graphs, random_order, seeds
+from ullage.compiler.lowering.orders import model_order
 
 
 def found_of(graph: Graph, options: AliasOptions | None = None) -> Aliases:
@@ -55,7 +54,7 @@ def test_without_aliases_every_value_has_a_buffer(graph: Graph) -> None:
 
 def test_sharing_is_common_on_random_graphs() -> None:
     """The random graphs are of use: most share something, every kind of sharing occurs."""
-    from .graphs import random_graph
+    from tests.support.graphs import random_graph
 
     views = parts = in_place = shared = 0
     for seed in range(200):

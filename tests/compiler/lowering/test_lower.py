@@ -5,18 +5,18 @@ from random import Random
 
 from hypothesis import given, settings
 
-from ullage.compiler.driver.compile import CompileOptions, compile_problem
+from tests.support.graphs import Builder, graphs, random_graph, random_order, seeds
+from tests.support.plans import ANY
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
-from ullage.solvers.scheduling.peak_order import model_order
-
-from .graphs import Builder, graphs, random_graph, random_order, seeds
-from .plans import ANY
 
 
 def problem_of(graph: Graph, aliases: AliasOptions | None = None) -> Problem:

@@ -12,7 +12,8 @@ import pytest
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.common.units import parse_size
-from ullage.compiler.driver.compile import CompileOptions, compile_problem
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.studies import plots
 from ullage.compiler.studies.sweep import Sweep
 from ullage.compiler.studies.sweep_meet import judge

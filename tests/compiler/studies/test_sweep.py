@@ -21,7 +21,9 @@ from ullage.compiler.common.errors import (
     UsageError,
     VerificationError,
 )
-from ullage.compiler.driver.compile import Compiled, CompileOptions, compile_problem
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target

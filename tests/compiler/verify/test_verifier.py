@@ -9,15 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import Buffer, PlacedValue
-from ullage.compiler.ir.target import Target
-from ullage.compiler.verify.verifier import find_violations, verify
-from ullage.compiler.verify.versions import Runs, first_difference
-
-from .mutations import MUTATIONS
-from .plans import (
+from tests.support.mutations import MUTATIONS
+from tests.support.plans import (
     COMPUTE,
     DOWN,
     DRAM,
@@ -30,7 +23,13 @@ from .plans import (
     problem,
     repeated,
 )
-from .verify_twin import fault_of
+from tests.support.verify_twin import fault_of
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import Buffer, PlacedValue
+from ullage.compiler.ir.target import Target
+from ullage.compiler.verify.verifier import find_violations, verify
+from ullage.compiler.verify.versions import Runs, first_difference
 
 SEEDS = range(4)
 

@@ -13,7 +13,8 @@ from tests.solvers.cosma.test_ilp import fork
 from tests.support.cosma_agree import agree, ask, how_of
 from tests.support.cosma_oracle import cosma_case
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_model, prepare
+from ullage.compiler.driver.compile import compile_model, prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_problem_matches
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import DMA_STEP, Problem

@@ -10,7 +10,8 @@ from tests.solvers.test_solvers import chain, problem_for, target_of
 from tests.support.cosma_agree import agree, ask
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_model, compile_problem, prepare
+from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_problem_matches
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import Problem

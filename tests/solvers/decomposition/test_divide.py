@@ -11,10 +11,10 @@ from tests.solvers.test_solvers import random_case
 from tests.support.graphs import Builder
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.compile import alias_options
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import DMA_STEP, Problem
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target

@@ -13,7 +13,9 @@ from tests.solvers.test_solvers import random_case, solved, target_of
 from tests.support.brute_force import Oracle
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.compile import CompileOptions, Prepared, compile_model, prepare
+from ullage.compiler.driver.compile import compile_model, prepare
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -21,13 +23,12 @@ from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.exact.model import ResidencyModel
-from ullage.solvers.exact.model_size import cuts_nothing
 from ullage.solvers.exact.residencies import hint, stays_of_plan, stays_of_solution
 from ullage.solvers.exact.rows import LatencyCost, whole
 from ullage.solvers.packing.place_exactly import Block, place
 from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.segments import atoms_of, cuts_nothing
 
 seeds = st.integers(0, 10**6)
 EXACT = {"relative_gap": 0.0}

@@ -11,20 +11,15 @@ import pytest
 from tests.solvers.test_solvers import random_target
 from tests.support.graphs import Builder, all_orders, random_graph, random_order
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import (
-    Compiled,
-    CompileOptions,
-    Prepared,
-    alias_options,
-    compile_model,
-    solve_prepared,
-)
-from ullage.compiler.driver.compile import _in_order as in_order
+from ullage.compiler.driver.compile import compile_model, solve_prepared
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches, check_problem_matches
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.frontend import Prepared, in_order
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
-from ullage.compiler.lowering.aliases import NO_ALIASES
+from ullage.compiler.lowering.aliases import NO_ALIASES, alias_options
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.cosma import cpsat as cpsat_cosma

@@ -6,25 +6,19 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
+from tests.support.graphs import Builder, all_orders, graphs, random_graph, random_order, seeds
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
 from ullage.compiler.lowering.live_ranges import live_peak
 from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order, planned_order
 from ullage.hwmodels.bounds import live_bytes_bound
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import order_items
 from ullage.solvers.scheduling.order_moves import Moves, moves_of
-from ullage.solvers.scheduling.peak_order import (
-    memory_order,
-    model_order,
-    order_peak_bytes,
-    planned_order,
-    smallest_peak,
-)
+from ullage.solvers.scheduling.peak_order import memory_order, order_peak_bytes, smallest_peak
 from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
-
-from .graphs import Builder, all_orders, graphs, random_graph, random_order, seeds
 
 SHARING = (NO_ALIASES, AliasOptions(), AliasOptions(parts=False), AliasOptions(in_place=False))
 FEW_ORDERS = 400  # of a graph, for brute force through the real problem

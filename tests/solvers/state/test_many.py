@@ -15,13 +15,13 @@ from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.solvers.heuristics import all_slow, greedy, msa
-from ullage.solvers.heuristics.greedy import close_gaps, hide_single_uses
 from ullage.solvers.packing import pack as packing
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state import place as placement
 from ullage.solvers.state.address_map import AddressMap, best_fit
 from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import Atom, Event, atoms_of
 from ullage.solvers.state.span_lookup import FEW, RunLookup, uncounted

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from tests.support.graphs import seeds
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -19,8 +20,8 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.fluid.multi_tier import rounding as tiers_round
 from ullage.solvers.fluid.multi_tier.network import needs_detour
-from ullage.solvers.fluid.solver.multi_tier import rounding as tiers_round
 from ullage.solvers.registry import SolverOptions, find_solver
 
 OBJECTIVES = ("latency", "traffic", "energy")

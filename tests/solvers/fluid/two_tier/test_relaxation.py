@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from tests.solvers.test_solvers import random_case, solved
 from tests.support.targets import HAND, random_plan, random_problem, seeded
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.compile import CompileOptions, compile_model, prepare
+from ullage.compiler.driver.compile import compile_model, prepare
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -25,8 +26,8 @@ from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.studies.compare import compare_solvers
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
-from ullage.solvers.fluid.solver.two_tier import blocks as fluid_blocks
-from ullage.solvers.fluid.solver.two_tier import relaxation as fluid_relax
+from ullage.solvers.fluid.two_tier import blocks as fluid_blocks
+from ullage.solvers.fluid.two_tier import relaxation as fluid_relax
 from ullage.solvers.lp.program import Floats, FrozenProgram, LinearProgram, Solution, safe_bound
 from ullage.solvers.lp.solve import solve_lps
 from ullage.solvers.packing.pages import Rectangle, page_runs

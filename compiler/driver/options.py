@@ -1,0 +1,86 @@
+"""What can be asked of the driver."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.frontend import FrontendOptions
+from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
+from ullage.solvers.registry import Solver, find_solver, solvers_for
+
+OBJECTIVES = ("latency", "traffic", "energy", "peak")
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """What can be asked of `compile_model`; the command line has the same options.
+
+    Attributes:
+        target: name or file of a target.
+        solver: name of a solver.
+        objective: `latency`, `traffic`, `energy` or `peak`.
+        fast_memory_bytes: capacity of the fastest tier instead of the target's.
+        order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (with the
+            assignment, for the objective and the target).
+        dims: values of symbolic dimensions.
+        batch: value of symbolic first dimensions.
+        dtype: plan floating-point tensors as this type.
+        fuse: form fusion groups.
+        alias: let values share bytes.
+        steady_state: inferences follow one another for ever; weights may stay between them.
+        overrides: target fields to override (`--set`).
+        parameters: the solver's own parameters.
+        time_limit_s: wall-clock limit of the whole job.
+        seed: seed of everything random.
+        progress: called with a short text at each stage.
+    """
+
+    target: str = DEFAULT_TARGET
+    solver: str = "auto"
+    objective: str = "latency"
+    fast_memory_bytes: int | None = None
+    order: str = "model"
+    dims: Mapping[str, int] = field(default_factory=dict)
+    batch: int | None = None
+    dtype: str | None = None
+    fuse: bool = True
+    alias: bool = True
+    steady_state: bool = False
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    time_limit_s: float | None = None
+    seed: int = 0
+    progress: Callable[[str], None] = lambda _: None
+
+    @property
+    def frontend(self) -> FrontendOptions:
+        """The part that says how to read the model and the target."""
+        return FrontendOptions(
+            target=self.target,
+            fast_memory_bytes=self.fast_memory_bytes,
+            overrides=self.overrides,
+            order=self.order,
+            dims=self.dims,
+            batch=self.batch,
+            dtype=self.dtype,
+            fuse=self.fuse,
+            alias=self.alias,
+            steady_state=self.steady_state,
+            progress=self.progress,
+        )
+
+
+def solver_of(options: CompileOptions) -> Solver:
+    """The solver asked for.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot minimise the objective.
+    """
+    solver, objective = find_solver(options.solver), options.objective
+    if objective in OBJECTIVES and objective not in solver.objectives:
+        raise UsageError(
+            f"solver {solver.name} cannot minimise {objective} (it can: "
+            f"{', '.join(solver.objectives)}); those that can: {', '.join(solvers_for(objective))}"
+        )
+    return solver

@@ -1,0 +1,84 @@
+"""What the driver answers: a verified plan with everything that is known about it."""
+
+from dataclasses import dataclass
+
+from ullage.compiler.driver.anytime import Improvement
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
+from ullage.hwmodels.cost import Score, objective_value
+from ullage.hwmodels.replay.replay import Simulation
+
+OPTIMAL_GAP = 1e-9
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A verified plan with everything that is known about it.
+
+    Attributes:
+        plan: the plan.
+        score: by the cost model.
+        simulation: the event-driven replay.
+        bound: certified lower bound of the objective.
+        all_slow: score of the reference plan with everything in its home tier, None where the
+            home tiers are too small for that.
+        fallbacks: what was costed by a fallback, as text.
+        asked: name of the solver that was asked for.
+        import_s: seconds spent reading the model.
+        solve_s: seconds spent solving.
+        total_s: seconds in all.
+        interrupted: the user interrupted the search; this is the best plan until then.
+        anytime: (seconds of solving, value of the best plan so far) at every improvement.
+        graph: the model as imported (types and shapes of its values), where there is one.
+    """
+
+    plan: Plan
+    score: Score
+    simulation: Simulation
+    bound: Bound
+    all_slow: Score | None
+    fallbacks: tuple[str, ...]
+    asked: str
+    import_s: float
+    solve_s: float
+    total_s: float
+    interrupted: bool = False
+    anytime: tuple[Improvement, ...] = ()
+    graph: Graph | None = None
+
+    @property
+    def value(self) -> float:
+        """The objective's value in its own unit."""
+        return objective_value(self.score, self.plan.objective)
+
+    @property
+    def gap(self) -> float | None:
+        """Value / bound - 1; None where the bound is zero and the value is not."""
+        if self.bound.value > 0:
+            return max(0.0, self.value / self.bound.value - 1)
+        return 0.0 if self.value <= 0 else None
+
+    @property
+    def is_optimal(self) -> bool:
+        """Whether the bound proves that no plan of this order is better."""
+        return self.gap is not None and self.gap <= OPTIMAL_GAP
+
+
+def best_bound(plan: Plan) -> Bound:
+    """The better of the bound that needs no solver and the one that the plan's solver proved."""
+    free = lower_bound(plan.problem, plan.target, plan.objective)
+    if plan.lower_bound is None or plan.lower_bound <= free.value:
+        return free
+    return Bound(plan.lower_bound, plan.bound_source)
+
+
+def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:
+    """The best certified bound of an objective for this order and target."""
+    free = order_free_bound(problem, target, objective)
+    if objective != "peak":
+        return free
+    live = live_bytes_bound(problem, target)
+    return live if live.value >= free.value else free

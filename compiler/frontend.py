@@ -1,0 +1,174 @@
+"""From a model and a target to a problem: what agents and studies need without the driver.
+
+model -> graph -> order -> problem. The order is chosen by a function that is given: the solvers
+that order operators stand above this module.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import AliasOptions, alias_options
+from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
+
+if TYPE_CHECKING:
+    import onnx
+
+
+@dataclass(frozen=True)
+class FrontendOptions:
+    """How to read a model and a target; `CompileOptions` has the same fields.
+
+    Attributes:
+        target: name or file of a target.
+        fast_memory_bytes: capacity of the fastest tier instead of the target's.
+        overrides: target fields to override (`--set`).
+        order: name of the order, for the plan.
+        dims: values of symbolic dimensions.
+        batch: value of symbolic first dimensions.
+        dtype: plan floating-point tensors as this type.
+        fuse: form fusion groups.
+        alias: let values share bytes.
+        steady_state: inferences follow one another for ever; weights may stay between them.
+        progress: called with a short text at each stage.
+    """
+
+    target: str = DEFAULT_TARGET
+    fast_memory_bytes: int | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    order: str = "model"
+    dims: Mapping[str, int] = field(default_factory=dict)
+    batch: int | None = None
+    dtype: str | None = None
+    fuse: bool = True
+    alias: bool = True
+    steady_state: bool = False
+    progress: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model ready to be solved, on one target.
+
+    Attributes:
+        graph: the model as imported.
+        problem: its steps and buffers.
+        target: the chip.
+        model: how to import the model again, for the plan.
+        import_s: seconds spent reading.
+        started: `time.monotonic()` value when reading began.
+        notes: what must be told with the plan.
+        other: the same in the file's order, where another was chosen: no plan may be worse than
+            that of the file's order.
+    """
+
+    graph: Graph
+    problem: Problem
+    target: Target
+    model: Mapping[str, Any]
+    import_s: float
+    started: float
+    notes: tuple[str, ...] = ()
+    other: "Prepared | None" = None
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """Operators in the order in which they run, and what must be told about the choice."""
+
+    order: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+
+# (graph, target, what may share bytes) -> ordering
+ChooseOrder = Callable[[Graph, Target, AliasOptions], Ordering]
+
+
+def file_order(graph: Graph, _target: Target, _aliases: AliasOptions) -> Ordering:
+    """Operators as the file lists them."""
+    return Ordering(model_order(graph))
+
+
+def prepare(
+    model: "Path | onnx.ModelProto",
+    options: FrontendOptions,
+    choose_order: ChooseOrder = file_order,
+) -> Prepared:
+    """Read a model and a target and build the problem.
+
+    Args:
+        model: a file, or a loaded model.
+        options: how to read it.
+        choose_order: chooses the order; `options.order` is its name.
+
+    Raises:
+        ModelError: the model cannot be read.
+        UsageError: an option or the target is wrong.
+    """
+    from ullage.compiler.importer.build import ImportOptions, import_model
+
+    started = time.monotonic()
+    target = load_target(options.target, options.overrides)
+    if options.fast_memory_bytes is not None:
+        target = target.with_fast_memory(options.fast_memory_bytes)
+    options.progress("reading the model")
+    graph = import_model(
+        model,
+        ImportOptions(
+            dims=options.dims, batch=options.batch, dtype=options.dtype, fuse=options.fuse
+        ),
+    )
+    options.progress("ordering and lifetimes")
+    chosen = choose_order(graph, target, alias_options(target, alias=options.alias))
+    path = str(model) if isinstance(model, Path) else None
+    return in_order(graph, target, chosen, options, path=path, started=started)
+
+
+def in_order(
+    graph: Graph,
+    target: Target,
+    chosen: Ordering,
+    options: FrontendOptions,
+    *,
+    path: str | None,
+    started: float,
+) -> Prepared:
+    """A graph in an order, ready to be solved.
+
+    Args:
+        graph: the graph.
+        target: the chip.
+        chosen: the order.
+        options: how the graph was read.
+        path: file of the model.
+        started: `time.monotonic()` value when reading began.
+    """
+    problem = build_problem(
+        graph,
+        chosen.order,
+        order_name=options.order,
+        aliases=alias_options(target, alias=options.alias),
+        dma_steps=target.needs_dma_steps,
+        steady_state=options.steady_state,
+    )
+    described = {
+        "name": graph.name,
+        "path": path,
+        "order": options.order,
+        "operator_order": None if options.order == "model" else list(chosen.order),
+        "dims": dict(options.dims),
+        "batch": options.batch,
+        "dtype": options.dtype,
+        "fuse": options.fuse,
+        "alias": options.alias,
+        "steady_state": options.steady_state,
+    }
+    import_s = time.monotonic() - started
+    return Prepared(graph, problem, target, described, import_s, started, chosen.notes)

@@ -1,0 +1,44 @@
+"""The order of the file, and the order that a plan describes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.graph import Graph
+
+
+def model_order(graph: Graph) -> tuple[int, ...]:
+    """Operators as the file lists them."""
+    return tuple(range(len(graph.operators)))
+
+
+def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
+
+    A search that a deadline ended cannot be repeated, so plans carry the order.
+
+    Raises:
+        UsageError: it is missing, or no topological order of the graph.
+    """
+    given, name = said.get("operator_order"), said.get("order", "model")
+    if given is None:
+        if name != "model":
+            raise UsageError(
+                f"the plan's model.order is {str(name)[:60]!r}, but it has no "
+                "model.operator_order. Compile again"
+            )
+        return model_order(graph)
+    made = {name for o in graph.operators for name in o.outputs}
+    numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
+    if numbers and sorted(given) == list(range(len(graph.operators))):
+        for index in given:
+            operator = graph.operators[index]
+            if made.intersection(operator.inputs):
+                break
+            made.difference_update(operator.outputs)
+        else:
+            return tuple(given)
+    raise UsageError(
+        f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
+        f"{graph.name}: each must come once, after those whose results it reads. Compile again"
+    )
