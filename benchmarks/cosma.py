@@ -28,7 +28,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import NO_ALIASES
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
@@ -137,15 +137,16 @@ def network_rows(
 
 def problem_of(graph: Graph, order: Sequence[int], target: Target) -> Problem:
     """The problem in an order, nothing shared."""
-    return build_problem(graph, order, aliases=NO_ALIASES, dma_steps=target.needs_dma_steps)
+    return build_program(graph, order, aliases=NO_ALIASES, dma_steps=target.needs_dma_steps)
 
 
-def budgets_of(problem: Problem, target: Target, found: OrderResult) -> dict[str, int]:
+def budgets_of(problem: Problem, found: OrderResult) -> dict[str, int]:
     """M_R, M_H and M_P in bytes, multiples of the alignment.
 
     With weights, M_P is the peak of live activations and the running operator's weights in the
     order of smallest peak: an upper bound of the paper's.
     """
+    target = problem.target
     unit = target.fastest.alignment_bytes
     aligned = [-(-b.size_bytes // unit) * unit for b in problem.buffers]
     first: dict[int, int] = {}

@@ -48,7 +48,7 @@ def main() -> None:
         for name, (solver, parameters) in SOLVERS.items():
             begun = time.monotonic()
             options = SolverOptions("traffic", 0, begun + given.seconds, parameters)
-            plan = find_solver(solver).solve(problem, target, options)
+            plan = find_solver(solver).solve(problem, options)
             spent = time.monotonic() - begun
             if find_violations(plan):
                 raise SystemExit(f"{case}: {name} made an illegal plan")
@@ -82,7 +82,7 @@ def at_budgets(
     target = replace(load_target("cosma"), weights_in_fastest=weights)
     found = smallest_peak(graph, NO_ALIASES, limit_s=20.0)
     problem = problem_of(graph, found.order, target)
-    sizes = budgets_of(problem, target, found)
+    sizes = budgets_of(problem, found)
     for budget, figure in published.items():
         yield f"{case}, {budget}", figure, problem, target.with_fast_memory(sizes[budget])
 

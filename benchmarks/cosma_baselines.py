@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
 
 NEVER = 1 << 40
@@ -114,13 +115,13 @@ def least_bytes(memory: Memory, t: int, candidates: Sequence[int]) -> int:
 POLICIES: Mapping[str, Policy] = {"belady": belady, "least-bytes": least_bytes}
 
 
-def baseline_bytes(problem: Problem, target: Target, policy: str) -> int:
+def baseline_bytes(problem: Problem, policy: str) -> int:
     """Non-compulsory bytes of a baseline.
 
     Raises:
         InfeasibleError: the operands of one operator do not fit.
     """
-    memory = Memory(problem, target)
+    memory = Memory(problem)
     for t, step in enumerate(problem.steps):
         if step.kind == DMA_STEP:
             continue

@@ -59,7 +59,7 @@ def main() -> None:
     for name, order, space, problem, target in cases(given):
         if (name, order, space) in done:
             continue
-        rows.append(compared(name, order, space, problem, target, given.seconds))
+        rows.append(compared(name, order, space, problem, given.seconds))
         write_table(NAME, title_of(rows, given.seconds), COLUMNS, [[*r.values()] for r in rows])
         print(" | ".join(str(v) for v in rows[-1].values()), flush=True)
 
@@ -78,7 +78,7 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, T
         for weights in (False, True):
             target = replace(load_target("cosma"), weights_in_fastest=weights)
             problem = problem_of(graph, found.order, target)
-            chip = target.with_fast_memory(budgets_of(problem, target, found)["M_R"])
+            chip = target.with_fast_memory(budgets_of(problem, found)["M_R"])
             ready.append((network + (", weights" if weights else ""), problem, chip))
     for order, space in MODES:
         for name, problem, chip in ready:
@@ -93,9 +93,7 @@ def first_case() -> tuple[Problem, Target]:
     return cosma_case(7, 5, shares=False)
 
 
-def compared(
-    name: str, order: str, space: str, problem: Problem, target: Target, seconds: float
-) -> dict[str, Any]:
+def compared(name: str, order: str, space: str, problem: Problem, seconds: float) -> dict[str, Any]:
     """One row."""
     how = {"order": order, "space": space, "moves": "no"}
     found: dict[str, tuple[Answer, float]] = {}
@@ -103,9 +101,9 @@ def compared(
         begun = cpu_s()
         options = SolverOptions("traffic", 0, time.monotonic() + seconds, how)
         if solver == "ilp":
-            answered = ilp.answer(problem, target, options)
+            answered = ilp.answer(problem, options)
         else:
-            answered = cpsat_cosma.answer(problem, target, options, cpsat.DEFAULTS)
+            answered = cpsat_cosma.answer(problem, options, cpsat.DEFAULTS)
         found[solver] = (answered, cpu_s() - begun)
     (slow, slow_s), (fast, fast_s) = found["ilp"], found["cpsat"]
     closed = {"optimal", "infeasible"}

@@ -23,7 +23,7 @@ from ullage.compiler.driver.compile import solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 
 SIZES = (64 << 10, 256 << 10, 1 << 20, 4 << 20)
@@ -88,7 +88,7 @@ def known_rows() -> list[dict[str, Any]]:
 def kept_whole(prepared: Prepared) -> Prepared:
     """The same model on a target that does not split operands (fewer values share bytes)."""
     target = replace(prepared.target, split_operands=False)
-    problem = build_problem(
+    problem = build_program(
         prepared.graph,
         model_order(prepared.graph),
         aliases=alias_options(target),

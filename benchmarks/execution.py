@@ -101,7 +101,7 @@ def run_model(name: str, file: Path, sizes: list[int], max_weight_bytes: float) 
         )
     started = time.monotonic()
     # One for all plans: kinds of targets and solvers differ in the plan, not in the model.
-    probe = find_solver("all-slow").solve(first.problem, first.target, SolverOptions())
+    probe = find_solver("all-slow").solve(first.problem, SolverOptions())
     executor = Executor(
         file, import_options(replace(probe, model=first.model)), 0, first.problem.name
     )

@@ -46,13 +46,13 @@ def rows_of(program: str, seconds: float) -> list[list[str]]:
         dtype="int8", fast_memory_bytes=int(size) << 10, overrides={"split_operands": "false"}
     )
     prepared = prepare(public if public.is_file() else find_model(name), options)
-    table = set_table(prepared.problem, prepared.target)
+    table = set_table(prepared.problem)
     rows: list[list[str]] = []
     for solver in SOLVERS:
         known = find_solver(solver)
         parameters = {"time_limit_s": seconds} if "time_limit_s" in known.defaults else {}
         asked = SolverOptions(parameters=parameters)
-        plan = known.solve(prepared.problem, prepared.target, asked)
+        plan = known.solve(prepared.problem, asked)
         latency_s = score(plan).latency_s
         cells = [name, size, str(len(table.board.ev_atom)), solver, f"{1e3 * latency_s:.4f}"]
         for kind in (table, by_live_bytes(table)):

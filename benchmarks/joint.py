@@ -21,7 +21,7 @@ from ullage.compiler.driver.compile import solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.scheduling.joint_order import joint_order
@@ -112,7 +112,7 @@ def run(
     }
     plans: dict[str, float] = {}
     for name, order in orders.items():
-        problem = build_problem(
+        problem = build_program(
             graph, order, order_name=name, aliases=aliases, dma_steps=target.needs_dma_steps
         )
         said = {**prepared.model, "order": name, "operator_order": list(order)}

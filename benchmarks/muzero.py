@@ -77,14 +77,14 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
     problem, target = prepared.problem, prepared.target
     rivals = {
         solver: score(
-            find_solver(solver).solve(problem, target, SolverOptions(parameters=parameters))
+            find_solver(solver).solve(problem, SolverOptions(parameters=parameters))
         ).latency_s
         for solver, parameters in RIVALS.items()
     }
-    table = by_live_bytes(set_table(problem, target))
-    reference_s = reference_of(problem, target, table, (rivals["greedy"], rivals["msa"]))
+    table = by_live_bytes(set_table(problem))
+    reference_s = reference_of(problem, table, (rivals["greedy"], rivals["msa"]))
     asked = replace(MuZeroOptions(seed=seed), **VARIANTS[variant])
-    agent = new_agent(table, reference_s, asked, packer_of(problem, target, table, SolverOptions()))
+    agent = new_agent(table, reference_s, asked, packer_of(problem, table, SolverOptions()))
     curve: list[tuple[float, float, float, float]] = []
     reached: list[float] = []
     begun = time.monotonic()

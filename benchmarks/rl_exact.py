@@ -31,7 +31,7 @@ def main() -> None:
     gaps, rivals = [], []
     for name, problem, target in programs([], given.synthetic):
         try:
-            uses = len(set_table(problem, target).board.ev_atom)
+            uses = len(set_table(problem).board.ev_atom)
         except InfeasibleError:
             continue
         if not 8 <= uses <= given.max_uses:
@@ -39,7 +39,7 @@ def main() -> None:
         found = {}
         for solver, seconds in (("rl", RL_S), ("cpsat", given.seconds)):
             options = SolverOptions(deadline=time.monotonic() + seconds)
-            found[solver] = find_solver(solver).solve(problem, target, options)
+            found[solver] = find_solver(solver).solve(problem, options)
         rl_s, cpsat_s = (score(found[solver]).latency_s for solver in ("rl", "cpsat"))
         exact = found["cpsat"]
         bound_s = max(exact.lower_bound or 0.0, float(exact.options.get("whole_bound", 0.0)))

@@ -81,7 +81,7 @@ def main() -> None:
         if name in found:
             continue
         try:
-            table = set_table(problem, target)
+            table = set_table(problem)
         except InfeasibleError:
             continue
         uses = len(table.board.ev_atom)
@@ -90,7 +90,7 @@ def main() -> None:
         allowed = [n for n in calls if n <= 128 or uses <= given.many_calls_uses]
         if given.one_decode:
             allowed = []
-        found[name] = figures_of(problem, target, table, networks, allowed)
+        found[name] = figures_of(problem, table, networks, allowed)
         print(name, {key: round(value, 4) for key, value in found[name].items()}, flush=True)
         write(found, name_of_table)
     print(write(found, name_of_table))
@@ -132,14 +132,14 @@ def programs(
 
 
 def figures_of(
-    problem: Problem, target: Target, table: Table, networks: list[Network], calls: list[int]
+    problem: Problem, table: Table, networks: list[Network], calls: list[int]
 ) -> Figures:
     """Latency of each player, relative to `greedy`."""
     start = start_of(table)
     encoding = encode(table.board, start)
     times: Figures = {"all-slow": table.all_slow_s}
     for solver in ("greedy", "msa"):
-        plan = find_solver(solver).solve(problem, target, SolverOptions())
+        plan = find_solver(solver).solve(problem, SolverOptions())
         times[solver] = score(plan).latency_s
     order = heuristic(encoding)
     times["heuristic order, 1 call"] = once(table, start, encoding, order)
@@ -151,7 +151,7 @@ def figures_of(
         drawn = random_network(i, network).policy(encoding)
         times[f"random weights {i}, 1 call"] = once(table, start, encoding, drawn)
         if not calls:
-            plan_s = with_addresses(problem, target, table, encoding, policy)
+            plan_s = with_addresses(problem, table, encoding, policy)
             times[f"network {i}, 1 call, packed"] = plan_s
     if not calls:
         return {name: seconds / times["greedy"] for name, seconds in times.items()}
@@ -174,17 +174,17 @@ def figures_of(
     for name, has_msa in (("rl, 1 s", True), ("rl without msa, 1 s", False)):
         parameters = {"msa": has_msa}
         options = SolverOptions(deadline=time.monotonic() + 1.0, parameters=parameters)
-        times[name] = score(find_solver("rl").solve(problem, target, options)).latency_s
+        times[name] = score(find_solver("rl").solve(problem, options)).latency_s
     options = SolverOptions(deadline=time.monotonic() + BOUND_S)
-    atoms = atoms_of(problem, target)
-    solved = relax(problem, target, atoms, table.all_slow_s, options, FLUID)
+    atoms = atoms_of(problem)
+    solved = relax(problem, atoms, table.all_slow_s, options, FLUID)
     if solved is not None and solved.bound is not None:
         times["fluid bound"] = solved.bound
     bound_s = times.get("fluid bound", 0.0)
     equal = times["rl, 1 s"] >= times["msa"] * (1 - EQUAL)
     if equal and times["msa"] > bound_s * (1 + PROVEN):
         options = SolverOptions(deadline=time.monotonic() + PROVE_S)
-        plan = find_solver("cpsat").solve(problem, target, options)
+        plan = find_solver("cpsat").solve(problem, options)
         times["cpsat, 40 s where rl is no better than msa"] = score(plan).latency_s
         times["whole bound"] = float(plan.options.get("whole_bound", 0.0))
     return {name: seconds / times["greedy"] for name, seconds in times.items()}
@@ -198,15 +198,13 @@ def rescored(encoding: Encoding) -> Policy:
     return order
 
 
-def with_addresses(
-    problem: Problem, target: Target, table: Table, encoding: Encoding, policy: Policy
-) -> float:
+def with_addresses(problem: Problem, table: Table, encoding: Encoding, policy: Policy) -> float:
     """Latency of the plan of one decode by live bytes; what finds no address is dropped."""
     player = Player(table.board, start_of(table), encoding, 1)
     busy_s = player.value(policy)
     stays = stays_of(table, player.replay())
-    if packed(problem, target, table, stays, SolverOptions()) is None:
-        repaired = repair(problem, target, table, stays)
+    if packed(problem, table, stays, SolverOptions()) is None:
+        repaired = repair(problem, table, stays)
         busy_s = table.all_slow_s - table.overhead_s if repaired is None else repaired[0]
     return busy_s + table.overhead_s
 

@@ -22,9 +22,8 @@ from ullage.compiler.driver.result import best_bound
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import dump_plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
@@ -132,7 +131,7 @@ def measure(
     watch = _Watch(clock)
     problem = watch.time(
         "build",
-        lambda: build_problem(
+        lambda: build_program(
             graph,
             range(operators),
             aliases=alias_options(target),
@@ -142,9 +141,9 @@ def measure(
     record: dict[str, Any] = {"steps": len(problem.steps)}
     try:
         if solver == "auto":
-            record |= whole(watch, problem, target, limit_s)
+            record |= whole(watch, problem, limit_s)
         else:
-            record |= stages(watch, problem, target, solver, limit_s)
+            record |= stages(watch, problem, solver, limit_s)
     except UllageError as error:
         return {"failed": type(error).__name__, "notes": [error.message]}
     record["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -165,13 +164,11 @@ class _Watch:
         return result
 
 
-def stages(
-    watch: _Watch, problem: Problem, target: Target, solver: str, limit_s: float | None
-) -> dict[str, Any]:
+def stages(watch: _Watch, problem: Problem, solver: str, limit_s: float | None) -> dict[str, Any]:
     """One solver, and each stage behind it."""
     deadline = None if limit_s is None else time.monotonic() + limit_s
     options = SolverOptions(deadline=deadline)
-    plan: Plan = watch.time("solve", lambda: find_solver(solver).solve(problem, target, options))
+    plan: Plan = watch.time("solve", lambda: find_solver(solver).solve(problem, options))
     watch.time("verify", lambda: verify(plan))
     found = watch.time("score", lambda: score(plan))
     watch.time("simulate", lambda: simulate(plan))
@@ -183,12 +180,12 @@ def stages(
     }
 
 
-def whole(watch: _Watch, problem: Problem, target: Target, limit_s: float | None) -> dict[str, Any]:
+def whole(watch: _Watch, problem: Problem, limit_s: float | None) -> dict[str, Any]:
     """What `ullage compile` does by default, the reading of the model apart."""
     options = CompileOptions(time_limit_s=limit_s)
 
     def job() -> Plan:
-        plan = compile_problem(problem, target, options).plan
+        plan = compile_problem(problem, options).plan
         dump_plan(plan)
         return plan
 

@@ -1,8 +1,15 @@
 """`ullage solvers`: what can solve, and with which parameters."""
 
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
 import typer
 
 from ullage.cli import options
+
+if TYPE_CHECKING:
+    from ullage.solvers.interface import Solver
+    from ullage.solvers.parameters import ParameterValue
 
 app = typer.Typer(help="List and show solvers.", no_args_is_help=True)
 
@@ -12,12 +19,8 @@ def list_command(as_json: options.Json = False) -> None:
     """List all solvers, third parties' included."""
     from ullage.cli.render import print_json, print_table
     from ullage.compiler.common.errors import UsageError
-    from ullage.solvers.registry import (
-        Solver,
-        find_solver,
-        missing_packages,
-        solver_names,
-    )
+    from ullage.solvers.interface import Solver
+    from ullage.solvers.registry import find_solver, missing_packages, solver_names
 
     found: list[Solver] = []
     broken: dict[str, str] = {}
@@ -33,7 +36,7 @@ def list_command(as_json: options.Json = False) -> None:
                     {
                         "name": s.name,
                         "summary": s.summary,
-                        "parameters": dict(s.defaults),
+                        "parameters": _defaults(s),
                         "objectives": list(s.objectives),
                         "origin": s.origin,
                         "extra": s.extra,
@@ -55,19 +58,63 @@ def list_command(as_json: options.Json = False) -> None:
 def show_command(name: str, as_json: options.Json = False) -> None:
     """Show a solver's parameters (give them with --param NAME=VALUE)."""
     from ullage.cli.render import print_json, print_table
+    from ullage.solvers.parameters import parameters_of
     from ullage.solvers.registry import find_solver
 
     found = find_solver(name)
+    parameters = parameters_of(found.options)
     if as_json:
         print_json(
             {
                 "name": found.name,
                 "summary": found.summary,
-                "parameters": dict(found.defaults),
+                "parameters": _defaults(found),
+                "about": [asdict(parameter) for parameter in parameters],
+                "objectives": list(found.objectives),
                 "origin": found.origin,
             }
         )
         return
     typer.echo(f"{found.name}: {found.summary}")
-    rows = [[key, type(value).__name__, str(value)] for key, value in found.defaults.items()]
-    print_table("Parameters", [("Parameter", "left"), ("Type", "left"), ("Default", "right")], rows)
+    columns = [
+        ("Parameter", "left"),
+        ("Type", "left"),
+        ("Default", "right"),
+        ("What it is", "left"),
+    ]
+    rows = [
+        [p.name, " | ".join(p.choices) or p.kind, str(p.default), p.sentence] for p in parameters
+    ]
+    print_table("Parameters", columns, rows)
+
+
+@app.command("check")
+def check_command(name: str, as_json: options.Json = False) -> None:
+    """Run a solver over small problems and report what its contract breaks."""
+    from ullage.cli.render import print_json, print_table
+    from ullage.compiler.common.errors import ContractError
+    from ullage.solvers.check import check_solver
+
+    report = check_solver(name)
+    failed = [case for case in report if case.breaches]
+    if as_json:
+        print_json(
+            {
+                "solver": name,
+                "passed": not failed,
+                "cases": [asdict(case) for case in report],
+            }
+        )
+    else:
+        rows = [[c.name, "; ".join(c.breaches) or "ok", c.answer] for c in report]
+        columns = [("Problem", "left"), ("Contract", "left"), ("Answer", "left")]
+        print_table(f"{name}: {len(report)} small problems", columns, rows)
+    if failed:
+        raise typer.Exit(ContractError.exit_code)
+
+
+def _defaults(solver: "Solver") -> dict[str, "ParameterValue"]:
+    """The parameters of a solver with their defaults."""
+    from ullage.solvers.parameters import parameters_of
+
+    return {parameter.name: parameter.default for parameter in parameters_of(solver.options)}

@@ -6,7 +6,7 @@ that order operators stand above this module.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 
@@ -30,6 +30,7 @@ class FrontendOptions:
         target: name or file of a target.
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
         overrides: target fields to override (`--set`).
+        objective: what is to be minimised.
         order: name of the order, for the plan.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
@@ -43,6 +44,7 @@ class FrontendOptions:
     target: str = DEFAULT_TARGET
     fast_memory_bytes: int | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    objective: str = "latency"
     order: str = "model"
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
@@ -59,8 +61,7 @@ class Prepared:
 
     Attributes:
         graph: the model as imported.
-        problem: its steps and buffers.
-        target: the chip.
+        problem: its steps and buffers, the chip, and what is to be minimised.
         model: how to import the model again, for the plan.
         import_s: seconds spent reading.
         started: `time.monotonic()` value when reading began.
@@ -71,12 +72,20 @@ class Prepared:
 
     graph: Graph
     problem: Problem
-    target: Target
     model: Mapping[str, Any]
     import_s: float
     started: float
     notes: tuple[str, ...] = ()
     other: "Prepared | None" = None
+
+    @property
+    def target(self) -> Target:
+        """The chip."""
+        return self.problem.target
+
+    def on(self, target: Target) -> "Prepared":
+        """The same on another chip of the same kind, with another capacity, say."""
+        return replace(self, problem=self.problem.on(target))
 
 
 @dataclass(frozen=True)
@@ -150,7 +159,7 @@ def in_order(
         path: file of the model.
         started: `time.monotonic()` value when reading began.
     """
-    problem = build_problem(
+    program = build_program(
         graph,
         chosen.order,
         order_name=options.order,
@@ -171,4 +180,5 @@ def in_order(
         "steady_state": options.steady_state,
     }
     import_s = time.monotonic() - started
-    return Prepared(graph, problem, target, described, import_s, started, chosen.notes)
+    problem = Problem(program, target, options.objective)
+    return Prepared(graph, problem, described, import_s, started, chosen.notes)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.ir.problem import Problem, Step
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
 from ullage.hwmodels.cost import (
     compute_seconds,
@@ -28,7 +29,7 @@ class Bound:
     source: str
 
 
-def order_free_bound(problem: Problem, target: Target, objective: str) -> Bound:
+def order_free_bound(problem: Problem) -> Bound:
     """The best of the bounds that need no solver and no order.
 
     They hold for every legal plan of every order of these steps over these buffers. (An importer
@@ -48,12 +49,13 @@ def order_free_bound(problem: Problem, target: Target, objective: str) -> Bound:
     Raises:
         UsageError: no such objective, or the target cannot cost the problem's data types.
     """
+    objective = problem.objective
     if objective == "latency":
-        return _latency_bound(problem, target)
+        return _latency_bound(problem)
     if objective == "traffic":
         return Bound(0.0, "trivial")
     if objective == "energy":
-        return Bound(_energy_bound_j(problem, target), "compulsory-energy")
+        return Bound(_energy_bound_j(problem), "compulsory-energy")
     if objective == "peak":
         largest = max((_operand_bytes(problem, step) for step in problem.steps), default=0)
         return Bound(float(largest), "max-operator")
@@ -99,17 +101,18 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
     return Bound(float(change.cumsum().max()), "live-bytes")
 
 
-def _latency_bound(problem: Problem, target: Target) -> Bound:
-    compute, _ = compute_seconds(problem, target)
-    overhead = overhead_seconds(problem, target)
-    operands = np.array([_operand_seconds(problem, target, step) for step in problem.steps])
+def _latency_bound(problem: Problem) -> Bound:
+    target = problem.target
+    compute, _ = compute_seconds(problem)
+    overhead = overhead_seconds(problem)
+    operands = np.array([_operand_seconds(problem, step) for step in problem.steps])
     bounds = [
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
     ]
-    needed = compulsory(problem, target, resident=True)
+    needed = compulsory(problem, resident=True)
     for tier in target.tiers[1:]:
-        at_home = _at_home(problem, target, tier)
+        at_home = _at_home(problem, tier)
         port_s = float(needed.loads @ at_home) / tier.read_bytes_per_s
         if not tier.read_only:
             port_s += float(needed.stores @ at_home) / tier.write_bytes_per_s
@@ -117,17 +120,19 @@ def _latency_bound(problem: Problem, target: Target) -> Bound:
     return max(bounds, key=lambda bound: bound.value)
 
 
-def _at_home(problem: Problem, target: Target, tier: Tier) -> Floats:
+def _at_home(problem: Problem, tier: Tier) -> Floats:
     """(B,) 1.0 for the buffers whose home is the tier, else 0.0."""
+    target = problem.target
     return np.array([float(target.homes[buffer.kind] == tier.name) for buffer in problem.buffers])
 
 
-def _operand_seconds(problem: Problem, target: Target, step: Step) -> float:
+def _operand_seconds(problem: Problem, step: Step) -> float:
     """Least time in which tiers can serve a step's operands, however they are spread.
 
     In s seconds a tier moves at most s * max(read, write bandwidth) bytes; operands that must be
     in the fastest tier all share its port.
     """
+    target = problem.target
     fastest = target.fastest
     fastest_s, anywhere_bytes = 0.0, 0.0
     for use in step.uses:
@@ -146,15 +151,16 @@ def _port_rate(tier: Tier) -> float:
     return max(tier.read_bytes_per_s, tier.write_bytes_per_s)
 
 
-def _energy_bound_j(problem: Problem, target: Target) -> float:
+def _energy_bound_j(problem: Problem) -> float:
     """MACs, cheapest operand accesses, and the extra cost of compulsory traffic at home.
 
     An operand accessed at home is a compulsory byte and an access at once, so only the difference
     to the cheapest tier is added; where operators cannot reach home, all of it, and the transfer's
     other side.
     """
-    energy_j, _ = mac_energy_j(problem, target)
-    needed = compulsory(problem, target, resident=True)
+    target = problem.target
+    energy_j, _ = mac_energy_j(problem)
+    needed = compulsory(problem, resident=True)
     for b, buffer in enumerate(problem.buffers):
         home = target.home(buffer.kind)
         confined = target.must_be_fastest(buffer.kind)

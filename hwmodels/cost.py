@@ -7,8 +7,9 @@ import numpy as np
 
 from ullage.compiler.common.dtypes import BITS, bits_of
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP, Problem, Step
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.systolic import gemm_cycles
 from ullage.hwmodels.traffic import (
@@ -63,7 +64,7 @@ class Score:
     notes: tuple[str, ...] = ()
 
 
-def score(plan: Plan) -> Score:
+def score(plan: Assigned) -> Score:
     """Cost of a legal plan, exactly as docs/plan-semantics.md defines it.
 
     Raises:
@@ -71,9 +72,9 @@ def score(plan: Plan) -> Score:
             lacks, or a read-only tier is written; other breaches are the verifier's to find.
     """
     problem, target = plan.problem, plan.target
-    compute, compute_notes = compute_seconds(problem, target)
-    mac_j, energy_notes = mac_energy_j(problem, target)
-    overhead = overhead_seconds(problem, target)
+    compute, compute_notes = compute_seconds(problem)
+    mac_j, energy_notes = mac_energy_j(problem)
+    overhead = overhead_seconds(problem)
     operands = operand_charges(plan)
     dma = dma_charges(plan)
     read, written = tier_bytes(operands, target, len(problem.steps))
@@ -96,7 +97,7 @@ def score(plan: Plan) -> Score:
         float(dma.moved[i].sum()) * link.energy_j_per_byte for i, link in enumerate(target.links)
     )
     traffic = _traffic_bytes(target, read, written, dma.moved)
-    needed = compulsory(problem, target)
+    needed = compulsory(problem)
     needed_bytes = round(float(needed.loads.sum() + needed.stores.sum()))
     peak, load = _space_bytes(plan)
     return Score(
@@ -161,6 +162,11 @@ def objective_value(score: Score, objective: str) -> float:
     raise unknown_objective(objective)
 
 
+def value_of(plan: Assigned) -> float:
+    """The figure that a plan's own objective minimises, in its unit; see `objective_value`."""
+    return objective_value(score(plan), plan.objective)
+
+
 def unknown_objective(objective: str) -> UsageError:
     """The error for an objective that does not exist."""
     return UsageError(
@@ -169,13 +175,14 @@ def unknown_objective(objective: str) -> UsageError:
     )
 
 
-def overhead_seconds(problem: Problem, target: Target) -> Floats:
+def overhead_seconds(problem: Problem) -> Floats:
     """(T,) fixed time per operator; DMA-only steps have none."""
+    target = problem.target
     runs = np.array([step.kind != DMA_STEP for step in problem.steps], dtype=np.float64)
     return runs * target.compute.overhead_s
 
 
-def compute_seconds(problem: Problem, target: Target) -> tuple[Floats, tuple[str, ...]]:
+def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     """(T,) compute time of each step, max(MAC time, vector elements / rate), and notes.
 
     DMA-only steps take none. MAC time is MACs / rate of their data type; on a systolic array the
@@ -185,6 +192,7 @@ def compute_seconds(problem: Problem, target: Target) -> tuple[Floats, tuple[str
     Raises:
         UsageError: the target has no MAC rate at all, or a data type has no width.
     """
+    target = problem.target
     rates: dict[str, float] = {}
     notes: list[str] = []
     shapeless = 0
@@ -217,12 +225,13 @@ def compute_seconds(problem: Problem, target: Target) -> tuple[Floats, tuple[str
     return seconds, tuple(notes)
 
 
-def mac_energy_j(problem: Problem, target: Target) -> tuple[float, tuple[str, ...]]:
+def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
     """Energy of all MACs in J, and notes on data types costed by another's figure.
 
     Raises:
         UsageError: a data type has no width.
     """
+    target = problem.target
     listed = target.compute.energy_j_per_mac
     if not listed:
         tiers = target.tiers
@@ -276,7 +285,7 @@ def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats)
     return {name: round(size) for name, size in exact.items() if round(size)}
 
 
-def _space_bytes(plan: Plan) -> tuple[dict[str, int], dict[str, int]]:
+def _space_bytes(plan: Assigned) -> tuple[dict[str, int], dict[str, int]]:
     """By tier the highest address used and the largest sum of live bytes."""
     tiers = plan.target.tiers
     index = plan.target.tier_index

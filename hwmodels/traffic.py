@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import Buffer, Problem, Use
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
 
 Floats = NDArray[np.float64]
@@ -48,7 +49,7 @@ class OperandCharges:
     charged_bytes: Floats
 
 
-def operand_charges(plan: Plan) -> OperandCharges:
+def operand_charges(plan: Assigned) -> OperandCharges:
     """Charge every use to the residencies that serve it (docs/plan-semantics.md, Cost).
 
     Each byte is served by the fastest tier that has it in a residency with
@@ -81,7 +82,7 @@ def operand_charges(plan: Plan) -> OperandCharges:
 
 
 def _served(
-    plan: Plan, buffer: int, indices: list[int]
+    plan: Assigned, buffer: int, indices: list[int]
 ) -> Iterator[tuple[int, Use, Sequence[_Part]]]:
     """Each use of a buffer with the parts of it by tier and residency: a sweep over the steps."""
     tier_index = plan.target.tier_index
@@ -139,7 +140,7 @@ def _fill(
     return left
 
 
-def _nowhere(plan: Plan, t: int, use: Use, gaps: list[tuple[int, int]]) -> VerificationError:
+def _nowhere(plan: Assigned, t: int, use: Use, gaps: list[tuple[int, int]]) -> VerificationError:
     name = plan.problem.buffers[use.buffer].name
     step = plan.problem.steps[t].name
     start, end = gaps[0]
@@ -192,7 +193,7 @@ class DmaCharges:
     setups: Floats
 
 
-def dma_charges(plan: Plan) -> DmaCharges:
+def dma_charges(plan: Assigned) -> DmaCharges:
     """Charge every move to its tiers and link, and set-ups to the step of the first move.
 
     Raises:
@@ -238,7 +239,7 @@ class Compulsory:
     stores: Floats
 
 
-def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> Compulsory:
+def compulsory(problem: Problem, *, resident: bool = False) -> Compulsory:
     """Bytes that every plan must read from and write to the home tiers, in each inference.
 
     A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
@@ -254,6 +255,7 @@ def compulsory(problem: Problem, target: Target, *, resident: bool = False) -> C
             however little of it they access. Stronger, yet still no more than any
             legal plan moves; the compulsory traffic of the plan semantics leaves it out.
     """
+    target = problem.target
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))
     stays = problem.steady_state

@@ -4,23 +4,25 @@ What `rl` does without a network and without learning from its tries: the first 
 agent must beat, at equal numbers of simulator calls (`simulations`).
 """
 
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.rl_agent.solver import OBJECTIVES, PLAIN_DEFAULTS, solve_plain
-from ullage.solvers.registry import SolverOptions
-
-__all__ = ["DEFAULTS", "OBJECTIVES", "SUMMARY", "solve"]
-
-SUMMARY = "greedy's order with noise, decoded again and again: a baseline for rl"
-DEFAULTS = PLAIN_DEFAULTS
+from ullage.rl_agent.solver import OBJECTIVES, PlainOptions, solve_plain
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def solve(problem: Problem, options: PlainOptions, budget: Budget) -> Solution:
     """The best plan found.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
-        UsageError: a parameter is wrong.
     """
-    return solve_plain(problem, target, options, "noisy-greedy", "noise")
+    return solve_plain(problem, options, budget, "noisy-greedy", "noise")
+
+
+SOLVER = Solver(
+    "noisy-greedy",
+    "greedy's order with noise, decoded again and again: a baseline for rl",
+    solve,
+    PlainOptions,
+    OBJECTIVES,
+)

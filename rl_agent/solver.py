@@ -13,39 +13,30 @@ addresses, and what gets none is dropped.
 """
 
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.hwmodels.cost import score
-from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import msa
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.parameters import parameter
+from ullage.solvers.run import run_solver
+from ullage.solvers.state.build_plan import assemble
 
 if TYPE_CHECKING:
-    from ullage.rl_agent.env.game_instance import Table
     from ullage.rl_agent.policy.network import Network
     from ullage.rl_agent.policy.players import Player, Policy
-    from ullage.solvers.state.residency_state import Occupancy
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
-DEFAULTS: Mapping[str, Any] = {
-    "checkpoint": "",
-    "search": "evolution",
-    "simulations": 0,
-    "msa": True,
-}
-PLAIN_DEFAULTS: Mapping[str, Any] = {"simulations": DEFAULTS["simulations"]}
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
 MSA_SHARE = 0.25  # of the time, for the plan of `msa`
@@ -54,6 +45,37 @@ CALLS = 400  # simulator calls of a round where neither they nor the time are li
 ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+
+
+@dataclass(frozen=True)
+class RlOptions:
+    """Parameters of `rl`."""
+
+    checkpoint: str = parameter("", "file of trained weights; empty: the ones that are shipped")
+    search: str = parameter(
+        "evolution", "how scores are improved with the exact simulator", choices=SEARCHES
+    )
+    simulations: int = parameter(
+        0,
+        "simulator calls of each of the two rounds of games; 0: as many as there is time for, "
+        "400 without a limit",
+        least=0,
+    )
+    msa: bool = parameter(True, "begin with what msa keeps, too, and be no worse than it")
+    seed: int = parameter(0, "of the search")
+
+
+@dataclass(frozen=True)
+class PlainOptions:
+    """Parameters of `noisy-greedy` and `evolution`: the search without a network."""
+
+    simulations: int = parameter(
+        0,
+        "simulator calls of each of the two rounds of games; 0: as many as there is time for, "
+        "400 without a limit",
+        least=0,
+    )
+    seed: int = parameter(0, "of the search")
 
 
 @dataclass(frozen=True)
@@ -67,7 +89,7 @@ class Method:
             time for, CALLS without a deadline.
         network: gives the scores to begin with.
         msa: begin with what `msa` keeps, too, and be no worse than it.
-        asked: parameters that are not defaults, for the plan.
+        seed: of the search.
     """
 
     solver: str
@@ -75,55 +97,42 @@ class Method:
     simulations: int
     network: "Network"
     msa: bool
-    asked: Mapping[str, Any]
+    seed: int
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def solve(problem: Problem, options: RlOptions, budget: Budget) -> Solution:
     """The best plan that the agent finds.
 
     Simulator calls are limited by the deadline, and by `simulations` for each of the two rounds of
-    games. Without a deadline the plan depends on problem, target, seed and parameters alone.
+    games. Without a deadline the plan depends on problem, seed and parameters alone.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
-        UsageError: a parameter or the checkpoint is wrong.
+        UsageError: the checkpoint is wrong.
     """
     from ullage.rl_agent.policy.network import load_network
 
-    chosen = parameters_of(options, DEFAULTS)
-    if chosen["search"] not in SEARCHES or chosen["simulations"] < 0:
-        raise UsageError(
-            f"rl: search is one of {', '.join(SEARCHES)} and simulations at least 0, "
-            f"not {chosen['search']!r} and {chosen['simulations']}"
-        )
-    network = load_network(Path(chosen["checkpoint"]) if chosen["checkpoint"] else None)
-    asked = {name: value for name, value in chosen.items() if value != DEFAULTS[name]}
-    method = Method("rl", chosen["search"], chosen["simulations"], network, chosen["msa"], asked)
-    return play(problem, target, options, method)
+    network = load_network(Path(options.checkpoint) if options.checkpoint else None)
+    simulations, seed = options.simulations, options.seed
+    method = Method("rl", options.search, simulations, network, options.msa, seed)
+    return play(problem, method, budget)
 
 
 def solve_plain(
-    problem: Problem, target: Target, options: SolverOptions, name: str, search: str
-) -> Plan:
+    problem: Problem, options: PlainOptions, budget: Budget, name: str, search: str
+) -> Solution:
     """The same search from the heuristic's order, without a network: what an agent must beat.
-
-    Its one parameter is `simulations`, counted as for `rl`.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
-        UsageError: a parameter is wrong.
     """
     from ullage.rl_agent.policy.network import zero_network
 
-    chosen = parameters_of(options, PLAIN_DEFAULTS)
-    if chosen["simulations"] < 0:
-        raise UsageError(f"{name}: simulations is at least 0, not {chosen['simulations']}")
-    asked = {key: value for key, value in chosen.items() if value != PLAIN_DEFAULTS[key]}
-    method = Method(name, search, chosen["simulations"], zero_network(), False, asked)
-    return play(problem, target, options, method)
+    method = Method(name, search, options.simulations, zero_network(), msa=False, seed=options.seed)
+    return play(problem, method, budget)
 
 
-def play(problem: Problem, target: Target, options: SolverOptions, method: Method) -> Plan:
+def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     """The best plan that a way of playing finds.
 
     Raises:
@@ -135,14 +144,17 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
     from ullage.rl_agent.policy.features import encode, lead_of_stays
     from ullage.rl_agent.policy.players import Player, heuristic
 
-    begun, left_s = time.monotonic(), options.remaining_s()
-    if left_s < COMPILE_S and not is_ready():
-        return _without_games(problem, target, options, method)
-    table = set_table(problem, target)
+    if budget.remaining_s() < COMPILE_S and not is_ready():
+        return _without_games(problem, method, budget)
+    with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
+    for_msa = budget.share(MSA_SHARE)
+    table = set_table(problem)
     if not len(table.board.ev_atom):
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
-        note = f"{method.solver}: nothing to decide, all tensors live in {target.fastest.name}"
-        return replace(_plan(problem, target, table, stays, options, method), notes=(note,))
+        note = (
+            f"{method.solver}: nothing to decide, all tensors live in {problem.target.fastest.name}"
+        )
+        return Solution(assemble(problem, table.atoms, stays), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
     learned = method.network.policy(encoding)
@@ -151,39 +163,46 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
         starts.append(heuristic(encoding))
     rival = None
     if method.msa:
-        options.progress("playing what msa keeps")
-        rival = _rival(problem, target, options, begun + MSA_SHARE * left_s)
+        budget.progress("playing what msa keeps")
+        rival = msa.assign(problem, msa.MsaOptions(), for_msa)[0]
         kept = [(stay.atom, first, last) for first, last, stay in rival.all_stays()]
         starts.append(learned.moved(lead_of_stays(table, encoding, kept)))
-    rng = np.random.default_rng(options.seed)
-    options.progress("playing with addresses")
-    limit = method.simulations or (CALLS if options.deadline is None else NO_LIMIT)
-    end = begun + ADDRESSED_SHARE * left_s
+    rng = np.random.default_rng(method.seed)
+    budget.progress("playing with addresses")
+    limit = method.simulations or (CALLS if budget.deadline is None else NO_LIMIT)
+    end = _end_of(with_addresses)
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
-    placed.improved = lambda busy_s: options.on_improvement(busy_s + table.overhead_s)
+    placed.improved = lambda busy_s: budget.on_improvement(busy_s + table.overhead_s)
     _search(method.search, placed, starts, rng)
     stays = [stay for _, _, stay in stays_of(table, placed.replay())]
     best_s = placed.best_s
-    end = begun + PLAYED_SHARE * left_s
-    if time.monotonic() < end:
-        options.progress("playing by live bytes")
-        loose = Player(table.board, start, encoding, limit, end)
+    if not playing.is_over():
+        budget.progress("playing by live bytes")
+        loose = Player(table.board, start, encoding, limit, _end_of(playing))
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
             runs = stays_of(table, loose.replay())
-            found = packed(problem, target, table, runs, options)
+            found = packed(problem, table, runs, budget)
             if found is not None:
                 stays, best_s = found, loose.best_s
             else:
-                repaired = repair(problem, target, table, runs)
+                repaired = repair(problem, table, runs)
                 if repaired is not None and repaired[0] < best_s:
                     best_s, stays = repaired
     notes: tuple[str, ...] = ()
     if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
         stays = [stay for _, _, stay in rival.all_stays()]
         notes = ("rl: no game came up to the plan of msa, which this is",)
-    plan = _plan(problem, target, table, stays, options, method)
-    return replace(plan, notes=(*plan.notes, *notes))
+    return Solution(
+        assemble(problem, table.atoms, stays),
+        stop_reason="finished" if budget.deadline is None else "time limit",
+        notes=notes,
+    )
+
+
+def _end_of(budget: Budget) -> float:
+    """`time.monotonic()` value at which a part of the time ends."""
+    return math.inf if budget.deadline is None else budget.deadline
 
 
 def is_ready() -> bool:
@@ -194,27 +213,17 @@ def is_ready() -> bool:
     return is_compiled(decode, sources())
 
 
-def _without_games(
-    problem: Problem, target: Target, options: SolverOptions, method: Method
-) -> Plan:
+def _without_games(problem: Problem, method: Method, budget: Budget) -> Solution:
     """The better plan of the heuristics that it starts from, and a note."""
     names = ("greedy", "msa") if method.msa else ("greedy",)
-    plans = [find_solver(name).solve(problem, target, options.for_member()) for name in names]
-    best = min(plans, key=lambda plan: score(plan).latency_s)
+    outcomes = [run_solver(name, problem, budget.for_member()) for name in names]
+    best = min(outcomes, key=lambda outcome: outcome.value)
     note = (
         f"{method.solver}: the game is not compiled yet, and the time is too short for that: "
-        f"the plan of {best.solver}"
+        f"the plan of {best.plan.solver}"
     )
     logger.warning("%s", note)
-    return replace(best, solver=method.solver, options=method.asked, notes=(*best.notes, note))
-
-
-def _rival(problem: Problem, target: Target, options: SolverOptions, end: float) -> "Occupancy":
-    """What `msa` decides by then."""
-    from ullage.solvers.heuristics import msa
-
-    deadline = None if options.deadline is None else end
-    return msa.assign(problem, target, replace(options, deadline=deadline, parameters={}))[0]
+    return Solution(assignment_of(best.plan), notes=(*best.plan.notes, note))
 
 
 def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401
@@ -235,21 +244,10 @@ def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -
         play(player, player.best, rng)
 
 
-def _plan(
-    problem: Problem,
-    target: Target,
-    table: "Table",
-    stays: list[Stay],
-    options: SolverOptions,
-    method: Method,
-) -> Plan:
-    return assemble(
-        problem,
-        target,
-        table.atoms,
-        stays,
-        solver=method.solver,
-        objective=options.objective,
-        seed=options.seed,
-        options=method.asked,
-    )
+SOLVER = Solver(
+    "rl",
+    "agent that plays the allocation game: trained scores, then search by exact simulation",
+    solve,
+    RlOptions,
+    OBJECTIVES,
+)

@@ -5,29 +5,42 @@ fails, or Ctrl-C end the run with the best plan so far. Where tensors stay whole
 given, and the best plan is not proven best, what time is left goes to an exact solver.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
-from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.common.errors import (
+    ContractError,
+    InfeasibleError,
+    TimeLimitError,
+    UllageError,
+    UsageError,
+)
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.cost import objective_value, score
-from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver, StopReason
+from ullage.solvers.parameters import parameter
+from ullage.solvers.registry import find_solver
+from ullage.solvers.run import Outcome, run_solver
 
-SUMMARY = "portfolio: runs the other solvers under one deadline and keeps the best plan"
-DEFAULTS: Mapping[str, Any] = {
-    "members": "greedy,msa,fluid,all-slow,no-spill",
-    "refine": "cpsat",  # empty: nobody
-}
 LEAST_REFINE_S = 2.0  # an exact solver needs about a second to begin
 PROVEN = 1e-6  # a gap so small is none
-OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+@dataclass(frozen=True)
+class PortfolioOptions:
+    """Parameters of `auto`."""
+
+    members: str = parameter(
+        "greedy,msa,fluid,all-slow,no-spill", "names of the solvers to run, in their order"
+    )
+    refine: str = parameter(
+        "cpsat", "exact solver for the time that is left where tensors stay whole; empty: none"
+    )
+    seed: int = parameter(0, "of all members")
+
+
+def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Solution:
     """The best plan of the members that know the objective.
 
     Raises:
@@ -36,69 +49,109 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         TimeLimitError: the deadline passed before any plan.
         KeyboardInterrupt: interrupted before any plan.
     """
-    chosen = parameters_of(options, DEFAULTS)
-    members = [name.strip() for name in str(chosen["members"]).split(",") if name.strip()]
+    members = [name.strip() for name in options.members.split(",") if name.strip()]
     if not members or "auto" in members:
-        raise UsageError(f"members of auto must be other solvers, not {chosen['members']!r}")
-    members = [m for m in members if options.objective in find_solver(m).objectives]
-    best: tuple[float, Plan] | None = None
-    proven: tuple[float, str] | None = None
-    infeasible: InfeasibleError | UsageError | None = None
-    notes: list[str] = []
-    interrupted = False
-    refiner = str(chosen["refine"]).strip()
+        raise UsageError(f"members of auto must be other solvers, not {options.members!r}")
+    members = [m for m in members if problem.objective in find_solver(m).objectives]
+    refiner = options.refine.strip()
     if refiner:
         find_solver(refiner)  # a wrong name is told at once
+    race = _Race(problem)
     for number, name in enumerate((*members, refiner)):
         refines = number == len(members)
-        if refines and not _worth_refining(refiner, best, proven, target, options):
+        if refines and not _worth_refining(refiner, race, budget):
             break
-        if options.remaining_s() <= 0:
-            notes.append(f"auto: the time limit left {name} out")
+        if budget.is_over():
+            race.notes.append(f"auto: the time limit left {name} out")
             break
-        options.progress(f"solving with {name}")
+        budget.progress(f"solving with {name}")
         try:
-            plan = find_solver(name).solve(problem, target, replace(options, parameters={}))
-        except (InfeasibleError, UsageError) as error:  # a member may not know such targets
-            infeasible = infeasible or error
-            notes.append(f"auto: {name} found no plan: {error.message}")
-            continue
+            race.enter(run_solver(name, problem, budget, seed=options.seed))
+        except (InfeasibleError, UsageError, TimeLimitError, ContractError) as error:
+            race.miss(name, error)
         except KeyboardInterrupt:
-            if best is None:
+            if race.best is None:
                 raise
-            interrupted = True
+            race.interrupted = True
             break
-        if plan.lower_bound is not None and (proven is None or plan.lower_bound > proven[0]):
-            proven = (plan.lower_bound, plan.bound_source)
-        violations = find_violations(plan, limit=1)
-        if violations:  # a defect, but one that another member's plan makes good
-            notes.append(f"auto: the plan of {name} is illegal: {violations[0].message}")
-            continue
-        value = objective_value(score(plan), options.objective)
-        if best is None or value < best[0]:
-            best = (value, plan)
-    if best is None:
-        raise infeasible or TimeLimitError(
-            "the time limit was over before any solver had a plan; give more (--time-limit)"
+    return race.solution(time_is_over=budget.is_over())
+
+
+class _Race:
+    """What the members have found so far.
+
+    Attributes:
+        best: the best outcome.
+        bound: the best bound that any member of ours has proven.
+        notes: what must be told.
+        interrupted: the user interrupted.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self.best: Outcome | None = None
+        self.bound: Bound | None = None
+        self.notes: list[str] = []
+        self.interrupted = False
+        self._refusal: UllageError | None = None
+
+    def enter(self, outcome: Outcome) -> None:
+        """Take an outcome over where it is better; a bound in any case."""
+        plan = outcome.plan
+        if plan.lower_bound is not None and (
+            self.bound is None or plan.lower_bound > self.bound.value
+        ):
+            self.bound = Bound(plan.lower_bound, plan.bound_source)
+        if self.best is None or outcome.value < self.best.value:
+            self.best = outcome
+
+    def miss(self, name: str, error: UllageError) -> None:
+        """A member found nothing: it may not know such targets, or be too slow, or broken."""
+        if not isinstance(error, TimeLimitError | ContractError):
+            self._refusal = self._refusal or error
+        self.notes.append(f"auto: {name} found no plan: {error.message}")
+
+    def solution(self, *, time_is_over: bool) -> Solution:
+        """The best plan with the best bound; raises where there is none."""
+        if self.best is None:
+            raise self._refusal or TimeLimitError(
+                "the time limit was over before any solver had a plan; give more (--time-limit)"
+            )
+        best = self.best
+        bound = self.bound
+        if bound is not None and bound.value > best.value * (1 + PROVEN):
+            bound = None  # contradicted by a verified plan of another member
+            self.notes.append("auto: a member's bound is contradicted by another's plan; not used")
+        ended: StopReason = best.solution.stop_reason
+        ended = "interrupted" if self.interrupted or best.interrupted else ended
+        if time_is_over and ended == "finished":
+            ended = "time limit"
+        return replace(
+            best.solution,
+            assignment=assignment_of(best.plan),
+            bound=bound,
+            stop_reason=ended,
+            notes=(*best.plan.notes, *self.notes),
+            made_by=best.plan.solver,
         )
-    told = {"interrupted": True} if interrupted else {}
-    plan = best[1]
-    plan = replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})
-    return plan if proven is None else replace(plan, lower_bound=proven[0], bound_source=proven[1])
 
 
-def _worth_refining(
-    name: str,
-    best: tuple[float, Plan] | None,
-    proven: tuple[float, str] | None,
-    target: Target,
-    options: SolverOptions,
-) -> bool:
+def _worth_refining(name: str, race: _Race, budget: Budget) -> bool:
     """Whether an exact solver of whole tensors may still find something better in time."""
-    if not name or best is None or options.deadline is None:
+    best, problem = race.best, race.problem
+    if not name or best is None or budget.deadline is None:
         return False
-    if options.remaining_s() < LEAST_REFINE_S or target.split_operands:
+    if budget.remaining_s() < LEAST_REFINE_S or problem.target.split_operands:
         return False
-    if options.objective not in find_solver(name).objectives:
+    if problem.objective not in find_solver(name).objectives:
         return False
-    return proven is None or best[0] > proven[0] * (1 + PROVEN)
+    return race.bound is None or best.value > race.bound.value * (1 + PROVEN)
+
+
+SOLVER = Solver(
+    "auto",
+    "portfolio: runs the other solvers under one deadline and keeps the best plan",
+    solve,
+    PortfolioOptions,
+    ("latency", "traffic", "energy", "peak"),
+)

@@ -1,87 +1,20 @@
-"""One registry of solvers: ours by name, third parties' by the entry-point group `ullage.solvers`.
+"""The registry: our solvers by name, third parties' by the entry-point group `ullage.solvers`."""
 
-A solver is a function `solve(problem, target, options) -> Plan`. It does not score itself.
-"""
-
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+import difflib
+import sys
+from contextlib import redirect_stdout
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
+from ullage.solvers.interface import Solver
 
 ENTRY_POINT_GROUP = "ullage.solvers"
-SPILLING_OBJECTIVES = ("latency", "traffic", "energy")  # `peak` forbids spills: another problem
 
-
-@dataclass(frozen=True)
-class SolverOptions:
-    """What every solver is told.
-
-    Attributes:
-        objective: `latency`, `traffic`, `energy` or `peak`.
-        seed: seed of everything random.
-        deadline: `time.monotonic()` value to stop at, None for no limit.
-        parameters: the solver's own parameters, its defaults where missing.
-        progress: called with a short text when something worth showing happens.
-        on_improvement: called with the objective's value, in its unit, of a complete legal plan
-            that the solver holds, when it is the best so far; what a plan's value would be once
-            it has addresses does not count. One-shot solvers need not call it.
-    """
-
-    objective: str = "latency"
-    seed: int = 0
-    deadline: float | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    progress: Callable[[str], None] = lambda _: None
-    on_improvement: Callable[[float], None] = lambda _: None
-
-    def for_member(self, **changes: Any) -> "SolverOptions":  # noqa: ANN401 - any field
-        """For a solver inside another: no parameters, and its plans are not the outer one's."""
-        plain: dict[str, Any] = {"parameters": {}, "on_improvement": lambda _: None}
-        return replace(self, **(plain | changes))
-
-    def remaining_s(self) -> float:
-        """Seconds to the deadline, infinite when there is none."""
-        return float("inf") if self.deadline is None else self.deadline - time.monotonic()
-
-
-SolveFunction = Callable[[Problem, Target, SolverOptions], Plan]
-
-
-@dataclass(frozen=True)
-class Solver:
-    """A registered solver.
-
-    Attributes:
-        name: what the command line calls it.
-        summary: one line for `ullage solvers list`.
-        solve: the function.
-        defaults: its parameters and their defaults.
-        objectives: what it can minimise.
-        origin: `ullage` or the distribution that brought it.
-        extra: the extra of ours that brings what it needs, empty for none.
-        requires: top-level modules of that extra.
-    """
-
-    name: str
-    summary: str
-    solve: SolveFunction
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    objectives: tuple[str, ...] = SPILLING_OBJECTIVES
-    origin: str = "ullage"
-    extra: str = ""
-    requires: tuple[str, ...] = ()
-
-
-# name -> module; each module has SUMMARY, DEFAULTS and solve; OBJECTIVES where they differ; EXTRA
-# and REQUIRES where it needs more than the base installation.
+# name -> module; each has `SOLVER`
 _BUILT_IN: dict[str, str] = {
     "all-slow": "ullage.solvers.heuristics.all_slow",
     "greedy": "ullage.solvers.heuristics.greedy",
@@ -104,7 +37,7 @@ def solver_names() -> tuple[str, ...]:
     return (*_BUILT_IN, *(n for n in sorted(_third_party()) if n not in _BUILT_IN))
 
 
-def _third_party() -> dict[str, Any]:
+def _third_party() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
 
 
@@ -117,31 +50,36 @@ def find_solver(name: str) -> Solver:
         UsageError: there is none, or its package cannot be imported.
     """
     if name in _BUILT_IN:
-        module = import_module(_BUILT_IN[name])
-        return Solver(
-            name,
-            module.SUMMARY,
-            module.solve,
-            module.DEFAULTS,
-            getattr(module, "OBJECTIVES", SPILLING_OBJECTIVES),
-            extra=getattr(module, "EXTRA", ""),
-            requires=getattr(module, "REQUIRES", ()),
-        )
+        return _built_in(name)
     point = _third_party().get(name)
     if point is None:
-        raise UsageError(f"no solver named {name!r}; there are: {', '.join(solver_names())}")
-    try:
-        loaded = point.load()
-    except Exception as error:
-        raise UsageError(
-            f"solver {name!r} of {point.dist.name if point.dist else 'a third party'} cannot be "
-            f"imported: {error}"
-        ) from error
+        names = solver_names()
+        close = difflib.get_close_matches(name, names, 1)
+        guess = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"no solver named {name!r}{guess} (there are: {', '.join(names)})")
     origin = point.dist.name if point.dist else "third party"
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints must not end up in a JSON document
+            loaded = point.load()
+    except (Exception, SystemExit) as error:
+        raise UsageError(
+            f"solver {name!r} of {origin} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     if isinstance(loaded, Solver):
         return replace(loaded, name=name, origin=origin)
+    if not callable(loaded):
+        raise UsageError(
+            f"solver {name!r} of {origin} is a {type(loaded).__name__}; its entry point must name "
+            "a function solve(problem, options, budget), or a Solver"
+        )
     summary = (loaded.__doc__ or "").strip().split("\n")[0]
     return Solver(name, summary, loaded, origin=origin)
+
+
+@cache
+def _built_in(name: str) -> Solver:
+    found: Solver = import_module(_BUILT_IN[name]).SOLVER
+    return found
 
 
 def missing_packages(solver: Solver) -> tuple[str, ...]:
@@ -159,25 +97,3 @@ def solvers_for(objective: str) -> tuple[str, ...]:
         except UsageError:  # a broken package of a third party, told of when it is asked for
             continue
     return tuple(able)
-
-
-def parameters_of(options: SolverOptions, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A solver's parameters: defaults overridden by what was asked, converted to their types.
-
-    Raises:
-        UsageError: an unknown parameter or a value of another type.
-    """
-    chosen = dict(defaults)
-    for name, value in options.parameters.items():
-        if name not in defaults:
-            raise UsageError(
-                f"unknown solver parameter {name!r}; known: {', '.join(defaults) or 'none'}"
-            )
-        kind = type(defaults[name])
-        try:
-            chosen[name] = value if isinstance(value, kind) else kind(value)
-        except (TypeError, ValueError) as error:
-            raise UsageError(
-                f"solver parameter {name} takes a {kind.__name__}, not {value!r}"
-            ) from error
-    return chosen

@@ -62,3 +62,10 @@ class TimeLimitError(UllageError):
 
     exit_code = 6
     kind = "time_limit"
+
+
+class ContractError(UllageError):
+    """A solver broke its contract: it is named, with what it did or returned."""
+
+    exit_code = 7
+    kind = "contract"

@@ -14,16 +14,16 @@ from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP, Problem
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
-from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.bounds import Bound, order_free_bound
-from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.hwmodels.cost import Score
 from ullage.hwmodels.replay.replay import simulate
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.orders import JOINT, find_order
 
 if TYPE_CHECKING:
@@ -46,11 +46,13 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
             f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
         )
     limit = options.time_limit_s
+    deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
         options.order,
-        options=SolverOptions(options.objective, options.seed, progress=options.progress),
+        objective=options.objective,
+        seed=options.seed,
         steady_state=options.steady_state,
-        deadline=None if limit is None else time.monotonic() + limit,
+        budget=Budget(deadline, options.progress),
     )
     prepared = frontend.prepare(model, options.frontend, choose)
     graph = prepared.graph
@@ -91,23 +93,34 @@ def compile_model(
     return solve_prepared(prepare(source, chosen), chosen)
 
 
-def compile_problem(
-    problem: Problem, target: Target, options: CompileOptions | None = None
-) -> Compiled:
-    """The same for compilers without ONNX: a problem and a target in, a plan out.
+def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
+    """The same for compilers without ONNX: a problem in, a plan out.
 
-    The problem is one of steady state when it says so itself or the options ask for it.
+    Args:
+        problem: program, target and objective.
+        options: what is asked; default a plan by `auto`. Its objective counts, and inferences
+            follow one another for ever when the problem says so or the options ask for it.
+
+    Raises:
+        InfeasibleError: no legal plan exists.
+        TimeLimitError: the limit was reached before any plan.
+        UsageError: an option is wrong.
     """
-    chosen = options or CompileOptions()
-    problem = replace(problem, steady_state=problem.steady_state or chosen.steady_state)
+    chosen = options or CompileOptions(objective=problem.objective)
+    steady = problem.steady_state or chosen.steady_state
+    asked = replace(
+        problem,
+        program=replace(problem.program, steady_state=steady),
+        objective=chosen.objective,
+    )
     graph = Graph(problem.name, {}, (), (), ())
     described = {
         "name": problem.name,
         "path": None,
-        "order": problem.order,
-        "steady_state": problem.steady_state,
+        "order": problem.program.order,
+        "steady_state": steady,
     }
-    prepared = Prepared(graph, problem, target, described, 0.0, time.monotonic())
+    prepared = Prepared(graph, asked, described, 0.0, time.monotonic())
     return solve_prepared(prepared, chosen)
 
 
@@ -119,7 +132,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     """
     if prepared.other is None:
         return _solve_in_order(prepared, options)
-    other = replace(prepared.other, target=prepared.target, started=prepared.started)
+    other = replace(prepared.other.on(prepared.target), started=prepared.started)
     begun, limit = time.monotonic(), options.time_limit_s
     own_s = None
     if limit is not None:
@@ -155,7 +168,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
 def _free_bound(compiled: Compiled) -> Bound:
     """The bound of a plan's objective that holds in every order."""
     plan = compiled.plan
-    return order_free_bound(plan.problem, plan.target, plan.objective)
+    return order_free_bound(plan.problem)
 
 
 def _bounded(compiled: Compiled, bound: Bound) -> Compiled:
@@ -175,41 +188,37 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     deadline = None if limit is None else prepared.started + limit
     solver = solver_of(options)
     told: list[Improvement] = []
-    solver_options = SolverOptions(
-        objective=options.objective,
-        seed=options.seed,
-        deadline=deadline,
-        parameters=options.parameters,
+    budget = Budget(
+        deadline,
         progress=options.progress,
         on_improvement=lambda value: told.append((time.monotonic(), value)),
     )
-    if solver_options.remaining_s() <= 0:
+    if budget.is_over():
         raise TimeLimitError(
             f"the time limit of {limit} s was over before solving began (reading the model took "
             f"{prepared.import_s:.2f} s); give more time (--time-limit)"
         )
     begun = time.monotonic()
+    problem = prepared.problem
     early = options.solver != "all-slow" and options.objective != "peak"
-    reference = _reference(prepared.problem, prepared.target) if early else None
+    reference = _reference(problem) if early else None
     if deadline is not None:  # what comes after solving takes a few times as long as this did
         took_s = time.monotonic() - begun
-        if early and len(prepared.problem.steps) <= SHORT_STEPS:  # imports took most of that
+        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that
             begun = time.monotonic()
-            _reference(prepared.problem, prepared.target)
+            _reference(problem)
             took_s = min(took_s, time.monotonic() - begun)
-        reserve_s = CLOSING_SHARE * took_s
-        solver_options = replace(solver_options, deadline=deadline - reserve_s)
+        budget = budget.reserving(CLOSING_SHARE * took_s)
     options.progress(f"solving with {options.solver}")
     begun = time.monotonic()
-    plan = solver.solve(prepared.problem, prepared.target, solver_options)
+    outcome = run_solver(solver, problem, budget, parameters=options.parameters, seed=options.seed)
     solve_s = time.monotonic() - begun
+    plan, found = outcome.plan, outcome.score
     plan = replace(plan, model=_described(prepared, plan))
-    options.progress("verifying and scoring")
-    verify(plan)
-    found = score(plan)
+    options.progress("replaying")
     if not early:  # `peak` plans for another capacity than the target's
         slow = options.solver == "all-slow"
-        reference = found if slow else _reference(prepared.problem, plan.target)
+        reference = found if slow else _reference(plan.problem)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
     plan = replace(plan, notes=(*plan.notes, *prepared.notes, *found.notes))
     return Compiled(
@@ -223,8 +232,8 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
         import_s=prepared.import_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
-        interrupted="interrupted" in plan.options,
-        anytime=trace_of(told, begun, solve_s, objective_value(found, plan.objective)),
+        interrupted=outcome.interrupted,
+        anytime=trace_of(told, begun, solve_s, outcome.value),
         graph=prepared.graph,
     )
 
@@ -237,19 +246,19 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     """
     if plan.problem.steps == prepared.problem.steps:
         return prepared.model
-    found = {**prepared.model, "order": plan.problem.order}
+    found = {**prepared.model, "order": plan.program.order}
     if not prepared.graph.operators:
         return found
     chosen = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
-    rebuilt = build_problem(
+    rebuilt = build_program(
         prepared.graph,
         chosen,
-        order_name=plan.problem.order,
+        order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(prepared.model["alias"])),
         dma_steps=plan.target.needs_dma_steps,
         steady_state=plan.problem.steady_state,
     )
-    if rebuilt != plan.problem:
+    if rebuilt != plan.program:
         raise UsageError(
             f"{plan.solver} chose another operator order, in which other values share bytes than "
             "those that it planned; use --no-alias"
@@ -257,8 +266,9 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     return {**found, "operator_order": chosen}
 
 
-def _reference(problem: Problem, target: Target) -> Score | None:
+def _reference(problem: Problem) -> Score | None:
+    """The score of the plan with everything at home."""
     try:
-        return score(find_solver("all-slow").solve(problem, target, SolverOptions()))
+        return run_solver("all-slow", problem.minimising("latency")).score
     except InfeasibleError:  # the home tiers are too small for everything at once
         return None

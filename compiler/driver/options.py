@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
-from ullage.solvers.registry import Solver, find_solver, solvers_for
+from ullage.solvers.interface import Solver
+from ullage.solvers.parameters import ParameterValue, options_from
+from ullage.solvers.registry import find_solver
+from ullage.solvers.run import check_objective
 
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
@@ -48,7 +49,7 @@ class CompileOptions:
     alias: bool = True
     steady_state: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     time_limit_s: float | None = None
     seed: int = 0
     progress: Callable[[str], None] = lambda _: None
@@ -60,6 +61,7 @@ class CompileOptions:
             target=self.target,
             fast_memory_bytes=self.fast_memory_bytes,
             overrides=self.overrides,
+            objective=self.objective,
             order=self.order,
             dims=self.dims,
             batch=self.batch,
@@ -75,12 +77,11 @@ def solver_of(options: CompileOptions) -> Solver:
     """The solver asked for.
 
     Raises:
-        UsageError: there is none of that name, or it cannot minimise the objective.
+        UsageError: there is none of that name, it cannot minimise the objective, or a parameter is
+            wrong.
     """
-    solver, objective = find_solver(options.solver), options.objective
-    if objective in OBJECTIVES and objective not in solver.objectives:
-        raise UsageError(
-            f"solver {solver.name} cannot minimise {objective} (it can: "
-            f"{', '.join(solver.objectives)}); those that can: {', '.join(solvers_for(objective))}"
-        )
+    solver = find_solver(options.solver)
+    if options.objective in OBJECTIVES:
+        check_objective(solver, options.objective)
+    options_from(solver.name, solver.options, options.parameters, options.seed)
     return solver

@@ -8,9 +8,9 @@ from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import Buffer, Step
+from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import planned_order
 
 
@@ -78,10 +78,10 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
             f"the plan's model.steady_state is {str(said['steady_state'])[:60]!r}, its problem's "
             f"is {steady}: not of one compilation. Compile again"
         )
-    rebuilt = build_problem(
+    rebuilt = build_program(
         graph,
         planned_order(graph, said),
-        order_name=plan.problem.order,
+        order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
         dma_steps=plan.target.needs_dma_steps,
         steady_state=steady,

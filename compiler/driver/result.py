@@ -6,7 +6,6 @@ from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
@@ -69,16 +68,16 @@ class Compiled:
 
 def best_bound(plan: Plan) -> Bound:
     """The better of the bound that needs no solver and the one that the plan's solver proved."""
-    free = lower_bound(plan.problem, plan.target, plan.objective)
+    free = lower_bound(plan.problem)
     if plan.lower_bound is None or plan.lower_bound <= free.value:
         return free
     return Bound(plan.lower_bound, plan.bound_source)
 
 
-def lower_bound(problem: Problem, target: Target, objective: str) -> Bound:
+def lower_bound(problem: Problem) -> Bound:
     """The best certified bound of an objective for this order and target."""
-    free = order_free_bound(problem, target, objective)
-    if objective != "peak":
+    free = order_free_bound(problem)
+    if problem.objective != "peak":
         return free
-    live = live_bytes_bound(problem, target)
+    live = live_bytes_bound(problem)
     return live if live.value >= free.value else free

@@ -8,7 +8,7 @@ from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.program import Operand, Program, program_of
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 
 HEADER, SOURCE = "ullage_plan.h", "ullage_plan.c"
 

@@ -15,7 +15,7 @@ import numpy as np
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Transfer
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import bottleneck
 
 MODEL_PID, REPLAY_PID = 1, 2

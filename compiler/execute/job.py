@@ -12,7 +12,7 @@ from ullage.compiler.execute.timetable import timetable
 from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan, Transfer
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import alias_options, find_aliases
 from ullage.compiler.lowering.dataflow import Contents, absorbed_inputs, contents_of, written_ranges
 from ullage.compiler.lowering.orders import planned_order

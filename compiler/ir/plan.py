@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target
-
-PLAN_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +17,7 @@ class Residency:
     ready <= step < end.
 
     Attributes:
-        buffer: index into `Problem.buffers`.
+        buffer: index into `Program.buffers`.
         start_byte: first byte of the slice.
         end_byte: one past its last byte.
         tier: name of the tier.
@@ -45,7 +44,7 @@ class Transfer:
     """DMA of the bytes [start_byte, end_byte) of a buffer from one tier to another.
 
     Attributes:
-        buffer: index into `Problem.buffers`.
+        buffer: index into `Program.buffers`.
         start_byte: first byte of the slice.
         end_byte: one past its last byte.
         source: tier that is read.
@@ -64,34 +63,51 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Plan:
-    """A complete answer: problem, target and where everything is.
+    """A complete answer to a problem: where everything is, and what moves.
 
     Attributes:
-        target: the chip planned for, with overrides applied.
-        problem: the steps and buffers planned.
+        problem: program, target (with overrides applied) and objective.
         residencies: sorted by buffer, start byte, start.
         transfers: sorted by first step.
         solver: name of the solver that made it.
-        objective: what was minimised.
         seed: seed of the solver.
-        options: options of the solver that differ from its defaults.
+        options: parameters of the solver that differ from its defaults.
         model: how to import the model again (name, dtype policy, dims, fusion ...).
         notes: fallbacks taken on the way; never empty when one was.
         lower_bound: bound of the objective that the solver proved, in the objective's unit.
         bound_source: what proved it.
-        format_version: version of the JSON form.
+        claimed_bound: bound that a third party's solver claims; nobody here has proven it.
+        claimed_by: who claims it.
+        shadow_prices: (of what, what one more of it saves in the objective's unit) pairs.
+        statistics: figures about the search, by name.
     """
 
-    target: Target
     problem: Problem
     residencies: tuple[Residency, ...]
     transfers: tuple[Transfer, ...]
     solver: str
-    objective: str = "latency"
     seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     lower_bound: float | None = None
     bound_source: str = ""
-    format_version: int = PLAN_FORMAT
+    claimed_bound: float | None = None
+    claimed_by: str = ""
+    shadow_prices: tuple[tuple[str, float], ...] = ()
+    statistics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def program(self) -> Program:
+        """The steps and buffers planned."""
+        return self.problem.program
+
+    @property
+    def target(self) -> Target:
+        """The chip planned for."""
+        return self.problem.target
+
+    @property
+    def objective(self) -> str:
+        """What was minimised."""
+        return self.problem.objective

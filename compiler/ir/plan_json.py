@@ -1,6 +1,8 @@
 """Plans as JSON: loss-free, validated against the published schema on the way in."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -8,21 +10,82 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.ir.plan import PLAN_FORMAT, Plan
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program
+from ullage.compiler.ir.target import Target
 
+PLAN_FORMAT = 1
 SCHEMA_FILE = "plan.schema.json"
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A plan as its JSON file has it.
+
+    Attributes:
+        target: the chip planned for, with overrides applied.
+        problem: the steps and buffers planned.
+        residencies: sorted by buffer, start byte, start.
+        transfers: sorted by first step.
+        solver: name of the solver that made it.
+        objective: what was minimised.
+        seed: seed of the solver.
+        options: parameters of the solver that differ from its defaults.
+        model: how to import the model again (name, dtype policy, dims, fusion ...).
+        notes: fallbacks taken on the way; never empty when one was.
+        lower_bound: bound of the objective that the solver proved, in the objective's unit.
+        bound_source: what proved it.
+        claimed_bound: bound that a third party's solver claims.
+        claimed_by: who claims it.
+        shadow_prices: (of what, what one more of it saves in the objective's unit) pairs.
+        statistics: figures about the search, by name.
+        format_version: version of this form.
+    """
+
+    target: Target
+    problem: Program
+    residencies: tuple[Residency, ...]
+    transfers: tuple[Transfer, ...]
+    solver: str
+    objective: str = "latency"
+    seed: int = 0
+    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    lower_bound: float | None = None
+    bound_source: str = ""
+    claimed_bound: float | None = None
+    claimed_by: str = ""
+    shadow_prices: tuple[tuple[str, float], ...] = ()
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    format_version: int = PLAN_FORMAT
+
+
+# Fields that plan and file have in common.
+_COMMON = tuple(f.name for f in fields(Plan) if f.name != "problem")
+
+
+def _file_of(plan: Plan) -> PlanFile:
+    common = {name: getattr(plan, name) for name in _COMMON}
+    return PlanFile(plan.target, plan.program, objective=plan.objective, **common)
+
+
+def _plan_of(read: PlanFile) -> Plan:
+    problem = Problem(read.problem, read.target, read.objective)
+    return Plan(problem, **{name: getattr(read, name) for name in _COMMON})
 
 
 @cache
 def _adapter() -> Any:  # noqa: ANN401 - pydantic's adapter has no useful static type here
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Plan)
+    return TypeAdapter(PlanFile)
 
 
 def dump_plan(plan: Plan) -> bytes:
     """A plan as UTF-8 JSON."""
-    return bytes(_adapter().dump_json(plan))
+    return bytes(_adapter().dump_json(_file_of(plan)))
 
 
 def load_plan(data: bytes, where: str = "plan") -> Plan:
@@ -42,15 +105,15 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
             f"{where}: plan format {version!r}; this version reads {PLAN_FORMAT}; compile again"
         )
     try:
-        plan: Plan = _adapter().validate_json(data, strict=None)
+        read: PlanFile = _adapter().validate_json(data, strict=None)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
+        field_name = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"{where}: not a plan: field {field}: {first['msg']} "
+            f"{where}: not a plan: field {field_name}: {first['msg']} "
             f"({error.error_count()} problems in all)"
         ) from error
-    return plan
+    return _plan_of(read)
 
 
 def read_plan(path: Path) -> Plan:

@@ -1,125 +1,89 @@
-"""The problem: what a solver sees. Steps in order, buffers, and ranged uses of buffers."""
+"""The problem: a program, the chip that it runs on, and what is to be minimised.
 
-from dataclasses import dataclass
-from functools import cached_property
+Whatever several solvers need to know of a problem (compute times, compulsory traffic, segments ...)
+is worked out once and kept with it: `computed_once`.
+"""
 
-from ullage.compiler.ir.graph import Gemm, Kind
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import Any, TypeVar
 
-DMA_STEP = "dma"  # kind of a step without an operator: only transfers run in it
+from ullage.compiler.ir.program import Buffer, Program, Step, Use
+from ullage.compiler.ir.target import Target
 
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A step reads or writes the bytes [start_byte, end_byte) of a buffer.
-
-    Attributes:
-        buffer: index into `Problem.buffers`.
-        start_byte: first byte of the range.
-        end_byte: one past its last byte.
-        write: True when the step writes the range.
-        accessed_bytes: bytes that really move, at most the range (a Gather reads few rows).
-        value: name of the value that lives in the range.
-    """
-
-    buffer: int
-    start_byte: int
-    end_byte: int
-    write: bool
-    accessed_bytes: int
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One operator in the chosen order, or a DMA-only step (kind `dma`, no uses, no cost).
-
-    A problem begins and ends with a DMA-only step, in which inputs may be fetched before the
-    first operator and outputs stored after the last. On targets where operands must be resident
-    there are two between any two operators: memory can be emptied, then filled.
-
-    Attributes:
-        name: name of the operator.
-        kind: operator type, or `dma`.
-        operator: index of the operator in the graph; -1 for a DMA-only step.
-        uses: bytes read and written; a read precedes a write of the same bytes (in place).
-        macs: multiply-accumulates.
-        mac_dtype: data type of the multiplications.
-        vector_elements: elements that the vector unit processes.
-        gemms: the MACs as matrix products.
-        workspace_bytes: scratch memory needed in the fastest tier.
-    """
-
-    name: str
-    kind: str
-    operator: int = -1
-    uses: tuple[Use, ...] = ()
-    macs: int = 0
-    mac_dtype: str = "float32"
-    vector_elements: int = 0
-    gemms: tuple[Gemm, ...] = ()
-    workspace_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedValue:
-    """A value and the byte range of a buffer that it occupies."""
-
-    name: str
-    start_byte: int
-    end_byte: int
-
-
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """The unit of storage: all values that share bytes.
-
-    Attributes:
-        name: name of its first value.
-        size_bytes: storage of all its values together.
-        kind: `input` (holds data before the first step), `weight` (the same, for ever),
-            `output` (some of its values must be in the home tier at the end), `activation`.
-        values: the values in it and where; ranges overlap for views and in-place results.
-        outputs: byte ranges that are outputs of the graph.
-        row_bytes: bytes of one row of the outermost axis longer than 1; slices may be cut there.
-    """
-
-    name: str
-    size_bytes: int
-    kind: Kind
-    values: tuple[PlacedValue, ...] = ()
-    outputs: tuple[tuple[int, int], ...] = ()
-    row_bytes: int = 1
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Steps 0..T-1 over buffers; every interval of steps is half-open.
+    """What a solver is asked.
 
     Attributes:
-        name: name of the model.
-        order: how the order was chosen (`model`, `memory` ...).
-        steps: T steps.
-        buffers: B buffers, referred to by index.
-        steady_state: the steps repeat for ever, one inference after the other, and weights may
-            stay where they are from the end of one to the beginning of the next.
+        program: steps in order, and buffers.
+        target: the chip.
+        objective: what is minimised: `latency` (s), `traffic` (non-compulsory bytes), `energy` (J)
+            or `peak` (bytes of the fastest tier).
     """
 
-    name: str
-    order: str
-    steps: tuple[Step, ...]
-    buffers: tuple[Buffer, ...]
-    steady_state: bool = False
+    program: Program
+    target: Target
+    objective: str = "latency"
+    _figures: dict[Callable[..., Any], Any] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
-    @cached_property
-    def operators(self) -> int:
-        """Number of steps that run an operator."""
-        return sum(step.kind != DMA_STEP for step in self.steps)
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.program.name
 
-    @cached_property
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """T steps in the order in which they run."""
+        return self.program.steps
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        """B buffers, referred to by index."""
+        return self.program.buffers
+
+    @property
+    def steady_state(self) -> bool:
+        """Whether the steps repeat for ever."""
+        return self.program.steady_state
+
+    @property
     def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
         """For each buffer its (step, use) pairs in step order, reads before writes."""
-        found: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
-        for t, step in enumerate(self.steps):
-            for use in sorted(step.uses, key=lambda u: u.write):
-                found[use.buffer].append((t, use))
-        return tuple(tuple(uses) for uses in found)
+        return self.program.uses_of
+
+    def on(self, target: Target) -> "Problem":
+        """The same program and objective on another chip."""
+        return self if target is self.target else replace(self, target=target)
+
+    def minimising(self, objective: str) -> "Problem":
+        """The same program and chip with another objective; figures of both are kept with both."""
+        if objective == self.objective:
+            return self
+        return replace(self, objective=objective)
+
+    def once(self, figure: Callable[["Problem"], Figure]) -> Figure:
+        """A figure of the problem: worked out at the first call, kept for the next."""
+        if figure not in self._figures:
+            self._figures[figure] = figure(self)
+        found: Figure = self._figures[figure]
+        return found
+
+
+def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Figure]:
+    """Decorator of a function of a problem: its result is worked out once for each problem.
+
+    Callers share the result, so they must not change it.
+    """
+
+    @wraps(figure)
+    def kept(problem: Problem) -> Figure:
+        return problem.once(figure)
+
+    return kept

@@ -10,7 +10,7 @@ from ullage.compiler.ir.graph import Gemm, Graph, Kind, Operator, Sharing, Value
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 
 TensorKind = Literal["input", "weight", "activation", "output"]
 
@@ -54,9 +54,20 @@ class Op:
 
 
 def problem_from_lists(
-    name: str, tensors: Sequence[Tensor], operators: Sequence[Op], target: Target
+    name: str,
+    tensors: Sequence[Tensor],
+    operators: Sequence[Op],
+    target: Target,
+    objective: str = "latency",
 ) -> Problem:
     """A problem from tensors and operators in execution order.
+
+    Args:
+        name: of the model.
+        tensors: all tensors.
+        operators: in execution order.
+        target: the chip.
+        objective: `latency`, `traffic`, `energy` or `peak`.
 
     Raises:
         UsageError: a name is unknown or given twice, a tensor is read before it is written, or
@@ -80,9 +91,10 @@ def problem_from_lists(
         outputs=tuple(t.name for t in tensors if t.kind == "output"),
     )
     aliases: AliasOptions = alias_options(target)
-    return build_problem(
+    program = build_program(
         graph, range(len(operators)), aliases=aliases, dma_steps=target.needs_dma_steps
     )
+    return Problem(program, target, objective)
 
 
 def _operator(op: Op) -> Operator:

@@ -1,38 +1,38 @@
-"""The largest sum of live bytes of a problem, and who is alive there."""
+"""The largest sum of live bytes of a program, and who is alive there."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The largest sum of live bytes over the steps of a problem, and who is alive there."""
+    """The largest sum of live bytes over the steps of a program, and who is alive there."""
 
     size_bytes: int
     step: int
     residents: tuple[tuple[str, int], ...]
 
 
-def live_peak(problem: Problem) -> Peak:
+def live_peak(program: Program) -> Peak:
     """Peak of live non-weight bytes and workspace, with residents.
 
     Liveness is per byte range: from the first write (the start for inputs) to the last use (the
     end for outputs). Unlike `hwmodels.bound.live_bytes_bound` it counts workspace.
     """
-    steps = len(problem.steps)
+    steps = len(program.steps)
     change = [0] * (steps + 1)
     spans: list[tuple[int, int, int, str]] = []
-    for index, buffer in enumerate(problem.buffers):
+    for index, buffer in enumerate(program.buffers):
         if buffer.kind == "weight":
             continue
-        for size, begin, end in _live_ranges(problem, index):
+        for size, begin, end in _live_ranges(program, index):
             change[begin] += size
             change[end] -= size
             spans.append((begin, end, size, buffer.name))
-    for t, step in enumerate(problem.steps):
+    for t, step in enumerate(program.steps):
         change[t] += step.workspace_bytes
         change[t + 1] -= step.workspace_bytes
     live, best, where = 0, -1, 0
@@ -48,9 +48,9 @@ def live_peak(problem: Problem) -> Peak:
     return Peak(max(best, 0), where, residents)
 
 
-def _live_ranges(problem: Problem, index: int) -> Iterator[tuple[int, int, int]]:
+def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]:
     """(bytes, first step, one past the last step) for each range with uses of its own."""
-    buffer, uses = problem.buffers[index], problem.uses_of[index]
+    buffer, uses = program.buffers[index], program.uses_of[index]
     edges = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
     edges.update(edge for output in buffer.outputs for edge in output)
     for low, high in pairwise(sorted(edges)):
@@ -58,4 +58,4 @@ def _live_ranges(problem: Problem, index: int) -> Iterator[tuple[int, int, int]]
         is_output = any(a < high and low < b for a, b in buffer.outputs)
         if touching or is_output:
             begin = 0 if buffer.kind == "input" else min(touching, default=0)
-            yield high - low, begin, len(problem.steps) if is_output else max(touching) + 1
+            yield high - low, begin, len(program.steps) if is_output else max(touching) + 1

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
 
 
-def build_problem(
+def build_program(
     graph: Graph,
     order: Sequence[int],
     *,
@@ -17,7 +17,7 @@ def build_problem(
     aliases: AliasOptions | None = None,
     dma_steps: bool = False,
     steady_state: bool = False,
-) -> Problem:
+) -> Program:
     """Lifetimes of a graph in an order.
 
     Args:
@@ -63,7 +63,7 @@ def build_problem(
         )
     steps.append(Step("finish", DMA_STEP))
     buffers = _buffers(graph, found, numbers)
-    return Problem(graph.name, order_name, tuple(steps), buffers, steady_state)
+    return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
 def _uses(

@@ -19,8 +19,8 @@ def what_would_help(
 
     Bandwidth and compute are measured: the plan as it is, scored on a chip with 10 % more. That
     is no more than a better plan for that chip would save. The worth of fast memory needs
-    another plan or dual prices of the solver's LP: `prices` and the solver's `prices` in
-    `Plan.options` give them; without any the row says where to find out.
+    another plan or dual prices of the solver's LP: `prices` and `Plan.shadow_prices` give
+    them; without any the row says where to find out.
 
     Args:
         plan: a legal plan.
@@ -33,7 +33,12 @@ def what_would_help(
         for name, better in _better_chips(target)
     ]
     rows.append(_row("10 % faster compute", plan, _faster_compute(target), found))
-    known = [*map(_checked, prices), *map(_checked, plan.options.get("prices", ()))]
+    known = [*map(_checked, prices)]
+    known += [
+        {"what": what, "saves_s": saves, "source": f"{plan.bound_source or plan.solver}, at most"}
+        for what, saves in plan.shadow_prices
+        if plan.objective == "latency"
+    ]
     rows += known
     memory = f"10 % more {target.fastest.name}"
     if not any(memory in row["what"] for row in known):
@@ -43,7 +48,7 @@ def what_would_help(
 
 
 def _row(what: str, plan: Plan, better: Target, found: Score) -> dict[str, Any]:
-    after = score(replace(plan, target=better))
+    after = score(replace(plan, problem=plan.problem.on(better)))
     return {
         "what": what,
         "saves_s": max(0.0, found.latency_s - after.latency_s),

@@ -90,9 +90,9 @@ def _summary_beside(path: Path, found: Score, plan: Plan) -> dict[str, Any]:
 
 
 def _all_slow(plan: Plan) -> Score | None:
-    from ullage.solvers.registry import SolverOptions, find_solver
+    from ullage.solvers.run import run_solver
 
     try:
-        return score(find_solver("all-slow").solve(plan.problem, plan.target, SolverOptions()))
+        return run_solver("all-slow", plan.problem.minimising("latency")).score
     except InfeasibleError:  # the home tiers are too small for everything at once
         return None

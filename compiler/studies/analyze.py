@@ -5,10 +5,10 @@ from typing import Any
 
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.graph import Graph
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.live_ranges import live_peak
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.peak_order import smallest_peak
@@ -21,7 +21,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
     smallest = smallest_peak(graph, _aliases(prepared))
     best_problem = _problem(prepared, smallest.order)
     best = live_peak(best_problem)
-    compute, notes = compute_seconds(prepared.problem, target)
+    compute, notes = compute_seconds(prepared.problem)
     sizes = {"weight": 0, "activation": 0, "input": 0, "output": 0}
     for value in graph.values.values():
         sizes[value.kind] += value.size_bytes
@@ -30,7 +30,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
     return {
         "model": graph.name,
         "target": target.name,
-        "operators": prepared.problem.operators,
+        "operators": prepared.problem.program.operators,
         "buffers": len(prepared.problem.buffers),
         "tensors": len(tensors),
         "weights_bytes": sizes["weight"],
@@ -76,8 +76,8 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _problem(prepared: Prepared, order: Sequence[int]) -> Problem:
-    return build_problem(prepared.graph, order, aliases=_aliases(prepared))
+def _problem(prepared: Prepared, order: Sequence[int]) -> Program:
+    return build_program(prepared.graph, order, aliases=_aliases(prepared))
 
 
 def _aliases(prepared: Prepared) -> AliasOptions:

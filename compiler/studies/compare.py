@@ -12,6 +12,7 @@ from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
+from ullage.solvers.parameters import ParameterValue, parameters_of
 
 
 def default_solvers(objective: str) -> tuple[str, ...]:
@@ -24,8 +25,8 @@ def default_solvers(objective: str) -> tuple[str, ...]:
 
 
 def parameters_by_solver(
-    solvers: Sequence[str], given: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+    solvers: Sequence[str], given: Mapping[str, ParameterValue]
+) -> dict[str, dict[str, ParameterValue]]:
     """The parameters of each solver: `NAME` goes to all that have it, `SOLVER.NAME` to one.
 
     Raises:
@@ -33,13 +34,12 @@ def parameters_by_solver(
     """
     from ullage.solvers.registry import find_solver
 
-    found: dict[str, dict[str, Any]] = {name: {} for name in solvers}
+    found: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
+    known = {n: [p.name for p in parameters_of(find_solver(n).options)] for n in solvers}
     for asked in sorted(given, key=lambda name: "." in name):  # what is for one counts last
         owner, dot, parameter = asked.rpartition(".")
         takers = [
-            name
-            for name in solvers
-            if parameter in find_solver(name).defaults and (not dot or owner == name)
+            name for name in solvers if parameter in known[name] and (not dot or owner == name)
         ]
         if not takers:
             raise UsageError(
@@ -65,14 +65,15 @@ def compare_solvers(
         ModelError: the model cannot be read.
         UsageError: an option is wrong or a solver is unknown.
     """
-    from ullage.solvers.registry import SolverOptions, find_solver
+    from ullage.solvers.registry import find_solver
+    from ullage.solvers.run import run_solver
 
     for name in solvers:
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
-        find_solver("all-slow").solve(prepared.problem, prepared.target, SolverOptions())
+        run_solver("all-slow", prepared.problem.minimising("latency"))
     done: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())

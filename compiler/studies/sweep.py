@@ -220,7 +220,7 @@ def _carried(best: Point | None, size_bytes: int) -> Point | None:
     if best is None or best.compiled is None:
         return None
     plan = best.compiled.plan
-    free = lower_bound(plan.problem, plan.target.with_fast_memory(size_bytes), plan.objective)
+    free = lower_bound(plan.problem.on(plan.target.with_fast_memory(size_bytes)))
     if best.compiled.value > free.value * (1 + OPTIMAL_GAP):
         return None
     return take_over(Point(size_bytes), best, "no plan of any size is better")
@@ -244,11 +244,8 @@ def _solve_at(
         )
         return Point(size_bytes, error=error)
     own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
-    here = replace(
-        prepared,
-        target=prepared.target.with_fast_memory(size_bytes),
-        started=time.monotonic(),
-    )
+    sized = prepared.on(prepared.target.with_fast_memory(size_bytes))
+    here = replace(sized, started=time.monotonic())
     try:
         return Point(size_bytes, solve_prepared(here, replace(options, time_limit_s=own_s)))
     except (UsageError, ModelError):

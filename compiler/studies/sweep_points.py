@@ -139,7 +139,7 @@ def take_over(point: Point, source: Point, why: str) -> Point:
         notes.append(f"sweep: solving for {point.size_bytes} bytes failed: {point.error.message}")
     plan = replace(
         old.plan,
-        target=old.plan.target.with_fast_memory(point.size_bytes),
+        problem=old.plan.problem.on(old.plan.target.with_fast_memory(point.size_bytes)),
         notes=tuple(notes),
         lower_bound=None if own is None else own.plan.lower_bound,
         bound_source="" if own is None else own.plan.bound_source,

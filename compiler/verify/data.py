@@ -6,8 +6,9 @@ wrote it last; a copy is current when it has the version of the byte.
 
 from collections.abc import Iterator
 
-from ullage.compiler.ir.plan import Plan, Residency
-from ullage.compiler.ir.problem import Use
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Residency
+from ullage.compiler.ir.program import Use
 from ullage.compiler.verify.events import ARRIVE, END, MOVE, START, Flight, Log, logs_of
 from ullage.compiler.verify.space import describe_residency, describe_transfer
 from ullage.compiler.verify.versions import Runs, first_difference
@@ -19,7 +20,7 @@ UNWRITTEN = -1  # version of a byte that holds no data yet
 NOTHING = -2  # version in a copy of bytes that never arrived
 
 
-def find_data_violations(plan: Plan) -> Iterator[Violation]:
+def find_data_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield broken rules about data in a well-formed plan, buffer by buffer."""
     for index, log in enumerate(logs_of(plan)):
         if plan.problem.buffers[index].size_bytes:
@@ -29,7 +30,7 @@ def find_data_violations(plan: Plan) -> Iterator[Violation]:
 class _Replay:
     """One buffer going through the steps."""
 
-    def __init__(self, plan: Plan, index: int, log: Log) -> None:
+    def __init__(self, plan: Assigned, index: int, log: Log) -> None:
         self.plan = plan
         self.target = plan.target
         self.items = plan.residencies

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from ullage.compiler.ir.plan import Plan, Transfer
-from ullage.compiler.ir.problem import Use
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Transfer
+from ullage.compiler.ir.program import Use
 from ullage.compiler.verify.space import move_faults
 
 # Order of what happens at one step: arrivals are judged as the step begins, then space is freed
@@ -43,7 +44,7 @@ class Log:
     tiers: set[str] = field(default_factory=set)
 
 
-def logs_of(plan: Plan) -> list[Log]:
+def logs_of(plan: Assigned) -> list[Log]:
     """The events of each buffer of a well-formed plan, in the order in which they happen."""
     logs = [Log() for _ in plan.problem.buffers]
     last = len(plan.problem.steps)

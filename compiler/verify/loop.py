@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Residency
 from ullage.compiler.verify.space import describe_residency
 from ullage.compiler.verify.well_formed import Violation
 
 
-def find_wrap_violations(plan: Plan) -> Iterator[Violation]:
+def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield weights that an inference is said to begin with and the one before does not leave.
 
     Every byte of a weight in a residency with `start = ready = 0`, at home or elsewhere, must be in
@@ -44,7 +45,7 @@ def find_wrap_violations(plan: Plan) -> Iterator[Violation]:
             yield Violation("wrap", message, last, names)
 
 
-def is_carried(plan: Plan, item: Residency) -> bool:
+def is_carried(plan: Assigned, item: Residency) -> bool:
     """Whether a residency holds a weight's data from before the first step on."""
     kind = plan.problem.buffers[item.buffer].kind
     return kind == "weight" and item.start == item.ready == 0

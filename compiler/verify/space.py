@@ -5,11 +5,12 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from itertools import pairwise
 
-from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.verify.well_formed import NO_STEP, Violation
 
 
-def find_space_violations(plan: Plan) -> Iterator[Violation]:
+def find_space_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield broken rules about addresses in a well-formed plan.
 
     Near-linear: per tier one sweep over starts, with the live slices sorted by address.
@@ -23,7 +24,7 @@ def find_space_violations(plan: Plan) -> Iterator[Violation]:
     yield from _workspace_violations(plan, members.get(plan.target.fastest.name, []))
 
 
-def find_slice_violations(plan: Plan) -> Iterator[Violation]:
+def find_slice_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield illegal cuts of slices, missing links, read-only destinations and bad moves."""
     ends = _value_and_use_ends(plan)
     for item in plan.residencies:
@@ -57,7 +58,7 @@ def move_faults(transfer: Transfer) -> Iterator[tuple[str, str]]:
         yield "transfer-order", f"steps of moves must ascend strictly, they are {steps[:20]}"
 
 
-def describe_residency(plan: Plan, item: Residency) -> str:
+def describe_residency(plan: Assigned, item: Residency) -> str:
     """Name a residency in a message."""
     size = item.end_byte - item.start_byte
     return (
@@ -67,7 +68,7 @@ def describe_residency(plan: Plan, item: Residency) -> str:
     )
 
 
-def describe_transfer(plan: Plan, item: Transfer) -> str:
+def describe_transfer(plan: Assigned, item: Transfer) -> str:
     """Name a transfer in a message."""
     steps = f"steps {item.moves[0][0]}..{item.moves[-1][0]}" if item.moves else "no step"
     return (
@@ -80,7 +81,7 @@ def _top(item: Residency) -> int:
     return item.offset + item.end_byte - item.start_byte
 
 
-def _address_violations(plan: Plan, item: Residency) -> Iterator[Violation]:
+def _address_violations(plan: Assigned, item: Residency) -> Iterator[Violation]:
     tier = plan.target.tier(item.tier)
     names = (plan.problem.buffers[item.buffer].name,)
     if item.offset % tier.alignment_bytes:
@@ -97,7 +98,7 @@ def _address_violations(plan: Plan, item: Residency) -> Iterator[Violation]:
         yield Violation("capacity", message, item.start, names)
 
 
-def _overlaps(plan: Plan, items: list[Residency]) -> Iterator[Violation]:
+def _overlaps(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     """Yield overlaps in one tier: at least one when there is any.
 
     The live slices of a legal plan are disjoint, so looking at the neighbours by address is
@@ -133,14 +134,14 @@ def _overlaps(plan: Plan, items: list[Residency]) -> Iterator[Violation]:
         insort(live, (item.offset, index))
 
 
-def _overlap(plan: Plan, one: Residency, two: Residency) -> Violation:
+def _overlap(plan: Assigned, one: Residency, two: Residency) -> Violation:
     buffers = plan.problem.buffers
     message = f"{describe_residency(plan, one)} overlaps {describe_residency(plan, two)}"
     names = (buffers[one.buffer].name, buffers[two.buffer].name)
     return Violation("overlap", message, max(one.start, two.start), names)
 
 
-def _workspace_violations(plan: Plan, items: list[Residency]) -> Iterator[Violation]:
+def _workspace_violations(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     """Yield steps whose workspace does not fit above the highest live address.
 
     That live bytes plus workspace stay within the capacity follows: the live bytes of disjoint
@@ -167,7 +168,7 @@ def _workspace_violations(plan: Plan, items: list[Residency]) -> Iterator[Violat
             yield Violation("workspace", message, t, names)
 
 
-def _value_and_use_ends(plan: Plan) -> list[set[int]]:
+def _value_and_use_ends(plan: Assigned) -> list[set[int]]:
     """For each buffer the bytes at which a value or a use begins or ends."""
     ends = [{0, buffer.size_bytes} for buffer in plan.problem.buffers]
     for index, buffer in enumerate(plan.problem.buffers):
@@ -180,7 +181,7 @@ def _value_and_use_ends(plan: Plan) -> list[set[int]]:
 
 
 def _cut_violations(
-    plan: Plan, item: Residency | Transfer, ends: set[int], step: int
+    plan: Assigned, item: Residency | Transfer, ends: set[int], step: int
 ) -> Iterator[Violation]:
     buffer = plan.problem.buffers[item.buffer]
     granularity = plan.target.slice_granularity_bytes or buffer.row_bytes

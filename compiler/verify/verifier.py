@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import chain, islice
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.verify.data import find_data_violations
 from ullage.compiler.verify.loop import find_wrap_violations
 from ullage.compiler.verify.space import find_slice_violations, find_space_violations
@@ -20,7 +20,7 @@ __all__ = ["Violation", "find_violations", "verify"]
 SHOWN = 5  # violations spelled out in the message of an error
 
 
-def find_violations(plan: Plan, limit: int = 100) -> list[Violation]:
+def find_violations(plan: Assigned, limit: int = 100) -> list[Violation]:
     """The broken rules of a plan, in order of steps; empty when the plan is legal.
 
     Args:
@@ -33,7 +33,7 @@ def find_violations(plan: Plan, limit: int = 100) -> list[Violation]:
     return sorted(islice(_all_violations(plan), limit), key=lambda violation: violation.step)
 
 
-def verify(plan: Plan) -> None:
+def verify(plan: Assigned) -> None:
     """Return when the plan is legal.
 
     Raises:
@@ -55,7 +55,7 @@ def verify(plan: Plan) -> None:
     raise VerificationError(message, details)
 
 
-def _all_violations(plan: Plan) -> Iterator[Violation]:
+def _all_violations(plan: Assigned) -> Iterator[Violation]:
     return chain(
         find_problem_faults(plan),
         find_space_violations(plan),

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
 from ullage.compiler.ir.target import Link, Target, Tier
 
 NO_STEP = -1  # step of a violation that belongs to no step
@@ -32,13 +34,13 @@ class Violation:
     buffers: tuple[str, ...]
 
 
-def find_malformed(plan: Plan) -> Iterator[Violation]:
+def find_malformed(plan: Assigned) -> Iterator[Violation]:
     """Yield what keeps a plan from being examined at all, stage by stage.
 
     A later stage indexes what an earlier one has checked, so the first stage with faults is the
     last one looked at.
     """
-    if not isinstance(plan, Plan):
+    if not isinstance(plan, Plan | Assignment):
         yield _malformed(f"a Plan is needed, there is {_show(plan)}")
         return
     stages = (_target_faults, _buffer_faults, _step_faults, _residency_faults, _transfer_faults)
@@ -51,7 +53,7 @@ def find_malformed(plan: Plan) -> Iterator[Violation]:
             return
 
 
-def find_problem_faults(plan: Plan) -> Iterator[Violation]:
+def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
     """Yield where the embedded problem breaks its own rules (reads of unwritten bytes apart)."""
     steps, buffers = plan.problem.steps, plan.problem.buffers
     if not steps:
@@ -125,7 +127,7 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, tuple) and len(value) == 2
 
 
-def _target_faults(plan: Plan) -> Iterator[str]:
+def _target_faults(plan: Assigned) -> Iterator[str]:
     target = plan.target
     if not isinstance(target, Target) or not target.tiers or not _all_are(target.tiers, Tier):
         yield "the plan needs a Target with a tuple of at least one Tier"
@@ -155,7 +157,7 @@ def _target_faults(plan: Plan) -> Iterator[str]:
         yield f"target: {fault}"
 
 
-def _buffer_faults(plan: Plan) -> Iterator[str]:
+def _buffer_faults(plan: Assigned) -> Iterator[str]:
     if not isinstance(plan.problem, Problem) or not _all_are(plan.problem.buffers, Buffer):
         yield "the plan needs a Problem with a tuple of Buffer"
         return
@@ -188,7 +190,7 @@ def _buffer_fault(buffer: Buffer) -> str:
     return ""
 
 
-def _step_faults(plan: Plan) -> Iterator[str]:
+def _step_faults(plan: Assigned) -> Iterator[str]:
     if not _all_are(plan.problem.steps, Step):
         yield "the problem needs a tuple of Step"
         return
@@ -214,7 +216,7 @@ def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:
     return fault
 
 
-def _slice_fault(plan: Plan, item: Residency | Transfer) -> str:
+def _slice_fault(plan: Assigned, item: Residency | Transfer) -> str:
     fault = _int_fault("buffer", item.buffer, 0, len(plan.problem.buffers) - 1)
     if fault:
         return fault
@@ -223,7 +225,7 @@ def _slice_fault(plan: Plan, item: Residency | Transfer) -> str:
     )
 
 
-def _residency_faults(plan: Plan) -> Iterator[str]:
+def _residency_faults(plan: Assigned) -> Iterator[str]:
     def fault_of(item: Residency) -> str:
         if not isinstance(item.tier, str) or item.tier not in plan.target.tier_index:
             return f"tier must be one of {names}, is {_show(item.tier)}"
@@ -242,7 +244,7 @@ def _residency_faults(plan: Plan) -> Iterator[str]:
     yield from _item_faults("residency", plan.residencies, Residency, fault_of)
 
 
-def _transfer_faults(plan: Plan) -> Iterator[str]:
+def _transfer_faults(plan: Assigned) -> Iterator[str]:
     def fault_of(item: Transfer) -> str:
         for tier in (item.source, item.destination):
             if not isinstance(tier, str) or tier not in plan.target.tier_index:

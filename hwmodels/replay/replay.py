@@ -12,7 +12,7 @@ import numpy as np
 
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import compute_seconds
 from ullage.hwmodels.replay.event_graph import Precedence, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
@@ -183,7 +183,7 @@ def _operator_work(
     plan: Plan, operand_bytes: tuple[Floats, Floats]
 ) -> tuple[list[float], list[Demand]]:
     """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
-    compute, _ = compute_seconds(plan.problem, plan.target)
+    compute, _ = compute_seconds(plan.problem)
     tier_s = port_seconds(*operand_bytes, plan.target)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
     durations = runs * plan.target.compute.overhead_s + np.maximum(compute, tier_s.max(axis=0))

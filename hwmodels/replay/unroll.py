@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import Step
+from ullage.compiler.ir.program import Step
 
 
 def unroll(plan: Plan, inferences: int) -> Plan:
@@ -37,7 +37,8 @@ def unroll(plan: Plan, inferences: int) -> Plan:
             )
             for move in plan.transfers
         )
-    whole = replace(problem, steps=tuple(steps), buffers=problem.buffers * inferences)
+    program = replace(problem.program, steps=tuple(steps), buffers=problem.buffers * inferences)
+    whole = replace(problem, program=program)
     return replace(plan, problem=whole, residencies=tuple(residencies), transfers=tuple(transfers))
 
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.rl_agent.env.game_instance import set_table
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
@@ -23,7 +22,7 @@ from ullage.rl_agent.env.observe import (
     observe,
     step_and_see,
 )
-from ullage.rl_agent.env.plans import plan_of, stays_of
+from ullage.rl_agent.env.plans import assignment_of_game, stays_of
 from ullage.rl_agent.env.render import as_picture, as_text
 from ullage.rl_agent.env.rules import ACTIONS, begin
 from ullage.rl_agent.env.state import (
@@ -67,7 +66,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     def __init__(  # noqa: PLR0913 - options of gymnasium.make, all named
         self,
         model: "str | Path | onnx.ModelProto | None" = None,
-        target: str | Target = "edge-npu",
+        target: str = "edge-npu",
         *,
         problem: Problem | None = None,
         fast_memory: int | str | None = None,
@@ -81,8 +80,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
 
         Args:
             model: an .onnx file, a name (`ullage models list`) or a loaded model.
-            target: name or file of a target; a `Target` together with `problem`.
-            problem: instead of a model, a problem built for `target`.
+            target: name or file of a target.
+            problem: instead of a model, a problem, which has a target of its own.
             fast_memory: capacity of the fastest tier: 262144, "256KiB".
             dtype: plan floating-point tensors as this type.
             order: operator order, `model` or `memory`.
@@ -100,13 +99,10 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         self.render_mode = render_mode
         if problem is None:
             asked = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
-            problem, chip = _read(model, target, fast_memory, asked)
-        elif isinstance(target, Target):
-            chip = target
-        else:
-            raise UsageError("a problem is played on the Target it was built for, not on a name")
+            problem = _read(model, target, fast_memory, asked)
+        chip = problem.target
         self.problem, self.target = problem, chip
-        self._table = set_table(problem, chip)
+        self._table = set_table(problem)
         if not len(self._table.board.ev_atom):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
@@ -176,7 +172,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         left = self.uses - int(self._state.counts[CURSOR])
         if left:
             raise UsageError(f"the game is not over: {left} uses are undecided; step on")
-        return plan_of(self.problem, self.target, self._table, self._state, solver="game")
+        decided = assignment_of_game(self.problem, self._table, self._state)
+        return Plan(self.problem, decided.residencies, decided.transfers, solver="game")
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """The memory map: addresses upwards, steps to the right."""
@@ -221,24 +218,22 @@ def _box(*shape: int) -> gymnasium.spaces.Box:
 
 def _read(
     model: "str | Path | onnx.ModelProto | None",
-    target: str | Target,
+    target: str,
     fast_memory: int | str | None,
     asked: dict[str, Any],
-) -> tuple[Problem, Target]:
+) -> Problem:
     from ullage.compiler.common.units import parse_size
     from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
     from ullage.solvers.scheduling.orders import find_order
 
     if model is None:
-        raise UsageError("MallocGame needs a model, or a problem and its Target")
-    if isinstance(target, Target):
-        raise UsageError("a model is read for a target by name or file; a Target needs a problem")
+        raise UsageError("MallocGame needs a model or a problem")
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
     options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
     order = find_order(options.order, steady_state=options.steady_state)
     prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
-    return prepared.problem, prepared.target
+    return prepared.problem
 
 
 gymnasium.register(id=GAME_ID, entry_point="ullage.rl_agent.env.game:MallocGame")

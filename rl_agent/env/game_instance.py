@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_stays
@@ -119,23 +118,24 @@ def by_live_bytes(table: Table) -> Table:
     return table._replace(board=board._replace(address_bytes=SPACIOUS * board.capacity_bytes))
 
 
-def set_table(problem: Problem, target: Target) -> Table:
+def set_table(problem: Problem) -> Table:
     """The board of a problem on a target.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a mandatory operand has no link to travel on.
     """
-    atoms = atoms_of(problem, target)
-    start = Occupancy(problem, target, atoms)
+    target = problem.target
+    atoms = atoms_of(problem)
+    start = Occupancy(problem, atoms)
     place_stays(start)
     stays = [stay for _, _, stay in start.all_stays()]
-    assemble(problem, target, atoms, stays, solver="all-slow", objective="latency")
+    assemble(problem, atoms, stays)
     fastest = target.fastest.name
     movable = [i for i, a in enumerate(atoms) if a.size_bytes and a.events and a.home != fastest]
     residents = [i for i, a in enumerate(atoms) if a.home == fastest and start.stays[i]]
-    board = _board(problem, target, [atoms[i] for i in movable], [atoms[i] for i in residents])
-    overhead_s = float(overhead_seconds(problem, target).sum())
+    board = _board(problem, [atoms[i] for i in movable], [atoms[i] for i in residents])
+    overhead_s = float(overhead_seconds(problem).sum())
     return Table(
         board=board,
         atoms=tuple(atoms),
@@ -146,9 +146,8 @@ def set_table(problem: Problem, target: Target) -> Table:
     )
 
 
-def _board(
-    problem: Problem, target: Target, atoms: Sequence[Atom], residents: Sequence[Atom]
-) -> Board:
+def _board(problem: Problem, atoms: Sequence[Atom], residents: Sequence[Atom]) -> Board:
+    target = problem.target
     events = [(i, event) for i, atom in enumerate(atoms) for event in atom.events]
     steps = _ints([event.step for _, event in events])
     owners = _ints([i for i, _ in events])
@@ -184,7 +183,7 @@ def _board(
         link_setup_s=np.array([k.setup_s for k in target.links], dtype=np.float64),
         link_source=_ints([tier[k.source] for k in target.links]),
         link_destination=_ints([tier[k.destination] for k in target.links]),
-        compute_s=compute_seconds(problem, target)[0],
+        compute_s=compute_seconds(problem)[0],
         workspace_bytes=_ints([s.workspace_bytes for s in problem.steps]),
         program_order=order,
         place_in_order=place,

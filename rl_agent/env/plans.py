@@ -1,20 +1,18 @@
 """From a state to a plan."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.rl_agent.env.game_instance import Table
 from ullage.rl_agent.env.state import State
+from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pack import pack
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import Stay, assemble
 from ullage.solvers.state.place import place_runs
 from ullage.solvers.state.residency_state import Occupancy
@@ -70,38 +68,20 @@ def stays_of(table: Table, state: State) -> list[tuple[int, int, Stay]]:
     return found
 
 
-def plan_of(
-    problem: Problem,
-    target: Target,
-    table: Table,
-    state: State,
-    *,
-    solver: str,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-) -> Plan:
-    """The plan of a finished game.
+def assignment_of_game(problem: Problem, table: Table, state: State) -> Assignment:
+    """The assignment of a finished game.
 
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
     """
-    stays = [stay for _, _, stay in stays_of(table, state)]
-    return assemble(
-        problem,
-        target,
-        table.atoms,
-        stays,
-        solver=solver,
-        objective="latency",
-        seed=seed,
-        options=options,
-    )
+    return assemble(problem, table.atoms, [stay for _, _, stay in stays_of(table, state)])
 
 
 def packed(
-    problem: Problem, target: Target, table: Table, runs: Iterable[Run], options: SolverOptions
+    problem: Problem, table: Table, runs: Iterable[Run], budget: Budget
 ) -> list[Stay] | None:
     """The stays of a game by live bytes, with addresses; None where the packer has none in time."""
+    target = problem.target
     workspace = max((step.workspace_bytes for step in problem.steps), default=0)
     capacity = target.fastest.capacity_bytes - workspace
     listed = [stay for _, _, stay in runs]
@@ -111,7 +91,7 @@ def packed(
         np.array([table.atoms[stay.atom].size_bytes for stay in listed], dtype=np.int64),
         alignment_bytes=target.fastest.alignment_bytes,
         capacity_bytes=capacity,
-        time_limit_s=min(max(PACKING_SHARE * options.remaining_s(), 0.01), MAX_PACKING_S),
+        time_limit_s=min(max(budget.share(PACKING_SHARE).remaining_s(), 0.01), MAX_PACKING_S),
     )
     if packing.peak_bytes > capacity:
         return None
@@ -119,15 +99,13 @@ def packed(
     return [replace(stay, offset=at) for stay, at in zip(listed, offsets, strict=True)]
 
 
-def repair(
-    problem: Problem, target: Target, table: Table, runs: Iterable[Run]
-) -> tuple[float, list[Stay]] | None:
+def repair(problem: Problem, table: Table, runs: Iterable[Run]) -> tuple[float, list[Stay]] | None:
     """Busy seconds and stays with addresses of a game by live bytes.
 
     What finds no hole is dropped, and so is what then no longer pays; None where what operators
     cannot do without finds none.
     """
-    occupancy = Occupancy(problem, target, table.atoms)
+    occupancy = Occupancy(problem, table.atoms)
     try:
         place_runs(occupancy, runs)
     except InfeasibleError as error:

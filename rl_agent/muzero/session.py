@@ -18,7 +18,7 @@ from ullage.rl_agent.muzero.solver import packer_of, reference_of, rivals_of
 from ullage.rl_agent.muzero.train import Report, train
 from ullage.rl_agent.training.log import open_tensorboard
 from ullage.rl_agent.training.session import old_lines
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.orders import find_order
 
 DEFAULT_STEPS = 300
@@ -126,17 +126,17 @@ def _agent(asked: MuZeroSession) -> Agent:
     order = find_order(asked.program.order, steady_state=asked.program.steady_state)
     prepared = prepare(find_model(asked.model), asked.program, order)
     problem, target = prepared.problem, prepared.target
-    table = by_live_bytes(set_table(problem, target))
+    table = by_live_bytes(set_table(problem))
     if not len(table.board.ev_atom):
         raise UsageError(
             f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
             "choose a target with a slower memory"
         )
-    packer = packer_of(problem, target, table, SolverOptions())
+    packer = packer_of(problem, table, Budget())
     if asked.resume is not None:
         return load_agent(asked.resume, table, packer)
-    rivals = rivals_of(problem, target, SolverOptions(seed=asked.seed))
-    reference_s = reference_of(problem, target, table, rivals.values())
+    rivals = rivals_of(problem, Budget())
+    reference_s = reference_of(problem, table, rivals.values())
     return new_agent(table, reference_s, MuZeroOptions(seed=asked.seed), packer)
 
 

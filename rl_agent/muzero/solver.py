@@ -5,21 +5,22 @@ is that of the agent's best game, whatever the heuristics have; a note says what
 """
 
 import logging
-import time
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.common.units import format_time
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.bounds import order_free_bound
-from ullage.hwmodels.cost import score
 from ullage.rl_agent.solver import WORTH_PACKING
-from ullage.solvers.registry import SolverOptions, find_solver, missing_packages, parameters_of
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver, StopReason
+from ullage.solvers.parameters import parameter
+from ullage.solvers.registry import missing_packages
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import Stay, assemble
 
 if TYPE_CHECKING:
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SUMMARY = "the RL paper's agent, trained on the program at hand (needs the extra muzero)"
-DEFAULTS: Mapping[str, Any] = {
-    "checkpoint": "",
-    "generations": 0,
-    "time_limit_s": 300.0,
-    "games": 64,
-    "simulations": 16,
-}
-OBJECTIVES = ("latency",)
 EXTRA = "muzero"
 REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
@@ -47,67 +39,75 @@ PACKING_S = 0.5  # at most, for the addresses of one game
 COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+@dataclass(frozen=True)
+class MuZeroParameters:
+    """Parameters of `muzero`."""
+
+    checkpoint: str = parameter("", "file of an agent to go on from; empty: begin anew")
+    generations: int = parameter(0, "generations of training; 0: until the time is over", least=0)
+    time_limit_s: float = parameter(300.0, "seconds where there is no other limit", least=0)
+    games: int = parameter(64, "games of a generation", least=1)
+    simulations: int = parameter(16, "simulations of a search, for each decision", least=1)
+    seed: int = parameter(0, "of training and games")
+
+
+def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Solution:
     """The best plan that the agent plays while it is trained.
 
     Training ends after `generations`, or at the deadline or `time_limit_s`, whichever is first.
-    With `generations`, and time for them, the plan depends on problem, target, seed and parameters
-    alone. With a checkpoint training goes on from there; its own options and seed count.
+    With `generations`, and time for them, the plan depends on problem, seed and parameters alone.
+    With a checkpoint training goes on from there; its own options and seed count.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
-        UsageError: the extra is not installed, or a parameter or the checkpoint is wrong.
+        UsageError: the extra is not installed, or the checkpoint is wrong.
     """
-    chosen = parameters_of(options, DEFAULTS)
     check_extra()
-    for name in ("games", "simulations"):
-        if chosen[name] < 1:
-            raise UsageError(f"muzero: {name} is 1 or more, not {chosen[name]}")
     from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
     from ullage.rl_agent.muzero.train import play_by_chance, train
 
-    limit_s = min(options.remaining_s(), chosen["time_limit_s"]) * (1 - RESERVE_SHARE)
-    deadline = time.monotonic() + limit_s
-    table = by_live_bytes(set_table(problem, target))
-    asked = {name: value for name, value in chosen.items() if value != DEFAULTS[name]}
+    training = budget.at_most(options.time_limit_s).share(1 - RESERVE_SHARE)
+    limit_s, deadline = training.remaining_s(), training.deadline or math.inf
+    table = by_live_bytes(set_table(problem))
     if not len(table.board.ev_atom):
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
-        note = f"muzero: nothing to decide, all tensors live in {target.fastest.name}"
-        return _plan(problem, target, table, stays, options, asked, (note,))
-    rivals = rivals_of(problem, target, options)
-    reference_s = reference_of(problem, target, table, rivals.values())
-    packer = packer_of(problem, target, table, options)
-    agent = _agent(table, packer, reference_s, options, chosen)
+        note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
+        return Solution(assemble(problem, table.atoms, stays), notes=(note,))
+    rivals = rivals_of(problem, budget)
+    reference_s = reference_of(problem, table, rivals.values())
+    packer = packer_of(problem, table, budget)
+    agent = _agent(table, packer, reference_s, options, budget)
     reports: list[Report] = []
-    wanted, begun_with = chosen["generations"], agent.generation
+    wanted, begun_with = options.generations, agent.generation
 
     def report(now: "Report") -> None:
         reports.append(now)
-        options.progress(
+        budget.progress(
             f"muzero: generation {now.generation}, best {format_time(now.best_s)}, "
             f"without noise {format_time(now.greedy_s)}"
         )
 
     told: tuple[str, ...] = ()
+    ended: StopReason = "finished" if wanted else "time limit"
     try:
         if limit_s < COMPILE_S:
             told = (
                 f"muzero: {limit_s:.3g} s are too few to compile and train its networks (from "
                 f"{COMPILE_S:.3g} s on it does): games by chance instead",
             )
-            play_by_chance(agent, options.on_improvement, deadline)
+            play_by_chance(agent, budget.on_improvement, deadline)
         else:
             train(
                 agent,
                 lambda now: not wanted or now.generation - begun_with < wanted,
                 report,
-                options.on_improvement,
+                budget.on_improvement,
                 deadline,
             )
     except KeyboardInterrupt:
-        asked["interrupted"] = True
+        ended = "interrupted"
     notes = (*_notes(agent, reports, rivals), *told)
-    return _plan(problem, target, table, agent.best[1], options, asked, notes)
+    return Solution(assemble(problem, table.atoms, agent.best[1]), stop_reason=ended, notes=notes)
 
 
 def check_extra() -> None:
@@ -116,7 +116,7 @@ def check_extra() -> None:
     Raises:
         UsageError: they are not.
     """
-    missing = missing_packages(find_solver("muzero"))
+    missing = missing_packages(SOLVER)
     if missing:
         raise UsageError(
             f"muzero needs {', '.join(missing)}, not installed here; install with "
@@ -124,20 +124,18 @@ def check_extra() -> None:
         )
 
 
-def packer_of(problem: Problem, target: Target, table: "Table", options: SolverOptions) -> "Packer":
+def packer_of(problem: Problem, table: "Table", budget: Budget) -> "Packer":
     """What makes plans of finished games, which went by live bytes."""
     from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, stays_of
     from ullage.rl_agent.muzero.agent import Packer
 
     def address(state: "State") -> list[Stay] | None:
-        soon = time.monotonic() + PACKING_S / PACKING_SHARE
-        deadline = soon if options.deadline is None else min(soon, options.deadline)
-        own = options.for_member(deadline=deadline)
-        return packed(problem, target, table, stays_of(table, state), own)
+        own = budget.at_most(PACKING_S / PACKING_SHARE).for_member()
+        return packed(problem, table, stays_of(table, state), own)
 
     return Packer(
         address,
-        lambda state: repair(problem, target, table, stays_of(table, state)),
+        lambda state: repair(problem, table, stays_of(table, state)),
     )
 
 
@@ -145,41 +143,37 @@ def _agent(
     table: "Table",
     packer: "Packer",
     reference_s: float,
-    options: SolverOptions,
-    chosen: Mapping[str, Any],
+    options: MuZeroParameters,
+    budget: Budget,
 ) -> "Agent":
     from ullage.rl_agent.muzero.agent import MuZeroOptions, new_agent
     from ullage.rl_agent.muzero.checkpoint import load_agent
 
-    if chosen["checkpoint"]:
-        agent = load_agent(Path(chosen["checkpoint"]), table, packer)
-        options.on_improvement(agent.best_s)
+    if options.checkpoint:
+        agent = load_agent(Path(options.checkpoint), table, packer)
+        budget.on_improvement(agent.best_s)
         return agent
-    games, simulations = chosen["games"], chosen["simulations"]
-    asked = MuZeroOptions(seed=options.seed, games=games, simulations=simulations)
+    asked = MuZeroOptions(seed=options.seed, games=options.games, simulations=options.simulations)
     return new_agent(table, reference_s, asked, packer)
 
 
-def rivals_of(problem: Problem, target: Target, options: SolverOptions) -> dict[str, float]:
+def rivals_of(problem: Problem, budget: Budget) -> dict[str, float]:
     """Latency of the heuristics' plans: to compare with, and for the scale of rewards."""
     found: dict[str, float] = {}
     for name in RIVALS:
         try:
-            plan = find_solver(name).solve(problem, target, options.for_member())
+            found[name] = run_solver(name, problem, budget.for_member()).score.latency_s
         except (InfeasibleError, UsageError):
             continue  # a heuristic may not know such targets
-        found[name] = score(plan).latency_s
     return found
 
 
-def reference_of(
-    problem: Problem, target: Target, table: "Table", rivals: Iterable[float]
-) -> float:
+def reference_of(problem: Problem, table: "Table", rivals: Iterable[float]) -> float:
     """Latency of a good plan: the best heuristic's, the bound's where they gain nothing."""
     best_s = min(rivals, default=table.all_slow_s)
     if best_s < table.all_slow_s * (1 - WORTH_PACKING):
         return best_s
-    return order_free_bound(problem, target, "latency").value
+    return order_free_bound(problem.minimising("latency")).value
 
 
 def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float]) -> tuple[str, ...]:
@@ -199,23 +193,12 @@ def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float])
     return tuple(notes)
 
 
-def _plan(
-    problem: Problem,
-    target: Target,
-    table: "Table",
-    stays: list[Stay],
-    options: SolverOptions,
-    asked: Mapping[str, Any],
-    notes: tuple[str, ...],
-) -> Plan:
-    plan = assemble(
-        problem,
-        target,
-        table.atoms,
-        stays,
-        solver="muzero",
-        objective=options.objective,
-        seed=options.seed,
-        options=asked,
-    )
-    return replace(plan, notes=(*plan.notes, *notes))
+SOLVER = Solver(
+    "muzero",
+    "the RL paper's agent, trained on the program at hand (needs the extra muzero)",
+    solve,
+    MuZeroParameters,
+    ("latency",),
+    extra=EXTRA,
+    requires=REQUIRES,
+)

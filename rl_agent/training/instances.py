@@ -13,7 +13,6 @@ import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.rl_agent.env.game_instance import Board, set_table
 from ullage.rl_agent.env.state import State, copy_of, start_of
 from ullage.rl_agent.policy.decode import decode
@@ -80,10 +79,10 @@ class Exercise(NamedTuple):
         return decode(self.board, self.state, self.start, moves, scores, state_w, PASSES, False)
 
 
-def exercise_of(problem: Problem, target: Target) -> Exercise | None:
+def exercise_of(problem: Problem) -> Exercise | None:
     """A program ready to be played; None where it is infeasible or too small to teach."""
     try:
-        table = set_table(problem, target)
+        table = set_table(problem)
     except InfeasibleError:
         return None
     if len(table.board.ev_atom) < MIN_EVENTS:
@@ -107,7 +106,7 @@ def load_exercise(program: Program) -> Exercise | None:
     """The exercise of a specification, the same in every process; kept for the next time."""
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
-        return exercise_of(*random_program(rng, program.families))
+        return exercise_of(random_program(rng, program.families))
     from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
 
@@ -116,7 +115,7 @@ def load_exercise(program: Program) -> Exercise | None:
     )
     prepared = prepare(find_model(program.name), options)
     capacity = int(prepared.target.fastest.capacity_bytes * program.memory_share)
-    return exercise_of(prepared.problem, prepared.target.with_fast_memory(capacity))
+    return exercise_of(prepared.problem.on(prepared.target.with_fast_memory(capacity)))
 
 
 def synthetic_programs(

@@ -337,12 +337,10 @@ def random_chip(rng: Random, peak_bytes: int) -> Target:
     )
 
 
-def random_program(
-    rng: Random, families: tuple[str, ...] = tuple(FAMILIES)
-) -> tuple[Problem, Target]:
-    """A program of one of the families and a chip; operators may not fit: try another then."""
+def random_program(rng: Random, families: tuple[str, ...] = tuple(FAMILIES)) -> Problem:
+    """A problem of one of the families on a random chip; operators may not fit: try another."""
     name = rng.choice(families)
     sketch = _Sketch(rng)
     FAMILIES[name](sketch)
     target = random_chip(rng, sketch.peak_bytes())
-    return sketch.problem(f"synthetic-{name}", target), target
+    return sketch.problem(f"synthetic-{name}", target)

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable
 
 from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
-from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.cost import value_of
 from ullage.solvers.annealing.tables import (
     BEST,
     BY_STEP,
@@ -31,7 +31,7 @@ from ullage.solvers.annealing.tables import (
     best_stays,
     tables_of,
 )
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_stays
@@ -49,14 +49,15 @@ WINDOW_STEPS = 64  # of the greedy moves
 
 
 def whole_stays(
-    rounded: Occupancy, options: SolverOptions, work: int = DEFAULT_WORK
+    rounded: Occupancy, budget: Budget, work: int = DEFAULT_WORK, seed: int = 0
 ) -> tuple[Occupancy, tuple[str, ...]]:
     """The better of rounding and of the greedy moves, placed, then improved.
 
     Args:
         rounded: what rounding gave; its stays are placed here.
-        options: objective, seed and deadline.
+        budget: the time.
         work: how long to search, in counted units (some 35 million take a second); 0: not at all.
+        seed: of the search.
 
     Returns:
         An occupancy whose stays have addresses, and notes for the plan.
@@ -66,22 +67,22 @@ def whole_stays(
     """
 
     def is_over() -> bool:
-        return options.remaining_s() <= 0
+        return budget.remaining_s() <= 0
 
     best = rounded
     place_stays(best, is_over)
     if not is_over():
-        other = Occupancy(rounded.problem, rounded.target, rounded.atoms, rounded.objective)
-        close_gaps(other, WINDOW_STEPS, options)
-        hide_single_uses(other, WINDOW_STEPS, options)
+        other = Occupancy(rounded.problem, rounded.atoms)
+        close_gaps(other, WINDOW_STEPS, budget)
+        hide_single_uses(other, WINDOW_STEPS, budget)
         place_stays(other, is_over)
         best = other if other.improved_since(best.mark()) else best
-    found, note = improve(best, options, work)
+    found, note = improve(best, budget, work, seed)
     return found, (note,) if note else ()
 
 
 def improve(
-    occupancy: Occupancy, options: SolverOptions, work: int = DEFAULT_WORK
+    occupancy: Occupancy, budget: Budget, work: int = DEFAULT_WORK, seed: int = 0
 ) -> tuple[Occupancy, str]:
     """The search from an occupancy whose stays have addresses.
 
@@ -93,15 +94,15 @@ def improve(
         return occupancy, ""
     if events > MAX_EVENTS:
         return occupancy, f"fluid: no search over {events} uses; it takes up to {MAX_EVENTS}"
-    if options.remaining_s() < COMPILE_S and not is_ready():
+    if budget.remaining_s() < COMPILE_S and not is_ready():
         return occupancy, "fluid: the search is not compiled yet; the time is too short for that"
-    tables = tables_of(occupancy, options.seed)
+    tables = tables_of(occupancy, seed)
     if not tables.i[COUNTS, CHOICES]:
         return occupancy, ""
     work = min(work, PAIR_WORK * int(tables.i[COUNTS, CHOICES]) ** 2)
     before = _value(occupancy)
-    options.on_improvement(before)
-    gained, note = search(tables, options, work, lambda g: options.on_improvement(before - g))
+    budget.on_improvement(before)
+    gained, note = search(tables, budget, work, lambda g: budget.on_improvement(before - g))
     found = occupancy_of(occupancy, tables)
     if occupancy.objective == "energy":  # occupancies compare bytes
         better = gained > 0
@@ -112,20 +113,13 @@ def improve(
 
 def _value(occupancy: Occupancy) -> float:
     """The objective of an occupancy whose stays have addresses."""
-    plan = assemble(
-        occupancy.problem,
-        occupancy.target,
-        occupancy.atoms,
-        [stay for _, _, stay in occupancy.all_stays()],
-        solver="fluid",
-        objective=occupancy.objective,
-    )
-    return objective_value(score(plan), occupancy.objective)
+    stays = [stay for _, _, stay in occupancy.all_stays()]
+    return value_of(assemble(occupancy.problem, occupancy.atoms, stays))
 
 
 def search(
     t: Tables,
-    options: SolverOptions,
+    budget: Budget,
     work: int,
     gain: Callable[[float], None] = lambda _: None,
 ) -> tuple[float, str]:
@@ -138,10 +132,12 @@ def search(
     begin(t)
     before = told = float(t.f[TOTALS, BEST])
     scale = _scale(t)
+    if scale <= 0:  # no decision costs anything
+        return 0.0, ""
     slices = max(1, work // len(HOT) // SLICE_WORK)
     for hot in HOT:
         for number in range(slices):
-            if options.remaining_s() <= 0:
+            if budget.remaining_s() <= 0:
                 note = "fluid: the search was cut short by the time limit"
                 return before - float(t.f[TOTALS, BEST]), note
             high, low = (hot * (COOL / hot) ** ((number + k) / slices) for k in (0, 1))
@@ -164,7 +160,7 @@ def _scale(t: Tables) -> float:
 
 def occupancy_of(occupancy: Occupancy, t: Tables) -> Occupancy:
     """The best stays found."""
-    found = Occupancy(occupancy.problem, occupancy.target, occupancy.atoms, occupancy.objective)
+    found = Occupancy(occupancy.problem, occupancy.atoms)
     fastest = occupancy.target.fastest.name
     for index, atom in enumerate(found.atoms):
         for first in list(found.stays[index]) if atom.home != fastest else ():

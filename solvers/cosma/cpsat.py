@@ -11,44 +11,37 @@ Parameters are those of `ilp` (order, weights, space, moves; `space=both` is `ad
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma.cpsat_place import held_of, solution_of
-from ullage.solvers.cosma.cpsat_search import Search, settle
+from ullage.solvers.cosma.cpsat_search import WORKERS, Search, settle
 from ullage.solvers.cosma.plan import plan_of
 from ullage.solvers.cosma.precedence import pinned, precedence_of
 from ullage.solvers.cosma.question import (
     Answer,
-    better_plan,
+    CosmaOptions,
+    better_solution,
     finished,
     question_of,
-    quick_plan,
+    quick_solution,
     reserve_s,
 )
-from ullage.solvers.registry import SolverOptions, parameters_of
 
 FIXED_SHARE = 0.3  # of the time, for the problem's order before a free one
 
 
-def answer(
-    problem: Problem, target: Target, options: SolverOptions, defaults: Mapping[str, Any]
-) -> Answer:
+def answer(problem: Problem, options: CosmaOptions, budget: Budget, workers: int = 0) -> Answer:
     """Solve COSMA's problem.
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
         UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
     """
-    now = time.monotonic()
-    chosen = parameters_of(options, defaults)
-    limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
-    asked = question_of("cpsat", problem, target, options, chosen, defaults)
-    search = Search(asked, now + limit - reserve_s(limit, asked.program))
+    limited = budget.at_most(options.time_limit_s)
+    asked = question_of("cpsat", problem, options, budget)
+    left_s = limited.remaining_s() - reserve_s(limited, asked.program)
+    search = Search(asked, time.monotonic() + left_s, workers or WORKERS)
     flow = precedence_of(asked.program)
     identity = tuple(range(len(asked.program.steps)))
     fixed = pinned(flow, identity, 0)
@@ -74,22 +67,14 @@ def _answered(search: Search) -> Answer:
             bound = None
         else:
             note = "cpsat: no solution in time"
-        answered = Answer(
-            _told(search, quick_plan(asked)), search.status, None, bound, *search.size
-        )
-        return finished(asked, answered, *notes, note)
+        answered = Answer(quick_solution(asked), search.status, None, bound, *search.size)
+        return finished(asked, answered, *notes, note, interrupted=search.interrupted)
     units, choice, offsets = search.best
     status = "optimal" if search.is_closed() else "feasible"
     if status == "feasible":
         notes.append("cpsat: the limit came before the proof")
     held = held_of(asked.program, choice)
     plan = plan_of(asked, solution_of(asked.program, choice, held, offsets), notes)
-    best = _told(search, better_plan(asked, plan, proven=status == "optimal"))
-    return finished(asked, Answer(best, status, float(units * unit), bound, *search.size), *notes)
-
-
-def _told(search: Search, plan: Plan) -> Plan:
-    """The plan, saying that the user interrupted where that is so."""
-    if not search.interrupted:
-        return plan
-    return replace(plan, options={**plan.options, "interrupted": True})
+    best = better_solution(asked, plan, proven=status == "optimal")
+    answered = Answer(best, status, float(units * unit), bound, *search.size)
+    return finished(asked, answered, *notes, interrupted=search.interrupted)

@@ -34,7 +34,7 @@ from ullage.solvers.cosma.cpsat_breaks import Breaks, TensorVariables
 from ullage.solvers.cosma.cpsat_pairs import Pairs
 from ullage.solvers.cosma.precedence import Precedence, bits
 from ullage.solvers.cosma.question import Form
-from ullage.solvers.cosma.tensors import GIVEN, Program
+from ullage.solvers.cosma.tensors import GIVEN, CosmaProgram
 
 
 class CosmaChoice:
@@ -51,7 +51,7 @@ class CosmaChoice:
 
     def __init__(
         self,
-        program: Program,
+        program: CosmaProgram,
         form: Form,
         precedence: Precedence,
         *,

@@ -12,8 +12,8 @@ from typing import Any
 from ullage.solvers.cosma.cpsat_choice import Choice
 from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.cpsat_pairs import Literal
-from ullage.solvers.cosma.plan import Run, Solution
-from ullage.solvers.cosma.tensors import Program
+from ullage.solvers.cosma.plan import Decided, Run
+from ullage.solvers.cosma.tensors import CosmaProgram
 from ullage.solvers.packing.place_exactly import Block
 
 
@@ -36,7 +36,7 @@ class Held:
     kept: list[tuple[int, int, int]]
 
 
-def held_of(program: Program, choice: Choice) -> list[Held]:
+def held_of(program: CosmaProgram, choice: Choice) -> list[Held]:
     """Everything that a solution has in fast memory."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
     found: list[Held] = []
@@ -65,7 +65,7 @@ def held_of(program: Program, choice: Choice) -> list[Held]:
     return found
 
 
-def blocks_of(program: Program, choice: Choice, held: Sequence[Held]) -> list[Block]:
+def blocks_of(program: CosmaProgram, choice: Choice, held: Sequence[Held]) -> list[Block]:
     """Their rectangles, in positions of the order, below the workspaces."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
     scratch = [program.scratch_units(o) * program.unit_bytes for o in choice.order]
@@ -122,8 +122,8 @@ def _under_workspace(model: CosmaChoice, choice: Choice, held: Held, block: Bloc
 
 
 def solution_of(
-    program: Program, choice: Choice, held: Sequence[Held], offsets: Sequence[int] | None
-) -> Solution:
+    program: CosmaProgram, choice: Choice, held: Sequence[Held], offsets: Sequence[int] | None
+) -> Decided:
     """The solution as a plan is made from it; offsets in bytes, None where none were sought."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
     runs: list[list[Run]] = [[] for _ in program.atoms]
@@ -131,4 +131,4 @@ def solution_of(
         low = None if offsets is None else offsets[number] / program.unit_bytes
         runs[each.atom].append(Run(place_of[each.first], place_of[each.last], low))
     ordered = tuple(tuple(sorted(found, key=lambda run: run.first)) for found in runs)
-    return Solution(choice.order, ordered)
+    return Decided(choice.order, ordered)

@@ -30,6 +30,7 @@ class Search:
     Attributes:
         asked: the question.
         until: `time.monotonic()` value to end at.
+        workers: threads of CP-SAT.
         best: the best solution with its objective in units, and offsets where there are any.
         bound: in units; no solution of the question has a smaller objective.
         status: `infeasible`, or `unknown` while there is no solution.
@@ -41,6 +42,7 @@ class Search:
 
     asked: Question
     until: float
+    workers: int = WORKERS
     best: tuple[int, Choice, tuple[int, ...] | None] | None = None
     bound: int | None = None
     status: str = "unknown"
@@ -77,6 +79,7 @@ def settle(
         precedence: orders that are allowed.
         preferred: order of what does not matter.
         until: `time.monotonic()` value to end at.
+        workers: threads of CP-SAT.
         whole: the precedence is the question's own.
     """
     until = min(until, search.until)
@@ -176,12 +179,12 @@ def _run(search: Search, model: CosmaChoice, until: float) -> Ended:
 
     def report(objective: float, bound: float) -> None:
         value, least = (round(v) * model.cost_unit for v in (objective, bound))
-        asked.options.progress(f"cpsat: {value} bytes, bound {least}")
+        asked.budget.progress(f"cpsat: {value} bytes, bound {least}")
 
     ended = run(
         model.model,
         limit_s=min(until - time.monotonic(), search.remaining_s()),
-        workers=int(asked.changed.get("num_workers", WORKERS)),
+        workers=search.workers,
         relative_gap=0.0,
         seed=asked.options.seed,
         report=report,

@@ -4,7 +4,7 @@ One program over operator order, residency and addresses; `ilp_model` has its co
 writes it, CBC or another installed solver solves it. `cpsat` answers the same questions faster.
 
 What the paper calls tensors are the buffers of the problem (`cosma_tensors`). The plan's
-non-compulsory bytes are the program's objective plus `Program.uncounted_bytes`, less what the
+non-compulsory bytes are the program's objective plus `CosmaProgram.uncounted_bytes`, less what the
 program moves for nothing when it is stopped early.
 
 Parameters:
@@ -20,39 +20,32 @@ Parameters:
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.solvers.cosma import question as cosma
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma.ilp_backend import DEFAULT, Outcome, run
 from ullage.solvers.cosma.ilp_model import CosmaModel
 from ullage.solvers.cosma.ilp_solution import solution_of
 from ullage.solvers.cosma.plan import plan_of
 from ullage.solvers.cosma.question import (
+    OBJECTIVES,
+    SPACES,
+    YES_NO_AUTO,
     Answer,
     Question,
-    better_plan,
+    better_solution,
     finished,
     question_of,
-    quick_plan,
+    quick_solution,
     reserve_s,
 )
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.parameters import parameter
 
-SUMMARY = "COSMA's published ILP in PuLP: order, residency and addresses in one program"
-OBJECTIVES = cosma.OBJECTIVES
-DEFAULTS: Mapping[str, Any] = {
-    "solver": DEFAULT,
-    **cosma.DEFAULTS,
-    "relative_gap": 0.0,
-    "time_limit_s": 60.0,
-}
 WRITE_SHARE = 0.4  # of the time at most, for writing the program
 ROUNDING = 1e-6  # of an objective in whole units
 
@@ -61,12 +54,34 @@ class _OutOfTimeError(Exception):
     """The program is too large to be written in time."""
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+@dataclass(frozen=True)
+class IlpOptions:
+    """Parameters of `ilp`."""
+
+    solver: str = parameter(DEFAULT, "solver of the program, as PuLP names it")
+    order: str = parameter(
+        "fixed", "operators in the given order, or in any", choices=("fixed", "free")
+    )
+    weights: str = parameter(
+        "auto", "weights are tensors too: as the target demands, or so", choices=YES_NO_AUTO
+    )
+    space: str = parameter(
+        "addresses", "what limits fast memory: addresses, live bytes, or both", choices=SPACES
+    )
+    moves: str = parameter(
+        "no", "a tensor may leave and come back between two operators", choices=("no", "yes")
+    )
+    relative_gap: float = parameter(0.0, "gap at which the search ends", least=0)
+    time_limit_s: float = parameter(60.0, "seconds where there is no other limit", least=0)
+    seed: int = parameter(0, "of the search")
+
+
+def solve(problem: Problem, options: IlpOptions, budget: Budget) -> Solution:
     """The plan of COSMA's ILP; see `answer`."""
-    return answer(problem, target, options).plan
+    return answer(problem, options, budget).solution
 
 
-def answer(problem: Problem, target: Target, options: SolverOptions) -> Answer:
+def answer(problem: Problem, options: IlpOptions, budget: Budget) -> Answer:
     """Solve COSMA's ILP.
 
     A quick plan (`greedy`, for `peak` `no-spill`) stands in where the ILP finds none that is
@@ -76,65 +91,72 @@ def answer(problem: Problem, target: Target, options: SolverOptions) -> Answer:
         InfeasibleError: an operator's operands do not fit.
         UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
     """
-    chosen = parameters_of(options, DEFAULTS)
-    limit = min(options.remaining_s(), float(chosen["time_limit_s"]))
-    now = time.monotonic()
-    asked = question_of("ilp", problem, target, options, chosen, DEFAULTS)
-    reserve = reserve_s(limit, asked.program)
+    limited = budget.at_most(options.time_limit_s)
+    asked = question_of("ilp", problem, options, budget)
+    reserve = reserve_s(limited, asked.program)
     try:
-        model = _write(asked, now + WRITE_SHARE * limit)
+        model = _write(asked, limited.share(WRITE_SHARE))
     except _OutOfTimeError:
-        unwritten = Answer(quick_plan(asked), "unwritten", None, None, 0, 0)
+        unwritten = Answer(quick_solution(asked), "unwritten", None, None, 0, 0)
         return finished(asked, unwritten, "ilp: the program is too large to be written in time")
     size = (len(model.lp.variables()), len(model.lp.constraints))
-    options.progress(f"ilp: {size[0]} variables, {size[1]} constraints, {chosen['solver']}")
+    budget.progress(f"ilp: {size[0]} variables, {size[1]} constraints, {options.solver}")
     try:
         outcome = run(
             model.lp,
-            str(chosen["solver"]),
-            until=now + limit - reserve,
-            relative_gap=float(chosen["relative_gap"]),
+            options.solver,
+            until=time.monotonic() + limited.remaining_s() - reserve,
+            relative_gap=options.relative_gap,
             seed=options.seed,
         )
     except KeyboardInterrupt:
-        quick = quick_plan(asked)
-        told = replace(quick, options={**quick.options, "interrupted": True})
-        return finished(asked, Answer(told, "unknown", None, None, *size), "ilp: interrupted")
-    return _answered(asked, model, outcome, size)
+        unknown = Answer(quick_solution(asked), "unknown", None, None, *size)
+        return finished(asked, unknown, "ilp: interrupted", interrupted=True)
+    return _answered(asked, model, outcome, size, exact=not options.relative_gap)
 
 
-def _write(asked: Question, until: float) -> CosmaModel:
+def _write(asked: Question, budget: Budget) -> CosmaModel:
     def check() -> None:
-        if time.monotonic() > until:
+        if budget.is_over():
             raise _OutOfTimeError
 
     return CosmaModel(asked.program, asked.form, check)
 
 
 def _answered(
-    asked: Question, model: CosmaModel, outcome: Outcome, size: tuple[int, int]
+    asked: Question, model: CosmaModel, outcome: Outcome, size: tuple[int, int], *, exact: bool
 ) -> Answer:
     bound: float | None = None
     if outcome.bound is not None:
         bound = float(_rounded_up(outcome.bound) * model.cost_unit)
     objective: float | None = None
-    plan: Plan | None = None
+    plan: Assignment | None = None
     notes: list[str] = []
     if outcome.has_solution:
         units = sum(v.varValue * c for v, c in model.lp.objective.items())
         objective = float(round(units) * model.cost_unit)
         plan = plan_of(asked, solution_of(model), notes)
         note = "ilp: the limit came before the proof" * (outcome.status != "optimal")
-        if outcome.status == "optimal" and not asked.chosen["relative_gap"]:
+        if outcome.status == "optimal" and exact:
             bound = objective  # what the solver prints is rounded
     elif outcome.status == "infeasible":
         note = "ilp: the program has no solution (addresses may change between spills only)"
     else:
         note = "ilp: no solution in time"
-    best = better_plan(asked, plan, proven=outcome.status == "optimal")
+    best = better_solution(asked, plan, proven=outcome.status == "optimal")
     return finished(asked, Answer(best, outcome.status, objective, bound, *size), *notes, note)
 
 
 def _rounded_up(bound: float) -> int:
     """The least whole number that is not below a bound, but for the solver's tolerance."""
     return int(np.ceil(bound - ROUNDING * max(1.0, abs(bound))))
+
+
+SOLVER = Solver(
+    "ilp",
+    "COSMA's published ILP in PuLP: order, residency and addresses in one program",
+    solve,
+    IlpOptions,
+    OBJECTIVES,
+    chooses_order=True,
+)

@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 from ullage.solvers.cosma.precedence import precedence_of
 from ullage.solvers.cosma.question import Form
-from ullage.solvers.cosma.tensors import GIVEN, Program
+from ullage.solvers.cosma.tensors import GIVEN, CosmaProgram
 
 if TYPE_CHECKING:
     import pulp
@@ -76,11 +76,11 @@ class CosmaModel:
     Attributes:
         lp: the PuLP problem.
         variables: of each tensor.
-        addresses: for each atom its address by step, in `Program.unit_bytes`.
+        addresses: for each atom its address by step, in `CosmaProgram.unit_bytes`.
         cost_unit: bytes (of traffic or of peak) per unit of the objective.
     """
 
-    def __init__(self, program: Program, form: Form, check: Callable[[], None]) -> None:
+    def __init__(self, program: CosmaProgram, form: Form, check: Callable[[], None]) -> None:
         """Write the program; `check` is called now and then and may raise to stop."""
         import pulp
 

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from ullage.solvers.cosma.ilp_model import CosmaModel
-from ullage.solvers.cosma.plan import Run, Solution
+from ullage.solvers.cosma.plan import Decided, Run
 
 HALF = 0.5  # a binary is 1 above it
 
 
-def solution_of(model: CosmaModel) -> Solution:
+def solution_of(model: CosmaModel) -> Decided:
     """Order, residency and addresses of a program that was solved."""
-    return Solution(_operator_order(model), _runs(model))
+    return Decided(_operator_order(model), _runs(model))
 
 
 def _operator_order(model: CosmaModel) -> tuple[int, ...]:

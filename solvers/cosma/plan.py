@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP, Problem, Step
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.solvers.cosma.question import Question
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.packing.place_exactly import blocks_of, place
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import Stay, assemble
 from ullage.solvers.state.segments import Atom, atoms_of
 
 logger = logging.getLogger(__name__)
+
+PLACE_SHARE, LEAST_PLACE_S, MOST_PLACE_S = 0.5, 0.1, 10.0  # of the time left, for addresses
+MOST_PACK_S = 2.0  # for the smallest packing, with proof
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Solution:
+class Decided:
     """What an exact solver decides.
 
     Attributes:
@@ -61,7 +63,8 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
                 Step(f"fill before {operator.name}", DMA_STEP),
             ]
         steps.append(operator)
-    return replace(problem, order=name, steps=(*steps, problem.steps[-1]))
+    program = replace(problem.program, order=name, steps=(*steps, problem.steps[-1]))
+    return replace(problem, program=program)
 
 
 def stays_of(
@@ -131,33 +134,31 @@ def tops_of(stays: Sequence[Stay], offsets: Sequence[int], sizes: Sequence[int])
     return tops
 
 
-def plan_of(asked: Question, solution: Solution, notes: list[str]) -> Plan | None:
-    """The solution as a plan; None (and a note) where no addresses are found."""
-    program, options, name = asked.program, asked.options, asked.solver
-    target = program.target
-    problem = reordered(program.problem, solution.order, name)
-    atoms = atoms_of(problem, target)
+def plan_of(asked: Question, decided: Decided, notes: list[str]) -> Assignment | None:
+    """What was decided as a plan; None (and a note) where no addresses are found."""
+    problem = reordered(asked.program.problem, decided.order, asked.solver)
+    atoms = atoms_of(problem)
     steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
-    stays, heights = stays_of(atoms, steps, solution.runs)
+    stays, heights = stays_of(atoms, steps, decided.runs)
     if asked.form.peak:
         return _peak_plan(asked, problem, atoms, stays, notes)
-    offsets = _offsets(problem, target, atoms, stays, heights, options)
+    offsets = _offsets(asked, problem, atoms, stays, heights)
     if offsets is None:
-        notes.append(f"{name}: no addresses were found for its solution")
+        notes.append(f"{asked.solver}: no addresses were found for its solution")
         return None
     placed = [replace(s, offset=o) for s, o in zip(stays, offsets, strict=True)]
-    return assemble(problem, target, atoms, placed, solver=name, objective="traffic")
+    return assemble(problem, atoms, placed)
 
 
 def _offsets(
+    asked: Question,
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     stays: Sequence[Stay],
     heights: Sequence[float | None],
-    options: SolverOptions,
 ) -> Sequence[int] | None:
     """The solver's addresses as whole numbers, else what the search for addresses finds."""
+    target = problem.target
     sizes = [atoms[s.atom].size_bytes for s in stays]
     unit = target.fastest.alignment_bytes
     offsets = place_as_solved(stays, heights, [-(-size // unit) * unit for size in sizes])
@@ -168,8 +169,8 @@ def _offsets(
             return offsets
         logger.info("the solver's addresses do not fit when made whole; they are sought again")
     spans = [(s.start, s.end, size) for s, size in zip(stays, sizes, strict=True)]
-    limit = min(10.0, max(0.1, 0.5 * options.remaining_s()))
-    return place(blocks_of(problem, target, spans), target, options.seed, limit).offsets
+    limit = min(MOST_PLACE_S, max(LEAST_PLACE_S, asked.budget.share(PLACE_SHARE).remaining_s()))
+    return place(blocks_of(problem, spans), target, asked.options.seed, limit).offsets
 
 
 def _peak_plan(
@@ -178,18 +179,18 @@ def _peak_plan(
     atoms: Sequence[Atom],
     stays: Sequence[Stay],
     notes: list[str],
-) -> Plan:
+) -> Assignment:
     """A plan in as much fast memory as the stays need; more than their sum if holes remain."""
-    target, options = asked.program.target, asked.options
+    target = asked.program.target
     sizes = [atoms[s.atom].size_bytes for s in stays]
     packing = pack(
         np.array([s.start for s in stays], dtype=np.int64),
         np.array([s.end for s in stays], dtype=np.int64),
         np.array(sizes, dtype=np.int64),
         alignment_bytes=target.fastest.alignment_bytes,
-        time_limit_s=min(2.0, max(0.1, options.remaining_s())),
+        time_limit_s=min(MOST_PACK_S, max(LEAST_PLACE_S, asked.budget.remaining_s())),
         proof=True,
-        seed=options.seed,
+        seed=asked.options.seed,
     )
     placed = [replace(s, offset=int(o)) for s, o in zip(stays, packing.offsets, strict=True)]
     tops = tops_of(placed, [s.offset for s in placed], sizes)
@@ -202,4 +203,4 @@ def _peak_plan(
             f"{fastest.capacity_bytes}"
         )
     roomy = target.with_fast_memory(max(needed, fastest.capacity_bytes))
-    return assemble(problem, roomy, atoms, placed, solver=asked.solver, objective="peak")
+    return assemble(problem.on(roomy), atoms, placed)

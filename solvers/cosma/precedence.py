@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
-from ullage.solvers.cosma.tensors import GIVEN, Program
+from ullage.solvers.cosma.tensors import GIVEN, CosmaProgram
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def bits(mask: int) -> list[int]:
     return found
 
 
-def precedence_of(program: Program) -> Precedence:
+def precedence_of(program: CosmaProgram) -> Precedence:
     """What data flow asks: an operator runs after those whose results it reads."""
     count = len(program.steps)
     before, after = [0] * count, [0] * count

@@ -4,34 +4,52 @@ Objectives are `traffic` (non-compulsory bytes) and `peak` (the largest sum of r
 spills, no addresses).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Protocol
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.cost import objective_value, score
-from ullage.solvers.cosma.tensors import Program, program_of
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.cost import value_of
+from ullage.solvers.budget import Budget
+from ullage.solvers.cosma.tensors import CosmaProgram, program_of
+from ullage.solvers.interface import Solution
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import cuts_nothing
 
-DEFAULTS: Mapping[str, Any] = {
-    "order": "fixed",
-    "weights": "auto",
-    "space": "addresses",
-    "moves": "no",
-}
-CHOICES = {
-    "order": ("fixed", "free"),
-    "weights": ("auto", "yes", "no"),
-    "space": ("addresses", "load", "both"),
-    "moves": ("no", "yes"),
-}
 OBJECTIVES = ("traffic", "peak")
+YES_NO_AUTO = ("auto", "yes", "no")
+SPACES = ("addresses", "load", "both")
 RESERVE_SHARE, LEAST_RESERVE_S = 0.05, 0.1  # of the time, for the plan
 SECONDS_PER_OPERATOR = 1e-3  # of a quick plan
+
+
+class CosmaOptions(Protocol):
+    """What `ilp` and `cpsat` have in common.
+
+    Attributes:
+        order: `fixed` or `free`.
+        weights: `auto` (as the target demands), `yes` or `no`: weights are tensors too.
+        space: `addresses`, `load` or `both`: what limits the fastest tier.
+        moves: `yes` or `no`: a tensor may leave and come back between two operators.
+        time_limit_s: seconds without a deadline.
+        seed: of the search.
+    """
+
+    @property
+    def order(self) -> str: ...  # noqa: D102 - above
+    @property
+    def weights(self) -> str: ...  # noqa: D102
+    @property
+    def space(self) -> str: ...  # noqa: D102
+    @property
+    def moves(self) -> str: ...  # noqa: D102
+    @property
+    def time_limit_s(self) -> float: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -60,7 +78,7 @@ class Answer:
     """What came of it.
 
     Attributes:
-        plan: the best plan.
+        solution: the best plan, with what was proven of it.
         status: of the exact solver: `optimal`, `feasible`, `infeasible`, `unknown` (no solution in
             time) or `unwritten` (no time to write its model).
         objective: non-compulsory bytes, or the peak in bytes, of its solution.
@@ -69,7 +87,7 @@ class Answer:
         constraints: of the model.
     """
 
-    plan: Plan
+    solution: Solution
     status: str
     objective: float | None
     bound: float | None
@@ -83,52 +101,41 @@ class Question:
 
     Attributes:
         solver: name of the solver that was asked.
+        problem: as asked.
         program: tensors and operators.
         form: which problem is meant.
-        options: what was asked.
-        chosen: parameters.
-        changed: parameters that are not the solver's defaults.
+        options: of the solver.
+        budget: the time.
         notes: what must be told.
     """
 
     solver: str
-    program: Program
+    problem: Problem
+    program: CosmaProgram
     form: Form
-    options: SolverOptions
-    chosen: Mapping[str, Any]
-    changed: Mapping[str, Any]
+    options: CosmaOptions
+    budget: Budget
     notes: tuple[str, ...]
 
 
-def question_of(
-    solver: str,
-    problem: Problem,
-    target: Target,
-    options: SolverOptions,
-    chosen: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-) -> Question:
+def question_of(solver: str, problem: Problem, options: CosmaOptions, budget: Budget) -> Question:
     """Check what is asked and get ready.
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
         UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
     """
-    for name, able in CHOICES.items():
-        if chosen[name] not in able:
-            raise UsageError(f"{solver}: {name} is one of {', '.join(able)}, not {chosen[name]!r}")
-    if options.objective not in OBJECTIVES:
+    if problem.objective not in OBJECTIVES:
         raise UsageError(
-            f"COSMA's problem is to minimise {' or '.join(OBJECTIVES)}, not {options.objective}; "
+            f"COSMA's problem is to minimise {' or '.join(OBJECTIVES)}, not {problem.objective}; "
             "--objective traffic, or cpsat in a fixed order"
         )
-    weights, target, notes = _weights(solver, target, str(chosen["weights"]))
-    program = program_of(problem, target, weights=weights)
-    form = _form(solver, program, chosen, options)
-    changed = {k: v for k, v in chosen.items() if v != defaults[k]}
-    asked = Question(solver, program, form, options, chosen, changed, notes)
+    weights, target, notes = _weights(solver, problem.target, options.weights)
+    program = program_of(problem.on(target), weights=weights)
+    form = _form(solver, program, options)
+    asked = Question(solver, problem, program, form, options, budget, notes)
     if not form.peak and not _fits(program):
-        quick_plan(asked)  # which says what is too large
+        quick_solution(asked)  # which says what is too large
     return asked
 
 
@@ -146,25 +153,25 @@ def _weights(solver: str, target: Target, asked: str) -> tuple[bool, Target, tup
     return True, replace(target, weights_in_fastest=True), (note,)
 
 
-def _form(solver: str, program: Program, chosen: Mapping[str, Any], options: SolverOptions) -> Form:
-    free = chosen["order"] == "free"
+def _form(solver: str, program: CosmaProgram, options: CosmaOptions) -> Form:
+    free = options.order == "free"
     shared = [buffer.name for buffer in program.problem.buffers if len(buffer.values) > 1]
     if free and shared:
         raise UsageError(
             f"{solver}: another order would change what shares bytes ({shared[0]!r} and "
             f"{len(shared) - 1} more do); COSMA shares nothing. Use --no-alias"
         )
-    space = chosen["space"]
+    space = options.space
     return Form(
         free_order=free,
-        peak=options.objective == "peak",
+        peak=program.problem.objective == "peak",
         addresses=space != "load",
         load=space != "addresses",
-        moves=chosen["moves"] == "yes",
+        moves=options.moves == "yes",
     )
 
 
-def _fits(program: Program) -> bool:
+def _fits(program: CosmaProgram) -> bool:
     """Whether each operator's operands, results and workspace fit."""
     capacity = program.target.fastest.capacity_bytes // program.unit_bytes
     for operator in range(len(program.steps)):
@@ -174,69 +181,65 @@ def _fits(program: Program) -> bool:
     return True
 
 
-def quick_plan(asked: Question) -> Plan:
+def quick_solution(asked: Question) -> Solution:
     """A plan to fall back on: that of `greedy`, for `peak` of `no-spill`.
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
     """
     name = "no-spill" if asked.form.peak else "greedy"
-    options = replace(asked.options, parameters={})
-    return find_solver(name).solve(asked.program.problem, asked.program.target, options)
+    outcome = run_solver(name, asked.program.problem, asked.budget.for_member())
+    note = f"{asked.solver}: the plan is that of {name}"
+    return Solution(assignment_of(outcome.plan), notes=(*outcome.plan.notes, note))
 
 
-def better_plan(asked: Question, plan: Plan | None, *, proven: bool) -> Plan:
+def better_solution(asked: Question, found: Assignment | None, *, proven: bool) -> Solution:
     """A plan, or the quick one where that is better.
 
     It can be better than a solution that is proven where the question forbids what plans may do:
     tensors that move between two operators, and a weight kept that is no tensor.
     """
-    if plan is None:
-        return quick_plan(asked)
+    if found is None:
+        return quick_solution(asked)
     narrow = asked.form.addresses and not asked.form.moves and not asked.form.peak
     if proven and not narrow and not asked.program.uncounted_bytes()[1]:
-        return plan
-    quick, objective = quick_plan(asked), asked.options.objective
-    own, other = (objective_value(score(p), objective) for p in (plan, quick))
-    return plan if own <= other else quick
+        return Solution(found)
+    quick = quick_solution(asked)
+    return Solution(found) if value_of(found) <= value_of(quick.assignment) else quick
 
 
-def reserve_s(limit_s: float, program: Program) -> float:
-    """Seconds of a limit that are kept for the plan."""
-    share = max(LEAST_RESERVE_S, RESERVE_SHARE * limit_s)
+def reserve_s(budget: Budget, program: CosmaProgram) -> float:
+    """Seconds of the time left that are kept for the plan."""
+    share = max(LEAST_RESERVE_S, budget.share(RESERVE_SHARE).remaining_s())
     return share + SECONDS_PER_OPERATOR * len(program.steps)
 
 
-def finished(asked: Question, found: Answer, *notes: str) -> Answer:
-    """The answer with name, options, bound and notes in its plan."""
-    plan = _bounded(asked, found)
-    said = [*plan.notes, *asked.notes, *(note for note in notes if note)]
-    if plan.solver != asked.solver:
-        said.append(f"{asked.solver}: the plan is that of {plan.solver}")
-    kept = {k: v for k, v in plan.options.items() if k in {"whole_bound", "interrupted"}}
-    named = replace(
-        plan,
-        solver=asked.solver,
-        objective=asked.options.objective,
-        seed=asked.options.seed,
-        options={**asked.changed, **kept},
-        notes=tuple(said),
+def finished(asked: Question, found: Answer, *notes: str, interrupted: bool = False) -> Answer:
+    """The answer with bound and notes, on the target that was asked."""
+    solution = found.solution
+    own, plan = asked.problem.target, solution.assignment
+    target = own.with_fast_memory(plan.target.fastest.capacity_bytes) if asked.form.peak else own
+    solution = replace(
+        solution,
+        assignment=replace(plan, problem=plan.problem.on(target)),
+        notes=(*solution.notes, *asked.notes, *(note for note in notes if note)),
+        stop_reason="interrupted" if interrupted else "finished",
     )
-    return replace(found, plan=named)
+    return replace(found, solution=_bounded(asked, found, solution))
 
 
-def _bounded(asked: Question, found: Answer) -> Plan:
-    """The plan with what was proven of it."""
-    plan, program = found.plan, asked.program
+def _bounded(asked: Question, found: Answer, solution: Solution) -> Solution:
+    """The solution with what was proven of it."""
+    program = asked.program
     if found.bound is None or not _is_certified(asked):
-        return plan
+        return solution
     bound = found.bound
     if not asked.form.peak:
         bound += program.uncounted_bytes()[0]
-    told = {**plan.options, "whole_bound": bound}
-    if asked.form.peak or cuts_nothing(program.problem, program.target, program.atoms):
-        return replace(plan, lower_bound=bound, bound_source=asked.solver, options=told)
-    return replace(plan, options=told)
+    solution = replace(solution, statistics={**solution.statistics, "whole_bound": bound})
+    if asked.form.peak or cuts_nothing(program.problem, program.atoms):
+        return replace(solution, bound=Bound(bound, asked.solver))
+    return solution
 
 
 def _is_certified(asked: Question) -> bool:

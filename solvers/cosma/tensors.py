@@ -10,7 +10,8 @@ from functools import cached_property
 from math import gcd
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
 from ullage.solvers.state.segments import Atom, atoms_of
 
@@ -41,12 +42,11 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Program:
+class CosmaProgram:
     """What the ILP is about.
 
     Attributes:
         problem: the problem.
-        target: the chip.
         atoms: atoms of the problem.
         steps: step of the problem of each operator.
         tensors: all tensors.
@@ -55,12 +55,16 @@ class Program:
     """
 
     problem: Problem
-    target: Target
     atoms: tuple[Atom, ...]
     steps: tuple[int, ...]
     tensors: tuple[Tensor, ...]
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
+
+    @property
+    def target(self) -> Target:
+        """The chip."""
+        return self.problem.target
 
     @cached_property
     def unit_bytes(self) -> int:
@@ -92,7 +96,7 @@ class Program:
     def _uncounted(self) -> tuple[int, int]:
         from ullage.hwmodels.traffic import compulsory
 
-        needed = compulsory(self.problem, self.target)
+        needed = compulsory(self.problem)
         modelled = {self.atoms[t.atom].buffer for t in self.tensors if t.atom >= 0}
         whole = sum(t.size_bytes for t in self.tensors if t.producer == GIVEN)
         whole += sum(t.size_bytes for t in self.tensors if t.must_be_stored)
@@ -107,7 +111,7 @@ class Program:
         return round(whole - forced), round(in_place - others)
 
 
-def program_of(problem: Problem, target: Target, *, weights: bool) -> Program:
+def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     """Tensors and operators of a problem.
 
     Args:
@@ -118,8 +122,9 @@ def program_of(problem: Problem, target: Target, *, weights: bool) -> Program:
     Raises:
         UsageError: the target or the problem is not of COSMA's kind.
     """
-    _check(problem, target)
-    atoms = atoms_of(problem, target)
+    target = problem.target
+    _check(problem)
+    atoms = atoms_of(problem)
     steps = tuple(t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP)
     number = {step: operator for operator, step in enumerate(steps)}
     tensors: list[Tensor] = []
@@ -137,9 +142,8 @@ def program_of(problem: Problem, target: Target, *, weights: bool) -> Program:
         if not created:
             created.append(len(tensors))
             tensors.append(Tensor(-1, 0, 0, operator))
-    return Program(
+    return CosmaProgram(
         problem,
-        target,
         atoms,
         steps,
         tuple(tensors),
@@ -168,7 +172,8 @@ def _chain(
     return chain
 
 
-def _check(problem: Problem, target: Target) -> None:
+def _check(problem: Problem) -> None:
+    target = problem.target
     if target.operand_access != "fastest":
         raise UsageError(
             f"in COSMA's problem operators reach activations in the fastest tier only; "

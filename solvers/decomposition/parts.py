@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, Problem, Step, Use
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
 from ullage.solvers.lp.program import Ints
 from ullage.solvers.state.build_plan import Stay
@@ -27,7 +28,7 @@ class Part:
     """A stretch of steps [first, last) as a problem.
 
     Attributes:
-        problem: its steps; step 0 is step `first` of the whole.
+        problem: its steps, whole tensors; step 0 is step `first` of the whole.
         first: its first step.
         last: one past its last step.
         atoms: the atoms of the whole that it decides about; buffer i of the part is atoms[i].
@@ -98,7 +99,7 @@ def narrow_cuts(
         at_dma: cut at DMA-only steps alone.
     """
     steps = len(problem.steps)
-    parts = max(1, round(problem.operators / part_operators))
+    parts = max(1, round(problem.program.operators / part_operators))
     crossing = crossing_bytes(problem, atoms)
     reach = max(1, steps // parts // SEARCH_SHARE)
     cuts = [0]
@@ -113,7 +114,6 @@ def narrow_cuts(
 
 def part_of(
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     stays: Sequence[Stay],
     span: tuple[int, int],
@@ -121,12 +121,12 @@ def part_of(
     """The part of a plan between two steps.
 
     Args:
-        problem: the whole.
-        target: the chip; two tiers.
+        problem: the whole; its target has two tiers.
         atoms: of the whole.
         stays: the plan.
         span: first step, and one past the last.
     """
+    target = problem.target
     first, last = span
     mine: dict[int, list[Stay]] = {}
     for stay in stays:
@@ -140,7 +140,7 @@ def part_of(
     pinned = [s for s in stays if s.atom not in chosen or not first <= s.start < last]
     room_bytes = target.fastest.capacity_bytes
     load = _load(target, atoms, pinned, len(problem.steps))
-    reads, writes = _slow_bytes(problem, target, atoms, pinned, chosen)
+    reads, writes = _slow_bytes(problem, atoms, pinned, chosen)
     extra = len(free)  # two more buffers: what the pinned ones read and write in the slow tier
     uses: list[list[Use]] = [[] for _ in range(last - first)]
     for number, index in enumerate(free):
@@ -161,8 +161,9 @@ def part_of(
     buffers = [_buffer(atoms[index], index, first, last) for index in free]
     kinds: tuple[Kind, ...] = ("weight", "activation")
     buffers += [Buffer(f"pinned{i}", room_bytes + 1, kind) for i, kind in enumerate(kinds)]
-    whole = Problem(problem.name, problem.order, tuple(steps), tuple(buffers))
-    return Part(whole, first, last, tuple(free), tuple(pinned))
+    program = Program(problem.name, problem.program.order, tuple(steps), tuple(buffers))
+    part = Problem(program, replace(target, split_operands=False), problem.objective)
+    return Part(part, first, last, tuple(free), tuple(pinned))
 
 
 def _is_free(atom: Atom, stays: Sequence[Stay], first: int, last: int) -> bool:
@@ -189,12 +190,12 @@ def _load(target: Target, atoms: Sequence[Atom], stays: Sequence[Stay], steps: i
 
 def _slow_bytes(
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     pinned: Sequence[Stay],
     free: set[int],
 ) -> tuple[list[float], list[float]]:
     """Bytes that pinned atoms read and write in the slow tier at each step."""
+    target = problem.target
     reads, writes = [0.0] * len(problem.steps), [0.0] * len(problem.steps)
     mine: dict[int, list[Stay]] = {}
     for stay in pinned:

@@ -2,19 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
-from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError
+from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.bounds import order_free_bound
-from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.bounds import Bound, order_free_bound
+from ullage.hwmodels.cost import value_of
+from ullage.solvers.budget import Budget
 from ullage.solvers.exact.residencies import stays_of_plan
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.interface import StopReason
+from ullage.solvers.registry import find_solver
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Atom, atoms_of
 
 logger = logging.getLogger(__name__)
@@ -28,80 +29,85 @@ class Job:
     """A problem being solved.
 
     Attributes:
+        solver: name of the solver.
         problem: the problem.
-        target: the chip.
         atoms: of the problem.
-        options: what was asked.
-        chosen: parameters of the solver.
-        until: `time.monotonic()` value to end at.
-        free: bound that needs no solver, and its source.
-        certified: the best bound of all legal plans, and its source.
-        best: the best plan so far, and its value before it.
+        budget: the time; always with a deadline.
+        free: bound that needs no solver.
+        certified: the best bound of all legal plans.
+        best: the best plan so far, with its value before it.
+        maker: name of the solver that made it.
         notes: what must be told.
         whole_bound: bound of the plans that keep atoms whole.
         interrupted: the user interrupted.
     """
 
+    solver: str
     problem: Problem
-    target: Target
     atoms: tuple[Atom, ...]
-    options: SolverOptions
-    chosen: Mapping[str, Any]
-    until: float
-    free: tuple[float, str]
-    certified: tuple[float, str]
-    best: tuple[float, Plan] | None = None
+    budget: Budget
+    free: Bound
+    certified: Bound
+    best: tuple[float, Assignment] | None = None
+    maker: str = ""
     notes: list[str] = field(default_factory=list)
     whole_bound: float | None = None
     interrupted: bool = False
 
+    @property
+    def target(self) -> Target:
+        """The chip."""
+        return self.problem.target
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why the solver ended."""
+        if self.interrupted:
+            return "interrupted"
+        return "time limit" if self.budget.is_over() else "finished"
+
     def remaining_s(self) -> float:
         """Seconds until the solver must end."""
-        return self.until - time.monotonic()
+        return self.budget.remaining_s()
 
-    def offer(self, plan: Plan) -> float:
+    def offer(self, plan: Assignment, maker: str) -> float:
         """Keep a plan if it is the best so far; its value."""
-        value = objective_value(score(plan), self.options.objective)
+        value = value_of(plan)
         if self.best is None or value < self.best[0]:
-            self.best = (value, plan)
-            self.options.on_improvement(value)
+            self.best, self.maker = (value, plan), maker
+            self.budget.on_improvement(value)
         self._distrust()
         return value
 
-    def trust(self, bound: float, source: str) -> None:
+    def trust(self, bound: Bound) -> None:
         """Take over a certified bound where it is better."""
-        if bound > self.certified[0]:
-            self.certified = (bound, source)
+        if bound.value > self.certified.value:
+            self.certified = bound
             self._distrust()
 
     def _distrust(self) -> None:
         """A bound above the value of a legal plan is false, whoever proved it."""
-        bound, source = self.certified
-        if self.best is not None and self.best[0] < bound - SAME * abs(bound):
+        bound = self.certified
+        if self.best is not None and self.best[0] < bound.value - SAME * abs(bound.value):
             self.notes.append(
-                f"cpsat: the bound of {source}, {bound:.9g}, is contradicted by a legal plan of "
-                f"{self.best[0]:.9g}; it is not used"
+                f"{self.solver}: the bound of {bound.source}, {bound.value:.9g}, is contradicted "
+                f"by a legal plan of {self.best[0]:.9g}; it is not used"
             )
             logger.warning("%s", self.notes[-1])
             self.certified = self.free
 
     def is_closed(self) -> bool:
         """Whether the best plan is as good as the certified bound."""
-        return self.best is not None and self.best[0] <= self.certified[0] * (1 + SAME)
+        return self.best is not None and self.best[0] <= self.certified.value * (1 + SAME)
 
 
-def new_job(
-    problem: Problem, target: Target, options: SolverOptions, chosen: Mapping[str, Any]
-) -> Job:
-    """A job that ends at the deadline, or after the parameter `time_limit_s` where that is less."""
-    limit_s = min(options.remaining_s(), float(chosen["time_limit_s"]))
-    known = order_free_bound(problem, target, options.objective)
-    free = (known.value, known.source)
-    atoms = atoms_of(problem, target)
-    return Job(problem, target, atoms, options, chosen, time.monotonic() + limit_s, free, free)
+def new_job(solver: str, problem: Problem, budget: Budget, time_limit_s: float) -> Job:
+    """A job that ends at the deadline, or after some seconds where that is less."""
+    free = order_free_bound(problem)
+    return Job(solver, problem, atoms_of(problem), budget.at_most(time_limit_s), free, free)
 
 
-def work_on(job: Job, improve: Callable[[Job], None]) -> None:
+def work_on(job: Job, hint_share: float, improve: Callable[[Job], None]) -> None:
     """Take the quick solvers' best plan and improve it; Ctrl-C keeps what is there.
 
     Raises:
@@ -111,7 +117,7 @@ def work_on(job: Job, improve: Callable[[Job], None]) -> None:
     """
     refusal: InfeasibleError | None = None
     try:
-        refusal = quick_plans(job)
+        refusal = quick_plans(job, hint_share)
         improve(job)
     except KeyboardInterrupt:
         if job.best is None:
@@ -123,28 +129,36 @@ def work_on(job: Job, improve: Callable[[Job], None]) -> None:
         )
 
 
-def quick_plans(job: Job) -> InfeasibleError | None:
-    """Plans of whole atoms, and bounds, from quick solvers; why there is none."""
+def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
+    """Plans of whole atoms, and bounds, from quick solvers; why there is none.
+
+    Args:
+        job: the job.
+        hint_share: of its time.
+    """
     refusal: InfeasibleError | None = None
-    objective = job.options.objective
     took = 0.0  # by the slowest so far; the next will take longer
-    until = time.monotonic() + float(job.chosen["hint_share"]) * job.remaining_s()
+    quick = job.budget.share(hint_share).for_member()
     for name in QUICK:
-        solver = find_solver(name)
-        begun = time.monotonic()
-        if objective not in solver.objectives or (job.best and begun + took > until):
+        if job.problem.objective not in find_solver(name).objectives:
             continue
-        job.options.progress(f"cpsat: starting from {name}")
+        if job.best is not None and quick.remaining_s() < took:
+            continue
+        job.budget.progress(f"{job.solver}: starting from {name}")
+        begun = time.monotonic()
         try:
-            quick = job.options.for_member(deadline=until)
-            plan = solver.solve(job.problem, job.target, quick)
+            found = run_solver(name, job.problem, quick)
         except InfeasibleError as error:
             refusal = refusal or error
             continue
+        except ContractError as error:  # a defect of one of ours; the others may do
+            job.notes.append(error.message)
+            logger.warning("%s", error.message)
+            continue
         took = max(took, time.monotonic() - begun)
-        bound = plan.lower_bound
-        if bound is not None:
-            job.trust(bound, plan.bound_source)
-        if stays_of_plan(plan, job.atoms) is not None and not find_violations(plan, limit=1):
-            job.offer(plan)
+        if found.plan.lower_bound is not None:
+            job.trust(Bound(found.plan.lower_bound, found.plan.bound_source))
+        assignment = assignment_of(found.plan)
+        if stays_of_plan(assignment, job.atoms) is not None:
+            job.offer(assignment, name)
     return refusal

@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
 from ullage.solvers.exact.variables import Amount, AtomVariables, Fill, Spill, readers_of
 from ullage.solvers.state.required import resident_stay
@@ -44,11 +43,11 @@ class ResidencyModel:
     def __init__(
         self,
         problem: Problem,
-        target: Target,
         atoms: Sequence[Atom],
         cost: LatencyCost | LinearCost,
         window: int,
     ) -> None:
+        target = problem.target
         from ortools.sat.python import cp_model
 
         self.model = cp_model.CpModel()

@@ -1,7 +1,6 @@
 """How large a model may be, and for which plans its bound holds."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ullage.solvers.state.segments import Atom
 
@@ -10,15 +9,13 @@ SECONDS_PER_VARIABLE = 6e-5  # of building a model
 BUILD_SHARE = 0.15  # of the time left
 
 
-def choose_window(
-    atoms: Sequence[Atom], steps: int, seconds: float, chosen: Mapping[str, Any]
-) -> int:
+def choose_window(atoms: Sequence[Atom], steps: int, seconds: float, window_steps: int) -> int:
     """Steps that fills may begin before their events, and spills end after theirs.
 
     All of them where the model stays small enough for the time; 0 when there is no time at all.
     """
-    if int(chosen["window_steps"]):
-        return int(chosen["window_steps"])
+    if window_steps:
+        return window_steps
     most = min(MOST_VARIABLES, int(BUILD_SHARE * seconds / SECONDS_PER_VARIABLE))
     spans = _spans(atoms, steps)
     low, high = 0, steps

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.rows import LatencyCost
 from ullage.solvers.exact.variables import Amount, AtomVariables, readers_of
@@ -72,7 +72,7 @@ def _moves(cumulative: Mapping[int, Amount], value: Values) -> Moves:
     return tuple(moves)
 
 
-def stays_of_plan(plan: Plan, atoms: Sequence[Atom]) -> list[Stay] | None:
+def stays_of_plan(plan: Assignment, atoms: Sequence[Atom]) -> list[Stay] | None:
     """The stays of a plan, None where it keeps parts of atoms (or goes through other tiers)."""
     fastest = plan.target.fastest.name
     by_span = {(a.buffer, a.start_byte, a.end_byte): i for i, a in enumerate(atoms)}

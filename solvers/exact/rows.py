@@ -51,12 +51,13 @@ class LatencyCost:
         elapsed: variable of each step that has a choice.
     """
 
-    def __init__(self, problem: Problem, target: Target, horizon_s: float) -> None:
+    def __init__(self, problem: Problem, horizon_s: float) -> None:
+        target = problem.target
         self.target = target
         self.steps = len(problem.steps)
         self.horizon_s = horizon_s
-        self.compute_s = compute_seconds(problem, target)[0]
-        self.overhead_s = float(overhead_seconds(problem, target).sum())
+        self.compute_s = compute_seconds(problem)[0]
+        self.overhead_s = float(overhead_seconds(problem).sum())
         speeds = [link.bandwidth_bytes_per_s for link in target.links]
         slowest = 1.0 / min(speeds or [tier.read_bytes_per_s for tier in target.tiers])
         wanted = self.steps * slowest / (ROUNDING_SHARE * max(horizon_s, 1e-30))

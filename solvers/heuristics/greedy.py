@@ -6,56 +6,64 @@ latency does not grow. Then single uses that hold a step back are fetched ahead 
 the link, and results that hold a step back are written behind it. One pass, no search.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
 
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_stays
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import atoms_of
 
-SUMMARY = "Belady-like: keep what is used soonest, then prefetch and write behind"
-DEFAULTS: Mapping[str, Any] = {"prefetch_window_steps": 64}
+
+@dataclass(frozen=True)
+class GreedyOptions:
+    """Parameters of `greedy`."""
+
+    prefetch_window_steps: int = parameter(
+        64,
+        "how many steps before a use its fetch may begin, and after it its write-back end",
+        least=1,
+    )
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
     """The greedy plan.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    chosen = parameters_of(options, DEFAULTS)
-    window = int(chosen["prefetch_window_steps"])
-    atoms = atoms_of(problem, target)
-    occupancy = Occupancy(problem, target, atoms, options.objective)
+    window = options.prefetch_window_steps
+    atoms = atoms_of(problem)
+    occupancy = Occupancy(problem, atoms)
     nothing_kept = occupancy.mark()
-    close_gaps(occupancy, window, options)
-    if options.objective == "latency":
-        hide_single_uses(occupancy, window, options)
+    close_gaps(occupancy, window, budget)
+    if problem.objective == "latency":
+        hide_single_uses(occupancy, window, budget)
     notes = notes_on_size(occupancy, "greedy")
-    if place_stays(occupancy, lambda: options.remaining_s() <= 0):
+    if place_stays(occupancy, budget.is_over):
         # Each stay paid beside the others; without those that found no hole it may not.
-        while options.remaining_s() > 0 and drop_what_no_longer_pays(occupancy):
+        while not budget.is_over() and drop_what_no_longer_pays(occupancy):
             pass
         if occupancy.worse_than(nothing_kept):
-            occupancy = Occupancy(problem, target, atoms, options.objective)
+            occupancy = Occupancy(problem, atoms)
             place_stays(occupancy)
-    if options.remaining_s() <= 0:
+    cut_short = budget.is_over()
+    if cut_short:
         notes += ("greedy: the time limit ended the pass over gaps and uses early",)
-    plan = assemble(
-        problem,
-        target,
-        occupancy.atoms,
-        [stay for _, _, stay in occupancy.all_stays()],
-        solver="greedy",
-        objective=options.objective,
-        seed=options.seed,
-        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+    return Solution(
+        assemble(problem, atoms, [stay for _, _, stay in occupancy.all_stays()]),
+        stop_reason="time limit" if cut_short else "finished",
+        notes=notes,
     )
-    return replace(plan, notes=(*plan.notes, *notes))
+
+
+SOLVER = Solver(
+    "greedy",
+    "Belady-like: keep what is used soonest, then prefetch and write behind",
+    solve,
+    GreedyOptions,
+)

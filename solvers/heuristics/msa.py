@@ -19,19 +19,18 @@ to the uses that found nothing.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import overhead_seconds
+from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics.msa_addresses import Addresses
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import Stay, assemble
 from ullage.solvers.state.busy_time import spread
 from ullage.solvers.state.place import place_stays
@@ -39,66 +38,75 @@ from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import atoms_of
 from ullage.solvers.state.span_lookup import Run
 
-SUMMARY = "XLA's memory-space assignment re-stated: the production baseline"
-DEFAULTS: Mapping[str, Any] = {
-    "min_overlap_ratio": 1.0,
-    "preferred_overlap_ratio": 1.5,
-    "max_overlap_ratio": 100.0,
-    "min_hidden_fraction": 1.0,
-    "sweeps": 2,
-    "max_prefetch_starts": 32,
-    "max_run_ends": 64,
-    "max_repacks": 10,
-    "spill_window_steps": 64,
-}
 FIRST_LOOK_STEPS = 256  # how far back prefetch starts are looked for at first
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+@dataclass(frozen=True)
+class MsaOptions:
+    """Parameters of `msa`; the overlap ratios are XLA's."""
+
+    min_overlap_ratio: float = parameter(
+        1.0, "least computing time beside a prefetch, in times of its own duration", least=0
+    )
+    preferred_overlap_ratio: float = parameter(
+        1.5, "computing time beside a prefetch that is tried first", least=1e-9
+    )
+    max_overlap_ratio: float = parameter(
+        100.0,
+        "most computing time beside a prefetch: earlier it would take space for nothing",
+        least=0,
+    )
+    min_hidden_fraction: float = parameter(
+        1.0, "share of a prefetch's bytes that must find idle time of the link", least=0, most=1
+    )
+    sweeps: int = parameter(2, "passes over all tensors", least=1)
+    max_prefetch_starts: int = parameter(32, "starts that are tried for each prefetch", least=1)
+    max_run_ends: int = parameter(64, "lengths of a residency that are tried at each use", least=1)
+    max_repacks: int = parameter(
+        10, "times that all addresses are chosen anew where one finds no hole", least=0
+    )
+    spill_window_steps: int = parameter(
+        64, "steps after a use in which its write-back may end", least=1
+    )
+
+
+def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     """The plan of memory-space assignment.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    chosen = parameters_of(options, DEFAULTS)
-    occupancy, notes = assign(problem, target, options)
-    plan = assemble(
-        problem,
-        target,
-        occupancy.atoms,
-        [stay for _, _, stay in occupancy.all_stays()],
-        solver="msa",
-        objective=options.objective,
-        seed=options.seed,
-        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+    occupancy, notes = assign(problem, options, budget)
+    return Solution(
+        assemble(problem, occupancy.atoms, [stay for _, _, stay in occupancy.all_stays()]),
+        stop_reason="time limit" if budget.is_over() else "finished",
+        notes=tuple(notes),
     )
-    return replace(plan, notes=(*plan.notes, *notes))
 
 
-def assign(problem: Problem, target: Target, options: SolverOptions) -> tuple[Occupancy, list[str]]:
+def assign(problem: Problem, options: MsaOptions, budget: Budget) -> tuple[Occupancy, list[str]]:
     """The stays of memory-space assignment, with addresses, and notes on limits met.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    chosen = parameters_of(options, DEFAULTS)
-    occupancy = Occupancy(problem, target, atoms_of(problem, target), options.objective)
-    assignment = _Assignment(occupancy, chosen, options)
+    occupancy = Occupancy(problem, atoms_of(problem))
+    assignment = _Assignment(occupancy, options, budget)
     queue = _by_memory_boundedness(occupancy)
     notes: list[str] = []
-    for _ in range(int(chosen["sweeps"])):
+    for _ in range(options.sweeps):
         before = occupancy.mark()
         for index in queue:
-            if options.remaining_s() <= 0:
+            if budget.remaining_s() <= 0:
                 break  # what is decided is legal as it stands
             assignment.assign(index)
         if occupancy.mark() == before:
             break
-    if options.remaining_s() <= 0:
+    if budget.remaining_s() <= 0:
         notes.append("msa: the time limit ended the assignment early")
     if assignment.has_skipped_ends:
         notes.append(
-            f"msa: of buffers with more than {chosen['max_run_ends']} further uses only some "
+            f"msa: of buffers with more than {options.max_run_ends} further uses only some "
             "lengths of stay were tried (parameter max_run_ends)"
         )
     return occupancy, notes
@@ -131,16 +139,14 @@ def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:
 class _Assignment:
     """Decisions so far, with addresses."""
 
-    def __init__(
-        self, occupancy: Occupancy, parameters: Mapping[str, Any], options: SolverOptions
-    ) -> None:
+    def __init__(self, occupancy: Occupancy, options: MsaOptions, budget: Budget) -> None:
         self.occupancy = occupancy
-        self.parameters = parameters
         self.options = options
+        self.budget = budget
         self.has_skipped_ends = False
-        self.overhead_s = overhead_seconds(occupancy.problem, occupancy.target)
+        self.overhead_s = overhead_seconds(occupancy.problem)
         place_stays(occupancy)  # what operators cannot do without has its place first
-        self.addresses = Addresses(occupancy, int(parameters["max_repacks"]))
+        self.addresses = Addresses(occupancy, options.max_repacks)
 
     def assign(self, index: int) -> None:
         """Decide every use of an atom in program order."""
@@ -162,7 +168,7 @@ class _Assignment:
         low = run[0] if run is not None else position
         reached = run[1] if run is not None else position
         for high in self._run_ends(reached, len(atom.events) - 1):
-            if self.options.remaining_s() <= 0:
+            if self.budget.remaining_s() <= 0:
                 return None  # what is decided is legal as it stands
             old = self.occupancy.runs.between(index, low, high)
             if old and old[-1][1] > high:
@@ -177,7 +183,7 @@ class _Assignment:
         All of them where they are few, else at distances from `reached` that halve: an atom of many
         uses would take the cube of their number.
         """
-        if last - reached <= int(self.parameters["max_run_ends"]):
+        if last - reached <= self.options.max_run_ends:
             return range(last, reached, -1)
         self.has_skipped_ends = True
         halvings = range((last - reached).bit_length())
@@ -188,7 +194,7 @@ class _Assignment:
         occupancy = self.occupancy
         before = occupancy.mark()
         removed = [(begin, *occupancy.remove(index, begin)) for begin, _ in old]
-        window = int(self.parameters["spill_window_steps"])
+        window = self.options.spill_window_steps
         stay = occupancy.propose(index, *run, window=window)
         if stay is not None and self._commit(index, run, stay, removed, before):
             return True
@@ -236,7 +242,7 @@ class _Assignment:
 
     def _prefetch_starts(self, index: int, position: int) -> list[int]:
         """Steps at which a prefetch may begin, by distance from the preferred overlap ratio."""
-        occupancy, parameters = self.occupancy, self.parameters
+        occupancy, options = self.occupancy, self.options
         atom = occupancy.atoms[index]
         target = occupancy.target
         link = target.link(atom.home, target.fastest.name)
@@ -246,14 +252,12 @@ class _Assignment:
         copy_s = link.setup_s + atom.size_bytes / rate
         use = atom.events[position].step
         low = occupancy.free_from(index, position)
-        furthest = float(parameters["max_overlap_ratio"])
+        furthest = options.max_overlap_ratio
         ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
-        allowed = np.flatnonzero(
-            (ratios >= float(parameters["min_overlap_ratio"])) & (ratios <= furthest)
-        )
-        distance = np.abs(np.log(ratios[allowed] / float(parameters["preferred_overlap_ratio"])))
+        allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (ratios <= furthest))
+        distance = np.abs(np.log(ratios[allowed] / options.preferred_overlap_ratio))
         chosen = allowed[np.argsort(distance, kind="stable")]
-        return [use - 1 - int(back) for back in chosen[: int(parameters["max_prefetch_starts"])]]
+        return [use - 1 - int(back) for back in chosen[: options.max_prefetch_starts]]
 
     def _elapsed(self, low: int, use: int, enough_s: float) -> NDArray[np.float64]:
         """Seconds from each step to a use, backwards to step `low` or until there are enough."""
@@ -273,7 +277,7 @@ class _Assignment:
         use = atom.events[position].step
         fastest = occupancy.target.fastest.name
         room = occupancy.timeline.room_bytes(atom.home, fastest, start, use)
-        if int(room.sum()) < float(self.parameters["min_hidden_fraction"]) * atom.size_bytes:
+        if int(room.sum()) < self.options.min_hidden_fraction * atom.size_bytes:
             return None
         fill = spread(atom.size_bytes, room, start, late=False)
         if fill[-1][0] < occupancy.used_before(index, position):
@@ -286,3 +290,8 @@ class _Assignment:
                 return None
             spill, end = proposed.spill, proposed.end
         return Stay(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
+
+
+SOLVER = Solver(
+    "msa", "XLA's memory-space assignment re-stated: the production baseline", solve, MsaOptions
+)

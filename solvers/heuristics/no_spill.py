@@ -4,39 +4,42 @@ What the objective `peak` asks: the smallest fast memory with which nothing has 
 capacity of the target is raised to what is needed, and the plan says so.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.pack import pack
-from ullage.solvers.registry import SolverOptions, parameters_of
+from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.required import require_link
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import Atom, atoms_of
 
-SUMMARY = "activations never leave fast memory: answers objective `peak`"
-DEFAULTS: Mapping[str, Any] = {"pack_time_limit_s": 2.0}
-OBJECTIVES = ("peak",)
+
+@dataclass(frozen=True)
+class NoSpillOptions:
+    """Parameters of `no-spill`."""
+
+    pack_time_limit_s: float = parameter(
+        2.0, "seconds of the search for a packing that is proven the smallest", least=0
+    )
+    seed: int = parameter(0, "turns the list of packing orders")
 
 
-def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution:
     """The plan without spills of least height; its target has the capacity that it needs."""
-    chosen = parameters_of(options, DEFAULTS)
+    target = problem.target
     fastest = target.fastest
-    roomy = target.with_fast_memory(2**62)
-    atoms = atoms_of(problem, target)
-    occupancy = Occupancy(problem, roomy, atoms)
+    atoms = atoms_of(problem)
+    occupancy = Occupancy(problem.on(target.with_fast_memory(2**62)), atoms)
     for index, atom in enumerate(atoms):
         if atom.size_bytes and atom.events and atom.kind != "weight" and atom.home != fastest.name:
             _keep(occupancy, index, atom)
     listed = occupancy.all_stays()
-    limit = min(float(chosen["pack_time_limit_s"]), max(0.1, options.remaining_s()))
+    limit = min(options.pack_time_limit_s, max(0.1, budget.remaining_s()))
     packing = pack(
         np.array([s.start for _, _, s in listed], dtype=np.int64),
         np.array([s.end for _, _, s in listed], dtype=np.int64),
@@ -56,17 +59,11 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         f"peak: planned for {needed} bytes of {fastest.name} instead of the target's "
         f"{fastest.capacity_bytes}"
     )
-    plan = assemble(
-        problem,
-        target.with_fast_memory(max(needed, fastest.capacity_bytes)),
-        atoms,
-        stays,
-        solver="no-spill",
-        objective=options.objective,
-        seed=options.seed,
-        options={k: v for k, v in chosen.items() if v != DEFAULTS[k]},
+    capacity = max(needed, fastest.capacity_bytes)
+    return Solution(
+        assemble(problem.on(target.with_fast_memory(capacity)), atoms, stays),
+        notes=(note,) if needed > fastest.capacity_bytes else (),
     )
-    return replace(plan, notes=(note,)) if needed > fastest.capacity_bytes else plan
 
 
 def _keep(occupancy: Occupancy, index: int, atom: Atom) -> None:
@@ -76,10 +73,19 @@ def _keep(occupancy: Occupancy, index: int, atom: Atom) -> None:
     last = len(atom.events) - 1
     fastest = occupancy.target.fastest.name
     if atom.events[0].reads:
-        require_link(occupancy.problem, occupancy.target, atom, atom.home, fastest)
+        require_link(occupancy.problem, atom, atom.home, fastest)
     if occupancy.needs_spill(index, 0, last):
-        require_link(occupancy.problem, occupancy.target, atom, fastest, atom.home)
+        require_link(occupancy.problem, atom, fastest, atom.home)
     stay = occupancy.propose(index, 0, last, window=1)
     if stay is None:  # there is a DMA-only step on either side and room without end
         raise AssertionError(atom)
     occupancy.add(index, 0, last, stay)
+
+
+SOLVER = Solver(
+    "no-spill",
+    "activations never leave fast memory: answers objective `peak`",
+    solve,
+    NoSpillOptions,
+    ("peak",),
+)

@@ -38,10 +38,9 @@ class Placement:
     conflict: tuple[int, ...] | None = None
 
 
-def blocks_of(
-    problem: Problem, target: Target, spans: Sequence[tuple[int, int, int]]
-) -> list[Block]:
+def blocks_of(problem: Problem, spans: Sequence[tuple[int, int, int]]) -> list[Block]:
     """Blocks for (start, end, bytes), with the room that workspaces leave."""
+    target = problem.target
     workspace = [step.workspace_bytes for step in problem.steps]
     found: list[Block] = []
     for start, end, size in spans:

@@ -5,13 +5,12 @@ and nothing shares bytes (`--no-alias`). `cpsat` decides order, residency and ad
 """
 
 import logging
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.solvers.cosma import cpsat as cpsat_cosma
-from ullage.solvers.exact import cpsat
+from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling.joint_value import Setting, problem_of
 from ullage.solvers.state.segments import atoms_of, cuts_nothing
 
@@ -37,8 +36,8 @@ class ExactOrder:
 
 def exact_order(setting: Setting) -> ExactOrder | None:
     """The order of the fewest bytes; None where this is not COSMA's problem."""
-    target, options = setting.target, setting.options
-    if options.objective != "traffic" or target.operand_access != "fastest":
+    target = setting.target
+    if setting.objective != "traffic" or target.operand_access != "fastest":
         return None
     if setting.steady_state or len(target.tiers) != 2:
         return None
@@ -46,13 +45,12 @@ def exact_order(setting: Setting) -> ExactOrder | None:
     problem = problem_of(setting, model)
     if any(len(buffer.values) > 1 for buffer in problem.buffers):
         return None
-    deadline = time.monotonic() + SHARE * max(0.0, options.remaining_s())
-    told = replace(options, deadline=deadline, parameters={"order": "free"})
+    options = CpsatOptions(order="free", seed=setting.seed)
     try:
-        found = cpsat_cosma.answer(problem, target, told, cpsat.DEFAULTS)
+        found = cpsat_cosma.answer(problem, options, setting.budget.share(SHARE))
     except UllageError as error:
         logger.info("joint: no exact order: %s", error.message)
         return None
-    order = tuple(s.operator for s in found.plan.problem.steps if s.kind != DMA_STEP)
-    whole = cuts_nothing(problem, target, atoms_of(problem, target))
+    order = tuple(s.operator for s in found.solution.assignment.problem.steps if s.kind != DMA_STEP)
+    whole = cuts_nothing(problem, atoms_of(problem))
     return ExactOrder(order, found.status == "optimal", whole)

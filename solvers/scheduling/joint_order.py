@@ -15,9 +15,8 @@ The result is never worse by the LP than the file's order. Whether its plan is, 
 checks by planning both (`compiler.pipeline`).
 """
 
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,8 +24,8 @@ from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.lp.program import Floats
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.scheduling.joint_exact import exact_order
 from ullage.solvers.scheduling.joint_moves import MOVES, Precedence, Rng, all_orders, precedence_of
 from ullage.solvers.scheduling.joint_surrogate import Guess, guess_of
@@ -103,11 +102,11 @@ def joint_order(
         tries: windows to try at most.
         few_orders: try all orders where there are no more.
     """
-    graph, options = setting.graph, setting.options
+    graph = setting.graph
     model = tuple(range(len(graph.operators)))
-    limit = PEAK_SHARE * options.remaining_s()
+    limit = setting.budget.share(PEAK_SHARE).remaining_s()
     peak = smallest_peak(graph, setting.aliases, limit_s=min(2.0, max(0.05, limit)))
-    if options.objective == "peak":
+    if setting.objective == "peak":
         return JointResult(peak.order, complete=peak.is_optimal)
     try:
         reference = reference_value(setting, model)
@@ -143,16 +142,16 @@ def order_until(
     graph: Graph,
     target: Target,
     aliases: AliasOptions,
-    options: SolverOptions,
-    until: float | None,
+    objective: str,
+    seed: int,
+    budget: Budget,
     *,
     steady_state: bool = False,
 ) -> JointResult:
-    """The joint order within its share of the time until a moment; without one within 10 s."""
-    now = time.monotonic()
-    budget_s = DEFAULT_BUDGET_S if until is None else LIMIT_SHARE * max(0.0, until - now)
-    told = replace(options, deadline=now + budget_s)
-    return joint_order(Setting(graph, target, aliases, steady_state, told))
+    """The joint order within its share of the whole job's time; without a limit within 10 s."""
+    unlimited = budget.deadline is None
+    own = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
+    return joint_order(Setting(graph, target, aliases, steady_state, objective, seed, own))
 
 
 class _Search:
@@ -176,7 +175,7 @@ class _Search:
         self.tries = 0
         self.gains = 0
         self._seen: set[tuple[int, ...]] = set()
-        self._rng: Rng = np.random.default_rng(setting.options.seed)
+        self._rng: Rng = np.random.default_rng(setting.seed)
 
     def valued(self, order: Sequence[int]) -> Valued | None:
         """An order's LP; None after the deadline."""
@@ -185,7 +184,7 @@ class _Search:
 
     def is_late(self) -> bool:
         """Whether the deadline has come."""
-        return self.setting.options.remaining_s() <= 0
+        return self.setting.budget.is_over()
 
     def try_all(self, orders: Sequence[tuple[int, ...]]) -> bool:
         """Take the best of some orders; whether all could be tried."""
@@ -212,7 +211,7 @@ class _Search:
 
     def improve(self, tries: int) -> None:
         """Rounds of guesses and of windows, until the tries, the time or the patience end."""
-        guess = guess_of(self.setting) if self.setting.options.remaining_s() > GUESS_S else None
+        guess = guess_of(self.setting) if self.setting.budget.remaining_s() > GUESS_S else None
         idle = 0
         while self.tries < tries and idle < PATIENCE and not self.is_late():
             gained = guess is not None and self._climb(guess)
@@ -223,7 +222,7 @@ class _Search:
         """Follow the guess for many windows, then ask the LP; whether it agrees."""
         order = best = self.best.order
         now = least = begun = guess.value(order)
-        weights = stall_weights(self.setting, self.best)
+        weights = stall_weights(self.best)
         for _ in range(min(GUESSES, GUESSES_EACH * len(order))):
             if self.is_late():
                 break
@@ -239,7 +238,7 @@ class _Search:
     def _try_windows(self, guess: Guess | None) -> bool:
         """Windows ranked by guess, then by the LP of a stretch, then by that of the whole graph."""
         pending = CHECK_GAINS if len(self.best.order) > WHOLE_OPERATORS else 1
-        draft, weights = self.best.order, stall_weights(self.setting, self.best)
+        draft, weights = self.best.order, stall_weights(self.best)
         ahead, gained = 0, False
         for _ in range(ROUND_WINDOWS):
             if self.is_late():
@@ -253,7 +252,7 @@ class _Search:
             if ahead == pending:
                 gained = self._take(self.valued(draft)) or gained
                 draft, ahead = self.best.order, 0
-                weights = stall_weights(self.setting, self.best)
+                weights = stall_weights(self.best)
         return (bool(ahead) and self._take(self.valued(draft))) or gained
 
     def _take(self, found: Valued | None) -> bool:
@@ -263,7 +262,7 @@ class _Search:
         self.best = found
         self.gains += 1
         shown = f"{found.value:.6g}, {self.gains} gains in {self.tries} tries"
-        self.setting.options.progress(f"joint order: {shown}")
+        self.setting.budget.progress(f"joint order: {shown}")
         return True
 
     def _window(self, weights: Floats) -> tuple[int, int]:
@@ -302,7 +301,7 @@ class _Search:
     def _least_peak(self, window: Sequence[int]) -> list[int]:
         """The window in the order with its smallest peak."""
         inside = stretch_of(self.setting, window, 0)
-        limit = min(0.5, self.setting.options.remaining_s())
+        limit = min(0.5, self.setting.budget.remaining_s())
         found = smallest_peak(
             inside.graph, inside.aliases, limit_s=max(0.0, limit), limit_moves=PEAK_MOVES
         )

@@ -113,11 +113,11 @@ def guess_of(setting: Setting) -> Guess:
     count = len(graph.operators)
     compute, fixed, scratch = np.zeros(count), np.zeros(count), np.zeros(count)
     problem = problem_of(setting, range(count))
-    seconds = compute_seconds(problem, target)[0]
+    seconds = compute_seconds(problem)[0]
     for step, time_s in zip(problem.steps, seconds.tolist(), strict=True):
         if step.operator >= 0:
             scratch[step.operator] = step.workspace_bytes
-            compute[step.operator] = time_s if setting.options.objective == "latency" else 0.0
+            compute[step.operator] = time_s if setting.objective == "latency" else 0.0
     found = [*_activations(setting), *_weights(setting, fixed)]
     found = [item for item in found if item.users and item.size_bytes]
     return Guess(

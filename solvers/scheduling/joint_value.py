@@ -6,9 +6,8 @@ input, what is needed behind it an output, and memory is smaller by what the who
 there all the time. Its value says little by itself, but it ranks the orders of its middle.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,21 +16,16 @@ from ullage.compiler.ir.graph import Graph, Kind, Value
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
-from ullage.compiler.lowering.lower import build_problem
-from ullage.hwmodels.cost import compute_seconds, objective_value, overhead_seconds, score
+from ullage.compiler.lowering.lower import build_program
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
-from ullage.solvers.heuristics import all_slow
 from ullage.solvers.lp.program import Floats
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Atom, atoms_of
 
-PARAMETERS: Mapping[str, Any] = {
-    "lp_solver": "glop",
-    "window_steps": 16,
-    "max_rounds": 3,
-    "whole_steps": 2000,
-    "block_window_steps": 16,
-}
+OPTIONS = FluidOptions(window_steps=16, max_rounds=3)  # windows open little: LPs by the hundred
 ROOM = 2.0  # a step of another order may take longer than any of the reference
 LEAST_WEIGHT = 0.02  # of the mean: windows are sometimes tried where nothing stalls
 
@@ -45,14 +39,18 @@ class Setting:
         target: the chip.
         aliases: what may share bytes.
         steady_state: inferences repeat for ever.
-        options: objective, seed and deadline.
+        objective: what is to be minimised.
+        seed: of the search.
+        budget: its time.
     """
 
     graph: Graph
     target: Target
     aliases: AliasOptions
     steady_state: bool
-    options: SolverOptions
+    objective: str
+    seed: int
+    budget: Budget
 
 
 @dataclass(frozen=True)
@@ -81,14 +79,12 @@ def reference_value(setting: Setting, order: Sequence[int]) -> float:
         InfeasibleError: there is no such plan.
         UsageError: the target has no way for it.
     """
-    problem = problem_of(setting, order)
-    plan = all_slow.solve(problem, setting.target, replace(setting.options, parameters={}))
-    return objective_value(score(plan), setting.options.objective)
+    return run_solver("all-slow", problem_of(setting, order)).value
 
 
 def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
     """The problem of an order."""
-    return build_problem(
+    program = build_program(
         setting.graph,
         order,
         order_name="joint",
@@ -96,16 +92,15 @@ def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
         dma_steps=setting.target.needs_dma_steps,
         steady_state=setting.steady_state,
     )
+    return Problem(program, setting.target, setting.objective)
 
 
 def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued | None:
     """Solve the LP of an order; None when the deadline came first or its operands do not fit."""
     problem = problem_of(setting, order)
-    atoms = atoms_of(problem, setting.target)
+    atoms = atoms_of(problem)
     try:
-        relaxation = relax(
-            problem, setting.target, atoms, ROOM * reference, setting.options, PARAMETERS
-        )
+        relaxation = relax(problem, atoms, ROOM * reference, OPTIONS, setting.budget)
     except (InfeasibleError, UsageError):
         return None
     if relaxation is None:
@@ -114,11 +109,11 @@ def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued
     value = relaxation.solution.objective + builder.constant + builder.tie_constant
     value *= builder.unit
     if builder.is_timed:
-        value += float(overhead_seconds(problem, setting.target).sum())
+        value += float(overhead_seconds(problem).sum())
     return Valued(tuple(order), value, problem, atoms, relaxation)
 
 
-def stall_weights(setting: Setting, valued: Valued) -> Floats:
+def stall_weights(valued: Valued) -> Floats:
     """(N,) for each place of an order how much is lost there; positive.
 
     Latency: the time that its step takes beyond computing. Else the price of space in its step.
@@ -127,7 +122,7 @@ def stall_weights(setting: Setting, valued: Valued) -> Floats:
     solution = valued.relaxation.solution
     if builder.is_timed:
         elapsed = solution.values[builder.elapsed] * builder.unit
-        lost = np.maximum(0.0, elapsed - compute_seconds(valued.problem, setting.target)[0])
+        lost = np.maximum(0.0, elapsed - compute_seconds(valued.problem)[0])
     else:
         lost = builder.space_prices(solution.duals)
     at = {step.operator: t for t, step in enumerate(valued.problem.steps)}

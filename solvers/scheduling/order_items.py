@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.program import DMA_STEP, Program
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 
 GIVEN = -1  # writer of what is there before the first operator
 
@@ -92,7 +92,7 @@ def order_items(graph: Graph, options: AliasOptions) -> tuple[Items, Items]:
     order = range(len(graph.operators))
     fixed = replace(options, in_place=False)
     storage = _Storage(
-        graph, find_aliases(graph, order, fixed), build_problem(graph, order, aliases=fixed)
+        graph, find_aliases(graph, order, fixed), build_program(graph, order, aliases=fixed)
     )
     items = _items(storage, options, frozenset())
     disputed = _disputed_buffers(graph, fixed, storage.aliases) if options.parts else frozenset()
@@ -105,14 +105,14 @@ class _Storage:
 
     graph: Graph
     aliases: Aliases
-    problem: Problem
+    program: Program
 
 
 def _items(storage: _Storage, options: AliasOptions, disputed: frozenset[str]) -> Items:
     graph = storage.graph
-    steps = [step for step in storage.problem.steps if step.kind != DMA_STEP]
+    steps = [step for step in storage.program.steps if step.kind != DMA_STEP]
     number = {step.operator: i for i, step in enumerate(steps)}
-    ranges = _ranges(storage.problem, number, disputed)
+    ranges = _ranges(storage.program, number, disputed)
     sizes: dict[tuple[int, int, bool], int] = {}
     for _, _, _, item in ranges:
         key = (item.writer, item.readers, item.kept)
@@ -151,11 +151,11 @@ def _before(graph: Graph, number: dict[int, int]) -> tuple[int, ...]:
 
 
 def _ranges(
-    problem: Problem, number: dict[int, int], disputed: frozenset[str]
+    program: Program, number: dict[int, int], disputed: frozenset[str]
 ) -> list[tuple[str, int, int, Item]]:
     """(buffer, first byte, one past the last, item) for all bytes that are used or kept."""
     result: list[tuple[str, int, int, Item]] = []
-    for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
+    for buffer, uses in zip(program.buffers, program.uses_of, strict=True):
         if buffer.kind == "weight" or buffer.name in disputed:
             continue
         cuts = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
@@ -164,7 +164,7 @@ def _ranges(
             writer, readers = GIVEN, 0
             for t, use in uses:
                 if use.start_byte < high and low < use.end_byte:
-                    who = number[problem.steps[t].operator]
+                    who = number[program.steps[t].operator]
                     if use.write:
                         writer = who
                     else:

@@ -5,7 +5,7 @@ from ullage.compiler.frontend import ChooseOrder, Ordering, file_order
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.peak_order import memory_order
 
 MODEL, MEMORY, JOINT = "model", "memory", "joint"
@@ -15,33 +15,37 @@ ORDERS = (MODEL, MEMORY, JOINT)
 def find_order(
     name: str,
     *,
-    options: SolverOptions | None = None,
+    objective: str = "latency",
+    seed: int = 0,
     steady_state: bool = False,
-    deadline: float | None = None,
+    budget: Budget | None = None,
 ) -> ChooseOrder:
     """The function that orders operators.
 
     Args:
         name: `model` (as the file lists them), `memory` (smallest peak) or `joint` (with the
             assignment, for an objective and a target).
-        options: objective, seed and progress of `joint`.
+        objective: what `joint` is to minimise.
+        seed: of `joint`.
         steady_state: inferences follow one another for ever.
-        deadline: `time.monotonic()` value at which the whole job must have ended.
+        budget: the time of the whole job, solving included.
 
     Raises:
         UsageError: there is none of that name.
     """
+    whole = budget or Budget()
     if name == MODEL:
         return file_order
     if name == MEMORY:
-        return lambda graph, _, aliases: Ordering(memory_order(graph, aliases, deadline))
+        return lambda graph, _, aliases: Ordering(memory_order(graph, aliases, whole.deadline))
     if name == JOINT:
-        told = options or SolverOptions()
 
         def joint(graph: Graph, target: Target, aliases: AliasOptions) -> Ordering:
             from ullage.solvers.scheduling.joint_order import order_until
 
-            found = order_until(graph, target, aliases, told, deadline, steady_state=steady_state)
+            found = order_until(
+                graph, target, aliases, objective, seed, whole, steady_state=steady_state
+            )
             return Ordering(found.order, found.notes)
 
         return joint

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.live_ranges import live_peak
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import Items, order_items
@@ -66,7 +66,7 @@ def order_peak_bytes(
     graph: Graph, order: Sequence[int], aliases: AliasOptions | None = None
 ) -> int:
     """Largest sum of live activation bytes and workspace in an order."""
-    return live_peak(build_problem(graph, order, aliases=aliases)).size_bytes
+    return live_peak(build_program(graph, order, aliases=aliases)).size_bytes
 
 
 def smallest_peak(

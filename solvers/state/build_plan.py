@@ -5,17 +5,17 @@ the home tier must hold and when, at which addresses, and the list of transfers.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
-from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target, Tier
+from ullage.compiler.ir.target import Tier
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Atom
@@ -44,33 +44,19 @@ class Stay:
     offset: int = -1
 
 
-def assemble(
-    problem: Problem,
-    target: Target,
-    atoms: Sequence[Atom],
-    stays: Sequence[Stay],
-    *,
-    solver: str,
-    objective: str,
-    seed: int = 0,
-    options: Mapping[str, Any] | None = None,
-) -> Plan:
-    """Complete a plan.
+def assemble(problem: Problem, atoms: Sequence[Atom], stays: Sequence[Stay]) -> Assignment:
+    """Complete an assignment.
 
     Args:
         problem: the problem.
-        target: the chip.
         atoms: of the problem on that target.
         stays: disjoint in time for each atom, with addresses; an atom whose home is the fastest
             tier has one for its whole life.
-        solver: name of the solver.
-        objective: what was minimised.
-        seed: of the solver.
-        options: of the solver.
 
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
     """
+    target = problem.target
     fastest = target.fastest.name
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
@@ -91,19 +77,10 @@ def assemble(
             homes += [
                 (index, *span) for span in _home_spans(atom, by_atom.get(index, ()), last_step)
             ]
-    residencies += _place_homes(problem, target, atoms, homes)
+    residencies += _place_homes(problem, atoms, homes)
     residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     transfers.sort(key=lambda t: (t.moves[0][0], t.moves[-1][0], t.buffer, t.start_byte))
-    return Plan(
-        target=target,
-        problem=problem,
-        residencies=tuple(residencies),
-        transfers=tuple(transfers),
-        solver=solver,
-        objective=objective,
-        seed=seed,
-        options=dict(options or {}),
-    )
+    return Assignment(problem, tuple(residencies), tuple(transfers))
 
 
 def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple[int, int, int]]:
@@ -151,11 +128,11 @@ def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple
 
 def _place_homes(
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     homes: Sequence[tuple[int, int, int, int]],
 ) -> list[Residency]:
     """Addresses in the home tiers: one block per buffer, so that its atoms lie in a row."""
+    target = problem.target
     found: list[Residency] = []
     for tier in target.tiers[1:]:
         blocks: dict[int, list[int]] = {}
@@ -176,7 +153,7 @@ def _place_homes(
             capacity_bytes=tier.capacity_bytes,
         )
         if packing.peak_bytes > tier.capacity_bytes:
-            _refuse_home(problem, target, tier.name, packing.peak_bytes, buffers)
+            _refuse_home(problem, tier.name, packing.peak_bytes, buffers)
         offsets = {b: int(o) for b, o in zip(buffers, packing.offsets, strict=True)}
         for index, start, ready, end in homes:
             atom = atoms[index]
@@ -211,9 +188,8 @@ def _rows(atoms: Sequence[Atom], tier: Tier) -> tuple[dict[int, int], dict[int, 
     return inside, sizes
 
 
-def _refuse_home(
-    problem: Problem, target: Target, tier: str, needed: int, buffers: Sequence[int]
-) -> None:
+def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int]) -> None:
+    target = problem.target
     available = target.tier(tier).capacity_bytes
     largest = sorted(buffers, key=lambda b: -problem.buffers[b].size_bytes)[:5]
     names = [

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target, Tier
+from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import compute_seconds
 
 Moves = tuple[tuple[int, int], ...]
@@ -29,10 +29,11 @@ class Timeline:
         slow_bytes: bytes read and written outside the fastest tier.
     """
 
-    def __init__(self, problem: Problem, target: Target) -> None:
+    def __init__(self, problem: Problem) -> None:
+        target = problem.target
         self.target = target
         steps = len(problem.steps)
-        self.compute_s: NDArray[np.float64] = compute_seconds(problem, target)[0]
+        self.compute_s: NDArray[np.float64] = compute_seconds(problem)[0]
         self.tier_s: dict[str, NDArray[np.float64]] = {
             tier.name: np.zeros(steps) for tier in target.tiers
         }

@@ -1,13 +1,13 @@
 """The moves of `greedy` on a residency state; rounding and repair make use of them too."""
 
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import Stay
 from ullage.solvers.state.residency_state import Occupancy
 
 MAX_PASSES = 4
 
 
-def close_gaps(occupancy: Occupancy, window: int, options: SolverOptions) -> None:
+def close_gaps(occupancy: Occupancy, window: int, budget: Budget) -> None:
     """Keep tensors over the gaps between their uses, shortest gap first."""
     gaps = [
         (atom.events[j].step - atom.events[j - 1].step, -atom.size_bytes, index, j)
@@ -20,7 +20,7 @@ def close_gaps(occupancy: Occupancy, window: int, options: SolverOptions) -> Non
         left = [
             gap
             for gap in waiting
-            if options.remaining_s() <= 0  # what is decided is legal as it stands
+            if budget.remaining_s() <= 0  # what is decided is legal as it stands
             or not try_run(occupancy, gap[2], gap[3] - 1, gap[3], window)
         ]
         if len(left) == len(waiting):
@@ -28,7 +28,7 @@ def close_gaps(occupancy: Occupancy, window: int, options: SolverOptions) -> Non
         waiting = left
 
 
-def hide_single_uses(occupancy: Occupancy, window: int, options: SolverOptions) -> None:
+def hide_single_uses(occupancy: Occupancy, window: int, budget: Budget) -> None:
     """Fetch ahead, or write behind, what operators would access in slow memory."""
     single = [
         (event.step, -atom.size_bytes, index, j)
@@ -38,7 +38,7 @@ def hide_single_uses(occupancy: Occupancy, window: int, options: SolverOptions) 
         if occupancy.run_of(index, j) is None
     ]
     for _, _, index, j in sorted(single):
-        if options.remaining_s() <= 0:
+        if budget.remaining_s() <= 0:
             return  # what is decided is legal as it stands
         if occupancy.run_of(index, j) is None:
             try_run(occupancy, index, j, j, window)

@@ -5,24 +5,23 @@ from collections.abc import Sequence
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.state.segments import Atom
 
 SHOWN = 5  # largest tensors that are named
 
 
 def step_refusal(
-    problem: Problem, target: Target, step: int, needed_bytes: int, present: Sequence[Atom]
+    problem: Problem, step: int, needed_bytes: int, present: Sequence[Atom]
 ) -> InfeasibleError:
     """The error for a step whose mandatory operands and workspace exceed the fastest tier.
 
     Args:
         problem: the problem.
-        target: the chip.
         step: the step.
         needed_bytes: what it needs in the fastest tier, aligned, workspace included.
         present: atoms that must be there.
     """
+    target = problem.target
     available = target.fastest.capacity_bytes
     where = problem.steps[step]
     here = [(problem.buffers[atom.buffer].name, atom.size_bytes) for atom in present]

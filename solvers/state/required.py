@@ -2,7 +2,6 @@
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.state.build_plan import Stay
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Atom, Event
@@ -27,14 +26,11 @@ def resident_stay(index: int, atom: Atom, steps: int) -> Stay | None:
     return Stay(index, start, start, steps if keeps else last_used + 1)
 
 
-def single_stay(
-    problem: Problem, target: Target, index: int, atom: Atom, position: int, *, spills: bool
-) -> Stay:
+def single_stay(problem: Problem, index: int, atom: Atom, position: int, *, spills: bool) -> Stay:
     """One event, filled in the DMA-only step before and spilled in the one after.
 
     Args:
         problem: the problem.
-        target: the chip.
         index: number of the atom.
         atom: the atom.
         position: which of its events.
@@ -43,28 +39,28 @@ def single_stay(
     Raises:
         UsageError: the target has no link for the fill or the spill.
     """
+    target = problem.target
     fastest = target.fastest.name
     event: Event = atom.events[position]
     fill: Moves = ((event.step - 1, atom.size_bytes),) if event.reads else ()
     if fill:
-        require_link(problem, target, atom, atom.home, fastest)
+        require_link(problem, atom, atom.home, fastest)
     spill: Moves = ()
     end = event.step + 1
     if spills:
-        require_link(problem, target, atom, fastest, atom.home)
+        require_link(problem, atom, fastest, atom.home)
         spill = ((event.step + 1, atom.size_bytes),)
         end = event.step + 2
     return Stay(index, event.step - len(fill), event.step, end, fill, spill)
 
 
-def require_link(
-    problem: Problem, target: Target, atom: Atom, source: str, destination: str
-) -> None:
+def require_link(problem: Problem, atom: Atom, source: str, destination: str) -> None:
     """Return when DMA can bring an atom from one tier to another in one transfer.
 
     Raises:
         UsageError: the target has no such link.
     """
+    target = problem.target
     if target.link(source, destination) is None:
         name = problem.buffers[atom.buffer].name
         raise UsageError(

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.state.build_plan import Stay
 from ullage.solvers.state.busy_time import Moves, Timeline, spread
 from ullage.solvers.state.infeasibility import step_refusal
@@ -26,7 +25,6 @@ class Occupancy:
 
     Attributes:
         problem: the problem.
-        target: the chip.
         atoms: its atoms.
         timeline: busy seconds of the plan so far.
         load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
@@ -37,15 +35,14 @@ class Occupancy:
     def __init__(
         self,
         problem: Problem,
-        target: Target,
         atoms: Sequence[Atom],
-        objective: str = "latency",
     ) -> None:
+        target = problem.target
         self.problem = problem
-        self.objective = objective
+        self.objective = problem.objective
         self.target = target
         self.atoms = atoms
-        self.timeline = Timeline(problem, target)
+        self.timeline = Timeline(problem)
         self.steps = len(problem.steps)
         self.load_bytes: NDArray[np.int64] = np.array(
             [step.workspace_bytes for step in problem.steps], dtype=np.int64
@@ -262,13 +259,13 @@ class Occupancy:
             here = [s.atom for _, _, s in self.all_stays() if s.start <= step < s.end]
             present = [self.atoms[index] for index in dict.fromkeys(here)]
             needed = int(self.load_bytes[step])
-            raise step_refusal(self.problem, self.target, step, needed, present)
+            raise step_refusal(self.problem, step, needed, present)
 
     def add_single(self, index: int, position: int) -> None:
         """The stay that an operator cannot do without, for one event."""
         leaves = self.needs_spill(index, position, position)
         atom = self.atoms[index]
-        stay = single_stay(self.problem, self.target, index, atom, position, spills=leaves)
+        stay = single_stay(self.problem, index, atom, position, spills=leaves)
         self.add(index, position, position, stay)
 
     # -- addresses ---------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.problem import Problem, Use
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,9 @@ class Atom:
         return self.kind in ("input", "weight")
 
 
-def atoms_of(problem: Problem, target: Target) -> tuple[Atom, ...]:
+def atoms_of(problem: Problem) -> tuple[Atom, ...]:
     """All atoms, sorted by buffer and byte; empty ranges and unused buffers included."""
+    target = problem.target
     found: list[Atom] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
@@ -132,12 +133,13 @@ def _events(
     return tuple(events.values())
 
 
-def cuts_nothing(problem: Problem, target: Target, atoms: Sequence[Atom]) -> bool:
+def cuts_nothing(problem: Problem, atoms: Sequence[Atom]) -> bool:
     """Whether every legal plan of this order keeps atoms whole and moves them from and to home.
 
     So it is where two tiers only exist, nothing has its home in the fastest, and no atom may be
     cut: at a multiple of the granularity, or at an end of a use or of a value.
     """
+    target = problem.target
     if len(target.tiers) != 2:
         return False
     for atom in atoms:

@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.support.solving import Asked
 from ullage.cli.main import main, run
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.common.units import format_size, format_time
@@ -22,7 +23,6 @@ from ullage.compiler.ir.plan_json import read_plan, write_plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
-from ullage.solvers.registry import SolverOptions
 
 COMPILE_KEYS: dict[str, type | tuple[type, ...]] = {
     "model": str,
@@ -564,7 +564,7 @@ def test_no_time_exits_with_6(ask: Json, tiny: Path) -> None:
     assert "--time-limit" in error["message"]
 
 
-def interrupt(_: Problem, __: Target, ___: SolverOptions) -> Plan:
+def interrupt(_: Problem, __: Target, ___: Asked) -> Plan:
     raise KeyboardInterrupt
 
 
@@ -601,8 +601,8 @@ def test_a_plan_that_fails_verification_is_never_written(
 
     solve = greedy.solve
 
-    def careless(problem: Problem, target: Target, options: SolverOptions) -> Plan:
-        plan = solve(problem, target, options)
+    def careless(problem: Problem, options: Asked) -> Plan:
+        plan = solve(problem, options)
         return replace(plan, residencies=plan.residencies[1:])
 
     monkeypatch.setattr(greedy, "solve", careless)

@@ -264,7 +264,7 @@ def test_systolic_array(dtype: str, seconds: float) -> None:
     problem = make_problem(
         {}, [Op("A", macs=192, dtype=dtype, gemms=(Gemm(6, 8, 4),)), Op("B", macs=20, dtype=dtype)]
     )
-    found, notes = compute_seconds(problem, target)
+    found, notes = compute_seconds(problem)
     # B is no matrix product: MACs / rate.
     assert found.tolist() == [0, seconds, 20 / HAND.compute.macs_per_s[dtype], 0]
     assert len(notes) == 1

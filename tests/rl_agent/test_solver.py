@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.rl_agent.env.test_game import CASES
+from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.verify.verifier import find_violations
@@ -39,7 +40,7 @@ from ullage.rl_agent.training.train import (
     train,
 )
 from ullage.rl_agent.training.work import play_item
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.registry import find_solver
 
 SMALL = TrainOptions(seed=3, programs=3, batch=2, pairs=4, families=("cells", "dense"))
 POOL = tuple(synthetic_programs(SMALL.seed, SMALL.families, SMALL.programs))
@@ -66,7 +67,7 @@ def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
         busy_s = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
         assert state.counts[RECTANGLES] >= (state.last >= 0).sum()
         assert busy_s <= start.total[BUSY_S] * (1 + 1e-9)
-        plan = plan_of(problem, target, table, state, solver="test")
+        plan = plan_of(problem, table, state, solver="test")
         assert find_violations(plan) == []
         assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
         again = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
@@ -207,7 +208,7 @@ def test_families_give_programs_with_something_to_decide(family: str) -> None:
         assert any(step.macs for step in problem.steps)
         assert any(buffer.kind == "output" for buffer in problem.buffers)
         try:
-            events.append(len(set_table(problem, target).board.ev_atom))
+            events.append(len(set_table(problem).board.ev_atom))
         except InfeasibleError:
             continue
     assert max(events) > 30
@@ -261,12 +262,12 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("search", ["evolution", "gumbel", "noise", "none"])
 def test_the_solver_gives_legal_plans(search: str) -> None:
     solve = find_solver("rl").solve
-    options = SolverOptions(parameters={"search": search, "simulations": 12})
+    options = Asked(parameters={"search": search, "simulations": 12})
     for _, problem, target, table in CASES[::6]:
-        plan = solve(problem, target, options)
+        plan = solve(problem, options)
         assert find_violations(plan) == []
         assert score(plan).latency_s <= table.all_slow_s * (1 + 1e-9)
-        assert plan == solve(problem, target, options)
+        assert plan == solve(problem, options)
 
 
 @pytest.mark.parametrize("name", ["rl", "evolution", "noisy-greedy"])
@@ -275,23 +276,23 @@ def test_a_game_that_is_not_compiled_is_not_begun_with_little_time(
 ) -> None:
     monkeypatch.setattr(rl, "is_ready", lambda: False)
     _, problem, target, _ = CASES[0]
-    soon = SolverOptions(deadline=time.monotonic() + 5.0)
-    plan = find_solver(name).solve(problem, target, soon)
+    soon = Asked(deadline=time.monotonic() + 5.0)
+    plan = solve_with(name, problem, soon)
     assert plan.solver == name
     assert find_violations(plan) == []
     assert f"{name}: the game is not compiled yet" in plan.notes[-1]
     assert "not compiled yet" in caplog.text
-    rivals = [find_solver(n).solve(problem, target, SolverOptions()) for n in ("greedy", "msa")]
+    rivals = [solve_with(n, problem, Asked()) for n in ("greedy", "msa")]
     others = [score(rival).latency_s for rival in rivals]
     assert score(plan).latency_s == (min(others) if name == "rl" else others[0])
-    assert not find_solver(name).solve(problem, target, SolverOptions()).notes  # time enough
+    assert not solve_with(name, problem, Asked()).notes  # time enough
 
 
 def test_the_solver_refuses_parameters_that_make_no_sense() -> None:
     _, problem, target, _ = CASES[0]
     for parameters in ({"search": "luck"}, {"simulations": -1}):
         with pytest.raises(UsageError, match="search is one of"):
-            find_solver("rl").solve(problem, target, SolverOptions(parameters=parameters))
+            solve_with("rl", problem, Asked(parameters=parameters))
 
 
 def test_train_writes_a_checkpoint_that_the_solver_takes(

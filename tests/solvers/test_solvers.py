@@ -13,6 +13,7 @@ from hypothesis import assume, given, settings
 from tests.support.graphs import Builder, random_graph, random_order, seeds
 from tests.support.mutations import MUTATIONS
 from tests.support.plans import ANY, PLANS, WHOLE
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.driver.compile import compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -24,14 +25,14 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, OperandAccess, Target, Tier
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, overhead_seconds, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers import registry
 from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.heuristics import greedy, msa
-from ullage.solvers.registry import Solver, SolverOptions, find_solver, solver_names
+from ullage.solvers.registry import Solver, find_solver, solver_names
 from ullage.solvers.state.build_plan import Stay, assemble
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
@@ -104,7 +105,7 @@ def random_case(seed: int, operators: int = 9) -> tuple[Problem, Target]:
     graph = random_graph(rng, operators)
     order = random_order(graph, rng)
     aliases = alias_options(target)
-    return build_problem(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps), target
+    return build_program(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps), target
 
 
 def check_refusal(error: InfeasibleError) -> None:
@@ -118,10 +119,10 @@ def check_refusal(error: InfeasibleError) -> None:
     assert isinstance(details["step"], int)
 
 
-def solved(name: str, problem: Problem, target: Target, objective: str) -> Plan | None:
+def solved(name: str, problem: Problem, objective: str) -> Plan | None:
     """A checked plan; None where the solver refuses, with all that a refusal must say."""
     try:
-        plan = find_solver(name).solve(problem, target, SolverOptions(objective=objective))
+        plan = solve_with(name, problem, Asked(objective=objective))
     except InfeasibleError as error:
         check_refusal(error)
         return None
@@ -143,9 +144,9 @@ def test_solvers_return_legal_plans_or_say_why_not(seed: int) -> None:
     for name in BUILT_IN:
         if objective not in find_solver(name).objectives:
             continue
-        plans[name] = solved(name, problem, target, objective)
+        plans[name] = solved(name, problem, objective)
         if plans[name] is not None:
-            assert plans[name] == solved(name, problem, target, objective)
+            assert plans[name] == solved(name, problem, objective)
     best = [objective_value(score(p), objective) for n, p in plans.items() if p and n != "auto"]
     chosen = plans["auto"]
     assert (chosen is not None) == bool(best)
@@ -157,11 +158,11 @@ def test_solvers_return_legal_plans_or_say_why_not(seed: int) -> None:
 @given(seed=seeds)
 def test_heuristics_are_never_slower_than_all_slow(seed: int) -> None:
     problem, target = random_case(seed, operators=16)
-    slow = solved("all-slow", problem, target, "latency")
+    slow = solved("all-slow", problem, "latency")
     assume(slow is not None)
     assert slow is not None
     for name in ("greedy", "msa"):
-        plan = solved(name, problem, target, "latency")
+        plan = solved(name, problem, "latency")
         if needs_detour(target):  # all-slow goes over other tiers, these move data in one hop
             continue
         assert plan is not None
@@ -173,16 +174,16 @@ def test_heuristics_are_never_slower_than_all_slow(seed: int) -> None:
 def test_the_timeline_of_a_decision_is_the_score_of_its_plan(seed: int) -> None:
     problem, target = random_case(seed, operators=24)
     try:
-        occupancy = Occupancy(problem, target, atoms_of(problem, target))
-        greedy.close_gaps(occupancy, 64, SolverOptions())
-        greedy.hide_single_uses(occupancy, 64, SolverOptions())
+        occupancy = Occupancy(problem, atoms_of(problem))
+        greedy.close_gaps(occupancy, 64, Asked())
+        greedy.hide_single_uses(occupancy, 64, Asked())
         place_stays(occupancy)
         stays = [stay for _, _, stay in occupancy.all_stays()]
-        plan = assemble(problem, target, occupancy.atoms, stays, solver="test", objective="latency")
+        plan = assemble(problem, occupancy.atoms, stays, solver="test", objective="latency")
     except InfeasibleError as error:
         check_refusal(error)
         return
-    busy_s = score(plan).latency_s - float(overhead_seconds(problem, target).sum())
+    busy_s = score(plan).latency_s - float(overhead_seconds(problem).sum())
     assert occupancy.timeline.total_s == pytest.approx(busy_s, rel=1e-9, abs=1e-20)
     slow_bytes = sum(score(plan).traffic_bytes.values())
     assert occupancy.timeline.slow_bytes == pytest.approx(slow_bytes, abs=len(problem.steps) + 1)
@@ -193,8 +194,8 @@ def test_random_cases_are_of_use() -> None:
     counts = dict.fromkeys(("feasible", "refused", "transfers", "ranged", "faster"), 0)
     for seed in range(150):
         problem, target = random_case(seed)
-        plan = solved("greedy", problem, target, "latency")
-        slow = solved("all-slow", problem, target, "latency")
+        plan = solved("greedy", problem, "latency")
+        slow = solved("all-slow", problem, "latency")
         if plan is None or slow is None:
             counts["refused"] += 1
             continue
@@ -236,7 +237,7 @@ def problem_for(build: Builder, outputs: list[str], target: Target) -> Problem:
     graph = build.graph(outputs)
     order = tuple(range(len(graph.operators)))
     aliases = alias_options(target)
-    return build_problem(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps)
+    return build_program(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps)
 
 
 @pytest.mark.parametrize("name", ["greedy", "msa", "auto"])
@@ -261,10 +262,10 @@ def test_all_slow_goes_through_slow_memory_every_time() -> None:
 def test_no_spill_finds_the_smallest_memory() -> None:
     target = target_of(16)
     problem = problem_for(chain(), ["y"], target)
-    plan = solved("no-spill", problem, target, "peak")
+    plan = solved("no-spill", problem, "peak")
     assert plan is not None
     assert score(plan).peak_bytes["sram"] == 128
-    assert lower_bound(problem, target, "peak").value == 128
+    assert lower_bound(problem, "peak").value == 128
     assert plan.target.fastest.capacity_bytes == 128
     assert plan.notes == ("peak: planned for 128 bytes of sram instead of the target's 16",)
 
@@ -277,7 +278,7 @@ def test_an_input_without_reader_is_kept_where_fast_memory_is_home(name: str) ->
     build.value("passed", 32, "input")
     problem = problem_for(build, ["y", "passed"], target)
     objective = "latency" if name != "no-spill" else "peak"
-    assert solved(name, problem, target, objective) is not None
+    assert solved(name, problem, objective) is not None
 
 
 @pytest.mark.parametrize("name", ["all-slow", "greedy", "msa", "fluid"])
@@ -294,7 +295,7 @@ def test_operands_without_a_way_to_fast_memory_are_refused(name: str) -> None:
     problem = problem_for(chain(), ["y"], target)
     objective = "latency" if name != "no-spill" else "peak"
     with pytest.raises(UsageError, match="no link between them; add one") as raised:
-        find_solver(name).solve(problem, target, SolverOptions(objective=objective))
+        solve_with(name, problem, Asked(objective=objective))
     assert raised.value.details == {"source": "dram", "destination": "sram", "tensor": "x"}
 
 
@@ -303,7 +304,7 @@ def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> No
     for seed in range(300):
         problem, target = random_case(seed, operators=30)
         try:
-            occupancy = Occupancy(problem, target, atoms_of(problem, target))
+            occupancy = Occupancy(problem, atoms_of(problem))
         except InfeasibleError:
             continue
         for index, atom in enumerate(occupancy.atoms):
@@ -319,7 +320,7 @@ def test_a_tiny_memory_is_refused_with_figures() -> None:
     problem = problem_for(chain(), ["y"], target)
     for name in ("all-slow", "greedy", "msa", "fluid", "auto"):
         with pytest.raises(InfeasibleError) as raised:
-            find_solver(name).solve(problem, target, SolverOptions())
+            solve_with(name, problem, Asked())
         details = raised.value.details
         check_refusal(raised.value)
         assert (details["tier"], details["needed_bytes"], details["excess_bytes"]) == (
@@ -337,7 +338,7 @@ def test_a_home_that_is_too_small_is_refused_with_figures() -> None:
     target = target_of(0, tiers=(tiers[0], replace(tiers[1], capacity_bytes=96)))
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(InfeasibleError) as raised:
-        find_solver("all-slow").solve(problem, target, SolverOptions())
+        solve_with("all-slow", problem, Asked())
     check_refusal(raised.value)
     assert raised.value.details["tier"] == "dram"
 
@@ -350,8 +351,8 @@ def test_compile_works_where_all_slow_has_no_room() -> None:
     build.op(["x"], [("z", 64)])
     build.op(["a", "y", "z"], [("out", 32)])
     problem = problem_for(build, ["out"], target)
-    assert solved("all-slow", problem, target, "latency") is None
-    compiled = compile_problem(problem, target, CompileOptions(solver="greedy"))
+    assert solved("all-slow", problem, "latency") is None
+    compiled = compile_problem(problem, CompileOptions(solver="greedy"))
     assert compiled.all_slow is None
     assert find_violations(compiled.plan) == []
     summary = summarise(compiled)
@@ -386,12 +387,12 @@ class FakePoint:
         return self.loaded
 
 
-def mine(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+def mine(problem: Problem, options: Asked) -> Plan:
     """Someone else's solver.
 
     It is greedy under another name.
     """
-    return replace(greedy.solve(problem, target, options), solver="mine")
+    return replace(greedy.solve(problem, options), solver="mine")
 
 
 @pytest.fixture
@@ -444,9 +445,9 @@ def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
     able = "all-slow, greedy, msa, fluid, .*auto, mine"
     message = rf"full cannot minimise latency \(it can: energy\).*: {able}"
     with pytest.raises(UsageError, match=message):
-        compile_problem(problem, target, CompileOptions(solver="full"))
+        compile_problem(problem, CompileOptions(solver="full"))
     with pytest.raises(UsageError, match="greedy cannot minimise peak"):
-        compile_problem(problem, target, CompileOptions(solver="greedy", objective="peak"))
+        compile_problem(problem, CompileOptions(solver="greedy", objective="peak"))
 
 
 def test_unknown_solvers_and_parameters_are_refused() -> None:
@@ -459,30 +460,30 @@ def test_unknown_solvers_and_parameters_are_refused() -> None:
         ({"prefetch_window_steps": "many"}, "prefetch_window_steps takes a int"),
     ):
         with pytest.raises(UsageError, match=message):
-            greedy.solve(problem, target, SolverOptions(parameters=parameters))
+            greedy.solve(problem, Asked(parameters=parameters))
 
 
 def test_parameters_are_converted_and_kept_in_the_plan() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
-    options = SolverOptions(parameters={"prefetch_window_steps": "7"}, seed=5)
-    plan = greedy.solve(problem, target, options)
+    options = Asked(parameters={"prefetch_window_steps": "7"}, seed=5)
+    plan = greedy.solve(problem, options)
     assert (plan.options, plan.seed) == ({"prefetch_window_steps": 7}, 5)
-    plan = msa.solve(problem, target, SolverOptions(parameters={"sweeps": 2}))
+    plan = msa.solve(problem, Asked(parameters={"sweeps": 2}))
     assert plan.options == {}  # as the default
 
 
 # The portfolio
 
 
-def interrupted(_: Problem, __: Target, ___: SolverOptions) -> Plan:
+def interrupted(_: Problem, __: Target, ___: Asked) -> Plan:
     raise KeyboardInterrupt
 
 
 MODULES = {"greedy": "heuristics.greedy", "msa": "heuristics.msa"}
 
 
-def late(_: Problem, __: Target, ___: SolverOptions) -> Plan:
+def late(_: Problem, __: Target, ___: Asked) -> Plan:
     raise InfeasibleError("no", {"tier": "sram"})
 
 
@@ -493,7 +494,7 @@ def auto(members: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, limit_s: f
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     deadline = time.monotonic() + limit_s
-    return find_solver("auto").solve(problem, target, SolverOptions(deadline=deadline))
+    return solve_with("auto", problem, Asked(deadline=deadline))
 
 
 def test_portfolio_keeps_the_best_plan_when_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -535,19 +536,19 @@ def test_portfolio_gives_the_time_that_is_left_to_an_exact_solver(
     refine: str,
     asked: int,
 ) -> None:
-    calls: list[SolverOptions] = []
+    calls: list[Asked] = []
     target = replace(target_of(1024), **changes)
     problem = problem_for(chain(), ["y"], target)
 
-    def exact(_: Problem, __: Target, told: SolverOptions) -> Plan:
+    def exact(_: Problem, __: Target, told: Asked) -> Plan:
         calls.append(told)
-        return replace(find_solver("msa").solve(problem, target, told), solver="cpsat")
+        return replace(solve_with("msa", problem, told), solver="cpsat")
 
     monkeypatch.setattr("ullage.solvers.exact.cpsat.solve", exact)
     deadline = None if limit_s is None else time.monotonic() + limit_s
     parameters = {"members": "all-slow", "refine": refine}
-    options = SolverOptions(deadline=deadline, parameters=parameters)
-    plan = find_solver("auto").solve(problem, target, options)
+    options = Asked(deadline=deadline, parameters=parameters)
+    plan = solve_with("auto", problem, options)
     assert len(calls) == asked
     assert plan.solver == ("cpsat" if asked else "all-slow")
     assert all(told.deadline == deadline for told in calls)
@@ -557,7 +558,7 @@ def test_portfolio_knows_no_unknown_exact_solver() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(UsageError, match="no solver named 'nobody'"):
-        find_solver("auto").solve(problem, target, SolverOptions(parameters={"refine": "nobody"}))
+        solve_with("auto", problem, Asked(parameters={"refine": "nobody"}))
 
 
 @pytest.mark.parametrize("members", ["", "auto", "greedy,auto"])
@@ -565,13 +566,13 @@ def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(UsageError, match="members of auto must be other solvers"):
-        find_solver("auto").solve(problem, target, SolverOptions(parameters={"members": members}))
+        solve_with("auto", problem, Asked(parameters={"members": members}))
 
 
 def test_a_stay_says_when_it_is_there() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
-    occupancy = Occupancy(problem, target, atoms_of(problem, target))
+    occupancy = Occupancy(problem, atoms_of(problem))
     assert occupancy.propose(1, 0, 1) == Stay(1, 1, 1, 3)
     assert occupancy.propose(0, 0, 0) == Stay(0, 0, 1, 2, fill=((0, 64),))
     assert occupancy.propose(2, 0, 0) == Stay(2, 2, 2, 4, spill=((3, 64),))
@@ -588,7 +589,7 @@ def test_a_stay_says_when_it_is_there() -> None:
 def test_mutations_of_real_plans_are_caught(model: str, target: str, solver: str) -> None:
     options = CompileOptions(target=target, dtype="int8", fast_memory_bytes=3 << 20)
     prepared = prepare(find_model(model), options)
-    plan = find_solver(solver).solve(prepared.problem, prepared.target, SolverOptions())
+    plan = solve_with(solver, prepared.problem, Asked())
     assert find_violations(plan) == []
     applied = 0
     for name, mutation in MUTATIONS.items():

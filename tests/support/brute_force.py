@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds, mac_energy_j, overhead_seconds
 from ullage.solvers.state.segments import Atom, Event, atoms_of
 
@@ -57,14 +56,15 @@ class Way:
 class Oracle:
     """Ways of all atoms of a problem on a target with two tiers, both of them home or fastest."""
 
-    def __init__(self, problem: Problem, target: Target, objective: str) -> None:
+    def __init__(self, problem: Problem, objective: str) -> None:
+        target = problem.target
         self.problem, self.target, self.objective = problem, target, objective
         self.steps = len(problem.steps)
         self.fast, self.slow = target.tiers
         self.up = target.link(self.slow.name, self.fast.name)
         self.down = target.link(self.fast.name, self.slow.name)
         self.resources = len(target.tiers) + len(target.links)
-        self.atoms = [a for a in atoms_of(problem, target) if a.size_bytes and a.events]
+        self.atoms = [a for a in atoms_of(problem) if a.size_bytes and a.events]
         self.room = np.array(
             [self.fast.capacity_bytes - step.workspace_bytes for step in problem.steps]
         )
@@ -229,15 +229,15 @@ class Oracle:
 
     def _value(self, ways: Sequence[Way]) -> float:
         if self.objective == "latency":
-            compute, _ = compute_seconds(self.problem, self.target)
+            compute, _ = compute_seconds(self.problem)
             seconds = np.zeros((self.resources, self.steps))
             for way in ways:
                 seconds = seconds + way.seconds
             busiest = np.maximum(seconds.max(axis=0), compute)
-            return float(busiest.sum() + overhead_seconds(self.problem, self.target).sum())
+            return float(busiest.sum() + overhead_seconds(self.problem).sum())
         total = sum(way.cost for way in ways)
         if self.objective == "energy":
-            total += mac_energy_j(self.problem, self.target)[0]
+            total += mac_energy_j(self.problem)[0]
         return total
 
     def _choose(

@@ -3,6 +3,7 @@
 import time
 
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
+from tests.support.solving import Asked
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
@@ -12,7 +13,6 @@ from ullage.solvers.cosma import ilp
 from ullage.solvers.cosma.question import Answer
 from ullage.solvers.cosma.tensors import program_of
 from ullage.solvers.exact import cpsat
-from ullage.solvers.registry import SolverOptions
 
 MODES = ("fixed", "fixed-moves", "free", "free-moves", "peak-fixed", "peak-free")
 SOLVERS = ("ilp", "cpsat")
@@ -29,11 +29,11 @@ def ask(
 ) -> Answer:
     """The answer of a solver; its plan is legal."""
     deadline = time.monotonic() + limit_s
-    options = SolverOptions(objective=objective, deadline=deadline, parameters=how)
+    options = Asked(objective=objective, deadline=deadline, parameters=how)
     if solver == "ilp":
-        found = ilp.answer(problem, target, options)
+        found = ilp.answer(problem, options)
     else:
-        found = cpsat_cosma.answer(problem, target, options, cpsat.DEFAULTS)
+        found = cpsat_cosma.answer(problem, options, cpsat.DEFAULTS)
     assert find_violations(found.plan) == []
     return found
 
@@ -53,10 +53,10 @@ def agree(
     """Compare with brute force in one mode; says what the case was."""
     free, moves = "free" in mode, "moves" in mode
     problem, target = cosma_case(seed, operators, shares=not free)
-    oracle = CosmaOracle(problem, target, free_order=free)
+    oracle = CosmaOracle(problem, free_order=free)
     how = how_of(mode, space)
     objective = "peak" if mode.startswith("peak") else "traffic"
-    done = ask(solver, problem, target, objective, limit_s, **how)
+    done = ask(solver, problem, objective, limit_s, **how)
     if done.status not in {"optimal", "infeasible"}:
         return "unsolved"
     if objective == "peak":
@@ -70,7 +70,7 @@ def agree(
     assert done.objective == best
     if best is None:
         return "no addresses"
-    program = program_of(problem, target, weights=target.weights_in_fastest)
+    program = program_of(problem, weights=target.weights_in_fastest)
     expected = done.objective + sum(program.uncounted_bytes())
     found = score(done.plan).noncompulsory_bytes
     if done.plan.notes == ():

@@ -11,7 +11,8 @@ from itertools import chain, combinations, count
 from random import Random
 
 from tests.support.tiny import tiny_target
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Op, Tensor, TensorKind, problem_from_lists
 
@@ -30,7 +31,8 @@ class Operator:
 class CosmaOracle:
     """Optima of a problem on a target that wants operands in fast memory."""
 
-    def __init__(self, problem: Problem, target: Target, *, free_order: bool) -> None:
+    def __init__(self, problem: Problem, *, free_order: bool) -> None:
+        target = problem.target
         self.sizes = [b.size_bytes for b in problem.buffers]
         given = {"input", "weight"}
         self.given = {i for i, b in enumerate(problem.buffers) if b.kind in given}
@@ -221,7 +223,7 @@ def cosma_case(seed: int, most_operators: int, *, shares: bool) -> tuple[Problem
         )
         alive += made
     problem = problem_from_lists("random", tensors, ops, target)
-    oracle = CosmaOracle(problem, target, free_order=False)
+    oracle = CosmaOracle(problem, free_order=False)
     least = max(
         sum(oracle.sizes[b] for b in o.reads | o.writes) + o.scratch for o in oracle.operators
     )

@@ -23,7 +23,7 @@ class Twin:
 
     def __post_init__(self) -> None:
         self.problem, self.target = self.table.occupancy.problem, self.table.occupancy.target
-        self.compute_s = compute_seconds(self.problem, self.target)[0].tolist()
+        self.compute_s = compute_seconds(self.problem)[0].tolist()
         atoms = self.table.atoms
         self.order = sorted(
             (event.step, int(a), j)

@@ -12,6 +12,7 @@ import onnx
 from onnx import numpy_helper
 
 from tests.support.onnx_models import const, info, model, node, subgraph
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.driver.compile import prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import Execution, Executor, RunOptions
@@ -19,7 +20,6 @@ from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.solvers.registry import SolverOptions, find_solver
 
 SOLVERS = ("all-slow", "greedy", "msa", "no-spill")
 TARGETS: dict[str, tuple[str, dict[str, str]]] = {
@@ -418,11 +418,8 @@ def solved(name: str, target: str, solver: str, fast_bytes: int, *, fuse: bool =
     """A plan, not verified; raises InfeasibleError where there is none."""
     prepared = prepared_model(name, target, fuse)
     objective = "peak" if solver == "no-spill" else "latency"
-    found = find_solver(solver).solve(
-        prepared.problem,
-        prepared.target.with_fast_memory(fast_bytes),
-        SolverOptions(objective=objective),
-    )
+    chip = prepared.target.with_fast_memory(fast_bytes)
+    found = solve_with(solver, prepared.problem.on(chip), Asked(objective=objective))
     return replace(found, model=prepared.model)
 
 
@@ -441,7 +438,7 @@ def steady(name: str, target: str, fast_bytes: int = 1 << 16) -> Plan:
     """
     prepared = prepared_model(name, target, fuse=True, steady_state=True)
     chip = prepared.target.with_fast_memory(fast_bytes)
-    base = find_solver("all-slow").solve(prepared.problem, chip, SolverOptions())
+    base = solve_with("all-slow", prepared.problem.on(chip))
     problem, last = base.problem, len(base.problem.steps)
     held, moved, offset = list(base.residencies), [], 0
     for index, buffer in enumerate(problem.buffers):

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import DMA_STEP, Use
+from ullage.compiler.ir.program import DMA_STEP, Use
 
 Break = Callable[[Plan, Random], Plan | None]
 TRIES = 500  # uses looked at before a mutation gives up on a large plan

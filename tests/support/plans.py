@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 
 DMA = Step("dma", DMA_STEP)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from ullage.compiler.ir.graph import Gemm, Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, Problem, Step, Use
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Buffer, Step, Use
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 
 # A buffer's name, or its name with first byte, end byte and accessed bytes.
@@ -91,7 +92,6 @@ def make_plan(
         problem: what is planned.
         residencies: (buffer, tier, offset, start, end); ready when the transfer into it ends.
         transfers: (buffer, source, destination, {step: bytes}).
-        target: the chip.
     """
     index = {buffer.name: i for i, buffer in enumerate(problem.buffers)}
     placed = []
@@ -154,15 +154,16 @@ def random_problem(rng: random.Random, operators: int) -> Problem:
     return make_problem(buffers, ops)
 
 
-def random_plan(problem: Problem, target: Target, rng: random.Random) -> Plan:
+def random_plan(problem: Problem, rng: random.Random) -> Plan:
     """A random legal plan for two tiers with operands anywhere: slices come and go at random."""
+    target = problem.target
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
     for b, buffer in enumerate(problem.buffers):
         inner = range(4, buffer.size_bytes, 4)
         cuts = sorted(rng.sample(inner, min(len(inner), rng.randint(0, 2))))
         for start, end in zip([0, *cuts], [*cuts, buffer.size_bytes], strict=True):
-            found, moved = _random_slice(problem, target, b, (start, end), rng)
+            found, moved = _random_slice(problem, b, (start, end), rng)
             residencies += found
             transfers += moved
     residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
@@ -177,9 +178,10 @@ def random_plan(problem: Problem, target: Target, rng: random.Random) -> Plan:
 
 
 def _random_slice(
-    problem: Problem, target: Target, b: int, span: tuple[int, int], rng: random.Random
+    problem: Problem, b: int, span: tuple[int, int], rng: random.Random
 ) -> tuple[list[Residency], list[Transfer]]:
     """Walk the uses of a slice; before each decide whether it comes, stays or goes."""
+    target = problem.target
     fast, slow = (tier.name for tier in target.tiers)
     steps = len(problem.steps)
     buffer = problem.buffers[b]

@@ -10,7 +10,7 @@ from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
 
@@ -49,7 +49,7 @@ def three_tier_problem(rng: Random, target: Target, operators: int) -> Problem:
     """A random program on such a target."""
     graph = random_graph(rng, operators)
     order = random_order(graph, rng)
-    return build_problem(
+    return build_program(
         graph,
         order,
         aliases=alias_options(target),
@@ -58,8 +58,9 @@ def three_tier_problem(rng: Random, target: Target, operators: int) -> Problem:
     )
 
 
-def random_walks(problem: Problem, target: Target, rng: Random) -> Plan:
+def random_walks(problem: Problem, rng: Random) -> Plan:
     """A plan whose slices move between tiers at random; nearly always legal, to be verified."""
+    target = problem.target
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
     for b, buffer in enumerate(problem.buffers):
@@ -71,7 +72,7 @@ def random_walks(problem: Problem, target: Target, rng: Random) -> Plan:
         edges |= set(rng.sample(inner, min(len(inner), rng.randint(0, 2))))
         cuts = sorted(edges)
         for span in pairwise(cuts):
-            found, moved = _walk(problem, target, b, span, rng)
+            found, moved = _walk(problem, b, span, rng)
             residencies += found
             transfers += moved
     residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
@@ -92,8 +93,9 @@ def _grown(item: Residency) -> Residency:
 
 
 def _walk(
-    problem: Problem, target: Target, b: int, span: tuple[int, int], rng: Random
+    problem: Problem, b: int, span: tuple[int, int], rng: Random
 ) -> tuple[list[Residency], list[Transfer]]:
+    target = problem.target
     buffer, last = problem.buffers[b], len(problem.steps)
     home = target.homes[buffer.kind]
     reach = {t.name for t in target.tiers if t.addressable}

@@ -5,7 +5,7 @@ well-formed plan is legal.
 """
 
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 
 
 def fault_of(plan: Plan) -> str:

@@ -17,19 +17,20 @@ program's tolerance.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.master import Column, Master, MasterProgram, column_of
-from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, Life, Network, Prices
-from ullage.solvers.fluid.multi_tier.paths import Finder, path_cost, shifted
+from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, Network, Prices
+from ullage.solvers.fluid.multi_tier.paths import path_cost, shifted
+from ullage.solvers.fluid.multi_tier.setting import Setting
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.lp.program import Floats
-from ullage.solvers.registry import SolverOptions
 
 LP_SHARE = 0.6  # of the time left; the rest cuts, repairs and verifies
 ENOUGH = 2e-3  # stop when value and bound of the relaxation are that close
@@ -66,48 +67,44 @@ class TiersRelaxation:
     rounds: int
 
 
-def relax_tiers(  # noqa: PLR0913 - they make one problem
-    network: Network,
-    finder: Finder,
-    lives: Sequence[Life | None],
+def relax_tiers(
+    setting: Setting,
     first: Sequence[Column],
-    capped: Sequence[int],
     *,
     reference: float,
-    options: SolverOptions,
-    parameters: Mapping[str, Any],
+    options: FluidOptions,
+    budget: Budget,
     hint: tuple[Floats, Floats] | None = None,
 ) -> TiersRelaxation | None:
     """Generate columns until value and bound meet, hardly close in, or the time is over.
 
     Args:
-        network: the network.
-        finder: of cheapest paths.
-        lives: of the atoms.
+        setting: the problem made ready.
         first: columns of a feasible plan.
-        capped: tiers whose capacity can bind.
         reference: objective of that plan without the operators' overhead.
-        options: objective and deadline.
-        parameters: `lp_solver`, `max_tier_rounds`.
+        options: parameters of `fluid`.
+        budget: the time.
         hint: prices of busy seconds, (n + L, T), and of space, (n, T), that may be good ones.
 
     Returns:
         The relaxation; None without any solution.
     """
-    search = _Search(network, finder, lives, capped, max(reference, 1e-30), parameters)
+    network, lives = setting.network, setting.lives
+    objective = network.problem.objective
+    search = _Search(setting, max(reference, 1e-30), options.lp_solver)
     search.begin(first, hint)
     work = max(1, len(lives) * network.steps)
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
     gaps: list[float] = []
-    total_s = options.remaining_s()
-    for number in range(1, int(parameters["max_tier_rounds"]) + 1):
-        left = options.remaining_s() - (1 - LP_SHARE) * total_s if total_s < math.inf else None
+    total_s = budget.remaining_s()
+    for number in range(1, options.max_tier_rounds + 1):
+        left = budget.remaining_s() - (1 - LP_SHARE) * total_s if total_s < math.inf else None
         if left is not None and left <= 0:
             break
         if not search.round(left):
             break
         text = f"fluid: round {number}, {len(search.columns)} paths, {search.gap:.2%} left"
-        options.progress(text)
+        budget.progress(text)
         gaps.append(search.gap)
         earlier = gaps[-1 - patience] if len(gaps) > patience else math.inf
         if number >= FEWEST_ROUNDS and search.gap > STALLED * earlier:
@@ -119,8 +116,8 @@ def relax_tiers(  # noqa: PLR0913 - they make one problem
         columns=tuple(search.columns[: len(master.shares)]),
         shares=master.shares,
         prices=network.prices(master.busy, master.space),
-        bound=_in_unit(network, search.bound, options.objective),
-        value=_in_unit(network, master.objective, options.objective),
+        bound=_in_unit(network, search.bound, objective),
+        value=_in_unit(network, master.objective, objective),
         rounds=search.rounds,
     )
 
@@ -130,14 +127,12 @@ class _Search:
 
     def __init__(
         self,
-        network: Network,
-        finder: Finder,
-        lives: Sequence[Life | None],
-        capped: Sequence[int],
+        setting: Setting,
         reference: float,
-        parameters: Mapping[str, Any],
+        lp_solver: str,
     ) -> None:
-        self.network, self.finder, self.lives = network, finder, lives
+        network, lives = setting.network, setting.lives
+        self.network, self.finder, self.lives = network, setting.finder, lives
         self.columns: list[Column] = []
         self.known: set[tuple[int, bytes]] = set()
         self.bound = -math.inf
@@ -149,9 +144,9 @@ class _Search:
             network,
             owners,
             len(lives),
-            capped=capped,
+            capped=setting.capped,
             unit=reference / network.steps,
-            solver=str(parameters["lp_solver"]),
+            solver=lp_solver,
         )
 
     def begin(self, first: Sequence[Column], hint: tuple[Floats, Floats] | None) -> None:
@@ -258,11 +253,11 @@ def _bound_of(network: Network, busy: Floats, space: Floats, cheapest: float) ->
 
 def _in_unit(network: Network, value: float, objective: str) -> float:
     """A bound of the program as a bound of the score."""
-    problem, target = network.problem, network.target
+    problem = network.problem
     if objective == "latency":  # the program also pays for bytes through slow ports
-        return value / (1.0 + TIE_BREAK) + float(overhead_seconds(problem, target).sum())
+        return value / (1.0 + TIE_BREAK) + float(overhead_seconds(problem).sum())
     if objective == "energy":
-        return value + mac_energy_j(problem, target)[0]
-    needed = compulsory(problem, target)
+        return value + mac_energy_j(problem)[0]
+    needed = compulsory(problem)
     unavoidable = float(needed.loads.sum() + needed.stores.sum())
     return max(0.0, value - unavoidable - TRAFFIC_ROUNDING_BYTES)

@@ -44,7 +44,6 @@ class Network:
 
     Attributes:
         problem: the problem.
-        target: the chip.
         tiers: n.
         steps: T.
         room: (n, T) bytes that residencies may take: capacity, without the operators' workspace.
@@ -61,7 +60,9 @@ class Network:
         is_timed: the objective is latency.
     """
 
-    def __init__(self, problem: Problem, target: Target, objective: str) -> None:
+    def __init__(self, problem: Problem) -> None:
+        target = problem.target
+        objective = problem.objective
         self.problem, self.target = problem, target
         self.tiers, self.steps = len(target.tiers), len(problem.steps)
         tiers = target.tiers
@@ -75,7 +76,7 @@ class Network:
         self.links = np.array(pairs, dtype=np.int64).reshape(-1, 2)
         self.link_rates = np.array([link.bandwidth_bytes_per_s for link in usable])
         self.setups_s = np.array([link.setup_s for link in usable])
-        self.compute_s = compute_seconds(problem, target)[0]
+        self.compute_s = compute_seconds(problem)[0]
         self.reachable = 1 | sum(1 << m for m, tier in enumerate(tiers) if tier.addressable)
         self.writable = sum(1 << m for m, tier in enumerate(tiers) if not tier.read_only)
         self.is_timed = objective == "latency"

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.hwmodels.cost import score
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import TiersRelaxation
 from ullage.solvers.fluid.multi_tier.master import column_of
 from ullage.solvers.fluid.multi_tier.network import Prices
@@ -19,7 +20,6 @@ from ullage.solvers.fluid.multi_tier.polish import polish
 from ullage.solvers.fluid.multi_tier.requests import space_taken, wished_slices
 from ullage.solvers.fluid.multi_tier.setting import Setting
 from ullage.solvers.fluid.multi_tier.slices import Slice, Slicer
-from ullage.solvers.registry import SolverOptions
 
 TRIES = 10  # to find addresses, with fewer wishes each time
 KEEPS_FREE = 3  # tries in which more room is left free, before fewer slices are carried over
@@ -32,8 +32,8 @@ def sliced(
     slicer: Slicer,
     base: Mapping[int, list[Slice]],
     relaxation: TiersRelaxation,
-    options: SolverOptions,
-) -> Plan | None:
+    budget: Budget,
+) -> Assignment | None:
     """The relaxation as a plan; None when no addresses were found."""
     paths: dict[int, list[tuple[Path, float]]] = {}
     for column, share in zip(relaxation.columns, relaxation.shares.tolist(), strict=True):
@@ -45,17 +45,14 @@ def sliced(
     order = sorted(wishes, key=lambda index: (-_worth(setting, base[index], wishes[index]), index))
     prices = relaxation.prices
 
-    def is_over() -> bool:
-        return options.remaining_s() <= 0
-
     for attempt in range(1, TRIES + 1):
         for _ in range(2):
-            slicer.take(wishes, order, prices, is_over)
+            slicer.take(wishes, order, prices, budget.is_over)
         try:
-            plan = plan_of(setting, slicer, "fluid", options)
-            return _polished(setting, slicer, order, plan, options)
+            plan = assignment_of(setting, slicer)
+            return _polished(setting, slicer, order, plan, budget)
         except NoAddress as refused:
-            if is_over():
+            if budget.is_over():
                 break
             slices = listed(slicer)
             for stay in refused.stays:
@@ -124,17 +121,17 @@ def _keep_free(slicer: Slicer, stay: Homeless, times: int) -> None:
 
 
 def _polished(
-    setting: Setting, slicer: Slicer, order: Sequence[int], plan: Plan, options: SolverOptions
-) -> Plan:
+    setting: Setting, slicer: Slicer, order: Sequence[int], plan: Assignment, budget: Budget
+) -> Assignment:
     """The plan with its slices on better paths, where these have addresses."""
     if not setting.network.is_timed:
         return plan
     start = {index: list(items) for index, items in slicer.items.items()}
     for attempt in range(1, POLISHES + 1):
-        if polish(setting.network, slicer, order, lambda: options.remaining_s() <= 0) <= 0:
+        if polish(setting.network, slicer, order, budget.is_over) <= 0:
             break
         try:
-            found = plan_of(setting, slicer, "fluid", options)
+            found = assignment_of(setting, slicer)
         except NoAddress as refused:
             for stay in refused.stays:
                 _keep_free(slicer, stay, attempt)
@@ -197,7 +194,7 @@ def listed(slicer: Slicer) -> list[Slice]:
     return [item for index in sorted(slicer.items) for item in slicer.items[index]]
 
 
-def plan_of(setting: Setting, slicer: Slicer, solver: str, options: SolverOptions) -> Plan:
+def assignment_of(setting: Setting, slicer: Slicer) -> Assignment:
     """The slices with addresses.
 
     Raises:
@@ -206,12 +203,8 @@ def plan_of(setting: Setting, slicer: Slicer, solver: str, options: SolverOption
     slices = listed(slicer)
     buffers = [setting.atoms[item.atom].buffer for item in slices]
     network = setting.network
-    return Plan(
-        target=network.target,
-        problem=network.problem,
-        residencies=tuple(residencies_of(network, slicer.ledger, slices, setting.roomy, buffers)),
-        transfers=tuple(transfers_of(network, slices, buffers)),
-        solver=solver,
-        objective=options.objective,
-        seed=options.seed,
+    return Assignment(
+        network.problem,
+        tuple(residencies_of(network, slicer.ledger, slices, setting.roomy, buffers)),
+        tuple(transfers_of(network, slices, buffers)),
     )

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.solvers.fluid.multi_tier.network import Life, Network, life_of
 from ullage.solvers.fluid.multi_tier.paths import Finder
 from ullage.solvers.state.infeasibility import step_refusal
@@ -34,18 +33,18 @@ class Setting:
         return [m for m in range(self.network.tiers) if not self.roomy >> m & 1]
 
 
-def setting_of(problem: Problem, target: Target, objective: str) -> Setting:
+def setting_of(problem: Problem) -> Setting:
     """Network, atoms and their lives.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.
     """
-    network = Network(problem, target, objective)
+    network = Network(problem)
     tightest = int(network.room[0].argmin())
     if network.room[0, tightest] < 0:
         needed = problem.steps[tightest].workspace_bytes
-        raise step_refusal(problem, target, tightest, needed, ())
-    atoms = atoms_of(problem, target)
+        raise step_refusal(problem, tightest, needed, ())
+    atoms = atoms_of(problem)
     roomy = sum(1 << m for m in range(1, network.tiers) if network.is_roomy(m, atoms))
     lives = tuple(life_of(network, atom, roomy) for atom in atoms)
     return Setting(network, atoms, lives, roomy, Finder(network))

@@ -8,50 +8,49 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
-from ullage.hwmodels.cost import mac_energy_j, objective_value, overhead_seconds, score
+from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.cost import mac_energy_j, overhead_seconds, value_of
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import relax_tiers
 from ullage.solvers.fluid.multi_tier.hint import direct_prices
 from ullage.solvers.fluid.multi_tier.master import Column, column_of
 from ullage.solvers.fluid.multi_tier.plan import NoAddress
-from ullage.solvers.fluid.multi_tier.rounding import listed, plan_of, sliced
+from ullage.solvers.fluid.multi_tier.rounding import assignment_of, listed, sliced
 from ullage.solvers.fluid.multi_tier.setting import Setting, setting_of
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice, Slicer
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.interface import Solution
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
 
 
-def frugal_plan(problem: Problem, target: Target, options: SolverOptions, solver: str) -> Plan:
-    """The plan that streams operator by operator: the reference where home is out of reach.
+def streaming_assignment(problem: Problem) -> Assignment:
+    """Operators are streamed one by one: the reference where home is out of reach.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    setting = setting_of(problem, target, options.objective)
-    return _frugal(setting, solver, options)[1]
+    return _frugal(setting_of(problem))[1]
 
 
-def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slicer, Plan]:
+def _frugal(setting: Setting) -> tuple[Slicer, Assignment]:
     """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
     try:
         slicer = _slicer(setting, FEWEST_PAGES)
         slicer.frugal()
-        return slicer, plan_of(setting, slicer, solver, options)
+        return slicer, assignment_of(setting, slicer)
     except NoAddress:
         slicer = _slicer(setting, 1)
         slicer.frugal()
     try:
-        return slicer, plan_of(setting, slicer, solver, options)
+        return slicer, assignment_of(setting, slicer)
     except NoAddress as refused:
         raise slicer.refusal(
             listed(slicer)[min(stay.slice for stay in refused.stays)].atom
@@ -59,59 +58,48 @@ def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slic
 
 
 def solve_tiers(
-    problem: Problem,
-    target: Target,
-    options: SolverOptions,
-    parameters: Mapping[str, Any],
-    direct: Relaxation | None = None,
-) -> Plan:
+    problem: Problem, options: FluidOptions, budget: Budget, direct: Relaxation | None = None
+) -> Solution:
     """The fluid plan of a target with more than two tiers.
 
     Args:
         problem: the problem.
-        target: the chip.
-        options: objective, seed and deadline.
-        parameters: of `fluid`.
+        options: parameters of `fluid`.
+        budget: the time.
         direct: what is known of moves between home and the fastest tier only: prices to begin with.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    setting = setting_of(problem, target, options.objective)
-    slicer, reference = _frugal(setting, "fluid", options)
+    setting = setting_of(problem)
+    slicer, reference = _frugal(setting)
     base = {index: list(items) for index, items in slicer.items.items()}
-    known = _dynamic(reference, options.objective)
-    first = _columns_of(setting, base)
     relaxation = relax_tiers(
-        setting.network,
-        setting.finder,
-        setting.lives,
-        first,
-        setting.capped,
-        reference=known,
+        setting,
+        _columns_of(setting, base),
+        reference=_dynamic(reference),
         options=options,
-        parameters=parameters,
+        budget=budget,
         hint=None if direct is None else direct_prices(setting.network, direct),
     )
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): operators are streamed"
-        return replace(reference, notes=(*reference.notes, note))
-    plan = sliced(setting, slicer, base, relaxation, options) or reference
-    if objective_value(score(plan), options.objective) > objective_value(
-        score(reference), options.objective
-    ):
-        plan = reference
-    if not _covers_all_ways(problem, target):
-        return plan
-    return replace(plan, lower_bound=relaxation.bound, bound_source="fluid-lp")
+        return Solution(reference, notes=(note,))
+    found = sliced(setting, slicer, base, relaxation, budget) or reference
+    if value_of(found) > value_of(reference):
+        found = reference
+    if not _covers_all_ways(problem):
+        return Solution(found)
+    return Solution(found, Bound(relaxation.bound, "fluid-lp"))
 
 
-def _covers_all_ways(problem: Problem, target: Target) -> bool:
+def _covers_all_ways(problem: Problem) -> bool:
     """Whether all bytes of an atom are used alike, so that its paths are those of its bytes.
 
     Where tensors stay whole, a use of a part (of a concatenation, say) leaves other bytes alone,
     which a plan may keep elsewhere: there no bound is claimed.
     """
+    target = problem.target
     return target.split_operands or all(
         (use.start_byte, use.end_byte) == (0, problem.buffers[use.buffer].size_bytes)
         for step in problem.steps
@@ -154,11 +142,11 @@ def _columns_of(setting: Setting, items: Mapping[int, Sequence[Slice]]) -> list[
     return list(found.values())
 
 
-def _dynamic(plan: Plan, objective: str) -> float:
+def _dynamic(plan: Assignment) -> float:
     """A plan's value without what no decision changes."""
-    value = objective_value(score(plan), objective)
+    value, objective = value_of(plan), plan.objective
     if objective == "latency":
-        return value - float(overhead_seconds(plan.problem, plan.target).sum())
+        return value - float(overhead_seconds(plan.problem).sum())
     if objective == "energy":
-        return value - mac_energy_j(plan.problem, plan.target)[0]
+        return value - mac_energy_j(plan.problem)[0]
     return max(value, float(sum(u.accessed_bytes for s in plan.problem.steps for u in s.uses)))

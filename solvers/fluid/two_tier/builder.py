@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.lp.program import INFINITY, Floats, FrozenProgram, Ints, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
@@ -25,7 +24,6 @@ class Builder:
 
     Attributes:
         lp: variables and rows.
-        target: the chip.
         steps: T.
         objective: `latency`, `traffic` or `energy`.
         unit: of the objective (s, bytes or J).
@@ -47,12 +45,11 @@ class Builder:
     def __init__(
         self,
         problem: Problem,
-        target: Target,
         *,
-        objective: str,
         reference: float,
         load_steps: int = 1 << 60,
     ) -> None:
+        target, objective = problem.target, problem.objective
         self.target = target
         self.objective = objective
         self.steps = len(problem.steps)
@@ -79,10 +76,10 @@ class Builder:
         self.port_rows: dict[str, Ints] = {}
         self.link_rows: dict[tuple[str, str], Ints] = {}
         self.busy: dict[str, Floats] = {tier.name: np.zeros(self.steps) for tier in target.tiers}
-        compute_s = compute_seconds(problem, target)[0]
+        compute_s = compute_seconds(problem)[0]
         self.fast_port_binds = np.zeros(self.steps, dtype=bool)
         if self.is_timed:
-            self.fast_port_binds = _port_can_bind(problem, target, compute_s)
+            self.fast_port_binds = _port_can_bind(problem, compute_s)
             self._add_time(compute_s / self.unit, reference / self.unit)
         # Among equals the plan with less traffic: TIE_BREAK of the latency at most, as no more
         # bytes than the ports' rates times the latency go through them.
@@ -285,12 +282,13 @@ class Builder:
                 self.lp.raise_rows(rows, np.where(self.fast_port_binds, self.busy[tier], 0.0))
 
 
-def _port_can_bind(problem: Problem, target: Target, compute_s: Floats) -> NDArray[np.bool_]:
+def _port_can_bind(problem: Problem, compute_s: Floats) -> NDArray[np.bool_]:
     """(T,) whether a step can wait for the port of the fastest tier.
 
     DMA takes at most the share of the port that the links' bandwidths are of it; when all operands
     of the step fit into the rest of the compute time, the port is never the bottleneck.
     """
+    target = problem.target
     fastest = target.fastest
     share = 0.0
     for link in target.links:

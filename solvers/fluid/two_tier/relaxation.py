@@ -1,15 +1,15 @@
 """The fluid LP solved: rounds of opened windows, and the bound that its multipliers certify."""
 
 import math
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
@@ -17,7 +17,6 @@ from ullage.solvers.fluid.two_tier.program import FluidProgram
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, Solution, safe_bound
 from ullage.solvers.lp.solve import solve_lp, solve_lps
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.segments import Atom
 
 LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
@@ -45,38 +44,31 @@ class Relaxation:
 
 def relax(
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     reference: float,
-    options: SolverOptions,
-    parameters: Mapping[str, Any],
+    options: FluidOptions,
+    budget: Budget,
 ) -> Relaxation | None:
     """Solve the LP; None when the deadline comes before the first solution.
 
     Args:
         problem: the problem.
-        target: the chip.
         atoms: of the problem.
         reference: objective value of a known legal plan. For latency, no step of an optimal plan
             takes longer.
-        options: objective and deadline.
-        parameters: of the solver: `lp_solver`, `window_steps`, `max_rounds`, `whole_steps`,
-            `block_window_steps`.
+        options: parameters of `fluid`.
+        budget: the time.
     """
-    if len(problem.steps) > int(parameters["whole_steps"]):
-        return _relax_in_blocks(problem, target, atoms, reference, options, parameters)
-    windows = Windows(int(parameters["window_steps"]))
+    target = problem.target
+    if len(problem.steps) > options.whole_steps:
+        return _relax_in_blocks(problem, atoms, reference, options, budget)
+    windows = Windows(options.window_steps)
     best: Relaxation | None = None
-    for number in range(1, int(parameters["max_rounds"]) + 1):
-        left = LP_SHARE * options.remaining_s()
+    for number in range(1, options.max_rounds + 1):
+        left = budget.share(LP_SHARE).remaining_s()
         if left <= 0:
             break
-        builder = Builder(
-            problem,
-            target,
-            objective=options.objective,
-            reference=reference,
-        )
+        builder = Builder(problem, reference=reference)
         fluid = build_fluid(
             builder,
             atoms,
@@ -85,7 +77,7 @@ def relax(
         )
         solution = solve_lp(
             fluid.program,
-            solver=str(parameters["lp_solver"]),
+            solver=options.lp_solver,
             time_limit_s=None if math.isinf(left) else left,
         )
         if solution is None:
@@ -114,36 +106,30 @@ def _is_complete(target: Target, atoms: Sequence[Atom]) -> bool:
 
 def _relax_in_blocks(
     problem: Problem,
-    target: Target,
     atoms: Sequence[Atom],
     reference: float,
-    options: SolverOptions,
-    parameters: Mapping[str, Any],
+    options: FluidOptions,
+    budget: Budget,
 ) -> Relaxation | None:
     """The same for a program that is too long for one solve; None when a block was not solved."""
-    builder = Builder(
-        problem,
-        target,
-        objective=options.objective,
-        reference=reference,
-        load_steps=LOAD_STEPS,
-    )
+    target = problem.target
+    builder = Builder(problem, reference=reference, load_steps=LOAD_STEPS)
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
     fluid = build_fluid(
         builder,
         atoms,
         steady_state=False,
-        windows=Windows(int(parameters["block_window_steps"]), reach_steps=BLOCK_STEPS // 2),
+        windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
     )
-    deadline = time.monotonic() + LP_SHARE * options.remaining_s()
+    programs_budget = budget.share(LP_SHARE)
 
     def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[Solution | None]:
-        options.progress(f"fluid: linear program, {done:.0%}")
-        left = deadline - time.monotonic()
+        budget.progress(f"fluid: linear program, {done:.0%}")
+        left = programs_budget.remaining_s()
         if left <= 0:
             return [None] * len(programs)
         limit = None if math.isinf(left) else left
-        return solve_lps(programs, solver=str(parameters["lp_solver"]), time_limit_s=limit)
+        return solve_lps(programs, solver=options.lp_solver, time_limit_s=limit)
 
     steps_of = builder.steps_of_variables()
     about = builder.steps_of_rows(fluid.program, steps_of)
@@ -167,15 +153,14 @@ def _bound(fluid: FluidProgram, solution: Solution, shortfall: float, problem: P
     through the slow ports, at most the share TIE_BREAK of the latency.
     """
     builder = fluid.builder
-    target = builder.target
     value = safe_bound(fluid.program, solution.duals) - shortfall
     if builder.objective == "latency":
         value += builder.tie_constant
         value /= 1.0 + TIE_BREAK
-        return value * builder.unit + float(overhead_seconds(problem, target).sum())
+        return value * builder.unit + float(overhead_seconds(problem).sum())
     value = (value + builder.constant) * builder.unit
     if builder.objective == "energy":
-        return value + mac_energy_j(problem, target)[0]
-    needed = compulsory(problem, target)
+        return value + mac_energy_j(problem)[0]
+    needed = compulsory(problem)
     unavoidable = float(needed.loads.sum() + needed.stores.sum())
     return max(0.0, value - unavoidable - TRAFFIC_ROUNDING_BYTES)

@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.slicing import Wish, slice_of
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import Stay
 from ullage.solvers.state.busy_time import spread
 from ullage.solvers.state.greedy_moves import try_run
@@ -31,15 +30,13 @@ class SlicedOccupancy(Occupancy):
     def __init__(
         self,
         problem: Problem,
-        target: Target,
         atoms: Sequence[Atom],
         page_bytes: int,
-        objective: str = "latency",
     ) -> None:
         self.page_bytes = page_bytes
         self.slices = list(atoms)
         self.carried: set[int] = set()
-        super().__init__(problem, target, self.slices, objective)
+        super().__init__(problem, self.slices)
         if page_bytes:  # pages have one size and place for all steps: so has the workspace above
             workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
             self.load_bytes += workspace.max(initial=0) - workspace
@@ -243,7 +240,7 @@ def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
     return replace(stay, end=max(stay.end, spill[-1][0] + 1), spill=spill)
 
 
-def retime(occupancy: SlicedOccupancy, options: SolverOptions) -> None:
+def retime(occupancy: SlicedOccupancy, budget: Budget) -> None:
     """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
 
     Slices move in one step each, so a step that has room for half of one is passed over until here.
@@ -254,7 +251,7 @@ def retime(occupancy: SlicedOccupancy, options: SolverOptions) -> None:
         for first, (last, stay) in sorted(runs.items()):
             if not (stay.fill or stay.spill):
                 continue
-            if options.remaining_s() <= 0:
+            if budget.remaining_s() <= 0:
                 return  # what is decided is legal as it stands
             before = occupancy.mark()
             occupancy.remove(index, first)

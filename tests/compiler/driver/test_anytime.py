@@ -71,7 +71,7 @@ def test_players_tell_of_the_games_they_win(name: str, caplog: pytest.LogCapture
     options = CompileOptions(solver=name, parameters={"simulations": 60})
     told = 0
     for _, problem, target, _ in CASES[::4]:
-        compiled = compile_problem(problem, target, options)
+        compiled = compile_problem(problem, options)
         check(compiled)
         assert compiled.anytime[0][0] < compiled.solve_s
         told += len(compiled.anytime)

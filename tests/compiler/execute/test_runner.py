@@ -21,6 +21,7 @@ from tests.support.models import (
     steady,
 )
 from tests.support.onnx_models import const, info, model, node
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -34,11 +35,10 @@ from ullage.compiler.execute.runner import (
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.importer.model_zoo import find_model, named_models
 from ullage.compiler.ir.plan import Residency
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
-from ullage.solvers.registry import SolverOptions, find_solver
 
 SIZES = (2048, 6144, 1 << 16)
 
@@ -282,7 +282,7 @@ def test_traffic_falls_to_inputs_and_outputs_where_weights_fit() -> None:
     """On a real network: greedy's plan for the activations, all weights in sram for ever."""
     prepared = prepared_model("squeezenet", "split", fuse=True, steady_state=True)
     chip = prepared.target.with_fast_memory(1 << 25)
-    base = find_solver("greedy").solve(prepared.problem, chip, SolverOptions())
+    base = solve_with("greedy", prepared.problem, chip, Asked())
     kinds = [buffer.kind for buffer in base.problem.buffers]
     kept = [r for r in base.residencies if kinds[r.buffer] != "weight" or r.tier != "sram"]
     top = max(r.offset + r.end_byte - r.start_byte for r in kept if r.tier == "sram")

@@ -9,7 +9,8 @@ from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.integrations.torch_export import problem_from_exported
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.catalog.registry import load_target
 
 TARGET = load_target("edge-npu")

@@ -13,7 +13,7 @@ from ullage.compiler.integrations.xla import (
     problem_from_live_buffers,
     read_buffer_info,
 )
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.catalog.registry import load_target
 
 TARGET = load_target("edge-npu").with_fast_memory(8192)

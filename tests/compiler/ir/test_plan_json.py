@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.solvers.test_solvers import random_case
 from tests.support.plans import PLANS
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.compile import compile_model
@@ -29,7 +30,6 @@ from ullage.compiler.ir.plan_json import (
     write_plan,
 )
 from ullage.compiler.verify.verifier import verify
-from ullage.solvers.registry import SolverOptions, find_solver
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_hand_made_plans_survive_the_round_trip(name: str) -> None:
 def test_plans_of_solvers_survive_the_round_trip(seed: int, solver: str) -> None:
     problem, target = random_case(seed)
     try:
-        plan = find_solver(solver).solve(problem, target, SolverOptions(seed=seed))
+        plan = solve_with(solver, problem, Asked(seed=seed))
     except InfeasibleError:
         return
     data = dump_plan(plan)

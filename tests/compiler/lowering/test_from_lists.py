@@ -6,7 +6,7 @@ import pytest
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_problem
-from ullage.compiler.ir.problem import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.catalog.registry import load_target
 

@@ -12,15 +12,16 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP, Buffer, PlacedValue, Problem, Step, Use
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
 
 
 def problem_of(graph: Graph, aliases: AliasOptions | None = None) -> Problem:
-    return build_problem(graph, model_order(graph), aliases=aliases)
+    return build_program(graph, model_order(graph), aliases=aliases)
 
 
 def step(problem: Problem, name: str) -> Step:
@@ -50,7 +51,7 @@ def chain() -> Graph:
 
 def test_steady_state_changes_nothing_else() -> None:
     once, graph = problem_of(chain()), chain()
-    loop = build_problem(graph, model_order(graph), steady_state=True)
+    loop = build_program(graph, model_order(graph), steady_state=True)
     assert (once.steady_state, loop.steady_state) == (False, True)
     assert (loop.steps, loop.buffers) == (once.steps, once.buffers)
     target = replace(ANY, tiers=tuple(replace(t, capacity_bytes=4096) for t in ANY.tiers))
@@ -106,7 +107,7 @@ def test_costs_of_operators_are_carried_over() -> None:
 
 def test_two_dma_only_steps_stand_between_operators_where_asked() -> None:
     graph = chain()
-    problem = build_problem(graph, model_order(graph), dma_steps=True)
+    problem = build_program(graph, model_order(graph), dma_steps=True)
     assert [s.name for s in problem.steps] == [
         "start",
         "Conv0",
@@ -124,7 +125,7 @@ def test_the_order_decides_the_steps() -> None:
     build.value("x", 32, "input")
     build.op(["x"], [("a", 16)])
     build.op(["x"], [("b", 16)])
-    problem = build_problem(build.graph(["a", "b"]), (1, 0), order_name="memory")
+    problem = build_program(build.graph(["a", "b"]), (1, 0), order_name="memory")
     assert [s.name for s in problem.steps] == ["start", "Conv1", "Conv0", "finish"]
     assert problem.order == "memory"
 
@@ -280,7 +281,7 @@ def test_random_problems_are_well_formed(graph: Graph, seed: int) -> None:
     rng = Random(seed)
     order = random_order(graph, rng)
     dma_steps = rng.random() < 0.5
-    problem = build_problem(graph, order, dma_steps=dma_steps)
+    problem = build_program(graph, order, dma_steps=dma_steps)
     plan = Plan(ANY, problem, (), (), "none")
     assert list(find_problem_faults(plan)) == []
     ran = [s.operator for s in problem.steps if s.kind != DMA_STEP]

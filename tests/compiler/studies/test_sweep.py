@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from tests.support.plans import PLANS
+from tests.support.solving import Asked
 from ullage.compiler.common.errors import (
     InfeasibleError,
     TimeLimitError,
@@ -42,7 +43,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound
 from ullage.solvers import registry
 from ullage.solvers.heuristics import all_slow, greedy
-from ullage.solvers.registry import Solver, SolverOptions
+from ullage.solvers.registry import Solver
 
 KIB = 1024
 
@@ -99,7 +100,7 @@ def made(plan: Plan, size: int) -> Compiled:
     """A hand-made plan as if it had been compiled for a size."""
     target = plan.target.with_fast_memory(size)
 
-    def solve(_problem: Problem, _target: Target, _options: SolverOptions) -> Plan:
+    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
         return replace(plan, target=target)
 
     patch = pytest.MonkeyPatch()
@@ -163,20 +164,20 @@ def test_a_plan_is_legal_in_what_it_needs_and_in_no_byte_less(name: str) -> None
 
 def test_required_bytes_are_what_the_solvers_refuse_below(deep: Path) -> None:
     problem, target = problem_of(deep, "cosma")
-    plan = greedy.solve(problem, target, SolverOptions())
+    plan = greedy.solve(problem, Asked())
     required = required_bytes(plan)
     assert required > 0
     for solve in (greedy.solve, all_slow.solve):
         with pytest.raises(InfeasibleError):
-            solve(problem, target.with_fast_memory(required - 1), SolverOptions())
+            solve(problem, target.with_fast_memory(required - 1), Asked())
     anywhere, edge = problem_of(deep)
-    assert required_bytes(all_slow.solve(anywhere, edge, SolverOptions())) == 0
+    assert required_bytes(all_slow.solve(anywhere, edge, Asked())) == 0
 
 
 def test_monotone_takes_over_better_plans_in_both_directions_and_larger_bounds() -> None:
     good = made(PLANS["late_fetch"], 64)
     need = needed_bytes(good.plan)
-    slow = all_slow.solve(good.plan.problem, good.plan.target, SolverOptions())
+    slow = all_slow.solve(good.plan.problem, Asked())
     bad = made(slow, 48)
     assert good.value < bad.value
     assert good.bound.value < good.value
@@ -248,9 +249,10 @@ def test_a_plan_that_cannot_be_beaten_is_carried_on_without_solving(
 ) -> None:
     asked: list[int] = []
 
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    def solve(problem: Problem, options: Asked) -> Plan:
+        target = problem.target
         asked.append(target.fastest.capacity_bytes)
-        return greedy.solve(problem, target, options)
+        return greedy.solve(problem, options)
 
     options = solver(solve, objective="traffic")
     found = sweep(deep, ask(4 * KIB, 1024 * KIB, 9), options)
@@ -296,9 +298,9 @@ def test_nonsense_is_refused_before_the_model_is_read(
 def test_the_time_limit_is_shared_by_all_sizes(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    def solve(problem: Problem, options: Asked) -> Plan:
         time.sleep(max(0.0, options.remaining_s()))
-        return greedy.solve(problem, target, options)
+        return greedy.solve(problem, options)
 
     begun = time.monotonic()
     found = sweep(deep, ask(points=5), solver(solve, time_limit_s=1.5))
@@ -311,10 +313,11 @@ def test_the_time_limit_is_shared_by_all_sizes(
 def test_sizes_without_time_left_take_over_or_say_so(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    def solve(problem: Problem, options: Asked) -> Plan:
+        target = problem.target
         if target.fastest.capacity_bytes > 16 * KIB:
             raise TimeLimitError("too slow for this size")
-        return greedy.solve(problem, target, options)
+        return greedy.solve(problem, options)
 
     found = sweep(deep, ask(), solver(solve))
     last = found.points[-1]
@@ -330,11 +333,12 @@ def test_a_size_that_was_cut_short_gets_the_time_that_others_left(
 ) -> None:
     asked: list[int] = []
 
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    def solve(problem: Problem, options: Asked) -> Plan:
+        target = problem.target
         asked.append(target.fastest.capacity_bytes)
         if len(asked) == 1:
             raise TimeLimitError("a slow start")
-        return greedy.solve(problem, target, options)
+        return greedy.solve(problem, options)
 
     found = sweep(deep, ask(points=3), solver(solve, time_limit_s=30))
     assert asked[0] == asked[-1] == 4 * KIB
@@ -349,8 +353,9 @@ def test_a_size_that_was_cut_short_gets_the_time_that_others_left(
 def test_ctrl_c_keeps_the_finished_sizes(
     deep: Path, solver: Callable[..., CompileOptions], *, kept: bool
 ) -> None:
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
-        plan = greedy.solve(problem, target, options)
+    def solve(problem: Problem, options: Asked) -> Plan:
+        target = problem.target
+        plan = greedy.solve(problem, options)
         if target.fastest.capacity_bytes < 32 * KIB:
             return plan
         if kept:
@@ -367,7 +372,7 @@ def test_ctrl_c_keeps_the_finished_sizes(
 def test_ctrl_c_before_any_plan_is_passed_on(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(_problem: Problem, _target: Target, _options: SolverOptions) -> Plan:
+    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -377,8 +382,9 @@ def test_ctrl_c_before_any_plan_is_passed_on(
 def test_a_defect_at_one_size_does_not_lose_the_others(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
-        plan = greedy.solve(problem, target, options)
+    def solve(problem: Problem, options: Asked) -> Plan:
+        target = problem.target
+        plan = greedy.solve(problem, options)
         if target.fastest.capacity_bytes == 4 * KIB:
             return replace(plan, residencies=plan.residencies[1:])
         return plan
@@ -417,8 +423,8 @@ def test_the_smallest_size_is_found_to_the_resolution(deep: Path, share: float) 
 def test_a_solver_that_proves_bounds_gives_both_ends(deep: Path) -> None:
     """The made-up bounds are true of the made-up plans: both fall at sizes that we know."""
     problem, target = problem_of(deep)
-    slow = compile_problem(problem, target, CompileOptions(solver="all-slow"))
-    quick = compile_problem(problem, target, GREEDY)
+    slow = compile_problem(problem, CompileOptions(solver="all-slow"))
+    quick = compile_problem(problem, GREEDY)
     assert quick.value < slow.value
     need = needed_bytes(quick.plan)
     excluded = need // 3
@@ -480,9 +486,9 @@ def test_what_the_smallest_size_meets_needs_no_search(deep: Path) -> None:
 def test_the_time_limit_ends_the_search_with_a_note(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
+    def solve(problem: Problem, options: Asked) -> Plan:
         time.sleep(0.1)
-        return greedy.solve(problem, target, replace(options, deadline=None))
+        return greedy.solve(problem, replace(options, deadline=None))
 
     coarse = [p.compiled.value for p in sweep(deep, ask(points=3), GREEDY).points if p.compiled]
     asked = ask(points=3, meet_latency_s=(coarse[0] + coarse[-1]) / 2)
@@ -496,7 +502,7 @@ def test_the_time_limit_ends_the_search_with_a_note(
 def test_errors_other_than_of_a_size_end_the_sweep(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(_problem: Problem, _target: Target, _options: SolverOptions) -> Plan:
+    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
         raise UsageError("a wrong parameter")
 
     with pytest.raises(UllageError, match="wrong parameter"):

@@ -26,7 +26,7 @@ from tests.support.plans import (
 from tests.support.verify_twin import fault_of
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import Buffer, PlacedValue
+from ullage.compiler.ir.program import Buffer, PlacedValue
 from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations, verify
 from ullage.compiler.verify.versions import Runs, first_difference

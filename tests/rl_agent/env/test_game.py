@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from tests.solvers.test_solvers import random_case
 from tests.support.game_twin import COPY, DROP, NOCOPY, Twin
+from tests.support.solving import Asked
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.plan import Plan
@@ -21,7 +22,6 @@ from ullage.rl_agent.env.game_instance import Table, set_table
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
 from ullage.solvers.heuristics import all_slow
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
@@ -39,7 +39,7 @@ def cases(number: int) -> list[tuple[int, Problem, Target, Table]]:
         else:
             problem, target = random_case(seed, rng.choice((6, 12)))
         try:
-            table = set_table(problem, target)
+            table = set_table(problem)
         except InfeasibleError:
             continue
         if len(table.board.ev_atom):
@@ -132,7 +132,7 @@ def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: 
         total, actions = play(game, seed + policy_seed)
         plan = game.plan()
         assert find_violations(plan) == []
-        slow_s = score(everything_dropped(problem, target)).latency_s
+        slow_s = score(everything_dropped(problem)).latency_s
         assert game.all_slow_s == pytest.approx(slow_s, rel=1e-12)
         latency_s = score(plan).latency_s
         assert game.latency_s == pytest.approx(latency_s, rel=1e-9)
@@ -140,13 +140,13 @@ def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: 
         assert play(game, seed + policy_seed) == (total, actions)
 
 
-def everything_dropped(problem: Problem, target: Target) -> Plan:
+def everything_dropped(problem: Problem) -> Plan:
     """The plan of `all-slow`, in one hop between home and the fastest tier."""
-    atoms = atoms_of(problem, target)
-    occupancy = Occupancy(problem, target, atoms)
+    atoms = atoms_of(problem)
+    occupancy = Occupancy(problem, atoms)
     place_stays(occupancy)
     stays = [stay for _, _, stay in occupancy.all_stays()]
-    return assemble(problem, target, atoms, stays, solver="test", objective="latency")
+    return assemble(problem, atoms, stays, solver="test", objective="latency")
 
 
 def test_dropping_everything_is_all_slow() -> None:
@@ -158,7 +158,7 @@ def test_dropping_everything_is_all_slow() -> None:
         assert game.action_masks()[DROP]
         _, reward, over, _, _ = game.step(DROP)
         assert reward == 0.0
-    assert game.plan().transfers == all_slow.solve(problem, target, SolverOptions()).transfers
+    assert game.plan().transfers == all_slow.solve(problem, Asked()).transfers
 
 
 def test_masked_actions_are_rejected() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.rl_agent.env.test_game import CASES
+from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
@@ -19,7 +20,7 @@ from ullage.rl_agent.env.game_instance import Table, by_live_bytes
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
 from ullage.rl_agent.muzero import solver as muzero
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.registry import find_solver
 from ullage.solvers.state.build_plan import assemble
 
 pytest.importorskip("jax")
@@ -64,11 +65,9 @@ USES = len(TABLE.board.ev_atom)
 
 
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
-    rivals = muzero.rivals_of(PROBLEM, TARGET, SolverOptions()).values()
+    rivals = muzero.rivals_of(PROBLEM, TARGET, Asked()).values()
     reference_s = muzero.reference_of(PROBLEM, TARGET, TABLE, rivals)
-    return new_agent(
-        TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE, SolverOptions())
-    )
+    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE, Asked()))
 
 
 # Many games at once
@@ -274,7 +273,7 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
     repaired = 0
     for seed, problem, target, strict in CASES:
         table = by_live_bytes(strict)
-        packer = muzero.packer_of(problem, target, table, SolverOptions())
+        packer = muzero.packer_of(problem, table, Asked())
         arena = open_arena(table, 4)
         rng = np.random.default_rng(seed)
         deal(arena)
@@ -286,7 +285,7 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
                 continue
             repaired += 1
             busy_s, stays = found
-            plan = assemble(problem, target, table.atoms, stays, solver="t", objective="latency")
+            plan = assemble(problem, table.atoms, stays, solver="t", objective="latency")
             assert find_violations(plan) == []
             assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
     assert repaired > 2 * len(CASES)
@@ -299,7 +298,7 @@ def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
     solve = find_solver("muzero").solve
     parameters = {"generations": 2, "games": GAMES, "simulations": 4}
     told: list[float] = []
-    options = SolverOptions(parameters=parameters, on_improvement=told.append)
+    options = Asked(parameters=parameters, on_improvement=told.append)
     plan = solve(PROBLEM, TARGET, options)
     assert find_violations(plan) == []
     assert score(plan).latency_s == pytest.approx(min([*told, TABLE.all_slow_s]), rel=1e-9)
@@ -311,8 +310,8 @@ def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
 
 def test_with_little_time_games_are_played_by_chance() -> None:
     begun = time.monotonic()
-    options = SolverOptions(deadline=begun + 1.0, parameters={"games": 4})
-    plan = find_solver("muzero").solve(PROBLEM, TARGET, options)
+    options = Asked(deadline=begun + 1.0, parameters={"games": 4})
+    plan = solve_with("muzero", PROBLEM, TARGET, options)
     assert time.monotonic() - begun < 2.1
     assert find_violations(plan) == []
     assert any("games by chance" in note for note in plan.notes)
@@ -324,7 +323,7 @@ def test_ctrl_c_keeps_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ullage.rl_agent.muzero.train.study", stopped)
-    plan = find_solver("muzero").solve(PROBLEM, TARGET, SolverOptions(parameters={"games": 4}))
+    plan = solve_with("muzero", PROBLEM, TARGET, Asked(parameters={"games": 4}))
     assert plan.options["interrupted"] is True
     assert find_violations(plan) == []
 
@@ -332,7 +331,7 @@ def test_ctrl_c_keeps_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(muzero, "missing_packages", lambda _: ("jax", "mctx"))
     with pytest.raises(UsageError, match=r"needs jax, mctx.*pip install 'ullage\[muzero\]'"):
-        find_solver("muzero").solve(PROBLEM, TARGET, SolverOptions())
+        solve_with("muzero", PROBLEM, TARGET, Asked())
     assert run(["train", "squeezenet", "--agent", "muzero"]) == 2
 
 

@@ -9,17 +9,16 @@ import pytest
 
 from tests.solvers.test_solvers import random_case
 from tests.support.brute_force import Oracle
+from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.annealing import search as whole_search
 from ullage.solvers.annealing.search import improve
 from ullage.solvers.annealing.tables import BEST, COUNTS, SECONDS, TOTALS, WORK, tables_of
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
@@ -28,8 +27,8 @@ from ullage.solvers.state.segments import atoms_of
 OBJECTIVES = ("latency", "traffic", "energy")
 
 
-def placed(problem: Problem, target: Target, objective: str = "latency") -> Occupancy:
-    occupancy = Occupancy(problem, target, atoms_of(problem, target), objective)
+def placed(problem: Problem, objective: str = "latency") -> Occupancy:
+    occupancy = Occupancy(problem, atoms_of(problem), objective)
     place_stays(occupancy)
     return occupancy
 
@@ -37,7 +36,6 @@ def placed(problem: Problem, target: Target, objective: str = "latency") -> Occu
 def plan_of(occupancy: Occupancy) -> Plan:
     return assemble(
         occupancy.problem,
-        occupancy.target,
         occupancy.atoms,
         [stay for _, _, stay in occupancy.all_stays()],
         solver="fluid",
@@ -52,11 +50,11 @@ def test_plans_are_legal_counted_right_and_never_worse(objective: str) -> None:
         problem, target = random_case(seed, operators=10)
         target = replace(target, split_operands=False) if seed % 2 else target
         try:
-            before = placed(problem, target, objective)
+            before = placed(problem, objective)
         except InfeasibleError:
             continue
         old = objective_value(score(plan_of(before)), objective)
-        after, note = improve(before, SolverOptions(objective), 300_000)
+        after, note = improve(before, Asked(objective), 300_000)
         assert not note
         plan = plan_of(after)
         assert not find_violations(plan), seed
@@ -72,7 +70,7 @@ def test_the_tables_cost_what_the_plan_costs() -> None:
     for seed in range(20):
         problem, target = random_case(seed, operators=10)
         try:
-            occupancy = placed(problem, target)
+            occupancy = placed(problem)
         except InfeasibleError:
             continue
         tables = tables_of(occupancy, seed)
@@ -94,11 +92,11 @@ def test_tiny_problems_are_solved_to_the_optimum(fastest: bool) -> None:
         rng = Random(seed)
         target = tiny_target(rng, fastest=fastest)
         problem = tiny_problem(rng, target, 2 if fastest else 3)
-        best = Oracle(problem, target, "latency").best()
+        best = Oracle(problem, "latency").best()
         if best is None:
             continue
         try:
-            found, _ = improve(placed(problem, target), SolverOptions(), 300_000)
+            found, _ = improve(placed(problem), Asked(), 300_000)
         except InfeasibleError:
             continue
         value = score(plan_of(found)).latency_s
@@ -112,21 +110,19 @@ def test_tiny_problems_are_solved_to_the_optimum(fastest: bool) -> None:
 def test_the_same_seed_gives_the_same_plan() -> None:
     problem, target = random_case(7, operators=14)
     target = replace(target, split_operands=False)
-    plans = [
-        find_solver("fluid").solve(problem, target, SolverOptions(seed=seed)) for seed in (3, 3)
-    ]
+    plans = [solve_with("fluid", problem, Asked(seed=seed)) for seed in (3, 3)]
     assert plans[0] == plans[1]
 
 
 def test_work_is_counted_and_the_deadline_obeyed() -> None:
     problem, target = random_case(7, operators=14)
-    occupancy = placed(problem, target)
-    improve(occupancy, SolverOptions(), 100_000)  # compiled from here on
+    occupancy = placed(problem)
+    improve(occupancy, Asked(), 100_000)  # compiled from here on
     tables = tables_of(occupancy, 0)
-    whole_search.search(tables, SolverOptions(), 300_000)
+    whole_search.search(tables, Asked(), 300_000)
     assert 290_000 <= tables.i[COUNTS, WORK] <= 400_000
     since = time.monotonic()
-    late = SolverOptions(deadline=since)
+    late = Asked(deadline=since)
     _, note = improve(occupancy, late, 10**12)
     assert time.monotonic() - since < 1.0
     assert "time limit" in note
@@ -135,7 +131,7 @@ def test_work_is_counted_and_the_deadline_obeyed() -> None:
 def test_without_time_to_compile_the_start_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole_search, "is_ready", lambda: False)
     problem, target = random_case(7, operators=14)
-    occupancy = placed(problem, target)
-    found, note = improve(occupancy, SolverOptions(deadline=time.monotonic() + 5))
+    occupancy = placed(problem)
+    found, note = improve(occupancy, Asked(deadline=time.monotonic() + 5))
     assert found is occupancy
     assert "compiled" in note

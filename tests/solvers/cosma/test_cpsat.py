@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from tests.solvers.cosma.test_ilp import fork
 from tests.support.cosma_agree import agree, ask, how_of
 from tests.support.cosma_oracle import cosma_case
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_problem_matches
 from ullage.compiler.importer.model_zoo import find_model
-from ullage.compiler.ir.problem import DMA_STEP, Problem
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import NO_ALIASES
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
@@ -30,7 +31,6 @@ from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.precedence import bits, pinned, precedence_of, some_order
 from ullage.solvers.cosma.question import Answer, Form
 from ullage.solvers.cosma.tensors import program_of
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.scheduling.peak_order import smallest_peak
 
 seeds = st.integers(0, 10**6)
@@ -38,9 +38,9 @@ FREE = {"order": "free"}
 
 
 def cpsat(
-    problem: Problem, target: Target, objective: str = "traffic", limit_s: float = 30.0, **how: str
+    problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str
 ) -> Answer:
-    return ask("cpsat", problem, target, objective, limit_s, **how)
+    return ask("cpsat", problem, objective, limit_s, **how)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_ilp_and_cpsat_say_the_same() -> None:
         for mode in ("free", "fixed", "peak-free"):
             objective = "peak" if mode.startswith("peak") else "traffic"
             how = how_of(mode, "both")
-            one, other = (ask(s, problem, target, objective, 30.0, **how) for s in ("ilp", "cpsat"))
+            one, other = (ask(s, problem, objective, 30.0, **how) for s in ("ilp", "cpsat"))
             assert one.status == other.status == "optimal" or one.status == "unknown"
             if one.status == "optimal":
                 assert (one.objective, one.bound) == (other.objective, other.bound)
@@ -89,14 +89,14 @@ def test_ilp_and_cpsat_say_the_same() -> None:
 def test_a_free_order_saves_what_the_given_one_must_spill() -> None:
     target = cosma_case(0, 2, shares=False)[1].with_fast_memory(13)
     problem = fork(target)
-    fixed, free = cpsat(problem, target, moves="no"), cpsat(problem, target, order="free")
+    fixed, free = cpsat(problem, moves="no"), cpsat(problem, order="free")
     assert (fixed.objective, free.objective) == (32, 0)
     assert free.plan.problem.order == "cpsat"
     names = [s.name for s in free.plan.problem.steps if s.kind != DMA_STEP]
     assert sorted(names) == sorted(s.name for s in problem.steps if s.kind != DMA_STEP)
-    peak = cpsat(problem, target, "peak", order="free")
+    peak = cpsat(problem, "peak", order="free")
     assert peak.objective == peak.bound == objective_value(score(peak.plan), "peak") == 13
-    assert cpsat(problem, target, "peak").objective == 20
+    assert cpsat(problem, "peak").objective == 20
 
 
 def test_the_smallest_peak_is_that_of_the_order_search() -> None:
@@ -105,7 +105,7 @@ def test_the_smallest_peak_is_that_of_the_order_search() -> None:
     for model in ("squeezenet", "inception_v1", "shufflenet"):
         prepared = prepare(find_model(model), options)
         known = smallest_peak(prepared.graph, NO_ALIASES)
-        found = cpsat(prepared.problem, prepared.target, "peak", order="free")
+        found = cpsat(prepared.problem, "peak", order="free")
         assert known.is_optimal
         assert found.status == "optimal"
         assert found.objective == known.peak_bytes
@@ -161,7 +161,7 @@ def test_hints_are_solutions(seed: int) -> None:
 @given(seed=seeds)
 def test_windows_pin_everything_else(seed: int) -> None:
     problem, target = cosma_case(seed, 7, shares=False)
-    program = program_of(problem, target, weights=True)
+    program = program_of(problem, weights=True)
     flow = precedence_of(program)
     count = len(program.steps)
     order = some_order(flow.before, list(reversed(range(count))))
@@ -185,7 +185,7 @@ def test_positions_keep_the_order_where_triples_are_not_written(
     for seed in range(40):
         agree("cpsat", seed, "free", 6, "load")
         problem, target = cosma_case(seed, 6, shares=False)
-        program = program_of(problem, target, weights=target.weights_in_fastest)
+        program = program_of(problem, weights=target.weights_in_fastest)
         form = Form(free_order=True, addresses=False)
         positioned += bool(CosmaChoice(program, form, precedence_of(program)).pairs.positions)
     assert positioned >= 3
@@ -196,7 +196,7 @@ def test_positions_keep_the_order_where_triples_are_not_written(
 def test_the_deadline_is_obeyed(limit_s: float, order: str) -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, prepared.target, "peak").value)
+    least = int(order_free_bound(prepared.problem, "peak").value)
     target = prepared.target.with_fast_memory(least)
     begun = time.monotonic()
     found = cpsat(prepared.problem, target, limit_s=limit_s, order=order)
@@ -208,17 +208,17 @@ def test_what_a_free_order_cannot_do_is_refused() -> None:
     problem, target = cosma_case(0, 3, shares=False)
     for wrong in ({"order": "any"}, {"space": "none"}, {"weights": "maybe"}, {"moves": "never"}):
         with pytest.raises(UsageError):
-            cpsat(problem, target, **wrong)
-    options = SolverOptions(objective="latency", parameters=FREE)
+            cpsat(problem, **wrong)
+    options = Asked(objective="latency", parameters=FREE)
     with pytest.raises(UsageError, match="traffic or peak"):
-        find_solver("cpsat").solve(problem, target, options)
+        solve_with("cpsat", problem, options)
 
 
 def test_a_weight_that_is_no_tensor_takes_no_room() -> None:
     target = cosma_case(0, 2, shares=False)[1].with_fast_memory(4)
     tensors = [Tensor("x", 2, "input"), Tensor("w", 4, "weight"), Tensor("y", 2, "output")]
     problem = problem_from_lists("one", tensors, [Op("make y", ["x", "w"], ["y"])], target)
-    assert cpsat(problem, target, order="free", weights="no").objective == 0
+    assert cpsat(problem, order="free", weights="no").objective == 0
     roomy = target.with_fast_memory(8)
     assert cpsat(problem, roomy, "peak", order="free", weights="yes").objective == 8
 
@@ -227,14 +227,14 @@ def test_a_weight_that_is_no_tensor_takes_no_room() -> None:
 def test_same_seed_same_plan(more: dict[str, str]) -> None:
     for seed in (7, 13, 20_009, 20_318):
         problem, target = cosma_case(seed, 7, shares=False)
-        one, two = (cpsat(problem, target, order="free", **more).plan for _ in range(2))
+        one, two = (cpsat(problem, order="free", **more).plan for _ in range(2))
         assert one == two
 
 
 def test_same_seed_same_plan_of_a_network() -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("inception_v2"), options)
-    least = int(order_free_bound(prepared.problem, prepared.target, "peak").value)
+    least = int(order_free_bound(prepared.problem, "peak").value)
     target = replace(prepared.target.with_fast_memory(least), weights_in_fastest=False)
     one, two = (cpsat(prepared.problem, target, order="free") for _ in range(2))
     assert one.status == "optimal"

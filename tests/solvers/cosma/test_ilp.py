@@ -9,6 +9,7 @@ import pytest
 from tests.solvers.test_solvers import chain, problem_for, target_of
 from tests.support.cosma_agree import agree, ask
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -22,13 +23,10 @@ from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.cosma.ilp_model import CosmaModel
 from ullage.solvers.cosma.question import Answer, Form
 from ullage.solvers.cosma.tensors import GIVEN, program_of
-from ullage.solvers.registry import SolverOptions, find_solver
 
 
-def ilp(
-    problem: Problem, target: Target, objective: str = "traffic", limit_s: float = 30.0, **how: str
-) -> Answer:
-    return ask("ilp", problem, target, objective, limit_s, **how)
+def ilp(problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str) -> Answer:
+    return ask("ilp", problem, objective, limit_s, **how)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +56,15 @@ def test_cpsat_finds_the_same() -> None:
         reads_in_place = any(b.kind == "weight" for b in problem.buffers)
         if reads_in_place and not target.weights_in_fastest:
             continue  # `cpsat` may keep such weights
-        if not CosmaOracle(problem, target, free_order=False).traffic(addresses=False):
+        if not CosmaOracle(problem, free_order=False).traffic(addresses=False):
             continue
-        options = SolverOptions(
+        options = Asked(
             objective="traffic",
             deadline=time.monotonic() + 20,
             parameters={"relative_gap": 0.0},
         )
-        plan = find_solver("cpsat").solve(problem, target, options)
-        found = ilp(problem, target, moves="yes", space="both")
+        plan = solve_with("cpsat", problem, options)
+        found = ilp(problem, moves="yes", space="both")
         assert found.status == "optimal"
         assert score(found.plan).noncompulsory_bytes == score(plan).noncompulsory_bytes
         compared += 1
@@ -77,8 +75,8 @@ def test_cpsat_finds_the_same() -> None:
 
 def test_a_tensor_may_move_between_operators_only_where_asked() -> None:
     problem, target = cosma_case(13, 5, shares=True)
-    asked = ilp(problem, target, moves="yes").objective
-    published = ilp(problem, target).objective
+    asked = ilp(problem, moves="yes").objective
+    published = ilp(problem).objective
     assert asked is not None
     assert published is not None
     assert asked < published
@@ -91,7 +89,7 @@ def test_the_numbered_constraints_hold_in_a_solution() -> None:
 
     for seed in range(6):
         problem, target = cosma_case(seed, 4, shares=False)
-        program = program_of(problem, target, weights=True)
+        program = program_of(problem, weights=True)
         model = CosmaModel(program, Form(free_order=True, load=True), lambda: None)
         model.lp.solve(COIN_CMD(msg=False, path=_cbc(), timeLimit=10))
         if model.lp.status != 1:
@@ -133,16 +131,16 @@ def fork(target: Target) -> Problem:
 def test_a_free_order_saves_what_the_given_one_must_spill() -> None:
     target = cosma_case(0, 2, shares=False)[1].with_fast_memory(13)
     problem = fork(target)
-    fixed, free = ilp(problem, target), ilp(problem, target, order="free")
+    fixed, free = ilp(problem), ilp(problem, order="free")
     assert (fixed.objective, free.objective) == (32, 0)
     assert free.plan.problem.order == "ilp"
     names = [s.name for s in free.plan.problem.steps if s.kind != "dma"]
     assert sorted(names) == sorted(s.name for s in problem.steps if s.kind != "dma")
-    peak = ilp(problem, target, "peak", order="free")
+    peak = ilp(problem, "peak", order="free")
     assert peak.objective == objective_value(score(peak.plan), "peak") == 13
-    assert ilp(problem, target, "peak").objective == 20
+    assert ilp(problem, "peak").objective == 20
     compiled = compile_problem(
-        problem, target, CompileOptions(solver="ilp", objective="traffic", parameters=FREE)
+        problem, CompileOptions(solver="ilp", objective="traffic", parameters=FREE)
     )
     assert compiled.plan.model["order"] == "ilp"
 
@@ -188,8 +186,8 @@ def test_weights_become_tensors_where_asked() -> None:
     build.value("w", 64, "weight")
     build.op(["y", "w"], [("z", 32)])
     problem = problem_for(build, ["z"], target)
-    assert not ilp(problem, target).plan.target.weights_in_fastest
-    found = ilp(problem, target, weights="yes").plan
+    assert not ilp(problem).plan.target.weights_in_fastest
+    found = ilp(problem, weights="yes").plan
     assert found.target.weights_in_fastest
     weight = next(i for i, b in enumerate(problem.buffers) if b.kind == "weight")
     assert any(t.buffer == weight for t in found.transfers)
@@ -201,7 +199,7 @@ def test_weights_become_tensors_where_asked() -> None:
 def test_the_deadline_is_obeyed(limit_s: float) -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic")
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, prepared.target, "peak").value)
+    least = int(order_free_bound(prepared.problem, "peak").value)
     begun = time.monotonic()
     found = ilp(prepared.problem, prepared.target.with_fast_memory(least), limit_s=limit_s)
     assert time.monotonic() - begun <= 1.1 * limit_s + 1
@@ -212,7 +210,7 @@ def test_the_sum_of_loads_is_solved_where_addresses_are_not() -> None:
     """DenseNet-121, whose big-M program a commercial solver did not close in half an hour."""
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, prepared.target, "peak").value)
+    least = int(order_free_bound(prepared.problem, "peak").value)
     found = ilp(prepared.problem, prepared.target.with_fast_memory(least), space="load")
     assert found.status == "optimal"
     assert found.objective == found.bound == score(found.plan).noncompulsory_bytes > 0
@@ -224,16 +222,16 @@ def test_the_sum_of_loads_is_solved_where_addresses_are_not() -> None:
 def test_senseless_parameters_are_refused(parameters: dict[str, str]) -> None:
     problem, target = cosma_case(0, 3, shares=False)
     with pytest.raises(UsageError):
-        ilp(problem, target, **parameters)
+        ilp(problem, **parameters)
 
 
 def test_what_cosma_does_not_know_is_refused() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(UsageError, match="--target cosma"):
-        ilp(problem, target)
+        ilp(problem)
     with pytest.raises(UsageError, match="traffic or peak"):
-        ilp(problem, target, "energy")
+        ilp(problem, "energy")
     demanding = replace(target, operand_access="fastest", links=())
     with pytest.raises(UsageError, match="no link"):
         ilp(problem, demanding)
@@ -241,4 +239,4 @@ def test_what_cosma_does_not_know_is_refused() -> None:
 
 def test_same_seed_same_plan() -> None:
     problem, target = cosma_case(7, 5, shares=True)
-    assert ilp(problem, target).plan == ilp(problem, target).plan
+    assert ilp(problem).plan == ilp(problem).plan

@@ -9,30 +9,27 @@ import pytest
 
 from tests.solvers.test_solvers import random_case
 from tests.support.graphs import Builder
+from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import DMA_STEP, Problem
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_problem
+from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.decomposition.parts import crossing_bytes, narrow_cuts, part_of
 from ullage.solvers.exact.residencies import stays_of_plan
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.state.segments import atoms_of
 
 
-def planned(
-    name: str, problem: Problem, target: Target, objective: str = "latency", **given: int
-) -> Plan | None:
-    options = SolverOptions(
-        objective=objective, deadline=time.monotonic() + 60, parameters={**given}
-    )
+def planned(name: str, problem: Problem, objective: str = "latency", **given: int) -> Plan | None:
+    options = Asked(objective=objective, deadline=time.monotonic() + 60, parameters={**given})
     try:
-        plan = find_solver(name).solve(problem, target, options)
+        plan = solve_with(name, problem, options)
     except (InfeasibleError, UsageError):
         return None
     assert find_violations(plan) == []
@@ -58,7 +55,7 @@ def blocks(count: int) -> tuple[Problem, Target]:
     graph = build.graph([source])
     target = replace(load_target("edge-npu", {}), split_operands=False).with_fast_memory(2048)
     order = range(len(graph.operators))
-    return build_problem(graph, order, aliases=alias_options(target)), target
+    return build_program(graph, order, aliases=alias_options(target)), target
 
 
 @pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
@@ -66,8 +63,8 @@ def test_plans_of_random_problems_are_legal_and_no_worse(objective: str) -> None
     seen = solved = 0
     for seed in range(8):
         problem, target = random_case(seed, 14)
-        found = planned("divide", problem, target, objective, part_operators=4)
-        quick = [planned(name, problem, target, objective) for name in ("greedy", "msa")]
+        found = planned("divide", problem, objective, part_operators=4)
+        quick = [planned(name, problem, objective) for name in ("greedy", "msa")]
         if found is None:
             assert not any(quick)
             continue
@@ -88,7 +85,7 @@ def test_one_part_is_as_good_as_the_exact_solver() -> None:
         rng = Random(seed)
         target = tiny_target(rng, fastest=False)
         problem = tiny_problem(rng, target, 5)
-        exact, found = (planned(name, problem, target) for name in ("cpsat", "divide"))
+        exact, found = (planned(name, problem) for name in ("cpsat", "divide"))
         assert (exact is None) == (found is None)
         if exact is not None and found is not None:
             cases += 1
@@ -98,8 +95,8 @@ def test_one_part_is_as_good_as_the_exact_solver() -> None:
 
 def test_parts_improve_what_quick_solvers_find() -> None:
     problem, target = blocks(5)
-    quick = [planned(name, problem, target) for name in ("greedy", "msa")]
-    found = planned("divide", problem, target, part_operators=10)
+    quick = [planned(name, problem) for name in ("greedy", "msa")]
+    found = planned("divide", problem, part_operators=10)
     assert found is not None
     assert found.options["parts_solved"] >= 2
     assert all(plan is not None and value(found) < value(plan) for plan in quick)
@@ -107,7 +104,7 @@ def test_parts_improve_what_quick_solvers_find() -> None:
 
 def test_cuts_are_where_little_is_alive() -> None:
     problem, target = blocks(6)
-    atoms = atoms_of(problem, target)
+    atoms = atoms_of(problem)
     crossing = crossing_bytes(problem, atoms)
     cuts = narrow_cuts(problem, atoms, 8, at_dma=False)
     assert (cuts[0], cuts[-1], len(cuts)) == (0, len(problem.steps), 4)
@@ -123,12 +120,12 @@ def test_cuts_are_where_little_is_alive() -> None:
 
 def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
     problem, target = blocks(6)
-    atoms = atoms_of(problem, target)
-    plan = planned("greedy", problem, target)
+    atoms = atoms_of(problem)
+    plan = planned("greedy", problem)
     assert plan is not None
     stays = stays_of_plan(plan, atoms)
     assert stays is not None
-    part = part_of(problem, target, atoms, stays, (5, 17))
+    part = part_of(problem, atoms, stays, (5, 17))
     assert len(part.problem.steps) == 12
     assert {part.problem.steps[i].kind for i in (0, -1)} == {DMA_STEP}
     for stay in stays:
@@ -150,11 +147,9 @@ def test_the_deadline_holds_and_parameters_are_checked() -> None:
     problem, target = blocks(30)
     planned("divide", blocks(2)[0], target)  # loads what is compiled
     begun = time.monotonic()
-    options = SolverOptions(deadline=begun + 2.0)
-    plan = find_solver("divide").solve(problem, target, options)
+    options = Asked(deadline=begun + 2.0)
+    plan = solve_with("divide", problem, options)
     assert time.monotonic() - begun < 2.0 * 1.1 + 1.0
     assert find_violations(plan) == []
     with pytest.raises(UsageError, match="part_operators"):
-        find_solver("divide").solve(
-            problem, target, replace(options, parameters={"part_operators": 1})
-        )
+        solve_with("divide", problem, replace(options, parameters={"part_operators": 1}))

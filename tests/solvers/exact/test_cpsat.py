@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.solvers.test_solvers import random_case, solved, target_of
 from tests.support.brute_force import Oracle
+from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model, prepare
@@ -26,7 +27,7 @@ from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.residencies import hint, stays_of_plan, stays_of_solution
 from ullage.solvers.exact.rows import LatencyCost, whole
 from ullage.solvers.packing.place_exactly import Block, place
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.registry import find_solver
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.segments import atoms_of, cuts_nothing
 
@@ -34,12 +35,10 @@ seeds = st.integers(0, 10**6)
 EXACT = {"relative_gap": 0.0}
 
 
-def cpsat(problem: Problem, target: Target, objective: str, limit_s: float = 30.0) -> Plan | None:
-    options = SolverOptions(
-        objective=objective, deadline=time.monotonic() + limit_s, parameters=EXACT
-    )
+def cpsat(problem: Problem, objective: str, limit_s: float = 30.0) -> Plan | None:
+    options = Asked(objective=objective, deadline=time.monotonic() + limit_s, parameters=EXACT)
     try:
-        plan = find_solver("cpsat").solve(problem, target, options)
+        plan = solve_with("cpsat", problem, options)
     except InfeasibleError:
         return None
     assert find_violations(plan) == []
@@ -59,8 +58,8 @@ def tiny_case(seed: int, most_operators: int) -> tuple[Problem, Target]:
 def agree(seed: int, objective: str, *, addresses: bool, operators: int = 4) -> str:
     """Compare with brute force; says what the case was."""
     problem, target = tiny_case(seed, operators)
-    plan = cpsat(problem, target, objective)
-    oracle = Oracle(problem, target, objective)
+    plan = cpsat(problem, objective)
+    oracle = Oracle(problem, objective)
     best = oracle.best(addresses=addresses)
     if plan is None:
         # What is refused for a hole that is missing may still fit by live bytes.
@@ -78,7 +77,7 @@ def agree(seed: int, objective: str, *, addresses: bool, operators: int = 4) -> 
     below = plan.lower_bound + (found.compulsory_bytes if objective == "traffic" else 0)
     assert below <= best * (1 + 1e-9)
     if "whole_bound" in plan.options:
-        assert cuts_nothing(problem, target, atoms_of(problem, target))
+        assert cuts_nothing(problem, atoms_of(problem))
         assert below == pytest.approx(best, rel=1e-6)
         return "proven"
     return "closed"
@@ -102,7 +101,7 @@ def test_it_agrees_with_brute_force_over_addresses() -> None:
 def test_plans_are_legal_and_bounds_below_every_plan(seed: int) -> None:
     problem, target = random_case(seed, operators=7)
     objective = Random(seed).choice(("latency", "traffic", "energy"))
-    plan = cpsat(problem, target, objective, limit_s=8.0)
+    plan = cpsat(problem, objective, limit_s=8.0)
     if plan is None:
         return
     assert plan.lower_bound is not None
@@ -110,12 +109,12 @@ def test_plans_are_legal_and_bounds_below_every_plan(seed: int) -> None:
     for name in ("greedy", "msa", "fluid"):
         if objective not in find_solver(name).objectives:
             continue
-        other = solved(name, problem, target, objective)
+        other = solved(name, problem, objective)
         if other is None:
             continue
         value = objective_value(score(other), objective)
         assert plan.lower_bound <= value * (1 + 1e-9)
-        if stays_of_plan(other, atoms_of(problem, target)) is not None:
+        if stays_of_plan(other, atoms_of(problem)) is not None:
             assert mine <= value * (1 + 1e-9)
 
 
@@ -126,13 +125,13 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     from ortools.sat.python import cp_model
 
     problem, target = tiny_case(seed, 7)
-    atoms = atoms_of(problem, target)
-    plan = solved(Random(seed).choice(("greedy", "msa")), problem, target, "latency")
+    atoms = atoms_of(problem)
+    plan = solved(Random(seed).choice(("greedy", "msa")), problem, "latency")
     if plan is None:
         return
     latency_s = score(plan).latency_s
-    cost = LatencyCost(problem, target, latency_s)
-    model = ResidencyModel(problem, target, atoms, cost, len(problem.steps))
+    cost = LatencyCost(problem, latency_s)
+    model = ResidencyModel(problem, atoms, cost, len(problem.steps))
     stays = stays_of_plan(plan, atoms)
     assert stays is not None
     assert model.complete
@@ -143,14 +142,14 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     assert cost.value(solver.objective_value) == pytest.approx(latency_s, rel=1e-6)
     assert cost.bound(solver.objective_value) <= latency_s
     back = [stay for _, _, stay in stays_of_solution(model, solver.value)]
-    again = assemble(problem, target, atoms, back, solver="test", objective="latency")
+    again = assemble(problem, atoms, back, solver="test", objective="latency")
     assert score(again).latency_s == pytest.approx(latency_s, rel=1e-9)
 
 
 def test_same_seed_same_plan() -> None:
     for seed in range(4):
         problem, target = tiny_case(seed, 4)
-        assert cpsat(problem, target, "latency") == cpsat(problem, target, "latency")
+        assert cpsat(problem, "latency") == cpsat(problem, "latency")
 
 
 def test_blocks_that_cannot_be_together_are_named() -> None:
@@ -222,8 +221,8 @@ def large() -> Prepared:
 def test_the_deadline_is_obeyed(limit_s: float) -> None:
     prepared = large()
     begun = time.monotonic()
-    options = SolverOptions(deadline=begun + limit_s)
-    plan = find_solver("cpsat").solve(prepared.problem, prepared.target, options)
+    options = Asked(deadline=begun + limit_s)
+    plan = solve_with("cpsat", prepared.problem, options)
     assert time.monotonic() - begun <= 1.1 * limit_s + 1
     assert not find_violations(plan)
 
@@ -235,13 +234,13 @@ def test_an_interrupted_search_keeps_the_best_plan() -> None:
         if "gap" in text:
             raise KeyboardInterrupt
 
-    options = SolverOptions(
+    options = Asked(
         progress=progress, deadline=time.monotonic() + 30, parameters={"window_steps": 2}
     )
-    plan = find_solver("cpsat").solve(prepared.problem, prepared.target, options)
+    plan = solve_with("cpsat", prepared.problem, options)
     assert plan.options["interrupted"] is True
     assert not find_violations(plan)
-    slow = solved("all-slow", prepared.problem, prepared.target, "latency")
+    slow = solved("all-slow", prepared.problem, "latency")
     assert slow is not None
     assert score(plan).latency_s < score(slow).latency_s
 
@@ -252,4 +251,4 @@ def test_an_interrupted_search_keeps_the_best_plan() -> None:
 def test_senseless_parameters_are_refused(parameters: dict[str, float]) -> None:
     problem, target = tiny_case(0, 2)
     with pytest.raises(UsageError):
-        find_solver("cpsat").solve(problem, target, SolverOptions(parameters=parameters))
+        solve_with("cpsat", problem, Asked(parameters=parameters))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.solvers.test_solvers import random_target
 from tests.support.graphs import Builder, all_orders, random_graph, random_order
+from tests.support.solving import Asked
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, solve_prepared
 from ullage.compiler.driver.options import CompileOptions
@@ -24,7 +25,6 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.exact import cpsat
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.scheduling import joint_order as joint
 from ullage.solvers.scheduling.joint_moves import MOVES, precedence_of
 from ullage.solvers.scheduling.joint_moves import all_orders as listed_orders
@@ -33,7 +33,7 @@ from ullage.solvers.scheduling.joint_value import Setting, problem_of, reference
 
 
 def setting_of(graph: Graph, target: Target, objective: str = "latency", seed: int = 0) -> Setting:
-    options = SolverOptions(objective=objective, seed=seed)
+    options = Asked(objective=objective, seed=seed)
     return Setting(graph, target, alias_options(target), False, options)
 
 
@@ -216,7 +216,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
         if not 3 <= len(orders) <= 40:
             continue
         base = replace(load_target("cosma", {}), slice_granularity_bytes=1 << 30)
-        options = SolverOptions(objective="traffic")
+        options = Asked(objective="traffic")
         setting = Setting(graph, base, NO_ALIASES, False, options)
         problem = problem_of(setting, orders[0])
         unit = base.fastest.alignment_bytes

@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.graphs import seeds
+from tests.support.solving import Asked
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
@@ -17,7 +18,6 @@ from ullage.hwmodels.cost import score
 from ullage.solvers.heuristics import all_slow, greedy, msa
 from ullage.solvers.packing import pack as packing
 from ullage.solvers.packing.pack import pack
-from ullage.solvers.registry import SolverOptions
 from ullage.solvers.state import place as placement
 from ullage.solvers.state.address_map import AddressMap, best_fit
 from ullage.solvers.state.build_plan import Stay
@@ -99,10 +99,10 @@ def test_uncounted_events_are_those_outside_the_runs() -> None:
 def test_joined_runs_are_charged_as_if_added_at_once(capacity_bytes: int) -> None:
     target = chip(capacity_bytes)
     problem = recurrent(target, 150)
-    occupancy = Occupancy(problem, target, atoms_of(problem, target))
-    close_gaps(occupancy, 64, SolverOptions())
-    hide_single_uses(occupancy, 64, SolverOptions())
-    fresh = Occupancy(problem, target, atoms_of(problem, target))
+    occupancy = Occupancy(problem, atoms_of(problem))
+    close_gaps(occupancy, 64, Asked())
+    hide_single_uses(occupancy, 64, Asked())
+    fresh = Occupancy(problem, atoms_of(problem))
     for first, last, stay in occupancy.all_stays():
         fresh.add(stay.atom, first, last, stay)
     assert any(last > first + FEW for first, last, _ in occupancy.all_stays())
@@ -161,12 +161,12 @@ def test_stays_beyond_many_are_placed_legally(seed: int, capacity_bytes: int) ->
     target = chip(capacity_bytes)
     problem = recurrent(target, 60, seed)
     try:
-        slow = score(all_slow.solve(problem, target, SolverOptions()))
+        slow = score(all_slow.solve(problem, Asked()))
     except InfeasibleError:
         return
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(placement, "MAX_TOGETHER", 5)
-        plan = greedy.solve(problem, target, SolverOptions())
+        plan = greedy.solve(problem, Asked())
     assert find_violations(plan) == []
     assert score(plan).latency_s <= slow.latency_s * (1 + 1e-9)
     assert any("near-linear" in note for note in plan.notes)
@@ -177,25 +177,25 @@ def test_prefetch_starts_do_not_depend_on_how_far_msa_looks_first(
 ) -> None:
     target = chip(512)
     problem = recurrent(target, 120, 5)
-    wide = msa.solve(problem, target, SolverOptions())
+    wide = msa.solve(problem, Asked())
     monkeypatch.setattr(msa, "FIRST_LOOK_STEPS", 1)
-    assert msa.solve(problem, target, SolverOptions()) == wide
+    assert msa.solve(problem, Asked()) == wide
 
 
 def test_msa_tries_fewer_lengths_of_stays_with_many_uses_and_says_so() -> None:
     target = chip(1024)
     problem = recurrent(target, 120, 7)
-    plan = msa.solve(problem, target, SolverOptions(parameters={"max_run_ends": 2}))
+    plan = msa.solve(problem, Asked(parameters={"max_run_ends": 2}))
     assert find_violations(plan) == []
     assert any("max_run_ends" in note for note in plan.notes)
     few = recurrent(target, 40, 7)
-    assert msa.solve(few, target, SolverOptions()).notes == ()
+    assert msa.solve(few, target, Asked()).notes == ()
 
 
 @pytest.mark.parametrize("solver", [greedy, msa])
 def test_heuristics_out_of_time_say_so(solver: object) -> None:
     target = chip(512)
     problem = recurrent(target, 30)
-    plan = solver.solve(problem, target, SolverOptions(deadline=0.0))  # type: ignore[attr-defined]
+    plan = solver.solve(problem, Asked(deadline=0.0))  # type: ignore[attr-defined]
     assert find_violations(plan) == []
     assert any("time limit" in note for note in plan.notes)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.support.graphs import seeds
+from tests.support.solving import Asked, solve_with
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model
@@ -22,7 +23,6 @@ from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.fluid.multi_tier import rounding as tiers_round
 from ullage.solvers.fluid.multi_tier.network import needs_detour
-from ullage.solvers.registry import SolverOptions, find_solver
 
 OBJECTIVES = ("latency", "traffic", "energy")
 
@@ -65,8 +65,8 @@ def test_the_bound_is_below_random_legal_plans(seed: int) -> None:
     if plan is None:
         return
     for objective in OBJECTIVES:
-        options = SolverOptions(objective=objective)
-        fluid = find_solver("fluid").solve(plan.problem, plan.target, options)
+        options = Asked(objective=objective)
+        fluid = solve_with("fluid", plan.problem, options)
         assert not find_violations(fluid)
         assert fluid.lower_bound is not None
         best = min(objective_value(score(p), objective) for p in (plan, fluid))
@@ -80,10 +80,10 @@ def test_plans_are_legal_and_no_slower_than_streaming(seed: int) -> None:
     target = three_tier_target(rng, room=rng.choice((128, 256, 512, 1024)))
     problem = three_tier_problem(rng, target, 9)
     try:
-        slow = find_solver("all-slow").solve(problem, target, SolverOptions())
+        slow = solve_with("all-slow", problem, Asked())
     except InfeasibleError:
         return
-    fluid = find_solver("fluid").solve(problem, target, SolverOptions())
+    fluid = solve_with("fluid", problem, Asked())
     for plan in (slow, fluid):
         assert not find_violations(plan)
         assert simulate(plan).latency_s >= 0
@@ -93,7 +93,7 @@ def test_plans_are_legal_and_no_slower_than_streaming(seed: int) -> None:
     if needs_detour(target):
         return
     for name in ("greedy", "msa"):  # these move data between home and the fastest tier
-        plan = find_solver(name).solve(problem, target, SolverOptions())
+        plan = solve_with(name, problem, Asked())
         assert score(fluid).latency_s <= score(plan).latency_s * (1 + 1e-9)
 
 
@@ -105,10 +105,10 @@ def test_slices_on_better_paths_make_plans_faster() -> None:
         target = three_tier_target(rng, room=rng.choice((128, 256, 512)))
         problem = three_tier_problem(rng, target, 9)
         try:
-            polished = find_solver("fluid").solve(problem, target, SolverOptions())
+            polished = solve_with("fluid", problem, Asked())
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(tiers_round, "POLISHES", 0)
-                rough = find_solver("fluid").solve(problem, target, SolverOptions())
+                rough = solve_with("fluid", problem, Asked())
         except InfeasibleError:
             continue
         values = score(polished).latency_s, score(rough).latency_s
@@ -131,12 +131,12 @@ def test_homes_next_to_the_fastest_tier_lose_to_no_heuristic(room: int) -> None:
         reads = ["x" if not i else f"a{i - 1}", f"w{i}", *([f"a{i - 4}"] if i > 4 else [])]
         ops.append(Op(f"op{i}", reads, [f"a{i}"], macs=100))
     problem = problem_from_lists("skips", tensors, ops, target)
-    fluid = find_solver("fluid").solve(problem, target, SolverOptions())
+    fluid = solve_with("fluid", problem, Asked())
     assert not find_violations(fluid)
     assert fluid.lower_bound is not None
     assert fluid.lower_bound <= score(fluid).latency_s * (1 + 1e-9)
     for name in ("all-slow", "greedy", "msa"):
-        plan = find_solver(name).solve(problem, target, SolverOptions())
+        plan = solve_with(name, problem, Asked())
         assert score(fluid).latency_s <= score(plan).latency_s * (1 + 1e-9)
 
 
@@ -201,7 +201,7 @@ def test_the_frugal_plan_holds_one_operator_at_a_time() -> None:
     target = three_tier_target(rng)
     target = replace(target, tiers=(*target.tiers[:2], replace(target.tiers[2], addressable=False)))
     problem: Problem = three_tier_problem(rng, target, 12)
-    plan = find_solver("all-slow").solve(problem, target, SolverOptions())
+    plan = solve_with("all-slow", problem, Asked())
     assert not find_violations(plan)
     weights = [i for i, buffer in enumerate(problem.buffers) if buffer.kind == "weight"]
     stays = [r for r in plan.residencies if r.buffer in weights and r.tier != "far"]

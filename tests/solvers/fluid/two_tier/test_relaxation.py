@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.solvers.test_solvers import random_case, solved
+from tests.support.solving import Asked, solve_with
 from tests.support.targets import HAND, random_plan, random_problem, seeded
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model, prepare
@@ -31,7 +32,6 @@ from ullage.solvers.fluid.two_tier import relaxation as fluid_relax
 from ullage.solvers.lp.program import Floats, FrozenProgram, LinearProgram, Solution, safe_bound
 from ullage.solvers.lp.solve import solve_lps
 from ullage.solvers.packing.pages import Rectangle, page_runs
-from ullage.solvers.registry import SolverOptions, find_solver
 
 seeds = st.integers(0, 10**6)
 
@@ -40,7 +40,7 @@ seeds = st.integers(0, 10**6)
 @given(seed=seeds)
 def test_the_bound_is_below_every_plan_of_every_solver(seed: int) -> None:
     problem, target = random_case(seed, operators=10)
-    fluid = solved("fluid", problem, target, "latency")
+    fluid = solved("fluid", problem, "latency")
     if fluid is None:
         return
     assert not find_violations(fluid)
@@ -49,7 +49,7 @@ def test_the_bound_is_below_every_plan_of_every_solver(seed: int) -> None:
         assert whole or target.fastest.name in target.homes.values()  # it may be moved away
         return
     for name in ("all-slow", "greedy", "msa", "fluid"):
-        plan = fluid if name == "fluid" else solved(name, problem, target, "latency")
+        plan = fluid if name == "fluid" else solved(name, problem, "latency")
         if plan is not None:
             assert fluid.lower_bound <= score(plan).latency_s * (1 + 1e-9), name
 
@@ -59,7 +59,7 @@ def test_the_bound_is_below_every_plan_of_every_solver(seed: int) -> None:
 def test_the_bound_is_below_random_legal_plans(seed: int) -> None:
     rng = seeded(seed)
     problem = random_problem(rng, rng.randint(1, 8))
-    bound = find_solver("fluid").solve(problem, HAND, SolverOptions()).lower_bound
+    bound = solve_with("fluid", problem, HAND, Asked()).lower_bound
     assert bound is not None
     for _ in range(6):
         assert bound <= score(random_plan(problem, HAND, rng)).latency_s * (1 + 1e-9)
@@ -93,7 +93,7 @@ def test_more_fast_memory_lowers_the_bound() -> None:
     bounds = []
     for kib in (64, 128, 256, 512):
         target = prepared.target.with_fast_memory(kib << 10)
-        plan = find_solver("fluid").solve(prepared.problem, target, SolverOptions())
+        plan = solve_with("fluid", prepared.problem, target, Asked())
         assert plan.lower_bound is not None
         bounds.append(plan.lower_bound)
     assert all(a >= b * (1 - 1e-9) for a, b in pairwise(bounds))
@@ -154,12 +154,12 @@ def test_the_bound_holds_in_steady_state(seed: int) -> None:
     problem, target = random_case(seed, operators=10)
     problem = replace(problem, steady_state=True)
     for objective in ("latency", "traffic", "energy"):
-        fluid = solved("fluid", problem, target, objective)
+        fluid = solved("fluid", problem, objective)
         if fluid is None or fluid.lower_bound is None:
             continue
         assert not find_violations(fluid)
         for name in ("all-slow", "greedy", "msa", "fluid"):
-            plan = fluid if name == "fluid" else solved(name, problem, target, objective)
+            plan = fluid if name == "fluid" else solved(name, problem, objective)
             if plan is not None:
                 value = objective_value(score(plan), objective)
                 assert fluid.lower_bound <= value * (1 + 1e-9), name
@@ -251,11 +251,9 @@ def long_wait(steps: int) -> tuple[Problem, Target]:
 @pytest.mark.parametrize("steps", [5, 60])
 def test_fetching_very_early_pays_and_bounds_know_it(steps: int, window: int) -> None:
     problem, target = long_wait(steps)
-    options = SolverOptions(parameters={"window_steps": window})
-    few = find_solver("fluid").solve(problem, target, options)
-    wide = find_solver("fluid").solve(
-        problem, target, SolverOptions(parameters={"window_steps": 1000})
-    )
+    options = Asked(parameters={"window_steps": window})
+    few = solve_with("fluid", problem, options)
+    wide = solve_with("fluid", problem, Asked(parameters={"window_steps": 1000}))
     assert few.lower_bound is not None
     assert wide.lower_bound is not None
     assert few.lower_bound <= score(wide).latency_s * (1 + 1e-9)
@@ -271,20 +269,18 @@ def test_blocks_of_steps_keep_plans_legal_and_bounds_below(seed: int) -> None:
     problem, target = random_case(seed, operators=12)
     for objective in ("latency", "traffic"):
         try:
-            whole = find_solver("fluid").solve(problem, target, SolverOptions(objective))
+            whole = solve_with("fluid", problem, Asked(objective))
         except InfeasibleError:
             return
         parameters = {"whole_steps": 1}
-        parts = find_solver("fluid").solve(
-            problem, target, SolverOptions(objective, parameters=parameters)
-        )
+        parts = solve_with("fluid", problem, Asked(objective, parameters=parameters))
         assert not find_violations(parts)
         if parts.lower_bound is not None:
             value = objective_value(score(whole), objective)
             assert parts.lower_bound <= value * (1 + 1e-9)
 
 
-def in_small_blocks(problem: Problem, target: Target) -> tuple[Plan, int]:
+def in_small_blocks(problem: Problem) -> tuple[Plan, int]:
     """A plan of blocks of four steps, and the most blocks that were solved at the same time."""
     together = 0
 
@@ -300,10 +296,8 @@ def in_small_blocks(problem: Problem, target: Target) -> tuple[Plan, int]:
         patch.setattr(fluid_relax, "BLOCK_STEPS", 4)
         patch.setattr(fluid_relax, "LOAD_STEPS", 2)
         patch.setattr(fluid_relax, "solve_lps", spy)
-        options = SolverOptions(
-            parameters={"whole_steps": 1, "window_steps": 1, "block_window_steps": 1}
-        )
-        return find_solver("fluid").solve(problem, target, options), together
+        options = Asked(parameters={"whole_steps": 1, "window_steps": 1, "block_window_steps": 1})
+        return solve_with("fluid", problem, options), together
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -311,8 +305,8 @@ def in_small_blocks(problem: Problem, target: Target) -> tuple[Plan, int]:
 def test_blocks_of_two_fronts_keep_plans_legal_and_bounds_below(seed: int) -> None:
     problem, target = random_case(seed, operators=24)
     try:
-        whole = find_solver("fluid").solve(problem, target, SolverOptions())
-        parts, _ = in_small_blocks(problem, target)
+        whole = solve_with("fluid", problem, Asked())
+        parts, _ = in_small_blocks(problem)
     except InfeasibleError:
         return
     assert not find_violations(parts)
@@ -332,7 +326,7 @@ def test_two_fronts_advance_together_and_the_plan_is_the_same_each_time() -> Non
     assert together == 2
     assert plan == in_small_blocks(problem, HAND)[0]
     assert plan.lower_bound is not None
-    whole = find_solver("fluid").solve(problem, HAND, SolverOptions())
+    whole = solve_with("fluid", problem, HAND, Asked())
     assert 0 < plan.lower_bound <= score(whole).latency_s * (1 + 1e-9)
 
 
@@ -350,4 +344,4 @@ def test_fronts_solve_every_block_once() -> None:
 def test_parameters_that_would_prove_nothing_are_refused(name: str) -> None:
     problem, target = long_wait(5)
     with pytest.raises(UsageError, match=f"{name} of fluid is 1 or more, not 0"):
-        find_solver("fluid").solve(problem, target, SolverOptions(parameters={name: 0}))
+        solve_with("fluid", problem, Asked(parameters={name: 0}))

@@ -1,0 +1,50 @@
+"""The assignment: what a solver decides, before anybody labels, verifies and scores it."""
+
+from dataclasses import dataclass
+
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program
+from ullage.compiler.ir.target import Target
+
+UNPLACED = -1  # offset of a residency that has no address yet
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which bytes are in which tier when, and what DMA moves them.
+
+    Attributes:
+        problem: what it answers: the problem that was asked, in another order where the solver may
+            choose one, with more fast memory where the objective is `peak`.
+        residencies: with addresses, or with the offset `UNPLACED`: a packer then finds one.
+        transfers: of their bytes.
+    """
+
+    problem: Problem
+    residencies: tuple[Residency, ...]
+    transfers: tuple[Transfer, ...]
+
+    @property
+    def program(self) -> Program:
+        """The steps and buffers."""
+        return self.problem.program
+
+    @property
+    def target(self) -> Target:
+        """The chip."""
+        return self.problem.target
+
+    @property
+    def objective(self) -> str:
+        """What is minimised."""
+        return self.problem.objective
+
+
+# What the cost model and the verifier take: both have problem, residencies and transfers.
+Assigned = Assignment | Plan
+
+
+def assignment_of(plan: Plan) -> Assignment:
+    """The assignment that a plan carries out."""
+    return Assignment(plan.problem, plan.residencies, plan.transfers)

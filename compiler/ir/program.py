@@ -1,0 +1,125 @@
+"""The program: operators in the order in which they run, buffers, and ranged uses of buffers."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from ullage.compiler.ir.graph import Gemm, Kind
+
+DMA_STEP = "dma"  # kind of a step without an operator: only transfers run in it
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A step reads or writes the bytes [start_byte, end_byte) of a buffer.
+
+    Attributes:
+        buffer: index into `Program.buffers`.
+        start_byte: first byte of the range.
+        end_byte: one past its last byte.
+        write: True when the step writes the range.
+        accessed_bytes: bytes that really move, at most the range (a Gather reads few rows).
+        value: name of the value that lives in the range.
+    """
+
+    buffer: int
+    start_byte: int
+    end_byte: int
+    write: bool
+    accessed_bytes: int
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operator in the chosen order, or a DMA-only step (kind `dma`, no uses, no cost).
+
+    A program begins and ends with a DMA-only step, in which inputs may be fetched before the
+    first operator and outputs stored after the last. On targets where operands must be resident
+    there are two between any two operators: memory can be emptied, then filled.
+
+    Attributes:
+        name: name of the operator.
+        kind: operator type, or `dma`.
+        operator: index of the operator in the graph; -1 for a DMA-only step.
+        uses: bytes read and written; a read precedes a write of the same bytes (in place).
+        macs: multiply-accumulates.
+        mac_dtype: data type of the multiplications.
+        vector_elements: elements that the vector unit processes.
+        gemms: the MACs as matrix products.
+        workspace_bytes: scratch memory needed in the fastest tier.
+    """
+
+    name: str
+    kind: str
+    operator: int = -1
+    uses: tuple[Use, ...] = ()
+    macs: int = 0
+    mac_dtype: str = "float32"
+    vector_elements: int = 0
+    gemms: tuple[Gemm, ...] = ()
+    workspace_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedValue:
+    """A value and the byte range of a buffer that it occupies."""
+
+    name: str
+    start_byte: int
+    end_byte: int
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """The unit of storage: all values that share bytes.
+
+    Attributes:
+        name: name of its first value.
+        size_bytes: storage of all its values together.
+        kind: `input` (holds data before the first step), `weight` (the same, for ever),
+            `output` (some of its values must be in the home tier at the end), `activation`.
+        values: the values in it and where; ranges overlap for views and in-place results.
+        outputs: byte ranges that are outputs of the graph.
+        row_bytes: bytes of one row of the outermost axis longer than 1; slices may be cut there.
+    """
+
+    name: str
+    size_bytes: int
+    kind: Kind
+    values: tuple[PlacedValue, ...] = ()
+    outputs: tuple[tuple[int, int], ...] = ()
+    row_bytes: int = 1
+
+
+@dataclass(frozen=True)
+class Program:
+    """Steps 0..T-1 over buffers, without a target; every interval of steps is half-open.
+
+    Attributes:
+        name: name of the model.
+        order: how the order was chosen (`model`, `memory` ...).
+        steps: T steps.
+        buffers: B buffers, referred to by index.
+        steady_state: the steps repeat for ever, one inference after the other, and weights may
+            stay where they are from the end of one to the beginning of the next.
+    """
+
+    name: str
+    order: str
+    steps: tuple[Step, ...]
+    buffers: tuple[Buffer, ...]
+    steady_state: bool = False
+
+    @cached_property
+    def operators(self) -> int:
+        """Number of steps that run an operator."""
+        return sum(step.kind != DMA_STEP for step in self.steps)
+
+    @cached_property
+    def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
+        """For each buffer its (step, use) pairs in step order, reads before writes."""
+        found: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
+        for t, step in enumerate(self.steps):
+            for use in sorted(step.uses, key=lambda u: u.write):
+                found[use.buffer].append((t, use))
+        return tuple(tuple(uses) for uses in found)

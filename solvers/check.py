@@ -1,0 +1,202 @@
+"""`ullage solvers check NAME`: does a solver keep its contract? Small problems, and what it breaks.
+
+As Gymnasium's `check_env` does for environments. What is checked on each problem: a `Solution` to
+the problem that was asked comes back, its plan is legal, its bound is no higher than its value,
+the same question gets the same answer, what was asked is left as it was, a deadline is kept, and
+a problem that has no plan is refused by the right error. A solver may refuse problems that it is
+not made for (`UsageError`); at least one must be answered.
+"""
+
+import copy
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ullage.compiler.common.errors import (
+    ContractError,
+    InfeasibleError,
+    TimeLimitError,
+    UllageError,
+    UsageError,
+)
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solver
+from ullage.solvers.registry import find_solver
+from ullage.solvers.run import Outcome, run_solver
+
+LIMIT_S = 1.0  # of a problem with a deadline
+LATE_S = 1.0 + 0.1 * LIMIT_S  # how much later it may be back
+
+
+@dataclass(frozen=True)
+class CheckedCase:
+    """A problem that a solver was asked, and what it broke.
+
+    Attributes:
+        name: what is special about it.
+        answer: what came back, for people.
+        breaches: what the contract says against it; empty where it was kept.
+    """
+
+    name: str
+    answer: str
+    breaches: tuple[str, ...]
+
+
+def check_solver(name: str) -> tuple[CheckedCase, ...]:
+    """Ask a solver small problems.
+
+    Raises:
+        UsageError: there is no solver of that name, or its package cannot be imported.
+    """
+    solver = find_solver(name)
+    cases = [
+        _checked(solver, case, problem.minimising(objective))
+        for objective in solver.objectives
+        for case, problem in small_problems()
+        if objective != "peak" or case != IMPOSSIBLE  # `peak` asks how much memory is needed
+    ]
+    if not any(case.answer.startswith("plan") or case.breaches for case in cases):
+        breach = "it answered none of the small problems with a plan"
+        cases.append(CheckedCase("all", "", (breach,)))
+    return tuple(cases)
+
+
+def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
+    before = copy.deepcopy((problem.program, problem.target, problem.objective))
+    breaches: list[str] = []
+    answer = ""
+    begun = time.monotonic()
+    try:
+        first = run_solver(solver, problem, Budget().at_most(LIMIT_S))
+        late = time.monotonic() - begun > LIMIT_S + LATE_S
+        if late:
+            breaches.append(f"it took {time.monotonic() - begun:.2f} s, the limit was {LIMIT_S} s")
+        answer = f"plan of {first.value:.6g}"
+        if name == IMPOSSIBLE:
+            breaches.append("it planned what cannot be planned")
+        breaches += _unrepeatable(solver, problem, first)
+    except InfeasibleError as error:
+        answer = "infeasible"
+        if name != IMPOSSIBLE:
+            breaches.append(f"it calls infeasible what greedy plans: {error.message}")
+    except (UsageError, TimeLimitError) as error:
+        answer = f"{error.kind}: {error.message}"
+    except ContractError as error:
+        breaches.append(str(error.details.get("breach", error.message)))
+    except UllageError as error:
+        breaches.append(f"it raised {type(error).__name__}: {error.message}")
+    if (problem.program, problem.target, problem.objective) != before:
+        breaches.append("it changed the problem that it was asked")
+    return CheckedCase(f"{name}, {problem.objective}", answer, tuple(breaches))
+
+
+def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[str]:
+    """The same question and seed give the same plan, unless the time limit cut one short."""
+    if first.solution.stop_reason != "finished":
+        return
+    again = run_solver(solver, problem, Budget().at_most(LIMIT_S))
+    if again.solution.stop_reason == "finished" and (
+        again.plan.residencies != first.plan.residencies
+        or again.plan.transfers != first.plan.transfers
+    ):
+        yield "asked twice with the same seed it gave two plans"
+
+
+IMPOSSIBLE = "operands that do not fit"
+
+
+def small_problems() -> Iterator[tuple[str, Problem]]:
+    """(what is special about it, problem) pairs; each takes milliseconds."""
+    chip = _chip()
+    whole = replace(chip, split_operands=False)
+    confined = replace(whole, operand_access="fastest")
+    yield "a chain", _chain(chip, 6)
+    yield "a chain of whole tensors", _chain(whole, 6)
+    yield "a residual connection", _residual(chip)
+    yield "in place and views", _shared(chip)
+    yield "operands in fast memory only", _chain(confined, 6)
+    yield "more memory than is needed", _chain(chip.with_fast_memory(1 << 20), 6)
+    yield "workspace in fast memory", _chain(chip, 5, workspace_bytes=256)
+    steady = _chain(chip, 6)
+    program = replace(steady.program, steady_state=True)
+    yield "steady state", replace(steady, program=program)
+    yield "three tiers", _chain(_three_tiers(), 6)
+    yield "no operator at all", problem_from_lists("empty", [], [], chip)
+    yield IMPOSSIBLE, _chain(confined.with_fast_memory(64), 3)
+
+
+def _chip() -> Target:
+    """2 KiB of fast memory, DRAM at 1 GB/s, slices of 16 bytes."""
+    return Target(
+        "check",
+        (Tier("sram", 2048, 16e9, 16e9, 16), Tier("dram", 1 << 30, 1e9, 1e9, 16)),
+        (Link("dram", "sram", 1e9), Link("sram", "dram", 1e9)),
+        Compute({"int8": 1e9}, 1e9),
+        dict.fromkeys(("input", "weight", "activation", "output"), "dram"),
+        slice_granularity_bytes=16,
+    )
+
+
+def _three_tiers() -> Target:
+    chip = _chip()
+    flash = Tier("flash", 1 << 30, 2e8, 0.0, 16, addressable=False, read_only=True)
+    return replace(
+        chip,
+        tiers=(*chip.tiers, flash),
+        links=(*chip.links, Link("flash", "dram", 2e8), Link("flash", "sram", 2e8)),
+        homes={**chip.homes, "weight": "flash"},
+    )
+
+
+def _chain(target: Target, operators: int, workspace_bytes: int = 0) -> Problem:
+    tensors = [Tensor("x0", 512, "input"), Tensor(f"x{operators}", 512, "output")]
+    tensors += [Tensor(f"x{i}", 512) for i in range(1, operators)]
+    tensors += [Tensor(f"w{i}", 320, "weight") for i in range(operators)]
+    steps = [
+        Op(
+            f"op{i}",
+            [f"x{i}", f"w{i}"],
+            [f"x{i + 1}"],
+            macs=200 * (1 + i % 3),
+            workspace_bytes=workspace_bytes,
+        )
+        for i in range(operators)
+    ]
+    return problem_from_lists("chain", tensors, steps, target)
+
+
+def _residual(target: Target) -> Problem:
+    tensors = [
+        Tensor("x", 640, "input"),
+        *(Tensor(name, 640) for name in ("a", "b", "c")),
+        Tensor("w", 480, "weight"),
+        Tensor("y", 640, "output"),
+    ]
+    steps = [
+        Op("a", ["x"], ["a"], macs=300),
+        Op("b", ["a", "w"], ["b"], macs=900),
+        Op("c", ["b", "w"], ["c"], macs=900),
+        Op("add", ["c", "a"], ["y"], vector_elements=640),
+    ]
+    return problem_from_lists("residual", tensors, steps, target)
+
+
+def _shared(target: Target) -> Problem:
+    tensors = [
+        Tensor("x", 512, "input"),
+        Tensor("a", 512),
+        Tensor("view", 512),
+        Tensor("b", 512),
+        Tensor("y", 256, "output"),
+    ]
+    steps = [
+        Op("a", ["x"], ["a"], macs=400),
+        Op("relu", ["a"], ["b"], vector_elements=512, in_place={"b": "a"}),
+        Op("view", ["b"], ["view"], views={"view": "b"}),
+        Op("y", ["view", "x"], ["y"], macs=600),
+    ]
+    return problem_from_lists("shared", tensors, steps, target)

@@ -1,0 +1,131 @@
+"""Does a solution answer the problem that was asked? And is its bound one?"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ullage.compiler.common.errors import ContractError
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.plan import Residency, Transfer
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP, Program
+from ullage.solvers.interface import Solution, Solver
+
+BOUND_TOLERANCE = 1e-9  # relative: rounding of sums in another order
+
+
+def broken(solver: Solver, what: str, **details: Any) -> ContractError:  # noqa: ANN401 - JSON values
+    """The error for a solver that broke its contract."""
+    whose = "" if solver.is_ours else f" of {solver.origin}"
+    return ContractError(
+        f"solver {solver.name}{whose} broke its contract: {what}",
+        {"solver": solver.name, "origin": solver.origin, "breach": what, **details},
+    )
+
+
+def check_solution(solver: Solver, asked: Problem, answered: object) -> Solution:
+    """A solution of the right types to the problem that was asked.
+
+    Raises:
+        ContractError: it is something else; says what.
+    """
+    if not isinstance(answered, Solution):
+        raise broken(solver, f"it returned a {type(answered).__name__}, not a Solution")
+    assignment = answered.assignment
+    if not isinstance(assignment, Assignment) or not isinstance(assignment.problem, Problem):
+        raise broken(solver, "its solution holds no assignment to a problem")
+    kinds = ((assignment.residencies, Residency), (assignment.transfers, Transfer))
+    for rows, kind in kinds:
+        if not isinstance(rows, tuple) or not all(isinstance(row, kind) for row in rows):
+            raise broken(solver, f"its assignment does not hold a tuple of {kind.__name__}s")
+    for difference in differences(asked, assignment.problem, chooses_order=solver.chooses_order):
+        raise broken(solver, difference)
+    return answered
+
+
+def check_bound(solver: Solver, bound: float, source: str, value: float) -> None:
+    """A lower bound does not lie above the value of a verified plan.
+
+    Raises:
+        ContractError: it does, or is no number: its prover is wrong.
+    """
+    if not bound <= value + BOUND_TOLERANCE * abs(value):
+        raise broken(
+            solver,
+            f"it claims the lower bound {bound:.9g} (proven by {source or solver.name}), but its "
+            f"own verified plan has the value {value:.9g}",
+            bound=bound,
+            bound_source=source,
+            value=value,
+        )
+
+
+def differences(asked: Problem, answered: Problem, *, chooses_order: bool) -> Iterator[str]:
+    """In what a problem that was answered is not the one that was asked."""
+    if answered.objective != asked.objective:
+        yield f"it minimised {answered.objective!r}, asked was {asked.objective!r}"
+    yield from _other_target(asked, answered)
+    before, after = asked.program, answered.program
+    if after.steady_state != before.steady_state:
+        yield f"it planned with steady_state={after.steady_state}, not {before.steady_state}"
+    if after.buffers != before.buffers:
+        yield f"it changed the buffers: {_first_difference(before.buffers, after.buffers)}"
+    if after.steps != before.steps:
+        if not chooses_order:
+            yield f"it changed the steps: {_first_difference(before.steps, after.steps)}"
+        else:
+            yield from _other_order(before, after)
+
+
+def _other_target(asked: Problem, answered: Problem) -> Iterator[str]:
+    """Targets must be equal; for `peak` the fastest tier may have another capacity."""
+    target = answered.target
+    if asked.objective == "peak" and target.tiers:
+        target = target.with_fast_memory(asked.target.fastest.capacity_bytes)
+    if target == asked.target:
+        return
+    for name in vars(asked.target):
+        before, after = getattr(asked.target, name), getattr(target, name)
+        if before != after and name in ("tiers", "links"):
+            yield f"it planned for other {name}: {_first_difference(before, after)}"
+        elif before != after and not name.startswith("_"):
+            yield f"it planned for a target with another {name}: {after!r}, not {before!r}"
+
+
+def _first_difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
+    if len(before) != len(after):
+        return f"{len(after)} instead of {len(before)}"
+    for number, (one, other) in enumerate(zip(before, after, strict=True)):
+        if one != other:
+            for name in getattr(one, "__dataclass_fields__", ()):
+                was, now = getattr(one, name), getattr(other, name, None)
+                if was != now:
+                    label = getattr(one, "name", number)
+                    return f"{name} of {label!r} is {str(now)[:60]}, was {str(was)[:60]}"
+            return f"number {number} is another"
+    return "none"
+
+
+def _other_order(before: Program, after: Program) -> Iterator[str]:
+    """Another order runs the same operators and keeps every dependence."""
+    operators = {step.operator: step for step in before.steps if step.kind != DMA_STEP}
+    place = {
+        step.operator: number
+        for number, step in enumerate(after.steps)
+        if step.kind != DMA_STEP and operators.get(step.operator) == step
+    }
+    count = sum(step.kind != DMA_STEP for step in after.steps)
+    if len(place) != len(operators) or count != len(operators):
+        yield f"it ran {count} operators, not the {len(operators)} that were asked, once each"
+        return
+    for uses in before.uses_of:
+        for number, (step, use) in enumerate(uses):
+            for other_step, other in uses[:number]:
+                if step == other_step or not (use.write or other.write):
+                    continue
+                if use.start_byte < other.end_byte and other.start_byte < use.end_byte:
+                    early = before.steps[other_step].operator
+                    late = before.steps[step].operator
+                    if place[early] > place[late]:
+                        names = before.steps[other_step].name, before.steps[step].name
+                        yield f"it ran {names[1]!r} before {names[0]!r}, which it depends on"
+                        return

@@ -1,0 +1,155 @@
+"""Runs solvers, built in or third party, all alike: label, place, verify, score, compare.
+
+What comes back is compared with what was asked (`contract`). A third party's solver runs in a
+process of its own (`isolate`): it may raise, print, exit, recurse, crash, change what it was given
+or never come back, and only it is the worse for that.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ullage.compiler.common.errors import ContractError, UllageError, UsageError
+from ullage.compiler.ir.assignment import UNPLACED, Assignment
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.solvers.budget import Budget
+from ullage.solvers.contract import broken, check_bound, check_solution
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.isolate import solve_apart
+from ullage.solvers.packing.place_unplaced import place_unplaced
+from ullage.solvers.parameters import ParameterValue, changed, options_from
+from ullage.solvers.registry import find_solver, solvers_for
+
+NO_PARAMETERS: Mapping[str, ParameterValue] = {}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A solver's answer, verified and scored.
+
+    Attributes:
+        plan: labelled, with addresses, legal.
+        score: by the cost model.
+        solution: as the solver gave it.
+        solve_s: seconds that the solver took.
+    """
+
+    plan: Plan
+    score: Score
+    solution: Solution
+    solve_s: float
+
+    @property
+    def value(self) -> float:
+        """The objective's value in its own unit."""
+        return objective_value(self.score, self.plan.objective)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the user interrupted the search."""
+        return self.solution.stop_reason == "interrupted"
+
+
+def run_solver(
+    solver: Solver | str,
+    problem: Problem,
+    budget: Budget | None = None,
+    *,
+    parameters: Mapping[str, ParameterValue] = NO_PARAMETERS,
+    seed: int = 0,
+) -> Outcome:
+    """Ask a solver.
+
+    Args:
+        solver: the solver, or its name.
+        problem: what is asked.
+        budget: time, and who is told of progress; default no limit.
+        parameters: the solver's own parameters, its defaults where missing.
+        seed: of everything random.
+
+    Raises:
+        UsageError: the solver cannot minimise that, or a parameter is wrong.
+        InfeasibleError: no legal plan exists, as far as the solver knows.
+        TimeLimitError: the deadline came before any plan.
+        ContractError: the solver broke its contract.
+    """
+    chosen = find_solver(solver) if isinstance(solver, str) else solver
+    check_objective(chosen, problem.objective)
+    options: Any = options_from(chosen.name, chosen.options, parameters, seed)
+    spent = budget or Budget()
+    begun = time.monotonic()
+    if chosen.is_ours:
+        answered: object = chosen.solve(problem, options, spent)
+    else:
+        answered = solve_apart(chosen, problem, options, spent)
+    solve_s = time.monotonic() - begun
+    solution = check_solution(chosen, problem, answered)
+    plan = replace(
+        _plan_of(chosen, solution), seed=seed, options=changed(options), notes=solution.notes
+    )
+    return _judged(chosen, plan, solution, solve_s)
+
+
+def check_objective(solver: Solver, objective: str) -> None:
+    """A solver can minimise what is asked.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if objective not in solver.objectives:
+        raise UsageError(
+            f"solver {solver.name} cannot minimise {objective} (it can: "
+            f"{', '.join(solver.objectives)}); those that can: {', '.join(solvers_for(objective))}"
+        )
+
+
+def _plan_of(solver: Solver, solution: Solution) -> Plan:
+    """The solution with a label and with addresses."""
+    assignment = solution.assignment
+    if any(residency.offset == UNPLACED for residency in assignment.residencies):
+        assignment = _placed(solver, assignment)
+    return Plan(
+        problem=assignment.problem,
+        residencies=assignment.residencies,
+        transfers=assignment.transfers,
+        solver=(solution.made_by if solver.is_ours else "") or solver.name,
+        shadow_prices=tuple((price.what, price.saves) for price in solution.shadow_prices),
+        statistics=dict(solution.statistics),
+    )
+
+
+def _placed(solver: Solver, assignment: Assignment) -> Assignment:
+    try:
+        return place_unplaced(assignment)
+    except UllageError:
+        raise
+    except Exception as error:
+        raise broken(solver, f"its residencies make no sense: {error!r}") from error
+
+
+def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> Outcome:
+    """Verified and scored, its bound held against its value."""
+    try:
+        violations = find_violations(plan, limit=1)
+    except Exception as error:  # fields of a third party's plan may hold anything
+        raise broken(solver, f"its plan makes no sense: {error!r}") from error
+    if violations:
+        first = violations[0]
+        raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)
+    found = score(plan)
+    bound = solution.bound
+    if bound is not None:
+        check_bound(solver, bound.value, bound.source, objective_value(found, plan.objective))
+        if solver.is_ours:
+            plan = replace(plan, lower_bound=bound.value, bound_source=bound.source)
+        else:
+            claim = f"{solver.name} of {solver.origin}"
+            plan = replace(plan, claimed_bound=bound.value, claimed_by=claim)
+    return Outcome(plan, found, solution, solve_s)
+
+
+__all__ = ["ContractError", "Outcome", "check_objective", "run_solver"]
