@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.changes import with_program, with_target
 from tests.support.targets import (
     HAND,
     Op,
@@ -152,7 +153,6 @@ def sliced_plan(accessed: int, size: int, prefix: int) -> Plan:
         [Op("A", (("x", 0, size, accessed),), ("y",), macs=20)],
     )
     return Plan(
-        target=HAND,
         problem=problem,
         residencies=(
             Residency(0, 0, size, "dram", 0, 0, 0, 2),
@@ -207,13 +207,13 @@ def test_vector_work_and_macs_run_side_by_side() -> None:
         {"x": ("input", 1), "y": ("output", 1)},
         [Op("A", ("x",), ("y",), macs=40, vector=30), Op("B", ("x",), ("y",), macs=80, vector=30)],
     )
-    seconds, notes = compute_seconds(problem, HAND)
+    seconds, notes = compute_seconds(problem)
     assert seconds.tolist() == [0, 3, 4, 0]  # max(40 / 20, 30 / 10), max(80 / 20, 30 / 10)
     assert notes == ()
 
 
 def test_workspace_costs_nothing_and_is_no_peak() -> None:
-    scratch = replace(
+    scratch = with_program(
         CHAIN, steps=tuple(replace(s, workspace_bytes=8 * bool(s.uses)) for s in CHAIN.steps)
     )
     plain, found = (score(make_plan(problem, CHAIN_SLOW)) for problem in (CHAIN, scratch))
@@ -264,7 +264,7 @@ def test_systolic_array(dtype: str, seconds: float) -> None:
     problem = make_problem(
         {}, [Op("A", macs=192, dtype=dtype, gemms=(Gemm(6, 8, 4),)), Op("B", macs=20, dtype=dtype)]
     )
-    found, notes = compute_seconds(problem)
+    found, notes = compute_seconds(problem.on(target))
     # B is no matrix product: MACs / rate.
     assert found.tolist() == [0, seconds, 20 / HAND.compute.macs_per_s[dtype], 0]
     assert len(notes) == 1
@@ -275,7 +275,7 @@ def test_a_wider_type_is_slower_in_proportion() -> None:
     problem = make_problem(
         {}, [Op("A", macs=20, dtype="float32"), Op("B", macs=1, dtype="float32")]
     )
-    seconds, notes = compute_seconds(problem, HAND)
+    seconds, notes = compute_seconds(problem)
     assert seconds.tolist() == [0, 4, 0.2, 0]  # 20 / (20 / 4)
     assert notes == ("no float32 MAC rate on hand: costed at int8's rate / 4",)
 
@@ -283,7 +283,7 @@ def test_a_wider_type_is_slower_in_proportion() -> None:
 def test_a_narrower_type_is_as_fast_as_the_narrowest() -> None:
     compute = Compute({"float32": 10.0, "float16": 40.0, "int8": 20.0}, 1.0)
     problem = make_problem({}, [Op("A", macs=20, dtype="int4")])
-    seconds, notes = compute_seconds(problem, replace(HAND, compute=compute))
+    seconds, notes = compute_seconds(problem.on(replace(HAND, compute=compute)))
     assert seconds.tolist() == [0, 1, 0]
     assert notes == ("no int4 MAC rate on hand: costed at int8's rate",)
 
@@ -339,7 +339,7 @@ def test_a_missing_link_and_a_read_only_tier_are_errors() -> None:
         CHAIN, [*CHAIN_SLOW, ("x", "sram", 0, 0, 2)], [("x", "dram", "sram", {0: 40})]
     )
     with pytest.raises(VerificationError, match="needs a link dram->sram"):
-        score(replace(moved, target=replace(HAND, links=HAND.links[1:])))
+        score(with_target(moved, replace(HAND, links=HAND.links[1:])))
     sealed = replace(HAND, tiers=(HAND.tiers[0], replace(HAND.tiers[1], read_only=True)))
     with pytest.raises(VerificationError, match="dram, which is read-only"):
         score(make_plan(CHAIN, CHAIN_SLOW, target=sealed))
@@ -349,7 +349,7 @@ def test_an_unknown_objective_and_a_target_without_rates_are_errors() -> None:
     with pytest.raises(UsageError, match="unknown objective 'speed'"):
         objective_value(score(make_plan(CHAIN, CHAIN_SLOW)), "speed")
     with pytest.raises(UsageError, match="A needs a MAC rate for int8"):
-        compute_seconds(CHAIN, replace(HAND, compute=Compute({}, 1.0)))
+        compute_seconds(CHAIN.on(replace(HAND, compute=Compute({}, 1.0))))
 
 
 def twin_operand_bytes(plan: Plan) -> dict[tuple[int, int, bool], float]:
@@ -374,7 +374,7 @@ def twin_operand_bytes(plan: Plan) -> dict[tuple[int, int, bool], float]:
 @given(st.integers(0, 10**6))
 def test_random_plans_agree_with_a_byte_by_byte_twin(seed: int) -> None:
     rng = seeded(seed)
-    plan = random_plan(random_problem(rng, rng.randint(1, 8)), HAND, rng)
+    plan = random_plan(random_problem(rng, rng.randint(1, 8)), rng)
     twin = twin_operand_bytes(plan)
     pieces = operand_charges(plan)
     charged: dict[tuple[int, int, bool], float] = defaultdict(float)

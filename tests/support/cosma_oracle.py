@@ -13,7 +13,6 @@ from random import Random
 from tests.support.tiny import tiny_target
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Op, Tensor, TensorKind, problem_from_lists
 
 State = tuple[int, tuple[tuple[int, int], ...], int]  # run, (buffer, address) inside, off chip
@@ -183,7 +182,7 @@ def _subsets(items: tuple[tuple[int, int], ...]) -> Iterator[tuple[tuple[int, in
     return chain.from_iterable(combinations(items, n) for n in range(len(items) + 1))
 
 
-def cosma_case(seed: int, most_operators: int, *, shares: bool) -> tuple[Problem, Target]:
+def cosma_case(seed: int, most_operators: int, *, shares: bool) -> Problem:
     """A random program with fast memory between what its operators and what its peak need.
 
     Args:
@@ -228,4 +227,4 @@ def cosma_case(seed: int, most_operators: int, *, shares: bool) -> tuple[Problem
         sum(oracle.sizes[b] for b in o.reads | o.writes) + o.scratch for o in oracle.operators
     )
     capacity = rng.choice((least, least, rng.randint(least, max(least, oracle.peak()))))
-    return problem, target.with_fast_memory(capacity)
+    return problem.on(target.with_fast_memory(capacity))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from tests.support.changes import with_program, with_target
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.program import DMA_STEP, Use
 
@@ -67,14 +68,14 @@ def _without_residency(plan: Plan, index: int) -> Plan:
 def _with_step(plan: Plan, t: int, **changes: Any) -> Plan:
     steps = list(plan.problem.steps)
     steps[t] = replace(steps[t], **changes)
-    return replace(plan, problem=replace(plan.problem, steps=tuple(steps)))
+    return replace(plan, problem=with_program(plan.problem, steps=tuple(steps)))
 
 
 def _with_tier(plan: Plan, name: str, **changes: Any) -> Plan:
     tiers = tuple(
         replace(tier, **changes) if tier.name == name else tier for tier in plan.target.tiers
     )
-    return replace(plan, target=replace(plan.target, tiers=tiers))
+    return with_target(plan, replace(plan.target, tiers=tiers))
 
 
 def _uses(plan: Plan, random: Random) -> Iterator[tuple[int, int, Use]]:
@@ -324,7 +325,7 @@ def _fastest_demanded(plan: Plan, random: Random) -> Plan | None:
         item = plan.residencies[_holders(plan, use.buffer, use.start_byte, t)[0]]
         if item.tier != plan.target.fastest.name:
             target = replace(plan.target, operand_access="fastest", weights_in_fastest=True)
-            return replace(plan, target=target)
+            return with_target(plan, target)
     return None
 
 
@@ -371,7 +372,7 @@ def _no_link(plan: Plan, random: Random) -> Plan | None:
     for i in _pick(random, len(plan.transfers)):
         gone = (plan.transfers[i].source, plan.transfers[i].destination)
         links = tuple(link for link in plan.target.links if (link.source, link.destination) != gone)
-        return replace(plan, target=replace(plan.target, links=links))
+        return with_target(plan, replace(plan.target, links=links))
     return None
 
 
@@ -707,7 +708,7 @@ def _carried_in_a_single_inference(plan: Plan, random: Random) -> Plan | None:
             byte = max(use.start_byte, item.start_byte)
             holders = _holders(plan, item.buffer, byte, t)
             if byte < min(use.end_byte, item.end_byte) and holders[0] == i:
-                return replace(plan, problem=replace(plan.problem, steady_state=False))
+                return replace(plan, problem=with_program(plan.problem, steady_state=False))
     return None
 
 

@@ -1,13 +1,13 @@
 """Tiny legal plans, made by hand: a few bytes, a few steps, one idea each."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import pairwise
 
+from tests.support.changes import with_program
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 
 DMA = Step("dma", DMA_STEP)
@@ -66,8 +66,8 @@ def buffer(
 
 def problem(
     name: str, buffers: Iterable[Buffer], steps: Iterable[tuple[str, str] | None]
-) -> Problem:
-    """A problem from (reads, writes) per operator, None for a DMA-only step.
+) -> Program:
+    """A program from (reads, writes) per operator, None for a DMA-only step.
 
     Reads and writes are names of buffers, or `name:start:end`, separated by blanks.
     """
@@ -91,12 +91,12 @@ def problem(
         reads, writes = words
         both = (*uses(reads, False), *uses(writes, True))
         made.append(Step(f"op{t}", "Op", t, both, vector_elements=4))
-    return Problem(name, "model", tuple(made), known)
+    return Program(name, "model", tuple(made), known)
 
 
 def plan(
     target: Target,
-    made: Problem,
+    made: Program,
     residencies: Iterable[tuple[str, int, int, str, int, int, int, int]],
     transfers: Iterable[tuple[str, int, int, str, str, tuple[tuple[int, int], ...]]] = (),
 ) -> Plan:
@@ -106,7 +106,7 @@ def plan(
     moved = [Transfer(index[name], *rest) for name, *rest in transfers]  # type: ignore[arg-type]
     held.sort(key=lambda item: (item.buffer, item.start_byte, item.start))
     moved.sort(key=lambda item: item.moves[0])
-    return Plan(target, made, tuple(held), tuple(moved), solver="hand")
+    return Plan(Problem(made, target), tuple(held), tuple(moved), solver="hand")
 
 
 def chain() -> Plan:
@@ -137,7 +137,7 @@ def residual() -> Plan:
     steps[2] = Step("op2", "Op", 2, steps[2].uses, vector_elements=4, workspace_bytes=16)
     return plan(
         ANY,
-        Problem("residual", "model", tuple(steps), buffers),
+        Program("residual", "model", tuple(steps), buffers),
         [
             ("x", 0, 16, "dram", 0, 0, 0, 5),
             ("x", 0, 16, "sram", 32, 0, 1, 2),
@@ -419,9 +419,9 @@ def wrapped() -> Plan:
     )
 
 
-def repeated(once: Problem) -> Problem:
-    """The problem in steady state."""
-    return replace(once, steady_state=True)
+def repeated(once: Program) -> Program:
+    """The program in steady state."""
+    return with_program(once, steady_state=True)
 
 
 PLANS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ullage.compiler.ir.graph import Gemm, Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 
 # A buffer's name, or its name with first byte, end byte and accessed bytes.
@@ -41,7 +41,9 @@ class Op:
     workspace: int = 0
 
 
-def make_problem(buffers: Mapping[str, tuple[Kind, int]], operators: Sequence[Op]) -> Problem:
+def make_problem(
+    buffers: Mapping[str, tuple[Kind, int]], operators: Sequence[Op], target: Target = HAND
+) -> Problem:
     """The operators in order between two DMA-only steps; `output` buffers are outputs entirely."""
     index = {name: i for i, name in enumerate(buffers)}
 
@@ -69,7 +71,7 @@ def make_problem(buffers: Mapping[str, tuple[Kind, int]], operators: Sequence[Op
         )
         for i, op in enumerate(operators)
     ]
-    return Problem(
+    program = Program(
         name="hand",
         order="model",
         steps=(Step("load", DMA_STEP), *steps, Step("store", DMA_STEP)),
@@ -78,6 +80,7 @@ def make_problem(buffers: Mapping[str, tuple[Kind, int]], operators: Sequence[Op
             for name, (kind, size) in buffers.items()
         ),
     )
+    return Problem(program, target)
 
 
 def make_plan(
@@ -92,6 +95,7 @@ def make_plan(
         problem: what is planned.
         residencies: (buffer, tier, offset, start, end); ready when the transfer into it ends.
         transfers: (buffer, source, destination, {step: bytes}).
+        target: the chip, instead of the problem's.
     """
     index = {buffer.name: i for i, buffer in enumerate(problem.buffers)}
     placed = []
@@ -111,8 +115,7 @@ def make_plan(
         for name, a, b, moves in transfers
     ]
     return Plan(
-        target=target,
-        problem=problem,
+        problem=problem.on(target),
         residencies=tuple(placed),
         transfers=tuple(moved),
         solver="hand",
@@ -169,7 +172,6 @@ def random_plan(problem: Problem, rng: random.Random) -> Plan:
     residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     transfers.sort(key=lambda transfer: transfer.moves[0][0])
     return Plan(
-        target=target,
         problem=problem,
         residencies=tuple(_placed(residencies)),
         transfers=tuple(transfers),

@@ -60,7 +60,6 @@ def three_tier_problem(rng: Random, target: Target, operators: int) -> Problem:
 
 def random_walks(problem: Problem, rng: Random) -> Plan:
     """A plan whose slices move between tiers at random; nearly always legal, to be verified."""
-    target = problem.target
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
     for b, buffer in enumerate(problem.buffers):
@@ -82,7 +81,7 @@ def random_walks(problem: Problem, rng: Random) -> Plan:
         Residency(r.buffer, r.start_byte, r.end_byte, r.tier, p.offset, r.start, r.ready, r.end)
         for r, p in zip(residencies, _placed(aligned), strict=True)
     ]
-    return Plan(target, problem, tuple(placed), tuple(transfers), solver="random")
+    return Plan(problem, tuple(placed), tuple(transfers), solver="random")
 
 
 def _grown(item: Residency) -> Residency:

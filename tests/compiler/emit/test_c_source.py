@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.changes import with_program, with_target
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.driver.compile import compile_model
@@ -141,8 +142,8 @@ def test_odd_names_are_escaped_and_tables_may_be_empty(tmp_path: Path) -> None:
     residencies = tuple(
         replace(r, tier="s-ram" if r.tier == "sram" else r.tier) for r in plan.residencies
     )
-    problem = replace(plan.problem, steps=tuple(steps))
-    odd = replace(plan, target=target, problem=problem, residencies=residencies)
+    problem = with_program(plan.problem, steps=tuple(steps))
+    odd = with_target(plan, target, problem=problem, residencies=residencies)
     assert passes(write(odd, tmp_path))["copies"] == 0
     assert "ULLAGE_S_RAM_ARENA_BYTES 16" in (tmp_path / HEADER).read_text()
 

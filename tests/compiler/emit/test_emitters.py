@@ -14,6 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.support.changes import with_program
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.driver.compile import compile_model
@@ -309,7 +310,7 @@ def test_svg_of_odd_names_and_of_nothing() -> None:
     plan = PLANS["residual"]  # has workspace
     buffers = tuple(replace(b, name=f"<{b.name}>&\x00\"'") for b in plan.problem.buffers)
     odd = memory_svg(
-        replace(plan, problem=replace(plan.problem, name="]]>\ud800", buffers=buffers))
+        replace(plan, problem=with_program(plan.problem, name="]]>\ud800", buffers=buffers))
     )
     assert len(rectangles(odd)) == 4
     assert 'class="workspace"' in odd

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support import plans
+from tests.support.changes import with_program, with_target
 from tests.support.reports import data_of, large, large_page
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.summary import summarise
@@ -118,7 +119,7 @@ def test_more_bandwidth_helps_by_what_the_score_says() -> None:
     sram, slow = plan.target.tiers
     faster = replace(slow, read_bytes_per_s=4.4e9, write_bytes_per_s=4.4e9)
     links = tuple(replace(link, bandwidth_bytes_per_s=4.4e9) for link in plan.target.links)
-    better = replace(plan, target=replace(plan.target, tiers=(sram, faster), links=links))
+    better = with_target(plan, replace(plan.target, tiers=(sram, faster), links=links))
     assert dram == pytest.approx(score(plan).latency_s - score(better).latency_s)
     assert dram > 0
     assert rows["10 % more sram"]["saves_s"] is None
@@ -137,7 +138,7 @@ def test_names_cannot_leave_the_script_or_fill_marks() -> None:
     name = "</script><script>alert(1)</script>{{script}}{{data}}"
     made = plans.chain()
     buffers = (replace(made.problem.buffers[0], name=name), *made.problem.buffers[1:])
-    problem = replace(made.problem, name=name, buffers=buffers)
+    problem = with_program(made.problem, name=name, buffers=buffers)
     page = render_page(data_of(replace(made, problem=problem))).decode()
     assert page.count("</script>") == 2  # the data's and the program's own
     assert "<script>alert" not in page

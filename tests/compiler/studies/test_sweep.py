@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from tests.support.changes import with_target
 from tests.support.plans import PLANS
 from tests.support.solving import Asked
 from ullage.compiler.common.errors import (
@@ -101,7 +102,7 @@ def made(plan: Plan, size: int) -> Compiled:
     target = plan.target.with_fast_memory(size)
 
     def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
-        return replace(plan, target=target)
+        return with_target(plan, target)
 
     patch = pytest.MonkeyPatch()
     known = registry.find_solver
@@ -157,8 +158,8 @@ def test_a_plan_is_legal_in_what_it_needs_and_in_no_byte_less(name: str) -> None
     plan = PLANS[name]
     needed = needed_bytes(plan)
     assert 0 < needed <= plan.target.fastest.capacity_bytes
-    assert not find_violations(replace(plan, target=plan.target.with_fast_memory(needed)))
-    assert find_violations(replace(plan, target=plan.target.with_fast_memory(needed - 1)))
+    assert not find_violations(with_target(plan, plan.target.with_fast_memory(needed)))
+    assert find_violations(with_target(plan, plan.target.with_fast_memory(needed - 1)))
     assert required_bytes(plan) <= needed
 
 

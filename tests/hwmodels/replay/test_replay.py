@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.changes import with_program
 from tests.support.targets import (
     HAND,
     Op,
@@ -268,7 +269,6 @@ def test_a_plan_that_gets_stuck_is_an_error_that_says_why() -> None:
     )
     # b claims a's place from step 4 on, but B is to use it in step 2.
     plan = Plan(
-        HAND,
         problem,
         (
             Residency(0, 0, 10, "sram", 0, 1, 1, 4),
@@ -308,7 +308,7 @@ def testfair_speeds(demands: list[tuple[tuple[int, float], ...]], speeds: list[f
 
 
 def loop(buffers: dict[str, tuple[Kind, int]], operators: list[Op]) -> Problem:
-    return replace(make_problem(buffers, operators), steady_state=True)
+    return with_program(make_problem(buffers, operators), steady_state=True)
 
 
 @pytest.mark.parametrize(("vector", "latency_s", "stall_s"), [(50, 6, 0), (10, 3, 1)])
@@ -356,7 +356,7 @@ def test_a_weight_that_stays_costs_nothing() -> None:
     # In dram, w is traffic that steady state could avoid.
     slow = score(make_plan(problem, held))
     assert (slow.compulsory_bytes, slow.noncompulsory_bytes) == (20, 20)
-    once = replace(problem, steady_state=False)
+    once = with_program(problem, steady_state=False)
     assert score(make_plan(once, held)).noncompulsory_bytes == 0
 
 
@@ -510,7 +510,7 @@ def test_random_plans(seed: int, fixed_s: float, speed: float) -> None:
     )
     links = tuple(replace(link, setup_s=fixed_s) for link in HAND.links)
     target = replace(HAND, compute=compute, links=links)
-    plan = random_plan(random_problem(rng, rng.randint(1, 8)), target, rng)
+    plan = random_plan(random_problem(rng, rng.randint(1, 8)).on(target), rng)
     assert find_violations(plan) == []
     found = simulate(plan)
     model = score(plan)
@@ -538,8 +538,8 @@ def test_random_plans_in_steady_state(seed: int, setup_s: float, pin: bool) -> N
     rng = seeded(seed)
     links = tuple(replace(link, setup_s=setup_s) for link in HAND.links)
     target = replace(HAND, links=links)
-    once = random_plan(random_problem(rng, rng.randint(1, 8)), target, rng)
-    plan = replace(once, problem=replace(once.problem, steady_state=True))
+    once = random_plan(random_problem(rng, rng.randint(1, 8)).on(target), rng)
+    plan = replace(once, problem=with_program(once.problem, steady_state=True))
     if pin:
         plan = all_weights_pinned(plan)
     assert find_violations(plan) == []

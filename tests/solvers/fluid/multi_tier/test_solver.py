@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
+from tests.support.changes import with_target
 from tests.support.graphs import seeds
 from tests.support.solving import Asked, solve_with
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
@@ -47,7 +48,7 @@ def random_legal(seed: int) -> Plan | None:
     rng = Random(seed)
     target = three_tier_target(rng)
     plan = random_walks(three_tier_problem(rng, target, 7), target, rng)
-    plan = replace(plan, target=with_room_of(plan))
+    plan = with_target(plan, with_room_of(plan))
     return None if find_violations(plan) else plan
 
 
