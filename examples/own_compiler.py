@@ -23,7 +23,7 @@ operators = [
     ),
     Op("pool", ["activated"], ["classes"], vector_elements=32_000),
 ]
-result = compile_problem(problem_from_lists("mine", tensors, operators, target), target)
+result = compile_problem(problem_from_lists("mine", tensors, operators, target))
 print(f"latency {result.score.latency_s:.3e} s, bound {result.bound.value:.3e} s")
 for r in result.plan.residencies:
     name = result.plan.problem.buffers[r.buffer].name

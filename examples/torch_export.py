@@ -20,7 +20,7 @@ model = torch.nn.Sequential(
 ).eval()
 exported = torch.export.export(model, (torch.randn(1, 3, 64, 64),))
 target = load_target("edge-npu").with_fast_memory(256 * 1024)
-done = compile_problem(problem_from_exported(exported, target), target)
+done = compile_problem(problem_from_exported(exported, target))
 print(f"latency {done.score.latency_s:.3e} s, lower bound {done.bound.value:.3e} s")
 for r in done.plan.residencies:
     name = done.plan.problem.buffers[r.buffer].name

@@ -25,7 +25,7 @@ work = {
     6: Work(vector_elements=32_768),
 }
 target = load_target("edge-npu").with_fast_memory(192 * 1024)
-done = compile_problem(problem_from_live_buffers("hlo", buffers, target, work), target)
+done = compile_problem(problem_from_live_buffers("hlo", buffers, target, work))
 print(f"latency {done.score.latency_s:.3e} s, lower bound {done.bound.value:.3e} s")
 for r in done.plan.residencies:
     name = done.plan.problem.buffers[r.buffer].name

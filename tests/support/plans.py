@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from itertools import pairwise
 
-from tests.support.changes import with_program
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
@@ -421,7 +420,7 @@ def wrapped() -> Plan:
 
 def repeated(once: Program) -> Program:
     """The program in steady state."""
-    return with_program(once, steady_state=True)
+    return replace(once, steady_state=True)
 
 
 PLANS = {

@@ -49,13 +49,14 @@ def three_tier_problem(rng: Random, target: Target, operators: int) -> Problem:
     """A random program on such a target."""
     graph = random_graph(rng, operators)
     order = random_order(graph, rng)
-    return build_program(
+    program = build_program(
         graph,
         order,
         aliases=alias_options(target),
         dma_steps=target.needs_dma_steps,
         steady_state=rng.random() < 0.3,
     )
+    return Problem(program, target)
 
 
 def random_walks(problem: Problem, rng: Random) -> Plan:

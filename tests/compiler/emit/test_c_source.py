@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.changes import with_program, with_target
+from tests.support.changes import with_program
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.driver.compile import compile_model
@@ -62,7 +62,7 @@ def test_kernels_read_what_was_written(name: str, tmp_path: Path) -> None:
     loaded = sum(b.size_bytes for b in plan.problem.buffers if b.kind in {"input", "weight"})
     stored = sum(end - start for b in plan.problem.buffers for start, end in b.outputs)
     assert found == {
-        "operators": plan.problem.operators,
+        "operators": plan.program.operators,
         "copies": found["copies"],
         "bytes_copied": sum(t.end_byte - t.start_byte for t in plan.transfers),
         "bytes_read": sum(u.end_byte - u.start_byte for u in uses if not u.write) + stored,
@@ -142,8 +142,8 @@ def test_odd_names_are_escaped_and_tables_may_be_empty(tmp_path: Path) -> None:
     residencies = tuple(
         replace(r, tier="s-ram" if r.tier == "sram" else r.tier) for r in plan.residencies
     )
-    problem = with_program(plan.problem, steps=tuple(steps))
-    odd = with_target(plan, target, problem=problem, residencies=residencies)
+    problem = with_program(plan.problem, steps=tuple(steps)).on(target)
+    odd = replace(plan, problem=problem, residencies=residencies)
     assert passes(write(odd, tmp_path))["copies"] == 0
     assert "ULLAGE_S_RAM_ARENA_BYTES 16" in (tmp_path / HEADER).read_text()
 

@@ -15,12 +15,13 @@ import pytest
 
 from tests.support.models import Case, executed, model_file, solved, steady
 from tests.support.mutations import MUTATIONS
-from tests.support.solving import Asked, solve_with
+from tests.support.solving import solve_with
 from ullage.compiler.common.errors import InfeasibleError, VerificationError
 from ullage.compiler.execute.runner import Execution, Executor
 from ullage.compiler.importer.build import ImportOptions
 from ullage.compiler.ir.graph import Graph, Operator, Sharing
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.lower import build_program
@@ -274,8 +275,8 @@ def run_wrongly_shared(
     for module in ("lowering.lower", "execute.job"):
         monkeypatch.setattr(f"ullage.compiler.{module}.find_aliases", decide)
     monkeypatch.setattr("ullage.compiler.lowering.lower.check_aliases", lambda *_: None)
-    problem = build_program(graph, range(len(graph.operators)))
-    plan = solve_with("greedy", problem, chip.with_fast_memory(4096), Asked())
+    program = build_program(graph, range(len(graph.operators)))
+    plan = solve_with("greedy", Problem(program, chip.with_fast_memory(4096)))
     return fresh.run(replace(plan, model=known.model))
 
 

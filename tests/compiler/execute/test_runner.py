@@ -21,7 +21,7 @@ from tests.support.models import (
     steady,
 )
 from tests.support.onnx_models import const, info, model, node
-from tests.support.solving import Asked, solve_with
+from tests.support.solving import solve_with
 from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -282,7 +282,7 @@ def test_traffic_falls_to_inputs_and_outputs_where_weights_fit() -> None:
     """On a real network: greedy's plan for the activations, all weights in sram for ever."""
     prepared = prepared_model("squeezenet", "split", fuse=True, steady_state=True)
     chip = prepared.target.with_fast_memory(1 << 25)
-    base = solve_with("greedy", prepared.problem, chip, Asked())
+    base = solve_with("greedy", prepared.problem.on(chip))
     kinds = [buffer.kind for buffer in base.problem.buffers]
     kept = [r for r in base.residencies if kinds[r.buffer] != "weight" or r.tier != "sram"]
     top = max(r.offset + r.end_byte - r.start_byte for r in kept if r.tier == "sram")

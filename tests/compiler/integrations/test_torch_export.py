@@ -55,7 +55,7 @@ def test_kinds_sizes_work_and_sharing() -> None:
         ("weight", 32),
         ("weight", 512),
     ]
-    done = compile_problem(problem, TARGET, CompileOptions(solver="greedy"))
+    done = compile_problem(problem, CompileOptions(solver="greedy"))
     assert done.score.latency_s >= done.bound.value
 
 

@@ -43,7 +43,7 @@ def test_a_dump_becomes_steps_buffers_and_uses() -> None:
 def test_a_plan_comes_out() -> None:
     buffers = read_buffer_info(DUMP, {"param.0{}": "weight", "dot.2": "output"})
     problem = problem_from_live_buffers("hlo", buffers, TARGET)
-    done = compile_problem(problem, TARGET, CompileOptions(solver="greedy"))
+    done = compile_problem(problem, CompileOptions(solver="greedy"))
     assert done.score.latency_s > 0
     assert any(r.tier == "sram" for r in done.plan.residencies)
 

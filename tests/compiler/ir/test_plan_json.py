@@ -20,8 +20,9 @@ from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
-from ullage.compiler.ir.plan import PLAN_FORMAT, Plan
+from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import (
+    PLAN_FORMAT,
     dump_plan,
     load_plan,
     plan_schema,

@@ -37,7 +37,7 @@ def test_steps_buffers_and_uses() -> None:
 
 def test_a_plan_comes_out() -> None:
     problem = problem_from_lists("mine", TENSORS, OPERATORS, TARGET)
-    done = compile_problem(problem, TARGET)
+    done = compile_problem(problem)
     assert done.score.latency_s >= done.bound.value
     assert done.plan.problem == problem
 

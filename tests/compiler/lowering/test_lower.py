@@ -13,26 +13,26 @@ from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
 
 
-def problem_of(graph: Graph, aliases: AliasOptions | None = None) -> Problem:
+def problem_of(graph: Graph, aliases: AliasOptions | None = None) -> Program:
     return build_program(graph, model_order(graph), aliases=aliases)
 
 
-def step(problem: Problem, name: str) -> Step:
+def step(problem: Program, name: str) -> Step:
     return next(each for each in problem.steps if each.name == name)
 
 
-def buffer(problem: Problem, name: str) -> Buffer:
+def buffer(problem: Program, name: str) -> Buffer:
     return next(each for each in problem.buffers if each.name == name)
 
 
-def uses(problem: Problem, name: str) -> list[tuple[str, int, int, bool, int]]:
+def uses(problem: Program, name: str) -> list[tuple[str, int, int, bool, int]]:
     """(buffer, start, end, write, accessed) of a step's uses."""
     return [
         (problem.buffers[u.buffer].name, u.start_byte, u.end_byte, u.write, u.accessed_bytes)
@@ -56,9 +56,9 @@ def test_steady_state_changes_nothing_else() -> None:
     assert (loop.steps, loop.buffers) == (once.steps, once.buffers)
     target = replace(ANY, tiers=tuple(replace(t, capacity_bytes=4096) for t in ANY.tiers))
     asked = CompileOptions(solver="greedy", steady_state=True)
-    assert compile_problem(once, target, asked).plan.problem == loop
-    found = compile_problem(loop, target, CompileOptions(solver="greedy"))
-    assert found.plan.problem == loop  # what the problem says itself stays
+    assert compile_problem(Problem(once, target), asked).plan.program == loop
+    found = compile_problem(Problem(loop, target), CompileOptions(solver="greedy"))
+    assert found.plan.program == loop  # what the problem says itself stays
     assert found.plan.model["steady_state"] is True
     assert summarise(found)["steady_state"] is True
 
@@ -282,7 +282,7 @@ def test_random_problems_are_well_formed(graph: Graph, seed: int) -> None:
     order = random_order(graph, rng)
     dma_steps = rng.random() < 0.5
     problem = build_program(graph, order, dma_steps=dma_steps)
-    plan = Plan(ANY, problem, (), (), "none")
+    plan = Plan(Problem(problem, ANY), (), (), "none")
     assert list(find_problem_faults(plan)) == []
     ran = [s.operator for s in problem.steps if s.kind != DMA_STEP]
     assert ran == [i for i in order if i in ran]

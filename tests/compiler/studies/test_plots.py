@@ -34,7 +34,7 @@ def made() -> Make:
         points = [Point(8, error=InfeasibleError("too small"))]
         for size in (16, 64, 256):
             target = plan.target.with_fast_memory(size)
-            points.append(Point(size, compile_problem(plan.problem, target, options)))
+            points.append(Point(size, compile_problem(plan.problem.on(target), options)))
         curve = monotone(points)
         asked = {
             "model": "spill", "target": "any", "solver": "greedy", "objective": objective

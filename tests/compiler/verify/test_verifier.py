@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.changes import with_program, with_target
 from tests.support.mutations import MUTATIONS
 from tests.support.plans import (
     COMPUTE,
@@ -107,7 +108,7 @@ def test_rewriting_moved_bytes_before_arrival_is_caught() -> None:
 def test_fastest_operands_need_two_dma_steps_between_operators() -> None:
     base = PLANS["residual"]
     target = replace(base.target, operand_access="fastest")
-    assert "problem" in rules_of(replace(base, target=target))
+    assert "problem" in rules_of(with_target(base, target))
 
 
 def test_violations_name_step_tensor_tier_and_addresses() -> None:
@@ -149,28 +150,30 @@ def test_garbage_in_any_field_never_crashes(name: str) -> None:
     made, target = base.problem, base.target
     broken: list[Plan] = []
     for junk in GARBAGE:
-        for field in ("target", "problem", "residencies", "transfers"):
+        for field in ("problem", "residencies", "transfers"):
             broken.append(replace(base, **{field: junk}))
-        for field in ("steps", "buffers", "steady_state"):
+        for field in ("program", "target"):
             broken.append(replace(base, problem=replace(made, **{field: junk})))
+        for field in ("steps", "buffers", "steady_state"):
+            broken.append(replace(base, problem=with_program(made, **{field: junk})))
         for field in ("tiers", "links", "homes", "operand_access", "slice_granularity_bytes"):
-            broken.append(replace(base, target=replace(target, **{field: junk})))
+            broken.append(with_target(base, replace(target, **{field: junk})))
         for field in _fields(target.tiers[0]):
             tiers = (replace(target.tiers[0], **{field: junk}), *target.tiers[1:])
-            broken.append(replace(base, target=replace(target, tiers=tiers)))
+            broken.append(with_target(base, replace(target, tiers=tiers)))
         for field in _fields(made.buffers[1]):
             buffers = list(made.buffers)
             buffers[1] = replace(buffers[1], **{field: junk})
-            broken.append(replace(base, problem=replace(made, buffers=tuple(buffers))))
+            broken.append(replace(base, problem=with_program(made, buffers=tuple(buffers))))
         for field in _fields(made.steps[1]):
             steps = list(made.steps)
             steps[1] = replace(steps[1], **{field: junk})
-            broken.append(replace(base, problem=replace(made, steps=tuple(steps))))
+            broken.append(replace(base, problem=with_program(made, steps=tuple(steps))))
         for field in _fields(made.steps[1].uses[0]):
             steps = list(made.steps)
             use = replace(steps[1].uses[0], **{field: junk})
             steps[1] = replace(steps[1], uses=(use, *steps[1].uses[1:]))
-            broken.append(replace(base, problem=replace(made, steps=tuple(steps))))
+            broken.append(replace(base, problem=with_program(made, steps=tuple(steps))))
         for field in _fields(base.residencies[0]):
             first = replace(base.residencies[0], **{field: junk})
             broken.append(replace(base, residencies=(first, *base.residencies[1:])))
@@ -376,14 +379,14 @@ def test_transfer_needs_moves() -> None:
 @pytest.mark.parametrize("name", ["pinned", "wrapped"])
 def test_only_steady_state_carries_weights(name: str) -> None:
     base = PLANS[name]
-    once = replace(base, problem=replace(base.problem, steady_state=False))
+    once = replace(base, problem=with_program(base.problem, steady_state=False))
     assert rules_of(once) == {"stale-read"}
     assert fault_of(once)
 
 
 def test_plans_that_carry_nothing_are_legal_in_steady_state() -> None:
     for base in PLANS.values():
-        made = replace(base, problem=repeated(base.problem))
+        made = replace(base, problem=with_program(base.problem, steady_state=True))
         assert find_violations(made) == []
         assert fault_of(made) == ""
 
@@ -404,7 +407,7 @@ def test_carried_bytes_may_be_left_by_several_residencies() -> None:
 def test_nothing_is_carried_into_read_only_memory() -> None:
     base = PLANS["pinned"]
     tiers = tuple(replace(t, read_only=t.name == "sram") for t in base.target.tiers)
-    broken = replace(base, target=replace(base.target, tiers=tiers))
+    broken = with_target(base, replace(base.target, tiers=tiers))
     assert rules_of(broken) == {"wrap"}
     assert fault_of(broken)
 
