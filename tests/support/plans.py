@@ -1,6 +1,7 @@
 """Tiny legal plans, made by hand: a few bytes, a few steps, one idea each."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import pairwise
 
 from ullage.compiler.ir.graph import Kind

@@ -159,7 +159,6 @@ def random_problem(rng: random.Random, operators: int) -> Problem:
 
 def random_plan(problem: Problem, rng: random.Random) -> Plan:
     """A random legal plan for two tiers with operands anywhere: slices come and go at random."""
-    target = problem.target
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
     for b, buffer in enumerate(problem.buffers):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.solvers.test_solvers import random_case
+from tests.support.cases import random_case
 from tests.support.plans import PLANS
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, UsageError
@@ -53,7 +53,7 @@ def test_hand_made_plans_survive_the_round_trip(name: str) -> None:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1), solver=st.sampled_from(("greedy", "msa", "all-slow")))
 def test_plans_of_solvers_survive_the_round_trip(seed: int, solver: str) -> None:
-    problem, target = random_case(seed)
+    problem = random_case(seed)
     try:
         plan = solve_with(solver, problem, Asked(seed=seed))
     except InfeasibleError:

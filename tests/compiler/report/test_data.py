@@ -126,10 +126,10 @@ def test_more_bandwidth_helps_by_what_the_score_says() -> None:
 
 
 def test_prices_come_from_the_plan_and_from_extras() -> None:
-    price = {"what": "10 % more sram", "saves_s": 0.25, "source": "fluid-lp"}
-    plan = replace(plans.residual(), options={"prices": [price]})
+    prices = (("10 % more sram", 0.25),)
+    plan = replace(plans.residual(), shadow_prices=prices, bound_source="fluid-lp")
     first = what_would_help(plan, score(plan))[0]
-    assert first == {"what": "10 % more sram", "saves_s": 0.25, "source": "fluid-lp"}
+    assert first == {"what": "10 % more sram", "saves_s": 0.25, "source": "fluid-lp, at most"}
     extras = Extras(prices=({"what": "10 % more sram", "saves_s": 0.5},))
     assert data_of(plans.residual(), extras)["help"][0]["saves_s"] == 0.5
 

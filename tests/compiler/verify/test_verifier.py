@@ -292,7 +292,7 @@ def perturbed(base: Plan, random: Random) -> Plan:
             {"operand_access": "fastest"},
         )
     )
-    return replace(base, target=replace(base.target, **changes))
+    return with_target(base, replace(base.target, **changes))
 
 
 def _agree(made: Plan) -> bool:

@@ -1,65 +1,37 @@
 """The allocation game: compiled and plain rules agree, every game ends in a plan, returns count."""
 
-from random import Random
-
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.solvers.test_solvers import random_case
 from tests.support.game_twin import COPY, DROP, NOCOPY, Twin
-from tests.support.solving import Asked
-from tests.support.tiny import tiny_problem, tiny_target
-from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.ir.plan import Plan
+from tests.support.games import CASES
+from tests.support.solving import solve_with
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game import GAME_ID, MallocGame
-from ullage.rl_agent.env.game_instance import Table, set_table
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
-from ullage.solvers.heuristics import all_slow
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
 from ullage.solvers.state.segments import atoms_of
 
 
-def cases(number: int) -> list[tuple[int, Problem, Target, Table]]:
-    """Random problems with something to decide, of two generators."""
-    found = []
-    for seed in range(number):
-        rng = Random(seed)
-        if seed % 3 == 2:
-            target = tiny_target(rng, fastest=rng.random() < 0.5)
-            problem = tiny_problem(rng, target, rng.randint(4, 10))
-        else:
-            problem, target = random_case(seed, rng.choice((6, 12)))
-        try:
-            table = set_table(problem)
-        except InfeasibleError:
-            continue
-        if len(table.board.ev_atom):
-            found.append((seed, problem, target, table))
-    return found
-
-
-CASES = cases(120)
-
-
 def test_cases_are_of_use() -> None:
     assert len(CASES) >= 40
-    assert any(target.needs_dma_steps for _, _, target, _ in CASES)
-    assert any(not target.needs_dma_steps for _, _, target, _ in CASES)
+    assert any(problem.target.needs_dma_steps for _, problem, _ in CASES)
+    assert any(not problem.target.needs_dma_steps for _, problem, _ in CASES)
 
 
 def test_compiled_and_plain_rules_agree() -> None:
     """Masks, latency and rewinds after every move, whatever is played."""
     rewinds = moves = 0
-    for seed, _, _, table in CASES:
+    for seed, _, table in CASES:
         rng = np.random.default_rng(seed)
         start = start_of(table)
         state = copy_of(start)
@@ -85,7 +57,7 @@ def test_compiled_and_plain_rules_agree() -> None:
 
 def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
     """What is played at the end of a game and its latency, over many policies."""
-    short = [table for _, _, _, table in CASES if len(table.board.ev_atom) <= 20]
+    short = [table for _, _, table in CASES if len(table.board.ev_atom) <= 20]
     games = 0
     for number in range(2000):
         table = short[number % len(short)]
@@ -127,8 +99,8 @@ def play(game: MallocGame, seed: int) -> tuple[float, list[int]]:
 
 @pytest.mark.parametrize("policy_seed", [1, 2])
 def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: int) -> None:
-    for seed, problem, target, _ in CASES:
-        game = MallocGame(problem=problem, target=target)
+    for seed, problem, _ in CASES:
+        game = MallocGame(problem=problem)
         total, actions = play(game, seed + policy_seed)
         plan = game.plan()
         assert find_violations(plan) == []
@@ -140,30 +112,30 @@ def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: 
         assert play(game, seed + policy_seed) == (total, actions)
 
 
-def everything_dropped(problem: Problem) -> Plan:
+def everything_dropped(problem: Problem) -> Assignment:
     """The plan of `all-slow`, in one hop between home and the fastest tier."""
     atoms = atoms_of(problem)
     occupancy = Occupancy(problem, atoms)
     place_stays(occupancy)
     stays = [stay for _, _, stay in occupancy.all_stays()]
-    return assemble(problem, atoms, stays, solver="test", objective="latency")
+    return assemble(problem, atoms, stays)
 
 
 def test_dropping_everything_is_all_slow() -> None:
-    _, problem, target, _ = next(case for case in CASES if len(case[2].tiers) == 2)
-    game = MallocGame(problem=problem, target=target)
+    _, problem, _ = next(case for case in CASES if len(case[1].target.tiers) == 2)
+    game = MallocGame(problem=problem)
     game.reset()
     over = False
     while not over:
         assert game.action_masks()[DROP]
         _, reward, over, _, _ = game.step(DROP)
         assert reward == 0.0
-    assert game.plan().transfers == all_slow.solve(problem, Asked()).transfers
+    assert game.plan().transfers == solve_with("all-slow", problem).transfers
 
 
 def test_masked_actions_are_rejected() -> None:
-    _, problem, target, _ = CASES[0]
-    game = MallocGame(problem=problem, target=target)
+    _, problem, _ = CASES[0]
+    game = MallocGame(problem=problem)
     before, info = game.reset()
     masked = int(np.flatnonzero(info["action_mask"] == 0)[0])
     for _ in range(4 * game.uses):
@@ -204,7 +176,7 @@ def test_pictures_show_what_is_in_memory() -> None:
 
 
 def test_options_that_make_no_sense_are_refused() -> None:
-    _, problem, target, _ = CASES[0]
+    _, problem, _ = CASES[0]
     with pytest.raises(UsageError, match="needs a model"):
         MallocGame()
     with pytest.raises(UsageError, match="render_mode"):

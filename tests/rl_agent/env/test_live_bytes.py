@@ -3,20 +3,20 @@
 import numpy as np
 import pytest
 
-from tests.rl_agent.env.test_game import CASES
-from tests.support.solving import Asked
+from tests.support.games import CASES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import by_live_bytes
 from ullage.rl_agent.env.plans import packed, stays_of
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
+from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
 
 
 def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
     freer = fitted = 0
-    for seed, problem, target, strict in CASES:
+    for seed, problem, strict in CASES:
         table = by_live_bytes(strict)
         board, start = table.board, start_of(table)
         state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
@@ -36,11 +36,11 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
                 step(strict.board, tight, start, action, narrow)
                 same = bool((tight.stay_of == state.stay_of).all())
             assert (state.load_bytes <= board.capacity_bytes).all()
-        stays = packed(problem, table, stays_of(table, state), Asked())
+        stays = packed(problem, table, stays_of(table, state), Budget())
         if stays is None:
             continue
         fitted += 1
-        plan = assemble(problem, table.atoms, stays, solver="t", objective="latency")
+        plan = assemble(problem, table.atoms, stays)
         assert find_violations(plan) == []
         latency_s = float(state.total[BUSY_S]) + table.overhead_s
         assert score(plan).latency_s == pytest.approx(latency_s, rel=1e-9)

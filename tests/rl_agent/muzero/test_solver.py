@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.rl_agent.env.test_game import CASES
+from tests.support.games import CASES
 from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
 from ullage.compiler.common.errors import UsageError

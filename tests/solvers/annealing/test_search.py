@@ -7,18 +7,19 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.solvers.test_solvers import random_case
 from tests.support.brute_force import Oracle
+from tests.support.cases import random_case
 from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.annealing import search as whole_search
 from ullage.solvers.annealing.search import improve
 from ullage.solvers.annealing.tables import BEST, COUNTS, SECONDS, TOTALS, WORK, tables_of
+from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_stays
 from ullage.solvers.state.residency_state import Occupancy
@@ -28,18 +29,16 @@ OBJECTIVES = ("latency", "traffic", "energy")
 
 
 def placed(problem: Problem, objective: str = "latency") -> Occupancy:
-    occupancy = Occupancy(problem, atoms_of(problem), objective)
+    occupancy = Occupancy(problem.minimising(objective), atoms_of(problem))
     place_stays(occupancy)
     return occupancy
 
 
-def plan_of(occupancy: Occupancy) -> Plan:
+def plan_of(occupancy: Occupancy) -> Assignment:
     return assemble(
         occupancy.problem,
         occupancy.atoms,
         [stay for _, _, stay in occupancy.all_stays()],
-        solver="fluid",
-        objective=occupancy.objective,
     )
 
 
@@ -47,14 +46,15 @@ def plan_of(occupancy: Occupancy) -> Plan:
 def test_plans_are_legal_counted_right_and_never_worse(objective: str) -> None:
     improved = 0
     for seed in range(40):
-        problem, target = random_case(seed, operators=10)
-        target = replace(target, split_operands=False) if seed % 2 else target
+        problem = random_case(seed, operators=10)
+        if seed % 2:
+            problem = problem.on(replace(problem.target, split_operands=False))
         try:
             before = placed(problem, objective)
         except InfeasibleError:
             continue
         old = objective_value(score(plan_of(before)), objective)
-        after, note = improve(before, Asked(objective), 300_000)
+        after, note = improve(before, Budget(), 300_000)
         assert not note
         plan = plan_of(after)
         assert not find_violations(plan), seed
@@ -68,7 +68,7 @@ def test_the_tables_cost_what_the_plan_costs() -> None:
     from ullage.solvers.annealing.anneal import anneal, begin, restart
 
     for seed in range(20):
-        problem, target = random_case(seed, operators=10)
+        problem = random_case(seed, operators=10)
         try:
             occupancy = placed(problem)
         except InfeasibleError:
@@ -82,7 +82,7 @@ def test_the_tables_cost_what_the_plan_costs() -> None:
         found = whole_search.occupancy_of(occupancy, tables)
         assert tables.f[TOTALS, SECONDS] == pytest.approx(found.timeline.total_s, rel=1e-9)
         assert counted == pytest.approx(found.timeline.total_s, rel=1e-4)  # and a tie break
-        assert np.all(found.load_bytes <= target.fastest.capacity_bytes)
+        assert np.all(found.load_bytes <= problem.target.fastest.capacity_bytes)
 
 
 @pytest.mark.parametrize("fastest", [False, True])
@@ -96,7 +96,7 @@ def test_tiny_problems_are_solved_to_the_optimum(fastest: bool) -> None:
         if best is None:
             continue
         try:
-            found, _ = improve(placed(problem), Asked(), 300_000)
+            found, _ = improve(placed(problem), Budget(), 300_000)
         except InfeasibleError:
             continue
         value = score(plan_of(found)).latency_s
@@ -108,21 +108,21 @@ def test_tiny_problems_are_solved_to_the_optimum(fastest: bool) -> None:
 
 
 def test_the_same_seed_gives_the_same_plan() -> None:
-    problem, target = random_case(7, operators=14)
-    target = replace(target, split_operands=False)
+    problem = random_case(7, operators=14)
+    problem = problem.on(replace(problem.target, split_operands=False))
     plans = [solve_with("fluid", problem, Asked(seed=seed)) for seed in (3, 3)]
     assert plans[0] == plans[1]
 
 
 def test_work_is_counted_and_the_deadline_obeyed() -> None:
-    problem, target = random_case(7, operators=14)
+    problem = random_case(7, operators=14)
     occupancy = placed(problem)
-    improve(occupancy, Asked(), 100_000)  # compiled from here on
+    improve(occupancy, Budget(), 100_000)  # compiled from here on
     tables = tables_of(occupancy, 0)
-    whole_search.search(tables, Asked(), 300_000)
+    whole_search.search(tables, Budget(), 300_000)
     assert 290_000 <= tables.i[COUNTS, WORK] <= 400_000
     since = time.monotonic()
-    late = Asked(deadline=since)
+    late = Budget(since)
     _, note = improve(occupancy, late, 10**12)
     assert time.monotonic() - since < 1.0
     assert "time limit" in note
@@ -130,8 +130,8 @@ def test_work_is_counted_and_the_deadline_obeyed() -> None:
 
 def test_without_time_to_compile_the_start_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole_search, "is_ready", lambda: False)
-    problem, target = random_case(7, operators=14)
+    problem = random_case(7, operators=14)
     occupancy = placed(problem)
-    found, note = improve(occupancy, Asked(deadline=time.monotonic() + 5))
+    found, note = improve(occupancy, Budget(time.monotonic() + 5))
     assert found is occupancy
     assert "compiled" in note

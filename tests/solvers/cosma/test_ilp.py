@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.solvers.test_solvers import chain, problem_for, target_of
+from tests.support.cases import chain, problem_for, target_of
 from tests.support.cosma_agree import agree, ask
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
 from tests.support.solving import Asked, solve_with

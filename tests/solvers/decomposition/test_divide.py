@@ -7,15 +7,15 @@ from random import Random
 
 import pytest
 
-from tests.solvers.test_solvers import random_case
+from tests.support.cases import random_case
 from tests.support.graphs import Builder
 from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.verify.verifier import find_violations
@@ -40,7 +40,7 @@ def value(plan: Plan) -> float:
     return objective_value(score(plan), plan.objective)
 
 
-def blocks(count: int) -> tuple[Problem, Target]:
+def blocks(count: int) -> Problem:
     """A chain of diamonds on a chip that keeps operands whole: narrow between any two."""
     rng = Random(3)
     build = Builder("diamonds")
@@ -55,14 +55,14 @@ def blocks(count: int) -> tuple[Problem, Target]:
     graph = build.graph([source])
     target = replace(load_target("edge-npu", {}), split_operands=False).with_fast_memory(2048)
     order = range(len(graph.operators))
-    return build_program(graph, order, aliases=alias_options(target)), target
+    return Problem(build_program(graph, order, aliases=alias_options(target)), target)
 
 
 @pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
 def test_plans_of_random_problems_are_legal_and_no_worse(objective: str) -> None:
     seen = solved = 0
     for seed in range(8):
-        problem, target = random_case(seed, 14)
+        problem = random_case(seed, 14)
         found = planned("divide", problem, objective, part_operators=4)
         quick = [planned(name, problem, objective) for name in ("greedy", "msa")]
         if found is None:
@@ -70,7 +70,7 @@ def test_plans_of_random_problems_are_legal_and_no_worse(objective: str) -> None
             continue
         seen += 1
         assert not [note for note in found.notes if "illegal" in note]
-        solved += int(found.options["parts_solved"])
+        solved += int(found.statistics["parts_solved"])
         assert found.lower_bound is not None
         assert found.lower_bound <= value(found) * (1 + 1e-9)
         for plan in quick:
@@ -94,16 +94,16 @@ def test_one_part_is_as_good_as_the_exact_solver() -> None:
 
 
 def test_parts_improve_what_quick_solvers_find() -> None:
-    problem, target = blocks(5)
+    problem = blocks(5)
     quick = [planned(name, problem) for name in ("greedy", "msa")]
     found = planned("divide", problem, part_operators=10)
     assert found is not None
-    assert found.options["parts_solved"] >= 2
+    assert found.statistics["parts_solved"] >= 2
     assert all(plan is not None and value(found) < value(plan) for plan in quick)
 
 
 def test_cuts_are_where_little_is_alive() -> None:
-    problem, target = blocks(6)
+    problem = blocks(6)
     atoms = atoms_of(problem)
     crossing = crossing_bytes(problem, atoms)
     cuts = narrow_cuts(problem, atoms, 8, at_dma=False)
@@ -119,11 +119,11 @@ def test_cuts_are_where_little_is_alive() -> None:
 
 
 def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
-    problem, target = blocks(6)
+    problem = blocks(6)
     atoms = atoms_of(problem)
     plan = planned("greedy", problem)
     assert plan is not None
-    stays = stays_of_plan(plan, atoms)
+    stays = stays_of_plan(assignment_of(plan), atoms)
     assert stays is not None
     part = part_of(problem, atoms, stays, (5, 17))
     assert len(part.problem.steps) == 12
@@ -144,8 +144,8 @@ def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
 
 
 def test_the_deadline_holds_and_parameters_are_checked() -> None:
-    problem, target = blocks(30)
-    planned("divide", blocks(2)[0], target)  # loads what is compiled
+    problem = blocks(30)
+    planned("divide", blocks(2))  # loads what is compiled
     begun = time.monotonic()
     options = Asked(deadline=begun + 2.0)
     plan = solve_with("divide", problem, options)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.solvers.test_solvers import random_case, solved, target_of
 from tests.support.brute_force import Oracle
+from tests.support.cases import random_case, solved, target_of
 from tests.support.solving import Asked, solve_with
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError

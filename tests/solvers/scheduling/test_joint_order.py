@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.solvers.test_solvers import random_target
+from tests.support.cases import random_target
 from tests.support.graphs import Builder, all_orders, random_graph, random_order
 from tests.support.solving import Asked
 from ullage.compiler.common.errors import UsageError

@@ -8,14 +8,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.graphs import seeds
-from tests.support.solving import Asked
+from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
-from ullage.solvers.heuristics import all_slow, greedy, msa
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import msa
 from ullage.solvers.packing import pack as packing
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state import place as placement
@@ -100,8 +101,8 @@ def test_joined_runs_are_charged_as_if_added_at_once(capacity_bytes: int) -> Non
     target = chip(capacity_bytes)
     problem = recurrent(target, 150)
     occupancy = Occupancy(problem, atoms_of(problem))
-    close_gaps(occupancy, 64, Asked())
-    hide_single_uses(occupancy, 64, Asked())
+    close_gaps(occupancy, 64, Budget())
+    hide_single_uses(occupancy, 64, Budget())
     fresh = Occupancy(problem, atoms_of(problem))
     for first, last, stay in occupancy.all_stays():
         fresh.add(stay.atom, first, last, stay)
@@ -161,12 +162,12 @@ def test_stays_beyond_many_are_placed_legally(seed: int, capacity_bytes: int) ->
     target = chip(capacity_bytes)
     problem = recurrent(target, 60, seed)
     try:
-        slow = score(all_slow.solve(problem, Asked()))
+        slow = score(solve_with("all-slow", problem))
     except InfeasibleError:
         return
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(placement, "MAX_TOGETHER", 5)
-        plan = greedy.solve(problem, Asked())
+        plan = solve_with("greedy", problem)
     assert find_violations(plan) == []
     assert score(plan).latency_s <= slow.latency_s * (1 + 1e-9)
     assert any("near-linear" in note for note in plan.notes)
@@ -177,25 +178,25 @@ def test_prefetch_starts_do_not_depend_on_how_far_msa_looks_first(
 ) -> None:
     target = chip(512)
     problem = recurrent(target, 120, 5)
-    wide = msa.solve(problem, Asked())
+    wide = solve_with("msa", problem)
     monkeypatch.setattr(msa, "FIRST_LOOK_STEPS", 1)
-    assert msa.solve(problem, Asked()) == wide
+    assert solve_with("msa", problem) == wide
 
 
 def test_msa_tries_fewer_lengths_of_stays_with_many_uses_and_says_so() -> None:
     target = chip(1024)
     problem = recurrent(target, 120, 7)
-    plan = msa.solve(problem, Asked(parameters={"max_run_ends": 2}))
+    plan = solve_with("msa", problem, Asked(parameters={"max_run_ends": 2}))
     assert find_violations(plan) == []
     assert any("max_run_ends" in note for note in plan.notes)
     few = recurrent(target, 40, 7)
-    assert msa.solve(few, target, Asked()).notes == ()
+    assert solve_with("msa", few).notes == ()
 
 
-@pytest.mark.parametrize("solver", [greedy, msa])
-def test_heuristics_out_of_time_say_so(solver: object) -> None:
+@pytest.mark.parametrize("solver", ["greedy", "msa"])
+def test_heuristics_out_of_time_say_so(solver: str) -> None:
     target = chip(512)
     problem = recurrent(target, 30)
-    plan = solver.solve(problem, Asked(deadline=0.0))  # type: ignore[attr-defined]
+    plan = solve_with(solver, problem, Asked(deadline=0.0))
     assert find_violations(plan) == []
     assert any("time limit" in note for note in plan.notes)

@@ -47,7 +47,7 @@ def random_legal(seed: int) -> Plan | None:
     """A random plan on a target without a byte to spare; None when the walk went wrong."""
     rng = Random(seed)
     target = three_tier_target(rng)
-    plan = random_walks(three_tier_problem(rng, target, 7), target, rng)
+    plan = random_walks(three_tier_problem(rng, target, 7), rng)
     plan = with_target(plan, with_room_of(plan))
     return None if find_violations(plan) else plan
 

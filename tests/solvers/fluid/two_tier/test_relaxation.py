@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.solvers.test_solvers import random_case, solved
+from tests.support.cases import random_case, solved
 from tests.support.changes import with_program
 from tests.support.solving import Asked, solve_with
 from tests.support.targets import HAND, random_plan, random_problem, seeded

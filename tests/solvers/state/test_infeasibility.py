@@ -1,0 +1,43 @@
+"""Refusals carry figures and remedies."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.cases import (
+    chain,
+    check_refusal,
+    problem_for,
+    solved,
+    target_of,
+)
+from tests.support.solving import Asked, solve_with
+from ullage.compiler.common.errors import InfeasibleError
+
+
+def test_a_tiny_memory_is_refused_with_figures() -> None:
+    target = target_of(64, operand_access="fastest")
+    problem = problem_for(chain(), ["y"], target)
+    for name in ("all-slow", "greedy", "msa", "fluid", "auto"):
+        with pytest.raises(InfeasibleError) as raised:
+            solve_with(name, problem, Asked())
+        details = raised.value.details
+        check_refusal(raised.value)
+        assert (details["tier"], details["needed_bytes"], details["excess_bytes"]) == (
+            "sram",
+            128,
+            64,
+        )
+        assert "--fast-memory 128" in details["remedies"]
+        given_more = target.with_fast_memory(details["needed_bytes"])
+        assert solved(name, problem.on(given_more), "latency") is not None
+
+
+def test_a_home_that_is_too_small_is_refused_with_figures() -> None:
+    tiers = target_of(1024).tiers
+    target = target_of(0, tiers=(tiers[0], replace(tiers[1], capacity_bytes=96)))
+    problem = problem_for(chain(), ["y"], target)
+    with pytest.raises(InfeasibleError) as raised:
+        solve_with("all-slow", problem, Asked())
+    check_refusal(raised.value)
+    assert raised.value.details["tier"] == "dram"

@@ -1,0 +1,114 @@
+"""`auto`: the best plan under one deadline, whatever its members do."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.support.cases import (
+    chain,
+    problem_for,
+    target_of,
+)
+from tests.support.registering import put_in_place
+from tests.support.solving import Asked, solve_with
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution
+from ullage.solvers.run import Outcome, run_solver
+
+
+def interrupted(_: Problem, __: object, ___: Budget) -> Solution:
+    raise KeyboardInterrupt
+
+
+def late(_: Problem, __: object, ___: Budget) -> Solution:
+    raise InfeasibleError("no", {"tier": "sram"})
+
+
+def auto(
+    members: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch, limit_s: float = 1e9
+) -> Outcome:
+    """Run `auto` with other solvers in place of some of its members."""
+    for name, function in members.items():
+        put_in_place(name, function, monkeypatch)
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    deadline = time.monotonic() + limit_s
+    return run_solver("auto", problem, Budget(deadline))
+
+
+def test_portfolio_keeps_the_best_plan_when_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = auto({"msa": interrupted}, monkeypatch)
+    assert outcome.plan.solver == "greedy"
+    assert outcome.solution.stop_reason == "interrupted"
+    assert outcome.interrupted
+
+
+def test_portfolio_passes_on_an_interrupt_before_any_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        auto({"greedy": interrupted}, monkeypatch)
+
+
+def test_portfolio_goes_on_when_a_member_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = auto({"greedy": late}, monkeypatch).plan
+    assert plan.solver == "msa"
+    assert plan.notes == ("auto: greedy found no plan: no",)
+
+
+def test_portfolio_says_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TimeLimitError, match="give more"):
+        auto({}, monkeypatch, limit_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("limit_s", "changes", "refine", "asked"),
+    [
+        (30.0, {"split_operands": False}, "cpsat", 1),
+        (30.0, {"split_operands": False}, "", 0),
+        (30.0, {"split_operands": True}, "cpsat", 0),  # exact solvers keep tensors whole
+        (None, {"split_operands": False}, "cpsat", 0),
+        (1.0, {"split_operands": False}, "cpsat", 0),
+    ],
+)
+def test_portfolio_gives_the_time_that_is_left_to_an_exact_solver(
+    monkeypatch: pytest.MonkeyPatch,
+    limit_s: float | None,
+    changes: dict[str, Any],
+    refine: str,
+    asked: int,
+) -> None:
+    calls: list[Budget] = []
+    target = replace(target_of(1024), **changes)
+    problem = problem_for(chain(), ["y"], target)
+
+    def exact(_: Problem, __: object, told: Budget) -> Solution:
+        calls.append(told)
+        return run_solver("msa", problem, told).solution
+
+    put_in_place("cpsat", exact, monkeypatch)
+    deadline = None if limit_s is None else time.monotonic() + limit_s
+    parameters = {"members": "all-slow", "refine": refine}
+    options = Asked(deadline=deadline, parameters=parameters)
+    plan = solve_with("auto", problem, options)
+    assert len(calls) == asked
+    assert plan.solver == ("cpsat" if asked else "all-slow")
+    assert all(told.deadline == deadline for told in calls)
+
+
+def test_portfolio_knows_no_unknown_exact_solver() -> None:
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    with pytest.raises(UsageError, match="no solver named 'nobody'"):
+        solve_with("auto", problem, Asked(parameters={"refine": "nobody"}))
+
+
+@pytest.mark.parametrize("members", ["", "auto", "greedy,auto"])
+def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    with pytest.raises(UsageError, match="members of auto must be other solvers"):
+        solve_with("auto", problem, Asked(parameters={"members": members}))

@@ -1,0 +1,97 @@
+"""The registry: ours first, third parties by name, clear words where there is none."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.cases import BUILT_IN, chain, problem_for, solved, target_of
+from tests.support.registering import register
+from tests.support.solving import Asked, solve_with
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import greedy
+from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.parameters import NoOptions, parameter, parameters_of
+from ullage.solvers.registry import find_solver, solver_names
+
+
+def mine(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
+    """Someone else's solver.
+
+    It is greedy under another name.
+    """
+    return greedy.solve(problem, greedy.GreedyOptions(), budget)
+
+
+@dataclass(frozen=True)
+class Depth:
+    depth: int = parameter(3, "how deep", least=0)
+
+
+@pytest.fixture
+def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
+    points: dict[str, object] = {
+        "mine": mine,
+        "full": Solver("other-name", "A full solver", mine, Depth, ("energy",)),
+        "broken": ImportError("no module named nothing"),
+        "greedy": mine,
+    }
+    register(monkeypatch, points)
+
+
+@pytest.mark.usefixtures("third_party")
+def test_third_party_solvers_are_found_by_name() -> None:
+    assert set(BUILT_IN) < set(solver_names())
+    assert solver_names()[-3:] == ("broken", "full", "mine")
+    found = find_solver("mine")
+    assert (found.name, found.summary, found.origin) == (
+        "mine",
+        "Someone else's solver.",
+        "third party",
+    )
+    full = find_solver("full")
+    assert (full.name, full.summary) == ("full", "A full solver")
+    assert [(p.name, p.default) for p in parameters_of(full.options)] == [("depth", 3)]
+    assert full.objectives == ("energy",)
+    assert find_solver("greedy").origin == "ullage"
+    target = target_of(1024)
+    plan = solved("mine", problem_for(chain(), ["y"], target), "latency")
+    assert plan is not None
+    assert plan.solver == "mine"
+
+
+@pytest.mark.usefixtures("third_party")
+def test_a_solver_that_cannot_be_imported_is_an_error_of_its_own() -> None:
+    with pytest.raises(UsageError, match=r"'broken' .* cannot be imported: no module named"):
+        find_solver("broken")
+
+
+@pytest.mark.usefixtures("third_party")
+def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    able = "all-slow, greedy, msa, fluid, .*auto, mine"
+    message = rf"full cannot minimise latency \(it can: energy\).*: {able}"
+    with pytest.raises(UsageError, match=message):
+        compile_problem(problem, CompileOptions(solver="full"))
+    with pytest.raises(UsageError, match="greedy cannot minimise peak"):
+        compile_problem(problem, CompileOptions(solver="greedy", objective="peak"))
+
+
+def test_unknown_solvers_and_parameters_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"no solver named 'nobody' \(there are: all-slow, greedy"):
+        find_solver("nobody")
+    target = target_of(1024)
+    problem = problem_for(chain(), ["y"], target)
+    for parameters, message in (
+        ({"depth": 1}, r"greedy has no parameter 'depth' \(it has: prefetch_window_steps"),
+        (
+            {"prefetch_window_steps": "many"},
+            "greedy: parameter prefetch_window_steps takes a whole number",
+        ),
+    ):
+        with pytest.raises(UsageError, match=message):
+            solve_with("greedy", problem, Asked(parameters=parameters))
