@@ -79,5 +79,5 @@ def lower_bound(problem: Problem) -> Bound:
     free = order_free_bound(problem)
     if problem.objective != "peak":
         return free
-    live = live_bytes_bound(problem)
+    live = live_bytes_bound(problem, problem.target)
     return live if live.value >= free.value else free
