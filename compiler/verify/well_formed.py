@@ -8,7 +8,7 @@ from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.ir.target import Link, Target, Tier
 
 NO_STEP = -1  # step of a violation that belongs to no step
@@ -128,6 +128,9 @@ def _is_pair(value: object) -> bool:
 
 
 def _target_faults(plan: Assigned) -> Iterator[str]:
+    if not isinstance(plan.problem, Problem) or not isinstance(plan.program, Program):
+        yield "the plan needs a Problem with a Program"
+        return
     target = plan.target
     if not isinstance(target, Target) or not target.tiers or not _all_are(target.tiers, Tier):
         yield "the plan needs a Target with a tuple of at least one Tier"
@@ -158,8 +161,8 @@ def _target_faults(plan: Assigned) -> Iterator[str]:
 
 
 def _buffer_faults(plan: Assigned) -> Iterator[str]:
-    if not isinstance(plan.problem, Problem) or not _all_are(plan.problem.buffers, Buffer):
-        yield "the plan needs a Problem with a tuple of Buffer"
+    if not _all_are(plan.problem.buffers, Buffer):
+        yield "the problem needs a tuple of Buffer"
         return
     if type(plan.problem.steady_state) is not bool:
         yield f"steady_state must be a bool, is {_show(plan.problem.steady_state)}"
