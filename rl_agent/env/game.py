@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
+from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
 from ullage.rl_agent.env.game_instance import set_table
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
@@ -66,7 +67,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     def __init__(  # noqa: PLR0913 - options of gymnasium.make, all named
         self,
         model: "str | Path | onnx.ModelProto | None" = None,
-        target: str = "edge-npu",
+        target: str | None = None,
         *,
         problem: Problem | None = None,
         fast_memory: int | str | None = None,
@@ -80,8 +81,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
 
         Args:
             model: an .onnx file, a name (`ullage models list`) or a loaded model.
-            target: name or file of a target.
-            problem: instead of a model, a problem, which has a target of its own.
+            target: name or file of a target; default edge-npu.
+            problem: instead of a model and a target, a problem, which has a target of its own.
             fast_memory: capacity of the fastest tier: 262144, "256KiB".
             dtype: plan floating-point tensors as this type.
             order: operator order, `model` or `memory`.
@@ -99,7 +100,12 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         self.render_mode = render_mode
         if problem is None:
             asked = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
-            problem = _read(model, target, fast_memory, asked)
+            problem = _read(model, target or DEFAULT_TARGET, fast_memory, asked)
+        elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6:
+            raise UsageError(
+                f"the problem is built for {problem.target.name}; a model, a target or changes of "
+                "either beside it would not count"
+            )
         chip = problem.target
         self.problem, self.target = problem, chip
         self._table = set_table(problem)
