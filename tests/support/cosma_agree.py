@@ -1,41 +1,68 @@
 """What `ilp` and `cpsat` answer to COSMA's problem, held against brute force in any mode."""
 
 import time
+from dataclasses import dataclass
 
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
-from tests.support.solving import Asked
+from tests.support.solving import plan_of
+from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.cosma import ilp
 from ullage.solvers.cosma.question import Answer
 from ullage.solvers.cosma.tensors import program_of
-from ullage.solvers.exact import cpsat
+from ullage.solvers.exact.options import CpsatOptions
+from ullage.solvers.parameters import options_from
 
 MODES = ("fixed", "fixed-moves", "free", "free-moves", "peak-fixed", "peak-free")
 SOLVERS = ("ilp", "cpsat")
 
 
+@dataclass(frozen=True)
+class Told:
+    """An answer and its plan."""
+
+    answer: Answer
+    plan: Plan
+
+    @property
+    def status(self) -> str:
+        """Of the exact solver."""
+        return self.answer.status
+
+    @property
+    def objective(self) -> float | None:
+        """Of its solution."""
+        return self.answer.objective
+
+    @property
+    def bound(self) -> float | None:
+        """Of that objective."""
+        return self.answer.bound
+
+
 def ask(
     solver: str,
     problem: Problem,
-    target: Target,
     objective: str = "traffic",
     limit_s: float = 30.0,
     /,
     **how: str,
-) -> Answer:
+) -> Told:
     """The answer of a solver; its plan is legal."""
-    deadline = time.monotonic() + limit_s
-    options = Asked(objective=objective, deadline=deadline, parameters=how)
+    budget = Budget(time.monotonic() + limit_s)
+    asked = problem.minimising(objective)
     if solver == "ilp":
-        found = ilp.answer(problem, options)
+        found = ilp.answer(asked, options_from("ilp", ilp.IlpOptions, how, 0), budget)
     else:
-        found = cpsat_cosma.answer(problem, options, cpsat.DEFAULTS)
-    assert find_violations(found.plan) == []
-    return found
+        options = options_from("cpsat", CpsatOptions, how, 0)
+        found = cpsat_cosma.answer(asked, options, budget, options.num_workers)
+    plan = plan_of(solver, found.solution)
+    assert find_violations(plan) == []
+    return Told(found, plan)
 
 
 def how_of(mode: str, space: str) -> dict[str, str]:
@@ -52,7 +79,7 @@ def agree(
 ) -> str:
     """Compare with brute force in one mode; says what the case was."""
     free, moves = "free" in mode, "moves" in mode
-    problem, target = cosma_case(seed, operators, shares=not free)
+    problem = cosma_case(seed, operators, shares=not free)
     oracle = CosmaOracle(problem, free_order=free)
     how = how_of(mode, space)
     objective = "peak" if mode.startswith("peak") else "traffic"
@@ -70,7 +97,7 @@ def agree(
     assert done.objective == best
     if best is None:
         return "no addresses"
-    program = program_of(problem, weights=target.weights_in_fastest)
+    program = program_of(problem, weights=problem.target.weights_in_fastest)
     expected = done.objective + sum(program.uncounted_bytes())
     found = score(done.plan).noncompulsory_bytes
     if done.plan.notes == ():
@@ -80,5 +107,5 @@ def agree(
         assert found < expected
         assert not moves or program.uncounted_bytes()[1]
     if done.plan.lower_bound is not None:
-        assert done.plan.lower_bound == done.plan.options["whole_bound"] <= found
+        assert done.plan.lower_bound == done.plan.statistics["whole_bound"] <= found
     return "nothing leaves" if best == 0 else case

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution
 from ullage.solvers.parameters import ParameterValue
 from ullage.solvers.run import run_solver
 
@@ -47,3 +48,18 @@ def solve_with(solver: str, problem: Problem, asked: Asked | None = None) -> Pla
         seed=told.seed,
     )
     return outcome.plan
+
+
+def plan_of(solver: str, solution: Solution) -> Plan:
+    """A solution as a plan, labelled; neither verified nor scored."""
+    assignment, bound = solution.assignment, solution.bound
+    return Plan(
+        assignment.problem,
+        assignment.residencies,
+        assignment.transfers,
+        solution.made_by or solver,
+        notes=solution.notes,
+        lower_bound=None if bound is None else bound.value,
+        bound_source="" if bound is None else bound.source,
+        statistics=solution.statistics,
+    )

@@ -13,14 +13,14 @@ from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, by_live_bytes
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
 from ullage.rl_agent.muzero import solver as muzero
-from ullage.solvers.registry import find_solver
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
 
 pytest.importorskip("jax")
@@ -54,27 +54,27 @@ SMALL = MuZeroOptions(
 )
 
 
-def biggest() -> tuple[Problem, Target, Table]:
+def biggest() -> tuple[Problem, Table]:
     """The case with most uses."""
-    _, problem, target, table = max(CASES, key=lambda case: len(case[3].board.ev_atom))
-    return problem, target, by_live_bytes(table)
+    _, problem, table = max(CASES, key=lambda case: len(case[2].board.ev_atom))
+    return problem, by_live_bytes(table)
 
 
-PROBLEM, TARGET, TABLE = biggest()
+PROBLEM, TABLE = biggest()
 USES = len(TABLE.board.ev_atom)
 
 
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
-    rivals = muzero.rivals_of(PROBLEM, TARGET, Asked()).values()
-    reference_s = muzero.reference_of(PROBLEM, TARGET, TABLE, rivals)
-    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TARGET, TABLE, Asked()))
+    rivals = muzero.rivals_of(PROBLEM, Budget()).values()
+    reference_s = muzero.reference_of(PROBLEM, TABLE, rivals)
+    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TABLE, Budget()))
 
 
 # Many games at once
 
 
 def test_games_side_by_side_are_the_games_one_by_one() -> None:
-    for seed, _, _, strict in CASES[::5]:
+    for seed, _, strict in CASES[::5]:
         table = by_live_bytes(strict)
         arena = open_arena(table, 4)
         rng = np.random.default_rng(seed)
@@ -261,7 +261,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     agent = agent_of()
     save_agent(agent, tmp_path / "a.safetensors")
-    other = by_live_bytes(min(CASES, key=lambda case: len(case[3].board.ev_atom))[3])
+    other = by_live_bytes(min(CASES, key=lambda case: len(case[2].board.ev_atom))[2])
     with pytest.raises(UsageError, match="trained per program"):
         load_agent(tmp_path / "a.safetensors", other, agent.packer)
     (tmp_path / "b.safetensors").write_bytes(b"no zip")
@@ -271,9 +271,9 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
 
 def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
     repaired = 0
-    for seed, problem, target, strict in CASES:
+    for seed, problem, strict in CASES:
         table = by_live_bytes(strict)
-        packer = muzero.packer_of(problem, table, Asked())
+        packer = muzero.packer_of(problem, table, Budget())
         arena = open_arena(table, 4)
         rng = np.random.default_rng(seed)
         deal(arena)
@@ -285,7 +285,7 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
                 continue
             repaired += 1
             busy_s, stays = found
-            plan = assemble(problem, table.atoms, stays, solver="t", objective="latency")
+            plan = assemble(problem, table.atoms, stays)
             assert find_violations(plan) == []
             assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
     assert repaired > 2 * len(CASES)
@@ -295,23 +295,22 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
 
 
 def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
-    solve = find_solver("muzero").solve
     parameters = {"generations": 2, "games": GAMES, "simulations": 4}
     told: list[float] = []
     options = Asked(parameters=parameters, on_improvement=told.append)
-    plan = solve(PROBLEM, TARGET, options)
+    plan = solve_with("muzero", PROBLEM, options)
     assert find_violations(plan) == []
     assert score(plan).latency_s == pytest.approx(min([*told, TABLE.all_slow_s]), rel=1e-9)
     said = " ".join(plan.notes)
     assert "the best of 16 games in 2 generations" in said
     assert "msa has" in said
-    assert plan == solve(PROBLEM, TARGET, options)
+    assert plan == solve_with("muzero", PROBLEM, options)
 
 
 def test_with_little_time_games_are_played_by_chance() -> None:
     begun = time.monotonic()
     options = Asked(deadline=begun + 1.0, parameters={"games": 4})
-    plan = solve_with("muzero", PROBLEM, TARGET, options)
+    plan = solve_with("muzero", PROBLEM, options)
     assert time.monotonic() - begun < 2.1
     assert find_violations(plan) == []
     assert any("games by chance" in note for note in plan.notes)
@@ -323,15 +322,15 @@ def test_ctrl_c_keeps_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ullage.rl_agent.muzero.train.study", stopped)
-    plan = solve_with("muzero", PROBLEM, TARGET, Asked(parameters={"games": 4}))
-    assert plan.options["interrupted"] is True
-    assert find_violations(plan) == []
+    outcome = run_solver("muzero", PROBLEM, parameters={"games": 4})
+    assert outcome.solution.stop_reason == "interrupted"
+    assert find_violations(outcome.plan) == []
 
 
 def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(muzero, "missing_packages", lambda _: ("jax", "mctx"))
     with pytest.raises(UsageError, match=r"needs jax, mctx.*pip install 'ullage\[muzero\]'"):
-        solve_with("muzero", PROBLEM, TARGET, Asked())
+        solve_with("muzero", PROBLEM)
     assert run(["train", "squeezenet", "--agent", "muzero"]) == 2
 
 

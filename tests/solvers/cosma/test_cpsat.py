@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.solvers.cosma.test_ilp import fork
-from tests.support.cosma_agree import agree, ask, how_of
+from tests.support.cosma_agree import Told, agree, ask, how_of
+from tests.support.cosma_fork import fork
 from tests.support.cosma_oracle import cosma_case
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import UsageError
@@ -29,7 +29,7 @@ from ullage.solvers.cosma import cpsat_pairs
 from ullage.solvers.cosma.cpsat_choice import Choice, choice_of, hint
 from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.precedence import bits, pinned, precedence_of, some_order
-from ullage.solvers.cosma.question import Answer, Form
+from ullage.solvers.cosma.question import Form
 from ullage.solvers.cosma.tensors import program_of
 from ullage.solvers.scheduling.peak_order import smallest_peak
 
@@ -37,9 +37,7 @@ seeds = st.integers(0, 10**6)
 FREE = {"order": "free"}
 
 
-def cpsat(
-    problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str
-) -> Answer:
+def cpsat(problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str) -> Told:
     return ask("cpsat", problem, objective, limit_s, **how)
 
 
@@ -74,7 +72,7 @@ def test_addresses_that_decide_are_cut_off_and_proven(mode: str) -> None:
 def test_ilp_and_cpsat_say_the_same() -> None:
     compared = 0
     for seed in range(400, 416):
-        problem, target = cosma_case(seed, 4, shares=False)
+        problem = cosma_case(seed, 4, shares=False)
         for mode in ("free", "fixed", "peak-free"):
             objective = "peak" if mode.startswith("peak") else "traffic"
             how = how_of(mode, "both")
@@ -87,11 +85,11 @@ def test_ilp_and_cpsat_say_the_same() -> None:
 
 
 def test_a_free_order_saves_what_the_given_one_must_spill() -> None:
-    target = cosma_case(0, 2, shares=False)[1].with_fast_memory(13)
+    target = cosma_case(0, 2, shares=False).target.with_fast_memory(13)
     problem = fork(target)
     fixed, free = cpsat(problem, moves="no"), cpsat(problem, order="free")
     assert (fixed.objective, free.objective) == (32, 0)
-    assert free.plan.problem.order == "cpsat"
+    assert free.plan.program.order == "cpsat"
     names = [s.name for s in free.plan.problem.steps if s.kind != DMA_STEP]
     assert sorted(names) == sorted(s.name for s in problem.steps if s.kind != DMA_STEP)
     peak = cpsat(problem, "peak", order="free")
@@ -135,8 +133,8 @@ def test_hints_are_solutions(seed: int) -> None:
     """Any choice that fits, told as a hint, satisfies every row of the model."""
     from ortools.sat.python import cp_model
 
-    problem, target = cosma_case(seed, 6, shares=False)
-    program = program_of(problem, target.with_fast_memory(1 << 20), weights=True)
+    problem = cosma_case(seed, 6, shares=False)
+    program = program_of(problem.on(problem.target.with_fast_memory(1 << 20)), weights=True)
     flow = precedence_of(program)
     order = some_order(flow.before, list(reversed(range(len(program.steps)))))
     form = Form(free_order=True, addresses=seed % 2 == 0, moves=seed % 3 == 0)
@@ -160,7 +158,7 @@ def test_hints_are_solutions(seed: int) -> None:
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_windows_pin_everything_else(seed: int) -> None:
-    problem, target = cosma_case(seed, 7, shares=False)
+    problem = cosma_case(seed, 7, shares=False)
     program = program_of(problem, weights=True)
     flow = precedence_of(program)
     count = len(program.steps)
@@ -184,8 +182,8 @@ def test_positions_keep_the_order_where_triples_are_not_written(
     monkeypatch.setattr(cpsat_pairs, "MOST_TRIPLES", 0)
     for seed in range(40):
         agree("cpsat", seed, "free", 6, "load")
-        problem, target = cosma_case(seed, 6, shares=False)
-        program = program_of(problem, weights=target.weights_in_fastest)
+        problem = cosma_case(seed, 6, shares=False)
+        program = program_of(problem, weights=problem.target.weights_in_fastest)
         form = Form(free_order=True, addresses=False)
         positioned += bool(CosmaChoice(program, form, precedence_of(program)).pairs.positions)
     assert positioned >= 3
@@ -196,16 +194,16 @@ def test_positions_keep_the_order_where_triples_are_not_written(
 def test_the_deadline_is_obeyed(limit_s: float, order: str) -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, "peak").value)
+    least = int(order_free_bound(prepared.problem.minimising("peak")).value)
     target = prepared.target.with_fast_memory(least)
     begun = time.monotonic()
-    found = cpsat(prepared.problem, target, limit_s=limit_s, order=order)
+    found = cpsat(prepared.problem.on(target), limit_s=limit_s, order=order)
     assert time.monotonic() - begun <= 1.1 * limit_s + 1
     assert find_violations(found.plan) == []
 
 
 def test_what_a_free_order_cannot_do_is_refused() -> None:
-    problem, target = cosma_case(0, 3, shares=False)
+    problem = cosma_case(0, 3, shares=False)
     for wrong in ({"order": "any"}, {"space": "none"}, {"weights": "maybe"}, {"moves": "never"}):
         with pytest.raises(UsageError):
             cpsat(problem, **wrong)
@@ -215,18 +213,18 @@ def test_what_a_free_order_cannot_do_is_refused() -> None:
 
 
 def test_a_weight_that_is_no_tensor_takes_no_room() -> None:
-    target = cosma_case(0, 2, shares=False)[1].with_fast_memory(4)
+    target = cosma_case(0, 2, shares=False).target.with_fast_memory(4)
     tensors = [Tensor("x", 2, "input"), Tensor("w", 4, "weight"), Tensor("y", 2, "output")]
     problem = problem_from_lists("one", tensors, [Op("make y", ["x", "w"], ["y"])], target)
     assert cpsat(problem, order="free", weights="no").objective == 0
     roomy = target.with_fast_memory(8)
-    assert cpsat(problem, roomy, "peak", order="free", weights="yes").objective == 8
+    assert cpsat(problem.on(roomy), "peak", order="free", weights="yes").objective == 8
 
 
 @pytest.mark.parametrize("more", [{}, {"num_workers": "3"}])
 def test_same_seed_same_plan(more: dict[str, str]) -> None:
     for seed in (7, 13, 20_009, 20_318):
-        problem, target = cosma_case(seed, 7, shares=False)
+        problem = cosma_case(seed, 7, shares=False)
         one, two = (cpsat(problem, order="free", **more).plan for _ in range(2))
         assert one == two
 
@@ -234,8 +232,8 @@ def test_same_seed_same_plan(more: dict[str, str]) -> None:
 def test_same_seed_same_plan_of_a_network() -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("inception_v2"), options)
-    least = int(order_free_bound(prepared.problem, "peak").value)
+    least = int(order_free_bound(prepared.problem.minimising("peak")).value)
     target = replace(prepared.target.with_fast_memory(least), weights_in_fastest=False)
-    one, two = (cpsat(prepared.problem, target, order="free") for _ in range(2))
+    one, two = (cpsat(prepared.problem.on(target), order="free") for _ in range(2))
     assert one.status == "optimal"
     assert one.plan == two.plan

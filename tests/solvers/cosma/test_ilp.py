@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tests.support.cases import chain, problem_for, target_of
-from tests.support.cosma_agree import agree, ask
+from tests.support.cosma_agree import Told, agree, ask
+from tests.support.cosma_fork import fork
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError, UsageError
@@ -16,16 +17,15 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_problem_matches
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.cosma.ilp_model import CosmaModel
-from ullage.solvers.cosma.question import Answer, Form
+from ullage.solvers.cosma.question import Form
 from ullage.solvers.cosma.tensors import GIVEN, program_of
 
 
-def ilp(problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str) -> Answer:
+def ilp(problem: Problem, objective: str = "traffic", limit_s: float = 30.0, **how: str) -> Told:
     return ask("ilp", problem, objective, limit_s, **how)
 
 
@@ -52,9 +52,9 @@ def test_it_finds_what_brute_force_finds(mode: str, operators: int, space: str, 
 def test_cpsat_finds_the_same() -> None:
     compared = 0
     for seed in range(300, 400):
-        problem, target = cosma_case(seed, 5, shares=True)
+        problem = cosma_case(seed, 5, shares=True)
         reads_in_place = any(b.kind == "weight" for b in problem.buffers)
-        if reads_in_place and not target.weights_in_fastest:
+        if reads_in_place and not problem.target.weights_in_fastest:
             continue  # `cpsat` may keep such weights
         if not CosmaOracle(problem, free_order=False).traffic(addresses=False):
             continue
@@ -74,7 +74,7 @@ def test_cpsat_finds_the_same() -> None:
 
 
 def test_a_tensor_may_move_between_operators_only_where_asked() -> None:
-    problem, target = cosma_case(13, 5, shares=True)
+    problem = cosma_case(13, 5, shares=True)
     asked = ilp(problem, moves="yes").objective
     published = ilp(problem).objective
     assert asked is not None
@@ -88,7 +88,7 @@ def test_the_numbered_constraints_hold_in_a_solution() -> None:
     from ullage.solvers.cosma.ilp_backend import _cbc
 
     for seed in range(6):
-        problem, target = cosma_case(seed, 4, shares=False)
+        problem = cosma_case(seed, 4, shares=False)
         program = program_of(problem, weights=True)
         model = CosmaModel(program, Form(free_order=True, load=True), lambda: None)
         model.lp.solve(COIN_CMD(msg=False, path=_cbc(), timeLimit=10))
@@ -118,22 +118,12 @@ def test_the_numbered_constraints_hold_in_a_solution() -> None:
         assert sorted(running) == list(range(model.count))
 
 
-def fork(target: Target) -> Problem:
-    """The file's order keeps two large tensors at once; another order does not."""
-    sizes = {"x": 4, "a": 8, "b": 8, "c": 1, "d": 1, "y": 1}
-    kinds = {"x": "input", "y": "output"}
-    tensors = [Tensor(n, s, kinds.get(n, "activation")) for n, s in sizes.items()]  # type: ignore[arg-type]
-    reads = {"a": "x", "b": "x", "c": "a", "d": "b", "y": "cd"}
-    ops = [Op(f"make {name}", list(read), [name]) for name, read in reads.items()]
-    return problem_from_lists("fork", tensors, ops, target)
-
-
 def test_a_free_order_saves_what_the_given_one_must_spill() -> None:
-    target = cosma_case(0, 2, shares=False)[1].with_fast_memory(13)
+    target = cosma_case(0, 2, shares=False).target.with_fast_memory(13)
     problem = fork(target)
     fixed, free = ilp(problem), ilp(problem, order="free")
     assert (fixed.objective, free.objective) == (32, 0)
-    assert free.plan.problem.order == "ilp"
+    assert free.plan.program.order == "ilp"
     names = [s.name for s in free.plan.problem.steps if s.kind != "dma"]
     assert sorted(names) == sorted(s.name for s in problem.steps if s.kind != "dma")
     peak = ilp(problem, "peak", order="free")
@@ -166,18 +156,18 @@ def test_a_plan_in_another_order_can_be_checked_against_its_model() -> None:
 
 
 def test_an_in_place_result_takes_no_room_of_its_own() -> None:
-    target = cosma_case(0, 2, shares=False)[1].with_fast_memory(4)
+    target = cosma_case(0, 2, shares=False).target.with_fast_memory(4)
     tensors = [Tensor("x", 1, "input"), Tensor("a", 3), Tensor("b", 3), Tensor("y", 1, "output")]
     ops = [
         Op("make a", ["x"], ["a"]),
         Op("make b", ["a"], ["b"], in_place={"b": "a"}),
         Op("make y", ["b"], ["y"]),
     ]
-    found = ilp(problem_from_lists("in place", tensors, ops, target), target)
+    found = ilp(problem_from_lists("in place", tensors, ops, target))
     assert found.objective == 0
     apart = problem_from_lists("apart", tensors, [replace(o, in_place=None) for o in ops], target)
     with pytest.raises(InfeasibleError):
-        ilp(apart, target)
+        ilp(apart)
 
 
 def test_weights_become_tensors_where_asked() -> None:
@@ -192,16 +182,16 @@ def test_weights_become_tensors_where_asked() -> None:
     weight = next(i for i, b in enumerate(problem.buffers) if b.kind == "weight")
     assert any(t.buffer == weight for t in found.transfers)
     with pytest.raises(UsageError, match="demands weights"):
-        ilp(problem, replace(target, weights_in_fastest=True), weights="no")
+        ilp(problem.on(replace(target, weights_in_fastest=True)), weights="no")
 
 
 @pytest.mark.parametrize("limit_s", [0.3, 2.0])
 def test_the_deadline_is_obeyed(limit_s: float) -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic")
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, "peak").value)
+    least = int(order_free_bound(prepared.problem.minimising("peak")).value)
     begun = time.monotonic()
-    found = ilp(prepared.problem, prepared.target.with_fast_memory(least), limit_s=limit_s)
+    found = ilp(prepared.on(prepared.target.with_fast_memory(least)).problem, limit_s=limit_s)
     assert time.monotonic() - begun <= 1.1 * limit_s + 1
     assert found.plan.notes  # CBC is not that fast
 
@@ -210,8 +200,8 @@ def test_the_sum_of_loads_is_solved_where_addresses_are_not() -> None:
     """DenseNet-121, whose big-M program a commercial solver did not close in half an hour."""
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic", alias=False)
     prepared = prepare(find_model("densenet121"), options)
-    least = int(order_free_bound(prepared.problem, "peak").value)
-    found = ilp(prepared.problem, prepared.target.with_fast_memory(least), space="load")
+    least = int(order_free_bound(prepared.problem.minimising("peak")).value)
+    found = ilp(prepared.on(prepared.target.with_fast_memory(least)).problem, space="load")
     assert found.status == "optimal"
     assert found.objective == found.bound == score(found.plan).noncompulsory_bytes > 0
 
@@ -220,7 +210,7 @@ def test_the_sum_of_loads_is_solved_where_addresses_are_not() -> None:
     "parameters", [{"order": "any"}, {"space": "none"}, {"weights": "maybe"}, {"solver": "NONE"}]
 )
 def test_senseless_parameters_are_refused(parameters: dict[str, str]) -> None:
-    problem, target = cosma_case(0, 3, shares=False)
+    problem = cosma_case(0, 3, shares=False)
     with pytest.raises(UsageError):
         ilp(problem, **parameters)
 
@@ -234,9 +224,9 @@ def test_what_cosma_does_not_know_is_refused() -> None:
         ilp(problem, "energy")
     demanding = replace(target, operand_access="fastest", links=())
     with pytest.raises(UsageError, match="no link"):
-        ilp(problem, demanding)
+        ilp(problem.on(demanding))
 
 
 def test_same_seed_same_plan() -> None:
-    problem, target = cosma_case(7, 5, shares=True)
+    problem = cosma_case(7, 5, shares=True)
     assert ilp(problem).plan == ilp(problem).plan

@@ -18,16 +18,18 @@ from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
+from ullage.solvers.budget import Budget
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.residencies import hint, stays_of_plan, stays_of_solution
 from ullage.solvers.exact.rows import LatencyCost, whole
 from ullage.solvers.packing.place_exactly import Block, place
 from ullage.solvers.registry import find_solver
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.segments import atoms_of, cuts_nothing
 
@@ -47,17 +49,17 @@ def cpsat(problem: Problem, objective: str, limit_s: float = 30.0) -> Plan | Non
     return plan
 
 
-def tiny_case(seed: int, most_operators: int) -> tuple[Problem, Target]:
+def tiny_case(seed: int, most_operators: int) -> Problem:
     rng = Random(seed)
     fastest = rng.random() < 0.4
     target = tiny_target(rng, fastest=fastest)
     operators = rng.randint(1, min(3, most_operators) if fastest else most_operators)
-    return tiny_problem(rng, target, operators), target
+    return tiny_problem(rng, target, operators)
 
 
 def agree(seed: int, objective: str, *, addresses: bool, operators: int = 4) -> str:
     """Compare with brute force; says what the case was."""
-    problem, target = tiny_case(seed, operators)
+    problem = tiny_case(seed, operators)
     plan = cpsat(problem, objective)
     oracle = Oracle(problem, objective)
     best = oracle.best(addresses=addresses)
@@ -76,7 +78,7 @@ def agree(seed: int, objective: str, *, addresses: bool, operators: int = 4) -> 
     assert plan.lower_bound is not None
     below = plan.lower_bound + (found.compulsory_bytes if objective == "traffic" else 0)
     assert below <= best * (1 + 1e-9)
-    if "whole_bound" in plan.options:
+    if "whole_bound" in plan.statistics:
         assert cuts_nothing(problem, atoms_of(problem))
         assert below == pytest.approx(best, rel=1e-6)
         return "proven"
@@ -99,7 +101,7 @@ def test_it_agrees_with_brute_force_over_addresses() -> None:
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_plans_are_legal_and_bounds_below_every_plan(seed: int) -> None:
-    problem, target = random_case(seed, operators=7)
+    problem = random_case(seed, operators=7)
     objective = Random(seed).choice(("latency", "traffic", "energy"))
     plan = cpsat(problem, objective, limit_s=8.0)
     if plan is None:
@@ -114,7 +116,7 @@ def test_plans_are_legal_and_bounds_below_every_plan(seed: int) -> None:
             continue
         value = objective_value(score(other), objective)
         assert plan.lower_bound <= value * (1 + 1e-9)
-        if stays_of_plan(other, atoms_of(problem)) is not None:
+        if stays_of_plan(assignment_of(other), atoms_of(problem)) is not None:
             assert mine <= value * (1 + 1e-9)
 
 
@@ -124,7 +126,7 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     """Hints are complete solutions, and what is read back is the plan."""
     from ortools.sat.python import cp_model
 
-    problem, target = tiny_case(seed, 7)
+    problem = tiny_case(seed, 7)
     atoms = atoms_of(problem)
     plan = solved(Random(seed).choice(("greedy", "msa")), problem, "latency")
     if plan is None:
@@ -132,7 +134,7 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     latency_s = score(plan).latency_s
     cost = LatencyCost(problem, latency_s)
     model = ResidencyModel(problem, atoms, cost, len(problem.steps))
-    stays = stays_of_plan(plan, atoms)
+    stays = stays_of_plan(assignment_of(plan), atoms)
     assert stays is not None
     assert model.complete
     hint(model, stays)
@@ -142,13 +144,13 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     assert cost.value(solver.objective_value) == pytest.approx(latency_s, rel=1e-6)
     assert cost.bound(solver.objective_value) <= latency_s
     back = [stay for _, _, stay in stays_of_solution(model, solver.value)]
-    again = assemble(problem, atoms, back, solver="test", objective="latency")
+    again = assemble(problem, atoms, back)
     assert score(again).latency_s == pytest.approx(latency_s, rel=1e-9)
 
 
 def test_same_seed_same_plan() -> None:
     for seed in range(4):
-        problem, target = tiny_case(seed, 4)
+        problem = tiny_case(seed, 4)
         assert cpsat(problem, "latency") == cpsat(problem, "latency")
 
 
@@ -203,10 +205,10 @@ def test_it_beats_the_quick_solvers_on_a_real_model() -> None:
         found[name] = compile_model("squeezenet", options)
     done = found["cpsat"]
     assert done.value <= 0.99 * min(found["greedy"].value, found["msa"].value)
-    assert done.plan.options["whole_bound"] <= done.value * (1 + 1e-9)
-    assert done.plan.options["whole_bound"] > 0.95 * done.value
+    assert done.plan.statistics["whole_bound"] <= done.value * (1 + 1e-9)
+    assert done.plan.statistics["whole_bound"] > 0.95 * done.value
     # Parts of tensors could do better, so that bound is not claimed.
-    assert done.bound.value < done.plan.options["whole_bound"]
+    assert done.bound.value < done.plan.statistics["whole_bound"]
     assert any("keeps tensors whole" in note for note in done.plan.notes)
 
 
@@ -234,11 +236,10 @@ def test_an_interrupted_search_keeps_the_best_plan() -> None:
         if "gap" in text:
             raise KeyboardInterrupt
 
-    options = Asked(
-        progress=progress, deadline=time.monotonic() + 30, parameters={"window_steps": 2}
-    )
-    plan = solve_with("cpsat", prepared.problem, options)
-    assert plan.options["interrupted"] is True
+    budget = Budget(time.monotonic() + 30, progress)
+    outcome = run_solver("cpsat", prepared.problem, budget, parameters={"window_steps": 2})
+    plan = outcome.plan
+    assert outcome.solution.stop_reason == "interrupted"
     assert not find_violations(plan)
     slow = solved("all-slow", prepared.problem, "latency")
     assert slow is not None
@@ -249,6 +250,6 @@ def test_an_interrupted_search_keeps_the_best_plan() -> None:
     "parameters", [{"num_workers": 0}, {"window_steps": -1}, {"hint_share": 1.0}, {"nothing": 1}]
 )
 def test_senseless_parameters_are_refused(parameters: dict[str, float]) -> None:
-    problem, target = tiny_case(0, 2)
+    problem = tiny_case(0, 2)
     with pytest.raises(UsageError):
         solve_with("cpsat", problem, Asked(parameters=parameters))

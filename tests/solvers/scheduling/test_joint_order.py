@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import numpy as np
@@ -10,21 +9,21 @@ import pytest
 
 from tests.support.cases import random_target
 from tests.support.graphs import Builder, all_orders, random_graph, random_order
-from tests.support.solving import Asked
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches, check_problem_matches
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.frontend import Prepared, in_order
+from ullage.compiler.frontend import Ordering, in_order
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import NO_ALIASES, alias_options
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma import cpsat as cpsat_cosma
-from ullage.solvers.exact import cpsat
+from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling import joint_order as joint
 from ullage.solvers.scheduling.joint_moves import MOVES, precedence_of
 from ullage.solvers.scheduling.joint_moves import all_orders as listed_orders
@@ -33,8 +32,7 @@ from ullage.solvers.scheduling.joint_value import Setting, problem_of, reference
 
 
 def setting_of(graph: Graph, target: Target, objective: str = "latency", seed: int = 0) -> Setting:
-    options = Asked(objective=objective, seed=seed)
-    return Setting(graph, target, alias_options(target), False, options)
+    return Setting(graph, target, alias_options(target), False, objective, seed, Budget())
 
 
 def small_target(fast_bytes: int) -> Target:
@@ -145,11 +143,13 @@ def compiled(graph: Graph, target: Target, order: str, **given: float) -> Compil
     started = time.monotonic()
     model = tuple(range(len(graph.operators)))
     plain = replace(options, order="model")
-    other = in_order(graph, model, target, Path("m"), plain, started)
+    other = in_order(graph, target, Ordering(model), plain.frontend, path="m", started=started)
     if order == "model":
         return solve_prepared(other, options)
     chosen = joint.joint_order(setting_of(graph, target), tries=10).order
-    prepared: Prepared = in_order(graph, chosen, target, Path("m"), options, started)
+    prepared = in_order(
+        graph, target, Ordering(chosen), options.frontend, path="m", started=started
+    )
     return solve_prepared(replace(prepared, other=other), options)
 
 
@@ -178,7 +178,7 @@ def test_a_joint_order_that_plans_worse_is_not_used(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(joint, "joint_order", lambda *_, **__: worst)
     found = compiled(best_first, target, "joint")
     assert told(found)
-    assert found.plan.problem.order == "model"
+    assert found.plan.program.order == "model"
     assert found.value == compiled(best_first, target, "model").value
 
 
@@ -186,7 +186,7 @@ def test_the_deadline_holds() -> None:
     setting = setting_of(ladder(40), small_target(8192))
     joint.joint_order(setting, tries=1)  # compiled functions are loaded
     begun = time.monotonic()
-    late = replace(setting, options=replace(setting.options, deadline=begun + 1.0))
+    late = replace(setting, budget=Budget(begun + 1.0))
     found = joint.joint_order(late)
     assert time.monotonic() - begun < 1.0 * 1.1 + 1.0
     assert sorted(found.order) == list(range(121))
@@ -216,8 +216,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
         if not 3 <= len(orders) <= 40:
             continue
         base = replace(load_target("cosma", {}), slice_granularity_bytes=1 << 30)
-        options = Asked(objective="traffic")
-        setting = Setting(graph, base, NO_ALIASES, False, options)
+        setting = Setting(graph, base, NO_ALIASES, False, "traffic", 0, Budget())
         problem = problem_of(setting, orders[0])
         unit = base.fastest.alignment_bytes
         rooms = [-(-buffer.size_bytes // unit) * unit for buffer in problem.buffers]
@@ -232,7 +231,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
         )
         tight = replace(setting, target=base.with_fast_memory(least))
         values = {order: fewest_bytes(tight, order) for order in orders}
-        found = joint.joint_order(replace(tight, options=replace(options, seed=seed)))
+        found = joint.joint_order(replace(tight, seed=seed))
         if found.value is None:
             continue
         assert found.complete
@@ -247,8 +246,8 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
 
 def fewest_bytes(setting: Setting, order: tuple[int, ...]) -> float:
     problem = problem_of(setting, order)
-    options = replace(setting.options, parameters={"moves": "yes", "weights": "auto"})
-    found = cpsat_cosma.answer(problem, setting.target, options, cpsat.DEFAULTS)
+    options = CpsatOptions(moves="yes", weights="auto")
+    found = cpsat_cosma.answer(problem, options, setting.budget)
     assert found.status == "optimal"
     assert found.objective is not None
     return found.objective

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from tests.support.graphs import Builder, all_orders, graphs, random_graph, random_order, seeds
+from tests.support.plans import ANY
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
 from ullage.compiler.lowering.live_ranges import live_peak
 from ullage.compiler.lowering.lower import build_program
@@ -149,7 +151,7 @@ def test_modelled_peaks_never_exceed_real_ones(graph: Graph, seed: int) -> None:
 @given(graph=graphs(12))
 def test_live_peak_is_the_live_bytes_bound_plus_workspace(graph: Graph) -> None:
     """Two walks over liveness, one in the artefacts and one in the hardware models, agree."""
-    problem = build_program(graph, model_order(graph))
+    problem = Problem(build_program(graph, model_order(graph)), ANY)
     most = max((s.workspace_bytes for s in problem.steps), default=0)
     bound = live_bytes_bound(problem).value
     assert bound <= live_peak(problem).size_bytes <= bound + most
