@@ -1,13 +1,16 @@
 """`ullage analyze` and `--order memory`: the smallest peak, its proof, and plans that keep it."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.support.cli import ANALYZE_KEYS, Json, has_types
 from ullage.cli.main import run
+from ullage.compiler.common.units import format_size
 
 
 @pytest.fixture
@@ -64,3 +67,22 @@ def test_a_plan_in_memory_order_is_verified_against_its_model(
     assert order != sorted(order)
     assert run(["verify", str(plan), "--model", str(branches), "--json"]) == 0
     assert run(["run", str(branches), str(plan), "--json"]) == 0
+
+
+def test_analyze_prints_what_a_model_needs(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    found = ask("analyze", tiny, "--dim", "n=8")
+    has_types(found, ANALYZE_KEYS)
+    assert found["weights_bytes"] == 2 * 64 * 64 * 4
+    assert found["largest_tensor_bytes"] == 64 * 64 * 4
+    assert found["max_operator_bytes"] == 3 * 8 * 64 * 4
+    assert found["macs"] == 2 * 8 * 64 * 64
+    assert found["min_peak_bytes"] <= found["peak_live_bytes"]
+    assert sum(r["bytes"] for r in found["peak_residents"]) == found["min_peak_bytes"]
+    assert found["unsupported"] == []
+    assert [t["tier"] for t in found["tiers"]] == ["sram", "dram"]
+    assert found["tiers"][1]["home_bytes"] > found["weights_bytes"]
+    out, _ = say("analyze", tiny, "--dim", "n=8")
+    assert format_size(found["weights_bytes"]) in out
+    assert format_size(found["min_peak_bytes"]) in out

@@ -2,12 +2,14 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.support.cli import Json
 from ullage.cli.pack import pack_command
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 
@@ -104,3 +106,18 @@ def test_capacity_missed_without_proof_is_told_apart(
 def test_senseless_options_are_usage_errors(file: Path, options: list[str]) -> None:
     with pytest.raises(UsageError):
         run(str(file), *options)
+
+
+def test_pack_proves_a_small_instance(
+    ask: Json, say: Callable[..., tuple[str, str]], tmp_path: Path
+) -> None:
+    path = tmp_path / "buffers.csv"
+    path.write_text("id,lower,upper,size\na,0,2,16\nb,1,3,16\nc,2,4,16\n")
+    out_path = tmp_path / "packed.csv"
+    found = ask("pack", path, "-o", out_path)
+    assert (found["buffers"], found["peak_bytes"], found["lower_bound_bytes"]) == (3, 32, 32)
+    assert found["status"] == "optimal"
+    assert out_path.read_text().splitlines()[0] == "id,lower,upper,size,offset"
+    out, _ = say("pack", path)
+    assert out.startswith("3 buffers in 32 bytes")
+    assert ask("pack", path, "--capacity", 16, code=4)["error"]["kind"] == "infeasible"

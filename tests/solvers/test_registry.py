@@ -28,6 +28,8 @@ def mine(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
 
 @dataclass(frozen=True)
 class Depth:
+    """Parameters of a solver of someone else."""
+
     depth: int = parameter(3, "how deep", least=0)
 
 

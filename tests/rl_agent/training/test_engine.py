@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rl_agent.test_solver import POOL, begun
+from tests.support.agent import POOL, begun
 from ullage.cli.main import run
 from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.rl_agent.training import engine

@@ -1,0 +1,80 @@
+"""`ullage compare`."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import COMPILE_KEYS, Json, has_types
+from tests.support.registering import put_in_place
+from ullage.compiler.common.units import format_time
+from ullage.solvers.interface import Solution
+
+
+def test_compare_gives_each_solver_a_row(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    found = ask("compare", tiny, "--dim", "n=8")
+    rows = {row["solver"]: row for row in found["rows"]}
+    assert {"all-slow", "greedy", "msa"} <= set(rows)
+    assert not {"auto", "no-spill"} & set(rows)
+    for row in rows.values():
+        has_types(row, COMPILE_KEYS)
+    assert len({row["lower_bound"] for row in rows.values()}) == 1
+    assert rows["greedy"]["latency_s"] <= rows["all-slow"]["latency_s"]
+    named = ask("compare", tiny, "--dim", "n=8", "--solvers", "msa, greedy")
+    assert [row["solver"] for row in named["rows"]] == ["msa", "greedy"]
+    out, _ = say("compare", tiny, "--dim", "n=8")
+    for name, row in rows.items():
+        line = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
+        assert format_time(row["latency_s"]) in line
+    peak = ask("compare", tiny, "--dim", "n=8", "--objective", "peak")
+    assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
+
+
+def test_compare_shows_a_solver_that_fails_beside_the_others(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    arguments = ("compare", tiny, "--dim", "n=8", "--solvers", "greedy,no-spill")
+    good, bad = ask(*arguments)["rows"]
+    assert good["verified"] is True
+    assert bad["solver"] == "no-spill"
+    assert bad["error"]["kind"] == "usage"
+    out, err = say(*arguments)
+    assert "no-spill" in out
+    assert "cannot minimise latency" in err
+    failed = ask("compare", tiny, "--dim", "n=8", "--solvers", "no-spill", code=2)
+    assert failed["error"]["kind"] == "usage"
+
+
+def test_compare_gives_traces_takes_parameters_and_draws(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, tmp_path: Path
+) -> None:
+    solvers = ("--solvers", "greedy,rl,evolution,noisy-greedy", "--param", "simulations=3")
+    picture = tmp_path / "new" / "a.svg"
+    found = ask("compare", tiny, "--dim", "n=8", *solvers, "--plot", picture)
+    assert found["plot"] == str(picture)
+    assert found["interrupted"] is False
+    assert "evolution" in picture.read_text(encoding="utf-8")
+    for row in found["rows"]:
+        assert row["anytime"][-1][1] == row["value"]
+        assert row["solver_options"] == ({} if row["solver"] == "greedy" else {"simulations": 3})
+    out, _ = say("compare", tiny, "--dim", "n=8", *solvers, "--plot", tmp_path / "b.png")
+    assert "b.png" in out
+    for wrong in (("--plot", tmp_path / "a.pdf"), ("--param", "greedy.simulations=3")):
+        failed = ask("compare", tiny, "--dim", "n=8", "--solvers", "greedy,rl", *wrong, code=2)
+        assert failed["error"]["kind"] == "usage"
+
+
+def test_compare_keeps_what_it_has_when_interrupted(
+    ask: Json, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> Solution:
+        raise KeyboardInterrupt
+
+    put_in_place("msa", stopped, monkeypatch)
+    arguments = ("compare", tiny, "--dim", "n=8", "--solvers")
+    found = ask(*arguments, "greedy,msa,all-slow", code=130)
+    assert [row["solver"] for row in found["rows"]] == ["greedy"]
+    assert found["interrupted"] is True
+    assert ask(*arguments, "msa,greedy", code=130)["error"]["kind"] == "interrupted"

@@ -1,0 +1,233 @@
+"""`ullage compile` as programs and people see it: documents, texts, exit codes."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import COMPILE_KEYS, Json, has_types
+from tests.support.registering import put_in_place
+from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.ir.plan_json import read_plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.verify.verifier import find_violations
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution
+
+
+@pytest.mark.parametrize("solver", ["auto", "greedy", "msa", "all-slow"])
+def test_compile_prints_one_document_of_the_contract(ask: Json, tiny: Path, solver: str) -> None:
+    found = ask("compile", tiny, "--dim", "n=8", "--solver", solver, "--seed", 7)
+    has_types(found, COMPILE_KEYS)
+    assert (found["model"], found["target"], found["solver"]) == ("tiny", "edge-npu", solver)
+    assert (found["objective"], found["order"], found["seed"]) == ("latency", "model", 7)
+    assert found["steady_state"] is False
+    assert found["verified"] is True
+    assert found["plan"] is None
+    assert found["status"] in ("optimal", "feasible")
+    assert found["value"] == found["latency_s"]
+    assert found["lower_bound"] == found["lower_bound_s"] <= found["value"]
+    assert found["gap"] == pytest.approx(found["value"] / found["lower_bound"] - 1)
+    assert found["compute_s"] <= found["latency_s"] <= found["all_slow_latency_s"]
+    assert set(found["peak_bytes"]) == set(found["load_bytes"]) == {"sram", "dram"}
+    assert all(found["load_bytes"][t] <= found["peak_bytes"][t] for t in found["peak_bytes"])
+    total = found["compulsory_bytes"] + found["noncompulsory_bytes"]
+    assert sum(found["traffic_bytes"].values()) == total
+    assert ("chosen_solver" in found) == (solver == "auto")
+    if solver == "auto":
+        assert found["chosen_solver"] in ("greedy", "msa", "all-slow")
+
+
+@pytest.mark.parametrize(
+    ("objective", "key"),
+    [("latency", "latency_s"), ("traffic", "noncompulsory_bytes"), ("energy", "energy_j")],
+)
+def test_compile_minimises_each_objective(ask: Json, tiny: Path, objective: str, key: str) -> None:
+    found = ask("compile", tiny, "--dim", "n=8", "--objective", objective)
+    assert found["value"] == found[key]
+    assert found["value"] >= found["lower_bound"]
+    assert (found["lower_bound_s"] is not None) == (objective == "latency")
+
+
+def test_compile_finds_the_smallest_memory_without_spills(ask: Json) -> None:
+    found = ask("compile", "squeezenet", "--objective", "peak")
+    assert found["value"] == found["peak_bytes"]["sram"] >= found["lower_bound"] > 1 << 20
+    assert found["chosen_solver"] == "no-spill"
+    assert found["gap"] == pytest.approx(found["value"] / found["lower_bound"] - 1)
+    assert found["fast_memory_bytes"] >= found["value"]
+    assert found["notes"]
+
+
+def test_compile_of_a_real_network_beats_all_slow(ask: Json) -> None:
+    found = ask("compile", "resnet50", "--dtype", "int8", "--order", "memory", "--batch", 1)
+    has_types(found, COMPILE_KEYS)
+    assert found["latency_s"] < 0.9 * found["all_slow_latency_s"]
+    assert found["simulated_latency_s"] == pytest.approx(found["latency_s"], rel=0.3)
+    assert found["order"] == "memory"
+
+
+def test_compile_writes_what_it_is_asked_for(ask: Json, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    found = ask("compile", tiny, "--dim", "n=8", "-o", out, "--emit", "json,csv")
+    assert found["plan"] == str(out / "plan.json")
+    assert found["written"]["json"] == found["plan"]
+    plan = read_plan(Path(found["plan"]))
+    assert find_violations(plan) == []
+    assert (len(plan.residencies), len(plan.transfers)) == (found["slices"], found["transfers"])
+    kept = json.loads((out / "summary.json").read_text())
+    assert {k: found[k] for k in kept} == kept
+    rows = {
+        tier: list(csv.DictReader((out / f"{tier}.csv").read_text().splitlines()))
+        for tier in ("sram", "dram")
+    }
+    assert sum(map(len, rows.values())) == found["slices"]
+    for tier, listed in rows.items():
+        assert list(listed[0]) == ["id", "lower", "upper", "size", "offset"]
+        top = max(int(row["offset"]) + int(row["size"]) for row in listed)
+        assert top == found["peak_bytes"][tier]
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["dram.csv", "plan.json", "sram.csv", "summary.json"]
+
+
+def test_compile_with_csv_alone_writes_no_plan(ask: Json, tiny: Path, tmp_path: Path) -> None:
+    found = ask("compile", tiny, "--dim", "n=8", "-o", tmp_path, "--emit", "csv")
+    assert found["plan"] is None
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["dram.csv", "sram.csv"]
+
+
+def test_compile_twice_gives_the_same_plan(ask: Json, tiny: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        ask("compile", tiny, "--dim", "n=8", "--seed", 3, "-o", tmp_path / name)
+    one, two = ((tmp_path / name / "plan.json").read_bytes() for name in ("one", "two"))
+    assert one == two
+
+
+def test_options_change_the_problem(ask: Json, tiny: Path) -> None:
+    base = ask("compile", tiny, "--dim", "n=8")
+    batch = ask("compile", tiny, "--batch", 8)
+    assert batch["latency_s"] == base["latency_s"]
+    assert ask("compile", tiny, "--batch", 64)["compute_s"] > base["compute_s"]
+    assert ask("compile", tiny, "--batch", 8, "--no-fuse")["operators"] > base["operators"]
+    assert ask("compile", tiny, "--batch", 8, "--no-alias")["buffers"] >= base["buffers"]
+    small = ask("compile", tiny, "--batch", 8, "--fast-memory", "4KiB")
+    assert small["fast_memory_bytes"] == 4096
+    assert small["peak_bytes"]["sram"] <= 4096
+    int8 = ask("compile", tiny, "--batch", 8, "--dtype", "int8")
+    assert int8["compulsory_bytes"] * 4 == base["compulsory_bytes"]
+    slow = ask("compile", tiny, "--batch", 8, "--set", "tiers.dram.read_bytes_per_s=1e9")
+    assert slow["all_slow_latency_s"] > base["all_slow_latency_s"]
+    given = ask("compile", tiny, "--batch", 8, "--solver", "msa", "--param", "max_repacks=1")
+    assert given["solver_options"] == {"max_repacks": 1}
+
+
+def test_compile_text_agrees_with_the_document(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    arguments = ("compile", tiny, "--dim", "n=8", "--solver", "greedy")
+    found = ask(*arguments)
+    out, err = say(*arguments)
+    rows = {line[:18].strip(): line[18:].strip() for line in out.splitlines() if line[:18].strip()}
+    assert out.startswith(f"tiny on edge-npu  {found['operators']} operators, {found['buffers']} ")
+    assert rows["latency"].startswith(format_time(found["latency_s"]) + " ")
+    assert format_time(found["compute_s"]) in rows["latency"]
+    assert rows["latency"].endswith(format_time(found["simulated_latency_s"]))
+    assert rows["against all-slow"].startswith(f"{found['speedup_over_all_slow']:.2f}x ")
+    assert rows["lower bound"].startswith(format_time(found["lower_bound"]) + " ")
+    assert f"gap {100 * found['gap']:.2f} %" in rows["lower bound"]
+    assert found["bound_source"] in rows["lower bound"]
+    total = found["compulsory_bytes"] + found["noncompulsory_bytes"]
+    assert rows["slow traffic"].startswith(format_size(total) + ",")
+    assert format_size(found["noncompulsory_bytes"]) in rows["slow traffic"]
+    assert rows["energy"] == f"{found['energy_j'] * 1e3:.4g} mJ"
+    assert rows["sram peak"].startswith(format_size(found["peak_bytes"]["sram"]) + " of ")
+    assert f"{found['slices']} residencies, {found['transfers']} transfers" in rows["plan"]
+    assert "\x1b" not in out
+    assert not err
+
+
+def test_output_that_cannot_be_written_is_a_usage_error(
+    ask: Json, tiny: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    error = ask("compile", tiny, "--batch", 1, "-o", tmp_path / "file", code=2)["error"]
+    assert "cannot be written" in error["message"]
+
+
+def test_infeasible_models_exit_with_4_and_figures(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    given = ["compile", tiny, "--batch", 8, "--set", "operand_access=fastest"]
+    given += ["--fast-memory", "1KiB"]
+    error = ask(*given, code=4)["error"]
+    assert error["kind"] == "infeasible"
+    details = error["details"]
+    assert details["tier"] == "sram"
+    assert details["available_bytes"] == 1024
+    assert details["excess_bytes"] == details["needed_bytes"] - 1024 > 0
+    assert details["largest_tensors"][0]["bytes"] == 8 * 64 * 4
+    assert details["step"] >= 1
+    assert details["remedies"]
+    _, err = say(*given, code=4)
+    assert format_size(details["needed_bytes"]) in err
+    enough = ask(*given[:-1], details["needed_bytes"])
+    assert enough["verified"] is True
+
+
+def test_no_time_exits_with_6(ask: Json, tiny: Path) -> None:
+    error = ask("compile", tiny, "--batch", 8, "--time-limit", 0, code=6)["error"]
+    assert error["kind"] == "time_limit"
+    assert "--time-limit" in error["message"]
+
+
+def interrupt(_: Problem, __: object, ___: Budget) -> Solution:
+    raise KeyboardInterrupt
+
+
+def test_an_interrupt_keeps_the_best_plan(
+    ask: Json, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in_place("msa", interrupt, monkeypatch)
+    found = ask("compile", tiny, "--batch", 8, "-o", tmp_path, code=130)
+    assert found["interrupted"] is True
+    assert found["chosen_solver"] == "greedy"
+    assert find_violations(read_plan(Path(found["plan"]))) == []
+
+
+def test_an_interrupt_before_any_plan_is_an_error_document(
+    ask: Json,
+    say: Callable[..., tuple[str, str]],
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put_in_place("greedy", interrupt, monkeypatch)
+    for solver in ("auto", "greedy"):
+        given = ("compile", tiny, "--batch", 8, "--solver", solver, "-o", tmp_path / "out")
+        assert ask(*given, code=130)["error"]["kind"] == "interrupted"
+        out, err = say(*given, code=130)
+        assert (out, err) == ("", "ullage: interrupted before any plan was found\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_plan_that_fails_verification_is_never_written(
+    ask: Json, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ullage.solvers.heuristics import greedy
+
+    solve = greedy.solve
+
+    def careless(problem: Problem, options: greedy.GreedyOptions, budget: Budget) -> Solution:
+        found = solve(problem, options, budget)
+        held = found.assignment.residencies[1:]
+        return replace(found, assignment=replace(found.assignment, residencies=held))
+
+    put_in_place("greedy", careless, monkeypatch)
+    given = ("compile", tiny, "--batch", 8, "--solver", "greedy", "-o", tmp_path / "out")
+    error = ask(*given, code=7)["error"]
+    assert error["kind"] == "contract"
+    assert "its plan is illegal" in error["message"]
+    assert error["details"]["rule"]
+    assert not (tmp_path / "out").exists()

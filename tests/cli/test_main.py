@@ -1,0 +1,125 @@
+"""The command line as a whole: help, lists, wrong words, start-up."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Json
+from ullage.cli.main import main
+
+
+def test_lists_and_details_of_targets_solvers_and_models(
+    ask: Json, say: Callable[..., tuple[str, str]]
+) -> None:
+    targets = ask("targets", "list")
+    assert targets["default"] in [each["name"] for each in targets["targets"]]
+    assert ask("targets", "show", "cosma")["name"] == "cosma"
+    solvers = {each["name"]: each for each in ask("solvers", "list")["solvers"]}
+    assert {"all-slow", "greedy", "msa", "auto", "no-spill"} <= set(solvers)
+    assert "max_repacks" in solvers["msa"]["parameters"]
+    assert "peak" in solvers["auto"]["objectives"]
+    assert ask("solvers", "show", "msa")["name"] == "msa"
+    models = {each["name"]: each["path"] for each in ask("models", "list")["models"]}
+    assert len(models) == 9
+    assert Path(models["squeezenet"]).is_file()
+    shown = ask("models", "show", "squeezenet")
+    assert shown["path"] == models["squeezenet"]
+    assert shown["operators"] > 20
+    for arguments, word in (
+        (("targets", "list"), "edge-npu"),
+        (("targets", "show", "cosma"), "sram"),
+        (("solvers", "list"), "greedy"),
+        (("solvers", "show", "msa"), "max_repacks"),
+        (("models", "list"), "squeezenet"),
+        (("models", "show", "squeezenet"), "operators"),
+    ):
+        assert word in say(*arguments)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bogus"], "--bogus"),
+        (["--fast-memory", "1 parsec"], "parsec"),
+        (["--fast-memory=-4"], "negative"),
+        (["--target", "abacus"], "abacus"),
+        (["--target", "missing/target.yaml"], "target.yaml"),
+        (["--solver", "oracle"], "no solver named 'oracle'"),
+        (["--objective", "beauty"], "unknown objective 'beauty'"),
+        (["--objective", "peak", "--solver", "greedy"], "cannot minimise peak"),
+        (["--order", "random"], "unknown order 'random'"),
+        (["--dim", "n"], "--dim takes NAME=VALUE"),
+        (["--dim", "n=0"], "at least 1"),
+        (["--dim", "n=many"], "'many'"),
+        (["--dim", "n=1", "--dim", "n=2"], "given twice"),
+        (["--batch", "0"], "--batch"),
+        (["--batch", "x"], "valid integer"),
+        (["--set", "color=red"], "no field 'color'"),
+        (["--set", "split_operands=maybe"], "true or false"),
+        (
+            ["--batch", "1", "--param", "depth=3", "--solver", "msa"],
+            "msa has no parameter 'depth'",
+        ),
+        (["--dtype", "int7"], "int7"),
+        (["--emit", "poem"], "nothing emits 'poem'"),
+        (["--time-limit=-1"], "--time-limit"),
+    ],
+)
+def test_wrong_options_are_usage_errors(
+    ask: Json,
+    say: Callable[..., tuple[str, str]],
+    tiny: Path,
+    arguments: list[str],
+    words: str,
+) -> None:
+    given = ["compile", tiny, *arguments]
+    error = ask(*given, code=2)["error"]
+    assert set(error) == {"kind", "message", "details"}
+    assert error["kind"] == "usage"
+    assert words in error["message"]
+    out, err = say(*given, code=2)
+    assert out == ""
+    assert err.startswith("ullage: ")
+
+
+@pytest.mark.parametrize("arguments", [["fly"], ["compile"], ["verify"], ["targets", "fly"]])
+def test_wrong_commands_are_usage_errors(ask: Json, arguments: list[str]) -> None:
+    assert ask(*arguments, code=2)["error"]["kind"] == "usage"
+
+
+def test_models_that_cannot_be_read_exit_with_3(ask: Json, tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"\x08\x07not a model")
+    for model in ("no-such-model", tmp_path, tmp_path / "bad.onnx"):
+        for command in ("compile", "analyze", "compare"):
+            error = ask(command, model, code=3)["error"]
+            assert error["kind"] == "model"
+            assert str(model) in error["message"]
+
+
+def test_help_of_every_command(say: Callable[..., tuple[str, str]]) -> None:
+    commands = ("compile", "analyze", "compare", "verify", "pack", "targets", "solvers", "models")
+    out, _ = say("--help")
+    assert all(command in out for command in commands)
+    assert "--install-completion" in out
+    for command in commands:
+        assert "Usage: ullage " + command in say(command, "--help")[0]
+        assert say(command, "-h")[0]
+    with pytest.raises(SystemExit) as left:
+        main(["compile", "--help"])
+    assert left.value.code == 0
+
+
+def test_start_up_imports_nothing_heavy() -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", "import ullage.cli.main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
+    assert "ullage.cli.main" in loaded
+    heavy = ("numpy", "onnx", "pydantic", "numba", "ortools", "onnxruntime", "omnimalloc", "yaml")
+    assert not loaded & set(heavy)

@@ -1,0 +1,87 @@
+"""Overrides of target fields."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+
+from tests.support.target_files import chip, refused, write
+from ullage.compiler.ir.target import Systolic
+from ullage.hwmodels.catalog.registry import describe, load_target
+
+
+def test_overrides_take_effect_and_are_reported() -> None:
+    overrides = {
+        "split_operands": "false",
+        "operand_access": "fastest",
+        "weights_in_fastest": "TRUE",
+        "tiers.dram.read_bytes_per_s": "8e9",
+        "tiers.sram.capacity_bytes": "512KiB",
+        "compute.overhead_s": "1e-6",
+        "compute.macs_per_s.int4": "1e12",
+        "compute.systolic.rows": "32",
+        "compute.systolic.columns": "16",
+        "compute.systolic.clock_hz": "1e9",
+        "links.dram->sram.setup_s": "2e-6",
+        "slice_granularity": "row",
+        "homes.input": "sram",
+        "policy.reserved_bytes.sram": "12KiB",
+    }
+    found = describe("edge-npu", overrides)
+    target = found.target
+    assert not target.split_operands
+    assert target.must_be_fastest("weight")
+    assert target.tier("dram").read_bytes_per_s == 8e9
+    assert target.fastest.capacity_bytes == 500 << 10
+    assert target.compute.overhead_s == 1e-6
+    assert target.compute.macs_per_s["int4"] == 1e12
+    assert target.compute.systolic == Systolic(32, 16, 1e9)
+    assert target.links[0].setup_s == 2e-6
+    assert target.slice_granularity_bytes == 0
+    assert target.homes["input"] == "sram"
+    origins = {value.field: value.origin for value in found.values}
+    assert all(origins[field] == "--set" for field in overrides)
+    assert load_target("edge-npu").split_operands  # the shipped file is untouched
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("splt_operands", "false", "did you mean split_operands"),
+        ("tiers.l2.capacity_bytes", "1", "tiers.sram.capacity_bytes"),
+        ("name", "x", "no field 'name'"),
+        ("", "x", "no field ''"),
+        ("tiers.sram.capacity_bytes.value", "1", "no field"),
+        ("split_operands", "maybe", "write true or false"),
+        ("operand_access", "slow", "'any' or 'fastest'"),
+        ("homes.weight", "flash", "use one of: sram, dram"),
+        ("tiers.sram.capacity_bytes", "-1", "cannot be negative"),
+        ("tiers.sram.capacity_bytes", "much", "is not a size"),
+        ("tiers.dram.read_bytes_per_s", "nan", "finite"),
+        ("tiers.dram.read_bytes_per_s", "1e300", "fastest first"),
+        ("tiers.sram.alignment_bytes", "48", "power of two"),
+        ("compute.systolic.rows", "32", "compute.systolic.clock_hz"),
+        ("compute.overhead_s", "-1", "not negative"),
+        ("compute.macs_per_s.int7", "1", "compute.macs_per_s.DTYPE"),
+    ],
+)
+def test_wrong_overrides_are_refused(field: str, value: str, complaint: str) -> None:
+    error = refused("edge-npu", {field: value})
+    assert complaint in error.message
+    assert error.message.startswith(("--set", "edge-npu with --set"))
+
+
+def test_overrides_are_checked_together(tmp_path: Path) -> None:
+    path = write(tmp_path, deepcopy(chip()))
+    refused(path, {"weights_in_fastest": "true"})
+    both = {"weights_in_fastest": "true", "operand_access": "fastest"}
+    assert load_target(path, both).must_be_fastest("weight")
+
+
+def test_documented_overrides_are_valid() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("--set ")]
+    assert len(lines) == 9
+    for line in lines:
+        field, value = line.removeprefix("--set ").strip("'").split("=")
+        assert load_target("edge-npu", {field: value}) != load_target("edge-npu")

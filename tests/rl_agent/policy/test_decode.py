@@ -1,0 +1,99 @@
+"""Decodes: a policy's scores become a plan, counted right."""
+
+import numpy as np
+import pytest
+
+from tests.support.agent import EXERCISES, any_policy
+from tests.support.games import CASES
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import score
+from ullage.rl_agent.env.plans import assignment_of_game
+from ullage.rl_agent.env.rules import restart
+from ullage.rl_agent.env.state import BUSY_S, RECTANGLES, copy_of, start_of
+from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, run_of
+from ullage.rl_agent.policy.features import encode
+from ullage.rl_agent.policy.players import PASSES, Policy, heuristic
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, Offer, try_run
+from ullage.rl_agent.training.instances import Exercise
+
+
+def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
+    for seed, problem, table in CASES:
+        rng = np.random.default_rng(seed)
+        start = start_of(table)
+        encoding = encode(table.board, start)
+        state = copy_of(start)
+        policy = any_policy(encoding, rng)
+        busy_s = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
+        assert state.counts[RECTANGLES] >= (state.last >= 0).sum()
+        assert busy_s <= start.total[BUSY_S] * (1 + 1e-9)
+        plan = assignment_of_game(problem, table, state)
+        assert find_violations(plan) == []
+        assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
+        again = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
+        assert again == busy_s
+
+
+def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
+    for seed, _, table in CASES:
+        start = start_of(table)
+        encoding = encode(table.board, start)
+        state = copy_of(start)
+        policy = any_policy(encoding, np.random.default_rng(seed))
+        loose_s = decode(table.board, state, start, encoding.moves, *policy, PASSES, False)
+        assert loose_s <= start.total[BUSY_S] * (1 + 1e-9)
+        assert (state.load_bytes <= table.board.capacity_bytes).all()
+        assert (state.load_bytes >= table.board.workspace_bytes).all()
+
+
+def decoded_slowly(exercise: Exercise, policy: Policy) -> tuple[float, int]:
+    """Busy seconds of a decode, candidate by candidate, and how often one was put back."""
+    board, state, (_, gain_s, room) = exercise.board, exercise.state, exercise.encoding.moves
+    candidates, events = exercise.encoding.moves.candidates.tolist(), len(exercise.board.ev_atom)
+    restart(state, exercise.start)
+    scores = dict(enumerate(policy.scores.tolist()))
+    failed: list[int] = []
+    put_back = 0
+    while scores:
+        i = max(scores, key=lambda j: (scores[j], -j))
+        score = scores.pop(i)
+        kind = candidates[i] // events
+        if is_idle(board, state, candidates[i]):
+            continue
+        weights, aspects = policy.state_w[kind], np.zeros(ASPECTS)
+        aspects[6] = 1 - (len(scores) + 1) / len(candidates)
+        aspects[7] = state.total[BUSY_S] / exercise.start.total[BUSY_S]
+        least = -np.inf
+        if weights.any() and scores:
+            least = min(max(scores.values()), score - LEAST_FALL) - policy.scores[i]
+        offer = Offer(float(gain_s[i]), float(room[i]), least, weights, aspects)
+        run = run_of(board, candidates[i])
+        outcome, worth = try_run(board, state, *run, offer, False)
+        if outcome == LATER:
+            scores[i] = policy.scores[i] + worth
+            put_back += 1
+        elif outcome == FAILED:
+            failed.append(candidates[i])
+    offer = Offer(0.0, 0.0, -np.inf, policy.state_w[0], np.zeros(ASPECTS))
+    for candidate in failed:
+        if not is_idle(board, state, candidate):
+            try_run(board, state, *run_of(board, candidate), offer, False)
+    return float(state.total[BUSY_S]), put_back
+
+
+def test_candidates_are_put_back_where_their_score_falls() -> None:
+    """The decode with its heap equals one that looks for the best every time."""
+    rng = np.random.default_rng(0)
+    put_back = 0
+    for exercise in EXERCISES:
+        order = heuristic(exercise.encoding)
+        for _ in range(4):
+            weights = rng.normal(0.0, 1.0, (KINDS, ASPECTS))
+            policy = order._replace(state_w=weights).moved(rng.normal(0.0, 0.1, len(order.scores)))
+            busy_s, count = decoded_slowly(exercise, policy)
+            put_back += count
+            assert exercise.seconds(policy) == busy_s
+        apart = order.moved(99.0 * order.scores + np.arange(len(order.scores)) * 1e-3)
+        weighed = apart._replace(state_w=np.full((KINDS, ASPECTS), 0.01))  # too little for the next
+        assert exercise.seconds(weighed) == pytest.approx(exercise.seconds(apart), rel=1e-9)
+    assert put_back > 20

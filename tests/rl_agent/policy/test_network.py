@@ -1,0 +1,46 @@
+"""The network: the heuristic before training, features in units of their spread."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.agent import EXERCISES, begun, large_case
+from ullage.compiler.common.errors import UsageError
+from ullage.rl_agent.policy.decode import KINDS
+from ullage.rl_agent.policy.network import load_network, random_network, zero_network
+from ullage.rl_agent.policy.players import heuristic
+
+
+def test_the_untrained_network_is_the_heuristic() -> None:
+    encoding, _ = large_case()
+    for network in (zero_network(), begun().network):
+        for part, same in zip(network.policy(encoding), heuristic(encoding), strict=True):
+            assert np.array_equal(part, same)
+    for part, other in zip(random_network(1).policy(encoding), heuristic(encoding), strict=True):
+        assert not np.array_equal(part, other)
+
+
+def test_a_network_sees_features_in_units_of_their_spread() -> None:
+    features = np.concatenate([exercise.encoding.features for exercise in EXERCISES])
+    network = begun().network
+    scaled = (features - network.shift) / network.spread
+    assert np.abs(scaled.mean(axis=0)).max() < 1e-9
+    assert scaled.std(axis=0).max() == pytest.approx(1.0)
+    encoding = EXERCISES[0].encoding
+    wider = replace(network, spread=2 * network.spread, shift=network.shift - 1.0)
+    other = encoding._replace(features=2 * (encoding.features - network.shift) + wider.shift)
+    other.features[:, :KINDS] = encoding.features[:, :KINDS]  # they are read as they are, too
+    weights = random_network(2).weights
+    found = replace(network, weights=weights).residual(encoding)
+    assert found.std() > 0.1
+    wider.shift[:KINDS], wider.spread[:KINDS] = network.shift[:KINDS], network.spread[:KINDS]
+    assert replace(wider, weights=weights).residual(other) == pytest.approx(found)
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
+    for path in (tmp_path / "bad.safetensors", tmp_path / "missing.safetensors"):
+        with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
+            load_network(path)

@@ -1,0 +1,57 @@
+"""A small agent: programs to train on, a training, random policies."""
+
+from random import Random
+
+import numpy as np
+
+from tests.support.games import CASES
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.state import start_of
+from ullage.rl_agent.policy.decode import KINDS
+from ullage.rl_agent.policy.features import Encoding, encode
+from ullage.rl_agent.policy.players import Player, Policy
+from ullage.rl_agent.policy.trial import ASPECTS
+from ullage.rl_agent.training.instances import load_exercise, synthetic_programs
+from ullage.rl_agent.training.synthetic import random_program
+from ullage.rl_agent.training.train import (
+    Training,
+    TrainOptions,
+    begin_training,
+    train,
+)
+
+SMALL = TrainOptions(seed=3, programs=3, batch=2, pairs=4, families=("cells", "dense"))
+
+
+POOL = tuple(synthetic_programs(SMALL.seed, SMALL.families, SMALL.programs))
+
+
+EXERCISES = [exercise for exercise in map(load_exercise, POOL) if exercise is not None]
+
+
+def any_policy(encoding: Encoding, rng: np.random.Generator) -> Policy:
+    """Random scores; in every second case random weights for the state, too."""
+    weights = rng.normal(0.0, float(rng.integers(2)), (KINDS, ASPECTS))
+    return Policy(rng.normal(0.0, 2.0, len(encoding.key)), weights)
+
+
+def begun() -> Training:
+    return begin_training(SMALL, [exercise.encoding for exercise in EXERCISES])
+
+
+def large_case() -> tuple[Encoding, Player]:
+    table = CASES[0][2]
+    for seed in range(50):
+        try:
+            table = set_table(random_program(Random(seed), ("inception",)))
+        except InfeasibleError:
+            continue
+        break
+    start = start_of(table)
+    encoding = encode(table.board, start)
+    return encoding, Player(table.board, start, encoding, 60)
+
+
+def trained(training: Training, generations: int) -> Training:
+    return train(training, POOL, lambda t: t.generation < generations)
