@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 
 from tests.support.changes import with_target
 from tests.support.plans import PLANS
-from tests.support.solving import Asked
+from tests.support.solving import solve_with
 from ullage.compiler.common.errors import (
+    ContractError,
     InfeasibleError,
     TimeLimitError,
     UllageError,
@@ -28,7 +29,6 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.studies.sweep import SweepOptions, describe_sweep, sweep
 from ullage.compiler.studies.sweep_meet import RESOLUTION, insufficient_bytes, judge, meets, refine
 from ullage.compiler.studies.sweep_points import (
@@ -43,8 +43,10 @@ from ullage.compiler.studies.sweep_points import (
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound
 from ullage.solvers import registry
-from ullage.solvers.heuristics import all_slow, greedy
-from ullage.solvers.registry import Solver
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import greedy
+from ullage.solvers.interface import Solution, SolveFunction, Solver, solution_of
+from ullage.solvers.parameters import NoOptions
 
 KIB = 1024
 
@@ -78,40 +80,39 @@ def ask(first: int = 4 * KIB, last: int = 256 * KIB, points: int = 7, **more: An
 def solver(monkeypatch: pytest.MonkeyPatch) -> Callable[..., CompileOptions]:
     """Register a solver for one test; returns options that ask for it."""
 
-    def put(solve: registry.SolveFunction, **options: Any) -> CompileOptions:
+    def put(solve: SolveFunction, **options: Any) -> CompileOptions:
         known = registry.find_solver
 
         def find(name: str) -> Solver:
             return Solver("made-up", "", solve) if name == "made-up" else known(name)
 
-        monkeypatch.setattr("ullage.compiler.driver.compile.find_solver", find)
+        monkeypatch.setattr("ullage.compiler.driver.options.find_solver", find)
         return CompileOptions(solver="made-up", **options)
 
     return put
 
 
-def problem_of(deep: Path, target: str = "edge-npu") -> tuple[Problem, Target]:
+def problem_of(deep: Path, target: str = "edge-npu") -> Problem:
     from ullage.compiler.driver.compile import prepare
 
-    prepared = prepare(deep, CompileOptions(target=target))
-    return prepared.problem, prepared.target
+    return prepare(deep, CompileOptions(target=target)).problem
 
 
 def made(plan: Plan, size: int) -> Compiled:
     """A hand-made plan as if it had been compiled for a size."""
-    target = plan.target.with_fast_memory(size)
+    fitting = with_target(plan, plan.target.with_fast_memory(size))
 
-    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
-        return with_target(plan, target)
+    def solve(_problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
+        return solution_of(fitting)
 
     patch = pytest.MonkeyPatch()
     known = registry.find_solver
     with patch.context() as context:
         context.setattr(
-            "ullage.compiler.driver.compile.find_solver",
+            "ullage.compiler.driver.options.find_solver",
             lambda name: Solver("hand", "", solve) if name == "hand" else known(name),
         )
-        return compile_problem(plan.problem, target, CompileOptions(solver="hand"))
+        return compile_problem(fitting.problem, CompileOptions(solver="hand"))
 
 
 # sizes
@@ -164,21 +165,19 @@ def test_a_plan_is_legal_in_what_it_needs_and_in_no_byte_less(name: str) -> None
 
 
 def test_required_bytes_are_what_the_solvers_refuse_below(deep: Path) -> None:
-    problem, target = problem_of(deep, "cosma")
-    plan = greedy.solve(problem, Asked())
-    required = required_bytes(plan)
+    problem = problem_of(deep, "cosma")
+    required = required_bytes(solve_with("greedy", problem))
     assert required > 0
-    for solve in (greedy.solve, all_slow.solve):
+    for name in ("greedy", "all-slow"):
         with pytest.raises(InfeasibleError):
-            solve(problem, target.with_fast_memory(required - 1), Asked())
-    anywhere, edge = problem_of(deep)
-    assert required_bytes(all_slow.solve(anywhere, edge, Asked())) == 0
+            solve_with(name, problem.on(problem.target.with_fast_memory(required - 1)))
+    assert required_bytes(solve_with("all-slow", problem_of(deep))) == 0
 
 
 def test_monotone_takes_over_better_plans_in_both_directions_and_larger_bounds() -> None:
     good = made(PLANS["late_fetch"], 64)
     need = needed_bytes(good.plan)
-    slow = all_slow.solve(good.plan.problem, Asked())
+    slow = solve_with("all-slow", good.plan.problem)
     bad = made(slow, 48)
     assert good.value < bad.value
     assert good.bound.value < good.value
@@ -235,8 +234,9 @@ def test_a_sweep_is_monotone_and_each_point_is_as_good_as_compiling_for_it(deep:
         assert point.compiled.plan.target.fastest.capacity_bytes == point.size_bytes
         values.append(point.compiled.value)
         bounds.append(point.compiled.bound.value)
-        problem, target = problem_of(deep)
-        alone = compile_problem(problem, target.with_fast_memory(point.size_bytes), GREEDY)
+        problem = problem_of(deep)
+        chip = problem.target.with_fast_memory(point.size_bytes)
+        alone = compile_problem(problem.on(chip), GREEDY)
         assert point.compiled.value <= alone.value * (1 + 1e-9)
         if point.taken_from_bytes is None:
             assert point.compiled.value == alone.value
@@ -250,10 +250,10 @@ def test_a_plan_that_cannot_be_beaten_is_carried_on_without_solving(
 ) -> None:
     asked: list[int] = []
 
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
         target = problem.target
         asked.append(target.fastest.capacity_bytes)
-        return greedy.solve(problem, options)
+        return greedy.solve(problem, greedy.GreedyOptions(), budget)
 
     options = solver(solve, objective="traffic")
     found = sweep(deep, ask(4 * KIB, 1024 * KIB, 9), options)
@@ -299,9 +299,9 @@ def test_nonsense_is_refused_before_the_model_is_read(
 def test_the_time_limit_is_shared_by_all_sizes(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, options: Asked) -> Plan:
-        time.sleep(max(0.0, options.remaining_s()))
-        return greedy.solve(problem, options)
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
+        time.sleep(max(0.0, budget.remaining_s()))
+        return greedy.solve(problem, greedy.GreedyOptions(), budget)
 
     begun = time.monotonic()
     found = sweep(deep, ask(points=5), solver(solve, time_limit_s=1.5))
@@ -314,11 +314,11 @@ def test_the_time_limit_is_shared_by_all_sizes(
 def test_sizes_without_time_left_take_over_or_say_so(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
         target = problem.target
         if target.fastest.capacity_bytes > 16 * KIB:
             raise TimeLimitError("too slow for this size")
-        return greedy.solve(problem, options)
+        return greedy.solve(problem, greedy.GreedyOptions(), budget)
 
     found = sweep(deep, ask(), solver(solve))
     last = found.points[-1]
@@ -334,12 +334,12 @@ def test_a_size_that_was_cut_short_gets_the_time_that_others_left(
 ) -> None:
     asked: list[int] = []
 
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
         target = problem.target
         asked.append(target.fastest.capacity_bytes)
         if len(asked) == 1:
             raise TimeLimitError("a slow start")
-        return greedy.solve(problem, options)
+        return greedy.solve(problem, greedy.GreedyOptions(), budget)
 
     found = sweep(deep, ask(points=3), solver(solve, time_limit_s=30))
     assert asked[0] == asked[-1] == 4 * KIB
@@ -354,13 +354,13 @@ def test_a_size_that_was_cut_short_gets_the_time_that_others_left(
 def test_ctrl_c_keeps_the_finished_sizes(
     deep: Path, solver: Callable[..., CompileOptions], *, kept: bool
 ) -> None:
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
         target = problem.target
-        plan = greedy.solve(problem, options)
+        found = greedy.solve(problem, greedy.GreedyOptions(), budget)
         if target.fastest.capacity_bytes < 32 * KIB:
-            return plan
+            return found
         if kept:
-            return replace(plan, options={"interrupted": True})
+            return replace(found, stop_reason="interrupted")
         raise KeyboardInterrupt
 
     found = sweep(deep, ask(), solver(solve))
@@ -373,7 +373,7 @@ def test_ctrl_c_keeps_the_finished_sizes(
 def test_ctrl_c_before_any_plan_is_passed_on(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
+    def solve(_problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -383,17 +383,18 @@ def test_ctrl_c_before_any_plan_is_passed_on(
 def test_a_defect_at_one_size_does_not_lose_the_others(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
         target = problem.target
-        plan = greedy.solve(problem, options)
+        found = greedy.solve(problem, greedy.GreedyOptions(), budget)
         if target.fastest.capacity_bytes == 4 * KIB:
-            return replace(plan, residencies=plan.residencies[1:])
-        return plan
+            held = found.assignment.residencies[1:]
+            return replace(found, assignment=replace(found.assignment, residencies=held))
+        return found
 
     first = sweep(deep, ask(), solver(solve)).points[0]
-    assert isinstance(first.error, VerificationError)
+    assert isinstance(first.error, ContractError)
     if first.compiled is not None:  # a plan of a larger size fits
-        assert any("breaks" in note for note in first.compiled.plan.notes)
+        assert any("broke its contract" in note for note in first.compiled.plan.notes)
     only = sweep(deep, ask(4 * KIB, 8 * KIB, 2), solver(solve)).points
     assert only[1].compiled is not None
 
@@ -415,7 +416,7 @@ def test_the_smallest_size_is_found_to_the_resolution(deep: Path, share: float) 
     below = [p for p in found.points if p.size_bytes < answer.smallest_bytes]
     assert below
     assert not any(meets(point, latency_s) for point in below)
-    alignment = problem_of(deep)[1].fastest.alignment_bytes
+    alignment = problem_of(deep).target.fastest.alignment_bytes
     apart = answer.smallest_bytes - below[-1].size_bytes
     assert apart <= max(alignment, RESOLUTION * answer.smallest_bytes)
     assert sum(point.refined for point in found.points) == len(found.points) - 3
@@ -423,7 +424,7 @@ def test_the_smallest_size_is_found_to_the_resolution(deep: Path, share: float) 
 
 def test_a_solver_that_proves_bounds_gives_both_ends(deep: Path) -> None:
     """The made-up bounds are true of the made-up plans: both fall at sizes that we know."""
-    problem, target = problem_of(deep)
+    problem = problem_of(deep)
     slow = compile_problem(problem, CompileOptions(solver="all-slow"))
     quick = compile_problem(problem, GREEDY)
     assert quick.value < slow.value
@@ -433,7 +434,9 @@ def test_a_solver_that_proves_bounds_gives_both_ends(deep: Path) -> None:
     def solve_at(size: int) -> Point:
         best = quick if size >= need else slow
         bound = slow.value if size <= excluded else quick.bound.value
-        plan = replace(best.plan, target=target.with_fast_memory(size), lower_bound=bound)
+        plan = replace(
+            with_target(best.plan, problem.target.with_fast_memory(size)), lower_bound=bound
+        )
         return Point(size, replace(best, plan=plan, bound=Bound(bound, "made-up")))
 
     points = list(monotone([solve_at(size) for size in (KIB, 64 * need)]))
@@ -487,9 +490,9 @@ def test_what_the_smallest_size_meets_needs_no_search(deep: Path) -> None:
 def test_the_time_limit_ends_the_search_with_a_note(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(problem: Problem, options: Asked) -> Plan:
+    def solve(problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
         time.sleep(0.1)
-        return greedy.solve(problem, replace(options, deadline=None))
+        return greedy.solve(problem, greedy.GreedyOptions(), Budget())
 
     coarse = [p.compiled.value for p in sweep(deep, ask(points=3), GREEDY).points if p.compiled]
     asked = ask(points=3, meet_latency_s=(coarse[0] + coarse[-1]) / 2)
@@ -503,7 +506,7 @@ def test_the_time_limit_ends_the_search_with_a_note(
 def test_errors_other_than_of_a_size_end_the_sweep(
     deep: Path, solver: Callable[..., CompileOptions]
 ) -> None:
-    def solve(_problem: Problem, _target: Target, _options: Asked) -> Plan:
+    def solve(_problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
         raise UsageError("a wrong parameter")
 
     with pytest.raises(UllageError, match="wrong parameter"):

@@ -247,7 +247,7 @@ def test_an_interrupted_search_keeps_the_best_plan() -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"num_workers": 0}, {"window_steps": -1}, {"hint_share": 1.0}, {"nothing": 1}]
+    "parameters", [{"num_workers": -1}, {"window_steps": -1}, {"hint_share": 1.0}, {"nothing": 1}]
 )
 def test_senseless_parameters_are_refused(parameters: dict[str, float]) -> None:
     problem = tiny_case(0, 2)
