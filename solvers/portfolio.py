@@ -8,7 +8,6 @@ given, and the best plan is not proven best, what time is left goes to an exact 
 from dataclasses import dataclass, replace
 
 from ullage.compiler.common.errors import (
-    ContractError,
     InfeasibleError,
     TimeLimitError,
     UllageError,
@@ -46,6 +45,7 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     Raises:
         InfeasibleError: no member found a plan because there is none.
         UsageError: no member can plan for this target.
+        ContractError: no member found a plan, and one broke its contract.
         TimeLimitError: the deadline passed before any plan.
         KeyboardInterrupt: interrupted before any plan.
     """
@@ -67,7 +67,7 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
         budget.progress(f"solving with {name}")
         try:
             race.enter(run_solver(name, problem, budget, seed=options.seed))
-        except (InfeasibleError, UsageError, TimeLimitError, ContractError) as error:
+        except UllageError as error:  # of any kind: members may be a third party's
             race.miss(name, error)
         except KeyboardInterrupt:
             if race.best is None:
@@ -94,6 +94,7 @@ class _Race:
         self.notes: list[str] = []
         self.interrupted = False
         self._refusal: UllageError | None = None
+        self._failure: UllageError | None = None
 
     def enter(self, outcome: Outcome) -> None:
         """Take an outcome over where it is better; a bound in any case."""
@@ -107,15 +108,21 @@ class _Race:
 
     def miss(self, name: str, error: UllageError) -> None:
         """A member found nothing: it may not know such targets, or be too slow, or broken."""
-        if not isinstance(error, TimeLimitError | ContractError):
+        if isinstance(error, InfeasibleError | UsageError):
             self._refusal = self._refusal or error
+        elif not isinstance(error, TimeLimitError):
+            self._failure = self._failure or error
         self.notes.append(f"auto: {name} found no plan: {error.message}")
 
     def solution(self, *, time_is_over: bool) -> Solution:
         """The best plan with the best bound; raises where there is none."""
         if self.best is None:
-            raise self._refusal or TimeLimitError(
-                "the time limit was over before any solver had a plan; give more (--time-limit)"
+            raise (
+                self._refusal
+                or self._failure
+                or TimeLimitError(
+                    "the time limit was over before any solver had a plan; give more (--time-limit)"
+                )
             )
         best = self.best
         bound = self.bound

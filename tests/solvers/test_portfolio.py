@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 
+from tests.support import evil
 from tests.support.cases import (
     chain,
     problem_for,
     target_of,
 )
-from tests.support.registering import put_in_place
+from tests.support.registering import put_in_place, register
 from tests.support.solving import Asked, solve_with
-from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
@@ -112,3 +113,12 @@ def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
     problem = problem_for(chain(), ["y"], target)
     with pytest.raises(UsageError, match="members of auto must be other solvers"):
         solve_with("auto", problem, Asked(parameters={"members": members}))
+
+
+def test_portfolio_says_what_broke_where_no_member_had_a_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register(monkeypatch, {"raises": evil.raises})
+    problem = problem_for(chain(), ["y"], target_of(1024))
+    with pytest.raises(ContractError, match="solver raises of third party broke its contract"):
+        run_solver("auto", problem, parameters={"members": "raises"})
