@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     log = tmp_path / "progress"
     script = (
         "import sys, time\n"
-        "from ullage.compiler import sweep\n"
+        "from ullage.compiler.studies import sweep\n"
         "from ullage.cli.main import main\n"
         "solve = sweep.solve_prepared\n"
         "def slowly(prepared, options):\n"

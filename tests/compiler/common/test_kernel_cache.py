@@ -88,7 +88,14 @@ def test_the_kernels_of_game_and_search_are_among_their_sources() -> None:
     from ullage.solvers.annealing.moves import sources as of_search
 
     game, search = ({file.name for file in found()} for found in (of_game, of_search))
-    assert {"decode.py", "trial.py", "mechanics.py", "rules.py", "board.py", "arena.py"} <= game
-    assert {"whole_anneal.py", "whole_moves.py", "whole_runs.py", "whole_tables.py"} <= search
+    assert {
+        "decode.py",
+        "trial.py",
+        "mechanics.py",
+        "rules.py",
+        "game_instance.py",
+        "arena.py",
+    } <= game
+    assert {"anneal.py", "moves.py", "runs.py", "tables.py"} <= search
     assert "players.py" not in game
-    assert "whole_search.py" not in search
+    assert "search.py" not in search
