@@ -1,9 +1,15 @@
 """What the benchmark scripts share: models, tables, the results folder."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ullage.compiler.ir.plan import Plan
+    from ullage.compiler.ir.problem import Problem
+    from ullage.solvers.parameters import ParameterValue
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "models"
@@ -32,3 +38,17 @@ def write_table(
     records = [dict(zip(columns, row, strict=True)) for row in rows]
     (RESULTS / f"{name}.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
     return text
+
+
+def plan_by(
+    solver: str,
+    problem: "Problem",
+    seconds: float | None = None,
+    parameters: "Mapping[str, ParameterValue] | None" = None,
+) -> "Plan":
+    """The verified plan of a solver, its time limited where it is given."""
+    from ullage.solvers.budget import Budget
+    from ullage.solvers.run import run_solver
+
+    budget = Budget() if seconds is None else Budget(time.monotonic() + seconds)
+    return run_solver(solver, problem, budget, parameters=parameters or {}).plan

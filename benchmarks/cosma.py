@@ -18,11 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from common import RESULTS, write_table
+from common import RESULTS, plan_by, write_table
 from cosma_baselines import POLICIES, baseline_bytes
 from cosma_graphs import DESIGNED, NETWORKS
 
 from ullage.compiler.common.errors import UllageError
+from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -33,8 +34,8 @@ from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma import ilp
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.scheduling.peak_order import OrderResult, smallest_peak
 
 BUDGETS = ("M_R", "M_H", "M_P")
@@ -113,7 +114,7 @@ def network_rows(
         "file": problem_of(graph, model_order(graph), target),
         "memory": problem_of(graph, found.order, target),
     }
-    sizes = budgets_of(problems["memory"], target, found)
+    sizes = budgets_of(problems["memory"], found)
     made: dict[int, dict[str, Any]] = {}
     for budget in budgets:
         if sizes[budget] in made:
@@ -126,7 +127,7 @@ def network_rows(
         row["budget"], row["KiB"] = budget, f"{sizes[budget] / 1024:.2f}"
         for order in ORDERS:
             for policy in POLICIES:
-                row[f"{order} {policy}"] = baseline_bytes(problems[order], chip, policy)
+                row[f"{order} {policy}"] = baseline_bytes(problems[order].on(chip), policy)
         for solver in solvers:
             seconds = given.ilp_seconds if solver.startswith("ilp") else given.seconds
             row.update(solver_cells(solver, problems, chip, seconds))
@@ -137,7 +138,8 @@ def network_rows(
 
 def problem_of(graph: Graph, order: Sequence[int], target: Target) -> Problem:
     """The problem in an order, nothing shared."""
-    return build_program(graph, order, aliases=NO_ALIASES, dma_steps=target.needs_dma_steps)
+    program = build_program(graph, order, aliases=NO_ALIASES, dma_steps=target.needs_dma_steps)
+    return Problem(program, target, "traffic")
 
 
 def budgets_of(problem: Problem, found: OrderResult) -> dict[str, int]:
@@ -175,34 +177,38 @@ def solver_cells(
 ) -> dict[str, Any]:
     """Bytes, gap to the bound of its kind, and seconds of a solver."""
     solver, order, parameters = SOLVERS[name]
+    problem = problems[order].on(target)
     begun = time.monotonic()
-    options = SolverOptions("traffic", 0, begun + seconds, parameters)
     own_gap: str | None = None
+    plan: Assigned
     try:
         if solver == "ilp":  # which claims no bound for plans that (1) forbids
-            answered = ilp.answer(problems[order], target, options)
-            plan, own_gap = answered.plan, "open"
+            options = ilp.IlpOptions(**parameters)
+            answered = ilp.answer(problem, options, Budget(begun + seconds))
+            plan, own_gap = answered.solution.assignment, "open"
+            notes = answered.solution.notes
             if answered.objective is not None and answered.bound is not None:
                 own_gap = str(round(answered.objective - answered.bound))
         else:
-            plan = find_solver(solver).solve(problems[order], target, options)
+            plan = plan_by(solver, problem, seconds, parameters)
+            notes = plan.notes
     except UllageError as error:
         return {name: type(error).__name__}
     spent = time.monotonic() - begun
     if find_violations(plan):
-        raise SystemExit(f"{plan.problem.name}: {name} made an illegal plan")
+        raise SystemExit(f"{problem.name}: {name} made an illegal plan")
     value = score(plan).noncompulsory_bytes
-    stands_in = any("plan is that of" in note for note in plan.notes) and solver == "ilp"
+    stands_in = any("plan is that of" in note for note in notes) and solver == "ilp"
     return {
         name: f"({value})" if stands_in else value,
-        f"{name} gap": own_gap or gap_of(plan, value),
+        f"{name} gap": own_gap or (gap_of(plan, value) if isinstance(plan, Plan) else "open"),
         f"{name} s": f"{spent:.1f}",
     }
 
 
 def gap_of(plan: Plan, value: int) -> str:
     """Bytes above the best proven bound for plans of whole tensors, or of parts for `fluid`."""
-    bound = plan.options.get("whole_bound", plan.lower_bound) if value else 0
+    bound = plan.statistics.get("whole_bound", plan.lower_bound) if value else 0
     return "open" if bound is None else str(round(max(0.0, value - bound)))
 
 

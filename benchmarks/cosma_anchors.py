@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from common import write_table
+from common import plan_by, write_table
 from cosma import budgets_of, gap_of, problem_of
 from cosma_graphs import densenet121, resnet50
 
@@ -22,12 +22,10 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import NO_ALIASES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.scheduling.peak_order import smallest_peak
 
 SOLVERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -44,25 +42,33 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     given = parser.parse_args()
     rows: list[list[Any]] = []
-    for case, published, problem, target in cases():
+    for case, published, problem in cases():
         for name, (solver, parameters) in SOLVERS.items():
             begun = time.monotonic()
-            options = SolverOptions("traffic", 0, begun + given.seconds, parameters)
-            plan = find_solver(solver).solve(problem, options)
+            asked = problem.minimising("traffic")
+            plan = plan_by(solver, asked, given.seconds, parameters)
             spent = time.monotonic() - begun
             if find_violations(plan):
                 raise SystemExit(f"{case}: {name} made an illegal plan")
             value = score(plan).noncompulsory_bytes
-            size = f"{target.fastest.capacity_bytes / 1024:.2f}"
-            row = [case, published, problem.operators, size, name, value, gap_of(plan, value)]
+            size = f"{problem.target.fastest.capacity_bytes / 1024:.2f}"
+            row = [
+                case,
+                published,
+                problem.program.operators,
+                size,
+                name,
+                value,
+                gap_of(plan, value),
+            ]
             rows.append([*row, f"{spent:.1f}"])
             print(" | ".join(map(str, rows[-1])), flush=True)
             title = f"COSMA's anchors, {given.seconds:g} s a solver"
             write_table("cosma_anchors", title, COLUMNS, rows)
 
 
-def cases() -> Iterator[tuple[str, str, Problem, Target]]:
-    """Case, published bytes, problem, target."""
+def cases() -> Iterator[tuple[str, str, Problem]]:
+    """Case, published bytes, problem."""
     yield from at_budgets("ResNet-50 int8", resnet50(), {"M_R": "0"}, weights=False)
     yield from at_budgets("ResNet-50 int8, weights", resnet50(), {"M_R": "602112"}, weights=True)
     published = {"M_R": "2609152", "M_P": "0"}
@@ -72,19 +78,19 @@ def cases() -> Iterator[tuple[str, str, Problem, Target]]:
         prepared = prepare(find_model("densenet121"), options)
         target = prepared.target.with_fast_memory(FP32_BYTES)
         what = "fused" if fuse else "not fused"
-        yield f"DenseNet-121 fp32, {what}", "unsolved", prepared.problem, target
+        yield f"DenseNet-121 fp32, {what}", "unsolved", prepared.problem.on(target)
 
 
 def at_budgets(
     case: str, graph: Graph, published: dict[str, str], *, weights: bool
-) -> Iterator[tuple[str, str, Problem, Target]]:
+) -> Iterator[tuple[str, str, Problem]]:
     """A network of the evaluation in the order of smallest peak, at named budgets."""
     target = replace(load_target("cosma"), weights_in_fastest=weights)
     found = smallest_peak(graph, NO_ALIASES, limit_s=20.0)
     problem = problem_of(graph, found.order, target)
     sizes = budgets_of(problem, found)
     for budget, figure in published.items():
-        yield f"{case}, {budget}", figure, problem, target.with_fast_memory(sizes[budget])
+        yield f"{case}, {budget}", figure, problem.on(target.with_fast_memory(sizes[budget]))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.ir.target import Target
 
 NEVER = 1 << 40
 
@@ -23,8 +22,7 @@ class Memory:
     """Fast memory between two operators.
 
     Attributes:
-        problem: the program.
-        target: gives the capacity, and says whether weights are tensors.
+        problem: the program; its target gives the capacity and says whether weights are tensors.
         inside: address of each buffer that is there.
         at_home: buffers with a current copy off chip.
         loaded: inputs and weights that were loaded once.
@@ -32,14 +30,13 @@ class Memory:
     """
 
     problem: Problem
-    target: Target
     inside: dict[int, int] = field(default_factory=dict)
     at_home: set[int] = field(default_factory=set)
     loaded: set[int] = field(default_factory=set)
     moved_bytes: int = 0
 
     def __post_init__(self) -> None:
-        unit = self.target.fastest.alignment_bytes
+        unit = self.problem.target.fastest.alignment_bytes
         sizes = [b.size_bytes for b in self.problem.buffers]
         self.sizes = sizes
         self.rooms = [-(-size // unit) * unit for size in sizes]
@@ -51,7 +48,7 @@ class Memory:
         for t, step in enumerate(self.problem.steps):
             reads = {u.buffer for u in step.uses if not u.write}
             for buffer in sorted({u.buffer for u in step.uses}):
-                if self.target.must_be_fastest(self.problem.buffers[buffer].kind):
+                if self.problem.target.must_be_fastest(self.problem.buffers[buffer].kind):
                     self.uses[buffer].append((t, buffer in reads))
 
     def next_use(self, buffer: int, t: int) -> int:
@@ -81,7 +78,7 @@ class Memory:
         best: tuple[int, int] | None = None
         low = 0
         taken = sorted((at, at + self.rooms[b]) for b, at in self.inside.items())
-        for start, end in [*taken, (self.target.fastest.capacity_bytes, NEVER)]:
+        for start, end in [*taken, (self.problem.target.fastest.capacity_bytes, NEVER)]:
             if start - low >= self.rooms[buffer] and (best is None or start - low < best[0]):
                 best = (start - low, low)
             low = max(low, end)
@@ -152,5 +149,5 @@ def _lay_out(memory: Memory, used: Sequence[int], extra: int, t: int) -> None:
             memory.fetch(buffer, t)
         memory.inside[buffer] = low
         low += memory.rooms[buffer]
-    if low > memory.target.fastest.capacity_bytes:
+    if low > memory.problem.target.fastest.capacity_bytes:
         raise InfeasibleError(f"operands of {memory.problem.steps[t].name} take {low} bytes")

@@ -26,14 +26,13 @@ from cosma import budgets_of, problem_of
 from cosma_graphs import NETWORKS
 
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import NO_ALIASES
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.cosma import ilp
 from ullage.solvers.cosma.question import Answer
-from ullage.solvers.exact import cpsat
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling.peak_order import smallest_peak
 
 NAME = "cosma_speed"
@@ -53,10 +52,10 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=20_000)
     given = parser.parse_args()
     file = RESULTS / f"{NAME}.json"
-    compared("warm up", "fixed", "load", *first_case(), 10.0)  # imports
+    compared("warm up", "fixed", "load", first_case(), 10.0)  # imports
     rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     done = {(row["problem"], row["order"], row["space"]) for row in rows}
-    for name, order, space, problem, target in cases(given):
+    for name, order, space, problem in cases(given):
         if (name, order, space) in done:
             continue
         rows.append(compared(name, order, space, problem, given.seconds))
@@ -64,14 +63,14 @@ def main() -> None:
         print(" | ".join(str(v) for v in rows[-1].values()), flush=True)
 
 
-def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, Target]]:
-    """Name, order, space, problem and target of each row."""
+def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem]]:
+    """Name, order, space and problem of each row."""
     sys.path.insert(0, str(ROOT))
     from tests.support.cosma_oracle import cosma_case
 
     for seed in range(given.first, given.first + given.random):
-        yield (f"random {seed}", "free", "addresses", *cosma_case(seed, 7, shares=False))
-    ready: list[tuple[str, Problem, Target]] = []
+        yield f"random {seed}", "free", "addresses", cosma_case(seed, 7, shares=False)
+    ready: list[tuple[str, Problem]] = []
     for network in given.only.split(",") if given.only else NETWORKS:
         graph = NETWORKS[network]()
         found = smallest_peak(graph, NO_ALIASES, limit_s=20.0)
@@ -79,13 +78,13 @@ def cases(given: argparse.Namespace) -> Iterator[tuple[str, str, str, Problem, T
             target = replace(load_target("cosma"), weights_in_fastest=weights)
             problem = problem_of(graph, found.order, target)
             chip = target.with_fast_memory(budgets_of(problem, found)["M_R"])
-            ready.append((network + (", weights" if weights else ""), problem, chip))
+            ready.append((network + (", weights" if weights else ""), problem.on(chip)))
     for order, space in MODES:
-        for name, problem, chip in ready:
-            yield name, order, space, problem, chip
+        for name, problem in ready:
+            yield name, order, space, problem
 
 
-def first_case() -> tuple[Problem, Target]:
+def first_case() -> Problem:
     """A small problem."""
     sys.path.insert(0, str(ROOT))
     from tests.support.cosma_oracle import cosma_case
@@ -95,22 +94,22 @@ def first_case() -> tuple[Problem, Target]:
 
 def compared(name: str, order: str, space: str, problem: Problem, seconds: float) -> dict[str, Any]:
     """One row."""
-    how = {"order": order, "space": space, "moves": "no"}
+    how: dict[str, Any] = {"order": order, "space": space, "moves": "no"}
     found: dict[str, tuple[Answer, float]] = {}
     for solver in ("ilp", "cpsat"):
         begun = cpu_s()
-        options = SolverOptions("traffic", 0, time.monotonic() + seconds, how)
+        budget, asked = Budget(time.monotonic() + seconds), problem.minimising("traffic")
         if solver == "ilp":
-            answered = ilp.answer(problem, options)
+            answered = ilp.answer(asked, ilp.IlpOptions(**how), budget)
         else:
-            answered = cpsat_cosma.answer(problem, options, cpsat.DEFAULTS)
+            answered = cpsat_cosma.answer(asked, CpsatOptions(**how), budget)
         found[solver] = (answered, cpu_s() - begun)
     (slow, slow_s), (fast, fast_s) = found["ilp"], found["cpsat"]
     closed = {"optimal", "infeasible"}
     if slow.status in closed and fast.status in closed and slow.objective != fast.objective:
         raise SystemExit(f"{name}, {order}, {space}: {slow.objective} and {fast.objective}")
     values = (
-        *(name, problem.operators, order, space),
+        *(name, problem.program.operators, order, space),
         *(slow.status, slow.objective, f"{slow_s:.2f}"),
         *(fast.status, fast.objective, f"{fast_s:.3f}", f"{slow_s / fast_s:.1f}"),
     )

@@ -22,6 +22,7 @@ from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.compile import solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
@@ -63,7 +64,7 @@ def main() -> None:
         if wanted and file.stem not in wanted:
             continue
         prepared = read(file, given.target, "int8")
-        if prepared is None or prepared.problem.operators > given.max_operators:
+        if prepared is None or prepared.problem.program.operators > given.max_operators:
             continue
         prepared = kept_whole(prepared)
         for size in SIZES:
@@ -88,13 +89,13 @@ def known_rows() -> list[dict[str, Any]]:
 def kept_whole(prepared: Prepared) -> Prepared:
     """The same model on a target that does not split operands (fewer values share bytes)."""
     target = replace(prepared.target, split_operands=False)
-    problem = build_program(
+    program = build_program(
         prepared.graph,
         model_order(prepared.graph),
         aliases=alias_options(target),
         dma_steps=target.needs_dma_steps,
     )
-    return replace(prepared, target=target, problem=problem)
+    return replace(prepared, problem=Problem(program, target, prepared.problem.objective))
 
 
 def run(model: str, prepared: Prepared, size: int, seconds: float) -> dict[str, Any] | None:
@@ -102,7 +103,7 @@ def run(model: str, prepared: Prepared, size: int, seconds: float) -> dict[str, 
     found = {}
     for solver in (*QUICK, "cpsat"):
         target = prepared.target.with_fast_memory(size)
-        fresh = replace(prepared, target=target, started=time.monotonic())
+        fresh = replace(prepared.on(target), started=time.monotonic())
         limit = seconds if solver == "cpsat" else None
         try:
             found[solver] = solve_prepared(fresh, CompileOptions(solver=solver, time_limit_s=limit))
@@ -110,12 +111,12 @@ def run(model: str, prepared: Prepared, size: int, seconds: float) -> dict[str, 
             print(f"REFUSED {model} {size >> 10} KiB {solver}: {error}")
             return None
     done = found["cpsat"]
-    bound = done.plan.options.get("whole_bound")
+    bound = done.plan.statistics.get("whole_bound")
     bound = done.bound.value if bound is None else max(bound, done.bound.value)
     best = min(QUICK, key=lambda name: found[name].value)
     values = (
         model,
-        prepared.problem.operators,
+        prepared.problem.program.operators,
         size >> 10,
         f"{seconds:g}",
         f"{1e3 * found[best].value:.5f}",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
-from common import model_files, write_table
+from common import model_files, plan_by, write_table
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError
 from ullage.compiler.common.units import parse_size
@@ -21,7 +21,7 @@ from ullage.compiler.execute.runner import Executor, import_options
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.importer.symbols import input_dims
-from ullage.solvers.registry import SolverOptions, find_solver, solver_names
+from ullage.solvers.registry import find_solver, solver_names
 
 SIZES = "64KiB,256KiB,1MiB,4MiB"
 TARGET = "edge-npu"
@@ -101,7 +101,7 @@ def run_model(name: str, file: Path, sizes: list[int], max_weight_bytes: float) 
         )
     started = time.monotonic()
     # One for all plans: kinds of targets and solvers differ in the plan, not in the model.
-    probe = find_solver("all-slow").solve(first.problem, SolverOptions())
+    probe = plan_by("all-slow", first.problem)
     executor = Executor(
         file, import_options(replace(probe, model=first.model)), 0, first.problem.name
     )
@@ -119,7 +119,7 @@ def run_model(name: str, file: Path, sizes: list[int], max_weight_bytes: float) 
         print(f"FAIL {name} {text}", flush=True)
     return [
         name,
-        str(first.problem.operators),
+        str(first.problem.program.operators),
         str(tally.ran),
         str(tally.passed),
         str(tally.exact),
@@ -135,10 +135,9 @@ def run_plan(
     label: str, prepared: Prepared, solver: str, size: int, executor: Executor, tally: Tally
 ) -> None:
     """Solve and execute once; what happens goes into the tally."""
-    found = find_solver(solver)
-    options = SolverOptions(objective=found.objectives[0])
+    problem = prepared.problem.on(prepared.target.with_fast_memory(size))
     try:
-        plan = found.solve(prepared.problem, prepared.target.with_fast_memory(size), options)
+        plan = plan_by(solver, problem.minimising(find_solver(solver).objectives[0]))
     except InfeasibleError:
         tally.infeasible += 1
         return

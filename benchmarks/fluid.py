@@ -34,7 +34,7 @@ def main() -> None:
     table = Table(given.target)
     for file in model_files(given.models):
         prepared = read(file, given.target, "int8")
-        if prepared is not None and prepared.problem.operators <= given.max_operators:
+        if prepared is not None and prepared.problem.program.operators <= given.max_operators:
             table.add(file.stem, prepared)
     table.write()
 
@@ -60,7 +60,7 @@ class Table:
         self.simulated += replayed
         slowest = max((plan.solve_s for plan in plans), default=0.0)
         replay = f"{median(replayed):.3f}" if replayed else "-"
-        row = [model, str(prepared.problem.operators), *shown, replay, f"{slowest:.2f}"]
+        row = [model, str(prepared.problem.program.operators), *shown, replay, f"{slowest:.2f}"]
         self.rows.append(row)
         print(" | ".join(row), flush=True)
 
@@ -102,7 +102,7 @@ def ratio(plan: Compiled) -> float:
 def solved(prepared: Prepared, size: int, solver: str) -> Compiled | None:
     """A verified plan; None with a message where there is none."""
     target = prepared.target.with_fast_memory(size)
-    fresh = replace(prepared, target=target, started=time.monotonic())
+    fresh = replace(prepared.on(target), started=time.monotonic())
     try:
         return solve_prepared(fresh, CompileOptions(solver=solver))
     except UllageError as error:

@@ -10,18 +10,20 @@ Run: python benchmarks/game_addresses.py [--programs squeezenet:256,...] [--seco
 import argparse
 
 import numpy as np
-from common import SHARED, write_table
+from common import SHARED, plan_by, write_table
 
 from ullage.compiler.driver.compile import prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, by_live_bytes, set_table
 from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
 from ullage.rl_agent.env.state import BUSY_S, CURSOR, copy_of, start_of
 from ullage.solvers.exact.residencies import stays_of_plan
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.parameters import parameters_of
+from ullage.solvers.registry import find_solver
 
 PROGRAMS = "squeezenet:128,squeezenet:256,squeezenet:512,googlenet:512,mobilenet_v2:512"
 SOLVERS = ("msa", "cpsat")
@@ -49,10 +51,9 @@ def rows_of(program: str, seconds: float) -> list[list[str]]:
     table = set_table(prepared.problem)
     rows: list[list[str]] = []
     for solver in SOLVERS:
-        known = find_solver(solver)
-        parameters = {"time_limit_s": seconds} if "time_limit_s" in known.defaults else {}
-        asked = SolverOptions(parameters=parameters)
-        plan = known.solve(prepared.problem, asked)
+        names = {p.name for p in parameters_of(find_solver(solver).options)}
+        parameters = {"time_limit_s": seconds} if "time_limit_s" in names else {}
+        plan = plan_by(solver, prepared.problem, parameters=parameters)
         latency_s = score(plan).latency_s
         cells = [name, size, str(len(table.board.ev_atom)), solver, f"{1e3 * latency_s:.4f}"]
         for kind in (table, by_live_bytes(table)):
@@ -67,7 +68,7 @@ def as_game(plan: Plan, table: Table) -> tuple[float, int]:
     board = table.board
     wanted = np.full(len(board.ev_atom), DROP)
     place = {int(atom): number for number, atom in enumerate(table.playable)}
-    for stay in stays_of_plan(plan, table.atoms) or ():
+    for stay in stays_of_plan(assignment_of(plan), table.atoms) or ():
         if stay.atom not in place:
             continue
         atom = place[stay.atom]

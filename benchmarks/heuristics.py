@@ -73,11 +73,8 @@ def run_target(target: str, files: list[Path], dtype: str | None) -> list[str]:
         for size in SIZES:
             latency: dict[str, float] = {}
             for solver in SOLVERS:
-                fresh = replace(
-                    prepared,
-                    target=prepared.target.with_fast_memory(size),
-                    started=time.monotonic(),
-                )
+                chip = prepared.target.with_fast_memory(size)
+                fresh = replace(prepared.on(chip), started=time.monotonic())
                 try:
                     done = solve_prepared(fresh, CompileOptions(target=target, solver=solver))
                 except InfeasibleError as error:

@@ -20,10 +20,11 @@ from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.compile import solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
-from ullage.solvers.registry import SolverOptions
+from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.joint_order import joint_order
 from ullage.solvers.scheduling.joint_value import Setting
 from ullage.solvers.scheduling.peak_order import memory_order
@@ -102,8 +103,8 @@ def run(
     graph, target = prepared.graph, prepared.target.with_fast_memory(size_kib << 10)
     aliases = alias_options(target)
     begun = time.monotonic()
-    asked = SolverOptions(deadline=begun + seconds)
-    found = joint_order(Setting(graph, target, aliases, False, asked))
+    budget = Budget(begun + seconds)
+    found = joint_order(Setting(graph, target, aliases, False, "latency", 0, budget))
     spent = time.monotonic() - begun
     orders = {
         "model": model_order(graph),
@@ -112,12 +113,12 @@ def run(
     }
     plans: dict[str, float] = {}
     for name, order in orders.items():
-        problem = build_program(
+        program = build_program(
             graph, order, order_name=name, aliases=aliases, dma_steps=target.needs_dma_steps
         )
         said = {**prepared.model, "order": name, "operator_order": list(order)}
         here = replace(
-            prepared, problem=problem, target=target, model=said, started=time.monotonic()
+            prepared, problem=Problem(program, target), model=said, started=time.monotonic()
         )
         try:
             plans[name] = solve_prepared(here, CompileOptions(solver="fluid")).value
@@ -130,7 +131,7 @@ def run(
     ratios.append(min(1.0, plans["joint"] / plans["model"]))
     return [
         model,
-        str(prepared.problem.operators),
+        str(prepared.problem.program.operators),
         str(size_kib),
         f"{1000 * found.model_value:.4f}",
         f"{found.memory_value / found.model_value:.4f}",

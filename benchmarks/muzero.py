@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from common import RESULTS, ROOT, SHARED, write_table
+from common import RESULTS, ROOT, SHARED, plan_by, write_table
 from matplotlib.axes import Axes
 
 from ullage.compiler.driver.compile import prepare
@@ -26,7 +26,7 @@ from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
 from ullage.rl_agent.muzero.agent import MuZeroOptions, new_agent
 from ullage.rl_agent.muzero.solver import packer_of, reference_of
 from ullage.rl_agent.muzero.train import Report, train
-from ullage.solvers.registry import SolverOptions, find_solver
+from ullage.solvers.budget import Budget
 
 RUNS = RESULTS / "muzero_runs.json"
 PICTURE = ROOT / "docs" / "muzero.svg"
@@ -74,17 +74,15 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
         dtype="int8", fast_memory_bytes=int(size) << 10, overrides={"split_operands": "false"}
     )
     prepared = prepare(public if public.is_file() else find_model(name), options)
-    problem, target = prepared.problem, prepared.target
+    problem = prepared.problem
     rivals = {
-        solver: score(
-            find_solver(solver).solve(problem, SolverOptions(parameters=parameters))
-        ).latency_s
+        solver: score(plan_by(solver, problem, parameters=parameters)).latency_s
         for solver, parameters in RIVALS.items()
     }
     table = by_live_bytes(set_table(problem))
     reference_s = reference_of(problem, table, (rivals["greedy"], rivals["msa"]))
     asked = replace(MuZeroOptions(seed=seed), **VARIANTS[variant])
-    agent = new_agent(table, reference_s, asked, packer_of(problem, table, SolverOptions()))
+    agent = new_agent(table, reference_s, asked, packer_of(problem, table, Budget()))
     curve: list[tuple[float, float, float, float]] = []
     reached: list[float] = []
     begun = time.monotonic()

@@ -7,16 +7,14 @@ Run: python benchmarks/rl_exact.py [--seconds S] [--max-uses N] [--synthetic N]
 """
 
 import argparse
-import time
 
 import numpy as np
-from common import write_table
+from common import plan_by, write_table
 from rl_players import PROVEN, programs
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import set_table
-from ullage.solvers.registry import SolverOptions, find_solver
 
 RL_S = 1.0
 
@@ -29,7 +27,7 @@ def main() -> None:
     given = parser.parse_args()
     rows: list[list[str]] = []
     gaps, rivals = [], []
-    for name, problem, target in programs([], given.synthetic):
+    for name, problem in programs([], given.synthetic):
         try:
             uses = len(set_table(problem).board.ev_atom)
         except InfeasibleError:
@@ -38,11 +36,10 @@ def main() -> None:
             continue
         found = {}
         for solver, seconds in (("rl", RL_S), ("cpsat", given.seconds)):
-            options = SolverOptions(deadline=time.monotonic() + seconds)
-            found[solver] = find_solver(solver).solve(problem, options)
+            found[solver] = plan_by(solver, problem, seconds)
         rl_s, cpsat_s = (score(found[solver]).latency_s for solver in ("rl", "cpsat"))
         exact = found["cpsat"]
-        bound_s = max(exact.lower_bound or 0.0, float(exact.options.get("whole_bound", 0.0)))
+        bound_s = max(exact.lower_bound or 0.0, exact.statistics.get("whole_bound", 0.0))
         gaps.append(rl_s / bound_s - 1)
         rivals.append(rl_s / cpsat_s)
         row = [f"{1e3 * rl_s:.4f}", f"{1e3 * cpsat_s:.4f}", f"{1e3 * bound_s:.4f}"]

@@ -20,14 +20,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from common import RESULTS, model_files, write_table
+from common import RESULTS, model_files, plan_by, write_table
 from cpsat import kept_whole
 from heuristics import read
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, set_table
 from ullage.rl_agent.env.plans import packed, repair, stays_of
@@ -37,9 +36,9 @@ from ullage.rl_agent.policy.network import Network, load_network, random_network
 from ullage.rl_agent.policy.players import Player, Policy, evolve, heuristic, noisy_greedy
 from ullage.rl_agent.training.instances import synthetic_programs
 from ullage.rl_agent.training.synthetic import HELD_OUT, random_program
-from ullage.solvers.fluid.solver import DEFAULTS as FLUID
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
-from ullage.solvers.registry import SolverOptions, find_solver
 from ullage.solvers.state.segments import atoms_of
 
 SIZES = (256 << 10, 1 << 20, 4 << 20)
@@ -74,7 +73,7 @@ def main() -> None:
     found = old_figures(name_of_table) if given.append else {}
     wanted = [name for name in given.only.split(",") if name]
     sizes = MORE_SIZES if given.one_decode else SIZES
-    for name, problem, target in programs(wanted, given.synthetic, sizes):
+    for name, problem in programs(wanted, given.synthetic, sizes):
         if time.monotonic() > end:
             print("out of time: the rest is left out")
             break
@@ -108,17 +107,18 @@ def old_figures(table: str) -> dict[str, Figures]:
 
 def programs(
     wanted: list[str], synthetic: int, sizes: tuple[int, ...] = SIZES
-) -> Iterator[tuple[str, Problem, Target]]:
-    """(name, problem, target), synthetic ones first."""
+) -> Iterator[tuple[str, Problem]]:
+    """(name, problem), synthetic ones first."""
     from random import Random
 
     for program in synthetic_programs(SYNTHETIC_SEED, HELD_OUT, 0 if wanted else synthetic):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - no secrets
-        problem, target = random_program(rng, program.families)
+        problem = random_program(rng, program.families)
+        target = problem.target
         for share in SHARES:
             capacity = int(target.fastest.capacity_bytes * share) // 64 * 64
             name = f"{problem.name}-{program.number}"
-            yield f"{name} {share:g}", problem, target.with_fast_memory(capacity)
+            yield f"{name} {share:g}", problem.on(target.with_fast_memory(capacity))
     for file in [*model_files(), *named_models().values()]:
         if wanted and file.stem not in wanted:
             continue
@@ -127,8 +127,8 @@ def programs(
             continue
         whole = kept_whole(prepared)
         for size in sizes:
-            target = whole.target.with_fast_memory(size)
-            yield f"{file.stem} {size >> 10} KiB", whole.problem, target
+            problem = whole.problem.on(whole.target.with_fast_memory(size))
+            yield f"{file.stem} {size >> 10} KiB", problem
 
 
 def figures_of(
@@ -139,8 +139,7 @@ def figures_of(
     encoding = encode(table.board, start)
     times: Figures = {"all-slow": table.all_slow_s}
     for solver in ("greedy", "msa"):
-        plan = find_solver(solver).solve(problem, SolverOptions())
-        times[solver] = score(plan).latency_s
+        times[solver] = score(plan_by(solver, problem)).latency_s
     order = heuristic(encoding)
     times["heuristic order, 1 call"] = once(table, start, encoding, order)
     anew = once(table, start, encoding, rescored(encoding))
@@ -172,21 +171,18 @@ def figures_of(
             best_s = min(seconds for at, seconds in player.curve if at <= n)
             times[f"{name}, {n} calls"] = best_s + table.overhead_s
     for name, has_msa in (("rl, 1 s", True), ("rl without msa, 1 s", False)):
-        parameters = {"msa": has_msa}
-        options = SolverOptions(deadline=time.monotonic() + 1.0, parameters=parameters)
-        times[name] = score(find_solver("rl").solve(problem, options)).latency_s
-    options = SolverOptions(deadline=time.monotonic() + BOUND_S)
+        times[name] = score(plan_by("rl", problem, 1.0, {"msa": has_msa})).latency_s
+    budget = Budget(time.monotonic() + BOUND_S)
     atoms = atoms_of(problem)
-    solved = relax(problem, atoms, table.all_slow_s, options, FLUID)
+    solved = relax(problem, atoms, table.all_slow_s, FluidOptions(), budget)
     if solved is not None and solved.bound is not None:
         times["fluid bound"] = solved.bound
     bound_s = times.get("fluid bound", 0.0)
     equal = times["rl, 1 s"] >= times["msa"] * (1 - EQUAL)
     if equal and times["msa"] > bound_s * (1 + PROVEN):
-        options = SolverOptions(deadline=time.monotonic() + PROVE_S)
-        plan = find_solver("cpsat").solve(problem, options)
+        plan = plan_by("cpsat", problem, PROVE_S)
         times["cpsat, 40 s where rl is no better than msa"] = score(plan).latency_s
-        times["whole bound"] = float(plan.options.get("whole_bound", 0.0))
+        times["whole bound"] = plan.statistics.get("whole_bound", 0.0)
     return {name: seconds / times["greedy"] for name, seconds in times.items()}
 
 
@@ -203,7 +199,7 @@ def with_addresses(problem: Problem, table: Table, encoding: Encoding, policy: P
     player = Player(table.board, start_of(table), encoding, 1)
     busy_s = player.value(policy)
     stays = stays_of(table, player.replay())
-    if packed(problem, table, stays, SolverOptions()) is None:
+    if packed(problem, table, stays, Budget()) is None:
         repaired = repair(problem, table, stays)
         busy_s = table.all_slow_s - table.overhead_s if repaired is None else repaired[0]
     return busy_s + table.overhead_s

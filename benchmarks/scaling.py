@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cells import cell_graph
-from common import write_table
+from common import plan_by, write_table
 
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.compile import compile_problem
@@ -28,7 +28,6 @@ from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
-from ullage.solvers.registry import SolverOptions, find_solver
 
 OPERATORS = (1_000, 4_000, 16_000, 64_000, 100_000)
 SOLVERS = ("greedy", "msa", "fluid")
@@ -129,7 +128,7 @@ def measure(
     target = load_target(target_name)
     graph = cell_graph(operators)
     watch = _Watch(clock)
-    problem = watch.time(
+    program = watch.time(
         "build",
         lambda: build_program(
             graph,
@@ -138,6 +137,7 @@ def measure(
             dma_steps=target.needs_dma_steps,
         ),
     )
+    problem = Problem(program, target)
     record: dict[str, Any] = {"steps": len(problem.steps)}
     try:
         if solver == "auto":
@@ -166,9 +166,7 @@ class _Watch:
 
 def stages(watch: _Watch, problem: Problem, solver: str, limit_s: float | None) -> dict[str, Any]:
     """One solver, and each stage behind it."""
-    deadline = None if limit_s is None else time.monotonic() + limit_s
-    options = SolverOptions(deadline=deadline)
-    plan: Plan = watch.time("solve", lambda: find_solver(solver).solve(problem, options))
+    plan = watch.time("solve", lambda: plan_by(solver, problem, limit_s))  # verified, too
     watch.time("verify", lambda: verify(plan))
     found = watch.time("score", lambda: score(plan))
     watch.time("simulate", lambda: simulate(plan))

@@ -47,7 +47,7 @@ def main() -> None:
         if wanted and file.stem not in wanted:
             continue
         prepared = read(file, given.target, "int8")
-        if prepared is None or prepared.problem.operators > given.max_operators:
+        if prepared is None or prepared.problem.program.operators > given.max_operators:
             continue
         prepared = kept_whole(prepared)
         for size in sizes:
@@ -99,11 +99,16 @@ def run(
     for name, value in values.items():
         figures.setdefault(name, []).append(value)
     shown = [f"{values[name]:.4f}" for name in ("fluid/bound", "greedy/fluid", "msa/fluid")]
-    row = [model, str(prepared.problem.operators), str(size), f"{1e3 * fluid.bound.value:.5f}"]
+    row = [
+        model,
+        str(prepared.problem.program.operators),
+        str(size),
+        f"{1e3 * fluid.bound.value:.5f}",
+    ]
     row += [*shown, f"{fluid.solve_s:.2f}", f"{cpu_s:.2f}"]
     if "cpsat" in found:
         exact = found["cpsat"]
-        whole = exact.plan.options.get("whole_bound", exact.bound.value)
+        whole = exact.plan.statistics.get("whole_bound", exact.bound.value)
         row += [f"{values['fluid/exact']:.4f}", "yes" if exact.value <= whole * 1.0001 else "no"]
     elif exact_s:
         row += ["-", "-"]
@@ -113,7 +118,7 @@ def run(
 def solve(prepared: Prepared, size: int, solver: str, limit_s: float | None) -> Compiled:
     """A verified plan of one solver."""
     target = prepared.target.with_fast_memory(size << 10)
-    fresh = replace(prepared, target=target, started=time.monotonic())
+    fresh = replace(prepared.on(target), started=time.monotonic())
     return solve_prepared(fresh, CompileOptions(solver=solver, time_limit_s=limit_s))
 
 

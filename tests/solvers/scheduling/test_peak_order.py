@@ -154,7 +154,7 @@ def test_live_peak_is_the_live_bytes_bound_plus_workspace(graph: Graph) -> None:
     problem = Problem(build_program(graph, model_order(graph)), ANY)
     most = max((s.workspace_bytes for s in problem.steps), default=0)
     bound = live_bytes_bound(problem).value
-    assert bound <= live_peak(problem).size_bytes <= bound + most
+    assert bound <= live_peak(problem.program).size_bytes <= bound + most
 
 
 def two_branches() -> Graph:
