@@ -13,7 +13,7 @@ from pathlib import Path
 import onnx
 from common import model_files, plan_by, write_table
 
-from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
 from ullage.compiler.common.units import parse_size
 from ullage.compiler.driver.compile import prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -140,6 +140,8 @@ def run_plan(
         plan = plan_by(solver, problem.minimising(find_solver(solver).objectives[0]))
     except InfeasibleError:
         tally.infeasible += 1
+        return
+    except UsageError:  # a solver of another kind of problem
         return
     started = time.monotonic()
     try:

@@ -1,0 +1,126 @@
+"""The house rules that no linter knows: packages, sizes of rooms, signatures."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("cli", "compiler", "hwmodels", "rl_agent", "solvers")
+MOST_MODULES = 15
+MOST_PARAMETERS = 10
+
+
+def packages() -> dict[str, Path]:
+    """Dotted name -> folder of every folder with an `__init__.py`."""
+    found = {}
+    for room in ROOMS:
+        for marker in sorted((ROOT / room).rglob("__init__.py")):
+            folder = marker.parent
+            found[".".join(("ullage", *folder.relative_to(ROOT).parts))] = folder
+    return found
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """(dotted name, tree) of every module."""
+    for name, folder in packages().items():
+        for file in sorted(folder.glob("*.py")):
+            yield f"{name}.{file.stem}", ast.parse(file.read_text(encoding="utf-8"))
+
+
+def functions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, ast.FunctionDef]]:
+    """(name, with those of its classes and functions before it, node) of every function."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield above + node.name, node
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield from functions(node, f"{above}{node.name}.")
+        elif not isinstance(node, ast.expr):
+            yield from functions(node, above)
+
+
+def test_every_package_is_installed_and_has_a_marker() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    listed = settings["setuptools"]["packages"]
+    assert sorted(listed) == listed
+    data_only = {"ullage.hwmodels.targets"}  # target files
+    assert set(listed) - data_only == set(packages()) - data_only
+    for name in listed:
+        assert (ROOT / Path(*name.split(".")[1:])).is_dir(), name
+    for room in ROOMS:
+        for file in (ROOT / room).rglob("*.py"):
+            assert (file.parent / "__init__.py").is_file(), file
+
+
+@pytest.mark.parametrize("name", packages())
+def test_no_room_has_more_modules_than_can_be_overlooked(name: str) -> None:
+    if name == "ullage.cli":
+        return  # one module for each command
+    files = [file.name for file in packages()[name].glob("*.py") if file.name != "__init__.py"]
+    assert len(files) <= MOST_MODULES, files
+
+
+def is_command(node: ast.FunctionDef) -> bool:
+    """Whether typer calls it: its parameters are options of the command line."""
+    return node.name.endswith("_command")
+
+
+def test_no_function_has_more_parameters_than_can_be_told_apart() -> None:
+    found = {}
+    for module, tree in modules():
+        for name, node in functions(tree):
+            given = node.args
+            count = len(given.posonlyargs) + len(given.args) + len(given.kwonlyargs)
+            count += bool(given.vararg) + bool(given.kwarg)
+            count -= bool(given.args) and given.args[0].arg in ("self", "cls")
+            if count > MOST_PARAMETERS and not (module.startswith("ullage.cli") and is_command(node)):
+                found[f"{module}.{name}"] = count
+    assert found == {}
+
+
+# Loose mappings: what a JSON document holds, no typed class can say; all else can.
+
+LOOSE = ("Mapping[str, Any]", "dict[str, Any]")
+DOCUMENTS: dict[str, str] = {}
+
+
+def top(module: str) -> str:
+    """The room of a module: `ullage.solvers.cosma`."""
+    return module.rsplit(".", 1)[0]
+
+
+def imported_elsewhere() -> set[str]:
+    """Functions, as `module.name`, that a module of another package imports."""
+    found = set()
+    for module, tree in modules():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ullage"):
+                if top(module) == top(node.module) or module.rsplit(".", 1)[0] == node.module:
+                    continue
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def loose_signatures() -> set[str]:
+    """Public functions that other packages import and whose signature has a loose mapping."""
+    used = imported_elsewhere()
+    found = set()
+    for module, tree in modules():
+        for name, node in functions(tree):
+            first = name.split(".")[0]
+            public = not any(part.startswith("_") for part in name.split("."))
+            seen = f"{module}.{first}" in used or module in used
+            if not public or not seen:
+                continue
+            given = node.args
+            notes = [a.annotation for a in (*given.posonlyargs, *given.args, *given.kwonlyargs)]
+            texts = [ast.unparse(note) for note in (*notes, node.returns) if note is not None]
+            if any(loose in text for text in texts for loose in LOOSE):
+                found.add(f"{module}.{name}")
+    return found
+
+
+def test_loose_mappings_between_packages_are_json_documents() -> None:
+    assert loose_signatures() == set(DOCUMENTS)
