@@ -10,14 +10,14 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Step
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Target, link_name
+from ullage.hwmodels.resources import resources
 from ullage.hwmodels.systolic import gemm_cycles
 from ullage.hwmodels.traffic import (
     Floats,
     compulsory,
     dma_charges,
     operand_charges,
-    port_seconds,
     tier_bytes,
 )
 
@@ -28,7 +28,7 @@ class Score:
 
     Attributes:
         tiers: names of the tiers.
-        links: `source->destination` of the links.
+        links: names of the links.
         latency_s: sum of `elapsed_s`.
         compute_s: sum of compute time and overhead; no plan takes less.
         energy_j: operand, DMA and MAC energy.
@@ -78,31 +78,24 @@ def score(plan: Assigned) -> Score:
     operands = operand_charges(plan)
     dma = dma_charges(plan)
     read, written = tier_bytes(operands, target, len(problem.steps))
-    tier_seconds = port_seconds(read + dma.read, written + dma.written, target)
-    link_seconds = np.stack(
-        [
-            dma.setups[i] * link.setup_s + dma.moved[i] / link.bandwidth_bytes_per_s
-            for i, link in enumerate(target.links)
-        ]
-        or [np.zeros(0)]
-    ).reshape(len(target.links), len(problem.steps))
+    table = resources(problem)
+    tier_seconds = table.port_seconds(read + dma.read, written + dma.written)
+    link_seconds = table.link_seconds(dma.moved, dma.setups)
     busiest = np.vstack([compute[None], tier_seconds, link_seconds]).max(axis=0)
     elapsed = overhead + busiest
     access_j = sum(
-        float((read[m] + dma.read[m]).sum()) * tier.read_energy_j_per_byte
-        + float((written[m] + dma.written[m]).sum()) * tier.write_energy_j_per_byte
-        for m, tier in enumerate(target.tiers)
+        float((read[m] + dma.read[m]).sum() * table.read_j[m])
+        + float((written[m] + dma.written[m]).sum() * table.write_j[m])
+        for m in range(len(table.tiers))
     )
-    link_j = sum(
-        float(dma.moved[i].sum()) * link.energy_j_per_byte for i, link in enumerate(target.links)
-    )
+    link_j = sum(float(moved.sum() * j) for moved, j in zip(dma.moved, table.move_j, strict=True))
     traffic = _traffic_bytes(target, read, written, dma.moved)
     needed = compulsory(problem)
     needed_bytes = round(float(needed.loads.sum() + needed.stores.sum()))
     peak, load = _space_bytes(plan)
     return Score(
         tiers=tuple(tier.name for tier in target.tiers),
-        links=tuple(f"{link.source}->{link.destination}" for link in target.links),
+        links=table.links,
         latency_s=float(elapsed.sum()),
         compute_s=float((compute + overhead).sum()),
         energy_j=access_j + link_j + mac_j,
@@ -281,7 +274,8 @@ def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats)
         exact[f"{tier.name}->compute"] = float(read[m].sum())
         exact[f"compute->{tier.name}"] = float(written[m].sum())
     for i, link in enumerate(target.links):
-        exact[f"{link.source}->{link.destination}"] = float(moved[i].sum())
+        name = link_name(link.source, link.destination)
+        exact[name] = exact.get(name, 0.0) + float(moved[i].sum())
     return {name: round(size) for name, size in exact.items() if round(size)}
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 
@@ -189,9 +189,10 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Problem]:
 
 def _link_problems(file: schema.TargetFile) -> Iterator[Problem]:
     tiers = {tier.name: tier for tier in file.tiers}
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for link in file.links:
-        path = f"links.{link.source}->{link.destination}"
+        name = link.name or link_name(link.source, link.destination)
+        path = f"links.{name}"
         for end in ("source", "destination"):
             if getattr(link, end) not in tiers:
                 yield Problem(f"{path}.{end}", _no_such_tier(getattr(link, end), list(tiers)))
@@ -199,9 +200,11 @@ def _link_problems(file: schema.TargetFile) -> Iterator[Problem]:
             yield Problem(path, "both ends are the same tier; remove the link or change an end")
         if link.destination in tiers and tiers[link.destination].read_only:
             yield Problem(f"{path}.destination", "this tier is read-only; remove the link")
-        if (link.source, link.destination) in seen:
-            yield Problem(path, "this link stands twice; keep one")
-        seen.add((link.source, link.destination))
+        if name in seen:
+            yield Problem(
+                path, "this link stands twice; keep one, or give each a `name` of its own"
+            )
+        seen.add(name)
 
 
 def _compute_problems(file: schema.TargetFile) -> Iterator[Problem]:
