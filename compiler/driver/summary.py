@@ -156,6 +156,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{objective_text(compiled.bound.value, plan.objective)} of {plan.objective}, proven "
             f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
+        *_claim(compiled),
         ("time goes to", _shares(time_by_binding(compiled), found.latency_s)),
         (
             "slow traffic",
@@ -197,3 +198,12 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
 
 def _shares(spent: Mapping[str, float], total: float) -> str:
     return ", ".join(f"{name} {percent(seconds, total)}" for name, seconds in spent.items())
+
+
+def _claim(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of a bound that nobody here has proven."""
+    plan = compiled.plan
+    if plan.claimed_bound is None:
+        return []
+    text = objective_text(plan.claimed_bound, plan.objective)
+    return [("claimed bound", f"{text} of {plan.objective}, claimed by {plan.claimed_by}")]
