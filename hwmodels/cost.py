@@ -8,7 +8,7 @@ import numpy as np
 from ullage.compiler.common.dtypes import BITS, bits_of
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.assignment import Assigned
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.resources import resources
@@ -168,6 +168,7 @@ def unknown_objective(objective: str) -> UsageError:
     )
 
 
+@computed_once
 def overhead_seconds(problem: Problem) -> Floats:
     """(T,) fixed time per operator; DMA-only steps have none."""
     target = problem.target
@@ -175,6 +176,7 @@ def overhead_seconds(problem: Problem) -> Floats:
     return runs * target.compute.overhead_s
 
 
+@computed_once
 def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     """(T,) compute time of each step, max(MAC time, vector elements / rate), and notes.
 
@@ -218,6 +220,7 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     return seconds, tuple(notes)
 
 
+@computed_once
 def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
     """Energy of all MACs in J, and notes on data types costed by another's figure.
 

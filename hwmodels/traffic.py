@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.assignment import Assigned
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.resources import resources
@@ -212,7 +212,8 @@ class Compulsory:
     stores: Floats
 
 
-def compulsory(problem: Problem, *, resident: bool = False) -> Compulsory:
+@computed_once
+def compulsory(problem: Problem) -> Compulsory:
     """Bytes that every plan must read from and write to the home tiers, in each inference.
 
     A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
@@ -220,14 +221,21 @@ def compulsory(problem: Problem, *, resident: bool = False) -> Compulsory:
     at home in the fastest tier count nothing, nor do weights in steady state: they may stay in the
     fastest tier for ever. The figures depend on data flow alone, so they hold for every legal
     order of the steps over these buffers.
-
-    Args:
-        problem: steps and buffers.
-        target: gives the home tiers.
-        resident: also count that a buffer which operators cannot reach at home is moved whole,
-            however little of it they access. Stronger, yet still no more than any
-            legal plan moves; the compulsory traffic of the plan semantics leaves it out.
     """
+    return _least_moved(problem, resident=False)
+
+
+@computed_once
+def compulsory_resident(problem: Problem) -> Compulsory:
+    """`compulsory`, and buffers that operators cannot reach at home are moved whole.
+
+    That is stronger, yet still no more than any legal plan moves; the compulsory traffic of the
+    plan semantics leaves it out.
+    """
+    return _least_moved(problem, resident=True)
+
+
+def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
     target = problem.target
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))

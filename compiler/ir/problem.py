@@ -66,7 +66,9 @@ class Problem:
         """The same program and chip with another objective; figures of both are kept with both."""
         if objective == self.objective:
             return self
-        return replace(self, objective=objective)
+        other = replace(self, objective=objective)
+        object.__setattr__(other, "_figures", self._figures)  # they do not depend on it
+        return other
 
     def once(self, figure: Callable[["Problem"], Figure]) -> Figure:
         """A figure of the problem: worked out at the first call, kept for the next."""
@@ -77,9 +79,9 @@ class Problem:
 
 
 def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Figure]:
-    """Decorator of a function of a problem: its result is worked out once for each problem.
+    """Decorator of a figure of program and target: it is worked out once for each problem.
 
-    Callers share the result, so they must not change it.
+    It must not depend on the objective. Callers share the result, so they must not change it.
     """
 
     @wraps(figure)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
 
 
@@ -70,6 +70,7 @@ class Atom:
         return self.kind in ("input", "weight")
 
 
+@computed_once
 def atoms_of(problem: Problem) -> tuple[Atom, ...]:
     """All atoms, sorted by buffer and byte; empty ranges and unused buffers included."""
     target = problem.target
