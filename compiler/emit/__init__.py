@@ -1,4 +1,4 @@
-"""Emitters: a plan as files for people, runtimes and compilers."""
+"""Plans for people and programs: JSON, C, trace, HTML, CSV, SVG, ONNX, TFLM."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
