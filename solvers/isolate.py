@@ -21,7 +21,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken
 from ullage.solvers.interface import Solver, solution_of
 
-GRACE_S = 0.25  # after the deadline
+GRACE_S = 0.15  # after the deadline
 INTERRUPT_S = 2.0  # after Ctrl-C, to hand over the best plan
 POLL_S = 0.05
 

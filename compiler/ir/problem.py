@@ -33,6 +33,10 @@ class Problem:
         default_factory=dict, init=False, compare=False, repr=False
     )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: figures can be worked out again."""
+        return {**vars(self), "_figures": {}}
+
     @property
     def name(self) -> str:
         """Name of the model."""
