@@ -9,17 +9,15 @@ Searches that ask millions of times keep sets as bit masks (`solvers.scheduling`
 this module is their oracle in tests.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.ir.graph import Graph
 
 if TYPE_CHECKING:
     import networkx as nx
-
-Node = TypeVar("Node", bound=Hashable)
 
 
 def operator_dag(graph: Graph) -> "nx.DiGraph":
@@ -45,14 +43,17 @@ def operator_dag(graph: Graph) -> "nx.DiGraph":
     return dag
 
 
-def find_cycle(dag: "nx.DiGraph", sources: Iterable[Node]) -> list[Node]:
-    """The nodes of a cycle that can be reached from some sources, in its order; empty if none."""
+def find_cycle(net: "nx.DiGraph") -> list[Any]:
+    """The nodes of a cycle, in its order; empty if there is none. In time linear in the edges."""
     import networkx as nx
 
-    try:
-        return [node for node, _ in nx.find_cycle(dag, list(sources))]
-    except nx.NetworkXNoCycle:
-        return []
+    # nx.find_cycle alone starts from one node after another, which takes quadratic time.
+    for component in nx.strongly_connected_components(net):
+        start = next(iter(component))
+        if len(component) > 1 or net.has_edge(start, start):
+            start = next(node for node in net if node in component)
+            return [node for node, _ in nx.find_cycle(net, start)]
+    return []
 
 
 def is_order(dag: "nx.DiGraph", order: Sequence[int]) -> bool:

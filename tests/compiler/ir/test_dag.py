@@ -35,9 +35,20 @@ def test_dependences_are_the_projection_of_the_whole_graph(graph: Graph) -> None
 
 def test_cycles_are_named_in_their_order() -> None:
     net = nx.DiGraph([(0, 1), (1, 2), (2, 3), (3, 1), (4, 0)])
-    assert find_cycle(net, [0]) == [1, 2, 3]
+    assert find_cycle(net) == [1, 2, 3]
     net.remove_edge(3, 1)
-    assert find_cycle(net, net) == []
+    assert find_cycle(net) == []
+    net.add_edge(4, 4)
+    assert find_cycle(net) == [4]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(seed=seeds)
+def test_a_cycle_is_found_where_there_is_one(seed: int) -> None:
+    net = nx.gnp_random_graph(9, 0.16, seed=seed, directed=True)
+    cycle = find_cycle(net)
+    assert bool(cycle) != nx.is_directed_acyclic_graph(net)
+    assert all(net.has_edge(a, b) for a, b in zip(cycle, [*cycle[1:], *cycle[:1]], strict=True))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
