@@ -1,6 +1,8 @@
 """`Graph.to_networkx` and back: nothing is lost, and what has not that form is refused by name."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -126,3 +128,10 @@ def test_only_directed_graphs_without_parallel_edges_are_read() -> None:
     for wrong in (nx.Graph(), nx.MultiDiGraph()):
         with pytest.raises(UsageError, match=r"made from a networkx\.DiGraph"):
             Graph.from_networkx(wrong)
+
+
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "graphs.md").read_text(encoding="utf-8")
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(compile(code, "docs/graphs.md", "exec"), {})  # noqa: S102 - our own documentation
+    assert "can run as one unit: True" in capsys.readouterr().out
