@@ -1,6 +1,6 @@
 """Read an ONNX file into a flat, checked ModelProto: functions inlined, nodes in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -196,17 +196,23 @@ def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     dag = nx.DiGraph()
     dag.add_nodes_from(range(len(nodes)))
     dag.add_edges_from((early, index) for index, earlier in enumerate(needs) for early in earlier)
-    cycle = [nodes[index] for index in find_cycle(dag)]
-    if cycle:
-        shown = ", ".join(
-            f"{node.op_type} {node.name!r} (output {next(iter(node.output), '')!r})"
-            for node in cycle[:MAX_SHOWN]
-        )
-        more = f" and {len(cycle) - MAX_SHOWN} more nodes" if len(cycle) > MAX_SHOWN else ""
-        raise ModelError(f"{where}: the graph has a cycle through {shown}{more}")
-    order = list(nx.lexicographical_topological_sort(dag))
+    try:
+        order = list(nx.lexicographical_topological_sort(dag))
+    except nx.NetworkXUnfeasible:
+        cycle = _described([nodes[index] for index in find_cycle(dag)])
+        raise ModelError(f"{where}: the graph has a cycle through {cycle}") from None
     del graph.node[:]
     graph.node.extend([nodes[index] for index in order])
+
+
+def _described(cycle: Sequence[onnx.NodeProto]) -> str:
+    """The nodes of a cycle, the first of them at least."""
+    shown = ", ".join(
+        f"{node.op_type} {node.name!r} (output {next(iter(node.output), '')!r})"
+        for node in cycle[:MAX_SHOWN]
+    )
+    more = len(cycle) - MAX_SHOWN
+    return f"{shown} and {more} more nodes" if more > 0 else shown
 
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:

@@ -253,11 +253,9 @@ def _unsettled(graph: Graph, users: Mapping[str, Sequence[int]]) -> set[str]:
     import networkx as nx
 
     dag = operator_dag(graph)
-    return {
-        part
-        for part, rivals in users.items()
-        if any(not nx.has_path(dag, early, late) for early, late in pairwise(rivals))
-    }
+    pairs = {pair for rivals in users.values() for pair in pairwise(rivals)}
+    open_pairs = {pair for pair in pairs if not nx.has_path(dag, *pair)}
+    return {part for part, rivals in users.items() if not open_pairs.isdisjoint(pairwise(rivals))}
 
 
 def _split_parts(operator: Operator) -> list[str]:
