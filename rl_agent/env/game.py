@@ -1,6 +1,8 @@
 """`MallocGame`: the allocation game as a Gymnasium environment.
 
-Importing this module registers `ullage/MallocGame-v0`.
+Importing this module registers `ullage/MallocGame-v0`, and so does naming it:
+`gymnasium.make("ullage.rl_agent.env.game:ullage/MallocGame-v0")`. Gymnasium 1.0 dropped the plugins
+that were found without either.
 """
 
 from pathlib import Path
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     import onnx
 
 GAME_ID = "ullage/MallocGame-v0"
+DEFAULT_MODEL = "squeezenet"  # played where nothing else is asked for: small, and in the onnx wheel
 PATIENCE = 4  # rejected actions per use before an episode is cut off
 
 Observation = dict[str, NDArray[np.float32]]
@@ -79,7 +82,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         """Set the table.
 
         Args:
-            model: an .onnx file, a name (`ullage models list`) or a loaded model.
+            model: an .onnx file, a name (`ullage models list`) or a loaded model; `squeezenet`
+                where neither a model nor a problem is given.
             target: name or file of a target.
             problem: instead of a model, a problem, which has a target of its own.
             fast_memory: capacity of the fastest tier: 262144, "256KiB".
@@ -227,8 +231,7 @@ def _read(
     from ullage.compiler.importer.model_zoo import find_model
     from ullage.solvers.scheduling.orders import find_order
 
-    if model is None:
-        raise UsageError("MallocGame needs a model or a problem")
+    model = DEFAULT_MODEL if model is None else model
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
     options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
     order = find_order(options.order, steady_state=options.steady_state)

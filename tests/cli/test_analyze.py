@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import networkx as nx
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -64,3 +65,40 @@ def test_a_plan_in_memory_order_is_verified_against_its_model(
     assert order != sorted(order)
     assert run(["verify", str(plan), "--model", str(branches), "--json"]) == 0
     assert run(["run", str(branches), str(plan), "--json"]) == 0
+
+
+def test_the_graph_is_drawn(
+    branches: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "new" / "folder"
+    asked = ["analyze", str(branches), "--emit", "dot,graphml", "-o", str(folder)]
+    assert run([*asked, "--json"]) == 0
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert written == {
+        "dot": str(folder / "branches.dot"),
+        "graphml": str(folder / "branches.graphml"),
+    }
+    assert len(nx.read_graphml(written["graphml"])) == 4 + 5  # the last sum is fused
+    assert run(asked) == 0
+    assert f"written: {written['dot']}" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert run(["analyze", str(branches), "--emit", "dot", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == {"dot": "branches.dot"}
+    assert (tmp_path / "branches.dot").read_bytes() == Path(written["dot"]).read_bytes()
+
+
+def test_graphs_that_cannot_be_drawn_are_refused(
+    branches: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["analyze", str(branches), "--json", "--emit"]
+    assert run([*asked, "dot,svg"]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["message"] == "nothing emits 'svg'; there are: dot, graphml"
+    (tmp_path / "file").write_text("in the way")
+    assert run([*asked, "dot", "-o", str(tmp_path / "file")]) == 2
+    assert "cannot be written" in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert run(["analyze", str(branches), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["written"] == {}

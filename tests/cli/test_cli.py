@@ -646,5 +646,21 @@ def test_start_up_imports_nothing_heavy() -> None:
     )
     loaded = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
     assert "ullage.cli.main" in loaded
-    heavy = ("numpy", "onnx", "pydantic", "numba", "ortools", "onnxruntime", "omnimalloc", "yaml")
-    assert not loaded & set(heavy)
+    heavy = "numpy onnx pydantic numba ortools onnxruntime omnimalloc yaml networkx gymnasium"
+    assert not loaded & set(heavy.split())
+
+
+def test_help_imports_neither_networkx_nor_gymnasium() -> None:
+    """Of the commands too: their functions import what they need."""
+    script = (
+        "import sys\n"
+        "from ullage.cli.main import run\n"
+        "run([*sys.argv[1:], '--help'])\n"
+        "sys.stderr.write(' '.join(sys.modules))"
+    )
+    for command in ([], ["analyze"], ["compile"], ["train"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command], capture_output=True, text=True, check=True
+        )
+        assert "Usage: ullage" in done.stdout
+        assert not {"networkx", "gymnasium", "numpy"} & set(done.stderr.split())

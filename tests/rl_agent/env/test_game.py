@@ -1,5 +1,7 @@
 """The allocation game: compiled and plain rules agree, every game ends in a plan, returns count."""
 
+import subprocess
+import sys
 from random import Random
 
 import gymnasium
@@ -184,6 +186,22 @@ def test_gymnasium_accepts_the_game() -> None:
     assert game.action_space.n == 3  # type: ignore[attr-defined]
 
 
+def test_a_game_needs_no_options() -> None:
+    assert MallocGame().problem.name == MallocGame("squeezenet").problem.name
+
+
+def test_gymnasium_makes_the_game_by_the_name_of_its_module() -> None:
+    """In a process that has imported nothing of ours: what the module registers is enough."""
+    made = f"gymnasium.make('ullage.rl_agent.env.game:{GAME_ID}').reset()[1]['latency_s']"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import gymnasium; print({made})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) > 0
+
+
 def test_pictures_show_what_is_in_memory() -> None:
     options = {"fast_memory": "256KiB", "dtype": "int8"}
     game = MallocGame("squeezenet", render_mode="ansi", **options)  # type: ignore[arg-type]
@@ -205,8 +223,6 @@ def test_pictures_show_what_is_in_memory() -> None:
 
 def test_options_that_make_no_sense_are_refused() -> None:
     _, problem, target, _ = CASES[0]
-    with pytest.raises(UsageError, match="needs a model"):
-        MallocGame()
     with pytest.raises(UsageError, match="render_mode"):
         MallocGame("squeezenet", render_mode="human")
     with pytest.raises(UsageError, match="built for"):
