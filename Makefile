@@ -8,6 +8,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-
 .PHONY: compile test lint bench clean
 
 compile: $(VENV)/.base
+	$(BIN)/ullage warm-up
 	$(BIN)/ullage compile resnet50 --target edge-npu --dtype int8
 
 test: $(VENV)/.test

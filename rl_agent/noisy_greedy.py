@@ -22,5 +22,6 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a parameter is wrong.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     return solve_plain(problem, target, options, "noisy-greedy", "noise")

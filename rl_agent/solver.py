@@ -12,7 +12,6 @@ is there at any time; then by live bytes alone, which leaves more freedom: a pac
 addresses, and what gets none is dropped.
 """
 
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.cost import score
-from ullage.solvers.registry import SolverOptions, find_solver, parameters_of
+from ullage.solvers.registry import SolverOptions, parameters_of
 from ullage.solvers.state.build_plan import Stay, assemble
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
     from ullage.rl_agent.policy.network import Network
     from ullage.rl_agent.policy.players import Player, Policy
     from ullage.solvers.state.residency_state import Occupancy
-
-logger = logging.getLogger(__name__)
 
 SUMMARY = "agent that plays the allocation game: trained scores, then search by exact simulation"
 DEFAULTS: Mapping[str, Any] = {
@@ -54,6 +50,7 @@ CALLS = 400  # simulator calls of a round where neither they nor the time are li
 ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+COMPILE_S = 60.0  # for compiling: twice the 29 s that a core of 2025 takes (docs/kernels.md)
 
 
 @dataclass(frozen=True)
@@ -87,6 +84,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a parameter or the checkpoint is wrong.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import load_network
 
@@ -112,6 +110,7 @@ def solve_plain(
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a parameter is wrong.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import zero_network
 
@@ -128,6 +127,7 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.env.game_instance import set_table
     from ullage.rl_agent.env.plans import packed, repair, stays_of
@@ -137,7 +137,7 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
 
     begun, left_s = time.monotonic(), options.remaining_s()
     if left_s < COMPILE_S and not is_ready():
-        return _without_games(problem, target, options, method)
+        raise not_compiled(method.solver, COMPILE_S, left_s)
     table = set_table(problem, target)
     if not len(table.board.ev_atom):
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
@@ -188,25 +188,10 @@ def play(problem: Problem, target: Target, options: SolverOptions, method: Metho
 
 def is_ready() -> bool:
     """Whether the game is compiled."""
-    from ullage.rl_agent.env.compiled import sources
     from ullage.rl_agent.policy.decode import decode
+    from ullage.rl_agent.policy.prices import fill_prices
 
-    return is_compiled(decode, sources())
-
-
-def _without_games(
-    problem: Problem, target: Target, options: SolverOptions, method: Method
-) -> Plan:
-    """The better plan of the heuristics that it starts from, and a note."""
-    names = ("greedy", "msa") if method.msa else ("greedy",)
-    plans = [find_solver(name).solve(problem, target, options.for_member()) for name in names]
-    best = min(plans, key=lambda plan: score(plan).latency_s)
-    note = (
-        f"{method.solver}: the game is not compiled yet, and the time is too short for that: "
-        f"the plan of {best.solver}"
-    )
-    logger.warning("%s", note)
-    return replace(best, solver=method.solver, options=method.asked, notes=(*best.notes, note))
+    return is_compiled(decode) and is_compiled(fill_prices)
 
 
 def _rival(problem: Problem, target: Target, options: SolverOptions, end: float) -> "Occupancy":

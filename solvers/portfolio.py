@@ -44,6 +44,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     best: tuple[float, Plan] | None = None
     proven: tuple[float, str] | None = None
     infeasible: InfeasibleError | UsageError | None = None
+    late: TimeLimitError | None = None
     notes: list[str] = []
     interrupted = False
     refiner = str(chosen["refine"]).strip()
@@ -63,6 +64,10 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
             infeasible = infeasible or error
             notes.append(f"auto: {name} found no plan: {error.message}")
             continue
+        except TimeLimitError as error:  # or not be compiled yet: others may be faster
+            late = late or error
+            notes.append(f"auto: {name} found no plan: {error.message}")
+            continue
         except KeyboardInterrupt:
             if best is None:
                 raise
@@ -78,9 +83,10 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         if best is None or value < best[0]:
             best = (value, plan)
     if best is None:
-        raise infeasible or TimeLimitError(
+        late = late or TimeLimitError(
             "the time limit was over before any solver had a plan; give more (--time-limit)"
         )
+        raise infeasible or late
     told = {"interrupted": True} if interrupted else {}
     plan = best[1]
     plan = replace(plan, notes=(*plan.notes, *notes), options={**plan.options, **told})

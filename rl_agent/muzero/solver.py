@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -44,7 +45,8 @@ REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
 RESERVE_SHARE = 0.02  # of the time, for the plan
 PACKING_S = 0.5  # at most, for the addresses of one game
-COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
+GAME_COMPILE_S = 90.0  # for the game's kernels: twice what a core of 2025 takes
+COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
 
 
 def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
@@ -57,6 +59,7 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: the extra is not installed, or a parameter or the checkpoint is wrong.
+        TimeLimitError: less time than compiling the game's kernels may take.
     """
     chosen = parameters_of(options, DEFAULTS)
     check_extra()
@@ -74,6 +77,8 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
         note = f"muzero: nothing to decide, all tensors live in {target.fastest.name}"
         return _plan(problem, target, table, stays, options, asked, (note,))
+    if limit_s < GAME_COMPILE_S and not is_ready():
+        raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, target, options)
     reference_s = reference_of(problem, target, table, rivals.values())
     packer = packer_of(problem, target, table, options)
@@ -108,6 +113,13 @@ def solve(problem: Problem, target: Target, options: SolverOptions) -> Plan:
         asked["interrupted"] = True
     notes = (*_notes(agent, reports, rivals), *told)
     return _plan(problem, target, table, agent.best[1], options, asked, notes)
+
+
+def is_ready() -> bool:
+    """Whether the game's kernels are compiled (the networks are in every process)."""
+    from ullage.rl_agent.muzero.arena import advance, deal
+
+    return is_compiled(deal) and is_compiled(advance)
 
 
 def check_extra() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
@@ -29,6 +30,7 @@ from ullage.solvers.registry import SolverOptions
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
+COMPILE_S = 5.0  # for compiling: twice the 2.5 s that a core of 2025 takes (docs/kernels.md)
 
 
 def frugal_plan(problem: Problem, target: Target, options: SolverOptions, solver: str) -> Plan:
@@ -58,6 +60,13 @@ def _frugal(setting: Setting, solver: str, options: SolverOptions) -> tuple[Slic
         ) from None
 
 
+def is_ready() -> bool:
+    """Whether the search for paths is compiled."""
+    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+
+    return is_compiled(sweep) and is_compiled(trace)
+
+
 def solve_tiers(
     problem: Problem,
     target: Target,
@@ -79,6 +88,9 @@ def solve_tiers(
     """
     setting = setting_of(problem, target, options.objective)
     slicer, reference = _frugal(setting, "fluid", options)
+    if options.remaining_s() < COMPILE_S and not is_ready():
+        note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
+        return replace(reference, notes=(*reference.notes, note))
     base = {index: list(items) for index, items in slicer.items.items()}
     known = _dynamic(reference, options.objective)
     first = _columns_of(setting, base)
