@@ -129,7 +129,7 @@ def can_keep() -> bool:
         root.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=root).close()
     except OSError as error:
-        activity.failed(f"{root}: {error}")
+        activity.failed(f"{root}: {error.strerror or error}")
         return False
     return True
 

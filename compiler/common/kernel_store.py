@@ -34,7 +34,7 @@ class Activity:
 
     Attributes:
         tell: called with a text when compiling begins, and with the text before when it ends.
-        text: what was told last.
+        text: what was told last about other things.
         depth: kernels being compiled now, one within the other.
         compiled: kernels compiled so far.
         loaded: kernels taken from the folder so far.
@@ -52,7 +52,9 @@ class Activity:
         """A kernel is about to be compiled."""
         self.depth += 1
         if self.depth == 1:
+            before = self.text
             self.tell(COMPILING)
+            self.text = before
 
     def ends(self) -> None:
         """It is compiled."""
@@ -123,7 +125,7 @@ class KernelStore:
         try:
             write_atomic(self._path(signature), hashlib.sha256(data).digest() + data)
         except UsageError as error:
-            activity.failed(f"{self.folder.parent}: {error.__cause__ or error.message}")
+            activity.failed(f"{self.folder.parent}: {_reason(error)}")
             return
         if is_new:
             _drop_unused(self.folder)
@@ -157,6 +159,11 @@ class KernelStore:
         assert self.folder is not None  # noqa: S101 - callers look
         asked = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
         return self.folder / f"{self.name}-{asked[:16]}{SUFFIX}"
+
+
+def _reason(error: UsageError) -> str:
+    cause = error.__cause__
+    return (isinstance(cause, OSError) and cause.strerror) or error.message
 
 
 _used: set[Path] = set()
