@@ -1,13 +1,13 @@
 """Kernels are kept by what they are compiled from, and found by later processes, or not at all."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.kernel_project import answer, write_project
 from ullage.compiler.common import kernel_cache
 from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.common.kernel_cache import (
@@ -21,53 +21,10 @@ from ullage.compiler.common.kernel_cache import (
 )
 from ullage.compiler.common.kernel_store import COMPILING, activity
 
-SOURCES = {
-    "constants": "STEP = 1\n",
-    "callee": """
-from ullage.compiler.common.kernel_cache import kernel
-from ullage.trial_constants import STEP
-
-compiled = kernel(error_model="numpy")
-
-
-@compiled
-def next_of(value):
-    return value + STEP
-""",
-    "caller": """
-from ullage.compiler.common.kernel_cache import kernel
-from ullage.trial_callee import next_of
-
-compiled = kernel()
-
-
-@compiled
-def twice(value):
-    return next_of(value) * 2
-""",
-}
-# Prints the values for the numbers given, kernels compiled, and kernels loaded.
-RUNNER = """
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-
-for name in ("constants", "callee", "caller"):
-    file = Path(sys.argv[1]) / f"{name}.py"
-    spec = spec_from_file_location(f"ullage.trial_{name}", file)
-    sys.modules[spec.name] = module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-from ullage.compiler.common.kernel_store import activity
-
-print(*(module.twice(eval(text)) for text in sys.argv[2:]), activity.compiled, activity.loaded)
-"""
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    for name, text in SOURCES.items():
-        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
-    return tmp_path
+    return write_project(tmp_path)
 
 
 @pytest.fixture
@@ -76,21 +33,6 @@ def quiet() -> Iterator[None]:
     before = dict(vars(activity))
     yield
     vars(activity).update(before)
-
-
-def begin(project: Path, *numbers: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", RUNNER, str(project), *numbers],
-        env={**os.environ, "ULLAGE_CACHE_DIR": str(project / "cache"), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def answer(project: Path, *numbers: str, **environment: str) -> tuple[str, str]:
-    out, err = begin(project, *numbers, **environment).communicate(timeout=120)
-    return out.strip(), err
 
 
 def test_a_later_process_compiles_nothing(project: Path) -> None:
@@ -125,38 +67,8 @@ def test_where_nothing_can_be_written_kernels_work_and_one_line_says_so(project:
         assert "set ULLAGE_CACHE_DIR" in err
 
 
-def test_processes_at_once_do_not_spoil_each_other(project: Path) -> None:
-    running = [begin(project, number) for number in ("20", "2.5", "20", "2.5")]
-    outs = [process.communicate(timeout=120) for process in running]
-    assert [out.split()[0] for out, _ in outs] == ["42", "7.0", "42", "7.0"]
-    assert [err for _, err in outs] == [""] * 4
-    assert answer(project, "20", "2.5") == ("42 7.0 0 2", "")
-
-
-def test_a_damaged_file_is_compiled_anew(project: Path) -> None:
-    answer(project, "20")
-    kept = list(project.glob("cache/kernels/*/twice-*.kernel"))
-    kept[0].write_bytes(kept[0].read_bytes()[:-100])
-    out, err = answer(project, "20")
-    assert out == "42 1 1"
-    assert "is damaged" in err
-    assert answer(project, "20") == ("42 0 1", "")
-
-
 def test_numba_can_be_switched_off(project: Path) -> None:
     assert answer(project, "20", NUMBA_DISABLE_JIT="1") == ("42 0 0", "")
-
-
-def test_folders_that_were_not_used_for_a_month_are_dropped(project: Path) -> None:
-    kernels = project / "cache" / "kernels"
-    for name in ("caller-0123", "callee-4567"):
-        (kernels / name).mkdir(parents=True)
-    os.utime(kernels / "caller-0123", (1, 1))
-    answer(project, "20")
-    found = {path.name for path in kernels.iterdir()}
-    assert "caller-0123" not in found
-    assert "callee-4567" in found
-    assert len(found) == 3
 
 
 def test_the_folder_is_the_one_of_the_system_or_the_one_asked_for(
