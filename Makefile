@@ -12,6 +12,7 @@ compile: $(VENV)/.base
 	$(BIN)/ullage compile resnet50 --target edge-npu --dtype int8
 
 test: $(VENV)/.test
+	$(BIN)/ullage warm-up
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint
@@ -22,6 +23,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
+	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
 
 clean:
