@@ -45,7 +45,7 @@ SLICE_WORK = 2_000_000  # between looks at the clock
 MAX_EVENTS = 20_000  # tables take 6 KiB per event
 HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an event
 COOL = 0.003
-COMPILE_S = 30.0  # for compiling: twice the 15 s that a core of 2025 takes (docs/kernels.md)
+COMPILE_S = 45.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 WINDOW_STEPS = 64  # of the greedy moves
 
 
