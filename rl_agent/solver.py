@@ -12,7 +12,6 @@ is there at any time; then by live bytes alone, which leaves more freedom: a pac
 addresses, and what gets none is dropped.
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
-from ullage.compiler.ir.assignment import assignment_of
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import msa
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
 
 if TYPE_CHECKING:
     from ullage.rl_agent.policy.network import Network
     from ullage.rl_agent.policy.players import Player, Policy
-
-logger = logging.getLogger(__name__)
 
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
@@ -45,6 +40,7 @@ CALLS = 400  # simulator calls of a round where neither they nor the time are li
 ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+COMPILE_S = 90.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 @dataclass(frozen=True)
@@ -109,6 +105,7 @@ def solve(problem: Problem, options: RlOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: the checkpoint is wrong.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import load_network
 
@@ -125,6 +122,7 @@ def solve_plain(
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import zero_network
 
@@ -137,6 +135,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.env.game_instance import set_table
     from ullage.rl_agent.env.plans import packed, repair, stays_of
@@ -144,8 +143,9 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     from ullage.rl_agent.policy.features import encode, lead_of_stays
     from ullage.rl_agent.policy.players import Player, heuristic
 
-    if budget.remaining_s() < COMPILE_S and not is_ready():
-        return _without_games(problem, method, budget)
+    left_s = budget.remaining_s()
+    if left_s < COMPILE_S and not is_ready():
+        raise not_compiled(method.solver, COMPILE_S, left_s)
     with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
     for_msa = budget.share(MSA_SHARE)
     table = set_table(problem)
@@ -207,23 +207,10 @@ def _end_of(budget: Budget) -> float:
 
 def is_ready() -> bool:
     """Whether the game is compiled."""
-    from ullage.rl_agent.env.compiled import sources
     from ullage.rl_agent.policy.decode import decode
+    from ullage.rl_agent.policy.prices import fill_prices
 
-    return is_compiled(decode, sources())
-
-
-def _without_games(problem: Problem, method: Method, budget: Budget) -> Solution:
-    """The better plan of the heuristics that it starts from, and a note."""
-    names = ("greedy", "msa") if method.msa else ("greedy",)
-    outcomes = [run_solver(name, problem, budget.for_member()) for name in names]
-    best = min(outcomes, key=lambda outcome: outcome.value)
-    note = (
-        f"{method.solver}: the game is not compiled yet, and the time is too short for that: "
-        f"the plan of {best.plan.solver}"
-    )
-    logger.warning("%s", note)
-    return Solution(assignment_of(best.plan), notes=(*best.plan.notes, note))
+    return is_compiled(decode) and is_compiled(fill_prices)
 
 
 def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401

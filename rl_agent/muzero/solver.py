@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import order_free_bound
@@ -36,7 +37,8 @@ REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
 RESERVE_SHARE = 0.02  # of the time, for the plan
 PACKING_S = 0.5  # at most, for the addresses of one game
-COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
+GAME_COMPILE_S = 200.0  # for the game's kernels: three times what an idle core of 2025 takes
+COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: the extra is not installed, or the checkpoint is wrong.
+        TimeLimitError: less time than compiling the game's kernels may take.
     """
     check_extra()
     from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
@@ -73,6 +76,8 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         stays = [stay for _, _, stay in table.occupancy.all_stays()]
         note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
         return Solution(assemble(problem, table.atoms, stays), notes=(note,))
+    if limit_s < GAME_COMPILE_S and not is_ready():
+        raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, budget)
     reference_s = reference_of(problem, table, rivals.values())
     packer = packer_of(problem, table, budget)
@@ -108,6 +113,13 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         ended = "interrupted"
     notes = (*_notes(agent, reports, rivals), *told)
     return Solution(assemble(problem, table.atoms, agent.best[1]), stop_reason=ended, notes=notes)
+
+
+def is_ready() -> bool:
+    """Whether the game's kernels are compiled (the networks are in every process)."""
+    from ullage.rl_agent.muzero.arena import advance, deal
+
+    return is_compiled(deal) and is_compiled(advance)
 
 
 def check_extra() -> None:

@@ -3,14 +3,7 @@
 This module imports numba; import it where it is needed.
 """
 
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import numba
-
-from ullage.compiler.common.kernel_cache import drop_stale, kernel_sources
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.annealing.tables import (
     ALIVE,
     ATOM,
@@ -56,24 +49,9 @@ from ullage.solvers.annealing.tables import (
     Tables,
 )
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-njit: Any = numba.njit  # `_nrt`: no reference counting, nothing is allocated; half the time
+compiled = kernel(_nrt=False)  # no reference counting, nothing is allocated; half the time
 
 ADDED, REMOVED, MOVED = 0, 1, 2  # entries of the log
-
-
-def compiled(function: _Function) -> _Function:
-    """A numba function, kept in its cache."""
-    kernel = njit(cache=True, _nrt=False)(function)
-    drop_stale(kernel, sources())
-    return cast("_Function", kernel)
-
-
-@cache
-def sources() -> tuple[Path, ...]:
-    """Files of all that is compiled for the search."""
-    return kernel_sources(Path(__file__).parent, "tables.py")
 
 
 @compiled

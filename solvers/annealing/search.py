@@ -6,14 +6,14 @@ events about (some 300,000 moves a second), keeps addresses legal throughout, an
 it met. It never returns a worse plan than it was given.
 
 The search stops after an amount of work that is counted, not timed: the same seed gives the same
-plan unless the deadline strikes. Compiling takes half a minute once per installation (numba keeps
-the result on disk); with a deadline too near for that the search is left out, and a note says so.
+plan unless the deadline strikes. Its kernels are compiled once per installation; with a deadline
+too near for that the search is left out, and a note says so: the plan is the LP's, rounded.
 """
 
 import logging
 from collections.abc import Callable
 
-from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
+from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.annealing.tables import (
     BEST,
@@ -45,6 +45,7 @@ SLICE_WORK = 2_000_000  # between looks at the clock
 MAX_EVENTS = 20_000  # tables take 6 KiB per event
 HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an event
 COOL = 0.003
+COMPILE_S = 45.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 WINDOW_STEPS = 64  # of the greedy moves
 
 
@@ -95,7 +96,7 @@ def improve(
     if events > MAX_EVENTS:
         return occupancy, f"fluid: no search over {events} uses; it takes up to {MAX_EVENTS}"
     if budget.remaining_s() < COMPILE_S and not is_ready():
-        return occupancy, "fluid: the search is not compiled yet; the time is too short for that"
+        return occupancy, too_late_to_compile("fluid: no search", COMPILE_S)
     tables = tables_of(occupancy, seed)
     if not tables.i[COUNTS, CHOICES]:
         return occupancy, ""
@@ -175,7 +176,6 @@ def occupancy_of(occupancy: Occupancy, t: Tables) -> Occupancy:
 
 def is_ready() -> bool:
     """Whether the search is compiled."""
-    from ullage.solvers.annealing.anneal import anneal
-    from ullage.solvers.annealing.moves import sources
+    from ullage.solvers.annealing.anneal import anneal, begin, restart
 
-    return is_compiled(anneal, sources())
+    return all(is_compiled(kernel) for kernel in (anneal, begin, restart))

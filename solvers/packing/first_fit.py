@@ -5,23 +5,18 @@ address space: near-linear. The ordered first-fit places them in any order and, 
 is in the way, visits only what is alive at the same time: linear in the number of such pairs.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
 
-import numba
 import numpy as np
 
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.packing.heuristics import Layout, greedy_orders
 from ullage.solvers.packing.instance import Instance, IntArray
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Pairs alive together that all ordered passes may visit, some 20 ns each.
 _MAX_PAIRS = 600_000_000
 
-
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True)(function))
+_compiled = kernel()
 
 
 def first_fit_layout(instance: Instance) -> Layout:

@@ -6,20 +6,18 @@ step that waits takes from the time that earlier steps left over, as much as the
 there can take ahead. In-place results are not seen. Orders are ranked by it, never accepted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.lp.program import Floats, Ints
 from ullage.solvers.scheduling.joint_value import Setting, problem_of
 from ullage.solvers.scheduling.order_items import GIVEN, bits, order_items
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -205,10 +203,4 @@ def _elapsed_s(compute: Floats, busy: Floats, most_ahead: Floats) -> float:
     return total
 
 
-def _compiled(function: _Function) -> _Function:
-    import numba
-
-    return cast("_Function", numba.njit(cache=True)(function))
-
-
-_close, _elapsed = _compiled(_close_gaps), _compiled(_elapsed_s)
+_close, _elapsed = kernel()(_close_gaps), kernel()(_elapsed_s)

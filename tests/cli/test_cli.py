@@ -625,7 +625,17 @@ def test_every_kind_of_error_survives_its_document() -> None:
 
 
 def test_help_of_every_command(say: Callable[..., tuple[str, str]]) -> None:
-    commands = ("compile", "analyze", "compare", "verify", "pack", "targets", "solvers", "models")
+    commands = (
+        "compile",
+        "analyze",
+        "compare",
+        "verify",
+        "pack",
+        "targets",
+        "solvers",
+        "models",
+        "warm-up",
+    )
     out, _ = say("--help")
     assert all(command in out for command in commands)
     assert "--install-completion" in out

@@ -3,22 +3,15 @@
 Dynamic programming from the last step backwards over the sets of tiers that have a current copy.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.lp.program import Floats, Ints
 
 Flags = NDArray[np.bool_]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True)(function))
+_compiled = kernel()
 
 
 @_compiled

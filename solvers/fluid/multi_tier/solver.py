@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
@@ -29,6 +30,7 @@ from ullage.solvers.interface import Solution
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
+COMPILE_S = 8.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 def streaming_assignment(problem: Problem) -> Assignment:
@@ -57,6 +59,13 @@ def _frugal(setting: Setting) -> tuple[Slicer, Assignment]:
         ) from None
 
 
+def is_ready() -> bool:
+    """Whether the search for paths is compiled."""
+    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+
+    return is_compiled(sweep) and is_compiled(trace)
+
+
 def solve_tiers(
     problem: Problem, options: FluidOptions, budget: Budget, direct: Relaxation | None = None
 ) -> Solution:
@@ -73,6 +82,9 @@ def solve_tiers(
     """
     setting = setting_of(problem)
     slicer, reference = _frugal(setting)
+    if budget.remaining_s() < COMPILE_S and not is_ready():
+        note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
+        return Solution(reference, notes=(note,))
     base = {index: list(items) for index, items in slicer.items.items()}
     relaxation = relax_tiers(
         setting,

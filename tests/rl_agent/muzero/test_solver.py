@@ -11,7 +11,7 @@ import pytest
 from tests.rl_agent.env.test_game import CASES
 from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import find_violations
@@ -308,7 +308,19 @@ def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
     assert plan == solve(PROBLEM, TARGET, options)
 
 
+def test_without_time_to_compile_the_game_there_is_no_plan_but_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(muzero, "is_ready", lambda: False)
+    soon = SolverOptions(deadline=time.monotonic() + 5.0)
+    with pytest.raises(TimeLimitError, match=r"muzero: its kernels .*`ullage warm-up`"):
+        find_solver("muzero").solve(PROBLEM, TARGET, soon)
+
+
 def test_with_little_time_games_are_played_by_chance() -> None:
+    arena = open_arena(TABLE, 1)
+    deal(arena)  # compiled from here on
+    advance(arena, arena.masks.argmax(axis=1).astype(np.int64))
     begun = time.monotonic()
     options = Asked(deadline=begun + 1.0, parameters={"games": 4})
     plan = solve_with("muzero", PROBLEM, TARGET, options)
