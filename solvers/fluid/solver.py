@@ -167,7 +167,7 @@ def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions)
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
     value = objective_value(score(plan), options.objective)
     options.on_improvement(value)
-    steps = len(plan.problem.steps)
+    own, steps = plan.notes, len(plan.problem.steps)
     near = bound is not None and value <= bound * (1 + (NEAR if steps > QUICK_STEPS else 1e-9))
     if near or (bound is not None and steps > HEURISTIC_STEPS):
         return plan
@@ -183,7 +183,8 @@ def _at_least_heuristic(plan: Plan, bound: float | None, options: SolverOptions)
         its = objective_value(score(other), options.objective)
         if its < value:
             note = f"fluid: {name} lost less than rounding did ({1 - its / value:.2%}): its plan"
-            plan, value = replace(other, solver="fluid", notes=(*other.notes, note)), its
+            notes = (*other.notes, *(n for n in own if n not in other.notes), note)
+            plan, value = replace(other, solver="fluid", notes=notes), its
     return plan
 
 
