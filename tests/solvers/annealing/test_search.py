@@ -140,22 +140,3 @@ def test_without_time_to_compile_the_start_is_kept(monkeypatch: pytest.MonkeyPat
     assert found is occupancy
     assert "kernels are not compiled yet" in note
     assert "`ullage warm-up`" in note
-
-
-def test_the_note_is_kept_where_a_heuristic_has_the_better_plan(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(whole_search, "is_ready", lambda: False)
-    better = 0
-    for seed in range(30):
-        problem, target = random_case(seed, operators=10)
-        target = replace(target, split_operands=False)
-        options = SolverOptions(deadline=time.monotonic() + 5)
-        try:
-            plan = find_solver("fluid").solve(problem, target, options)
-        except InfeasibleError:
-            continue
-        if any("lost less" in text for text in plan.notes):
-            better += 1
-            assert any("`ullage warm-up`" in text for text in plan.notes)
-    assert better
