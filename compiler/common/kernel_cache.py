@@ -62,7 +62,7 @@ def not_compiled(solver: str, needed_s: float, available_s: float) -> TimeLimitE
     """What a solver raises that has less time than compiling its kernels may take."""
     available_s = max(available_s, 0.0)
     return TimeLimitError(
-        f"{solver}: its kernels are not compiled yet, which may take {needed_s:.0f} s, and "
+        f"the kernels of {solver} are not compiled yet, which may take {needed_s:.0f} s, and "
         f"{available_s:.3g} s are left; compile them once per installation with "
         "`ullage warm-up`, or give more time (--time-limit)",
         {"solver": solver, "needed_s": needed_s, "available_s": available_s},

@@ -132,7 +132,7 @@ def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solu
 
 def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) -> Solution:
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
-    problem = found.assignment.problem
+    problem, own = found.assignment.problem, found.notes
     value = value_of(found.assignment)
     budget.on_improvement(value)
     steps = len(problem.steps)
@@ -150,7 +150,9 @@ def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) ->
         if other.value < value:
             saved = 1 - other.value / value
             note = f"fluid: {name} lost less than rounding did ({saved:.2%}): its plan"
-            found = Solution(assignment_of(other.plan), notes=(*other.plan.notes, note))
+            theirs = other.plan.notes
+            kept = (note for note in own if note not in theirs)
+            found = Solution(assignment_of(other.plan), notes=(*theirs, *kept, note))
             value = other.value
     return found
 

@@ -8,6 +8,7 @@ import pytest
 from ullage.cli.main import run
 from ullage.compiler.common.kernel_store import activity
 from ullage.rl_agent import solver as rl
+from ullage.solvers.annealing import search as whole_search
 
 
 def test_it_says_what_it_compiled_and_where_that_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,3 +51,14 @@ def test_a_solver_without_time_to_compile_exits_with_6_and_compare_shows_it(
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["solver"] == "greedy"
     assert "ullage warm-up" in rows[1]["error"]["message"]
+
+
+def test_fluid_says_what_it_left_out_even_where_a_heuristic_has_the_better_plan(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(whole_search, "is_ready", lambda: False)
+    words = ["squeezenet", "--solver", "fluid", "--set", "split_operands=false"]
+    assert run(["compile", *words, "--time-limit", "40", "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    assert any("no search: kernels" in note and "ullage warm-up" in note for note in notes)
+    assert any("lost less than rounding" in note for note in notes)

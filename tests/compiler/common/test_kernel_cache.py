@@ -161,6 +161,6 @@ def test_the_error_names_solver_seconds_and_remedy() -> None:
     error = not_compiled("rl", 60.0, 4.5)
     assert isinstance(error, TimeLimitError)
     assert error.exit_code == 6
-    for part in ("rl: ", "60 s", "4.5 s", "`ullage warm-up`", "--time-limit"):
+    for part in ("kernels of rl ", "60 s", "4.5 s", "`ullage warm-up`", "--time-limit"):
         assert part in error.message
     assert error.details == {"solver": "rl", "needed_s": 60.0, "available_s": 4.5}
