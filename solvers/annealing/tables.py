@@ -128,15 +128,15 @@ def _fill_atoms(t: Tables, occupancy: Occupancy, homes: Ints) -> None:
         last_write = -1
         for use, wanted in zip(atom.events, _wanted(atom), strict=True):
             last_write = event if use.writes else last_write
-            access = (use.read_bytes, use.written_bytes)
+            moved = (use.read_bytes, use.written_bytes)
             t.i[STEP, event], t.i[READS, event], t.i[WANTED, event] = use.step, use.reads, wanted
             t.i[LAST_WRITE, event], t.i[ATOM, event] = last_write, index
             t.i[OWNER, event] = index
-            t.f[HOME_S, event] = seconds(atom.home, *access)
-            t.f[FAST_S, event] = seconds(fastest, *access)
-            t.f[GAIN, event] = (cost[0] - cost[home]) @ access
+            t.f[HOME_S, event] = seconds(atom.home, *moved)
+            t.f[FAST_S, event] = seconds(fastest, *moved)
+            t.f[GAIN, event] = (cost[0] - cost[home]) @ moved
             t.f[RESOURCE + home, use.step] += t.f[HOME_S, event]
-            t.f[TOTALS, LINEAR] += cost[home] @ access
+            t.f[TOTALS, LINEAR] += cost[home] @ moved
             event += 1
 
 

@@ -192,11 +192,11 @@ def _sliced_plan(
         stays = [stay for _, _, stay in found.all_stays()]
         return Solution(assemble(problem, found.atoms, stays), notes=notes)
     retime(sliced, budget)
-    residencies = _place_in_pages(sliced)
+    in_pages = _place_in_pages(sliced)
     stays = [replace(stay, offset=0) for _, _, stay in sliced.all_stays()]
     assignment = assemble(problem, sliced.atoms, stays)
     elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
-    ordered = sorted(elsewhere + residencies, key=lambda r: (r.buffer, r.start_byte, r.start))
+    ordered = sorted(elsewhere + in_pages, key=lambda r: (r.buffer, r.start_byte, r.start))
     return Solution(replace(assignment, residencies=tuple(ordered)))
 
 

@@ -58,14 +58,14 @@ def assemble(problem: Problem, atoms: Sequence[Atom], stays: Sequence[Stay]) -> 
     """
     target = problem.target
     fastest = target.fastest.name
-    residencies: list[Residency] = []
+    copies: list[Residency] = []
     transfers: list[Transfer] = []
     by_atom: dict[int, list[Stay]] = {}
     for stay in sorted(stays, key=lambda s: (s.atom, s.start)):
         by_atom.setdefault(stay.atom, []).append(stay)
         atom = atoms[stay.atom]
         span = (atom.buffer, atom.start_byte, atom.end_byte)
-        residencies.append(Residency(*span, fastest, stay.offset, stay.start, stay.ready, stay.end))
+        copies.append(Residency(*span, fastest, stay.offset, stay.start, stay.ready, stay.end))
         if stay.fill:
             transfers.append(Transfer(*span, atom.home, fastest, stay.fill))
         if stay.spill:
@@ -77,10 +77,10 @@ def assemble(problem: Problem, atoms: Sequence[Atom], stays: Sequence[Stay]) -> 
             homes += [
                 (index, *span) for span in _home_spans(atom, by_atom.get(index, ()), last_step)
             ]
-    residencies += _place_homes(problem, atoms, homes)
-    residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
+    copies += _place_homes(problem, atoms, homes)
+    copies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     transfers.sort(key=lambda t: (t.moves[0][0], t.moves[-1][0], t.buffer, t.start_byte))
-    return Assignment(problem, tuple(residencies), tuple(transfers))
+    return Assignment(problem, tuple(copies), tuple(transfers))
 
 
 def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple[int, int, int]]:
