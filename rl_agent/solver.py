@@ -7,8 +7,8 @@ improves the scores until the deadline, and the best plan seen is returned; the 
 order is always among them, and so is one that tries what `msa` keeps before all else. Where no game
 comes up to the plan of `msa` itself, that is returned, with a note that says so.
 
-Games are played twice over: first with an address for every stay as it is decided, so that a plan
-is there at any time; then by live bytes alone, which leaves more freedom: a packer finds the
+Games are played twice over: first with an address for every residency as it is decided, so that a
+plan is there at any time; then by live bytes alone, which leaves more freedom: a packer finds the
 addresses, and what gets none is dropped.
 """
 
@@ -138,9 +138,9 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.env.game_instance import set_table
-    from ullage.rl_agent.env.plans import packed, repair, stays_of
+    from ullage.rl_agent.env.plans import packed, repair, residencies_of
     from ullage.rl_agent.env.state import start_of
-    from ullage.rl_agent.policy.features import encode, lead_of_stays
+    from ullage.rl_agent.policy.features import encode, lead_of_residencies
     from ullage.rl_agent.policy.players import Player, heuristic
 
     left_s = budget.remaining_s()
@@ -149,12 +149,12 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
     for_msa = budget.share(MSA_SHARE)
     table = set_table(problem)
-    if not len(table.board.ev_atom):
-        stays = [stay for _, _, stay in table.occupancy.all_stays()]
+    if not len(table.board.ev_segment):
+        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
         note = (
             f"{method.solver}: nothing to decide, all tensors live in {problem.target.fastest.name}"
         )
-        return Solution(assemble(problem, table.atoms, stays), notes=(note,))
+        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
     learned = method.network.policy(encoding)
@@ -165,8 +165,10 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     if method.msa:
         budget.progress("playing what msa keeps")
         rival = msa.assign(problem, msa.MsaOptions(), for_msa)[0]
-        kept = [(stay.atom, first, last) for first, last, stay in rival.all_stays()]
-        starts.append(learned.moved(lead_of_stays(table, encoding, kept)))
+        kept = [
+            (residency.segment, first, last) for first, last, residency in rival.all_residencies()
+        ]
+        starts.append(learned.moved(lead_of_residencies(table, encoding, kept)))
     rng = np.random.default_rng(method.seed)
     budget.progress("playing with addresses")
     limit = method.simulations or (CALLS if budget.deadline is None else NO_LIMIT)
@@ -174,27 +176,27 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
     placed.improved = lambda busy_s: budget.on_improvement(busy_s + table.overhead_s)
     _search(method.search, placed, starts, rng)
-    stays = [stay for _, _, stay in stays_of(table, placed.replay())]
+    residencies = [residency for _, _, residency in residencies_of(table, placed.replay())]
     best_s = placed.best_s
     if not playing.is_over():
         budget.progress("playing by live bytes")
         loose = Player(table.board, start, encoding, limit, _end_of(playing))
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            runs = stays_of(table, loose.replay())
+            runs = residencies_of(table, loose.replay())
             found = packed(problem, table, runs, budget)
             if found is not None:
-                stays, best_s = found, loose.best_s
+                residencies, best_s = found, loose.best_s
             else:
                 repaired = repair(problem, table, runs)
                 if repaired is not None and repaired[0] < best_s:
-                    best_s, stays = repaired
+                    best_s, residencies = repaired
     notes: tuple[str, ...] = ()
-    if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
-        stays = [stay for _, _, stay in rival.all_stays()]
+    if rival is not None and rival.busy_time.total_s < best_s * (1 - WORTH_PACKING):
+        residencies = [residency for _, _, residency in rival.all_residencies()]
         notes = ("rl: no game came up to the plan of msa, which this is",)
     return Solution(
-        assemble(problem, table.atoms, stays),
+        assemble(problem, table.segments, residencies),
         stop_reason="finished" if budget.deadline is None else "time limit",
         notes=notes,
     )

@@ -164,13 +164,13 @@ def _annealing_kernels() -> tuple[Any, ...]:
 def _run_annealing() -> None:
     from ullage.solvers.annealing.search import improve
     from ullage.solvers.budget import Budget
-    from ullage.solvers.state.place import place_stays
-    from ullage.solvers.state.residency_state import Occupancy
-    from ullage.solvers.state.segments import atoms_of
+    from ullage.solvers.state.place import place_residencies
+    from ullage.solvers.state.residency_state import ResidencyState
+    from ullage.solvers.state.segments import segments_of
 
     problem = _tiny("edge-npu", split_operands="false")
-    start = Occupancy(problem, atoms_of(problem))
-    place_stays(start)
+    start = ResidencyState(problem, segments_of(problem))
+    place_residencies(start)
     improve(start, Budget())
 
 
@@ -207,11 +207,13 @@ def _order_kernels() -> tuple[Any, ...]:
 
 
 def _run_orders() -> None:
-    from ullage.solvers.scheduling.joint_surrogate import Guess
+    from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate
 
     one, two = np.ones(1), np.ones(2)
     flag = np.ones(1, dtype=np.bool_)
-    Guess(1, two, two, two, np.array([0, 2]), np.arange(2), one, one, one, flag, flag).value([0, 1])
+    OrderSurrogate(
+        1, two, two, two, np.array([0, 2]), np.arange(2), one, one, one, flag, flag
+    ).value([0, 1])
 
 
 FAMILIES = (

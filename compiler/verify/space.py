@@ -35,7 +35,8 @@ def find_slice_violations(plan: Assigned) -> Iterator[Violation]:
         name = plan.problem.buffers[transfer.buffer].name
         yield from _cut_violations(plan, transfer, ends[transfer.buffer], first)
         if links.get(transfer.link) != (transfer.source, transfer.destination):
-            message = f"{describe_transfer(plan, transfer)}: the target has no link {transfer.link!r} there"
+            what = describe_transfer(plan, transfer)
+            message = f"{what}: the target has no link {transfer.link!r} there"
             yield Violation("no-link", message, first, (name,))
         if plan.target.tier(transfer.destination).read_only:
             message = f"{describe_transfer(plan, transfer)}: {transfer.destination} is read-only"

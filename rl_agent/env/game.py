@@ -24,7 +24,7 @@ from ullage.rl_agent.env.observe import (
     observe,
     step_and_see,
 )
-from ullage.rl_agent.env.plans import assignment_of_game, stays_of
+from ullage.rl_agent.env.plans import assignment_of_game, residencies_of
 from ullage.rl_agent.env.render import as_picture, as_text
 from ullage.rl_agent.env.rules import ACTIONS, begin
 from ullage.rl_agent.env.state import (
@@ -107,7 +107,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         chip = problem.target
         self.problem, self.target = problem, chip
         self._table = set_table(problem)
-        if not len(self._table.board.ev_atom):
+        if not len(self._table.board.ev_segment):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
                 "choose a target with a slower memory"
@@ -189,9 +189,9 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             now = int(board.ev_step[board.program_order[state.counts[CURSOR]]])
         if self.render_mode == "ansi":
             return as_text(board, state, now)
-        stays = [stay for _, _, stay in stays_of(self._table, state)]
-        sizes = [atom.size_bytes for atom in self._table.atoms]
-        return as_picture(stays, sizes, len(board.compute_s), board.capacity_bytes, now)
+        residencies = [residency for _, _, residency in residencies_of(self._table, state)]
+        sizes = [segment.size_bytes for segment in self._table.segments]
+        return as_picture(residencies, sizes, len(board.compute_s), board.capacity_bytes, now)
 
     def _observe(self) -> Observation:
         seen = np.empty(VISION, dtype=np.float32)

@@ -72,7 +72,7 @@ def game_of(states: State, game: int) -> State:
         states.busy_s[game],
         states.load_bytes[game],
         states.total[game],
-        states.stay_of[game],
+        states.residency_of[game],
         states.last[game],
         states.start[game],
         states.ready[game],

@@ -71,7 +71,7 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
     noise = np.zeros(games, dtype=np.float32)
     noise[:steady] = np.linspace(0.0, chosen.noise, steady)
     lengths = [len(episode.actions) for episode in agent.window[-games:]]
-    usual = max(lengths, default=len(agent.table.board.ev_atom))
+    usual = max(lengths, default=len(agent.table.board.ev_segment))
     begin = rng.integers(0, usual, size=games)
     end = begin + np.exp(rng.uniform(np.log(STRETCH[0]), np.log(STRETCH[1]), games))
     begin[:steady] = end[:steady] = -1

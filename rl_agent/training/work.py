@@ -10,7 +10,7 @@ import numpy as np
 
 from ullage.rl_agent.env.game_instance import FloatArray
 from ullage.rl_agent.policy.network import Network
-from ullage.rl_agent.training.instances import Program, load_exercise
+from ullage.rl_agent.training.instances import Program, load_instance
 
 
 class Item(NamedTuple):
@@ -64,13 +64,13 @@ def play_item(item: Item) -> ItemResult:
     Raises:
         ValueError: the item's program is infeasible or too small to be played.
     """
-    exercise = load_exercise(item.program)
-    if exercise is None:
+    instance = load_instance(item.program)
+    if instance is None:
         raise ValueError(f"{item.program} cannot be played")
-    encoding, reference_s = exercise.encoding, exercise.reference_s
+    encoding, reference_s = instance.encoding, instance.reference_s
 
     def ratio(network: Network) -> float:
-        return exercise.seconds(network.policy(encoding)) / reference_s
+        return instance.seconds(network.policy(encoding)) / reference_s
 
     shape = (item.pairs, len(item.network.weights))
     noise = item.sigma * noise_of(item.seed, item.generation, item.place, shape)

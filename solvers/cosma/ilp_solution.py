@@ -24,10 +24,10 @@ def _operator_order(model: CosmaModel) -> tuple[int, ...]:
 
 
 def _runs(model: CosmaModel) -> tuple[tuple[Run, ...], ...]:
-    """For each atom where the ILP keeps it, in time order."""
-    held: list[dict[int, bool]] = [{} for _ in model.program.atoms]  # step -> began there
+    """For each segment where the ILP keeps it, in time order."""
+    held: list[dict[int, bool]] = [{} for _ in model.program.segments]  # step -> began there
     for tensor, own in zip(model.program.tensors, model.variables, strict=True):
-        if tensor.atom < 0:
+        if tensor.segment < 0:
             continue
         for t in range(own.first, own.last + 1):
             if not any(v.varValue > HALF for v in own.resident(t)):
@@ -35,7 +35,9 @@ def _runs(model: CosmaModel) -> tuple[tuple[Run, ...], ...]:
             preserved = t in own.preserved and own.preserved[t].varValue > HALF
             created = t in own.created and own.created[t].varValue > HALF
             takes_over = created and tensor.replaces >= 0
-            held[tensor.atom][t] = held[tensor.atom].get(t, True) and not (preserved or takes_over)
+            held[tensor.segment][t] = held[tensor.segment].get(t, True) and not (
+                preserved or takes_over
+            )
     result: list[tuple[Run, ...]] = []
     for addresses, steps in zip(model.addresses, held, strict=True):
         runs: list[Run] = []

@@ -12,7 +12,7 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling.joint_value import Setting, problem_of
-from ullage.solvers.state.segments import atoms_of, cuts_nothing
+from ullage.solvers.state.segments import cuts_nothing, segments_of
 
 SHARE = 0.5  # of the time left
 
@@ -52,5 +52,5 @@ def exact_order(setting: Setting) -> ExactOrder | None:
         logger.info("joint: no exact order: %s", error.message)
         return None
     order = tuple(s.operator for s in found.solution.assignment.problem.steps if s.kind != DMA_STEP)
-    whole = cuts_nothing(problem, atoms_of(problem))
+    whole = cuts_nothing(problem, segments_of(problem))
     return ExactOrder(order, found.status == "optimal", whole)

@@ -21,7 +21,7 @@ from ullage.solvers.scheduling.order_items import GIVEN, bits, order_items
 
 
 @dataclass(frozen=True)
-class Guess:
+class OrderSurrogate:
     """N operators of the graph and K items (bytes with one writer), as arrays.
 
     Attributes:
@@ -105,8 +105,8 @@ class _Item:
     kept: bool
 
 
-def guess_of(setting: Setting) -> Guess:
-    """Prepare the guess for a setting."""
+def surrogate_of(setting: Setting) -> OrderSurrogate:
+    """Prepare the surrogate for a setting."""
     graph, target = setting.graph, setting.target
     count = len(graph.operators)
     compute, fixed, scratch = np.zeros(count), np.zeros(count), np.zeros(count)
@@ -118,7 +118,7 @@ def guess_of(setting: Setting) -> Guess:
             compute[step.operator] = time_s if setting.objective == "latency" else 0.0
     found = [*_activations(setting), *_weights(setting, fixed)]
     found = [item for item in found if item.users and item.size_bytes]
-    return Guess(
+    return OrderSurrogate(
         capacity_bytes=target.fastest.capacity_bytes,
         compute_s=compute,
         fixed_s=fixed,

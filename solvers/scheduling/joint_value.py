@@ -23,7 +23,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.lp.program import Floats
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)  # windows open little: LPs by the hundred
 ROOM = 2.0  # a step of another order may take longer than any of the reference
@@ -61,14 +61,14 @@ class Valued:
         order: operator indices.
         value: of the LP, a small price on slow traffic included, in the objective's unit.
         problem: of the order.
-        atoms: its atoms.
+        segments: its segments.
         relaxation: the LP, solved.
     """
 
     order: tuple[int, ...]
     value: float
     problem: Problem
-    atoms: tuple[Atom, ...]
+    segments: tuple[Segment, ...]
     relaxation: Relaxation
 
 
@@ -98,9 +98,9 @@ def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
 def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued | None:
     """Solve the LP of an order; None when the deadline came first or its operands do not fit."""
     problem = problem_of(setting, order)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     try:
-        relaxation = relax(problem, atoms, ROOM * reference, OPTIONS, setting.budget)
+        relaxation = relax(problem, segments, ROOM * reference, OPTIONS, setting.budget)
     except (InfeasibleError, UsageError):
         return None
     if relaxation is None:
@@ -110,7 +110,7 @@ def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued
     value *= builder.unit
     if builder.is_timed:
         value += float(overhead_seconds(problem).sum())
-    return Valued(tuple(order), value, problem, atoms, relaxation)
+    return Valued(tuple(order), value, problem, segments, relaxation)
 
 
 def stall_weights(valued: Valued) -> Floats:
@@ -140,10 +140,10 @@ def kept_through_bytes(valued: Valued, first: int, last: int) -> int:
     low, high = min(places), max(places)
     values, kept = valued.relaxation.solution.values, 0.0
     for gap in valued.relaxation.fluid.gaps:
-        if gap.kept >= 0 and gap.event and gap.end > high:
-            atom = valued.atoms[gap.atom]
-            if atom.events[gap.event - 1].step < low:
-                kept += float(values[gap.kept]) * atom.size_bytes
+        if gap.kept >= 0 and gap.access and gap.end > high:
+            segment = valued.segments[gap.segment]
+            if segment.accesses[gap.access - 1].step < low:
+                kept += float(values[gap.kept]) * segment.size_bytes
     return int(kept)
 
 

@@ -19,7 +19,7 @@ class Answer:
         error: kind of the error, empty where there is a plan.
         value: the objective.
         bound: its certified lower bound.
-        simulated_s: latency of the event-driven replay.
+        simulated_s: latency of the access-driven replay.
         digest: hash of the canonical form; equal on one machine where nothing has changed.
     """
 

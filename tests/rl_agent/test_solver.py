@@ -27,7 +27,7 @@ from ullage.rl_agent.policy.gumbel import gumbel_search
 from ullage.rl_agent.policy.network import load_network, random_network, zero_network
 from ullage.rl_agent.policy.players import PASSES, Player, Policy, evolve, heuristic, noisy_greedy
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, Offer, try_run
-from ullage.rl_agent.training.instances import Exercise, load_exercise, synthetic_programs
+from ullage.rl_agent.training.instances import TrainingInstance, load_instance, synthetic_programs
 from ullage.rl_agent.training.synthetic import FAMILIES, random_program
 from ullage.rl_agent.training.train import (
     Training,
@@ -44,7 +44,7 @@ from ullage.solvers.registry import find_solver
 
 SMALL = TrainOptions(seed=3, programs=3, batch=2, pairs=4, families=("cells", "dense"))
 POOL = tuple(synthetic_programs(SMALL.seed, SMALL.families, SMALL.programs))
-EXERCISES = [exercise for exercise in map(load_exercise, POOL) if exercise is not None]
+INSTANCES = [instance for instance in map(load_instance, POOL) if instance is not None]
 
 
 def any_policy(encoding: Encoding, rng: np.random.Generator) -> Policy:
@@ -54,7 +54,7 @@ def any_policy(encoding: Encoding, rng: np.random.Generator) -> Policy:
 
 
 def begun() -> Training:
-    return begin_training(SMALL, [exercise.encoding for exercise in EXERCISES])
+    return begin_training(SMALL, [instance.encoding for instance in INSTANCES])
 
 
 def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
@@ -131,12 +131,12 @@ def test_the_untrained_network_is_the_heuristic() -> None:
 
 
 def test_a_network_sees_features_in_units_of_their_spread() -> None:
-    features = np.concatenate([exercise.encoding.features for exercise in EXERCISES])
+    features = np.concatenate([instance.encoding.features for instance in INSTANCES])
     network = begun().network
     scaled = (features - network.shift) / network.spread
     assert np.abs(scaled.mean(axis=0)).max() < 1e-9
     assert scaled.std(axis=0).max() == pytest.approx(1.0)
-    encoding = EXERCISES[0].encoding
+    encoding = INSTANCES[0].encoding
     wider = replace(network, spread=2 * network.spread, shift=network.shift - 1.0)
     other = encoding._replace(features=2 * (encoding.features - network.shift) + wider.shift)
     other.features[:, :KINDS] = encoding.features[:, :KINDS]  # they are read as they are, too
@@ -147,23 +147,26 @@ def test_a_network_sees_features_in_units_of_their_spread() -> None:
     assert replace(wider, weights=weights).residual(other) == pytest.approx(found)
 
 
-def decoded_slowly(exercise: Exercise, policy: Policy) -> tuple[float, int]:
+def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, int]:
     """Busy seconds of a decode, candidate by candidate, and how often one was put back."""
-    board, state, (_, gain_s, room) = exercise.board, exercise.state, exercise.encoding.moves
-    candidates, events = exercise.encoding.moves.candidates.tolist(), len(exercise.board.ev_atom)
-    restart(state, exercise.start)
+    board, state, (_, gain_s, room) = instance.board, instance.state, instance.encoding.moves
+    candidates, accesses = (
+        instance.encoding.moves.candidates.tolist(),
+        len(instance.board.ev_segment),
+    )
+    restart(state, instance.start)
     scores = dict(enumerate(policy.scores.tolist()))
     failed: list[int] = []
     put_back = 0
     while scores:
         i = max(scores, key=lambda j: (scores[j], -j))
         score = scores.pop(i)
-        kind = candidates[i] // events
+        kind = candidates[i] // accesses
         if is_idle(board, state, candidates[i]):
             continue
         weights, aspects = policy.state_w[kind], np.zeros(ASPECTS)
         aspects[6] = 1 - (len(scores) + 1) / len(candidates)
-        aspects[7] = state.total[BUSY_S] / exercise.start.total[BUSY_S]
+        aspects[7] = state.total[BUSY_S] / instance.start.total[BUSY_S]
         least = -np.inf
         if weights.any() and scores:
             least = min(max(scores.values()), score - LEAST_FALL) - policy.scores[i]
@@ -186,32 +189,32 @@ def test_candidates_are_put_back_where_their_score_falls() -> None:
     """The decode with its heap equals one that looks for the best every time."""
     rng = np.random.default_rng(0)
     put_back = 0
-    for exercise in EXERCISES:
-        order = heuristic(exercise.encoding)
+    for instance in INSTANCES:
+        order = heuristic(instance.encoding)
         for _ in range(4):
             weights = rng.normal(0.0, 1.0, (KINDS, ASPECTS))
             policy = order._replace(state_w=weights).moved(rng.normal(0.0, 0.1, len(order.scores)))
-            busy_s, count = decoded_slowly(exercise, policy)
+            busy_s, count = decoded_slowly(instance, policy)
             put_back += count
-            assert exercise.seconds(policy) == busy_s
+            assert instance.seconds(policy) == busy_s
         apart = order.moved(99.0 * order.scores + np.arange(len(order.scores)) * 1e-3)
         weighed = apart._replace(state_w=np.full((KINDS, ASPECTS), 0.01))  # too little for the next
-        assert exercise.seconds(weighed) == pytest.approx(exercise.seconds(apart), rel=1e-9)
+        assert instance.seconds(weighed) == pytest.approx(instance.seconds(apart), rel=1e-9)
     assert put_back > 20
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_give_programs_with_something_to_decide(family: str) -> None:
-    events = []
+    accesses = []
     for seed in range(6):
         problem, target = random_program(Random(seed), (family,))
         assert any(step.macs for step in problem.steps)
         assert any(buffer.kind == "output" for buffer in problem.buffers)
         try:
-            events.append(len(set_table(problem).board.ev_atom))
+            accesses.append(len(set_table(problem).board.ev_segment))
         except InfeasibleError:
             continue
-    assert max(events) > 30
+    assert max(accesses) > 30
 
 
 def trained(training: Training, generations: int) -> Training:
@@ -234,7 +237,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_generation_does_not_depend_on_who_plays_its_items_or_when() -> None:
     training = trained(begun(), 2)
     items = pickle.loads(pickle.dumps(items_of(training, POOL)))  # noqa: S301 - our own
-    load_exercise.cache_clear()
+    load_instance.cache_clear()
     results = [play_item(item) for item in reversed(items)]
     assert merge(training, results).average.tolist() == trained(training, 3).average.tolist()
 
@@ -245,10 +248,10 @@ def test_training_makes_one_decode_better() -> None:
     after = trained(start, 40)
     assert start.average.any()
     ratios = []
-    for exercise in EXERCISES:
-        assert exercise.seconds(start.network.policy(exercise.encoding)) == exercise.reference_s
-        seconds = exercise.seconds(after.network.policy(exercise.encoding))
-        ratios.append(seconds / exercise.reference_s)
+    for instance in INSTANCES:
+        assert instance.seconds(start.network.policy(instance.encoding)) == instance.reference_s
+        seconds = instance.seconds(after.network.policy(instance.encoding))
+        ratios.append(seconds / instance.reference_s)
     assert np.mean(ratios) < 0.999
 
 

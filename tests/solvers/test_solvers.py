@@ -33,10 +33,10 @@ from ullage.solvers import registry
 from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.heuristics import greedy, msa
 from ullage.solvers.registry import Solver, find_solver, solver_names
-from ullage.solvers.state.build_plan import Stay, assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 BUILT_IN = ("all-slow", "greedy", "msa", "fluid", "no-spill", "auto")
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
@@ -171,22 +171,22 @@ def test_heuristics_are_never_slower_than_all_slow(seed: int) -> None:
 
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(seed=seeds)
-def test_the_timeline_of_a_decision_is_the_score_of_its_plan(seed: int) -> None:
+def test_the_busy_time_of_a_decision_is_the_score_of_its_plan(seed: int) -> None:
     problem, target = random_case(seed, operators=24)
     try:
-        occupancy = Occupancy(problem, atoms_of(problem))
-        greedy.close_gaps(occupancy, 64, Asked())
-        greedy.hide_single_uses(occupancy, 64, Asked())
-        place_stays(occupancy)
-        stays = [stay for _, _, stay in occupancy.all_stays()]
-        plan = assemble(problem, occupancy.atoms, stays, solver="test", objective="latency")
+        state = ResidencyState(problem, segments_of(problem))
+        greedy.close_gaps(state, 64, Asked())
+        greedy.hide_single_uses(state, 64, Asked())
+        place_residencies(state)
+        residencies = [residency for _, _, residency in state.all_residencies()]
+        plan = assemble(problem, state.segments, residencies, solver="test", objective="latency")
     except InfeasibleError as error:
         check_refusal(error)
         return
     busy_s = score(plan).latency_s - float(overhead_seconds(problem).sum())
-    assert occupancy.timeline.total_s == pytest.approx(busy_s, rel=1e-9, abs=1e-20)
+    assert state.busy_time.total_s == pytest.approx(busy_s, rel=1e-9, abs=1e-20)
     slow_bytes = sum(score(plan).traffic_bytes.values())
-    assert occupancy.timeline.slow_bytes == pytest.approx(slow_bytes, abs=len(problem.steps) + 1)
+    assert state.busy_time.slow_bytes == pytest.approx(slow_bytes, abs=len(problem.steps) + 1)
 
 
 def test_random_cases_are_of_use() -> None:
@@ -241,7 +241,7 @@ def problem_for(build: Builder, outputs: list[str], target: Target) -> Problem:
 
 
 @pytest.mark.parametrize("name", ["greedy", "msa", "auto"])
-def test_what_fits_stays_in_fast_memory(name: str) -> None:
+def test_what_fits_residencies_in_fast_memory(name: str) -> None:
     """Of a chain x -> a -> y only x and y cross dram: 128 bytes at 1 GB/s."""
     target = target_of(1024)
     plan = solved(name, problem_for(chain(), ["y"], target), target, "latency")
@@ -300,19 +300,19 @@ def test_operands_without_a_way_to_fast_memory_are_refused(name: str) -> None:
 
 
 def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> None:
-    """The stay of a later use leaves the earlier one where its decision says."""
+    """The residency of a later use leaves the earlier one where its decision says."""
     for seed in range(300):
         problem, target = random_case(seed, operators=30)
         try:
-            occupancy = Occupancy(problem, atoms_of(problem))
+            state = ResidencyState(problem, segments_of(problem))
         except InfeasibleError:
             continue
-        for index, atom in enumerate(occupancy.atoms):
-            for first in range(1, len(atom.events)):
-                if not atom.events[first].reads or occupancy.run_of(index, first):
+        for index, segment in enumerate(state.segments):
+            for first in range(1, len(segment.accesses)):
+                if not segment.accesses[first].reads or state.run_of(index, first):
                     continue
-                stay = occupancy.propose(index, first, first)
-                assert stay is None or stay.ready > atom.events[first - 1].step
+                residency = state.propose(index, first, first)
+                assert residency is None or residency.ready > segment.accesses[first - 1].step
 
 
 def test_a_tiny_memory_is_refused_with_figures() -> None:
@@ -569,13 +569,13 @@ def test_portfolio_refuses_itself_as_a_member(members: str) -> None:
         solve_with("auto", problem, Asked(parameters={"members": members}))
 
 
-def test_a_stay_says_when_it_is_there() -> None:
+def test_a_residency_says_when_it_is_there() -> None:
     target = target_of(1024)
     problem = problem_for(chain(), ["y"], target)
-    occupancy = Occupancy(problem, atoms_of(problem))
-    assert occupancy.propose(1, 0, 1) == Stay(1, 1, 1, 3)
-    assert occupancy.propose(0, 0, 0) == Stay(0, 0, 1, 2, fill=((0, 64),))
-    assert occupancy.propose(2, 0, 0) == Stay(2, 2, 2, 4, spill=((3, 64),))
+    state = ResidencyState(problem, segments_of(problem))
+    assert state.propose(1, 0, 1) == SegmentResidency(1, 1, 1, 3)
+    assert state.propose(0, 0, 0) == SegmentResidency(0, 0, 1, 2, fill=((0, 64),))
+    assert state.propose(2, 0, 0) == SegmentResidency(2, 2, 2, 4, spill=((3, 64),))
 
 
 # Real plans, broken

@@ -8,7 +8,7 @@ pays a whole set-up, of which its bytes count their share of the buffer; alignme
 cost more. So for any prices of space and of seconds no plan costs less than
 
     sum over steps of compute[t] (1 - prices of its seconds)  -  price of all the space there is
-    +  sum over atoms of the cheapest way of their bytes,
+    +  sum over segments of the cheapest way of their bytes,
 
 provided that the prices of a step's seconds sum to at most 1 (Lagrangian relaxation; Dantzig and
 Wolfe 1960, Geoffrion 1974). The cheapest way is found exactly, among all ways through all tiers,
@@ -37,11 +37,11 @@ ENOUGH = 2e-3  # stop when value and bound of the relaxation are that close
 FEWEST_ROUNDS = 4
 STALLED = 0.85  # stop when some rounds leave more than this of the gap:
 MOST_PATIENCE = 16  # so many of a small program, one of a large one, as a round then takes long
-PATIENCE_WORK = 12_000_000  # atoms times steps, of all those rounds
+PATIENCE_WORK = 12_000_000  # segments times steps, of all those rounds
 VARIANTS = 8  # of a path that pays, at most, with a move at another step
 FIRST_CENTERS = 4  # busiest ports and links whose time is all that counts, at first
 SMOOTHING = 0.7  # weight of the prices with the best bound
-PAYING = 1e-6  # share of the objective, per atom, that a path must gain to be added
+PAYING = 1e-6  # share of the objective, per segment, that a path must gain to be added
 ROUNDING = 1e-11  # relative error allowed to sums of doubles
 TRAFFIC_ROUNDING_BYTES = 8  # the score rounds each of its few sums of bytes
 
@@ -52,7 +52,7 @@ class TiersRelaxation:
 
     Attributes:
         columns: paths with a share.
-        shares: of their atoms.
+        shares: of their segments.
         prices: of the best bound.
         bound: certified lower bound of the objective in its unit.
         value: what the program itself reached, in the same unit.
@@ -89,11 +89,11 @@ def relax_tiers(
     Returns:
         The relaxation; None without any solution.
     """
-    network, lives = setting.network, setting.lives
+    network, live_ranges = setting.network, setting.live_ranges
     objective = network.problem.objective
     search = _Search(setting, max(reference, 1e-30), options.lp_solver)
     search.begin(first, hint)
-    work = max(1, len(lives) * network.steps)
+    work = max(1, len(live_ranges) * network.steps)
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
     gaps: list[float] = []
     total_s = budget.remaining_s()
@@ -131,20 +131,20 @@ class _Search:
         reference: float,
         lp_solver: str,
     ) -> None:
-        network, lives = setting.network, setting.lives
-        self.network, self.finder, self.lives = network, setting.finder, lives
+        network, live_ranges = setting.network, setting.live_ranges
+        self.network, self.finder, self.live_ranges = network, setting.finder, live_ranges
         self.columns: list[Column] = []
         self.known: set[tuple[int, bytes]] = set()
         self.bound = -math.inf
         self.center: tuple[Floats, Floats] | None = None
         self.master: Master | None = None
         self.rounds = 0
-        owners = [i for i, life in enumerate(lives) if life is not None]
+        owners = [i for i, live_range in enumerate(live_ranges) if live_range is not None]
         self.program = MasterProgram(
             network,
             owners,
-            len(lives),
-            capped=setting.capped,
+            len(live_ranges),
+            capacitated=setting.capacitated,
             unit=reference / network.steps,
             solver=lp_solver,
         )
@@ -168,7 +168,7 @@ class _Search:
             one[resource] = 1.0
             self._try(one, space)
             kept = space.copy()  # staying for ever costs what coming once does
-            kept[self.program.capped] = network.seconds_per_byte(resource) / network.steps
+            kept[self.program.capacitated] = network.seconds_per_byte(resource) / network.steps
             self._try(one, kept)
 
     @property
@@ -204,22 +204,22 @@ class _Search:
         sums = _running(latest.space)
         added: list[Column] = []
         total = 0.0
-        for index, life in enumerate(self.lives):
-            if life is None:
+        for index, live_range in enumerate(self.live_ranges):
+            if live_range is None:
                 continue
-            cost, path = self.finder.cheapest(life, prices)
+            cost, path = self.finder.cheapest(live_range, prices)
             total += cost
             if path is None:
                 continue
             ways = [path]
             if master is not None:
-                slack = master.worth[index] - path_cost(life, path, latest, sums)
-                least = PAYING * abs(master.objective) / len(self.lives)
+                slack = master.worth[index] - path_cost(live_range, path, latest, sums)
+                least = PAYING * abs(master.objective) / len(self.live_ranges)
                 if slack <= least:
                     continue
-                ways += shifted(life, path, latest, sums, slack - least, VARIANTS)
+                ways += shifted(live_range, path, latest, sums, slack - least, VARIANTS)
             added += [
-                column_of(network, index, life, way)
+                column_of(network, index, live_range, way)
                 for way in ways
                 if (index, way.key) not in self.known
             ]
@@ -231,7 +231,7 @@ class _Search:
     def _add(self, columns: Sequence[Column]) -> int:
         before = len(self.columns)
         for column in columns:
-            key = (column.atom, column.path.key)
+            key = (column.segment, column.path.key)
             if key not in self.known:
                 self.known.add(key)
                 self.columns.append(column)

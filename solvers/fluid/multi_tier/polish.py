@@ -40,10 +40,10 @@ class Board:
 
     def column(self, item: Slice) -> Column:
         """What a slice takes."""
-        life = self.slicer.lives[item.atom]
-        assert life is not None  # noqa: S101 - only atoms with a life have slices
-        part = part_of(life, item.end_byte - item.start_byte)
-        return column_of(self.network, item.atom, part, item.path)
+        live_range = self.slicer.live_ranges[item.segment]
+        assert live_range is not None  # noqa: S101 - only segments with a life have slices
+        part = part_of(live_range, item.end_byte - item.start_byte)
+        return column_of(self.network, item.segment, part, item.path)
 
     def add(self, column: Column, sign: float) -> None:
         """A slice comes, or goes (sign -1)."""
@@ -71,7 +71,7 @@ def polish(
     Args:
         network: the network.
         slicer: with its slices, which are changed.
-        order: atoms in the order in which they are tried.
+        order: segments in the order in which they are tried.
         is_over: whether the time is over.
     """
     board = Board(network, slicer)
@@ -95,8 +95,8 @@ def _moved(
 ) -> float:
     """Seconds gained by the best path for one slice; 0 where it stays."""
     network, ledger = board.network, slicer.ledger
-    life = slicer.lives[index]
-    assert life is not None  # noqa: S101 - only atoms with a life have slices
+    live_range = slicer.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - only segments with a life have slices
     size = item.end_byte - item.start_byte
     old = board.column(item)
     was = float(board.elapsed_s().sum())
@@ -104,7 +104,7 @@ def _moved(
     board.add(old, -1.0)
     space = ledger.masked(np.zeros_like(network.room, dtype=float), item.start_byte, item.end_byte)
     prices = network.prices(board.prices_of_seconds(size), space)
-    _, path = slicer.finder.cheapest(part_of(life, size), prices, exact=True)
+    _, path = slicer.finder.cheapest(part_of(live_range, size), prices, exact=True)
     if path is not None and path.key != item.path.key:
         other = replace(item, path=path)
         new = board.column(other)

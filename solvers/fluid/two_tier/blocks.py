@@ -1,6 +1,6 @@
 """Fluid programs too long for one solve: blocks of steps, one after the other.
 
-Every variable belongs to the step of the event that it serves. A block's variables are optimised
+Every variable belongs to the step of the access that it serves. A block's variables are optimised
 while all others keep their values (block coordinate descent); what it shares with its neighbours,
 space and bandwidth at the seam, is taken as they left it. Blocks overlap, so that no seam is final.
 Each solution stays feasible for the whole program. Its multipliers, row by row those of the block

@@ -220,7 +220,7 @@ def test_overlapping_reads_of_a_buffer_are_merged() -> None:
     assert uses(problem, "Conv3") == [("a", 0, 64, False, 64), ("y", 0, 16, True, 16)]
 
 
-def test_neighbouring_reads_of_a_buffer_stay_apart() -> None:
+def test_neighbouring_reads_of_a_buffer_residency_apart() -> None:
     build = Builder()
     build.value("x", 32, "input")
     build.op(["x"], [("a", 64)])

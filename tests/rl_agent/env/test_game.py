@@ -25,9 +25,9 @@ from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
 from ullage.solvers.heuristics import all_slow
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 
 def cases(number: int) -> list[tuple[int, Problem, Target, Table]]:
@@ -44,7 +44,7 @@ def cases(number: int) -> list[tuple[int, Problem, Target, Table]]:
             table = set_table(problem)
         except InfeasibleError:
             continue
-        if len(table.board.ev_atom):
+        if len(table.board.ev_segment):
             found.append((seed, problem, target, table))
     return found
 
@@ -87,7 +87,7 @@ def test_compiled_and_plain_rules_agree() -> None:
 
 def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
     """What is played at the end of a game and its latency, over many policies."""
-    short = [table for _, _, _, table in CASES if len(table.board.ev_atom) <= 20]
+    short = [table for _, _, _, table in CASES if len(table.board.ev_segment) <= 20]
     games = 0
     for number in range(2000):
         table = short[number % len(short)]
@@ -144,11 +144,11 @@ def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: 
 
 def everything_dropped(problem: Problem) -> Plan:
     """The plan of `all-slow`, in one hop between home and the fastest tier."""
-    atoms = atoms_of(problem)
-    occupancy = Occupancy(problem, atoms)
-    place_stays(occupancy)
-    stays = [stay for _, _, stay in occupancy.all_stays()]
-    return assemble(problem, atoms, stays, solver="test", objective="latency")
+    segments = segments_of(problem)
+    residency_state = ResidencyState(problem, segments)
+    place_residencies(residency_state)
+    residencies = [residency for _, _, residency in residency_state.all_residencies()]
+    return assemble(problem, segments, residencies, solver="test", objective="latency")
 
 
 def test_dropping_everything_is_all_slow() -> None:

@@ -56,12 +56,12 @@ SMALL = MuZeroOptions(
 
 def biggest() -> tuple[Problem, Target, Table]:
     """The case with most uses."""
-    _, problem, target, table = max(CASES, key=lambda case: len(case[3].board.ev_atom))
+    _, problem, target, table = max(CASES, key=lambda case: len(case[3].board.ev_segment))
     return problem, target, by_live_bytes(table)
 
 
 PROBLEM, TARGET, TABLE = biggest()
-USES = len(TABLE.board.ev_atom)
+USES = len(TABLE.board.ev_segment)
 
 
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
@@ -234,8 +234,8 @@ def test_training_makes_games_better_and_keeps_the_best() -> None:
     assert np.mean(means[-5:]) < np.mean(means[:2])
     assert told == sorted(told, reverse=True)
     assert agent.best_s == min(told)
-    assert agent.best_s <= min(report.greedy_s for report in reports) or agent.homeless
-    assert agent.elites or agent.homeless
+    assert agent.best_s <= min(report.greedy_s for report in reports) or agent.unplaced
+    assert agent.elites or agent.unplaced
     assert agent.games == 25 * GAMES
     assert len(agent.window) == SMALL.window
     totals = [elite.total for elite in agent.elites]
@@ -261,7 +261,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     agent = agent_of()
     save_agent(agent, tmp_path / "a.safetensors")
-    other = by_live_bytes(min(CASES, key=lambda case: len(case[3].board.ev_atom))[3])
+    other = by_live_bytes(min(CASES, key=lambda case: len(case[3].board.ev_segment))[3])
     with pytest.raises(UsageError, match="trained per program"):
         load_agent(tmp_path / "a.safetensors", other, agent.packer)
     (tmp_path / "b.safetensors").write_bytes(b"no zip")
@@ -284,8 +284,8 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
             if found is None:
                 continue
             repaired += 1
-            busy_s, stays = found
-            plan = assemble(problem, table.atoms, stays, solver="t", objective="latency")
+            busy_s, residencies = found
+            plan = assemble(problem, table.segments, residencies, solver="t", objective="latency")
             assert find_violations(plan) == []
             assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
     assert repaired > 2 * len(CASES)

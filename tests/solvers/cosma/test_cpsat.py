@@ -219,8 +219,8 @@ def test_a_weight_that_is_no_tensor_takes_no_room() -> None:
     tensors = [Tensor("x", 2, "input"), Tensor("w", 4, "weight"), Tensor("y", 2, "output")]
     problem = problem_from_lists("one", tensors, [Op("make y", ["x", "w"], ["y"])], target)
     assert cpsat(problem, order="free", weights="no").objective == 0
-    roomy = target.with_fast_memory(8)
-    assert cpsat(problem, roomy, "peak", order="free", weights="yes").objective == 8
+    uncapacitated = target.with_fast_memory(8)
+    assert cpsat(problem, uncapacitated, "peak", order="free", weights="yes").objective == 8
 
 
 @pytest.mark.parametrize("more", [{}, {"num_workers": "3"}])

@@ -180,7 +180,7 @@ def test_stretches_of_time_are_packed_apart() -> None:
     assert not slow_overlap(*twice, packing.offsets, np.append(sizes, sizes))
 
 
-def test_huge_times_and_sizes_stay_exact() -> None:
+def test_huge_times_and_sizes_residency_exact() -> None:
     far = 2**61
     packing = pack([0, 0, far], [far, far + 1, far + 5], [2**58 + 1, 2**59, 2**58])
     assert packing.peak_bytes == 2**59 + 2**58 + 1

@@ -28,7 +28,7 @@ from ullage.solvers.exact import cpsat
 from ullage.solvers.scheduling import joint_order as joint
 from ullage.solvers.scheduling.joint_moves import MOVES, precedence_of
 from ullage.solvers.scheduling.joint_moves import all_orders as listed_orders
-from ullage.solvers.scheduling.joint_surrogate import guess_of
+from ullage.solvers.scheduling.joint_surrogate import surrogate_of
 from ullage.solvers.scheduling.joint_value import Setting, problem_of, reference_value, value_of
 
 
@@ -121,8 +121,8 @@ def test_branches_run_one_by_one_where_memory_is_tight() -> None:
     assert found == joint.joint_order(setting, tries=40)
 
 
-def test_the_guess_is_the_lp_where_nothing_overlaps() -> None:
-    """But for the port of the fast memory, which the guess leaves out."""
+def test_the_surrogate_is_the_lp_where_nothing_overlaps() -> None:
+    """But for the port of the fast memory, which the surrogate leaves out."""
     build = Builder("chain")
     build.value("x", 4096, "input")
     source = "x"
@@ -133,10 +133,10 @@ def test_the_guess_is_the_lp_where_nothing_overlaps() -> None:
     found = value_of(setting, order, reference_value(setting, order))
     assert found is not None
     overhead = setting.target.compute.overhead_s * 6
-    guess = guess_of(setting)
-    assert guess.value(order) == pytest.approx(found.value - overhead, rel=0.2)
-    tight = guess_of(replace(setting, target=small_target(4096)))
-    assert tight.value(order) > guess.value(order)
+    surrogate = surrogate_of(setting)
+    assert surrogate.value(order) == pytest.approx(found.value - overhead, rel=0.2)
+    tight = surrogate_of(replace(setting, target=small_target(4096)))
+    assert tight.value(order) > surrogate.value(order)
 
 
 def compiled(graph: Graph, target: Target, order: str, **given: float) -> Compiled:

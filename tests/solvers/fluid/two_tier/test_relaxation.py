@@ -44,7 +44,7 @@ def test_the_bound_is_below_every_plan_of_every_solver(seed: int) -> None:
     if fluid is None:
         return
     assert not find_violations(fluid)
-    if fluid.lower_bound is None:  # parts of tensors that stay whole, among three tiers
+    if fluid.lower_bound is None:  # parts of tensors that residency whole, among three tiers
         whole = len(target.tiers) > 2 and not target.split_operands
         assert whole or target.fastest.name in target.homes.values()  # it may be moved away
         return
