@@ -25,7 +25,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.registry import SolverOptions
 from ullage.solvers.scheduling.joint_order import joint_order
-from ullage.solvers.scheduling.joint_value import Setting
+from ullage.solvers.scheduling.joint_value import OrderingTask
 from ullage.solvers.scheduling.peak_order import memory_order
 
 MODELS = (
@@ -103,7 +103,7 @@ def run(
     aliases = alias_options(target)
     begun = time.monotonic()
     asked = SolverOptions(deadline=begun + seconds)
-    found = joint_order(Setting(graph, target, aliases, False, asked))
+    found = joint_order(OrderingTask(graph, target, aliases, False, asked))
     spent = time.monotonic() - begun
     orders = {
         "model": model_order(graph),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
@@ -13,7 +14,7 @@ from ullage.hwmodels.cost import (
     overhead_seconds,
     unknown_objective,
 )
-from ullage.hwmodels.traffic import Floats, compulsory_resident
+from ullage.hwmodels.traffic import compulsory_resident
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.dtypes import BITS, bits_of
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.assignment import Assigned
@@ -13,13 +14,7 @@ from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.systolic import gemm_cycles
-from ullage.hwmodels.traffic import (
-    Floats,
-    compulsory,
-    dma_charges,
-    operand_charges,
-    tier_bytes,
-)
+from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Transfer
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.target import Target
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,13 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.resources import resources
-
-Floats = NDArray[np.float64]
 
 # A residency as the lookup sees it: first byte, one past the last byte, index in the plan.
 _Span = tuple[int, int, int]

@@ -90,7 +90,7 @@ def time_by_binding(compiled: Compiled) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True)
-class Peak:
+class TierPeak:
     """Where a tier holds the most live bytes (workspace not counted).
 
     Attributes:
@@ -104,7 +104,7 @@ class Peak:
     residents: tuple[tuple[int, int], ...]
 
 
-def peak_residents(plan: Plan, tier: str) -> Peak:
+def peak_residents(plan: Plan, tier: str) -> TierPeak:
     """The peak of a tier and what it is made of."""
     held = [r for r in plan.residencies if r.tier == tier]
     change = np.zeros(len(plan.problem.steps) + 1, dtype=np.int64)
@@ -118,7 +118,7 @@ def peak_residents(plan: Plan, tier: str) -> Peak:
         if r.start <= step < r.end:
             residents[r.buffer] = residents.get(r.buffer, 0) + r.end_byte - r.start_byte
     listed = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
-    return Peak(step, int(live[step]), tuple(listed))
+    return TierPeak(step, int(live[step]), tuple(listed))
 
 
 def fast_memory_profile(compiled: Compiled) -> list[int]:

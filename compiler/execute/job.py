@@ -19,7 +19,7 @@ from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.lowering.symbolic_memory import cut
 
 
-class Job:
+class ExecutionJob:
     """One inference or several by a plan, one after the other in the same memory.
 
     Attributes:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import Score, bottleneck
-from ullage.hwmodels.traffic import Floats
 
 KINDS = ("weight", "activation", "input", "output")
 

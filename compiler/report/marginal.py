@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import Score
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.traffic import Floats, OperandCharges, operand_charges
-
-Ints = NDArray[np.int64]
+from ullage.hwmodels.traffic import OperandCharges, operand_charges
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import compute_seconds
-from ullage.hwmodels.replay.event_graph import Precedence, precedence
+from ullage.hwmodels.replay.event_graph import EventGraph, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
 from ullage.hwmodels.replay.unroll import unroll
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.traffic import Floats, operand_charges, tier_bytes
+from ullage.hwmodels.traffic import operand_charges, tier_bytes
 
 # Work that rounding leaves of an activity that has ended, relative to the whole of it.
 _ROUNDING = 1e-12
@@ -227,7 +228,7 @@ def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -
 
 
 def _stuck(
-    plan: Plan, events: Precedence, waits: Sequence[int], pending: Sequence[int]
+    plan: Plan, events: EventGraph, waits: Sequence[int], pending: Sequence[int]
 ) -> VerificationError:
     """The error for a replay in which nothing runs and something is left, with the reasons."""
     unhappened = {*pending, *(i for i in range(events.first_instant, len(waits)) if waits[i])}
@@ -243,7 +244,7 @@ def _stuck(
     )
 
 
-def _named(plan: Plan, events: Precedence, event: int) -> str:
+def _named(plan: Plan, events: EventGraph, event: int) -> str:
     buffers = plan.problem.buffers
     if event < events.steps:
         return f"step {event} ({plan.problem.steps[event].name})"

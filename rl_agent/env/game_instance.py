@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment, segments_of
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 SPACIOUS = 16  # times the capacity: addresses are no obstacle
 
@@ -61,33 +58,33 @@ class Board(NamedTuple):
             bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
     """
 
-    ev_segment: IntArray
-    ev_step: IntArray
-    ev_reads: IntArray
-    ev_writes: IntArray
-    ev_read_bytes: FloatArray
-    ev_written_bytes: FloatArray
-    segment_first: IntArray
-    size_bytes: IntArray
-    aligned_bytes: IntArray
-    home: IntArray
-    given: IntArray
-    output: IntArray
-    must: IntArray
-    link_up: IntArray
-    link_down: IntArray
-    read_rate: FloatArray
-    write_rate: FloatArray
-    link_rate: FloatArray
-    link_setup_s: FloatArray
-    link_source: IntArray
-    link_destination: IntArray
-    compute_s: FloatArray
-    workspace_bytes: IntArray
-    program_order: IntArray
-    place_in_order: IntArray
-    slot_size_bytes: IntArray
-    slot_aligned_bytes: IntArray
+    ev_segment: Ints
+    ev_step: Ints
+    ev_reads: Ints
+    ev_writes: Ints
+    ev_read_bytes: Floats
+    ev_written_bytes: Floats
+    segment_first: Ints
+    size_bytes: Ints
+    aligned_bytes: Ints
+    home: Ints
+    given: Ints
+    output: Ints
+    must: Ints
+    link_up: Ints
+    link_down: Ints
+    read_rate: Floats
+    write_rate: Floats
+    link_rate: Floats
+    link_setup_s: Floats
+    link_source: Ints
+    link_destination: Ints
+    compute_s: Floats
+    workspace_bytes: Ints
+    program_order: Ints
+    place_in_order: Ints
+    slot_size_bytes: Ints
+    slot_aligned_bytes: Ints
     capacity_bytes: int
     alignment_bytes: int
     address_bytes: int
@@ -107,7 +104,7 @@ class Table(NamedTuple):
 
     board: Board
     segments: tuple[Segment, ...]
-    playable: IntArray
+    playable: Ints
     residency_state: ResidencyState
     overhead_s: float
     all_slow_s: float
@@ -198,5 +195,5 @@ def _board(problem: Problem, segments: Sequence[Segment], residents: Sequence[Se
     )
 
 
-def _ints(values: Sequence[int]) -> IntArray:
+def _ints(values: Sequence[int]) -> Ints:
     return np.array(values, dtype=np.int64)

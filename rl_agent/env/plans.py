@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 PACKING_SHARE = 0.5  # of the time that is left
 MAX_PACKING_S = 10.0
 
-Run = tuple[int, int, SegmentResidency]  # first access, last access, stay
+SpanResidency = tuple[int, int, SegmentResidency]  # first access, last access, stay
 
 
 def residencies_of(table: Table, state: State) -> list[tuple[int, int, SegmentResidency]]:
@@ -80,7 +80,7 @@ def assignment_of_game(problem: Problem, table: Table, state: State) -> Assignme
 
 
 def packed(
-    problem: Problem, table: Table, runs: Iterable[Run], budget: Budget
+    problem: Problem, table: Table, runs: Iterable[SpanResidency], budget: Budget
 ) -> list[SegmentResidency] | None:
     """The residencies of a game by live bytes, with addresses; None where none were found."""
     target = problem.target
@@ -104,7 +104,7 @@ def packed(
 
 
 def repair(
-    problem: Problem, table: Table, runs: Iterable[Run]
+    problem: Problem, table: Table, runs: Iterable[SpanResidency]
 ) -> tuple[float, list[SegmentResidency]] | None:
     """Busy seconds and residencies with addresses of a game by live bytes.
 

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import FloatArray, IntArray, Table
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.rl_agent.env.game_instance import Table
 
 MOVES = 64  # most steps over which one transfer is spread
 ADDRESS_CELLS = 16  # rows of the memory map in observations
@@ -49,31 +50,31 @@ class State(NamedTuple):
         high: (N,) room for searches.
     """
 
-    tier_s: FloatArray
-    link_s: FloatArray
-    busy_s: FloatArray
-    load_bytes: IntArray
-    total: FloatArray
-    residency_of: IntArray
-    last: IntArray
-    start: IntArray
-    ready: IntArray
-    end: IntArray
-    offset: IntArray
-    fill_count: IntArray
-    fill_step: IntArray
-    fill_bytes: IntArray
-    spill_count: IntArray
-    spill_step: IntArray
-    spill_bytes: IntArray
-    taken: IntArray
-    place: IntArray
-    counts: IntArray
-    actions: IntArray
-    forced: IntArray
-    map_bytes: FloatArray
-    low: IntArray
-    high: IntArray
+    tier_s: Floats
+    link_s: Floats
+    busy_s: Floats
+    load_bytes: Ints
+    total: Floats
+    residency_of: Ints
+    last: Ints
+    start: Ints
+    ready: Ints
+    end: Ints
+    offset: Ints
+    fill_count: Ints
+    fill_step: Ints
+    fill_bytes: Ints
+    spill_count: Ints
+    spill_step: Ints
+    spill_bytes: Ints
+    taken: Ints
+    place: Ints
+    counts: Ints
+    actions: Ints
+    forced: Ints
+    map_bytes: Floats
+    low: Ints
+    high: Ints
 
 
 def start_of(table: Table) -> State:

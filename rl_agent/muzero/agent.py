@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.env.game_instance import Table
 from ullage.rl_agent.env.state import BUSY_S, State, start_of
-from ullage.rl_agent.muzero.arena import Arena, finished_state
+from ullage.rl_agent.muzero.arena import GameArena, finished_state
 from ullage.rl_agent.muzero.learn import optimiser
 from ullage.rl_agent.muzero.nets import Params, new_params
 from ullage.rl_agent.muzero.replay import Episode
@@ -151,7 +151,7 @@ def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: 
     )
 
 
-def remember(agent: Agent, episodes: list[Episode], arena: Arena) -> None:
+def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
     """Put games just finished into the window and, where they are among the best, the elites."""
     agent.games += len(episodes)
     agent.window = [*agent.window, *episodes][-agent.options.window :]

@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.compiled import borrowed, compiled
-from ullage.rl_agent.env.game_instance import Board, FloatArray, IntArray
+from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.rules import restart
 from ullage.rl_agent.env.state import BUSY_S, NOWHERE, State
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
@@ -38,9 +39,9 @@ class Moves(NamedTuple):
         room: (C,) bytes x steps of the fastest tier that each is expected to take.
     """
 
-    candidates: IntArray
-    gain_s: FloatArray
-    room: FloatArray
+    candidates: Ints
+    gain_s: Floats
+    room: Floats
 
 
 @compiled
@@ -71,8 +72,8 @@ def sweep(
     board: Board,
     state: State,
     moves: Moves,
-    scores: FloatArray,
-    state_w: FloatArray,
+    scores: Floats,
+    state_w: Floats,
     passes: int,
     addresses: bool,
 ) -> None:
@@ -135,8 +136,8 @@ def decode(
     state: State,
     start: State,
     moves: Moves,
-    scores: FloatArray,
-    state_w: FloatArray,
+    scores: Floats,
+    state_w: Floats,
     passes: int,
     addresses: bool,
 ) -> float:
@@ -166,7 +167,7 @@ def decode(
     return float(state.total[BUSY_S])
 
 
-def candidates_of(board: Board) -> IntArray:
+def candidates_of(board: Board) -> Ints:
     """(C,) all candidates: gaps, singles, and segments of three accesses or more kept whole."""
     accesses = len(board.ev_segment)
     all_accesses = np.arange(accesses)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import Board, FloatArray, IntArray, Table
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.rl_agent.env.game_instance import Board, Table
 from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
 from ullage.rl_agent.policy.prices import prices_of
@@ -30,24 +31,24 @@ class Encoding(NamedTuple):
     """
 
     moves: Moves
-    features: FloatArray
-    key: FloatArray
-    by_step: IntArray
+    features: Floats
+    key: Floats
+    by_step: Ints
 
 
 class _Moves(NamedTuple):
     """Columns of the candidates, each (C,)."""
 
-    kind: IntArray
-    access: IntArray
-    segment: IntArray
-    first: IntArray
-    last: IntArray
-    low: IntArray
-    high: IntArray
-    length: IntArray
-    size: IntArray
-    lost_s: FloatArray
+    kind: Ints
+    access: Ints
+    segment: Ints
+    first: Ints
+    last: Ints
+    low: Ints
+    high: Ints
+    length: Ints
+    size: Ints
+    lost_s: Floats
 
 
 def encode(board: Board, start: State) -> Encoding:
@@ -70,7 +71,7 @@ def encode(board: Board, start: State) -> Encoding:
 
 def lead_of_residencies(
     table: Table, encoding: Encoding, residencies: Iterable[tuple[int, int, int]]
-) -> FloatArray:
+) -> Floats:
     """(C,) what to add to scores for what a plan keeps to be tried before all else.
 
     Args:
@@ -92,7 +93,7 @@ def lead_of_residencies(
     return np.asarray(KEEP_FIRST * kept)
 
 
-def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:
+def _moves_of(board: Board, candidates: Ints, saved_s: Floats) -> _Moves:
     accesses = len(board.ev_segment)
     kind, access = candidates // accesses, candidates % accesses
     segment = board.ev_segment[access]
@@ -105,9 +106,7 @@ def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves
     return _Moves(kind, access, segment, first, last, low, high, high - low + 1, size, lost_s)
 
 
-def _features(
-    board: Board, start: State, moves: _Moves, saved_s: FloatArray, key: FloatArray
-) -> FloatArray:
+def _features(board: Board, start: State, moves: _Moves, saved_s: Floats, key: Floats) -> Floats:
     kind, _, segment, first, last, low, high, length, size, lost_s = moves
     rank = np.empty(len(key))
     rank[np.argsort(-key, kind="stable")] = np.arange(len(key))
@@ -175,19 +174,19 @@ def _features(
     return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 
-def _between(values: FloatArray, low: IntArray, high: IntArray) -> FloatArray:
+def _between(values: Floats, low: Ints, high: Ints) -> Floats:
     """(C,) sums of values (T,) over steps low..high."""
     sums = np.concatenate([np.zeros(1), values.cumsum()])
     return np.asarray(np.maximum(sums[high + 1] - sums[low], 0.0))
 
 
-def _balance(gain: FloatArray, cost: FloatArray) -> FloatArray:
+def _balance(gain: Floats, cost: Floats) -> Floats:
     """Logarithm of gain over cost, squeezed into (-1, 1): 0 where they are equal."""
     tiny = 1e-30
     return np.tanh(np.log((gain + tiny) / (cost + tiny)) / 6)
 
 
-def _lost_seconds(board: Board, start: State) -> FloatArray:
+def _lost_seconds(board: Board, start: State) -> Floats:
     """(E,) seconds of its step that each access costs at home, as things stand at the start."""
     home = board.home[board.ev_segment]
     step = board.ev_step
@@ -202,7 +201,7 @@ def _lost_seconds(board: Board, start: State) -> FloatArray:
     return np.maximum(start.busy_s[step] - rest, 0.0)
 
 
-def _demand(board: Board) -> FloatArray:
+def _demand(board: Board) -> Floats:
     """(T,) bytes that would be alive in fast memory if everything stayed for its whole life."""
     change = np.zeros(len(board.compute_s) + 1)
     firsts, lasts = board.segment_first[:-1], board.segment_first[1:] - 1

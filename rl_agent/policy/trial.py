@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.env.compiled import compiled
-from ullage.rl_agent.env.game_instance import Board, FloatArray
+from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.history import free_from, last_write, needs_spill, next_start
 from ullage.rl_agent.env.mechanics import (
     account,
@@ -47,8 +48,8 @@ class Offer(NamedTuple):
     gain_s: float
     room: float
     least: float
-    weights: FloatArray
-    aspects: FloatArray
+    weights: Floats
+    aspects: Floats
 
 
 @compiled

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import FloatArray
+from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.policy.network import Network
 from ullage.rl_agent.training.instances import Program, load_instance
 
 
-class Item(NamedTuple):
+class WorkItem(NamedTuple):
     """One program to be played by perturbed networks. Picklable.
 
     Attributes:
@@ -47,16 +47,16 @@ class ItemResult(NamedTuple):
 
     place: int
     centre: float
-    plus: FloatArray
-    minus: FloatArray
+    plus: Floats
+    minus: Floats
 
 
-def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> FloatArray:
+def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> Floats:
     """(pairs, WEIGHTS) perturbations of an item, standard normal."""
     return np.random.default_rng([seed, generation, place]).standard_normal(shape)
 
 
-def play_item(item: Item) -> ItemResult:
+def play_item(item: WorkItem) -> ItemResult:
     """Decode the item's program once by each of its networks.
 
     The result depends on the item alone.

@@ -11,15 +11,12 @@ and fifty of them took a minute where four take seconds.
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 MAX_MOVES = 64  # steps of one fill or spill
 MAX_LOG = 512  # changes of one move of the search

@@ -12,7 +12,7 @@ from typing import Any
 from ullage.solvers.cosma.cpsat_choice import Choice
 from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.cpsat_pairs import Literal
-from ullage.solvers.cosma.plan import Decided, Run
+from ullage.solvers.cosma.plan import CosmaDecision, OperatorSpan
 from ullage.solvers.cosma.tensors import CosmaProgram
 from ullage.solvers.packing.place_exactly import Block
 
@@ -123,12 +123,12 @@ def _under_workspace(model: CosmaChoice, choice: Choice, held: Held, block: Bloc
 
 def solution_of(
     program: CosmaProgram, choice: Choice, held: Sequence[Held], offsets: Sequence[int] | None
-) -> Decided:
+) -> CosmaDecision:
     """The solution as a plan is made from it; offsets in bytes, None where none were sought."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
-    runs: list[list[Run]] = [[] for _ in program.segments]
+    runs: list[list[OperatorSpan]] = [[] for _ in program.segments]
     for number, each in enumerate(held):
         low = None if offsets is None else offsets[number] / program.unit_bytes
-        runs[each.segment].append(Run(place_of[each.first], place_of[each.last], low))
+        runs[each.segment].append(OperatorSpan(place_of[each.first], place_of[each.last], low))
     ordered = tuple(tuple(sorted(found, key=lambda run: run.first)) for found in runs)
-    return Decided(choice.order, ordered)
+    return CosmaDecision(choice.order, ordered)

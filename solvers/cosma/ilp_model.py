@@ -54,7 +54,7 @@ LE, EQ = -1, 0  # PuLP's constants
 
 
 @dataclass
-class TensorVariables:
+class IlpTensorVariables:
     """C, P, S, R of one tensor by step, and the first and last step that have any."""
 
     first: int
@@ -117,13 +117,13 @@ class CosmaModel:
 
     def _tensor_variables(
         self, a: int, earliest: Sequence[int], latest: Sequence[int]
-    ) -> TensorVariables:
+    ) -> IlpTensorVariables:
         tensor = self.program.tensors[a]
         makers = tensor.readers if tensor.producer == GIVEN else [tensor.producer]
         first = min((earliest[o] for o in makers), default=0)
         born = max((latest[o] for o in makers), default=0)
         last = max([born, *(latest[o] for o in tensor.readers)])
-        own = TensorVariables(first, last)
+        own = IlpTensorVariables(first, last)
         binary = self._binary
         own.created = {t: binary("C", a, t) for t in range(first, born + 1)}
         later = range(first + 1, last + 1)

@@ -22,7 +22,7 @@ MOST_PACK_S = 2.0  # for the smallest packing, with proof
 
 
 @dataclass(frozen=True)
-class Run:
+class OperatorSpan:
     """A segment is in fast memory while operators first..last run, `low` units up."""
 
     first: int
@@ -31,7 +31,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Decided:
+class CosmaDecision:
     """What an exact solver decides.
 
     Attributes:
@@ -40,7 +40,7 @@ class Decided:
     """
 
     order: tuple[int, ...]
-    runs: tuple[tuple[Run, ...], ...]
+    runs: tuple[tuple[OperatorSpan, ...], ...]
 
 
 def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
@@ -68,7 +68,7 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
 
 
 def residencies_of(
-    segments: Sequence[Segment], steps: Sequence[int], runs: Sequence[Sequence[Run]]
+    segments: Sequence[Segment], steps: Sequence[int], runs: Sequence[Sequence[OperatorSpan]]
 ) -> tuple[list[SegmentResidency], list[float | None]]:
     """Residencies in the fastest tier, and how high the solver put each (None: not said).
 
@@ -144,7 +144,7 @@ def tops_of(
     return tops
 
 
-def plan_of(asked: Question, decided: Decided, notes: list[str]) -> Assignment | None:
+def plan_of(asked: Question, decided: CosmaDecision, notes: list[str]) -> Assignment | None:
     """What was decided as a plan; None (and a note) where no addresses are found."""
     problem = reordered(asked.program.problem, decided.order, asked.solver)
     segments = segments_of(problem)

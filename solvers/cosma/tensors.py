@@ -19,7 +19,7 @@ GIVEN = -1  # producer of inputs and weights
 
 
 @dataclass(slots=True)
-class Tensor:
+class CosmaTensor:
     """Data that one operator creates.
 
     Attributes:
@@ -57,7 +57,7 @@ class CosmaProgram:
     problem: Problem
     segments: tuple[Segment, ...]
     steps: tuple[int, ...]
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[CosmaTensor, ...]
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
 
@@ -127,7 +127,7 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     segments = segments_of(problem)
     steps = tuple(t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP)
     number = {step: operator for operator, step in enumerate(steps)}
-    tensors: list[Tensor] = []
+    tensors: list[CosmaTensor] = []
     for index, segment in enumerate(segments):
         if segment.size_bytes and segment.accesses and (weights or segment.kind != "weight"):
             tensors += _chain(index, segment, number, target, len(tensors))
@@ -141,7 +141,7 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     for operator, created in enumerate(outputs):
         if not created:
             created.append(len(tensors))
-            tensors.append(Tensor(-1, 0, 0, operator))
+            tensors.append(CosmaTensor(-1, 0, 0, operator))
     return CosmaProgram(
         problem,
         segments,
@@ -154,20 +154,20 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
 
 def _chain(
     index: int, segment: Segment, number: dict[int, int], target: Target, first: int
-) -> list[Tensor]:
+) -> list[CosmaTensor]:
     """The states of a segment's data, in the order in which they are written."""
     unit = target.fastest.alignment_bytes
     room = -(-segment.size_bytes // unit) * unit
-    chain: list[Tensor] = []
+    chain: list[CosmaTensor] = []
     if segment.is_given:
-        chain.append(Tensor(index, segment.size_bytes, room, GIVEN))
+        chain.append(CosmaTensor(index, segment.size_bytes, room, GIVEN))
     for access in segment.accesses:
         operator = number[access.step]
         if access.reads:
             chain[-1].readers.append(operator)
         if access.writes:
             replaced = first + len(chain) - 1 if access.reads else -1
-            chain.append(Tensor(index, segment.size_bytes, room, operator, replaced))
+            chain.append(CosmaTensor(index, segment.size_bytes, room, operator, replaced))
     chain[-1].must_be_stored = segment.is_output and chain[-1].producer != GIVEN
     return chain
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
-from ullage.solvers.lp.program import Ints
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import Segment
 

@@ -30,9 +30,9 @@ from ullage.solvers.exact.job import Job, new_job, work_on
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.model_size import choose_window
 from ullage.solvers.exact.options import CpsatOptions
-from ullage.solvers.exact.residencies import Run, hint, residencies_of_plan
+from ullage.solvers.exact.residencies import SpanResidency, hint, residencies_of_plan
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
-from ullage.solvers.exact.search import Outcome, forbid, search
+from ullage.solvers.exact.search import CpSatOutcome, forbid, search
 from ullage.solvers.interface import SPILLING_OBJECTIVES, Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
@@ -136,7 +136,7 @@ def _worst_s(job: Job) -> float:
     return float(compute.compute_s.sum()) + moved * slowest + starts * setup
 
 
-def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> Outcome:
+def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> CpSatOutcome:
     reserve = max(LEAST_RESERVE_S, job.budget.share(RESERVE_SHARE).remaining_s())
     cost = model.cost
 
@@ -161,7 +161,9 @@ def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> Outcome:
     return outcome
 
 
-def _place(job: Job, options: CpsatOptions, runs: Sequence[Run]) -> list[Run] | None:
+def _place(
+    job: Job, options: CpsatOptions, runs: Sequence[SpanResidency]
+) -> list[SpanResidency] | None:
     """Give a solution addresses and offer the plan.
 
     Returns:
@@ -182,7 +184,7 @@ def _place(job: Job, options: CpsatOptions, runs: Sequence[Run]) -> list[Run] | 
     return [runs[number] for number in placed.conflict or ()]
 
 
-def _offer_repaired(job: Job, runs: Sequence[Run]) -> None:
+def _offer_repaired(job: Job, runs: Sequence[SpanResidency]) -> None:
     """Drop what finds no hole and offer the rest."""
     state = ResidencyState(job.problem, job.segments)
     try:

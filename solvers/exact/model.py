@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
-from ullage.solvers.exact.variables import Amount, Fill, SegmentVariables, Spill, readers_of
+from ullage.solvers.exact.variables import Amount, Fill, SegmentVariables, SpillChoice, readers_of
 from ullage.solvers.state.required import resident_residency
 from ullage.solvers.state.segments import Segment
 
@@ -223,7 +223,7 @@ class ResidencyModel:
             for r in readers:
                 self.model.add_implication(x, own.kept[r])
             return
-        spill = own.spills[w] = Spill(self._boolean())
+        spill = own.spills[w] = SpillChoice(self._boolean())
         self.model.add_implication(spill.wanted, x)
         if to_the_end:
             self.model.add_implication(x, spill.wanted)
@@ -269,7 +269,7 @@ class ResidencyModel:
         self,
         cost: LatencyCost,
         segment: Segment,
-        spill: Spill,
+        spill: SpillChoice,
         way: tuple[str, str],
         x: Any,  # noqa: ANN401 - a variable
         holders: dict[int, Any],

@@ -12,15 +12,15 @@ from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.required import resident_residency
 from ullage.solvers.state.segments import Segment
 
-Run = tuple[
+SpanResidency = tuple[
     int, int, SegmentResidency
 ]  # first access, last access, stay; (0, -1) for one without accesses
 Values = Callable[[Any], int]
 
 
-def residencies_of_solution(model: ResidencyModel, value: Values) -> list[Run]:
+def residencies_of_solution(model: ResidencyModel, value: Values) -> list[SpanResidency]:
     """The residencies that a solution describes, segments at home in the fastest tier included."""
-    found: list[Run] = []
+    found: list[SpanResidency] = []
     for index, segment in enumerate(model.segments):
         if index in model.variables:
             found += _runs(index, segment, model.variables[index], value)
@@ -31,8 +31,10 @@ def residencies_of_solution(model: ResidencyModel, value: Values) -> list[Run]:
     return found
 
 
-def _runs(index: int, segment: Segment, own: SegmentVariables, value: Values) -> list[Run]:
-    found: list[Run] = []
+def _runs(
+    index: int, segment: Segment, own: SegmentVariables, value: Values
+) -> list[SpanResidency]:
+    found: list[SpanResidency] = []
     first = 0
     while first < len(segment.accesses):
         if not value(own.inside[first]):

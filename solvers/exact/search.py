@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ullage.solvers.exact.model import ResidencyModel
-from ullage.solvers.exact.residencies import Run, residencies_of_solution
+from ullage.solvers.exact.residencies import SpanResidency, residencies_of_solution
 from ullage.solvers.lp.cp_sat import run
 from ullage.solvers.state.segments import Segment
 
@@ -14,7 +14,7 @@ PARAMETERS = {"max_presolve_iterations": 1, "symmetry_level": 0, "cp_model_probi
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CpSatOutcome:
     """What a run of CP-SAT found.
 
     Attributes:
@@ -26,7 +26,7 @@ class Outcome:
         interrupted: the user interrupted.
     """
 
-    runs: list[Run] | None
+    runs: list[SpanResidency] | None
     objective: float
     bound: float | None
     optimal: bool
@@ -42,7 +42,7 @@ def search(
     relative_gap: float,
     seed: int,
     report: Callable[[float, float], None],
-) -> Outcome:
+) -> CpSatOutcome:
     """Solve the model; ends at the limit, at Ctrl-C, or when the gap is closed.
 
     Args:
@@ -63,7 +63,7 @@ def search(
         parameters=PARAMETERS,
     )
     solver, found = ended.solver, ended.has_solution
-    return Outcome(
+    return CpSatOutcome(
         runs=residencies_of_solution(model, solver.value) if found else None,
         objective=solver.objective_value if found else 0.0,
         bound=solver.best_objective_bound if found else None,
@@ -73,7 +73,7 @@ def search(
     )
 
 
-def forbid(model: ResidencyModel, runs: Sequence[Run]) -> None:
+def forbid(model: ResidencyModel, runs: Sequence[SpanResidency]) -> None:
     """At least one of these runs must go, or be shorter at either end."""
     literals: list[Any] = []
     for first, last, residency in runs:

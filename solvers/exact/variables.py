@@ -32,7 +32,7 @@ class Fill:
 
 
 @dataclass
-class Spill:
+class SpillChoice:
     """The spill of a version: step -> bytes at home by its end, and whether it has started.
 
     `started` is empty where starting costs nothing.
@@ -60,7 +60,7 @@ class SegmentVariables:
     musts: set[int] = field(default_factory=set)
     kept: dict[int, Any] = field(default_factory=dict)
     fills: dict[int, Fill] = field(default_factory=dict)
-    spills: dict[int, Spill] = field(default_factory=dict)
+    spills: dict[int, SpillChoice] = field(default_factory=dict)
     lingers: dict[int, dict[int, Any]] = field(default_factory=dict)
 
 

@@ -36,7 +36,7 @@ from ullage.solvers.state.busy_time import spread
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
-from ullage.solvers.state.span_lookup import Run
+from ullage.solvers.state.span_lookup import UseSpan
 
 FIRST_LOOK_STEPS = 256  # how far back prefetch starts are looked for at first
 
@@ -170,7 +170,7 @@ class _Assignment:
                 run = self._no_copy(index, position, run) or run
             position = position + 1 if run is None else run[1] + 1
 
-    def _no_copy(self, index: int, position: int, run: Run | None) -> Run | None:
+    def _no_copy(self, index: int, position: int, run: UseSpan | None) -> UseSpan | None:
         """Stay from an access in fast memory (or a definition) for as many uses as possible."""
         segment = self.state.segments[index]
         low = run[0] if run is not None else position
@@ -197,7 +197,7 @@ class _Assignment:
         halvings = range((last - reached).bit_length())
         return [reached + ((last - reached) >> k) for k in halvings]
 
-    def _try(self, index: int, run: Run, old: list[Run]) -> bool:
+    def _try(self, index: int, run: UseSpan, old: list[UseSpan]) -> bool:
         """Replace runs of a segment by one, if it fits, helps, and finds an address."""
         state = self.state
         before = state.mark()
@@ -213,7 +213,7 @@ class _Assignment:
     def _commit(
         self,
         index: int,
-        run: Run,
+        run: UseSpan,
         residency: SegmentResidency,
         removed: list[tuple[int, int, SegmentResidency]],
         before: tuple[float, float],

@@ -8,7 +8,7 @@ from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.address_map import AddressMap
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.residency_state import ResidencyState
-from ullage.solvers.state.span_lookup import Run
+from ullage.solvers.state.span_lookup import UseSpan
 
 
 class Addresses:
@@ -41,7 +41,9 @@ class Addresses:
             residency.start, residency.end, residency.offset, size
         )
 
-    def place(self, index: int, run: Run, removed: list[tuple[int, int, SegmentResidency]]) -> bool:
+    def place(
+        self, index: int, run: UseSpan, removed: list[tuple[int, int, SegmentResidency]]
+    ) -> bool:
         """Address for a new residency: where it was, the best hole, or after repacking."""
         state = self.state
         size = state.segments[index].size_bytes

@@ -3,13 +3,12 @@
 from bisect import bisect_left, insort
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from ullage.compiler.common.arrays import Ints
 
 
 def overlapping_pair(
-    starts: IntArray, ends: IntArray, offsets: IntArray, sizes: IntArray
+    starts: Ints, ends: Ints, offsets: Ints, sizes: Ints
 ) -> tuple[int, int] | None:
     """Two buffers that overlap in both time and address, or None: a sweep in O(N log N).
 

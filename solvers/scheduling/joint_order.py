@@ -20,17 +20,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.solvers.budget import Budget
-from ullage.solvers.lp.program import Floats
 from ullage.solvers.scheduling.joint_exact import exact_order
 from ullage.solvers.scheduling.joint_moves import MOVES, Precedence, Rng, all_orders, precedence_of
 from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate, surrogate_of
 from ullage.solvers.scheduling.joint_value import (
-    Setting,
+    OrderingTask,
     Valued,
     kept_through_bytes,
     reference_value,
@@ -91,7 +91,7 @@ class JointResult:
 
 
 def joint_order(
-    setting: Setting, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
+    setting: OrderingTask, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
 ) -> JointResult:
     """The best order found for the setting's objective by its deadline.
 
@@ -113,7 +113,7 @@ def joint_order(
     except (InfeasibleError, UsageError) as error:
         note = f"joint: no order was looked for, since nothing can be planned: {error.message}"
         return JointResult(model, notes=(note,))
-    search = _Search(setting, reference)
+    search = _OrderSearch(setting, reference)
     start = search.valued(model)
     if start is None:
         note = "joint: the LP of the file's order was not solved in time; that order is kept"
@@ -151,10 +151,10 @@ def order_until(
     """The joint order within its share of the whole job's time; without a limit within 10 s."""
     unlimited = budget.deadline is None
     own = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
-    return joint_order(Setting(graph, target, aliases, steady_state, objective, seed, own))
+    return joint_order(OrderingTask(graph, target, aliases, steady_state, objective, seed, own))
 
 
-class _Search:
+class _OrderSearch:
     """Large-neighbourhood search.
 
     Attributes:
@@ -168,7 +168,7 @@ class _Search:
 
     best: Valued
 
-    def __init__(self, setting: Setting, reference: float) -> None:
+    def __init__(self, setting: OrderingTask, reference: float) -> None:
         self.setting = setting
         self.reference = reference
         self.before: Precedence = precedence_of(setting.graph)

@@ -13,10 +13,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import Floats, Ints
-from ullage.solvers.scheduling.joint_value import Setting, problem_of
+from ullage.solvers.scheduling.joint_value import OrderingTask, problem_of
 from ullage.solvers.scheduling.order_items import GIVEN, bits, order_items
 
 
@@ -105,7 +105,7 @@ class _Item:
     kept: bool
 
 
-def surrogate_of(setting: Setting) -> OrderSurrogate:
+def surrogate_of(setting: OrderingTask) -> OrderSurrogate:
     """Prepare the surrogate for a setting."""
     graph, target = setting.graph, setting.target
     count = len(graph.operators)
@@ -133,7 +133,7 @@ def surrogate_of(setting: Setting) -> OrderSurrogate:
     )
 
 
-def _activations(setting: Setting) -> list[_Item]:
+def _activations(setting: OrderingTask) -> list[_Item]:
     """Inputs, activations and outputs."""
     items, _ = order_items(setting.graph, setting.aliases)
     home = setting.target.home("activation")
@@ -149,7 +149,7 @@ def _activations(setting: Setting) -> list[_Item]:
     return found
 
 
-def _weights(setting: Setting, fixed_s: Floats) -> list[_Item]:
+def _weights(setting: OrderingTask, fixed_s: Floats) -> list[_Item]:
     """Weights of several readers; the time of those of one reader is added to the reader's."""
     graph, home = setting.graph, setting.target.home("weight")
     readers: dict[str, list[int]] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph, Kind, Value
 from ullage.compiler.ir.problem import Problem
@@ -21,7 +22,6 @@ from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
-from ullage.solvers.lp.program import Floats
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Segment, segments_of
 
@@ -31,7 +31,7 @@ LEAST_WEIGHT = 0.02  # of the mean: windows are sometimes tried where nothing st
 
 
 @dataclass(frozen=True)
-class Setting:
+class OrderingTask:
     """A graph, a target and what is asked of its order.
 
     Attributes:
@@ -72,7 +72,7 @@ class Valued:
     relaxation: Relaxation
 
 
-def reference_value(setting: Setting, order: Sequence[int]) -> float:
+def reference_value(setting: OrderingTask, order: Sequence[int]) -> float:
     """Value of the plan with everything in its home tier: the LP's scale.
 
     Raises:
@@ -82,7 +82,7 @@ def reference_value(setting: Setting, order: Sequence[int]) -> float:
     return run_solver("all-slow", problem_of(setting, order)).value
 
 
-def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
+def problem_of(setting: OrderingTask, order: Sequence[int]) -> Problem:
     """The problem of an order."""
     program = build_program(
         setting.graph,
@@ -95,7 +95,7 @@ def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
     return Problem(program, setting.target, setting.objective)
 
 
-def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued | None:
+def value_of(setting: OrderingTask, order: Sequence[int], reference: float) -> Valued | None:
     """Solve the LP of an order; None when the deadline came first or its operands do not fit."""
     problem = problem_of(setting, order)
     segments = segments_of(problem)
@@ -147,7 +147,7 @@ def kept_through_bytes(valued: Valued, first: int, last: int) -> int:
     return int(kept)
 
 
-def stretch_of(setting: Setting, order: Sequence[int], reserved_bytes: int) -> Setting:
+def stretch_of(setting: OrderingTask, order: Sequence[int], reserved_bytes: int) -> OrderingTask:
     """A stretch of an order as a setting of its own; operator i of it is `order[i]`."""
     graph = setting.graph
     chosen = [graph.operators[i] for i in order]

@@ -18,7 +18,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import Items, order_items
-from ullage.solvers.scheduling.order_moves import Moves, moves_of
+from ullage.solvers.scheduling.order_moves import OrderMoves, moves_of
 from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
 
 LIMIT_S = 2.0  # wall clock
@@ -122,7 +122,7 @@ class _Narrowing:
 
     def __init__(self, items: Items, effort: Effort) -> None:
         self.items = items
-        self.moves: Moves = moves_of(items)
+        self.moves: OrderMoves = moves_of(items)
         self.effort = effort
         self.order: list[int] = list(range(self.moves.count))  # the file's
         self.peak = self.moves.peak_bytes(self.order)

@@ -15,7 +15,7 @@ from ullage.solvers.state.busy_time import BusyTime, Moves, spread
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.required import resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
-from ullage.solvers.state.span_lookup import Run, SpanLookup, uncounted
+from ullage.solvers.state.span_lookup import SpanLookup, UseSpan, uncounted
 
 RELATIVE_TOLERANCE = 1e-10  # of the latency: rounding of the running sum stays far below
 
@@ -83,7 +83,7 @@ class ResidencyState:
         first: int,
         last: int,
         residency: SegmentResidency,
-        counted: Sequence[Run] = (),
+        counted: Sequence[UseSpan] = (),
     ) -> None:
         """Segment `index` stays during accesses first..last.
 
@@ -99,7 +99,7 @@ class ResidencyState:
         self.runs.added(index, first)
 
     def remove(
-        self, index: int, first: int, counted: Sequence[Run] = ()
+        self, index: int, first: int, counted: Sequence[UseSpan] = ()
     ) -> tuple[int, SegmentResidency]:
         """Undo `add`; returns what it was.
 
@@ -121,7 +121,7 @@ class ResidencyState:
         last: int,
         residency: SegmentResidency,
         sign: int,
-        counted: Sequence[Run],
+        counted: Sequence[UseSpan],
     ) -> None:
         segment = self.segments[index]
         self.load_bytes[residency.start : residency.end] += sign * self.aligned_bytes(segment)
@@ -163,7 +163,7 @@ class ResidencyState:
 
     # -- building stays ----------------------------------------------------------------------
 
-    def run_of(self, index: int, access: int) -> Run | None:
+    def run_of(self, index: int, access: int) -> UseSpan | None:
         """The run that covers an access, None when the operator goes to the home tier."""
         return self.runs.of(index, access)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import Segment
 
-Run = tuple[int, int]  # first and last access of an uninterrupted stay
+UseSpan = tuple[int, int]  # first and last access of an uninterrupted stay
 FEW = 8  # runs of a segment that are sorted anew at each look
 
 
@@ -50,12 +50,12 @@ class SpanLookup:
             firsts = self._firsts[index] = sorted(runs)
         return firsts
 
-    def of(self, index: int, access: int) -> Run | None:
+    def of(self, index: int, access: int) -> UseSpan | None:
         """The run that covers an access, None without one."""
         found = self.between(index, access, access)
         return found[0] if found else None
 
-    def between(self, index: int, low: int, high: int) -> list[Run]:
+    def between(self, index: int, low: int, high: int) -> list[UseSpan]:
         """Runs that cover any of the accesses low..high, ascending."""
         runs = self.residencies[index]
         if not runs:
@@ -102,7 +102,7 @@ class SpanLookup:
         return any(self.residencies[index][first][1].spill for first in between)
 
 
-def uncounted(first: int, last: int, counted: Sequence[Run]) -> list[tuple[int, int]]:
+def uncounted(first: int, last: int, counted: Sequence[UseSpan]) -> list[tuple[int, int]]:
     """The accesses first..last without the counted runs (ascending), as half-open ranges."""
     found: list[tuple[int, int]] = []
     for low, high in counted:

@@ -22,15 +22,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.master import Column, Master, MasterProgram, column_of
-from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, Network, Prices
+from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, PathPrices, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import path_cost, shifted
-from ullage.solvers.fluid.multi_tier.setting import Setting
+from ullage.solvers.fluid.multi_tier.setting import TieredProblem
 from ullage.solvers.fluid.options import FluidOptions
-from ullage.solvers.lp.program import Floats
 
 LP_SHARE = 0.6  # of the time left; the rest cuts, repairs and verifies
 ENOUGH = 2e-3  # stop when value and bound of the relaxation are that close
@@ -61,14 +61,14 @@ class TiersRelaxation:
 
     columns: tuple[Column, ...]
     shares: Floats
-    prices: Prices
+    prices: PathPrices
     bound: float
     value: float
     rounds: int
 
 
 def relax_tiers(
-    setting: Setting,
+    setting: TieredProblem,
     first: Sequence[Column],
     *,
     reference: float,
@@ -91,7 +91,7 @@ def relax_tiers(
     """
     network, live_ranges = setting.network, setting.live_ranges
     objective = network.problem.objective
-    search = _Search(setting, max(reference, 1e-30), options.lp_solver)
+    search = _ColumnSearch(setting, max(reference, 1e-30), options.lp_solver)
     search.begin(first, hint)
     work = max(1, len(live_ranges) * network.steps)
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
@@ -122,12 +122,12 @@ def relax_tiers(
     )
 
 
-class _Search:
+class _ColumnSearch:
     """Column generation with smoothed prices (Wentges 1997): between the best and the latest."""
 
     def __init__(
         self,
-        setting: Setting,
+        setting: TieredProblem,
         reference: float,
         lp_solver: str,
     ) -> None:
@@ -243,7 +243,7 @@ def _running(space: Floats) -> Floats:
     return np.concatenate([np.zeros((len(space), 1)), space.cumsum(axis=1)], axis=1)
 
 
-def _bound_of(network: Network, busy: Floats, space: Floats, cheapest: float) -> float:
+def _bound_of(network: TierNetwork, busy: Floats, space: Floats, cheapest: float) -> float:
     """The Lagrangian bound, without the operators' overhead, in the objective's unit."""
     idle = (1.0 - busy.sum(axis=0)) * network.compute_s if network.is_timed else np.zeros(1)
     paid = float((space * network.room).sum())
@@ -251,7 +251,7 @@ def _bound_of(network: Network, busy: Floats, space: Floats, cheapest: float) ->
     return float(idle.sum()) + cheapest - paid - ROUNDING * size
 
 
-def _in_unit(network: Network, value: float, objective: str) -> float:
+def _in_unit(network: TierNetwork, value: float, objective: str) -> float:
     """A bound of the program as a bound of the score."""
     problem = network.problem
     if objective == "latency":  # the program also pays for bytes through slow ports

@@ -15,16 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.solvers.fluid.multi_tier.network import LiveRange, Network
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import END, SOURCE, START, Path
-from ullage.solvers.lp.program import (
-    INFINITY,
-    Basis,
-    Floats,
-    Ints,
-    LinearProgram,
-    reduced_costs,
-)
+from ullage.solvers.lp.program import INFINITY, Basis, LinearProgram, reduced_costs
 from ullage.solvers.lp.solve import solve_lp
 
 SECOND = "highs"  # asked where the first solver finds no optimum,
@@ -54,7 +48,7 @@ class Column:
     cost: float
 
 
-def column_of(network: Network, index: int, live_range: LiveRange, path: Path) -> Column:
+def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Path) -> Column:
     """What a path takes."""
     n, steps, size = network.tiers, network.steps, float(live_range.size_bytes)
     residencies = path.residencies
@@ -126,7 +120,7 @@ class MasterProgram:
 
     def __init__(
         self,
-        network: Network,
+        network: TierNetwork,
         owners: Sequence[int],
         segments: int,
         *,

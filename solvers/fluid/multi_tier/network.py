@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import Floats, Ints
 from ullage.solvers.state.segments import Segment
 
 TIE_BREAK = 5e-5  # share of the latency that the bytes through slow ports weigh at most
 
 
 @dataclass(frozen=True)
-class Prices:
+class PathPrices:
     """What a byte costs, n tiers, T steps, in units of the objective.
 
     Attributes:
@@ -39,7 +39,7 @@ class Prices:
     write: Floats
 
 
-class Network:
+class TierNetwork:
     """Tiers, links, room and unit costs of a problem on a target.
 
     Attributes:
@@ -133,8 +133,8 @@ class Network:
             return float(1.0 / self.rates_read[resource])
         return float(1.0 / self.link_rates[resource - self.tiers])
 
-    def prices(self, busy: Floats, space: Floats) -> Prices:
-        """Prices from multipliers.
+    def prices(self, busy: Floats, space: Floats) -> PathPrices:
+        """PathPrices from multipliers.
 
         Args:
             busy: (n + L, T) price of a second that a port or a link is busy.
@@ -151,7 +151,7 @@ class Network:
             setup[a, b] = busy[n + at] * self.setups_s[at]
         read = read + self.access_cost[:, :1]
         write = write + self.access_cost[:, 1:]
-        return Prices(space, move, setup, read, write)
+        return PathPrices(space, move, setup, read, write)
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class LiveRange:
     written_bytes: Floats
 
 
-def live_range_of(network: Network, segment: Segment, uncapacitated: int) -> LiveRange | None:
+def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) -> LiveRange | None:
     """The life of a segment; None when it never exists.
 
     Args:

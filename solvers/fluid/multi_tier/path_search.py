@@ -6,8 +6,8 @@ Dynamic programming from the last step backwards over the sets of tiers that hav
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
-from ullage.solvers.lp.program import Floats, Ints
 
 Flags = NDArray[np.bool_]
 

@@ -5,8 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ullage.solvers.fluid.multi_tier.network import LiveRange, Network, Prices
-from ullage.solvers.lp.program import Floats, Ints
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
 
 START, READY, END, SOURCE = 1, 2, 3, 4  # columns of `Path.stays`; column 0 is the tier
 
@@ -36,7 +36,7 @@ class Path:
 class Finder:
     """Finds cheapest paths; holds the tables that the search fills."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: TierNetwork) -> None:
         self.network = network
         states = 1 << network.tiers
         self.value = np.zeros((network.steps + 1, states))
@@ -45,7 +45,7 @@ class Finder:
         self.rows = np.zeros((network.tiers * (network.steps + 1) + 1, 5), dtype=np.int64)
 
     def cheapest(
-        self, live_range: LiveRange, prices: Prices, *, carry: bool = True, exact: bool = False
+        self, live_range: LiveRange, prices: PathPrices, *, carry: bool = True, exact: bool = False
     ) -> tuple[float, Path | None]:
         """The cheapest path and what it costs; infinite and None when there is none.
 
@@ -79,7 +79,7 @@ class Finder:
         return found
 
     def _sweep(
-        self, live_range: LiveRange, start: int, needed: int, prices: Prices, *, exact: bool
+        self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
     ) -> float:
         from ullage.solvers.fluid.multi_tier.path_search import sweep
 
@@ -111,7 +111,7 @@ class Finder:
             )
         )
 
-    def _trace(self, live_range: LiveRange, start: int, prices: Prices, *, exact: bool) -> Path:
+    def _trace(self, live_range: LiveRange, start: int, prices: PathPrices, *, exact: bool) -> Path:
         from ullage.solvers.fluid.multi_tier.path_search import trace
 
         served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
@@ -149,7 +149,7 @@ def is_exact(live_range: LiveRange, path: Path) -> bool:
     return True
 
 
-def path_cost(live_range: LiveRange, path: Path, prices: Prices, space_sums: Floats) -> float:
+def path_cost(live_range: LiveRange, path: Path, prices: PathPrices, space_sums: Floats) -> float:
     """What a path costs by prices; `space_sums` (n, T + 1) are running sums of `prices.space`."""
     total = 0.0
     for tier, start, _, end, source in path.residencies.tolist():
@@ -167,7 +167,12 @@ def path_cost(live_range: LiveRange, path: Path, prices: Prices, space_sums: Flo
 
 
 def shifted(
-    live_range: LiveRange, path: Path, prices: Prices, space_sums: Floats, slack: float, most: int
+    live_range: LiveRange,
+    path: Path,
+    prices: PathPrices,
+    space_sums: Floats,
+    slack: float,
+    most: int,
 ) -> list[Path]:
     """The path with one move at another step, where that costs at most `slack` more.
 

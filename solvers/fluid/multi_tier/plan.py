@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
-from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.solvers.fluid.multi_tier.network import TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import END, READY, SOURCE, START
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice
-from ullage.solvers.lp.program import Ints
 from ullage.solvers.packing.pack import pack
 
 # A run of bytes of a slice in a tier: (first byte, one past the last, address).
@@ -48,7 +48,7 @@ class NoAddress(Exception):  # noqa: N818 - it is caught where it is expected
 
 
 def residencies_of(
-    network: Network,
+    network: TierNetwork,
     ledger: Ledger,
     slices: Sequence[Slice],
     uncapacitated: int,
@@ -106,7 +106,7 @@ def _side_by_side(
 
 
 def _in_one_piece(
-    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
 ) -> list[list[Run]]:
     """Contiguous places.
 
@@ -147,7 +147,7 @@ def _in_one_piece(
 
 
 def _in_pages(
-    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
 ) -> list[list[Run]]:
     """Pages by the left-edge rule; what survives the seam returns to the pages it left.
 
@@ -247,7 +247,7 @@ def _merged(residencies: Sequence[Residency]) -> list[Residency]:
 
 
 def transfers_of(
-    network: Network, slices: Sequence[Slice], buffers: Sequence[int]
+    network: TierNetwork, slices: Sequence[Slice], buffers: Sequence[int]
 ) -> list[Transfer]:
     """One transfer for each residency that DMA fills; neighbours that move together are one."""
     names = [tier.name for tier in network.target.tiers]

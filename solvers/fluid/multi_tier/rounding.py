@@ -13,12 +13,12 @@ from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import TiersRelaxation
 from ullage.solvers.fluid.multi_tier.master import column_of
-from ullage.solvers.fluid.multi_tier.network import Prices
+from ullage.solvers.fluid.multi_tier.network import PathPrices
 from ullage.solvers.fluid.multi_tier.paths import Path
 from ullage.solvers.fluid.multi_tier.plan import NoAddress, Unplaced, residencies_of, transfers_of
 from ullage.solvers.fluid.multi_tier.polish import polish
 from ullage.solvers.fluid.multi_tier.requests import requested_slices, space_taken
-from ullage.solvers.fluid.multi_tier.setting import Setting
+from ullage.solvers.fluid.multi_tier.setting import TieredProblem
 from ullage.solvers.fluid.multi_tier.slices import Slice, Slicer
 
 TRIES = 10  # to find addresses, with fewer requests each time
@@ -28,7 +28,7 @@ LEAST_SHARE = 1e-7  # of a segment that is worth a slice
 
 
 def sliced(
-    setting: Setting,
+    setting: TieredProblem,
     slicer: Slicer,
     base: Mapping[int, list[Slice]],
     relaxation: TiersRelaxation,
@@ -73,7 +73,7 @@ def sliced(
 
 
 def _let_go(
-    setting: Setting,
+    setting: TieredProblem,
     slicer: Slicer,
     requests: dict[int, list[Slice]],
     base: Mapping[int, Sequence[Slice]],
@@ -127,7 +127,7 @@ def _keep_free(slicer: Slicer, residency: Unplaced, times: int) -> None:
 
 
 def _polished(
-    setting: Setting, slicer: Slicer, order: Sequence[int], plan: Assignment, budget: Budget
+    setting: TieredProblem, slicer: Slicer, order: Sequence[int], plan: Assignment, budget: Budget
 ) -> Assignment:
     """The plan with its slices on better paths, where these have addresses."""
     if not setting.network.is_timed:
@@ -148,7 +148,7 @@ def _polished(
     return plan
 
 
-def _settled(setting: Setting, item: Slice, prices: Prices) -> Slice | None:
+def _settled(setting: TieredProblem, item: Slice, prices: PathPrices) -> Slice | None:
     """A slice that is carried over the seam, staying for ever where it was carried.
 
     None where it is not carried, or stays already.
@@ -167,7 +167,7 @@ def _settled(setting: Setting, item: Slice, prices: Prices) -> Slice | None:
 
 
 def _worth_moving(
-    setting: Setting, index: int, paths: list[tuple[Path, float]]
+    setting: TieredProblem, index: int, paths: list[tuple[Path, float]]
 ) -> list[tuple[Path, float]]:
     """The paths of a segment without those whose transfers take less time than their set-ups."""
     network, size = setting.network, setting.segments[index].size_bytes
@@ -180,7 +180,7 @@ def _worth_moving(
     return kept or [max(paths, key=lambda item: item[1])]
 
 
-def _worth(setting: Setting, base: Sequence[Slice], requested: Sequence[Slice]) -> float:
+def _worth(setting: TieredProblem, base: Sequence[Slice], requested: Sequence[Slice]) -> float:
     """Seconds of slow ports and links that wished paths save, per byte and step of space."""
     live_range = setting.live_ranges[base[0].segment]
     assert live_range is not None  # noqa: S101 - only segments with a life have slices
@@ -202,7 +202,7 @@ def listed(slicer: Slicer) -> list[Slice]:
     return [item for index in sorted(slicer.items) for item in slicer.items[index]]
 
 
-def assignment_of(setting: Setting, slicer: Slicer) -> Assignment:
+def assignment_of(setting: TieredProblem, slicer: Slicer) -> Assignment:
     """The slices with addresses.
 
     Raises:

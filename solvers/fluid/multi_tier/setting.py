@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.fluid.multi_tier.network import LiveRange, Network, live_range_of
+from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork, live_range_of
 from ullage.solvers.fluid.multi_tier.paths import Finder
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.segments import Segment, segments_of
 
 
 @dataclass(frozen=True)
-class Setting:
+class TieredProblem:
     """A problem made ready.
 
     Attributes:
@@ -21,7 +21,7 @@ class Setting:
         finder: of paths.
     """
 
-    network: Network
+    network: TierNetwork
     segments: tuple[Segment, ...]
     live_ranges: tuple[LiveRange | None, ...]
     uncapacitated: int
@@ -33,13 +33,13 @@ class Setting:
         return [m for m in range(self.network.tiers) if not self.uncapacitated >> m & 1]
 
 
-def setting_of(problem: Problem) -> Setting:
-    """Network, segments and their lives.
+def tiered_problem(problem: Problem) -> TieredProblem:
+    """Network, segments and their live ranges.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.
     """
-    network = Network(problem)
+    network = TierNetwork(problem)
     tightest = int(network.room[0].argmin())
     if network.room[0, tightest] < 0:
         needed = problem.steps[tightest].workspace_bytes
@@ -49,4 +49,4 @@ def setting_of(problem: Problem) -> Setting:
         1 << m for m in range(1, network.tiers) if network.is_uncapacitated(m, segments)
     )
     live_ranges = tuple(live_range_of(network, segment, uncapacitated) for segment in segments)
-    return Setting(network, segments, live_ranges, uncapacitated, Finder(network))
+    return TieredProblem(network, segments, live_ranges, uncapacitated, Finder(network))

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
-from ullage.solvers.fluid.multi_tier.network import LiveRange, Network, Prices
+from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import Finder, Path, is_exact
-from ullage.solvers.lp.program import Floats
 from ullage.solvers.state.segments import Segment
 
 STREAMING_FASTEST = (
@@ -52,7 +52,7 @@ class Ledger:
         load: (n, T) bytes.
     """
 
-    def __init__(self, network: Network, units: Sequence[int], paged: Sequence[bool]) -> None:
+    def __init__(self, network: TierNetwork, units: Sequence[int], paged: Sequence[bool]) -> None:
         self.network = network
         self.units = list(units)
         self.paged = list(paged)
@@ -81,7 +81,7 @@ class Ledger:
         return True
 
     def masked(self, space: Floats, start_byte: int, end_byte: int) -> Floats:
-        """Prices of space, infinite where a byte range has no room."""
+        """PathPrices of space, infinite where a byte range has no room."""
         sizes = np.array([[self.needs(m, start_byte, end_byte)] for m in range(len(self.units))])
         return np.where(self.load + sizes > self.room, np.inf, space)
 
@@ -114,7 +114,7 @@ class Slicer:
 
     def __init__(
         self,
-        network: Network,
+        network: TierNetwork,
         segments: Sequence[Segment],
         live_ranges: Sequence[LiveRange | None],
         finder: Finder,
@@ -138,7 +138,7 @@ class Slicer:
         move = np.full((n, n, steps), np.inf)
         move[self.network.links[:, 0], self.network.links[:, 1]] = STREAMING_MOVE
         none = np.zeros((n, steps))
-        prices = Prices(space, move, np.zeros((n, n, steps)), none, none)
+        prices = PathPrices(space, move, np.zeros((n, n, steps)), none, none)
         wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
         wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:
@@ -158,7 +158,7 @@ class Slicer:
         return 2 if live_range.reach & home else 1
 
     def _placed(
-        self, index: int, low: int, high: int, prices: Prices, *, carry: bool = True
+        self, index: int, low: int, high: int, prices: PathPrices, *, carry: bool = True
     ) -> list[Slice] | None:
         """A byte range on the cheapest paths with room, cut where it must be; None without any.
 
@@ -208,7 +208,7 @@ class Slicer:
         self,
         requests: dict[int, list[Slice]],
         order: Sequence[int],
-        prices: Prices,
+        prices: PathPrices,
         is_over: Callable[[], bool] = lambda: False,
     ) -> int:
         """Replace the slices of segments by wished ones; returns how many went another way.
@@ -244,7 +244,7 @@ class Slicer:
             self.items[index] = found
         return others
 
-    def _granted(self, request: Slice, prices: Prices, halvings: int) -> list[Slice] | None:
+    def _granted(self, request: Slice, prices: PathPrices, halvings: int) -> list[Slice] | None:
         """As much of a wished slice as fits, the rest on other paths; None when it has none."""
         live_range = self.live_ranges[request.segment]
         assert live_range is not None  # noqa: S101 - only segments with a life have slices

@@ -22,7 +22,7 @@ from ullage.solvers.fluid.multi_tier.hint import direct_prices
 from ullage.solvers.fluid.multi_tier.master import Column, column_of
 from ullage.solvers.fluid.multi_tier.plan import NoAddress
 from ullage.solvers.fluid.multi_tier.rounding import assignment_of, listed, sliced
-from ullage.solvers.fluid.multi_tier.setting import Setting, setting_of
+from ullage.solvers.fluid.multi_tier.setting import TieredProblem, tiered_problem
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice, Slicer
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
@@ -39,10 +39,10 @@ def streaming_assignment(problem: Problem) -> Assignment:
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    return _streaming(setting_of(problem))[1]
+    return _streaming(tiered_problem(problem))[1]
 
 
-def _streaming(setting: Setting) -> tuple[Slicer, Assignment]:
+def _streaming(setting: TieredProblem) -> tuple[Slicer, Assignment]:
     """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
     try:
         slicer = _slicer(setting, FEWEST_PAGES)
@@ -80,7 +80,7 @@ def solve_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    setting = setting_of(problem)
+    setting = tiered_problem(problem)
     slicer, reference = _streaming(setting)
     if budget.remaining_s() < COMPILE_S and not is_ready():
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
@@ -119,7 +119,7 @@ def _covers_all_ways(problem: Problem) -> bool:
     )
 
 
-def _slicer(setting: Setting, fewest_pages: int) -> Slicer:
+def _slicer(setting: TieredProblem, fewest_pages: int) -> Slicer:
     """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
     network, target = setting.network, setting.network.target
     grain = target.slice_granularity_bytes
@@ -146,7 +146,7 @@ def _slicer(setting: Setting, fewest_pages: int) -> Slicer:
     return Slicer(network, setting.segments, setting.live_ranges, setting.finder, ledger, grains)
 
 
-def _columns_of(setting: Setting, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
+def _columns_of(setting: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
     """The paths of slices as columns, each once."""
     found: dict[tuple[int, bytes], Column] = {}
     for index, slices in items.items():

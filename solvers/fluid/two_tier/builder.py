@@ -9,9 +9,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import INFINITY, Floats, FrozenProgram, Ints, LinearProgram
+from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
 from ullage.solvers.state.segments import Access
 

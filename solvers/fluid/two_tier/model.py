@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import INFINITY, Ints
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import INFINITY
 from ullage.solvers.state.segments import Segment
 
 SPARSE_STEPS = 8  # earlier steps, evenly spaced, in which data may arrive at first
@@ -91,7 +92,7 @@ def build_fluid(
     """
     resident: list[Ints] = []
     gaps: list[Gap] = []
-    spills: list[Spill] = []
+    spills: list[SpillVariables] = []
     for index, segment in enumerate(segments):
         rows = _SegmentRows(index, segment, windows, [], [], {})
         if segment.size_bytes and segment.accesses:
@@ -199,7 +200,7 @@ def _access_before(
     return None
 
 
-def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[Spill]:
+def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillVariables]:
     """What of the data that an access wrote into fast memory goes home, and when.
 
     For every gap up to a reader (and up to the end of an output): what is not kept through it must
@@ -213,7 +214,7 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[Spill]
     gaps = [(segment.accesses[r].step, rows.gaps[r].kept, r) for r in readers]
     if is_last and segment.is_output:
         gaps.append((builder.steps, -1, len(segment.accesses)))
-    found: list[Spill] = []
+    found: list[SpillVariables] = []
     since = segment.accesses[write].step
     for number, (end, kept, access) in enumerate(gaps):
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
@@ -239,7 +240,7 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[Spill]
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
         span = (first, since + 1, end)
-        found.append(Spill(rows.index, write, access, *span, steps, e, f, row, read_row))
+        found.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
     return found
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from ullage.compiler.common.arrays import Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
-from ullage.solvers.lp.program import FrozenProgram, Ints
+from ullage.solvers.lp.program import FrozenProgram
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Spill:
+class SpillVariables:
     """Storing home, between two readers, what an operator wrote into fast memory.
 
     Attributes:
@@ -85,4 +86,4 @@ class FluidProgram:
     builder: Builder
     resident: tuple[Ints, ...]
     gaps: tuple[Gap, ...]
-    spills: tuple[Spill, ...]
+    spills: tuple[SpillVariables, ...]

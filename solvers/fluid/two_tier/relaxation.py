@@ -15,7 +15,7 @@ from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
 from ullage.solvers.fluid.two_tier.program import FluidProgram
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
-from ullage.solvers.lp.program import FrozenProgram, Solution, safe_bound
+from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lp, solve_lps
 from ullage.solvers.state.segments import Segment
 
@@ -37,7 +37,7 @@ class Relaxation:
     """
 
     fluid: FluidProgram
-    solution: Solution
+    solution: LpSolution
     bound: float | None
     rounds: int
 
@@ -125,7 +125,7 @@ def _relax_in_blocks(
     )
     programs_budget = budget.share(LP_SHARE)
 
-    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[Solution | None]:
+    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[LpSolution | None]:
         budget.progress(f"fluid: linear program, {done:.0%}")
         left = programs_budget.remaining_s()
         if left <= 0:
@@ -147,7 +147,7 @@ def _relax_in_blocks(
     return Relaxation(fluid, solution, bound, 1)
 
 
-def _bound(fluid: FluidProgram, solution: Solution, shortfall: float, problem: Problem) -> float:
+def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:
     """What no legal plan of this order falls below, in the objective's unit.
 
     Holds for any multipliers and windows: `safe_bound` is safe against the solver's tolerance, and

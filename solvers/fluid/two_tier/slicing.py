@@ -11,8 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import Floats, Solution
+from ullage.compiler.common.arrays import Floats
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import LpSolution
 from ullage.solvers.state.segments import Segment
 
 WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
@@ -45,7 +46,7 @@ class SliceRequest:
 
 def cut_slices(
     fluid: FluidProgram,
-    solution: Solution,
+    solution: LpSolution,
     segments: Sequence[Segment],
     grains_bytes: Sequence[int],
 ) -> tuple[tuple[Segment, ...], list[SliceRequest]]:
@@ -60,7 +61,7 @@ def cut_slices(
     gaps: dict[int, dict[int, Gap]] = {}
     for gap in fluid.gaps:
         gaps.setdefault(gap.segment, {})[gap.access] = gap
-    spills: dict[int, dict[int, list[Spill]]] = {}
+    spills: dict[int, dict[int, list[SpillVariables]]] = {}
     for spill in fluid.spills:
         spills.setdefault(spill.segment, {}).setdefault(spill.write, []).append(spill)
     slices: list[Segment] = []
@@ -88,7 +89,7 @@ def _levels_of(
     segment: Segment,
     fractions: Floats,
     gaps: dict[int, Gap],
-    spills: dict[int, list[Spill]],
+    spills: dict[int, list[SpillVariables]],
     values: Floats,
     grain_bytes: int,
     steps: int,
@@ -201,7 +202,7 @@ def _requests_of(
 def _spill_levels(
     top: int,
     fraction: float,
-    spills: Sequence[Spill],
+    spills: Sequence[SpillVariables],
     values: Floats,
     position: Callable[[float], int],
 ) -> list[tuple[int, int]]:

@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.two_tier.model import Windows
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import Floats, Ints, Solution
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import LpSolution
 from ullage.solvers.state.segments import Segment
 
 ADDED_STEPS = 96  # moves added to a gap in one round
 
 
-class Prices:
+class WindowPrices:
     """What space and moves cost at each step, by the multipliers of a solution.
 
     Attributes:
@@ -26,7 +27,7 @@ class Prices:
         moves: link -> (T,) price of moving a byte.
     """
 
-    def __init__(self, fluid: FluidProgram, solution: Solution) -> None:
+    def __init__(self, fluid: FluidProgram, solution: LpSolution) -> None:
         builder = fluid.builder
         duals = solution.duals
         space = builder.space_prices(duals)
@@ -50,7 +51,9 @@ class Prices:
         gain = self.duals[gap.sum_row]
         return early, np.asarray(gain - size * (price[early % self.steps] + space))
 
-    def late_gains(self, spill: Spill, segment: Segment, later: float) -> tuple[Ints, Floats]:
+    def late_gains(
+        self, spill: SpillVariables, segment: Segment, later: float
+    ) -> tuple[Ints, Floats]:
         """Steps that the program does not know yet, and what spilling there gains, per segment.
 
         Args:
@@ -71,7 +74,7 @@ def open_windows(
     windows: Windows,
     fluid: FluidProgram,
     segments: Sequence[Segment],
-    solution: Solution,
+    solution: LpSolution,
     worth: float,
 ) -> tuple[int, float]:
     """Add moves at earlier steps (of spills: at later ones) that would pay.
@@ -87,7 +90,7 @@ def open_windows(
         How many segments got more moves, and the sum of all gains, which bounds what the moves that
         the program did not know are worth.
     """
-    prices = Prices(fluid, solution)
+    prices = WindowPrices(fluid, solution)
     opened = 0
     shortfall = 0.0
     for gap in _partial_gaps(fluid):
@@ -113,13 +116,13 @@ def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying:
     return 1
 
 
-def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: Solution) -> float:
+def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpSolution) -> float:
     """What all moves that the program does not know are worth at most, in time linear in the gaps.
 
     As `open_windows`, with cheapest steps looked up in running extremes, which may reach a little
     further than the gap: larger, never smaller. Not for steady state.
     """
-    prices = Prices(fluid, solution)
+    prices = WindowPrices(fluid, solution)
     steps = prices.steps
     space = prices.space[steps : 2 * steps + 1]
     best_early: dict[tuple[str, str], Floats] = {}
@@ -152,13 +155,15 @@ def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
             yield gap
 
 
-def _partial_spills(fluid: FluidProgram, prices: Prices) -> Iterator[tuple[Spill, float]]:
+def _partial_spills(
+    fluid: FluidProgram, prices: WindowPrices
+) -> Iterator[tuple[SpillVariables, float]]:
     """Gaps of which the program does not know all spills, with the multipliers a copy earns.
 
     What is stored in a gap is at home for its reader, and for the later gaps of the same write.
     """
     later = 0.0
-    following: Spill | None = None
+    following: SpillVariables | None = None
     for spill in reversed(fluid.spills):
         if following is None or (following.segment, following.write) != (
             spill.segment,

@@ -29,12 +29,19 @@ from ullage.solvers.scheduling import joint_order as joint
 from ullage.solvers.scheduling.joint_moves import MOVES, precedence_of
 from ullage.solvers.scheduling.joint_moves import all_orders as listed_orders
 from ullage.solvers.scheduling.joint_surrogate import surrogate_of
-from ullage.solvers.scheduling.joint_value import Setting, problem_of, reference_value, value_of
+from ullage.solvers.scheduling.joint_value import (
+    OrderingTask,
+    problem_of,
+    reference_value,
+    value_of,
+)
 
 
-def setting_of(graph: Graph, target: Target, objective: str = "latency", seed: int = 0) -> Setting:
+def setting_of(
+    graph: Graph, target: Target, objective: str = "latency", seed: int = 0
+) -> OrderingTask:
     options = Asked(objective=objective, seed=seed)
-    return Setting(graph, target, alias_options(target), False, options)
+    return OrderingTask(graph, target, alias_options(target), False, options)
 
 
 def small_target(fast_bytes: int) -> Target:
@@ -217,7 +224,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
             continue
         base = replace(load_target("cosma", {}), slice_granularity_bytes=1 << 30)
         options = Asked(objective="traffic")
-        setting = Setting(graph, base, NO_ALIASES, False, options)
+        setting = OrderingTask(graph, base, NO_ALIASES, False, options)
         problem = problem_of(setting, orders[0])
         unit = base.fastest.alignment_bytes
         rooms = [-(-buffer.size_bytes // unit) * unit for buffer in problem.buffers]
@@ -245,7 +252,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
     assert gained >= 1
 
 
-def fewest_bytes(setting: Setting, order: tuple[int, ...]) -> float:
+def fewest_bytes(setting: OrderingTask, order: tuple[int, ...]) -> float:
     problem = problem_of(setting, order)
     options = replace(setting.options, parameters={"moves": "yes", "weights": "auto"})
     found = cpsat_cosma.answer(problem, setting.target, options, cpsat.DEFAULTS)
