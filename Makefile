@@ -8,9 +8,11 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-
 .PHONY: compile test lint bench clean
 
 compile: $(VENV)/.base
+	$(BIN)/ullage warm-up
 	$(BIN)/ullage compile resnet50 --target edge-npu --dtype int8
 
 test: $(VENV)/.test
+	$(BIN)/ullage warm-up
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/.lint
@@ -21,6 +23,7 @@ lint: $(VENV)/.lint
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
+	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
 
 clean:

@@ -1,8 +1,9 @@
 """Plans of solvers played as games: with the game's address rule, and by live bytes.
 
-A plan's stays say what each use is: COPY where a stay begins with a transfer, NOCOPY inside one,
-DROP elsewhere. Where that is illegal (no address is free), the game is given NOCOPY, COPY or DROP,
-whichever is legal first. What the game has above the plan is what its rule for addresses costs.
+A plan's stays say what each use is: COPY where a residency begins with a transfer, NOCOPY inside
+one, DROP elsewhere. Where that is illegal (no address is free), the game is given NOCOPY, COPY or
+DROP, whichever is legal first. What the game has above the plan is what its rule for addresses
+costs.
 
 Run: python benchmarks/game_addresses.py [--programs squeezenet:256,...] [--seconds S]
 """
@@ -21,7 +22,7 @@ from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, by_live_bytes, set_table
 from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
 from ullage.rl_agent.env.state import BUSY_S, CURSOR, copy_of, start_of
-from ullage.solvers.exact.residencies import stays_of_plan
+from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.parameters import parameters_of
 from ullage.solvers.registry import find_solver
 
@@ -55,7 +56,7 @@ def rows_of(program: str, seconds: float) -> list[list[str]]:
         parameters = {"time_limit_s": seconds} if "time_limit_s" in names else {}
         plan = plan_by(solver, prepared.problem, parameters=parameters)
         latency_s = score(plan).latency_s
-        cells = [name, size, str(len(table.board.ev_atom)), solver, f"{1e3 * latency_s:.4f}"]
+        cells = [name, size, str(len(table.board.ev_segment)), solver, f"{1e3 * latency_s:.4f}"]
         for kind in (table, by_live_bytes(table)):
             found_s, illegal = as_game(plan, kind)
             cells += [f"{100 * (found_s / latency_s - 1):+.2f} %", str(illegal)]
@@ -66,16 +67,20 @@ def rows_of(program: str, seconds: float) -> list[list[str]]:
 def as_game(plan: Plan, table: Table) -> tuple[float, int]:
     """Latency of a plan's decisions played as a game, and how many were illegal."""
     board = table.board
-    wanted = np.full(len(board.ev_atom), DROP)
-    place = {int(atom): number for number, atom in enumerate(table.playable)}
-    for stay in stays_of_plan(assignment_of(plan), table.atoms) or ():
-        if stay.atom not in place:
+    wanted = np.full(len(board.ev_segment), DROP)
+    place = {int(segment): number for number, segment in enumerate(table.playable)}
+    for residency in residencies_of_plan(assignment_of(plan), table.segments) or ():
+        if residency.segment not in place:
             continue
-        atom = place[stay.atom]
-        events = range(int(board.atom_first[atom]), int(board.atom_first[atom + 1]))
-        inside = [event for event in events if stay.ready <= board.ev_step[event] < stay.end]
+        segment = place[residency.segment]
+        accesses = range(int(board.segment_first[segment]), int(board.segment_first[segment + 1]))
+        inside = [
+            access
+            for access in accesses
+            if residency.ready <= board.ev_step[access] < residency.end
+        ]
         wanted[inside] = NOCOPY
-        if stay.fill and inside:
+        if residency.fill and inside:
             wanted[inside[0]] = COPY
     start = start_of(table)
     state, mask = copy_of(start), np.zeros(ACTIONS, dtype=np.bool_)

@@ -26,7 +26,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.joint_order import joint_order
-from ullage.solvers.scheduling.joint_value import Setting
+from ullage.solvers.scheduling.joint_value import OrderingTask
 from ullage.solvers.scheduling.peak_order import memory_order
 
 MODELS = (
@@ -104,7 +104,7 @@ def run(
     aliases = alias_options(target)
     begun = time.monotonic()
     budget = Budget(begun + seconds)
-    found = joint_order(Setting(graph, target, aliases, False, "latency", 0, budget))
+    found = joint_order(OrderingTask(graph, target, aliases, False, "latency", 0, budget))
     spent = time.monotonic() - begun
     orders = {
         "model": model_order(graph),

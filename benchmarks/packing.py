@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv
 from ullage.solvers.packing.pack import Packing, pack
 
-IntArray = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 
-def synthetic(buffers: int, seed: int = 0) -> tuple[IntArray, IntArray, IntArray]:
+def synthetic(buffers: int, seed: int = 0) -> tuple[Ints, Ints, Ints]:
     """Starts, ends and sizes like those of a long network: most buffers short, a few long."""
     random = np.random.default_rng(seed)
     starts = np.sort(random.integers(0, buffers, buffers))

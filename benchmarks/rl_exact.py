@@ -29,7 +29,7 @@ def main() -> None:
     gaps, rivals = [], []
     for name, problem in programs([], given.synthetic):
         try:
-            uses = len(set_table(problem).board.ev_atom)
+            uses = len(set_table(problem).board.ev_segment)
         except InfeasibleError:
             continue
         if not 8 <= uses <= given.max_uses:

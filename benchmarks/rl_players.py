@@ -29,7 +29,7 @@ from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, set_table
-from ullage.rl_agent.env.plans import packed, repair, stays_of
+from ullage.rl_agent.env.plans import packed, repair, residencies_of
 from ullage.rl_agent.env.state import State, start_of
 from ullage.rl_agent.policy.features import ROOM_POWER, Encoding, encode
 from ullage.rl_agent.policy.network import Network, load_network, random_network
@@ -39,7 +39,7 @@ from ullage.rl_agent.training.synthetic import HELD_OUT, random_program
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.segments import segments_of
 
 SIZES = (256 << 10, 1 << 20, 4 << 20)
 MORE_SIZES = tuple(kib << 10 for kib in (96, 192, 256, 384, 768, 1024, 1536, 3072, 4096, 6144))
@@ -83,7 +83,7 @@ def main() -> None:
             table = set_table(problem)
         except InfeasibleError:
             continue
-        uses = len(table.board.ev_atom)
+        uses = len(table.board.ev_segment)
         if not 8 <= uses <= given.max_uses:
             continue
         allowed = [n for n in calls if n <= 128 or uses <= given.many_calls_uses]
@@ -173,8 +173,8 @@ def figures_of(
     for name, has_msa in (("rl, 1 s", True), ("rl without msa, 1 s", False)):
         times[name] = score(plan_by("rl", problem, 1.0, {"msa": has_msa})).latency_s
     budget = Budget(time.monotonic() + BOUND_S)
-    atoms = atoms_of(problem)
-    solved = relax(problem, atoms, table.all_slow_s, FluidOptions(), budget)
+    segments = segments_of(problem)
+    solved = relax(problem, segments, table.all_slow_s, FluidOptions(), budget)
     if solved is not None and solved.bound is not None:
         times["fluid bound"] = solved.bound
     bound_s = times.get("fluid bound", 0.0)
@@ -198,9 +198,9 @@ def with_addresses(problem: Problem, table: Table, encoding: Encoding, policy: P
     """Latency of the plan of one decode by live bytes; what finds no address is dropped."""
     player = Player(table.board, start_of(table), encoding, 1)
     busy_s = player.value(policy)
-    stays = stays_of(table, player.replay())
-    if packed(problem, table, stays, Budget()) is None:
-        repaired = repair(problem, table, stays)
+    residencies = residencies_of(table, player.replay())
+    if packed(problem, table, residencies, Budget()) is None:
+        repaired = repair(problem, table, residencies)
         busy_s = table.all_slow_s - table.overhead_s if repaired is None else repaired[0]
     return busy_s + table.overhead_s
 

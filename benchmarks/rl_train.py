@@ -14,7 +14,7 @@ import numpy as np
 from common import write_table
 
 from ullage.rl_agent.policy.network import Network, load_network, random_network
-from ullage.rl_agent.training.instances import Exercise, load_exercise, synthetic_programs
+from ullage.rl_agent.training.instances import TrainingInstance, load_instance, synthetic_programs
 from ullage.rl_agent.training.session import DEFAULT_STEPS, Session, run_session
 from ullage.rl_agent.training.synthetic import HELD_OUT, TRAINED
 
@@ -34,7 +34,7 @@ def main() -> None:
         make(seeds, given.generations, given.out)
     rows = []
     for kind, (seed, families) in FRESH.items():
-        fresh = [e for p in synthetic_programs(seed, families, PROGRAMS) if (e := load_exercise(p))]
+        fresh = [e for p in synthetic_programs(seed, families, PROGRAMS) if (e := load_instance(p))]
         for number in seeds:
             network = load_network(given.out / f"seed{number}.safetensors")
             rows.append([kind, f"network, seed {number}", *measure(network, fresh)])
@@ -63,7 +63,7 @@ def make(seeds: list[int], generations: int, out: Path) -> None:
         run_session(asked, lambda text: print(text, flush=True))
 
 
-def measure(network: Network, fresh: list[Exercise]) -> list[str]:
+def measure(network: Network, fresh: list[TrainingInstance]) -> list[str]:
     """Time of one decode relative to the heuristic's order."""
     ratios = np.array([e.seconds(network.policy(e.encoding)) / e.reference_s for e in fresh])
     error = ratios.std(ddof=1) / np.sqrt(len(ratios))

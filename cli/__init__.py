@@ -1,1 +1,1 @@
-"""The command line: one file per command; parse, call the library, render."""
+"""The command line: one thin file per command."""

@@ -1,6 +1,9 @@
 """`ullage analyze`: what a model needs."""
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from ullage.cli import options
 
@@ -15,6 +18,12 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     dtype: options.Dtype = None,
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
+    emit: Annotated[
+        str, typer.Option("--emit", metavar="dot,graphml", help="Draw the graph, with costs.")
+    ] = "",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for --emit.")
+    ] = Path(),
     as_json: options.Json = False,
 ) -> None:
     """Show what a model needs: sizes, the peak and who makes it, work, fallbacks."""
@@ -23,12 +32,16 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
     from ullage.cli.render import print_json, progress
     from ullage.compiler.driver.compile import prepare
+    from ullage.compiler.emit import parse_emitters
+    from ullage.compiler.emit.graph_files import GRAPH_FORMATS, emit_graph
     from ullage.compiler.studies.analyze import analyse
 
+    formats = parse_emitters(emit, GRAPH_FORMATS)
     chosen = options.compile_options(given)
     with progress(quiet=as_json) as tell:
         prepared = prepare(options.read_model_path(model), replace(chosen, progress=tell))
         found = analyse(prepared)
+    found["written"] = emit_graph(prepared, output, formats)
     if as_json:
         print_json(found)
     else:
@@ -36,8 +49,6 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 
 def _print(found: dict[str, Any]) -> None:
-    import typer
-
     from ullage.cli.render import print_table
     from ullage.compiler.common.units import format_size, format_time
 
@@ -94,6 +105,8 @@ def _print(found: dict[str, Any]) -> None:
         typer.echo(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
     for note in found["notes"]:
         typer.echo(f"note: {note}")
+    for path in found["written"].values():
+        typer.echo(f"written: {path}")
 
 
 def _proof(found: dict[str, Any]) -> str:

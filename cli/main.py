@@ -19,6 +19,7 @@ from ullage.cli.sweep import sweep_command
 from ullage.cli.targets import app as targets_app
 from ullage.cli.train import train_command
 from ullage.cli.verify import verify_command
+from ullage.cli.warm_up import warm_up_command
 from ullage.compiler.common.errors import UllageError
 
 INTERRUPTED = 130
@@ -40,6 +41,7 @@ app.command("run")(run_command)
 app.command("pack")(pack_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
+app.command("warm-up")(warm_up_command)
 app.add_typer(targets_app, name="targets")
 app.add_typer(solvers_app, name="solvers")
 app.add_typer(models_app, name="models")

@@ -20,6 +20,7 @@ def pack_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Assign offsets to buffers with known lifetimes, and prove the peak optimal where possible."""
+    from ullage.cli.render import progress
     from ullage.compiler.common.units import format_size, format_time, parse_size
     from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv, write_minimalloc_csv
     from ullage.solvers.packing.report import pack_table
@@ -27,12 +28,14 @@ def pack_command(
     capacity_bytes = None if capacity is None else parse_size(capacity)
     alignment_bytes = parse_size(alignment)
     table = read_minimalloc_csv(file)
-    packing, solve_s = pack_table(
-        table,
-        alignment_bytes=alignment_bytes,
-        capacity_bytes=capacity_bytes,
-        time_limit_s=time_limit,
-    )
+    with progress(quiet=as_json) as tell:
+        tell("packing")
+        packing, solve_s = pack_table(
+            table,
+            alignment_bytes=alignment_bytes,
+            capacity_bytes=capacity_bytes,
+            time_limit_s=time_limit,
+        )
     if output is not None:
         write_minimalloc_csv(output, table, packing.offsets.tolist())
     if as_json:

@@ -81,8 +81,10 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
-    with console(stderr=True).status("starting") as status:
-        yield status.update
+    from ullage.compiler.common.kernel_cache import compiling_told
+
+    with console(stderr=True).status("starting") as status, compiling_told(status.update) as tell:
+        yield tell
 
 
 def block_chart(

@@ -1,7 +1,7 @@
 """A buffer list as XLA's memory-space assignment dumps it, planned for a chip of ours."""
 
 from ullage.compiler import compile_problem
-from ullage.compiler.integrations.xla import Work, problem_from_live_buffers, read_buffer_info
+from ullage.compiler.integrations.xla import XlaWork, problem_from_live_buffers, read_buffer_info
 from ullage.hwmodels.catalog.registry import load_target
 
 DUMP = """\
@@ -19,10 +19,10 @@ buffers = read_buffer_info(
     DUMP, {"param.0": "input", "param.1": "weight", "param.2": "weight", "add.1": "output"}
 )
 work = {
-    3: Work(macs=8_388_608),
-    4: Work(vector_elements=32_768),
-    5: Work(macs=16_777_216),
-    6: Work(vector_elements=32_768),
+    3: XlaWork(macs=8_388_608),
+    4: XlaWork(vector_elements=32_768),
+    5: XlaWork(macs=16_777_216),
+    6: XlaWork(vector_elements=32_768),
 }
 target = load_target("edge-npu").with_fast_memory(192 * 1024)
 done = compile_problem(problem_from_live_buffers("hlo", buffers, target, work))

@@ -1,1 +1,1 @@
-"""Hardware: targets, the cost model, bounds and the event-driven simulator."""
+"""Hardware: targets, resources, the cost model, bounds, the event-driven replay."""

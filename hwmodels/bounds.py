@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
@@ -13,7 +14,7 @@ from ullage.hwmodels.cost import (
     overhead_seconds,
     unknown_objective,
 )
-from ullage.hwmodels.traffic import Floats, compulsory
+from ullage.hwmodels.traffic import compulsory_resident
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _latency_bound(problem: Problem) -> Bound:
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
     ]
-    needed = compulsory(problem, resident=True)
+    needed = compulsory_resident(problem)
     for tier in target.tiers[1:]:
         at_home = _at_home(problem, tier)
         port_s = float(needed.loads @ at_home) / tier.read_bytes_per_s
@@ -160,7 +161,7 @@ def _energy_bound_j(problem: Problem) -> float:
     """
     target = problem.target
     energy_j, _ = mac_energy_j(problem)
-    needed = compulsory(problem, resident=True)
+    needed = compulsory_resident(problem)
     for b, buffer in enumerate(problem.buffers):
         home = target.home(buffer.kind)
         confined = target.must_be_fastest(buffer.kind)

@@ -5,21 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.dtypes import BITS, bits_of
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.assignment import Assigned
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import DMA_STEP, Step
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Target, link_name
+from ullage.hwmodels.resources import resources
 from ullage.hwmodels.systolic import gemm_cycles
-from ullage.hwmodels.traffic import (
-    Floats,
-    compulsory,
-    dma_charges,
-    operand_charges,
-    port_seconds,
-    tier_bytes,
-)
+from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
 
 
 @dataclass(frozen=True)
@@ -28,7 +23,7 @@ class Score:
 
     Attributes:
         tiers: names of the tiers.
-        links: `source->destination` of the links.
+        links: names of the links.
         latency_s: sum of `elapsed_s`.
         compute_s: sum of compute time and overhead; no plan takes less.
         energy_j: operand, DMA and MAC energy.
@@ -78,31 +73,24 @@ def score(plan: Assigned) -> Score:
     operands = operand_charges(plan)
     dma = dma_charges(plan)
     read, written = tier_bytes(operands, target, len(problem.steps))
-    tier_seconds = port_seconds(read + dma.read, written + dma.written, target)
-    link_seconds = np.stack(
-        [
-            dma.setups[i] * link.setup_s + dma.moved[i] / link.bandwidth_bytes_per_s
-            for i, link in enumerate(target.links)
-        ]
-        or [np.zeros(0)]
-    ).reshape(len(target.links), len(problem.steps))
+    table = resources(problem)
+    tier_seconds = table.port_seconds(read + dma.read, written + dma.written)
+    link_seconds = table.link_seconds(dma.moved, dma.setups)
     busiest = np.vstack([compute[None], tier_seconds, link_seconds]).max(axis=0)
     elapsed = overhead + busiest
     access_j = sum(
-        float((read[m] + dma.read[m]).sum()) * tier.read_energy_j_per_byte
-        + float((written[m] + dma.written[m]).sum()) * tier.write_energy_j_per_byte
-        for m, tier in enumerate(target.tiers)
+        float((read[m] + dma.read[m]).sum() * table.read_j[m])
+        + float((written[m] + dma.written[m]).sum() * table.write_j[m])
+        for m in range(len(table.tiers))
     )
-    link_j = sum(
-        float(dma.moved[i].sum()) * link.energy_j_per_byte for i, link in enumerate(target.links)
-    )
+    link_j = sum(float(moved.sum() * j) for moved, j in zip(dma.moved, table.move_j, strict=True))
     traffic = _traffic_bytes(target, read, written, dma.moved)
     needed = compulsory(problem)
     needed_bytes = round(float(needed.loads.sum() + needed.stores.sum()))
     peak, load = _space_bytes(plan)
     return Score(
         tiers=tuple(tier.name for tier in target.tiers),
-        links=tuple(f"{link.source}->{link.destination}" for link in target.links),
+        links=table.links,
         latency_s=float(elapsed.sum()),
         compute_s=float((compute + overhead).sum()),
         energy_j=access_j + link_j + mac_j,
@@ -175,6 +163,7 @@ def unknown_objective(objective: str) -> UsageError:
     )
 
 
+@computed_once
 def overhead_seconds(problem: Problem) -> Floats:
     """(T,) fixed time per operator; DMA-only steps have none."""
     target = problem.target
@@ -182,6 +171,7 @@ def overhead_seconds(problem: Problem) -> Floats:
     return runs * target.compute.overhead_s
 
 
+@computed_once
 def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     """(T,) compute time of each step, max(MAC time, vector elements / rate), and notes.
 
@@ -225,6 +215,7 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     return seconds, tuple(notes)
 
 
+@computed_once
 def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
     """Energy of all MACs in J, and notes on data types costed by another's figure.
 
@@ -281,7 +272,8 @@ def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats)
         exact[f"{tier.name}->compute"] = float(read[m].sum())
         exact[f"compute->{tier.name}"] = float(written[m].sum())
     for i, link in enumerate(target.links):
-        exact[f"{link.source}->{link.destination}"] = float(moved[i].sum())
+        name = link_name(link.source, link.destination)
+        exact[name] = exact.get(name, 0.0) + float(moved[i].sum())
     return {name: round(size) for name, size in exact.items() if round(size)}
 
 

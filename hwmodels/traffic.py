@@ -8,13 +8,13 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.assignment import Assigned
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
-
-Floats = NDArray[np.float64]
+from ullage.hwmodels.resources import resources
 
 # A residency as the lookup sees it: first byte, one past the last byte, index in the plan.
 _Span = tuple[int, int, int]
@@ -163,26 +163,6 @@ def tier_bytes(operands: OperandCharges, target: Target, steps: int) -> tuple[Fl
     return sums[0].reshape(shape), sums[1].reshape(shape)
 
 
-def port_seconds(read: Floats, written: Floats, target: Target) -> Floats:
-    """(M, T) time of each tier's port for the bytes (M, T) read and written.
-
-    Raises:
-        VerificationError: a read-only tier is written.
-    """
-    seconds = np.zeros_like(read)
-    for m, tier in enumerate(target.tiers):
-        seconds[m] = read[m] / tier.read_bytes_per_s
-        if not tier.read_only:
-            seconds[m] += written[m] / tier.write_bytes_per_s
-        elif written[m].any():
-            t = int(written[m].argmax())
-            raise VerificationError(
-                f"step {t} writes to {tier.name}, which is read-only; place results elsewhere",
-                {"step": t, "tier": tier.name},
-            )
-    return seconds
-
-
 @dataclass(frozen=True)
 class DmaCharges:
     """DMA bytes by tier (M, T) and by link (L, T), and transfers that start there (L, T)."""
@@ -201,18 +181,11 @@ def dma_charges(plan: Assigned) -> DmaCharges:
     """
     target = plan.target
     steps = len(plan.problem.steps)
-    link_index = {(link.source, link.destination): i for i, link in enumerate(target.links)}
+    table_of = resources(plan.problem)
     moves: list[tuple[int, int, int]] = []
     starts: list[tuple[int, int]] = []
     for transfer in plan.transfers:
-        link = link_index.get((transfer.source, transfer.destination))
-        if link is None:
-            name = plan.problem.buffers[transfer.buffer].name
-            raise VerificationError(
-                f"a transfer of {name} needs a link {transfer.source}->{transfer.destination};"
-                f" {target.name} has {', '.join(f'{a}->{b}' for a, b in link_index) or 'none'}",
-                {"buffer": name, "source": transfer.source, "destination": transfer.destination},
-            )
+        link = table_of.link_of(transfer)
         starts.append((link, transfer.moves[0][0]))
         for step, size_bytes in transfer.moves:
             moves.append((link, step, size_bytes))
@@ -225,9 +198,8 @@ def dma_charges(plan: Assigned) -> DmaCharges:
         np.add.at(setups, (first[:, 0], first[:, 1]), 1.0)
     read = np.zeros((len(target.tiers), steps))
     written = np.zeros((len(target.tiers), steps))
-    for i, link_ in enumerate(target.links):
-        read[target.tier_index[link_.source]] += moved[i]
-        written[target.tier_index[link_.destination]] += moved[i]
+    np.add.at(read, table_of.source, moved)
+    np.add.at(written, table_of.destination, moved)
     return DmaCharges(read, written, moved, setups)
 
 
@@ -239,7 +211,8 @@ class Compulsory:
     stores: Floats
 
 
-def compulsory(problem: Problem, *, resident: bool = False) -> Compulsory:
+@computed_once
+def compulsory(problem: Problem) -> Compulsory:
     """Bytes that every plan must read from and write to the home tiers, in each inference.
 
     A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
@@ -247,14 +220,21 @@ def compulsory(problem: Problem, *, resident: bool = False) -> Compulsory:
     at home in the fastest tier count nothing, nor do weights in steady state: they may stay in the
     fastest tier for ever. The figures depend on data flow alone, so they hold for every legal
     order of the steps over these buffers.
-
-    Args:
-        problem: steps and buffers.
-        target: gives the home tiers.
-        resident: also count that a buffer which operators cannot reach at home is moved whole,
-            however little of it they access. Stronger, yet still no more than any
-            legal plan moves; the compulsory traffic of the plan semantics leaves it out.
     """
+    return _least_moved(problem, resident=False)
+
+
+@computed_once
+def compulsory_resident(problem: Problem) -> Compulsory:
+    """`compulsory`, and buffers that operators cannot reach at home are moved whole.
+
+    That is stronger, yet still no more than any legal plan moves; the compulsory traffic of the
+    plan semantics leaves it out.
+    """
+    return _least_moved(problem, resident=True)
+
+
+def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
     target = problem.target
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))

@@ -1,1 +1,1 @@
-"""The allocation game and the agents that play it (docs/rl.md)."""
+"""Agents that play the allocation game."""

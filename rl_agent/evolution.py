@@ -15,6 +15,7 @@ def solve(problem: Problem, options: PlainOptions, budget: Budget) -> Solution:
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     return solve_plain(problem, options, budget, "evolution", "evolution")
 

@@ -7,12 +7,11 @@ improves the scores until the deadline, and the best plan seen is returned; the 
 order is always among them, and so is one that tries what `msa` keeps before all else. Where no game
 comes up to the plan of `msa` itself, that is returned, with a note that says so.
 
-Games are played twice over: first with an address for every stay as it is decided, so that a plan
-is there at any time; then by live bytes alone, which leaves more freedom: a packer finds the
+Games are played twice over: first with an address for every residency as it is decided, so that a
+plan is there at any time; then by live bytes alone, which leaves more freedom: a packer finds the
 addresses, and what gets none is dropped.
 """
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ullage.compiler.common.kernel_cache import COMPILE_S, is_compiled
-from ullage.compiler.ir.assignment import assignment_of
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import msa
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
 
 if TYPE_CHECKING:
     from ullage.rl_agent.policy.network import Network
     from ullage.rl_agent.policy.players import Player, Policy
-
-logger = logging.getLogger(__name__)
 
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
@@ -45,6 +40,7 @@ CALLS = 400  # simulator calls of a round where neither they nor the time are li
 ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
+COMPILE_S = 90.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 @dataclass(frozen=True)
@@ -109,6 +105,7 @@ def solve(problem: Problem, options: RlOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: the checkpoint is wrong.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import load_network
 
@@ -125,6 +122,7 @@ def solve_plain(
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.policy.network import zero_network
 
@@ -137,24 +135,26 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
+        TimeLimitError: less time than compiling the kernels may take.
     """
     from ullage.rl_agent.env.game_instance import set_table
-    from ullage.rl_agent.env.plans import packed, repair, stays_of
+    from ullage.rl_agent.env.plans import packed, repair, residencies_of
     from ullage.rl_agent.env.state import start_of
-    from ullage.rl_agent.policy.features import encode, lead_of_stays
+    from ullage.rl_agent.policy.features import encode, lead_of_residencies
     from ullage.rl_agent.policy.players import Player, heuristic
 
-    if budget.remaining_s() < COMPILE_S and not is_ready():
-        return _without_games(problem, method, budget)
+    left_s = budget.remaining_s()
+    if left_s < COMPILE_S and not is_ready():
+        raise not_compiled(method.solver, COMPILE_S, left_s)
     with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
     for_msa = budget.share(MSA_SHARE)
     table = set_table(problem)
-    if not len(table.board.ev_atom):
-        stays = [stay for _, _, stay in table.occupancy.all_stays()]
+    if not len(table.board.ev_segment):
+        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
         note = (
             f"{method.solver}: nothing to decide, all tensors live in {problem.target.fastest.name}"
         )
-        return Solution(assemble(problem, table.atoms, stays), notes=(note,))
+        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
     start = start_of(table)
     encoding = encode(table.board, start)
     learned = method.network.policy(encoding)
@@ -165,8 +165,10 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     if method.msa:
         budget.progress("playing what msa keeps")
         rival = msa.assign(problem, msa.MsaOptions(), for_msa)[0]
-        kept = [(stay.atom, first, last) for first, last, stay in rival.all_stays()]
-        starts.append(learned.moved(lead_of_stays(table, encoding, kept)))
+        kept = [
+            (residency.segment, first, last) for first, last, residency in rival.all_residencies()
+        ]
+        starts.append(learned.moved(lead_of_residencies(table, encoding, kept)))
     rng = np.random.default_rng(method.seed)
     budget.progress("playing with addresses")
     limit = method.simulations or (CALLS if budget.deadline is None else NO_LIMIT)
@@ -174,27 +176,27 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     placed = Player(table.board, start, encoding, limit, end, addresses=True)
     placed.improved = lambda busy_s: budget.on_improvement(busy_s + table.overhead_s)
     _search(method.search, placed, starts, rng)
-    stays = [stay for _, _, stay in stays_of(table, placed.replay())]
+    residencies = [residency for _, _, residency in residencies_of(table, placed.replay())]
     best_s = placed.best_s
     if not playing.is_over():
         budget.progress("playing by live bytes")
         loose = Player(table.board, start, encoding, limit, _end_of(playing))
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            runs = stays_of(table, loose.replay())
+            runs = residencies_of(table, loose.replay())
             found = packed(problem, table, runs, budget)
             if found is not None:
-                stays, best_s = found, loose.best_s
+                residencies, best_s = found, loose.best_s
             else:
                 repaired = repair(problem, table, runs)
                 if repaired is not None and repaired[0] < best_s:
-                    best_s, stays = repaired
+                    best_s, residencies = repaired
     notes: tuple[str, ...] = ()
-    if rival is not None and rival.timeline.total_s < best_s * (1 - WORTH_PACKING):
-        stays = [stay for _, _, stay in rival.all_stays()]
+    if rival is not None and rival.busy_time.total_s < best_s * (1 - WORTH_PACKING):
+        residencies = [residency for _, _, residency in rival.all_residencies()]
         notes = ("rl: no game came up to the plan of msa, which this is",)
     return Solution(
-        assemble(problem, table.atoms, stays),
+        assemble(problem, table.segments, residencies),
         stop_reason="finished" if budget.deadline is None else "time limit",
         notes=notes,
     )
@@ -207,23 +209,10 @@ def _end_of(budget: Budget) -> float:
 
 def is_ready() -> bool:
     """Whether the game is compiled."""
-    from ullage.rl_agent.env.compiled import sources
     from ullage.rl_agent.policy.decode import decode
+    from ullage.rl_agent.policy.prices import fill_prices
 
-    return is_compiled(decode, sources())
-
-
-def _without_games(problem: Problem, method: Method, budget: Budget) -> Solution:
-    """The better plan of the heuristics that it starts from, and a note."""
-    names = ("greedy", "msa") if method.msa else ("greedy",)
-    outcomes = [run_solver(name, problem, budget.for_member()) for name in names]
-    best = min(outcomes, key=lambda outcome: outcome.value)
-    note = (
-        f"{method.solver}: the game is not compiled yet, and the time is too short for that: "
-        f"the plan of {best.plan.solver}"
-    )
-    logger.warning("%s", note)
-    return Solution(assignment_of(best.plan), notes=(*best.plan.notes, note))
+    return is_compiled(decode) and is_compiled(fill_prices)
 
 
 def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401

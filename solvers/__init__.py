@@ -1,1 +1,1 @@
-"""Solvers, the registry that finds them, and offset packing."""
+"""Solvers, the registry that finds them, and the wrapper that runs them all alike."""

@@ -21,18 +21,18 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken
 from ullage.solvers.interface import Solver, solution_of
 
-GRACE_S = 0.25  # after the deadline
+GRACE_S = 0.15  # after the deadline
 INTERRUPT_S = 2.0  # after Ctrl-C, to hand over the best plan
 POLL_S = 0.05
 
-Kind = Literal["progress", "improved", "answer", "error", "breach"]
+MessageKind = Literal["progress", "improved", "answer", "error", "breach"]
 
 
 @dataclass(frozen=True)
 class _Message:
     """From the solver's process: its kind, and what it carries."""
 
-    kind: Kind
+    kind: MessageKind
     content: Any = None
 
 
@@ -103,7 +103,7 @@ def _work(
     os.dup2(2, 1)
     sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="replace")
 
-    def send(kind: Kind, content: object) -> None:
+    def send(kind: MessageKind, content: object) -> None:
         pipe.send(_Message(kind, content))
 
     budget = Budget(

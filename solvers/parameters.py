@@ -109,8 +109,8 @@ def options_from(
             close = difflib.get_close_matches(name, known, 1)
             guess = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(
-                f"{solver} has no parameter {name!r}{guess} (it has: {', '.join(known) or 'none'}; "
-                f"ullage solvers show {solver})"
+                f"{solver} has no parameter {name!r}{guess} (it has: "
+                f"{', '.join(known) or 'none'}; ullage solvers show {solver})"
             )
         values[name] = _converted(solver, known[name], value)
     return options(**values)

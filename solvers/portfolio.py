@@ -95,6 +95,7 @@ class _Race:
         self.interrupted = False
         self._refusal: UllageError | None = None
         self._failure: UllageError | None = None
+        self._late: TimeLimitError | None = None
 
     def enter(self, outcome: Outcome) -> None:
         """Take an outcome over where it is better; a bound in any case."""
@@ -110,20 +111,19 @@ class _Race:
         """A member found nothing: it may not know such targets, or be too slow, or broken."""
         if isinstance(error, InfeasibleError | UsageError):
             self._refusal = self._refusal or error
-        elif not isinstance(error, TimeLimitError):
+        elif isinstance(error, TimeLimitError):
+            self._late = self._late or error
+        else:
             self._failure = self._failure or error
         self.notes.append(f"auto: {name} found no plan: {error.message}")
 
     def solution(self, *, time_is_over: bool) -> Solution:
         """The best plan with the best bound; raises where there is none."""
         if self.best is None:
-            raise (
-                self._refusal
-                or self._failure
-                or TimeLimitError(
-                    "the time limit was over before any solver had a plan; give more (--time-limit)"
-                )
+            late = self._late or TimeLimitError(
+                "the time limit was over before any solver had a plan; give more (--time-limit)"
             )
+            raise self._refusal or self._failure or late
         best = self.best
         bound = self.bound
         if bound is not None and bound.value > best.value * (1 + PROVEN):

@@ -16,6 +16,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.solvers import parallel_links
 from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken, check_bound, check_solution
 from ullage.solvers.interface import Solution, Solver
@@ -82,8 +83,12 @@ def run_solver(
     options: Any = options_from(chosen.name, chosen.options, parameters, seed)
     spent = budget or Budget()
     begun = time.monotonic()
-    if chosen.is_ours:
-        answered: object = chosen.solve(problem, options, spent)
+    if chosen.is_ours and parallel_links.is_needed(problem.target):
+        reduced = parallel_links.reduce(problem)
+        solution = check_solution(chosen, reduced, chosen.solve(reduced, options, spent))
+        answered: object = parallel_links.recover(problem, solution)
+    elif chosen.is_ours:
+        answered = chosen.solve(problem, options, spent)
     else:
         answered = solve_apart(chosen, problem, options, spent)
     solve_s = time.monotonic() - begun

@@ -1,1 +1,1 @@
-"""common."""
+"""What every other room may use: errors, units, data types, files, compiled kernels."""

@@ -1,66 +1,217 @@
-"""Whether numba has compiled a kernel: what takes half a minute is not begun in two seconds.
+"""Compiled kernels: the one decorator for all of them, and where what numba compiled is kept.
 
-Numba keeps what it compiled beside the sources. It compiles anew when the file of the kernel itself
-has changed, but not when a file of the functions that it calls has; what is older than any of them
-is dropped here.
+    compiled = kernel()          # or kernel(error_model="numpy"): options of numba.njit
+
+    @compiled
+    def add(a: int, b: int) -> int: ...
+
+A kernel is compiled at its first call, with all that it calls, and kept in a folder of the user:
+an installation may be read-only. The folder's name is a hash of the sources (see `kernel_sources`),
+of numba, Python, numpy and the CPU, so what was compiled from other sources is never found; numba's
+own cache looks at the kernel's file alone. Where nothing can be written kernels are compiled in
+every process, which a warning says once.
+
+Importing this module imports no numba; calling `kernel()(function)` does.
 """
 
-import logging
-from collections.abc import Iterable
+import ast
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import Any, TypeVar, cast
 
-logger = logging.getLogger(__name__)
+from ullage.compiler.common.errors import TimeLimitError
+from ullage.compiler.common.kernel_store import CACHE_VARIABLE, KernelStore, activity
 
-COMPILE_S = 60.0  # generous: what compiling the kernels of one search may take
+FORMAT = "1"  # of the files
+NO_HOME = "there is no home folder"
 
-
-def is_compiled(kernel: Any, sources: Iterable[Path]) -> bool:  # noqa: ANN401 - numba's dispatcher
-    """Whether numba has a kernel in its cache, in memory or on disk, newer than the sources.
-
-    Args:
-        kernel: a function that numba compiles with a cache.
-        sources: files of all functions that are compiled with it.
-    """
-    if kernel.signatures:
-        return True
-    kept = [file.stat().st_mtime for file in _indexes(kernel)]
-    return bool(kept) and max(kept) >= _newest(sources)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def drop_stale(kernel: Any, sources: Iterable[Path]) -> None:  # noqa: ANN401 - as above
-    """Delete what numba has kept of a kernel since before its sources changed.
+def kernel(**options: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401 - numba's options
+    """A decorator that compiles functions by `numba.njit` with these options, and keeps them."""
 
-    Args:
-        kernel: a function that numba compiles with a cache, not called yet.
-        sources: files of all functions that are compiled with it.
-    """
-    newest = _newest(sources)
-    for index in _indexes(kernel):
-        try:
-            if index.stat().st_mtime < newest:
-                index.unlink()
-        except FileNotFoundError:
-            continue  # another process was faster
-        except OSError as error:
-            logger.warning("%s is out of date and cannot be deleted: %s", index, error)
+    def decorate(function: _Function) -> _Function:
+        import numba
+
+        compiled: Any = numba.njit(**options)(function)
+        if hasattr(compiled, "signatures"):  # else numba is switched off (NUMBA_DISABLE_JIT)
+            # What `cache=True` does, with a store of our own (numba 0.61 to 0.68).
+            compiled._cache = KernelStore(  # noqa: SLF001
+                kernel_folder(function.__module__), function.__qualname__, repr(options)
+            )
+        return cast("_Function", compiled)
+
+    return decorate
 
 
-def kernel_sources(folder: Path, *others: str) -> tuple[Path, ...]:
-    """Files under a folder that have functions marked `@compiled`, and others by name."""
-    files = sorted(folder.rglob("*.py"))
-    return tuple(
-        file
-        for file in files
-        if file.name in others or "\n@compiled\n" in file.read_text(encoding="utf-8")
+def is_compiled(compiled: Any) -> bool:  # noqa: ANN401 - numba's dispatcher
+    """Whether a kernel is compiled, in memory or in the folder, for some types of arguments."""
+    if not hasattr(compiled, "signatures"):
+        return True  # numba is switched off
+    return bool(compiled.signatures) or compiled._cache.holds_any()  # noqa: SLF001
+
+
+def not_compiled(solver: str, needed_s: float, available_s: float) -> TimeLimitError:
+    """What a solver raises that has less time than compiling its kernels may take."""
+    available_s = max(available_s, 0.0)
+    return TimeLimitError(
+        f"the kernels of {solver} are not compiled yet, which may take {needed_s:.0f} s, and "
+        f"{available_s:.3g} s are left; compile them once per installation with "
+        "`ullage warm-up`, or give more time (--time-limit)",
+        {"solver": solver, "needed_s": needed_s, "available_s": available_s},
     )
 
 
-def _indexes(kernel: Any) -> list[Path]:  # noqa: ANN401 - as above
-    module = kernel.py_func.__module__.rpartition(".")[2]
-    pattern = f"{module}.{kernel.py_func.__qualname__}-*.nbi"
-    return list(Path(kernel.stats.cache_path).glob(pattern))
+def too_late_to_compile(what: str, needed_s: float) -> str:
+    """The note of a solver that does without some kernels, and what it does without them."""
+    return (
+        f"{what}: kernels are not compiled yet, which may take {needed_s:.0f} s, and the time is "
+        "too short for that; `ullage warm-up` compiles them once per installation"
+    )
 
 
-def _newest(sources: Iterable[Path]) -> float:
-    return max(file.stat().st_mtime for file in sources)
+@contextmanager
+def compiling_told(tell: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Whoever waits inside is told that kernels are compiled; gives what to tell other things by.
+
+    Args:
+        tell: shows a text in place of the one before.
+    """
+
+    def remember(text: str) -> None:
+        activity.text = text
+        tell(text)
+
+    before = (activity.tell, activity.text)
+    activity.tell, activity.text, activity.depth = tell, "", 0
+    try:
+        yield remember
+    finally:
+        activity.tell, activity.text = before
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels of all versions are; it may not exist yet. None without a home.
+
+    `ULLAGE_CACHE_DIR`, else the system's folder for what a user's programs can make anew.
+    """
+    chosen = os.environ.get(CACHE_VARIABLE)
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute() / "kernels"
+        if sys.platform == "win32":
+            local = os.environ.get("LOCALAPPDATA")
+            caches = Path(local) if local else Path.home() / "AppData" / "Local"
+        elif sys.platform == "darwin":
+            caches = Path.home() / "Library" / "Caches"
+        else:
+            given = os.environ.get("XDG_CACHE_HOME", "")
+            caches = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # nobody's home
+        return None
+    return caches / "ullage" / "kernels"
+
+
+def can_keep() -> bool:
+    """Whether compiled kernels can be written to their folder; warns, once, where not."""
+    root = cache_folder()
+    if root is None:
+        activity.failed(NO_HOME)
+        return False
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=root).close()
+    except OSError as error:
+        activity.failed(f"{root}: {error.strerror or error}")
+        return False
+    return True
+
+
+@cache
+def kernel_folder(module: str) -> Path | None:
+    """Where the kernels of a module are kept; None where that is nowhere.
+
+    Args:
+        module: its name; it is being imported, and what it imports has been.
+    """
+    root = cache_folder()
+    try:
+        contents = [(name, path.read_bytes()) for name, path in kernel_sources(module)]
+    except OSError as error:  # an archive, or an executable without sources
+        activity.failed(f"the sources cannot be read: {error}")
+        return None
+    if root is None:
+        activity.failed(NO_HOME)
+        return None
+    digest = hashlib.sha256(_machine().encode())
+    for name, data in contents:
+        digest.update(f"\0{name}\0{len(data)}\0".encode() + data)
+    return root / f"{module.rpartition('.')[2]}-{digest.hexdigest()[:16]}"
+
+
+@cache
+def kernel_sources(module: str) -> tuple[tuple[str, Path], ...]:
+    """Names and files of what the kernels of a module are compiled from, by name.
+
+    That is the module, the modules of ullage that it imports on top (constants, named tuples), and
+    for those among them that have kernels, their sources as well. A constant in a module without
+    kernels must not be computed from one further away.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    found = {module: _file_of(module)}
+    for name in _imports_of(found[module]):
+        found[name] = _file_of(name)
+        if name in _with_kernels:
+            found.update(kernel_sources(name))
+    _with_kernels.add(module)
+    return tuple(sorted(found.items()))
+
+
+_with_kernels: set[str] = set()  # modules with kernels, as they are imported: callees first
+
+
+def _file_of(module: str) -> Path:
+    return Path(str(sys.modules[module].__file__))
+
+
+def _imports_of(file: Path) -> set[str]:
+    """Modules of ullage that a file imports on top."""
+    names: set[str] = set()
+    for node in ast.parse(file.read_bytes()).body:
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    names -= {__name__}
+    known = (name for name in names if name.startswith("ullage.") and name in sys.modules)
+    return {name for name in known if getattr(sys.modules[name], "__file__", None)}
+
+
+@cache
+def _machine() -> str:
+    """What compiled code depends on besides its sources."""
+    import llvmlite.binding as llvm
+    import numba
+    import numpy as np
+
+    settings: Any = numba.config
+    return "\0".join(
+        (
+            FORMAT,
+            numba.__version__,
+            np.__version__,
+            sys.version,
+            llvm.get_process_triple(),
+            str(settings.CPU_NAME or llvm.get_host_cpu_name()),
+            str(settings.CPU_FEATURES or llvm.get_host_cpu_features().flatten()),
+        )
+    )

@@ -1,1 +1,1 @@
-"""driver."""
+"""The main job, from a model to a verified, scored plan, and its summary."""

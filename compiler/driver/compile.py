@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.options import OBJECTIVES, CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound
@@ -128,8 +129,13 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     """Solve, verify and score a prepared model; in a joint order also in the file's order.
 
     The better plan of the two is returned, with a note where it is that of the file's order. Its
-    bound is the lower of the two orders'.
+    bound is the lower of the two orders'. `options.progress` is told when kernels are compiled.
     """
+    with compiling_told(options.progress) as tell:
+        return _solve_prepared(prepared, replace(options, progress=tell))
+
+
+def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     if prepared.other is None:
         return _solve_in_order(prepared, options)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)

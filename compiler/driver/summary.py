@@ -90,7 +90,7 @@ def time_by_binding(compiled: Compiled) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True)
-class Peak:
+class TierPeak:
     """Where a tier holds the most live bytes (workspace not counted).
 
     Attributes:
@@ -104,7 +104,7 @@ class Peak:
     residents: tuple[tuple[int, int], ...]
 
 
-def peak_residents(plan: Plan, tier: str) -> Peak:
+def peak_residents(plan: Plan, tier: str) -> TierPeak:
     """The peak of a tier and what it is made of."""
     held = [r for r in plan.residencies if r.tier == tier]
     change = np.zeros(len(plan.problem.steps) + 1, dtype=np.int64)
@@ -118,7 +118,7 @@ def peak_residents(plan: Plan, tier: str) -> Peak:
         if r.start <= step < r.end:
             residents[r.buffer] = residents.get(r.buffer, 0) + r.end_byte - r.start_byte
     listed = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
-    return Peak(step, int(live[step]), tuple(listed))
+    return TierPeak(step, int(live[step]), tuple(listed))
 
 
 def fast_memory_profile(compiled: Compiled) -> list[int]:
@@ -156,6 +156,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{objective_text(compiled.bound.value, plan.objective)} of {plan.objective}, proven "
             f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
+        *_claim(compiled),
         ("time goes to", _shares(time_by_binding(compiled), found.latency_s)),
         (
             "slow traffic",
@@ -197,3 +198,12 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
 
 def _shares(spent: Mapping[str, float], total: float) -> str:
     return ", ".join(f"{name} {percent(seconds, total)}" for name, seconds in spent.items())
+
+
+def _claim(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of a bound that nobody here has proven."""
+    plan = compiled.plan
+    if plan.claimed_bound is None:
+        return []
+    text = objective_text(plan.claimed_bound, plan.objective)
+    return [("claimed bound", f"{text} of {plan.objective}, claimed by {plan.claimed_by}")]

@@ -1,6 +1,6 @@
-"""Emitters: a plan as files for people, runtimes and compilers."""
+"""Plans for people and programs: JSON, C, trace, HTML, CSV, SVG, ONNX, TFLM."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
@@ -27,16 +27,20 @@ EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {
 }
 
 
-def parse_emitters(text: str) -> tuple[str, ...]:
+def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple[str, ...]:
     """Names from a comma-separated list.
+
+    Args:
+        text: the list.
+        known: names that may stand in it; those of `EMITTERS`, or of `GRAPH_FORMATS`.
 
     Raises:
         UsageError: one is unknown.
     """
     names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
     for name in names:
-        if name not in EMITTERS:
-            raise UsageError(f"nothing emits {name!r}; there are: {', '.join(EMITTERS)}")
+        if name not in known:
+            raise UsageError(f"nothing emits {name!r}; there are: {', '.join(known)}")
     return names
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.emit.program import Operand, Program, program_of
+from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 
@@ -23,9 +23,11 @@ typedef struct {
   const char *name;
   uint32_t buffer, write, first_span, spans;
 } ullage_operand;
-/* One contiguous copy by DMA; all copies of a step run beside the step's operator. */
+/* A DMA path from one tier to another; two may join the same tiers: two queues. */
+typedef struct { const char *name; uint32_t source, destination; } ullage_link;
+/* One contiguous copy by DMA over a link; all copies of a step run beside the step's operator. */
 typedef struct {
-  uint32_t step, source, destination;
+  uint32_t step, source, destination, link;
   uint64_t source_address, destination_address, size_bytes;
 } ullage_copy;
 /* Step t: an operator (`runs`) with its operands, reads first, and its copies. */
@@ -86,7 +88,7 @@ def macro_names(plan: Plan) -> list[str]:
 _Table = tuple[str, str, list[str]]  # type, name, rows
 
 
-def _tables(plan: Plan, program: Program) -> list[_Table]:
+def _tables(plan: Plan, program: FlatProgram) -> list[_Table]:
     problem = plan.problem
     operands: list[Operand] = [o for step in program.operands for o in step]
     operands += [*program.loads, *program.outputs]
@@ -102,6 +104,11 @@ def _tables(plan: Plan, program: Program) -> list[_Table]:
                 f"{t.alignment_bytes}"
                 for t, m in zip(plan.target.tiers, macro_names(plan), strict=True)
             ],
+        ),
+        (
+            "ullage_link",
+            "ullage_links",
+            [_row(k.name, tier[k.source], tier[k.destination]) for k in plan.target.links],
         ),
         ("ullage_buffer", "ullage_buffers", [_row(b.name, b.size_bytes) for b in problem.buffers]),
         ("ullage_step", "ullage_steps", _step_rows(plan, program)),
@@ -123,6 +130,7 @@ def _tables(plan: Plan, program: Program) -> list[_Table]:
                     c.step,
                     c.source,
                     c.destination,
+                    c.link,
                     c.source_address,
                     c.destination_address,
                     c.size_bytes,
@@ -152,7 +160,7 @@ def _tables(plan: Plan, program: Program) -> list[_Table]:
     ]
 
 
-def _step_rows(plan: Plan, program: Program) -> list[str]:
+def _step_rows(plan: Plan, program: FlatProgram) -> list[str]:
     copies = [0] * len(plan.problem.steps)
     for copy in program.copies:
         copies[copy.step] += 1
@@ -185,7 +193,7 @@ def _operand_rows(operands: Iterable[Operand]) -> list[str]:
     return rows
 
 
-def _header(plan: Plan, program: Program, tables: Sequence[_Table]) -> str:
+def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
     first_load = sum(map(len, program.operands))
     weights = sum(plan.problem.buffers[o.buffer].kind == "weight" for o in program.loads)
     carried = weights if plan.problem.steady_state else 0

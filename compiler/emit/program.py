@@ -58,6 +58,7 @@ class Copy:
         destination: tier index.
         destination_address: in bytes.
         size_bytes: how many bytes.
+        link: index into `Target.links`: the DMA queue.
     """
 
     step: int
@@ -67,10 +68,11 @@ class Copy:
     destination: int
     destination_address: int
     size_bytes: int
+    link: int
 
 
 @dataclass(frozen=True)
-class Program:
+class FlatProgram:
     """T steps of operands and copies, what is loaded before them and stored after.
 
     Attributes:
@@ -87,7 +89,7 @@ class Program:
     outputs: tuple[Operand, ...]
 
 
-def program_of(plan: Plan) -> Program:
+def program_of(plan: Plan) -> FlatProgram:
     """The program of a legal plan.
 
     Raises:
@@ -95,7 +97,7 @@ def program_of(plan: Plan) -> Program:
     """
     held = _Held(plan)
     steps = len(plan.problem.steps)
-    return Program(
+    return FlatProgram(
         loads=tuple(_loads(plan, held)),
         operands=tuple(tuple(_operands(plan, held, t)) for t in range(steps)),
         copies=tuple(_copies(plan, held)),
@@ -108,6 +110,7 @@ class _Held:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.tiers = plan, plan.target.tier_index
+        self.links = {link.name: index for index, link in enumerate(plan.target.links)}
         self.by_buffer: list[list[Residency]] = [[] for _ in plan.problem.buffers]
         for r in plan.residencies:
             self.by_buffer[r.buffer].append(r)
@@ -191,7 +194,7 @@ def _copies_of(
     held: _Held, transfer: Transfer, index: int, t: int, moved: tuple[int, int]
 ) -> Iterator[Copy]:
     """One move, cut where its source or its destination jumps."""
-    when = f"step {t}, DMA {transfer.source} -> {transfer.destination}"
+    when = f"step {t}, DMA over {transfer.link}"
     out = held.pieces(
         transfer.buffer,
         *moved,
@@ -213,6 +216,7 @@ def _copies_of(
             held.tiers[d.tier],
             d.offset + low - d.start_byte,
             high - low,
+            held.links[transfer.link],
         )
 
 

@@ -17,6 +17,7 @@ from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import bottleneck
+from ullage.hwmodels.resources import resources
 
 MODEL_PID, REPLAY_PID = 1, 2
 STEP_TID, COMPUTE_TID, FIRST_LINK_TID, FIRST_PORT_TID = 1, 2, 10, 100
@@ -51,7 +52,7 @@ def trace_document(compiled: Compiled) -> dict[str, Any]:
 
 def _names(plan: Plan) -> Iterator[Event]:
     """Names of processes and lanes, lanes in the order of their numbers."""
-    links = [f"link {link.source}->{link.destination}" for link in plan.target.links]
+    links = [f"link {link.name}" for link in plan.target.links]
     ports = [f"port {tier.name}" for tier in plan.target.tiers]
     model = {STEP_TID: "steps (what binds)", COMPUTE_TID: "compute"}
     model |= dict(enumerate(links, FIRST_LINK_TID)) | dict(enumerate(ports, FIRST_PORT_TID))
@@ -94,8 +95,8 @@ def _model_events(compiled: Compiled) -> Iterator[Event]:
 
 def _moves(plan: Plan, begins: Sequence[float]) -> Iterator[Event]:
     """One event per move; the moves of a link in one step follow each other."""
-    lane = {(link.source, link.destination): i for i, link in enumerate(plan.target.links)}
-    free = dict.fromkeys(lane, 0.0)
+    table = resources(plan.problem)
+    free = [0.0] * len(table.links)
     rows = [
         (step, number, index, size)
         for index, transfer in enumerate(plan.transfers)
@@ -103,15 +104,14 @@ def _moves(plan: Plan, begins: Sequence[float]) -> Iterator[Event]:
     ]
     for step, number, index, size in sorted(rows, key=lambda row: (row[0], row[2])):
         transfer = plan.transfers[index]
-        key = (transfer.source, transfer.destination)
-        link = plan.target.links[lane[key]]
-        setup_s = 0.0 if number else link.setup_s
-        seconds = setup_s + size / link.bandwidth_bytes_per_s
-        begin = max(free[key], begins[step])
-        free[key] = begin + seconds
+        link = table.link_of(transfer)
+        setup_s = 0.0 if number else float(table.setup_s[link])
+        seconds = setup_s + size / float(table.move_rate[link])
+        begin = max(free[link], begins[step])
+        free[link] = begin + seconds
         said = {"step": step, "bytes": size, "transfer": index}
         name = _title(plan, transfer)
-        yield _span((MODEL_PID, FIRST_LINK_TID + lane[key]), name, begin, seconds, said)
+        yield _span((MODEL_PID, FIRST_LINK_TID + link), name, begin, seconds, said)
 
 
 def _replay_events(compiled: Compiled) -> Iterator[Event]:
@@ -121,10 +121,10 @@ def _replay_events(compiled: Compiled) -> Iterator[Event]:
         if step.kind != DMA_STEP:
             lane = (REPLAY_PID, COMPUTE_TID)
             yield _span(lane, step.name, starts[t], ends[t] - starts[t], {"step": t})
-    links = {(link.source, link.destination): i for i, link in enumerate(plan.target.links)}
+    table = resources(plan.problem)
     begun, done = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
     for index, transfer in enumerate(plan.transfers):
-        lane = (REPLAY_PID, FIRST_LINK_TID + links[transfer.source, transfer.destination])
+        lane = (REPLAY_PID, FIRST_LINK_TID + table.link_of(transfer))
         said = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
         seconds = done[index] - begun[index]
         yield _span(lane, _title(plan, transfer), begun[index], seconds, said)

@@ -1,1 +1,1 @@
-"""Proof by execution: the plan runs in flat memory and must give what onnxruntime gives."""
+"""Proof by execution: a plan run in flat memory, beside onnxruntime."""

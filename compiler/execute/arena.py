@@ -16,7 +16,7 @@ from ullage.compiler.ir.coverage import (
     shared_addresses,
 )
 from ullage.compiler.ir.plan import Plan, Residency
-from ullage.compiler.lowering.symbolic_memory import ByteRuns, Run
+from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
 POISON = 0xFF  # every float type reads it as NaN
 Bytes = NDArray[np.uint8]
@@ -178,7 +178,7 @@ class Arena:
         return found
 
     def read(
-        self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[Run]
+        self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[DataRange]
     ) -> Bytes:
         """Bytes of a buffer as an operator sees them: a view of the arena where they lie in a row.
 
@@ -221,7 +221,7 @@ class Arena:
         high: int,
         step: int,
         what: str,
-        expected: Sequence[Run],
+        expected: Sequence[DataRange],
     ) -> None:
         wanted = ByteRuns()
         wanted.runs = list(expected)
@@ -245,7 +245,13 @@ class Arena:
         )
 
     def write(
-        self, buffer: int, begin: int, step: int, what: str, data: Bytes, content: Sequence[Run]
+        self,
+        buffer: int,
+        begin: int,
+        step: int,
+        what: str,
+        data: Bytes,
+        content: Sequence[DataRange],
     ) -> list[tuple[str, int, int]]:
         """Put an operator's result where the plan says; returns (tier, low, high) addresses.
 

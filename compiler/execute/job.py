@@ -19,7 +19,7 @@ from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.lowering.symbolic_memory import cut
 
 
-class Job:
+class ExecutionJob:
     """One inference or several by a plan, one after the other in the same memory.
 
     Attributes:
@@ -150,8 +150,10 @@ class Job:
         for transfer, begin, size in moves:
             name = self.plan.problem.buffers[transfer.buffer].name
             end = begin + size
-            what = f"DMA of {name!r} {transfer.source} -> {transfer.destination}"
-            if self.plan.target.link(transfer.source, transfer.destination) is None:
+            what = f"DMA of {name!r} over {transfer.link}"
+            ends = transfer.source, transfer.destination
+            links = self.plan.target.links
+            if not any((k.name, k.source, k.destination) == (transfer.link, *ends) for k in links):
                 raise VerificationError(f"step {t}, {what}: the target has no such link")
             arena = self.arena
             out = arena.pieces(transfer.buffer, begin, end, t, what, tier=transfer.source)

@@ -12,7 +12,7 @@ from ullage.compiler.common.errors import ModelError, UsageError, VerificationEr
 from ullage.compiler.driver.provenance import check_problem_matches, import_options
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import EXECUTABLE, Array, model_inputs, model_weights
-from ullage.compiler.execute.job import Job
+from ullage.compiler.execute.job import ExecutionJob
 from ullage.compiler.execute.kernels import Kernels, open_session, small_model
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
@@ -182,7 +182,7 @@ class Executor:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
         given = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
-        job = Job(
+        job = ExecutionJob(
             self.imported,
             self.kernels,
             plan,

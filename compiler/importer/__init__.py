@@ -1,1 +1,1 @@
-"""ONNX to Graph: read, fold until shapes are known, cost, fuse."""
+"""From an ONNX file to a graph: shapes, costs, fusion groups, what may share bytes."""

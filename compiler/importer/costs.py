@@ -19,7 +19,7 @@ Types = Sequence[TensorType | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class OperatorWork:
     """What a node costs.
 
     Attributes:
@@ -40,7 +40,7 @@ class Work:
         return self.extra_macs + sum(g.m * g.k * g.n * g.count for g in self.gemms)
 
 
-def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work:
+def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork:
     """Cost of a node of type `op` with decoded attributes and known types.
 
     An operator without a rule is costed by its elements and says so in `fallback`.
@@ -52,28 +52,34 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
         work = rule(given, inputs, outputs)
         if work is not None:
             return work
-        return Work(vector_elements=out + read, fallback=f"{op} with operands of unexpected rank")
+        return OperatorWork(
+            vector_elements=out + read, fallback=f"{op} with operands of unexpected rank"
+        )
     if op in optypes.ELEMENTWISE or op in optypes.DATA_MOVEMENT or op in optypes.RANDOM:
-        return Work(vector_elements=out)
+        return OperatorWork(vector_elements=out)
     if op in optypes.NORMALIZATION:
-        return Work(vector_elements=(3 if op in SOFTMAXES else 4) * out)
+        return OperatorWork(vector_elements=(3 if op in SOFTMAXES else 4) * out)
     if op in optypes.REDUCTION or op in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"):
-        return Work(vector_elements=_elements(inputs, 0))
+        return OperatorWork(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
-        return Work(vector_elements=_elements(outputs, 0) * _window(op, given, inputs, outputs))
+        return OperatorWork(
+            vector_elements=_elements(outputs, 0) * _window(op, given, inputs, outputs)
+        )
     if op in SORTS:
-        return Work(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
+        return OperatorWork(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
     if op in ("RoiAlign", "MaxRoiPool", "GridSample"):
         samples = max(1, int(given.get("sampling_ratio", 2)))
-        return Work(vector_elements=4 * samples * samples * _elements(outputs, 0))
+        return OperatorWork(vector_elements=4 * samples * samples * _elements(outputs, 0))
     if op == "NonMaxSuppression":
         scores = _elements(inputs, 1)
-        return Work(vector_elements=scores * _log2(scores) + 8 * _elements(outputs, 0))
+        return OperatorWork(vector_elements=scores * _log2(scores) + 8 * _elements(outputs, 0))
     if op in SCANS:
-        return Work(vector_elements=read + out)
+        return OperatorWork(vector_elements=read + out)
     if op in FREE:
-        return Work()
-    return Work(vector_elements=out + read, fallback=f"no cost rule for {op}: costed by its bytes")
+        return OperatorWork()
+    return OperatorWork(
+        vector_elements=out + read, fallback=f"no cost rule for {op}: costed by its bytes"
+    )
 
 
 SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
@@ -98,7 +104,9 @@ def _window(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
     return max(1, _elements(inputs, 0) // max(1, _elements(outputs, 0))) if "Global" in op else 1
 
 
-def _conv(given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1) -> Work | None:
+def _conv(
+    given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1
+) -> OperatorWork | None:
     """Convolution [N, C, *S] with kernel [M, C/group, *K]: per image and group [S', CK] x [CK, M].
 
     Output pixels stream (m), the kernel's taps are k, output channels n.
@@ -113,10 +121,10 @@ def _conv(given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int =
         n=max(1, kernel.shape[0] // group),
         count=group,
     )
-    return Work((gemm,))
+    return OperatorWork((gemm,))
 
 
-def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     """Transposed convolution with kernel [C, M/group, *K]: each input pixel meets every tap."""
     del outputs
     data, kernel = inputs[0], inputs[1]
@@ -129,12 +137,12 @@ def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> 
         n=product(kernel.shape[1:]),
         count=group,
     )
-    return Work((gemm,))
+    return OperatorWork((gemm,))
 
 
 def _product_of(
     a: TensorType | None, b: TensorType | None, *, trans_a: bool = False, trans_b: bool = False
-) -> Work | None:
+) -> OperatorWork | None:
     """Batched matrix product with numpy's broadcasting; vectors gain an axis."""
     if a is None or b is None or not a.shape or not b.shape:
         return None
@@ -145,14 +153,16 @@ def _product_of(
     if (
         product(right[:-2]) == 1
     ):  # one right operand for all: rows of the whole batch stream past it
-        return Work((Gemm(m=m * product(left[:-2]), k=k, n=n),))
+        return OperatorWork((Gemm(m=m * product(left[:-2]), k=k, n=n),))
     pairs = zip_longest(reversed(left[:-2]), reversed(right[:-2]), fillvalue=1)
-    return Work((Gemm(m=m, k=k, n=n, count=product([y if x == 1 else x for x, y in pairs])),))
+    return OperatorWork(
+        (Gemm(m=m, k=k, n=n, count=product([y if x == 1 else x for x, y in pairs])),)
+    )
 
 
 def _matmul(
     given: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
-) -> Work | None:
+) -> OperatorWork | None:
     del outputs
     return _product_of(
         inputs[0],
@@ -162,15 +172,15 @@ def _matmul(
     )
 
 
-def _matmul_nbits(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+def _matmul_nbits(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     del outputs
     if inputs[0] is None:
         return None
     k, n = int(given.get("K", 0)), int(given.get("N", 0))
-    return Work((Gemm(m=inputs[0].elements // max(1, k), k=k, n=n),))
+    return OperatorWork((Gemm(m=inputs[0].elements // max(1, k), k=k, n=n),))
 
 
-def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     """Product over all index letters; one matrix product for two operands.
 
     Letters of both operands and the result count the products, those of both operands alone are
@@ -193,9 +203,9 @@ def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | N
         for letter, dim in zip(reversed(letters), reversed(operand.shape), strict=False):
             sizes[letter] = max(sizes.get(letter, 1), dim)
     if len(terms) == 1:
-        return Work(vector_elements=_elements(inputs, 0))
+        return OperatorWork(vector_elements=_elements(inputs, 0))
     if len(terms) > 2:
-        return Work(extra_macs=product(list(sizes.values())) * (len(terms) - 1))
+        return OperatorWork(extra_macs=product(list(sizes.values())) * (len(terms) - 1))
     target = text.split("->")[1] if "->" in text else "".join(sorted(set(terms[0]) ^ set(terms[1])))
     a, b = set(terms[0].replace("...", ".")), set(terms[1].replace("...", "."))
     kept = set(target.replace("...", "."))
@@ -205,20 +215,20 @@ def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | N
 
     gemm = Gemm(m=size(a - b), k=size((a & b) - kept), n=size(b - a), count=size(a & b & kept))
     del outputs
-    return Work((gemm,))
+    return OperatorWork((gemm,))
 
 
-def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Work | None]:
+def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
     """LSTM (4 gates), GRU (3), RNN (1): X [seq, batch, input], R [dirs, gates*hidden, hidden]."""
 
-    def rule(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Work | None:
+    def rule(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
         del given, outputs
         x, r = inputs[0], inputs[2] if len(inputs) > 2 else None
         if x is None or r is None or len(x.shape) != 3 or len(r.shape) != 3:
             return None
         steps, batch, width = x.shape
         directions, _, hidden = r.shape
-        return Work(
+        return OperatorWork(
             (
                 Gemm(m=steps * batch, k=width, n=gates * hidden, count=directions),
                 Gemm(m=batch, k=hidden, n=gates * hidden, count=directions * steps),
@@ -231,7 +241,7 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Work |
 
 def _attention(
     given: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
-) -> Work | None:
+) -> OperatorWork | None:
     """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
 
     `past` is the position of the cached keys, [.., past length, head size], among the inputs.
@@ -265,10 +275,10 @@ def _attention(
         Gemm(m=queries, k=width, n=keys, count=batch * heads),
         Gemm(m=queries, k=keys, n=value_width, count=batch * heads),
     ]
-    return Work(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
+    return OperatorWork(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
 
 
-MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], Work | None]] = {
+MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]] = {
     "Conv": _conv,
     "FusedConv": _conv,
     "ConvInteger": _conv,

@@ -9,7 +9,7 @@ DequantizeLinear joins every reader of its result.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ullage.compiler.importer.nodes import Node
+from ullage.compiler.importer.nodes import ImportedNode
 from ullage.compiler.importer.optypes import ELEMENTWISE, MAX_FUSED_NODES, may_follow
 
 
@@ -17,12 +17,12 @@ from ullage.compiler.importer.optypes import ELEMENTWISE, MAX_FUSED_NODES, may_f
 class Group:
     """Nodes that run as one, in execution order; the `anchor` does the main work."""
 
-    nodes: tuple[Node, ...]
-    anchor: Node
+    nodes: tuple[ImportedNode, ...]
+    anchor: ImportedNode
 
 
 def fuse(
-    nodes: Sequence[Node], outputs: frozenset[str], elements: Mapping[str, int]
+    nodes: Sequence[ImportedNode], outputs: frozenset[str], elements: Mapping[str, int]
 ) -> tuple[Group, ...]:
     """Partition nodes into groups, in file order of their last node.
 
@@ -31,8 +31,8 @@ def fuse(
         outputs: graph outputs, which must stay visible.
         elements: number of elements of every tensor.
     """
-    readers: dict[str, list[Node]] = {}
-    producer: dict[str, Node] = {}
+    readers: dict[str, list[ImportedNode]] = {}
+    producer: dict[str, ImportedNode] = {}
     for node in nodes:
         for name in node.outputs:
             producer[name] = node
@@ -60,8 +60,8 @@ def fuse(
 
 
 def _live_nodes(
-    nodes: Sequence[Node], outputs: frozenset[str], producer: Mapping[str, Node]
-) -> list[Node]:
+    nodes: Sequence[ImportedNode], outputs: frozenset[str], producer: Mapping[str, ImportedNode]
+) -> list[ImportedNode]:
     """Nodes that some graph output depends on (all of them when there is no output)."""
     if not outputs & set(producer):
         return list(nodes)
@@ -73,10 +73,10 @@ def _live_nodes(
 
 
 def _grow(
-    members: list[Node],
+    members: list[ImportedNode],
     taken: set[int],
-    readers: Mapping[str, list[Node]],
-    producer: Mapping[str, Node],
+    readers: Mapping[str, list[ImportedNode]],
+    producer: Mapping[str, ImportedNode],
     outputs: frozenset[str],
     elements: Mapping[str, int],
     position: Mapping[int, int],
@@ -132,7 +132,7 @@ def _grow(
 def _available_before(
     name: str,
     start: int,
-    producer: Mapping[str, Node],
+    producer: Mapping[str, ImportedNode],
     position: Mapping[int, int],
     inlined: set[int],
 ) -> bool:
@@ -148,10 +148,10 @@ def _available_before(
 
 
 def _with_prologue(
-    members: Sequence[Node], producer: Mapping[str, Node], inlined: set[int]
-) -> tuple[Node, ...]:
+    members: Sequence[ImportedNode], producer: Mapping[str, ImportedNode], inlined: set[int]
+) -> tuple[ImportedNode, ...]:
     """The members preceded by the dequantisations they read through."""
-    before: dict[int, Node] = {}
+    before: dict[int, ImportedNode] = {}
     waiting = list(members)
     while waiting:
         for name in waiting.pop().activations:

@@ -1,6 +1,6 @@
 """Read an ONNX file into a flat, checked ModelProto: functions inlined, nodes in order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
@@ -8,12 +8,18 @@ from onnx import inliner
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.ir.dag import find_cycle
 
 MAX_FILE_BYTES = 2**31  # protobuf's own limit
 MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model
 MAX_NODES = 1_000_000
 MAX_INLINED_NODES = 500_000
+MAX_CALL_DEPTH = 50  # of local functions
 MAX_OPSET = 2**31 - 1  # what onnx's schema registry can be asked for
+MAX_SHOWN = 5  # nodes of a cycle that an error names
+
+Call = tuple[str, str]  # domain and name of a function
+MODEL: Call = ("", "")  # what calls functions and is called by none
 
 ELEMENT_NAMES: dict[int, str] = {
     number: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
@@ -89,26 +95,31 @@ def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Inline the model's local functions, refusing recursive and exploding ones."""
-    bodies = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    import networkx as nx
 
-    def size_of(key: tuple[str, str], above: tuple[tuple[str, str], ...]) -> int:
-        if key in above or len(above) > 50:
-            chain = " -> ".join(name for _, name in (*above, key))
-            raise ModelError(f"{where}: local functions call each other in a circle: {chain}")
-        if key not in sizes:
-            sizes[key] = sum(
-                size_of((n.domain, n.op_type), (*above, key))
-                if (n.domain, n.op_type) in bodies
-                else 1
-                for n in all_nodes(bodies[key].node)
-            )
-        return sizes[key]
-
-    total = sum(
-        size_of((n.domain, n.op_type), ()) if (n.domain, n.op_type) in bodies else 1
-        for n in all_nodes(model.graph.node)
-    )
+    bodies: dict[Call, Iterable[onnx.NodeProto]] = {
+        (f.domain, f.name): f.node for f in model.functions
+    }
+    bodies[MODEL] = model.graph.node
+    called = {
+        caller: [call if (call := (n.domain, n.op_type)) in bodies else None for n in all_nodes(b)]
+        for caller, b in bodies.items()
+    }
+    calls = nx.DiGraph((caller, call) for caller, made in called.items() for call in made if call)
+    calls.add_node(MODEL)
+    circle = find_cycle(calls)
+    if circle:
+        chain = " -> ".join(name for _, name in (*circle, circle[0]))
+        raise ModelError(f"{where}: local functions call each other in a circle: {chain}")
+    depth = nx.dag_longest_path_length(calls)
+    if depth > MAX_CALL_DEPTH:
+        raise ModelError(
+            f"{where}: local functions call each other {depth} deep; at most {MAX_CALL_DEPTH}"
+        )
+    sizes: dict[Call | None, int] = {None: 1}
+    for caller in nx.dfs_postorder_nodes(calls, MODEL):  # what is called before who calls
+        sizes[caller] = sum(sizes[call] for call in called[caller])
+    total = sizes[MODEL]
     if total > MAX_INLINED_NODES:
         raise ModelError(
             f"{where}: {total} nodes once local functions are inlined; at most {MAX_INLINED_NODES}"
@@ -172,39 +183,36 @@ def _define(defined: dict[str, str], name: str, by: str, where: str) -> None:
 
 def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     """Put nodes into a topological order, the file's own where it is one already."""
-    available = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
     nodes = list(graph.node)
-    waiting: dict[str, list[int]] = {}
-    missing = [0] * len(nodes)
-    producer = {name for node in nodes for name in node.output if name}
-    for index, node in enumerate(nodes):
-        needs = {n for n in (*node.input, *captures(node)) if n in producer and n not in available}
-        missing[index] = len(needs)
-        for name in needs:
-            waiting.setdefault(name, []).append(index)
-    import heapq
+    producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    needs = [
+        {producer[name] for name in (*node.input, *captures(node)) if name in producer}
+        for node in nodes
+    ]
+    if all(max(earlier, default=-1) < index for index, earlier in enumerate(needs)):
+        return
+    import networkx as nx
 
-    ready = [i for i, count in enumerate(missing) if count == 0]
-    heapq.heapify(ready)
-    order: list[int] = []
-    while ready:
-        index = heapq.heappop(ready)
-        order.append(index)
-        for name in nodes[index].output:
-            for other in waiting.get(name, ()) if name else ():
-                missing[other] -= 1
-                if missing[other] == 0:
-                    heapq.heappush(ready, other)
-    if len(order) < len(nodes):
-        stuck = next(n for i, n in enumerate(nodes) if missing[i])
-        raise ModelError(
-            f"{where}: the graph has a cycle through {stuck.op_type} {stuck.name!r} "
-            f"(output {next(iter(stuck.output), '')!r})"
-        )
-    if order != list(range(len(nodes))):
-        sorted_nodes = [nodes[i] for i in order]
-        del graph.node[:]
-        graph.node.extend(sorted_nodes)
+    dag = nx.DiGraph()
+    dag.add_nodes_from(range(len(nodes)))
+    dag.add_edges_from((early, index) for index, earlier in enumerate(needs) for early in earlier)
+    try:
+        order = list(nx.lexicographical_topological_sort(dag))
+    except nx.NetworkXUnfeasible:
+        cycle = _described([nodes[index] for index in find_cycle(dag)])
+        raise ModelError(f"{where}: the graph has a cycle through {cycle}") from None
+    del graph.node[:]
+    graph.node.extend([nodes[index] for index in order])
+
+
+def _described(cycle: Sequence[onnx.NodeProto]) -> str:
+    """The nodes of a cycle, the first of them at least."""
+    shown = ", ".join(
+        f"{node.op_type} {node.name!r} (output {next(iter(node.output), '')!r})"
+        for node in cycle[:MAX_SHOWN]
+    )
+    more = len(cycle) - MAX_SHOWN
+    return f"{shown} and {more} more nodes" if more > 0 else shown
 
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.attributes import attributes, blaming
 from ullage.compiler.importer.bounds import scan_length, trip_count
-from ullage.compiler.importer.costs import Work, work_of
+from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
 from ullage.compiler.importer.optypes import PARAMETER_INPUTS, PARTIALLY_READ, VIEWS
 from ullage.compiler.importer.scope import Scope
@@ -18,7 +18,7 @@ from ullage.compiler.ir.graph import Fallback, Sharing
 
 
 @dataclass(frozen=True)
-class Node:
+class ImportedNode:
     """One ONNX node that runs at inference.
 
     Attributes:
@@ -41,7 +41,7 @@ class Node:
     activations: tuple[str, ...]
     weights: tuple[str, ...]
     outputs: tuple[str, ...]
-    work: Work
+    work: OperatorWork
     mac_dtype: str
     accessed: Mapping[str, int] = field(default_factory=dict)
     body_bytes: int = 0
@@ -52,7 +52,7 @@ class Node:
 class NodeList:
     """The nodes of a model in file order, the sizes of their tensors, and cost fallbacks."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[ImportedNode, ...]
     sizes: Mapping[str, int]
     fallbacks: tuple[Fallback, ...]
 
@@ -73,7 +73,7 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
     named.update(value.name for value in model.graph.input)
     sizes = planned_sizes(scope, policy, named)
     fallbacks: list[Fallback] = []
-    nodes: list[Node] = []
+    nodes: list[ImportedNode] = []
     labels: set[str] = set()
     for index, proto in enumerate(model.graph.node):
         outputs = [name for name in proto.output if name]
@@ -146,7 +146,7 @@ def _node(
     roots: Mapping[str, str],
     sizes: Mapping[str, int],
     policy: str | None,
-) -> Node:
+) -> ImportedNode:
     given = attributes(proto)
     parameters = PARAMETER_INPUTS.get(proto.op_type, frozenset())
     activations: dict[str, None] = {}
@@ -178,7 +178,7 @@ def _node(
         read = -(-whole * part // max(1, scope.types[data].elements))
         if read < whole:
             accessed[stored] = read
-    return Node(
+    return ImportedNode(
         index=index,
         op=proto.op_type,
         label=label,
@@ -208,10 +208,10 @@ def _control_flow_work(
     scope: Scope,
     sizes: Mapping[str, int],
     policy: str | None,
-) -> tuple[Work, int]:
+) -> tuple[OperatorWork, int]:
     """Cost of If (the dearer branch), Loop and Scan (body times trips), and the bodies' peak."""
     given = attributes(proto)
-    bodies: list[Work] = []
+    bodies: list[OperatorWork] = []
     peak = 0
     reasons: list[str] = []
     for attribute in proto.attribute:
@@ -223,7 +223,7 @@ def _control_flow_work(
         reasons += [f.reason for f in found.fallbacks]
         peak = max(peak, body_peak_bytes(found, attribute.g, found.sizes))
     del sizes
-    dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=Work())
+    dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
     trips: int | None = 1
     if proto.op_type == "Loop":
         trips = trip_count(proto, scope.arrays)
@@ -245,9 +245,9 @@ def _control_flow_work(
     )
 
 
-def _sum_work(nodes: Iterable[Node]) -> Work:
+def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
     listed = list(nodes)
-    return Work(
+    return OperatorWork(
         gemms=tuple(g for n in listed for g in n.work.gemms),
         vector_elements=sum(n.work.vector_elements for n in listed),
         extra_macs=sum(n.work.extra_macs for n in listed),

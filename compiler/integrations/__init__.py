@@ -1,1 +1,1 @@
-"""integrations."""
+"""Other compilers: an onnx-ir pass, ExecuTorch, torch.export, XLA buffer lists."""

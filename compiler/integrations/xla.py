@@ -44,7 +44,7 @@ class LiveBuffer:
 
 
 @dataclass(frozen=True)
-class Work:
+class XlaWork:
     """What an instruction computes, as far as the caller knows."""
 
     macs: int = 0
@@ -107,7 +107,7 @@ def problem_from_live_buffers(
     name: str,
     buffers: Sequence[LiveBuffer],
     target: Target,
-    work: Mapping[int, Work] | None = None,
+    work: Mapping[int, XlaWork] | None = None,
 ) -> Problem:
     """A problem from buffers with definition and use times.
 
@@ -145,7 +145,7 @@ def problem_from_live_buffers(
             f"{labels[time]}@{time}",
             reads.get(time, ()),
             writes.get(time, ()),
-            said.pop(time, Work()),
+            said.pop(time, XlaWork()),
         )
         for time in sorted({*reads, *writes})
     ]
@@ -155,7 +155,7 @@ def problem_from_live_buffers(
 
 
 def _operator(
-    label: str, reads: Sequence[LiveBuffer], writes: Sequence[LiveBuffer], work: Work
+    label: str, reads: Sequence[LiveBuffer], writes: Sequence[LiveBuffer], work: XlaWork
 ) -> Op:
     results = [b for b in writes if not b.scoped]
     return Op(

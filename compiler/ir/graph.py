@@ -1,8 +1,13 @@
 """The graph: values (tensors) and the operators that read and write them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from ullage.compiler.common.errors import UsageError
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Kind = Literal["input", "weight", "activation", "output"]
 SharingKind = Literal["view", "in_place", "concat", "split"]
@@ -122,3 +127,165 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     fallbacks: tuple[Fallback, ...] = ()
+
+    def to_networkx(self) -> "nx.DiGraph":
+        """The graph for networkx: a node per operator and a node per value; nothing is lost.
+
+        Nodes and their attributes, with units as in `Operator` and `Value`:
+
+        - An operator's key is its index (int). `role` is `operator`; `name` and `kind` (str),
+          `macs`, `vector_elements`, `workspace_bytes` (int), `mac_dtype` (str), `gemms` (tuple of
+          `Gemm`), `accessed_bytes` (tuple of (input name, bytes)), `sharings` (tuple of
+          `Sharing`), `nodes` (tuple of int).
+        - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
+          `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool).
+
+        Edges run from a value to each operator that reads it and from an operator to each value
+        that it writes. `position` (int) is the place among the operator's inputs or outputs,
+        `size_bytes` (int) how many bytes are read or written.
+
+        The graph's own attributes are `name`, `inputs`, `outputs` (tuples of value names) and
+        `fallbacks` (tuple of `Fallback`).
+
+        Returns:
+            A `networkx.DiGraph`, bipartite and without cycles; operators stand in file order.
+        """
+        import networkx as nx
+
+        net = nx.DiGraph(
+            name=self.name, inputs=self.inputs, outputs=self.outputs, fallbacks=self.fallbacks
+        )
+        for name, value in self.values.items():
+            net.add_node(name, role="value", **_attributes_of(value))
+        for index, operator in enumerate(self.operators):
+            net.add_node(index, role="operator", **_attributes_of(operator))
+            accessed = dict(operator.accessed_bytes)
+            for position, name in enumerate(operator.inputs):
+                size = accessed.get(name, self.values[name].size_bytes)
+                net.add_edge(name, index, position=position, size_bytes=size)
+            for position, name in enumerate(operator.outputs):
+                size = self.values[name].size_bytes
+                net.add_edge(index, name, position=position, size_bytes=size)
+        return net
+
+    @classmethod
+    def from_networkx(cls, net: "nx.DiGraph") -> "Graph":
+        """The graph that `to_networkx` described, or one made by hand in the same form.
+
+        Operators need `role`, `name` and `kind`; values need `role`, `kind`, `dtype`, `shape` and
+        `size_bytes`. Other attributes default as in `Operator` and `Value`; of edges only
+        `position` is read, and it defaults to the order of the edges. Keys of operators may be
+        anything. Operators come in a topological order: of those that could be next, the one that
+        stands first in `net`. Where the graph lists no `inputs` or `outputs`, they are the values
+        of that kind.
+
+        Raises:
+            UsageError: a node or an edge does not have this form, a name stands for nothing or
+                for two things, or there is a cycle; the message names it.
+        """
+        import networkx as nx
+
+        _check_form(net)
+        values = {
+            name: _made(Value, name, attributes, name=name)
+            for name, attributes in net.nodes(data=True)
+            if attributes["role"] == "value"
+        }
+        places = {node: -1 if node in values else at for at, node in enumerate(net)}
+        try:
+            order = list(nx.lexicographical_topological_sort(net, key=places.__getitem__))
+        except nx.NetworkXUnfeasible:
+            cycle = " -> ".join(repr(node) for node, _ in nx.find_cycle(net)[:8])
+            raise UsageError(f"the graph has a cycle: {cycle}; operators need an order") from None
+        operators = tuple(
+            _made(
+                Operator,
+                node,
+                net.nodes[node],
+                inputs=_placed((source, at) for source, _, at in net.in_edges(node, "position")),
+                outputs=_placed((result, at) for _, result, at in net.out_edges(node, "position")),
+            )
+            for node in order
+            if node not in values
+        )
+        ends = {
+            kind: tuple(
+                net.graph.get(f"{kind}s", (v.name for v in values.values() if v.kind == kind))
+            )
+            for kind in ("input", "output")
+        }
+        _check_names(values, operators, (*ends["input"], *ends["output"]))
+        return cls(
+            name=net.name or "graph",
+            values=values,
+            operators=operators,
+            inputs=ends["input"],
+            outputs=ends["output"],
+            fallbacks=tuple(net.graph.get("fallbacks", ())),
+        )
+
+
+def _attributes_of(thing: Value | Operator) -> dict[str, Any]:
+    """The fields that are attributes of a node; inputs and outputs are edges."""
+    names = (f.name for f in fields(thing) if f.name not in ("inputs", "outputs"))
+    return {name: getattr(thing, name) for name in names}
+
+
+Part = TypeVar("Part", Value, Operator)
+
+
+def _made(
+    kind: type[Part],
+    node: object,
+    attributes: Mapping[str, Any],
+    **known: Any,  # noqa: ANN401 - fields have several types
+) -> Part:
+    """A value or an operator from the attributes of a node; some fields are known already."""
+    found: dict[str, Any] = {
+        f.name: attributes[f.name] for f in fields(kind) if f.name in attributes
+    } | known
+    missing = [f.name for f in fields(kind) if f.name not in found and f.default is MISSING]
+    if missing:
+        raise UsageError(f"{kind.__name__.lower()} {node!r} needs the attribute {missing[0]}")
+    for name, value in found.items():
+        found[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**found)
+
+
+def _placed(edges: Iterator[tuple[str, int | None]]) -> tuple[str, ...]:
+    """Values by their positions; those without one come last, in the order of the edges."""
+    ordered = sorted(edges, key=lambda edge: (edge[1] is None, edge[1] or 0))
+    return tuple(name for name, _ in ordered)
+
+
+def _check_form(net: "nx.DiGraph") -> None:
+    """A directed graph in which operators and values alternate, each value written once."""
+    if not net.is_directed() or net.is_multigraph():
+        raise UsageError(f"a graph is made from a networkx.DiGraph, not a {type(net).__name__}")
+    roles = dict(net.nodes(data="role"))
+    for node, role in roles.items():
+        if role not in ("operator", "value"):
+            raise UsageError(f"node {node!r} has the role {role!r}; it is operator or value")
+        if role == "value" and not isinstance(node, str):
+            raise UsageError(f"value {node!r} needs a text as its key: its name")
+        if role == "value" and net.in_degree(node) > 1:
+            raise UsageError(f"value {node!r} is written by {net.in_degree(node)} operators")
+    for source, result in net.edges:
+        if roles[source] == roles[result]:
+            raise UsageError(f"edge {source!r} -> {result!r} joins two {roles[source]}s")
+
+
+def _check_names(
+    values: Mapping[str, Value], operators: tuple[Operator, ...], ends: tuple[str, ...]
+) -> None:
+    """Every name stands for a value, and no two operators have the same one."""
+    seen: set[str] = set()
+    used = set(ends)
+    for operator in operators:
+        if operator.name in seen:
+            raise UsageError(f"two operators have the name {operator.name!r}")
+        seen.add(operator.name)
+        used.update(name for name, _ in operator.accessed_bytes)
+        used.update(name for s in operator.sharings for name in (s.input, s.output))
+    for name in sorted(used - set(values)):
+        raise UsageError(f"{name!r} is named in the graph, but no value has that name")

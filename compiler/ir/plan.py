@@ -6,7 +6,7 @@ from typing import Any
 
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Target, link_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class Transfer:
         destination: tier that is written.
         moves: (step, bytes) pairs, steps ascending; bytes go in address order and sum to the
             size of the slice.
+        link: name of the link that it goes over; by default that of the only link between the two.
     """
 
     buffer: int
@@ -59,6 +60,12 @@ class Transfer:
     source: str
     destination: str
     moves: tuple[tuple[int, int], ...]
+    link: str = ""
+
+    def __post_init__(self) -> None:
+        """Name the only link between the two tiers where none is named."""
+        if not self.link:
+            object.__setattr__(self, "link", link_name(self.source, self.destination))
 
 
 @dataclass(frozen=True)

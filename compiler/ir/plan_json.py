@@ -15,7 +15,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target
 
-PLAN_FORMAT = 1
+PLAN_FORMAT = 2  # 1: links and transfers without names; figures of the search among `options`
+READABLE_FORMATS = (1, 2)
 SCHEMA_FILE = "plan.schema.json"
 
 
@@ -97,13 +98,17 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
     from pydantic import ValidationError
 
     try:
-        version = json.loads(data).get("format_version")
+        document = json.loads(data)
+        version = document.get("format_version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
-    if type(version) is not int or version != PLAN_FORMAT:  # true is 1 to Python
+    if type(version) is not int or version not in READABLE_FORMATS:  # true is 1 to Python
         raise UsageError(
-            f"{where}: plan format {version!r}; this version reads {PLAN_FORMAT}; compile again"
+            f"{where}: plan format {version!r}; this version reads "
+            f"{' and '.join(map(str, READABLE_FORMATS))}; compile again"
         )
+    if version == 1:
+        data = json.dumps(_from_format_1(document)).encode()
     try:
         read: PlanFile = _adapter().validate_json(data, strict=None)
     except ValidationError as error:
@@ -114,6 +119,25 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
             f"({error.error_count()} problems in all)"
         ) from error
     return _plan_of(read)
+
+
+def _from_format_1(document: dict[str, Any]) -> dict[str, Any]:
+    """A file of format 1 in the present one: links get their default names when it is read."""
+    found = {**document, "format_version": PLAN_FORMAT}
+    options = document.get("options")
+    if not isinstance(options, dict):
+        return found
+    own = {k: v for k, v in options.items() if isinstance(v, str | int | float)}
+    figures = ("whole_bound", "parts_solved", "parts_taken")
+    found["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
+    found["statistics"] = {k: own[k] for k in figures if k in own}
+    prices = options.get("prices")
+    found["shadow_prices"] = [
+        [price.get("what"), price.get("saves_s")]
+        for price in (prices if isinstance(prices, list) else ())
+        if isinstance(price, dict)
+    ]
+    return found
 
 
 def read_plan(path: Path) -> Plan:

@@ -33,6 +33,10 @@ class Problem:
         default_factory=dict, init=False, compare=False, repr=False
     )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: figures can be worked out again."""
+        return {**vars(self), "_figures": {}}
+
     @property
     def name(self) -> str:
         """Name of the model."""
@@ -66,7 +70,9 @@ class Problem:
         """The same program and chip with another objective; figures of both are kept with both."""
         if objective == self.objective:
             return self
-        return replace(self, objective=objective)
+        other = replace(self, objective=objective)
+        object.__setattr__(other, "_figures", self._figures)  # they do not depend on it
+        return other
 
     def once(self, figure: Callable[["Problem"], Figure]) -> Figure:
         """A figure of the problem: worked out at the first call, kept for the next."""
@@ -77,9 +83,9 @@ class Problem:
 
 
 def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Figure]:
-    """Decorator of a function of a problem: its result is worked out once for each problem.
+    """Decorator of a figure of program and target: it is worked out once for each problem.
 
-    Callers share the result, so they must not change it.
+    It must not depend on the objective. Callers share the result, so they must not change it.
     """
 
     @wraps(figure)

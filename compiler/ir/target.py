@@ -41,9 +41,14 @@ class Tier:
     read_only: bool = False
 
 
+def link_name(source: str, destination: str) -> str:
+    """Name of the link between two tiers where it has no name of its own."""
+    return f"{source}->{destination}"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A directed DMA path between two tiers.
+    """A directed DMA path between two tiers: a link, or one of several DMA queues.
 
     Attributes:
         source: tier that is read.
@@ -51,6 +56,8 @@ class Link:
         bandwidth_bytes_per_s: of the link alone; the tiers' own bandwidths apply beside it.
         setup_s: time to start a transfer.
         energy_j_per_byte: energy of moving a byte, beside reading and writing it.
+        name: of the link, `source->destination` where none is given; two links may join the same
+            tiers, under different names.
     """
 
     source: str
@@ -58,6 +65,12 @@ class Link:
     bandwidth_bytes_per_s: float
     setup_s: float = 0.0
     energy_j_per_byte: float = 0.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Give the link its default name."""
+        if not self.name:
+            object.__setattr__(self, "name", link_name(self.source, self.destination))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +151,7 @@ class Target:
         return self.tiers[self.tier_index[name]]
 
     def link(self, source: str, destination: str) -> Link | None:
-        """The link from one tier to another, None when there is none."""
+        """The first link from one tier to another, None when there is none."""
         for link in self.links:
             if (link.source, link.destination) == (source, destination):
                 return link

@@ -1,1 +1,1 @@
-"""lowering."""
+"""From a graph and an order to a program: aliases and their proof, live ranges, ranged uses."""

@@ -15,7 +15,7 @@ from ullage.compiler.lowering.dataflow import (
     step_content,
     written_ranges,
 )
-from ullage.compiler.lowering.symbolic_memory import ByteRuns, Run, cut
+from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange, cut
 
 
 def check_aliases(graph: Graph, order: Sequence[int], aliases: Aliases) -> None:
@@ -43,7 +43,9 @@ def check_aliases(graph: Graph, order: Sequence[int], aliases: Aliases) -> None:
         _expect(graph, memory, aliases, name, content[name], "the end of the graph")
 
 
-def _put(memory: dict[str, ByteRuns], aliases: Aliases, name: str, content: Sequence[Run]) -> None:
+def _put(
+    memory: dict[str, ByteRuns], aliases: Aliases, name: str, content: Sequence[DataRange]
+) -> None:
     root, offset = aliases.buffer_of[name]
     memory[root].write(offset, content)
 
@@ -53,7 +55,7 @@ def _expect(
     memory: dict[str, ByteRuns],
     aliases: Aliases,
     name: str,
-    expected: list[Run],
+    expected: list[DataRange],
     reader: str,
 ) -> None:
     root, offset = aliases.buffer_of[name]

@@ -61,7 +61,7 @@ class Aliases:
     absorbed: frozenset[tuple[str, str]]
 
 
-class _State:
+class _AliasState:
     """Values grouped into roots; small enough to be one class with three moves."""
 
     def __init__(self, graph: Graph, order: Sequence[int]) -> None:
@@ -140,7 +140,7 @@ def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> A
         order: operator indices in execution order.
         options: what may share.
     """
-    state = _State(graph, order)
+    state = _AliasState(graph, order)
     elided: set[str] = set()
     absorbed: set[tuple[str, str]] = set()
     for index in order:
@@ -164,7 +164,7 @@ def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> A
     )
 
 
-def _fits_kind(state: _State, source: str, result: str) -> bool:
+def _fits_kind(state: _AliasState, source: str, result: str) -> bool:
     """Whether `result` may lie in the root of `source` as far as kinds go.
 
     What is given from outside (inputs, weights) cannot become an output by sharing: an output has
@@ -176,7 +176,9 @@ def _fits_kind(state: _State, source: str, result: str) -> bool:
     return kind != "weight"
 
 
-def _try_view(state: _State, operator: Operator, options: AliasOptions, elided: set[str]) -> None:
+def _try_view(
+    state: _AliasState, operator: Operator, options: AliasOptions, elided: set[str]
+) -> None:
     views = [s for s in operator.sharings if s.kind == "view"]
     if not options.views or len(views) != 1 or len(operator.outputs) != 1:
         return
@@ -187,7 +189,9 @@ def _try_view(state: _State, operator: Operator, options: AliasOptions, elided: 
         elided.add(operator.name)
 
 
-def _try_split(state: _State, operator: Operator, options: AliasOptions, elided: set[str]) -> None:
+def _try_split(
+    state: _AliasState, operator: Operator, options: AliasOptions, elided: set[str]
+) -> None:
     parts = [s for s in operator.sharings if s.kind == "split"]
     if not parts or {s.output for s in parts} != set(operator.outputs):
         return
@@ -203,7 +207,7 @@ def _try_split(state: _State, operator: Operator, options: AliasOptions, elided:
 
 
 def _try_concat(
-    state: _State,
+    state: _AliasState,
     operator: Operator,
     options: AliasOptions,
     elided: set[str],
@@ -227,7 +231,7 @@ def _try_concat(
         elided.add(operator.name)
 
 
-def _may_be_part(state: _State, sharing: Sharing, options: AliasOptions) -> bool:
+def _may_be_part(state: _AliasState, sharing: Sharing, options: AliasOptions) -> bool:
     source = state.roots[state.root_of[sharing.input]]
     target = state.roots[state.root_of[sharing.output]]
     if source is target or source.kind != "activation" or source.is_output:
@@ -237,7 +241,9 @@ def _may_be_part(state: _State, sharing: Sharing, options: AliasOptions) -> bool
     return _is_aligned(state, sharing.output, sharing.offset_bytes, sharing.input, options)
 
 
-def _is_aligned(state: _State, whole: str, offset: int, part: str, options: AliasOptions) -> bool:
+def _is_aligned(
+    state: _AliasState, whole: str, offset: int, part: str, options: AliasOptions
+) -> bool:
     """Whether a part begins and ends at aligned addresses (or with the whole).
 
     Slices are cut at the ends of parts, and each slice has an address of its own.
@@ -250,7 +256,7 @@ def _is_aligned(state: _State, whole: str, offset: int, part: str, options: Alia
     return begin % options.alignment_bytes == 0 and (ends_whole or aligned_end)
 
 
-def _try_in_place(state: _State, operator: Operator, position: int, elided: set[str]) -> None:
+def _try_in_place(state: _AliasState, operator: Operator, position: int, elided: set[str]) -> None:
     if operator.name in elided or len(operator.outputs) != 1:
         return
     permitted = [s for s in operator.sharings if s.kind == "in_place"]
@@ -268,7 +274,7 @@ def _try_in_place(state: _State, operator: Operator, position: int, elided: set[
 
 
 def _may_overwrite(
-    state: _State, sharing: Sharing, position: int, operator: Operator, by_element: set[str]
+    state: _AliasState, sharing: Sharing, position: int, operator: Operator, by_element: set[str]
 ) -> bool:
     """Nothing that lies in the input's bytes is read after this operator, or askew by it."""
     root = state.roots[state.root_of[sharing.input]]
@@ -290,7 +296,7 @@ def _may_overwrite(
     return True
 
 
-def _may_move_in(state: _State, sharing: Sharing, position: int) -> bool:
+def _may_move_in(state: _AliasState, sharing: Sharing, position: int) -> bool:
     """Whether the input's buffer may live where the output will be, a part of something larger."""
     source = state.roots[state.root_of[sharing.input]]
     return (

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.lowering.aliases import Aliases
-from ullage.compiler.lowering.symbolic_memory import ByteRuns, Run
+from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
-Contents = dict[str, list[Run]]
+Contents = dict[str, list[DataRange]]
 
 
 def given_contents(graph: Graph) -> Contents:
@@ -46,7 +46,7 @@ def absorbed_inputs(operator: Operator, aliases: Aliases) -> set[str]:
     return {name for name in operator.inputs if (operator.name, name) in aliases.absorbed}
 
 
-def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) -> list[Run]:
+def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) -> list[DataRange]:
     """Content of the result of an operator that only arranges bytes."""
     size = graph.values[output].size_bytes
     result = ByteRuns()

@@ -8,7 +8,7 @@ from ullage.compiler.ir.program import Program
 
 
 @dataclass(frozen=True)
-class Peak:
+class LivePeak:
     """The largest sum of live bytes over the steps of a program, and who is alive there."""
 
     size_bytes: int
@@ -16,7 +16,7 @@ class Peak:
     residents: tuple[tuple[str, int], ...]
 
 
-def live_peak(program: Program) -> Peak:
+def live_peak(program: Program) -> LivePeak:
     """Peak of live non-weight bytes and workspace, with residents.
 
     Liveness is per byte range: from the first write (the start for inputs) to the last use (the
@@ -45,7 +45,7 @@ def live_peak(program: Program) -> Peak:
         if begin <= where < end:
             here[name] = here.get(name, 0) + size
     residents = tuple(sorted(here.items(), key=lambda item: -item[1]))
-    return Peak(max(best, 0), where, residents)
+    return LivePeak(max(best, 0), where, residents)
 
 
 def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]:

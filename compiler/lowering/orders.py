@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.dag import is_order, operator_dag
 from ullage.compiler.ir.graph import Graph
 
 
@@ -28,16 +29,9 @@ def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
                 "model.operator_order. Compile again"
             )
         return model_order(graph)
-    made = {name for o in graph.operators for name in o.outputs}
     numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
-    if numbers and sorted(given) == list(range(len(graph.operators))):
-        for index in given:
-            operator = graph.operators[index]
-            if made.intersection(operator.inputs):
-                break
-            made.difference_update(operator.outputs)
-        else:
-            return tuple(given)
+    if numbers and is_order(operator_dag(graph), given):
+        return tuple(given)
     raise UsageError(
         f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
         f"{graph.name}: each must come once, after those whose results it reads. Compile again"

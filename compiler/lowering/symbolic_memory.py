@@ -3,18 +3,18 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-Run = tuple[int, int, str, int]  # [begin, end) holds the data `origin` from its byte `at` on
+DataRange = tuple[int, int, str, int]  # [begin, end) holds the data `origin` from its byte `at` on
 
 
 class ByteRuns:
     """Bytes of a memory as sorted, disjoint runs; bytes in no run hold nothing."""
 
     def __init__(self) -> None:
-        self.runs: list[Run] = []
+        self.runs: list[DataRange] = []
 
-    def read(self, begin: int, end: int) -> list[Run]:
+    def read(self, begin: int, end: int) -> list[DataRange]:
         """Runs of [begin, end), relative to begin, adjacent ones joined."""
-        found: list[Run] = []
+        found: list[DataRange] = []
         if begin >= end:
             return found
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
@@ -25,7 +25,7 @@ class ByteRuns:
             _append(found, (cut - begin, min(high, end) - begin, origin, at + cut - low))
         return found
 
-    def write(self, begin: int, content: Sequence[Run]) -> None:
+    def write(self, begin: int, content: Sequence[DataRange]) -> None:
         """Put `content` at `begin`."""
         if content:
             self.replace(begin, begin + content[-1][1], content)
@@ -35,11 +35,11 @@ class ByteRuns:
         if begin < end:
             self.replace(begin, end, ())
 
-    def replace(self, begin: int, end: int, content: Sequence[Run]) -> None:
+    def replace(self, begin: int, end: int, content: Sequence[DataRange]) -> None:
         """Put `content` (relative to begin) into [begin, end), nothing where it has gaps."""
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         last = bisect_left(self.runs, end, key=lambda r: r[0])
-        kept: list[Run] = []
+        kept: list[DataRange] = []
         for low, _, origin, at in self.runs[first:last]:
             if low < begin:
                 kept.append((low, begin, origin, at))
@@ -50,7 +50,7 @@ class ByteRuns:
         self.runs[first:last] = kept
 
 
-def _append(runs: list[Run], run: Run) -> None:
+def _append(runs: list[DataRange], run: DataRange) -> None:
     if runs:
         low, high, origin, at = runs[-1]
         if high == run[0] and origin == run[2] and at + high - low == run[3]:
@@ -59,7 +59,7 @@ def _append(runs: list[Run], run: Run) -> None:
     runs.append(run)
 
 
-def cut(runs: Sequence[Run], begin: int, end: int) -> list[Run]:
+def cut(runs: Sequence[DataRange], begin: int, end: int) -> list[DataRange]:
     """The runs inside [begin, end), relative to begin."""
     memory = ByteRuns()
     memory.runs = list(runs)

@@ -1,1 +1,1 @@
-"""The report: one HTML file that shows a plan, what it costs and what would help."""
+"""The HTML report: what it shows, as data, and the page."""

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import Score, bottleneck
-from ullage.hwmodels.traffic import Floats
 
 KINDS = ("weight", "activation", "input", "output")
 
@@ -106,11 +106,12 @@ def residency_columns(plan: Plan) -> dict[str, Any]:
 
 
 def transfer_columns(plan: Plan) -> dict[str, Any]:
-    """Transfers: buffer, start_byte, end_byte, source, destination, moves, step and bytes.
+    """Transfers: buffer, start_byte, end_byte, source, destination, link, moves, step and bytes.
 
     `moves` says how many entries of `step` and `bytes` belong to each transfer, in order.
     """
     tier_index = plan.target.tier_index
+    link_index = {link.name: i for i, link in enumerate(plan.target.links)}
     rows = [
         (
             x.buffer,
@@ -118,11 +119,12 @@ def transfer_columns(plan: Plan) -> dict[str, Any]:
             x.end_byte,
             tier_index[x.source],
             tier_index[x.destination],
+            link_index.get(x.link, -1),
             len(x.moves),
         )
         for x in plan.transfers
     ]
-    columns = _columns("buffer start_byte end_byte source destination moves", rows)
+    columns = _columns("buffer start_byte end_byte source destination link moves", rows)
     columns["step"] = [step for x in plan.transfers for step, _ in x.moves]
     columns["bytes"] = [size for x in plan.transfers for _, size in x.moves]
     return columns

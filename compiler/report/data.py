@@ -73,7 +73,7 @@ def _target(compiled: Compiled) -> dict[str, Any]:
         ],
         "links": [
             {
-                "name": f"{link.source}->{link.destination}",
+                "name": link.name,
                 "bandwidth_bytes_per_s": link.bandwidth_bytes_per_s,
                 "setup_s": link.setup_s,
             }

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import Score
-from ullage.hwmodels.traffic import Floats, OperandCharges, operand_charges
-
-Ints = NDArray[np.int64]
+from ullage.hwmodels.resources import resources
+from ullage.hwmodels.traffic import OperandCharges, operand_charges
 
 
 @dataclass(frozen=True)
@@ -106,26 +105,11 @@ def _rates(tiers: tuple[Tier, ...]) -> Floats:
 
 def _transfer_seconds(plan: Plan) -> Iterator[_Entry]:
     """Seconds that every transfer takes from its tiers' ports and its link."""
-    target = plan.target
+    table = resources(plan.problem)
     for transfer in plan.transfers:
-        source, destination = target.tier(transfer.source), target.tier(transfer.destination)
-        link = target.link(transfer.source, transfer.destination)
-        if link is None:  # a scored plan has none such
-            continue
-        row = len(target.tiers) + target.links.index(link)
-        first = transfer.moves[0][0]
-        yield transfer.buffer, first, row, link.setup_s
+        link = table.link_of(transfer)
+        rows = int(table.source[link]), int(table.destination[link]), len(table.tiers) + link
+        yield transfer.buffer, transfer.moves[0][0], rows[2], float(table.setup_s[link])
         for step, size in transfer.moves:
-            yield (
-                transfer.buffer,
-                step,
-                target.tier_index[source.name],
-                (size / source.read_bytes_per_s),
-            )
-            yield (
-                transfer.buffer,
-                step,
-                target.tier_index[destination.name],
-                (size / destination.write_bytes_per_s),
-            )
-            yield transfer.buffer, step, row, size / link.bandwidth_bytes_per_s
+            for row, rate in zip(rows, table.transfer_rates(link), strict=True):
+                yield transfer.buffer, step, row, size / rate

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
-from ullage.hwmodels.cost import Score, score
+from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.contract import BOUND_TOLERANCE
 
 TIMES = ("import_s", "solve_s", "total_s")
 
@@ -28,11 +29,15 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         plan: the plan.
         beside: its file.
 
+    A bound that the file states is shown as claimed: nobody has proven it in this run.
+
     Raises:
+        ContractError: the file claims a bound above the plan's own value.
         VerificationError: the plan is illegal.
     """
     verify(plan)
     found = score(plan)
+    plan = _claiming(plan, objective_value(found, plan.objective))
     said = {} if beside is None else _summary_beside(beside, found, plan)
     notes = plan.notes if said else (*plan.notes, "report: times of import and solving are unknown")
     return Compiled(
@@ -46,8 +51,22 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         import_s=float(said.get("import_s", 0.0)),
         solve_s=float(said.get("solve_s", 0.0)),
         total_s=float(said.get("total_s", 0.0)),
-        interrupted="interrupted" in plan.options,
+        interrupted=said.get("interrupted") is True,
     )
+
+
+def _claiming(plan: Plan, value: float) -> Plan:
+    """The plan with what its file states as a bound as somebody's claim."""
+    claimed, by = plan.claimed_bound, plan.claimed_by
+    if plan.lower_bound is not None:
+        claimed, by = plan.lower_bound, f"{plan.bound_source or plan.solver}, in the plan's file"
+    if claimed is not None and not claimed <= value * (1 + BOUND_TOLERANCE):
+        raise ContractError(
+            f"the plan claims the lower bound {claimed:.9g} (by {by}), and its own verified value "
+            f"is {value:.9g}: what proved the bound is wrong",
+            {"claimed_bound": claimed, "claimed_by": by, "value": value},
+        )
+    return replace(plan, lower_bound=None, bound_source="", claimed_bound=claimed, claimed_by=by)
 
 
 def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:

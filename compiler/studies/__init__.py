@@ -1,1 +1,1 @@
-"""studies."""
+"""Questions about several plans or none: analyze, compare, sweep, and their pictures."""

@@ -29,13 +29,14 @@ def find_slice_violations(plan: Assigned) -> Iterator[Violation]:
     ends = _value_and_use_ends(plan)
     for item in plan.residencies:
         yield from _cut_violations(plan, item, ends[item.buffer], item.start)
-    links = {(link.source, link.destination) for link in plan.target.links}
+    links = {link.name: (link.source, link.destination) for link in plan.target.links}
     for transfer in plan.transfers:
         first = transfer.moves[0][0] if transfer.moves else NO_STEP
         name = plan.problem.buffers[transfer.buffer].name
         yield from _cut_violations(plan, transfer, ends[transfer.buffer], first)
-        if (transfer.source, transfer.destination) not in links:
-            message = f"{describe_transfer(plan, transfer)}: the target has no such link"
+        if links.get(transfer.link) != (transfer.source, transfer.destination):
+            what = describe_transfer(plan, transfer)
+            message = f"{what}: the target has no link {transfer.link!r} there"
             yield Violation("no-link", message, first, (name,))
         if plan.target.tier(transfer.destination).read_only:
             message = f"{describe_transfer(plan, transfer)}: {transfer.destination} is read-only"

@@ -150,6 +150,10 @@ def _target_faults(plan: Assigned) -> Iterator[str]:
         link.source not in names or link.destination not in names for link in target.links
     ):
         yield f"links must join tiers among {names}"
+    else:
+        labels = [link.name for link in target.links]
+        if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+            yield f"links need distinct names, there are {_show(labels)}"
     homes = target.homes
     if not isinstance(homes, Mapping) or any(homes.get(kind) not in names for kind in KINDS):
         yield f"homes must name a tier among {names} for each of {', '.join(KINDS)}"

@@ -1,1 +1,1 @@
-"""catalog."""
+"""Target files: schema, checks, quantities with sources, inheritance, overrides."""

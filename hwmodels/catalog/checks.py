@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 
@@ -24,7 +24,7 @@ _ENTRIES: dict[str, type[BaseModel]] = {
 }
 
 
-class Problem(NamedTuple):
+class Fault(NamedTuple):
     """What is wrong with one field, and the remedy."""
 
     field: str
@@ -55,7 +55,7 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     return file
 
 
-def usage_error(origin: str, problems: list[Problem]) -> UsageError:
+def usage_error(origin: str, problems: list[Fault]) -> UsageError:
     """One error that lists the problems of a file."""
     lines = [f"{field}: {message}" for field, message in problems[:MAX_PROBLEMS_SHOWN]]
     if len(problems) > MAX_PROBLEMS_SHOWN:
@@ -76,24 +76,24 @@ def entry_name(entry: object) -> str | None:
     return None
 
 
-def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Problem]:
+def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Fault]:
     for found in error.errors(include_url=False, include_context=False):
         location = found["loc"]
         field = _dotted(location, document)
         what = found["type"]
         if what == "extra_forbidden":
             known = ", ".join(_known_keys(location))
-            yield Problem(field, f"unknown key; remove it or use one of: {known}")
+            yield Fault(field, f"unknown key; remove it or use one of: {known}")
         elif what == "missing":
             form = f", as in `{location[-1]}: {FIGURE_FORM}`" if _is_figure(location) else ""
-            yield Problem(field, f"is missing; add it{form}")
+            yield Fault(field, f"is missing; add it{form}")
         elif what in {"model_type", "model_attributes_type"}:
             form = FIGURE_FORM if _is_figure(location) else "a mapping of its fields"
-            yield Problem(field, f"found {_shown(found['input'])}; write {form}")
+            yield Fault(field, f"found {_shown(found['input'])}; write {form}")
         else:
             message = found["msg"].removeprefix("Value error, ")
             shown = _shown(found["input"])
-            yield Problem(field, message if shown in message else f"found {shown}: {message}")
+            yield Fault(field, message if shown in message else f"found {shown}: {message}")
 
 
 def _dotted(location: tuple[int | str, ...], document: object) -> str:
@@ -148,14 +148,14 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _tier_problems(file: schema.TargetFile) -> Iterator[Problem]:
+def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
     names = [tier.name for tier in file.tiers]
     reserved = file.policy.reserved_bytes
     for name in sorted({name for name in names if names.count(name) > 1}):
-        yield Problem(f"tiers.{name}", "two tiers have this name; rename one")
+        yield Fault(f"tiers.{name}", "two tiers have this name; rename one")
     for faster, slower in zip(file.tiers, file.tiers[1:], strict=False):
         if slower.read_bytes_per_s.value > faster.read_bytes_per_s.value:
-            yield Problem(
+            yield Fault(
                 f"tiers.{slower.name}.read_bytes_per_s",
                 f"{slower.read_bytes_per_s.value:g} bytes/s is faster than {faster.name!r} before "
                 f"it ({faster.read_bytes_per_s.value:g}); list tiers fastest first",
@@ -164,10 +164,10 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Problem]:
         for key in ("write_bytes_per_s", "write_energy_j_per_byte"):
             if not tier.read_only and getattr(tier, key) is None:
                 remedy = f"add `{key}: {FIGURE_FORM}`, or `read_only: true`"
-                yield Problem(f"tiers.{tier.name}.{key}", f"is missing; {remedy}")
+                yield Fault(f"tiers.{tier.name}.{key}", f"is missing; {remedy}")
         kept = reserved[tier.name].value if tier.name in reserved else 0
         if kept > tier.capacity_bytes.value:
-            yield Problem(
+            yield Fault(
                 f"policy.reserved_bytes.{tier.name}",
                 f"{kept} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
             )
@@ -175,63 +175,64 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Problem]:
     for key, wrong in (("read_only", first.read_only), ("addressable", not first.addressable)):
         if wrong:
             remedy = "operators must be able to read and write in the fastest tier"
-            yield Problem(f"tiers.{first.name}.{key}", f"{remedy}; list another tier first")
+            yield Fault(f"tiers.{first.name}.{key}", f"{remedy}; list another tier first")
     for name in reserved.keys() - set(names):
-        yield Problem(f"policy.reserved_bytes.{name}", _no_such_tier(name, names))
+        yield Fault(f"policy.reserved_bytes.{name}", _no_such_tier(name, names))
     granularity, alignment = file.slice_granularity.value, first.alignment_bytes.value
     if 0 < granularity < alignment:
-        yield Problem(
+        yield Fault(
             "slice_granularity",
             f"{granularity} bytes are less than the alignment of {first.name!r} ({alignment}); "
             f"use at least {alignment}, or `row`",
         )
 
 
-def _link_problems(file: schema.TargetFile) -> Iterator[Problem]:
+def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
     tiers = {tier.name: tier for tier in file.tiers}
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for link in file.links:
-        path = f"links.{link.source}->{link.destination}"
+        name = link.name or link_name(link.source, link.destination)
+        path = f"links.{name}"
         for end in ("source", "destination"):
             if getattr(link, end) not in tiers:
-                yield Problem(f"{path}.{end}", _no_such_tier(getattr(link, end), list(tiers)))
+                yield Fault(f"{path}.{end}", _no_such_tier(getattr(link, end), list(tiers)))
         if link.source == link.destination:
-            yield Problem(path, "both ends are the same tier; remove the link or change an end")
+            yield Fault(path, "both ends are the same tier; remove the link or change an end")
         if link.destination in tiers and tiers[link.destination].read_only:
-            yield Problem(f"{path}.destination", "this tier is read-only; remove the link")
-        if (link.source, link.destination) in seen:
-            yield Problem(path, "this link stands twice; keep one")
-        seen.add((link.source, link.destination))
+            yield Fault(f"{path}.destination", "this tier is read-only; remove the link")
+        if name in seen:
+            yield Fault(path, "this link stands twice; keep one, or give each a `name` of its own")
+        seen.add(name)
 
 
-def _compute_problems(file: schema.TargetFile) -> Iterator[Problem]:
+def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
     if not file.compute.macs_per_s:
-        yield Problem("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
+        yield Fault("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
     for key in ("macs_per_s", "energy_j_per_mac"):
         for dtype in getattr(file.compute, key) or {}:
             if dtype not in BITS:
                 known = ", ".join(BITS)
-                yield Problem(f"compute.{key}.{dtype[:80]}", f"unknown data type; known: {known}")
+                yield Fault(f"compute.{key}.{dtype[:80]}", f"unknown data type; known: {known}")
     if file.weights_in_fastest and file.operand_access == "any":
-        yield Problem(
+        yield Fault(
             "weights_in_fastest",
             "has no effect with operand_access `any`; set operand_access to `fastest`, "
             "or weights_in_fastest to false",
         )
 
 
-def _home_problems(file: schema.TargetFile) -> Iterator[Problem]:
+def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:
     tiers = {tier.name: tier for tier in file.tiers}
     for kind in schema.KINDS:
         home = getattr(file.homes, kind)
         if home not in tiers:
-            yield Problem(f"homes.{kind}", _no_such_tier(home, list(tiers)))
+            yield Fault(f"homes.{kind}", _no_such_tier(home, list(tiers)))
         elif kind in _WRITTEN_KINDS and tiers[home].read_only:
             remedy = "choose a tier that is not read-only"
-            yield Problem(f"homes.{kind}", f"{home!r} cannot be written; {remedy}")
+            yield Fault(f"homes.{kind}", f"{home!r} cannot be written; {remedy}")
 
 
-def _reach_problems(target: Target) -> Iterator[Problem]:
+def _reach_problems(target: Target) -> Iterator[Fault]:
     """Buffers that must be in the fastest tier to be used, and cannot get there or back."""
     fastest = target.fastest.name
     for kind in schema.KINDS:
@@ -243,14 +244,14 @@ def _reach_problems(target: Target) -> Iterator[Problem]:
         ways += [(fastest, home)] if kind in _WRITTEN_KINDS else []
         for source, destination in ways:
             if not _linked(target, source, destination):
-                yield Problem(
+                yield Fault(
                     "links",
                     f"operators reach {kind} buffers in {fastest!r} only, but nothing leads from "
                     f"{source!r} to {destination!r}; add a link, or let operators use {home!r}",
                 )
 
 
-def _far_home_problems(target: Target, kind: Kind) -> Iterator[Problem]:
+def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
     """A home out of operators' reach, from which nothing leads to where they can use its data."""
     home = target.home(kind)
     if home.addressable or home.name == target.fastest.name:
@@ -259,7 +260,7 @@ def _far_home_problems(target: Target, kind: Kind) -> Iterator[Problem]:
     comes = any(_linked(target, home.name, tier.name) for tier in near)
     goes = any(_linked(target, tier.name, home.name) for tier in near)
     if (kind != "output" and not comes) or (kind in _WRITTEN_KINDS and not goes):
-        yield Problem(
+        yield Fault(
             "links",
             f"operators do not reach {kind} buffers in {home.name!r}, and no links lead between it "
             f"and {' or '.join(repr(tier.name) for tier in near)}; add a link, or choose another "

@@ -38,7 +38,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
     for tier in file.tiers:
         add(schema.TierEntry, f"tiers.{tier.name}.")
     for link in file.links:
-        add(schema.LinkEntry, f"links.{link.source}->{link.destination}.")
+        add(schema.LinkEntry, f"links.{entry_name(link.model_dump())}.")
     add(schema.ComputeEntry, "compute.")
     add(schema.SystolicEntry, "compute.systolic.")
     for dtype in BITS:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.catalog.checks import (
-    Problem,
+    Fault,
     check_target,
     entry_name,
     usage_error,
@@ -156,24 +156,24 @@ def _inheritance(path: Path) -> list[tuple[str, dict[Any, Any]]]:
             remedy = "remove one `inherit`"
             raise usage_error(
                 chain[0][0],
-                [Problem("inherit", f"runs in a circle or too deep: {names}; {remedy}")],
+                [Fault("inherit", f"runs in a circle or too deep: {names}; {remedy}")],
             )
         visited.append(path.resolve())
         for key in ("name", "description"):
             # Inherited, they would pass one chip off as another.
             if key not in document:
-                raise usage_error(label, [Problem(key, f"is missing; add `{key}: ...`")])
+                raise usage_error(label, [Fault(key, f"is missing; add `{key}: ...`")])
         chain.append((label, document))
         parent = document.get("inherit")
         if parent is None:
             return chain
         if not isinstance(parent, str):
             remedy = "write the name of a shipped target or the path of a YAML file"
-            raise usage_error(label, [Problem("inherit", f"is not a text; {remedy}")])
+            raise usage_error(label, [Fault("inherit", f"is not a text; {remedy}")])
         try:
             path = find_target(parent, beside=path.parent)
         except UsageError as error:
-            raise usage_error(label, [Problem("inherit", error.message)]) from error
+            raise usage_error(label, [Fault("inherit", error.message)]) from error
 
 
 def _merge(base: Any, over: Any) -> Any:  # noqa: ANN401 nodes of an unchecked document

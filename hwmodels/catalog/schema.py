@@ -45,8 +45,9 @@ class TierEntry(Strict):
 
 
 class LinkEntry(Strict):
-    """A directed DMA path."""
+    """A directed DMA path; two between the same tiers (two queues) need names."""
 
+    name: str | None = Field(default=None, pattern=NAME_PATTERN, max_length=80)
     source: str
     destination: str
     bandwidth_bytes_per_s: BytesPerSecond
@@ -130,6 +131,7 @@ def resolve(file: TargetFile) -> Target:
             bandwidth_bytes_per_s=link.bandwidth_bytes_per_s.value,
             setup_s=link.setup_s.value,
             energy_j_per_byte=link.energy_j_per_byte.value,
+            name=link.name or "",
         )
         for link in file.links
     )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.hwmodels.replay.unroll import Seam
+from ullage.hwmodels.replay.unroll import LoopBoundary
 from ullage.hwmodels.traffic import OperandCharges
 
 
 @dataclass(frozen=True)
-class Precedence:
+class EventGraph:
     """Events and the ones that wait for them; an event happens when `waits[event]` ones have.
 
     Events are numbered: T steps (operator finished), then the transfers (finished), then for each
@@ -42,7 +42,7 @@ class Precedence:
 _FREE, _ARRIVED, _RELEASED = 0, 1, 2
 
 
-def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> Precedence:
+def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGraph:
     """Order the events of a plan by data and by space.
 
     - Space: a residency is free once every residency that overlaps its addresses and ended at or
@@ -80,7 +80,7 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> Precede
     for place in range(len(places)):
         after(base + 3 * place + _FREE, base + 3 * place + _ARRIVED)
         after(base + 3 * place + _ARRIVED, base + 3 * place + _RELEASED)
-    seam = Seam(plan, period)
+    seam = LoopBoundary(plan, period)
     for earlier, later in _space_order(places):
         if seam.continues(places[earlier], places[later]):
             after(base + 3 * earlier + _ARRIVED, base + 3 * later + _FREE)
@@ -127,7 +127,7 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> Precede
         for place in _holders(plan, found, transfer, source=False):
             after(base + 3 * place + _FREE, event)
             after(event, base + 3 * place + _ARRIVED)
-    return Precedence(waits, followers, steps, len(plan.transfers), places)
+    return EventGraph(waits, followers, steps, len(plan.transfers), places)
 
 
 def _places(plan: Plan) -> tuple[tuple[Residency, ...], list[int]]:

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import compute_seconds
-from ullage.hwmodels.replay.event_graph import Precedence, precedence
+from ullage.hwmodels.replay.event_graph import EventGraph, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
 from ullage.hwmodels.replay.unroll import unroll
-from ullage.hwmodels.traffic import Floats, operand_charges, port_seconds, tier_bytes
+from ullage.hwmodels.resources import resources
+from ullage.hwmodels.traffic import operand_charges, tier_bytes
 
 # Work that rounding leaves of an activity that has ended, relative to the whole of it.
 _ROUNDING = 1e-12
@@ -184,7 +186,7 @@ def _operator_work(
 ) -> tuple[list[float], list[Demand]]:
     """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
     compute, _ = compute_seconds(plan.problem)
-    tier_s = port_seconds(*operand_bytes, plan.target)
+    tier_s = resources(plan.problem).port_seconds(*operand_bytes)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
     durations = runs * plan.target.compute.overhead_s + np.maximum(compute, tier_s.max(axis=0))
     shares = np.divide(tier_s, durations, out=np.zeros_like(tier_s), where=durations > 0)
@@ -197,32 +199,23 @@ def _operator_work(
 
 def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
     """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers."""
-    target = plan.target
-    transfer = plan.transfers[index]
-    link = target.link(transfer.source, transfer.destination)
-    if link is None:
-        raise VerificationError(
-            f"transfer {index} needs a link {transfer.source}->{transfer.destination}, which"
-            f" {target.name} lacks; route it over the links there are",
-            {"source": transfer.source, "destination": transfer.destination},
-        )
-    read = target.tier(transfer.source).read_bytes_per_s
-    write = target.tier(transfer.destination).write_bytes_per_s
-    rate = min(link.bandwidth_bytes_per_s, read, write)
+    transfer, table = plan.transfers[index], resources(plan.problem)
+    link = table.link_of(transfer)
+    read, write, move = table.transfer_rates(link)
+    rate = min(read, write, move)
     demand = (
-        (target.tier_index[transfer.source], rate / read),
-        (target.tier_index[transfer.destination], rate / write),
+        (int(table.source[link]), rate / read),
+        (int(table.destination[link]), rate / write),
     )
-    return link.setup_s, (transfer.end_byte - transfer.start_byte) / rate, demand
+    return float(table.setup_s[link]), (transfer.end_byte - transfer.start_byte) / rate, demand
 
 
 def _queues(plan: Plan) -> list[list[int]]:
     """The transfers of each link in the order of their first step, ties as listed."""
     queues: list[list[int]] = [[] for _ in plan.target.links]
-    lane = {(link.source, link.destination): i for i, link in enumerate(plan.target.links)}
+    table = resources(plan.problem)
     for index in sorted(range(len(plan.transfers)), key=lambda i: plan.transfers[i].moves[0][0]):
-        transfer = plan.transfers[index]
-        queues[lane[transfer.source, transfer.destination]].append(index)
+        queues[table.link_of(plan.transfers[index])].append(index)
     return queues
 
 
@@ -235,7 +228,7 @@ def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -
 
 
 def _stuck(
-    plan: Plan, events: Precedence, waits: Sequence[int], pending: Sequence[int]
+    plan: Plan, events: EventGraph, waits: Sequence[int], pending: Sequence[int]
 ) -> VerificationError:
     """The error for a replay in which nothing runs and something is left, with the reasons."""
     unhappened = {*pending, *(i for i in range(events.first_instant, len(waits)) if waits[i])}
@@ -251,14 +244,14 @@ def _stuck(
     )
 
 
-def _named(plan: Plan, events: Precedence, event: int) -> str:
+def _named(plan: Plan, events: EventGraph, event: int) -> str:
     buffers = plan.problem.buffers
     if event < events.steps:
         return f"step {event} ({plan.problem.steps[event].name})"
     if event < events.first_instant:
         move = plan.transfers[event - events.steps]
         piece = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
-        return f"the transfer of {piece} {move.source}->{move.destination} at {move.moves[0][0]}"
+        return f"the transfer of {piece} over {move.link} at {move.moves[0][0]}"
     place, what = divmod(event - events.first_instant, 3)
     held = events.places[place]
     name = buffers[held.buffer].name if held.buffer >= 0 else "workspace"

@@ -12,7 +12,7 @@ def unroll(plan: Plan, inferences: int) -> Plan:
 
     Every inference has buffers of its own, weights too: buffer b of inference i is number
     i * B + b. Its residencies and transfers follow those of inference i - 1. The result is for
-    replaying: what weights keep from one inference to the next is for `Seam` to say.
+    replaying: what weights keep from one inference to the next is for `LoopBoundary` to say.
     """
     problem = plan.problem
     last, count = len(problem.steps), len(problem.buffers)
@@ -43,7 +43,7 @@ def unroll(plan: Plan, inferences: int) -> Plan:
 
 
 @dataclass(frozen=True)
-class Seam:
+class LoopBoundary:
     """What is between one inference and the next in a plan that `unroll` made.
 
     Attributes:

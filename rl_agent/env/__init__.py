@@ -1,1 +1,1 @@
-"""env."""
+"""The allocation game: instances, rules, observations, the Gymnasium environment."""

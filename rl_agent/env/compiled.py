@@ -1,34 +1,19 @@
 """`compiled`: numba's decorator with a type; whoever imports this module imports numba."""
 
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
 from numba.core import types
 from numba.extending import intrinsic
 
-from ullage.compiler.common.kernel_cache import drop_stale, kernel_sources
+from ullage.compiler.common.kernel_cache import kernel
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _Arrays = TypeVar("_Arrays")
 
 
-def compiled(function: _Function) -> _Function:
-    """Compile a function, cached beside its source file; exact floating-point arithmetic.
-
-    Division by zero gives infinity, as in numpy: the check for it costs too much.
-    """
-    kernel = numba.njit(cache=True, error_model="numpy")(function)
-    drop_stale(kernel, sources())
-    return cast("_Function", kernel)
-
-
-@cache
-def sources() -> tuple[Path, ...]:
-    """Files of all that is compiled for the game."""
-    return kernel_sources(Path(__file__).parents[1], "game_instance.py", "compiled.py", "state.py")
+# Exact floating-point arithmetic. Division by zero gives infinity, as in numpy: the check for it
+# costs too much.
+compiled = kernel(error_model="numpy")
 
 
 def _strike_out_owners(_context: Any, arrays: types.BaseNamedTuple) -> Any:  # noqa: ANN401

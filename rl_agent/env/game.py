@@ -1,6 +1,8 @@
 """`MallocGame`: the allocation game as a Gymnasium environment.
 
-Importing this module registers `ullage/MallocGame-v0`.
+Importing this module registers `ullage/MallocGame-v0`, and so does naming it:
+`gymnasium.make("ullage.rl_agent.env.game:ullage/MallocGame-v0")`. Gymnasium 1.0 dropped the plugins
+that were found without either.
 """
 
 from pathlib import Path
@@ -23,7 +25,7 @@ from ullage.rl_agent.env.observe import (
     observe,
     step_and_see,
 )
-from ullage.rl_agent.env.plans import assignment_of_game, stays_of
+from ullage.rl_agent.env.plans import assignment_of_game, residencies_of
 from ullage.rl_agent.env.render import as_picture, as_text
 from ullage.rl_agent.env.rules import ACTIONS, begin
 from ullage.rl_agent.env.state import (
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import onnx
 
 GAME_ID = "ullage/MallocGame-v0"
+DEFAULT_MODEL = "squeezenet"  # played where nothing else is asked for: small, and in the onnx wheel
 PATIENCE = 4  # rejected actions per use before an episode is cut off
 
 Observation = dict[str, NDArray[np.float32]]
@@ -80,7 +83,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         """Set the table.
 
         Args:
-            model: an .onnx file, a name (`ullage models list`) or a loaded model.
+            model: an .onnx file, a name (`ullage models list`) or a loaded model; `squeezenet`
+                where neither a model nor a problem is given.
             target: name or file of a target; default edge-npu.
             problem: instead of a model and a target, a problem, which has a target of its own.
             fast_memory: capacity of the fastest tier: 262144, "256KiB".
@@ -109,7 +113,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         chip = problem.target
         self.problem, self.target = problem, chip
         self._table = set_table(problem)
-        if not len(self._table.board.ev_atom):
+        if not len(self._table.board.ev_segment):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
                 "choose a target with a slower memory"
@@ -191,9 +195,9 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             now = int(board.ev_step[board.program_order[state.counts[CURSOR]]])
         if self.render_mode == "ansi":
             return as_text(board, state, now)
-        stays = [stay for _, _, stay in stays_of(self._table, state)]
-        sizes = [atom.size_bytes for atom in self._table.atoms]
-        return as_picture(stays, sizes, len(board.compute_s), board.capacity_bytes, now)
+        residencies = [residency for _, _, residency in residencies_of(self._table, state)]
+        sizes = [segment.size_bytes for segment in self._table.segments]
+        return as_picture(residencies, sizes, len(board.compute_s), board.capacity_bytes, now)
 
     def _observe(self) -> Observation:
         seen = np.empty(VISION, dtype=np.float32)
@@ -233,8 +237,7 @@ def _read(
     from ullage.compiler.importer.model_zoo import find_model
     from ullage.solvers.scheduling.orders import find_order
 
-    if model is None:
-        raise UsageError("MallocGame needs a model or a problem")
+    model = DEFAULT_MODEL if model is None else model
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
     options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
     order = find_order(options.order, steady_state=options.steady_state)

@@ -4,37 +4,35 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import Atom, atoms_of
-
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment, segments_of
 
 SPACIOUS = 16  # times the capacity: addresses are no obstacle
 
 
 class Board(NamedTuple):
-    """Arrays for compiled code: T steps, A atoms, E events, R residents, M tiers, L links.
+    """Arrays for compiled code: T steps, A segments, E accesses, R residents, M tiers, L links.
 
-    Events are those of atoms that can be decided about, numbered atom by atom, in step order.
-    The event number is also the name of the stay that begins with it. Residents are atoms whose
-    home is the fastest tier; they lie where they lie, in the slots behind the events.
+    Accesses are those of segments that can be decided about, numbered segment by segment, in step
+    order. The access number is also the name of the residency that begins with it. Residents are
+    segments whose home is the fastest tier; they lie where they lie, in the slots behind the
+    accesses.
 
     Attributes:
-        ev_atom: (E,) atom of each event.
+        ev_segment: (E,) segment of each access.
         ev_step: (E,) step.
-        ev_reads: (E,) 1 where the operator reads the atom.
+        ev_reads: (E,) 1 where the operator reads the segment.
         ev_writes: (E,) 1 where it writes it.
         ev_read_bytes: (E,) bytes really read.
         ev_written_bytes: (E,) bytes really written.
-        atom_first: (A + 1,) first event of each atom; the last entry is E.
-        size_bytes: (A,) size of each atom.
+        segment_first: (A + 1,) first access of each segment; the last entry is E.
+        size_bytes: (A,) size of each segment.
         aligned_bytes: (A,) what it takes in the fastest tier.
         home: (A,) tier where it starts or may be written to.
         given: (A,) 1 where the home tier holds it from the beginning.
@@ -50,9 +48,9 @@ class Board(NamedTuple):
         link_destination: (L,) tier.
         compute_s: (T,) roofline of the compute unit.
         workspace_bytes: (T,) scratch memory in the fastest tier.
-        program_order: (E,) events by step, those of one step by atom.
+        program_order: (E,) accesses by step, those of one step by segment.
         place_in_order: (E,) its inverse.
-        slot_size_bytes: (E + R + 3,) size of the atom that a slot holds; three are for trials.
+        slot_size_bytes: (E + R + 3,) size of the segment that a slot holds; three are for trials.
         slot_aligned_bytes: (E + R + 3,) the same, rounded up to the alignment.
         capacity_bytes: capacity of the fastest tier.
         alignment_bytes: its alignment.
@@ -60,33 +58,33 @@ class Board(NamedTuple):
             bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
     """
 
-    ev_atom: IntArray
-    ev_step: IntArray
-    ev_reads: IntArray
-    ev_writes: IntArray
-    ev_read_bytes: FloatArray
-    ev_written_bytes: FloatArray
-    atom_first: IntArray
-    size_bytes: IntArray
-    aligned_bytes: IntArray
-    home: IntArray
-    given: IntArray
-    output: IntArray
-    must: IntArray
-    link_up: IntArray
-    link_down: IntArray
-    read_rate: FloatArray
-    write_rate: FloatArray
-    link_rate: FloatArray
-    link_setup_s: FloatArray
-    link_source: IntArray
-    link_destination: IntArray
-    compute_s: FloatArray
-    workspace_bytes: IntArray
-    program_order: IntArray
-    place_in_order: IntArray
-    slot_size_bytes: IntArray
-    slot_aligned_bytes: IntArray
+    ev_segment: Ints
+    ev_step: Ints
+    ev_reads: Ints
+    ev_writes: Ints
+    ev_read_bytes: Floats
+    ev_written_bytes: Floats
+    segment_first: Ints
+    size_bytes: Ints
+    aligned_bytes: Ints
+    home: Ints
+    given: Ints
+    output: Ints
+    must: Ints
+    link_up: Ints
+    link_down: Ints
+    read_rate: Floats
+    write_rate: Floats
+    link_rate: Floats
+    link_setup_s: Floats
+    link_source: Ints
+    link_destination: Ints
+    compute_s: Floats
+    workspace_bytes: Ints
+    program_order: Ints
+    place_in_order: Ints
+    slot_size_bytes: Ints
+    slot_aligned_bytes: Ints
     capacity_bytes: int
     alignment_bytes: int
     address_bytes: int
@@ -97,17 +95,17 @@ class Table(NamedTuple):
 
     Attributes:
         board: the arrays.
-        atoms: all atoms of the problem; `playable` says which the board knows.
-        playable: (A,) index into `atoms` of each atom of the board.
-        occupancy: the start: what operators cannot do without, with addresses.
+        segments: all segments of the problem; `playable` says which the board knows.
+        playable: (A,) index into `segments` of each segment of the board.
+        residency_state: the start: what operators cannot do without, with addresses.
         overhead_s: fixed time of all operators; busy seconds and this are the latency.
         all_slow_s: latency of the start.
     """
 
     board: Board
-    atoms: tuple[Atom, ...]
-    playable: IntArray
-    occupancy: Occupancy
+    segments: tuple[Segment, ...]
+    playable: Ints
+    residency_state: ResidencyState
     overhead_s: float
     all_slow_s: float
 
@@ -126,57 +124,59 @@ def set_table(problem: Problem) -> Table:
         UsageError: a mandatory operand has no link to travel on.
     """
     target = problem.target
-    atoms = atoms_of(problem)
-    start = Occupancy(problem, atoms)
-    place_stays(start)
-    stays = [stay for _, _, stay in start.all_stays()]
-    assemble(problem, atoms, stays)
+    segments = segments_of(problem)
+    start = ResidencyState(problem, segments)
+    place_residencies(start)
+    residencies = [residency for _, _, residency in start.all_residencies()]
+    assemble(problem, segments, residencies)
     fastest = target.fastest.name
-    movable = [i for i, a in enumerate(atoms) if a.size_bytes and a.events and a.home != fastest]
-    residents = [i for i, a in enumerate(atoms) if a.home == fastest and start.stays[i]]
-    board = _board(problem, [atoms[i] for i in movable], [atoms[i] for i in residents])
+    movable = [
+        i for i, a in enumerate(segments) if a.size_bytes and a.accesses and a.home != fastest
+    ]
+    residents = [i for i, a in enumerate(segments) if a.home == fastest and start.residencies[i]]
+    board = _board(problem, [segments[i] for i in movable], [segments[i] for i in residents])
     overhead_s = float(overhead_seconds(problem).sum())
     return Table(
         board=board,
-        atoms=tuple(atoms),
+        segments=tuple(segments),
         playable=np.array(movable, dtype=np.int64),
-        occupancy=start,
+        residency_state=start,
         overhead_s=overhead_s,
-        all_slow_s=start.timeline.total_s + overhead_s,
+        all_slow_s=start.busy_time.total_s + overhead_s,
     )
 
 
-def _board(problem: Problem, atoms: Sequence[Atom], residents: Sequence[Atom]) -> Board:
+def _board(problem: Problem, segments: Sequence[Segment], residents: Sequence[Segment]) -> Board:
     target = problem.target
-    events = [(i, event) for i, atom in enumerate(atoms) for event in atom.events]
-    steps = _ints([event.step for _, event in events])
-    owners = _ints([i for i, _ in events])
+    accesses = [(i, access) for i, segment in enumerate(segments) for access in segment.accesses]
+    steps = _ints([access.step for _, access in accesses])
+    owners = _ints([i for i, _ in accesses])
     order = np.lexsort((owners, steps)).astype(np.int64)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    sizes = _ints([a.size_bytes for a in atoms])
+    sizes = _ints([a.size_bytes for a in segments])
     unit = target.fastest.alignment_bytes
     fastest = target.fastest.name
     links = {(link.source, link.destination): i for i, link in enumerate(target.links)}
     tier = target.tier_index
-    counts = _ints([len(a.events) for a in atoms])
+    counts = _ints([len(a.accesses) for a in segments])
     slots = np.concatenate([sizes[owners], _ints([a.size_bytes for a in residents] + [0] * 3)])
     return Board(
-        ev_atom=owners,
+        ev_segment=owners,
         ev_step=steps,
-        ev_reads=_ints([e.reads for _, e in events]),
-        ev_writes=_ints([e.writes for _, e in events]),
-        ev_read_bytes=np.array([e.read_bytes for _, e in events], dtype=np.float64),
-        ev_written_bytes=np.array([e.written_bytes for _, e in events], dtype=np.float64),
-        atom_first=np.concatenate([np.zeros(1, np.int64), counts.cumsum()]).astype(np.int64),
+        ev_reads=_ints([e.reads for _, e in accesses]),
+        ev_writes=_ints([e.writes for _, e in accesses]),
+        ev_read_bytes=np.array([e.read_bytes for _, e in accesses], dtype=np.float64),
+        ev_written_bytes=np.array([e.written_bytes for _, e in accesses], dtype=np.float64),
+        segment_first=np.concatenate([np.zeros(1, np.int64), counts.cumsum()]).astype(np.int64),
         size_bytes=sizes,
         aligned_bytes=-(-sizes // unit) * unit,
-        home=_ints([tier[a.home] for a in atoms]),
-        given=_ints([a.is_given for a in atoms]),
-        output=_ints([a.is_output for a in atoms]),
-        must=_ints([a.must_be_fastest for a in atoms]),
-        link_up=_ints([links.get((a.home, fastest), -1) for a in atoms]),
-        link_down=_ints([links.get((fastest, a.home), -1) for a in atoms]),
+        home=_ints([tier[a.home] for a in segments]),
+        given=_ints([a.is_given for a in segments]),
+        output=_ints([a.is_output for a in segments]),
+        must=_ints([a.must_be_fastest for a in segments]),
+        link_up=_ints([links.get((a.home, fastest), -1) for a in segments]),
+        link_down=_ints([links.get((fastest, a.home), -1) for a in segments]),
         read_rate=np.array([t.read_bytes_per_s for t in target.tiers], dtype=np.float64),
         write_rate=np.array([t.write_bytes_per_s for t in target.tiers], dtype=np.float64),
         link_rate=np.array([k.bandwidth_bytes_per_s for k in target.links], dtype=np.float64),
@@ -195,5 +195,5 @@ def _board(problem: Problem, atoms: Sequence[Atom], residents: Sequence[Atom]) -
     )
 
 
-def _ints(values: Sequence[int]) -> IntArray:
+def _ints(values: Sequence[int]) -> Ints:
     return np.array(values, dtype=np.int64)

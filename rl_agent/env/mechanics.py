@@ -1,6 +1,6 @@
 """What moves do to a state: seconds, moves of DMA, addresses. Compiled.
 
-The same mechanics as `solvers/occupancy.py`, `timeline.py` and `address_map.py` have for the
+The same mechanics as `solvers/occupancy.py`, `busy_time.py` and `address_map.py` have for the
 heuristics; tests compare with a plain twin.
 """
 
@@ -114,16 +114,16 @@ def spread_late(
 
 
 @compiled
-def fetch(board: Board, state: State, slot: int, event: int, low: int) -> None:
-    """Fill, first and ready step of the stay in a slot that begins with an event.
+def fetch(board: Board, state: State, slot: int, access: int, low: int) -> None:
+    """Fill, first and ready step of the residency in a slot that begins with an access.
 
-    It is copied in steps from `low` on, which must lie before the event's, and arrives no earlier
+    It is copied in steps from `low` on, which must lie before the access's, and arrives no earlier
     than the use before.
     """
-    atom, begin = board.ev_atom[event], board.ev_step[event]
-    size, link = board.size_bytes[atom], board.link_up[atom]
+    segment, begin = board.ev_segment[access], board.ev_step[access]
+    size, link = board.size_bytes[segment], board.link_up[segment]
     spread_late(board, state, slot, link, size, low, begin)
-    used = used_before(board, event)
+    used = used_before(board, access)
     if state.fill_step[slot, state.fill_count[slot] - 1] < used:
         spread_late(board, state, slot, link, size, used, begin)
     state.start[slot] = state.fill_step[slot, 0]
@@ -161,26 +161,26 @@ def spread_early(
 
 @compiled
 def account(board: Board, state: State, slot: int, first: int, last: int, sign: int) -> None:
-    """Charge (or, with sign -1, credit) what the stay in a slot for events first..last costs."""
-    atom = board.ev_atom[first]
-    size = sign * board.aligned_bytes[atom]
+    """Charge (sign 1) or credit (-1) what the residency of accesses first..last costs."""
+    segment = board.ev_segment[first]
+    size = sign * board.aligned_bytes[segment]
     for step in range(state.start[slot], state.end[slot]):
         state.load_bytes[step] += size
-    home = board.home[atom]
-    for event in range(first, last + 1):
-        step = board.ev_step[event]
-        read, written = board.ev_read_bytes[event], board.ev_written_bytes[event]
+    home = board.home[segment]
+    for access in range(first, last + 1):
+        step = board.ev_step[access]
+        read, written = board.ev_read_bytes[access], board.ev_written_bytes[access]
         add_operand(board, state, home, step, -sign * read, -sign * written)
         add_operand(board, state, 0, step, sign * read, sign * written)
     if state.fill_count[slot] > 0:
-        add_moves(board, state, board.link_up[atom], slot, False, sign)
+        add_moves(board, state, board.link_up[segment], slot, False, sign)
     if state.spill_count[slot] > 0:
-        add_moves(board, state, board.link_down[atom], slot, True, sign)
+        add_moves(board, state, board.link_down[segment], slot, True, sign)
 
 
 @compiled
 def copy_slot(state: State, source: int, slot: int) -> None:
-    """The stay of one slot into another, without its events."""
+    """The residency of one slot into another, without its accesses."""
     state.start[slot] = state.start[source]
     state.ready[slot] = state.ready[source]
     state.end[slot] = state.end[source]
@@ -217,17 +217,17 @@ def shade(board: Board, state: State, slot: int, sign: int) -> None:
 
 @compiled
 def put(board: Board, state: State, slot: int, last: int) -> None:
-    """The stay in a slot becomes true: events slot..last are in the fastest tier."""
+    """The residency in a slot becomes true: accesses slot..last are in the fastest tier."""
     account(board, state, slot, slot, last, 1)
     enter(board, state, slot, last)
 
 
 @compiled
 def enter(board: Board, state: State, slot: int, last: int) -> None:
-    """`put` for a stay that is charged already."""
+    """`put` for a residency that is charged already."""
     state.last[slot] = last
-    for event in range(slot, last + 1):
-        state.stay_of[event] = slot
+    for access in range(slot, last + 1):
+        state.residency_of[access] = slot
     if state.offset[slot] >= 0:
         state.place[slot] = state.counts[RECTANGLES]
         state.taken[state.counts[RECTANGLES]] = slot
@@ -237,12 +237,12 @@ def enter(board: Board, state: State, slot: int, last: int) -> None:
 
 @compiled
 def lift(board: Board, state: State, slot: int) -> int:
-    """Undo `put`; returns the last event. The slot keeps what it held."""
+    """Undo `put`; returns the last access. The slot keeps what it held."""
     last = state.last[slot]
     account(board, state, slot, slot, last, -1)
     state.last[slot] = -1
-    for event in range(slot, last + 1):
-        state.stay_of[event] = -1
+    for access in range(slot, last + 1):
+        state.residency_of[access] = -1
     if state.place[slot] >= 0:
         state.counts[RECTANGLES] -= 1
         moved = state.taken[state.counts[RECTANGLES]]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from ullage.rl_agent.env.compiled import borrowed, compiled
 from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.history import at_home_before, needs_spill
-from ullage.rl_agent.env.rules import BoolArray, stay_before, step
+from ullage.rl_agent.env.rules import BoolArray, residency_before, step
 from ullage.rl_agent.env.state import ADDRESS_CELLS, BUSY_S, CURSOR, State
 
 # mypy: disable-error-code="no-any-return"
@@ -30,14 +30,14 @@ def observe(board: Board, state: State, mask: BoolArray, seen: Floats32) -> None
     """
     board, state = borrowed(board), borrowed(state)
     seen[:] = 0.0
-    events = len(state.actions)
-    if state.counts[CURSOR] >= events:
+    accesses = len(state.actions)
+    if state.counts[CURSOR] >= accesses:
         return
-    event = board.program_order[state.counts[CURSOR]]
-    atom = board.ev_atom[event]
-    now = board.ev_step[event]
+    access = board.program_order[state.counts[CURSOR]]
+    segment = board.ev_segment[access]
+    now = board.ev_step[access]
     steps = len(board.compute_s)
-    up, down = board.link_up[atom], board.link_down[atom]
+    up, down = board.link_up[segment], board.link_down[segment]
     per_byte = ADDRESS_CELLS / max(board.capacity_bytes, ADDRESS_CELLS)
     # Columns of steps that exist.
     left = max(PAST_STEPS - now, 0)
@@ -60,12 +60,12 @@ def observe(board: Board, state: State, mask: BoolArray, seen: Floats32) -> None
     for x in range(left, right):
         busy = state.busy_s[np.uintp(first + x)]
         seen[np.uintp(base + 2 * SEEN_STEPS + x)] = busy * per_longest
-    size = float(board.size_bytes[atom])
+    size = float(board.size_bytes[segment])
     if up >= 0:
         show_room(board, state, up, first, left, right, size, seen[base:])
     if down >= 0:
         show_room(board, state, down, first, left, right, size, seen[base + SEEN_STEPS :])
-    describe(board, state, event, seen[base + BANDWIDTH_ROWS * SEEN_STEPS :])
+    describe(board, state, access, seen[base + BANDWIDTH_ROWS * SEEN_STEPS :])
     for action in range(3):
         seen[VISION - 3 + action] = 1.0 if mask[action] else 0.0
 
@@ -114,38 +114,38 @@ def nearness(steps: int) -> float:
 
 
 @compiled
-def describe(board: Board, state: State, event: int, use: Floats32) -> None:
+def describe(board: Board, state: State, access: int, use: Floats32) -> None:
     """The current use, into `use` (USE_FEATURES,); its last three are left for the mask."""
-    atom = board.ev_atom[event]
-    now = board.ev_step[event]
-    first, behind = board.atom_first[atom], board.atom_first[atom + 1]
-    size = board.aligned_bytes[atom]
+    segment = board.ev_segment[access]
+    now = board.ev_step[access]
+    first, behind = board.segment_first[segment], board.segment_first[segment + 1]
+    size = board.aligned_bytes[segment]
     capacity = max(board.capacity_bytes, 1)
-    home = board.home[atom]
-    port_s = board.ev_read_bytes[event] / board.read_rate[home]
-    if board.ev_written_bytes[event] > 0.0:
-        port_s += board.ev_written_bytes[event] / board.write_rate[home]
+    home = board.home[segment]
+    port_s = board.ev_read_bytes[access] / board.read_rate[home]
+    if board.ev_written_bytes[access] > 0.0:
+        port_s += board.ev_written_bytes[access] / board.write_rate[home]
     busy = max(state.busy_s[now], 1e-30)
     rest = board.compute_s[now]
     for m in range(state.tier_s.shape[0]):
-        at_home = m == home and state.stay_of[event] < 0
+        at_home = m == home and state.residency_of[access] < 0
         rest = max(rest, state.tier_s[m, now] - (port_s if at_home else 0.0))
     use[0] = size / (size + capacity)
-    use[1] = 0.0 if event == first else nearness(now - board.ev_step[event - 1])
-    use[2] = 0.0 if event + 1 == behind else nearness(board.ev_step[event + 1] - now)
-    use[3] = 0.0 if event + 1 == behind else nearness(board.ev_step[behind - 1] - now)
-    use[4] = board.ev_reads[event]
-    use[5] = board.ev_writes[event]
-    use[6] = board.given[atom]
-    use[7] = board.output[atom]
-    use[8] = board.must[atom]
-    use[9] = 1.0 if stay_before(board, state, event) >= 0 else 0.0
+    use[1] = 0.0 if access == first else nearness(now - board.ev_step[access - 1])
+    use[2] = 0.0 if access + 1 == behind else nearness(board.ev_step[access + 1] - now)
+    use[3] = 0.0 if access + 1 == behind else nearness(board.ev_step[behind - 1] - now)
+    use[4] = board.ev_reads[access]
+    use[5] = board.ev_writes[access]
+    use[6] = board.given[segment]
+    use[7] = board.output[segment]
+    use[8] = board.must[segment]
+    use[9] = 1.0 if residency_before(board, state, access) >= 0 else 0.0
     use[10] = min(max((busy - rest) / busy, 0.0), 1.0)  # time that this use costs its step
     use[11] = min(port_s / busy, 1.0)
     use[12] = busy / (busy + state.total[BUSY_S] / len(board.compute_s))
     use[13] = min(state.load_bytes[now] / capacity, 1.0)
-    use[14] = (behind - event - 1) / (behind - event)
+    use[14] = (behind - access - 1) / (behind - access)
     use[15] = state.counts[CURSOR] / len(state.actions)
-    use[16] = 1.0 if needs_spill(board, state, event, event) else 0.0
-    if not at_home_before(board, state, event):
+    use[16] = 1.0 if needs_spill(board, state, access, access) else 0.0
+    if not at_home_before(board, state, access):
         use[16] = 1.0

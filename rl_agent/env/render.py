@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.units import format_size
 from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.state import ADDRESS_CELLS, State
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.build_plan import SegmentResidency
 
 SHADES = " .:-=+*#%@"
 TEXT_COLUMNS = 96
@@ -53,13 +53,17 @@ def as_text(board: Board, state: State, now: int) -> str:
 
 
 def as_picture(
-    stays: Sequence[Stay], sizes: Sequence[int], steps: int, capacity_bytes: int, now: int
+    residencies: Sequence[SegmentResidency],
+    sizes: Sequence[int],
+    steps: int,
+    capacity_bytes: int,
+    now: int,
 ) -> NDArray[np.uint8]:
     """The memory map as an image (256, 512, 3): a colour per tensor, pale while it is copied in.
 
     Args:
-        stays: what is in fast memory.
-        sizes: bytes of each atom.
+        residencies: what is in fast memory.
+        sizes: bytes of each segment.
         steps: number of steps.
         capacity_bytes: of the fastest tier.
         now: the current step, drawn as a dark line; -1 for none.
@@ -67,13 +71,15 @@ def as_picture(
     picture = np.full((PICTURE_HEIGHT, PICTURE_WIDTH, 3), 245, dtype=np.uint8)
     high = PICTURE_HEIGHT / max(capacity_bytes, 1)
     wide = PICTURE_WIDTH / max(steps, 1)
-    for stay in stays:
-        if stay.offset < 0:
+    for residency in residencies:
+        if residency.offset < 0:
             continue
-        top = PICTURE_HEIGHT - round((stay.offset + sizes[stay.atom]) * high)
-        bottom = max(PICTURE_HEIGHT - round(stay.offset * high), top + 1)
-        left, middle, right = (round(x * wide) for x in (stay.start, stay.ready, stay.end))
-        colour = PALETTE[stay.atom % len(PALETTE)]
+        top = PICTURE_HEIGHT - round((residency.offset + sizes[residency.segment]) * high)
+        bottom = max(PICTURE_HEIGHT - round(residency.offset * high), top + 1)
+        left, middle, right = (
+            round(x * wide) for x in (residency.start, residency.ready, residency.end)
+        )
+        colour = PALETTE[residency.segment % len(PALETTE)]
         picture[max(top, 0) : bottom, left:right] = colour
         picture[max(top, 0) : bottom, left:middle] = colour // 2 + 122
     if now >= 0:

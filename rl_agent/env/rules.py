@@ -1,8 +1,8 @@
 """The rules of the game: what each choice would do, which are legal, and doing it. Compiled.
 
 Uses are decided in program order. What is undecided counts as DROP, so a state is a plan at any
-time but for copies that a stay owes its home tier: they are written when the stay ends, and when
-no way to write them is left, drop-backup rewinds to where the stay began (`step`).
+time but for copies that a residency owes its home tier: they are written when the residency ends,
+and when no way to write them is left, drop-backup rewinds to where the residency began (`step`).
 """
 
 import numpy as np
@@ -34,23 +34,23 @@ ACTIONS = 3
 COPIED, KEPT, CLOSED = 3, 2, 1
 
 WINDOW_STEPS = (
-    64  # how far ahead of a use its copy begins, and how far behind a stay its spill ends
+    64  # how far ahead of a use its copy begins, and how far behind a residency its spill ends
 )
 
 
 @compiled
-def stay_before(board: Board, state: State, event: int) -> int:
-    """Slot of the stay that covers the atom's previous event, -1 for none."""
-    if event == board.atom_first[board.ev_atom[event]]:
+def residency_before(board: Board, state: State, access: int) -> int:
+    """Slot of the residency that covers the segment's previous access, -1 for none."""
+    if access == board.segment_first[board.ev_segment[access]]:
         return -1
-    return state.stay_of[event - 1]
+    return state.residency_of[access - 1]
 
 
 @compiled
 def has_room(
     board: Board, state: State, start: int, end: int, aligned: int, but: int, nor: int
 ) -> bool:
-    """Whether an atom fits by live bytes in [start, end), its stays in two slots not counted."""
+    """Whether a segment fits by live bytes in [start, end), two of its slots not counted."""
     for step in range(start, end):
         load = state.load_bytes[step] + aligned
         if but >= 0 and state.start[but] <= step < state.end[but]:
@@ -63,12 +63,12 @@ def has_room(
 
 
 @compiled
-def settle(board: Board, state: State, slot: int, atom: int, but: int, nor: int) -> bool:
-    """Give the stay in a trial slot its address: where it was if that is free, else a hole."""
-    size = board.size_bytes[atom]
+def settle(board: Board, state: State, slot: int, segment: int, but: int, nor: int) -> bool:
+    """Give the residency in a trial slot its address: where it was if that is free, else a hole."""
+    size = board.size_bytes[segment]
     start, end, offset = state.start[slot], state.end[slot], state.offset[slot]
     if board.address_bytes > board.capacity_bytes and not has_room(
-        board, state, start, end, board.aligned_bytes[atom], but, nor
+        board, state, start, end, board.aligned_bytes[segment], but, nor
     ):
         return False
     if offset >= 0 and is_free(board, state, start, end, offset, size, but, nor):
@@ -81,21 +81,21 @@ def settle(board: Board, state: State, slot: int, atom: int, but: int, nor: int)
 def plan_spill(
     board: Board, state: State, slot: int, first: int, last: int, limit: int, extra: int
 ) -> bool:
-    """Write the stay in a trial slot home before a step, outlasting its end by `extra` at most."""
-    atom = board.ev_atom[first]
-    link = board.link_down[atom]
+    """Write a trial slot home before a step, outlasting its end by `extra` at most."""
+    segment = board.ev_segment[first]
+    link = board.link_down[segment]
     if link < 0:
         return False
     end = board.ev_step[last] + 1
     after = max(last_write(board, first, last), state.ready[slot] - 1) + 1
     reach = min(limit, end + extra)
-    single = state.stay_of[last]
+    single = state.residency_of[last]
     own = state.end[single] if single == last else 0
     if reach > end:
-        reach = latest_fit(board, state, board.aligned_bytes[atom], end, reach, own)
+        reach = latest_fit(board, state, board.aligned_bytes[segment], end, reach, own)
     if after >= reach:
         return False
-    spread_early(board, state, slot, link, board.size_bytes[atom], after, reach)
+    spread_early(board, state, slot, link, board.size_bytes[segment], after, reach)
     state.end[slot] = max(end, state.spill_step[slot, state.spill_count[slot] - 1] + 1)
     return True
 
@@ -104,47 +104,47 @@ def plan_spill(
 def leave(
     board: Board, state: State, slot: int, first: int, last: int, limit: int, but: int, nor: int
 ) -> bool:
-    """Spill and address of the stay in a trial slot; a tail for the spill only where it fits."""
-    atom = board.ev_atom[first]
+    """Spill and address of a trial slot; a tail for the spill only where it fits."""
+    segment = board.ev_segment[first]
     offset = state.offset[slot]
     for extra in (WINDOW_STEPS, 0):
         state.offset[slot] = offset
         if plan_spill(board, state, slot, first, last, limit, extra) and settle(
-            board, state, slot, atom, but, nor
+            board, state, slot, segment, but, nor
         ):
             return True
     return False
 
 
 @compiled
-def try_close(board: Board, state: State, event: int) -> bool:
-    """Whether the stay before an event can end before it; what it becomes is in slot CLOSED."""
+def try_close(board: Board, state: State, access: int) -> bool:
+    """Whether the residency before an access can end before it; the rest is in CLOSED."""
     slot = len(state.last) - CLOSED
     state.last[slot] = -1
-    before = stay_before(board, state, event)
+    before = residency_before(board, state, access)
     if before < 0 or state.spill_count[before] > 0:
         return True
-    if not needs_spill(board, state, before, event - 1):
+    if not needs_spill(board, state, before, access - 1):
         return True
-    limit = min(board.ev_step[event], next_start(board, state, event - 1))
+    limit = min(board.ev_step[access], next_start(board, state, access - 1))
     copy_slot(state, before, slot)
-    if not leave(board, state, slot, before, event - 1, limit, before, NOWHERE):
+    if not leave(board, state, slot, before, access - 1, limit, before, NOWHERE):
         return False
-    state.last[slot] = event - 1
+    state.last[slot] = access - 1
     return True
 
 
 @compiled
-def try_keep(board: Board, state: State, event: int) -> bool:
-    """Whether an event can be NOCOPY; the stay is in slot KEPT."""
+def try_keep(board: Board, state: State, access: int) -> bool:
+    """Whether an access can be NOCOPY; the residency is in slot KEPT."""
     slot = len(state.last) - KEPT
-    atom = board.ev_atom[event]
-    before = stay_before(board, state, event)
-    single = state.stay_of[event]
-    step = board.ev_step[event]
+    segment = board.ev_segment[access]
+    before = residency_before(board, state, access)
+    single = state.residency_of[access]
+    step = board.ev_step[access]
     if before >= 0:
         copy_slot(state, before, slot)
-    elif board.ev_reads[event] == 1:
+    elif board.ev_reads[access] == 1:
         return False
     else:
         state.start[slot] = state.ready[slot] = step
@@ -152,92 +152,92 @@ def try_keep(board: Board, state: State, event: int) -> bool:
         state.offset[slot] = NOWHERE
     state.spill_count[slot] = 0
     state.end[slot] = step + 1
-    first = before if before >= 0 else event
-    if event + 1 == board.atom_first[atom + 1] and needs_spill(board, state, first, event):
+    first = before if before >= 0 else access
+    if access + 1 == board.segment_first[segment + 1] and needs_spill(board, state, first, access):
         limit = len(board.compute_s)
-        return leave(board, state, slot, first, event, limit, before, single)
-    return settle(board, state, slot, atom, before, single)
+        return leave(board, state, slot, first, access, limit, before, single)
+    return settle(board, state, slot, segment, before, single)
 
 
 @compiled
-def try_copy(board: Board, state: State, event: int) -> bool:
-    """Whether an event can be COPY, given that `try_close` succeeded; the stay is in COPIED."""
+def try_copy(board: Board, state: State, access: int) -> bool:
+    """Whether an access can be COPY after `try_close`; the residency is in COPIED."""
     slot, closed = len(state.last) - COPIED, len(state.last) - CLOSED
-    atom = board.ev_atom[event]
-    link = board.link_up[atom]
-    if board.ev_reads[event] == 0 or link < 0:
+    segment = board.ev_segment[access]
+    link = board.link_up[segment]
+    if board.ev_reads[access] == 0 or link < 0:
         return False
-    step = board.ev_step[event]
-    low = max(free_from(board, state, event), step - WINDOW_STEPS)
+    step = board.ev_step[access]
+    low = max(free_from(board, state, access), step - WINDOW_STEPS)
     if state.last[closed] >= 0:
         spilled = state.spill_step[closed, state.spill_count[closed] - 1] + 1
         low = max(low, state.end[closed], spilled)
-    single = state.stay_of[event]
+    single = state.residency_of[access]
     own_low = state.start[single] if single >= 0 else 0
     own_high = state.end[single] if single >= 0 else 0
-    low = earliest_fit(board, state, board.aligned_bytes[atom], low, step, own_low, own_high)
+    low = earliest_fit(board, state, board.aligned_bytes[segment], low, step, own_low, own_high)
     for begin in (low, max(low, step - 1)):  # with the longest lead, else just before the use
-        if begin < step and copy_from(board, state, slot, event, begin):
+        if begin < step and copy_from(board, state, slot, access, begin):
             return True
     return False
 
 
 @compiled
-def copy_from(board: Board, state: State, slot: int, event: int, low: int) -> bool:
-    """The stay of a COPY that begins at a step or later; False where it has no place."""
-    atom = board.ev_atom[event]
-    fetch(board, state, slot, event, low)
-    state.end[slot] = board.ev_step[event] + 1
+def copy_from(board: Board, state: State, slot: int, access: int, low: int) -> bool:
+    """The residency of a COPY that begins at a step or later; False where it has no place."""
+    segment = board.ev_segment[access]
+    fetch(board, state, slot, access, low)
+    state.end[slot] = board.ev_step[access] + 1
     state.spill_count[slot] = 0
     state.offset[slot] = NOWHERE
-    single = state.stay_of[event]
-    writes = board.ev_writes[event] == 1 and board.output[atom] == 1
-    if writes and event + 1 == board.atom_first[atom + 1]:
+    single = state.residency_of[access]
+    writes = board.ev_writes[access] == 1 and board.output[segment] == 1
+    if writes and access + 1 == board.segment_first[segment + 1]:
         limit = len(board.compute_s)
-        return leave(board, state, slot, event, event, limit, single, NOWHERE)
-    return settle(board, state, slot, atom, single, NOWHERE)
+        return leave(board, state, slot, access, access, limit, single, NOWHERE)
+    return settle(board, state, slot, segment, single, NOWHERE)
 
 
 @compiled
 def look(board: Board, state: State, mask: BoolArray) -> bool:
     """Which actions are legal at the cursor, into `mask` (3,); False where none is."""
-    event = board.program_order[state.counts[CURSOR]]
-    closes = try_close(board, state, event)
+    access = board.program_order[state.counts[CURSOR]]
+    closes = try_close(board, state, access)
     mask[DROP] = closes
-    if state.forced[event] == 1:
+    if state.forced[access] == 1:
         mask[COPY] = False
         mask[NOCOPY] = False
         return closes
-    mask[COPY] = closes and try_copy(board, state, event)
-    mask[NOCOPY] = try_keep(board, state, event)
+    mask[COPY] = closes and try_copy(board, state, access)
+    mask[NOCOPY] = try_keep(board, state, access)
     return mask[COPY] or mask[NOCOPY] or mask[DROP]
 
 
 @compiled
 def play(board: Board, state: State, action: int) -> None:
     """Do what `look` has just found legal, and move the cursor on."""
-    event = board.program_order[state.counts[CURSOR]]
-    before = stay_before(board, state, event)
+    access = board.program_order[state.counts[CURSOR]]
+    before = residency_before(board, state, access)
     slots = len(state.last)
     if action == NOCOPY:
-        first = event
-        if state.stay_of[event] >= 0:
-            lift(board, state, event)
+        first = access
+        if state.residency_of[access] >= 0:
+            lift(board, state, access)
         if before >= 0:
             lift(board, state, before)
             first = before
         copy_slot(state, slots - KEPT, first)
-        put(board, state, first, event)
+        put(board, state, first, access)
     else:
         if state.last[slots - CLOSED] >= 0:
             lift(board, state, before)
             copy_slot(state, slots - CLOSED, before)
-            put(board, state, before, event - 1)
+            put(board, state, before, access - 1)
         if action == COPY:
-            if state.stay_of[event] >= 0:
-                lift(board, state, event)
-            copy_slot(state, slots - COPIED, event)
-            put(board, state, event, event)
+            if state.residency_of[access] >= 0:
+                lift(board, state, access)
+            copy_slot(state, slots - COPIED, access)
+            put(board, state, access, access)
     state.actions[state.counts[CURSOR]] = action
     state.counts[CURSOR] += 1
     state.counts[DECISIONS] += 1
@@ -251,7 +251,7 @@ def restart(state: State, start: State) -> None:
     state.busy_s[:] = start.busy_s
     state.load_bytes[:] = start.load_bytes
     state.total[:] = start.total
-    state.stay_of[:] = start.stay_of
+    state.residency_of[:] = start.residency_of
     state.last[:] = start.last
     state.start[:] = start.start
     state.ready[:] = start.ready
@@ -272,10 +272,10 @@ def restart(state: State, start: State) -> None:
 
 @compiled
 def rewind(board: Board, state: State, start: State, mask: BoolArray) -> None:
-    """Drop-backup: back to where the stay before the cursor began, and DROP there for good."""
-    event = board.program_order[state.counts[CURSOR]]
-    culprit = stay_before(board, state, event)
-    while state.actions[board.place_in_order[culprit]] == DROP:  # a stay nobody asked for
+    """Drop-backup: back to where the residency before the cursor began, and DROP there for good."""
+    access = board.program_order[state.counts[CURSOR]]
+    culprit = residency_before(board, state, access)
+    while state.actions[board.place_in_order[culprit]] == DROP:  # a residency nobody asked for
         culprit += 1
     state.forced[culprit] = 1
     back_to = board.place_in_order[culprit]
@@ -308,7 +308,7 @@ def step(board: Board, state: State, start: State, action: int, mask: BoolArray)
 
 @compiled
 def begin(board: Board, state: State, start: State, mask: BoolArray) -> None:
-    """A new game; needs at least one event."""
+    """A new game; needs at least one access."""
     board, state, start = borrowed(board), borrowed(state), borrowed(start)
     restart(state, start)
     state.forced[:] = 0

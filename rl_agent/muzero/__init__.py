@@ -1,1 +1,1 @@
-"""`muzero`: the paper's agent on the allocation game, in JAX on mctx (extra `muzero`)."""
+"""The agent of arXiv 2305.07440: networks, search, replay buffer, training (extra `muzero`)."""

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.env.game_instance import Table
 from ullage.rl_agent.env.state import BUSY_S, State, start_of
-from ullage.rl_agent.muzero.arena import Arena, finished_state
+from ullage.rl_agent.muzero.arena import GameArena, finished_state
 from ullage.rl_agent.muzero.learn import optimiser
 from ullage.rl_agent.muzero.nets import Params, new_params
 from ullage.rl_agent.muzero.replay import Episode
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.build_plan import SegmentResidency
 
 RETURN_SCALE = 5.0  # what a plan as fast as the reference returns
 PLAY, LOOK, LEARN, NOISE = range(4)  # what a random number is for
 
-# Gives the stays of a finished game addresses; None where they do not fit.
-Address = Callable[[State], list[Stay] | None]
-# The same without what finds no address: busy seconds and stays; None where no plan is left.
-Repair = Callable[[State], tuple[float, list[Stay]] | None]
+# Gives the residencies of a finished game addresses; None where they do not fit.
+Address = Callable[[State], list[SegmentResidency] | None]
+# The same without what finds no address: busy seconds and residencies; None where no plan is left.
+Repair = Callable[[State], tuple[float, list[SegmentResidency]] | None]
 
 
 class Packer(NamedTuple):
@@ -91,11 +91,11 @@ class Agent:
         scale: rewards are busy seconds saved times this.
         params: of the networks.
         moments: of Adam.
-        best: busy seconds and stays of the best plan; without any game, that of `all-slow`.
+        best: busy seconds and residencies of the best plan; without any game, that of `all-slow`.
         best_game: its actions; none without a game.
         generation: done so far.
         games: played so far.
-        homeless: games that would have been among the best, but found no addresses.
+        unplaced: games that would have been among the best, but found no addresses.
         window: the last games, the oldest first.
         elites: the best games, the best first.
     """
@@ -106,11 +106,11 @@ class Agent:
     scale: float
     params: Params
     moments: Any
-    best: tuple[float, list[Stay]]
+    best: tuple[float, list[SegmentResidency]]
     best_game: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     generation: int = 0
     games: int = 0
-    homeless: int = 0
+    unplaced: int = 0
     window: list[Episode] = field(default_factory=list)
     elites: list[Episode] = field(default_factory=list)
 
@@ -137,9 +137,9 @@ def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: 
         options: how to train.
         packer: makes finished games plans.
     """
-    params = new_params(options.seed, len(table.board.ev_atom))
+    params = new_params(options.seed, len(table.board.ev_segment))
     span_s = max(table.all_slow_s - reference_s, 1e-4 * table.all_slow_s, 1e-30)
-    stays = [stay for _, _, stay in table.occupancy.all_stays()]
+    residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
     return Agent(
         options=options,
         table=table,
@@ -147,16 +147,16 @@ def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: 
         scale=RETURN_SCALE / span_s,
         params=params,
         moments=optimiser(options.rate).init(params),
-        best=(float(start_of(table).total[BUSY_S]), stays),
+        best=(float(start_of(table).total[BUSY_S]), residencies),
     )
 
 
-def remember(agent: Agent, episodes: list[Episode], arena: Arena) -> None:
+def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
     """Put games just finished into the window and, where they are among the best, the elites."""
     agent.games += len(episodes)
     agent.window = [*agent.window, *episodes][-agent.options.window :]
     known = {episode.actions.tobytes() for episode in agent.elites}
-    homeless = 0
+    unplaced = 0
     for game in np.argsort(arena.busy_s, kind="stable").tolist():
         episode = episodes[game]
         full = len(agent.elites) >= agent.options.elites
@@ -165,21 +165,23 @@ def remember(agent: Agent, episodes: list[Episode], arena: Arena) -> None:
         if episode.actions.tobytes() in known:
             continue
         state = finished_state(arena, game)
-        stays = agent.packer.address(state)
-        if stays is None:
-            if not homeless and arena.busy_s[game] < agent.best[0]:
+        residencies = agent.packer.address(state)
+        if residencies is None:
+            if not unplaced and arena.busy_s[game] < agent.best[0]:
                 _offer(agent, agent.packer.repair(state), episode)
-            homeless += 1
+            unplaced += 1
             continue
         known.add(episode.actions.tobytes())
         agent.elites.append(episode)
         agent.elites.sort(key=lambda elite: -elite.total)
         del agent.elites[agent.options.elites :]
-        _offer(agent, (float(arena.busy_s[game]), stays), episode)
-    agent.homeless += homeless
+        _offer(agent, (float(arena.busy_s[game]), residencies), episode)
+    agent.unplaced += unplaced
 
 
-def _offer(agent: Agent, plan: tuple[float, list[Stay]] | None, episode: Episode) -> None:
+def _offer(
+    agent: Agent, plan: tuple[float, list[SegmentResidency]] | None, episode: Episode
+) -> None:
     """Keep what came of a game if it is the best plan so far."""
     if plan is not None and plan[0] < agent.best[0]:
         agent.best, agent.best_game = plan, episode.actions

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.env.compiled import compiled
-from ullage.rl_agent.env.game_instance import Board, FloatArray, Table
+from ullage.rl_agent.env.game_instance import Board, Table
 from ullage.rl_agent.env.observe import VISION, Floats32, observe
 from ullage.rl_agent.env.rules import ACTIONS, BoolArray, begin, step
 from ullage.rl_agent.env.state import BUSY_S, CURSOR, State, copy_of, start_of
@@ -17,7 +18,7 @@ from ullage.rl_agent.env.state import BUSY_S, CURSOR, State, copy_of, start_of
 # mypy: disable-error-code="no-any-return"
 
 
-class Arena(NamedTuple):
+class GameArena(NamedTuple):
     """B games of one program with E uses.
 
     Attributes:
@@ -35,7 +36,7 @@ class Arena(NamedTuple):
     states: State
     masks: BoolArray
     seen: Floats32
-    busy_s: FloatArray
+    busy_s: Floats
     over: BoolArray
 
     @property
@@ -49,10 +50,10 @@ class Arena(NamedTuple):
         return self.states.counts[:, CURSOR].astype(np.int32)
 
 
-def open_arena(table: Table, games: int) -> Arena:
+def open_arena(table: Table, games: int) -> GameArena:
     """Games not yet begun."""
     start = start_of(table)
-    return Arena(
+    return GameArena(
         board=table.board,
         start=start,
         states=State._make(np.repeat(array[None], games, axis=0) for array in start),
@@ -72,7 +73,7 @@ def game_of(states: State, game: int) -> State:
         states.busy_s[game],
         states.load_bytes[game],
         states.total[game],
-        states.stay_of[game],
+        states.residency_of[game],
         states.last[game],
         states.start[game],
         states.ready[game],
@@ -111,7 +112,7 @@ def forced_moves(board: Board, state: State, start: State, mask: BoolArray) -> b
 
 
 @compiled
-def deal(arena: Arena) -> None:
+def deal(arena: GameArena) -> None:
     """Begin all games anew, up to the first decision."""
     for game in range(len(arena.over)):
         state = game_of(arena.states, game)
@@ -122,7 +123,7 @@ def deal(arena: Arena) -> None:
 
 
 @compiled
-def advance(arena: Arena, actions: NDArray[np.int64]) -> None:
+def advance(arena: GameArena, actions: NDArray[np.int64]) -> None:
     """Play a legal action (B,) in every game that is not over, and what is forced after it."""
     for game in range(len(arena.over)):
         if arena.over[game]:
@@ -136,6 +137,6 @@ def advance(arena: Arena, actions: NDArray[np.int64]) -> None:
         observe(arena.board, state, mask, arena.seen[game])
 
 
-def finished_state(arena: Arena, game: int) -> State:
+def finished_state(arena: GameArena, game: int) -> State:
     """A copy of the state of one game."""
     return copy_of(State._make(array[game] for array in arena.states))

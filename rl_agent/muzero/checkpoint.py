@@ -42,12 +42,12 @@ def save_agent(agent: Agent, path: Path) -> None:
     about = {
         "format": FORMAT,
         "agent": NAME,
-        "uses": len(agent.table.board.ev_atom),
+        "uses": len(agent.table.board.ev_segment),
         "all_slow_s": agent.table.all_slow_s,
         "scale": agent.scale,
         "generation": agent.generation,
         "games": agent.games,
-        "homeless": agent.homeless,
+        "homeless": agent.unplaced,
         "options": asdict(agent.options),
     }
     write_arrays(path, arrays, about)
@@ -62,7 +62,7 @@ def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
     arrays, about = read_arrays(path)
     if about.get("agent") != NAME:
         raise UsageError(f"{path} holds no agent of muzero: train one with --agent muzero")
-    uses = len(table.board.ev_atom)
+    uses = len(table.board.ev_segment)
     if about["uses"] != uses or about["all_slow_s"] != table.all_slow_s:
         raise UsageError(
             f"{path} was trained on a program of {about['uses']} uses that takes "
@@ -85,7 +85,7 @@ def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
         ]
         setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), found))
     agent.generation, agent.games = about["generation"], about["games"]
-    agent.homeless = about["homeless"]
+    agent.unplaced = about["homeless"]
     agent.window = _replayed(agent, _games(arrays, "window"))
     agent.elites = _replayed(agent, _games(arrays, "elites"))
     _play_best(agent, arrays["best_game"])
@@ -145,7 +145,9 @@ def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
 
     play_by(arena, agent.scale, decide)
     state = finished_state(arena, 0)
-    stays = agent.packer.address(state)
-    best = agent.packer.repair(state) if stays is None else (float(arena.busy_s[0]), stays)
+    residencies = agent.packer.address(state)
+    best = (
+        agent.packer.repair(state) if residencies is None else (float(arena.busy_s[0]), residencies)
+    )
     if best is not None:
         agent.best, agent.best_game = best, actions

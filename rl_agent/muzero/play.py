@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.muzero.agent import NOISE, PLAY, Agent, OutOfTimeError
-from ullage.rl_agent.muzero.arena import Arena, advance, deal
+from ullage.rl_agent.muzero.arena import GameArena, advance, deal
 from ullage.rl_agent.muzero.nets import Seen
 from ullage.rl_agent.muzero.replay import Episode, Floats
 from ullage.rl_agent.muzero.search import Found, search
@@ -19,7 +19,7 @@ STRETCH = (3.0, 40.0)  # decisions of a burst of noise, drawn evenly by their lo
 Decide = Callable[[Seen, NDArray[np.bool_], NDArray[np.bool_], int], Found]
 
 
-def seen_in(arena: Arena) -> Seen:
+def seen_in(arena: GameArena) -> Seen:
     """What the agent sees of every game."""
     cells = (arena.seen * 255.0 + 0.5).astype(np.uint8)
     return Seen(cells, arena.uses_decided, arena.cursors)
@@ -43,7 +43,7 @@ def look(
     return found
 
 
-def play(agent: Agent, arena: Arena, deadline: float) -> list[Episode]:
+def play(agent: Agent, arena: GameArena, deadline: float) -> list[Episode]:
     """One game in each place of the arena; the first without noise.
 
     Raises:
@@ -71,7 +71,7 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
     noise = np.zeros(games, dtype=np.float32)
     noise[:steady] = np.linspace(0.0, chosen.noise, steady)
     lengths = [len(episode.actions) for episode in agent.window[-games:]]
-    usual = max(lengths, default=len(agent.table.board.ev_atom))
+    usual = max(lengths, default=len(agent.table.board.ev_segment))
     begin = rng.integers(0, usual, size=games)
     end = begin + np.exp(rng.uniform(np.log(STRETCH[0]), np.log(STRETCH[1]), games))
     begin[:steady] = end[:steady] = -1
@@ -83,7 +83,7 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
     return at
 
 
-def play_by(arena: Arena, scale: float, decide: Decide) -> list[Episode]:
+def play_by(arena: GameArena, scale: float, decide: Decide) -> list[Episode]:
     """Games to their end.
 
     Args:

@@ -127,7 +127,7 @@ def _agent(asked: MuZeroSession) -> Agent:
     prepared = prepare(find_model(asked.model), asked.program, order)
     problem, target = prepared.problem, prepared.target
     table = by_live_bytes(set_table(problem))
-    if not len(table.board.ev_atom):
+    if not len(table.board.ev_segment):
         raise UsageError(
             f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
             "choose a target with a slower memory"

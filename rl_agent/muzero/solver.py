@@ -1,7 +1,7 @@
 """`muzero`: the agent of arXiv 2305.07440, trained on the program at hand (docs/muzero.md).
 
-Games are played by live bytes; a game counts when a packer finds addresses for its stays. The plan
-is that of the agent's best game, whatever the heuristics have; a note says what they reach.
+Games are played by live bytes; a game counts when a packer finds addresses for its residencies. The
+plan is that of the agent's best game, whatever the heuristics have; a note says what they reach.
 """
 
 import logging
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import order_free_bound
@@ -21,7 +22,7 @@ from ullage.solvers.interface import Solution, Solver, StopReason
 from ullage.solvers.parameters import parameter
 from ullage.solvers.registry import missing_packages
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 
 if TYPE_CHECKING:
     from ullage.rl_agent.env.game_instance import Table
@@ -36,7 +37,8 @@ REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
 RESERVE_SHARE = 0.02  # of the time, for the plan
 PACKING_S = 0.5  # at most, for the addresses of one game
-COMPILE_S = 30.0  # compiling cannot be interrupted: with less it is not begun
+GAME_COMPILE_S = 200.0  # for the game's kernels: three times what an idle core of 2025 takes
+COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: the extra is not installed, or the checkpoint is wrong.
+        TimeLimitError: less time than compiling the game's kernels may take.
     """
     check_extra()
     from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
@@ -69,10 +72,12 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     training = budget.at_most(options.time_limit_s).share(1 - RESERVE_SHARE)
     limit_s, deadline = training.remaining_s(), training.deadline or math.inf
     table = by_live_bytes(set_table(problem))
-    if not len(table.board.ev_atom):
-        stays = [stay for _, _, stay in table.occupancy.all_stays()]
+    if not len(table.board.ev_segment):
+        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
         note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
-        return Solution(assemble(problem, table.atoms, stays), notes=(note,))
+        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
+    if limit_s < GAME_COMPILE_S and not is_ready():
+        raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, budget)
     reference_s = reference_of(problem, table, rivals.values())
     packer = packer_of(problem, table, budget)
@@ -107,7 +112,16 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     except KeyboardInterrupt:
         ended = "interrupted"
     notes = (*_notes(agent, reports, rivals), *told)
-    return Solution(assemble(problem, table.atoms, agent.best[1]), stop_reason=ended, notes=notes)
+    return Solution(
+        assemble(problem, table.segments, agent.best[1]), stop_reason=ended, notes=notes
+    )
+
+
+def is_ready() -> bool:
+    """Whether the game's kernels are compiled (the networks are in every process)."""
+    from ullage.rl_agent.muzero.arena import advance, deal
+
+    return is_compiled(deal) and is_compiled(advance)
 
 
 def check_extra() -> None:
@@ -126,16 +140,16 @@ def check_extra() -> None:
 
 def packer_of(problem: Problem, table: "Table", budget: Budget) -> "Packer":
     """What makes plans of finished games, which went by live bytes."""
-    from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, stays_of
+    from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, residencies_of
     from ullage.rl_agent.muzero.agent import Packer
 
-    def address(state: "State") -> list[Stay] | None:
+    def address(state: "State") -> list[SegmentResidency] | None:
         own = budget.at_most(PACKING_S / PACKING_SHARE).for_member()
-        return packed(problem, table, stays_of(table, state), own)
+        return packed(problem, table, residencies_of(table, state), own)
 
     return Packer(
         address,
-        lambda state: repair(problem, table, stays_of(table, state)),
+        lambda state: repair(problem, table, residencies_of(table, state)),
     )
 
 
@@ -188,8 +202,8 @@ def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float])
     notes = [told]
     if not agent.elites:
         notes.append("muzero: no game was finished that has addresses for all of it")
-    if agent.homeless:
-        notes.append(f"muzero: {agent.homeless} good games found no addresses for all of it")
+    if agent.unplaced:
+        notes.append(f"muzero: {agent.unplaced} good games found no addresses for all of it")
     return tuple(notes)
 
 

@@ -1,1 +1,1 @@
-"""policy."""
+"""Features, the network that scores moves, and players that decode and search."""

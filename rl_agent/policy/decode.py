@@ -1,9 +1,9 @@
 """Decoding: the game played in the order of scores instead of the program's. Compiled.
 
-A candidate is a move of the heuristic: keep an atom over the gap before an event, bring or leave a
-single use in fast memory, or keep an atom from its first event to its last. Candidates are tried
-best score first; one that fits and lowers the latency (or keeps it with less traffic) is taken, as
-`solvers/greedy.py` does. A state is a complete plan after every candidate.
+A candidate is a move of the heuristic: keep a segment over the gap before an access, bring or leave
+a single use in fast memory, or keep a segment from its first access to its last. Candidates are
+tried best score first; one that fits and lowers the latency (or keeps it with less traffic) is
+taken, as `solvers/greedy.py` does. A state is a complete plan after every candidate.
 
 Scores may depend on the state: what a candidate gains, and the room it needs, are known when it is
 tried, and a policy may weigh them (`trial.describe`). A candidate whose score falls behind that of
@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.compiled import borrowed, compiled
-from ullage.rl_agent.env.game_instance import Board, FloatArray, IntArray
+from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.rules import restart
 from ullage.rl_agent.env.state import BUSY_S, NOWHERE, State
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
@@ -33,35 +34,37 @@ class Moves(NamedTuple):
     """What a decode tries: C candidates.
 
     Attributes:
-        candidates: (C,) kind x E + event.
+        candidates: (C,) kind x E + access.
         gain_s: (C,) seconds that each is expected to save.
         room: (C,) bytes x steps of the fastest tier that each is expected to take.
     """
 
-    candidates: IntArray
-    gain_s: FloatArray
-    room: FloatArray
+    candidates: Ints
+    gain_s: Floats
+    room: Floats
 
 
 @compiled
 def is_idle(board: Board, state: State, candidate: int) -> bool:
-    """Whether a single use has a stay already and needs no other."""
-    events = len(board.ev_atom)
-    event = candidate % events
-    is_single = candidate // events == SINGLE
-    return is_single and state.stay_of[event] >= 0 and board.must[board.ev_atom[event]] == 0
+    """Whether a single use has a residency already and needs no other."""
+    accesses = len(board.ev_segment)
+    access = candidate % accesses
+    is_single = candidate // accesses == SINGLE
+    return (
+        is_single and state.residency_of[access] >= 0 and board.must[board.ev_segment[access]] == 0
+    )
 
 
 @compiled
 def run_of(board: Board, candidate: int) -> tuple[int, int]:
-    """First and last event of a candidate."""
-    events = len(board.ev_atom)
-    kind, event = candidate // events, candidate % events
+    """First and last access of a candidate."""
+    accesses = len(board.ev_segment)
+    kind, access = candidate // accesses, candidate % accesses
     if kind == GAP:
-        return event - 1, event
+        return access - 1, access
     if kind == SINGLE:
-        return event, event
-    return event, board.atom_first[board.ev_atom[event] + 1] - 1
+        return access, access
+    return access, board.segment_first[board.ev_segment[access] + 1] - 1
 
 
 @compiled
@@ -69,8 +72,8 @@ def sweep(
     board: Board,
     state: State,
     moves: Moves,
-    scores: FloatArray,
-    state_w: FloatArray,
+    scores: Floats,
+    state_w: Floats,
     passes: int,
     addresses: bool,
 ) -> None:
@@ -80,7 +83,7 @@ def sweep(
     for i in range(1, count):
         heap.append((-scores[i], i))
     heapq.heapify(heap)
-    events = len(board.ev_atom)
+    accesses = len(board.ev_segment)
     begun_s = max(state.total[BUSY_S], TINY_S)
     failed = np.empty(count, np.int64)
     waiting = done = 0
@@ -94,7 +97,7 @@ def sweep(
         if is_idle(board, state, candidate):
             done += 1
             continue
-        kind = candidate // events
+        kind = candidate // accesses
         least = -np.inf
         if weighs[kind] and len(heap) > 0:
             # It stays ahead of the next, or at least does not fall.
@@ -133,8 +136,8 @@ def decode(
     state: State,
     start: State,
     moves: Moves,
-    scores: FloatArray,
-    state_w: FloatArray,
+    scores: Floats,
+    state_w: Floats,
     passes: int,
     addresses: bool,
 ) -> float:
@@ -164,15 +167,15 @@ def decode(
     return float(state.total[BUSY_S])
 
 
-def candidates_of(board: Board) -> IntArray:
-    """(C,) all candidates: gaps, singles, and atoms of three events or more kept whole."""
-    events = len(board.ev_atom)
-    all_events = np.arange(events)
-    firsts = board.atom_first[:-1]
-    is_first = np.zeros(events, dtype=bool)
+def candidates_of(board: Board) -> Ints:
+    """(C,) all candidates: gaps, singles, and segments of three accesses or more kept whole."""
+    accesses = len(board.ev_segment)
+    all_accesses = np.arange(accesses)
+    firsts = board.segment_first[:-1]
+    is_first = np.zeros(accesses, dtype=bool)
     is_first[firsts] = True
-    gaps = all_events[~is_first]
-    whole = firsts[np.diff(board.atom_first) > 2]
+    gaps = all_accesses[~is_first]
+    whole = firsts[np.diff(board.segment_first) > 2]
     return np.concatenate(
-        [GAP * events + gaps, SINGLE * events + all_events, WHOLE * events + whole]
+        [GAP * accesses + gaps, SINGLE * accesses + all_accesses, WHOLE * accesses + whole]
     ).astype(np.int64)

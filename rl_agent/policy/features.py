@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import Board, FloatArray, IntArray, Table
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.rl_agent.env.game_instance import Board, Table
 from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
 from ullage.rl_agent.policy.prices import prices_of
@@ -30,24 +31,24 @@ class Encoding(NamedTuple):
     """
 
     moves: Moves
-    features: FloatArray
-    key: FloatArray
-    by_step: IntArray
+    features: Floats
+    key: Floats
+    by_step: Ints
 
 
 class _Moves(NamedTuple):
     """Columns of the candidates, each (C,)."""
 
-    kind: IntArray
-    event: IntArray
-    atom: IntArray
-    first: IntArray
-    last: IntArray
-    low: IntArray
-    high: IntArray
-    length: IntArray
-    size: IntArray
-    lost_s: FloatArray
+    kind: Ints
+    access: Ints
+    segment: Ints
+    first: Ints
+    last: Ints
+    low: Ints
+    high: Ints
+    length: Ints
+    size: Ints
+    lost_s: Floats
 
 
 def encode(board: Board, start: State) -> Encoding:
@@ -68,55 +69,55 @@ def encode(board: Board, start: State) -> Encoding:
     return Encoding(Moves(candidates, moves.lost_s, room), features, key, by_step)
 
 
-def lead_of_stays(
-    table: Table, encoding: Encoding, stays: Iterable[tuple[int, int, int]]
-) -> FloatArray:
+def lead_of_residencies(
+    table: Table, encoding: Encoding, residencies: Iterable[tuple[int, int, int]]
+) -> Floats:
     """(C,) what to add to scores for what a plan keeps to be tried before all else.
 
     Args:
         table: of the program.
         encoding: of the program.
-        stays: (atom as in `Table.atoms`, first event, last event) of each stay.
+        residencies: (segment as in `Table.segments`, first access, last access) of each residency.
     """
     board = table.board
-    number = {int(atom): i for i, atom in enumerate(table.playable)}
-    stay_of = np.full(len(board.ev_atom), -1, dtype=np.int64)
-    for index, first, last in stays:
+    number = {int(segment): i for i, segment in enumerate(table.playable)}
+    residency_of = np.full(len(board.ev_segment), -1, dtype=np.int64)
+    for index, first, last in residencies:
         if index in number:
-            begin = int(board.atom_first[number[index]])
-            stay_of[begin + first : begin + last + 1] = begin + first
-    moves = _moves_of(board, encoding.moves.candidates, np.zeros(len(board.ev_atom)))
-    kept = (stay_of[moves.first] >= 0) & (stay_of[moves.first] == stay_of[moves.last])
+            begin = int(board.segment_first[number[index]])
+            residency_of[begin + first : begin + last + 1] = begin + first
+    moves = _moves_of(board, encoding.moves.candidates, np.zeros(len(board.ev_segment)))
+    kept = (residency_of[moves.first] >= 0) & (
+        residency_of[moves.first] == residency_of[moves.last]
+    )
     return np.asarray(KEEP_FIRST * kept)
 
 
-def _moves_of(board: Board, candidates: IntArray, saved_s: FloatArray) -> _Moves:
-    events = len(board.ev_atom)
-    kind, event = candidates // events, candidates % events
-    atom = board.ev_atom[event]
-    first = np.where(kind == GAP, event - 1, event)
-    last = np.where(kind == WHOLE, board.atom_first[atom + 1] - 1, event)
+def _moves_of(board: Board, candidates: Ints, saved_s: Floats) -> _Moves:
+    accesses = len(board.ev_segment)
+    kind, access = candidates // accesses, candidates % accesses
+    segment = board.ev_segment[access]
+    first = np.where(kind == GAP, access - 1, access)
+    last = np.where(kind == WHOLE, board.segment_first[segment + 1] - 1, access)
     low, high = board.ev_step[first], board.ev_step[last]
     sums = np.concatenate([np.zeros(1), saved_s.cumsum()])
     lost_s = sums[last + 1] - sums[first]
-    size = board.aligned_bytes[atom]
-    return _Moves(kind, event, atom, first, last, low, high, high - low + 1, size, lost_s)
+    size = board.aligned_bytes[segment]
+    return _Moves(kind, access, segment, first, last, low, high, high - low + 1, size, lost_s)
 
 
-def _features(
-    board: Board, start: State, moves: _Moves, saved_s: FloatArray, key: FloatArray
-) -> FloatArray:
-    kind, _, atom, first, last, low, high, length, size, lost_s = moves
+def _features(board: Board, start: State, moves: _Moves, saved_s: Floats, key: Floats) -> Floats:
+    kind, _, segment, first, last, low, high, length, size, lost_s = moves
     rank = np.empty(len(key))
     rank[np.argsort(-key, kind="stable")] = np.arange(len(key))
     steps = len(board.compute_s)
     mean_s = max(float(start.busy_s.mean()), 1e-30)
     capacity = max(board.capacity_bytes, 1)
     share = size / capacity
-    behind = board.atom_first[atom + 1]
-    uses = behind - board.atom_first[atom]
-    lives = board.ev_step[behind - 1] - board.ev_step[board.atom_first[atom]] + 1
-    atom_s = np.bincount(board.ev_atom, saved_s, len(board.size_bytes))[atom]
+    behind = board.segment_first[segment + 1]
+    uses = behind - board.segment_first[segment]
+    live_ranges = board.ev_step[behind - 1] - board.ev_step[board.segment_first[segment]] + 1
+    segment_s = np.bincount(board.ev_segment, saved_s, len(board.size_bytes))[segment]
     crowd = _demand(board) / capacity
     gaps = kind == GAP
     prices, load = prices_of(
@@ -126,7 +127,7 @@ def _features(
     busy = np.maximum(start.busy_s, 1e-30)
     idle_s = busy - start.link_s.sum(axis=0) - start.tier_s[1:].max(axis=0, initial=0.0)
     idle_s = np.maximum(idle_s, 0.0)
-    up = np.maximum(board.link_up[atom], 0)
+    up = np.maximum(board.link_up[segment], 0)
     copy_s = size / board.link_rate[up] if len(board.link_rate) else np.zeros(len(size))
     copy_s = np.maximum(copy_s, 1e-30)
     bound = 1.0 - board.compute_s / busy
@@ -144,16 +145,16 @@ def _features(
         board.ev_reads[first],
         board.ev_writes[first],
         board.ev_writes[last],
-        board.given[atom],
-        board.output[atom],
-        board.must[atom],
+        board.given[segment],
+        board.output[segment],
+        board.must[segment],
         np.log1p(lost_s / mean_s),
         _balance(lost_s / mean_s, share * length),
         _balance(lost_s, rent_s),
         _balance(saved_s[last], rent_s),
         _balance(lost_s, copy_s),
-        _balance(atom_s / mean_s, share * lives),
-        lost_s / np.maximum(atom_s, 1e-30),
+        _balance(segment_s / mean_s, share * live_ranges),
+        lost_s / np.maximum(segment_s, 1e-30),
         saved_s[last] / busy[high],
         saved_s[first] / busy[low],
         np.log(_between(crowd, low, high) / length + 1e-2) / 3,
@@ -173,21 +174,21 @@ def _features(
     return np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1)
 
 
-def _between(values: FloatArray, low: IntArray, high: IntArray) -> FloatArray:
+def _between(values: Floats, low: Ints, high: Ints) -> Floats:
     """(C,) sums of values (T,) over steps low..high."""
     sums = np.concatenate([np.zeros(1), values.cumsum()])
     return np.asarray(np.maximum(sums[high + 1] - sums[low], 0.0))
 
 
-def _balance(gain: FloatArray, cost: FloatArray) -> FloatArray:
+def _balance(gain: Floats, cost: Floats) -> Floats:
     """Logarithm of gain over cost, squeezed into (-1, 1): 0 where they are equal."""
     tiny = 1e-30
     return np.tanh(np.log((gain + tiny) / (cost + tiny)) / 6)
 
 
-def _lost_seconds(board: Board, start: State) -> FloatArray:
-    """(E,) seconds of its step that each event costs at home, as things stand at the start."""
-    home = board.home[board.ev_atom]
+def _lost_seconds(board: Board, start: State) -> Floats:
+    """(E,) seconds of its step that each access costs at home, as things stand at the start."""
+    home = board.home[board.ev_segment]
     step = board.ev_step
     port_s = board.ev_read_bytes / board.read_rate[home]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -200,10 +201,10 @@ def _lost_seconds(board: Board, start: State) -> FloatArray:
     return np.maximum(start.busy_s[step] - rest, 0.0)
 
 
-def _demand(board: Board) -> FloatArray:
+def _demand(board: Board) -> Floats:
     """(T,) bytes that would be alive in fast memory if everything stayed for its whole life."""
     change = np.zeros(len(board.compute_s) + 1)
-    firsts, lasts = board.atom_first[:-1], board.atom_first[1:] - 1
+    firsts, lasts = board.segment_first[:-1], board.segment_first[1:] - 1
     np.add.at(change, board.ev_step[firsts], board.aligned_bytes)
     np.add.at(change, board.ev_step[lasts] + 1, -board.aligned_bytes)
     return change.cumsum()[:-1] + board.workspace_bytes

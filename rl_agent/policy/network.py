@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.rl_agent.env.game_instance import FloatArray
 from ullage.rl_agent.policy.decode import KINDS
 from ullage.rl_agent.policy.features import FEATURES, Encoding
 from ullage.rl_agent.policy.players import Policy
@@ -53,11 +53,11 @@ class Network:
         weights: (WEIGHTS,) all that is trained, in units of its usual size.
     """
 
-    shift: FloatArray
-    spread: FloatArray
-    weights: FloatArray
+    shift: Floats
+    spread: Floats
+    weights: Floats
 
-    def __getitem__(self, name: str) -> FloatArray:
+    def __getitem__(self, name: str) -> Floats:
         """Weights by name.
 
         linear_w (KINDS, F), the first row for all kinds of candidates, the others added for theirs;
@@ -72,7 +72,7 @@ class Network:
             at += size
         raise KeyError(name)
 
-    def residual(self, encoding: Encoding) -> FloatArray:
+    def residual(self, encoding: Encoding) -> Floats:
         """(C,) what the network adds to the heuristic's score of each candidate."""
         seen = (encoding.features - self.shift) / self.spread
         seen = seen.clip(-FARTHEST, FARTHEST)
@@ -90,12 +90,12 @@ class Network:
         """Heuristic and residual together, and what the state counts for."""
         return Policy(encoding.key + self.residual(encoding), self["state_w"])
 
-    def moved(self, by: FloatArray) -> "Network":
+    def moved(self, by: Floats) -> "Network":
         """The same with other weights."""
         return replace(self, weights=self.weights + by)
 
 
-def _moving_mean(rows: FloatArray) -> FloatArray:
+def _moving_mean(rows: Floats) -> Floats:
     sums = np.concatenate([np.zeros((1, rows.shape[1])), rows.cumsum(axis=0)])
     at = np.arange(len(rows))
     low, high = np.maximum(at - NEIGHBOURS, 0), np.minimum(at + NEIGHBOURS + 1, len(rows))

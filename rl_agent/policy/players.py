@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import Board, FloatArray
+from ullage.compiler.common.arrays import Floats
+from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.state import State, copy_of
 from ullage.rl_agent.policy.decode import KINDS, decode
 from ullage.rl_agent.policy.features import Encoding
@@ -35,10 +36,10 @@ class Policy(NamedTuple):
         state_w: (KINDS, ASPECTS) weights of what a candidate does to the state, see `trial`.
     """
 
-    scores: FloatArray
-    state_w: FloatArray
+    scores: Floats
+    state_w: Floats
 
-    def moved(self, by: FloatArray) -> "Policy":
+    def moved(self, by: Floats) -> "Policy":
         """The same with other scores."""
         return self._replace(scores=self.scores + by)
 

@@ -7,20 +7,20 @@ first that no longer fits there (Dantzig's bound for the knapsack, step by step)
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.compiled import compiled
-from ullage.rl_agent.env.game_instance import FloatArray, IntArray
 
 
 @compiled
 def fill_prices(
-    order: IntArray,
-    low: IntArray,
-    high: IntArray,
-    size_bytes: IntArray,
-    worth: FloatArray,
-    load_bytes: FloatArray,
+    order: Ints,
+    low: Ints,
+    high: Ints,
+    size_bytes: Ints,
+    worth: Floats,
+    load_bytes: Floats,
     capacity_bytes: int,
-    prices: FloatArray,
+    prices: Floats,
 ) -> None:
     """Prices (T,), zero at first, and load (T,) of what enters whole, step by step.
 
@@ -45,13 +45,13 @@ def fill_prices(
 
 
 def prices_of(
-    low: IntArray,
-    high: IntArray,
-    size_bytes: IntArray,
-    saved_s: FloatArray,
-    workspace_bytes: IntArray,
+    low: Ints,
+    high: Ints,
+    size_bytes: Ints,
+    saved_s: Floats,
+    workspace_bytes: Ints,
     capacity_bytes: int,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[Floats, Floats]:
     """(T,) seconds per byte that a step costs, and (T,) bytes taken there.
 
     Args:

@@ -1,11 +1,12 @@
-"""Trials: what a stay would do to a decode's state, and whether to take it. Compiled."""
+"""Trials: what a residency would do to a decode's state, and whether to take it. Compiled."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.env.compiled import compiled
-from ullage.rl_agent.env.game_instance import Board, FloatArray
+from ullage.rl_agent.env.game_instance import Board
 from ullage.rl_agent.env.history import free_from, last_write, needs_spill, next_start
 from ullage.rl_agent.env.mechanics import (
     account,
@@ -29,12 +30,12 @@ TRIAL = 3  # slot, counted from the end
 ASPECTS = 8  # of a candidate in the state in which it is tried
 TAKEN, FAILED, LATER = 0, 1, 2
 POSSIBLE, IMPOSSIBLE, TOO_LATE, TOO_EARLY = 0, 1, 2, 3
-MAX_GROWTH = 6  # events by which a stay grows that cannot begin or end where it should
+MAX_GROWTH = 6  # accesses by which a residency grows that cannot begin or end where it should
 TINY_S = 1e-15
 
 
 class Offer(NamedTuple):
-    """A stay that is offered, and on what terms.
+    """A residency that is offered, and on what terms.
 
     Attributes:
         gain_s: seconds that it is expected to save.
@@ -47,21 +48,22 @@ class Offer(NamedTuple):
     gain_s: float
     room: float
     least: float
-    weights: FloatArray
-    aspects: FloatArray
+    weights: Floats
+    aspects: Floats
 
 
 @compiled
 def propose(board: Board, state: State, slot: int, first: int, last: int) -> int:
-    """The stay of events first..last with its moves, into a slot.
+    """The residency of accesses first..last with its moves, into a slot.
 
     Returns:
-        POSSIBLE, IMPOSSIBLE, or what a longer stay may mend: TOO_LATE where there is no step before
+        POSSIBLE, IMPOSSIBLE, or what a longer residency may mend: TOO_LATE where there is no step
+            before
         `first` in which it could be fetched, TOO_EARLY where there is none after `last` in which it
-        could be written home, or where another stay of the atom has begun by then.
+        could be written home, or where another stay of the segment has begun by then.
     """
-    atom = board.ev_atom[first]
-    size, aligned = board.size_bytes[atom], board.aligned_bytes[atom]
+    segment = board.ev_segment[first]
+    size, aligned = board.size_bytes[segment], board.aligned_bytes[segment]
     begin, end = board.ev_step[first], board.ev_step[last] + 1
     following = next_start(board, state, last)
     if end > following:
@@ -71,7 +73,7 @@ def propose(board: Board, state: State, slot: int, first: int, last: int) -> int
     state.offset[slot] = NOWHERE
     state.start[slot] = state.ready[slot] = begin
     if board.ev_reads[first] == 1:
-        if board.link_up[atom] < 0:
+        if board.link_up[segment] < 0:
             return IMPOSSIBLE
         low = max(free_from(board, state, first), begin - WINDOW_STEPS)
         if low >= begin:
@@ -81,13 +83,13 @@ def propose(board: Board, state: State, slot: int, first: int, last: int) -> int
             return IMPOSSIBLE
         fetch(board, state, slot, first, low)
     if needs_spill(board, state, first, last):
-        link = board.link_down[atom]
+        link = board.link_down[segment]
         if link < 0:
             return IMPOSSIBLE
         arrived = state.ready[slot] - 1 if state.fill_count[slot] > 0 else begin - 1
         after = max(last_write(board, first, last), arrived) + 1
         limit = following
-        if last + 1 < board.atom_first[atom + 1]:
+        if last + 1 < board.segment_first[segment + 1]:
             limit = min(limit, board.ev_step[last + 1])
         if after >= limit:
             return TOO_EARLY
@@ -103,7 +105,7 @@ def propose(board: Board, state: State, slot: int, first: int, last: int) -> int
 
 @compiled
 def fits(board: Board, state: State, slot: int, aligned: int) -> bool:
-    """Whether the stay of a slot fits beside all others by live bytes."""
+    """Whether the residency of a slot fits beside all others by live bytes."""
     for step in range(state.start[slot], state.end[slot]):
         if state.load_bytes[step] + aligned > board.capacity_bytes:
             return False
@@ -130,7 +132,7 @@ def describe(
     board: Board,
     state: State,
     slot: int,
-    atom: int,
+    segment: int,
     added_steps: int,
     before_s: float,
     before_bytes: float,
@@ -140,10 +142,10 @@ def describe(
 
     Args:
         board: the board.
-        state: with the stay.
-        slot: of the stay.
-        atom: of the stay.
-        added_steps: steps of the stay in which the atom was not there before.
+        state: with the residency.
+        slot: of the residency.
+        segment: of the residency.
+        added_steps: steps of the residency in which the segment was not there before.
         before_s: busy seconds without it.
         before_bytes: slow bytes without it.
         offer: of which six aspects are overwritten: logarithms of gain and room over what was
@@ -151,7 +153,7 @@ def describe(
             its size.
     """
     aspects = offer.aspects
-    size, aligned = board.size_bytes[atom], board.aligned_bytes[atom]
+    size, aligned = board.size_bytes[segment], board.aligned_bytes[segment]
     saved_s = max(before_s - state.total[BUSY_S], TINY_S)
     taken = max(float(added_steps * aligned), 1.0)
     aspects[0] = within(np.log(saved_s / max(offer.gain_s, TINY_S)), 6.0) / 2
@@ -173,9 +175,9 @@ def describe(
 
 
 @compiled
-def place(board: Board, state: State, slot: int, atom: int) -> bool:
-    """A hole for the stay of a trial slot."""
-    start, end, size = state.start[slot], state.end[slot], board.size_bytes[atom]
+def place(board: Board, state: State, slot: int, segment: int) -> bool:
+    """A hole for the residency of a trial slot."""
+    start, end, size = state.start[slot], state.end[slot], board.size_bytes[segment]
     state.offset[slot] = find_hole(board, state, start, end, size, NOWHERE, NOWHERE)
     return state.offset[slot] >= 0
 
@@ -189,17 +191,17 @@ def try_run(
     offer: Offer,
     addresses: bool,
 ) -> tuple[int, float]:
-    """Let an atom stay from event `first` to `last`, joined with the stays it has between.
+    """Let a segment stay from access `first` to `last`, joined with the residencies it has between.
 
     Where it cannot be fetched before the first or written home after the last of them, since uses
-    follow each other too closely, it stays for more events, as in a sum that is read and written in
-    its place.
+    follow each other too closely, it stays for more accesses, as in a sum that is read and written
+    in its place.
 
     Args:
         board: the board.
-        state: changed where the stay is taken.
-        first: event.
-        last: event.
+        state: changed where the residency is taken.
+        first: access.
+        last: access.
         offer: the terms.
         addresses: it needs an address.
 
@@ -207,46 +209,46 @@ def try_run(
         TAKEN (or so already), FAILED or LATER, and the weighed aspects.
     """
     slot = len(state.last) - TRIAL
-    atom = board.ev_atom[first]
-    begin, behind = board.atom_first[atom], board.atom_first[atom + 1]
+    segment = board.ev_segment[first]
+    begin, behind = board.segment_first[segment], board.segment_first[segment + 1]
     low, high = first, last
-    if state.stay_of[first] >= 0:
-        low = state.stay_of[first]
+    if state.residency_of[first] >= 0:
+        low = state.residency_of[first]
         if state.last[low] >= last:
             return TAKEN, 0.0
-    if state.stay_of[last] >= 0:
-        high = max(high, state.last[state.stay_of[last]])
+    if state.residency_of[last] >= 0:
+        high = max(high, state.last[state.residency_of[last]])
     before_s, before_bytes = state.total[BUSY_S], state.total[SLOW_BYTES]
     lifted = np.empty(behind - begin, np.int64)
     lasts = np.empty(behind - begin, np.int64)
     count = steps = 0
     found = IMPOSSIBLE
     for _ in range(MAX_GROWTH + 1):
-        for event in range(low, high + 1):
-            if state.last[event] >= 0:
-                lifted[count], lasts[count] = event, lift(board, state, event)
+        for access in range(low, high + 1):
+            if state.last[access] >= 0:
+                lifted[count], lasts[count] = access, lift(board, state, access)
                 high = max(high, lasts[count])
-                steps += state.end[event] - state.start[event]
+                steps += state.end[access] - state.start[access]
                 count += 1
         found = propose(board, state, slot, low, high)
         if found == TOO_EARLY and high + 1 < behind:
             high += 1
         elif found == TOO_LATE and low > begin:
-            low = state.stay_of[low - 1] if state.stay_of[low - 1] >= 0 else low - 1
+            low = state.residency_of[low - 1] if state.residency_of[low - 1] >= 0 else low - 1
         else:
             break
     outcome, worth = FAILED, 0.0
-    if found == POSSIBLE and fits(board, state, slot, board.aligned_bytes[atom]):
+    if found == POSSIBLE and fits(board, state, slot, board.aligned_bytes[segment]):
         account(board, state, slot, low, high, 1)
         if improves(state, before_s, before_bytes):
             if offer.least > -np.inf:
                 steps = state.end[slot] - state.start[slot] - steps
-                describe(board, state, slot, atom, steps, before_s, before_bytes, offer)
+                describe(board, state, slot, segment, steps, before_s, before_bytes, offer)
                 for i in range(ASPECTS):
                     worth += offer.weights[i] * offer.aspects[i]
             if worth < offer.least:
                 outcome = LATER
-            elif not addresses or place(board, state, slot, atom):
+            elif not addresses or place(board, state, slot, segment):
                 copy_slot(state, slot, low)
                 enter(board, state, low, high)
                 return TAKEN, worth

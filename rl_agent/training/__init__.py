@@ -1,1 +1,1 @@
-"""training."""
+"""Training: synthetic workloads, generations of evolution strategies, checkpoints."""

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 
 from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.rl_agent.training.train import Play
-from ullage.rl_agent.training.work import Item, ItemResult
+from ullage.rl_agent.training.work import ItemResult, WorkItem
 
 ENGINES = ("processes", "ray")
 RAY_ADDRESS = "RAY_ADDRESS"  # the variable by which Ray itself names a cluster
@@ -53,7 +53,9 @@ def _process_engine(jobs: int) -> Iterator[Play]:
     # Forks of a process with threads (numba, BLAS) may hang; fresh processes do not.
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_ctrl_c)
 
-    def play(function: Callable[[Item], ItemResult], items: Sequence[Item]) -> Iterable[ItemResult]:
+    def play(
+        function: Callable[[WorkItem], ItemResult], items: Sequence[WorkItem]
+    ) -> Iterable[ItemResult]:
         try:
             return list(pool.map(function, items))
         except BrokenProcessPool as error:
@@ -89,7 +91,9 @@ def _ray_engine(jobs: int) -> Iterator[Play]:
         logging_level="error",
     )
 
-    def play(function: Callable[[Item], ItemResult], items: Sequence[Item]) -> Iterable[ItemResult]:
+    def play(
+        function: Callable[[WorkItem], ItemResult], items: Sequence[WorkItem]
+    ) -> Iterable[ItemResult]:
         remote = ray.remote(function)
         found: list[ItemResult] = ray.get([remote.remote(item) for item in items])
         return found

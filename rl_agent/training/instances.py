@@ -20,7 +20,7 @@ from ullage.rl_agent.policy.features import Encoding, encode
 from ullage.rl_agent.policy.players import NOISE, PASSES, Policy, heuristic
 from ullage.rl_agent.training.synthetic import random_program
 
-MIN_EVENTS = 8  # smaller programs teach nothing
+MIN_ACCESSES = 8  # smaller programs teach nothing
 MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
 PROBES = 4  # noisy orders
 KEPT = 2048  # exercises that a process keeps
@@ -48,7 +48,7 @@ class ModelProgram:
 Program = SyntheticProgram | ModelProgram
 
 
-class Exercise(NamedTuple):
+class TrainingInstance(NamedTuple):
     """A program to train on, ready to be played.
 
     Attributes:
@@ -79,17 +79,17 @@ class Exercise(NamedTuple):
         return decode(self.board, self.state, self.start, moves, scores, state_w, PASSES, False)
 
 
-def exercise_of(problem: Problem) -> Exercise | None:
+def instance_of(problem: Problem) -> TrainingInstance | None:
     """A program ready to be played; None where it is infeasible or too small to teach."""
     try:
         table = set_table(problem)
     except InfeasibleError:
         return None
-    if len(table.board.ev_atom) < MIN_EVENTS:
+    if len(table.board.ev_segment) < MIN_ACCESSES:
         return None
     start = start_of(table)
     encoding = encode(table.board, start)
-    bare = Exercise(table.board, start, copy_of(start), encoding, 0.0, 0.0)
+    bare = TrainingInstance(table.board, start, copy_of(start), encoding, 0.0, 0.0)
     order = heuristic(encoding)
     reference_s = bare.seconds(order)
     if reference_s <= 0:
@@ -102,11 +102,11 @@ def exercise_of(problem: Problem) -> Exercise | None:
 
 
 @lru_cache(maxsize=KEPT)
-def load_exercise(program: Program) -> Exercise | None:
+def load_instance(program: Program) -> TrainingInstance | None:
     """The exercise of a specification, the same in every process; kept for the next time."""
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
-        return exercise_of(random_program(rng, program.families))
+        return instance_of(random_program(rng, program.families))
     from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
 
@@ -115,7 +115,7 @@ def load_exercise(program: Program) -> Exercise | None:
     )
     prepared = prepare(find_model(program.name), options)
     capacity = int(prepared.target.fastest.capacity_bytes * program.memory_share)
-    return exercise_of(prepared.problem.on(prepared.target.with_fast_memory(capacity)))
+    return instance_of(prepared.problem.on(prepared.target.with_fast_memory(capacity)))
 
 
 def synthetic_programs(
@@ -126,7 +126,7 @@ def synthetic_programs(
     while found < count:
         program = SyntheticProgram(seed, number, families)
         number += 1
-        exercise = load_exercise(program)
-        if exercise is not None and exercise.teaches:
+        instance = load_instance(program)
+        if instance is not None and instance.teaches:
             found += 1
             yield program

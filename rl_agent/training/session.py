@@ -13,7 +13,7 @@ from ullage.rl_agent.training.engine import open_engine
 from ullage.rl_agent.training.instances import (
     ModelProgram,
     Program,
-    load_exercise,
+    load_instance,
     synthetic_programs,
 )
 from ullage.rl_agent.training.log import open_tensorboard
@@ -133,8 +133,8 @@ def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
 
 def _encodings(pool: Sequence[Program]) -> list[Encoding]:
     """Of the first programs, to see what is usual."""
-    exercises = [load_exercise(program) for program in pool[:SCALED_BY]]
-    return [exercise.encoding for exercise in exercises if exercise is not None]
+    instances = [load_instance(program) for program in pool[:SCALED_BY]]
+    return [instance.encoding for instance in instances if instance is not None]
 
 
 def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
@@ -156,5 +156,5 @@ def _model_programs(asked: Session) -> Iterator[ModelProgram]:
     for name in asked.models:
         for share in MEMORY_SHARES:
             program = ModelProgram(name, asked.target, asked.dtype, share)
-            if load_exercise(program) is not None:
+            if load_instance(program) is not None:
                 yield program

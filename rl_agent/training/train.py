@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import UsageError
-from ullage.rl_agent.env.game_instance import FloatArray
 from ullage.rl_agent.policy.features import Encoding
 from ullage.rl_agent.policy.network import (
     FORMAT,
@@ -31,13 +31,13 @@ from ullage.rl_agent.policy.network import (
 )
 from ullage.rl_agent.training.instances import Program
 from ullage.rl_agent.training.synthetic import TRAINED
-from ullage.rl_agent.training.work import Item, ItemResult, noise_of, play_item
+from ullage.rl_agent.training.work import ItemResult, WorkItem, noise_of, play_item
 
 AVERAGED = 0.03  # share of the newest generation in moving averages
 MIN_SCALE = 0.002  # relative latency; smaller differences on a program count less
 
 # What plays the items of a generation: `map`, or that of a pool of processes; in order.
-Play = Callable[[Callable[[Item], ItemResult], Sequence[Item]], Iterable[ItemResult]]
+Play = Callable[[Callable[[WorkItem], ItemResult], Sequence[WorkItem]], Iterable[ItemResult]]
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ class Training:
     options: TrainOptions
     generation: int
     moving: Network
-    average: FloatArray
-    first: FloatArray
-    second: FloatArray
+    average: Floats
+    first: Floats
+    second: Floats
     reward: float = 0.0
 
     @property
@@ -114,13 +114,13 @@ def begin_training(options: TrainOptions, encodings: Sequence[Encoding]) -> Trai
     return Training(options, 0, network, network.weights, still, still)
 
 
-def items_of(training: Training, pool: Sequence[Program]) -> list[Item]:
+def items_of(training: Training, pool: Sequence[Program]) -> list[WorkItem]:
     """The work of the next generation: depends on the training's state and the pool alone."""
     options = training.options
     rng = np.random.default_rng([options.seed, training.generation])
     picked = rng.choice(len(pool), min(options.batch, len(pool)), replace=False)
     return [
-        Item(
+        WorkItem(
             seed=options.seed,
             generation=training.generation,
             place=place,
@@ -146,7 +146,7 @@ def merge(training: Training, results: Iterable[ItemResult]) -> Training:
     return _adam_step(training, gradient / len(ordered), reward)
 
 
-def _adam_step(training: Training, gradient: FloatArray, reward: float) -> Training:
+def _adam_step(training: Training, gradient: Floats, reward: float) -> Training:
     first = 0.9 * training.first + 0.1 * gradient
     second = 0.99 * training.second + 0.01 * gradient**2
     count = training.generation + 1

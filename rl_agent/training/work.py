@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.rl_agent.env.game_instance import FloatArray
+from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.policy.network import Network
-from ullage.rl_agent.training.instances import Program, load_exercise
+from ullage.rl_agent.training.instances import Program, load_instance
 
 
-class Item(NamedTuple):
+class WorkItem(NamedTuple):
     """One program to be played by perturbed networks. Picklable.
 
     Attributes:
@@ -47,16 +47,16 @@ class ItemResult(NamedTuple):
 
     place: int
     centre: float
-    plus: FloatArray
-    minus: FloatArray
+    plus: Floats
+    minus: Floats
 
 
-def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> FloatArray:
+def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> Floats:
     """(pairs, WEIGHTS) perturbations of an item, standard normal."""
     return np.random.default_rng([seed, generation, place]).standard_normal(shape)
 
 
-def play_item(item: Item) -> ItemResult:
+def play_item(item: WorkItem) -> ItemResult:
     """Decode the item's program once by each of its networks.
 
     The result depends on the item alone.
@@ -64,13 +64,13 @@ def play_item(item: Item) -> ItemResult:
     Raises:
         ValueError: the item's program is infeasible or too small to be played.
     """
-    exercise = load_exercise(item.program)
-    if exercise is None:
+    instance = load_instance(item.program)
+    if instance is None:
         raise ValueError(f"{item.program} cannot be played")
-    encoding, reference_s = exercise.encoding, exercise.reference_s
+    encoding, reference_s = instance.encoding, instance.reference_s
 
     def ratio(network: Network) -> float:
-        return exercise.seconds(network.policy(encoding)) / reference_s
+        return instance.seconds(network.policy(encoding)) / reference_s
 
     shape = (item.pairs, len(item.network.weights))
     noise = item.sigma * noise_of(item.seed, item.generation, item.place, shape)

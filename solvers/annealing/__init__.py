@@ -1,1 +1,1 @@
-"""annealing."""
+"""Whole tensors improved by simulated annealing, compiled."""

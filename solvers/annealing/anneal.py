@@ -1,6 +1,6 @@
 """Compiled: simulated annealing over runs of whole tensors, with ejection.
 
-A move changes the runs of one tensor around one event: it enters, leaves, is cut, extended or
+A move changes the runs of one tensor around one access: it enters, leaves, is cut, extended or
 timed anew. What is in its way leaves (ejection) and comes back in pieces where it still fits; room
 that is left is offered to other tensors nearby. The whole counts as one move: accepted by its cost
 (Kirkpatrick, Gelatt and Vecchi, 1983), and only when all of it finds addresses.
@@ -23,7 +23,6 @@ from ullage.solvers.annealing.moves import (
 from ullage.solvers.annealing.runs import insert_run
 from ullage.solvers.annealing.tables import (
     ALIVE,
-    ATOM,
     BEST,
     BEST_ALIVE,
     BEST_LIVE,
@@ -52,6 +51,7 @@ from ullage.solvers.annealing.tables import (
     RUN_LAST,
     RUN_OF,
     SCRATCH,
+    SEGMENT,
     START,
     STEP,
     STEPS,
@@ -64,8 +64,8 @@ from ullage.solvers.annealing.tables import (
 
 MAX_EJECTED = 12
 FILLERS = 4  # tensors that are offered the room left by a move
-NEAR = 24  # how far away in the list of events by step
-BACK_STEPS = 8  # steps before the first event that a fill may clear for itself
+NEAR = 24  # how far away in the list of accesses by step
+BACK_STEPS = 8  # steps before the first access that a fill may clear for itself
 LEAST_GAIN = 1e-9  # of the cost, to count as better: rounding of running sums stays below
 
 
@@ -85,25 +85,25 @@ def _share(t: Tables) -> float:
 
 @compiled
 def _insert_must(t: Tables, first: int, last: int) -> bool:
-    """Singles for events that operators cannot do without; True for other tensors."""
-    if not t.i[MUST, t.i[ATOM, first]]:
+    """Singles for accesses that operators cannot do without; True for other tensors."""
+    if not t.i[MUST, t.i[SEGMENT, first]]:
         return True
-    for event in range(first, last + 1):
-        if t.i[RUN_OF, event] < 0 and (log_is_full(t) or not insert_run(t, event, event)):
+    for access in range(first, last + 1):
+        if t.i[RUN_OF, access] < 0 and (log_is_full(t) or not insert_run(t, access, access)):
             return False
     return True
 
 
 @compiled
 def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
-    """Eject runs until a run over events fits; returns how many are ejected now, -1 for failure."""
-    atom = t.i[ATOM, first]
-    size = t.i[TAKEN, atom]
+    """Eject runs until one over accesses fits; returns how many, -1 for failure."""
+    segment = t.i[SEGMENT, first]
+    size = t.i[TAKEN, segment]
     low, high = t.i[STEP, first], t.i[STEP, last] + 1
     if t.i[READS, first]:
         low = max(0, low - back)
-    whole = first == t.i[FIRST, atom] and last == t.i[LAST, atom]
-    if t.i[LASTING, atom] and whole and _random(t, 2) == 0:
+    whole = first == t.i[FIRST, segment] and last == t.i[LAST, segment]
+    if t.i[LASTING, segment] and whole and _random(t, 2) == 0:
         low, high = 0, t.i[COUNTS, STEPS]
     write = t.i[LAST_WRITE, last]
     if t.i[WANTED, last] and write >= first and t.i[STEP, write] + 1 == high:
@@ -116,7 +116,7 @@ def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
                 slot = t.i[ALIVE, position]
                 covers = t.runs[NOW, START, slot] <= step < t.runs[NOW, END, slot]
                 last_of = t.runs[NOW, RUN_LAST, slot]
-                if covers and last_of >= 0 and t.i[OWNER, slot] != atom:
+                if covers and last_of >= 0 and t.i[OWNER, slot] != segment:
                     if t.i[MUST, t.i[OWNER, slot]] and last_of == slot:
                         continue
                     seen += 1
@@ -135,40 +135,40 @@ def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
 @compiled
 def _regrow(t: Tables, first: int, last: int) -> None:
     """Bring an ejected run back: whole where it fits, else in the largest pieces that pay."""
-    event = first
-    while event <= last:
-        if t.i[RUN_OF, event] >= 0:
-            event += 1
+    access = first
+    while access <= last:
+        if t.i[RUN_OF, access] >= 0:
+            access += 1
             continue
-        reach = event
+        reach = access
         while reach < last and t.i[RUN_OF, reach + 1] < 0:
             reach += 1
         placed = False
-        while reach >= event and not log_is_full(t):
+        while reach >= access and not log_is_full(t):
             mark, before = t.i[COUNTS, LOGGED], cost_of(t)
-            if insert_run(t, event, reach):
+            if insert_run(t, access, reach):
                 if cost_of(t) <= before:
                     placed = True
                     break
                 undo_to(t, mark)
             reach -= 1
-        event = reach + 1 if placed else event + 1
+        access = reach + 1 if placed else access + 1
 
 
 @compiled
-def _offer(t: Tables, event: int) -> None:
-    """Let a tensor stay at an event, joined with its neighbours, where that just pays."""
-    atom = t.i[ATOM, event]
-    if t.i[RUN_OF, event] >= 0 or t.i[COUNTS, LOGGED] > MAX_LOG // 2:
+def _offer(t: Tables, access: int) -> None:
+    """Let a tensor stay at an access, joined with its neighbours, where that just pays."""
+    segment = t.i[SEGMENT, access]
+    if t.i[RUN_OF, access] >= 0 or t.i[COUNTS, LOGGED] > MAX_LOG // 2:
         return
     before, mark = cost_of(t), t.i[COUNTS, LOGGED]
-    first, last = event, event
-    if event > t.i[FIRST, atom] and _random(t, 4) > 0:
-        left = t.i[RUN_OF, event - 1]
-        first = left if left >= 0 else event - (_random(t, 2))
-    if event < t.i[LAST, atom] and _random(t, 4) > 0:
-        right = t.i[RUN_OF, event + 1]
-        last = t.runs[NOW, RUN_LAST, right] if right >= 0 else event + (_random(t, 2))
+    first, last = access, access
+    if access > t.i[FIRST, segment] and _random(t, 4) > 0:
+        left = t.i[RUN_OF, access - 1]
+        first = left if left >= 0 else access - (_random(t, 2))
+    if access < t.i[LAST, segment] and _random(t, 4) > 0:
+        right = t.i[RUN_OF, access + 1]
+        last = t.runs[NOW, RUN_LAST, right] if right >= 0 else access + (_random(t, 2))
     _take_away(t, first, last)
     if not insert_run(t, first, last) or cost_of(t) >= before:
         undo_to(t, mark)
@@ -176,37 +176,37 @@ def _offer(t: Tables, event: int) -> None:
 
 @compiled
 def _take_away(t: Tables, first: int, last: int) -> None:
-    """Remove the runs that lie inside a range of events of one tensor."""
-    event = first
-    while event <= last:
-        slot = t.i[RUN_OF, event]
+    """Remove the runs that lie inside a range of accesses of one tensor."""
+    access = first
+    while access <= last:
+        slot = t.i[RUN_OF, access]
         if slot >= 0:
-            event = t.runs[NOW, RUN_LAST, slot]
+            access = t.runs[NOW, RUN_LAST, slot]
             remove_run(t, slot)
-        event += 1
+        access += 1
 
 
 @compiled
-def _enter(t: Tables, event: int) -> bool:
+def _enter(t: Tables, access: int) -> bool:
     """A tensor that an operator reaches at home comes in."""
-    atom = t.i[ATOM, event]
-    first, last = event, event
+    segment = t.i[SEGMENT, access]
+    first, last = access, access
     kind = _random(t, 10)
     if kind == 0:
-        first, last = t.i[FIRST, atom], t.i[LAST, atom]
+        first, last = t.i[FIRST, segment], t.i[LAST, segment]
     else:
-        if event > t.i[FIRST, atom] and kind % 2 == 0:
-            left = t.i[RUN_OF, event - 1]
-            first = left if left >= 0 else event - 1
-        if event < t.i[LAST, atom] and kind % 3 == 0:
-            right = t.i[RUN_OF, event + 1]
-            last = t.runs[NOW, RUN_LAST, right] if right >= 0 else event + 1
+        if access > t.i[FIRST, segment] and kind % 2 == 0:
+            left = t.i[RUN_OF, access - 1]
+            first = left if left >= 0 else access - 1
+        if access < t.i[LAST, segment] and kind % 3 == 0:
+            right = t.i[RUN_OF, access + 1]
+            last = t.runs[NOW, RUN_LAST, right] if right >= 0 else access + 1
     return _force(t, first, last)
 
 
 @compiled
 def _force(t: Tables, first: int, last: int) -> bool:
-    """A run over events, whatever is in its way."""
+    """A run over accesses, whatever is in its way."""
     _take_away(t, first, last)
     back = 1 + (_random(t, BACK_STEPS) if _random(t, 3) == 0 else 0)
     ejected = _clear(t, first, last, back, 0)
@@ -221,28 +221,30 @@ def _force(t: Tables, first: int, last: int) -> bool:
 
 
 @compiled
-def _change(t: Tables, event: int, slot: int) -> bool:
+def _change(t: Tables, access: int, slot: int) -> bool:
     """A run leaves, is cut, is extended, or is timed anew."""
-    atom = t.i[ATOM, event]
+    segment = t.i[SEGMENT, access]
     first, last = slot, t.runs[NOW, RUN_LAST, slot]
     kind = _random(t, 10)
     if kind < 3:
         remove_run(t, slot)
     elif kind < 6:
         remove_run(t, slot)
-        if kind == 3 and event > first:
-            if not insert_run(t, first, event - 1):
+        if kind == 3 and access > first:
+            if not insert_run(t, first, access - 1):
                 return False
-        elif kind == 4 and event < last:
-            if not insert_run(t, event + 1, last):
+        elif kind == 4 and access < last:
+            if not insert_run(t, access + 1, last):
                 return False
-        elif event > first and not (insert_run(t, first, event - 1) and insert_run(t, event, last)):
+        elif access > first and not (
+            insert_run(t, first, access - 1) and insert_run(t, access, last)
+        ):
             return False
     elif kind < 8:
-        if first > t.i[FIRST, atom] and (kind == 6 or last == t.i[LAST, atom]):
+        if first > t.i[FIRST, segment] and (kind == 6 or last == t.i[LAST, segment]):
             left = t.i[RUN_OF, first - 1]
             first = left if left >= 0 else first - 1
-        elif last < t.i[LAST, atom]:
+        elif last < t.i[LAST, segment]:
             right = t.i[RUN_OF, last + 1]
             last = t.runs[NOW, RUN_LAST, right] if right >= 0 else last + 1
         return _force(t, first, last)
@@ -259,12 +261,12 @@ def _change(t: Tables, event: int, slot: int) -> bool:
 def _one_move(t: Tables) -> bool:
     """Change the decisions; False when that turned out illegal."""
     number = t.i[COUNTS, CHOICES]
-    event = t.i[BY_STEP, _random(t, number)]
-    slot = t.i[RUN_OF, event]
-    if not (_enter(t, event) if slot < 0 else _change(t, event, slot)):
+    access = t.i[BY_STEP, _random(t, number)]
+    slot = t.i[RUN_OF, access]
+    if not (_enter(t, access) if slot < 0 else _change(t, access, slot)):
         return False
     for _ in range(_random(t, FILLERS + 1)):
-        at = t.i[RANK, event] + _random(t, 2 * NEAR + 1) - NEAR
+        at = t.i[RANK, access] + _random(t, 2 * NEAR + 1) - NEAR
         if 0 <= at < number and not log_is_full(t):
             _offer(t, t.i[BY_STEP, at])
     return True

@@ -3,17 +3,9 @@
 This module imports numba; import it where it is needed.
 """
 
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import numba
-
-from ullage.compiler.common.kernel_cache import drop_stale, kernel_sources
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.annealing.tables import (
     ALIVE,
-    ATOM,
     BUSY,
     COMPUTE,
     COUNT,
@@ -41,6 +33,7 @@ from ullage.solvers.annealing.tables import (
     RUN_LAST,
     RUN_OF,
     SECONDS,
+    SEGMENT,
     SETUP,
     SPILL,
     START,
@@ -56,24 +49,9 @@ from ullage.solvers.annealing.tables import (
     Tables,
 )
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-njit: Any = numba.njit  # `_nrt`: no reference counting, nothing is allocated; half the time
+compiled = kernel(_nrt=False)  # no reference counting, nothing is allocated; half the time
 
 ADDED, REMOVED, MOVED = 0, 1, 2  # entries of the log
-
-
-def compiled(function: _Function) -> _Function:
-    """A numba function, kept in its cache."""
-    kernel = njit(cache=True, _nrt=False)(function)
-    drop_stale(kernel, sources())
-    return cast("_Function", kernel)
-
-
-@cache
-def sources() -> tuple[Path, ...]:
-    """Files of all that is compiled for the search."""
-    return kernel_sources(Path(__file__).parent, "tables.py")
 
 
 @compiled
@@ -101,8 +79,8 @@ def charge_moves(t: Tables, slot: int, way: int, sign: int) -> None:
     count = t.runs[NOW, COUNT + way, slot]
     if count == 0:
         return
-    atom = t.i[OWNER, slot]
-    home = t.i[HOME, atom]
+    segment = t.i[OWNER, slot]
+    home = t.i[HOME, segment]
     link = (1 + way) * (t.i[COUNTS, TIERS]) + home
     row = WAY + 3 * way
     home_s, fast_s, link_s = t.f[row, home], t.f[row + 1, home], t.f[row + 2, home]
@@ -115,18 +93,18 @@ def charge_moves(t: Tables, slot: int, way: int, sign: int) -> None:
         if k == 0:
             t.f[RESOURCE + link, step] += sign * t.f[SETUP + way, home]
         touch(t, step)
-    t.f[TOTALS, LINEAR] += sign * t.f[MOVE_COST + way, atom]
+    t.f[TOTALS, LINEAR] += sign * t.f[MOVE_COST + way, segment]
 
 
 @compiled
 def operate(t: Tables, first: int, last: int, sign: int) -> None:
-    """Operators of events go to the fastest tier (sign 1), or back home."""
-    home = t.i[HOME, t.i[ATOM, first]]
-    for event in range(first, last + 1):
-        step = t.i[STEP, event]
-        t.f[RESOURCE + home, step] -= sign * t.f[HOME_S, event]
-        t.f[RESOURCE, step] += sign * t.f[FAST_S, event]
-        t.f[TOTALS, LINEAR] += sign * t.f[GAIN, event]
+    """Operators of accesses go to the fastest tier (sign 1), or back home."""
+    home = t.i[HOME, t.i[SEGMENT, first]]
+    for access in range(first, last + 1):
+        step = t.i[STEP, access]
+        t.f[RESOURCE + home, step] -= sign * t.f[HOME_S, access]
+        t.f[RESOURCE, step] += sign * t.f[FAST_S, access]
+        t.f[TOTALS, LINEAR] += sign * t.f[GAIN, access]
         touch(t, step)
 
 
@@ -138,8 +116,8 @@ def hold(t: Tables, slot: int, sign: int) -> None:
         t.i[LOAD, step] += size
     last = t.runs[NOW, RUN_LAST, slot]
     if last >= 0:
-        for event in range(slot, last + 1):
-            t.i[RUN_OF, event] = slot if sign > 0 else -1
+        for access in range(slot, last + 1):
+            t.i[RUN_OF, access] = slot if sign > 0 else -1
     if sign > 0:
         t.i[PLACE, slot] = t.i[COUNTS, LIVE]
         t.i[ALIVE, t.i[COUNTS, LIVE]] = slot

@@ -1,7 +1,7 @@
 """Compiled: building a run of a whole tensor, its moves placed where they cost least.
 
-The rules are those of `Occupancy.propose`; here the run's own operands leave the slow port first,
-so that its moves may use the time.
+The rules are those of `ResidencyState.propose`; here the run's own operands leave the slow port
+first, so that its moves may use the time.
 
 This module imports numba; import it where it is needed.
 """
@@ -10,7 +10,6 @@ import math
 
 from ullage.solvers.annealing.moves import ADDED, charge_moves, compiled, hold, note, operate
 from ullage.solvers.annealing.tables import (
-    ATOM,
     BUSY,
     COUNT,
     COUNTS,
@@ -32,6 +31,7 @@ from ullage.solvers.annealing.tables import (
     ROOM,
     RUN_LAST,
     RUN_OF,
+    SEGMENT,
     SETUP,
     SIZE,
     SPILL,
@@ -46,7 +46,7 @@ from ullage.solvers.annealing.tables import (
     Tables,
 )
 
-SPAN_STEPS = 96  # how far before its first event a fill may begin, and a spill end after
+SPAN_STEPS = 96  # how far before its first access a fill may begin, and a spill end after
 
 
 @compiled
@@ -89,9 +89,9 @@ def _plan_fill(t: Tables, slot: int, low: int, used: int) -> None:
         low: first step that the fill may take.
         used: step that the fill must not end before.
     """
-    atom = t.i[OWNER, slot]
-    home, size = t.i[HOME, atom], t.i[TAKEN, atom]
-    left = t.i[SIZE, atom]
+    segment = t.i[OWNER, slot]
+    home, size = t.i[HOME, segment], t.i[TAKEN, segment]
+    left = t.i[SIZE, segment]
     begin = t.i[STEP, slot]
     count = 0
     step = begin - 1
@@ -137,9 +137,9 @@ def _finish(t: Tables, slot: int, way: int, count: int, left: int) -> None:
 @compiled
 def _plan_spill(t: Tables, slot: int, after: int, limit: int) -> None:
     """Spread the spill over idle steps, the first ones first; without any, where it costs least."""
-    atom = t.i[OWNER, slot]
-    home, size = t.i[HOME, atom], t.i[TAKEN, atom]
-    left = t.i[SIZE, atom]
+    segment = t.i[OWNER, slot]
+    home, size = t.i[HOME, segment], t.i[TAKEN, segment]
+    left = t.i[SIZE, segment]
     end = t.runs[NOW, END, slot]
     count = 0
     step = after
@@ -167,11 +167,11 @@ def _plan_spill(t: Tables, slot: int, after: int, limit: int) -> None:
 
 
 @compiled
-def _neighbour(t: Tables, event: int, sign: int) -> int:
-    """Slot of the next run of the same atom before or after an event, -1 without one."""
-    atom = t.i[ATOM, event]
-    other = event + sign
-    while t.i[FIRST, atom] <= other <= t.i[LAST, atom]:
+def _neighbour(t: Tables, access: int, sign: int) -> int:
+    """Slot of the next run of the same segment before or after an access, -1 without one."""
+    segment = t.i[SEGMENT, access]
+    other = access + sign
+    while t.i[FIRST, segment] <= other <= t.i[LAST, segment]:
         if t.i[RUN_OF, other] >= 0:
             return int(t.i[RUN_OF, other])
         other += sign
@@ -189,25 +189,25 @@ def _start_run(t: Tables, slot: int, last: int, start: int, end: int) -> None:
 
 @compiled
 def _fits_always(t: Tables, first: int, last: int) -> bool:
-    """Whether a run over all events of its atom fits during the whole inference."""
-    atom = t.i[ATOM, first]
-    if first != t.i[FIRST, atom] or last != t.i[LAST, atom]:
+    """Whether a run over all accesses of its segment fits during the whole inference."""
+    segment = t.i[SEGMENT, first]
+    if first != t.i[FIRST, segment] or last != t.i[LAST, segment]:
         return False
     for step in range(t.i[COUNTS, STEPS]):  # noqa: SIM110 - numba knows no generators
-        if not _fits(t, t.i[TAKEN, atom], step):
+        if not _fits(t, t.i[TAKEN, segment], step):
             return False
     return True
 
 
 @compiled
 def insert_run(t: Tables, first: int, last: int) -> bool:
-    """Add a run over events that are free, its moves placed where they cost least.
+    """Add a run over accesses that are free, its moves placed where they cost least.
 
     Returns:
         False, and nothing has changed, where it is not legal or does not fit.
     """
-    atom = t.i[ATOM, first]
-    home, size = t.i[HOME, atom], t.i[TAKEN, atom]
+    segment = t.i[SEGMENT, first]
+    home, size = t.i[HOME, segment], t.i[TAKEN, segment]
     begin, end = t.i[STEP, first], t.i[STEP, last] + 1
     after_it = _neighbour(t, last, 1)
     limit = t.i[COUNTS, STEPS] if after_it < 0 else t.runs[NOW, START, after_it]
@@ -217,14 +217,14 @@ def insert_run(t: Tables, first: int, last: int) -> bool:
     for step in range(begin, end):
         if not _fits(t, size, step):
             return False
-    if t.i[LASTING, atom] and _fits_always(t, first, last):
+    if t.i[LASTING, segment] and _fits_always(t, first, last):
         _start_run(t, first, last, 0, t.i[COUNTS, STEPS])
         operate(t, first, last, 1)
         hold(t, first, 1)
         note(t, ADDED, first)
         return True
     low, used = max(0, begin - SPAN_STEPS), -1
-    if first > t.i[FIRST, atom]:
+    if first > t.i[FIRST, segment]:
         used = t.i[STEP, first - 1]
         write = t.i[LAST_WRITE, first - 1]
         low = max(low, t.i[STEP, write] + 1 if write >= 0 else 0)
@@ -240,7 +240,7 @@ def insert_run(t: Tables, first: int, last: int) -> bool:
     write = t.i[LAST_WRITE, last]
     spills = t.i[WANTED, last] and write >= first
     after = t.i[STEP, write] + 1 if spills else 0
-    if last < t.i[LAST, atom]:
+    if last < t.i[LAST, segment]:
         limit = min(limit, t.i[STEP, last + 1])
     limit = min(limit, end + SPAN_STEPS)
     if spills and (

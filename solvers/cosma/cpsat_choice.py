@@ -40,14 +40,14 @@ def hint(model: CosmaChoice, choice: Choice) -> None:
     values = model.pairs.hints(place)
     for a, own in model.tensors.items():
         listed = _in_order(model, a, place)
-        stays = [(e, r) for e, r in listed if (a, e, r) in choice.kept]
+        residencies = [(e, r) for e, r in listed if (a, e, r) in choice.kept]
         for pair, kept in own.kept.items():
-            values[kept.index] = int(pair in stays)
+            values[kept.index] = int(pair in residencies)
         for o, beside in own.beside.items():
-            values[beside.index] = int(any(place[e] < place[o] < place[r] for e, r in stays))
+            values[beside.index] = int(any(place[e] < place[o] < place[r] for e, r in residencies))
         if own.spilled is not None:
-            values[own.spilled.index] = int(len(stays) < len(listed))
-        left = next((e for e, r in listed if (e, r) not in stays), None)
+            values[own.spilled.index] = int(len(residencies) < len(listed))
+        left = next((e for e, r in listed if (e, r) not in residencies), None)
         for e, broken in own.broken.items():
             values[broken.index] = int(e == left)
     for (e, o, r), inside in model.breaks.inside.items():

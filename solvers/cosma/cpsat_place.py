@@ -1,8 +1,8 @@
 """Addresses for a solution of `cpsat_cosma_model`, or a cut where there are none.
 
 What stays is a block: the tensors of a chain of in-place results, from one use to another, at one
-address. Blocks that provably do not fit together are forbidden: one of their stays must go, or two
-of them must not overlap in time any more (logic-based Benders, Hooker and Ottosson 2003).
+address. Blocks that provably do not fit together are forbidden: one of their residencies must go,
+or two of them must not overlap in time any more (logic-based Benders, Hooker and Ottosson 2003).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from typing import Any
 from ullage.solvers.cosma.cpsat_choice import Choice
 from ullage.solvers.cosma.cpsat_model import CosmaChoice
 from ullage.solvers.cosma.cpsat_pairs import Literal
-from ullage.solvers.cosma.plan import Decided, Run
+from ullage.solvers.cosma.plan import CosmaDecision, OperatorSpan
 from ullage.solvers.cosma.tensors import CosmaProgram
 from ullage.solvers.packing.place_exactly import Block
 
@@ -22,14 +22,14 @@ class Held:
     """Something that is in fast memory without a break.
 
     Attributes:
-        atom: which atom.
+        segment: which segment.
         first: operator at which it begins.
         last: operator at which it ends.
         room_bytes: its size, aligned.
         kept: the (tensor, use, next use) that it consists of.
     """
 
-    atom: int
+    segment: int
     first: int
     last: int
     room_bytes: int
@@ -42,7 +42,7 @@ def held_of(program: CosmaProgram, choice: Choice) -> list[Held]:
     found: list[Held] = []
     ends: dict[tuple[int, int], Held] = {}  # by tensor and the operator at which it ends
     for a, tensor in enumerate(program.tensors):  # a tensor comes after the one that it replaces
-        if tensor.atom < 0:
+        if tensor.segment < 0:
             continue
         makers = [tensor.producer] if tensor.producer >= 0 else []
         uses = sorted([*makers, *tensor.readers], key=place_of.__getitem__)
@@ -59,7 +59,7 @@ def held_of(program: CosmaProgram, choice: Choice) -> list[Held]:
                     continue
                 current = None
             if current is None:
-                current = Held(tensor.atom, use, use, tensor.room_bytes, [])
+                current = Held(tensor.segment, use, use, tensor.room_bytes, [])
                 found.append(current)
             ends[a, use] = current
     return found
@@ -123,12 +123,12 @@ def _under_workspace(model: CosmaChoice, choice: Choice, held: Held, block: Bloc
 
 def solution_of(
     program: CosmaProgram, choice: Choice, held: Sequence[Held], offsets: Sequence[int] | None
-) -> Decided:
+) -> CosmaDecision:
     """The solution as a plan is made from it; offsets in bytes, None where none were sought."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
-    runs: list[list[Run]] = [[] for _ in program.atoms]
+    runs: list[list[OperatorSpan]] = [[] for _ in program.segments]
     for number, each in enumerate(held):
         low = None if offsets is None else offsets[number] / program.unit_bytes
-        runs[each.atom].append(Run(place_of[each.first], place_of[each.last], low))
+        runs[each.segment].append(OperatorSpan(place_of[each.first], place_of[each.last], low))
     ordered = tuple(tuple(sorted(found, key=lambda run: run.first)) for found in runs)
-    return Decided(choice.order, ordered)
+    return CosmaDecision(choice.order, ordered)

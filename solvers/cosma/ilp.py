@@ -27,7 +27,7 @@ import numpy as np
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.cosma.ilp_backend import DEFAULT, Outcome, run
+from ullage.solvers.cosma.ilp_backend import DEFAULT, IlpOutcome, run
 from ullage.solvers.cosma.ilp_model import CosmaModel
 from ullage.solvers.cosma.ilp_solution import solution_of
 from ullage.solvers.cosma.plan import plan_of
@@ -50,7 +50,7 @@ WRITE_SHARE = 0.4  # of the time at most, for writing the program
 ROUNDING = 1e-6  # of an objective in whole units
 
 
-class _OutOfTimeError(Exception):
+class _ProgramTooLargeError(Exception):
     """The program is too large to be written in time."""
 
 
@@ -96,7 +96,7 @@ def answer(problem: Problem, options: IlpOptions, budget: Budget) -> Answer:
     reserve = reserve_s(limited, asked.program)
     try:
         model = _write(asked, limited.share(WRITE_SHARE))
-    except _OutOfTimeError:
+    except _ProgramTooLargeError:
         unwritten = Answer(quick_solution(asked), "unwritten", None, None, 0, 0)
         return finished(asked, unwritten, "ilp: the program is too large to be written in time")
     size = (len(model.lp.variables()), len(model.lp.constraints))
@@ -118,13 +118,13 @@ def answer(problem: Problem, options: IlpOptions, budget: Budget) -> Answer:
 def _write(asked: Question, budget: Budget) -> CosmaModel:
     def check() -> None:
         if budget.is_over():
-            raise _OutOfTimeError
+            raise _ProgramTooLargeError
 
     return CosmaModel(asked.program, asked.form, check)
 
 
 def _answered(
-    asked: Question, model: CosmaModel, outcome: Outcome, size: tuple[int, int], *, exact: bool
+    asked: Question, model: CosmaModel, outcome: IlpOutcome, size: tuple[int, int], *, exact: bool
 ) -> Answer:
     bound: float | None = None
     if outcome.bound is not None:

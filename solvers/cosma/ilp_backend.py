@@ -22,7 +22,7 @@ LOWER_BOUND = re.compile(r"^Lower bound:\s+(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class IlpOutcome:
     """How a solver ended; the values are in the problem's variables.
 
     Attributes:
@@ -41,7 +41,7 @@ class Outcome:
 
 def run(
     lp: "pulp.LpProblem", solver: str, *, until: float, relative_gap: float, seed: int
-) -> Outcome:
+) -> IlpOutcome:
     """Minimise.
 
     Args:
@@ -63,11 +63,11 @@ def run(
     chosen = pulp.getSolver(solver, msg=False, timeLimit=max(0.1, until - time.monotonic()), **gap)
     lp.solve(chosen)
     if lp.sol_status == pulp.LpSolutionOptimal:
-        return Outcome("optimal", pulp.value(lp.objective) if not relative_gap else None)
+        return IlpOutcome("optimal", pulp.value(lp.objective) if not relative_gap else None)
     if lp.sol_status == pulp.LpSolutionIntegerFeasible:
-        return Outcome("feasible", None)
+        return IlpOutcome("feasible", None)
     infeasible = lp.sol_status == pulp.LpSolutionInfeasible
-    return Outcome("infeasible" if infeasible else "unknown", None)
+    return IlpOutcome("infeasible" if infeasible else "unknown", None)
 
 
 def _check_available(solver: str) -> None:
@@ -102,7 +102,7 @@ def _cbc() -> str:
     )
 
 
-def _run_cbc(lp: "pulp.LpProblem", until: float, relative_gap: float, seed: int) -> Outcome:
+def _run_cbc(lp: "pulp.LpProblem", until: float, relative_gap: float, seed: int) -> IlpOutcome:
     with tempfile.TemporaryDirectory(prefix="ullage-ilp-") as folder:
         program, solution = Path(folder) / "program.mps", Path(folder) / "solution.txt"
         log = Path(folder) / "log.txt"
@@ -137,13 +137,13 @@ def _wait(command: list[str], said: Any, limit_s: float) -> None:  # noqa: ANN40
 
 def _read(
     lp: "pulp.LpProblem", variables: list["pulp.LpVariable"], answer: str, log: str
-) -> Outcome:
+) -> IlpOutcome:
     """Read CBC's solution file: a line of state, then `number name value cost` each."""
     state, _, rest = answer.partition("\n")
     if not state or "no integer solution" in state:
-        return Outcome("unknown", None)
+        return IlpOutcome("unknown", None)
     if "nfeasible" in state:
-        return Outcome("infeasible", None)
+        return IlpOutcome("infeasible", None)
     found: dict[str, float] = {}
     for line in rest.splitlines():
         parts = line.replace("**", "").split()
@@ -154,5 +154,5 @@ def _read(
     bound = LOWER_BOUND.search(log)
     value = sum(v.varValue * c for v, c in lp.objective.items())
     if state.startswith("Optimal"):
-        return Outcome("optimal", float(bound.group(1)) if bound else value)
-    return Outcome("feasible", float(bound.group(1)) if bound else None)
+        return IlpOutcome("optimal", float(bound.group(1)) if bound else value)
+    return IlpOutcome("feasible", float(bound.group(1)) if bound else None)

@@ -54,7 +54,7 @@ LE, EQ = -1, 0  # PuLP's constants
 
 
 @dataclass
-class TensorVariables:
+class IlpTensorVariables:
     """C, P, S, R of one tensor by step, and the first and last step that have any."""
 
     first: int
@@ -76,7 +76,7 @@ class CosmaModel:
     Attributes:
         lp: the PuLP problem.
         variables: of each tensor.
-        addresses: for each atom its address by step, in `CosmaProgram.unit_bytes`.
+        addresses: for each segment its address by step, in `CosmaProgram.unit_bytes`.
         cost_unit: bytes (of traffic or of peak) per unit of the objective.
     """
 
@@ -96,7 +96,7 @@ class CosmaModel:
         self.variables = [
             self._tensor_variables(a, earliest, latest) for a in range(len(program.tensors))
         ]
-        self.addresses: list[Variables] = [{} for _ in program.atoms]
+        self.addresses: list[Variables] = [{} for _ in program.segments]
         for a in range(len(program.tensors)):
             check()
             self._add_states(a)
@@ -117,13 +117,13 @@ class CosmaModel:
 
     def _tensor_variables(
         self, a: int, earliest: Sequence[int], latest: Sequence[int]
-    ) -> TensorVariables:
+    ) -> IlpTensorVariables:
         tensor = self.program.tensors[a]
         makers = tensor.readers if tensor.producer == GIVEN else [tensor.producer]
         first = min((earliest[o] for o in makers), default=0)
         born = max((latest[o] for o in makers), default=0)
         last = max([born, *(latest[o] for o in tensor.readers)])
-        own = TensorVariables(first, last)
+        own = IlpTensorVariables(first, last)
         binary = self._binary
         own.created = {t: binary("C", a, t) for t in range(first, born + 1)}
         later = range(first + 1, last + 1)
@@ -215,17 +215,17 @@ class CosmaModel:
     # -- space -------------------------------------------------------------------------------
 
     def _holders(self) -> list[dict[int, tuple[int, list[tuple[Any, float]]]]]:
-        """For each step, the atoms that can be in fast memory: their room and terms of res."""
+        """For each step, the segments that can be in fast memory: their room and terms of res."""
         found: list[dict[int, tuple[int, list[tuple[Any, float]]]]] = [
             {} for _ in range(self.count)
         ]
         for a, own in enumerate(self.variables):
             tensor = self.program.tensors[a]
-            if tensor.atom < 0:
+            if tensor.segment < 0:
                 continue
             units = tensor.room_bytes // self.program.unit_bytes
             for t in range(own.first, own.last + 1):
-                _, terms = found[t].setdefault(tensor.atom, (units, []))
+                _, terms = found[t].setdefault(tensor.segment, (units, []))
                 for variable in own.resident(t):
                     in_place = tensor.replaces >= 0 and variable is own.created.get(t)
                     if not in_place:  # else the overwritten tensor counts already
@@ -248,18 +248,20 @@ class CosmaModel:
         for t, here in enumerate(self.holders):
             self.check()
             scratch = self._scratch(t)
-            for atom, (units, terms) in here.items():
+            for segment, (units, terms) in here.items():
                 top = self.capacity - units
-                address = self.lp.add_variable(f"A_{atom}_{t}", 0, top)  # (9)
-                self.addresses[atom][t] = address
+                address = self.lp.add_variable(f"A_{segment}_{t}", 0, top)  # (9)
+                self.addresses[segment][t] = address
                 if scratch:  # (9) beside a workspace, where the tensor is resident
                     lifted = [(v, big * c) for v, c in terms]
                     self._row([(address, 1.0), *scratch, *lifted], LE, top + big)
             for one, other in combinations(here, 2):
                 self._keep_apart(t, (one, *here[one]), (other, *here[other]))
         for a, own in enumerate(self.variables):
-            addresses = self.addresses[self.program.tensors[a].atom]
-            for t, preserved in own.preserved.items() if self.program.tensors[a].atom >= 0 else ():
+            addresses = self.addresses[self.program.tensors[a].segment]
+            for t, preserved in (
+                own.preserved.items() if self.program.tensors[a].segment >= 0 else ()
+            ):
                 now, then = addresses[t], addresses[t - 1]  # (11)
                 self._row([(now, 1.0), (then, -1.0), (preserved, big)], LE, big)
                 self._row([(then, 1.0), (now, -1.0), (preserved, big)], LE, big)

@@ -12,8 +12,8 @@ from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.solvers.cosma.question import Question
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.packing.place_exactly import blocks_of, place
-from ullage.solvers.state.build_plan import Stay, assemble
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
+from ullage.solvers.state.segments import Segment, segments_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,8 @@ MOST_PACK_S = 2.0  # for the smallest packing, with proof
 
 
 @dataclass(frozen=True)
-class Run:
-    """An atom is in fast memory while operators first..last run, `low` units up (None: unsaid)."""
+class OperatorSpan:
+    """A segment is in fast memory while operators first..last run, `low` units up."""
 
     first: int
     last: int
@@ -31,16 +31,16 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Decided:
+class CosmaDecision:
     """What an exact solver decides.
 
     Attributes:
         order: the operator of each step.
-        runs: of each atom, in time order.
+        runs: of each segment, in time order.
     """
 
     order: tuple[int, ...]
-    runs: tuple[tuple[Run, ...], ...]
+    runs: tuple[tuple[OperatorSpan, ...], ...]
 
 
 def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
@@ -67,108 +67,118 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
     return replace(problem, program=program)
 
 
-def stays_of(
-    atoms: Sequence[Atom], steps: Sequence[int], runs: Sequence[Sequence[Run]]
-) -> tuple[list[Stay], list[float | None]]:
-    """Stays in the fastest tier, and how high the solver put each (None: not said).
+def residencies_of(
+    segments: Sequence[Segment], steps: Sequence[int], runs: Sequence[Sequence[OperatorSpan]]
+) -> tuple[list[SegmentResidency], list[float | None]]:
+    """Residencies in the fastest tier, and how high the solver put each (None: not said).
 
     What is fetched comes in the DMA-only step before its first use, what is spilled leaves in the
     one after its last. Residency before the first and after the last use of a run is left out, and
     so are spills that nobody asks for.
 
     Args:
-        atoms: of the problem in the order that was chosen.
+        segments: of the problem in the order that was chosen.
         steps: step of the problem of each operator, in order.
-        runs: of each atom.
+        runs: of each segment.
     """
     number = {step: t for t, step in enumerate(steps)}
-    stays: list[Stay] = []
+    residencies: list[SegmentResidency] = []
     heights: list[float | None] = []
-    for index, (atom, listed) in enumerate(zip(atoms, runs, strict=True)):
+    for index, (segment, listed) in enumerate(zip(segments, runs, strict=True)):
         inside = [
-            [e for e in atom.events if run.first <= number[e.step] <= run.last] for run in listed
+            [e for e in segment.accesses if run.first <= number[e.step] <= run.last]
+            for run in listed
         ]
-        used = [(run, events) for run, events in zip(listed, inside, strict=True) if events]
-        at_home = atom.is_given
-        for turn, (run, events) in enumerate(used):
-            first, last = events[0].step, events[-1].step
-            at_home = at_home and not any(event.writes for event in events)
-            following = used[turn + 1][1][0].reads if turn + 1 < len(used) else atom.is_output
-            size = atom.size_bytes
-            fill = ((first - 1, size),) if events[0].reads else ()
+        used = [(run, accesses) for run, accesses in zip(listed, inside, strict=True) if accesses]
+        at_home = segment.is_given
+        for turn, (run, accesses) in enumerate(used):
+            first, last = accesses[0].step, accesses[-1].step
+            at_home = at_home and not any(access.writes for access in accesses)
+            following = used[turn + 1][1][0].reads if turn + 1 < len(used) else segment.is_output
+            size = segment.size_bytes
+            fill = ((first - 1, size),) if accesses[0].reads else ()
             spill = ((last + 1, size),) if following and not at_home else ()
             at_home = at_home or bool(spill)
-            stays.append(Stay(index, first - len(fill), first, last + 1 + len(spill), fill, spill))
+            residencies.append(
+                SegmentResidency(
+                    index, first - len(fill), first, last + 1 + len(spill), fill, spill
+                )
+            )
             heights.append(run.low)
-    return stays, heights
+    return residencies, heights
 
 
 def place_as_solved(
-    stays: Sequence[Stay], heights: Sequence[float | None], rooms: Sequence[int]
+    residencies: Sequence[SegmentResidency], heights: Sequence[float | None], rooms: Sequence[int]
 ) -> list[int] | None:
     """Whole addresses from a solver's: everything is let down, the lowest first.
 
     Returns:
         offsets in bytes, None where the solver gave no addresses.
     """
-    offsets = [0] * len(stays)
+    offsets = [0] * len(residencies)
     placed: list[int] = []
     known = [(height, i) for i, height in enumerate(heights) if height is not None]
-    if len(known) < len(stays):
+    if len(known) < len(residencies):
         return None
     for _, i in sorted(known):
         beside = [
-            j for j in placed if stays[j].start < stays[i].end and stays[i].start < stays[j].end
+            j
+            for j in placed
+            if residencies[j].start < residencies[i].end
+            and residencies[i].start < residencies[j].end
         ]
         offsets[i] = max((offsets[j] + rooms[j] for j in beside), default=0)
         placed.append(i)
     return offsets
 
 
-def tops_of(stays: Sequence[Stay], offsets: Sequence[int], sizes: Sequence[int]) -> list[int]:
+def tops_of(
+    residencies: Sequence[SegmentResidency], offsets: Sequence[int], sizes: Sequence[int]
+) -> list[int]:
     """(T,) highest byte in use at each step, as far as anything is."""
-    tops = [0] * max((stay.end for stay in stays), default=0)
-    for stay, offset, size in zip(stays, offsets, sizes, strict=True):
-        for t in range(stay.start, stay.end):
+    tops = [0] * max((residency.end for residency in residencies), default=0)
+    for residency, offset, size in zip(residencies, offsets, sizes, strict=True):
+        for t in range(residency.start, residency.end):
             tops[t] = max(tops[t], offset + size)
     return tops
 
 
-def plan_of(asked: Question, decided: Decided, notes: list[str]) -> Assignment | None:
+def plan_of(asked: Question, decided: CosmaDecision, notes: list[str]) -> Assignment | None:
     """What was decided as a plan; None (and a note) where no addresses are found."""
     problem = reordered(asked.program.problem, decided.order, asked.solver)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
-    stays, heights = stays_of(atoms, steps, decided.runs)
+    residencies, heights = residencies_of(segments, steps, decided.runs)
     if asked.form.peak:
-        return _peak_plan(asked, problem, atoms, stays, notes)
-    offsets = _offsets(asked, problem, atoms, stays, heights)
+        return _peak_plan(asked, problem, segments, residencies, notes)
+    offsets = _offsets(asked, problem, segments, residencies, heights)
     if offsets is None:
         notes.append(f"{asked.solver}: no addresses were found for its solution")
         return None
-    placed = [replace(s, offset=o) for s, o in zip(stays, offsets, strict=True)]
-    return assemble(problem, atoms, placed)
+    placed = [replace(s, offset=o) for s, o in zip(residencies, offsets, strict=True)]
+    return assemble(problem, segments, placed)
 
 
 def _offsets(
     asked: Question,
     problem: Problem,
-    atoms: Sequence[Atom],
-    stays: Sequence[Stay],
+    segments: Sequence[Segment],
+    residencies: Sequence[SegmentResidency],
     heights: Sequence[float | None],
 ) -> Sequence[int] | None:
     """The solver's addresses as whole numbers, else what the search for addresses finds."""
     target = problem.target
-    sizes = [atoms[s.atom].size_bytes for s in stays]
+    sizes = [segments[s.segment].size_bytes for s in residencies]
     unit = target.fastest.alignment_bytes
-    offsets = place_as_solved(stays, heights, [-(-size // unit) * unit for size in sizes])
+    offsets = place_as_solved(residencies, heights, [-(-size // unit) * unit for size in sizes])
     if offsets is not None:
-        tops = tops_of(stays, offsets, sizes)
+        tops = tops_of(residencies, offsets, sizes)
         room = target.fastest.capacity_bytes
         if all(o + s.workspace_bytes <= room for o, s in zip(tops, problem.steps, strict=False)):
             return offsets
         logger.info("the solver's addresses do not fit when made whole; they are sought again")
-    spans = [(s.start, s.end, size) for s, size in zip(stays, sizes, strict=True)]
+    spans = [(s.start, s.end, size) for s, size in zip(residencies, sizes, strict=True)]
     limit = min(MOST_PLACE_S, max(LEAST_PLACE_S, asked.budget.share(PLACE_SHARE).remaining_s()))
     return place(blocks_of(problem, spans), target, asked.options.seed, limit).offsets
 
@@ -176,23 +186,23 @@ def _offsets(
 def _peak_plan(
     asked: Question,
     problem: Problem,
-    atoms: Sequence[Atom],
-    stays: Sequence[Stay],
+    segments: Sequence[Segment],
+    residencies: Sequence[SegmentResidency],
     notes: list[str],
 ) -> Assignment:
-    """A plan in as much fast memory as the stays need; more than their sum if holes remain."""
+    """A plan in as much fast memory as the residencies need, holes included."""
     target = asked.program.target
-    sizes = [atoms[s.atom].size_bytes for s in stays]
+    sizes = [segments[s.segment].size_bytes for s in residencies]
     packing = pack(
-        np.array([s.start for s in stays], dtype=np.int64),
-        np.array([s.end for s in stays], dtype=np.int64),
+        np.array([s.start for s in residencies], dtype=np.int64),
+        np.array([s.end for s in residencies], dtype=np.int64),
         np.array(sizes, dtype=np.int64),
         alignment_bytes=target.fastest.alignment_bytes,
         time_limit_s=min(MOST_PACK_S, max(LEAST_PLACE_S, asked.budget.remaining_s())),
         proof=True,
         seed=asked.options.seed,
     )
-    placed = [replace(s, offset=int(o)) for s, o in zip(stays, packing.offsets, strict=True)]
+    placed = [replace(s, offset=int(o)) for s, o in zip(residencies, packing.offsets, strict=True)]
     tops = tops_of(placed, [s.offset for s in placed], sizes)
     tops += [0] * (len(problem.steps) - len(tops))
     needed = max(o + s.workspace_bytes for o, s in zip(tops, problem.steps, strict=True))
@@ -202,5 +212,5 @@ def _peak_plan(
             f"peak: planned for {needed} bytes of {fastest.name} instead of the target's "
             f"{fastest.capacity_bytes}"
         )
-    roomy = target.with_fast_memory(max(needed, fastest.capacity_bytes))
-    return assemble(problem.on(roomy), atoms, placed)
+    uncapacitated = target.with_fast_memory(max(needed, fastest.capacity_bytes))
+    return assemble(problem.on(uncapacitated), segments, placed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 
 from ullage.solvers.cosma.tensors import GIVEN, CosmaProgram
 
@@ -74,22 +73,10 @@ def pinned(flow: Precedence, order: Sequence[int], loose: int) -> Precedence:
 
 def some_order(before: Sequence[int], preferred: Sequence[int]) -> list[int]:
     """An order that keeps a precedence, at each step the first of `preferred` that may run."""
+    import networkx as nx
+
     place = {operator: at for at, operator in enumerate(preferred)}
-    waits = [mask.bit_count() for mask in before]
-    followers: list[list[int]] = [[] for _ in before]
-    for operator, mask in enumerate(before):
-        for earlier in bits(mask):
-            followers[earlier].append(operator)
-    ready = [place[o] for o, count in enumerate(waits) if not count]
-    heapify(ready)
-    order: list[int] = []
-    while ready:
-        operator = preferred[heappop(ready)]
-        order.append(operator)
-        for follower in followers[operator]:
-            waits[follower] -= 1
-            if not waits[follower]:
-                heappush(ready, place[follower])
-    if len(order) < len(before):
-        raise AssertionError("the precedence has a cycle")
-    return order
+    dag = nx.DiGraph()
+    dag.add_nodes_from(preferred)
+    dag.add_edges_from((early, late) for late, mask in enumerate(before) for early in bits(mask))
+    return list(nx.lexicographical_topological_sort(dag, key=place.__getitem__))

@@ -237,7 +237,7 @@ def _bounded(asked: Question, found: Answer, solution: Solution) -> Solution:
     if not asked.form.peak:
         bound += program.uncounted_bytes()[0]
     solution = replace(solution, statistics={**solution.statistics, "whole_bound": bound})
-    if asked.form.peak or cuts_nothing(program.problem, program.atoms):
+    if asked.form.peak or cuts_nothing(program.problem, program.segments):
         return replace(solution, bound=Bound(bound, asked.solver))
     return solution
 
@@ -252,6 +252,6 @@ def _is_certified(asked: Question) -> bool:
     if not form.peak:
         return form.moves or not form.addresses
     return not any(
-        len(t.readers) > 1 and t.atom >= 0 and program.atoms[t.atom].kind == "weight"
+        len(t.readers) > 1 and t.segment >= 0 and program.segments[t.segment].kind == "weight"
         for t in program.tensors
     )

@@ -1,8 +1,8 @@
 """COSMA's view of a problem: tensors that one operator creates and others need.
 
-COSMA (arXiv 2311.18246) knows no views and no in-place results. Its tensors are here the atoms of
-the problem, which are buffers on targets that keep tensors whole. A buffer that results overwrite
-in place is a chain of tensors, one for each state of its data; they lie at one address.
+COSMA (arXiv 2311.18246) knows no views and no in-place results. Its tensors are here the segments
+of the problem, which are buffers on targets that keep tensors whole. A buffer that results
+overwrite in place is a chain of tensors, one for each state of its data; they lie at one address.
 """
 
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 GIVEN = -1  # producer of inputs and weights
 
 
 @dataclass(slots=True)
-class Tensor:
+class CosmaTensor:
     """Data that one operator creates.
 
     Attributes:
-        atom: index of its atom; -1 for the token of an operator without results (no bytes).
+        segment: index of its segment; -1 for the token of an operator without results (no bytes).
         size_bytes: what a transfer moves.
         room_bytes: what it takes in the fastest tier, aligned.
         producer: operator that creates it, `GIVEN` for inputs and weights: they begin off chip.
@@ -32,7 +32,7 @@ class Tensor:
         must_be_stored: an output of the model: it goes off chip in any case, which is free.
     """
 
-    atom: int
+    segment: int
     size_bytes: int
     room_bytes: int
     producer: int
@@ -47,7 +47,7 @@ class CosmaProgram:
 
     Attributes:
         problem: the problem.
-        atoms: atoms of the problem.
+        segments: segments of the problem.
         steps: step of the problem of each operator.
         tensors: all tensors.
         inputs: for each operator the tensors that it reads.
@@ -55,9 +55,9 @@ class CosmaProgram:
     """
 
     problem: Problem
-    atoms: tuple[Atom, ...]
+    segments: tuple[Segment, ...]
     steps: tuple[int, ...]
-    tensors: tuple[Tensor, ...]
+    tensors: tuple[CosmaTensor, ...]
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
 
@@ -97,15 +97,15 @@ class CosmaProgram:
         from ullage.hwmodels.traffic import compulsory
 
         needed = compulsory(self.problem)
-        modelled = {self.atoms[t.atom].buffer for t in self.tensors if t.atom >= 0}
+        modelled = {self.segments[t.segment].buffer for t in self.tensors if t.segment >= 0}
         whole = sum(t.size_bytes for t in self.tensors if t.producer == GIVEN)
         whole += sum(t.size_bytes for t in self.tensors if t.must_be_stored)
         forced = sum(float(needed.loads[b] + needed.stores[b]) for b in modelled)
         in_place = sum(
-            event.read_bytes
-            for atom in self.atoms
-            if atom.buffer not in modelled and not atom.must_be_fastest
-            for event in atom.events
+            access.read_bytes
+            for segment in self.segments
+            if segment.buffer not in modelled and not segment.must_be_fastest
+            for access in segment.accesses
         )
         others = float(needed.loads.sum() + needed.stores.sum()) - forced
         return round(whole - forced), round(in_place - others)
@@ -124,13 +124,13 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     """
     target = problem.target
     _check(problem)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     steps = tuple(t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP)
     number = {step: operator for operator, step in enumerate(steps)}
-    tensors: list[Tensor] = []
-    for index, atom in enumerate(atoms):
-        if atom.size_bytes and atom.events and (weights or atom.kind != "weight"):
-            tensors += _chain(index, atom, number, target, len(tensors))
+    tensors: list[CosmaTensor] = []
+    for index, segment in enumerate(segments):
+        if segment.size_bytes and segment.accesses and (weights or segment.kind != "weight"):
+            tensors += _chain(index, segment, number, target, len(tensors))
     inputs: list[list[int]] = [[] for _ in steps]
     outputs: list[list[int]] = [[] for _ in steps]
     for index, tensor in enumerate(tensors):
@@ -141,10 +141,10 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     for operator, created in enumerate(outputs):
         if not created:
             created.append(len(tensors))
-            tensors.append(Tensor(-1, 0, 0, operator))
+            tensors.append(CosmaTensor(-1, 0, 0, operator))
     return CosmaProgram(
         problem,
-        atoms,
+        segments,
         steps,
         tuple(tensors),
         tuple(tuple(found) for found in inputs),
@@ -153,22 +153,22 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
 
 
 def _chain(
-    index: int, atom: Atom, number: dict[int, int], target: Target, first: int
-) -> list[Tensor]:
-    """The states of an atom's data, in the order in which they are written."""
+    index: int, segment: Segment, number: dict[int, int], target: Target, first: int
+) -> list[CosmaTensor]:
+    """The states of a segment's data, in the order in which they are written."""
     unit = target.fastest.alignment_bytes
-    room = -(-atom.size_bytes // unit) * unit
-    chain: list[Tensor] = []
-    if atom.is_given:
-        chain.append(Tensor(index, atom.size_bytes, room, GIVEN))
-    for event in atom.events:
-        operator = number[event.step]
-        if event.reads:
+    room = -(-segment.size_bytes // unit) * unit
+    chain: list[CosmaTensor] = []
+    if segment.is_given:
+        chain.append(CosmaTensor(index, segment.size_bytes, room, GIVEN))
+    for access in segment.accesses:
+        operator = number[access.step]
+        if access.reads:
             chain[-1].readers.append(operator)
-        if event.writes:
-            replaced = first + len(chain) - 1 if event.reads else -1
-            chain.append(Tensor(index, atom.size_bytes, room, operator, replaced))
-    chain[-1].must_be_stored = atom.is_output and chain[-1].producer != GIVEN
+        if access.writes:
+            replaced = first + len(chain) - 1 if access.reads else -1
+            chain.append(CosmaTensor(index, segment.size_bytes, room, operator, replaced))
+    chain[-1].must_be_stored = segment.is_output and chain[-1].producer != GIVEN
     return chain
 
 

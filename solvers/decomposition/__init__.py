@@ -1,1 +1,1 @@
-"""decomposition."""
+"""`divide`: programs too long for one exact solve, part by part."""

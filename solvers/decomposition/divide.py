@@ -26,15 +26,15 @@ from ullage.solvers.decomposition.parts import narrow_cuts, part_of
 from ullage.solvers.exact import cpsat
 from ullage.solvers.exact.job import Job, new_job, work_on
 from ullage.solvers.exact.options import CpsatOptions
-from ullage.solvers.exact.residencies import stays_of_plan
+from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.parameters import parameter
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_what_pays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment, segments_of
 
 RESERVE_SHARE = 0.05  # of the time, for what comes after a part
 LEAST_S = 0.3  # less time than that is not worth a part
@@ -71,7 +71,7 @@ class _Counts:
 
 
 def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
-    """The best plan of whole atoms found part by part.
+    """The best plan of whole segments found part by part.
 
     Without a deadline it takes at most the parameter `time_limit_s`.
 
@@ -103,11 +103,11 @@ def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
 def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
     """Solve parts, then windows around the seams, in turn; count those solved, and taken."""
     problem, target = job.problem, job.target
-    homes = {target.homes[atom.kind] for atom in job.atoms if atom.size_bytes}
+    homes = {target.homes[segment.kind] for segment in job.segments if segment.size_bytes}
     if len(target.tiers) != 2 or len(homes) != 1:
         job.notes.append("divide: parts are not cut on targets with more than two tiers or homes")
         return
-    cuts = narrow_cuts(problem, job.atoms, options.part_operators, at_dma=target.needs_dma_steps)
+    cuts = narrow_cuts(problem, job.segments, options.part_operators, at_dma=target.needs_dma_steps)
     parts = [(max(0, a - 1), min(len(problem.steps), b + 1)) for a, b in pairwise(cuts)]
     seams = [
         ((a + b) // 2, (b + c) // 2) for a, b, c in zip(cuts, cuts[1:], cuts[2:], strict=False)
@@ -133,19 +133,19 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
 def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s: float) -> bool:
     """Solve the steps of a span within the best plan; whether the whole got better."""
     assert job.best is not None  # noqa: S101 - asked before
-    stays = stays_of_plan(job.best[1], job.atoms)
-    if stays is None:
+    residencies = residencies_of_plan(job.best[1], job.segments)
+    if residencies is None:
         return False
-    part = part_of(job.problem, job.atoms, stays, span)
-    if not part.atoms:
+    part = part_of(job.problem, job.segments, residencies, span)
+    if not part.segments:
         return False
     # The bounds of a whole problem are none of a part: some of what its outputs hold is at home.
     none = Bound(0.0, "none")
-    own = atoms_of(part.problem)
+    own = segments_of(part.problem)
     limited = job.budget.at_most(limit_s).for_member()
     inner = Job("divide", part.problem, own, limited, none, none)
     try:
-        inner.offer(assemble(part.problem, own, part.stays_of_part(stays)), "divide")
+        inner.offer(assemble(part.problem, own, part.residencies_of_part(residencies)), "divide")
         begun = inner.best[0] if inner.best is not None else math.inf
         cpsat.improve(inner, CpsatOptions(num_workers=options.num_workers, seed=options.seed))
     except InfeasibleError as error:
@@ -153,32 +153,36 @@ def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s
         return False
     if inner.interrupted:
         raise KeyboardInterrupt
-    found = None if inner.best is None else stays_of_plan(inner.best[1], own)
+    found = None if inner.best is None else residencies_of_plan(inner.best[1], own)
     if found is None or inner.best is None or inner.best[0] >= begun:
         return False
     before = job.best[0]
-    stitched = part.stays_of_whole(found)
+    stitched = part.residencies_of_whole(found)
     for mends in (False, True):
         _offer(job, options, stitched, mends=mends)
     return job.best[0] < before
 
 
-def _offer(job: Job, options: DivideOptions, stays: Sequence[Stay], *, mends: bool) -> None:
+def _offer(
+    job: Job, options: DivideOptions, residencies: Sequence[SegmentResidency], *, mends: bool
+) -> None:
     """Give a stitched plan addresses and offer it; mended: with gaps closed across its seams."""
-    occupancy = Occupancy(job.problem, job.atoms)
-    for index, runs in enumerate(occupancy.stays):
+    state = ResidencyState(job.problem, job.segments)
+    for index, runs in enumerate(state.residencies):
         for first in list(runs):
-            occupancy.remove(index, first)
-    for stay in stays:
-        first, last = _events(job.atoms[stay.atom], stay)
-        occupancy.add(stay.atom, first, last, stay)
+            state.remove(index, first)
+    for residency in residencies:
+        first, last = _accesses(job.segments[residency.segment], residency)
+        state.add(residency.segment, first, last, residency)
     if mends:
-        close_gaps(occupancy, REPAIR_WINDOW_STEPS, job.budget)
+        close_gaps(state, REPAIR_WINDOW_STEPS, job.budget)
     if mends and job.problem.objective == "latency":
-        hide_single_uses(occupancy, REPAIR_WINDOW_STEPS, job.budget)
+        hide_single_uses(state, REPAIR_WINDOW_STEPS, job.budget)
     try:
-        _place(job, options, occupancy)
-        plan = assemble(job.problem, job.atoms, [stay for _, _, stay in occupancy.all_stays()])
+        _place(job, options, state)
+        plan = assemble(
+            job.problem, job.segments, [residency for _, _, residency in state.all_residencies()]
+        )
     except InfeasibleError as error:
         logger.info("divide: a stitched plan has no addresses: %s", error.message)
         return
@@ -190,28 +194,30 @@ def _offer(job: Job, options: DivideOptions, stays: Sequence[Stay], *, mends: bo
     job.offer(plan, "divide")
 
 
-def _events(atom: Atom, stay: Stay) -> tuple[int, int]:
-    """First and last event of an atom that a stay covers; (0, -1) for none."""
-    inside = [j for j, e in enumerate(atom.events) if stay.ready <= e.step < stay.end]
+def _accesses(segment: Segment, residency: SegmentResidency) -> tuple[int, int]:
+    """First and last access of a segment that a residency covers; (0, -1) for none."""
+    inside = [
+        j for j, e in enumerate(segment.accesses) if residency.ready <= e.step < residency.end
+    ]
     return (inside[0], inside[-1]) if inside else (0, -1)
 
 
-def _place(job: Job, options: DivideOptions, occupancy: Occupancy) -> None:
+def _place(job: Job, options: DivideOptions, state: ResidencyState) -> None:
     """Addresses for everything, with proof where it is quick; else the least valuable is dropped.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
-    listed = occupancy.all_stays()
-    spans = [(s.start, s.end, job.atoms[s.atom].size_bytes) for _, _, s in listed]
+    listed = state.all_residencies()
+    spans = [(s.start, s.end, job.segments[s.segment].size_bytes) for _, _, s in listed]
     blocks = blocks_of(job.problem, spans)
     limit = min(PLACE_S, max(0.0, job.budget.share(PLACE_SHARE).remaining_s()))
     placed = place(blocks, job.target, options.seed, limit)
     if placed.offsets is None:
-        place_what_pays(occupancy)
+        place_what_pays(state)
         return
-    for (first, _, stay), offset in zip(listed, placed.offsets, strict=True):
-        occupancy.place(stay.atom, first, offset)
+    for (first, _, residency), offset in zip(listed, placed.offsets, strict=True):
+        state.place(residency.segment, first, offset)
 
 
 SOLVER = Solver(

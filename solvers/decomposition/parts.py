@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
-from ullage.solvers.lp.program import Ints
-from ullage.solvers.state.build_plan import Stay
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.segments import Segment
 
 SEARCH_SHARE = 3  # a cut may lie a third of a part from where parts were equal
 
@@ -31,76 +31,83 @@ class Part:
         problem: its steps, whole tensors; step 0 is step `first` of the whole.
         first: its first step.
         last: one past its last step.
-        atoms: the atoms of the whole that it decides about; buffer i of the part is atoms[i].
+        segments: the segments of the whole that it decides about; buffer i of the part is
+            segments[i].
         pinned: stays that it does not touch.
     """
 
     problem: Problem
     first: int
     last: int
-    atoms: tuple[int, ...]
-    pinned: tuple[Stay, ...]
+    segments: tuple[int, ...]
+    pinned: tuple[SegmentResidency, ...]
 
-    def stays_of_part(self, stays: Sequence[Stay]) -> list[Stay]:
-        """Of the stays of the whole those that the part decides about, as stays of the part."""
-        number = {index: i for i, index in enumerate(self.atoms)}
+    def residencies_of_part(
+        self, residencies: Sequence[SegmentResidency]
+    ) -> list[SegmentResidency]:
+        """Those residencies of the whole that the part decides about, as its own."""
+        number = {index: i for i, index in enumerate(self.segments)}
         return [
-            _shifted(replace(stay, atom=number[stay.atom]), -self.first)
-            for stay in stays
-            if stay.atom in number and self.first <= stay.start < self.last
+            _shifted(replace(residency, segment=number[residency.segment]), -self.first)
+            for residency in residencies
+            if residency.segment in number and self.first <= residency.start < self.last
         ]
 
-    def stays_of_whole(self, stays: Sequence[Stay]) -> list[Stay]:
-        """Stays of the whole problem: the pinned ones, and those of the part's plan."""
+    def residencies_of_whole(
+        self, residencies: Sequence[SegmentResidency]
+    ) -> list[SegmentResidency]:
+        """Residencies of the whole problem: the pinned ones, and those of the part's plan."""
         moved = [
-            replace(_shifted(stay, self.first), atom=self.atoms[stay.atom], offset=-1)
-            for stay in stays
-            if stay.atom < len(self.atoms)
+            replace(
+                _shifted(residency, self.first), segment=self.segments[residency.segment], offset=-1
+            )
+            for residency in residencies
+            if residency.segment < len(self.segments)
         ]
-        return [*(replace(stay, offset=-1) for stay in self.pinned), *moved]
+        return [*(replace(residency, offset=-1) for residency in self.pinned), *moved]
 
 
-def _shifted(stay: Stay, steps: int) -> Stay:
-    """A stay some steps later."""
+def _shifted(residency: SegmentResidency, steps: int) -> SegmentResidency:
+    """A residency some steps later."""
     return replace(
-        stay,
-        start=stay.start + steps,
-        ready=stay.ready + steps,
-        end=stay.end + steps,
-        fill=tuple((t + steps, size) for t, size in stay.fill),
-        spill=tuple((t + steps, size) for t, size in stay.spill),
+        residency,
+        start=residency.start + steps,
+        ready=residency.ready + steps,
+        end=residency.end + steps,
+        fill=tuple((t + steps, size) for t, size in residency.fill),
+        spill=tuple((t + steps, size) for t, size in residency.spill),
     )
 
 
-def crossing_bytes(problem: Problem, atoms: Sequence[Atom]) -> Ints:
+def crossing_bytes(problem: Problem, segments: Sequence[Segment]) -> Ints:
     """(T,) bytes, weights left out, that are alive both before and behind each step."""
     change = np.zeros(len(problem.steps) + 1, dtype=np.int64)
-    for atom in atoms:
-        if atom.kind == "weight" or not atom.events:
+    for segment in segments:
+        if segment.kind == "weight" or not segment.accesses:
             continue
-        begin = 0 if atom.is_given else atom.events[0].step + 1
-        end = len(problem.steps) - 1 if atom.is_output else atom.events[-1].step
+        begin = 0 if segment.is_given else segment.accesses[0].step + 1
+        end = len(problem.steps) - 1 if segment.is_output else segment.accesses[-1].step
         if begin < end:
-            change[begin] += atom.size_bytes
-            change[end] -= atom.size_bytes
+            change[begin] += segment.size_bytes
+            change[end] -= segment.size_bytes
     found: Ints = np.cumsum(change)[:-1]
     return found
 
 
 def narrow_cuts(
-    problem: Problem, atoms: Sequence[Atom], part_operators: int, *, at_dma: bool
+    problem: Problem, segments: Sequence[Segment], part_operators: int, *, at_dma: bool
 ) -> list[int]:
     """Steps to cut at, both ends included: about equal parts, cut where the least crosses.
 
     Args:
         problem: the problem.
-        atoms: its atoms.
+        segments: its segments.
         part_operators: operators of a part, about.
         at_dma: cut at DMA-only steps alone.
     """
     steps = len(problem.steps)
     parts = max(1, round(problem.program.operators / part_operators))
-    crossing = crossing_bytes(problem, atoms)
+    crossing = crossing_bytes(problem, segments)
     reach = max(1, steps // parts // SEARCH_SHARE)
     cuts = [0]
     for number in range(1, parts):
@@ -114,39 +121,40 @@ def narrow_cuts(
 
 def part_of(
     problem: Problem,
-    atoms: Sequence[Atom],
-    stays: Sequence[Stay],
+    segments: Sequence[Segment],
+    residencies: Sequence[SegmentResidency],
     span: tuple[int, int],
 ) -> Part:
     """The part of a plan between two steps.
 
     Args:
         problem: the whole; its target has two tiers.
-        atoms: of the whole.
-        stays: the plan.
+        segments: of the whole.
+        residencies: the plan.
         span: first step, and one past the last.
     """
     target = problem.target
     first, last = span
-    mine: dict[int, list[Stay]] = {}
-    for stay in stays:
-        mine.setdefault(stay.atom, []).append(stay)
+    mine: dict[int, list[SegmentResidency]] = {}
+    for residency in residencies:
+        mine.setdefault(residency.segment, []).append(residency)
     free = [
         index
-        for index, atom in enumerate(atoms)
-        if atom.home != target.fastest.name and _is_free(atom, mine.get(index, ()), first, last)
+        for index, segment in enumerate(segments)
+        if segment.home != target.fastest.name
+        and _is_free(segment, mine.get(index, ()), first, last)
     ]
     chosen = set(free)
-    pinned = [s for s in stays if s.atom not in chosen or not first <= s.start < last]
+    pinned = [s for s in residencies if s.segment not in chosen or not first <= s.start < last]
     room_bytes = target.fastest.capacity_bytes
-    load = _load(target, atoms, pinned, len(problem.steps))
-    reads, writes = _slow_bytes(problem, atoms, pinned, chosen)
+    load = _load(target, segments, pinned, len(problem.steps))
+    reads, writes = _slow_bytes(problem, segments, pinned, chosen)
     extra = len(free)  # two more buffers: what the pinned ones read and write in the slow tier
     uses: list[list[Use]] = [[] for _ in range(last - first)]
     for number, index in enumerate(free):
-        for event in atoms[index].events:
-            if first < event.step < last - 1:
-                uses[event.step - first] += _uses(number, atoms[index], event.step)
+        for access in segments[index].accesses:
+            if first < access.step < last - 1:
+                uses[access.step - first] += _uses(number, segments[index], access.step)
     for t in range(first, last):
         for write, moved in ((False, reads[t]), (True, writes[t])):
             taken = min(room_bytes + 1, round(float(moved)))
@@ -158,7 +166,7 @@ def part_of(
         _step(problem.steps[t], tuple(uses[t - first]), int(load[t]), t in (first, last - 1))
         for t in range(first, last)
     ]
-    buffers = [_buffer(atoms[index], index, first, last) for index in free]
+    buffers = [_buffer(segments[index], index, first, last) for index in free]
     kinds: tuple[Kind, ...] = ("weight", "activation")
     buffers += [Buffer(f"pinned{i}", room_bytes + 1, kind) for i, kind in enumerate(kinds)]
     program = Program(problem.name, problem.program.order, tuple(steps), tuple(buffers))
@@ -166,65 +174,71 @@ def part_of(
     return Part(part, first, last, tuple(free), tuple(pinned))
 
 
-def _is_free(atom: Atom, stays: Sequence[Stay], first: int, last: int) -> bool:
-    """Whether a part may decide about an atom: no stay and no use touches its ends."""
-    inside = [e.step for e in atom.events if first <= e.step < last]
-    if not atom.size_bytes or not inside or {first, last - 1} & set(inside):
+def _is_free(
+    segment: Segment, residencies: Sequence[SegmentResidency], first: int, last: int
+) -> bool:
+    """Whether a part may decide about a segment: no residency and no use touches its ends."""
+    inside = [e.step for e in segment.accesses if first <= e.step < last]
+    if not segment.size_bytes or not inside or {first, last - 1} & set(inside):
         return False
-    for stay in stays:
-        outside = stay.end <= first or stay.start >= last
-        carried = stay.start == stay.ready == 0
-        if not outside and (carried or stay.start < first or stay.end > last):
+    for residency in residencies:
+        outside = residency.end <= first or residency.start >= last
+        carried = residency.start == residency.ready == 0
+        if not outside and (carried or residency.start < first or residency.end > last):
             return False
     return True
 
 
-def _load(target: Target, atoms: Sequence[Atom], stays: Sequence[Stay], steps: int) -> Ints:
-    """(T,) bytes of stays in the fastest tier."""
+def _load(
+    target: Target, segments: Sequence[Segment], residencies: Sequence[SegmentResidency], steps: int
+) -> Ints:
+    """(T,) bytes of residencies in the fastest tier."""
     load = np.zeros(steps, dtype=np.int64)
     unit = target.fastest.alignment_bytes
-    for stay in stays:
-        load[stay.start : stay.end] += -(-atoms[stay.atom].size_bytes // unit) * unit
+    for residency in residencies:
+        load[residency.start : residency.end] += (
+            -(-segments[residency.segment].size_bytes // unit) * unit
+        )
     return load
 
 
 def _slow_bytes(
     problem: Problem,
-    atoms: Sequence[Atom],
-    pinned: Sequence[Stay],
+    segments: Sequence[Segment],
+    pinned: Sequence[SegmentResidency],
     free: set[int],
 ) -> tuple[list[float], list[float]]:
-    """Bytes that pinned atoms read and write in the slow tier at each step."""
+    """Bytes that pinned segments read and write in the slow tier at each step."""
     target = problem.target
     reads, writes = [0.0] * len(problem.steps), [0.0] * len(problem.steps)
-    mine: dict[int, list[Stay]] = {}
-    for stay in pinned:
-        mine.setdefault(stay.atom, []).append(stay)
-        for step, size in stay.fill:
+    mine: dict[int, list[SegmentResidency]] = {}
+    for residency in pinned:
+        mine.setdefault(residency.segment, []).append(residency)
+        for step, size in residency.fill:
             reads[step] += size
-        for step, size in stay.spill:
+        for step, size in residency.spill:
             writes[step] += size
-    for index, atom in enumerate(atoms):
-        if index in free or atom.home == target.fastest.name:
+    for index, segment in enumerate(segments):
+        if index in free or segment.home == target.fastest.name:
             continue
-        for event in atom.events:
-            if not any(s.ready <= event.step < s.end for s in mine.get(index, ())):
-                reads[event.step] += event.read_bytes
-                writes[event.step] += event.written_bytes
+        for access in segment.accesses:
+            if not any(s.ready <= access.step < s.end for s in mine.get(index, ())):
+                reads[access.step] += access.read_bytes
+                writes[access.step] += access.written_bytes
     return reads, writes
 
 
-def _uses(number: int, atom: Atom, step: int) -> list[Use]:
-    """An atom's uses in one step."""
-    event = next(event for event in atom.events if event.step == step)
+def _uses(number: int, segment: Segment, step: int) -> list[Use]:
+    """A segment's uses in one step."""
+    access = next(access for access in segment.accesses if access.step == step)
     found: list[Use] = []
     for does, write, moved in (
-        (event.reads, False, event.read_bytes),
-        (event.writes, True, event.written_bytes),
+        (access.reads, False, access.read_bytes),
+        (access.writes, True, access.written_bytes),
     ):
         if does:
-            bytes_moved = min(atom.size_bytes, round(moved))
-            found.append(Use(number, 0, atom.size_bytes, write, bytes_moved, f"atom{number}"))
+            bytes_moved = min(segment.size_bytes, round(moved))
+            found.append(Use(number, 0, segment.size_bytes, write, bytes_moved, f"atom{number}"))
     return found
 
 
@@ -236,17 +250,17 @@ def _step(step: Step, uses: tuple[Use, ...], load: int, is_end: bool) -> Step:
     return replace(step, uses=uses, workspace_bytes=used)
 
 
-def _buffer(atom: Atom, index: int, first: int, last: int) -> Buffer:
-    """An atom as a buffer of a part."""
-    inside = [event for event in atom.events if first <= event.step < last]
-    later = [event for event in atom.events if event.step >= last]
-    written = any(event.writes for event in inside)
-    wanted = later[0].reads if later else atom.is_output
-    kind: Kind = atom.kind
+def _buffer(segment: Segment, index: int, first: int, last: int) -> Buffer:
+    """A segment as a buffer of a part."""
+    inside = [access for access in segment.accesses if first <= access.step < last]
+    later = [access for access in segment.accesses if access.step >= last]
+    written = any(access.writes for access in inside)
+    wanted = later[0].reads if later else segment.is_output
+    kind: Kind = segment.kind
     if kind != "weight":
         kind = "input" if inside[0].reads else "activation"
     keeps = written and wanted
-    outputs = ((0, atom.size_bytes),) if keeps else ()
+    outputs = ((0, segment.size_bytes),) if keeps else ()
     if keeps and kind == "activation":
         kind = "output"
-    return Buffer(f"atom{index}", atom.size_bytes, kind, (), outputs, atom.size_bytes)
+    return Buffer(f"atom{index}", segment.size_bytes, kind, (), outputs, segment.size_bytes)

@@ -1,1 +1,1 @@
-"""exact."""
+"""`cpsat`: whole tensors in a fixed order, exactly."""

@@ -1,11 +1,11 @@
 """`cpsat`: whole tensors, exactly: which stay in fast memory when, by OR-Tools CP-SAT.
 
 1. Quick solvers give a plan to start from; `fluid` gives a certified bound of the latency.
-2. The model of `cpsat_model` decides which atoms stay for which runs of events and in which steps
-   their bytes move. Its capacity is the sum of live bytes at each step.
-3. Addresses come after (`cpsat_place`). Stays that provably do not fit together are cut off and
-   the model is solved again (logic-based Benders); where no proof is found in time, the stays that
-   find no hole are dropped. The bound of the model holds in any case.
+2. The model of `cpsat_model` decides which segments stay for which runs of accesses and in which
+   steps their bytes move. Its capacity is the sum of live bytes at each step.
+3. Addresses come after (`cpsat_place`). Residencies that provably do not fit together are cut off
+   and the model is solved again (logic-based Benders); where no proof is found in time, the
+   residencies that find no hole are dropped. The bound of the model holds in any case.
 
 What is proven is proven for plans that keep each tensor whole (on targets that split operands:
 each range between ends of uses). Where the target lets residencies be cut smaller, a plan of
@@ -30,14 +30,14 @@ from ullage.solvers.exact.job import Job, new_job, work_on
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.model_size import choose_window
 from ullage.solvers.exact.options import CpsatOptions
-from ullage.solvers.exact.residencies import Run, hint, stays_of_plan
+from ullage.solvers.exact.residencies import SpanResidency, hint, residencies_of_plan
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
-from ullage.solvers.exact.search import Outcome, forbid, search
+from ullage.solvers.exact.search import CpSatOutcome, forbid, search
 from ullage.solvers.interface import SPILLING_OBJECTIVES, Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.place import place_runs
-from ullage.solvers.state.residency_state import Occupancy
+from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import cuts_nothing
 
 RESERVE_SHARE = 0.04  # of the time, for placing and completing the plan
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 def solve(problem: Problem, options: CpsatOptions, budget: Budget) -> Solution:
-    """The best plan of whole atoms that the time allows.
+    """The best plan of whole segments that the time allows.
 
     Without a deadline it takes at most the parameter `time_limit_s`.
 
@@ -75,11 +75,11 @@ def improve(job: Job, options: CpsatOptions) -> None:
     """Solve, place, cut off what does not fit, again and again."""
     cost = _cost(job)
     steps = len(job.problem.steps)
-    window = choose_window(job.atoms, steps, job.remaining_s(), options.window_steps)
+    window = choose_window(job.segments, steps, job.remaining_s(), options.window_steps)
     if window < 1:
         return
-    model = ResidencyModel(job.problem, job.atoms, cost, window)
-    known = stays_of_plan(job.best[1], job.atoms) if job.best is not None else None
+    model = ResidencyModel(job.problem, job.segments, cost, window)
+    known = residencies_of_plan(job.best[1], job.segments) if job.best is not None else None
     proves = model.complete and not job.problem.steady_state and len(job.target.tiers) == 2
     slack = iter(SLACK_SHARES)
     repaired = False
@@ -95,7 +95,7 @@ def improve(job: Job, options: CpsatOptions) -> None:
         conflict = _place(job, options, outcome.runs)
         if conflict is None:
             return
-        known = [stay for _, _, stay in outcome.runs]
+        known = [residency for _, _, residency in outcome.runs]
         if conflict:
             forbid(model, conflict)
             if not repaired or job.remaining_s() < LEAST_RESERVE_S:
@@ -130,13 +130,13 @@ def _worst_s(job: Job) -> float:
         rates += [tier.read_bytes_per_s] + ([] if tier.read_only else [tier.write_bytes_per_s])
     slowest = 1.0 / min(rates)
     setup = max((link.setup_s for link in job.target.links), default=0.0)
-    moved = sum(3 * len(atom.events) * atom.size_bytes for atom in job.atoms)
-    starts = sum(2 * len(atom.events) for atom in job.atoms)
+    moved = sum(3 * len(segment.accesses) * segment.size_bytes for segment in job.segments)
+    starts = sum(2 * len(segment.accesses) for segment in job.segments)
     compute = LatencyCost(job.problem, 1.0)
     return float(compute.compute_s.sum()) + moved * slowest + starts * setup
 
 
-def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> Outcome:
+def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> CpSatOutcome:
     reserve = max(LEAST_RESERVE_S, job.budget.share(RESERVE_SHARE).remaining_s())
     cost = model.cost
 
@@ -161,41 +161,43 @@ def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> Outcome:
     return outcome
 
 
-def _place(job: Job, options: CpsatOptions, runs: Sequence[Run]) -> list[Run] | None:
+def _place(
+    job: Job, options: CpsatOptions, runs: Sequence[SpanResidency]
+) -> list[SpanResidency] | None:
     """Give a solution addresses and offer the plan.
 
     Returns:
         None when that worked; runs that provably do not fit together; an empty list when neither
         is known.
     """
-    spans = [(s.start, s.end, job.atoms[s.atom].size_bytes) for _, _, s in runs]
+    spans = [(s.start, s.end, job.segments[s.segment].size_bytes) for _, _, s in runs]
     blocks = blocks_of(job.problem, spans)
     limit = min(MOST_PLACE_S, max(0.0, job.budget.share(PLACE_SHARE).remaining_s()))
     placed = place(blocks, job.target, options.seed, limit)
     if placed.offsets is not None:
-        stays = [
-            replace(stay, offset=offset)
-            for (_, _, stay), offset in zip(runs, placed.offsets, strict=True)
+        residencies = [
+            replace(residency, offset=offset)
+            for (_, _, residency), offset in zip(runs, placed.offsets, strict=True)
         ]
-        _offer(job, stays)
+        _offer(job, residencies)
         return None
     return [runs[number] for number in placed.conflict or ()]
 
 
-def _offer_repaired(job: Job, runs: Sequence[Run]) -> None:
+def _offer_repaired(job: Job, runs: Sequence[SpanResidency]) -> None:
     """Drop what finds no hole and offer the rest."""
-    occupancy = Occupancy(job.problem, job.atoms)
+    state = ResidencyState(job.problem, job.segments)
     try:
-        place_runs(occupancy, runs)
+        place_runs(state, runs)
     except InfeasibleError as error:
         logger.info("cpsat: a solution could not be repaired: %s", error.message)
         return
-    _offer(job, [stay for _, _, stay in occupancy.all_stays()])
+    _offer(job, [residency for _, _, residency in state.all_residencies()])
 
 
-def _offer(job: Job, stays: Sequence[Stay]) -> None:
+def _offer(job: Job, residencies: Sequence[SegmentResidency]) -> None:
     try:
-        plan = assemble(job.problem, job.atoms, stays)
+        plan = assemble(job.problem, job.segments, residencies)
     except InfeasibleError as error:
         logger.info("cpsat: the home tiers are too small for a solution: %s", error.message)
         return
@@ -213,7 +215,7 @@ def _finished(job: Job) -> Solution:
     statistics: dict[str, float] = {}
     if job.whole_bound is not None and math.isfinite(job.whole_bound):
         statistics["whole_bound"] = job.whole_bound
-        if cuts_nothing(job.problem, job.atoms):
+        if cuts_nothing(job.problem, job.segments):
             bound = max(bound, Bound(job.whole_bound, "cpsat"), key=lambda b: b.value)
         elif job.whole_bound > bound.value:
             above = value / job.whole_bound - 1 if job.whole_bound > 0 else math.inf

@@ -12,11 +12,11 @@ from ullage.compiler.ir.target import Target
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
-from ullage.solvers.exact.residencies import stays_of_plan
+from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import StopReason
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +31,20 @@ class Job:
     Attributes:
         solver: name of the solver.
         problem: the problem.
-        atoms: of the problem.
+        segments: of the problem.
         budget: the time; always with a deadline.
         free: bound that needs no solver.
         certified: the best bound of all legal plans.
         best: the best plan so far, with its value before it.
         maker: name of the solver that made it.
         notes: what must be told.
-        whole_bound: bound of the plans that keep atoms whole.
+        whole_bound: bound of the plans that keep segments whole.
         interrupted: the user interrupted.
     """
 
     solver: str
     problem: Problem
-    atoms: tuple[Atom, ...]
+    segments: tuple[Segment, ...]
     budget: Budget
     free: Bound
     certified: Bound
@@ -104,7 +104,7 @@ class Job:
 def new_job(solver: str, problem: Problem, budget: Budget, time_limit_s: float) -> Job:
     """A job that ends at the deadline, or after some seconds where that is less."""
     free = order_free_bound(problem)
-    return Job(solver, problem, atoms_of(problem), budget.at_most(time_limit_s), free, free)
+    return Job(solver, problem, segments_of(problem), budget.at_most(time_limit_s), free, free)
 
 
 def work_on(job: Job, hint_share: float, improve: Callable[[Job], None]) -> None:
@@ -130,7 +130,7 @@ def work_on(job: Job, hint_share: float, improve: Callable[[Job], None]) -> None
 
 
 def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
-    """Plans of whole atoms, and bounds, from quick solvers; why there is none.
+    """Plans of whole segments, and bounds, from quick solvers; why there is none.
 
     Args:
         job: the job.
@@ -159,6 +159,6 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
         if found.plan.lower_bound is not None:
             job.trust(Bound(found.plan.lower_bound, found.plan.bound_source))
         assignment = assignment_of(found.plan)
-        if stays_of_plan(assignment, job.atoms) is not None:
+        if residencies_of_plan(assignment, job.segments) is not None:
             job.offer(assignment, name)
     return refusal

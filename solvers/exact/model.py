@@ -1,18 +1,18 @@
-"""The CP-SAT model of whole atoms in a fixed order (integers where `fluid_lp` has fractions).
+"""The CP-SAT model of whole segments in a fixed order (integers where `fluid_lp` has fractions).
 
-For an atom of size s with events p0 < p1 < ...: x_j, it is in the fastest tier at event j; k_j, it
-stays there from event j - 1 to event j. Where it does neither stay nor is written anew, a fill
-brings it: c_t bytes have arrived by the end of step t, p_t = (c_t > 0) says that its space is
-taken. A fill may begin long before event j, over reads from the home tier, but not before the last
-write or an older stay's end. Of each version of the data that leaves the fastest tier before its
-last reader, or is an output, all bytes are spilled while it is there: z_t by the end of step t;
-l_t says that it lingers for that after its last event. At each step at most one of these holds the
-atom, and all atoms' sizes together stay within the capacity.
+For a segment of size s with accesses p0 < p1 < ...: x_j, it is in the fastest tier at access j;
+k_j, it stays there from access j - 1 to access j. Where it does neither stay nor is written anew, a
+fill brings it: c_t bytes have arrived by the end of step t, p_t = (c_t > 0) says that its space is
+taken. A fill may begin long before access j, over reads from the home tier, but not before the last
+write or an older residency's end. Of each version of the data that leaves the fastest tier before
+its last reader, or is an output, all bytes are spilled while it is there: z_t by the end of step t;
+l_t says that it lingers for that after its last access. At each step at most one of these holds the
+segment, and all segments' sizes together stay within the capacity.
 
-Every legal plan whose residencies cover whole atoms is no better than some solution: fills that
-nobody uses, second spills of a version, and stays over a rewrite only cost. Where the objective
-does not ask when bytes move, a fill takes the step before its event, a spill the one after the
-write: no other step needs less space.
+Every legal plan whose residencies cover whole segments is no better than some solution: fills that
+nobody uses, second spills of a version, and residencies over a rewrite only cost. Where the
+objective does not ask when bytes move, a fill takes the step before its access, a spill the one
+after the write: no other step needs less space.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.exact.rows import LatencyCost, LinearCost
-from ullage.solvers.exact.variables import Amount, AtomVariables, Fill, Spill, readers_of
-from ullage.solvers.state.required import resident_stay
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.exact.variables import Amount, Fill, SegmentVariables, SpillChoice, readers_of
+from ullage.solvers.state.required import resident_residency
+from ullage.solvers.state.segments import Segment
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -34,16 +34,16 @@ class ResidencyModel:
     Attributes:
         model: the model.
         cost: its objective.
-        atoms: the atoms.
-        variables: of each atom that has a choice.
+        segments: the segments.
+        variables: of each segment that has a choice.
         complete: every fill and spill may take any step that the rules allow it, so that the
-            optimum bounds all plans of whole atoms.
+            optimum bounds all plans of whole segments.
     """
 
     def __init__(
         self,
         problem: Problem,
-        atoms: Sequence[Atom],
+        segments: Sequence[Segment],
         cost: LatencyCost | LinearCost,
         window: int,
     ) -> None:
@@ -51,7 +51,7 @@ class ResidencyModel:
         from ortools.sat.python import cp_model
 
         self.model = cp_model.CpModel()
-        self.target, self.atoms, self.cost = target, atoms, cost
+        self.target, self.segments, self.cost = target, segments, cost
         self.steps = len(problem.steps)
         self.window = window
         self.complete = True
@@ -59,12 +59,12 @@ class ResidencyModel:
         self.room_bytes = [
             target.fastest.capacity_bytes - step.workspace_bytes for step in problem.steps
         ]
-        self.variables: dict[int, AtomVariables] = {}
-        for index, atom in enumerate(atoms):
-            if atom.home == target.fastest.name:
-                self._add_resident(index, atom)
-            elif atom.size_bytes and atom.events:
-                self._add_atom(index, atom)
+        self.variables: dict[int, SegmentVariables] = {}
+        for index, segment in enumerate(segments):
+            if segment.home == target.fastest.name:
+                self._add_resident(index, segment)
+            elif segment.size_bytes and segment.accesses:
+                self._add_segment(index, segment)
         self.limit_load(0)
         cost.finish(self.model)
 
@@ -86,86 +86,93 @@ class ResidencyModel:
     def _boolean(self) -> "cp_model.IntVar":
         return self.model.new_bool_var("")
 
-    def _add_resident(self, index: int, atom: Atom) -> None:
-        stay = resident_stay(index, atom, self.steps)
-        if stay is not None and atom.size_bytes:
-            for t in range(stay.start, stay.end):
-                self.load[t].append((atom.size_bytes, 1))
-        for event in atom.events:
-            self.cost.access(self.target.fastest, event.step, event.read_bytes, event.written_bytes)
+    def _add_resident(self, index: int, segment: Segment) -> None:
+        residency = resident_residency(index, segment, self.steps)
+        if residency is not None and segment.size_bytes:
+            for t in range(residency.start, residency.end):
+                self.load[t].append((segment.size_bytes, 1))
+        for access in segment.accesses:
+            self.cost.access(
+                self.target.fastest, access.step, access.read_bytes, access.written_bytes
+            )
 
-    def _add_atom(self, index: int, atom: Atom) -> None:
-        own = self.variables[index] = AtomVariables()
-        self._slots: dict[int, list[Any]] = {}  # step -> what may hold the atom at hand
-        self._add_events(atom, own)
-        for j, event in enumerate(atom.events):
-            if event.reads:
-                self._add_fill(atom, own, j)
-        for j, event in enumerate(atom.events):
-            if event.writes:
-                self._add_spill(atom, own, j)
+    def _add_segment(self, index: int, segment: Segment) -> None:
+        own = self.variables[index] = SegmentVariables()
+        self._slots: dict[int, list[Any]] = {}  # step -> what may hold the segment at hand
+        self._add_accesses(segment, own)
+        for j, access in enumerate(segment.accesses):
+            if access.reads:
+                self._add_fill(segment, own, j)
+        for j, access in enumerate(segment.accesses):
+            if access.writes:
+                self._add_spill(segment, own, j)
         for t, holders in self._slots.items():
             if len(holders) > 1:
                 self.model.add_at_most_one(holders)
-            self.load[t] += [(atom.size_bytes, holder) for holder in holders]
+            self.load[t] += [(segment.size_bytes, holder) for holder in holders]
 
     def _hold(self, step: int, variable: object) -> None:
         self._slots.setdefault(step, []).append(variable)
 
-    def _add_events(self, atom: Atom, own: AtomVariables) -> None:
-        fastest, home = self.target.fastest, self.target.tier(atom.home)
-        for j, event in enumerate(atom.events):
+    def _add_accesses(self, segment: Segment, own: SegmentVariables) -> None:
+        fastest, home = self.target.fastest, self.target.tier(segment.home)
+        for j, access in enumerate(segment.accesses):
             x = self._boolean()
             own.inside.append(x)
-            self._hold(event.step, x)
-            read, written = event.read_bytes, event.written_bytes
-            if atom.must_be_fastest or (event.writes and home.read_only):
+            self._hold(access.step, x)
+            read, written = access.read_bytes, access.written_bytes
+            if segment.must_be_fastest or (access.writes and home.read_only):
                 self.model.add(x == 1)
                 own.musts.add(j)
-                self.cost.access(fastest, event.step, read, written)
+                self.cost.access(fastest, access.step, read, written)
             else:
-                self.cost.access(home, event.step, read, written)
-                self.cost.access(home, event.step, -read, -written, x)
-                self.cost.access(fastest, event.step, read, written, x)
-            if j and event.reads:
+                self.cost.access(home, access.step, read, written)
+                self.cost.access(home, access.step, -read, -written, x)
+                self.cost.access(fastest, access.step, read, written, x)
+            if j and access.reads:
                 own.kept[j] = kept = self._boolean()
                 self.model.add_implication(kept, own.inside[j - 1])
                 self.model.add_implication(kept, x)
-                for t in range(atom.events[j - 1].step + 1, event.step):
+                for t in range(segment.accesses[j - 1].step + 1, access.step):
                     self._hold(t, kept)
 
     # -- fills -------------------------------------------------------------------------------
 
-    def _add_fill(self, atom: Atom, own: AtomVariables, j: int) -> None:
+    def _add_fill(self, segment: Segment, own: SegmentVariables, j: int) -> None:
         """x_j = k_j or a fill, which takes space from its first move on."""
         x, kept = own.inside[j], own.kept.get(j, 0)
-        way = (atom.home, self.target.fastest.name)
-        steps = self._fill_steps(atom, own, j)
-        if self.target.link(*way) is None or not steps or (j == 0 and not atom.is_given):
+        way = (segment.home, self.target.fastest.name)
+        steps = self._fill_steps(segment, own, j)
+        if self.target.link(*way) is None or not steps or (j == 0 and not segment.is_given):
             self.model.add(x == kept)
             return
         fill = own.fills[j] = Fill(self._boolean())
         self.model.add(fill.wanted + kept == x)
         last = steps[-1]
         if isinstance(self.cost, LinearCost):
-            self.cost.transfer(way, fill.wanted, atom.size_bytes)
-            fill.arrived[last] = Amount(fill.wanted, atom.size_bytes)
+            self.cost.transfer(way, fill.wanted, segment.size_bytes)
+            fill.arrived[last] = Amount(fill.wanted, segment.size_bytes)
             fill.taken[last] = fill.wanted
             self._hold(last, fill.wanted)
         else:
-            self._add_arrivals(self.cost, atom, fill, way, steps)
+            self._add_arrivals(self.cost, segment, fill, way, steps)
         for earlier in range(j):  # the operator would read what is there: it must read at home
-            step = atom.events[earlier].step
+            step = segment.accesses[earlier].step
             if step in fill.taken:
                 self.model.add(fill.taken[step] + own.inside[earlier] <= 1)
-        before = atom.events[j - 1].step - 1 if j else -1
+        before = segment.accesses[j - 1].step - 1 if j else -1
         if before in fill.arrived:  # and the fill must end after it
-            self.model.add(fill.arrived[before].bytes <= atom.size_bytes - 1)
+            self.model.add(fill.arrived[before].bytes <= segment.size_bytes - 1)
 
     def _add_arrivals(
-        self, cost: LatencyCost, atom: Atom, fill: Fill, way: tuple[str, str], steps: Sequence[int]
+        self,
+        cost: LatencyCost,
+        segment: Segment,
+        fill: Fill,
+        way: tuple[str, str],
+        steps: Sequence[int],
     ) -> None:
-        size = atom.size_bytes
+        size = segment.size_bytes
         earlier: Amount | None = None
         for t in steps:
             if t == steps[-1]:
@@ -186,13 +193,13 @@ class ResidencyModel:
             fill.arrived[t], fill.taken[t] = now, taken
             earlier = now
 
-    def _fill_steps(self, atom: Atom, own: AtomVariables, j: int) -> range:
-        """Steps in which the fill of event j may move."""
+    def _fill_steps(self, segment: Segment, own: SegmentVariables, j: int) -> range:
+        """Steps in which the fill of access j may move."""
         low = 0
-        for earlier, event in enumerate(atom.events[:j]):
-            if event.writes or earlier in own.musts:
-                low = event.step + 1
-        end = atom.events[j].step
+        for earlier, access in enumerate(segment.accesses[:j]):
+            if access.writes or earlier in own.musts:
+                low = access.step + 1
+        end = segment.accesses[j].step
         if isinstance(self.cost, LinearCost):
             return range(max(low, end - 1), end)
         self.complete &= end - self.window <= low
@@ -200,50 +207,50 @@ class ResidencyModel:
 
     # -- spills ------------------------------------------------------------------------------
 
-    def _add_spill(self, atom: Atom, own: AtomVariables, w: int) -> None:
-        """What of the data written at event w goes home, and when."""
+    def _add_spill(self, segment: Segment, own: SegmentVariables, w: int) -> None:
+        """What of the data written at access w goes home, and when."""
         x = own.inside[w]
-        readers = readers_of(atom, w)
-        rewritten = any(event.writes for event in atom.events[w + 1 :])
-        to_the_end = atom.is_output and not rewritten
+        readers = readers_of(segment, w)
+        rewritten = any(access.writes for access in segment.accesses[w + 1 :])
+        to_the_end = segment.is_output and not rewritten
         if not readers and not to_the_end:
             return
-        end = self.steps if to_the_end else atom.events[readers[-1]].step
-        way = (self.target.fastest.name, atom.home)
-        if self.target.link(*way) is None or atom.events[w].step + 1 >= end:
+        end = self.steps if to_the_end else segment.accesses[readers[-1]].step
+        way = (self.target.fastest.name, segment.home)
+        if self.target.link(*way) is None or segment.accesses[w].step + 1 >= end:
             if to_the_end:
                 self.model.add(x == 0)
             for r in readers:
                 self.model.add_implication(x, own.kept[r])
             return
-        spill = own.spills[w] = Spill(self._boolean())
+        spill = own.spills[w] = SpillChoice(self._boolean())
         self.model.add_implication(spill.wanted, x)
         if to_the_end:
             self.model.add_implication(x, spill.wanted)
-        holders = self._holders(atom, own, w, readers, end)
+        holders = self._holders(segment, own, w, readers, end)
         if isinstance(self.cost, LinearCost):
-            self.cost.transfer(way, spill.wanted, atom.size_bytes)
+            self.cost.transfer(way, spill.wanted, segment.size_bytes)
             first = min(holders)
-            spill.stored[first] = Amount(spill.wanted, atom.size_bytes)
+            spill.stored[first] = Amount(spill.wanted, segment.size_bytes)
             self.model.add(spill.wanted <= holders[first])
         else:
-            self._add_stores(self.cost, atom, spill, way, x, holders)
+            self._add_stores(self.cost, segment, spill, way, x, holders)
         for r in readers:  # it is home before the first reader that does not find it here
             self.model.add(spill.wanted + own.kept[r] >= x)
-            done = [t for t in spill.stored if t < atom.events[r].step]
+            done = [t for t in spill.stored if t < segment.accesses[r].step]
             stored = spill.stored[done[-1]].bytes if done else 0
-            self.model.add(stored + atom.size_bytes * (own.kept[r] - x) >= 0)
+            self.model.add(stored + segment.size_bytes * (own.kept[r] - x) >= 0)
 
     def _holders(
-        self, atom: Atom, own: AtomVariables, w: int, readers: Sequence[int], end: int
+        self, segment: Segment, own: SegmentVariables, w: int, readers: Sequence[int], end: int
     ) -> dict[int, Any]:
         """Steps in which version w may be spilled -> what must hold it then."""
         holders: dict[int, Any] = {}
         for j in (w, *readers):
-            begin = atom.events[j].step
+            begin = segment.accesses[j].step
             if j != w and begin < end:
                 holders[begin] = own.inside[j]
-            limit = min([end, *(event.step for event in atom.events[j + 1 : j + 2])])
+            limit = min([end, *(access.step for access in segment.accesses[j + 1 : j + 2])])
             if isinstance(self.cost, LinearCost):
                 limit = min(limit, begin + 2) if j == w else begin
             elif limit - begin - 1 > self.window:
@@ -261,13 +268,13 @@ class ResidencyModel:
     def _add_stores(
         self,
         cost: LatencyCost,
-        atom: Atom,
-        spill: Spill,
+        segment: Segment,
+        spill: SpillChoice,
         way: tuple[str, str],
         x: Any,  # noqa: ANN401 - a variable
         holders: dict[int, Any],
     ) -> None:
-        size = atom.size_bytes
+        size = segment.size_bytes
         sets_up = bool(getattr(self.target.link(*way), "setup_s", 0.0))
         earlier: Amount | None = None
         started: Any = None

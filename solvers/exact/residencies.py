@@ -1,4 +1,4 @@
-"""Between values of the CP-SAT model and stays: reading solutions, and hinting known plans."""
+"""Values of the CP-SAT model as residencies, and known plans as hints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -6,33 +6,37 @@ from typing import Any
 from ullage.compiler.ir.assignment import Assignment
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.rows import LatencyCost
-from ullage.solvers.exact.variables import Amount, AtomVariables, readers_of
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.exact.variables import Amount, SegmentVariables, readers_of
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.required import resident_stay
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.required import resident_residency
+from ullage.solvers.state.segments import Segment
 
-Run = tuple[int, int, Stay]  # first event, last event, stay; (0, -1) for one without events
+SpanResidency = tuple[
+    int, int, SegmentResidency
+]  # first access, last access, stay; (0, -1) for one without accesses
 Values = Callable[[Any], int]
 
 
-def stays_of_solution(model: ResidencyModel, value: Values) -> list[Run]:
-    """The stays that a solution describes, atoms at home in the fastest tier included."""
-    found: list[Run] = []
-    for index, atom in enumerate(model.atoms):
+def residencies_of_solution(model: ResidencyModel, value: Values) -> list[SpanResidency]:
+    """The residencies that a solution describes, segments at home in the fastest tier included."""
+    found: list[SpanResidency] = []
+    for index, segment in enumerate(model.segments):
         if index in model.variables:
-            found += _runs(index, atom, model.variables[index], value)
-        elif atom.size_bytes and atom.home == model.target.fastest.name:
-            stay = resident_stay(index, atom, model.steps)
-            if stay is not None:
-                found.append((0, len(atom.events) - 1, stay))
+            found += _runs(index, segment, model.variables[index], value)
+        elif segment.size_bytes and segment.home == model.target.fastest.name:
+            residency = resident_residency(index, segment, model.steps)
+            if residency is not None:
+                found.append((0, len(segment.accesses) - 1, residency))
     return found
 
 
-def _runs(index: int, atom: Atom, own: AtomVariables, value: Values) -> list[Run]:
-    found: list[Run] = []
+def _runs(
+    index: int, segment: Segment, own: SegmentVariables, value: Values
+) -> list[SpanResidency]:
+    found: list[SpanResidency] = []
     first = 0
-    while first < len(atom.events):
+    while first < len(segment.accesses):
         if not value(own.inside[first]):
             first += 1
             continue
@@ -43,22 +47,24 @@ def _runs(index: int, atom: Atom, own: AtomVariables, value: Values) -> list[Run
         if first in own.fills:
             fill = _moves(own.fills[first].arrived, value)
         spill: Moves = ()
-        writes = [j for j in range(first, last + 1) if atom.events[j].writes]
-        if writes and _is_wanted(atom, last):
+        writes = [j for j in range(first, last + 1) if segment.accesses[j].writes]
+        if writes and _is_wanted(segment, last):
             spill = _moves(own.spills[writes[-1]].stored, value)
-        begin, end = atom.events[first].step, atom.events[last].step + 1
+        begin, end = segment.accesses[first].step, segment.accesses[last].step + 1
         if spill:
             end = max(end, spill[-1][0] + 1)
         start = fill[0][0] if fill else begin
         ready = fill[-1][0] + 1 if fill else begin
-        found.append((first, last, Stay(index, start, ready, end, fill, spill)))
+        found.append((first, last, SegmentResidency(index, start, ready, end, fill, spill)))
         first = last + 1
     return found
 
 
-def _is_wanted(atom: Atom, last: int) -> bool:
-    """Whether the home tier needs the data when a run ends at event `last`."""
-    return atom.events[last + 1].reads if last + 1 < len(atom.events) else atom.is_output
+def _is_wanted(segment: Segment, last: int) -> bool:
+    """Whether the home tier needs the data when a run ends at access `last`."""
+    return (
+        segment.accesses[last + 1].reads if last + 1 < len(segment.accesses) else segment.is_output
+    )
 
 
 def _moves(cumulative: Mapping[int, Amount], value: Values) -> Moves:
@@ -72,15 +78,17 @@ def _moves(cumulative: Mapping[int, Amount], value: Values) -> Moves:
     return tuple(moves)
 
 
-def stays_of_plan(plan: Assignment, atoms: Sequence[Atom]) -> list[Stay] | None:
-    """The stays of a plan, None where it keeps parts of atoms (or goes through other tiers)."""
+def residencies_of_plan(
+    plan: Assignment, segments: Sequence[Segment]
+) -> list[SegmentResidency] | None:
+    """The residencies of a plan, None where it keeps parts or goes through other tiers."""
     fastest = plan.target.fastest.name
-    by_span = {(a.buffer, a.start_byte, a.end_byte): i for i, a in enumerate(atoms)}
+    by_span = {(a.buffer, a.start_byte, a.end_byte): i for i, a in enumerate(segments)}
     fills: dict[tuple[int, int], Moves] = {}
     spills: dict[int, list[Moves]] = {}
     for transfer in plan.transfers:
         index = by_span.get((transfer.buffer, transfer.start_byte, transfer.end_byte))
-        if index is None or atoms[index].home not in (transfer.source, transfer.destination):
+        if index is None or segments[index].home not in (transfer.source, transfer.destination):
             return None
         if transfer.destination == fastest:
             fills[index, transfer.moves[-1][0] + 1] = transfer.moves
@@ -88,7 +96,7 @@ def stays_of_plan(plan: Assignment, atoms: Sequence[Atom]) -> list[Stay] | None:
             spills.setdefault(index, []).append(transfer.moves)
         else:
             return None
-    found: list[Stay] = []
+    found: list[SegmentResidency] = []
     for held in plan.residencies:
         if held.tier != fastest:
             continue
@@ -98,18 +106,20 @@ def stays_of_plan(plan: Assignment, atoms: Sequence[Atom]) -> list[Stay] | None:
         fill = fills.get((index, held.ready), ()) if held.ready > held.start else ()
         inside = [m for m in spills.get(index, ()) if held.start <= m[0][0] < held.end]
         spill = inside[-1] if inside else ()
-        found.append(Stay(index, held.start, held.ready, held.end, fill, spill, held.offset))
+        found.append(
+            SegmentResidency(index, held.start, held.ready, held.end, fill, spill, held.offset)
+        )
     return found
 
 
-def hint(model: ResidencyModel, stays: Sequence[Stay]) -> None:
+def hint(model: ResidencyModel, residencies: Sequence[SegmentResidency]) -> None:
     """Tell the model of a known plan, as far as its windows contain it."""
     values: dict[int, int] = {}
-    by_atom: dict[int, list[Stay]] = {}
-    for stay in stays:
-        by_atom.setdefault(stay.atom, []).append(stay)
+    by_segment: dict[int, list[SegmentResidency]] = {}
+    for residency in residencies:
+        by_segment.setdefault(residency.segment, []).append(residency)
     for index, own in model.variables.items():
-        _hint_atom(model.atoms[index], own, by_atom.get(index, []), values)
+        _hint_segment(model.segments[index], own, by_segment.get(index, []), values)
     if isinstance(model.cost, LatencyCost):
         values.update(model.cost.hints(values))
     program: Any = model.model  # not all of it has types
@@ -118,32 +128,38 @@ def hint(model: ResidencyModel, stays: Sequence[Stay]) -> None:
         program.add_hint(program.get_int_var_from_proto_index(number), value)
 
 
-def _hint_atom(
-    atom: Atom, own: AtomVariables, stays: Sequence[Stay], values: dict[int, int]
+def _hint_segment(
+    segment: Segment,
+    own: SegmentVariables,
+    residencies: Sequence[SegmentResidency],
+    values: dict[int, int],
 ) -> None:
     inside = [
-        next((s for s in stays if s.ready <= event.step < s.end), None) for event in atom.events
+        next((s for s in residencies if s.ready <= access.step < s.end), None)
+        for access in segment.accesses
     ]
     for j, x in enumerate(own.inside):
         values[x.index] = int(inside[j] is not None)
     for j, kept in own.kept.items():
         values[kept.index] = int(inside[j] is not None and inside[j] is inside[j - 1])
     for j, fill in own.fills.items():
-        stay = inside[j]
-        wanted = stay is not None and not (j in own.kept and values[own.kept[j].index])
+        residency = inside[j]
+        wanted = residency is not None and not (j in own.kept and values[own.kept[j].index])
         values[fill.wanted.index] = int(wanted)
-        moves = stay.fill if stay is not None and wanted else ()
+        moves = residency.fill if residency is not None and wanted else ()
         for step, amount in fill.arrived.items():
             arrived = sum(size for t, size in moves if t <= step)
             if amount.variable is not fill.wanted:
                 values[amount.variable.index] = arrived
                 values[fill.taken[step].index] = int(arrived > 0)
     for w, spill in own.spills.items():
-        stay = inside[w]
-        left = stay is not None and any(inside[r] is not stay for r in readers_of(atom, w))
-        rewritten = any(event.writes for event in atom.events[w + 1 :])
-        wanted = stay is not None and (left or (atom.is_output and not rewritten))
-        moves = stay.spill if stay is not None and wanted else ()
+        residency = inside[w]
+        left = residency is not None and any(
+            inside[r] is not residency for r in readers_of(segment, w)
+        )
+        rewritten = any(access.writes for access in segment.accesses[w + 1 :])
+        wanted = residency is not None and (left or (segment.is_output and not rewritten))
+        moves = residency.spill if residency is not None and wanted else ()
         values[spill.wanted.index] = int(wanted)
         for step, amount in spill.stored.items():
             stored = sum(size for t, size in moves if t <= step)
@@ -152,8 +168,12 @@ def _hint_atom(
             if step in spill.started:
                 values[spill.started[step].index] = int(stored > 0)
     for j, lingers in own.lingers.items():
-        stay = inside[j]
-        followed = j + 1 < len(inside) and stay is not None and inside[j + 1] is stay
-        until = stay.spill[-1][0] if stay is not None and stay.spill and not followed else -1
+        residency = inside[j]
+        followed = j + 1 < len(inside) and residency is not None and inside[j + 1] is residency
+        until = (
+            residency.spill[-1][0]
+            if residency is not None and residency.spill and not followed
+            else -1
+        )
         for step, linger in lingers.items():
             values[linger.index] = int(step <= until)

@@ -199,7 +199,7 @@ class LinearCost:
             self.terms.append((variable, cost))
 
     def transfer(self, way: tuple[str, str], variable: object, size: int) -> None:
-        """A whole atom goes over the link from one tier to another where the variable is 1."""
+        """A whole segment goes over the link from one tier to another where the variable is 1."""
         self.terms.append((variable, size * self.over[way]))
 
     def finish(self, model: "cp_model.CpModel") -> None:

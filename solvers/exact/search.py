@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from ullage.solvers.exact.model import ResidencyModel
-from ullage.solvers.exact.residencies import Run, stays_of_solution
+from ullage.solvers.exact.residencies import SpanResidency, residencies_of_solution
 from ullage.solvers.lp.cp_sat import run
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 # A problem of many alike rows: what presolve finds later than at once costs more than it saves.
 PARAMETERS = {"max_presolve_iterations": 1, "symmetry_level": 0, "cp_model_probing_level": 0}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CpSatOutcome:
     """What a run of CP-SAT found.
 
     Attributes:
-        runs: the stays of its best solution, None without one.
+        runs: the residencies of its best solution, None without one.
         objective: of that solution, in the model's units.
         bound: lower bound of the model, in its units; None where it knows none.
         optimal: the solution is proven best.
@@ -26,7 +26,7 @@ class Outcome:
         interrupted: the user interrupted.
     """
 
-    runs: list[Run] | None
+    runs: list[SpanResidency] | None
     objective: float
     bound: float | None
     optimal: bool
@@ -42,7 +42,7 @@ def search(
     relative_gap: float,
     seed: int,
     report: Callable[[float, float], None],
-) -> Outcome:
+) -> CpSatOutcome:
     """Solve the model; ends at the limit, at Ctrl-C, or when the gap is closed.
 
     Args:
@@ -63,8 +63,8 @@ def search(
         parameters=PARAMETERS,
     )
     solver, found = ended.solver, ended.has_solution
-    return Outcome(
-        runs=stays_of_solution(model, solver.value) if found else None,
+    return CpSatOutcome(
+        runs=residencies_of_solution(model, solver.value) if found else None,
         objective=solver.objective_value if found else 0.0,
         bound=solver.best_objective_bound if found else None,
         optimal=ended.optimal,
@@ -73,18 +73,18 @@ def search(
     )
 
 
-def forbid(model: ResidencyModel, runs: Sequence[Run]) -> None:
+def forbid(model: ResidencyModel, runs: Sequence[SpanResidency]) -> None:
     """At least one of these runs must go, or be shorter at either end."""
     literals: list[Any] = []
-    for first, last, stay in runs:
-        own = model.variables.get(stay.atom)
+    for first, last, residency in runs:
+        own = model.variables.get(residency.segment)
         if own is None:
             continue  # at home in the fastest tier: it has no choice
-        atom: Atom = model.atoms[stay.atom]
+        segment: Segment = model.segments[residency.segment]
         literals += [own.kept[j] for j in range(first + 1, last + 1)]
         literals.append(own.inside[first])
-        if stay.fill:
-            literals.append(own.fills[first].taken[stay.start])
-        if stay.end > atom.events[last].step + 1:
-            literals.append(own.lingers[last][stay.end - 1])
+        if residency.fill:
+            literals.append(own.fills[first].taken[residency.start])
+        if residency.end > segment.accesses[last].step + 1:
+            literals.append(own.lingers[last][residency.end - 1])
     model.model.add_bool_or([literal.negated() for literal in literals])

@@ -1,10 +1,10 @@
-"""The variables of `cpsat_model`, atom by atom."""
+"""The variables of `cpsat_model`, segment by segment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 # OR-Tools variables have no useful types; an `Any` below is one, or 0 or 1.
 
@@ -24,7 +24,7 @@ class Amount:
 
 @dataclass
 class Fill:
-    """The fill of an event: step -> bytes arrived by its end, and whether its space is taken."""
+    """The fill of an access: step -> bytes arrived by its end, and whether its space is taken."""
 
     wanted: Any
     arrived: dict[int, Amount] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Fill:
 
 
 @dataclass
-class Spill:
+class SpillChoice:
     """The spill of a version: step -> bytes at home by its end, and whether it has started.
 
     `started` is empty where starting costs nothing.
@@ -44,32 +44,32 @@ class Spill:
 
 
 @dataclass
-class AtomVariables:
-    """All variables of an atom; dictionaries are keyed by event.
+class SegmentVariables:
+    """All variables of a segment; dictionaries are keyed by access.
 
     Attributes:
-        inside: x, one for each event.
-        musts: events at which x is 1 whatever happens.
-        kept: k of the gap before an event that reads.
-        fills: of events that read.
-        spills: of events that write.
-        lingers: step -> l, of the gap after an event.
+        inside: x, one for each access.
+        musts: accesses at which x is 1 whatever happens.
+        kept: k of the gap before an access that reads.
+        fills: of accesses that read.
+        spills: of accesses that write.
+        lingers: step -> l, of the gap after an access.
     """
 
     inside: list[Any] = field(default_factory=list)
     musts: set[int] = field(default_factory=set)
     kept: dict[int, Any] = field(default_factory=dict)
     fills: dict[int, Fill] = field(default_factory=dict)
-    spills: dict[int, Spill] = field(default_factory=dict)
+    spills: dict[int, SpillChoice] = field(default_factory=dict)
     lingers: dict[int, dict[int, Any]] = field(default_factory=dict)
 
 
-def readers_of(atom: Atom, write: int) -> Sequence[int]:
-    """Events that read what event `write` wrote, the next write included where it reads."""
+def readers_of(segment: Segment, write: int) -> Sequence[int]:
+    """Accesses that read what access `write` wrote, the next write included where it reads."""
     found: list[int] = []
-    for following in range(write + 1, len(atom.events)):
-        if atom.events[following].reads:
+    for following in range(write + 1, len(segment.accesses)):
+        if segment.accesses[following].reads:
             found.append(following)
-        if atom.events[following].writes:
+        if segment.accesses[following].writes:
             break
     return found

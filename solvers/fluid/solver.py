@@ -22,7 +22,7 @@ from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
-from ullage.solvers.annealing.search import whole_stays
+from ullage.solvers.annealing.search import whole_residencies
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
@@ -30,18 +30,18 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.fluid.two_tier.rounding import (
     REPAIR_WINDOW_STEPS,
-    SlicedOccupancy,
-    grant,
+    SlicedResidencyState,
     retime,
+    round_requests,
 )
-from ullage.solvers.fluid.two_tier.slicing import Wish, cut_slices
+from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.packing.pages import Rectangle, page_runs, page_size
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.home_plan import home_assignment
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 # A plan further above its bound than this is held against the heuristics' ...
 FALLBACK_GAP = 1e-2
@@ -94,23 +94,23 @@ class _Direct:
 
     Attributes:
         problem: the problem.
-        atoms: of the problem.
+        segments: of the problem.
         reference: everything at home.
         relaxation: None where the LP was not solved.
     """
 
     problem: Problem
-    atoms: tuple[Atom, ...]
+    segments: tuple[Segment, ...]
     reference: Assignment
     relaxation: Relaxation | None
 
 
 def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> _Direct:
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     reference = home_assignment(problem)
     known = value_of(reference)
     budget.on_improvement(known)
-    return _Direct(problem, atoms, reference, relax(problem, atoms, known, options, budget))
+    return _Direct(problem, segments, reference, relax(problem, segments, known, options, budget))
 
 
 def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solution:
@@ -120,7 +120,7 @@ def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solu
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return _at_least_heuristic(Solution(reference, notes=(note,)), None, budget)
     try:
-        found = _sliced_plan(direct.problem, direct.atoms, relaxation, options, budget)
+        found = _sliced_plan(direct.problem, direct.segments, relaxation, options, budget)
     except LookupError:  # what operators cannot do without has no pages
         note = "fluid: slices found no addresses: everything stays slow"
         found = Solution(reference, notes=(note,))
@@ -132,7 +132,7 @@ def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solu
 
 def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) -> Solution:
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
-    problem = found.assignment.problem
+    problem, own = found.assignment.problem, found.notes
     value = value_of(found.assignment)
     budget.on_improvement(value)
     steps = len(problem.steps)
@@ -150,7 +150,9 @@ def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) ->
         if other.value < value:
             saved = 1 - other.value / value
             note = f"fluid: {name} lost less than rounding did ({saved:.2%}): its plan"
-            found = Solution(assignment_of(other.plan), notes=(*other.plan.notes, note))
+            theirs = other.plan.notes
+            kept = (note for note in own if note not in theirs)
+            found = Solution(assignment_of(other.plan), notes=(*theirs, *kept, note))
             value = other.value
     return found
 
@@ -165,7 +167,7 @@ def _prices(relaxation: Relaxation) -> tuple[ShadowPrice, ...]:
 
 def _sliced_plan(
     problem: Problem,
-    atoms: Sequence[Atom],
+    segments: Sequence[Segment],
     relaxation: Relaxation,
     options: FluidOptions,
     budget: Budget,
@@ -177,80 +179,89 @@ def _sliced_plan(
     page = 0
     if paged:
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
-    grains = [page or _grain(problem, atom) for atom in atoms]
-    slices, wishes = cut_slices(relaxation.fluid, relaxation.solution, atoms, grains)
+    grains = [page or _grain(problem, segment) for segment in segments]
+    slices, requests = cut_slices(relaxation.fluid, relaxation.solution, segments, grains)
     if not paged:  # addresses of what wraps around the inference are found for pages only
-        wishes = [w for w in wishes if not (w.is_carried or w.is_left) or _is_pinned(slices, w)]
-    sliced = SlicedOccupancy(problem, slices, page)
-    grant(sliced, wishes)
+        requests = [w for w in requests if not (w.is_carried or w.is_left) or _is_pinned(slices, w)]
+    sliced = SlicedResidencyState(problem, slices, page)
+    round_requests(sliced, requests)
     close_gaps(sliced, REPAIR_WINDOW_STEPS, budget)
     hide_single_uses(sliced, REPAIR_WINDOW_STEPS, budget)
     if not paged:
-        found, notes = whole_stays(sliced, budget, options.search_work, options.seed)
-        stays = [stay for _, _, stay in found.all_stays()]
-        return Solution(assemble(problem, found.atoms, stays), notes=notes)
+        found, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
+        residencies = [residency for _, _, residency in found.all_residencies()]
+        return Solution(assemble(problem, found.segments, residencies), notes=notes)
     retime(sliced, budget)
-    residencies = _place_in_pages(sliced)
-    stays = [replace(stay, offset=0) for _, _, stay in sliced.all_stays()]
-    assignment = assemble(problem, sliced.atoms, stays)
+    in_pages = _place_in_pages(sliced)
+    residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
+    assignment = assemble(problem, sliced.segments, residencies)
     elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
-    ordered = sorted(elsewhere + residencies, key=lambda r: (r.buffer, r.start_byte, r.start))
+    ordered = sorted(elsewhere + in_pages, key=lambda r: (r.buffer, r.start_byte, r.start))
     return Solution(replace(assignment, residencies=tuple(ordered)))
 
 
-def _is_pinned(slices: Sequence[Atom], wish: Wish) -> bool:
-    """Whether a wish keeps a weight for ever."""
-    last = len(slices[wish.slice].events) - 1
-    return wish.is_carried and wish.is_left and (wish.first, wish.last) == (0, last)
+def _is_pinned(slices: Sequence[Segment], request: SliceRequest) -> bool:
+    """Whether a request keeps a weight for ever."""
+    last = len(slices[request.slice].accesses) - 1
+    return request.is_carried and request.is_left and (request.first, request.last) == (0, last)
 
 
-def _grain(problem: Problem, atom: Atom) -> int:
-    """Bytes between possible cuts of an atom; 0 where it is not cut at all."""
+def _grain(problem: Problem, segment: Segment) -> int:
+    """Bytes between possible cuts of a segment; 0 where it is not cut at all."""
     target = problem.target
     if not target.split_operands:
         return 0
-    return target.slice_granularity_bytes or problem.buffers[atom.buffer].row_bytes
+    return target.slice_granularity_bytes or problem.buffers[segment.buffer].row_bytes
 
 
-def _place_in_pages(occupancy: SlicedOccupancy) -> list[Residency]:
+def _place_in_pages(state: SlicedResidencyState) -> list[Residency]:
     """Residencies of the fastest tier in runs of adjacent pages.
 
-    Slices that find no pages (in steady state, where the rule is not optimal) lose their stays.
+    Slices that find no pages (in steady state, where the rule is not optimal) lose their
+    residencies.
     """
-    page, target = occupancy.page_bytes, occupancy.target
-    workspace = max((step.workspace_bytes for step in occupancy.problem.steps), default=0)
+    page, target = state.page_bytes, state.target
+    workspace = max((step.workspace_bytes for step in state.problem.steps), default=0)
     while True:
-        entries = occupancy.all_stays()
-        rectangles = _rectangles(occupancy, [stay for _, _, stay in entries])
+        entries = state.all_residencies()
+        rectangles = _rectangles(state, [residency for _, _, residency in entries])
         runs = page_runs(rectangles, page, target.fastest.capacity_bytes - workspace)
         lost = [entry for entry, pages in zip(entries, runs, strict=True) if pages is None]
         if not lost:
             break
-        for first, _, stay in lost:
-            occupancy.drop(stay.atom, first)
+        for first, _, residency in lost:
+            state.drop(residency.segment, first)
     found: list[Residency] = []
-    for (_, _, stay), pages in zip(entries, runs, strict=True):
-        atom = occupancy.slices[stay.atom]
-        base = atom.start_byte // page * page
+    for (_, _, residency), pages in zip(entries, runs, strict=True):
+        segment = state.slices[residency.segment]
+        base = segment.start_byte // page * page
         for offset, size in pages or ():
-            low, high = max(atom.start_byte, base), min(base + size, atom.end_byte)
+            low, high = max(segment.start_byte, base), min(base + size, segment.end_byte)
             # A run that begins inside the slice's first page keeps the page's own address.
-            span = (atom.buffer, low, high, target.fastest.name, offset)
-            found.append(Residency(*span, stay.start, stay.ready, stay.end))
+            span = (segment.buffer, low, high, target.fastest.name, offset)
+            found.append(Residency(*span, residency.start, residency.ready, residency.end))
             base += size
     return found
 
 
-def _rectangles(occupancy: SlicedOccupancy, stays: Sequence[Stay]) -> list[Rectangle]:
-    begins = {s.atom: i for i, s in enumerate(stays) if not s.start and s.atom in occupancy.carried}
+def _rectangles(
+    state: SlicedResidencyState, residencies: Sequence[SegmentResidency]
+) -> list[Rectangle]:
+    begins = {
+        s.segment: i
+        for i, s in enumerate(residencies)
+        if not s.start and s.segment in state.carried
+    }
     return [
         Rectangle(
-            stay.start,
-            stay.end,
-            occupancy.aligned_bytes(occupancy.slices[stay.atom]),
-            begins.get(stay.atom, -1) if stay.start and stay.end == occupancy.steps else -1,
+            residency.start,
+            residency.end,
+            state.aligned_bytes(state.slices[residency.segment]),
+            begins.get(residency.segment, -1)
+            if residency.start and residency.end == state.steps
+            else -1,
         )
-        for stay in stays
+        for residency in residencies
     ]
 
 

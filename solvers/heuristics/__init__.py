@@ -1,1 +1,1 @@
-"""heuristics."""
+"""Quick solvers without search: all-slow, greedy, msa, no-spill."""

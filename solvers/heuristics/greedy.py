@@ -14,9 +14,9 @@ from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
-from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 
 @dataclass(frozen=True)
@@ -37,25 +37,25 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     window = options.prefetch_window_steps
-    atoms = atoms_of(problem)
-    occupancy = Occupancy(problem, atoms)
-    nothing_kept = occupancy.mark()
-    close_gaps(occupancy, window, budget)
+    segments = segments_of(problem)
+    state = ResidencyState(problem, segments)
+    nothing_kept = state.mark()
+    close_gaps(state, window, budget)
     if problem.objective == "latency":
-        hide_single_uses(occupancy, window, budget)
-    notes = notes_on_size(occupancy, "greedy")
-    if place_stays(occupancy, budget.is_over):
-        # Each stay paid beside the others; without those that found no hole it may not.
-        while not budget.is_over() and drop_what_no_longer_pays(occupancy):
+        hide_single_uses(state, window, budget)
+    notes = notes_on_size(state, "greedy")
+    if place_residencies(state, budget.is_over):
+        # Each residency paid beside the others; without those that found no hole it may not.
+        while not budget.is_over() and drop_what_no_longer_pays(state):
             pass
-        if occupancy.worse_than(nothing_kept):
-            occupancy = Occupancy(problem, atoms)
-            place_stays(occupancy)
+        if state.worse_than(nothing_kept):
+            state = ResidencyState(problem, segments)
+            place_residencies(state)
     cut_short = budget.is_over()
     if cut_short:
         notes += ("greedy: the time limit ended the pass over gaps and uses early",)
     return Solution(
-        assemble(problem, atoms, [stay for _, _, stay in occupancy.all_stays()]),
+        assemble(problem, segments, [residency for _, _, residency in state.all_residencies()]),
         stop_reason="time limit" if cut_short else "finished",
         notes=notes,
     )

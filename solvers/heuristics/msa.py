@@ -5,8 +5,8 @@ against. Tensors are taken in the order of their memory-boundedness: the time th
 in slow memory, over the square root of the room (bytes x steps) they take. For each use of a
 tensor, in program order, the first choice that works is final:
 
-- no copy: the tensor is in fast memory since its definition or previous use and stays, at the same
-  address where possible (pinned, when that holds for all uses);
+- no copy: the tensor is in fast memory since its definition or previous use and residencies, at the
+  same address where possible (pinned, when that holds for all uses);
 - prefetch: it is copied in before the use. The copy must fit between computation: the steps it
   overlaps take `min_overlap_ratio` to `max_overlap_ratio` times as long as the copy, near
   `preferred_overlap_ratio` first, with idle link time for every byte;
@@ -31,12 +31,12 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics.msa_addresses import Addresses
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.state.build_plan import Stay, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.busy_time import spread
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
-from ullage.solvers.state.span_lookup import Run
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
+from ullage.solvers.state.span_lookup import UseSpan
 
 FIRST_LOOK_STEPS = 256  # how far back prefetch starts are looked for at first
 
@@ -76,31 +76,35 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    occupancy, notes = assign(problem, options, budget)
+    state, notes = assign(problem, options, budget)
     return Solution(
-        assemble(problem, occupancy.atoms, [stay for _, _, stay in occupancy.all_stays()]),
+        assemble(
+            problem, state.segments, [residency for _, _, residency in state.all_residencies()]
+        ),
         stop_reason="time limit" if budget.is_over() else "finished",
         notes=tuple(notes),
     )
 
 
-def assign(problem: Problem, options: MsaOptions, budget: Budget) -> tuple[Occupancy, list[str]]:
-    """The stays of memory-space assignment, with addresses, and notes on limits met.
+def assign(
+    problem: Problem, options: MsaOptions, budget: Budget
+) -> tuple[ResidencyState, list[str]]:
+    """The residencies of memory-space assignment, with addresses, and notes on limits met.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    occupancy = Occupancy(problem, atoms_of(problem))
-    assignment = _Assignment(occupancy, options, budget)
-    queue = _by_memory_boundedness(occupancy)
+    state = ResidencyState(problem, segments_of(problem))
+    assignment = _Assignment(state, options, budget)
+    queue = _by_memory_boundedness(state)
     notes: list[str] = []
     for _ in range(options.sweeps):
-        before = occupancy.mark()
+        before = state.mark()
         for index in queue:
             if budget.remaining_s() <= 0:
                 break  # what is decided is legal as it stands
             assignment.assign(index)
-        if occupancy.mark() == before:
+        if state.mark() == before:
             break
     if budget.remaining_s() <= 0:
         notes.append("msa: the time limit ended the assignment early")
@@ -109,29 +113,33 @@ def assign(problem: Problem, options: MsaOptions, budget: Budget) -> tuple[Occup
             f"msa: of buffers with more than {options.max_run_ends} further uses only some "
             "lengths of stay were tried (parameter max_run_ends)"
         )
-    return occupancy, notes
+    return state, notes
 
 
-def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:
-    """Atoms, the one first whose uses lose most time to slow memory for the room they take.
+def _by_memory_boundedness(state: ResidencyState) -> list[int]:
+    """Segments, the one first whose uses lose most time to slow memory for the room they take.
 
     XLA divides the benefit by the square root of the size; here lifetime counts like size (2 %
     better in the geometric mean over eight models and four capacities).
     """
-    timeline = occupancy.timeline
+    busy_time = state.busy_time
     keys: list[tuple[float, float, int]] = []
-    for index, atom in enumerate(occupancy.atoms):
-        if not atom.size_bytes or not atom.events or atom.home == occupancy.target.fastest.name:
+    for index, segment in enumerate(state.segments):
+        if (
+            not segment.size_bytes
+            or not segment.accesses
+            or segment.home == state.target.fastest.name
+        ):
             continue
         lost = 0.0
         moved = 0.0
-        for event in atom.events:
-            mine = timeline.operand_seconds(atom.home, event.read_bytes, event.written_bytes)
-            rest = timeline.busy_without(event.step, atom.home, mine)
-            lost += max(0.0, float(timeline.busy_s[event.step]) - rest)
-            moved += event.read_bytes + event.written_bytes
-        lifetime = atom.events[-1].step - atom.events[0].step + 1
-        weight = math.sqrt(atom.size_bytes * lifetime)
+        for access in segment.accesses:
+            mine = busy_time.operand_seconds(segment.home, access.read_bytes, access.written_bytes)
+            rest = busy_time.busy_without(access.step, segment.home, mine)
+            lost += max(0.0, float(busy_time.busy_s[access.step]) - rest)
+            moved += access.read_bytes + access.written_bytes
+        lifetime = segment.accesses[-1].step - segment.accesses[0].step + 1
+        weight = math.sqrt(segment.size_bytes * lifetime)
         keys.append((-lost / weight, -moved / weight, index))
     return [index for _, _, index in sorted(keys)]
 
@@ -139,49 +147,49 @@ def _by_memory_boundedness(occupancy: Occupancy) -> list[int]:
 class _Assignment:
     """Decisions so far, with addresses."""
 
-    def __init__(self, occupancy: Occupancy, options: MsaOptions, budget: Budget) -> None:
-        self.occupancy = occupancy
+    def __init__(self, state: ResidencyState, options: MsaOptions, budget: Budget) -> None:
+        self.state = state
         self.options = options
         self.budget = budget
         self.has_skipped_ends = False
-        self.overhead_s = overhead_seconds(occupancy.problem)
-        place_stays(occupancy)  # what operators cannot do without has its place first
-        self.addresses = Addresses(occupancy, options.max_repacks)
+        self.overhead_s = overhead_seconds(state.problem)
+        place_residencies(state)  # what operators cannot do without has its place first
+        self.addresses = Addresses(state, options.max_repacks)
 
     def assign(self, index: int) -> None:
-        """Decide every use of an atom in program order."""
-        atom = self.occupancy.atoms[index]
+        """Decide every use of a segment in program order."""
+        segment = self.state.segments[index]
         position = 0
-        while position < len(atom.events):
-            run = self.occupancy.run_of(index, position)
-            event = atom.events[position]
-            if run is None and event.reads:
+        while position < len(segment.accesses):
+            run = self.state.run_of(index, position)
+            access = segment.accesses[position]
+            if run is None and access.reads:
                 self._prefetch(index, position)
-                run = self.occupancy.run_of(index, position)
-            if run is not None or not event.reads:
+                run = self.state.run_of(index, position)
+            if run is not None or not access.reads:
                 run = self._no_copy(index, position, run) or run
             position = position + 1 if run is None else run[1] + 1
 
-    def _no_copy(self, index: int, position: int, run: Run | None) -> Run | None:
-        """Stay from an event in fast memory (or a definition) for as many uses as possible."""
-        atom = self.occupancy.atoms[index]
+    def _no_copy(self, index: int, position: int, run: UseSpan | None) -> UseSpan | None:
+        """Stay from an access in fast memory (or a definition) for as many uses as possible."""
+        segment = self.state.segments[index]
         low = run[0] if run is not None else position
         reached = run[1] if run is not None else position
-        for high in self._run_ends(reached, len(atom.events) - 1):
+        for high in self._run_ends(reached, len(segment.accesses) - 1):
             if self.budget.remaining_s() <= 0:
                 return None  # what is decided is legal as it stands
-            old = self.occupancy.runs.between(index, low, high)
+            old = self.state.runs.between(index, low, high)
             if old and old[-1][1] > high:
-                continue  # would cut a stay in two
+                continue  # would cut a residency in two
             if self._try(index, (low, high), old):
                 return low, high
         return None
 
     def _run_ends(self, reached: int, last: int) -> Sequence[int]:
-        """Events that a longer run may end with, the furthest first.
+        """Accesses that a longer run may end with, the furthest first.
 
-        All of them where they are few, else at distances from `reached` that halve: an atom of many
-        uses would take the cube of their number.
+        All of them where they are few, else at distances from `reached` that halve: a segment of
+        many uses would take the cube of their number.
         """
         if last - reached <= self.options.max_run_ends:
             return range(last, reached, -1)
@@ -189,69 +197,69 @@ class _Assignment:
         halvings = range((last - reached).bit_length())
         return [reached + ((last - reached) >> k) for k in halvings]
 
-    def _try(self, index: int, run: Run, old: list[Run]) -> bool:
-        """Replace runs of an atom by one, if it fits, helps, and finds an address."""
-        occupancy = self.occupancy
-        before = occupancy.mark()
-        removed = [(begin, *occupancy.remove(index, begin)) for begin, _ in old]
+    def _try(self, index: int, run: UseSpan, old: list[UseSpan]) -> bool:
+        """Replace runs of a segment by one, if it fits, helps, and finds an address."""
+        state = self.state
+        before = state.mark()
+        removed = [(begin, *state.remove(index, begin)) for begin, _ in old]
         window = self.options.spill_window_steps
-        stay = occupancy.propose(index, *run, window=window)
-        if stay is not None and self._commit(index, run, stay, removed, before):
+        residency = state.propose(index, *run, window=window)
+        if residency is not None and self._commit(index, run, residency, removed, before):
             return True
         for begin, end, kept in removed:
-            occupancy.add(index, begin, end, kept)
+            state.add(index, begin, end, kept)
         return False
 
     def _commit(
         self,
         index: int,
-        run: Run,
-        stay: Stay,
-        removed: list[tuple[int, int, Stay]],
+        run: UseSpan,
+        residency: SegmentResidency,
+        removed: list[tuple[int, int, SegmentResidency]],
         before: tuple[float, float],
     ) -> bool:
-        """Add a stay if latency falls and an address is found; else leave things as they are."""
-        occupancy = self.occupancy
-        size = occupancy.aligned_bytes(occupancy.atoms[index])
-        if not occupancy.fits(size, stay.start, stay.end):
+        """Add a residency if latency falls and an address is found."""
+        state = self.state
+        size = state.aligned_bytes(state.segments[index])
+        if not state.fits(size, residency.start, residency.end):
             return False
-        occupancy.add(index, *run, stay)
-        if occupancy.improved_since(before) and self.addresses.place(index, run, removed):
+        state.add(index, *run, residency)
+        if state.improved_since(before) and self.addresses.place(index, run, removed):
             return True
-        occupancy.remove(index, run[0])
+        state.remove(index, run[0])
         return False
 
     def _prefetch(self, index: int, position: int) -> None:
         """Copy in before a use, near the preferred overlap first."""
-        occupancy = self.occupancy
-        before = occupancy.mark()
-        size = occupancy.aligned_bytes(occupancy.atoms[index])
+        state = self.state
+        before = state.mark()
+        size = state.aligned_bytes(state.segments[index])
         for start in self._prefetch_starts(index, position):
-            if not occupancy.fits(size, start, occupancy.atoms[index].events[position].step + 1):
+            if not state.fits(size, start, state.segments[index].accesses[position].step + 1):
                 continue
-            stay = self._prefetch_from(index, position, start)
-            if stay is None or not occupancy.fits(size, stay.start, stay.end):
+            residency = self._prefetch_from(index, position, start)
+            if residency is None or not state.fits(size, residency.start, residency.end):
                 continue
-            occupancy.add(index, position, position, stay)
-            helps = occupancy.improved_since(before)
+            state.add(index, position, position, residency)
+            helps = state.improved_since(before)
             if helps and self.addresses.place(index, (position, position), []):
                 return
-            occupancy.remove(index, position)
+            state.remove(index, position)
             if not helps:
                 return  # all of the copy is hidden: another start gains as little
 
     def _prefetch_starts(self, index: int, position: int) -> list[int]:
         """Steps at which a prefetch may begin, by distance from the preferred overlap ratio."""
-        occupancy, options = self.occupancy, self.options
-        atom = occupancy.atoms[index]
-        target = occupancy.target
-        link = target.link(atom.home, target.fastest.name)
+        state, options = self.state, self.options
+        segment = state.segments[index]
+        target = state.target
+        link = target.link(segment.home, target.fastest.name)
         if link is None:
             return []
-        rate = min(link.bandwidth_bytes_per_s, target.tier(atom.home).read_bytes_per_s)
-        copy_s = link.setup_s + atom.size_bytes / rate
-        use = atom.events[position].step
-        low = occupancy.free_from(index, position)
+        rate = min(link.bandwidth_bytes_per_s, target.tier(segment.home).read_bytes_per_s)
+        copy_s = link.setup_s + segment.size_bytes / rate
+        use = segment.accesses[position].step
+        low = state.free_from(index, position)
         furthest = options.max_overlap_ratio
         ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
         allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (ratios <= furthest))
@@ -264,32 +272,32 @@ class _Assignment:
         steps = FIRST_LOOK_STEPS
         while True:
             window = slice(max(low, use - steps), use)
-            busy_s = self.occupancy.timeline.busy_s[window] + self.overhead_s[window]
+            busy_s = self.state.busy_time.busy_s[window] + self.overhead_s[window]
             elapsed = busy_s[::-1].cumsum()
             if window.start == low or elapsed[-1] > enough_s:
                 return elapsed
             steps *= 4
 
-    def _prefetch_from(self, index: int, position: int, start: int) -> Stay | None:
-        """The stay of a prefetch that begins at a step, None without idle time for all of it."""
-        occupancy = self.occupancy
-        atom = occupancy.atoms[index]
-        use = atom.events[position].step
-        fastest = occupancy.target.fastest.name
-        room = occupancy.timeline.room_bytes(atom.home, fastest, start, use)
-        if int(room.sum()) < self.options.min_hidden_fraction * atom.size_bytes:
+    def _prefetch_from(self, index: int, position: int, start: int) -> SegmentResidency | None:
+        """The residency of a prefetch that begins at a step, None without idle time."""
+        state = self.state
+        segment = state.segments[index]
+        use = segment.accesses[position].step
+        fastest = state.target.fastest.name
+        room = state.busy_time.room_bytes(segment.home, fastest, start, use)
+        if int(room.sum()) < self.options.min_hidden_fraction * segment.size_bytes:
             return None
-        fill = spread(atom.size_bytes, room, start, late=False)
-        if fill[-1][0] < occupancy.used_before(index, position):
+        fill = spread(segment.size_bytes, room, start, late=False)
+        if fill[-1][0] < state.used_before(index, position):
             return None  # here before an earlier use, for which it was not worth it
         end = use + 1
         spill: tuple[tuple[int, int], ...] = ()
-        if occupancy.needs_spill(index, position, position):
-            proposed = occupancy.propose(index, position, position)
+        if state.needs_spill(index, position, position):
+            proposed = state.propose(index, position, position)
             if proposed is None:
                 return None
             spill, end = proposed.spill, proposed.end
-        return Stay(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
+        return SegmentResidency(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
 
 
 SOLVER = Solver(

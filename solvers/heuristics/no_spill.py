@@ -15,8 +15,8 @@ from ullage.solvers.packing.pack import pack
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.required import require_link
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment, segments_of
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,30 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     """The plan without spills of least height; its target has the capacity that it needs."""
     target = problem.target
     fastest = target.fastest
-    atoms = atoms_of(problem)
-    occupancy = Occupancy(problem.on(target.with_fast_memory(2**62)), atoms)
-    for index, atom in enumerate(atoms):
-        if atom.size_bytes and atom.events and atom.kind != "weight" and atom.home != fastest.name:
-            _keep(occupancy, index, atom)
-    listed = occupancy.all_stays()
+    segments = segments_of(problem)
+    state = ResidencyState(problem.on(target.with_fast_memory(2**62)), segments)
+    for index, segment in enumerate(segments):
+        if (
+            segment.size_bytes
+            and segment.accesses
+            and segment.kind != "weight"
+            and segment.home != fastest.name
+        ):
+            _keep(state, index, segment)
+    listed = state.all_residencies()
     limit = min(options.pack_time_limit_s, max(0.1, budget.remaining_s()))
     packing = pack(
         np.array([s.start for _, _, s in listed], dtype=np.int64),
         np.array([s.end for _, _, s in listed], dtype=np.int64),
-        np.array([atoms[s.atom].size_bytes for _, _, s in listed], dtype=np.int64),
+        np.array([segments[s.segment].size_bytes for _, _, s in listed], dtype=np.int64),
         alignment_bytes=fastest.alignment_bytes,
         time_limit_s=limit,
         proof=True,
         seed=options.seed,
     )
-    stays = [
-        replace(stay, offset=int(offset))
-        for (_, _, stay), offset in zip(listed, packing.offsets, strict=True)
+    residencies = [
+        replace(residency, offset=int(offset))
+        for (_, _, residency), offset in zip(listed, packing.offsets, strict=True)
     ]
     workspace = max((s.workspace_bytes for s in problem.steps), default=0)
     needed = packing.peak_bytes + workspace
@@ -61,25 +66,25 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     )
     capacity = max(needed, fastest.capacity_bytes)
     return Solution(
-        assemble(problem.on(target.with_fast_memory(capacity)), atoms, stays),
+        assemble(problem.on(target.with_fast_memory(capacity)), segments, residencies),
         notes=(note,) if needed > fastest.capacity_bytes else (),
     )
 
 
-def _keep(occupancy: Occupancy, index: int, atom: Atom) -> None:
-    """One stay from first to last event, fetched just before, stored just after."""
-    for first in list(occupancy.stays[index]):
-        occupancy.remove(index, first)
-    last = len(atom.events) - 1
-    fastest = occupancy.target.fastest.name
-    if atom.events[0].reads:
-        require_link(occupancy.problem, atom, atom.home, fastest)
-    if occupancy.needs_spill(index, 0, last):
-        require_link(occupancy.problem, atom, fastest, atom.home)
-    stay = occupancy.propose(index, 0, last, window=1)
-    if stay is None:  # there is a DMA-only step on either side and room without end
-        raise AssertionError(atom)
-    occupancy.add(index, 0, last, stay)
+def _keep(state: ResidencyState, index: int, segment: Segment) -> None:
+    """One stay from first to last access, fetched just before, stored just after."""
+    for first in list(state.residencies[index]):
+        state.remove(index, first)
+    last = len(segment.accesses) - 1
+    fastest = state.target.fastest.name
+    if segment.accesses[0].reads:
+        require_link(state.problem, segment, segment.home, fastest)
+    if state.needs_spill(index, 0, last):
+        require_link(state.problem, segment, fastest, segment.home)
+    residency = state.propose(index, 0, last, window=1)
+    if residency is None:  # there is a DMA-only step on either side and room without end
+        raise AssertionError(segment)
+    state.add(index, 0, last, residency)
 
 
 SOLVER = Solver(

@@ -1,1 +1,1 @@
-"""lp."""
+"""Linear programs as arrays, their solvers, safe bounds; running CP-SAT."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from ullage.compiler.common.arrays import Floats, Ints
+
 INFINITY = float("inf")
 
 
@@ -163,7 +163,7 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class Solution:
+class LpSolution:
     """What a solver returned.
 
     Attributes:

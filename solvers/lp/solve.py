@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ullage.solvers.lp.program import Basis, FrozenProgram, Solution
+from ullage.solvers.lp.program import Basis, FrozenProgram, LpSolution
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def solve_lp(
     time_limit_s: float | None = None,
     start: Basis | None = None,
     with_basis: bool = False,
-) -> Solution | None:
+) -> LpSolution | None:
     """Solve one program: as `solve_lps`, and it can go on from a basis.
 
     Args:
@@ -44,7 +44,7 @@ def solve_lp(
 
 def solve_lps(
     programs: Sequence[FrozenProgram], *, solver: str = "glop", time_limit_s: float | None = None
-) -> list[Solution | None]:
+) -> list[LpSolution | None]:
     """Solve programs at the same time, a thread each.
 
     HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
@@ -144,7 +144,7 @@ def _solution(
     solver: str,
     *,
     with_basis: bool,
-) -> Solution | None:
+) -> LpSolution | None:
     from ortools.math_opt import result_pb2
 
     reason = answer.termination.reason
@@ -164,7 +164,7 @@ def _solution(
             _scattered(found.basis.variable_status, variables).astype(np.int64),
             _scattered(found.basis.constraint_status, rows).astype(np.int64),
         )
-    return Solution(values, duals, float(program.cost @ values), basis)
+    return LpSolution(values, duals, float(program.cost @ values), basis)
 
 
 def _scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401

@@ -43,7 +43,9 @@ def exact_layout(
         The best layout, and whether no smaller peak is possible.
     """
     begin = time.monotonic()
-    search = _Search(instance, incumbent, begin + time_limit_s, _SHARE_ONCE_FITTING * time_limit_s)
+    search = _PackingSearch(
+        instance, incumbent, begin + time_limit_s, _SHARE_ONCE_FITTING * time_limit_s
+    )
     if search.done or search.expired:
         return search.best, search.done
     directions = both_directions(instance)
@@ -59,7 +61,7 @@ def exact_layout(
     return search.best, proven or search.done
 
 
-class _Search:
+class _PackingSearch:
     """The best layout so far and the time that is left."""
 
     def __init__(
@@ -105,7 +107,7 @@ class _Search:
         return time.monotonic() >= self.deadline
 
 
-def _complete_slice(search: _Search, direction: Direction, slice_s: float) -> bool:
+def _complete_slice(search: _PackingSearch, direction: Direction, slice_s: float) -> bool:
     """Complete search below the incumbent for some seconds; True when it proved there is none."""
     deadline = min(search.deadline, time.monotonic() + slice_s)
     low = search.instance.lower_bound

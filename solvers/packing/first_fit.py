@@ -5,23 +5,19 @@ address space: near-linear. The ordered first-fit places them in any order and, 
 is in the way, visits only what is alive at the same time: linear in the number of such pairs.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
 
-import numba
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.packing.heuristics import Layout, greedy_orders
-from ullage.solvers.packing.instance import Instance, IntArray
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from ullage.solvers.packing.instance import Instance
 
 # Pairs alive together that all ordered passes may visit, some 20 ns each.
 _MAX_PAIRS = 600_000_000
 
-
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True)(function))
+_compiled = kernel()
 
 
 def first_fit_layout(instance: Instance) -> Layout:
@@ -60,7 +56,7 @@ def _layouts(instance: Instance) -> Iterator[Layout]:
         yield Layout(offsets, instance.peak(offsets), f"first-fit by {name}")
 
 
-def sweep_fit(starts: IntArray, ends: IntArray, sizes: IntArray, *, best_fit: bool) -> IntArray:
+def sweep_fit(starts: Ints, ends: Ints, sizes: Ints, *, best_fit: bool) -> Ints:
     """Place buffers by start (larger first) in the lowest or the tightest gap free at that time.
 
     Args:
@@ -79,13 +75,13 @@ def sweep_fit(starts: IntArray, ends: IntArray, sizes: IntArray, *, best_fit: bo
 
 @_compiled
 def _sweep(
-    starts: IntArray,
-    ends: IntArray,
-    sizes: IntArray,
-    arrivals: IntArray,
-    departures: IntArray,
+    starts: Ints,
+    ends: Ints,
+    sizes: Ints,
+    arrivals: Ints,
+    departures: Ints,
     best_fit: bool,
-) -> IntArray:
+) -> Ints:
     count = len(starts)
     offsets = np.zeros(count, np.int64)
     # Gaps in the order of addresses, never adjacent; above `top` all is free.
@@ -146,9 +142,7 @@ def _sweep(
     return offsets
 
 
-def ordered_first_fit(
-    starts: IntArray, ends: IntArray, sizes: IntArray, order: IntArray
-) -> IntArray:
+def ordered_first_fit(starts: Ints, ends: Ints, sizes: Ints, order: Ints) -> Ints:
     """Place buffers in the given order at the lowest address free during their whole lifetime.
 
     What is alive together with [s, e) either starts inside it, which is a range of the buffers
@@ -183,9 +177,7 @@ def ordered_first_fit(
 
 
 @_compiled
-def _ordered(
-    first: IntArray, last: IntArray, sizes: IntArray, order: IntArray, position: IntArray
-) -> IntArray:
+def _ordered(first: Ints, last: Ints, sizes: Ints, order: Ints, position: Ints) -> Ints:
     count = len(first)
     leaves = 1
     while leaves < len(position):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ullage.solvers.packing.instance import Instance, IntArray
+from ullage.compiler.common.arrays import Ints
+from ullage.solvers.packing.instance import Instance
 from ullage.solvers.packing.omnimalloc_core import core
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _MAX_AREA = 2**62
 class Layout:
     """Offsets in units, shape (N,), their peak, and the name of the method that found them."""
 
-    offsets: IntArray
+    offsets: Ints
     peak: int
     method: str
 
@@ -149,7 +150,7 @@ def both_directions(instance: Instance) -> tuple[Direction, Direction]:
     )
 
 
-def greedy_orders(instance: Instance) -> Iterator[tuple[str, IntArray]]:
+def greedy_orders(instance: Instance) -> Iterator[tuple[str, Ints]]:
     """Orders of placement: by size, area, duration (largest first), start (earliest first)."""
     starts, ends = _bounded_times(instance)
     sizes, durations = instance.sizes, ends - starts
@@ -188,13 +189,13 @@ def _layout(placed: Iterable["Allocation"], method: str) -> Layout:
     return Layout(offsets, peak, method)
 
 
-def _allocations(starts: IntArray, ends: IntArray, sizes: IntArray) -> list["Allocation"]:
+def _allocations(starts: Ints, ends: Ints, sizes: Ints) -> list["Allocation"]:
     allocation = core().Allocation
     rows = zip(sizes.tolist(), starts.tolist(), ends.tolist(), strict=True)
     return [allocation(i, size, start, end) for i, (size, start, end) in enumerate(rows)]
 
 
-def _bounded_times(instance: Instance) -> tuple[IntArray, IntArray]:
+def _bounded_times(instance: Instance) -> tuple[Ints, Ints]:
     """Times from zero; their ranks where size x duration would not fit 64 bits."""
     starts, ends = instance.starts, instance.ends
     span = int(ends.max()) - int(starts.min())

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import UsageError
 
 MAX_TOTAL_BYTES = 2**62  # sums of sizes stay inside 64-bit integers
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Instance:
         capacity_stated: the target is a capacity: a peak above it is of little use.
     """
 
-    starts: IntArray
-    ends: IntArray
-    sizes: IntArray
+    starts: Ints
+    ends: Ints
+    sizes: Ints
     lower_bound: int
     target_peak: int
     capacity_stated: bool = False
@@ -41,12 +39,12 @@ class Instance:
         over = np.searchsorted(np.sort(self.ends), self.starts, side="right")
         return (int((begun - over).sum()) - len(self.sizes)) // 2
 
-    def peak(self, offsets: IntArray) -> int:
+    def peak(self, offsets: Ints) -> int:
         """Highest address used, in units."""
         return int((offsets + self.sizes).max())
 
 
-def as_int64(name: str, values: object) -> IntArray:
+def as_int64(name: str, values: object) -> Ints:
     """A one-dimensional int64 array; UsageError when the values are not integers."""
     array = np.asarray(values)
     if array.size == 0:
@@ -61,7 +59,7 @@ def as_int64(name: str, values: object) -> IntArray:
     return array.astype(np.int64)
 
 
-def check(starts: IntArray, ends: IntArray, sizes: IntArray) -> None:
+def check(starts: Ints, ends: Ints, sizes: Ints) -> None:
     """Refuse what no packer can mean.
 
     Raises:
@@ -88,7 +86,7 @@ def check(starts: IntArray, ends: IntArray, sizes: IntArray) -> None:
         raise UsageError("all sizes together exceed 2**62 bytes; use a larger unit of size")
 
 
-def load_bound(starts: IntArray, ends: IntArray, sizes: IntArray) -> int:
+def load_bound(starts: Ints, ends: Ints, sizes: Ints) -> int:
     """Largest sum of sizes alive at any time: no packing has a smaller peak."""
     if len(starts) == 0:
         return 0
@@ -98,7 +96,7 @@ def load_bound(starts: IntArray, ends: IntArray, sizes: IntArray) -> int:
     return max(int(np.cumsum(deltas[np.argsort(times, kind="stable")]).max()), 0)
 
 
-def aligned_load_bound(starts: IntArray, ends: IntArray, sizes: IntArray, alignment: int) -> int:
+def aligned_load_bound(starts: Ints, ends: Ints, sizes: Ints, alignment: int) -> int:
     """Load bound of buffers at aligned offsets, in bytes.
 
     At each time every buffer but the topmost takes its size rounded up to the alignment, the

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import UsageError
 from ullage.solvers.packing.heuristics import Layout, quick_layout
 from ullage.solvers.packing.instance import (
     Instance,
-    IntArray,
     aligned_load_bound,
     as_int64,
     check,
@@ -34,7 +34,7 @@ class Packing:
         method: what found the offsets.
     """
 
-    offsets: IntArray
+    offsets: Ints
     peak_bytes: int
     lower_bound_bytes: int
     optimal: bool
@@ -144,7 +144,7 @@ def _best_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
     return Layout(offsets, peak, method), proven or peak <= instance.lower_bound
 
 
-def _many_layout(instance: Instance, parts: list[IntArray], seed: int) -> Layout:
+def _many_layout(instance: Instance, parts: list[Ints], seed: int) -> Layout:
     """Near-linear first-fit for all stretches at once; those it leaves too high get a look each.
 
     They are looked at, the shortest first, until `MAX_SEARCH_BUFFERS` buffers have been.
@@ -190,7 +190,7 @@ def _part_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
     return exact_layout(instance, layout, left, seed)
 
 
-def _stretches(instance: Instance) -> list[IntArray]:
+def _stretches(instance: Instance) -> list[Ints]:
     """Indices of buffers, cut where nothing is alive."""
     order = np.argsort(instance.starts, kind="stable")
     reach = np.maximum.accumulate(instance.ends[order])

@@ -1,9 +1,9 @@
 """Addresses for stays, or the proof that some of them cannot be in memory together.
 
-The workspace of a step lies at the top of the memory: a stay must end below the largest workspace
-of its steps. Quick packing first; then a complete search with 2-D no-overlap in CP-SAT. When it
-proves that there is no packing, fewer and fewer of the stays are tried, so that the cut that goes
-back to the master problem (logic-based Benders, Hooker and Ottosson 2003) names few.
+The workspace of a step lies at the top of the memory: a residency must end below the largest
+workspace of its steps. Quick packing first; then a complete search with 2-D no-overlap in CP-SAT.
+When it proves that there is no packing, fewer and fewer of the residencies are tried, so that the
+cut that goes back to the master problem (logic-based Benders, Hooker and Ottosson 2003) names few.
 """
 
 import time

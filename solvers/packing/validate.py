@@ -3,13 +3,12 @@
 from bisect import bisect_left, insort
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int64]
+from ullage.compiler.common.arrays import Ints
 
 
 def overlapping_pair(
-    starts: IntArray, ends: IntArray, offsets: IntArray, sizes: IntArray
+    starts: Ints, ends: Ints, offsets: Ints, sizes: Ints
 ) -> tuple[int, int] | None:
     """Two buffers that overlap in both time and address, or None: a sweep in O(N log N).
 
@@ -21,9 +20,9 @@ def overlapping_pair(
     """
     real = [int(i) for i in np.flatnonzero((sizes > 0) & (ends > starts))]
     # At equal times what ends goes first: intervals are half-open.
-    events = sorted([(int(ends[i]), 0, i) for i in real] + [(int(starts[i]), 1, i) for i in real])
+    accesses = sorted([(int(ends[i]), 0, i) for i in real] + [(int(starts[i]), 1, i) for i in real])
     alive: list[tuple[int, int, int]] = []  # (offset, one past the last byte, buffer)
-    for _, begins, i in events:
+    for _, begins, i in accesses:
         entry = (int(offsets[i]), int(offsets[i] + sizes[i]), i)
         if not begins:
             del alive[bisect_left(alive, entry)]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ullage.solvers.scheduling.order_items import GIVEN, Items, bits
-from ullage.solvers.scheduling.order_moves import Moves
+from ullage.solvers.scheduling.order_moves import OrderMoves
 
 UNCUTTABLE = 1 << 60
 
@@ -65,7 +65,7 @@ class CutNetwork:
 
 
 def cut_bound_bytes(
-    items: Items, moves: Moves, order: Sequence[int], known_bytes: int, deadline: float
+    items: Items, moves: OrderMoves, order: Sequence[int], known_bytes: int, deadline: float
 ) -> int:
     """A lower bound on the peak of every order.
 
@@ -89,7 +89,7 @@ def cut_bound_bytes(
     return bound
 
 
-def _profile(moves: Moves, order: Sequence[int]) -> list[tuple[int, int]]:
+def _profile(moves: OrderMoves, order: Sequence[int]) -> list[tuple[int, int]]:
     """(live bytes while it runs, operator) for each operator of an order."""
     live, done = moves.given_bytes, 0
     found: list[tuple[int, int]] = []
@@ -100,7 +100,7 @@ def _profile(moves: Moves, order: Sequence[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _least_while_running(network: CutNetwork, moves: Moves, operator: int) -> int:
+def _least_while_running(network: CutNetwork, moves: OrderMoves, operator: int) -> int:
     """Least live bytes while an operator runs, over all orders."""
     outside = 1 << operator
     earlier = moves.before[operator]
@@ -113,7 +113,7 @@ def _least_while_running(network: CutNetwork, moves: Moves, operator: int) -> in
     return min(cases)
 
 
-def operand_bound_bytes(items: Items, moves: Moves) -> int:
+def operand_bound_bytes(items: Items, moves: OrderMoves) -> int:
     """The largest sum of what one operator reads, writes and uses as workspace, less any reuse."""
     reads = [0] * moves.count
     for item in items.items:

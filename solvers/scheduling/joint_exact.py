@@ -11,8 +11,8 @@ from ullage.compiler.common.errors import UllageError
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.solvers.cosma import cpsat as cpsat_cosma
 from ullage.solvers.exact.options import CpsatOptions
-from ullage.solvers.scheduling.joint_value import Setting, problem_of
-from ullage.solvers.state.segments import atoms_of, cuts_nothing
+from ullage.solvers.scheduling.joint_value import OrderingTask, problem_of
+from ullage.solvers.state.segments import cuts_nothing, segments_of
 
 SHARE = 0.5  # of the time left
 
@@ -34,7 +34,7 @@ class ExactOrder:
     whole: bool
 
 
-def exact_order(setting: Setting) -> ExactOrder | None:
+def exact_order(setting: OrderingTask) -> ExactOrder | None:
     """The order of the fewest bytes; None where this is not COSMA's problem."""
     target = setting.target
     if setting.objective != "traffic" or target.operand_access != "fastest":
@@ -52,5 +52,5 @@ def exact_order(setting: Setting) -> ExactOrder | None:
         logger.info("joint: no exact order: %s", error.message)
         return None
     order = tuple(s.operator for s in found.solution.assignment.problem.steps if s.kind != DMA_STEP)
-    whole = cuts_nothing(problem, atoms_of(problem))
+    whole = cuts_nothing(problem, segments_of(problem))
     return ExactOrder(order, found.status == "optimal", whole)

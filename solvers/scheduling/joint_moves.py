@@ -5,9 +5,11 @@ topological order. What stands before and behind the window stays where it is.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 
+from ullage.compiler.ir.dag import operator_dag
 from ullage.compiler.ir.graph import Graph
 
 Rng = np.random.Generator
@@ -19,11 +21,8 @@ EVEN = 0.5  # chance of either of two ways
 
 def precedence_of(graph: Graph) -> dict[int, frozenset[int]]:
     """For each operator of a graph those whose results it reads."""
-    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
-    return {
-        i: frozenset(maker[name] for name in o.inputs if name in maker) - {i}
-        for i, o in enumerate(graph.operators)
-    }
+    dag = operator_dag(graph)
+    return {operator: frozenset(dag.predecessors(operator)) for operator in dag}
 
 
 def random_order(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
@@ -86,17 +85,17 @@ MOVES: tuple[Move, ...] = (
 
 
 def all_orders(count: int, before: Precedence, most: int) -> list[tuple[int, ...]] | None:
-    """Every topological order of operators 0..count-1, the file's first; None if above `most`."""
-    found: list[tuple[int, ...]] = []
+    """Every topological order of operators 0..count-1, sorted; None if there are above `most`.
 
-    def extend(done: tuple[int, ...]) -> bool:
-        if len(done) == count:
-            found.append(done)
-            return len(found) <= most
-        ready = (o for o in range(count) if o not in done and before[o] <= set(done))
-        return all(extend((*done, operator)) for operator in ready)
+    The file's order is the first.
+    """
+    import networkx as nx
 
-    return found if extend(()) else None
+    dag = nx.DiGraph()
+    dag.add_nodes_from(range(count))
+    dag.add_edges_from((early, late) for late in range(count) for early in before[late])
+    found = sorted(map(tuple, islice(nx.all_topological_sorts(dag), most + 1)))
+    return found if len(found) <= most else None
 
 
 def _listed(

@@ -7,9 +7,9 @@
 3. Where there are few orders, all are tried: nothing is better but for the LP's tolerance.
 4. Else large-neighbourhood search (Shaw, 1998): a window of operators, chosen where the LP's steps
    wait, gets another order (`joint_moves`, or the one of the smallest peak). Rounds alternate: many
-   windows by a quick guess (`joint_guess`), with the LP's word at the end; then a few windows that
-   the LP of the stretch around them ranks first. Only what improves the LP of the whole graph is
-   kept. Long graphs are valued as a whole after several improved stretches.
+   windows by a quick guess (`joint_surrogate`), with the LP's word at the end; then a few windows
+   that the LP of the stretch around them ranks first. Only what improves the LP of the whole graph
+   is kept. Long graphs are valued as a whole after several improved stretches.
 
 The result is never worse by the LP than the file's order. Whether its plan is, too, the caller
 checks by planning both (`compiler.pipeline`).
@@ -20,17 +20,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.solvers.budget import Budget
-from ullage.solvers.lp.program import Floats
 from ullage.solvers.scheduling.joint_exact import exact_order
 from ullage.solvers.scheduling.joint_moves import MOVES, Precedence, Rng, all_orders, precedence_of
-from ullage.solvers.scheduling.joint_surrogate import Guess, guess_of
+from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate, surrogate_of
 from ullage.solvers.scheduling.joint_value import (
-    Setting,
+    OrderingTask,
     Valued,
     kept_through_bytes,
     reference_value,
@@ -44,14 +44,14 @@ DEFAULT_BUDGET_S = 10.0
 LIMIT_SHARE = 0.4  # of a time limit; the rest plans
 LIMIT_TRIES = 4000  # windows
 PATIENCE = 12  # rounds in a row without gain, after which the search ends
-GUESS_S = 2.0  # of time left: with less the guess is not compiled
-GUESSES, GUESSES_EACH = (
+SURROGATE_S = 2.0  # of time left: with less the surrogate is not compiled
+SURROGATES, SURROGATES_EACH = (
     1500,
     20,
-)  # windows of a round judged by the guess alone: in all, per operator
-HEAT = 2e-4  # relative loss that the guess is let take, now and then
+)  # windows of a round judged by the surrogate alone: in all, per operator
+HEAT = 2e-4  # relative loss that the surrogate is let take, now and then
 ROUND_WINDOWS = 4  # of a round that are judged by LPs
-CHOICES = 6  # orders of such a window; the guess chooses
+CHOICES = 6  # orders of such a window; the surrogate chooses
 PEAK_CHANCE = 0.1  # that one of them is the order of the smallest peak
 FEW_ORDERS = 720  # all are tried where there are no more
 FEW_OPERATORS = 12  # and no more operators than that
@@ -91,7 +91,7 @@ class JointResult:
 
 
 def joint_order(
-    setting: Setting, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
+    setting: OrderingTask, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
 ) -> JointResult:
     """The best order found for the setting's objective by its deadline.
 
@@ -113,7 +113,7 @@ def joint_order(
     except (InfeasibleError, UsageError) as error:
         note = f"joint: no order was looked for, since nothing can be planned: {error.message}"
         return JointResult(model, notes=(note,))
-    search = _Search(setting, reference)
+    search = _OrderSearch(setting, reference)
     start = search.valued(model)
     if start is None:
         note = "joint: the LP of the file's order was not solved in time; that order is kept"
@@ -151,10 +151,10 @@ def order_until(
     """The joint order within its share of the whole job's time; without a limit within 10 s."""
     unlimited = budget.deadline is None
     own = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
-    return joint_order(Setting(graph, target, aliases, steady_state, objective, seed, own))
+    return joint_order(OrderingTask(graph, target, aliases, steady_state, objective, seed, own))
 
 
-class _Search:
+class _OrderSearch:
     """Large-neighbourhood search.
 
     Attributes:
@@ -168,7 +168,7 @@ class _Search:
 
     best: Valued
 
-    def __init__(self, setting: Setting, reference: float) -> None:
+    def __init__(self, setting: OrderingTask, reference: float) -> None:
         self.setting = setting
         self.reference = reference
         self.before: Precedence = precedence_of(setting.graph)
@@ -211,23 +211,25 @@ class _Search:
 
     def improve(self, tries: int) -> None:
         """Rounds of guesses and of windows, until the tries, the time or the patience end."""
-        guess = guess_of(self.setting) if self.setting.budget.remaining_s() > GUESS_S else None
+        surrogate = (
+            surrogate_of(self.setting) if self.setting.budget.remaining_s() > SURROGATE_S else None
+        )
         idle = 0
         while self.tries < tries and idle < PATIENCE and not self.is_late():
-            gained = guess is not None and self._climb(guess)
-            gained = self._try_windows(guess) or gained
+            gained = surrogate is not None and self._climb(surrogate)
+            gained = self._try_windows(surrogate) or gained
             idle = 0 if gained else idle + 1
 
-    def _climb(self, guess: Guess) -> bool:
-        """Follow the guess for many windows, then ask the LP; whether it agrees."""
+    def _climb(self, surrogate: OrderSurrogate) -> bool:
+        """Follow the surrogate for many windows, then ask the LP; whether it agrees."""
         order = best = self.best.order
-        now = least = begun = guess.value(order)
+        now = least = begun = surrogate.value(order)
         weights = stall_weights(self.best)
-        for _ in range(min(GUESSES, GUESSES_EACH * len(order))):
+        for _ in range(min(SURROGATES, SURROGATES_EACH * len(order))):
             if self.is_late():
                 break
             order_next = self._reordered(order, *self._window(weights))
-            value = guess.value(order_next)
+            value = surrogate.value(order_next)
             if value <= now + HEAT * begun * self._rng.exponential():
                 order, now = order_next, value
             if value < least * (1 - GAIN):
@@ -235,7 +237,7 @@ class _Search:
         self.tries += 1
         return best not in self._seen and self._take(self.valued(best))
 
-    def _try_windows(self, guess: Guess | None) -> bool:
+    def _try_windows(self, surrogate: OrderSurrogate | None) -> bool:
         """Windows ranked by guess, then by the LP of a stretch, then by that of the whole graph."""
         pending = CHECK_GAINS if len(self.best.order) > WHOLE_OPERATORS else 1
         draft, weights = self.best.order, stall_weights(self.best)
@@ -245,7 +247,7 @@ class _Search:
                 break
             self.tries += 1
             first, last = self._window(weights)
-            candidate = self._likeliest(draft, first, last, guess)
+            candidate = self._likeliest(draft, first, last, surrogate)
             if candidate is None or not self._ranks(draft, candidate, first, last):
                 continue
             draft, ahead = candidate, ahead + 1
@@ -275,18 +277,18 @@ class _Search:
         return first, first + size
 
     def _likeliest(
-        self, order: tuple[int, ...], first: int, last: int, guess: Guess | None
+        self, order: tuple[int, ...], first: int, last: int, surrogate: OrderSurrogate | None
     ) -> tuple[int, ...] | None:
-        """Of some orders of a window that were not tried yet the best by the guess."""
+        """Of some orders of a window that were not tried yet the best by the surrogate."""
         found: dict[tuple[int, ...], float] = {}
-        for _ in range(CHOICES if guess is not None else 1):
+        for _ in range(CHOICES if surrogate is not None else 1):
             if self._rng.random() < PEAK_CHANCE:
                 window = self._least_peak(order[first:last])
                 candidate = (*order[:first], *window, *order[last:])
             else:
                 candidate = self._reordered(order, first, last)
             if candidate not in self._seen:
-                found[candidate] = guess.value(candidate) if guess is not None else 0.0
+                found[candidate] = surrogate.value(candidate) if surrogate is not None else 0.0
         if not found:
             return None
         chosen = min(found, key=lambda candidate: found[candidate])

@@ -6,24 +6,22 @@ step that waits takes from the time that earlier steps left over, as much as the
 there can take ahead. In-place results are not seen. Orders are ranked by it, never accepted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.common.kernel_cache import kernel
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import Floats, Ints
-from ullage.solvers.scheduling.joint_value import Setting, problem_of
+from ullage.solvers.scheduling.joint_value import OrderingTask, problem_of
 from ullage.solvers.scheduling.order_items import GIVEN, bits, order_items
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Guess:
+class OrderSurrogate:
     """N operators of the graph and K items (bytes with one writer), as arrays.
 
     Attributes:
@@ -107,8 +105,8 @@ class _Item:
     kept: bool
 
 
-def guess_of(setting: Setting) -> Guess:
-    """Prepare the guess for a setting."""
+def surrogate_of(setting: OrderingTask) -> OrderSurrogate:
+    """Prepare the surrogate for a setting."""
     graph, target = setting.graph, setting.target
     count = len(graph.operators)
     compute, fixed, scratch = np.zeros(count), np.zeros(count), np.zeros(count)
@@ -120,7 +118,7 @@ def guess_of(setting: Setting) -> Guess:
             compute[step.operator] = time_s if setting.objective == "latency" else 0.0
     found = [*_activations(setting), *_weights(setting, fixed)]
     found = [item for item in found if item.users and item.size_bytes]
-    return Guess(
+    return OrderSurrogate(
         capacity_bytes=target.fastest.capacity_bytes,
         compute_s=compute,
         fixed_s=fixed,
@@ -135,7 +133,7 @@ def guess_of(setting: Setting) -> Guess:
     )
 
 
-def _activations(setting: Setting) -> list[_Item]:
+def _activations(setting: OrderingTask) -> list[_Item]:
     """Inputs, activations and outputs."""
     items, _ = order_items(setting.graph, setting.aliases)
     home = setting.target.home("activation")
@@ -151,7 +149,7 @@ def _activations(setting: Setting) -> list[_Item]:
     return found
 
 
-def _weights(setting: Setting, fixed_s: Floats) -> list[_Item]:
+def _weights(setting: OrderingTask, fixed_s: Floats) -> list[_Item]:
     """Weights of several readers; the time of those of one reader is added to the reader's."""
     graph, home = setting.graph, setting.target.home("weight")
     readers: dict[str, list[int]] = {}
@@ -205,10 +203,4 @@ def _elapsed_s(compute: Floats, busy: Floats, most_ahead: Floats) -> float:
     return total
 
 
-def _compiled(function: _Function) -> _Function:
-    import numba
-
-    return cast("_Function", numba.njit(cache=True)(function))
-
-
-_close, _elapsed = _compiled(_close_gaps), _compiled(_elapsed_s)
+_close, _elapsed = kernel()(_close_gaps), kernel()(_elapsed_s)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph, Kind, Value
 from ullage.compiler.ir.problem import Problem
@@ -21,9 +22,8 @@ from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
-from ullage.solvers.lp.program import Floats
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)  # windows open little: LPs by the hundred
 ROOM = 2.0  # a step of another order may take longer than any of the reference
@@ -31,7 +31,7 @@ LEAST_WEIGHT = 0.02  # of the mean: windows are sometimes tried where nothing st
 
 
 @dataclass(frozen=True)
-class Setting:
+class OrderingTask:
     """A graph, a target and what is asked of its order.
 
     Attributes:
@@ -61,18 +61,18 @@ class Valued:
         order: operator indices.
         value: of the LP, a small price on slow traffic included, in the objective's unit.
         problem: of the order.
-        atoms: its atoms.
+        segments: its segments.
         relaxation: the LP, solved.
     """
 
     order: tuple[int, ...]
     value: float
     problem: Problem
-    atoms: tuple[Atom, ...]
+    segments: tuple[Segment, ...]
     relaxation: Relaxation
 
 
-def reference_value(setting: Setting, order: Sequence[int]) -> float:
+def reference_value(setting: OrderingTask, order: Sequence[int]) -> float:
     """Value of the plan with everything in its home tier: the LP's scale.
 
     Raises:
@@ -82,7 +82,7 @@ def reference_value(setting: Setting, order: Sequence[int]) -> float:
     return run_solver("all-slow", problem_of(setting, order)).value
 
 
-def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
+def problem_of(setting: OrderingTask, order: Sequence[int]) -> Problem:
     """The problem of an order."""
     program = build_program(
         setting.graph,
@@ -95,12 +95,12 @@ def problem_of(setting: Setting, order: Sequence[int]) -> Problem:
     return Problem(program, setting.target, setting.objective)
 
 
-def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued | None:
+def value_of(setting: OrderingTask, order: Sequence[int], reference: float) -> Valued | None:
     """Solve the LP of an order; None when the deadline came first or its operands do not fit."""
     problem = problem_of(setting, order)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     try:
-        relaxation = relax(problem, atoms, ROOM * reference, OPTIONS, setting.budget)
+        relaxation = relax(problem, segments, ROOM * reference, OPTIONS, setting.budget)
     except (InfeasibleError, UsageError):
         return None
     if relaxation is None:
@@ -110,7 +110,7 @@ def value_of(setting: Setting, order: Sequence[int], reference: float) -> Valued
     value *= builder.unit
     if builder.is_timed:
         value += float(overhead_seconds(problem).sum())
-    return Valued(tuple(order), value, problem, atoms, relaxation)
+    return Valued(tuple(order), value, problem, segments, relaxation)
 
 
 def stall_weights(valued: Valued) -> Floats:
@@ -140,14 +140,14 @@ def kept_through_bytes(valued: Valued, first: int, last: int) -> int:
     low, high = min(places), max(places)
     values, kept = valued.relaxation.solution.values, 0.0
     for gap in valued.relaxation.fluid.gaps:
-        if gap.kept >= 0 and gap.event and gap.end > high:
-            atom = valued.atoms[gap.atom]
-            if atom.events[gap.event - 1].step < low:
-                kept += float(values[gap.kept]) * atom.size_bytes
+        if gap.kept >= 0 and gap.access and gap.end > high:
+            segment = valued.segments[gap.segment]
+            if segment.accesses[gap.access - 1].step < low:
+                kept += float(values[gap.kept]) * segment.size_bytes
     return int(kept)
 
 
-def stretch_of(setting: Setting, order: Sequence[int], reserved_bytes: int) -> Setting:
+def stretch_of(setting: OrderingTask, order: Sequence[int], reserved_bytes: int) -> OrderingTask:
     """A stretch of an order as a setting of its own; operator i of it is `order[i]`."""
     graph = setting.graph
     chosen = [graph.operators[i] for i in order]

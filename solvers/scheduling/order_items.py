@@ -9,10 +9,11 @@ it saves the bytes of an operand that dies there.
 Sets of operators are bit masks (Python integers), bit i for operator i.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from ullage.compiler.ir.dag import operator_dag
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.program import DMA_STEP, Program
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
@@ -233,16 +234,11 @@ def _disputed_buffers(graph: Graph, options: AliasOptions, aliases: Aliases) -> 
         if joined:
             result = views.buffer_of[operator.outputs[0]][0]
             concats.append((index, result, frozenset(joined - nested)))
-    ancestors = _ancestors(graph)
     users: dict[str, list[int]] = {}
     for index, _, parts in concats:
         for part in parts:
             users.setdefault(part, []).append(index)
-    disputed = {
-        part
-        for part, rivals in users.items()
-        if any(not ancestors[late] >> early & 1 for early, late in pairwise(rivals))
-    }
+    disputed = _unsettled(graph, users) if any(len(u) > 1 for u in users.values()) else set()
     for _, result, parts in reversed(concats):  # where their own parts may begin is open, too
         if result in disputed:
             disputed.update(parts)
@@ -252,19 +248,15 @@ def _disputed_buffers(graph: Graph, options: AliasOptions, aliases: Aliases) -> 
     )
 
 
+def _unsettled(graph: Graph, users: Mapping[str, Sequence[int]]) -> set[str]:
+    """Parts with two users next to each other in the file neither of which needs the other."""
+    import networkx as nx
+
+    dag = operator_dag(graph)
+    pairs = {pair for rivals in users.values() for pair in pairwise(rivals)}
+    open_pairs = {pair for pair in pairs if not nx.has_path(dag, *pair)}
+    return {part for part, rivals in users.items() if not open_pairs.isdisjoint(pairwise(rivals))}
+
+
 def _split_parts(operator: Operator) -> list[str]:
     return [s.output for s in operator.sharings if s.kind == "split"]
-
-
-def _ancestors(graph: Graph) -> list[int]:
-    """For each operator the set of those that run before it in every order."""
-    made: dict[str, int] = {}
-    result: list[int] = []
-    for index, operator in enumerate(graph.operators):
-        earlier = 0
-        for name in operator.inputs:
-            earlier |= made.get(name, 0)
-        result.append(earlier)
-        for name in operator.outputs:
-            made[name] = earlier | 1 << index
-    return result

@@ -7,7 +7,7 @@ from ullage.solvers.scheduling.order_items import GIVEN, Items, Reuse, bits
 
 
 @dataclass(frozen=True)
-class Moves:
+class OrderMoves:
     """N operators, prepared for speed. Sets are bit masks.
 
     Attributes:
@@ -76,7 +76,7 @@ class Moves:
         return peak
 
 
-def moves_of(items: Items) -> Moves:
+def moves_of(items: Items) -> OrderMoves:
     """Prepare an ordering problem."""
     count = len(items.operators)
     needs, leaves = list(items.scratch_bytes), [0] * count
@@ -93,7 +93,7 @@ def moves_of(items: Items) -> Moves:
     for operator, before in enumerate(items.before):
         for earlier in bits(before):
             after[earlier].append(operator)
-    return Moves(
+    return OrderMoves(
         count=count,
         before=items.before,
         after=tuple(map(tuple, after)),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ullage.compiler.ir.dag import operator_dag
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.live_ranges import live_peak
@@ -17,7 +18,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import Items, order_items
-from ullage.solvers.scheduling.order_moves import Moves, moves_of
+from ullage.solvers.scheduling.order_moves import OrderMoves, moves_of
 from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
 
 LIMIT_S = 2.0  # wall clock
@@ -121,7 +122,7 @@ class _Narrowing:
 
     def __init__(self, items: Items, effort: Effort) -> None:
         self.items = items
-        self.moves: Moves = moves_of(items)
+        self.moves: OrderMoves = moves_of(items)
         self.effort = effort
         self.order: list[int] = list(range(self.moves.count))  # the file's
         self.peak = self.moves.peak_bytes(self.order)
@@ -183,22 +184,9 @@ class _Narrowing:
 
 def _whole_order(graph: Graph, items: Items, chosen: Sequence[int]) -> tuple[int, ...]:
     """An order of all operators: those that do nothing come as soon as they can."""
-    working = set(items.operators)
-    maker = {name: i for i, o in enumerate(graph.operators) for name in o.outputs}
-    waits = [{maker[n] for n in o.inputs if n in maker} for o in graph.operators]
-    users: list[list[int]] = [[] for _ in graph.operators]
-    for index, before in enumerate(waits):
-        for earlier in before:
-            users[earlier].append(index)
-    idle = [i for i in range(len(waits)) if i not in working and not waits[i]]
-    result: list[int] = []
-    for following in [None, *(items.operators[number] for number in chosen)]:
-        pending = idle if following is None else [following]
-        while pending:
-            index = pending.pop()
-            result.append(index)
-            for user in users[index]:
-                waits[user].discard(index)
-                if not waits[user] and user not in working:
-                    pending.append(user)
-    return tuple(result)
+    import networkx as nx
+
+    place = {items.operators[number]: at for at, number in enumerate(chosen)}
+    return tuple(
+        nx.lexicographical_topological_sort(operator_dag(graph), key=lambda o: place.get(o, -1))
+    )

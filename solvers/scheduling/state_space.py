@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass, field
 
 from ullage.solvers.scheduling.order_items import bits
-from ullage.solvers.scheduling.order_moves import Moves
+from ullage.solvers.scheduling.order_moves import OrderMoves
 
 LOCAL_MOVES = 24  # moves tried to find a set that can be run at once
 CLOCK_EVERY = 32  # states between two looks at the clock
@@ -42,7 +42,7 @@ class Effort:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SearchNode:
     """A set of finished operators and how it was reached.
 
     Attributes:
@@ -59,12 +59,12 @@ class Node:
     ready: int
     unfit: int
     path: tuple[int, ...]
-    parent: "Node | None"
+    parent: "SearchNode | None"
 
     def order(self) -> list[int]:
         """Operators from the beginning."""
         parts: list[tuple[int, ...]] = []
-        node: Node | None = self
+        node: SearchNode | None = self
         while node is not None:
             parts.append(node.path)
             node = node.parent
@@ -83,19 +83,19 @@ class Probe:
             order, no order has a smaller peak.
     """
 
-    moves: Moves
+    moves: OrderMoves
     budget: int
     effort: Effort
     exceeded: float = field(default=float("inf"))
 
-    def start(self) -> Node:
+    def start(self) -> SearchNode:
         """Nothing has run but what may run at once."""
         ready = self.moves.first_ready()
-        return self._closed(Node(0, self.moves.given_bytes, ready, 0, (), None), ready)
+        return self._closed(SearchNode(0, self.moves.given_bytes, ready, 0, (), None), ready)
 
-    def children(self, node: Node) -> list[Node]:
+    def children(self, node: SearchNode) -> list[SearchNode]:
         """One node for each operator that fits, each with all that can be run at once after it."""
-        found: list[Node] = []
+        found: list[SearchNode] = []
         for operator in bits(node.ready):
             if self._fits(node.done, node.live, operator):
                 found.append(self._after(node, operator))
@@ -109,16 +109,16 @@ class Probe:
         self.exceeded = min(self.exceeded, needed)
         return False
 
-    def _after(self, node: Node, operator: int) -> Node:
+    def _after(self, node: SearchNode, operator: int) -> SearchNode:
         moves = self.moves
         done = node.done | 1 << operator
         fresh = moves.ready_after(done, operator)
         ready = node.ready & ~(1 << operator) | fresh
         live = node.live + moves.growth_bytes(node.done, operator)
-        child = Node(done, live, ready, node.unfit & ready, (operator,), node)
+        child = SearchNode(done, live, ready, node.unfit & ready, (operator,), node)
         return self._closed(child, fresh | moves.sharers[operator])
 
-    def _closed(self, node: Node, suspects: int) -> Node:
+    def _closed(self, node: SearchNode, suspects: int) -> SearchNode:
         """Run everything that may be run at once; `suspects` are operators that may be so."""
         moves = self.moves
         done, live, ready, unfit = node.done, node.live, node.ready, node.unfit
@@ -151,7 +151,7 @@ class Probe:
             if run:
                 suspects = (suspects | unfit) & ready
                 unfit, rooted = 0, rooted & ready & ~suspects
-        return Node(done, live, ready, unfit, tuple(path), node.parent)
+        return SearchNode(done, live, ready, unfit, tuple(path), node.parent)
 
     def _valley(self, done: int, live: int, root: int) -> tuple[int, ...]:
         """The smallest run from one operator, through what it makes ready, that does not grow."""
@@ -222,7 +222,7 @@ def beam_order(probe: Probe, width: int) -> list[int] | None:
     """
     everything, effort = probe.moves.everything, probe.effort
     start = probe.start()
-    levels: dict[int, dict[int, Node]] = {start.done.bit_count(): {start.done: start}}
+    levels: dict[int, dict[int, SearchNode]] = {start.done.bit_count(): {start.done: start}}
     for size in range(probe.moves.count + 1):
         nodes = levels.pop(size, {})
         for node in sorted(nodes.values(), key=lambda each: each.live)[:width]:

@@ -1,21 +1,19 @@
 """Online placement: rectangles of time x address are put, found room for, and taken away."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import UsageError
-
-IntArray = NDArray[np.int64]
 
 _NEVER = np.iinfo(np.int64).max  # start of a free slot: it overlaps no time
 _BUCKET = 64  # units of time that share a list of what is there
 
 
 def best_fit(  # noqa: PLR0913, PLR0917 - the arrays of a map, then the request
-    occupied_starts: IntArray,
-    occupied_ends: IntArray,
-    occupied_offsets: IntArray,
-    occupied_sizes: IntArray,
+    occupied_starts: Ints,
+    occupied_ends: Ints,
+    occupied_offsets: Ints,
+    occupied_sizes: Ints,
     start: int,
     end: int,
     size: int,
@@ -119,7 +117,7 @@ class AddressMap:
         )
         return not blocked.any()
 
-    def _near(self, start: int, end: int) -> IntArray | slice:
+    def _near(self, start: int, end: int) -> Ints | slice:
         """Rectangles among which are all that [start, end) meets, some perhaps more than once."""
         if self._used <= _BUCKET:
             return slice(0, self._used)

@@ -1,6 +1,6 @@
 """From stays in the fastest tier to a complete plan: homes, transfers, addresses.
 
-A solver decides when which atom stays in the fastest tier; everything else follows: which copies
+A solver decides when which segment stays in the fastest tier; everything else follows: which copies
 the home tier must hold and when, at which addresses, and the list of transfers.
 """
 
@@ -18,15 +18,15 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
-    """An atom is in the fastest tier during [start, end), usable from `ready` on.
+class SegmentResidency:
+    """A segment is in the fastest tier during [start, end), usable from `ready` on.
 
     Attributes:
-        atom: index of the atom.
+        segment: index of the segment.
         start: first step at which space is taken.
         ready: first step at which operators use it.
         end: one past the last step.
@@ -35,7 +35,7 @@ class Stay:
         offset: address, -1 while none is chosen.
     """
 
-    atom: int
+    segment: int
     start: int
     ready: int
     end: int
@@ -44,63 +44,72 @@ class Stay:
     offset: int = -1
 
 
-def assemble(problem: Problem, atoms: Sequence[Atom], stays: Sequence[Stay]) -> Assignment:
+def assemble(
+    problem: Problem, segments: Sequence[Segment], residencies: Sequence[SegmentResidency]
+) -> Assignment:
     """Complete an assignment.
 
     Args:
         problem: the problem.
-        atoms: of the problem on that target.
-        stays: disjoint in time for each atom, with addresses; an atom whose home is the fastest
-            tier has one for its whole life.
+        segments: of the problem on that target.
+        residencies: disjoint in time for each segment, with addresses; a segment whose home is the
+            fastest tier has one for its whole life.
 
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
     """
     target = problem.target
     fastest = target.fastest.name
-    residencies: list[Residency] = []
+    copies: list[Residency] = []
     transfers: list[Transfer] = []
-    by_atom: dict[int, list[Stay]] = {}
-    for stay in sorted(stays, key=lambda s: (s.atom, s.start)):
-        by_atom.setdefault(stay.atom, []).append(stay)
-        atom = atoms[stay.atom]
-        span = (atom.buffer, atom.start_byte, atom.end_byte)
-        residencies.append(Residency(*span, fastest, stay.offset, stay.start, stay.ready, stay.end))
-        if stay.fill:
-            transfers.append(Transfer(*span, atom.home, fastest, stay.fill))
-        if stay.spill:
-            transfers.append(Transfer(*span, fastest, atom.home, stay.spill))
-    homes: list[tuple[int, int, int, int]] = []  # (atom, start, ready, end)
+    by_segment: dict[int, list[SegmentResidency]] = {}
+    for residency in sorted(residencies, key=lambda s: (s.segment, s.start)):
+        by_segment.setdefault(residency.segment, []).append(residency)
+        segment = segments[residency.segment]
+        span = (segment.buffer, segment.start_byte, segment.end_byte)
+        copies.append(
+            Residency(
+                *span, fastest, residency.offset, residency.start, residency.ready, residency.end
+            )
+        )
+        if residency.fill:
+            transfers.append(Transfer(*span, segment.home, fastest, residency.fill))
+        if residency.spill:
+            transfers.append(Transfer(*span, fastest, segment.home, residency.spill))
+    homes: list[tuple[int, int, int, int]] = []  # (segment, start, ready, end)
     last_step = len(problem.steps)
-    for index, atom in enumerate(atoms):
-        if atom.size_bytes and atom.home != fastest:
+    for index, segment in enumerate(segments):
+        if segment.size_bytes and segment.home != fastest:
             homes += [
-                (index, *span) for span in _home_spans(atom, by_atom.get(index, ()), last_step)
+                (index, *span)
+                for span in _home_spans(segment, by_segment.get(index, ()), last_step)
             ]
-    residencies += _place_homes(problem, atoms, homes)
-    residencies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
+    copies += _place_homes(problem, segments, homes)
+    copies.sort(key=lambda r: (r.buffer, r.start_byte, r.start))
     transfers.sort(key=lambda t: (t.moves[0][0], t.moves[-1][0], t.buffer, t.start_byte))
-    return Assignment(problem, tuple(residencies), tuple(transfers))
+    return Assignment(problem, tuple(copies), tuple(transfers))
 
 
-def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple[int, int, int]]:
-    """(start, ready, end) of the copies that an atom needs in its home tier."""
+def _home_spans(
+    segment: Segment, residencies: Sequence[SegmentResidency], last_step: int
+) -> list[tuple[int, int, int]]:
+    """(start, ready, end) of the copies that a segment needs in its home tier."""
     happenings: list[tuple[int, int, str, Moves]] = []
-    starts = [stay.start for stay in stays]
-    for event in atom.events:
-        at = bisect_right(starts, event.step) - 1  # stays are disjoint and ascend
-        here = at >= 0 and stays[at].ready <= event.step < stays[at].end
-        if event.reads and not here:
-            happenings.append((event.step, 1, "read", ()))
-        if event.writes:
-            happenings.append((event.step, 2, "lose" if here else "write", ()))
-    for stay in stays:
-        if stay.fill:
-            happenings.append((stay.fill[0][0], 0, "fill", stay.fill))
-        if stay.spill:
-            happenings.append((stay.spill[0][0], 0, "spill", stay.spill))
+    starts = [residency.start for residency in residencies]
+    for access in segment.accesses:
+        at = bisect_right(starts, access.step) - 1  # stays are disjoint and ascend
+        here = at >= 0 and residencies[at].ready <= access.step < residencies[at].end
+        if access.reads and not here:
+            happenings.append((access.step, 1, "read", ()))
+        if access.writes:
+            happenings.append((access.step, 2, "lose" if here else "write", ()))
+    for residency in residencies:
+        if residency.fill:
+            happenings.append((residency.fill[0][0], 0, "fill", residency.fill))
+        if residency.spill:
+            happenings.append((residency.spill[0][0], 0, "spill", residency.spill))
     spans: list[tuple[int, int, int]] = []
-    current: list[int] | None = [0, 0, 1] if atom.is_given else None
+    current: list[int] | None = [0, 0, 1] if segment.is_given else None
     for step, _, what, moves in sorted(happenings):
         if what == "read" and current is not None:
             current[2] = max(current[2], step + 1)
@@ -121,29 +130,29 @@ def _home_spans(atom: Atom, stays: Sequence[Stay], last_step: int) -> list[tuple
                 spans.append((current[0], current[1], current[2]))
             current = [step, moves[-1][0] + 1, moves[-1][0] + 2]
     if current is not None:
-        keeps = atom.is_output or atom.kind == "weight"
+        keeps = segment.is_output or segment.kind == "weight"
         spans.append((current[0], current[1], last_step if keeps else min(current[2], last_step)))
     return spans
 
 
 def _place_homes(
     problem: Problem,
-    atoms: Sequence[Atom],
+    segments: Sequence[Segment],
     homes: Sequence[tuple[int, int, int, int]],
 ) -> list[Residency]:
-    """Addresses in the home tiers: one block per buffer, so that its atoms lie in a row."""
+    """Addresses in the home tiers: one block per buffer, so that its segments lie in a row."""
     target = problem.target
     found: list[Residency] = []
     for tier in target.tiers[1:]:
         blocks: dict[int, list[int]] = {}
         for index, start, _, end in homes:
-            atom = atoms[index]
-            if atom.home == tier.name:
-                block = blocks.setdefault(atom.buffer, [start, end])
+            segment = segments[index]
+            if segment.home == tier.name:
+                block = blocks.setdefault(segment.buffer, [start, end])
                 block[0], block[1] = min(block[0], start), max(block[1], end)
         if not blocks:
             continue
-        inside, sizes = _rows(atoms, tier)
+        inside, sizes = _rows(segments, tier)
         buffers = list(blocks)
         packing = pack(
             np.array([blocks[b][0] for b in buffers], dtype=np.int64),
@@ -156,15 +165,15 @@ def _place_homes(
             _refuse_home(problem, tier.name, packing.peak_bytes, buffers)
         offsets = {b: int(o) for b, o in zip(buffers, packing.offsets, strict=True)}
         for index, start, ready, end in homes:
-            atom = atoms[index]
-            if atom.home == tier.name:
+            segment = segments[index]
+            if segment.home == tier.name:
                 found.append(
                     Residency(
-                        atom.buffer,
-                        atom.start_byte,
-                        atom.end_byte,
+                        segment.buffer,
+                        segment.start_byte,
+                        segment.end_byte,
                         tier.name,
-                        offsets[atom.buffer] + inside[index],
+                        offsets[segment.buffer] + inside[index],
                         start,
                         ready,
                         end,
@@ -173,18 +182,18 @@ def _place_homes(
     return found
 
 
-def _rows(atoms: Sequence[Atom], tier: Tier) -> tuple[dict[int, int], dict[int, int]]:
-    """Where each atom lies in its buffer's block, and the blocks' sizes.
+def _rows(segments: Sequence[Segment], tier: Tier) -> tuple[dict[int, int], dict[int, int]]:
+    """Where each segment lies in its buffer's block, and the blocks' sizes.
 
-    Where atoms begin at aligned bytes of their buffer, as importers see to, that is the place.
+    Where segments begin at aligned bytes of their buffer, as importers see to, that is the place.
     """
     inside: dict[int, int] = {}
     sizes: dict[int, int] = {}
-    for index, atom in enumerate(atoms):
-        if atom.home == tier.name:
-            taken = sizes.get(atom.buffer, 0)
+    for index, segment in enumerate(segments):
+        if segment.home == tier.name:
+            taken = sizes.get(segment.buffer, 0)
             inside[index] = -(-taken // tier.alignment_bytes) * tier.alignment_bytes
-            sizes[atom.buffer] = inside[index] + atom.size_bytes
+            sizes[segment.buffer] = inside[index] + segment.size_bytes
     return inside, sizes
 
 

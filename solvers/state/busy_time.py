@@ -17,7 +17,7 @@ from ullage.hwmodels.cost import compute_seconds
 Moves = tuple[tuple[int, int], ...]
 
 
-class Timeline:
+class BusyTime:
     """Busy seconds by step.
 
     Attributes:

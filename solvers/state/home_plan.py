@@ -3,9 +3,9 @@
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 
 def home_assignment(problem: Problem) -> Assignment:
@@ -14,6 +14,8 @@ def home_assignment(problem: Problem) -> Assignment:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    occupancy = Occupancy(problem, atoms_of(problem))
-    place_stays(occupancy)
-    return assemble(problem, occupancy.atoms, [stay for _, _, stay in occupancy.all_stays()])
+    state = ResidencyState(problem, segments_of(problem))
+    place_residencies(state)
+    return assemble(
+        problem, state.segments, [residency for _, _, residency in state.all_residencies()]
+    )

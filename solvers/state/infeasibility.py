@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 SHOWN = 5  # largest tensors that are named
 
 
 def step_refusal(
-    problem: Problem, step: int, needed_bytes: int, present: Sequence[Atom]
+    problem: Problem, step: int, needed_bytes: int, present: Sequence[Segment]
 ) -> InfeasibleError:
     """The error for a step whose mandatory operands and workspace exceed the fastest tier.
 
@@ -19,12 +19,12 @@ def step_refusal(
         problem: the problem.
         step: the step.
         needed_bytes: what it needs in the fastest tier, aligned, workspace included.
-        present: atoms that must be there.
+        present: segments that must be there.
     """
     target = problem.target
     available = target.fastest.capacity_bytes
     where = problem.steps[step]
-    here = [(problem.buffers[atom.buffer].name, atom.size_bytes) for atom in present]
+    here = [(problem.buffers[segment.buffer].name, segment.size_bytes) for segment in present]
     if where.workspace_bytes:
         here.append((f"workspace of {where.name}", where.workspace_bytes))
     here.sort(key=lambda item: -item[1])

@@ -2,38 +2,40 @@
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.segments import Atom, Event
+from ullage.solvers.state.segments import Access, Segment
 
 
-def resident_stay(index: int, atom: Atom, steps: int) -> Stay | None:
-    """The stay of an atom whose home is the fastest tier: from its birth to its last use.
+def resident_residency(index: int, segment: Segment, steps: int) -> SegmentResidency | None:
+    """The residency of a segment whose home is the fastest tier: from its birth to its last use.
 
     Args:
-        index: number of the atom.
-        atom: the atom.
+        index: number of the segment.
+        segment: the segment.
         steps: number of steps of the program; weights and outputs stay to its end.
 
     Returns:
-        None for an atom that is never there.
+        None for a segment that is never there.
     """
-    if not atom.events and not atom.is_given:
+    if not segment.accesses and not segment.is_given:
         return None
-    start = 0 if atom.is_given else atom.events[0].step
-    keeps = atom.is_output or atom.kind == "weight"
-    last_used = atom.events[-1].step if atom.events else 0
-    return Stay(index, start, start, steps if keeps else last_used + 1)
+    start = 0 if segment.is_given else segment.accesses[0].step
+    keeps = segment.is_output or segment.kind == "weight"
+    last_used = segment.accesses[-1].step if segment.accesses else 0
+    return SegmentResidency(index, start, start, steps if keeps else last_used + 1)
 
 
-def single_stay(problem: Problem, index: int, atom: Atom, position: int, *, spills: bool) -> Stay:
-    """One event, filled in the DMA-only step before and spilled in the one after.
+def single_residency(
+    problem: Problem, index: int, segment: Segment, position: int, *, spills: bool
+) -> SegmentResidency:
+    """One access, filled in the DMA-only step before and spilled in the one after.
 
     Args:
         problem: the problem.
-        index: number of the atom.
-        atom: the atom.
-        position: which of its events.
+        index: number of the segment.
+        segment: the segment.
+        position: which of its accesses.
         spills: the home tier needs a copy afterwards.
 
     Raises:
@@ -41,28 +43,28 @@ def single_stay(problem: Problem, index: int, atom: Atom, position: int, *, spil
     """
     target = problem.target
     fastest = target.fastest.name
-    event: Event = atom.events[position]
-    fill: Moves = ((event.step - 1, atom.size_bytes),) if event.reads else ()
+    access: Access = segment.accesses[position]
+    fill: Moves = ((access.step - 1, segment.size_bytes),) if access.reads else ()
     if fill:
-        require_link(problem, atom, atom.home, fastest)
+        require_link(problem, segment, segment.home, fastest)
     spill: Moves = ()
-    end = event.step + 1
+    end = access.step + 1
     if spills:
-        require_link(problem, atom, fastest, atom.home)
-        spill = ((event.step + 1, atom.size_bytes),)
-        end = event.step + 2
-    return Stay(index, event.step - len(fill), event.step, end, fill, spill)
+        require_link(problem, segment, fastest, segment.home)
+        spill = ((access.step + 1, segment.size_bytes),)
+        end = access.step + 2
+    return SegmentResidency(index, access.step - len(fill), access.step, end, fill, spill)
 
 
-def require_link(problem: Problem, atom: Atom, source: str, destination: str) -> None:
-    """Return when DMA can bring an atom from one tier to another in one transfer.
+def require_link(problem: Problem, segment: Segment, source: str, destination: str) -> None:
+    """Return when DMA can bring a segment from one tier to another in one transfer.
 
     Raises:
         UsageError: the target has no such link.
     """
     target = problem.target
     if target.link(source, destination) is None:
-        name = problem.buffers[atom.buffer].name
+        name = problem.buffers[segment.buffer].name
         raise UsageError(
             f"{name!r} must move from {source} to {destination}, and {target.name} has no "
             "link between them; add one (these solvers move data in one hop), choose a home that "

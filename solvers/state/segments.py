@@ -1,7 +1,7 @@
-"""Atoms: the pieces of buffers that solvers decide about one by one.
+"""Segments: the pieces of buffers that solvers decide about one by one.
 
-On a target that splits operands an atom is a range of a buffer between neighbouring ends of uses
-(parts of a Concat, outputs); elsewhere it is the whole buffer. Every use covers an atom entirely
+On a target that splits operands a segment is a range of a buffer between neighbouring ends of uses
+(parts of a Concat, outputs); elsewhere it is the whole buffer. Every use covers a segment entirely
 or not at all.
 """
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """An atom is read, written, or read then written (in place) by a step.
+class Access:
+    """A segment is read, written, or read then written (in place) by a step.
 
     Attributes:
         step: the step.
-        reads: the operator reads the atom, or writes a part of it and needs the rest kept.
+        reads: the operator reads the segment, or writes a part of it and needs the rest kept.
         writes: the operator writes it.
         read_bytes: bytes that the operator really reads.
         written_bytes: bytes that it really writes.
@@ -35,8 +35,8 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Atom:
-    """A range of a buffer and its events in step order.
+class Segment:
+    """A range of a buffer and its accesses in step order.
 
     Attributes:
         buffer: index into `Problem.buffers`.
@@ -44,7 +44,7 @@ class Atom:
         end_byte: one past the last byte.
         kind: of the buffer.
         home: name of the home tier.
-        events: uses in step order, one per step.
+        accesses: uses in step order, one per step.
         is_output: must be at home in the end.
         must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
             detour through a third tier.
@@ -55,13 +55,13 @@ class Atom:
     end_byte: int
     kind: Kind
     home: str
-    events: tuple[Event, ...]
+    accesses: tuple[Access, ...]
     is_output: bool
     must_be_fastest: bool
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the atom."""
+        """Bytes of the segment."""
         return self.end_byte - self.start_byte
 
     @property
@@ -70,10 +70,11 @@ class Atom:
         return self.kind in ("input", "weight")
 
 
-def atoms_of(problem: Problem) -> tuple[Atom, ...]:
-    """All atoms, sorted by buffer and byte; empty ranges and unused buffers included."""
+@computed_once
+def segments_of(problem: Problem) -> tuple[Segment, ...]:
+    """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
     target = problem.target
-    found: list[Atom] = []
+    found: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
         cuts = {0, buffer.size_bytes}
@@ -86,13 +87,13 @@ def atoms_of(problem: Problem) -> tuple[Atom, ...]:
         by_range = _uses_by_range(uses, edges)
         for (low, high), mine in zip(pairwise(edges), by_range, strict=True):
             found.append(
-                Atom(
+                Segment(
                     buffer=index,
                     start_byte=low,
                     end_byte=high,
                     kind=buffer.kind,
                     home=target.homes[buffer.kind],
-                    events=_events(mine, low, high, given=buffer.kind in ("input", "weight")),
+                    accesses=_accesses(mine, low, high, given=buffer.kind in ("input", "weight")),
                     is_output=any(a < high and low < b for a, b in buffer.outputs),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
                     or not target.home(buffer.kind).addressable,
@@ -113,49 +114,51 @@ def _uses_by_range(
     return found
 
 
-def _events(
+def _accesses(
     uses: Sequence[tuple[int, Use]], low: int, high: int, *, given: bool
-) -> tuple[Event, ...]:
-    events: dict[int, Event] = {}
+) -> tuple[Access, ...]:
+    accesses: dict[int, Access] = {}
     for step, use in uses:
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
         # A part is written into the rest, which must be there; only the part is moved.
-        into_rest = use.write and covered < high - low and (given or any(t < step for t in events))
-        old = events.get(step, Event(step, False, False, 0.0, 0.0))
-        events[step] = Event(
+        into_rest = (
+            use.write and covered < high - low and (given or any(t < step for t in accesses))
+        )
+        old = accesses.get(step, Access(step, False, False, 0.0, 0.0))
+        accesses[step] = Access(
             step,
             old.reads or not use.write or into_rest,
             old.writes or use.write,
             old.read_bytes + (0.0 if use.write else moved),
             old.written_bytes + (moved if use.write else 0.0),
         )
-    return tuple(events.values())
+    return tuple(accesses.values())
 
 
-def cuts_nothing(problem: Problem, atoms: Sequence[Atom]) -> bool:
-    """Whether every legal plan of this order keeps atoms whole and moves them from and to home.
+def cuts_nothing(problem: Problem, segments: Sequence[Segment]) -> bool:
+    """Whether every legal plan of this order keeps segments whole and moves them from and to home.
 
-    So it is where two tiers only exist, nothing has its home in the fastest, and no atom may be
+    So it is where two tiers only exist, nothing has its home in the fastest, and no segment may be
     cut: at a multiple of the granularity, or at an end of a use or of a value.
     """
     target = problem.target
     if len(target.tiers) != 2:
         return False
-    for atom in atoms:
-        if not atom.size_bytes:
+    for segment in segments:
+        if not segment.size_bytes:
             continue
-        if atom.home == target.fastest.name:
+        if segment.home == target.fastest.name:
             return False
-        buffer = problem.buffers[atom.buffer]
+        buffer = problem.buffers[segment.buffer]
         grain = target.slice_granularity_bytes or buffer.row_bytes
-        first = (atom.start_byte // grain + 1) * grain
+        first = (segment.start_byte // grain + 1) * grain
         ends = {
             edge
-            for _, use in problem.uses_of[atom.buffer]
+            for _, use in problem.uses_of[segment.buffer]
             for edge in (use.start_byte, use.end_byte)
         }
         ends |= {edge for value in buffer.values for edge in (value.start_byte, value.end_byte)}
-        if first < atom.end_byte or any(atom.start_byte < e < atom.end_byte for e in ends):
+        if first < segment.end_byte or any(segment.start_byte < e < segment.end_byte for e in ends):
             return False
     return True

@@ -1,43 +1,47 @@
-"""Which run of an atom's events is where: looked up, not searched, where there are many."""
+"""Which run of a segment's accesses is where: looked up, not searched, where there are many."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 
-from ullage.solvers.state.build_plan import Stay
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.segments import Segment
 
-Run = tuple[int, int]  # first and last event of an uninterrupted stay
-FEW = 8  # runs of an atom that are sorted anew at each look
+UseSpan = tuple[int, int]  # first and last access of an uninterrupted stay
+FEW = 8  # runs of a segment that are sorted anew at each look
 
 
-class RunLookup:
+class SpanLookup:
     """A sorted view of an occupancy's runs, told of every change.
 
     Attributes:
-        stays: for each atom its stays by first event, as the occupancy keeps them.
-        atoms: the atoms.
+        residencies: for each segment its residencies by first access, as the occupancy keeps them.
+        segments: the segments.
     """
 
-    def __init__(self, stays: Sequence[dict[int, tuple[int, Stay]]], atoms: Sequence[Atom]) -> None:
-        self.stays = stays
-        self.atoms = atoms
-        self._firsts: dict[int, list[int]] = {}  # of atoms with many runs
+    def __init__(
+        self,
+        residencies: Sequence[dict[int, tuple[int, SegmentResidency]]],
+        segments: Sequence[Segment],
+    ) -> None:
+        self.residencies = residencies
+        self.segments = segments
+        self._firsts: dict[int, list[int]] = {}  # of segments with many runs
         self._writes: dict[int, list[int]] = {}
 
     def added(self, index: int, first: int) -> None:
-        """A run that begins at event `first` was added."""
+        """A run that begins at access `first` was added."""
         if index in self._firsts:
             insort(self._firsts[index], first)
 
     def removed(self, index: int, first: int) -> None:
-        """A run that begins at event `first` was removed."""
+        """A run that begins at access `first` was removed."""
         if index in self._firsts:
             firsts = self._firsts[index]
             del firsts[bisect_left(firsts, first)]
 
     def firsts(self, index: int) -> list[int]:
-        """First events of an atom's runs, ascending."""
-        runs = self.stays[index]
+        """First accesses of a segment's runs, ascending."""
+        runs = self.residencies[index]
         if len(runs) <= FEW:
             self._firsts.pop(index, None)
             return sorted(runs)
@@ -46,45 +50,45 @@ class RunLookup:
             firsts = self._firsts[index] = sorted(runs)
         return firsts
 
-    def of(self, index: int, event: int) -> Run | None:
-        """The run that covers an event, None without one."""
-        found = self.between(index, event, event)
+    def of(self, index: int, access: int) -> UseSpan | None:
+        """The run that covers an access, None without one."""
+        found = self.between(index, access, access)
         return found[0] if found else None
 
-    def between(self, index: int, low: int, high: int) -> list[Run]:
-        """Runs that cover any of the events low..high, ascending."""
-        runs = self.stays[index]
+    def between(self, index: int, low: int, high: int) -> list[UseSpan]:
+        """Runs that cover any of the accesses low..high, ascending."""
+        runs = self.residencies[index]
         if not runs:
             return []
         firsts = self.firsts(index)
         begin, end = max(bisect_right(firsts, low) - 1, 0), bisect_right(firsts, high)
         return [(f, runs[f][0]) for f in firsts[begin:end] if runs[f][0] >= low]
 
-    def before(self, index: int, event: int) -> Stay | None:
-        """The stay of the last run that begins before an event."""
+    def before(self, index: int, access: int) -> SegmentResidency | None:
+        """The residency of the last run that begins before an access."""
         firsts = self.firsts(index)
-        at = bisect_left(firsts, event) - 1
-        return self.stays[index][firsts[at]][1] if at >= 0 else None
+        at = bisect_left(firsts, access) - 1
+        return self.residencies[index][firsts[at]][1] if at >= 0 else None
 
-    def behind(self, index: int, event: int) -> Stay | None:
-        """The stay of the first run that begins after an event."""
+    def behind(self, index: int, access: int) -> SegmentResidency | None:
+        """The residency of the first run that begins after an access."""
         firsts = self.firsts(index)
-        at = bisect_right(firsts, event)
-        return self.stays[index][firsts[at]][1] if at < len(firsts) else None
+        at = bisect_right(firsts, access)
+        return self.residencies[index][firsts[at]][1] if at < len(firsts) else None
 
     def last_write(self, index: int, first: int, last: int) -> int | None:
-        """The last event that writes among first..last, None without one."""
+        """The last access that writes among first..last, None without one."""
         writes = self._writes.get(index)
         if writes is None:
-            writes = [j for j, event in enumerate(self.atoms[index].events) if event.writes]
+            writes = [j for j, access in enumerate(self.segments[index].accesses) if access.writes]
             self._writes[index] = writes
         at = bisect_right(writes, last) - 1
         return writes[at] if at >= 0 and writes[at] >= first else None
 
-    def at_home_after(self, index: int, before_event: int) -> bool:
-        """Whether the home tier holds current data just before an event."""
-        writer = self.last_write(index, 0, before_event - 1)
-        if writer is None and self.atoms[index].is_given:
+    def at_home_after(self, index: int, before_access: int) -> bool:
+        """Whether the home tier holds current data just before an access."""
+        writer = self.last_write(index, 0, before_access - 1)
+        if writer is None and self.segments[index].is_given:
             return True
         since = 0
         if writer is not None:
@@ -94,12 +98,12 @@ class RunLookup:
             since = run[0]
         # What a run has written is at home when it, or one behind it, was spilled.
         firsts = self.firsts(index)
-        between = firsts[bisect_left(firsts, since) : bisect_left(firsts, before_event)]
-        return any(self.stays[index][first][1].spill for first in between)
+        between = firsts[bisect_left(firsts, since) : bisect_left(firsts, before_access)]
+        return any(self.residencies[index][first][1].spill for first in between)
 
 
-def uncounted(first: int, last: int, counted: Sequence[Run]) -> list[tuple[int, int]]:
-    """The events first..last without the counted runs (ascending), as half-open ranges."""
+def uncounted(first: int, last: int, counted: Sequence[UseSpan]) -> list[tuple[int, int]]:
+    """The accesses first..last without the counted runs (ascending), as half-open ranges."""
     found: list[tuple[int, int]] = []
     for low, high in counted:
         if first < low:

@@ -100,7 +100,17 @@ def test_models_that_cannot_be_read_exit_with_3(ask: Json, tmp_path: Path) -> No
 
 
 def test_help_of_every_command(say: Callable[..., tuple[str, str]]) -> None:
-    commands = ("compile", "analyze", "compare", "verify", "pack", "targets", "solvers", "models")
+    commands = (
+        "compile",
+        "analyze",
+        "compare",
+        "verify",
+        "pack",
+        "targets",
+        "solvers",
+        "models",
+        "warm-up",
+    )
     out, _ = say("--help")
     assert all(command in out for command in commands)
     assert "--install-completion" in out
@@ -121,5 +131,21 @@ def test_start_up_imports_nothing_heavy() -> None:
     )
     loaded = {line.rsplit("|", 1)[-1].strip() for line in result.stderr.splitlines()}
     assert "ullage.cli.main" in loaded
-    heavy = ("numpy", "onnx", "pydantic", "numba", "ortools", "onnxruntime", "omnimalloc", "yaml")
-    assert not loaded & set(heavy)
+    heavy = "numpy onnx pydantic numba ortools onnxruntime omnimalloc yaml networkx gymnasium"
+    assert not loaded & set(heavy.split())
+
+
+def test_help_imports_neither_networkx_nor_gymnasium() -> None:
+    """Of the commands too: their functions import what they need."""
+    script = (
+        "import sys\n"
+        "from ullage.cli.main import run\n"
+        "run([*sys.argv[1:], '--help'])\n"
+        "sys.stderr.write(' '.join(sys.modules))"
+    )
+    for command in ([], ["analyze"], ["compile"], ["train"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *command], capture_output=True, text=True, check=True
+        )
+        assert "Usage: ullage" in done.stdout
+        assert not {"networkx", "gymnasium", "numpy"} & set(done.stderr.split())

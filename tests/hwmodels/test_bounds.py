@@ -23,7 +23,7 @@ from ullage.compiler.ir.target import Compute, Target, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import objective_value, score
-from ullage.hwmodels.traffic import compulsory
+from ullage.hwmodels.traffic import compulsory_resident
 
 CHAIN = make_problem(
     {"x": ("input", 40), "a": ("activation", 20), "y": ("output", 10)},
@@ -216,7 +216,7 @@ def test_weights_need_no_load_in_steady_state() -> None:
     assert found.latency_s == 6
     assert found.energy_j == bound_of(loop, HAND, "energy").value
     for target in (HAND, FASTEST):  # whole weights need no load either
-        assert compulsory(loop.on(target), resident=True).loads.tolist() == [40, 0, 0]
+        assert compulsory_resident(loop.on(target)).loads.tolist() == [40, 0, 0]
 
 
 def test_the_order_does_not_matter() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.games import CASES
 from tests.support.solving import Asked, solve_with
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent import solver as rl
@@ -23,21 +23,28 @@ def test_the_solver_gives_legal_plans(search: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["rl", "evolution", "noisy-greedy"])
-def test_a_game_that_is_not_compiled_is_not_begun_with_little_time(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_without_time_to_compile_there_is_no_plan_but_the_remedy(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rl, "is_ready", lambda: False)
     _, problem, _ = CASES[0]
     soon = Asked(deadline=time.monotonic() + 5.0)
-    plan = solve_with(name, problem, soon)
-    assert plan.solver == name
-    assert find_violations(plan) == []
-    assert f"{name}: the game is not compiled yet" in plan.notes[-1]
-    assert "not compiled yet" in caplog.text
-    rivals = [solve_with(n, problem, Asked()) for n in ("greedy", "msa")]
-    others = [score(rival).latency_s for rival in rivals]
-    assert score(plan).latency_s == (min(others) if name == "rl" else others[0])
+    with pytest.raises(TimeLimitError, match=f"kernels of {name} .*`ullage warm-up`") as raised:
+        solve_with(name, problem, soon)
+    assert raised.value.details["needed_s"] == rl.COMPILE_S
     assert not solve_with(name, problem, Asked()).notes  # time enough
+
+
+def test_auto_goes_on_without_what_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rl, "is_ready", lambda: False)
+    _, problem, _ = CASES[0]
+    late = Asked(deadline=time.monotonic() + 5.0, parameters={"members": "rl,greedy"})
+    plan = solve_with("auto", problem, late)
+    assert plan.solver == "greedy"
+    assert any("rl found no plan" in note and "ullage warm-up" in note for note in plan.notes)
+    alone = Asked(deadline=time.monotonic() + 5.0, parameters={"members": "rl"})
+    with pytest.raises(TimeLimitError, match="ullage warm-up"):
+        solve_with("auto", problem, alone)
 
 
 def test_the_solver_refuses_parameters_that_make_no_sense() -> None:

@@ -12,7 +12,7 @@ from ullage.rl_agent.policy.decode import KINDS
 from ullage.rl_agent.policy.features import Encoding, encode
 from ullage.rl_agent.policy.players import Player, Policy
 from ullage.rl_agent.policy.trial import ASPECTS
-from ullage.rl_agent.training.instances import load_exercise, synthetic_programs
+from ullage.rl_agent.training.instances import load_instance, synthetic_programs
 from ullage.rl_agent.training.synthetic import random_program
 from ullage.rl_agent.training.train import (
     Training,
@@ -27,7 +27,7 @@ SMALL = TrainOptions(seed=3, programs=3, batch=2, pairs=4, families=("cells", "d
 POOL = tuple(synthetic_programs(SMALL.seed, SMALL.families, SMALL.programs))
 
 
-EXERCISES = [exercise for exercise in map(load_exercise, POOL) if exercise is not None]
+INSTANCES = [instance for instance in map(load_instance, POOL) if instance is not None]
 
 
 def any_policy(encoding: Encoding, rng: np.random.Generator) -> Policy:
@@ -37,7 +37,7 @@ def any_policy(encoding: Encoding, rng: np.random.Generator) -> Policy:
 
 
 def begun() -> Training:
-    return begin_training(SMALL, [exercise.encoding for exercise in EXERCISES])
+    return begin_training(SMALL, [instance.encoding for instance in INSTANCES])
 
 
 def large_case() -> tuple[Encoding, Player]:

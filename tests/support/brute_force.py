@@ -1,11 +1,11 @@
-"""The best plan of whole atoms by trying them all, straight from docs/plan-semantics.md.
+"""The best plan of whole segments by trying them all, straight from docs/plan-semantics.md.
 
-Each atom is walked through the steps on its own. Its state is what is in the fastest tier (nothing,
-a fill that has brought some bytes, or the whole) and whether the home tier is current, stale, or
-being filled by a spill. At every step all that DMA may do is tried, byte by byte. What remains is a
-set of ways through the program, each with the bytes it takes in the fastest tier and the seconds
-(or cost) that it charges; one way for each atom is then chosen by depth-first search. Nothing here
-is shared with the model of `cpsat`.
+Each segment is walked through the steps on its own. Its state is what is in the fastest tier
+(nothing, a fill that has brought some bytes, or the whole) and whether the home tier is current,
+stale, or being filled by a spill. At every step all that DMA may do is tried, byte by byte. What
+remains is a set of ways through the program, each with the bytes it takes in the fastest tier and
+the seconds (or cost) that it charges; one way for each segment is then chosen by depth-first
+search. Nothing here is shared with the model of `cpsat`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds, mac_energy_j, overhead_seconds
-from ullage.solvers.state.segments import Atom, Event, atoms_of
+from ullage.solvers.state.segments import Access, Segment, segments_of
 
 Floats = NDArray[np.float64]
 ABSENT, READY = -1, 1 << 30  # in the fastest tier; between them: bytes of a fill that arrived
@@ -27,7 +27,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class _State:
-    """Where an atom is at the beginning of a step."""
+    """Where a segment is at the beginning of a step."""
 
     fast: int
     fast_current: bool
@@ -38,7 +38,7 @@ class _State:
 
 @dataclass(frozen=True)
 class Way:
-    """A way of an atom through the program.
+    """A way of a segment through the program.
 
     Attributes:
         load: (T,) bytes in the fastest tier.
@@ -54,7 +54,7 @@ class Way:
 
 
 class Oracle:
-    """Ways of all atoms of a problem on a target with two tiers, both of them home or fastest."""
+    """Ways of all segments of a problem on two tiers, both of them home or fastest."""
 
     def __init__(self, problem: Problem, objective: str) -> None:
         target = problem.target
@@ -64,7 +64,7 @@ class Oracle:
         self.up = target.link(self.slow.name, self.fast.name)
         self.down = target.link(self.fast.name, self.slow.name)
         self.resources = len(target.tiers) + len(target.links)
-        self.atoms = [a for a in atoms_of(problem) if a.size_bytes and a.events]
+        self.segments = [a for a in segments_of(problem) if a.size_bytes and a.accesses]
         self.room = np.array(
             [self.fast.capacity_bytes - step.workspace_bytes for step in problem.steps]
         )
@@ -76,7 +76,7 @@ class Oracle:
         have a place for every residency, else the sum of live bytes decides.
         """
         self.tracks = addresses
-        ways = [self.ways(atom) for atom in self.atoms]
+        ways = [self.ways(segment) for segment in self.segments]
         if not all(ways):
             return None
         order = sorted(range(len(ways)), key=lambda i: -len(ways[i]))
@@ -84,12 +84,12 @@ class Oracle:
         self._choose([ways[i] for i in order], order, [], addresses=addresses)
         return self.found
 
-    # -- one atom ----------------------------------------------------------------------------
+    # -- one segment ----------------------------------------------------------------------------
 
-    def ways(self, atom: Atom) -> list[Way]:
-        """All ways of an atom, without those that another beats in every respect."""
-        events = {event.step: event for event in atom.events}
-        home = CURRENT if atom.is_given else STALE
+    def ways(self, segment: Segment) -> list[Way]:
+        """All ways of a segment, without those that another beats in every respect."""
+        accesses = {access.step: access for access in segment.accesses}
+        home = CURRENT if segment.is_given else STALE
         zero = np.zeros((self.resources, self.steps))
         no_load = np.zeros(self.steps, dtype=np.int64)
         front: dict[_State, list[Way]] = {
@@ -98,10 +98,10 @@ class Oracle:
         for t in range(self.steps):
             following: dict[_State, list[Way]] = {}
             for state, partial in front.items():
-                for after, charge, held, cost in self._moves(atom, state, t, events.get(t)):
+                for after, charge, held, cost in self._moves(segment, state, t, accesses.get(t)):
                     for way in partial:
                         load = way.load.copy()
-                        load[t] += atom.size_bytes * held
+                        load[t] += segment.size_bytes * held
                         seconds = way.seconds.copy()
                         seconds[:, t] += charge
                         grown = Way(load, seconds, way.cost + cost, ())
@@ -109,7 +109,7 @@ class Oracle:
             front = {state: _undominated(found) for state, found in following.items()}
         done: list[Way] = []
         for state, found in front.items():
-            if atom.is_output and state.home != CURRENT:
+            if segment.is_output and state.home != CURRENT:
                 continue
             if 0 <= state.home < CURRENT:
                 continue
@@ -120,18 +120,18 @@ class Oracle:
         return _undominated(done)
 
     def _moves(
-        self, atom: Atom, state: _State, t: int, event: Event | None
+        self, segment: Segment, state: _State, t: int, access: Access | None
     ) -> Iterator[tuple[_State, Floats, int, float]]:
         """(state after step t, seconds charged, in the fastest tier or not, cost)."""
-        for start in self._starts(state, t, writes=event is not None and event.writes):
-            for fast, home, charge, cost in self._dma(atom, start, event):
-                used = self._operate(atom, start, fast, home, event)
+        for start in self._starts(state, t, writes=access is not None and access.writes):
+            for fast, home, charge, cost in self._dma(segment, start, access):
+                used = self._operate(segment, start, fast, home, access)
                 if used is None:
                     continue
                 after, more, extra = used
                 fast_after, current, home_after = after
-                fast_after = READY if fast_after == atom.size_bytes else fast_after
-                home_after = CURRENT if home_after == atom.size_bytes else home_after
+                fast_after = READY if fast_after == segment.size_bytes else fast_after
+                home_after = CURRENT if home_after == segment.size_bytes else home_after
                 held = int(start.fast != ABSENT)
                 yield (
                     _State(fast_after, current, home_after, start.since, start.spans),
@@ -157,21 +157,21 @@ class Oracle:
             yield _State(READY, False, state.home, since, spans)
 
     def _dma(
-        self, atom: Atom, state: _State, event: Event | None
+        self, segment: Segment, state: _State, access: Access | None
     ) -> Iterator[tuple[int, int, Floats, float]]:
         nothing = np.zeros(self.resources)
         yield state.fast, state.home, nothing, 0.0
-        writes = event is not None and event.writes
+        writes = access is not None and access.writes
         if writes:
             return
         if 0 <= state.fast < READY and state.home == CURRENT and self.up is not None:
-            for size in range(1, atom.size_bytes - state.fast + 1):
+            for size in range(1, segment.size_bytes - state.fast + 1):
                 charge, cost = self._transfer(up=True, size=size, first=state.fast == 0)
                 yield state.fast + size, state.home, charge, cost
         if state.fast == READY and state.fast_current and self.down is not None:
             before = state.home if 0 <= state.home < CURRENT else 0
             if state.home != CURRENT:
-                for size in range(1, atom.size_bytes - before + 1):
+                for size in range(1, segment.size_bytes - before + 1):
                     charge, cost = self._transfer(up=False, size=size, first=before == 0)
                     yield state.fast, before + size, charge, cost
 
@@ -190,42 +190,42 @@ class Oracle:
         return charge, size * (energy + link.energy_j_per_byte)
 
     def _operate(
-        self, atom: Atom, begun: _State, fast: int, home: int, event: Event | None
+        self, segment: Segment, begun: _State, fast: int, home: int, access: Access | None
     ) -> tuple[tuple[int, bool, int], Floats, float] | None:
-        """What the operator does to an atom; None where it must not."""
+        """What the operator does to a segment; None where it must not."""
         charge = np.zeros(self.resources)
         current = begun.fast_current
-        if event is None:
+        if access is None:
             return (fast, current, home), charge, 0.0
         inside = begun.fast == READY
         if inside:
-            if event.reads and not current:
+            if access.reads and not current:
                 return None
-        elif atom.must_be_fastest or (event.reads and begun.home != CURRENT):
+        elif segment.must_be_fastest or (access.reads and begun.home != CURRENT):
             return None
-        if event.writes and inside:
+        if access.writes and inside:
             if 0 <= home < CURRENT:
                 return None  # the spill's source changes under way
             current, home = True, STALE
-        elif event.writes:
+        elif access.writes:
             if self.slow.read_only or fast != ABSENT:
                 return None  # the fill's source changes under way
             home = CURRENT
         tier = self.fast if inside else self.slow
-        seconds = event.read_bytes / tier.read_bytes_per_s
-        seconds += event.written_bytes / tier.write_bytes_per_s if event.writes else 0.0
+        seconds = access.read_bytes / tier.read_bytes_per_s
+        seconds += access.written_bytes / tier.write_bytes_per_s if access.writes else 0.0
         charge[self.target.tier_index[tier.name]] = seconds
         if self.objective == "traffic":
             return (
                 (fast, current, home),
                 charge,
-                (0.0 if inside else event.read_bytes + event.written_bytes),
+                (0.0 if inside else access.read_bytes + access.written_bytes),
             )
-        cost = event.read_bytes * tier.read_energy_j_per_byte
-        cost += event.written_bytes * tier.write_energy_j_per_byte
+        cost = access.read_bytes * tier.read_energy_j_per_byte
+        cost += access.written_bytes * tier.write_energy_j_per_byte
         return (fast, current, home), charge, cost
 
-    # -- all atoms ---------------------------------------------------------------------------
+    # -- all segments ---------------------------------------------------------------------------
 
     def _value(self, ways: Sequence[Way]) -> float:
         if self.objective == "latency":
@@ -252,7 +252,7 @@ class Oracle:
         if self.found is not None and value >= self.found * (1 - 1e-12):
             return
         if len(chosen) == len(ways):
-            sizes = [self.atoms[i].size_bytes for i in order]
+            sizes = [self.segments[i].size_bytes for i in order]
             if not addresses or self._has_addresses(chosen, sizes):
                 self.found = value
             return

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field, replace
 
 from ullage.hwmodels.cost import compute_seconds
 from ullage.rl_agent.env.game_instance import Table
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.segments import Atom, Event
+from ullage.solvers.state.segments import Access, Segment
 
 WINDOW = 64
 COPY, NOCOPY, DROP = 0, 1, 2
@@ -14,7 +14,7 @@ COPY, NOCOPY, DROP = 0, 1, 2
 
 @dataclass
 class Twin:
-    """A game: for each atom its stays by (first event, last event)."""
+    """A game: for each segment its residencies by (first access, last access)."""
 
     table: Table
     forced: set[tuple[int, int]] = field(default_factory=set)
@@ -22,22 +22,25 @@ class Twin:
     rewinds: int = 0
 
     def __post_init__(self) -> None:
-        self.problem, self.target = self.table.occupancy.problem, self.table.occupancy.target
+        self.problem, self.target = (
+            self.table.residency_state.problem,
+            self.table.residency_state.target,
+        )
         self.compute_s = compute_seconds(self.problem)[0].tolist()
-        atoms = self.table.atoms
+        segments = self.table.segments
         self.order = sorted(
-            (event.step, int(a), j)
+            (access.step, int(a), j)
             for a in self.table.playable
-            for j, event in enumerate(atoms[int(a)].events)
+            for j, access in enumerate(segments[int(a)].accesses)
         )
         self.restart()
 
     def restart(self) -> None:
         """Back to before the first move."""
-        start = self.table.occupancy.stays
-        self.stays: dict[int, dict[tuple[int, int], Stay]] = {
-            a: {(first, last): stay for first, (last, stay) in stays.items()}
-            for a, stays in enumerate(start)
+        start = self.table.residency_state.residencies
+        self.residencies: dict[int, dict[tuple[int, int], SegmentResidency]] = {
+            a: {(first, last): residency for first, (last, residency) in residencies.items()}
+            for a, residencies in enumerate(start)
         }
         self.cursor = 0
 
@@ -51,17 +54,17 @@ class Twin:
         tiers = {t.name: [0.0] * steps for t in self.target.tiers}
         links = {(k.source, k.destination): [0.0] * steps for k in self.target.links}
         fastest = self.target.fastest.name
-        for a, atom in enumerate(self.table.atoms):
-            runs = self.stays[a]
-            for j, event in enumerate(atom.events):
+        for a, segment in enumerate(self.table.segments):
+            runs = self.residencies[a]
+            for j, access in enumerate(segment.accesses):
                 near = any(first <= j <= last for first, last in runs)
-                tier = self.target.tier(fastest if near else atom.home)
-                tiers[tier.name][event.step] += event.read_bytes / tier.read_bytes_per_s
-                if event.written_bytes:
-                    tiers[tier.name][event.step] += event.written_bytes / tier.write_bytes_per_s
-            for stay in runs.values():
-                self._charge(tiers, links, atom.home, fastest, stay.fill)
-                self._charge(tiers, links, fastest, atom.home, stay.spill)
+                tier = self.target.tier(fastest if near else segment.home)
+                tiers[tier.name][access.step] += access.read_bytes / tier.read_bytes_per_s
+                if access.written_bytes:
+                    tiers[tier.name][access.step] += access.written_bytes / tier.write_bytes_per_s
+            for residency in runs.values():
+                self._charge(tiers, links, segment.home, fastest, residency.fill)
+                self._charge(tiers, links, fastest, segment.home, residency.spill)
         rows = [self.compute_s, *tiers.values(), *links.values()]
         return [max(row[t] for row in rows) for t in range(steps)], tiers, links
 
@@ -105,33 +108,37 @@ class Twin:
     # -- space -------------------------------------------------------------------------------
 
     def aligned(self, a: int) -> int:
-        """Bytes that an atom takes."""
+        """Bytes that a segment takes."""
         unit = self.target.fastest.alignment_bytes
-        return -(-self.table.atoms[a].size_bytes // unit) * unit
+        return -(-self.table.segments[a].size_bytes // unit) * unit
 
     def load(self, step: int, but: set[tuple[int, tuple[int, int]]]) -> int:
-        """Live bytes of a step, without some stays."""
+        """Live bytes of a step, without some residencies."""
         return self.problem.steps[step].workspace_bytes + sum(
             self.aligned(a)
-            for a, runs in self.stays.items()
+            for a, runs in self.residencies.items()
             for run, s in runs.items()
             if s.start <= step < s.end and (a, run) not in but
         )
 
-    def settle(self, a: int, stay: Stay, but: set[tuple[int, tuple[int, int]]]) -> Stay | None:
-        """The stay where it was, else in the tightest gap, else at the top."""
-        size = self.table.atoms[a].size_bytes
-        scratch = max(self.problem.steps[t].workspace_bytes for t in range(stay.start, stay.end))
+    def settle(
+        self, a: int, residency: SegmentResidency, but: set[tuple[int, tuple[int, int]]]
+    ) -> SegmentResidency | None:
+        """The residency where it was, else in the tightest gap, else at the top."""
+        size = self.table.segments[a].size_bytes
+        scratch = max(
+            self.problem.steps[t].workspace_bytes for t in range(residency.start, residency.end)
+        )
         roof = self.target.fastest.capacity_bytes - scratch
         taken = sorted(
-            (s.offset, s.offset + self.table.atoms[b].size_bytes)
-            for b, runs in self.stays.items()
+            (s.offset, s.offset + self.table.segments[b].size_bytes)
+            for b, runs in self.residencies.items()
             for run, s in runs.items()
-            if s.start < stay.end and stay.start < s.end and (b, run) not in but
+            if s.start < residency.end and residency.start < s.end and (b, run) not in but
         )
-        at = stay.offset
+        at = residency.offset
         if 0 <= at <= roof - size and all(high <= at or at + size <= low for low, high in taken):
-            return stay
+            return residency
         unit = self.target.fastest.alignment_bytes
         gaps, floor = [], 0
         for low, high in taken:
@@ -139,50 +146,50 @@ class Twin:
                 gaps.append((min(low, roof) - floor, floor))
             floor = max(floor, -(-high // unit) * unit)
         if gaps:
-            return replace(stay, offset=min(gaps)[1])
-        return replace(stay, offset=floor) if floor + size <= roof else None
+            return replace(residency, offset=min(gaps)[1])
+        return replace(residency, offset=floor) if floor + size <= roof else None
 
     # -- rules -------------------------------------------------------------------------------
 
     def run_of(self, a: int, j: int) -> tuple[int, int] | None:
-        """The run that covers an event."""
-        return next((run for run in self.stays[a] if run[0] <= j <= run[1]), None)
+        """The run that covers an access."""
+        return next((run for run in self.residencies[a] if run[0] <= j <= run[1]), None)
 
     def at_home(self, a: int, before: int) -> bool:
-        """Whether home holds current data before an event."""
-        atom, valid, j = self.table.atoms[a], self.table.atoms[a].is_given, 0
+        """Whether home holds current data before an access."""
+        segment, valid, j = self.table.segments[a], self.table.segments[a].is_given, 0
         while j < before:
             run = self.run_of(a, j)
             if run is None:
-                valid = valid or atom.events[j].writes
+                valid = valid or segment.accesses[j].writes
                 j += 1
             else:
-                wrote = any(e.writes for e in atom.events[run[0] : run[1] + 1])
-                valid = bool(self.stays[a][run].spill) or (valid and not wrote)
+                wrote = any(e.writes for e in segment.accesses[run[0] : run[1] + 1])
+                valid = bool(self.residencies[a][run].spill) or (valid and not wrote)
                 j = run[1] + 1
         return valid
 
     def owes(self, a: int, first: int, last: int) -> bool:
-        """Whether a stay must leave a copy at home."""
-        atom = self.table.atoms[a]
-        followed = last + 1 < len(atom.events)
-        if not (atom.events[last + 1].reads if followed else atom.is_output):
+        """Whether a residency must leave a copy at home."""
+        segment = self.table.segments[a]
+        followed = last + 1 < len(segment.accesses)
+        if not (segment.accesses[last + 1].reads if followed else segment.is_output):
             return False
-        wrote = any(e.writes for e in atom.events[first : last + 1])
+        wrote = any(e.writes for e in segment.accesses[first : last + 1])
         return wrote or not self.at_home(a, first)
 
     def leave(
-        self, a: int, stay: Stay, first: int, last: int, limit: int,
+        self, a: int, residency: SegmentResidency, first: int, last: int, limit: int,
         but: set[tuple[int, tuple[int, int]]],
-    ) -> Stay | None:  # fmt: skip
-        """The stay with a spill and an address."""
-        atom, fastest = self.table.atoms[a], self.target.fastest.name
-        if self.target.link(fastest, atom.home) is None:
+    ) -> SegmentResidency | None:  # fmt: skip
+        """The residency with a spill and an address."""
+        segment, fastest = self.table.segments[a], self.target.fastest.name
+        if self.target.link(fastest, segment.home) is None:
             return None
-        end = atom.events[last].step + 1
-        writes = [e.step for e in atom.events[first : last + 1] if e.writes]
-        after = max([*writes, stay.ready - 1]) + 1
-        own = {(a, run) for run in self.stays[a] if run == (last, last)}
+        end = segment.accesses[last].step + 1
+        writes = [e.step for e in segment.accesses[first : last + 1] if e.writes]
+        after = max([*writes, residency.ready - 1]) + 1
+        own = {(a, run) for run in self.residencies[a] if run == (last, last)}
         for extra in (WINDOW, 0):
             reach = min(limit, end + extra)
             for t in range(end, reach):
@@ -191,75 +198,79 @@ class Twin:
                     break
             if after >= reach:
                 continue
-            spill = _spread(atom.size_bytes, self.room(fastest, atom.home, after, reach), after)
-            found = self.settle(a, replace(stay, end=max(end, spill[-1][0] + 1), spill=spill), but)
+            spill = _spread(
+                segment.size_bytes, self.room(fastest, segment.home, after, reach), after
+            )
+            found = self.settle(
+                a, replace(residency, end=max(end, spill[-1][0] + 1), spill=spill), but
+            )
             if found is not None:
                 return found
         return None
 
-    def closed(self, a: int, j: int) -> tuple[bool, Stay | None]:
-        """Whether the stay before event j can end, and what it becomes where that changes it."""
+    def closed(self, a: int, j: int) -> tuple[bool, SegmentResidency | None]:
+        """Whether the residency before access j can end, and what it becomes."""
         run = self.run_of(a, j - 1) if j else None
-        if run is None or self.stays[a][run].spill or not self.owes(a, run[0], j - 1):
+        if run is None or self.residencies[a][run].spill or not self.owes(a, run[0], j - 1):
             return True, None
-        step = self.table.atoms[a].events[j].step
-        limit = min([step, *(s.start for r, s in self.stays[a].items() if r[0] >= j)])
-        stay = self.leave(a, self.stays[a][run], run[0], j - 1, limit, {(a, run)})
-        return stay is not None, stay
+        step = self.table.segments[a].accesses[j].step
+        limit = min([step, *(s.start for r, s in self.residencies[a].items() if r[0] >= j)])
+        residency = self.leave(a, self.residencies[a][run], run[0], j - 1, limit, {(a, run)})
+        return residency is not None, residency
 
-    def kept(self, a: int, j: int) -> Stay | None:
-        """The stay of NOCOPY."""
-        atom = self.table.atoms[a]
-        event = atom.events[j]
+    def kept(self, a: int, j: int) -> SegmentResidency | None:
+        """The residency of NOCOPY."""
+        segment = self.table.segments[a]
+        access = segment.accesses[j]
         run = self.run_of(a, j - 1) if j else None
-        if run is None and event.reads:
+        if run is None and access.reads:
             return None
-        stay = Stay(a, event.step, event.step, event.step + 1)
+        residency = SegmentResidency(a, access.step, access.step, access.step + 1)
         if run is not None:
-            stay = replace(self.stays[a][run], end=event.step + 1, spill=())
+            residency = replace(self.residencies[a][run], end=access.step + 1, spill=())
         first = j if run is None else run[0]
         but = {(a, run), (a, (j, j))} if run else {(a, (j, j))}
-        if j + 1 == len(atom.events) and self.owes(a, first, j):
-            return self.leave(a, stay, first, j, len(self.problem.steps), but)
-        return self.settle(a, stay, but)
+        if j + 1 == len(segment.accesses) and self.owes(a, first, j):
+            return self.leave(a, residency, first, j, len(self.problem.steps), but)
+        return self.settle(a, residency, but)
 
-    def copied(self, a: int, j: int, closing: Stay | None) -> Stay | None:
-        """The stay of COPY."""
-        atom, fastest = self.table.atoms[a], self.target.fastest.name
-        event: Event = atom.events[j]
-        if not event.reads or self.target.link(atom.home, fastest) is None:
+    def copied(self, a: int, j: int, closing: SegmentResidency | None) -> SegmentResidency | None:
+        """The residency of COPY."""
+        segment, fastest = self.table.segments[a], self.target.fastest.name
+        access: Access = segment.accesses[j]
+        if not access.reads or self.target.link(segment.home, fastest) is None:
             return None
-        steps = [0, event.step - WINDOW, *(e.step + 1 for e in atom.events[:j] if e.writes)]
-        stays = [s for run, s in self.stays[a].items() if run[0] < j]
-        for stay in (*stays, *([closing] if closing else [])):
-            steps += [stay.end, *(t + 1 for t, _ in stay.spill)]
+        steps = [0, access.step - WINDOW, *(e.step + 1 for e in segment.accesses[:j] if e.writes)]
+        residencies = [s for run, s in self.residencies[a].items() if run[0] < j]
+        for residency in (*residencies, *([closing] if closing else [])):
+            steps += [residency.end, *(t + 1 for t, _ in residency.spill)]
         low = max(steps)
         own = {(a, (j, j))}
-        for t in range(event.step - 1, low - 1, -1):
+        for t in range(access.step - 1, low - 1, -1):
             if self.load(t, own) + self.aligned(a) > self.target.fastest.capacity_bytes:
                 low = t + 1
                 break
-        for begin in (low, max(low, event.step - 1)):
-            if begin < event.step:
-                found = self._copied_from(a, j, atom, begin, own)
+        for begin in (low, max(low, access.step - 1)):
+            if begin < access.step:
+                found = self._copied_from(a, j, segment, begin, own)
                 if found is not None:
                     return found
         return None
 
     def _copied_from(
-        self, a: int, j: int, atom: Atom, low: int, own: set[tuple[int, tuple[int, int]]]
-    ) -> Stay | None:
-        event, fastest = atom.events[j], self.target.fastest.name
-        used = atom.events[j - 1].step if j else -1
+        self, a: int, j: int, segment: Segment, low: int, own: set[tuple[int, tuple[int, int]]]
+    ) -> SegmentResidency | None:
+        access, fastest = segment.accesses[j], self.target.fastest.name
+        used = segment.accesses[j - 1].step if j else -1
         for begin in (low, used):
-            rooms = self.room(atom.home, fastest, begin, event.step)
-            fill = _spread(atom.size_bytes, rooms, begin, late=True)
+            rooms = self.room(segment.home, fastest, begin, access.step)
+            fill = _spread(segment.size_bytes, rooms, begin, late=True)
             if fill[-1][0] >= used:
                 break
-        stay = Stay(a, fill[0][0], fill[-1][0] + 1, event.step + 1, fill)
-        if j + 1 == len(atom.events) and event.writes and atom.is_output:
-            return self.leave(a, stay, j, j, len(self.problem.steps), own)
-        return self.settle(a, stay, own)
+        residency = SegmentResidency(a, fill[0][0], fill[-1][0] + 1, access.step + 1, fill)
+        if j + 1 == len(segment.accesses) and access.writes and segment.is_output:
+            return self.leave(a, residency, j, j, len(self.problem.steps), own)
+        return self.settle(a, residency, own)
 
     # -- playing -----------------------------------------------------------------------------
 
@@ -277,24 +288,24 @@ class Twin:
         _, a, j = self.order[self.cursor]
         run = self.run_of(a, j - 1) if j else None
         if action == NOCOPY:
-            stay = self.kept(a, j)
-            assert stay is not None
-            self.stays[a].pop((j, j), None)
+            residency = self.kept(a, j)
+            assert residency is not None
+            self.residencies[a].pop((j, j), None)
             if run is not None:
-                self.stays[a].pop(run)
-            self.stays[a][j if run is None else run[0], j] = stay
+                self.residencies[a].pop(run)
+            self.residencies[a][j if run is None else run[0], j] = residency
         else:
             _, closing = self.closed(a, j)
             copied = self.copied(a, j, closing) if action == COPY else None
             if closing is not None and run is not None:
-                self.stays[a][run] = closing
+                self.residencies[a][run] = closing
             if copied is not None:
-                self.stays[a][j, j] = copied
+                self.residencies[a][j, j] = copied
         self.decided = [*self.decided[: self.cursor], action]
         self.cursor += 1
 
     def step(self, action: int) -> bool:
-        """Play; True at the end. Dead ends rewind to where the stay began and drop there."""
+        """Play; True at the end. Dead ends rewind to where the residency began and drop there."""
         self.play(action)
         while self.cursor < len(self.order):
             if any(self.mask()):

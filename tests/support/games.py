@@ -23,7 +23,7 @@ def cases(number: int) -> list[tuple[int, Problem, Table]]:
             table = set_table(problem)
         except InfeasibleError:
             continue
-        if len(table.board.ev_atom):
+        if len(table.board.ev_segment):
             found.append((seed, problem, table))
     return found
 

@@ -49,10 +49,12 @@ def large(operators: int = 1200, slices: int = 8) -> Plan:
             address = start + size * (i % 2)
             held.append((weight.name, start, start + 4, "sram", address, i, i + 1, i + 2))
             moved.append((weight.name, start, start + 4, "dram", "sram", ((i, 4),)))
-    return plan(roomy(operators * size), problem("large", buffers, [*steps, None]), held, moved)
+    return plan(
+        uncapacitated(operators * size), problem("large", buffers, [*steps, None]), held, moved
+    )
 
 
-def roomy(size: int) -> Target:
+def uncapacitated(size: int) -> Target:
     """The target of the small plans with enough dram."""
     sram, dram = ANY.tiers
     return replace(ANY, tiers=(sram, replace(dram, capacity_bytes=size + 1024)))

@@ -186,10 +186,10 @@ def _random_slice(
     fast, slow = (tier.name for tier in target.tiers)
     steps = len(problem.steps)
     buffer = problem.buffers[b]
-    events: dict[int, bool] = {}
+    accesses: dict[int, bool] = {}
     for t, use in problem.uses_of[b]:
         if use.start_byte < span[1] and use.end_byte > span[0]:
-            events[t] = events.get(t, False) or use.write
+            accesses[t] = accesses.get(t, False) or use.write
     residencies: list[Residency] = []
     transfers: list[Transfer] = []
     live: dict[str, tuple[int, int]] = {}  # tier: start, ready
@@ -209,7 +209,7 @@ def _random_slice(
     free_from = 0  # first step at which the data may be moved
     if buffer.kind in ("input", "weight"):
         live[slow] = (0, 0)
-    for t, write in events.items():
+    for t, write in accesses.items():
         if not live:
             live[rng.choice((fast, slow))] = (t, t)
         elif free_from < t and rng.random() < 0.5:

@@ -99,11 +99,11 @@ def _walk(
     buffer, last = problem.buffers[b], len(problem.steps)
     home = target.homes[buffer.kind]
     reach = {t.name for t in target.tiers if t.addressable}
-    events: dict[int, tuple[bool, bool]] = {}
+    accesses: dict[int, tuple[bool, bool]] = {}
     for t, use in problem.uses_of[b]:
         if use.start_byte < span[1] and use.end_byte > span[0]:
-            reads, writes = events.get(t, (False, False))
-            events[t] = (reads or not use.write, writes or use.write)
+            reads, writes = accesses.get(t, (False, False))
+            accesses[t] = (reads or not use.write, writes or use.write)
     is_output = any(a < span[1] and span[0] < z for a, z in buffer.outputs)
     keeps_home = buffer.kind == "weight"
     live: dict[str, tuple[int, int]] = {}  # tier -> start, ready
@@ -117,10 +117,10 @@ def _walk(
 
     if buffer.kind in ("input", "weight"):
         live[home] = (0, 0)
-    elif not events:
+    elif not accesses:
         return [], []
     for t in range(last):
-        reads, writes = events.get(t, (False, False))
+        reads, writes = accesses.get(t, (False, False))
         if writes and not live:
             live[rng.choice(sorted(reach - ({"far"} if target.tiers[2].read_only else set())))] = (
                 t,
@@ -133,7 +133,7 @@ def _walk(
                 close(tier, t + 1)
             continue
         ready = [n for n in live if live[n][1] <= t]
-        following = min((s for s in events if s > t), default=last)
+        following = min((s for s in accesses if s > t), default=last)
         short = following - t <= 2 and following < last and not reach & set(live)
         stores = is_output and following == last and t >= last - 2 and home not in live
         ways = [
@@ -145,7 +145,7 @@ def _walk(
             ways = [w for w in ways if w[1] != "far"]
         if stores:
             ways = [w for w in ways if w[1] == home or (home == "dram" and w[1] != "far")]
-        done = following == last and not is_output and t not in events
+        done = following == last and not is_output and t not in accesses
         if done:
             ways = []
         if ways and live and (short or stores or rng.random() < 0.3):

@@ -1,1 +1,1 @@
-"""multi_tier."""
+"""Three tiers and more: paths of bytes by column generation, rounding, addresses."""

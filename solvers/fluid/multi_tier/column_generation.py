@@ -8,7 +8,7 @@ pays a whole set-up, of which its bytes count their share of the buffer; alignme
 cost more. So for any prices of space and of seconds no plan costs less than
 
     sum over steps of compute[t] (1 - prices of its seconds)  -  price of all the space there is
-    +  sum over atoms of the cheapest way of their bytes,
+    +  sum over segments of the cheapest way of their bytes,
 
 provided that the prices of a step's seconds sum to at most 1 (Lagrangian relaxation; Dantzig and
 Wolfe 1960, Geoffrion 1974). The cheapest way is found exactly, among all ways through all tiers,
@@ -22,26 +22,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.master import Column, Master, MasterProgram, column_of
-from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, Network, Prices
+from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, PathPrices, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import path_cost, shifted
-from ullage.solvers.fluid.multi_tier.setting import Setting
+from ullage.solvers.fluid.multi_tier.setting import TieredProblem
 from ullage.solvers.fluid.options import FluidOptions
-from ullage.solvers.lp.program import Floats
 
 LP_SHARE = 0.6  # of the time left; the rest cuts, repairs and verifies
 ENOUGH = 2e-3  # stop when value and bound of the relaxation are that close
 FEWEST_ROUNDS = 4
 STALLED = 0.85  # stop when some rounds leave more than this of the gap:
 MOST_PATIENCE = 16  # so many of a small program, one of a large one, as a round then takes long
-PATIENCE_WORK = 12_000_000  # atoms times steps, of all those rounds
+PATIENCE_WORK = 12_000_000  # segments times steps, of all those rounds
 VARIANTS = 8  # of a path that pays, at most, with a move at another step
 FIRST_CENTERS = 4  # busiest ports and links whose time is all that counts, at first
 SMOOTHING = 0.7  # weight of the prices with the best bound
-PAYING = 1e-6  # share of the objective, per atom, that a path must gain to be added
+PAYING = 1e-6  # share of the objective, per segment, that a path must gain to be added
 ROUNDING = 1e-11  # relative error allowed to sums of doubles
 TRAFFIC_ROUNDING_BYTES = 8  # the score rounds each of its few sums of bytes
 
@@ -52,7 +52,7 @@ class TiersRelaxation:
 
     Attributes:
         columns: paths with a share.
-        shares: of their atoms.
+        shares: of their segments.
         prices: of the best bound.
         bound: certified lower bound of the objective in its unit.
         value: what the program itself reached, in the same unit.
@@ -61,14 +61,14 @@ class TiersRelaxation:
 
     columns: tuple[Column, ...]
     shares: Floats
-    prices: Prices
+    prices: PathPrices
     bound: float
     value: float
     rounds: int
 
 
 def relax_tiers(
-    setting: Setting,
+    setting: TieredProblem,
     first: Sequence[Column],
     *,
     reference: float,
@@ -89,11 +89,11 @@ def relax_tiers(
     Returns:
         The relaxation; None without any solution.
     """
-    network, lives = setting.network, setting.lives
+    network, live_ranges = setting.network, setting.live_ranges
     objective = network.problem.objective
-    search = _Search(setting, max(reference, 1e-30), options.lp_solver)
+    search = _ColumnSearch(setting, max(reference, 1e-30), options.lp_solver)
     search.begin(first, hint)
-    work = max(1, len(lives) * network.steps)
+    work = max(1, len(live_ranges) * network.steps)
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
     gaps: list[float] = []
     total_s = budget.remaining_s()
@@ -122,29 +122,29 @@ def relax_tiers(
     )
 
 
-class _Search:
+class _ColumnSearch:
     """Column generation with smoothed prices (Wentges 1997): between the best and the latest."""
 
     def __init__(
         self,
-        setting: Setting,
+        setting: TieredProblem,
         reference: float,
         lp_solver: str,
     ) -> None:
-        network, lives = setting.network, setting.lives
-        self.network, self.finder, self.lives = network, setting.finder, lives
+        network, live_ranges = setting.network, setting.live_ranges
+        self.network, self.finder, self.live_ranges = network, setting.finder, live_ranges
         self.columns: list[Column] = []
         self.known: set[tuple[int, bytes]] = set()
         self.bound = -math.inf
         self.center: tuple[Floats, Floats] | None = None
         self.master: Master | None = None
         self.rounds = 0
-        owners = [i for i, life in enumerate(lives) if life is not None]
+        owners = [i for i, live_range in enumerate(live_ranges) if live_range is not None]
         self.program = MasterProgram(
             network,
             owners,
-            len(lives),
-            capped=setting.capped,
+            len(live_ranges),
+            capacitated=setting.capacitated,
             unit=reference / network.steps,
             solver=lp_solver,
         )
@@ -168,7 +168,7 @@ class _Search:
             one[resource] = 1.0
             self._try(one, space)
             kept = space.copy()  # staying for ever costs what coming once does
-            kept[self.program.capped] = network.seconds_per_byte(resource) / network.steps
+            kept[self.program.capacitated] = network.seconds_per_byte(resource) / network.steps
             self._try(one, kept)
 
     @property
@@ -204,22 +204,22 @@ class _Search:
         sums = _running(latest.space)
         added: list[Column] = []
         total = 0.0
-        for index, life in enumerate(self.lives):
-            if life is None:
+        for index, live_range in enumerate(self.live_ranges):
+            if live_range is None:
                 continue
-            cost, path = self.finder.cheapest(life, prices)
+            cost, path = self.finder.cheapest(live_range, prices)
             total += cost
             if path is None:
                 continue
             ways = [path]
             if master is not None:
-                slack = master.worth[index] - path_cost(life, path, latest, sums)
-                least = PAYING * abs(master.objective) / len(self.lives)
+                slack = master.worth[index] - path_cost(live_range, path, latest, sums)
+                least = PAYING * abs(master.objective) / len(self.live_ranges)
                 if slack <= least:
                     continue
-                ways += shifted(life, path, latest, sums, slack - least, VARIANTS)
+                ways += shifted(live_range, path, latest, sums, slack - least, VARIANTS)
             added += [
-                column_of(network, index, life, way)
+                column_of(network, index, live_range, way)
                 for way in ways
                 if (index, way.key) not in self.known
             ]
@@ -231,7 +231,7 @@ class _Search:
     def _add(self, columns: Sequence[Column]) -> int:
         before = len(self.columns)
         for column in columns:
-            key = (column.atom, column.path.key)
+            key = (column.segment, column.path.key)
             if key not in self.known:
                 self.known.add(key)
                 self.columns.append(column)
@@ -243,7 +243,7 @@ def _running(space: Floats) -> Floats:
     return np.concatenate([np.zeros((len(space), 1)), space.cumsum(axis=1)], axis=1)
 
 
-def _bound_of(network: Network, busy: Floats, space: Floats, cheapest: float) -> float:
+def _bound_of(network: TierNetwork, busy: Floats, space: Floats, cheapest: float) -> float:
     """The Lagrangian bound, without the operators' overhead, in the objective's unit."""
     idle = (1.0 - busy.sum(axis=0)) * network.compute_s if network.is_timed else np.zeros(1)
     paid = float((space * network.room).sum())
@@ -251,7 +251,7 @@ def _bound_of(network: Network, busy: Floats, space: Floats, cheapest: float) ->
     return float(idle.sum()) + cheapest - paid - ROUNDING * size
 
 
-def _in_unit(network: Network, value: float, objective: str) -> float:
+def _in_unit(network: TierNetwork, value: float, objective: str) -> float:
     """A bound of the program as a bound of the score."""
     problem = network.problem
     if objective == "latency":  # the program also pays for bytes through slow ports

@@ -7,12 +7,12 @@ Its multipliers, as prices of `tiers_network`, bound plans that use any tier (th
 
 import numpy as np
 
-from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.compiler.common.arrays import Floats
+from ullage.solvers.fluid.multi_tier.network import TierNetwork
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
-from ullage.solvers.lp.program import Floats
 
 
-def direct_prices(network: Network, relaxation: Relaxation) -> tuple[Floats, Floats]:
+def direct_prices(network: TierNetwork, relaxation: Relaxation) -> tuple[Floats, Floats]:
     """Prices of a second of ports and links, (n + L, T), and of a byte's space, (n, T)."""
     builder, duals = relaxation.fluid.builder, relaxation.solution.duals
     target = network.target

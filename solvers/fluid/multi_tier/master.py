@@ -1,8 +1,8 @@
-"""The master program: shares of atoms on paths, under the capacity of tiers and the time of steps.
+"""The master program: shares of segments on paths, within capacities and times.
 
     minimise  sum of elapsed[t] + cost of paths
     elapsed[t] >= compute[t], and >= the seconds that each port and link is busy
-    load[m, t] <= room of tier m;  the shares of every atom sum to 1
+    load[m, t] <= room of tier m;  the shares of every segment sum to 1
 
 load[m, t] - load[m, t - 1] is what comes less what goes. Rows stay the same while columns are
 added, so that the simplex goes on from where it was.
@@ -15,16 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.solvers.fluid.multi_tier.network import Life, Network
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import END, SOURCE, START, Path
-from ullage.solvers.lp.program import (
-    INFINITY,
-    Basis,
-    Floats,
-    Ints,
-    LinearProgram,
-    reduced_costs,
-)
+from ullage.solvers.lp.program import INFINITY, Basis, LinearProgram, reduced_costs
 from ullage.solvers.lp.solve import solve_lp
 
 SECOND = "highs"  # asked where the first solver finds no optimum,
@@ -33,10 +27,10 @@ SECOND_COLUMNS = 10_000  # in programs that it does not take minutes for
 
 @dataclass(frozen=True)
 class Column:
-    """A path of an atom with what it takes, for the whole atom.
+    """A path of a segment with what it takes, for the whole segment.
 
     Attributes:
-        atom: index of the atom.
+        segment: index of the segment.
         path: the path.
         busy_at: (k,) flat index (resource, step) of the port or link seconds.
         busy_s: (k,) seconds.
@@ -45,7 +39,7 @@ class Column:
         cost: objective without time.
     """
 
-    atom: int
+    segment: int
     path: Path
     busy_at: Ints
     busy_s: Floats
@@ -54,11 +48,11 @@ class Column:
     cost: float
 
 
-def column_of(network: Network, index: int, life: Life, path: Path) -> Column:
+def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Path) -> Column:
     """What a path takes."""
-    n, steps, size = network.tiers, network.steps, float(life.size_bytes)
-    stays = path.stays
-    moved = stays[stays[:, SOURCE] >= 0]
+    n, steps, size = network.tiers, network.steps, float(live_range.size_bytes)
+    residencies = path.residencies
+    moved = residencies[residencies[:, SOURCE] >= 0]
     at, seconds, cost = [], [], 0.0
     if len(moved):
         link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
@@ -68,13 +62,16 @@ def column_of(network: Network, index: int, life: Life, path: Path) -> Column:
         at += [(n + links) * steps + when]
         seconds += [size / network.rates_read[moved[:, SOURCE]]]
         seconds += [size / network.rates_write[moved[:, 0]], size / network.link_rates[links]]
-        seconds[-1] = seconds[-1] + life.setup_share * network.setups_s[links]
+        seconds[-1] = seconds[-1] + live_range.setup_share * network.setups_s[links]
         cost += size * float(network.move_cost[links].sum())
-    sides = ((network.rates_read, life.read_bytes), (network.rates_write, life.written_bytes))
+    sides = (
+        (network.rates_read, live_range.read_bytes),
+        (network.rates_write, live_range.written_bytes),
+    )
     for side, (rates, accessed) in enumerate(sides):
         tiers = path.served[:, side]
         used = tiers >= 0
-        at.append(tiers[used] * steps + life.steps[used])
+        at.append(tiers[used] * steps + live_range.steps[used])
         seconds.append(accessed[used] / rates[tiers[used]])
         cost += float((accessed[used] * network.access_cost[tiers[used], side]).sum())
     return Column(
@@ -82,9 +79,9 @@ def column_of(network: Network, index: int, life: Life, path: Path) -> Column:
         path,
         np.concatenate(at),
         np.concatenate(seconds),
-        np.concatenate([stays[:, 0], stays[:, 0]]) * (steps + 1)
-        + np.concatenate([stays[:, START], stays[:, END]]),
-        np.repeat([size, -size], len(stays)),
+        np.concatenate([residencies[:, 0], residencies[:, 0]]) * (steps + 1)
+        + np.concatenate([residencies[:, START], residencies[:, END]]),
+        np.repeat([size, -size], len(residencies)),
         cost,
     )
 
@@ -95,10 +92,10 @@ class Master:
 
     Attributes:
         objective: its value, in units of the objective (without the operators' overhead).
-        shares: (columns,) of their atoms.
+        shares: (columns,) of their segments.
         busy: (n + L, T) price of a second that a port or link is busy.
         space: (n, T) price of a byte's space.
-        worth: (atoms,) multiplier of an atom's shares: what its cheapest known path costs.
+        worth: (segments,) multiplier of a segment's shares: what its cheapest known path costs.
         basis: to go on from with more columns.
     """
 
@@ -115,29 +112,34 @@ class MasterProgram:
 
     Attributes:
         network: the network.
-        owners: atoms that have columns.
-        capped: tiers whose capacity can bind.
+        owners: segments that have columns.
+        capacitated: tiers whose capacity can bind.
         unit: of the objective in the program.
         solver: of the linear program.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: TierNetwork,
         owners: Sequence[int],
-        atoms: int,
+        segments: int,
         *,
-        capped: Sequence[int],
+        capacitated: Sequence[int],
         unit: float,
         solver: str,
     ) -> None:
-        self.network, self.capped, self.unit, self.solver = network, list(capped), unit, solver
+        self.network, self.capacitated, self.unit, self.solver = (
+            network,
+            list(capacitated),
+            unit,
+            solver,
+        )
         self.owners = np.array(owners, dtype=np.int64)
-        self.row_of = np.full(atoms, -1, dtype=np.int64)
+        self.row_of = np.full(segments, -1, dtype=np.int64)
         self.row_of[self.owners] = np.arange(len(self.owners))
         self.cells = network.binding_cells() if network.is_timed else np.zeros(0, dtype=np.int64)
         self.steps, self.step_of = np.unique(self.cells % network.steps, return_inverse=True)
-        self.scales = [float(max(1, network.room[m].max())) for m in self.capped]
+        self.scales = [float(max(1, network.room[m].max())) for m in self.capacitated]
 
     def solve(
         self, columns: Sequence[Column], start: Basis | None, time_limit_s: float | None
@@ -156,18 +158,18 @@ class MasterProgram:
         lp.add_cost(elapsed, 1.0)
         loads = [
             lp.add_variables(count, -INFINITY, network.room[m] / scale)
-            for m, scale in zip(self.capped, self.scales, strict=True)
+            for m, scale in zip(self.capacitated, self.scales, strict=True)
         ]
         shares = lp.add_variables(len(columns), 0.0, 1.0)
         lp.add_cost(shares, np.array([c.cost for c in columns]) / unit)
         sums = lp.add_rows(len(self.owners), 1.0, 1.0)
-        atoms = np.array([c.atom for c in columns], dtype=np.int64)
-        lp.add_entries(sums[self.row_of[atoms]], shares, 1.0)
+        segments = np.array([c.segment for c in columns], dtype=np.int64)
+        lp.add_entries(sums[self.row_of[segments]], shares, 1.0)
         times = lp.add_rows(len(self.cells), 0.0, INFINITY)
         if len(self.cells) and columns:
             lp.add_entries(times, elapsed[self.step_of], 1.0)
             self._add_times(lp, times, shares, columns)
-        for m, scale, load in zip(self.capped, self.scales, loads, strict=True):
+        for m, scale, load in zip(self.capacitated, self.scales, loads, strict=True):
             rows = lp.add_rows(count, 0.0, 0.0)
             lp.add_entries(rows, load, -1.0)
             lp.add_entries(rows[1:], load[:-1], 1.0)
@@ -194,7 +196,7 @@ class MasterProgram:
             return None
         costs = reduced_costs(program, solution.duals)
         space = np.zeros((network.tiers, count))
-        for m, scale, load in zip(self.capped, self.scales, loads, strict=True):
+        for m, scale, load in zip(self.capacitated, self.scales, loads, strict=True):
             space[m] = np.maximum(-costs[load], 0.0) * unit / scale
         worth = np.zeros(len(self.row_of))
         worth[self.owners] = solution.duals[sums] * unit

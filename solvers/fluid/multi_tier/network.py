@@ -1,7 +1,7 @@
 """What a byte can do on a target with any number of tiers, and what every step of it costs.
 
-At the beginning of a step a byte of an atom has current copies in a set of tiers (a bit mask, bit 0
-is the fastest). During the step some copies stay, an operator reads one of them or writes a new
+At the beginning of a step a byte of a segment has current copies in a set of tiers (a bit mask, bit
+0 is the fastest). During the step some copies stay, an operator reads one of them or writes a new
 one, and DMA makes more; then the next step begins. `tiers_paths` finds the cheapest way through.
 """
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import Floats, Ints
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 TIE_BREAK = 5e-5  # share of the latency that the bytes through slow ports weigh at most
 
 
 @dataclass(frozen=True)
-class Prices:
+class PathPrices:
     """What a byte costs, n tiers, T steps, in units of the objective.
 
     Attributes:
@@ -39,7 +39,7 @@ class Prices:
     write: Floats
 
 
-class Network:
+class TierNetwork:
     """Tiers, links, room and unit costs of a problem on a target.
 
     Attributes:
@@ -94,13 +94,13 @@ class Network:
             self.access_cost[1:] = weight
             self.move_cost = np.full(len(usable), weight)
 
-    def is_roomy(self, tier: int, atoms: tuple[Atom, ...]) -> bool:
+    def is_uncapacitated(self, tier: int, segments: tuple[Segment, ...]) -> bool:
         """Whether everything that can ever be in a tier fits there at once, whatever happens."""
         name, quantum = self.target.tiers[tier].name, self.target.alignment_bytes
         total = 0
-        for atom in atoms:
-            if atom.home == name or self.writable >> tier & 1:
-                total += -(-atom.size_bytes // quantum) * quantum
+        for segment in segments:
+            if segment.home == name or self.writable >> tier & 1:
+                total += -(-segment.size_bytes // quantum) * quantum
         return total <= int(self.room[tier].min())
 
     def binding_cells(self) -> Ints:
@@ -133,8 +133,8 @@ class Network:
             return float(1.0 / self.rates_read[resource])
         return float(1.0 / self.link_rates[resource - self.tiers])
 
-    def prices(self, busy: Floats, space: Floats) -> Prices:
-        """Prices from multipliers.
+    def prices(self, busy: Floats, space: Floats) -> PathPrices:
+        """PathPrices from multipliers.
 
         Args:
             busy: (n + L, T) price of a second that a port or a link is busy.
@@ -151,25 +151,25 @@ class Network:
             setup[a, b] = busy[n + at] * self.setups_s[at]
         read = read + self.access_cost[:, :1]
         write = write + self.access_cost[:, 1:]
-        return Prices(space, move, setup, read, write)
+        return PathPrices(space, move, setup, read, write)
 
 
 @dataclass(frozen=True)
-class Life:
-    """An atom as the search for paths sees it.
+class LiveRange:
+    """A segment as the search for paths sees it.
 
     Attributes:
-        begin: first step of its life: 0 for given data, else its first event.
+        begin: first step of its life: 0 for given data, else its first access.
         end: one past the last step at which it matters.
         start: mask of the tiers that have it before the first step (besides what is carried in).
         needed: mask of the tiers that must have it in the end.
         forced: mask of the tiers that it never leaves.
         is_carried: in steady state a weight begins with the copies that it ends with.
-        size_bytes: of the atom.
+        size_bytes: of the segment.
         setup_share: of a set-up that moving all of it pays at least: its share of the buffer, as
             one transfer may move a whole buffer.
         reach: mask of tiers where operators read and write it.
-        steps: (E,) of its events.
+        steps: (E,) of its accesses.
         reads: (E,) whether they need its data.
         writes: (E,) whether they write it.
         read_bytes: (E,) that operators really read.
@@ -192,38 +192,38 @@ class Life:
     written_bytes: Floats
 
 
-def life_of(network: Network, atom: Atom, roomy: int) -> Life | None:
-    """The life of an atom; None when it never exists.
+def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) -> LiveRange | None:
+    """The life of a segment; None when it never exists.
 
     Args:
         network: the network.
-        atom: the atom.
-        roomy: mask of the tiers with space for everything: given data never leaves them.
+        segment: the segment.
+        uncapacitated: mask of the tiers with space for everything: given data never leaves them.
     """
-    if not atom.size_bytes or not (atom.events or atom.is_given):
+    if not segment.size_bytes or not (segment.accesses or segment.is_given):
         return None
-    target, events = network.target, atom.events
-    home = 1 << target.tier_index[atom.home]
-    weight_loops = network.problem.steady_state and atom.kind == "weight"
-    lasts = atom.is_output or weight_loops
-    end = network.steps if lasts else (events[-1].step + 1 if events else 1)
-    is_fixed = atom.is_given and not any(e.writes for e in events) and home & roomy
-    confined = target.must_be_fastest(atom.kind)
-    return Life(
-        begin=0 if atom.is_given else events[0].step,
+    target, accesses = network.target, segment.accesses
+    home = 1 << target.tier_index[segment.home]
+    weight_loops = network.problem.steady_state and segment.kind == "weight"
+    lasts = segment.is_output or weight_loops
+    end = network.steps if lasts else (accesses[-1].step + 1 if accesses else 1)
+    is_fixed = segment.is_given and not any(e.writes for e in accesses) and home & uncapacitated
+    confined = target.must_be_fastest(segment.kind)
+    return LiveRange(
+        begin=0 if segment.is_given else accesses[0].step,
         end=end,
-        start=home if atom.is_given else 0,
+        start=home if segment.is_given else 0,
         needed=home if lasts else 0,
         forced=home if is_fixed else 0,
         is_carried=weight_loops,
-        size_bytes=atom.size_bytes,
-        setup_share=atom.size_bytes / network.problem.buffers[atom.buffer].size_bytes,
+        size_bytes=segment.size_bytes,
+        setup_share=segment.size_bytes / network.problem.buffers[segment.buffer].size_bytes,
         reach=1 if confined else network.reachable,
-        steps=np.array([e.step for e in events], dtype=np.int64),
-        reads=np.array([e.reads for e in events], dtype=np.bool_),
-        writes=np.array([e.writes for e in events], dtype=np.bool_),
-        read_bytes=np.array([e.read_bytes for e in events], dtype=np.float64),
-        written_bytes=np.array([e.written_bytes for e in events], dtype=np.float64),
+        steps=np.array([e.step for e in accesses], dtype=np.int64),
+        reads=np.array([e.reads for e in accesses], dtype=np.bool_),
+        writes=np.array([e.writes for e in accesses], dtype=np.bool_),
+        read_bytes=np.array([e.read_bytes for e in accesses], dtype=np.float64),
+        written_bytes=np.array([e.written_bytes for e in accesses], dtype=np.float64),
     )
 
 

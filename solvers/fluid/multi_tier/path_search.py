@@ -3,22 +3,15 @@
 Dynamic programming from the last step backwards over the sets of tiers that have a current copy.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.solvers.lp.program import Floats, Ints
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.common.kernel_cache import kernel
 
 Flags = NDArray[np.bool_]
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def _compiled(function: _Function) -> _Function:
-    return cast("_Function", numba.njit(cache=True)(function))
+_compiled = kernel()
 
 
 @_compiled
@@ -49,9 +42,9 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
 ) -> float:
     """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
 
-    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that stay during
-    step t. `put[t, K]`: the tiers that DMA brings a copy to while K stays; in a step that writes
-    the atom, the tier that is written. Ties go to fewer copies and to later moves.
+    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that residency
+    during step t. `put[t, K]`: the tiers that DMA brings a copy to while K stays; in a step that
+    writes the segment, the tier that is written. Ties go to fewer copies and to later moves.
 
     An operator that reads without writing uses any copy, unless `exact`: a copy whose bytes have
     come may not be ready yet in a plan that moves its slice over several steps. Before a write all
@@ -62,11 +55,11 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     states = 1 << n
     for state in range(states):
         value[end, state] = 0.0 if (state & needed) == needed else np.inf
-    event = len(steps) - 1
+    access = len(steps) - 1
     cost = np.zeros(states)
     into = np.zeros(n)
     for t in range(end - 1, begin - 1, -1):
-        here = event >= 0 and steps[event] == t
+        here = access >= 0 and steps[access] == t
         must = forced
         if t == begin:
             must |= start
@@ -79,22 +72,22 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
             for m in range(n):
                 if kept >> m & 1:
                     total += size * space[m, t]
-            if here and reads[event]:
+            if here and reads[access]:
                 best = np.inf
                 for m in range(n):
                     if kept & reach & (1 << m):
-                        best = min(best, read_bytes[event] * read[m, t])
-                    if kept >> m & 1 and (exact or writes[event]):
+                        best = min(best, read_bytes[access] * read[m, t])
+                    if kept >> m & 1 and (exact or writes[access]):
                         break  # operators use the fastest copy that is ready
                 total += best
             if total == np.inf:
                 continue
             rest = np.inf
-            if here and writes[event]:
+            if here and writes[access]:
                 for m in range(n):
-                    in_place = reads[event] and not kept >> m & 1
+                    in_place = reads[access] and not kept >> m & 1
                     if reach & writable & (1 << m) and not in_place:
-                        price = written_bytes[event] * write[m, t] + value[t + 1, 1 << m]
+                        price = written_bytes[access] * write[m, t] + value[t + 1, 1 << m]
                         if not kept >> m & 1:
                             price += size * space[m, t]
                         if price < rest:
@@ -137,7 +130,7 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
                         break
             value[t, state] = best
         if here:
-            event -= 1
+            access -= 1
     return float(value[begin, start])
 
 
@@ -157,50 +150,50 @@ def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
     read: Floats,
     keep: Ints,
     put: Ints,
-    stays: Ints,
+    residencies: Ints,
     served: Ints,
     exact: bool,
 ) -> int:
     """Follow the choices of `sweep`: fill stays (k, 5) and served (E, 2); return k.
 
-    A stay is (tier, start, ready, end, source tier or -1); served is the tier that each event reads
-    and writes, -1 where it does not.
+    A residency is (tier, start, ready, end, source tier or -1); served is the tier that each access
+    reads and writes, -1 where it does not.
     """
     n = read.shape[0]
     open_at = np.full(n, -1)  # index of the open stay of each tier
     count = 0
     state = start
-    event = 0
+    access = 0
     for t in range(begin, end):
         kept = keep[t, state]
-        here = event < len(steps) and steps[event] == t
+        here = access < len(steps) and steps[access] == t
         for m in range(n):
             if open_at[m] >= 0 and not kept >> m & 1:
-                stays[open_at[m], 3] = t
+                residencies[open_at[m], 3] = t
                 open_at[m] = -1
             if kept >> m & 1 and open_at[m] < 0:  # there before the first step
-                stays[count] = (m, t, t, end, -1)
+                residencies[count] = (m, t, t, end, -1)
                 open_at[m] = count
                 count += 1
-        if here and reads[event]:
+        if here and reads[access]:
             best = -1
             for m in range(n):
                 if kept & reach & (1 << m) and (best < 0 or read[m, t] < read[best, t]):
                     best = m
-                if kept >> m & 1 and (exact or writes[event]):
+                if kept >> m & 1 and (exact or writes[access]):
                     break
-            served[event, 0] = best
+            served[access, 0] = best
         more = put[t, kept]
-        if here and writes[event]:
+        if here and writes[access]:
             for m in range(n):
                 if more >> m & 1:
-                    served[event, 1] = m
+                    served[access, 1] = m
                     if open_at[m] < 0:
-                        stays[count] = (m, t, t, end, -1)
+                        residencies[count] = (m, t, t, end, -1)
                         open_at[m] = count
                         count += 1
                 elif open_at[m] >= 0:
-                    stays[open_at[m], 3] = t + 1
+                    residencies[open_at[m], 3] = t + 1
                     open_at[m] = -1
             state = more
         else:
@@ -213,10 +206,10 @@ def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
                         if kept >> s & 1 and price < least:
                             best = s
                             least = price
-                    stays[count] = (d, t, t + 1, end, best)
+                    residencies[count] = (d, t, t + 1, end, best)
                     open_at[d] = count
                     count += 1
             state = kept | more
         if here:
-            event += 1
+            access += 1
     return count

@@ -1,42 +1,42 @@
-"""Paths: the life of an atom as stays in tiers, found by prices; columns of the master program."""
+"""Paths: a segment's way through tiers, found by prices; columns of the master program."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from ullage.solvers.fluid.multi_tier.network import Life, Network, Prices
-from ullage.solvers.lp.program import Floats, Ints
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
 
 START, READY, END, SOURCE = 1, 2, 3, 4  # columns of `Path.stays`; column 0 is the tier
 
 
 @dataclass(frozen=True)
 class Path:
-    """What a byte of an atom does from beginning to end.
+    """What a byte of a segment does from beginning to end.
 
     Attributes:
-        stays: (k, 5) tier, first step that takes space, first step of use, one past the last step,
-            and the tier that DMA brings it from in the step `start` (-1: it is born here, or here
-            before the first step).
-        served: (E, 2) the tier in which each event reads and writes it, -1 where it does not.
+        residencies: (k, 5) tier, first step that takes space, first step of use, one past the last
+            step, and the tier that DMA brings it from in the step `start` (-1: it is born here, or
+            here before the first step).
+        served: (E, 2) the tier in which each access reads and writes it, -1 where it does not.
         carried: mask of the tiers in which it survives from one inference to the next.
     """
 
-    stays: Ints
+    residencies: Ints
     served: Ints
     carried: int = 0
 
     @cached_property
     def key(self) -> bytes:
         """Equal for equal paths."""
-        return self.stays.tobytes() + self.served.tobytes()
+        return self.residencies.tobytes() + self.served.tobytes()
 
 
 class Finder:
     """Finds cheapest paths; holds the tables that the search fills."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: TierNetwork) -> None:
         self.network = network
         states = 1 << network.tiers
         self.value = np.zeros((network.steps + 1, states))
@@ -45,58 +45,60 @@ class Finder:
         self.rows = np.zeros((network.tiers * (network.steps + 1) + 1, 5), dtype=np.int64)
 
     def cheapest(
-        self, life: Life, prices: Prices, *, carry: bool = True, exact: bool = False
+        self, live_range: LiveRange, prices: PathPrices, *, carry: bool = True, exact: bool = False
     ) -> tuple[float, Path | None]:
         """The cheapest path and what it costs; infinite and None when there is none.
 
         Args:
-            life: of the atom.
+            live_range: of the segment.
             prices: of a byte.
             carry: weights in steady state may begin where the inference before left them.
             exact: operators use the fastest copy, as in a plan; else any, as bounds need it.
         """
         best, chosen = np.inf, -1
-        for start, needed in self._seams(life, carry=carry):
-            cost = self._sweep(life, start, needed, prices, exact=exact)
+        for start, needed in self._seams(live_range, carry=carry):
+            cost = self._sweep(live_range, start, needed, prices, exact=exact)
             if cost < best:
                 best, chosen, end_needed = cost, start, needed
         if chosen < 0:
             return best, None
-        if life.is_carried:
-            self._sweep(life, chosen, end_needed, prices, exact=exact)
-        return best, self._trace(life, chosen, prices, exact=exact)
+        if live_range.is_carried:
+            self._sweep(live_range, chosen, end_needed, prices, exact=exact)
+        return best, self._trace(live_range, chosen, prices, exact=exact)
 
-    def _seams(self, life: Life, *, carry: bool) -> list[tuple[int, int]]:
+    def _seams(self, live_range: LiveRange, *, carry: bool) -> list[tuple[int, int]]:
         """(copies before the first step, copies needed after the last)."""
-        if not life.is_carried or not carry:
-            return [(life.start, life.needed)]
-        usable = [m for m in range(self.network.tiers) if not life.start >> m & 1]
+        if not live_range.is_carried or not carry:
+            return [(live_range.start, live_range.needed)]
+        usable = [m for m in range(self.network.tiers) if not live_range.start >> m & 1]
         usable = [m for m in usable if self.network.writable >> m & 1]
         found = []
         for chosen in range(1 << len(usable)):
             extra = sum(1 << m for i, m in enumerate(usable) if chosen >> i & 1)
-            found.append((life.start | extra, life.needed | extra))
+            found.append((live_range.start | extra, live_range.needed | extra))
         return found
 
-    def _sweep(self, life: Life, start: int, needed: int, prices: Prices, *, exact: bool) -> float:
+    def _sweep(
+        self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
+    ) -> float:
         from ullage.solvers.fluid.multi_tier.path_search import sweep
 
         return float(
             sweep(
-                life.begin,
-                life.end,
+                live_range.begin,
+                live_range.end,
                 start,
                 needed,
-                life.forced,
-                float(life.size_bytes),
-                life.setup_share,
-                life.reach,
+                live_range.forced,
+                float(live_range.size_bytes),
+                live_range.setup_share,
+                live_range.reach,
                 self.network.writable,
-                life.steps,
-                life.reads,
-                life.writes,
-                life.read_bytes,
-                life.written_bytes,
+                live_range.steps,
+                live_range.reads,
+                live_range.writes,
+                live_range.read_bytes,
+                live_range.written_bytes,
                 prices.space,
                 prices.move,
                 prices.setup,
@@ -109,20 +111,20 @@ class Finder:
             )
         )
 
-    def _trace(self, life: Life, start: int, prices: Prices, *, exact: bool) -> Path:
+    def _trace(self, live_range: LiveRange, start: int, prices: PathPrices, *, exact: bool) -> Path:
         from ullage.solvers.fluid.multi_tier.path_search import trace
 
-        served = np.full((len(life.steps), 2), -1, dtype=np.int64)
+        served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
         count = trace(
-            life.begin,
-            life.end,
+            live_range.begin,
+            live_range.end,
             start,
-            float(life.size_bytes),
-            life.setup_share,
-            life.reach,
-            life.steps,
-            life.reads,
-            life.writes,
+            float(live_range.size_bytes),
+            live_range.setup_share,
+            live_range.reach,
+            live_range.steps,
+            live_range.reads,
+            live_range.writes,
             prices.move,
             prices.setup,
             prices.read,
@@ -132,38 +134,45 @@ class Finder:
             served,
             exact,
         )
-        stays = self.rows[:count].copy()
-        return Path(stays, served, start & ~life.start if life.is_carried else 0)
+        residencies = self.rows[:count].copy()
+        return Path(residencies, served, start & ~live_range.start if live_range.is_carried else 0)
 
 
-def is_exact(life: Life, path: Path) -> bool:
+def is_exact(live_range: LiveRange, path: Path) -> bool:
     """Whether operators use the fastest copy that is ready: what plans demand."""
-    for step, (read, _) in zip(life.steps.tolist(), path.served.tolist(), strict=True):
-        ready = path.stays[(path.stays[:, READY] <= step) & (step < path.stays[:, END]), 0]
+    for step, (read, _) in zip(live_range.steps.tolist(), path.served.tolist(), strict=True):
+        ready = path.residencies[
+            (path.residencies[:, READY] <= step) & (step < path.residencies[:, END]), 0
+        ]
         if read >= 0 and ready.min() < read:
             return False
     return True
 
 
-def path_cost(life: Life, path: Path, prices: Prices, space_sums: Floats) -> float:
+def path_cost(live_range: LiveRange, path: Path, prices: PathPrices, space_sums: Floats) -> float:
     """What a path costs by prices; `space_sums` (n, T + 1) are running sums of `prices.space`."""
     total = 0.0
-    for tier, start, _, end, source in path.stays.tolist():
-        total += life.size_bytes * (space_sums[tier, end] - space_sums[tier, start])
+    for tier, start, _, end, source in path.residencies.tolist():
+        total += live_range.size_bytes * (space_sums[tier, end] - space_sums[tier, start])
         if source >= 0:
-            total += life.size_bytes * prices.move[source, tier, start]
-            total += life.setup_share * prices.setup[source, tier, start]
-    for event, (read, written) in enumerate(path.served.tolist()):
-        step = life.steps[event]
+            total += live_range.size_bytes * prices.move[source, tier, start]
+            total += live_range.setup_share * prices.setup[source, tier, start]
+    for access, (read, written) in enumerate(path.served.tolist()):
+        step = live_range.steps[access]
         if read >= 0:
-            total += life.read_bytes[event] * prices.read[read, step]
+            total += live_range.read_bytes[access] * prices.read[read, step]
         if written >= 0:
-            total += life.written_bytes[event] * prices.write[written, step]
+            total += live_range.written_bytes[access] * prices.write[written, step]
     return float(total)
 
 
 def shifted(
-    life: Life, path: Path, prices: Prices, space_sums: Floats, slack: float, most: int
+    live_range: LiveRange,
+    path: Path,
+    prices: PathPrices,
+    space_sums: Floats,
+    slack: float,
+    most: int,
 ) -> list[Path]:
     """The path with one move at another step, where that costs at most `slack` more.
 
@@ -171,7 +180,7 @@ def shifted(
     destination is first used; source and destination stay as long as that takes.
 
     Args:
-        life: of the atom.
+        live_range: of the segment.
         path: the path.
         prices: of a byte.
         space_sums: (n, T + 1) running sums of `prices.space`.
@@ -179,7 +188,7 @@ def shifted(
         most: variants, at most.
     """
     found: list[Path] = []
-    rows = path.stays.tolist()
+    rows = path.residencies.tolist()
     moves = sum(row[SOURCE] >= 0 for row in rows)
     for at, (tier, start, _, _, source) in enumerate(rows):
         if source < 0:
@@ -187,21 +196,21 @@ def shifted(
         if len(found) >= most:
             break
         origin = _source_of(rows, source, start)
-        used = _first_need(life, path, rows, at)
+        used = _first_need(live_range, path, rows, at)
         low, high = rows[origin][READY], used
-        written = life.steps[life.writes & (life.steps < start)]
+        written = live_range.steps[live_range.writes & (live_range.steps < start)]
         low = max(low, _gone_before(rows, at), int(written[-1]) + 1 if len(written) else 0)
         high = min([high, *(r[START] for r in rows if r[0] == source and r[START] > start)])
         if high - low < 2:
             continue
         steps = np.arange(low, high)
         held = space_sums[tier, high] - space_sums[tier, low:high]
-        cost = life.size_bytes * (prices.move[source, tier, low:high] + held)
-        cost = cost + life.setup_share * prices.setup[source, tier, low:high]
+        cost = live_range.size_bytes * (prices.move[source, tier, low:high] + held)
+        cost = cost + live_range.setup_share * prices.setup[source, tier, low:high]
         # The source stays until the move, where nothing else needs it.
-        bound_end = _last_need(life, path, rows, origin, at)
+        bound_end = _last_need(live_range, path, rows, origin, at)
         waits = np.maximum(steps + 1, bound_end)
-        cost = cost + life.size_bytes * space_sums[source, waits]
+        cost = cost + live_range.size_bytes * space_sums[source, waits]
         extra = cost - cost[start - low]
         paying = np.flatnonzero((extra <= slack) & (steps != start))
         if not len(paying):
@@ -210,11 +219,11 @@ def shifted(
             np.linspace(0, len(paying) - 1, min(-(-most // moves), len(paying))).astype(np.int64)
         ]
         for step in steps[np.unique(picked)].tolist():
-            stays = path.stays.copy()
-            stays[at, START], stays[at, READY] = step, step + 1
-            if not _stays_for_ever(life, rows[origin]):
-                stays[origin, END] = max(step + 1, bound_end)
-            found.append(replace(path, stays=stays))
+            residencies = path.residencies.copy()
+            residencies[at, START], residencies[at, READY] = step, step + 1
+            if not _residencies_for_ever(live_range, rows[origin]):
+                residencies[origin, END] = max(step + 1, bound_end)
+            found.append(replace(path, residencies=residencies))
     return found
 
 
@@ -222,22 +231,22 @@ def _source_of(rows: list[list[int]], tier: int, step: int) -> int:
     return next(i for i, r in enumerate(rows) if r[0] == tier and r[READY] <= step < r[END])
 
 
-def _stays_for_ever(life: Life, row: list[int]) -> bool:
-    return row[END] >= life.end or bool(life.forced >> row[0] & 1)
+def _residencies_for_ever(live_range: LiveRange, row: list[int]) -> bool:
+    return row[END] >= live_range.end or bool(live_range.forced >> row[0] & 1)
 
 
 def _gone_before(rows: list[list[int]], at: int) -> int:
-    """End of the stay in the same tier before this one."""
+    """End of the residency in the same tier before this one."""
     tier, start = rows[at][0], rows[at][START]
     return max((r[END] for r in rows if r[0] == tier and r[END] <= start), default=0)
 
 
-def _first_need(life: Life, path: Path, rows: list[list[int]], at: int) -> int:
-    """First step at which a stay is used: by an operator, as a source, or at the end."""
+def _first_need(live_range: LiveRange, path: Path, rows: list[list[int]], at: int) -> int:
+    """First step at which a residency is used: by an operator, as a source, or at the end."""
     tier, _, ready, end, _ = rows[at]
-    need = max(end, life.end)
-    for event, (read, written) in enumerate(path.served.tolist()):
-        step = int(life.steps[event])
+    need = max(end, live_range.end)
+    for access, (read, written) in enumerate(path.served.tolist()):
+        step = int(live_range.steps[access])
         if ready <= step < end and tier in (read, written):
             need = min(need, step)
     for other in rows:
@@ -246,14 +255,16 @@ def _first_need(life: Life, path: Path, rows: list[list[int]], at: int) -> int:
     return max(min(need, end), rows[at][READY])
 
 
-def _last_need(life: Life, path: Path, rows: list[list[int]], origin: int, without: int) -> int:
-    """One past the last step at which a stay is used, but by one move, or must stay."""
+def _last_need(
+    live_range: LiveRange, path: Path, rows: list[list[int]], origin: int, without: int
+) -> int:
+    """One past the last step at which a residency is used, but by one move, or must stay."""
     tier, start, ready, end, _ = rows[origin]
-    if _stays_for_ever(life, rows[origin]):
+    if _residencies_for_ever(live_range, rows[origin]):
         return end
     need = start + 1
-    for event, (read, written) in enumerate(path.served.tolist()):
-        step = int(life.steps[event])
+    for access, (read, written) in enumerate(path.served.tolist()):
+        step = int(live_range.steps[access])
         if ready <= step < end and tier in (read, written):
             need = max(need, step + 1)
     for i, other in enumerate(rows):

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
-from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.solvers.fluid.multi_tier.network import TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import END, READY, SOURCE, START
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice
-from ullage.solvers.lp.program import Ints
 from ullage.solvers.packing.pack import pack
 
 # A run of bytes of a slice in a tier: (first byte, one past the last, address).
@@ -17,7 +17,7 @@ Run = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Homeless:
+class Unplaced:
     """Bytes of a slice for which a tier has no address during [start, end).
 
     Attributes:
@@ -39,16 +39,20 @@ class NoAddress(Exception):  # noqa: N818 - it is caught where it is expected
     """Slices for which a tier has no address.
 
     Attributes:
-        stays: what found none.
+        residencies: what found none.
     """
 
-    def __init__(self, stays: Sequence[Homeless]) -> None:
-        super().__init__(f"{len(stays)} stays have no address")
-        self.stays = tuple(stays)
+    def __init__(self, residencies: Sequence[Unplaced]) -> None:
+        super().__init__(f"{len(residencies)} stays have no address")
+        self.residencies = tuple(residencies)
 
 
 def residencies_of(
-    network: Network, ledger: Ledger, slices: Sequence[Slice], roomy: int, buffers: Sequence[int]
+    network: TierNetwork,
+    ledger: Ledger,
+    slices: Sequence[Slice],
+    uncapacitated: int,
+    buffers: Sequence[int],
 ) -> list[Residency]:
     """Residencies with addresses.
 
@@ -56,7 +60,7 @@ def residencies_of(
         network: the network.
         ledger: knows the units of space.
         slices: in the order of buffers and bytes.
-        roomy: mask of the tiers with room for everything.
+        uncapacitated: mask of the tiers with room for everything.
         buffers: buffer of each slice.
 
     Raises:
@@ -67,13 +71,13 @@ def residencies_of(
         rows = [
             (i, *row[1:])
             for i, item in enumerate(slices)
-            for row in item.path.stays.tolist()
+            for row in item.path.residencies.tolist()
             if row[0] == m
         ]
         if not rows:
             continue
         table = np.array(rows, dtype=np.int64)
-        if roomy >> m & 1:
+        if uncapacitated >> m & 1:
             runs = _side_by_side(ledger, m, slices, table)
         elif ledger.paged[m]:
             runs = _in_pages(network, ledger, m, slices, table)
@@ -102,7 +106,7 @@ def _side_by_side(
 
 
 def _in_one_piece(
-    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
 ) -> list[list[Run]]:
     """Contiguous places.
 
@@ -110,19 +114,19 @@ def _in_one_piece(
     """
     sizes = np.array([slices[i].end_byte - slices[i].start_byte for i in table[:, 0].tolist()])
     capacity = int(network.room[tier].min())
-    stays = table.copy()
+    residencies = table.copy()
     for at, (index, start, _, end, _) in enumerate(table.tolist()):
         if slices[index].path.carried >> tier & 1 and (start == 0 or end == network.steps):
-            stays[at, START], stays[at, END] = 0, network.steps
-    loops = (stays[:, START] == 0) & (stays[:, END] == network.steps)
+            residencies[at, START], residencies[at, END] = 0, network.steps
+    loops = (residencies[:, START] == 0) & (residencies[:, END] == network.steps)
     _, first, inverse = np.unique(  # both sides of a seam are one block
-        np.where(loops, stays[:, 0], len(slices) + np.arange(len(stays))),
+        np.where(loops, residencies[:, 0], len(slices) + np.arange(len(residencies))),
         return_index=True,
         return_inverse=True,
     )
     packing = pack(
-        stays[first, START],
-        stays[first, END],
+        residencies[first, START],
+        residencies[first, END],
         sizes[first].astype(np.int64),
         alignment_bytes=ledger.units[tier],
         capacity_bytes=capacity,
@@ -132,8 +136,8 @@ def _in_one_piece(
     if over.any():
         raise NoAddress(
             [
-                Homeless(row[0], tier, row[START], row[END], int(size))
-                for row, size in zip(stays[over].tolist(), sizes[over].tolist(), strict=True)
+                Unplaced(row[0], tier, row[START], row[END], int(size))
+                for row, size in zip(residencies[over].tolist(), sizes[over].tolist(), strict=True)
             ]
         )
     return [
@@ -143,7 +147,7 @@ def _in_one_piece(
 
 
 def _in_pages(
-    network: Network, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
 ) -> list[list[Run]]:
     """Pages by the left-edge rule; what survives the seam returns to the pages it left.
 
@@ -163,7 +167,7 @@ def _in_pages(
     }
     kept: dict[int, Ints] = {}
     taken: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(table)
-    failed: list[Homeless] = []
+    failed: list[Unplaced] = []
     for at in order.tolist():
         index, start, _, end, _ = table[at].tolist()
         item = slices[index]
@@ -174,7 +178,7 @@ def _in_pages(
             limit = int(pages[start:end].min())
             open_ = np.flatnonzero((free_from[:limit] <= start) & (until[:limit] >= end))
             if len(open_) < count:
-                failed.append(Homeless(index, tier, start, end, (count - len(open_)) * unit))
+                failed.append(Unplaced(index, tier, start, end, (count - len(open_)) * unit))
                 continue
             chosen = _picked(open_, until, count, downwards=bool((pages != limit).any()))
         if start == 0 and index in back:
@@ -243,14 +247,14 @@ def _merged(residencies: Sequence[Residency]) -> list[Residency]:
 
 
 def transfers_of(
-    network: Network, slices: Sequence[Slice], buffers: Sequence[int]
+    network: TierNetwork, slices: Sequence[Slice], buffers: Sequence[int]
 ) -> list[Transfer]:
-    """One transfer for each stay that DMA fills; neighbours that move together are one."""
+    """One transfer for each residency that DMA fills; neighbours that move together are one."""
     names = [tier.name for tier in network.target.tiers]
     rows = [
         (row[SOURCE], row[0], row[START], buffers[i], item.start_byte, item.end_byte)
         for i, item in enumerate(slices)
-        for row in item.path.stays.tolist()
+        for row in item.path.residencies.tolist()
         if row[SOURCE] >= 0
     ]
     merged: list[list[int]] = []

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.solvers.fluid.multi_tier.master import Column, column_of
-from ullage.solvers.fluid.multi_tier.network import Network
+from ullage.solvers.fluid.multi_tier.network import TierNetwork
 from ullage.solvers.fluid.multi_tier.slices import Slice, Slicer, part_of
-from ullage.solvers.lp.program import Floats
 
 SWEEPS = 6  # over all slices, at most
 ENOUGH = 5e-4  # a sweep that gains less than this share of the time is the last
@@ -23,7 +23,7 @@ LEAST_GAIN = 1e-9  # share of the time that one slice must gain
 WORK = 60_000_000  # slices times steps, in all sweeps: larger programs are swept less
 
 
-class Board:
+class BusyTable:
     """How long every port and link is busy in every step.
 
     Attributes:
@@ -31,7 +31,7 @@ class Board:
         busy_s: (n + L, T) seconds.
     """
 
-    def __init__(self, network: Network, slicer: Slicer) -> None:
+    def __init__(self, network: TierNetwork, slicer: Slicer) -> None:
         self.network, self.slicer = network, slicer
         self.busy_s: Floats = np.zeros((network.tiers + len(network.links), network.steps))
         for items in slicer.items.values():
@@ -40,10 +40,10 @@ class Board:
 
     def column(self, item: Slice) -> Column:
         """What a slice takes."""
-        life = self.slicer.lives[item.atom]
-        assert life is not None  # noqa: S101 - only atoms with a life have slices
-        part = part_of(life, item.end_byte - item.start_byte)
-        return column_of(self.network, item.atom, part, item.path)
+        live_range = self.slicer.live_ranges[item.segment]
+        assert live_range is not None  # noqa: S101 - only segments with a life have slices
+        part = part_of(live_range, item.end_byte - item.start_byte)
+        return column_of(self.network, item.segment, part, item.path)
 
     def add(self, column: Column, sign: float) -> None:
         """A slice comes, or goes (sign -1)."""
@@ -64,17 +64,17 @@ class Board:
 
 
 def polish(
-    network: Network, slicer: Slicer, order: Sequence[int], is_over: Callable[[], bool]
+    network: TierNetwork, slicer: Slicer, order: Sequence[int], is_over: Callable[[], bool]
 ) -> float:
     """Move slices while that makes the plan faster; returns the seconds gained.
 
     Args:
         network: the network.
         slicer: with its slices, which are changed.
-        order: atoms in the order in which they are tried.
+        order: segments in the order in which they are tried.
         is_over: whether the time is over.
     """
-    board = Board(network, slicer)
+    board = BusyTable(network, slicer)
     before = now = float(board.elapsed_s().sum())
     work = 0
     for _ in range(SWEEPS):
@@ -91,12 +91,12 @@ def polish(
 
 
 def _moved(
-    board: Board, slicer: Slicer, index: int, number: int, item: Slice, least_s: float
+    board: BusyTable, slicer: Slicer, index: int, number: int, item: Slice, least_s: float
 ) -> float:
     """Seconds gained by the best path for one slice; 0 where it stays."""
     network, ledger = board.network, slicer.ledger
-    life = slicer.lives[index]
-    assert life is not None  # noqa: S101 - only atoms with a life have slices
+    live_range = slicer.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - only segments with a life have slices
     size = item.end_byte - item.start_byte
     old = board.column(item)
     was = float(board.elapsed_s().sum())
@@ -104,7 +104,7 @@ def _moved(
     board.add(old, -1.0)
     space = ledger.masked(np.zeros_like(network.room, dtype=float), item.start_byte, item.end_byte)
     prices = network.prices(board.prices_of_seconds(size), space)
-    _, path = slicer.finder.cheapest(part_of(life, size), prices, exact=True)
+    _, path = slicer.finder.cheapest(part_of(live_range, size), prices, exact=True)
     if path is not None and path.key != item.path.key:
         other = replace(item, path=path)
         new = board.column(other)

@@ -2,41 +2,41 @@
 
 from collections.abc import Sequence
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.multi_tier.paths import END, START, Path
 from ullage.solvers.fluid.multi_tier.slices import Slice
-from ullage.solvers.lp.program import Floats, Ints
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 
-def wished_slices(
-    atoms: Sequence[Atom],
+def requested_slices(
+    segments: Sequence[Segment],
     paths: dict[int, list[tuple[Path, float]]],
     grains: Sequence[int],
 ) -> dict[int, list[Slice]]:
-    """Cut atoms by the shares of their paths, at legal places.
+    """Cut segments by the shares of their paths, at legal places.
 
     Args:
-        atoms: the atoms.
-        paths: atom -> paths and their shares.
-        grains: for each atom the bytes at whose multiples it may be cut; 0: the largest share
+        segments: the segments.
+        paths: segment -> paths and their shares.
+        grains: for each segment the bytes at whose multiples it may be cut; 0: the largest share
             takes all.
     """
     found: dict[int, list[Slice]] = {}
     for index, known in paths.items():
-        atom, grain = atoms[index], grains[index]
+        segment, grain = segments[index], grains[index]
         if not grain:
             path, _ = max(known, key=lambda item: item[1])
-            found[index] = [Slice(index, atom.start_byte, atom.end_byte, path)]
+            found[index] = [Slice(index, segment.start_byte, segment.end_byte, path)]
             continue
         mine = sorted(known, key=lambda item: _rank(item[0]))
         whole = sum(share for _, share in mine)
-        edges: list[int] = [atom.start_byte]
+        edges: list[int] = [segment.start_byte]
         done = 0.0
         for _, share in mine[:-1]:
             done += share / whole
-            at = round((atom.start_byte + done * atom.size_bytes) / grain) * grain
-            edges.append(min(max(at, edges[-1]), atom.end_byte))
-        edges.append(atom.end_byte)
+            at = round((segment.start_byte + done * segment.size_bytes) / grain) * grain
+            edges.append(min(max(at, edges[-1]), segment.end_byte))
+        edges.append(segment.end_byte)
         found[index] = [
             Slice(index, low, high, path)
             for (path, _), low, high in zip(mine, edges[:-1], edges[1:], strict=True)
@@ -47,10 +47,10 @@ def wished_slices(
 
 def _rank(path: Path) -> tuple[tuple[int, ...], ...]:
     """Like paths side by side: their transfers become one."""
-    return tuple(tuple(row) for row in path.stays[:, [0, START, END]].tolist())
+    return tuple(tuple(row) for row in path.residencies[:, [0, START, END]].tolist())
 
 
 def space_taken(path: Path, weights: Ints | Floats) -> float:
     """Steps of space that a path takes, weighted by tier."""
-    stays = path.stays
-    return float((weights[stays[:, 0]] * (stays[:, END] - stays[:, START])).sum())
+    residencies = path.residencies
+    return float((weights[residencies[:, 0]] * (residencies[:, END] - residencies[:, START])).sum())

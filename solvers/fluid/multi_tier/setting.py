@@ -3,48 +3,50 @@
 from dataclasses import dataclass
 
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.fluid.multi_tier.network import Life, Network, life_of
+from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork, live_range_of
 from ullage.solvers.fluid.multi_tier.paths import Finder
 from ullage.solvers.state.infeasibility import step_refusal
-from ullage.solvers.state.segments import Atom, atoms_of
+from ullage.solvers.state.segments import Segment, segments_of
 
 
 @dataclass(frozen=True)
-class Setting:
+class TieredProblem:
     """A problem made ready.
 
     Attributes:
         network: its tiers and steps.
-        atoms: its atoms.
-        lives: theirs.
-        roomy: mask of the tiers with room for everything.
+        segments: its segments.
+        live_ranges: theirs.
+        uncapacitated: mask of the tiers with room for everything.
         finder: of paths.
     """
 
-    network: Network
-    atoms: tuple[Atom, ...]
-    lives: tuple[Life | None, ...]
-    roomy: int
+    network: TierNetwork
+    segments: tuple[Segment, ...]
+    live_ranges: tuple[LiveRange | None, ...]
+    uncapacitated: int
     finder: Finder
 
     @property
-    def capped(self) -> list[int]:
+    def capacitated(self) -> list[int]:
         """Tiers whose capacity can bind."""
-        return [m for m in range(self.network.tiers) if not self.roomy >> m & 1]
+        return [m for m in range(self.network.tiers) if not self.uncapacitated >> m & 1]
 
 
-def setting_of(problem: Problem) -> Setting:
-    """Network, atoms and their lives.
+def tiered_problem(problem: Problem) -> TieredProblem:
+    """Network, segments and their live ranges.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.
     """
-    network = Network(problem)
+    network = TierNetwork(problem)
     tightest = int(network.room[0].argmin())
     if network.room[0, tightest] < 0:
         needed = problem.steps[tightest].workspace_bytes
         raise step_refusal(problem, tightest, needed, ())
-    atoms = atoms_of(problem)
-    roomy = sum(1 << m for m in range(1, network.tiers) if network.is_roomy(m, atoms))
-    lives = tuple(life_of(network, atom, roomy) for atom in atoms)
-    return Setting(network, atoms, lives, roomy, Finder(network))
+    segments = segments_of(problem)
+    uncapacitated = sum(
+        1 << m for m in range(1, network.tiers) if network.is_uncapacitated(m, segments)
+    )
+    live_ranges = tuple(live_range_of(network, segment, uncapacitated) for segment in segments)
+    return TieredProblem(network, segments, live_ranges, uncapacitated, Finder(network))

@@ -1,8 +1,8 @@
 """From shares to slices: byte ranges with one path each, that fit into every tier at every step.
 
-It begins with a frugal plan (every copy as short as can be: streaming operator by operator) and
-replaces it atom by atom by what the relaxation wants; what does not fit goes the cheapest way that
-does. So a legal plan is at hand at any time.
+It begins with a streaming plan (every copy as short as can be: streaming operator by operator) and
+replaces it segment by segment by what the relaxation wants; what does not fit goes the cheapest way
+that does. So a legal plan is at hand at any time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,31 +10,33 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
-from ullage.solvers.fluid.multi_tier.network import Life, Network, Prices
+from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
 from ullage.solvers.fluid.multi_tier.paths import Finder, Path, is_exact
-from ullage.solvers.lp.program import Floats
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
-FRUGAL_FASTEST = 3.0  # price of the fastest tier's space in a frugal plan; that of others is 1
-FRUGAL_MOVE = 0.4  # price of a move in a frugal plan, in steps of space
+STREAMING_FASTEST = (
+    3.0  # price of the fastest tier's space in a streaming plan; that of others is 1
+)
+STREAMING_MOVE = 0.4  # price of a move in a streaming plan, in steps of space
 HALVINGS = 6  # of a slice that does not fit, to find the part that does
 SHOWN = 5  # largest tensors named in a refusal
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """The bytes [start_byte, end_byte) of an atom's buffer on one path.
+    """The bytes [start_byte, end_byte) of a segment's buffer on one path.
 
     Attributes:
-        atom: index of the atom.
+        segment: index of the segment.
         start_byte: first byte in the buffer.
         end_byte: one past the last.
         path: where it is and when.
     """
 
-    atom: int
+    segment: int
     start_byte: int
     end_byte: int
     path: Path
@@ -50,7 +52,7 @@ class Ledger:
         load: (n, T) bytes.
     """
 
-    def __init__(self, network: Network, units: Sequence[int], paged: Sequence[bool]) -> None:
+    def __init__(self, network: TierNetwork, units: Sequence[int], paged: Sequence[bool]) -> None:
         self.network = network
         self.units = list(units)
         self.paged = list(paged)
@@ -66,106 +68,106 @@ class Ledger:
 
     def book(self, item: Slice, sign: int = 1) -> None:
         """Take the space of a slice, or give it back (sign -1)."""
-        for tier, start, _, end, _ in item.path.stays.tolist():
+        for tier, start, _, end, _ in item.path.residencies.tolist():
             size = self.needs(tier, item.start_byte, item.end_byte)
             self.load[tier, start:end] += sign * size
 
     def fits(self, item: Slice) -> bool:
         """Whether there is room for a slice that is not booked."""
-        for tier, start, _, end, _ in item.path.stays.tolist():
+        for tier, start, _, end, _ in item.path.residencies.tolist():
             size = self.needs(tier, item.start_byte, item.end_byte)
             if (self.load[tier, start:end] + size > self.room[tier, start:end]).any():
                 return False
         return True
 
     def masked(self, space: Floats, start_byte: int, end_byte: int) -> Floats:
-        """Prices of space, infinite where a byte range has no room."""
+        """PathPrices of space, infinite where a byte range has no room."""
         sizes = np.array([[self.needs(m, start_byte, end_byte)] for m in range(len(self.units))])
         return np.where(self.load + sizes > self.room, np.inf, space)
 
 
-def part_of(life: Life, size_bytes: int) -> Life:
-    """The life of a part of an atom, which pays for its own set-ups."""
-    share = size_bytes / life.size_bytes
+def part_of(live_range: LiveRange, size_bytes: int) -> LiveRange:
+    """The life of a part of a segment, which pays for its own set-ups."""
+    share = size_bytes / live_range.size_bytes
     return replace(
-        life,
+        live_range,
         size_bytes=size_bytes,
         setup_share=1.0,
-        read_bytes=life.read_bytes * share,
-        written_bytes=life.written_bytes * share,
+        read_bytes=live_range.read_bytes * share,
+        written_bytes=live_range.written_bytes * share,
     )
 
 
 class Slicer:
-    """Gives every byte of every atom a path with room.
+    """Gives every byte of every segment a path with room.
 
     Attributes:
         network: the network.
-        atoms: the atoms.
-        lives: theirs.
+        segments: the segments.
+        live_ranges: theirs.
         finder: of cheapest paths.
         ledger: of what is taken.
-        grains: for each atom the bytes at whose multiples it may be cut; 0: not at all.
-        items: atom -> its slices in byte order.
-        carries: whether slices without a wish may be carried over the seam.
+        grains: for each segment the bytes at whose multiples it may be cut; 0: not at all.
+        items: segment -> its slices in byte order.
+        carries: whether slices without a request may be carried over the seam.
     """
 
     def __init__(
         self,
-        network: Network,
-        atoms: Sequence[Atom],
-        lives: Sequence[Life | None],
+        network: TierNetwork,
+        segments: Sequence[Segment],
+        live_ranges: Sequence[LiveRange | None],
         finder: Finder,
         ledger: Ledger,
         grains: Sequence[int],
     ) -> None:
-        self.network, self.atoms, self.lives = network, atoms, lives
+        self.network, self.segments, self.live_ranges = network, segments, live_ranges
         self.finder, self.ledger, self.grains = finder, ledger, grains
         self.items: dict[int, list[Slice]] = {}
         self.carries = True
 
-    def frugal(self) -> None:
-        """Place all atoms with as little space as they need.
+    def streaming(self) -> None:
+        """Place all segments with as little space as they need.
 
         Raises:
             InfeasibleError: an operator's operands do not fit wherever they may lie.
         """
         n, steps = self.network.tiers, self.network.steps
         space = np.ones((n, steps))
-        space[0] = FRUGAL_FASTEST
+        space[0] = STREAMING_FASTEST
         move = np.full((n, n, steps), np.inf)
-        move[self.network.links[:, 0], self.network.links[:, 1]] = FRUGAL_MOVE
+        move[self.network.links[:, 0], self.network.links[:, 1]] = STREAMING_MOVE
         none = np.zeros((n, steps))
-        prices = Prices(space, move, np.zeros((n, n, steps)), none, none)
-        wanted = [i for i, life in enumerate(self.lives) if life is not None]
-        wanted.sort(key=lambda i: (self._freedom(i), -self.atoms[i].size_bytes, i))
+        prices = PathPrices(space, move, np.zeros((n, n, steps)), none, none)
+        wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
+        wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:
-            atom = self.atoms[index]
-            placed = self._placed(index, atom.start_byte, atom.end_byte, prices, carry=False)
+            segment = self.segments[index]
+            placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=False)
             if placed is None:
                 raise self.refusal(index)
             self.items[index] = placed
 
     def _freedom(self, index: int) -> int:
-        """0 where operators reach the atom in the fastest tier only; 1 where not at home; 2."""
-        life = self.lives[index]
-        assert life is not None  # noqa: S101 - callers ask for atoms with a life
-        home = 1 << self.network.target.tier_index[self.atoms[index].home]
-        if life.reach == 1:
+        """0 where operators reach the segment in the fastest tier only; 1 where not at home; 2."""
+        live_range = self.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
+        home = 1 << self.network.target.tier_index[self.segments[index].home]
+        if live_range.reach == 1:
             return 0
-        return 2 if life.reach & home else 1
+        return 2 if live_range.reach & home else 1
 
     def _placed(
-        self, index: int, low: int, high: int, prices: Prices, *, carry: bool = True
+        self, index: int, low: int, high: int, prices: PathPrices, *, carry: bool = True
     ) -> list[Slice] | None:
         """A byte range on the cheapest paths with room, cut where it must be; None without any.
 
         What is returned is booked.
         """
-        life = self.lives[index]
-        assert life is not None  # noqa: S101 - callers ask for atoms with a life
+        live_range = self.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
         masked = replace(prices, space=self.ledger.masked(prices.space, low, high))
-        part = part_of(life, high - low)
+        part = part_of(live_range, high - low)
         cost, path = self.finder.cheapest(part, masked, carry=carry, exact=True)
         if path is not None and np.isfinite(cost):
             item = Slice(index, low, high, path)
@@ -195,7 +197,7 @@ class Slicer:
         return middle if low < middle < high else None
 
     def place(self, items: Mapping[int, Sequence[Slice]]) -> None:
-        """Begin again with other slices of all atoms, whether they fit or not."""
+        """Begin again with other slices of all segments, whether they fit or not."""
         self.ledger.load[:] = 0
         self.items = {index: list(mine) for index, mine in items.items()}
         for mine in self.items.values():
@@ -204,18 +206,18 @@ class Slicer:
 
     def take(
         self,
-        wishes: dict[int, list[Slice]],
+        requests: dict[int, list[Slice]],
         order: Sequence[int],
-        prices: Prices,
+        prices: PathPrices,
         is_over: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Replace the slices of atoms by wished ones; returns how many went another way.
+        """Replace the slices of segments by wished ones; returns how many went another way.
 
         Args:
-            wishes: atom -> slices that cover it.
-            order: atoms, those first that are worth most.
+            requests: segment -> slices that cover it.
+            order: segments, those first that are worth most.
             prices: what the ways of those cost that do not fit.
-            is_over: whether the time is over: the rest of the atoms stay as they are.
+            is_over: whether the time is over: the rest of the segments stay as they are.
         """
         others = 0
         for index in order:
@@ -225,15 +227,15 @@ class Slicer:
             for item in old:
                 self.ledger.book(item, -1)
             found: list[Slice] | None = []
-            for wish in wishes[index]:
+            for request in requests[index]:
                 assert found is not None  # noqa: S101 - the loop ends when it is None
-                more = self._granted(wish, prices, HALVINGS)
+                more = self._granted(request, prices, HALVINGS)
                 if more is None:
                     for item in found:
                         self.ledger.book(item, -1)
                     found = None
                     break
-                others += sum(item.path is not wish.path for item in more)
+                others += sum(item.path is not request.path for item in more)
                 found += more
             if found is None:
                 found = old
@@ -242,21 +244,25 @@ class Slicer:
             self.items[index] = found
         return others
 
-    def _granted(self, wish: Slice, prices: Prices, halvings: int) -> list[Slice] | None:
+    def _granted(self, request: Slice, prices: PathPrices, halvings: int) -> list[Slice] | None:
         """As much of a wished slice as fits, the rest on other paths; None when it has none."""
-        life = self.lives[wish.atom]
-        assert life is not None  # noqa: S101 - only atoms with a life have slices
-        if not is_exact(life, wish.path):
+        live_range = self.live_ranges[request.segment]
+        assert live_range is not None  # noqa: S101 - only segments with a life have slices
+        if not is_exact(live_range, request.path):
             halvings = 0
-        elif self.ledger.fits(wish):
-            self.ledger.book(wish)
-            return [wish]
-        middle = self._middle(wish.atom, wish.start_byte, wish.end_byte) if halvings else None
+        elif self.ledger.fits(request):
+            self.ledger.book(request)
+            return [request]
+        middle = (
+            self._middle(request.segment, request.start_byte, request.end_byte)
+            if halvings
+            else None
+        )
         if middle is None:
-            low, high = wish.start_byte, wish.end_byte
-            return self._placed(wish.atom, low, high, prices, carry=self.carries)
+            low, high = request.start_byte, request.end_byte
+            return self._placed(request.segment, low, high, prices, carry=self.carries)
         found: list[Slice] = []
-        for half in (replace(wish, end_byte=middle), replace(wish, start_byte=middle)):
+        for half in (replace(request, end_byte=middle), replace(request, start_byte=middle)):
             more = self._granted(half, prices, halvings - 1)
             if more is None:
                 for item in found:
@@ -266,22 +272,22 @@ class Slicer:
         return found
 
     def refusal(self, index: int) -> InfeasibleError:
-        """The error for an atom for which there is no room at one of its events."""
-        network, atom, life = self.network, self.atoms[index], self.lives[index]
-        assert life is not None  # noqa: S101 - callers ask for atoms with a life
-        tiers = [m for m in range(network.tiers) if life.reach >> m & 1]
+        """The error for a segment for which there is no room at one of its accesses."""
+        network, segment, live_range = self.network, self.segments[index], self.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
+        tiers = [m for m in range(network.tiers) if live_range.reach >> m & 1]
         spare = [
             sum(int((self.ledger.room - self.ledger.load)[m, t]) for m in tiers)
-            for t in life.steps.tolist()
+            for t in live_range.steps.tolist()
         ] or [0]
-        step = int(life.steps[int(np.argmin(spare))]) if len(life.steps) else 0
+        step = int(live_range.steps[int(np.argmin(spare))]) if len(live_range.steps) else 0
         names = [network.target.tiers[m].name for m in tiers]
         available = sum(int(network.room[m, step]) for m in tiers)
         taken = sum(int(self.ledger.load[m, step]) for m in tiers)
-        needed = max(taken + atom.size_bytes, available + 1)
+        needed = max(taken + segment.size_bytes, available + 1)
         where, buffers = network.problem.steps[step], network.problem.buffers
         sizes = {buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
-        sizes.setdefault(buffers[atom.buffer].name, atom.size_bytes)
+        sizes.setdefault(buffers[segment.buffer].name, segment.size_bytes)
         largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
         listed = ", ".join(f"{name} ({format_size(size)})" for name, size in largest)
         remedies = [

@@ -1,8 +1,8 @@
 """`fluid` on targets with three tiers and more: flash -> DRAM -> SRAM, host -> device -> on-chip.
 
-1. A frugal plan: every operand is where operators reach it just when they need it, else at home.
+1. A streaming plan: every operand is where operators reach it just when they need it, else at home.
 2. The relaxation of `tiers_relax` by column generation, with a certified bound.
-3. Its shares cut into slices (`tiers_round`, `tiers_slices`) that replace the frugal ones where
+3. Its shares cut into slices (`tiers_round`, `tiers_slices`) that replace the streaming ones where
    they fit, and that move to better paths one by one (`tiers_polish`).
 4. Addresses in pages, or in one piece where the target does not cut freely (`tiers_plan`).
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
@@ -21,7 +22,7 @@ from ullage.solvers.fluid.multi_tier.hint import direct_prices
 from ullage.solvers.fluid.multi_tier.master import Column, column_of
 from ullage.solvers.fluid.multi_tier.plan import NoAddress
 from ullage.solvers.fluid.multi_tier.rounding import assignment_of, listed, sliced
-from ullage.solvers.fluid.multi_tier.setting import Setting, setting_of
+from ullage.solvers.fluid.multi_tier.setting import TieredProblem, tiered_problem
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice, Slicer
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
@@ -29,6 +30,7 @@ from ullage.solvers.interface import Solution
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
+COMPILE_S = 8.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 def streaming_assignment(problem: Problem) -> Assignment:
@@ -37,24 +39,31 @@ def streaming_assignment(problem: Problem) -> Assignment:
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    return _frugal(setting_of(problem))[1]
+    return _streaming(tiered_problem(problem))[1]
 
 
-def _frugal(setting: Setting) -> tuple[Slicer, Assignment]:
+def _streaming(setting: TieredProblem) -> tuple[Slicer, Assignment]:
     """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
     try:
         slicer = _slicer(setting, FEWEST_PAGES)
-        slicer.frugal()
+        slicer.streaming()
         return slicer, assignment_of(setting, slicer)
     except NoAddress:
         slicer = _slicer(setting, 1)
-        slicer.frugal()
+        slicer.streaming()
     try:
         return slicer, assignment_of(setting, slicer)
     except NoAddress as refused:
         raise slicer.refusal(
-            listed(slicer)[min(stay.slice for stay in refused.stays)].atom
+            listed(slicer)[min(residency.slice for residency in refused.residencies)].segment
         ) from None
+
+
+def is_ready() -> bool:
+    """Whether the search for paths is compiled."""
+    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+
+    return is_compiled(sweep) and is_compiled(trace)
 
 
 def solve_tiers(
@@ -71,8 +80,11 @@ def solve_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    setting = setting_of(problem)
-    slicer, reference = _frugal(setting)
+    setting = tiered_problem(problem)
+    slicer, reference = _streaming(setting)
+    if budget.remaining_s() < COMPILE_S and not is_ready():
+        note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
+        return Solution(reference, notes=(note,))
     base = {index: list(items) for index, items in slicer.items.items()}
     relaxation = relax_tiers(
         setting,
@@ -94,7 +106,7 @@ def solve_tiers(
 
 
 def _covers_all_ways(problem: Problem) -> bool:
-    """Whether all bytes of an atom are used alike, so that its paths are those of its bytes.
+    """Whether all bytes of a segment are used alike, so that its paths are those of its bytes.
 
     Where tensors stay whole, a use of a part (of a concatenation, say) leaves other bytes alone,
     which a plan may keep elsewhere: there no bound is claimed.
@@ -107,7 +119,7 @@ def _covers_all_ways(problem: Problem) -> bool:
     )
 
 
-def _slicer(setting: Setting, fewest_pages: int) -> Slicer:
+def _slicer(setting: TieredProblem, fewest_pages: int) -> Slicer:
     """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
     network, target = setting.network, setting.network.target
     grain = target.slice_granularity_bytes
@@ -115,30 +127,36 @@ def _slicer(setting: Setting, fewest_pages: int) -> Slicer:
     paged: list[bool] = []
     for m, tier in enumerate(target.tiers):
         page = int(np.lcm(max(1, grain), tier.alignment_bytes))
-        has_pages = target.split_operands and grain > 0 and not setting.roomy >> m & 1
+        has_pages = target.split_operands and grain > 0 and not setting.uncapacitated >> m & 1
         paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
         page *= max(1, tier.capacity_bytes // PAGES // page)
         units.append(page if paged[m] else tier.alignment_bytes)
     ledger = Ledger(network, units, paged)
     grains = []
-    for atom in setting.atoms:
-        cut = grain or setting.network.problem.buffers[atom.buffer].row_bytes
+    for segment in setting.segments:
+        cut = grain or setting.network.problem.buffers[segment.buffer].row_bytes
         for unit, has_pages in sorted(zip(units, paged, strict=True)):
-            if has_pages and unit % cut == 0 and (unit == units[0] or unit * 64 <= atom.size_bytes):
+            if (
+                has_pages
+                and unit % cut == 0
+                and (unit == units[0] or unit * 64 <= segment.size_bytes)
+            ):
                 cut = unit
         grains.append(cut if target.split_operands else 0)
-    return Slicer(network, setting.atoms, setting.lives, setting.finder, ledger, grains)
+    return Slicer(network, setting.segments, setting.live_ranges, setting.finder, ledger, grains)
 
 
-def _columns_of(setting: Setting, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
+def _columns_of(setting: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
     """The paths of slices as columns, each once."""
     found: dict[tuple[int, bytes], Column] = {}
     for index, slices in items.items():
-        life = setting.lives[index]
-        assert life is not None  # noqa: S101 - only atoms with a life have slices
+        live_range = setting.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - only segments with a life have slices
         for item in slices:
             if (index, item.path.key) not in found:
-                found[index, item.path.key] = column_of(setting.network, index, life, item.path)
+                found[index, item.path.key] = column_of(
+                    setting.network, index, live_range, item.path
+                )
     return list(found.values())
 
 

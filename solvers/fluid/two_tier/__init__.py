@@ -1,1 +1,1 @@
-"""two_tier."""
+"""Home and the fastest tier only: windows, the program, its relaxation, slices, rounding."""

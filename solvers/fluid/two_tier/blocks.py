@@ -1,6 +1,6 @@
 """Fluid programs too long for one solve: blocks of steps, one after the other.
 
-Every variable belongs to the step of the event that it serves. A block's variables are optimised
+Every variable belongs to the step of the access that it serves. A block's variables are optimised
 while all others keep their values (block coordinate descent); what it shares with its neighbours,
 space and bandwidth at the seam, is taken as they left it. Blocks overlap, so that no seam is final.
 Each solution stays feasible for the whole program. Its multipliers, row by row those of the block
@@ -20,18 +20,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.solvers.lp.program import Floats, FrozenProgram, Ints, Solution
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.lp.program import FrozenProgram, LpSolution
 
 BLOCK_STEPS = 480
 OVERLAP_STEPS = 120  # that a block solves beyond either of its ends
 LOAD_STEPS = 240  # the longest stay whose space is entered in the running sum of the load
 FRONTS_BLOCKS = 8  # shorter programs have one front: the seam in the middle costs a little
 # Solves some blocks at once; the number is the share of the work done so far.
-Solve = Callable[[Sequence[FrozenProgram], float], list[Solution | None]]
+Solve = Callable[[Sequence[FrozenProgram], float], list[LpSolution | None]]
 
 
 @dataclass
-class _State:
+class _BlockState:
     """The whole program with its present solution.
 
     Attributes:
@@ -77,7 +78,7 @@ def solve_in_blocks(
     clock: Ints,
     load: Ints,
     solve: Solve,
-) -> Solution | None:
+) -> LpSolution | None:
     """A feasible solution of the whole program, with multipliers.
 
     Args:
@@ -121,7 +122,7 @@ def solve_in_blocks(
                 _put(state, block, solution)
             done += len(blocks)
     duals = _within_the_clock(program, clock, state.duals)
-    return Solution(state.values, duals, float(program.cost @ state.values))
+    return LpSolution(state.values, duals, float(program.cost @ state.values))
 
 
 def _within_the_clock(program: FrozenProgram, clock: Ints, duals: Floats) -> Floats:
@@ -144,14 +145,14 @@ def _within_the_clock(program: FrozenProgram, clock: Ints, duals: Floats) -> Flo
     return duals
 
 
-def _begin(program: FrozenProgram, clock: Ints) -> _State:
+def _begin(program: FrozenProgram, clock: Ints) -> _BlockState:
     by_column = np.argsort(program.entry_columns, kind="stable")
     counts = np.bincount(program.entry_columns, minlength=len(program.cost))
     values = program.low.copy()
     values[clock] = program.high[clock]
     weights = program.entry_values * values[program.entry_columns]
     activity = np.bincount(program.entry_rows, weights=weights, minlength=len(program.row_low))
-    return _State(
+    return _BlockState(
         program,
         by_column,
         np.concatenate([[0], np.cumsum(counts)]),
@@ -176,7 +177,7 @@ def _are_apart(blocks: Sequence[_Block]) -> bool:
     return len(np.unique(rows)) == len(rows)
 
 
-def _cut(state: _State, columns: Ints, clock: Ints, own_rows: NDArray[np.bool_]) -> _Block:
+def _cut(state: _BlockState, columns: Ints, clock: Ints, own_rows: NDArray[np.bool_]) -> _Block:
     """A block of some variables, and the time of the steps that they touch.
 
     Multipliers are kept of the rows `own_rows`.
@@ -211,7 +212,7 @@ def _cut(state: _State, columns: Ints, clock: Ints, own_rows: NDArray[np.bool_])
     return _Block(columns, rows, own_rows[rows], others, block)
 
 
-def _put(state: _State, block: _Block, solution: Solution) -> None:
+def _put(state: _BlockState, block: _Block, solution: LpSolution) -> None:
     """The block's solution becomes part of the whole."""
     program, rows = block.program, block.rows
     state.values[block.columns] = solution.values
@@ -223,7 +224,7 @@ def _put(state: _State, block: _Block, solution: Solution) -> None:
     )
 
 
-def _entries(state: _State, columns: Ints) -> Ints:
+def _entries(state: _BlockState, columns: Ints) -> Ints:
     """Indices of the entries of some variables."""
     first = state.column_start[columns]
     count = state.column_start[columns + 1] - first

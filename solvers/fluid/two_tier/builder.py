@@ -9,11 +9,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.lp.program import INFINITY, Floats, FrozenProgram, Ints, LinearProgram
+from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
-from ullage.solvers.state.segments import Event
+from ullage.solvers.state.segments import Access
 
 DIRECT_STEPS = 32  # stays up to this long are entered step by step
 TIE_BREAK = 5e-5  # share of the latency that the bytes through the slow ports weigh at most
@@ -111,7 +112,7 @@ class Builder:
         return link is not None and link.bandwidth_bytes_per_s < min(ports)
 
     def occupy(self, start: int, end: int, variable: int, size: int) -> None:
-        """A fraction of an atom takes space in the fastest tier during [start, end).
+        """A fraction of a segment takes space in the fastest tier during [start, end).
 
         Steps count modulo T; no span is longer than T.
         """
@@ -148,9 +149,9 @@ class Builder:
         if 0 <= step < self.steps:
             self.lp.add_entry(int(self.load_rows[step]), variable, share)
 
-    def charge_event(self, home: str, event: Event, accessed: int) -> None:
+    def charge_access(self, home: str, access: Access, accessed: int) -> None:
         """An operand: the fraction `accessed` in the fastest tier (-1: none), the rest at home."""
-        read, written = event.read_bytes, event.written_bytes
+        read, written = access.read_bytes, access.written_bytes
         fastest = self.target.fastest.name
         slow = self._access_cost(home, read, written)
         self.constant += slow
@@ -158,16 +159,16 @@ class Builder:
             if home != fastest:
                 self.tie_constant += self.tie_per_byte * (read + written)
             port = port_seconds(self.target.tier(home), read, written) / self.unit
-            self.busy[home][event.step] += port
+            self.busy[home][access.step] += port
         if accessed < 0 or home == fastest:
             return
         self.lp.add_cost(accessed, self._access_cost(fastest, read, written) - slow)
         if self.is_timed:
             self.lp.add_cost(accessed, -self.tie_per_byte * (read + written))
-            self.lp.add_entry(int(self.port_rows[home][event.step]), accessed, port)
-            if self.fast_port_binds[event.step]:
+            self.lp.add_entry(int(self.port_rows[home][access.step]), accessed, port)
+            if self.fast_port_binds[access.step]:
                 own = port_seconds(self.target.fastest, read, written) / self.unit
-                self.lp.add_entry(int(self.port_rows[fastest][event.step]), accessed, -own)
+                self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -own)
 
     def _access_cost(self, tier: str, read: float, written: float) -> float:
         """What an operator's access costs in the objective, in its units."""
@@ -239,7 +240,7 @@ class Builder:
         return price
 
     def mark(self, step: int) -> None:
-        """The variables that follow serve an event of this step."""
+        """The variables that follow serve an access of this step."""
         self.marks.append((self.lp.variables, step))
 
     def steps_of_variables(self) -> Ints:

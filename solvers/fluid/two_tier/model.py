@@ -1,16 +1,16 @@
 """The linear program over resident fractions (DESIGN: the fluid LP, lean form).
 
-For an atom of size s with events p0 < p1 < ...: x_j is the fraction in the fastest tier at event j.
-In the gap before a reading event p_j a fraction k_j <= x_{j-1} is kept, m_t arrives in step t and
-takes space from then on; the operator finds x_j = k_j + sum of m. (What is there and is not read
-here would be read here at no cost, unless the fastest tier's own port is the bottleneck: there what
-is read is a variable of its own.) What an operator wrote into fast memory and is
+For a segment of size s with accesses p0 < p1 < ...: x_j is the fraction in the fastest tier at
+access j. In the gap before a reading access p_j a fraction k_j <= x_{j-1} is kept, m_t arrives in
+step t and takes space from then on; the operator finds x_j = k_j + sum of m. (What is there and is
+not read here would be read here at no cost, unless the fastest tier's own port is the bottleneck:
+there what is read is a variable of its own.) What an operator wrote into fast memory and is
 not kept until its next reader must be home by then: it is spilled while it is kept anyway, or
 lingers until it is spilled.
 Capacity bounds the sum of resident bytes at every step; elapsed time of a step is at least its
 compute time and the busy time of every tier and link.
 
-In steady state steps count modulo T, and the first gap of a weight begins at its last event of the
+In steady state steps count modulo T, and the first gap of a weight begins at its last access of the
 inference before.
 
 Every legal plan of the order gives a feasible point (set-up times, alignment, cuts and addresses
@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import INFINITY, Ints
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import INFINITY
+from ullage.solvers.state.segments import Segment
 
 SPARSE_STEPS = 8  # earlier steps, evenly spaced, in which data may arrive at first
 
@@ -36,12 +37,14 @@ class Windows:
     """Which moves the program knows.
 
     Attributes:
-        default_steps: steps before an event in which data may arrive, and after a write in which it
-            may be stored home.
-        reach_steps: steps before an event beyond which nothing arrives at first.
-        arrivals: (atom, event) -> earlier steps, ascending; a few, evenly spaced, where missing.
-        spills: (atom, event) -> later steps, ascending, in the gap before the event (the number
-            of events: before the end).
+        default_steps: steps before an access in which data may arrive, and after a write in which
+            it may be stored home.
+        reach_steps: steps before an access beyond which nothing arrives at first.
+        arrivals: (segment, access) -> earlier steps, ascending; a few, evenly spaced, where
+            missing.
+        spills: (segment, access) -> later steps, ascending, in the gap before the access (the
+            number
+            of accesses: before the end).
     """
 
     default_steps: int
@@ -51,21 +54,21 @@ class Windows:
 
 
 @dataclass
-class _AtomRows:
-    """An atom while its rows are added.
+class _SegmentRows:
+    """A segment while its rows are added.
 
     Attributes:
-        index: of the atom.
-        atom: the atom.
+        index: of the segment.
+        segment: the segment.
         windows: which moves there are.
-        present: variable of what is there at each event so far.
+        present: variable of what is there at each access so far.
         accessed: variable of what the operator reads or writes there: less than is present only
             where the fastest tier's port can bind.
-        gaps: by event.
+        gaps: by access.
     """
 
     index: int
-    atom: Atom
+    segment: Segment
     windows: Windows
     present: list[int]
     accessed: list[int]
@@ -74,7 +77,7 @@ class _AtomRows:
 
 def build_fluid(
     builder: Builder,
-    atoms: Sequence[Atom],
+    segments: Sequence[Segment],
     *,
     steady_state: bool,
     windows: Windows,
@@ -83,24 +86,24 @@ def build_fluid(
 
     Args:
         builder: knows the problem, the target and the objective.
-        atoms: the problem's atoms.
+        segments: the problem's segments.
         steady_state: steps repeat for ever, weights survive.
         windows: which moves the program knows.
     """
     resident: list[Ints] = []
     gaps: list[Gap] = []
-    spills: list[Spill] = []
-    for index, atom in enumerate(atoms):
-        rows = _AtomRows(index, atom, windows, [], [], {})
-        if atom.size_bytes and atom.events:
-            if atom.home == builder.target.fastest.name:
-                _add_fixed(builder, atom)
+    spills: list[SpillVariables] = []
+    for index, segment in enumerate(segments):
+        rows = _SegmentRows(index, segment, windows, [], [], {})
+        if segment.size_bytes and segment.accesses:
+            if segment.home == builder.target.fastest.name:
+                _add_fixed(builder, segment)
             else:
-                _add_events(builder, rows, wraps=steady_state and atom.kind == "weight")
-                for event, use in enumerate(atom.events):
+                _add_accesses(builder, rows, wraps=steady_state and segment.kind == "weight")
+                for access, use in enumerate(segment.accesses):
                     if use.writes:
                         builder.mark(use.step)
-                        spills += _add_spills(builder, rows, event)
+                        spills += _add_spills(builder, rows, access)
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
     builder.close()
@@ -113,52 +116,52 @@ def build_fluid(
     )
 
 
-def _add_fixed(builder: Builder, atom: Atom) -> None:
-    """An atom whose home is the fastest tier takes its space for its whole life."""
-    start = 0 if atom.is_given else atom.events[0].step
-    keeps = atom.is_output or atom.kind == "weight"
-    end = builder.steps if keeps else atom.events[-1].step + 1
+def _add_fixed(builder: Builder, segment: Segment) -> None:
+    """A segment whose home is the fastest tier takes its space for its whole life."""
+    start = 0 if segment.is_given else segment.accesses[0].step
+    keeps = segment.is_output or segment.kind == "weight"
+    end = builder.steps if keeps else segment.accesses[-1].step + 1
     always = builder.lp.add_variable(1.0, 1.0)
-    builder.occupy(start, end, always, atom.size_bytes)
-    for event in atom.events:
-        builder.charge_event(atom.home, event, -1)
+    builder.occupy(start, end, always, segment.size_bytes)
+    for access in segment.accesses:
+        builder.charge_access(segment.home, access, -1)
 
 
-def _add_events(builder: Builder, rows: _AtomRows, *, wraps: bool) -> None:
-    """Variables of what is there at each event, with the gaps between them."""
-    atom, lp = rows.atom, builder.lp
-    for event, use in enumerate(atom.events):
+def _add_accesses(builder: Builder, rows: _SegmentRows, *, wraps: bool) -> None:
+    """Variables of what is there at each access, with the gaps between them."""
+    segment, lp = rows.segment, builder.lp
+    for access, use in enumerate(segment.accesses):
         present = -1
         builder.mark(use.step)
         if use.reads:
-            gap = _add_gap(builder, rows, event, wraps=wraps)
-            rows.gaps[event] = gap
+            gap = _add_gap(builder, rows, access, wraps=wraps)
+            rows.gaps[access] = gap
             present = gap.present
         elif use.writes:
-            present = lp.add_variable(float(atom.must_be_fastest), 1.0)
+            present = lp.add_variable(float(segment.must_be_fastest), 1.0)
         accessed = present
         if present >= 0:
-            builder.occupy(use.step, use.step + 1, present, atom.size_bytes)
-            if use.reads and builder.fast_port_binds[use.step] and not atom.must_be_fastest:
+            builder.occupy(use.step, use.step + 1, present, segment.size_bytes)
+            if use.reads and builder.fast_port_binds[use.step] and not segment.must_be_fastest:
                 accessed = lp.add_variable(0.0, 1.0)
                 lp.add_row(0.0, INFINITY, {present: 1.0, accessed: -1.0})
-        builder.charge_event(atom.home, use, accessed)
+        builder.charge_access(segment.home, use, accessed)
         rows.present.append(present)
         rows.accessed.append(accessed)
     if wraps and 0 in rows.gaps and rows.gaps[0].kept != rows.present[-1]:  # x_last - k_0 >= 0
         lp.add_row(0.0, INFINITY, {rows.present[-1]: 1.0, rows.gaps[0].kept: -1.0})
 
 
-def _add_gap(builder: Builder, rows: _AtomRows, event: int, *, wraps: bool) -> Gap:
-    """What is kept before a reading event, and what arrives."""
-    lp, atom, target = builder.lp, rows.atom, builder.target
-    size, end = atom.size_bytes, atom.events[event].step
-    before = _event_before(builder, atom, event, wraps=wraps)
-    linked = target.link(atom.home, target.fastest.name) is not None
+def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) -> Gap:
+    """What is kept before a reading access, and what arrives."""
+    lp, segment, target = builder.lp, rows.segment, builder.target
+    size, end = segment.size_bytes, segment.accesses[access].step
+    before = _access_before(builder, segment, access, wraps=wraps)
+    linked = target.link(segment.home, target.fastest.name) is not None
     since, written = before if before is not None else (-1, True)
     first = since + 1 if written else since
     window = max(first, end - rows.windows.default_steps)
-    early = rows.windows.arrivals.get((rows.index, event))
+    early = rows.windows.arrivals.get((rows.index, access))
     if early is None:
         far = max(first, end - rows.windows.reach_steps)
         count = min(SPARSE_STEPS, window - far)
@@ -168,54 +171,54 @@ def _add_gap(builder: Builder, rows: _AtomRows, event: int, *, wraps: bool) -> G
         steps = steps[:0]
     moved = lp.add_variables(len(steps), 0.0, 1.0)
     kept = lp.add_variable(0.0, 1.0) if before is not None else -1
-    present = lp.add_variable(float(atom.must_be_fastest), 1.0)
+    present = lp.add_variable(float(segment.must_be_fastest), 1.0)
     sum_row = lp.add_row(0.0, 0.0, {present: -1.0})  # k + moves - x = 0
     lp.add_entries(sum_row, moved, 1.0)
     if kept >= 0:
         lp.add_entry(sum_row, kept, 1.0)
         builder.occupy(since + 1, end, kept, size)
-    if kept >= 0 and event:
-        last = rows.accessed[event - 1] if written else rows.present[event - 1]
+    if kept >= 0 and access:
+        last = rows.accessed[access - 1] if written else rows.present[access - 1]
         lp.add_row(0.0, INFINITY, {last: 1.0, kept: -1.0})  # x_{j-1} - k_j >= 0
-        if len(steps) and int(steps[0]) == since:  # beside what is there during that event
+        if len(steps) and int(steps[0]) == since:  # beside what is there during that access
             lp.add_row(-INFINITY, 1.0, {last: 1.0, int(moved[0]): 1.0})
     if len(steps):
-        builder.charge_moves(atom.home, target.fastest.name, steps, moved, size)
+        builder.charge_moves(segment.home, target.fastest.name, steps, moved, size)
         builder.occupy_until(steps, end, moved, size)
-    wraps = wraps and event == 0
-    return Gap(rows.index, event, present, kept, first, end, steps, moved, sum_row, wraps)
+    wraps = wraps and access == 0
+    return Gap(rows.index, access, present, kept, first, end, steps, moved, sum_row, wraps)
 
 
-def _event_before(
-    builder: Builder, atom: Atom, event: int, *, wraps: bool
+def _access_before(
+    builder: Builder, segment: Segment, access: int, *, wraps: bool
 ) -> tuple[int, bool] | None:
-    """Step of the event before and whether it writes; None where the data comes from home only."""
-    if event:
-        return atom.events[event - 1].step, atom.events[event - 1].writes
+    """Step of the access before and whether it writes; None where the data comes from home only."""
+    if access:
+        return segment.accesses[access - 1].step, segment.accesses[access - 1].writes
     if wraps:
-        return atom.events[-1].step - builder.steps, False
+        return segment.accesses[-1].step - builder.steps, False
     return None
 
 
-def _add_spills(builder: Builder, rows: _AtomRows, write: int) -> list[Spill]:
-    """What of the data that an event wrote into fast memory goes home, and when.
+def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillVariables]:
+    """What of the data that an access wrote into fast memory goes home, and when.
 
     For every gap up to a reader (and up to the end of an output): what is not kept through it must
     be home by its end. It was spilled in an earlier gap, as e or as f, while it was kept (f: no
     space of its own), or it lingers in this gap until it is (e: takes space from the gap's
     beginning).
     """
-    lp, atom = builder.lp, rows.atom
-    readers = _readers_of_version(atom, write)
-    is_last = not any(e.writes for e in atom.events[write + 1 :])
-    gaps = [(atom.events[r].step, rows.gaps[r].kept, r) for r in readers]
-    if is_last and atom.is_output:
-        gaps.append((builder.steps, -1, len(atom.events)))
-    found: list[Spill] = []
-    since = atom.events[write].step
-    for number, (end, kept, event) in enumerate(gaps):
+    lp, segment = builder.lp, rows.segment
+    readers = _readers_of_version(segment, write)
+    is_last = not any(e.writes for e in segment.accesses[write + 1 :])
+    gaps = [(segment.accesses[r].step, rows.gaps[r].kept, r) for r in readers]
+    if is_last and segment.is_output:
+        gaps.append((builder.steps, -1, len(segment.accesses)))
+    found: list[SpillVariables] = []
+    since = segment.accesses[write].step
+    for number, (end, kept, access) in enumerate(gaps):
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
-        steps = _spill_steps(builder, rows, event, first, end)
+        steps = _spill_steps(builder, rows, access, first, end)
         e = lp.add_variables(len(steps), 0.0, 1.0)
         f = lp.add_variables(len(steps) if number + 1 < len(gaps) else 0, 0.0, 1.0)
         before = [v for spill in found for v in (*spill.lingering.tolist(), *spill.copied.tolist())]
@@ -224,39 +227,39 @@ def _add_spills(builder: Builder, rows: _AtomRows, write: int) -> list[Spill]:
         if kept >= 0:
             entries[kept] = 1.0
         row = lp.add_row(0.0, INFINITY, entries)
-        home = (builder.target.fastest.name, atom.home)
+        home = (builder.target.fastest.name, segment.home)
         for variables in (e, f):
             if len(variables):
-                builder.charge_moves(*home, steps, variables, atom.size_bytes)
+                builder.charge_moves(*home, steps, variables, segment.size_bytes)
         for step, variable in zip(steps.tolist(), e.tolist(), strict=True):
-            builder.occupy(since + 1, step + 1, variable, atom.size_bytes)
+            builder.occupy(since + 1, step + 1, variable, segment.size_bytes)
         read_row = -1
-        accessed = rows.accessed[event] if kept >= 0 else -1
-        if kept >= 0 and accessed != rows.present[event]:  # what the reader has from home is there
+        accessed = rows.accessed[access] if kept >= 0 else -1
+        if kept >= 0 and accessed != rows.present[access]:  # what the reader has from home is there
             all_home = [*before, *e.tolist(), *f.tolist()]
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
         span = (first, since + 1, end)
-        found.append(Spill(rows.index, write, event, *span, steps, e, f, row, read_row))
+        found.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
     return found
 
 
-def _spill_steps(builder: Builder, rows: _AtomRows, event: int, first: int, end: int) -> Ints:
-    """Steps before an event in which the program lets data go home."""
-    if builder.target.link(builder.target.fastest.name, rows.atom.home) is None:
+def _spill_steps(builder: Builder, rows: _SegmentRows, access: int, first: int, end: int) -> Ints:
+    """Steps before an access in which the program lets data go home."""
+    if builder.target.link(builder.target.fastest.name, rows.segment.home) is None:
         return np.zeros(0, dtype=np.int64)
     reach = min(end, first + rows.windows.default_steps)
-    late = rows.windows.spills.get((rows.index, event), np.zeros(0, dtype=np.int64))
+    late = rows.windows.spills.get((rows.index, access), np.zeros(0, dtype=np.int64))
     return np.concatenate([np.arange(first, reach, dtype=np.int64), late])
 
 
-def _readers_of_version(atom: Atom, event: int) -> list[int]:
-    """Events that read what `event` wrote, the next write included."""
+def _readers_of_version(segment: Segment, access: int) -> list[int]:
+    """Accesses that read what `access` wrote, the next write included."""
     found: list[int] = []
-    for following in range(event + 1, len(atom.events)):
-        if atom.events[following].reads:
+    for following in range(access + 1, len(segment.accesses)):
+        if segment.accesses[following].reads:
             found.append(following)
-        if atom.events[following].writes:
+        if segment.accesses[following].writes:
             break
     return found

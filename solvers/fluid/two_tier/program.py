@@ -2,31 +2,32 @@
 
 from dataclasses import dataclass
 
+from ullage.compiler.common.arrays import Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
-from ullage.solvers.lp.program import FrozenProgram, Ints
+from ullage.solvers.lp.program import FrozenProgram
 
 
 @dataclass(frozen=True)
 class Gap:
-    """The steps before a reading event of an atom.
+    """The steps before a reading access of a segment.
 
     Steps may be negative in steady state: they belong to the inference before.
 
     Attributes:
-        atom: index of the atom.
-        event: index of the event that ends it.
-        present: variable x, what is there when the event reads.
-        kept: variable k, -1 where there is nothing to keep (data at home before the first event).
+        segment: index of the segment.
+        access: index of the access that ends it.
+        present: variable x, what is there when the access reads.
+        kept: variable k, -1 where there is nothing to keep (data at home before the first access).
         first_step: first step in which an arrival is possible at all.
-        end: step of the event.
+        end: step of the access.
         steps: steps of the arrivals that the program knows, ascending; none without a link.
         moved: their variables m.
         sum_row: row k + moves - x = 0.
-        wraps: whether k is kept from the last event of the inference before.
+        wraps: whether k is kept from the last access of the inference before.
     """
 
-    atom: int
-    event: int
+    segment: int
+    access: int
     present: int
     kept: int
     first_step: int
@@ -38,13 +39,13 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Spill:
+class SpillVariables:
     """Storing home, between two readers, what an operator wrote into fast memory.
 
     Attributes:
-        atom: index of the atom.
-        write: the event that wrote it.
-        reader: the event that ends the gap; the number of events at the end of an output.
+        segment: index of the segment.
+        write: the access that wrote it.
+        reader: the access that ends the gap; the number of accesses at the end of an output.
         first_step: first step in which it can be stored.
         lingers_from: from here on what was dropped at the gap's beginning takes space.
         end: one past its last step.
@@ -55,7 +56,7 @@ class Spill:
         read_row: row of what the reader has from home, -1 where `row` says it.
     """
 
-    atom: int
+    segment: int
     write: int
     reader: int
     first_step: int
@@ -75,7 +76,8 @@ class FluidProgram:
     Attributes:
         program: the arrays.
         builder: scales, rows and prices.
-        resident: for each atom the variables of what is there at its events; -1: nothing can be.
+        resident: for each segment the variables of what is there at its accesses; -1: nothing can
+            be.
         gaps: all gaps.
         spills: all spills, those of one write side by side in the order of their gaps.
     """
@@ -84,4 +86,4 @@ class FluidProgram:
     builder: Builder
     resident: tuple[Ints, ...]
     gaps: tuple[Gap, ...]
-    spills: tuple[Spill, ...]
+    spills: tuple[SpillVariables, ...]

@@ -15,9 +15,9 @@ from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
 from ullage.solvers.fluid.two_tier.program import FluidProgram
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
-from ullage.solvers.lp.program import FrozenProgram, Solution, safe_bound
+from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lp, solve_lps
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.segments import Segment
 
 LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
 ENOUGH = 1e-3  # windows stay closed once all of them are worth less than this share of the value
@@ -37,14 +37,14 @@ class Relaxation:
     """
 
     fluid: FluidProgram
-    solution: Solution
+    solution: LpSolution
     bound: float | None
     rounds: int
 
 
 def relax(
     problem: Problem,
-    atoms: Sequence[Atom],
+    segments: Sequence[Segment],
     reference: float,
     options: FluidOptions,
     budget: Budget,
@@ -53,7 +53,7 @@ def relax(
 
     Args:
         problem: the problem.
-        atoms: of the problem.
+        segments: of the problem.
         reference: objective value of a known legal plan. For latency, no step of an optimal plan
             takes longer.
         options: parameters of `fluid`.
@@ -61,7 +61,7 @@ def relax(
     """
     target = problem.target
     if len(problem.steps) > options.whole_steps:
-        return _relax_in_blocks(problem, atoms, reference, options, budget)
+        return _relax_in_blocks(problem, segments, reference, options, budget)
     windows = Windows(options.window_steps)
     best: Relaxation | None = None
     for number in range(1, options.max_rounds + 1):
@@ -71,7 +71,7 @@ def relax(
         builder = Builder(problem, reference=reference)
         fluid = build_fluid(
             builder,
-            atoms,
+            segments,
             steady_state=problem.steady_state,
             windows=windows,
         )
@@ -83,9 +83,9 @@ def relax(
         if solution is None:
             break
         worth = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
-        opened, shortfall = open_windows(windows, fluid, atoms, solution, max(worth, 1e-9))
+        opened, shortfall = open_windows(windows, fluid, segments, solution, max(worth, 1e-9))
         bound = None
-        if _is_complete(target, atoms):
+        if _is_complete(target, segments):
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
@@ -96,17 +96,19 @@ def relax(
     return best
 
 
-def _is_complete(target: Target, atoms: Sequence[Atom]) -> bool:
+def _is_complete(target: Target, segments: Sequence[Segment]) -> bool:
     """Whether the program knows every way: no third tier, nothing whose home is the fastest."""
     if len(target.tiers) != 2:
         return False
-    at_home = any(atom.size_bytes and atom.home == target.fastest.name for atom in atoms)
+    at_home = any(
+        segment.size_bytes and segment.home == target.fastest.name for segment in segments
+    )
     return not at_home
 
 
 def _relax_in_blocks(
     problem: Problem,
-    atoms: Sequence[Atom],
+    segments: Sequence[Segment],
     reference: float,
     options: FluidOptions,
     budget: Budget,
@@ -117,13 +119,13 @@ def _relax_in_blocks(
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
     fluid = build_fluid(
         builder,
-        atoms,
+        segments,
         steady_state=False,
         windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
     )
     programs_budget = budget.share(LP_SHARE)
 
-    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[Solution | None]:
+    def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[LpSolution | None]:
         budget.progress(f"fluid: linear program, {done:.0%}")
         left = programs_budget.remaining_s()
         if left <= 0:
@@ -140,12 +142,12 @@ def _relax_in_blocks(
         return None
     solution = replace(solution, duals=builder.with_load_prices(solution.duals))
     bound = None
-    if _is_complete(target, atoms) and not problem.steady_state:
-        bound = _bound(fluid, solution, closed_worth(fluid, atoms, solution), problem)
+    if _is_complete(target, segments) and not problem.steady_state:
+        bound = _bound(fluid, solution, closed_worth(fluid, segments, solution), problem)
     return Relaxation(fluid, solution, bound, 1)
 
 
-def _bound(fluid: FluidProgram, solution: Solution, shortfall: float, problem: Problem) -> float:
+def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:
     """What no legal plan of this order falls below, in the objective's unit.
 
     Holds for any multipliers and windows: `safe_bound` is safe against the solver's tolerance, and

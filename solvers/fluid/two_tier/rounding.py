@@ -1,4 +1,4 @@
-"""Granting the LP's wishes: slices that stay in the fastest tier, while they fit."""
+"""Granting the LP's requests: slices that residency in the fastest tier, while they fit."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,34 +7,35 @@ import numpy as np
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.slicing import Wish, slice_of
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.fluid.two_tier.slicing import SliceRequest, slice_of
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import spread
 from ullage.solvers.state.greedy_moves import try_run
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment
 
 REPAIR_WINDOW_STEPS = 64
 SPILL_STEPS = 64  # how long a slice may linger to be spilled
 
 
-class SlicedOccupancy(Occupancy):
+class SlicedResidencyState(ResidencyState):
     """Occupancy of slices that can still be cut, counted in whole pages where there are any.
 
     Attributes:
         page_bytes: of a page, 0 where there are none.
-        slices: the atoms, cut further while stays are granted.
-        carried: slices with stays that continue in the next inference; they are left as they are.
+        slices: the segments, cut further while stays are granted.
+        carried: slices with residencies that continue in the next inference; they are left as they
+            are.
     """
 
     def __init__(
         self,
         problem: Problem,
-        atoms: Sequence[Atom],
+        segments: Sequence[Segment],
         page_bytes: int,
     ) -> None:
         self.page_bytes = page_bytes
-        self.slices = list(atoms)
+        self.slices = list(segments)
         self.carried: set[int] = set()
         super().__init__(problem, self.slices)
         if page_bytes:  # pages have one size and place for all steps: so has the workspace above
@@ -42,31 +43,31 @@ class SlicedOccupancy(Occupancy):
             self.load_bytes += workspace.max(initial=0) - workspace
 
     def split(self, index: int, excess_bytes: int) -> int | None:
-        """Cut at least `excess_bytes` off the end of a slice without stays.
+        """Cut at least `excess_bytes` off the end of a slice without residencies.
 
         Returns:
             The new slice, None when nothing would be left (or the memory has no pages).
         """
-        atom = self.slices[index]
+        segment = self.slices[index]
         if not self.page_bytes:
             return None
-        cut = (atom.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
-        if cut <= atom.start_byte:
+        cut = (segment.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
+        if cut <= segment.start_byte:
             return None
-        self.slices[index] = slice_of(atom, atom.start_byte, cut)
-        self.slices.append(slice_of(atom, cut, atom.end_byte))
-        self.stays.append({})
+        self.slices[index] = slice_of(segment, segment.start_byte, cut)
+        self.slices.append(slice_of(segment, cut, segment.end_byte))
+        self.residencies.append({})
         return len(self.slices) - 1
 
     def drop(self, index: int, first: int) -> None:
-        """Take a stay back: its operators go to the home tier.
+        """Take a residency back: its operators go to the home tier.
 
         Raises:
             LookupError: they cannot, and nothing that is carried over could make room instead.
         """
         if not self.slices[index].must_be_fastest or index in self.carried:
-            for begin in list(self.stays[index]) if index in self.carried else [first]:
-                if begin in self.stays[index]:
+            for begin in list(self.residencies[index]) if index in self.carried else [first]:
+                if begin in self.residencies[index]:
                     self.remove(index, begin)
             self.carried.discard(index)
         elif self.carried:
@@ -76,190 +77,196 @@ class SlicedOccupancy(Occupancy):
 
     def propose(
         self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
-    ) -> Stay | None:
-        """As for any atom, but stays that continue in the next inference are not touched."""
+    ) -> SegmentResidency | None:
+        """As for any segment, but stays that continue in the next inference are not touched."""
         if index in self.carried:
             return None
         return super().propose(index, first, last, window=window, hide_spill=hide_spill)
 
-    def aligned_bytes(self, atom: Atom) -> int:
-        """Bytes of the pages that an atom touches; pages begin at multiples inside the buffer."""
+    def aligned_bytes(self, segment: Segment) -> int:
+        """Bytes of the pages that a segment touches; pages begin at multiples inside the buffer."""
         if not self.page_bytes:
-            return super().aligned_bytes(atom)
-        first, last = atom.start_byte // self.page_bytes, -(-atom.end_byte // self.page_bytes)
+            return super().aligned_bytes(segment)
+        first, last = segment.start_byte // self.page_bytes, -(-segment.end_byte // self.page_bytes)
         return (last - first) * self.page_bytes
 
 
-def grant(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> int:
+def round_requests(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
     """Add the wished stays that fit, most valuable slices first; returns how many were refused.
 
     A slice that sticks out is cut, so that the part that fits is granted.
     """
-    by_slice: dict[int, list[Wish]] = {}
-    for wish in wishes:
-        by_slice.setdefault(wish.slice, []).append(wish)
+    by_slice: dict[int, list[SliceRequest]] = {}
+    for request in requests:
+        by_slice.setdefault(request.slice, []).append(request)
     refused = 0
-    order = sorted(by_slice, key=lambda n: (-_worth(occupancy, by_slice[n]), n))
+    order = sorted(by_slice, key=lambda n: (-_worth(state, by_slice[n]), n))
     for number in order:
         mine = by_slice[number]
-        if occupancy.atoms[number].must_be_fastest:
-            for wish in mine:
-                for event in range(wish.first + 1, wish.last + 1):
-                    try_run(occupancy, number, event - 1, event, REPAIR_WINDOW_STEPS)
+        if state.segments[number].must_be_fastest:
+            for request in mine:
+                for access in range(request.first + 1, request.last + 1):
+                    try_run(state, number, access - 1, access, REPAIR_WINDOW_STEPS)
             continue
-        excess = max(
-            _excess(occupancy, number, span) for w in mine for span in _spans(occupancy, w)
-        )
-        rest = occupancy.split(number, excess) if excess > 0 else None
-        refused += _grant_all(occupancy, mine)
+        excess = max(_excess(state, number, span) for w in mine for span in _spans(state, w))
+        rest = state.split(number, excess) if excess > 0 else None
+        refused += _grant_all(state, mine)
         if rest is not None:
-            refused += _grant_all(occupancy, [replace(w, slice=rest) for w in mine])
+            refused += _grant_all(state, [replace(w, slice=rest) for w in mine])
     return refused
 
 
-def _grant_all(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> int:
-    """The stays of one slice; those that are carried over come together or not at all."""
-    number = wishes[0].slice
-    linked = [w for w in wishes if w.is_carried or w.is_left]
+def _grant_all(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
+    """The residencies of one slice; those that are carried over come together or not at all."""
+    number = requests[0].slice
+    linked = [w for w in requests if w.is_carried or w.is_left]
     refused = 0
-    if linked and not _grant_linked(occupancy, linked):
+    if linked and not _grant_linked(state, linked):
         refused += len(linked)
     else:
-        occupancy.carried.update({number} if linked else ())
-    return refused + sum(not _grant_one(occupancy, w) for w in wishes if w not in linked)
+        state.carried.update({number} if linked else ())
+    return refused + sum(not _grant_one(state, w) for w in requests if w not in linked)
 
 
-def _grant_linked(occupancy: SlicedOccupancy, wishes: Sequence[Wish]) -> bool:
-    number = wishes[0].slice
-    atom = occupancy.atoms[number]
-    spans = [span for wish in wishes for span in _spans(occupancy, wish)]
-    if any(_excess(occupancy, number, span) > 0 for span in spans):
+def _grant_linked(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> bool:
+    number = requests[0].slice
+    segment = state.segments[number]
+    spans = [span for request in requests for span in _spans(state, request)]
+    if any(_excess(state, number, span) > 0 for span in spans):
         return False
-    for wish in wishes:
-        begin, end = _spans(occupancy, wish)[0]
-        fill = ((wish.fill, atom.size_bytes),) if wish.fill >= 0 else ()
-        stay = Stay(number, begin, begin + 1 if fill else begin, end, fill)
-        occupancy.add(number, wish.first, wish.last, stay)
-        if wish.tail >= 0:  # a stay without events, for the next inference
-            after, moves = len(atom.events), ((wish.tail, atom.size_bytes),)
-            tail = Stay(number, wish.tail, wish.tail + 1, occupancy.steps, moves)
-            occupancy.add(number, after, after - 1, tail)
+    for request in requests:
+        begin, end = _spans(state, request)[0]
+        fill = ((request.fill, segment.size_bytes),) if request.fill >= 0 else ()
+        residency = SegmentResidency(number, begin, begin + 1 if fill else begin, end, fill)
+        state.add(number, request.first, request.last, residency)
+        if request.tail >= 0:  # a residency without accesses, for the next inference
+            after, moves = len(segment.accesses), ((request.tail, segment.size_bytes),)
+            tail = SegmentResidency(number, request.tail, request.tail + 1, state.steps, moves)
+            state.add(number, after, after - 1, tail)
     return True
 
 
-def _worth(occupancy: Occupancy, wishes: Sequence[Wish]) -> float:
+def _worth(state: ResidencyState, requests: Sequence[SliceRequest]) -> float:
     """Slow bytes that wished stays save, per byte and step that they take."""
     saved = taken = 0.0
-    atom = occupancy.atoms[wishes[0].slice]
-    for wish in wishes:
-        events = atom.events[wish.first : wish.last + 1]
-        saved += sum(e.read_bytes + e.written_bytes for e in events)
-        saved -= atom.size_bytes if max(wish.fill, wish.tail) >= 0 else 0
-        taken += atom.size_bytes * sum(end - begin for begin, end in _spans(occupancy, wish))
+    segment = state.segments[requests[0].slice]
+    for request in requests:
+        accesses = segment.accesses[request.first : request.last + 1]
+        saved += sum(e.read_bytes + e.written_bytes for e in accesses)
+        saved -= segment.size_bytes if max(request.fill, request.tail) >= 0 else 0
+        taken += segment.size_bytes * sum(end - begin for begin, end in _spans(state, request))
     return saved / taken
 
 
-def _spans(occupancy: Occupancy, wish: Wish) -> list[tuple[int, int]]:
-    """Steps [begin, end) during which a wish takes space, that of its events first."""
-    events = occupancy.atoms[wish.slice].events
-    begin = events[wish.first].step
-    if wish.is_carried:
+def _spans(state: ResidencyState, request: SliceRequest) -> list[tuple[int, int]]:
+    """Steps [begin, end) during which a request takes space, that of its accesses first."""
+    accesses = state.segments[request.slice].accesses
+    begin = accesses[request.first].step
+    if request.is_carried:
         begin = 0
-    elif wish.fill >= 0:
-        begin = wish.fill
-    end = occupancy.steps if wish.is_left else events[wish.last].step + 1
-    return [(begin, end), *([(wish.tail, occupancy.steps)] if wish.tail >= 0 else [])]
+    elif request.fill >= 0:
+        begin = request.fill
+    end = state.steps if request.is_left else accesses[request.last].step + 1
+    return [(begin, end), *([(request.tail, state.steps)] if request.tail >= 0 else [])]
 
 
-def _excess(occupancy: Occupancy, index: int, span: tuple[int, int]) -> int:
+def _excess(state: ResidencyState, index: int, span: tuple[int, int]) -> int:
     """Bytes by which a slice exceeds the memory during some steps; negative when it fits."""
-    load = int(occupancy.load_bytes[slice(*span)].max())
-    capacity = occupancy.target.fastest.capacity_bytes
-    return load + occupancy.aligned_bytes(occupancy.atoms[index]) - capacity
+    load = int(state.load_bytes[slice(*span)].max())
+    capacity = state.target.fastest.capacity_bytes
+    return load + state.aligned_bytes(state.segments[index]) - capacity
 
 
-def _grant_one(occupancy: Occupancy, wish: Wish) -> bool:
-    atom = occupancy.atoms[wish.slice]
-    start, end = _spans(occupancy, wish)[0]
-    fill = ((wish.fill, atom.size_bytes),) if wish.fill >= 0 else ()
-    if fill and wish.fill < occupancy.free_from(wish.slice, wish.first):
+def _grant_one(state: ResidencyState, request: SliceRequest) -> bool:
+    segment = state.segments[request.slice]
+    start, end = _spans(state, request)[0]
+    fill = ((request.fill, segment.size_bytes),) if request.fill >= 0 else ()
+    if fill and request.fill < state.free_from(request.slice, request.first):
         return False
-    if _excess(occupancy, wish.slice, (start, end)) > 0:
+    if _excess(state, request.slice, (start, end)) > 0:
         return False
-    stay = Stay(wish.slice, start, start + 1 if fill else start, end, fill)
-    if occupancy.needs_spill(wish.slice, wish.first, wish.last):
-        spilled = _spilled_as_wished(occupancy, wish, stay) or _spilled(occupancy, wish, stay)
+    residency = SegmentResidency(request.slice, start, start + 1 if fill else start, end, fill)
+    if state.needs_spill(request.slice, request.first, request.last):
+        spilled = _spilled_as_requested(state, request, residency) or _spilled(
+            state, request, residency
+        )
         if spilled is None:
             return False
-        stay = spilled
-    occupancy.add(wish.slice, wish.first, wish.last, stay)
+        residency = spilled
+    state.add(request.slice, request.first, request.last, residency)
     return True
 
 
-def _spilled_as_wished(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
-    """The stay with the LP's own spill, lingering until it is done; None where that is illegal."""
-    atom = occupancy.atoms[wish.slice]
-    if wish.spill < _spill_from(atom, wish, stay) or wish.spill >= _spill_limit(occupancy, wish):
+def _spilled_as_requested(
+    state: ResidencyState, request: SliceRequest, residency: SegmentResidency
+) -> SegmentResidency | None:
+    """The residency with the LP's own spill, kept until it is done; None where illegal."""
+    segment = state.segments[request.slice]
+    if request.spill < _spill_from(segment, request, residency) or request.spill >= _spill_limit(
+        state, request
+    ):
         return None
-    end = max(stay.end, wish.spill + 1)
-    if not occupancy.fits(occupancy.aligned_bytes(atom), stay.end, end):
+    end = max(residency.end, request.spill + 1)
+    if not state.fits(state.aligned_bytes(segment), residency.end, end):
         return None
-    return replace(stay, end=end, spill=((wish.spill, atom.size_bytes),))
+    return replace(residency, end=end, spill=((request.spill, segment.size_bytes),))
 
 
-def _spill_from(atom: Atom, wish: Wish, stay: Stay) -> int:
+def _spill_from(segment: Segment, request: SliceRequest, residency: SegmentResidency) -> int:
     """First step in which a spill may move: after the last write, when the slice is ready."""
-    writes = [e.step for e in atom.events[wish.first : wish.last + 1] if e.writes]
-    return max([*writes, stay.ready - 1]) + 1
+    writes = [e.step for e in segment.accesses[request.first : request.last + 1] if e.writes]
+    return max([*writes, residency.ready - 1]) + 1
 
 
-def _spill_limit(occupancy: Occupancy, wish: Wish) -> int:
+def _spill_limit(state: ResidencyState, request: SliceRequest) -> int:
     """First step that is too late for a spill: the next use."""
-    atom = occupancy.atoms[wish.slice]
-    followed = wish.last + 1 < len(atom.events)
-    return atom.events[wish.last + 1].step if followed else occupancy.steps
+    segment = state.segments[request.slice]
+    followed = request.last + 1 < len(segment.accesses)
+    return segment.accesses[request.last + 1].step if followed else state.steps
 
 
-def _spilled(occupancy: Occupancy, wish: Wish, stay: Stay) -> Stay | None:
-    """The stay with a spill in idle steps after its last write, lingering where it must."""
-    atom = occupancy.atoms[wish.slice]
-    fastest = occupancy.target.fastest.name
-    if occupancy.target.link(fastest, atom.home) is None:
+def _spilled(
+    state: ResidencyState, request: SliceRequest, residency: SegmentResidency
+) -> SegmentResidency | None:
+    """The residency with a spill in idle steps after its last write, lingering where it must."""
+    segment = state.segments[request.slice]
+    fastest = state.target.fastest.name
+    if state.target.link(fastest, segment.home) is None:
         return None
-    after, limit = _spill_from(atom, wish, stay), _spill_limit(occupancy, wish)
-    reach = stay.end
-    size = occupancy.aligned_bytes(atom)
+    after, limit = _spill_from(segment, request, residency), _spill_limit(state, request)
+    reach = residency.end
+    size = state.aligned_bytes(segment)
     while (
-        reach < limit and reach < stay.end + SPILL_STEPS and occupancy.fits(size, reach, reach + 1)
+        reach < limit and reach < residency.end + SPILL_STEPS and state.fits(size, reach, reach + 1)
     ):
         reach += 1
     if after >= reach:
         return None
-    room = occupancy.timeline.room_bytes(fastest, atom.home, after, reach)
-    spill = spread(atom.size_bytes, room, after, late=False)
-    return replace(stay, end=max(stay.end, spill[-1][0] + 1), spill=spill)
+    room = state.busy_time.room_bytes(fastest, segment.home, after, reach)
+    spill = spread(segment.size_bytes, room, after, late=False)
+    return replace(residency, end=max(residency.end, spill[-1][0] + 1), spill=spill)
 
 
-def retime(occupancy: SlicedOccupancy, budget: Budget) -> None:
+def retime(state: SlicedResidencyState, budget: Budget) -> None:
     """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
 
     Slices move in one step each, so a step that has room for half of one is passed over until here.
     """
-    for index, runs in enumerate(occupancy.stays):
-        if index in occupancy.carried or occupancy.atoms[index].must_be_fastest:
+    for index, runs in enumerate(state.residencies):
+        if index in state.carried or state.segments[index].must_be_fastest:
             continue
-        for first, (last, stay) in sorted(runs.items()):
-            if not (stay.fill or stay.spill):
+        for first, (last, residency) in sorted(runs.items()):
+            if not (residency.fill or residency.spill):
                 continue
             if budget.remaining_s() <= 0:
                 return  # what is decided is legal as it stands
-            before = occupancy.mark()
-            occupancy.remove(index, first)
-            other = occupancy.propose(index, first, last, window=REPAIR_WINDOW_STEPS)
-            size = occupancy.aligned_bytes(occupancy.atoms[index])
-            if other is not None and occupancy.fits(size, other.start, other.end):
-                occupancy.add(index, first, last, other)
-                if occupancy.improved_since(before):
+            before = state.mark()
+            state.remove(index, first)
+            other = state.propose(index, first, last, window=REPAIR_WINDOW_STEPS)
+            size = state.aligned_bytes(state.segments[index])
+            if other is not None and state.fits(size, other.start, other.end):
+                state.add(index, first, last, other)
+                if state.improved_since(before):
                     continue
-                occupancy.remove(index, first)
-            occupancy.add(index, first, last, stay)
+                state.remove(index, first)
+            state.add(index, first, last, residency)

@@ -1,8 +1,8 @@
-"""From fractions to slices: cut the LP's profiles into byte ranges with stays of their own.
+"""From fractions to slices: cut the LP's profiles into byte ranges with residencies of their own.
 
-Resident bytes of an atom are always a prefix of it: what is kept is a prefix of what was there,
-what arrives continues it. So the levels that the profile takes cut the atom into slices, and each
-slice is there or not at every step, and arrives in one step.
+Resident bytes of a segment are always a prefix of it: what is kept is a prefix of what was there,
+what arrives continues it. So the levels that the profile takes cut the segment into slices, and
+each slice is there or not at every step, and arrives in one step.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,21 +11,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import Floats, Solution
-from ullage.solvers.state.segments import Atom
+from ullage.compiler.common.arrays import Floats
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import LpSolution
+from ullage.solvers.state.segments import Segment
 
 WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A slice should stay from event `first` to `last`.
+class SliceRequest:
+    """A slice should stay from access `first` to `last`.
 
     Attributes:
         slice: index of the slice.
-        first: first event of the stay.
-        last: its last event.
+        first: first access of the residency.
+        last: its last access.
         fill: step in which it is fetched, -1 when it is not.
         spill: step in which it is stored home, -1 when the LP does not say.
         is_carried: it is there from the beginning, because the inference before left it.
@@ -44,30 +45,33 @@ class Wish:
 
 
 def cut_slices(
-    fluid: FluidProgram, solution: Solution, atoms: Sequence[Atom], grains_bytes: Sequence[int]
-) -> tuple[tuple[Atom, ...], list[Wish]]:
-    """Slices (atoms themselves) and their wished stays.
+    fluid: FluidProgram,
+    solution: LpSolution,
+    segments: Sequence[Segment],
+    grains_bytes: Sequence[int],
+) -> tuple[tuple[Segment, ...], list[SliceRequest]]:
+    """Slices (segments themselves) and their wished stays.
 
     Args:
         fluid: the program.
         solution: its optimum.
-        atoms: the atoms it was built from.
-        grains_bytes: for each atom, cuts lie at multiples of it inside the buffer; 0: no cuts.
+        segments: the segments it was built from.
+        grains_bytes: for each segment, cuts lie at multiples of it inside the buffer; 0: no cuts.
     """
     gaps: dict[int, dict[int, Gap]] = {}
     for gap in fluid.gaps:
-        gaps.setdefault(gap.atom, {})[gap.event] = gap
-    spills: dict[int, dict[int, list[Spill]]] = {}
+        gaps.setdefault(gap.segment, {})[gap.access] = gap
+    spills: dict[int, dict[int, list[SpillVariables]]] = {}
     for spill in fluid.spills:
-        spills.setdefault(spill.atom, {}).setdefault(spill.write, []).append(spill)
-    slices: list[Atom] = []
-    wishes: list[Wish] = []
-    for index, atom in enumerate(atoms):
+        spills.setdefault(spill.segment, {}).setdefault(spill.write, []).append(spill)
+    slices: list[Segment] = []
+    requests: list[SliceRequest] = []
+    for index, segment in enumerate(segments):
         if not len(fluid.resident[index]):
-            slices.append(atom)
+            slices.append(segment)
             continue
         levels = _levels_of(
-            atom,
+            segment,
             np.where(fluid.resident[index] >= 0, solution.values[fluid.resident[index]], 0.0),
             gaps.get(index, {}),
             spills.get(index, {}),
@@ -75,23 +79,23 @@ def cut_slices(
             grains_bytes[index],
             fluid.builder.steps,
         )
-        for begin, end in pairwise(levels.cuts(atom)):
-            slices.append(slice_of(atom, begin, end))
-            wishes += _wishes_of(len(slices) - 1, atom, levels, begin, end)
-    return tuple(slices), wishes
+        for begin, end in pairwise(levels.cuts(segment)):
+            slices.append(slice_of(segment, begin, end))
+            requests += _requests_of(len(slices) - 1, segment, levels, begin, end)
+    return tuple(slices), requests
 
 
 def _levels_of(
-    atom: Atom,
+    segment: Segment,
     fractions: Floats,
     gaps: dict[int, Gap],
-    spills: dict[int, list[Spill]],
+    spills: dict[int, list[SpillVariables]],
     values: Floats,
     grain_bytes: int,
     steps: int,
 ) -> "_Levels":
-    """Fractions as positions inside the atom."""
-    low, high, size = atom.start_byte, atom.end_byte, atom.size_bytes
+    """Fractions as positions inside the segment."""
+    low, high, size = segment.start_byte, segment.end_byte, segment.size_bytes
 
     def position(fraction: float) -> int:
         if not grain_bytes:
@@ -103,21 +107,21 @@ def _levels_of(
 
     here = [position(f) for f in fractions]
     kept: dict[int, int] = {}
-    profile: dict[int, list[tuple[int, int]]] = {}  # event -> (step, position), ascending
-    for event, gap in gaps.items():
-        kept[event] = position(values[gap.kept]) if gap.kept >= 0 else low
-        if event or gap.wraps:
-            kept[event] = min(kept[event], here[event - 1])
-        level = kept[event]
+    profile: dict[int, list[tuple[int, int]]] = {}  # access -> (step, position), ascending
+    for access, gap in gaps.items():
+        kept[access] = position(values[gap.kept]) if gap.kept >= 0 else low
+        if access or gap.wraps:
+            kept[access] = min(kept[access], here[access - 1])
+        level = kept[access]
         start = values[gap.kept] if gap.kept >= 0 else 0.0
         arrived = (np.cumsum(values[gap.moved]) + start).tolist()
         for step, fraction in zip(gap.steps.tolist(), arrived, strict=True):
             reached = position(fraction)
             if reached > level:
                 level = reached
-                profile.setdefault(event, []).append((step, reached))
-        if atom.events[event].reads:
-            here[event] = min(here[event], level)
+                profile.setdefault(access, []).append((step, reached))
+        if segment.accesses[access].reads:
+            here[access] = min(here[access], level)
     spilled = {
         write: _spill_levels(here[write], fractions[write], gaps_of_write, values, position)
         for write, gaps_of_write in spills.items()
@@ -128,14 +132,14 @@ def _levels_of(
 
 @dataclass(frozen=True)
 class _Levels:
-    """Positions inside an atom, by event: below them it is in fast memory.
+    """Positions inside a segment, by access: below them it is in fast memory.
 
     Attributes:
-        here: when the event accesses it.
-        kept: through the gap before the event.
+        here: when the access accesses it.
+        kept: through the gap before the access.
         profile: (step, position) in the gap, ascending.
-        spilled: by the event that wrote: (step, all above is home).
-        wraps: whether the gap before the first event begins in the inference before.
+        spilled: by the access that wrote: (step, all above is home).
+        wraps: whether the gap before the first access begins in the inference before.
         steps: T.
     """
 
@@ -146,55 +150,59 @@ class _Levels:
     wraps: bool
     steps: int
 
-    def cuts(self, atom: Atom) -> list[int]:
-        """Where the atom is cut, its ends included."""
-        found = {atom.start_byte, atom.end_byte, *self.here, *self.kept.values()}
+    def cuts(self, segment: Segment) -> list[int]:
+        """Where the segment is cut, its ends included."""
+        found = {segment.start_byte, segment.end_byte, *self.here, *self.kept.values()}
         for moves in (*self.profile.values(), *self.spilled.values()):
             found.update(at for _, at in moves)
         return sorted(found)
 
 
-def _wishes_of(number: int, atom: Atom, levels: _Levels, begin: int, end: int) -> list[Wish]:
-    """The stays of the slice [begin, end)."""
-    found: list[Wish] = []
+def _requests_of(
+    number: int, segment: Segment, levels: _Levels, begin: int, end: int
+) -> list[SliceRequest]:
+    """The residencies of the slice [begin, end)."""
+    found: list[SliceRequest] = []
     running = False
-    for event, use in enumerate(atom.events):
-        if levels.here[event] < end:
+    for access, use in enumerate(segment.accesses):
+        if levels.here[access] < end:
             running = False
             continue
-        is_kept = use.reads and levels.kept.get(event, 0) >= end
+        is_kept = use.reads and levels.kept.get(access, 0) >= end
         if running and is_kept:
-            found[-1] = replace(found[-1], last=event)
+            found[-1] = replace(found[-1], last=access)
             continue
         running = True
-        if event == 0 and levels.wraps and is_kept:
-            found.append(Wish(number, 0, 0, -1, is_carried=True))
+        if access == 0 and levels.wraps and is_kept:
+            found.append(SliceRequest(number, 0, 0, -1, is_carried=True))
         elif use.reads:
-            fills = [step for step, at in levels.profile.get(event, ()) if at >= end]
+            fills = [step for step, at in levels.profile.get(access, ()) if at >= end]
             running = bool(fills)
             if fills:
                 early = fills[0] < 0
                 tail = levels.steps + fills[0] if early else -1
                 fill = -1 if early else fills[0]
-                found.append(Wish(number, event, event, fill, is_carried=early, tail=tail))
+                found.append(
+                    SliceRequest(number, access, access, fill, is_carried=early, tail=tail)
+                )
         else:
-            found.append(Wish(number, event, event, -1))
-    if found and found[0].is_carried and found[0].tail < 0:  # the last stay is left to it
-        if found[-1].last == len(atom.events) - 1:
+            found.append(SliceRequest(number, access, access, -1))
+    if found and found[0].is_carried and found[0].tail < 0:  # the last residency is left to it
+        if found[-1].last == len(segment.accesses) - 1:
             found[-1] = replace(found[-1], is_left=True)
         else:
             del found[0]
-    for at, wish in enumerate(found):
-        writes = [e for e in range(wish.first, wish.last + 1) if e in levels.spilled]
+    for at, request in enumerate(found):
+        writes = [e for e in range(request.first, request.last + 1) if e in levels.spilled]
         falls = levels.spilled[writes[-1]] if writes else ()
-        found[at] = replace(wish, spill=next((s for s, level in falls if level <= begin), -1))
+        found[at] = replace(request, spill=next((s for s, level in falls if level <= begin), -1))
     return found
 
 
 def _spill_levels(
     top: int,
     fraction: float,
-    spills: Sequence[Spill],
+    spills: Sequence[SpillVariables],
     values: Floats,
     position: Callable[[float], int],
 ) -> list[tuple[int, int]]:
@@ -217,15 +225,15 @@ def _spill_levels(
     return found
 
 
-def slice_of(atom: Atom, begin: int, end: int) -> Atom:
-    """The bytes [begin, end) of an atom as an atom."""
-    share = (end - begin) / atom.size_bytes
+def slice_of(segment: Segment, begin: int, end: int) -> Segment:
+    """The bytes [begin, end) of a segment as a segment."""
+    share = (end - begin) / segment.size_bytes
     return replace(
-        atom,
+        segment,
         start_byte=begin,
         end_byte=end,
-        events=tuple(
+        accesses=tuple(
             replace(e, read_bytes=e.read_bytes * share, written_bytes=e.written_bytes * share)
-            for e in atom.events
+            for e in segment.accesses
         ),
     )

@@ -1,7 +1,7 @@
 """Opening windows: which data would gain from moving at another step, by the LP's own prices.
 
-The price of arriving at step t is that of the moved bytes at t and of the space until the event;
-the gain is what the event pays for what is there. At most the whole atom arrives
+The price of arriving at step t is that of the moved bytes at t and of the space until the access;
+the gain is what the access pays for what is there. At most the whole segment arrives
 early, so the gains that are left over, summed, are what the closed windows can be worth at most:
 the optimum of the program with all windows open is not further below than that (weak duality).
 """
@@ -10,15 +10,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.two_tier.model import Windows
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, Spill
-from ullage.solvers.lp.program import Floats, Ints, Solution
-from ullage.solvers.state.segments import Atom
+from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.lp.program import LpSolution
+from ullage.solvers.state.segments import Segment
 
 ADDED_STEPS = 96  # moves added to a gap in one round
 
 
-class Prices:
+class WindowPrices:
     """What space and moves cost at each step, by the multipliers of a solution.
 
     Attributes:
@@ -26,7 +27,7 @@ class Prices:
         moves: link -> (T,) price of moving a byte.
     """
 
-    def __init__(self, fluid: FluidProgram, solution: Solution) -> None:
+    def __init__(self, fluid: FluidProgram, solution: LpSolution) -> None:
         builder = fluid.builder
         duals = solution.duals
         space = builder.space_prices(duals)
@@ -41,61 +42,67 @@ class Prices:
         }
         self.fastest = builder.target.fastest.name
 
-    def early_gains(self, gap: Gap, atom: Atom) -> tuple[Ints, Floats]:
-        """Steps that the program does not know yet, and what arriving there gains, per atom."""
-        size = atom.size_bytes
-        price = self.moves[atom.home, self.fastest]
+    def early_gains(self, gap: Gap, segment: Segment) -> tuple[Ints, Floats]:
+        """Steps that the program does not know yet, and what arriving there gains, per segment."""
+        size = segment.size_bytes
+        price = self.moves[segment.home, self.fastest]
         early = np.setdiff1d(np.arange(gap.first_step, gap.end), gap.steps, assume_unique=True)
         space = self.space[gap.end + self.steps] - self.space[early + self.steps]
         gain = self.duals[gap.sum_row]
         return early, np.asarray(gain - size * (price[early % self.steps] + space))
 
-    def late_gains(self, spill: Spill, atom: Atom, later: float) -> tuple[Ints, Floats]:
-        """Steps that the program does not know yet, and what spilling there gains, per atom.
+    def late_gains(
+        self, spill: SpillVariables, segment: Segment, later: float
+    ) -> tuple[Ints, Floats]:
+        """Steps that the program does not know yet, and what spilling there gains, per segment.
 
         Args:
             spill: the gap.
-            atom: the atom.
+            segment: the segment.
             later: sum of the multipliers that it earns as a copy: of its reader's row, and of the
                 later gaps of the same write.
         """
-        price = self.moves[self.fastest, atom.home]
+        price = self.moves[self.fastest, segment.home]
         late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
         space = self.space[late + self.steps + 1] - self.space[spill.lingers_from + self.steps]
-        own = max(self.duals[spill.row], 0.0) - atom.size_bytes * space
-        gains = np.maximum(own, 0.0) + later - atom.size_bytes * price[late]
+        own = max(self.duals[spill.row], 0.0) - segment.size_bytes * space
+        gains = np.maximum(own, 0.0) + later - segment.size_bytes * price[late]
         return late, np.asarray(gains, dtype=np.float64)
 
 
 def open_windows(
-    windows: Windows, fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution, worth: float
+    windows: Windows,
+    fluid: FluidProgram,
+    segments: Sequence[Segment],
+    solution: LpSolution,
+    worth: float,
 ) -> tuple[int, float]:
     """Add moves at earlier steps (of spills: at later ones) that would pay.
 
     Args:
         windows: what the program knows; is added to.
         fluid: the program.
-        atoms: its atoms.
+        segments: its segments.
         solution: its optimum.
         worth: gains below it add nothing, in the program's units.
 
     Returns:
-        How many atoms got more moves, and the sum of all gains, which bounds what the moves that
+        How many segments got more moves, and the sum of all gains, which bounds what the moves that
         the program did not know are worth.
     """
-    prices = Prices(fluid, solution)
+    prices = WindowPrices(fluid, solution)
     opened = 0
     shortfall = 0.0
     for gap in _partial_gaps(fluid):
-        steps, gains = prices.early_gains(gap, atoms[gap.atom])
+        steps, gains = prices.early_gains(gap, segments[gap.segment])
         shortfall += max(0.0, float(gains.max()))
-        key = (gap.atom, gap.event)
+        key = (gap.segment, gap.access)
         windows.arrivals[key] = gap.steps[gap.steps < gap.end - windows.default_steps]
         opened += _add_steps(windows.arrivals, key, steps[gains > worth])
     for spill, later in _partial_spills(fluid, prices):
-        steps, gains = prices.late_gains(spill, atoms[spill.atom], later)
+        steps, gains = prices.late_gains(spill, segments[spill.segment], later)
         shortfall += 2.0 * max(0.0, float(gains.max()))  # as e and as f
-        key = (spill.atom, spill.reader)
+        key = (spill.segment, spill.reader)
         opened += _add_steps(windows.spills, key, steps[gains > worth])
     return opened, shortfall
 
@@ -109,13 +116,13 @@ def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying:
     return 1
 
 
-def closed_worth(fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution) -> float:
+def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpSolution) -> float:
     """What all moves that the program does not know are worth at most, in time linear in the gaps.
 
     As `open_windows`, with cheapest steps looked up in running extremes, which may reach a little
     further than the gap: larger, never smaller. Not for steady state.
     """
-    prices = Prices(fluid, solution)
+    prices = WindowPrices(fluid, solution)
     steps = prices.steps
     space = prices.space[steps : 2 * steps + 1]
     best_early: dict[tuple[str, str], Floats] = {}
@@ -127,16 +134,16 @@ def closed_worth(fluid: FluidProgram, atoms: Sequence[Atom], solution: Solution)
         cheapest_late[link] = np.minimum.accumulate((space[1:] + price)[::-1])[::-1]
     worth = 0.0
     for gap in _partial_gaps(fluid):
-        size = atoms[gap.atom].size_bytes
-        early = best_early[atoms[gap.atom].home, prices.fastest][gap.end - 1]
+        size = segments[gap.segment].size_bytes
+        early = best_early[segments[gap.segment].home, prices.fastest][gap.end - 1]
         worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
     for spill, later in _partial_spills(fluid, prices):
         own = max(prices.duals[spill.row], 0.0)
-        atom = atoms[spill.atom]
-        link, first = (prices.fastest, atom.home), spill.first_step
+        segment = segments[spill.segment]
+        link, first = (prices.fastest, segment.home), spill.first_step
         late = cheapest_late[link][first] - space[spill.lingers_from]
-        lingering = own + later - atom.size_bytes * late
-        copied = later - atom.size_bytes * cheapest[link][first]
+        lingering = own + later - segment.size_bytes * late
+        copied = later - segment.size_bytes * cheapest[link][first]
         worth += max(0.0, lingering) + max(0.0, copied)
     return worth
 
@@ -148,15 +155,20 @@ def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
             yield gap
 
 
-def _partial_spills(fluid: FluidProgram, prices: Prices) -> Iterator[tuple[Spill, float]]:
+def _partial_spills(
+    fluid: FluidProgram, prices: WindowPrices
+) -> Iterator[tuple[SpillVariables, float]]:
     """Gaps of which the program does not know all spills, with the multipliers a copy earns.
 
     What is stored in a gap is at home for its reader, and for the later gaps of the same write.
     """
     later = 0.0
-    following: Spill | None = None
+    following: SpillVariables | None = None
     for spill in reversed(fluid.spills):
-        if following is None or (following.atom, following.write) != (spill.atom, spill.write):
+        if following is None or (following.segment, following.write) != (
+            spill.segment,
+            spill.write,
+        ):
             later = 0.0
         later += max(prices.duals[spill.read_row], 0.0) if spill.read_row >= 0 else 0.0
         if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):

@@ -1,101 +1,166 @@
-"""Kernels count as compiled when they are in memory, or on disk and newer than their sources."""
+"""Kernels are kept by what they are compiled from, and found by later processes, or not at all."""
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from ullage.compiler.common.kernel_cache import drop_stale, is_compiled, kernel_sources
-
-
-def kernel_in(folder: Path, *, in_memory: bool = False) -> Any:
-    """What of numba's dispatcher is looked at."""
-    return SimpleNamespace(
-        signatures=["a type"] if in_memory else [],
-        stats=SimpleNamespace(cache_path=str(folder)),
-        py_func=SimpleNamespace(__module__="package.module", __qualname__="search"),
-    )
+from tests.support.kernel_project import answer, write_project
+from ullage.compiler.common import kernel_cache
+from ullage.compiler.common.errors import TimeLimitError
+from ullage.compiler.common.kernel_cache import (
+    cache_folder,
+    can_keep,
+    compiling_told,
+    is_compiled,
+    kernel,
+    kernel_sources,
+    not_compiled,
+)
+from ullage.compiler.common.kernel_store import COMPILING, activity
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "module.py"
-    path.write_text("pass", encoding="utf-8")
-    os.utime(path, (1000, 1000))
-    return path
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path)
 
 
-def test_a_kernel_in_memory_is_compiled(tmp_path: Path, source: Path) -> None:
-    assert is_compiled(kernel_in(tmp_path, in_memory=True), [source])
-    assert not is_compiled(kernel_in(tmp_path), [source])
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What a test does to the process's activity is undone."""
+    before = dict(vars(activity))
+    yield
+    vars(activity).update(before)
 
 
-@pytest.mark.parametrize(
-    ("name", "time_s", "expected"),
-    [
-        ("module.search-12.py311.nbi", 2000, True),
-        ("module.search-12.py311.nbi", 500, False),  # the source has changed since
-        ("module.other-12.py311.nbi", 2000, False),
-        ("elsewhere.search-12.py311.nbi", 2000, False),
-    ],
-)
-def test_a_kernel_on_disk_is_compiled_if_newer_than_its_source(
-    tmp_path: Path, source: Path, name: str, time_s: float, *, expected: bool
+def test_a_later_process_compiles_nothing(project: Path) -> None:
+    assert answer(project, "20") == ("42 2 0", "")
+    assert answer(project, "20") == ("42 0 1", "")
+    assert answer(project, "20", "2.5") == ("42 7.0 2 1", "")  # other types
+    for file in project.glob("*.py"):
+        os.utime(file, (1, 1))
+    assert answer(project, "20", "2.5") == ("42 7.0 0 2", "")
+
+
+@pytest.mark.parametrize("name", ["constants", "callee"])
+def test_stale_kernels_are_never_found(project: Path, name: str) -> None:
+    assert answer(project, "20")[0] == "42 2 0"
+    source = project / f"{name}.py"
+    changed = source.read_text(encoding="utf-8").replace("STEP = 1", "STEP = 3")
+    changed = changed.replace("value + STEP", "value - STEP")
+    times = source.stat()
+    source.write_text(changed, encoding="utf-8")
+    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert answer(project, "20")[0] == {"constants": "46 2 0", "callee": "38 2 0"}[name]
+
+
+def test_where_nothing_can_be_written_kernels_work_and_one_line_says_so(project: Path) -> None:
+    folder = str(project / "callee.py" / "cache")
+    for _ in range(2):
+        out, err = answer(project, "20", "2.5", ULLAGE_CACHE_DIR=folder)
+        assert out == "42 7.0 4 0"
+        assert err.count("\n") == 1
+        assert "cannot be kept" in err
+        assert folder in err
+        assert "set ULLAGE_CACHE_DIR" in err
+
+
+def test_numba_can_be_switched_off(project: Path) -> None:
+    assert answer(project, "20", NUMBA_DISABLE_JIT="1") == ("42 0 0", "")
+
+
+def test_the_folder_is_the_one_of_the_system_or_the_one_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = tmp_path / name
-    kept.write_bytes(b"index")
-    os.utime(kept, (time_s, time_s))
-    assert is_compiled(kernel_in(tmp_path), [source]) is expected
-
-
-def test_what_is_older_than_a_source_is_dropped(tmp_path: Path, source: Path) -> None:
-    called = tmp_path / "called.py"
-    called.write_text("pass", encoding="utf-8")
-    indexes = {}
-    for number, time_s in enumerate((500, 1500, 2500)):
-        indexes[time_s] = tmp_path / f"module.search-{number}.py311.nbi"
-        indexes[time_s].write_bytes(b"index")
-        os.utime(indexes[time_s], (time_s, time_s))
-    other = tmp_path / "module.other-1.py311.nbi"
-    other.write_bytes(b"index")
-    os.utime(other, (1, 1))
-    os.utime(called, (900, 900))
-    drop_stale(kernel_in(tmp_path), [source, called])
-    assert [time_s for time_s, file in indexes.items() if file.exists()] == [1500, 2500]
-    os.utime(called, (2000, 2000))
-    drop_stale(kernel_in(tmp_path), [source, called])
-    assert [time_s for time_s, file in indexes.items() if file.exists()] == [2500]
-    assert other.exists()
-
-
-def test_sources_are_the_files_with_kernels_and_those_named(tmp_path: Path) -> None:
-    (tmp_path / "deeper").mkdir()
-    for name, text in (
-        ("kernel.py", "\n@compiled\ndef f(): ...\n"),
-        ("deeper/kernel.py", "\n@compiled\ndef f(): ...\n"),
-        ("caller.py", "from kernel import f, compiled\n"),
-        ("types.py", ""),
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for name in ("ULLAGE_CACHE_DIR", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for platform, folder in (
+        ("linux", ".cache"),
+        ("darwin", "Library/Caches"),
+        ("win32", "AppData/Local"),
     ):
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    found = [file.relative_to(tmp_path).as_posix() for file in kernel_sources(tmp_path, "types.py")]
-    assert sorted(found) == ["deeper/kernel.py", "kernel.py", "types.py"]
+        monkeypatch.setattr(sys, "platform", platform)
+        assert cache_folder() == tmp_path / folder / "ullage" / "kernels"
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the standard: to be ignored
+    assert cache_folder() == tmp_path / ".cache" / "ullage" / "kernels"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "ullage" / "kernels"
+    monkeypatch.setenv("ULLAGE_CACHE_DIR", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine" / "kernels"
 
 
-def test_the_kernels_of_game_and_search_are_among_their_sources() -> None:
-    from ullage.rl_agent.env.compiled import sources as of_game
-    from ullage.solvers.annealing.moves import sources as of_search
+@pytest.mark.usefixtures("quiet")
+def test_nobodys_home_is_no_folder(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("no home")
 
-    game, search = ({file.name for file in found()} for found in (of_game, of_search))
-    assert {
-        "decode.py",
-        "trial.py",
-        "mechanics.py",
-        "rules.py",
-        "game_instance.py",
-        "arena.py",
-    } <= game
-    assert {"anneal.py", "moves.py", "runs.py", "tables.py"} <= search
-    assert "players.py" not in game
-    assert "search.py" not in search
+    monkeypatch.delenv("ULLAGE_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(kernel_cache.Path, "home", nowhere)
+    activity.unwritable = ""
+    assert cache_folder() is None
+    assert not can_keep()
+    assert not can_keep()
+    assert [record.message for record in caplog.records if "no home folder" in record.message] == [
+        caplog.records[-1].message
+    ]
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_kernel_in_memory_is_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernel_cache, "kernel_folder", lambda _: tmp_path / "here")
+
+    @kernel()
+    def half(value: float) -> float:
+        return value / 2
+
+    assert not is_compiled(half)
+    assert half(5.0) == 2.5
+    assert is_compiled(half)
+    assert list((tmp_path / "here").glob("*half-*.kernel"))
+
+
+@pytest.mark.usefixtures("quiet")
+def test_whoever_waits_is_told_and_then_told_what_goes_on() -> None:
+    told: list[str] = []
+    with compiling_told(told.append) as outer, compiling_told(outer) as tell:
+        tell("solving")
+        activity.begins()
+        activity.begins()  # a kernel that the first one calls
+        activity.ends()
+        activity.ends()
+        tell("verifying")
+    assert told == ["solving", COMPILING, "solving", "verifying"]
+    activity.begins()
+    activity.ends()
+    assert len(told) == 4
+
+
+def test_sources_are_the_modules_with_kernels_and_what_they_import() -> None:
+    from ullage.rl_agent.policy import decode
+    from ullage.solvers.annealing import anneal
+
+    game = {name.rpartition(".")[2] for name, _ in kernel_sources(decode.__name__)}
+    assert {"decode", "trial", "mechanics", "history", "rules", "game_instance", "state"} <= game
+    assert "compiled" in game
+    assert not game & {"players", "observe", "arena", "kernel_cache"}
+    search = {name.rpartition(".")[2] for name, _ in kernel_sources(anneal.__name__)}
+    assert search >= {"anneal", "moves", "runs", "address", "tables"}
+    assert "search" not in search
+
+
+def test_the_error_names_solver_seconds_and_remedy() -> None:
+    error = not_compiled("rl", 60.0, 4.5)
+    assert isinstance(error, TimeLimitError)
+    assert error.exit_code == 6
+    for part in ("kernels of rl ", "60 s", "4.5 s", "`ullage warm-up`", "--time-limit"):
+        assert part in error.message
+    assert error.details == {"solver": "rl", "needed_s": 60.0, "available_s": 4.5}

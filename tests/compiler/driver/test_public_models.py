@@ -52,13 +52,13 @@ def peak_bytes(graph: Graph, folded: Mapping[str, tuple[int, int, int]] | None =
             born[name] = at
             dies.setdefault(name, at)
     dies.update(dict.fromkeys(graph.outputs, last))
-    lives = [
+    live_ranges = [
         (first, dies[name], graph.values[name].size_bytes)
         for name, first in born.items()
         if name in dies and graph.values[name].kind != "weight"
     ]
     change = [0] * (last + 2)
-    for first, final, size_bytes in [*lives, *(folded or {}).values()]:
+    for first, final, size_bytes in [*live_ranges, *(folded or {}).values()]:
         change[first] += size_bytes
         change[final + 1] -= size_bytes
     live = peak = 0
@@ -70,19 +70,19 @@ def peak_bytes(graph: Graph, folded: Mapping[str, tuple[int, int, int]] | None =
 
 def folded_from_shapes(found: Imported) -> dict[str, tuple[int, int, int]]:
     """Constants that descend from a Shape node: first node, last node, bytes."""
-    lives: dict[str, tuple[int, int, int]] = {}
+    live_ranges: dict[str, tuple[int, int, int]] = {}
     for at, node in enumerate(found.proto.graph.node):
-        parents = [name for name in node.input if name in lives]
+        parents = [name for name in node.input if name in live_ranges]
         for name in parents:
-            first, _, size_bytes = lives[name]
-            lives[name] = (first, at, size_bytes)
+            first, _, size_bytes = live_ranges[name]
+            live_ranges[name] = (first, at, size_bytes)
         if node.op_type == "Shape" or parents:
             for name in node.output:
                 if name in found.scope.constants:
                     known = found.scope.types[name]
                     assert known.dtype == "int64"
-                    lives[name] = (at, at, 8 * known.elements)
-    return lives
+                    live_ranges[name] = (at, at, 8 * known.elements)
+    return live_ranges
 
 
 @pytest.mark.parametrize("name", sorted(index()))

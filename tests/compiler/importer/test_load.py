@@ -116,6 +116,15 @@ def test_cycles_are_refused_by_node() -> None:
     assert "the graph has a cycle through Add 'first'" in refused(proto)
 
 
+def test_a_long_cycle_is_named_in_part_and_what_hangs_on_it_is_not() -> None:
+    ring = [node("Relu", f"t{(i - 1) % 7}", f"t{i}", name=f"n{i}") for i in range(1, 7)]
+    ring.append(node("Add", "x t6", "t0", name="n0"))
+    message = refused(model([node("Exp", "t3", "y", name="behind"), *ring], {"x": (2,)}, "y"))
+    assert message.count("Relu 'n") + message.count("Add 'n") == 5
+    assert message.endswith(" and 2 more nodes")
+    assert "behind" not in message
+
+
 def test_a_node_that_reads_its_own_result_is_a_cycle() -> None:
     assert "cycle" in refused(model([node("Add", "x y", "y")], {"x": (2,)}, "y"))
 
@@ -225,6 +234,17 @@ def test_recursive_functions_are_refused_with_the_circle() -> None:
     outer = local("Outer", node("Inner", "a", "b", domain="local"))
     inner = local("Inner", node("Outer", "a", "b", domain="local"))
     assert "in a circle: Outer -> Inner -> Outer" in refused(calling(outer, inner))
+
+
+def test_functions_that_call_each_other_too_deep_are_refused_by_depth() -> None:
+    def levels(count: int) -> onnx.ModelProto:
+        names = ["Outer", *(f"L{i}" for i in range(1, count))]
+        calls = [node(name, "a", "b", domain="local") for name in names[1:]]
+        bodies = zip(names, [*calls, node("Relu", "a", "b")], strict=True)
+        return calling(*(local(name, body) for name, body in bodies))
+
+    assert [o.kind for o in imported(levels(50)).operators] == ["Relu"]
+    assert "call each other 51 deep; at most 50" in refused(levels(51))
 
 
 def test_recursion_through_a_subgraph_is_found() -> None:

@@ -111,8 +111,8 @@ def test_random_specs_are_packed_legally(seed: int) -> None:
     specs = []
     for _ in range(40):
         start = draw.randrange(20)
-        life = [start, start + draw.randrange(6)]
-        specs.append(Spec(draw.randrange(1, 300), life, draw.choice([None, 1, 3])))
+        live_range = [start, start + draw.randrange(6)]
+        specs.append(Spec(draw.randrange(1, 300), live_range, draw.choice([None, 1, 3])))
     result = ullage_packing(16, set(specs), graph(specs), None, 5)
     check(result, specs, 16)
     assert len(result.bufsizes) == 4
@@ -139,7 +139,7 @@ def test_memory_taken_before_is_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_spec_inside_another_lives_in_its_storage() -> None:
+def test_a_spec_inside_another_live_ranges_in_its_storage() -> None:
     base, part = Spec(64, [0, 1]), Spec(16, [2, 5])
     part.storage_base, part.storage_base_offset = base, 32
     other = Spec(64, [3, 4])  # does not overlap base, but does the part

@@ -9,7 +9,7 @@ from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.integrations.xla import (
     LiveBuffer,
-    Work,
+    XlaWork,
     problem_from_live_buffers,
     read_buffer_info,
 )
@@ -29,7 +29,7 @@ buffer_id,buffer_name,alt_mem_benefit,size,definition_time,use_times,use_names,i
 def test_a_dump_becomes_steps_buffers_and_uses() -> None:
     buffers = read_buffer_info(DUMP, {"param.0{}": "input", "dot.2": "output"})
     assert buffers[0].uses == ((10, "fusion.1, operand 0"), (12, "dot.2, operand 1"))
-    problem = problem_from_live_buffers("hlo", buffers, TARGET, {12: Work(macs=5)})
+    problem = problem_from_live_buffers("hlo", buffers, TARGET, {12: XlaWork(macs=5)})
     steps = [s for s in problem.steps if s.kind != DMA_STEP]
     assert [s.name for s in steps] == ["fusion.1@10", "dot.2@12"]
     assert [(s.macs, s.workspace_bytes) for s in steps] == [(0, 0), (5, 512)]
@@ -81,4 +81,4 @@ def test_what_does_not_fit_together_is_refused() -> None:
     with pytest.raises(UsageError, match="before anything writes it"):
         problem_from_live_buffers("hlo", late, TARGET)
     with pytest.raises(UsageError, match=r"nothing happens: \[99\]"):
-        problem_from_live_buffers("hlo", [LiveBuffer("a", 4, 5)], TARGET, {99: Work(1)})
+        problem_from_live_buffers("hlo", [LiveBuffer("a", 4, 5)], TARGET, {99: XlaWork(1)})

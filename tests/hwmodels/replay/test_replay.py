@@ -25,7 +25,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.max_min_fairness import fair_speeds
 from ullage.hwmodels.replay.replay import Simulation, _replay, simulate
-from ullage.hwmodels.replay.unroll import Seam, unroll
+from ullage.hwmodels.replay.unroll import LoopBoundary, unroll
 from ullage.hwmodels.traffic import operand_charges
 
 BUFFERS = {
@@ -456,7 +456,7 @@ def test_ports_are_never_overrun_nor_left_idle_in_demand(wanted: list[dict[int, 
 
 def check_causes(plan: Plan, found: Simulation, period: int = 0) -> None:
     """Compare all pairs: nobody uses data before it is there or space before it is left."""
-    seam = Seam(plan, period)
+    seam = LoopBoundary(plan, period)
     slack = 1e-9 * max(1.0, found.latency_s)
     pieces = operand_charges(plan)
     users: list[list[tuple[float, float]]] = [[] for _ in plan.residencies]  # (start, end)

@@ -1,5 +1,8 @@
 """The allocation game: compiled and plain rules agree, every game ends in a plan, returns count."""
 
+import subprocess
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -17,9 +20,9 @@ from ullage.rl_agent.env.game import GAME_ID, MallocGame
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 
 def test_cases_are_of_use() -> None:
@@ -57,7 +60,7 @@ def test_compiled_and_plain_rules_agree() -> None:
 
 def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
     """What is played at the end of a game and its latency, over many policies."""
-    short = [table for _, _, table in CASES if len(table.board.ev_atom) <= 20]
+    short = [table for _, _, table in CASES if len(table.board.ev_segment) <= 20]
     games = 0
     for number in range(2000):
         table = short[number % len(short)]
@@ -114,11 +117,11 @@ def test_every_game_ends_in_a_legal_plan_whose_score_is_the_return(policy_seed: 
 
 def everything_dropped(problem: Problem) -> Assignment:
     """The plan of `all-slow`, in one hop between home and the fastest tier."""
-    atoms = atoms_of(problem)
-    occupancy = Occupancy(problem, atoms)
-    place_stays(occupancy)
-    stays = [stay for _, _, stay in occupancy.all_stays()]
-    return assemble(problem, atoms, stays)
+    segments = segments_of(problem)
+    residency_state = ResidencyState(problem, segments)
+    place_residencies(residency_state)
+    residencies = [residency for _, _, residency in residency_state.all_residencies()]
+    return assemble(problem, segments, residencies)
 
 
 def test_dropping_everything_is_all_slow() -> None:
@@ -156,6 +159,22 @@ def test_gymnasium_accepts_the_game() -> None:
     assert game.action_space.n == 3  # type: ignore[attr-defined]
 
 
+def test_a_game_needs_no_options() -> None:
+    assert MallocGame().problem.name == MallocGame("squeezenet").problem.name
+
+
+def test_gymnasium_makes_the_game_by_the_name_of_its_module() -> None:
+    """In a process that has imported nothing of ours: what the module registers is enough."""
+    made = f"gymnasium.make('ullage.rl_agent.env.game:{GAME_ID}').reset()[1]['latency_s']"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import gymnasium; print({made})"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) > 0
+
+
 def test_pictures_show_what_is_in_memory() -> None:
     options = {"fast_memory": "256KiB", "dtype": "int8"}
     game = MallocGame("squeezenet", render_mode="ansi", **options)  # type: ignore[arg-type]
@@ -177,8 +196,6 @@ def test_pictures_show_what_is_in_memory() -> None:
 
 def test_options_that_make_no_sense_are_refused() -> None:
     _, problem, _ = CASES[0]
-    with pytest.raises(UsageError, match="needs a model"):
-        MallocGame()
     with pytest.raises(UsageError, match="render_mode"):
         MallocGame("squeezenet", render_mode="human")
     with pytest.raises(UsageError, match="built for"):

@@ -7,7 +7,7 @@ from tests.support.games import CASES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import by_live_bytes
-from ullage.rl_agent.env.plans import packed, stays_of
+from ullage.rl_agent.env.plans import packed, residencies_of
 from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
 from ullage.solvers.budget import Budget
@@ -34,13 +34,13 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
             over = step(board, state, start, action, mask)
             if same:
                 step(strict.board, tight, start, action, narrow)
-                same = bool((tight.stay_of == state.stay_of).all())
+                same = bool((tight.residency_of == state.residency_of).all())
             assert (state.load_bytes <= board.capacity_bytes).all()
-        stays = packed(problem, table, stays_of(table, state), Budget())
-        if stays is None:
+        residencies = packed(problem, table, residencies_of(table, state), Budget())
+        if residencies is None:
             continue
         fitted += 1
-        plan = assemble(problem, table.atoms, stays)
+        plan = assemble(problem, table.segments, residencies)
         assert find_violations(plan) == []
         latency_s = float(state.total[BUSY_S]) + table.overhead_s
         assert score(plan).latency_s == pytest.approx(latency_s, rel=1e-9)

@@ -11,7 +11,7 @@ import pytest
 from tests.support.games import CASES
 from tests.support.solving import Asked, solve_with
 from ullage.cli.main import run
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
@@ -56,12 +56,12 @@ SMALL = MuZeroOptions(
 
 def biggest() -> tuple[Problem, Table]:
     """The case with most uses."""
-    _, problem, table = max(CASES, key=lambda case: len(case[2].board.ev_atom))
+    _, problem, table = max(CASES, key=lambda case: len(case[2].board.ev_segment))
     return problem, by_live_bytes(table)
 
 
 PROBLEM, TABLE = biggest()
-USES = len(TABLE.board.ev_atom)
+USES = len(TABLE.board.ev_segment)
 
 
 def agent_of(options: MuZeroOptions = SMALL) -> Agent:
@@ -234,8 +234,8 @@ def test_training_makes_games_better_and_keeps_the_best() -> None:
     assert np.mean(means[-5:]) < np.mean(means[:2])
     assert told == sorted(told, reverse=True)
     assert agent.best_s == min(told)
-    assert agent.best_s <= min(report.greedy_s for report in reports) or agent.homeless
-    assert agent.elites or agent.homeless
+    assert agent.best_s <= min(report.greedy_s for report in reports) or agent.unplaced
+    assert agent.elites or agent.unplaced
     assert agent.games == 25 * GAMES
     assert len(agent.window) == SMALL.window
     totals = [elite.total for elite in agent.elites]
@@ -261,7 +261,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     agent = agent_of()
     save_agent(agent, tmp_path / "a.safetensors")
-    other = by_live_bytes(min(CASES, key=lambda case: len(case[2].board.ev_atom))[2])
+    other = by_live_bytes(min(CASES, key=lambda case: len(case[2].board.ev_segment))[2])
     with pytest.raises(UsageError, match="trained per program"):
         load_agent(tmp_path / "a.safetensors", other, agent.packer)
     (tmp_path / "b.safetensors").write_bytes(b"no zip")
@@ -284,8 +284,8 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
             if found is None:
                 continue
             repaired += 1
-            busy_s, stays = found
-            plan = assemble(problem, table.atoms, stays)
+            busy_s, residencies = found
+            plan = assemble(problem, table.segments, residencies)
             assert find_violations(plan) == []
             assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
     assert repaired > 2 * len(CASES)
@@ -307,7 +307,19 @@ def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
     assert plan == solve_with("muzero", PROBLEM, options)
 
 
+def test_without_time_to_compile_the_game_there_is_no_plan_but_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(muzero, "is_ready", lambda: False)
+    soon = Asked(deadline=time.monotonic() + 5.0)
+    with pytest.raises(TimeLimitError, match=r"kernels of muzero .*`ullage warm-up`"):
+        solve_with("muzero", PROBLEM, soon)
+
+
 def test_with_little_time_games_are_played_by_chance() -> None:
+    arena = open_arena(TABLE, 1)
+    deal(arena)  # compiled from here on
+    advance(arena, arena.masks.argmax(axis=1).astype(np.int64))
     begun = time.monotonic()
     options = Asked(deadline=begun + 1.0, parameters={"games": 4})
     plan = solve_with("muzero", PROBLEM, options)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.agent import EXERCISES, any_policy
+from tests.support.agent import INSTANCES, any_policy
 from tests.support.games import CASES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
@@ -14,7 +14,7 @@ from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, ru
 from ullage.rl_agent.policy.features import encode
 from ullage.rl_agent.policy.players import PASSES, Policy, heuristic
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, Offer, try_run
-from ullage.rl_agent.training.instances import Exercise
+from ullage.rl_agent.training.instances import TrainingInstance
 
 
 def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
@@ -46,23 +46,26 @@ def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
         assert (state.load_bytes >= table.board.workspace_bytes).all()
 
 
-def decoded_slowly(exercise: Exercise, policy: Policy) -> tuple[float, int]:
+def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, int]:
     """Busy seconds of a decode, candidate by candidate, and how often one was put back."""
-    board, state, (_, gain_s, room) = exercise.board, exercise.state, exercise.encoding.moves
-    candidates, events = exercise.encoding.moves.candidates.tolist(), len(exercise.board.ev_atom)
-    restart(state, exercise.start)
+    board, state, (_, gain_s, room) = instance.board, instance.state, instance.encoding.moves
+    candidates, accesses = (
+        instance.encoding.moves.candidates.tolist(),
+        len(instance.board.ev_segment),
+    )
+    restart(state, instance.start)
     scores = dict(enumerate(policy.scores.tolist()))
     failed: list[int] = []
     put_back = 0
     while scores:
         i = max(scores, key=lambda j: (scores[j], -j))
         score = scores.pop(i)
-        kind = candidates[i] // events
+        kind = candidates[i] // accesses
         if is_idle(board, state, candidates[i]):
             continue
         weights, aspects = policy.state_w[kind], np.zeros(ASPECTS)
         aspects[6] = 1 - (len(scores) + 1) / len(candidates)
-        aspects[7] = state.total[BUSY_S] / exercise.start.total[BUSY_S]
+        aspects[7] = state.total[BUSY_S] / instance.start.total[BUSY_S]
         least = -np.inf
         if weights.any() and scores:
             least = min(max(scores.values()), score - LEAST_FALL) - policy.scores[i]
@@ -85,15 +88,15 @@ def test_candidates_are_put_back_where_their_score_falls() -> None:
     """The decode with its heap equals one that looks for the best every time."""
     rng = np.random.default_rng(0)
     put_back = 0
-    for exercise in EXERCISES:
-        order = heuristic(exercise.encoding)
+    for instance in INSTANCES:
+        order = heuristic(instance.encoding)
         for _ in range(4):
             weights = rng.normal(0.0, 1.0, (KINDS, ASPECTS))
             policy = order._replace(state_w=weights).moved(rng.normal(0.0, 0.1, len(order.scores)))
-            busy_s, count = decoded_slowly(exercise, policy)
+            busy_s, count = decoded_slowly(instance, policy)
             put_back += count
-            assert exercise.seconds(policy) == busy_s
+            assert instance.seconds(policy) == busy_s
         apart = order.moved(99.0 * order.scores + np.arange(len(order.scores)) * 1e-3)
         weighed = apart._replace(state_w=np.full((KINDS, ASPECTS), 0.01))  # too little for the next
-        assert exercise.seconds(weighed) == pytest.approx(exercise.seconds(apart), rel=1e-9)
+        assert instance.seconds(weighed) == pytest.approx(instance.seconds(apart), rel=1e-9)
     assert put_back > 20

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.agent import EXERCISES, begun, large_case
+from tests.support.agent import INSTANCES, begun, large_case
 from ullage.compiler.common.errors import UsageError
 from ullage.rl_agent.policy.decode import KINDS
 from ullage.rl_agent.policy.network import load_network, random_network, zero_network
@@ -23,12 +23,12 @@ def test_the_untrained_network_is_the_heuristic() -> None:
 
 
 def test_a_network_sees_features_in_units_of_their_spread() -> None:
-    features = np.concatenate([exercise.encoding.features for exercise in EXERCISES])
+    features = np.concatenate([instance.encoding.features for instance in INSTANCES])
     network = begun().network
     scaled = (features - network.shift) / network.spread
     assert np.abs(scaled.mean(axis=0)).max() < 1e-9
     assert scaled.std(axis=0).max() == pytest.approx(1.0)
-    encoding = EXERCISES[0].encoding
+    encoding = INSTANCES[0].encoding
     wider = replace(network, spread=2 * network.spread, shift=network.shift - 1.0)
     other = encoding._replace(features=2 * (encoding.features - network.shift) + wider.shift)
     other.features[:, :KINDS] = encoding.features[:, :KINDS]  # they are read as they are, too

@@ -14,7 +14,7 @@ from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.rl_agent.training import engine
 from ullage.rl_agent.training.engine import open_engine
 from ullage.rl_agent.training.train import items_of, save_training, train
-from ullage.rl_agent.training.work import Item, ItemResult, play_item
+from ullage.rl_agent.training.work import ItemResult, WorkItem, play_item
 
 STEPS = 2
 
@@ -45,7 +45,7 @@ def test_ray_gives_the_same_checkpoint(tmp_path: Path) -> None:
     assert one.read_bytes() == other.read_bytes()
 
 
-def kill_the_worker(_: Item) -> ItemResult:
+def kill_the_worker(_: WorkItem) -> ItemResult:
     signal.raise_signal(signal.SIGABRT)
     raise AssertionError
 

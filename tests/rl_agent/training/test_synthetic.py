@@ -11,13 +11,13 @@ from ullage.rl_agent.training.synthetic import FAMILIES, random_program
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_give_programs_with_something_to_decide(family: str) -> None:
-    events = []
+    accesses = []
     for seed in range(6):
         problem = random_program(Random(seed), (family,))
         assert any(step.macs for step in problem.steps)
         assert any(buffer.kind == "output" for buffer in problem.buffers)
         try:
-            events.append(len(set_table(problem).board.ev_atom))
+            accesses.append(len(set_table(problem).board.ev_segment))
         except InfeasibleError:
             continue
-    assert max(events) > 30
+    assert max(accesses) > 30

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.support.agent import EXERCISES, POOL, begun, trained
+from tests.support.agent import INSTANCES, POOL, begun, trained
 from ullage.rl_agent.policy.network import load_network
-from ullage.rl_agent.training.instances import load_exercise
+from ullage.rl_agent.training.instances import load_instance
 from ullage.rl_agent.training.train import (
     items_of,
     load_training,
@@ -33,7 +33,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_generation_does_not_depend_on_who_plays_its_items_or_when() -> None:
     training = trained(begun(), 2)
     items = pickle.loads(pickle.dumps(items_of(training, POOL)))  # noqa: S301 - our own
-    load_exercise.cache_clear()
+    load_instance.cache_clear()
     results = [play_item(item) for item in reversed(items)]
     assert merge(training, results).average.tolist() == trained(training, 3).average.tolist()
 
@@ -44,8 +44,8 @@ def test_training_makes_one_decode_better() -> None:
     after = trained(start, 40)
     assert start.average.any()
     ratios = []
-    for exercise in EXERCISES:
-        assert exercise.seconds(start.network.policy(exercise.encoding)) == exercise.reference_s
-        seconds = exercise.seconds(after.network.policy(exercise.encoding))
-        ratios.append(seconds / exercise.reference_s)
+    for instance in INSTANCES:
+        assert instance.seconds(start.network.policy(instance.encoding)) == instance.reference_s
+        seconds = instance.seconds(after.network.policy(instance.encoding))
+        ratios.append(seconds / instance.reference_s)
     assert np.mean(ratios) < 0.999

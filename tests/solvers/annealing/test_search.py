@@ -21,24 +21,24 @@ from ullage.solvers.annealing.search import improve
 from ullage.solvers.annealing.tables import BEST, COUNTS, SECONDS, TOTALS, WORK, tables_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.place import place_stays
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 OBJECTIVES = ("latency", "traffic", "energy")
 
 
-def placed(problem: Problem, objective: str = "latency") -> Occupancy:
-    occupancy = Occupancy(problem.minimising(objective), atoms_of(problem))
-    place_stays(occupancy)
-    return occupancy
+def placed(problem: Problem, objective: str = "latency") -> ResidencyState:
+    residency_state = ResidencyState(problem.minimising(objective), segments_of(problem))
+    place_residencies(residency_state)
+    return residency_state
 
 
-def plan_of(occupancy: Occupancy) -> Assignment:
+def plan_of(residency_state: ResidencyState) -> Assignment:
     return assemble(
-        occupancy.problem,
-        occupancy.atoms,
-        [stay for _, _, stay in occupancy.all_stays()],
+        residency_state.problem,
+        residency_state.segments,
+        [residency for _, _, residency in residency_state.all_residencies()],
     )
 
 
@@ -70,18 +70,18 @@ def test_the_tables_cost_what_the_plan_costs() -> None:
     for seed in range(20):
         problem = random_case(seed, operators=10)
         try:
-            occupancy = placed(problem)
+            state = placed(problem)
         except InfeasibleError:
             continue
-        tables = tables_of(occupancy, seed)
+        tables = tables_of(state, seed)
         begin(tables)
-        assert tables.f[TOTALS, SECONDS] == pytest.approx(occupancy.timeline.total_s, rel=1e-9)
+        assert tables.f[TOTALS, SECONDS] == pytest.approx(state.busy_time.total_s, rel=1e-9)
         anneal(tables, 200_000, 1e-3, 1e-6)
         counted = float(tables.f[TOTALS, BEST])
         restart(tables)  # counts everything anew
-        found = whole_search.occupancy_of(occupancy, tables)
-        assert tables.f[TOTALS, SECONDS] == pytest.approx(found.timeline.total_s, rel=1e-9)
-        assert counted == pytest.approx(found.timeline.total_s, rel=1e-4)  # and a tie break
+        found = whole_search.state_of(state, tables)
+        assert tables.f[TOTALS, SECONDS] == pytest.approx(found.busy_time.total_s, rel=1e-9)
+        assert counted == pytest.approx(found.busy_time.total_s, rel=1e-4)  # and a tie break
         assert np.all(found.load_bytes <= problem.target.fastest.capacity_bytes)
 
 
@@ -116,14 +116,14 @@ def test_the_same_seed_gives_the_same_plan() -> None:
 
 def test_work_is_counted_and_the_deadline_obeyed() -> None:
     problem = random_case(7, operators=14)
-    occupancy = placed(problem)
-    improve(occupancy, Budget(), 100_000)  # compiled from here on
-    tables = tables_of(occupancy, 0)
+    residency_state = placed(problem)
+    improve(residency_state, Budget(), 100_000)  # compiled from here on
+    tables = tables_of(residency_state, 0)
     whole_search.search(tables, Budget(), 300_000)
     assert 290_000 <= tables.i[COUNTS, WORK] <= 400_000
     since = time.monotonic()
     late = Budget(since)
-    _, note = improve(occupancy, late, 10**12)
+    _, note = improve(residency_state, late, 10**12)
     assert time.monotonic() - since < 1.0
     assert "time limit" in note
 
@@ -131,7 +131,7 @@ def test_work_is_counted_and_the_deadline_obeyed() -> None:
 def test_without_time_to_compile_the_start_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whole_search, "is_ready", lambda: False)
     problem = random_case(7, operators=14)
-    occupancy = placed(problem)
-    found, note = improve(occupancy, Budget(time.monotonic() + 5))
-    assert found is occupancy
+    residency_state = placed(problem)
+    found, note = improve(residency_state, Budget(time.monotonic() + 5))
+    assert found is residency_state
     assert "compiled" in note

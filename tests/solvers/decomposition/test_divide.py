@@ -22,8 +22,8 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.decomposition.parts import crossing_bytes, narrow_cuts, part_of
-from ullage.solvers.exact.residencies import stays_of_plan
-from ullage.solvers.state.segments import atoms_of
+from ullage.solvers.exact.residencies import residencies_of_plan
+from ullage.solvers.state.segments import segments_of
 
 
 def planned(name: str, problem: Problem, objective: str = "latency", **given: int) -> Plan | None:
@@ -104,9 +104,9 @@ def test_parts_improve_what_quick_solvers_find() -> None:
 
 def test_cuts_are_where_little_is_alive() -> None:
     problem = blocks(6)
-    atoms = atoms_of(problem)
-    crossing = crossing_bytes(problem, atoms)
-    cuts = narrow_cuts(problem, atoms, 8, at_dma=False)
+    segments = segments_of(problem)
+    crossing = crossing_bytes(problem, segments)
+    cuts = narrow_cuts(problem, segments, 8, at_dma=False)
     assert (cuts[0], cuts[-1], len(cuts)) == (0, len(problem.steps), 4)
     assert all(a < b for a, b in pairwise(cuts))
     for cut in cuts[1:-1]:
@@ -114,33 +114,33 @@ def test_cuts_are_where_little_is_alive() -> None:
     made = next(t for t, step in enumerate(problem.steps) if step.uses and step.name == "Conv3")
     assert crossing[made] == 0  # y0 is made there, and all it is made of dies
     assert crossing[made + 2] >= 512  # behind its first reader, before its second
-    nowhere = narrow_cuts(problem, atoms, 8, at_dma=True)
+    nowhere = narrow_cuts(problem, segments, 8, at_dma=True)
     assert nowhere == [0, len(problem.steps)]  # such steps stand at the ends only
 
 
 def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
     problem = blocks(6)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     plan = planned("greedy", problem)
     assert plan is not None
-    stays = stays_of_plan(assignment_of(plan), atoms)
-    assert stays is not None
-    part = part_of(problem, atoms, stays, (5, 17))
+    residencies = residencies_of_plan(assignment_of(plan), segments)
+    assert residencies is not None
+    part = part_of(problem, segments, residencies, (5, 17))
     assert len(part.problem.steps) == 12
     assert {part.problem.steps[i].kind for i in (0, -1)} == {DMA_STEP}
-    for stay in stays:
-        if stay.start < 5 < stay.end or stay.start < 17 < stay.end:
-            assert stay in part.pinned
-            assert stay.atom not in part.atoms
-    for index in part.atoms:
-        steps = {event.step for event in atoms[index].events}
+    for residency in residencies:
+        if residency.start < 5 < residency.end or residency.start < 17 < residency.end:
+            assert residency in part.pinned
+            assert residency.segment not in part.segments
+    for index in part.segments:
+        steps = {access.step for access in segments[index].accesses}
         assert not steps & {5, 16}
-    own = part.stays_of_part(stays)
+    own = part.residencies_of_part(residencies)
     assert own
-    assert all(0 <= stay.start < stay.end <= 12 for stay in own)
-    whole = {replace(stay, offset=-1) for stay in stays}
-    assert set(part.stays_of_whole(own)) == whole
-    assert len(part.stays_of_whole([])) == len(part.pinned)
+    assert all(0 <= residency.start < residency.end <= 12 for residency in own)
+    whole = {replace(residency, offset=-1) for residency in residencies}
+    assert set(part.residencies_of_whole(own)) == whole
+    assert len(part.residencies_of_whole([])) == len(part.pinned)
 
 
 def test_the_deadline_holds_and_parameters_are_checked() -> None:

@@ -25,13 +25,13 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.budget import Budget
 from ullage.solvers.exact.model import ResidencyModel
-from ullage.solvers.exact.residencies import hint, stays_of_plan, stays_of_solution
+from ullage.solvers.exact.residencies import hint, residencies_of_plan, residencies_of_solution
 from ullage.solvers.exact.rows import LatencyCost, whole
 from ullage.solvers.packing.place_exactly import Block, place
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.segments import atoms_of, cuts_nothing
+from ullage.solvers.state.segments import cuts_nothing, segments_of
 
 seeds = st.integers(0, 10**6)
 EXACT = {"relative_gap": 0.0}
@@ -79,7 +79,7 @@ def agree(seed: int, objective: str, *, addresses: bool, operators: int = 4) -> 
     below = plan.lower_bound + (found.compulsory_bytes if objective == "traffic" else 0)
     assert below <= best * (1 + 1e-9)
     if "whole_bound" in plan.statistics:
-        assert cuts_nothing(problem, atoms_of(problem))
+        assert cuts_nothing(problem, segments_of(problem))
         assert below == pytest.approx(best, rel=1e-6)
         return "proven"
     return "closed"
@@ -116,7 +116,7 @@ def test_plans_are_legal_and_bounds_below_every_plan(seed: int) -> None:
             continue
         value = objective_value(score(other), objective)
         assert plan.lower_bound <= value * (1 + 1e-9)
-        if stays_of_plan(assignment_of(other), atoms_of(problem)) is not None:
+        if residencies_of_plan(assignment_of(other), segments_of(problem)) is not None:
             assert mine <= value * (1 + 1e-9)
 
 
@@ -127,24 +127,24 @@ def test_the_model_costs_a_known_plan_as_the_cost_model_does(seed: int) -> None:
     from ortools.sat.python import cp_model
 
     problem = tiny_case(seed, 7)
-    atoms = atoms_of(problem)
+    segments = segments_of(problem)
     plan = solved(Random(seed).choice(("greedy", "msa")), problem, "latency")
     if plan is None:
         return
     latency_s = score(plan).latency_s
     cost = LatencyCost(problem, latency_s)
-    model = ResidencyModel(problem, atoms, cost, len(problem.steps))
-    stays = stays_of_plan(assignment_of(plan), atoms)
-    assert stays is not None
+    model = ResidencyModel(problem, segments, cost, len(problem.steps))
+    residencies = residencies_of_plan(assignment_of(plan), segments)
+    assert residencies is not None
     assert model.complete
-    hint(model, stays)
+    hint(model, residencies)
     solver = cp_model.CpSolver()
     solver.parameters.fix_variables_to_their_hinted_value = True
     assert solver.solve(model.model) == cp_model.OPTIMAL
     assert cost.value(solver.objective_value) == pytest.approx(latency_s, rel=1e-6)
     assert cost.bound(solver.objective_value) <= latency_s
-    back = [stay for _, _, stay in stays_of_solution(model, solver.value)]
-    again = assemble(problem, atoms, back)
+    back = [residency for _, _, residency in residencies_of_solution(model, solver.value)]
+    again = assemble(problem, segments, back)
     assert score(again).latency_s == pytest.approx(latency_s, rel=1e-9)
 
 

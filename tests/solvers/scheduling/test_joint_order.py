@@ -27,12 +27,19 @@ from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling import joint_order as joint
 from ullage.solvers.scheduling.joint_moves import MOVES, precedence_of
 from ullage.solvers.scheduling.joint_moves import all_orders as listed_orders
-from ullage.solvers.scheduling.joint_surrogate import guess_of
-from ullage.solvers.scheduling.joint_value import Setting, problem_of, reference_value, value_of
+from ullage.solvers.scheduling.joint_surrogate import surrogate_of
+from ullage.solvers.scheduling.joint_value import (
+    OrderingTask,
+    problem_of,
+    reference_value,
+    value_of,
+)
 
 
-def setting_of(graph: Graph, target: Target, objective: str = "latency", seed: int = 0) -> Setting:
-    return Setting(graph, target, alias_options(target), False, objective, seed, Budget())
+def setting_of(
+    graph: Graph, target: Target, objective: str = "latency", seed: int = 0
+) -> OrderingTask:
+    return OrderingTask(graph, target, alias_options(target), False, objective, seed, Budget())
 
 
 def small_target(fast_bytes: int) -> Target:
@@ -119,8 +126,8 @@ def test_branches_run_one_by_one_where_memory_is_tight() -> None:
     assert found == joint.joint_order(setting, tries=40)
 
 
-def test_the_guess_is_the_lp_where_nothing_overlaps() -> None:
-    """But for the port of the fast memory, which the guess leaves out."""
+def test_the_surrogate_is_the_lp_where_nothing_overlaps() -> None:
+    """But for the port of the fast memory, which the surrogate leaves out."""
     build = Builder("chain")
     build.value("x", 4096, "input")
     source = "x"
@@ -131,10 +138,10 @@ def test_the_guess_is_the_lp_where_nothing_overlaps() -> None:
     found = value_of(setting, order, reference_value(setting, order))
     assert found is not None
     overhead = setting.target.compute.overhead_s * 6
-    guess = guess_of(setting)
-    assert guess.value(order) == pytest.approx(found.value - overhead, rel=0.2)
-    tight = guess_of(replace(setting, target=small_target(4096)))
-    assert tight.value(order) > guess.value(order)
+    surrogate = surrogate_of(setting)
+    assert surrogate.value(order) == pytest.approx(found.value - overhead, rel=0.2)
+    tight = surrogate_of(replace(setting, target=small_target(4096)))
+    assert tight.value(order) > surrogate.value(order)
 
 
 def compiled(graph: Graph, target: Target, order: str, **given: float) -> Compiled:
@@ -216,7 +223,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
         if not 3 <= len(orders) <= 40:
             continue
         base = replace(load_target("cosma", {}), slice_granularity_bytes=1 << 30)
-        setting = Setting(graph, base, NO_ALIASES, False, "traffic", 0, Budget())
+        setting = OrderingTask(graph, base, NO_ALIASES, False, "traffic", 0, Budget())
         problem = problem_of(setting, orders[0])
         unit = base.fastest.alignment_bytes
         rooms = [-(-buffer.size_bytes // unit) * unit for buffer in problem.buffers]
@@ -244,7 +251,7 @@ def test_the_order_is_proven_for_whole_tensors() -> None:
     assert gained >= 1
 
 
-def fewest_bytes(setting: Setting, order: tuple[int, ...]) -> float:
+def fewest_bytes(setting: OrderingTask, order: tuple[int, ...]) -> float:
     problem = problem_of(setting, order)
     options = CpsatOptions(moves="yes", weights="auto")
     found = cpsat_cosma.answer(problem, options, setting.budget)

@@ -18,7 +18,7 @@ from ullage.compiler.lowering.orders import model_order, planned_order
 from ullage.hwmodels.bounds import live_bytes_bound
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import order_items
-from ullage.solvers.scheduling.order_moves import Moves, moves_of
+from ullage.solvers.scheduling.order_moves import OrderMoves, moves_of
 from ullage.solvers.scheduling.peak_order import memory_order, order_peak_bytes, smallest_peak
 from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
 
@@ -42,7 +42,7 @@ def is_topological(graph: Graph, order: tuple[int, ...]) -> bool:
     return True
 
 
-def brute_force(moves: Moves) -> int:
+def brute_force(moves: OrderMoves) -> int:
     """The smallest peak over all orders, without any rule: sets by size, one peak for each."""
     best = {0: moves.given_bytes}
     for _ in range(moves.count):
@@ -58,7 +58,7 @@ def brute_force(moves: Moves) -> int:
     return best[moves.everything]
 
 
-def live_bytes(moves: Moves, done: int) -> int:
+def live_bytes(moves: OrderMoves, done: int) -> int:
     live, reached = moves.given_bytes, 0
     while reached != done:
         i = next(

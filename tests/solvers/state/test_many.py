@@ -21,11 +21,11 @@ from ullage.solvers.packing import pack as packing
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state import place as placement
 from ullage.solvers.state.address_map import AddressMap, best_fit
-from ullage.solvers.state.build_plan import Stay
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
-from ullage.solvers.state.residency_state import Occupancy
-from ullage.solvers.state.segments import Atom, Event, atoms_of
-from ullage.solvers.state.span_lookup import FEW, RunLookup, uncounted
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Access, Segment, segments_of
+from ullage.solvers.state.span_lookup import FEW, SpanLookup, uncounted
 
 
 def chip(capacity_bytes: int) -> Target:
@@ -59,58 +59,60 @@ def recurrent(target: Target, steps: int, seed: int = 0) -> Problem:
 def test_runs_are_found_as_by_looking_at_each(seed: int) -> None:
     rng = Random(seed)
     count = rng.randint(1, 12 * FEW)
-    events = tuple(Event(t, True, rng.random() < 0.1, 1.0, 0.0) for t in range(count))
+    accesses = tuple(Access(t, True, rng.random() < 0.1, 1.0, 0.0) for t in range(count))
     given_kind = rng.choice(("weight", "activation"))
-    atom = Atom(0, 0, 8, given_kind, "dram", events, is_output=False, must_be_fastest=False)
-    stays: list[dict[int, tuple[int, Stay]]] = [{}]
-    lookup = RunLookup(stays, [atom])
+    segment = Segment(0, 0, 8, given_kind, "dram", accesses, is_output=False, must_be_fastest=False)
+    residencies: list[dict[int, tuple[int, SegmentResidency]]] = [{}]
+    lookup = SpanLookup(residencies, [segment])
     for _ in range(40):
         first = rng.randrange(count)
         last = min(count - 1, first + rng.randrange(4))
-        inside = {r for e in range(first, last + 1) if (r := plain_run(stays[0], e))}
+        inside = {r for e in range(first, last + 1) if (r := plain_run(residencies[0], e))}
         assert lookup.between(0, first, last) == sorted(inside)
-        assert lookup.of(0, first) == plain_run(stays[0], first)
-        writes = [e for e in range(first, last + 1) if events[e].writes]
+        assert lookup.of(0, first) == plain_run(residencies[0], first)
+        writes = [e for e in range(first, last + 1) if accesses[e].writes]
         assert lookup.last_write(0, first, last) == (writes[-1] if writes else None)
-        behind = [stay.start for f, (_, stay) in sorted(stays[0].items()) if f > last]
+        behind = [
+            residency.start for f, (_, residency) in sorted(residencies[0].items()) if f > last
+        ]
         found = lookup.behind(0, last)
         assert (found.start if found else None) == (behind[0] if behind else None)
         if inside:
             for begin, _ in inside:
-                del stays[0][begin]
+                del residencies[0][begin]
                 lookup.removed(0, begin)
         else:
             spill = ((last, 8),) if rng.random() < 0.5 else ()
-            stays[0][first] = (last, Stay(0, first, first, last + 1, (), spill))
+            residencies[0][first] = (last, SegmentResidency(0, first, first, last + 1, (), spill))
             lookup.added(0, first)
 
 
-def plain_run(runs: dict[int, tuple[int, Stay]], event: int) -> tuple[int, int] | None:
-    return next(((f, last) for f, (last, _) in runs.items() if f <= event <= last), None)
+def plain_run(runs: dict[int, tuple[int, SegmentResidency]], access: int) -> tuple[int, int] | None:
+    return next(((f, last) for f, (last, _) in runs.items() if f <= access <= last), None)
 
 
-def test_uncounted_events_are_those_outside_the_runs() -> None:
+def test_uncounted_accesses_are_those_outside_the_runs() -> None:
     assert uncounted(2, 9, ()) == [(2, 10)]
     assert uncounted(2, 9, [(2, 4), (6, 6)]) == [(5, 6), (7, 10)]
     assert uncounted(2, 9, [(2, 9)]) == []
-    assert uncounted(3, 2, ()) == []  # a stay without events
+    assert uncounted(3, 2, ()) == []  # a residency without accesses
 
 
 @pytest.mark.parametrize("capacity_bytes", [256, 512, 1024])
 def test_joined_runs_are_charged_as_if_added_at_once(capacity_bytes: int) -> None:
     target = chip(capacity_bytes)
     problem = recurrent(target, 150)
-    occupancy = Occupancy(problem, atoms_of(problem))
-    close_gaps(occupancy, 64, Budget())
-    hide_single_uses(occupancy, 64, Budget())
-    fresh = Occupancy(problem, atoms_of(problem))
-    for first, last, stay in occupancy.all_stays():
-        fresh.add(stay.atom, first, last, stay)
-    assert any(last > first + FEW for first, last, _ in occupancy.all_stays())
-    np.testing.assert_array_equal(fresh.load_bytes, occupancy.load_bytes)
-    np.testing.assert_allclose(fresh.timeline.busy_s, occupancy.timeline.busy_s, atol=1e-18)
-    assert fresh.timeline.total_s == pytest.approx(occupancy.timeline.total_s, rel=1e-12)
-    assert fresh.timeline.slow_bytes == pytest.approx(occupancy.timeline.slow_bytes)
+    residency_state = ResidencyState(problem, segments_of(problem))
+    close_gaps(residency_state, 64, Budget())
+    hide_single_uses(residency_state, 64, Budget())
+    fresh = ResidencyState(problem, segments_of(problem))
+    for first, last, residency in residency_state.all_residencies():
+        fresh.add(residency.segment, first, last, residency)
+    assert any(last > first + FEW for first, last, _ in residency_state.all_residencies())
+    np.testing.assert_array_equal(fresh.load_bytes, residency_state.load_bytes)
+    np.testing.assert_allclose(fresh.busy_time.busy_s, residency_state.busy_time.busy_s, atol=1e-18)
+    assert fresh.busy_time.total_s == pytest.approx(residency_state.busy_time.total_s, rel=1e-12)
+    assert fresh.busy_time.slow_bytes == pytest.approx(residency_state.busy_time.slow_bytes)
 
 
 @settings(max_examples=30, deadline=None)
@@ -158,7 +160,7 @@ def test_many_buffers_are_packed_like_few(monkeypatch: pytest.MonkeyPatch) -> No
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10**6), capacity_bytes=st.sampled_from((168, 232, 328, 488)))
-def test_stays_beyond_many_are_placed_legally(seed: int, capacity_bytes: int) -> None:
+def test_residencies_beyond_many_are_placed_legally(seed: int, capacity_bytes: int) -> None:
     target = chip(capacity_bytes)
     problem = recurrent(target, 60, seed)
     try:
@@ -183,7 +185,7 @@ def test_prefetch_starts_do_not_depend_on_how_far_msa_looks_first(
     assert solve_with("msa", problem) == wide
 
 
-def test_msa_tries_fewer_lengths_of_stays_with_many_uses_and_says_so() -> None:
+def test_msa_tries_fewer_lengths_of_residencies_with_many_uses_and_says_so() -> None:
     target = chip(1024)
     problem = recurrent(target, 120, 7)
     plan = solve_with("msa", problem, Asked(parameters={"max_run_ends": 2}))

@@ -197,7 +197,7 @@ def test_who_needs_a_detour() -> None:
     assert needs_detour(confined) is not direct
 
 
-def test_the_frugal_plan_holds_one_operator_at_a_time() -> None:
+def test_the_streaming_plan_holds_one_operator_at_a_time() -> None:
     rng = Random(6)
     target = three_tier_target(rng)
     target = replace(target, tiers=(*target.tiers[:2], replace(target.tiers[2], addressable=False)))
@@ -205,6 +205,6 @@ def test_the_frugal_plan_holds_one_operator_at_a_time() -> None:
     plan = solve_with("all-slow", problem, Asked())
     assert not find_violations(plan)
     weights = [i for i, buffer in enumerate(problem.buffers) if buffer.kind == "weight"]
-    stays = [r for r in plan.residencies if r.buffer in weights and r.tier != "far"]
-    assert stays
-    assert all(r.end - r.start <= 3 for r in stays)
+    residencies = [r for r in plan.residencies if r.buffer in weights and r.tier != "far"]
+    assert residencies
+    assert all(r.end - r.start <= 3 for r in residencies)

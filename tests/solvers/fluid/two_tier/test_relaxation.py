@@ -17,6 +17,7 @@ from tests.support.cases import random_case, solved
 from tests.support.changes import with_program
 from tests.support.solving import Asked, solve_with
 from tests.support.targets import HAND, random_plan, random_problem, seeded
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -29,7 +30,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.fluid.two_tier import blocks as fluid_blocks
 from ullage.solvers.fluid.two_tier import relaxation as fluid_relax
-from ullage.solvers.lp.program import Floats, FrozenProgram, LinearProgram, Solution, safe_bound
+from ullage.solvers.lp.program import FrozenProgram, LinearProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lps
 from ullage.solvers.packing.pages import Rectangle, page_runs
 
@@ -285,7 +286,7 @@ def in_small_blocks(problem: Problem) -> tuple[Plan, int]:
     """A plan of blocks of four steps, and the most blocks that were solved at the same time."""
     together = 0
 
-    def spy(programs: Sequence[FrozenProgram], **how: Any) -> list[Solution | None]:
+    def spy(programs: Sequence[FrozenProgram], **how: Any) -> list[LpSolution | None]:
         nonlocal together
         together = max(together, len(programs))
         return solve_lps(programs, **how)

@@ -1,0 +1,190 @@
+"""One file per kernel and types of arguments: what numba asks for before it compiles.
+
+Numba's own cache has an index per function, which two processes that compile for different types at
+once can leave pointing at each other's code. A file here is named by what it holds, has a checksum,
+and is written whole or not at all; whoever comes second writes the same again.
+"""
+
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import write_atomic
+
+logger = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "ULLAGE_CACHE_DIR"
+COMPILING = "compiling kernels, once per installation"
+SUFFIX = ".kernel"
+CHECKSUM_BYTES = 32
+KEPT_S = 30 * 24 * 3600.0  # folders of other versions go when they were not used for so long
+
+
+@dataclass
+class Activity:
+    """What happens in this process.
+
+    Attributes:
+        tell: called with a text when compiling begins, and with the text before when it ends.
+        text: what was told last about other things.
+        depth: kernels being compiled now, one within the other.
+        compiled: kernels compiled so far.
+        loaded: kernels taken from the folder so far.
+        unwritable: why kernels could not be kept, empty while they could.
+    """
+
+    tell: Callable[[str], None] = lambda _: None
+    text: str = ""
+    depth: int = 0
+    compiled: int = 0
+    loaded: int = 0
+    unwritable: str = ""
+
+    def begins(self) -> None:
+        """A kernel is about to be compiled."""
+        self.depth += 1
+        if self.depth == 1:
+            before = self.text
+            self.tell(COMPILING)
+            self.text = before
+
+    def ends(self) -> None:
+        """It is compiled."""
+        self.compiled += 1
+        self.depth = max(0, self.depth - 1)
+        if not self.depth and self.text:
+            self.tell(self.text)
+
+    def failed(self, why: str) -> None:
+        """A kernel cannot be kept."""
+        if not self.unwritable:
+            self.unwritable = why
+            logger.warning(
+                "compiled kernels cannot be kept, so every process compiles them anew: %s; "
+                "set %s to a folder that can be written",
+                why,
+                CACHE_VARIABLE,
+            )
+
+
+activity = Activity()
+
+
+class KernelStore:
+    """What a numba dispatcher knows as its cache."""
+
+    def __init__(self, folder: Path | None, name: str, options: str) -> None:
+        """Nothing is read or written yet.
+
+        Args:
+            folder: of the module's kernels; None: nothing is kept.
+            name: the kernel's qualified name.
+            options: of its compilation.
+        """
+        self.folder = folder
+        self.name = name.replace("<", "").replace(">", "")
+        self.options = options
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder, as numba's statistics show it."""
+        return None if self.folder is None else str(self.folder)
+
+    def holds_any(self) -> bool:
+        """Whether the kernel is kept for some types of arguments."""
+        return self.folder is not None and any(self.folder.glob(f"{self.name}-*{SUFFIX}"))
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
+        """The compiled kernel for types of arguments, None where it must be compiled."""
+        target_context.refresh()
+        found = self._load(signature, target_context)
+        if found is None:
+            activity.begins()
+        else:
+            activity.loaded += 1
+        return found
+
+    def save_overload(self, signature: Any, result: Any) -> None:  # noqa: ANN401 - numba's
+        """Keep what was just compiled, where that is possible."""
+        from numba.core import serialize
+
+        activity.ends()
+        if self.folder is None or result.library.has_dynamic_globals:  # these hold addresses
+            return
+        dumps: Any = serialize.dumps
+        data = dumps(result._reduce())  # noqa: SLF001 - as numba's own cache does
+        is_new = not self.folder.exists()
+        try:
+            write_atomic(self._path(signature), hashlib.sha256(data).digest() + data)
+        except UsageError as error:
+            activity.failed(f"{self.folder.parent}: {_reason(error)}")
+            return
+        if is_new:
+            _drop_unused(self.folder)
+
+    def flush(self) -> None:
+        """Forget what is kept of the kernel."""
+        for path in () if self.folder is None else self.folder.glob(f"{self.name}-*{SUFFIX}"):
+            path.unlink(missing_ok=True)
+
+    def _load(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
+        from numba.core import compiler
+
+        if self.folder is None:
+            return None
+        path = self._path(signature)
+        try:
+            kept = path.read_bytes()
+        except OSError:
+            return None
+        checksum, data = kept[:CHECKSUM_BYTES], kept[CHECKSUM_BYTES:]
+        if hashlib.sha256(data).digest() != checksum:
+            logger.warning("%s is damaged; the kernel is compiled anew", path)
+            return None
+        _mark_used(self.folder)
+        # Files in the user's own folder, as numba's are.
+        parts = pickle.loads(data)  # noqa: S301
+        rebuild: Any = compiler.CompileResult._rebuild  # noqa: SLF001
+        return rebuild(target_context, *parts)
+
+    def _path(self, signature: Any) -> Path:  # noqa: ANN401 - numba's
+        assert self.folder is not None  # noqa: S101 - callers look
+        asked = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
+        return self.folder / f"{self.name}-{asked[:16]}{SUFFIX}"
+
+
+def _reason(error: UsageError) -> str:
+    cause = error.__cause__
+    return (isinstance(cause, OSError) and cause.strerror) or error.message
+
+
+_used: set[Path] = set()
+
+
+def _mark_used(folder: Path) -> None:
+    """Once per process: the folder's time says that it is in use."""
+    if folder not in _used:
+        _used.add(folder)
+        try:
+            os.utime(folder)
+        except OSError:
+            return  # somebody else's, or read-only
+
+
+def _drop_unused(folder: Path) -> None:
+    """Delete what is beside a folder of kernels and was not used for a month."""
+    oldest = time.time() - KEPT_S
+    for other in folder.parent.glob("*-*"):
+        try:
+            if other != folder and other.is_dir() and other.stat().st_mtime < oldest:
+                shutil.rmtree(other, ignore_errors=True)
+        except OSError:
+            continue  # another process was faster

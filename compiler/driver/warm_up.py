@@ -1,0 +1,227 @@
+"""Compiling all kernels once, so that nobody waits for them later.
+
+A family is what one solver, or one part of it, needs compiled. Its kernels are compiled by using
+them on a tiny problem in the way that the solver does, so that they are compiled for the types of
+arguments that will come.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ullage.compiler.common.kernel_cache import cache_folder, can_keep, is_compiled
+from ullage.compiler.common.kernel_store import activity
+
+if TYPE_CHECKING:
+    from ullage.compiler.ir.problem import Problem
+
+
+@dataclass(frozen=True)
+class KernelFamily:
+    """Kernels that are compiled together.
+
+    Attributes:
+        name: for people and programs.
+        summary: what they are for.
+        kernels: gives those that are called from Python.
+        run: uses all of these on a tiny problem.
+        requires: modules of extras without which nobody calls them.
+    """
+
+    name: str
+    summary: str
+    kernels: Callable[[], tuple[Any, ...]]
+    run: Callable[[], None]
+    requires: tuple[str, ...] = ()
+
+    def is_compiled(self) -> bool:
+        """Whether all of them are, in memory or in the folder."""
+        return all(is_compiled(kernel) for kernel in self.kernels())
+
+
+@dataclass(frozen=True)
+class WarmedUp:
+    """What became of a family.
+
+    Attributes:
+        name: of the family.
+        compiled_s: seconds that it took, those for loading what was there included.
+        was_compiled: whether nothing had to be compiled.
+    """
+
+    name: str
+    compiled_s: float
+    was_compiled: bool
+
+
+def families() -> tuple[KernelFamily, ...]:
+    """Those that this installation can use."""
+    return tuple(family for family in FAMILIES if all(find_spec(name) for name in family.requires))
+
+
+def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
+    """Compile what is not compiled yet, one family after the other; nothing that cannot be kept."""
+    kept = can_keep()
+    for family in chosen:
+        if not kept:
+            yield WarmedUp(family.name, 0.0, family.is_compiled())
+            continue
+        begun, before = time.monotonic(), activity.compiled
+        family.run()
+        yield WarmedUp(family.name, time.monotonic() - begun, activity.compiled == before)
+
+
+def kept_in() -> str | None:
+    """The folder of compiled kernels; None where nothing can be kept."""
+    folder = cache_folder()
+    return None if folder is None or activity.unwritable else str(folder)
+
+
+def _tiny(name: str, **changes: str) -> "Problem":
+    """Three operators on a target: a weight of two readers, and fast memory for half of it all."""
+    from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+    from ullage.hwmodels.catalog.registry import load_target
+
+    target = load_target(name, changes)
+    fastest = replace(target.fastest, capacity_bytes=32 * 1024)
+    target = replace(target, tiers=(fastest, *target.tiers[1:]))
+    size = 12 * 1024
+    tensors = [
+        Tensor("x", size, "input"),
+        Tensor("w", size, "weight"),
+        Tensor("a", size),
+        Tensor("b", size),
+        Tensor("y", size, "output"),
+    ]
+    operators = [
+        Op("first", ("x", "w"), ("a",), macs=size),
+        Op("second", ("a", "x"), ("b",), macs=size),
+        Op("third", ("b", "w"), ("y",), macs=size),
+    ]
+    return problem_from_lists("tiny", tensors, operators, target)
+
+
+def _decode_kernels() -> tuple[Any, ...]:
+    from ullage.rl_agent.policy.decode import decode
+    from ullage.rl_agent.policy.prices import fill_prices
+
+    return decode, fill_prices
+
+
+def _run_decode() -> None:
+    from ullage.solvers.run import run_solver
+
+    run_solver("rl", _tiny("edge-npu"), parameters={"simulations": 2})
+
+
+def _game_kernels() -> tuple[Any, ...]:
+    from ullage.rl_agent.env.observe import observe, step_and_see
+    from ullage.rl_agent.env.rules import begin
+
+    return begin, step_and_see, observe
+
+
+def _run_game() -> None:
+    from ullage.rl_agent.env.game_instance import set_table
+    from ullage.rl_agent.env.observe import VISION, observe, step_and_see
+    from ullage.rl_agent.env.rules import ACTIONS, begin
+    from ullage.rl_agent.env.state import copy_of, start_of
+
+    table = set_table(_tiny("edge-npu"))
+    start = start_of(table)
+    state = copy_of(start)
+    mask, seen = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
+    begin(table.board, state, start, mask)
+    observe(table.board, state, mask, seen)
+    step_and_see(table.board, state, start, int(mask.argmax()), mask, seen)
+
+
+def _arena_kernels() -> tuple[Any, ...]:
+    from ullage.rl_agent.muzero.arena import advance, deal
+
+    return deal, advance
+
+
+def _run_arena() -> None:
+    from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+    from ullage.rl_agent.muzero.arena import advance, deal, open_arena
+
+    arena = open_arena(by_live_bytes(set_table(_tiny("edge-npu"))), 2)
+    deal(arena)
+    advance(arena, arena.masks.argmax(axis=1).astype(np.int64))
+
+
+def _annealing_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.annealing.anneal import anneal, begin, restart
+
+    return anneal, begin, restart
+
+
+def _run_annealing() -> None:
+    from ullage.solvers.annealing.search import improve
+    from ullage.solvers.budget import Budget
+    from ullage.solvers.state.place import place_residencies
+    from ullage.solvers.state.residency_state import ResidencyState
+    from ullage.solvers.state.segments import segments_of
+
+    problem = _tiny("edge-npu", split_operands="false")
+    start = ResidencyState(problem, segments_of(problem))
+    place_residencies(start)
+    improve(start, Budget())
+
+
+def _path_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+
+    return sweep, trace
+
+
+def _run_paths() -> None:
+    from ullage.solvers.run import run_solver
+
+    run_solver("fluid", _tiny("phone-npu-flash"))
+
+
+def _packing_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.packing.first_fit import _ordered, _sweep
+
+    return _sweep, _ordered
+
+
+def _run_packing() -> None:
+    from ullage.solvers.packing.first_fit import ordered_first_fit, sweep_fit
+
+    starts, ends, sizes = np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([1, 2, 3])
+    sweep_fit(starts, ends, sizes, best_fit=True)
+    ordered_first_fit(starts, ends, sizes, np.arange(3))
+
+
+def _order_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.scheduling.joint_surrogate import _close, _elapsed
+
+    return _close, _elapsed
+
+
+def _run_orders() -> None:
+    from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate
+
+    one, two = np.ones(1), np.ones(2)
+    flag = np.ones(1, dtype=np.bool_)
+    OrderSurrogate(
+        1, two, two, two, np.array([0, 2]), np.arange(2), one, one, one, flag, flag
+    ).value([0, 1])
+
+
+FAMILIES = (
+    KernelFamily("decode", "solvers rl, evolution, noisy-greedy", _decode_kernels, _run_decode),
+    KernelFamily("game", "ullage/MallocGame-v0", _game_kernels, _run_game, ("gymnasium",)),
+    KernelFamily("arena", "solver muzero", _arena_kernels, _run_arena, ("jax", "mctx", "optax")),
+    KernelFamily("annealing", "solver fluid on whole tensors", _annealing_kernels, _run_annealing),
+    KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
+    KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),
+    KernelFamily("orders", "order joint", _order_kernels, _run_orders),
+)

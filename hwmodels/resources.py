@@ -1,0 +1,156 @@
+"""Resources: what can keep a step busy, how long a byte keeps it, and what that costs.
+
+One table of all that moves bytes: the port of each tier, and each link (a DMA queue is a link with
+a name; two links may join the same two tiers). Cost model, bounds, replay and solvers read this
+table; a new kind of resource is a row here.
+
+action                          rows that it keeps busy, seconds per byte
+operator reads in tier m        port m: read_s[m]
+operator writes in tier m       port m: write_s[m]
+transfer over link l            port source[l]: read_s; port destination[l]: write_s;
+                                link l: move_s[l], and setup_s[l] once
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.plan import Transfer
+from ullage.compiler.ir.problem import Problem, computed_once
+from ullage.compiler.ir.target import Target
+
+
+@dataclass(frozen=True)
+class Resources:
+    """M tiers, fastest first, and L links.
+
+    Attributes:
+        tiers: (M,) names.
+        links: (L,) names.
+        read_rate: (M,) bytes/s read at a tier's port.
+        write_rate: (M,) bytes/s written; 0 where the tier is read-only.
+        move_rate: (L,) bytes/s on a link.
+        setup_s: (L,) seconds to start a transfer.
+        source: (L,) tier that a link reads.
+        destination: (L,) tier that it writes.
+        read_j: (M,) joules per byte read.
+        write_j: (M,) joules per byte written.
+        move_j: (L,) joules per byte moved, beside reading and writing it.
+    """
+
+    tiers: tuple[str, ...]
+    links: tuple[str, ...]
+    read_rate: Floats
+    write_rate: Floats
+    move_rate: Floats
+    setup_s: Floats
+    source: Ints
+    destination: Ints
+    read_j: Floats
+    write_j: Floats
+    move_j: Floats
+
+    @property
+    def read_s(self) -> Floats:
+        """(M,) seconds per byte read."""
+        return np.asarray(1.0 / self.read_rate)
+
+    @property
+    def write_s(self) -> Floats:
+        """(M,) seconds per byte written; infinite where the tier is read-only."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(1.0 / self.write_rate)
+
+    @property
+    def move_s(self) -> Floats:
+        """(L,) seconds per byte on a link."""
+        return np.asarray(1.0 / self.move_rate)
+
+    @cached_property
+    def link_index(self) -> dict[str, int]:
+        """Row of each link by its name."""
+        return {name: index for index, name in enumerate(self.links)}
+
+    @cached_property
+    def tier_index(self) -> dict[str, int]:
+        """Row of each tier by its name, 0 is the fastest."""
+        return {name: index for index, name in enumerate(self.tiers)}
+
+    def link_of(self, transfer: Transfer) -> int:
+        """Row of the link that a transfer goes over.
+
+        Raises:
+            VerificationError: there is none of that name, or it joins other tiers.
+        """
+        found = self.link_index.get(transfer.link)
+        if found is not None:
+            ends = self.tiers[self.source[found]], self.tiers[self.destination[found]]
+            if ends == (transfer.source, transfer.destination):
+                return found
+        raise VerificationError(
+            f"a transfer needs a link {transfer.link!r} from {transfer.source} to "
+            f"{transfer.destination}; the target has "
+            f"{', '.join(self.links) or 'none'}; route it over the links there are",
+            {"link": transfer.link, "source": transfer.source, "destination": transfer.destination},
+        )
+
+    def port_seconds(self, read: Floats, written: Floats) -> Floats:
+        """(M, T) time of each tier's port for the bytes (M, T) read and written.
+
+        Raises:
+            VerificationError: a read-only tier is written.
+        """
+        for m in np.flatnonzero(self.write_rate == 0).tolist():
+            if written[m].any():
+                t = int(written[m].argmax())
+                raise VerificationError(
+                    f"step {t} writes to {self.tiers[m]}, which is read-only; place results "
+                    "elsewhere",
+                    {"step": t, "tier": self.tiers[m]},
+                )
+        write_rate = np.where(self.write_rate == 0, np.inf, self.write_rate)
+        return np.asarray(read / self.read_rate[:, None] + written / write_rate[:, None])
+
+    def link_seconds(self, moved: Floats, setups: Floats) -> Floats:
+        """(L, T) time of each link for the bytes (L, T) moved and transfers (L, T) started."""
+        return np.asarray(setups * self.setup_s[:, None] + moved / self.move_rate[:, None])
+
+    def transfer_rates(self, link: int) -> tuple[float, float, float]:
+        """Bytes/s of a transfer at the source's port, the destination's, and on the link."""
+        return (
+            float(self.read_rate[self.source[link]]),
+            float(self.write_rate[self.destination[link]]),
+            float(self.move_rate[link]),
+        )
+
+
+@computed_once
+def resources(problem: Problem) -> Resources:
+    """The resources of a problem's target."""
+    return resources_of(problem.target)
+
+
+def resources_of(target: Target) -> Resources:
+    """The resources of a target."""
+    index = target.tier_index
+    tiers, links = target.tiers, target.links
+    return Resources(
+        tiers=tuple(tier.name for tier in tiers),
+        links=tuple(link.name for link in links),
+        read_rate=_floats([tier.read_bytes_per_s for tier in tiers]),
+        write_rate=_floats([0.0 if tier.read_only else tier.write_bytes_per_s for tier in tiers]),
+        move_rate=_floats([link.bandwidth_bytes_per_s for link in links]),
+        setup_s=_floats([link.setup_s for link in links]),
+        source=np.array([index[link.source] for link in links], dtype=np.int64),
+        destination=np.array([index[link.destination] for link in links], dtype=np.int64),
+        read_j=_floats([tier.read_energy_j_per_byte for tier in tiers]),
+        write_j=_floats([tier.write_energy_j_per_byte for tier in tiers]),
+        move_j=_floats([link.energy_j_per_byte for link in links]),
+    )
+
+
+def _floats(values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float64)

@@ -1,0 +1,72 @@
+"""After a warm-up nothing is left to compile, whatever the solvers are given."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.cases import random_case
+from tests.support.solving import Asked, solve_with
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.common.kernel_store import activity
+from ullage.compiler.driver import warm_up as warming
+from ullage.compiler.driver.warm_up import FAMILIES, KernelFamily, families, kept_in, warm_up
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.fluid.multi_tier import solver as tiers
+from ullage.solvers.packing.pack import pack
+
+
+def test_a_second_run_compiles_nothing_and_neither_do_the_solvers() -> None:
+    chosen = families()
+    first = list(warm_up(chosen))
+    assert [result.name for result in first] == [family.name for family in chosen]
+    assert all(family.is_compiled() for family in chosen)
+    assert all(result.was_compiled and result.compiled_s < 60 for result in warm_up(chosen))
+    before = activity.compiled
+    for seed in range(6):
+        problem = random_case(seed, operators=8)
+        for name in ("rl", "evolution", "noisy-greedy", "fluid"):
+            parameters = {} if name == "fluid" else {"simulations": 3}
+            try:
+                solve_with(name, problem, Asked(parameters=parameters))
+            except InfeasibleError:
+                continue
+    solve_with("fluid", warming._tiny("a100-host"))
+    starts = np.arange(6000) // 2
+    pack(starts, starts + 3, np.ones(6000, dtype=np.int64), time_limit_s=0.1)
+    assert activity.compiled == before
+
+
+def test_families_have_names_of_their_own_and_need_what_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+    missing = KernelFamily("none", "nobody", tuple, lambda: None, ("no_such_module",))
+    monkeypatch.setattr(warming, "FAMILIES", (missing,))
+    assert families() == ()
+
+
+def test_what_cannot_be_kept_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ULLAGE_CACHE_DIR", str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(activity, "unwritable", "")
+    ran: list[str] = []
+    family = KernelFamily("some", "somebody", tuple, lambda: ran.append("some"))
+    (result,) = warm_up([family])
+    assert not ran
+    assert (result.name, result.compiled_s) == ("some", 0.0)
+    assert kept_in() is None
+    assert caplog.text.count("cannot be kept") == 1
+
+
+def test_without_time_to_compile_paths_operators_are_streamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tiers, "is_ready", lambda: False)
+    assert len(load_target("a100-host").tiers) == 3
+    soon = Asked(deadline=time.monotonic() + tiers.COMPILE_S)
+    plan = solve_with("fluid", warming._tiny("a100-host"), soon)
+    assert any("streamed: kernels" in note and "ullage warm-up" in note for note in plan.notes)
