@@ -6,6 +6,7 @@ one, and DMA makes more; then the next step begins. `tiers_paths` finds the chea
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,16 @@ class PathPrices:
     setup: Floats
     read: Floats
     write: Floats
+
+    @cached_property
+    def ports(self) -> Floats:
+        """(3, n, T) space, reading and writing, for `path_search`."""
+        return np.stack([self.space, self.read, self.write])
+
+    @cached_property
+    def links(self) -> Floats:
+        """(2, n, n, T) moving and starting, for `path_search`."""
+        return np.stack([self.move, self.setup])
 
 
 class TierNetwork:
@@ -190,6 +201,21 @@ class LiveRange:
     writes: NDArray[np.bool_]
     read_bytes: Floats
     written_bytes: Floats
+
+    @cached_property
+    def scale(self) -> Floats:
+        """(2,) size and share of a set-up, for `path_search`."""
+        return np.array([float(self.size_bytes), self.setup_share])
+
+    @cached_property
+    def marks(self) -> Ints:
+        """(3, E) steps, whether they read, whether they write, for `path_search`."""
+        return np.stack([self.steps, self.reads, self.writes]).astype(np.int64)
+
+    @cached_property
+    def moved(self) -> Floats:
+        """(2, E) bytes read and written, for `path_search`."""
+        return np.stack([self.read_bytes, self.written_bytes])
 
 
 def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) -> LiveRange | None:

@@ -4,41 +4,32 @@ Dynamic programming from the last step backwards over the sets of tiers that hav
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
 
-Flags = NDArray[np.bool_]
+# Rows of `about`, which `search_arguments` fills: steps and masks of tiers.
+BEGIN, END, START, NEEDED, FORCED, REACH, WRITABLE, EXACT = range(8)
+SIZE, SETUP_SHARE = 0, 1  # of `scale`
+STEP, READS, WRITES = 0, 1, 2  # of `marks`, (3, E)
+READ_BYTES, WRITTEN_BYTES = 0, 1  # of `moved`, (2, E)
+SPACE, READ, WRITE = 0, 1, 2  # of `ports`, (3, n, T)
+MOVE, SETUP = 0, 1  # of `links`, (2, n, n, T)
+KEEP, PUT = 0, 1  # of `choices`, (2, T, 2^n)
 
 _compiled = kernel()
 
 
 @_compiled
-def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
-    begin: int,
-    end: int,
-    start: int,
-    needed: int,
-    forced: int,
-    size: float,
-    setup_share: float,
-    reach: int,
-    writable: int,
-    steps: Ints,
-    reads: Flags,
-    writes: Flags,
-    read_bytes: Floats,
-    written_bytes: Floats,
-    space: Floats,
-    move: Floats,
-    setup: Floats,
-    read: Floats,
-    write: Floats,
+def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
+    about: Ints,
+    scale: Floats,
+    marks: Ints,
+    moved: Floats,
+    ports: Floats,
+    links: Floats,
     value: Floats,
-    keep: Ints,
-    put: Ints,
-    exact: bool,
+    choices: Ints,
 ) -> float:
     """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
 
@@ -51,6 +42,15 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     copies that have come are ready, or they would arrive stale: the fastest one is used, and what
     is read and written in one step is read where it is written.
     """
+    begin, end, start, needed = about[BEGIN], about[END], about[START], about[NEEDED]
+    forced, reach, writable = about[FORCED], about[REACH], about[WRITABLE]
+    exact = about[EXACT] != 0
+    size, setup_share = scale[SIZE], scale[SETUP_SHARE]
+    steps, reads, writes = marks[STEP], marks[READS], marks[WRITES]
+    read_bytes, written_bytes = moved[READ_BYTES], moved[WRITTEN_BYTES]
+    space, read, write = ports[SPACE], ports[READ], ports[WRITE]
+    move, setup = links[MOVE], links[SETUP]
+    keep, put = choices[KEEP], choices[PUT]
     n = space.shape[0]
     states = 1 << n
     for state in range(states):
@@ -135,30 +135,27 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
 
 
 @_compiled
-def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
-    begin: int,
-    end: int,
-    start: int,
-    size: float,
-    setup_share: float,
-    reach: int,
-    steps: Ints,
-    reads: Flags,
-    writes: Flags,
-    move: Floats,
-    setup: Floats,
-    read: Floats,
-    keep: Ints,
-    put: Ints,
+def trace(  # noqa: PLR0912 - one compiled loop
+    about: Ints,
+    scale: Floats,
+    marks: Ints,
+    ports: Floats,
+    links: Floats,
+    choices: Ints,
     residencies: Ints,
     served: Ints,
-    exact: bool,
 ) -> int:
     """Follow the choices of `sweep`: fill stays (k, 5) and served (E, 2); return k.
 
     A residency is (tier, start, ready, end, source tier or -1); served is the tier that each access
     reads and writes, -1 where it does not.
     """
+    begin, end, start, reach = about[BEGIN], about[END], about[START], about[REACH]
+    exact = about[EXACT] != 0
+    size, setup_share = scale[SIZE], scale[SETUP_SHARE]
+    steps, reads, writes = marks[STEP], marks[READS], marks[WRITES]
+    read, move, setup = ports[READ], links[MOVE], links[SETUP]
+    keep, put = choices[KEEP], choices[PUT]
     n = read.shape[0]
     open_at = np.full(n, -1)  # index of the open stay of each tier
     count = 0

@@ -40,8 +40,7 @@ class Finder:
         self.network = network
         states = 1 << network.tiers
         self.value = np.zeros((network.steps + 1, states))
-        self.keep = np.zeros((network.steps, states), dtype=np.int64)
-        self.put = np.zeros((network.steps, states), dtype=np.int64)
+        self.choices = np.zeros((2, network.steps, states), dtype=np.int64)
         self.rows = np.zeros((network.tiers * (network.steps + 1) + 1, 5), dtype=np.int64)
 
     def cheapest(
@@ -83,31 +82,17 @@ class Finder:
     ) -> float:
         from ullage.solvers.fluid.multi_tier.path_search import sweep
 
+        about = self._about(live_range, start, needed, exact=exact)
         return float(
             sweep(
-                live_range.begin,
-                live_range.end,
-                start,
-                needed,
-                live_range.forced,
-                float(live_range.size_bytes),
-                live_range.setup_share,
-                live_range.reach,
-                self.network.writable,
-                live_range.steps,
-                live_range.reads,
-                live_range.writes,
-                live_range.read_bytes,
-                live_range.written_bytes,
-                prices.space,
-                prices.move,
-                prices.setup,
-                prices.read,
-                prices.write,
+                about,
+                live_range.scale,
+                live_range.marks,
+                live_range.moved,
+                prices.ports,
+                prices.links,
                 self.value,
-                self.keep,
-                self.put,
-                exact,
+                self.choices,
             )
         )
 
@@ -116,26 +101,24 @@ class Finder:
 
         served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
         count = trace(
-            live_range.begin,
-            live_range.end,
-            start,
-            float(live_range.size_bytes),
-            live_range.setup_share,
-            live_range.reach,
-            live_range.steps,
-            live_range.reads,
-            live_range.writes,
-            prices.move,
-            prices.setup,
-            prices.read,
-            self.keep,
-            self.put,
+            self._about(live_range, start, live_range.needed, exact=exact),
+            live_range.scale,
+            live_range.marks,
+            prices.ports,
+            prices.links,
+            self.choices,
             self.rows,
             served,
-            exact,
         )
         residencies = self.rows[:count].copy()
-        return Path(residencies, served, start & ~live_range.start if live_range.is_carried else 0)
+        carried = start & ~live_range.start if live_range.is_carried else 0
+        return Path(residencies, served, carried)
+
+    def _about(self, live_range: LiveRange, start: int, needed: int, *, exact: bool) -> Ints:
+        """The search's first argument (`path_search`)."""
+        own = (live_range.begin, live_range.end, start, needed, live_range.forced)
+        masks = (live_range.reach, self.network.writable, int(exact))
+        return np.array([*own, *masks], dtype=np.int64)
 
 
 def is_exact(live_range: LiveRange, path: Path) -> bool:
