@@ -6,9 +6,8 @@ import onnx
 
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import bounds
-from ullage.compiler.importer.attributes import attributes
 from ullage.compiler.importer.load import checked_elements
-from ullage.compiler.importer.scope import Scope, TensorType, label_of
+from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
 
 WalkGraph = Callable[[onnx.GraphProto, Scope], None]
 

@@ -6,9 +6,8 @@ import warnings
 import numpy as np
 import onnx
 
-from ullage.compiler.importer.attributes import attributes
 from ullage.compiler.importer.optypes import CONTROL_FLOW, ELEMENTWISE, RANDOM, REDUCTION, VIEWS
-from ullage.compiler.importer.scope import Scope, TensorType, label_of
+from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,20 @@ import onnx
 
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import bounds
-from ullage.compiler.importer.attributes import attributes, blaming
 from ullage.compiler.importer.contrib import contrib_output_types
 from ullage.compiler.importer.control_flow import control_flow_types
 from ullage.compiler.importer.folding import fold
 from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
 from ullage.compiler.importer.optypes import CONTROL_FLOW
-from ullage.compiler.importer.scope import Scope, TensorType, from_proto, label_of, to_proto
+from ullage.compiler.importer.scope import (
+    Scope,
+    TensorType,
+    attributes,
+    blaming,
+    from_proto,
+    label_of,
+    to_proto,
+)
 from ullage.compiler.importer.symbols import input_dims
 
 STORED_LIMIT = 4_096  # elements of an initializer that may be the argument of a shape operator

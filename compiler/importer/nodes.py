@@ -7,12 +7,11 @@ import onnx
 
 from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.importer.attributes import attributes, blaming
 from ullage.compiler.importer.bounds import scan_length, trip_count
 from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
 from ullage.compiler.importer.optypes import PARAMETER_INPUTS, PARTIALLY_READ, VIEWS
-from ullage.compiler.importer.scope import Scope
+from ullage.compiler.importer.scope import Scope, attributes, blaming
 from ullage.compiler.importer.storage import sharings_of
 from ullage.compiler.ir.graph import Fallback, Sharing
 

@@ -1,12 +1,18 @@
-"""What is known inside one graph: types, small constants, names derived from constants alone."""
+"""What is known inside one graph: types, small constants, names derived from constants alone.
 
-from collections.abc import Mapping
+And what a node says of itself: its attributes, and errors that name it whatever they hold.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ullage.compiler.common.errors import ModelError, UllageError
 from ullage.compiler.importer.load import checked_elements, element_name
 
 
@@ -90,3 +96,42 @@ def to_proto(found: TensorType) -> onnx.TypeProto:
 def label_of(node: onnx.NodeProto) -> str:
     """A node as messages name it."""
     return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed)"
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node as Python values.
+
+    Raises:
+        ValueError: an attribute cannot be decoded; `blaming` names model and node.
+    """
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+@contextmanager
+def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
+    """Whatever goes wrong while a node is read becomes an error that names the node.
+
+    Attributes of operators without a schema are checked by nobody, and those of others in part
+    only: a rule may meet any type and any value.
+
+    Raises:
+        ModelError: with the node, its attributes and what its rule choked on.
+    """
+    try:
+        yield
+    except (UllageError, MemoryError):
+        raise
+    except Exception as error:
+        given = ", ".join(
+            f"{a.name} ({onnx.AttributeProto.AttributeType.Name(a.type)})"
+            if a.type in onnx.AttributeProto.AttributeType.values()
+            else a.name
+            for a in node.attribute
+        )
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        raise ModelError(
+            f"{where}: {node.op_type} {node.name!r} (output {next(iter(node.output), '')!r}) is "
+            f"malformed: {type(error).__name__} {reason}; {len(node.input)} inputs, "
+            f"attributes: {given or 'none'}",
+            {"operator": node.op_type},
+        ) from error
