@@ -256,6 +256,8 @@ def _transfer_faults(plan: Assigned) -> Iterator[str]:
         for tier in (item.source, item.destination):
             if not isinstance(tier, str) or tier not in plan.target.tier_index:
                 return f"tiers must be among {names}, there is {_show(tier)}"
+        if not isinstance(item.link, str):
+            return f"its link must be named by a str, is {_show(item.link)}"
         if not isinstance(item.moves, tuple) or not all(map(_is_pair, item.moves)):
             return "moves must be a tuple of (step, bytes) tuples"
         fault = _slice_fault(plan, item)
