@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Literal
+from warnings import catch_warnings, filterwarnings
 
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.ir.plan import Plan
@@ -52,7 +53,10 @@ def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budge
     ours, theirs = context.Pipe(duplex=False)
     arguments = (solver, problem, options, budget.deadline, theirs)
     process = context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
-    process.start()
+    with catch_warnings():
+        # JAX, where it is loaded, warns of forks: the copy uses nothing of it but what it loads itself.
+        filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        process.start()
     theirs.close()
     try:
         return _watch(solver, ours, budget)

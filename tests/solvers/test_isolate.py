@@ -285,3 +285,12 @@ def test_an_installed_solver_that_cheats_is_named_with_its_distribution(
         installed, "compile", *SMALL, "--solver", "slow", "--time-limit", "2", code=7
     )
     assert "was not back" in error["error"]["message"]
+
+
+def test_a_process_that_has_loaded_jax_may_still_ask_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """JAX warns of forks, and here warnings are errors."""
+    pytest.importorskip("jax")
+    register(monkeypatch, {"honest": evil.honest})
+    assert run_solver("honest", ASKED).value > 0
