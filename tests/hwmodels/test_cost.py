@@ -338,7 +338,7 @@ def test_a_missing_link_and_a_read_only_tier_are_errors() -> None:
     moved = make_plan(
         CHAIN, [*CHAIN_SLOW, ("x", "sram", 0, 0, 2)], [("x", "dram", "sram", {0: 40})]
     )
-    with pytest.raises(VerificationError, match="needs a link dram->sram"):
+    with pytest.raises(VerificationError, match="needs a link 'dram->sram' from dram to sram"):
         score(with_target(moved, replace(HAND, links=HAND.links[1:])))
     sealed = replace(HAND, tiers=(HAND.tiers[0], replace(HAND.tiers[1], read_only=True)))
     with pytest.raises(VerificationError, match="dram, which is read-only"):

@@ -12,10 +12,15 @@ import pytest
 
 from tests.support.changes import with_program
 from tests.support.plans import PLANS
+from ullage.compiler.ir.target import Link
 from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.target import Link
 from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.ir.target import Link
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.ir.target import Link
 from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
+from ullage.compiler.ir.target import Link
 from ullage.compiler.ir.plan import Plan
 
 PLAYER = Path(__file__).parents[3] / "examples" / "player.c"
@@ -101,7 +106,7 @@ def test_the_player_sees_a_wrong_address(tmp_path: Path) -> None:
     source = (tmp_path / SOURCE).read_text()
     copies = source.index("ullage_copies[]")
     # The way back of `a` (step 4, dram to sram) reads 4 bytes beyond where it was spilled to.
-    broken = re.sub(r"\{4, 1, 0, 8, 48, 16\}", "{4, 1, 0, 12, 48, 16}", source[copies:])
+    broken = re.sub(r"\{4, 1, 0, 0, 8, 48, 16\}", "{4, 1, 0, 0, 12, 48, 16}", source[copies:])
     assert broken != source[copies:]
     (tmp_path / SOURCE).write_text(source[:copies] + broken)
     assert build(tmp_path, "-fno-sanitize=address").returncode == 0
@@ -138,7 +143,8 @@ def test_odd_names_are_escaped_and_tables_may_be_empty(tmp_path: Path) -> None:
     steps = list(plan.problem.steps)
     steps[1] = replace(steps[1], name='a"\\\n??/*é*/0')
     tiers = (replace(plan.target.tiers[0], name="s-ram"), plan.target.tiers[1])
-    target = replace(plan.target, name="*/ int x; /*", tiers=tiers)
+    links = (Link("dram", "s-ram", 4e9), Link("s-ram", "dram", 4e9))
+    target = replace(plan.target, name="*/ int x; /*", tiers=tiers, links=links)
     residencies = tuple(
         replace(r, tier="s-ram" if r.tier == "sram" else r.tier) for r in plan.residencies
     )

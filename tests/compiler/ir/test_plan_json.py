@@ -123,7 +123,7 @@ def test_wrong_types_are_refused_by_field(field: str) -> None:
 
 @pytest.mark.parametrize("version", [0, PLAN_FORMAT + 1, "1", None, [1], True])
 def test_other_format_versions_are_refused(version: Any) -> None:
-    with pytest.raises(UsageError, match="this version reads 1; compile again"):
+    with pytest.raises(UsageError, match="this version reads 1 and 2; compile again"):
         load_plan(json.dumps(changed(format_version=version)).encode())
 
 
