@@ -54,7 +54,7 @@ def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budge
     arguments = (solver, problem, options, budget.deadline, theirs)
     process = context.Process(target=_work, args=arguments, daemon=True)  # type: ignore[attr-defined]
     with catch_warnings():
-        # JAX, where it is loaded, warns of forks: the copy uses nothing of it but what it loads itself.
+        # JAX, where it is loaded, warns of forks; the copy has no use for its threads.
         filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         process.start()
     theirs.close()

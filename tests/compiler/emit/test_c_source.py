@@ -12,16 +12,12 @@ import pytest
 
 from tests.support.changes import with_program
 from tests.support.plans import PLANS
-from ullage.compiler.ir.target import Link
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.target import Link
 from ullage.compiler.driver.compile import compile_model
-from ullage.compiler.ir.target import Link
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.ir.target import Link
 from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
-from ullage.compiler.ir.target import Link
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.target import Link
 
 PLAYER = Path(__file__).parents[3] / "examples" / "player.c"
 FLAGS = "-std=c11 -Wall -Wextra -pedantic -Werror -fsanitize=address,undefined".split()
