@@ -6,12 +6,10 @@ from dataclasses import replace
 import pytest
 
 from tests.support.games import CASES
-from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.anytime import joined, trace_of
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.studies.compare import default_solvers, parameters_by_solver
 
 
 def test_a_trace_keeps_improvements_and_ends_at_the_plan() -> None:
@@ -78,23 +76,3 @@ def test_players_tell_of_the_games_they_win(name: str, caplog: pytest.LogCapture
         told += len(compiled.anytime)
     assert told > len(CASES[::4])
     assert "claimed" not in caplog.text
-
-
-def test_parameters_go_to_the_solvers_that_have_them() -> None:
-    given = {"evolution.simulations": "7", "simulations": "5", "window_steps": "9"}
-    found = parameters_by_solver(["greedy", "rl", "evolution", "fluid"], given)
-    assert found == {
-        "greedy": {},
-        "rl": {"simulations": "5"},
-        "evolution": {"simulations": "7"},
-        "fluid": {"window_steps": "9"},
-    }
-    for wrong in ("nonsense", "greedy.simulations", "msa.simulations"):
-        with pytest.raises(UsageError, match=f"no solver of greedy, rl has a parameter '{wrong}'"):
-            parameters_by_solver(["greedy", "rl"], {wrong: "1"})
-
-
-def test_by_default_all_solvers_are_compared_that_can_run() -> None:
-    names = default_solvers("latency")
-    assert {"all-slow", "greedy", "msa", "noisy-greedy", "evolution", "rl"} <= set(names)
-    assert not {"auto", "no-spill", "ilp"} & set(names)

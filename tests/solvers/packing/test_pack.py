@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.support.rectangles import random_instance
 from ullage.compiler.common.errors import UsageError
+from ullage.solvers.packing import pack as packing
 from ullage.solvers.packing import pack as packing_module
 from ullage.solvers.packing.branch_and_bound import exact_layout
 from ullage.solvers.packing.heuristics import Layout
@@ -19,9 +20,9 @@ from ullage.solvers.packing.instance import Instance, aligned_load_bound, load_b
 from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv
 from ullage.solvers.packing.pack import Packing, pack
 from ullage.solvers.packing.validate import overlapping_pair
-from ullage.solvers.state.address_map import AddressMap, best_fit
 
 INSTANCES = Path(__file__).parents[3].parent / "shared" / "minimalloc"
+
 
 Rows = list[tuple[int, int, int]]  # start, duration, size
 
@@ -34,13 +35,6 @@ def rows(most: int, largest: int = 40, smallest: int = 0) -> st.SearchStrategy[R
 def arrays(buffers: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     table = np.array(buffers, dtype=np.int64).reshape(-1, 3)
     return table[:, 0], table[:, 0] + table[:, 1], table[:, 2]
-
-
-def random_instance(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    starts = random.integers(0, count, count)
-    durations = 1 + random.lognormal(1.5, 1.2, count).astype(np.int64)
-    return starts, starts + durations, 1 + random.lognormal(4, 1.2, count).astype(np.int64)
 
 
 def slow_overlap(
@@ -293,103 +287,6 @@ def test_no_time_keeps_the_incumbent() -> None:
     assert not proven
 
 
-def slow_best_fit(
-    taken: list[tuple[int, int, int, int]], request: tuple[int, int, int], alignment: int, top: int
-) -> int | None:
-    """Walk the memory byte by byte."""
-    start, end, size = request
-    blocked = [False] * top
-    for begin, finish, offset, length in taken:
-        if begin < end and finish > start:
-            blocked[offset : offset + length] = [True] * length
-    highest = max((a + 1 for a in range(top) if blocked[a]), default=0)
-    choices = []
-    address = 0
-    while address < highest:
-        if blocked[address]:
-            address += 1
-            continue
-        stop = next(a for a in range(address, top) if blocked[a])
-        floor = -(-address // alignment) * alignment
-        if stop - floor >= size:
-            choices.append((stop - floor, floor))
-        address = stop
-    if choices:
-        return min(choices)[1]
-    floor = -(-highest // alignment) * alignment
-    return floor if floor + size <= top else None
-
-
-class AddressMapTwin(RuleBasedStateMachine):
-    """The map beside a list of rectangles."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.map = AddressMap(60, 4)
-        self.taken: dict[int, tuple[int, int, int, int]] = {}
-
-    @rule(start=st.integers(0, 8), duration=st.integers(1, 6), size=st.integers(1, 20))
-    def put(self, start: int, duration: int, size: int) -> None:
-        """Place a rectangle where both agree."""
-        request = (start, start + duration, size)
-        expected = slow_best_fit(list(self.taken.values()), request, 4, 60)
-        found = self.map.find(*request)
-        assert found == expected
-        if found is not None:
-            assert self.map.is_free(start, start + duration, found, size)
-            rectangle = self.map.occupy(start, start + duration, found, size)
-            assert rectangle not in self.taken
-            self.taken[rectangle] = (start, start + duration, found, size)
-            assert not self.map.is_free(start, start + 1, found, 1)
-
-    @rule(index=st.integers(0, 100))
-    def take_away(self, index: int) -> None:
-        """Release one of the rectangles."""
-        if self.taken:
-            rectangle = sorted(self.taken)[index % len(self.taken)]
-            self.map.release(rectangle)
-            del self.taken[rectangle]
-
-    @invariant()
-    def counts(self) -> None:
-        """Both hold as many."""
-        assert len(self.map) == len(self.taken)
-
-
-AddressMapTwin.TestCase.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
-TestAddressMapTwin = AddressMapTwin.TestCase
-
-
-def test_address_map_grows_and_never_overlaps() -> None:
-    starts, ends, sizes = random_instance(500, seed=2)
-    addresses = AddressMap(int(sizes.sum()))
-    offsets = [addresses.place(*map(int, row)) for row in zip(starts, ends, sizes, strict=True)]
-    assert len(addresses) == 500
-    assert overlapping_pair(starts, ends, np.array(offsets), sizes) is None
-
-
-def test_address_map_refuses_what_makes_no_sense() -> None:
-    addresses = AddressMap(10)
-    rectangle = addresses.occupy(0, 1, 0, 5)
-    addresses.release(rectangle)
-    with pytest.raises(UsageError, match="no rectangle"):
-        addresses.release(rectangle)
-    with pytest.raises(UsageError, match="alignment"):
-        AddressMap(10, 0)
-    assert addresses.place(0, 1, 11) is None
-    assert addresses.place(0, 1, 0) == 0
-
-
-def test_best_fit_prefers_the_tightest_gap() -> None:
-    # Free: [0, 10), [20, 24), and above 30.
-    occupied = np.array([[0, 9, 10, 10], [0, 9, 24, 6]], dtype=np.int64)
-    assert best_fit(*occupied.T, 0, 5, 4, 1, 100) == 20
-    assert best_fit(*occupied.T, 0, 5, 5, 1, 100) == 0
-    assert best_fit(*occupied.T, 0, 5, 11, 1, 100) == 30
-    assert best_fit(*occupied.T, 0, 5, 11, 1, 40) is None
-    assert best_fit(*occupied.T, 9, 12, 11, 1, 40) == 0
-
-
 def test_packing_imports_no_plots_and_leaves_them_usable() -> None:
     """In a process of its own, where nothing has imported them."""
     program = (
@@ -401,3 +298,22 @@ def test_packing_imports_no_plots_and_leaves_them_usable() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
+
+
+def test_many_buffers_are_packed_like_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(3)
+    starts = np.sort(rng.integers(0, 4000, 900))
+    ends = starts + rng.integers(1, 9, 900)
+    sizes = rng.integers(1, 50, 900)
+    thorough = pack(starts, ends, sizes)
+    monkeypatch.setattr(packing, "MAX_SEARCH_BUFFERS", 300)
+    quick = pack(starts, ends, sizes)
+    assert quick.peak_bytes <= thorough.peak_bytes * 1.1
+    assert quick.lower_bound_bytes <= quick.peak_bytes
+    for i in range(900):
+        others = np.arange(i)
+        together = (starts[others] < ends[i]) & (starts[i] < ends[others])
+        apart = (quick.offsets[others] >= quick.offsets[i] + sizes[i]) | (
+            quick.offsets[others] + sizes[others] <= quick.offsets[i]
+        )
+        assert (apart | ~together).all()

@@ -1,10 +1,12 @@
 """Stays and their busy_time."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
 from tests.support.cases import chain, check_refusal, problem_for, random_case, target_of
 from tests.support.graphs import seeds
+from tests.support.recurrent import chip, recurrent
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.hwmodels.cost import overhead_seconds, score
 from ullage.solvers.budget import Budget
@@ -13,6 +15,7 @@ from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
+from ullage.solvers.state.span_lookup import FEW
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
@@ -60,3 +63,20 @@ def test_a_residency_says_when_it_is_there() -> None:
     assert residency_state.propose(1, 0, 1) == SegmentResidency(1, 1, 1, 3)
     assert residency_state.propose(0, 0, 0) == SegmentResidency(0, 0, 1, 2, fill=((0, 64),))
     assert residency_state.propose(2, 0, 0) == SegmentResidency(2, 2, 2, 4, spill=((3, 64),))
+
+
+@pytest.mark.parametrize("capacity_bytes", [256, 512, 1024])
+def test_joined_runs_are_charged_as_if_added_at_once(capacity_bytes: int) -> None:
+    target = chip(capacity_bytes)
+    problem = recurrent(target, 150)
+    residency_state = ResidencyState(problem, segments_of(problem))
+    close_gaps(residency_state, 64, Budget())
+    hide_single_uses(residency_state, 64, Budget())
+    fresh = ResidencyState(problem, segments_of(problem))
+    for first, last, residency in residency_state.all_residencies():
+        fresh.add(residency.segment, first, last, residency)
+    assert any(last > first + FEW for first, last, _ in residency_state.all_residencies())
+    np.testing.assert_array_equal(fresh.load_bytes, residency_state.load_bytes)
+    np.testing.assert_allclose(fresh.busy_time.busy_s, residency_state.busy_time.busy_s, atol=1e-18)
+    assert fresh.busy_time.total_s == pytest.approx(residency_state.busy_time.total_s, rel=1e-12)
+    assert fresh.busy_time.slow_bytes == pytest.approx(residency_state.busy_time.slow_bytes)
