@@ -1,0 +1,51 @@
+"""A small agent `muzero`, and the game that it plays; needs the extra `muzero`."""
+
+from typing import Any
+
+import numpy as np
+
+from tests.support.games import CASES
+from ullage.compiler.ir.problem import Problem
+from ullage.rl_agent.env.game_instance import Table, by_live_bytes
+from ullage.rl_agent.muzero import solver as muzero
+from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
+from ullage.rl_agent.muzero.arena import advance, deal, open_arena
+from ullage.rl_agent.muzero.nets import (
+    Seen,
+)
+from ullage.rl_agent.muzero.play import seen_in
+from ullage.solvers.budget import Budget
+
+GAMES = 8
+
+
+SMALL = MuZeroOptions(
+    seed=5, games=GAMES, simulations=4, unroll=3, batch=64, window=24, elites=4, passes=4.0
+)
+
+
+def biggest() -> tuple[Problem, Table]:
+    """The case with most uses."""
+    _, problem, table = max(CASES, key=lambda case: len(case[2].board.ev_segment))
+    return problem, by_live_bytes(table)
+
+
+PROBLEM, TABLE = biggest()
+
+
+USES = len(TABLE.board.ev_segment)
+
+
+def agent_of(options: MuZeroOptions = SMALL) -> Agent:
+    rivals = muzero.rivals_of(PROBLEM, Budget()).values()
+    reference_s = muzero.reference_of(PROBLEM, TABLE, rivals)
+    return new_agent(TABLE, reference_s, options, muzero.packer_of(PROBLEM, TABLE, Budget()))
+
+
+def some_positions(count: int = GAMES) -> tuple[Seen, Any]:
+    arena = open_arena(TABLE, count)
+    deal(arena)
+    for number in range(3):
+        advance(arena, np.array([np.flatnonzero(m)[(number + i) % m.sum()] if m.any() else 0
+                                 for i, m in enumerate(arena.masks)]))  # fmt: skip
+    return seen_in(arena), arena.masks.copy()
