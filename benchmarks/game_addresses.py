@@ -20,8 +20,9 @@ from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import Table, by_live_bytes, set_table
-from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY, begin, step
+from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY
 from ullage.rl_agent.env.state import BUSY_S, CURSOR, copy_of, start_of
+from ullage.rl_agent.env.turns import begin, step
 from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.parameters import parameters_of
 from ullage.solvers.registry import find_solver
@@ -84,14 +85,14 @@ def as_game(plan: Plan, table: Table) -> tuple[float, int]:
             wanted[inside[0]] = COPY
     start = start_of(table)
     state, mask = copy_of(start), np.zeros(ACTIONS, dtype=np.bool_)
-    begin(board, state, start, mask)
+    begin(state, start, mask)
     illegal, over = 0, False
     while not over:
         action = int(wanted[board.program_order[state.counts[CURSOR]]])
         if not mask[action]:
             illegal += 1
             action = next(other for other in (NOCOPY, COPY, DROP) if mask[other])
-        over = bool(step(board, state, start, action, mask))
+        over = bool(step(state, start, action, mask))
     return float(state.total[BUSY_S]) + table.overhead_s, illegal
 
 

@@ -12,16 +12,15 @@ import numpy as np
 from common import write_table
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.compiled import borrowed
 from ullage.rl_agent.env.game import MallocGame
-from ullage.rl_agent.env.game_instance import Board
-from ullage.rl_agent.env.observe import VISION, observe
-from ullage.rl_agent.env.rules import begin, step
-from ullage.rl_agent.env.state import DECISIONS, State, copy_of
+from ullage.rl_agent.env.observe import VISION, show
+from ullage.rl_agent.env.rules import BEGIN, take_turn
+from ullage.rl_agent.env.state import copy_of
 from ullage.rl_agent.policy.decode import decode
 from ullage.rl_agent.policy.features import encode
 from ullage.rl_agent.policy.network import load_network
 from ullage.rl_agent.policy.players import PASSES
+from ullage.solvers.engine.tables import COUNTS, DECISIONS, Tables
 
 MODELS = ("squeezenet", "resnet50", "shufflenet", "inception_v2", "densenet121")
 SIZE = "256KiB"
@@ -49,30 +48,27 @@ def main() -> None:
     print(write_table("rl_speed", title, columns, rows))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, _nrt=False)  # type: ignore[untyped-decorator]
 def play_games(
-    board: Board,
-    state: State,
-    start: State,
+    t: Tables,
+    start: Tables,
     mask: NDArray[np.bool_],
     seen: NDArray[np.float32],
     games: int,
     look: bool,
 ) -> int:
     """Random games; returns the number of decisions."""
-    board, state, start = borrowed(board), borrowed(state), borrowed(start)
     decisions = 0
     for _ in range(games):
-        begin(board, state, start, mask)
-        done = False
+        done = take_turn(t, start, BEGIN, False, mask)
         while not done:
             if look:
-                observe(board, state, mask, seen)
+                show(t, mask, seen)
             action = np.random.randint(0, 3)  # noqa: NPY002 - numba's own generator
             while not mask[action]:
                 action = (action + 1) % 3
-            done = step(board, state, start, action, mask)
-        decisions += state.counts[DECISIONS]
+            done = take_turn(t, start, action, False, mask)
+        decisions += t.state[COUNTS, DECISIONS]
     return decisions
 
 
@@ -82,21 +78,21 @@ def measure(game: MallocGame, seconds: float) -> list[str]:
     seen = np.zeros(VISION, dtype=np.float32)
     rates = []
     for look in (True, False):
-        play_games(board, state, start, mask, seen, 1, look)
+        play_games(state.tables, start.tables, mask, seen, 1, look)
         games, done, begun = 1, 0, time.process_time()
         while time.process_time() - begun < seconds:
-            done += play_games(board, state, start, mask, seen, games, look)
+            done += play_games(state.tables, start.tables, mask, seen, games, look)
             games = min(games * 2, 64)
         rates.append(f"{done / (time.process_time() - begun):,.0f}")
     rates.append(f"{gymnasium_rate(game, seconds):,.0f}")
     encoding = encode(board, start)
     policy = load_network().policy(encoding)
-    decode(board, state, start, encoding.moves, *policy, PASSES, False)
+    decode(state, start, encoding.moves, *policy, PASSES, False)
     times = []
     begun = time.process_time()
     while time.process_time() - begun < seconds:
         single = time.process_time()
-        decode(board, state, start, encoding.moves, *policy, PASSES, False)
+        decode(state, start, encoding.moves, *policy, PASSES, False)
         times.append(time.process_time() - single)
     best = float(np.median(times))
     return [*rates, f"{best * 1e3:.2f}", f"{best / game.uses * 1e6:.1f}"]

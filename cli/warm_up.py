@@ -24,10 +24,10 @@ def warm_up_command(
 ) -> None:
     """Compile the kernels of all solvers, once per installation, so that nobody waits later."""
     from ullage.cli.render import print_json
-    from ullage.compiler.driver.warm_up import families, kept_in, warm_up
+    from ullage.compiler.driver.warm_up import FAMILIES, kept_in, warm_up
 
     begun = time.monotonic()
-    chosen = families()
+    chosen = FAMILIES
     done = []
     with _bars(chosen, quiet=quiet or as_json) as finish:
         for result in warm_up(chosen):

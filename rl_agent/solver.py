@@ -209,10 +209,9 @@ def _end_of(budget: Budget) -> float:
 
 def is_ready() -> bool:
     """Whether the game is compiled."""
-    from ullage.rl_agent.policy.decode import decode
-    from ullage.rl_agent.policy.prices import fill_prices
+    from ullage.rl_agent.policy.decode import play_by_score
 
-    return is_compiled(decode) and is_compiled(fill_prices)
+    return is_compiled(play_by_score)
 
 
 def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401

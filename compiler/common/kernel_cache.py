@@ -46,9 +46,28 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401 
             compiled._cache = KernelStore(  # noqa: SLF001
                 kernel_folder(function.__module__), function.__qualname__, repr(options)
             )
+            _widen_literals(compiled)
         return cast("_Function", compiled)
 
     return decorate
+
+
+def _widen_literals(compiled: Any) -> None:  # noqa: ANN401 - numba's dispatcher
+    """Make other kernels call a kernel with `int64`, never with `Literal[int](1)`.
+
+    Numba compiles a kernel anew for every literal it is called with, and all that it calls.
+    """
+    from numba.core import types
+
+    widened: Any = types.unliteral
+    template_of = compiled.get_call_template
+
+    def template(args: Any, kws: Any) -> Any:  # noqa: ANN401 - numba's types
+        return template_of(
+            tuple(widened(arg) for arg in args), {name: widened(arg) for name, arg in kws.items()}
+        )
+
+    compiled.get_call_template = template
 
 
 def is_compiled(compiled: Any) -> bool:  # noqa: ANN401 - numba's dispatcher

@@ -8,7 +8,6 @@ arguments that will come.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,14 +28,12 @@ class KernelFamily:
         summary: what they are for.
         kernels: gives those that are called from Python.
         run: uses all of these on a tiny problem.
-        requires: modules of extras without which nobody calls them.
     """
 
     name: str
     summary: str
     kernels: Callable[[], tuple[Any, ...]]
     run: Callable[[], None]
-    requires: tuple[str, ...] = ()
 
     def is_compiled(self) -> bool:
         """Whether all of them are, in memory or in the folder."""
@@ -56,11 +53,6 @@ class WarmedUp:
     name: str
     compiled_s: float
     was_compiled: bool
-
-
-def families() -> tuple[KernelFamily, ...]:
-    """Those that this installation can use."""
-    return tuple(family for family in FAMILIES if all(find_spec(name) for name in family.requires))
 
 
 def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
@@ -106,10 +98,10 @@ def _tiny(name: str, **changes: str) -> "Problem":
 
 
 def _decode_kernels() -> tuple[Any, ...]:
-    from ullage.rl_agent.policy.decode import decode
+    from ullage.rl_agent.policy.decode import play_by_score
     from ullage.rl_agent.policy.prices import fill_prices
 
-    return decode, fill_prices
+    return play_by_score, fill_prices
 
 
 def _run_decode() -> None:
@@ -119,46 +111,31 @@ def _run_decode() -> None:
 
 
 def _game_kernels() -> tuple[Any, ...]:
-    from ullage.rl_agent.env.observe import observe, step_and_see
-    from ullage.rl_agent.env.rules import begin
+    from ullage.rl_agent.env.turns import play_turns
 
-    return begin, step_and_see, observe
+    return (play_turns,)
 
 
 def _run_game() -> None:
     from ullage.rl_agent.env.game_instance import set_table
-    from ullage.rl_agent.env.observe import VISION, observe, step_and_see
-    from ullage.rl_agent.env.rules import ACTIONS, begin
+    from ullage.rl_agent.env.observe import VISION
+    from ullage.rl_agent.env.rules import ACTIONS
     from ullage.rl_agent.env.state import copy_of, start_of
+    from ullage.rl_agent.env.turns import begin, observe, step_and_see
 
     table = set_table(_tiny("edge-npu"))
     start = start_of(table)
     state = copy_of(start)
     mask, seen = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
-    begin(table.board, state, start, mask)
-    observe(table.board, state, mask, seen)
-    step_and_see(table.board, state, start, int(mask.argmax()), mask, seen)
-
-
-def _arena_kernels() -> tuple[Any, ...]:
-    from ullage.rl_agent.muzero.arena import advance, deal
-
-    return deal, advance
-
-
-def _run_arena() -> None:
-    from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
-    from ullage.rl_agent.muzero.arena import advance, deal, open_arena
-
-    arena = open_arena(by_live_bytes(set_table(_tiny("edge-npu"))), 2)
-    deal(arena)
-    advance(arena, arena.masks.argmax(axis=1).astype(np.int64))
+    begin(state, start, mask)
+    observe(state, mask, seen)
+    step_and_see(state, start, int(mask.argmax()), mask, seen)
 
 
 def _annealing_kernels() -> tuple[Any, ...]:
-    from ullage.solvers.annealing.anneal import anneal, begin, restart
+    from ullage.solvers.annealing.anneal import work_on
 
-    return anneal, begin, restart
+    return (work_on,)
 
 
 def _run_annealing() -> None:
@@ -218,8 +195,7 @@ def _run_orders() -> None:
 
 FAMILIES = (
     KernelFamily("decode", "solvers rl, evolution, noisy-greedy", _decode_kernels, _run_decode),
-    KernelFamily("game", "ullage/MallocGame-v0", _game_kernels, _run_game, ("gymnasium",)),
-    KernelFamily("arena", "solver muzero", _arena_kernels, _run_arena, ("jax", "mctx", "optax")),
+    KernelFamily("game", "solver muzero, ullage/MallocGame-v0", _game_kernels, _run_game),
     KernelFamily("annealing", "solver fluid on whole tensors", _annealing_kernels, _run_annealing),
     KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
     KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),

@@ -22,12 +22,10 @@ from ullage.rl_agent.env.observe import (
     SEEN_STEPS,
     USE_FEATURES,
     VISION,
-    observe,
-    step_and_see,
 )
 from ullage.rl_agent.env.plans import assignment_of_game, residencies_of
 from ullage.rl_agent.env.render import as_picture, as_text
-from ullage.rl_agent.env.rules import ACTIONS, begin
+from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.env.state import (
     ADDRESS_CELLS,
     BUSY_S,
@@ -36,6 +34,7 @@ from ullage.rl_agent.env.state import (
     copy_of,
     start_of,
 )
+from ullage.rl_agent.env.turns import begin, observe, step_and_see
 
 if TYPE_CHECKING:
     import onnx
@@ -155,7 +154,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     ) -> tuple[Observation, dict[str, Any]]:
         """A new game. Nothing in it is random."""
         super().reset(seed=seed, options=options)
-        begin(self._table.board, self._state, self._start, self._mask)
+        begin(self._state, self._start, self._mask)
         self._rejected = 0
         return self._observe(), self._info()
 
@@ -167,8 +166,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
         seen = np.empty(VISION, dtype=np.float32)
-        board = self._table.board
-        done = step_and_see(board, self._state, self._start, int(action), self._mask, seen)
+        done = step_and_see(self._state, self._start, int(action), self._mask, seen)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
         return _parts(seen), reward, bool(done), False, self._info()
@@ -201,7 +199,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
 
     def _observe(self) -> Observation:
         seen = np.empty(VISION, dtype=np.float32)
-        observe(self._table.board, self._state, self._mask, seen)
+        observe(self._state, self._mask, seen)
         return _parts(seen)
 
     def _info(self) -> dict[str, Any]:

@@ -3,149 +3,167 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.compiled import borrowed, compiled
-from ullage.rl_agent.env.game_instance import Board
-from ullage.rl_agent.env.history import at_home_before, needs_spill
-from ullage.rl_agent.env.rules import BoolArray, residency_before, step
-from ullage.rl_agent.env.state import ADDRESS_CELLS, BUSY_S, CURSOR, State
-
-# mypy: disable-error-code="no-any-return"
+from ullage.rl_agent.env.rules import BoolArray, slot_before
+from ullage.rl_agent.env.state import ADDRESS_CELLS
+from ullage.solvers.engine.jit import compiled, inlined
+from ullage.solvers.engine.tables import (
+    ACCESS_HOME_S,
+    ACCESS_READS,
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESS_STEP,
+    ACCESS_WRITES,
+    ACCESSES,
+    BUSY_S,
+    CAPACITY,
+    COUNTS,
+    CURSOR,
+    IN_ORDER,
+    RESOURCE,
+    RESOURCES,
+    SEGMENT_ALIGNED,
+    SEGMENT_BYTES,
+    SEGMENT_FAST_RATE,
+    SEGMENT_FIRST,
+    SEGMENT_GIVEN,
+    SEGMENT_HOME,
+    SEGMENT_HOME_RATE,
+    SEGMENT_LAST,
+    SEGMENT_LINK,
+    SEGMENT_LINK_RATE,
+    SEGMENT_MUST,
+    SEGMENT_OUTPUT,
+    SEGMENT_SETUP_S,
+    SIZES,
+    STEP_BUSY,
+    STEP_COMPUTE_S,
+    STEP_LOAD,
+    STEPS,
+    TIERS,
+    TOTALS,
+    Tables,
+)
+from ullage.solvers.engine.transfers import at_home_before, needs_spill
 
 PAST_STEPS, COMING_STEPS = 24, 8  # steps before the cursor's, and from it on
 SEEN_STEPS = PAST_STEPS + COMING_STEPS
 BANDWIDTH_ROWS = 3  # idle share of the way up, of the way down, share of the step's time in all
 USE_FEATURES = 20
 STEP_SCALE = 32.0  # distances of so many steps are about 0.7
-VISION = ADDRESS_CELLS * SEEN_STEPS + BANDWIDTH_ROWS * SEEN_STEPS + USE_FEATURES
+BANDWIDTH_AT = ADDRESS_CELLS * SEEN_STEPS
+USE_AT = BANDWIDTH_AT + BANDWIDTH_ROWS * SEEN_STEPS
+VISION = USE_AT + USE_FEATURES
 
 Floats32 = NDArray[np.float32]
 
 
-@compiled
-def observe(board: Board, state: State, mask: BoolArray, seen: Floats32) -> None:
+@inlined
+def show(t: Tables, mask: BoolArray, seen: Floats32) -> None:
     """Fill `seen` (VISION,): memory map row by row, bandwidth row by row, the use.
 
     All values are in [0, 1]. Steps outside the program look full and busy. At the end of the
     game there is no use: all of it is zero.
     """
-    board, state = borrowed(board), borrowed(state)
-    seen[:] = 0.0
-    accesses = len(state.actions)
-    if state.counts[CURSOR] >= accesses:
+    for i in range(VISION):
+        seen[i] = 0.0
+    if t.state[COUNTS, CURSOR] >= t.ints[SIZES, ACCESSES]:
         return
-    access = board.program_order[state.counts[CURSOR]]
-    segment = board.ev_segment[access]
-    now = board.ev_step[access]
-    steps = len(board.compute_s)
-    up, down = board.link_up[segment], board.link_down[segment]
-    per_byte = ADDRESS_CELLS / max(board.capacity_bytes, ADDRESS_CELLS)
+    access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
+    now = t.ints[ACCESS_STEP, access]
+    per_byte = ADDRESS_CELLS / max(t.ints[SIZES, CAPACITY], ADDRESS_CELLS)
     # Columns of steps that exist.
     left = max(PAST_STEPS - now, 0)
-    right = min(SEEN_STEPS, steps - now + PAST_STEPS)
+    right = min(SEEN_STEPS, t.ints[SIZES, STEPS] - now + PAST_STEPS)
     first = now - PAST_STEPS
-    base = ADDRESS_CELLS * SEEN_STEPS
+    cells = RESOURCE + t.ints[SIZES, RESOURCES]
     for y in range(ADDRESS_CELLS):
         row = y * SEEN_STEPS
         for x in range(left):
             seen[row + x] = 1.0
         for x in range(left, right):
-            taken = state.map_bytes[np.uintp(y), np.uintp(first + x)] * per_byte
+            taken = t.seconds[np.uintp(cells + y), np.uintp(first + x)] * per_byte
             seen[np.uintp(row + x)] = min(taken, 1.0)
         for x in range(right, SEEN_STEPS):
             seen[row + x] = 1.0
     longest = 1e-30
     for x in range(left, right):
-        longest = max(longest, state.busy_s[np.uintp(first + x)])
+        longest = max(longest, t.seconds[STEP_BUSY, np.uintp(first + x)])
     per_longest = 1.0 / longest
     for x in range(left, right):
-        busy = state.busy_s[np.uintp(first + x)]
-        seen[np.uintp(base + 2 * SEEN_STEPS + x)] = busy * per_longest
-    size = float(board.size_bytes[segment])
-    if up >= 0:
-        show_room(board, state, up, first, left, right, size, seen[base:])
-    if down >= 0:
-        show_room(board, state, down, first, left, right, size, seen[base + SEEN_STEPS :])
-    describe(board, state, access, seen[base + BANDWIDTH_ROWS * SEEN_STEPS :])
+        busy = t.seconds[STEP_BUSY, np.uintp(first + x)]
+        seen[np.uintp(BANDWIDTH_AT + 2 * SEEN_STEPS + x)] = busy * per_longest
+    for way in range(2):
+        show_room(t, t.ints[ACCESS_SEGMENT, access], way, first, left, right, seen)
+    describe(t, access, seen)
     for action in range(3):
         seen[VISION - 3 + action] = 1.0 if mask[action] else 0.0
 
 
 @compiled
-def step_and_see(
-    board: Board, state: State, start: State, action: int, mask: BoolArray, seen: Floats32
-) -> bool:
-    """`step`, then `observe`: arrays are taken from Python once."""
-    done = step(board, state, start, action, mask)
-    observe(board, state, mask, seen)
-    return done
-
-
-@compiled
 def show_room(
-    board: Board,
-    state: State,
-    link: int,
-    first: int,
-    left: int,
-    right: int,
-    size: float,
-    row: Floats32,
+    t: Tables, segment: int, way: int, first: int, left: int, right: int, seen: Floats32
 ) -> None:
-    """Idle bytes of a link as x / (x + size): `mechanics.room_bytes` of steps, into columns."""
-    source, destination = board.link_source[link], board.link_destination[link]
-    read_rate, write_rate = board.read_rate[source], board.write_rate[destination]
-    link_rate, setup_s = board.link_rate[link], board.link_setup_s[link]
+    """Idle bytes x of a link as x / (x + size), into the columns of its way."""
+    link = t.ints[SEGMENT_LINK + way, segment]
+    if link < 0:
+        return
+    home = RESOURCE + t.ints[SEGMENT_HOME, segment]
+    home_rate = t.floats[SEGMENT_HOME_RATE + way, segment]
+    fast_rate = t.floats[SEGMENT_FAST_RATE + way, segment]
+    link_rate = t.floats[SEGMENT_LINK_RATE + way, segment]
+    setup_s = t.floats[SEGMENT_SETUP_S + way, segment]
+    size = float(t.ints[SEGMENT_BYTES, segment])
     for x in range(left, right):
-        t = np.uintp(first + x)
-        busy = state.busy_s[t]
+        step = np.uintp(first + x)
+        busy = t.seconds[STEP_BUSY, step]
         room = min(
-            (busy - state.tier_s[source, t]) * read_rate,
-            (busy - state.tier_s[destination, t]) * write_rate,
+            (busy - t.seconds[home, step]) * home_rate,
+            (busy - t.seconds[RESOURCE, step]) * fast_rate,
         )
-        free = max(busy - state.link_s[link, t] - setup_s, 0.0) * link_rate
+        free = max(busy - t.seconds[link, step] - setup_s, 0.0) * link_rate
         room = max(min(room, free), 0.0)
-        row[np.uintp(x)] = room / (room + size)
+        seen[np.uintp(BANDWIDTH_AT + way * SEEN_STEPS + x)] = room / (room + size)
 
 
 @compiled
 def nearness(steps: int) -> float:
     """A distance in steps, squeezed into (0, 1]: 1 next to it."""
-    return STEP_SCALE / (STEP_SCALE + max(steps - 1, 0))
+    return float(STEP_SCALE / (STEP_SCALE + max(steps - 1, 0)))
 
 
 @compiled
-def describe(board: Board, state: State, access: int, use: Floats32) -> None:
-    """The current use, into `use` (USE_FEATURES,); its last three are left for the mask."""
-    segment = board.ev_segment[access]
-    now = board.ev_step[access]
-    first, behind = board.segment_first[segment], board.segment_first[segment + 1]
-    size = board.aligned_bytes[segment]
-    capacity = max(board.capacity_bytes, 1)
-    home = board.home[segment]
-    port_s = board.ev_read_bytes[access] / board.read_rate[home]
-    if board.ev_written_bytes[access] > 0.0:
-        port_s += board.ev_written_bytes[access] / board.write_rate[home]
-    busy = max(state.busy_s[now], 1e-30)
-    rest = board.compute_s[now]
-    for m in range(state.tier_s.shape[0]):
-        at_home = m == home and state.residency_of[access] < 0
-        rest = max(rest, state.tier_s[m, now] - (port_s if at_home else 0.0))
-    use[0] = size / (size + capacity)
-    use[1] = 0.0 if access == first else nearness(now - board.ev_step[access - 1])
-    use[2] = 0.0 if access + 1 == behind else nearness(board.ev_step[access + 1] - now)
-    use[3] = 0.0 if access + 1 == behind else nearness(board.ev_step[behind - 1] - now)
-    use[4] = board.ev_reads[access]
-    use[5] = board.ev_writes[access]
-    use[6] = board.given[segment]
-    use[7] = board.output[segment]
-    use[8] = board.must[segment]
-    use[9] = 1.0 if residency_before(board, state, access) >= 0 else 0.0
-    use[10] = min(max((busy - rest) / busy, 0.0), 1.0)  # time that this use costs its step
-    use[11] = min(port_s / busy, 1.0)
-    use[12] = busy / (busy + state.total[BUSY_S] / len(board.compute_s))
-    use[13] = min(state.load_bytes[now] / capacity, 1.0)
-    use[14] = (behind - access - 1) / (behind - access)
-    use[15] = state.counts[CURSOR] / len(state.actions)
-    use[16] = 1.0 if needs_spill(board, state, access, access) else 0.0
-    if not at_home_before(board, state, access):
-        use[16] = 1.0
+def describe(t: Tables, access: int, seen: Floats32) -> None:
+    """The current use, into the last USE_FEATURES of `seen`; three are left for the mask."""
+    segment = t.ints[ACCESS_SEGMENT, access]
+    now = t.ints[ACCESS_STEP, access]
+    first, last = t.ints[SEGMENT_FIRST, segment], t.ints[SEGMENT_LAST, segment]
+    size = t.ints[SEGMENT_ALIGNED, segment]
+    capacity = max(t.ints[SIZES, CAPACITY], 1)
+    home = t.ints[SEGMENT_HOME, segment]
+    port_s = t.floats[ACCESS_HOME_S, access]
+    busy = max(t.seconds[STEP_BUSY, now], 1e-30)
+    rest = t.floats[STEP_COMPUTE_S, now]
+    for tier in range(t.ints[SIZES, TIERS]):
+        at_home = tier == home and t.state[ACCESS_SLOT, access] < 0
+        rest = max(rest, t.seconds[RESOURCE + tier, now] - (port_s if at_home else 0.0))
+    at = USE_AT
+    seen[at] = size / (size + capacity)
+    if access > first:
+        seen[at + 1] = nearness(now - t.ints[ACCESS_STEP, access - 1])
+    if access < last:
+        seen[at + 2] = nearness(t.ints[ACCESS_STEP, access + 1] - now)
+        seen[at + 3] = nearness(t.ints[ACCESS_STEP, last] - now)
+    seen[at + 4] = t.ints[ACCESS_READS, access]
+    seen[at + 5] = t.ints[ACCESS_WRITES, access]
+    seen[at + 6] = t.ints[SEGMENT_GIVEN, segment]
+    seen[at + 7] = t.ints[SEGMENT_OUTPUT, segment]
+    seen[at + 8] = t.ints[SEGMENT_MUST, segment]
+    seen[at + 9] = 1.0 if slot_before(t, access) >= 0 else 0.0
+    seen[at + 10] = min(max((busy - rest) / busy, 0.0), 1.0)  # time that this use costs its step
+    seen[at + 11] = min(port_s / busy, 1.0)
+    seen[at + 12] = busy / (busy + t.seconds[TOTALS, BUSY_S] / t.ints[SIZES, STEPS])
+    seen[at + 13] = min(t.state[STEP_LOAD, now] / capacity, 1.0)
+    seen[at + 14] = (last - access) / (last + 1 - access)
+    seen[at + 15] = t.state[COUNTS, CURSOR] / t.ints[SIZES, ACCESSES]
+    owed = needs_spill(t, access, access) or not at_home_before(t, access)
+    seen[at + 16] = 1.0 if owed else 0.0

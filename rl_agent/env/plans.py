@@ -14,6 +14,7 @@ from ullage.rl_agent.env.state import State
 from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
+from ullage.solvers.state.engine_tables import read_residency
 from ullage.solvers.state.place import place_runs
 from ullage.solvers.state.residency_state import ResidencyState
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 PACKING_SHARE = 0.5  # of the time that is left
 MAX_PACKING_S = 10.0
 
-SpanResidency = tuple[int, int, SegmentResidency]  # first access, last access, stay
+SpanResidency = tuple[int, int, SegmentResidency]  # first access, last access, residency
 
 
 def residencies_of(table: Table, state: State) -> list[tuple[int, int, SegmentResidency]]:
@@ -39,28 +40,7 @@ def residencies_of(table: Table, state: State) -> list[tuple[int, int, SegmentRe
             continue
         segment = int(board.ev_segment[slot])
         begin = int(board.segment_first[segment])
-        fills, spills = int(state.fill_count[slot]), int(state.spill_count[slot])
-        residency = SegmentResidency(
-            segment=int(table.playable[segment]),
-            start=int(state.start[slot]),
-            ready=int(state.ready[slot]),
-            end=int(state.end[slot]),
-            fill=tuple(
-                zip(
-                    state.fill_step[slot, :fills].tolist(),
-                    state.fill_bytes[slot, :fills].tolist(),
-                    strict=True,
-                )
-            ),
-            spill=tuple(
-                zip(
-                    state.spill_step[slot, :spills].tolist(),
-                    state.spill_bytes[slot, :spills].tolist(),
-                    strict=True,
-                )
-            ),
-            offset=int(state.offset[slot]),
-        )
+        residency = read_residency(state.tables, slot, int(table.playable[segment]))
         found.append((slot - begin, last - begin, residency))
     for index, residencies in enumerate(table.residency_state.residencies):
         if index not in playable:

@@ -1,318 +1,348 @@
 """The rules of the game: what each choice would do, which are legal, and doing it. Compiled.
 
 Uses are decided in program order. What is undecided counts as DROP, so a state is a plan at any
-time but for copies that a residency owes its home tier: they are written when the residency ends,
-and when no way to write them is left, drop-backup rewinds to where the residency began (`step`).
+time but for copies that a residency owes its home tier: they are written when it ends, and when no
+way to write them is left, drop-backup rewinds to where it began (`take_turn`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.compiled import borrowed, compiled
-from ullage.rl_agent.env.game_instance import Board
-from ullage.rl_agent.env.history import free_from, last_write, needs_spill, next_start
-from ullage.rl_agent.env.mechanics import (
-    copy_slot,
+from ullage.rl_agent.env.mechanics import lift, put, restart
+from ullage.rl_agent.env.state import ACCESS_FORCED, DECISION, TRIAL_SLOTS
+from ullage.solvers.engine.addresses import find_hole, is_free
+from ullage.solvers.engine.costs import clear_slot, copy_slot
+from ullage.solvers.engine.jit import compiled, inlined
+from ullage.solvers.engine.tables import (
+    ACCESS_RANK,
+    ACCESS_READS,
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESS_STEP,
+    ACCESS_WRITES,
+    ACCESSES,
+    ADDRESSES,
+    CAPACITY,
+    COUNTS,
+    CURSOR,
+    DECISIONS,
+    FILL,
+    IN_ORDER,
+    NOWHERE,
+    REWINDS,
+    SEGMENT_ALIGNED,
+    SEGMENT_BYTES,
+    SEGMENT_FIRST,
+    SEGMENT_LAST,
+    SEGMENT_LINK,
+    SEGMENT_OUTPUT,
+    SIZES,
+    SLOT_END,
+    SLOT_LAST,
+    SLOT_MOVES,
+    SLOT_OFFSET,
+    SLOT_READY,
+    SLOT_START,
+    SLOTS,
+    SPILL,
+    STEP_LOAD,
+    STEPS,
+    Tables,
+)
+from ullage.solvers.engine.transfers import (
     earliest_fit,
     fetch,
-    find_hole,
-    is_free,
+    free_from,
+    last_write,
     latest_fit,
-    lift,
-    put,
-    spread_early,
+    needs_spill,
+    next_start,
+    store,
 )
-from ullage.rl_agent.env.state import CURSOR, DECISIONS, NOWHERE, REWINDS, State
-
-# mypy: disable-error-code="no-any-return"
 
 BoolArray = NDArray[np.bool_]
 
 COPY, NOCOPY, DROP = 0, 1, 2
 ACTIONS = 3
-# Slots of trials, counted from the end.
-COPIED, KEPT, CLOSED = 3, 2, 1
+BEGIN = -1  # instead of an action: a new game
+# Slots of trials, counted from the first of them.
+COPIED, KEPT, CLOSED = range(TRIAL_SLOTS)
 
-WINDOW_STEPS = (
-    64  # how far ahead of a use its copy begins, and how far behind a residency its spill ends
-)
+# How far ahead of a use its copy begins, and how far behind a residency its spill ends.
+WINDOW_STEPS = 64
 
 
 @compiled
-def residency_before(board: Board, state: State, access: int) -> int:
+def trial_slot(t: Tables, which: int) -> int:
+    """One of the slots for trials."""
+    return int(t.ints[SIZES, SLOTS] - TRIAL_SLOTS + which)
+
+
+@compiled
+def slot_before(t: Tables, access: int) -> int:
     """Slot of the residency that covers the segment's previous access, -1 for none."""
-    if access == board.segment_first[board.ev_segment[access]]:
+    if access == t.ints[SEGMENT_FIRST, t.ints[ACCESS_SEGMENT, access]]:
         return -1
-    return state.residency_of[access - 1]
+    return int(t.state[ACCESS_SLOT, access - 1])
 
 
 @compiled
-def has_room(
-    board: Board, state: State, start: int, end: int, aligned: int, but: int, nor: int
-) -> bool:
-    """Whether a segment fits by live bytes in [start, end), two of its slots not counted."""
-    for step in range(start, end):
-        load = state.load_bytes[step] + aligned
-        if but >= 0 and state.start[but] <= step < state.end[but]:
+def has_room(t: Tables, slot: int, aligned: int, but: int, nor: int) -> bool:
+    """Whether what is in a slot fits by live bytes, its residencies in two slots not counted."""
+    for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
+        load = t.state[STEP_LOAD, step] + aligned
+        if but >= 0 and t.state[SLOT_START, but] <= step < t.state[SLOT_END, but]:
             load -= aligned
-        if nor >= 0 and state.start[nor] <= step < state.end[nor]:
+        if nor >= 0 and t.state[SLOT_START, nor] <= step < t.state[SLOT_END, nor]:
             load -= aligned
-        if load > board.capacity_bytes:
+        if load > t.ints[SIZES, CAPACITY]:
             return False
     return True
 
 
 @compiled
-def settle(board: Board, state: State, slot: int, segment: int, but: int, nor: int) -> bool:
+def settle(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
     """Give the residency in a trial slot its address: where it was if that is free, else a hole."""
-    size = board.size_bytes[segment]
-    start, end, offset = state.start[slot], state.end[slot], state.offset[slot]
-    if board.address_bytes > board.capacity_bytes and not has_room(
-        board, state, start, end, board.aligned_bytes[segment], but, nor
-    ):
+    size = t.ints[SEGMENT_BYTES, segment]
+    by_live_bytes = t.ints[SIZES, ADDRESSES] > t.ints[SIZES, CAPACITY]
+    if by_live_bytes and not has_room(t, slot, t.ints[SEGMENT_ALIGNED, segment], but, nor):
         return False
-    if offset >= 0 and is_free(board, state, start, end, offset, size, but, nor):
+    if t.state[SLOT_OFFSET, slot] >= 0 and is_free(t, slot, size, but, nor):
         return True
-    state.offset[slot] = find_hole(board, state, start, end, size, but, nor)
-    return state.offset[slot] >= 0
+    t.state[SLOT_OFFSET, slot] = find_hole(t, slot, size, but, nor)
+    return bool(t.state[SLOT_OFFSET, slot] >= 0)
 
 
-@compiled
-def plan_spill(
-    board: Board, state: State, slot: int, first: int, last: int, limit: int, extra: int
-) -> bool:
-    """Write a trial slot home before a step, outlasting its end by `extra` at most."""
-    segment = board.ev_segment[first]
-    link = board.link_down[segment]
-    if link < 0:
+@inlined
+def plan_spill(t: Tables, slot: int, first: int, last: int, limit: int, extra: int) -> bool:
+    """Write what is in a trial slot home before a step, outlasting its end by `extra` at most."""
+    segment = t.ints[ACCESS_SEGMENT, first]
+    if t.ints[SEGMENT_LINK + SPILL, segment] < 0:
         return False
-    end = board.ev_step[last] + 1
-    after = max(last_write(board, first, last), state.ready[slot] - 1) + 1
+    end = t.ints[ACCESS_STEP, last] + 1
+    after = max(last_write(t, first, last), t.state[SLOT_READY, slot] - 1) + 1
     reach = min(limit, end + extra)
-    single = state.residency_of[last]
-    own = state.end[single] if single == last else 0
+    single = t.state[ACCESS_SLOT, last]
+    own = t.state[SLOT_END, single] if single == last else 0
     if reach > end:
-        reach = latest_fit(board, state, board.aligned_bytes[segment], end, reach, own)
+        reach = latest_fit(t, t.ints[SEGMENT_ALIGNED, segment], end, reach, own)
     if after >= reach:
         return False
-    spread_early(board, state, slot, link, board.size_bytes[segment], after, reach)
-    state.end[slot] = max(end, state.spill_step[slot, state.spill_count[slot] - 1] + 1)
+    t.state[SLOT_END, slot] = end
+    store(t, slot, segment, after, reach)
     return True
 
 
 @compiled
-def leave(
-    board: Board, state: State, slot: int, first: int, last: int, limit: int, but: int, nor: int
+def finish(
+    t: Tables, slot: int, first: int, last: int, limit: int, but: int, nor: int, spills: bool
 ) -> bool:
-    """Spill and address of a trial slot; a tail for the spill only where it fits."""
-    segment = board.ev_segment[first]
-    offset = state.offset[slot]
-    for extra in (WINDOW_STEPS, 0):
-        state.offset[slot] = offset
-        if plan_spill(board, state, slot, first, last, limit, extra) and settle(
-            board, state, slot, segment, but, nor
-        ):
-            return True
-    return False
+    """Spill (if any) and address of what is in a trial slot.
 
+    Args:
+        t: the game.
+        slot: the trial slot.
+        first: first access of what is in it.
+        last: its last access.
+        limit: step before which the spill ends; it outlasts the residency only where that fits.
+        but: slot that is not in its way.
+        nor: another.
+        spills: whether it must be written home.
 
-@compiled
-def try_close(board: Board, state: State, access: int) -> bool:
-    """Whether the residency before an access can end before it; the rest is in CLOSED."""
-    slot = len(state.last) - CLOSED
-    state.last[slot] = -1
-    before = residency_before(board, state, access)
-    if before < 0 or state.spill_count[before] > 0:
-        return True
-    if not needs_spill(board, state, before, access - 1):
-        return True
-    limit = min(board.ev_step[access], next_start(board, state, access - 1))
-    copy_slot(state, before, slot)
-    if not leave(board, state, slot, before, access - 1, limit, before, NOWHERE):
-        return False
-    state.last[slot] = access - 1
-    return True
-
-
-@compiled
-def try_keep(board: Board, state: State, access: int) -> bool:
-    """Whether an access can be NOCOPY; the residency is in slot KEPT."""
-    slot = len(state.last) - KEPT
-    segment = board.ev_segment[access]
-    before = residency_before(board, state, access)
-    single = state.residency_of[access]
-    step = board.ev_step[access]
-    if before >= 0:
-        copy_slot(state, before, slot)
-    elif board.ev_reads[access] == 1:
-        return False
-    else:
-        state.start[slot] = state.ready[slot] = step
-        state.fill_count[slot] = 0
-        state.offset[slot] = NOWHERE
-    state.spill_count[slot] = 0
-    state.end[slot] = step + 1
-    first = before if before >= 0 else access
-    if access + 1 == board.segment_first[segment + 1] and needs_spill(board, state, first, access):
-        limit = len(board.compute_s)
-        return leave(board, state, slot, first, access, limit, before, single)
-    return settle(board, state, slot, segment, before, single)
-
-
-@compiled
-def try_copy(board: Board, state: State, access: int) -> bool:
-    """Whether an access can be COPY after `try_close`; the residency is in COPIED."""
-    slot, closed = len(state.last) - COPIED, len(state.last) - CLOSED
-    segment = board.ev_segment[access]
-    link = board.link_up[segment]
-    if board.ev_reads[access] == 0 or link < 0:
-        return False
-    step = board.ev_step[access]
-    low = max(free_from(board, state, access), step - WINDOW_STEPS)
-    if state.last[closed] >= 0:
-        spilled = state.spill_step[closed, state.spill_count[closed] - 1] + 1
-        low = max(low, state.end[closed], spilled)
-    single = state.residency_of[access]
-    own_low = state.start[single] if single >= 0 else 0
-    own_high = state.end[single] if single >= 0 else 0
-    low = earliest_fit(board, state, board.aligned_bytes[segment], low, step, own_low, own_high)
-    for begin in (low, max(low, step - 1)):  # with the longest lead, else just before the use
-        if begin < step and copy_from(board, state, slot, access, begin):
-            return True
-    return False
-
-
-@compiled
-def copy_from(board: Board, state: State, slot: int, access: int, low: int) -> bool:
-    """The residency of a COPY that begins at a step or later; False where it has no place."""
-    segment = board.ev_segment[access]
-    fetch(board, state, slot, access, low)
-    state.end[slot] = board.ev_step[access] + 1
-    state.spill_count[slot] = 0
-    state.offset[slot] = NOWHERE
-    single = state.residency_of[access]
-    writes = board.ev_writes[access] == 1 and board.output[segment] == 1
-    if writes and access + 1 == board.segment_first[segment + 1]:
-        limit = len(board.compute_s)
-        return leave(board, state, slot, access, access, limit, single, NOWHERE)
-    return settle(board, state, slot, segment, single, NOWHERE)
-
-
-@compiled
-def look(board: Board, state: State, mask: BoolArray) -> bool:
-    """Which actions are legal at the cursor, into `mask` (3,); False where none is."""
-    access = board.program_order[state.counts[CURSOR]]
-    closes = try_close(board, state, access)
-    mask[DROP] = closes
-    if state.forced[access] == 1:
-        mask[COPY] = False
-        mask[NOCOPY] = False
-        return closes
-    mask[COPY] = closes and try_copy(board, state, access)
-    mask[NOCOPY] = try_keep(board, state, access)
-    return mask[COPY] or mask[NOCOPY] or mask[DROP]
-
-
-@compiled
-def play(board: Board, state: State, action: int) -> None:
-    """Do what `look` has just found legal, and move the cursor on."""
-    access = board.program_order[state.counts[CURSOR]]
-    before = residency_before(board, state, access)
-    slots = len(state.last)
-    if action == NOCOPY:
-        first = access
-        if state.residency_of[access] >= 0:
-            lift(board, state, access)
-        if before >= 0:
-            lift(board, state, before)
-            first = before
-        copy_slot(state, slots - KEPT, first)
-        put(board, state, first, access)
-    else:
-        if state.last[slots - CLOSED] >= 0:
-            lift(board, state, before)
-            copy_slot(state, slots - CLOSED, before)
-            put(board, state, before, access - 1)
-        if action == COPY:
-            if state.residency_of[access] >= 0:
-                lift(board, state, access)
-            copy_slot(state, slots - COPIED, access)
-            put(board, state, access, access)
-    state.actions[state.counts[CURSOR]] = action
-    state.counts[CURSOR] += 1
-    state.counts[DECISIONS] += 1
-
-
-@compiled
-def restart(state: State, start: State) -> None:
-    """Back to before the first move; what drop-backup forced stays forced."""
-    state.tier_s[:] = start.tier_s
-    state.link_s[:] = start.link_s
-    state.busy_s[:] = start.busy_s
-    state.load_bytes[:] = start.load_bytes
-    state.total[:] = start.total
-    state.residency_of[:] = start.residency_of
-    state.last[:] = start.last
-    state.start[:] = start.start
-    state.ready[:] = start.ready
-    state.end[:] = start.end
-    state.offset[:] = start.offset
-    state.fill_count[:] = start.fill_count
-    state.spill_count[:] = start.spill_count
-    state.fill_step[:, 0] = start.fill_step[:, 0]
-    state.fill_bytes[:, 0] = start.fill_bytes[:, 0]
-    state.spill_step[:, 0] = start.spill_step[:, 0]
-    state.spill_bytes[:, 0] = start.spill_bytes[:, 0]
-    state.taken[:] = start.taken
-    state.place[:] = start.place
-    state.counts[0] = start.counts[0]
-    state.counts[CURSOR] = 0
-    state.map_bytes[:] = start.map_bytes
-
-
-@compiled
-def rewind(board: Board, state: State, start: State, mask: BoolArray) -> None:
-    """Drop-backup: back to where the residency before the cursor began, and DROP there for good."""
-    access = board.program_order[state.counts[CURSOR]]
-    culprit = residency_before(board, state, access)
-    while state.actions[board.place_in_order[culprit]] == DROP:  # a residency nobody asked for
-        culprit += 1
-    state.forced[culprit] = 1
-    back_to = board.place_in_order[culprit]
-    restart(state, start)
-    for place in range(back_to):
-        look(board, state, mask)
-        play(board, state, state.actions[place])
-    look(board, state, mask)
-    play(board, state, DROP)
-    for place in range(back_to + 1, len(state.actions)):
-        state.actions[place] = -1
-    state.counts[REWINDS] += 1
-
-
-@compiled
-def step(board: Board, state: State, start: State, action: int, mask: BoolArray) -> bool:
-    """Play a legal action; `mask` becomes that of the next decision. True at the end of the game.
-
-    After a dead end the next decision is the one behind the drop.
+    Returns:
+        False where there is no place for it.
     """
-    board, state, start = borrowed(board), borrowed(state), borrowed(start)
-    play(board, state, action)
-    while state.counts[CURSOR] < len(state.actions):
-        if look(board, state, mask):
-            return False
-        rewind(board, state, start, mask)
-    mask[:] = False
+    segment = t.ints[ACCESS_SEGMENT, first]
+    offset = t.state[SLOT_OFFSET, slot]
+    for attempt in range(2 if spills else 1):
+        extra = WINDOW_STEPS if attempt == 0 else 0
+        t.state[SLOT_OFFSET, slot] = offset
+        if spills and not plan_spill(t, slot, first, last, limit, extra):
+            continue
+        if settle(t, slot, segment, but, nor):
+            return True
+    return False
+
+
+@inlined
+def try_close(t: Tables, access: int) -> bool:
+    """Whether the residency before an access can end before it; what it becomes is in CLOSED."""
+    slot = trial_slot(t, CLOSED)
+    t.state[SLOT_LAST, slot] = -1
+    before = slot_before(t, access)
+    if before < 0 or t.state[SLOT_MOVES + SPILL, before] > 0:
+        return True
+    if not needs_spill(t, before, access - 1):
+        return True
+    limit = min(t.ints[ACCESS_STEP, access], next_start(t, access - 1))
+    copy_slot(t, before, slot)
+    if not finish(t, slot, before, access - 1, limit, before, NOWHERE, True):
+        return False
+    t.state[SLOT_LAST, slot] = access - 1
     return True
 
 
-@compiled
-def begin(board: Board, state: State, start: State, mask: BoolArray) -> None:
-    """A new game; needs at least one access."""
-    board, state, start = borrowed(board), borrowed(state), borrowed(start)
-    restart(state, start)
-    state.forced[:] = 0
-    state.actions[:] = -1
-    state.counts[REWINDS] = 0
-    state.counts[DECISIONS] = 0
-    look(board, state, mask)
+@inlined
+def try_keep(t: Tables, access: int) -> bool:
+    """Whether an access can be NOCOPY; the residency is in slot KEPT."""
+    slot = trial_slot(t, KEPT)
+    segment = t.ints[ACCESS_SEGMENT, access]
+    before = slot_before(t, access)
+    single = t.state[ACCESS_SLOT, access]
+    step = t.ints[ACCESS_STEP, access]
+    first = access
+    if before >= 0:
+        first = before
+        copy_slot(t, before, slot)
+        t.state[SLOT_MOVES + SPILL, slot] = 0
+        t.state[SLOT_END, slot] = step + 1
+    elif t.ints[ACCESS_READS, access] == 1:
+        return False
+    else:
+        clear_slot(t, slot, step, step + 1)
+    spills = access == t.ints[SEGMENT_LAST, segment] and needs_spill(t, first, access)
+    return finish(t, slot, first, access, t.ints[SIZES, STEPS], before, single, spills)
+
+
+@inlined
+def try_copy(t: Tables, access: int) -> bool:
+    """Whether an access can be COPY, given that `try_close` succeeded; it is in slot COPIED."""
+    slot, closed = trial_slot(t, COPIED), trial_slot(t, CLOSED)
+    segment = t.ints[ACCESS_SEGMENT, access]
+    if t.ints[ACCESS_READS, access] == 0 or t.ints[SEGMENT_LINK + FILL, segment] < 0:
+        return False
+    step = t.ints[ACCESS_STEP, access]
+    low = max(free_from(t, access), step - WINDOW_STEPS)
+    if t.state[SLOT_LAST, closed] >= 0:
+        low = max(low, t.state[SLOT_END, closed])
+    single = t.state[ACCESS_SLOT, access]
+    own_low = t.state[SLOT_START, single] if single >= 0 else 0
+    own_high = t.state[SLOT_END, single] if single >= 0 else 0
+    low = earliest_fit(t, t.ints[SEGMENT_ALIGNED, segment], low, step, own_low, own_high)
+    for attempt in range(2):  # with the longest lead, else just before the use
+        start = low if attempt == 0 else max(low, step - 1)
+        if start < step and copy_from(t, slot, access, start):
+            return True
+    return False
+
+
+@inlined
+def copy_from(t: Tables, slot: int, access: int, low: int) -> bool:
+    """The residency of a COPY that begins at a step or later; False where it has no place."""
+    segment = t.ints[ACCESS_SEGMENT, access]
+    step = t.ints[ACCESS_STEP, access]
+    clear_slot(t, slot, step, step + 1)
+    fetch(t, slot, access, low)
+    single = t.state[ACCESS_SLOT, access]
+    writes = t.ints[ACCESS_WRITES, access] == 1 and t.ints[SEGMENT_OUTPUT, segment] == 1
+    spills = writes and access == t.ints[SEGMENT_LAST, segment]
+    return finish(t, slot, access, access, t.ints[SIZES, STEPS], single, NOWHERE, spills)
+
+
+@inlined
+def look(t: Tables, mask: BoolArray) -> int:
+    """Which actions are legal at the cursor, into `mask` (3,); how many there are."""
+    access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
+    closes = try_close(t, access)
+    mask[DROP] = closes
+    mask[COPY] = mask[NOCOPY] = False
+    if t.state[ACCESS_FORCED, access] == 0:
+        mask[COPY] = closes and try_copy(t, access)
+        mask[NOCOPY] = try_keep(t, access)
+    return int(mask[COPY]) + int(mask[NOCOPY]) + int(mask[DROP])
+
+
+@inlined
+def move(t: Tables, action: int) -> None:
+    """Do what `look` has just found legal, and move the cursor on."""
+    access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
+    before = slot_before(t, access)
+    closed = trial_slot(t, CLOSED)
+    closes = action != NOCOPY and t.state[SLOT_LAST, closed] >= 0
+    for part in range(2):  # what ends before the access, what covers it
+        if part == 0:
+            trial, slot, last = closed, before, access - 1
+        else:
+            trial, slot, last = trial_slot(t, KEPT if action == NOCOPY else COPIED), access, access
+            if action == NOCOPY and before >= 0:
+                slot = before
+        if (part == 0 and not closes) or (part == 1 and action == DROP):
+            continue
+        for number in range(2):
+            old = last if number == 0 else slot
+            if t.state[SLOT_LAST, old] >= 0 and (part == 1 or number == 1):
+                lift(t, old)
+        copy_slot(t, trial, slot)
+        put(t, slot, last)
+    t.state[DECISION, t.state[COUNTS, CURSOR]] = action
+    t.state[COUNTS, CURSOR] += 1
+    t.state[COUNTS, DECISIONS] += 1
+
+
+@inlined
+def rewind(t: Tables) -> int:
+    """Drop-backup: write down DROP, for good, where the residency before the cursor began.
+
+    Returns:
+        The place in program order where that is; decisions before it are to be played again.
+    """
+    culprit = slot_before(t, t.ints[IN_ORDER, t.state[COUNTS, CURSOR]])
+    while t.state[DECISION, t.ints[ACCESS_RANK, culprit]] == DROP:  # nobody asked for it
+        culprit += 1
+    t.state[ACCESS_FORCED, culprit] = 1
+    place = t.ints[ACCESS_RANK, culprit]
+    t.state[DECISION, place] = DROP
+    for behind in range(place + 1, t.ints[SIZES, ACCESSES]):
+        t.state[DECISION, behind] = -1
+    t.state[COUNTS, REWINDS] += 1
+    return int(place)
+
+
+@inlined
+def forget(t: Tables) -> None:
+    """No decision is written down, none is forced."""
+    for access in range(t.ints[SIZES, ACCESSES]):
+        t.state[ACCESS_FORCED, access] = 0
+        t.state[DECISION, access] = -1
+    t.state[COUNTS, REWINDS] = 0
+    t.state[COUNTS, DECISIONS] = 0
+
+
+@inlined
+def take_turn(t: Tables, start: Tables, action: int, forced: bool, mask: BoolArray) -> bool:
+    """Play a legal action, or begin a new game; after a dead end play on behind the drop.
+
+    One loop for all, so that `restart`, `look` and `move` are compiled in one place.
+
+    Args:
+        t: the game; needs at least one access.
+        start: before the first move.
+        action: an action, or BEGIN.
+        forced: play on while one action alone is legal.
+        mask: (ACTIONS,) becomes that of the next decision.
+
+    Returns:
+        True at the end of the game.
+    """
+    if action == BEGIN:
+        forget(t)
+    played_until = -1  # decisions up to this place are played again
+    while True:
+        if action == BEGIN:
+            restart(t, start)
+        else:
+            move(t, action)
+        cursor = t.state[COUNTS, CURSOR]
+        if cursor == t.ints[SIZES, ACCESSES]:
+            mask[COPY] = mask[NOCOPY] = mask[DROP] = False
+            return True
+        legal = look(t, mask)
+        if cursor <= played_until:
+            action = t.state[DECISION, cursor]
+        elif legal == 0:
+            played_until = rewind(t)
+            action = BEGIN
+        elif legal == 1 and forced:
+            action = COPY if mask[COPY] else NOCOPY if mask[NOCOPY] else DROP
+        else:
+            return False

@@ -1,150 +1,220 @@
-"""The state of a game: stays in the fastest tier, busy seconds, and the cursor."""
+"""The state of a game: residencies in the fastest tier, busy seconds, and the cursor."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.game_instance import Table
+from ullage.solvers.engine.tables import (
+    ACCESS_SLOT,
+    ACCESSES,
+    ADDRESSES,
+    BUSY_S,
+    COUNTS,
+    CURSOR,
+    DECISIONS,
+    FILL,
+    LINEAR,
+    LIVE,
+    MAX_MOVES,
+    NOWHERE,
+    RESOURCE,
+    REWINDS,
+    SIZES,
+    SLOT_END,
+    SLOT_LAST,
+    SLOT_MOVES,
+    SLOT_OFFSET,
+    SLOT_READY,
+    SLOT_START,
+    SLOTS,
+    SPILL,
+    STATE_ROWS,
+    STEP_BUSY,
+    STEP_LOAD,
+    STEPS,
+    TIERS,
+    TOTALS,
+    Tables,
+)
+from ullage.solvers.state.engine_tables import Needs, tables_of, write_residency
 
-MOVES = 64  # most steps over which one transfer is spread
+__all__ = ["BUSY_S", "CURSOR", "DECISIONS", "NOWHERE", "RECTANGLES", "REWINDS", "SLOW_BYTES"]
+
+MOVES = MAX_MOVES  # most steps over which one transfer is spread
 ADDRESS_CELLS = 16  # rows of the memory map in observations
+TRIAL_SLOTS = 3
 
-# Fields of `State.counts`.
-RECTANGLES, CURSOR, REWINDS, DECISIONS = range(4)
-# Fields of `State.total`.
-BUSY_S, SLOW_BYTES = range(2)
-NOWHERE = -1
+# Fields of `State.counts` and of `State.total`, with the game's names.
+RECTANGLES = LIVE
+SLOW_BYTES = LINEAR
+
+# Rows behind those of the engine. Of `Tables.state`: the decision about each access in program
+# order (-1: none yet), by access 1 where drop-backup has forced DROP, and two lists for trials.
+DECISION, ACCESS_FORCED, LIFTED, LIFTED_LAST = range(STATE_ROWS, STATE_ROWS + 4)
+GAME_ROWS = 4
+# Of `Tables.seconds`, behind the resources: ADDRESS_CELLS rows of bytes taken by share of the
+# addresses and step.
 
 
-class State(NamedTuple):
-    """Arrays that moves change, for N = E + R + 3 slots (see `Board`).
-
-    A residency lives in the slot of its first access. The last three slots are for trials.
+@dataclass(frozen=True, slots=True)
+class State:
+    """A game, for E accesses and N = E + R + 3 slots; the last three slots are for trials.
 
     Attributes:
-        tier_s: (M, T) busy seconds of each tier's port.
-        link_s: (L, T) busy seconds of each link.
-        busy_s: (T,) roofline of all of them and compute.
-        load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
-        total: (2,) sum of `busy_s`; bytes read and written outside the fastest tier.
-        residency_of: (E,) slot of the residency that covers an access, -1 for none.
-        last: (N,) last access of the residency in a slot, -1 where there is none.
-        start: (N,) first step of the residency.
-        ready: (N,) first step at which operators use it.
-        end: (N,) one past its last step.
-        offset: (N,) address, -1 while none is chosen.
-        fill_count: (N,) moves of the fill.
-        fill_step: (N, MOVES) their steps.
-        fill_bytes: (N, MOVES) their bytes.
-        spill_count: (N,) moves of the spill.
-        spill_step: (N, MOVES) their steps.
-        spill_bytes: (N, MOVES) their bytes.
-        taken: (N,) slots that have an address, in any order.
-        place: (N,) where a slot is in `taken`, -1 where it is not.
-        counts: (4,) length of `taken`, cursor, rewinds, decisions so far.
-        actions: (E,) decision about each access, in program order, -1 for none.
-        forced: (E,) 1 where drop-backup has forced DROP, by access.
-        map_bytes: (ADDRESS_CELLS, T) bytes taken by share of the addresses and step.
-        low: (N,) room for searches.
-        high: (N,) room for searches.
+        tables: the engine's, which moves change. The properties are views of them.
     """
 
-    tier_s: Floats
-    link_s: Floats
-    busy_s: Floats
-    load_bytes: Ints
-    total: Floats
-    residency_of: Ints
-    last: Ints
-    start: Ints
-    ready: Ints
-    end: Ints
-    offset: Ints
-    fill_count: Ints
-    fill_step: Ints
-    fill_bytes: Ints
-    spill_count: Ints
-    spill_step: Ints
-    spill_bytes: Ints
-    taken: Ints
-    place: Ints
-    counts: Ints
-    actions: Ints
-    forced: Ints
-    map_bytes: Floats
-    low: Ints
-    high: Ints
+    tables: Tables
+
+    def _by_slot(self, row: int) -> Ints:
+        return self.tables.state[row, : self.tables.ints[SIZES, SLOTS]]
+
+    def _moves(self, way: int, column: int) -> Ints:
+        slots = 2 * int(self.tables.ints[SIZES, SLOTS])
+        return self.tables.moves[way:slots:2, column : column + MAX_MOVES]
+
+    def _seconds(self, low: int, high: int) -> Floats:
+        return self.tables.seconds[low:high, : self.tables.ints[SIZES, STEPS]]
+
+    @property
+    def tier_s(self) -> Floats:
+        """(M, T) busy seconds of each tier's port."""
+        return self._seconds(RESOURCE, RESOURCE + int(self.tables.ints[SIZES, TIERS]))
+
+    @property
+    def link_s(self) -> Floats:
+        """(L, T) busy seconds of each link."""
+        low = RESOURCE + int(self.tables.ints[SIZES, TIERS])
+        return self._seconds(low, len(self.tables.seconds) - ADDRESS_CELLS)
+
+    @property
+    def map_bytes(self) -> Floats:
+        """(ADDRESS_CELLS, T) bytes taken by share of the addresses and step."""
+        rows = len(self.tables.seconds)
+        return self._seconds(rows - ADDRESS_CELLS, rows)
+
+    @property
+    def busy_s(self) -> Floats:
+        """(T,) roofline of tiers, links and compute."""
+        return self.tables.seconds[STEP_BUSY, : self.tables.ints[SIZES, STEPS]]
+
+    @property
+    def load_bytes(self) -> Ints:
+        """(T,) live bytes in the fastest tier, aligned, workspace included."""
+        return self.tables.state[STEP_LOAD, : self.tables.ints[SIZES, STEPS]]
+
+    @property
+    def total(self) -> Floats:
+        """(2,) sum of `busy_s`; bytes read and written outside the fastest tier."""
+        return self.tables.seconds[TOTALS, :2]
+
+    @property
+    def counts(self) -> Ints:
+        """(4,) slots with an address, cursor, rewinds, decisions so far."""
+        return self.tables.state[COUNTS, :4]
+
+    @property
+    def residency_of(self) -> Ints:
+        """(E,) slot of the residency that covers an access, -1 for none."""
+        return self.tables.state[ACCESS_SLOT, : self.tables.ints[SIZES, ACCESSES]]
+
+    @property
+    def actions(self) -> Ints:
+        """(E,) decision about each access, in program order, -1 for none."""
+        return self.tables.state[DECISION, : self.tables.ints[SIZES, ACCESSES]]
+
+    @property
+    def last(self) -> Ints:
+        """(N,) last access of the residency in a slot, -1 where there is none."""
+        return self._by_slot(SLOT_LAST)
+
+    @property
+    def start(self) -> Ints:
+        """(N,) first step of the residency."""
+        return self._by_slot(SLOT_START)
+
+    @property
+    def ready(self) -> Ints:
+        """(N,) first step at which operators use it."""
+        return self._by_slot(SLOT_READY)
+
+    @property
+    def end(self) -> Ints:
+        """(N,) one past its last step."""
+        return self._by_slot(SLOT_END)
+
+    @property
+    def offset(self) -> Ints:
+        """(N,) address, -1 while none is chosen."""
+        return self._by_slot(SLOT_OFFSET)
+
+    @property
+    def fill_count(self) -> Ints:
+        """(N,) moves of the fill."""
+        return self._by_slot(SLOT_MOVES + FILL)
+
+    @property
+    def fill_step(self) -> Ints:
+        """(N, MOVES) their steps."""
+        return self._moves(FILL, 0)
+
+    @property
+    def fill_bytes(self) -> Ints:
+        """(N, MOVES) their bytes."""
+        return self._moves(FILL, MAX_MOVES)
+
+    @property
+    def spill_count(self) -> Ints:
+        """(N,) moves of the spill."""
+        return self._by_slot(SLOT_MOVES + SPILL)
+
+    @property
+    def spill_step(self) -> Ints:
+        """(N, MOVES) their steps."""
+        return self._moves(SPILL, 0)
+
+    @property
+    def spill_bytes(self) -> Ints:
+        """(N, MOVES) their bytes."""
+        return self._moves(SPILL, MAX_MOVES)
 
 
 def start_of(table: Table) -> State:
     """The state before the first move: the plan of `all-slow`, with addresses."""
-    board, residency_state = table.board, table.residency_state
-    accesses, slots, steps = len(board.ev_segment), len(board.slot_size_bytes), len(board.compute_s)
-    busy_time = residency_state.busy_time
-    target = residency_state.target
-    links = [busy_time.link_s[link.source, link.destination] for link in target.links]
-    state = State(
-        tier_s=np.array([busy_time.tier_s[tier.name] for tier in target.tiers]),
-        link_s=np.array(links).reshape(len(links), steps),
-        busy_s=busy_time.busy_s.copy(),
-        load_bytes=residency_state.load_bytes.copy(),
-        total=np.array([busy_time.total_s, busy_time.slow_bytes]),
-        residency_of=np.full(accesses, -1, np.int64),
-        last=np.full(slots, -1, np.int64),
-        start=np.zeros(slots, np.int64),
-        ready=np.zeros(slots, np.int64),
-        end=np.zeros(slots, np.int64),
-        offset=np.full(slots, NOWHERE, np.int64),
-        fill_count=np.zeros(slots, np.int64),
-        fill_step=np.zeros((slots, MOVES), np.int64),
-        fill_bytes=np.zeros((slots, MOVES), np.int64),
-        spill_count=np.zeros(slots, np.int64),
-        spill_step=np.zeros((slots, MOVES), np.int64),
-        spill_bytes=np.zeros((slots, MOVES), np.int64),
-        taken=np.zeros(slots, np.int64),
-        place=np.full(slots, -1, np.int64),
-        counts=np.zeros(4, np.int64),
-        actions=np.full(accesses, -1, np.int64),
-        forced=np.zeros(accesses, np.int64),
-        map_bytes=np.zeros((ADDRESS_CELLS, steps)),
-        low=np.zeros(slots, np.int64),
-        high=np.zeros(slots, np.int64),
-    )
-    _set_residencies(table, state)
+    begun, busy_time = table.residency_state, table.residency_state.busy_time
+    target, steps = begun.target, begun.steps
+    needs = Needs(slots=TRIAL_SLOTS, state_rows=GAME_ROWS, second_rows=ADDRESS_CELLS)
+    t = tables_of(begun, needs)
+    t.ints[SIZES, ADDRESSES] = table.board.address_bytes
+    t.state[DECISION] = -1
+    rows = [busy_time.tier_s[tier.name] for tier in target.tiers]
+    rows += [busy_time.link_s[link.source, link.destination] for link in target.links]
+    for row, seconds in enumerate(rows, RESOURCE):
+        t.seconds[row, :steps] = seconds
+    t.seconds[STEP_BUSY, :steps] = busy_time.busy_s
+    t.seconds[TOTALS, :2] = busy_time.total_s, busy_time.slow_bytes
+    t.state[STEP_LOAD, :steps] = begun.load_bytes
+    state = State(t)
+    _put_residencies(table, state)
     return state
 
 
-def _set_residencies(table: Table, state: State) -> None:
-    """Put the residencies that nobody decides about."""
-    board = table.board
-    number = {int(segment): i for i, segment in enumerate(table.playable)}
-    resident = len(board.ev_segment)
-    for index, residencies in enumerate(table.residency_state.residencies):
-        for first, (last, residency) in residencies.items():
-            if index in number:
-                begin = int(board.segment_first[number[index]])
-                slot = begin + first
-                state.residency_of[slot : begin + last + 1] = slot
-                state.last[slot] = begin + last
-            else:
-                slot = resident
-                resident += 1
-            state.start[slot], state.ready[slot] = residency.start, residency.ready
-            state.end[slot], state.offset[slot] = residency.end, residency.offset
-            state.fill_count[slot], state.spill_count[slot] = (
-                len(residency.fill),
-                len(residency.spill),
-            )
-            for i, (step, size) in enumerate(residency.fill):
-                state.fill_step[slot, i], state.fill_bytes[slot, i] = step, size
-            for i, (step, size) in enumerate(residency.spill):
-                state.spill_step[slot, i], state.spill_bytes[slot, i] = step, size
-            state.place[slot] = state.counts[RECTANGLES]
-            state.taken[state.counts[RECTANGLES]] = slot
-            state.counts[RECTANGLES] += 1
-            size = int(board.slot_size_bytes[slot])
-            low, high = residency.offset, residency.offset + size
+def _put_residencies(table: Table, state: State) -> None:
+    """Put the residencies that nobody decides about, and draw all there are."""
+    board, t = table.board, state.tables
+    for number, index in enumerate(table.playable):
+        begin = int(board.segment_first[number])
+        for first, (last, residency) in table.residency_state.residencies[index].items():
+            slot = begin + first
+            write_residency(t, slot, residency)
+            t.state[SLOT_LAST, slot] = begin + last
+            t.state[ACCESS_SLOT, slot : begin + last + 1] = slot
+    for residencies in table.residency_state.residencies:
+        for _, residency in residencies.values():
+            low = residency.offset
+            high = low + table.segments[residency.segment].size_bytes
             for cell in range(ADDRESS_CELLS):
                 floor = cell * board.capacity_bytes // ADDRESS_CELLS
                 roof = (cell + 1) * board.capacity_bytes // ADDRESS_CELLS
@@ -153,5 +223,6 @@ def _set_residencies(table: Table, state: State) -> None:
 
 
 def copy_of(state: State) -> State:
-    """A state of its own."""
-    return State._make(array.copy() for array in state)
+    """A state of its own; what is fixed is shared."""
+    t = state.tables
+    return State(Tables(t.ints, t.floats, t.state.copy(), np.array(t.seconds), np.array(t.moves)))

@@ -119,9 +119,9 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
 
 def is_ready() -> bool:
     """Whether the game's kernels are compiled (the networks are in every process)."""
-    from ullage.rl_agent.muzero.arena import advance, deal
+    from ullage.rl_agent.env.turns import play_turns
 
-    return is_compiled(deal) and is_compiled(advance)
+    return is_compiled(play_turns)
 
 
 def check_extra() -> None:

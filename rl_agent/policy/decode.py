@@ -1,9 +1,9 @@
 """Decoding: the game played in the order of scores instead of the program's. Compiled.
 
-A candidate is a move of the heuristic: keep a segment over the gap before an access, bring or leave
-a single use in fast memory, or keep a segment from its first access to its last. Candidates are
-tried best score first; one that fits and lowers the latency (or keeps it with less traffic) is
-taken, as `solvers/greedy.py` does. A state is a complete plan after every candidate.
+A candidate is a move of the heuristic: keep a segment over the gap before an access, bring or
+leave a single use in fast memory, or keep a segment from its first access to its last. Candidates
+are tried best score first; one that fits and lowers the latency (or keeps it with less traffic) is
+taken, as `solvers/heuristics/greedy.py` does. A state is a complete plan after every candidate.
 
 Scores may depend on the state: what a candidate gains, and the room it needs, are known when it is
 tried, and a policy may weigh them (`trial.describe`). A candidate whose score falls behind that of
@@ -11,19 +11,34 @@ the next one is put back, to be tried again later (lazy evaluation: Minoux 1978,
 greedy algorithms"). Where these weights are zero the order is that of the scores.
 """
 
-import heapq
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.compiled import borrowed, compiled
 from ullage.rl_agent.env.game_instance import Board
-from ullage.rl_agent.env.rules import restart
-from ullage.rl_agent.env.state import BUSY_S, NOWHERE, State
+from ullage.rl_agent.env.mechanics import restart
+from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
-
-# mypy: disable-error-code="no-any-return"
+from ullage.solvers.engine.jit import compiled, entry
+from ullage.solvers.engine.tables import (
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESSES,
+    BUSY_S,
+    COUNTS,
+    LIVE,
+    NOWHERE,
+    SEGMENT_LAST,
+    SEGMENT_MUST,
+    SIZES,
+    SLOT_OFFSET,
+    SLOT_PLACE,
+    SLOTS,
+    TOTALS,
+    Tables,
+)
 
 GAP, SINGLE, WHOLE = 0, 1, 2
 KINDS = 3
@@ -44,95 +59,174 @@ class Moves(NamedTuple):
     room: Floats
 
 
+class Weights(NamedTuple):
+    """How a decode scores candidates.
+
+    Attributes:
+        scores: (C,) of each candidate.
+        state_w: (KINDS, ASPECTS) weights of what it does to the state.
+        weighs: (KINDS,) whether any of them is not zero.
+        aspects: (ASPECTS,) room for those of one candidate.
+    """
+
+    scores: Floats
+    state_w: Floats
+    weighs: NDArray[np.bool_]
+    aspects: Floats
+
+
+class Queue(NamedTuple):
+    """Candidates by score, the best first, as a binary heap; and those that failed.
+
+    Attributes:
+        keys: (C + 1,) score of each place of the heap.
+        lists: (2, C + 1) candidate of each place; candidates that failed.
+    """
+
+    keys: Floats
+    lists: Ints
+
+
 @compiled
-def is_idle(board: Board, state: State, candidate: int) -> bool:
+def is_idle(t: Tables, candidate: int) -> bool:
     """Whether a single use has a residency already and needs no other."""
-    accesses = len(board.ev_segment)
+    accesses = t.ints[SIZES, ACCESSES]
     access = candidate % accesses
-    is_single = candidate // accesses == SINGLE
-    return (
-        is_single and state.residency_of[access] >= 0 and board.must[board.ev_segment[access]] == 0
-    )
+    if candidate // accesses != SINGLE or t.state[ACCESS_SLOT, access] < 0:
+        return False
+    return bool(t.ints[SEGMENT_MUST, t.ints[ACCESS_SEGMENT, access]] == 0)
 
 
 @compiled
-def run_of(board: Board, candidate: int) -> tuple[int, int]:
+def run_of(t: Tables, candidate: int) -> tuple[int, int]:
     """First and last access of a candidate."""
-    accesses = len(board.ev_segment)
+    accesses = t.ints[SIZES, ACCESSES]
     kind, access = candidate // accesses, candidate % accesses
     if kind == GAP:
         return access - 1, access
     if kind == SINGLE:
         return access, access
-    return access, board.segment_first[board.ev_segment[access] + 1] - 1
+    return access, t.ints[SEGMENT_LAST, t.ints[ACCESS_SEGMENT, access]]
 
 
 @compiled
-def sweep(
-    board: Board,
-    state: State,
+def sink(queue: Queue, count: int, key: float, item: int) -> None:
+    """Put an entry into a heap of `count` whose first place is free."""
+    keys, items = queue.keys, queue.lists[0]
+    at = 0
+    while True:
+        child = 2 * at + 1
+        if child >= count:
+            break
+        right = child + 1
+        if right < count and (
+            keys[right] > keys[child]
+            or (keys[right] == keys[child] and items[right] < items[child])
+        ):
+            child = right
+        if keys[child] < key or (keys[child] == key and items[child] > item):
+            break
+        keys[at], items[at] = keys[child], items[child]
+        at = child
+    keys[at], items[at] = key, item
+
+
+@compiled
+def add(queue: Queue, count: int, key: float, item: int) -> None:
+    """Put an entry into a heap of `count` entries; of equal keys the lower item comes first."""
+    keys, items = queue.keys, queue.lists[0]
+    at = count
+    while at > 0:
+        parent = (at - 1) // 2
+        if keys[parent] > key or (keys[parent] == key and items[parent] < item):
+            break
+        keys[at], items[at] = keys[parent], items[parent]
+        at = parent
+    keys[at], items[at] = key, item
+
+
+@entry
+def play_by_score(
+    t: Tables,
+    start: Tables,
     moves: Moves,
-    scores: Floats,
-    state_w: Floats,
+    policy: Weights,
+    queue: Queue,
     passes: int,
     addresses: bool,
-) -> None:
-    """Try candidates best score first; those that failed again in the next pass."""
-    count = len(moves.candidates)
-    heap = [(-scores[0], 0)]
-    for i in range(1, count):
-        heap.append((-scores[i], i))
-    heapq.heapify(heap)
-    accesses = len(board.ev_segment)
-    begun_s = max(state.total[BUSY_S], TINY_S)
-    failed = np.empty(count, np.int64)
-    waiting = done = 0
-    aspects = np.zeros(ASPECTS)
-    weighs = np.zeros(KINDS, np.bool_)
-    for kind in range(KINDS):
-        weighs[kind] = np.any(state_w[kind] != 0.0)
-    while len(heap) > 0:
-        at, i = heapq.heappop(heap)
-        candidate = moves.candidates[i]
-        if is_idle(board, state, candidate):
+) -> float:
+    """Play one game: candidates best score first, those that failed again in the next pass.
+
+    Args:
+        t: the game, overwritten.
+        start: before the first move.
+        moves: C candidates.
+        policy: their scores.
+        queue: room for C candidates.
+        passes: how often what failed is tried, in all.
+        addresses: what is taken needs an address; else only live bytes count.
+
+    Returns:
+        Busy seconds.
+    """
+    restart(t, start)
+    if not addresses:
+        t.state[COUNTS, LIVE] = 0
+        for slot in range(t.ints[SIZES, SLOTS]):
+            t.state[SLOT_OFFSET, slot] = NOWHERE
+            t.state[SLOT_PLACE, slot] = -1
+    keys, items, failed = queue.keys, queue.lists[0], queue.lists[1]
+    scores, aspects = policy.scores, policy.aspects
+    total = count = len(scores)
+    for i in range(count):
+        add(queue, i, scores[i], i)
+    begun_s = max(t.seconds[TOTALS, BUSY_S], TINY_S)
+    done = waiting = again = left = 0
+    number = 0
+    while number < passes:
+        i = -1
+        score = 0.0
+        if number == 0:
+            if count == 0:
+                number, waiting, left = 1, left, 0
+                continue
+            score, i = keys[0], items[0]
+            candidate = moves.candidates[i]
+            count -= 1
+            sink(queue, count, keys[count], items[count])
+        else:
+            if again == waiting:
+                if left == waiting:
+                    break
+                number, waiting, left, again = number + 1, left, 0, 0
+                continue
+            candidate = failed[again]
+            again += 1
+        kind = candidate // t.ints[SIZES, ACCESSES]
+        if is_idle(t, candidate):
             done += 1
             continue
-        kind = candidate // accesses
         least = -np.inf
-        if weighs[kind] and len(heap) > 0:
+        if number == 0 and count > 0 and policy.weighs[kind]:
             # It stays ahead of the next, or at least does not fall.
-            least = min(-heap[0][0], -at - LEAST_FALL) - scores[i]
-            aspects[6] = done / count
-            aspects[7] = state.total[BUSY_S] / begun_s
-        first, last = run_of(board, candidate)
-        offer = Offer(moves.gain_s[i], moves.room[i], least, state_w[kind], aspects)
-        outcome, worth = try_run(board, state, first, last, offer, addresses)
+            least = min(keys[0], score - LEAST_FALL) - scores[i]
+            aspects[6] = done / total
+            aspects[7] = t.seconds[TOTALS, BUSY_S] / begun_s
+        first, last = run_of(t, candidate)
+        offer = Offer(moves.gain_s[i], moves.room[i], least, policy.state_w[kind], aspects)
+        outcome, worth = try_run(t, first, last, offer, addresses)
         if outcome == LATER:
-            heapq.heappush(heap, (-scores[i] - worth, i))
+            add(queue, count, scores[i] + worth, i)
+            count += 1
             continue
         done += 1
         if outcome == FAILED:
-            failed[waiting] = candidate
-            waiting += 1
-    offer = Offer(0.0, 0.0, -np.inf, state_w[0], aspects)
-    for _ in range(passes - 1):
-        left = 0
-        for i in range(waiting):
-            if is_idle(board, state, failed[i]):
-                continue
-            first, last = run_of(board, failed[i])
-            outcome, _ = try_run(board, state, first, last, offer, addresses)
-            if outcome == FAILED:
-                failed[left] = failed[i]
-                left += 1
-        if left == waiting:
-            break
-        waiting = left
+            failed[left] = candidate
+            left += 1
+    return float(t.seconds[TOTALS, BUSY_S])
 
 
-@compiled
 def decode(
-    board: Board,
     state: State,
     start: State,
     moves: Moves,
@@ -144,7 +238,6 @@ def decode(
     """Play one game by scores.
 
     Args:
-        board: the board.
         state: overwritten; the finished game.
         start: the state before the first move.
         moves: C candidates.
@@ -156,15 +249,10 @@ def decode(
     Returns:
         Busy seconds; with the operators' overhead they are the latency.
     """
-    board, state, start, moves = borrowed(board), borrowed(state), borrowed(start), borrowed(moves)
-    restart(state, start)
-    if not addresses:
-        state.counts[0] = 0
-        state.offset[:] = NOWHERE
-        state.place[:] = -1
-    if len(moves.candidates) > 0:
-        sweep(board, state, moves, scores, state_w, passes, addresses)
-    return float(state.total[BUSY_S])
+    count = len(moves.candidates)
+    queue = Queue(np.empty(count + 1), np.empty((2, count + 1), dtype=np.int64))
+    policy = Weights(scores, state_w, (state_w != 0.0).any(axis=1), np.zeros(ASPECTS))
+    return play_by_score(state.tables, start.tables, moves, policy, queue, passes, addresses)
 
 
 def candidates_of(board: Board) -> Ints:

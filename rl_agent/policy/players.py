@@ -110,7 +110,6 @@ class Player:
 
     def _decode(self, policy: Policy) -> float:
         return decode(
-            self.board,
             self._state,
             self.start,
             self.encoding.moves,

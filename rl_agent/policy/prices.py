@@ -8,10 +8,10 @@ first that no longer fits there (Dantzig's bound for the knapsack, step by step)
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.compiled import compiled
+from ullage.solvers.engine.jit import entry
 
 
-@compiled
+@entry
 def fill_prices(
     order: Ints,
     low: Ints,

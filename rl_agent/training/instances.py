@@ -76,7 +76,7 @@ class TrainingInstance(NamedTuple):
         """Busy seconds of one decode."""
         scores, state_w = policy
         moves = self.encoding.moves
-        return decode(self.board, self.state, self.start, moves, scores, state_w, PASSES, False)
+        return decode(self.state, self.start, moves, scores, state_w, PASSES, False)
 
 
 def instance_of(problem: Problem) -> TrainingInstance | None:

@@ -12,52 +12,53 @@ import math
 
 from ullage.solvers.annealing.address import place_new
 from ullage.solvers.annealing.moves import (
-    compiled,
-    copy_run,
+    back_to_best,
     cost_of,
     count_all,
+    keep_best,
     log_is_full,
     remove_run,
     undo_to,
 )
 from ullage.solvers.annealing.runs import insert_run
 from ullage.solvers.annealing.tables import (
-    ALIVE,
     BEST,
-    BEST_ALIVE,
-    BEST_LIVE,
-    BESTS,
-    BY_STEP,
-    CHOICES,
-    COUNTS,
-    END,
-    FIRST,
-    LAST,
-    LAST_WRITE,
-    LASTING,
-    LIVE,
-    LOAD,
+    EJECTED,
+    EJECTED_LAST,
     LOGGED,
     MAX_LOG,
     MOVES_TAKEN,
     MOVES_TRIED,
-    MUST,
-    NOW,
-    OWNER,
     RANDOM,
-    RANK,
-    READS,
-    ROOM,
-    RUN_LAST,
-    RUN_OF,
-    SCRATCH,
-    SEGMENT,
-    START,
-    STEP,
+)
+from ullage.solvers.engine.jit import compiled, entry, inlined
+from ullage.solvers.engine.tables import (
+    ACCESS_LAST_WRITE,
+    ACCESS_RANK,
+    ACCESS_READS,
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESS_STEP,
+    ACCESS_WANTED,
+    ACCESSES,
+    CAPACITY,
+    COUNTS,
+    IN_ORDER,
+    LISTED,
+    LIVE,
+    SEGMENT_ALIGNED,
+    SEGMENT_FIRST,
+    SEGMENT_LAST,
+    SEGMENT_LASTING,
+    SEGMENT_MUST,
+    SIZES,
+    SLOT_END,
+    SLOT_LAST,
+    SLOT_SEGMENT,
+    SLOT_START,
+    STEP_LOAD,
     STEPS,
-    TAKEN,
     TOTALS,
-    WANTED,
     WORK,
     Tables,
 )
@@ -66,86 +67,89 @@ MAX_EJECTED = 12
 FILLERS = 4  # tensors that are offered the room left by a move
 NEAR = 24  # how far away in the list of accesses by step
 BACK_STEPS = 8  # steps before the first access that a fill may clear for itself
+BEGIN, RESTART, MOVE = range(3)  # tasks
 LEAST_GAIN = 1e-9  # of the cost, to count as better: rounding of running sums stays below
 
 
 @compiled
 def _random(t: Tables, count: int) -> int:
     """A number from 0 to count - 1 (Park and Miller's generator)."""
-    t.i[COUNTS, RANDOM] = t.i[COUNTS, RANDOM] * 48271 % 2147483647
-    return int(t.i[COUNTS, RANDOM] * count // 2147483647)
+    t.state[COUNTS, RANDOM] = t.state[COUNTS, RANDOM] * 48271 % 2147483647
+    return int(t.state[COUNTS, RANDOM] * count // 2147483647)
 
 
 @compiled
 def _share(t: Tables) -> float:
     """A number in (0, 1)."""
-    t.i[COUNTS, RANDOM] = t.i[COUNTS, RANDOM] * 48271 % 2147483647
-    return float(t.i[COUNTS, RANDOM] / 2147483647.0)
+    t.state[COUNTS, RANDOM] = t.state[COUNTS, RANDOM] * 48271 % 2147483647
+    return float(t.state[COUNTS, RANDOM] / 2147483647.0)
 
 
 @compiled
 def _insert_must(t: Tables, first: int, last: int) -> bool:
     """Singles for accesses that operators cannot do without; True for other tensors."""
-    if not t.i[MUST, t.i[SEGMENT, first]]:
+    if not t.ints[SEGMENT_MUST, t.ints[ACCESS_SEGMENT, first]]:
         return True
     for access in range(first, last + 1):
-        if t.i[RUN_OF, access] < 0 and (log_is_full(t) or not insert_run(t, access, access)):
+        if t.state[ACCESS_SLOT, access] < 0 and (
+            log_is_full(t) or not insert_run(t, access, access)
+        ):
             return False
     return True
 
 
-@compiled
+@inlined
 def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
-    """Eject runs until one over accesses fits; returns how many, -1 for failure."""
-    segment = t.i[SEGMENT, first]
-    size = t.i[TAKEN, segment]
-    low, high = t.i[STEP, first], t.i[STEP, last] + 1
-    if t.i[READS, first]:
+    """Eject runs until a run over accesses fits; how many are ejected now, -1: failure."""
+    segment = t.ints[ACCESS_SEGMENT, first]
+    size = t.ints[SEGMENT_ALIGNED, segment]
+    low, high = t.ints[ACCESS_STEP, first], t.ints[ACCESS_STEP, last] + 1
+    if t.ints[ACCESS_READS, first]:
         low = max(0, low - back)
-    whole = first == t.i[FIRST, segment] and last == t.i[LAST, segment]
-    if t.i[LASTING, segment] and whole and _random(t, 2) == 0:
-        low, high = 0, t.i[COUNTS, STEPS]
-    write = t.i[LAST_WRITE, last]
-    if t.i[WANTED, last] and write >= first and t.i[STEP, write] + 1 == high:
-        high = min(high + 1, t.i[COUNTS, STEPS])
+    whole = first == t.ints[SEGMENT_FIRST, segment] and last == t.ints[SEGMENT_LAST, segment]
+    if t.ints[SEGMENT_LASTING, segment] and whole and _random(t, 2) == 0:
+        low, high = 0, t.ints[SIZES, STEPS]
+    write = t.ints[ACCESS_LAST_WRITE, last]
+    if t.ints[ACCESS_WANTED, last] and write >= first and t.ints[ACCESS_STEP, write] + 1 == high:
+        high = min(high + 1, t.ints[SIZES, STEPS])
     for step in range(low, high):
-        while t.i[LOAD, step] + size > t.i[ROOM, step]:
+        while t.state[STEP_LOAD, step] + size > t.ints[SIZES, CAPACITY]:
             chosen = -1
             seen = 0
-            for position in range(t.i[COUNTS, LIVE]):
-                slot = t.i[ALIVE, position]
-                covers = t.runs[NOW, START, slot] <= step < t.runs[NOW, END, slot]
-                last_of = t.runs[NOW, RUN_LAST, slot]
-                if covers and last_of >= 0 and t.i[OWNER, slot] != segment:
-                    if t.i[MUST, t.i[OWNER, slot]] and last_of == slot:
+            for position in range(t.state[COUNTS, LIVE]):
+                slot = t.state[LISTED, position]
+                covers = t.state[SLOT_START, slot] <= step < t.state[SLOT_END, slot]
+                last_of = t.state[SLOT_LAST, slot]
+                if covers and last_of >= 0 and t.ints[SLOT_SEGMENT, slot] != segment:
+                    if t.ints[SEGMENT_MUST, t.ints[SLOT_SEGMENT, slot]] and last_of == slot:
                         continue
                     seen += 1
                     if _random(t, seen) == 0:
                         chosen = slot
-            t.i[COUNTS, WORK] += t.i[COUNTS, LIVE] // 8
+            t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8
             if chosen < 0 or ejected >= MAX_EJECTED or log_is_full(t):
                 return -1
-            t.i[SCRATCH + 2, ejected] = chosen
-            t.i[SCRATCH + 3, ejected] = t.runs[NOW, RUN_LAST, chosen]
+            t.state[EJECTED, ejected] = chosen
+            t.state[EJECTED_LAST, ejected] = t.state[SLOT_LAST, chosen]
             ejected += 1
             remove_run(t, chosen)
     return ejected
 
 
-@compiled
+@inlined
 def _regrow(t: Tables, first: int, last: int) -> None:
     """Bring an ejected run back: whole where it fits, else in the largest pieces that pay."""
     access = first
     while access <= last:
-        if t.i[RUN_OF, access] >= 0:
+        if t.state[ACCESS_SLOT, access] >= 0:
             access += 1
             continue
         reach = access
-        while reach < last and t.i[RUN_OF, reach + 1] < 0:
+        while reach < last and t.state[ACCESS_SLOT, reach + 1] < 0:
             reach += 1
         placed = False
         while reach >= access and not log_is_full(t):
-            mark, before = t.i[COUNTS, LOGGED], cost_of(t)
+            mark, before = t.state[COUNTS, LOGGED], cost_of(t)
             if insert_run(t, access, reach):
                 if cost_of(t) <= before:
                     placed = True
@@ -155,20 +159,20 @@ def _regrow(t: Tables, first: int, last: int) -> None:
         access = reach + 1 if placed else access + 1
 
 
-@compiled
+@inlined
 def _offer(t: Tables, access: int) -> None:
     """Let a tensor stay at an access, joined with its neighbours, where that just pays."""
-    segment = t.i[SEGMENT, access]
-    if t.i[RUN_OF, access] >= 0 or t.i[COUNTS, LOGGED] > MAX_LOG // 2:
+    segment = t.ints[ACCESS_SEGMENT, access]
+    if t.state[ACCESS_SLOT, access] >= 0 or t.state[COUNTS, LOGGED] > MAX_LOG // 2:
         return
-    before, mark = cost_of(t), t.i[COUNTS, LOGGED]
+    before, mark = cost_of(t), t.state[COUNTS, LOGGED]
     first, last = access, access
-    if access > t.i[FIRST, segment] and _random(t, 4) > 0:
-        left = t.i[RUN_OF, access - 1]
+    if access > t.ints[SEGMENT_FIRST, segment] and _random(t, 4) > 0:
+        left = t.state[ACCESS_SLOT, access - 1]
         first = left if left >= 0 else access - (_random(t, 2))
-    if access < t.i[LAST, segment] and _random(t, 4) > 0:
-        right = t.i[RUN_OF, access + 1]
-        last = t.runs[NOW, RUN_LAST, right] if right >= 0 else access + (_random(t, 2))
+    if access < t.ints[SEGMENT_LAST, segment] and _random(t, 4) > 0:
+        right = t.state[ACCESS_SLOT, access + 1]
+        last = t.state[SLOT_LAST, right] if right >= 0 else access + (_random(t, 2))
     _take_away(t, first, last)
     if not insert_run(t, first, last) or cost_of(t) >= before:
         undo_to(t, mark)
@@ -179,32 +183,14 @@ def _take_away(t: Tables, first: int, last: int) -> None:
     """Remove the runs that lie inside a range of accesses of one tensor."""
     access = first
     while access <= last:
-        slot = t.i[RUN_OF, access]
+        slot = t.state[ACCESS_SLOT, access]
         if slot >= 0:
-            access = t.runs[NOW, RUN_LAST, slot]
+            access = t.state[SLOT_LAST, slot]
             remove_run(t, slot)
         access += 1
 
 
-@compiled
-def _enter(t: Tables, access: int) -> bool:
-    """A tensor that an operator reaches at home comes in."""
-    segment = t.i[SEGMENT, access]
-    first, last = access, access
-    kind = _random(t, 10)
-    if kind == 0:
-        first, last = t.i[FIRST, segment], t.i[LAST, segment]
-    else:
-        if access > t.i[FIRST, segment] and kind % 2 == 0:
-            left = t.i[RUN_OF, access - 1]
-            first = left if left >= 0 else access - 1
-        if access < t.i[LAST, segment] and kind % 3 == 0:
-            right = t.i[RUN_OF, access + 1]
-            last = t.runs[NOW, RUN_LAST, right] if right >= 0 else access + 1
-    return _force(t, first, last)
-
-
-@compiled
+@inlined
 def _force(t: Tables, first: int, last: int) -> bool:
     """A run over accesses, whatever is in its way."""
     _take_away(t, first, last)
@@ -213,118 +199,101 @@ def _force(t: Tables, first: int, last: int) -> bool:
     if ejected < 0 or log_is_full(t) or not insert_run(t, first, last):
         return False
     for k in range(ejected):
-        slot, end = t.i[SCRATCH + 2, k], t.i[SCRATCH + 3, k]
+        slot, end = t.state[EJECTED, k], t.state[EJECTED_LAST, k]
         _regrow(t, slot, end)
         if not _insert_must(t, slot, end):
             return False
     return True
 
 
-@compiled
-def _change(t: Tables, access: int, slot: int) -> bool:
-    """A run leaves, is cut, is extended, or is timed anew."""
-    segment = t.i[SEGMENT, access]
-    first, last = slot, t.runs[NOW, RUN_LAST, slot]
-    kind = _random(t, 10)
-    if kind < 3:
-        remove_run(t, slot)
-    elif kind < 6:
-        remove_run(t, slot)
-        if kind == 3 and access > first:
-            if not insert_run(t, first, access - 1):
-                return False
-        elif kind == 4 and access < last:
-            if not insert_run(t, access + 1, last):
-                return False
-        elif access > first and not (
-            insert_run(t, first, access - 1) and insert_run(t, access, last)
-        ):
+@inlined
+def _cut(t: Tables, access: int, first: int, last: int, kind: int) -> bool:
+    """A run leaves (kind < 3), loses an end, is split, or is timed anew (kind > 5)."""
+    remove_run(t, first)
+    for part in range(2):
+        low, high = first, last
+        if kind < 3:
+            break
+        if kind > 5 or (kind == 3 and access > first) or (kind == 4 and access < last):
+            if part == 1:
+                break
+            if kind == 3:
+                high = access - 1
+            elif kind == 4:
+                low = access + 1
+        elif access > first:
+            low, high = (first, access - 1) if part == 0 else (access, last)
+        else:
+            break
+        if not insert_run(t, low, high):
             return False
-    elif kind < 8:
-        if first > t.i[FIRST, segment] and (kind == 6 or last == t.i[LAST, segment]):
-            left = t.i[RUN_OF, first - 1]
-            first = left if left >= 0 else first - 1
-        elif last < t.i[LAST, segment]:
-            right = t.i[RUN_OF, last + 1]
-            last = t.runs[NOW, RUN_LAST, right] if right >= 0 else last + 1
-        return _force(t, first, last)
-    elif kind == 8:
-        return _force(t, first, last)
-    else:
-        remove_run(t, slot)
-        if not insert_run(t, first, last):
-            return False
-    return _insert_must(t, slot, max(last, slot))
+    return _insert_must(t, first, max(last, first))
 
 
-@compiled
+@inlined
 def _one_move(t: Tables) -> bool:
-    """Change the decisions; False when that turned out illegal."""
-    number = t.i[COUNTS, CHOICES]
-    access = t.i[BY_STEP, _random(t, number)]
-    slot = t.i[RUN_OF, access]
-    if not (_enter(t, access) if slot < 0 else _change(t, access, slot)):
-        return False
+    """Change the decisions; False when that turned out illegal.
+
+    A tensor that an operator reaches at home comes in, whatever is in its way; or a run is cut,
+    extended or timed anew.
+    """
+    number = t.ints[SIZES, ACCESSES]
+    access = t.ints[IN_ORDER, _random(t, number)]
+    segment = t.ints[ACCESS_SEGMENT, access]
+    begin, end = t.ints[SEGMENT_FIRST, segment], t.ints[SEGMENT_LAST, segment]
+    slot = t.state[ACCESS_SLOT, access]
+    kind = _random(t, 10)
+    left = right = False  # extended on which side
+    if slot < 0:
+        first, last = access, access
+        if kind == 0:
+            first, last = begin, end
+        else:
+            left, right = kind % 2 == 0, kind % 3 == 0
+    else:
+        first, last = slot, t.state[SLOT_LAST, slot]
+        if kind in (6, 7):
+            left = first > begin and (kind == 6 or last == end)
+            right = not left
+    if slot >= 0 and (kind < 6 or kind == 9):
+        if not _cut(t, access, first, last, kind):
+            return False
+    else:
+        if left and first > begin:
+            neighbour = t.state[ACCESS_SLOT, first - 1]
+            first = neighbour if neighbour >= 0 else first - 1
+        if right and last < end:
+            neighbour = t.state[ACCESS_SLOT, last + 1]
+            last = t.state[SLOT_LAST, neighbour] if neighbour >= 0 else last + 1
+        if not _force(t, first, last):
+            return False
     for _ in range(_random(t, FILLERS + 1)):
-        at = t.i[RANK, access] + _random(t, 2 * NEAR + 1) - NEAR
+        at = t.ints[ACCESS_RANK, access] + _random(t, 2 * NEAR + 1) - NEAR
         if 0 <= at < number and not log_is_full(t):
-            _offer(t, t.i[BY_STEP, at])
+            _offer(t, t.ints[IN_ORDER, at])
     return True
 
 
-@compiled
-def _keep_best(t: Tables) -> None:
-    """The decisions now are the best."""
-    for position in range(t.i[COUNTS, LIVE]):
-        slot = t.i[ALIVE, position]
-        t.i[BEST_ALIVE, position] = slot
-        copy_run(t, NOW, slot, BESTS, slot)
-    t.i[COUNTS, BEST_LIVE] = t.i[COUNTS, LIVE]
-    t.f[TOTALS, BEST] = cost_of(t)
-
-
-@compiled
-def restart(t: Tables) -> None:
-    """Go on from the best decisions."""
-    undo_to(t, 0)
-    while t.i[COUNTS, LIVE] > 0:
-        t.i[COUNTS, LOGGED] = 0
-        remove_run(t, t.i[ALIVE, t.i[COUNTS, LIVE] - 1])
-    for position in range(t.i[COUNTS, BEST_LIVE]):
-        slot = t.i[BEST_ALIVE, position]
-        copy_run(t, BESTS, slot, NOW, slot)
-        t.i[ALIVE, position] = slot
-    t.i[COUNTS, LIVE] = t.i[COUNTS, BEST_LIVE]
-    count_all(t)
-
-
-@compiled
-def begin(t: Tables) -> None:
-    """Account new tables; what they hold is the best so far."""
-    count_all(t)
-    _keep_best(t)
-
-
-@compiled
-def anneal(t: Tables, until: int, hot: float, cool: float) -> None:
-    """Move until `until` units of work are done in all.
-
-    Args:
-        t: the tables.
-        until: where to stop; work counts steps looked at.
-        hot: temperature at the beginning, in units of the objective.
-        cool: temperature at the end; geometric in between.
-    """
-    since = t.i[COUNTS, WORK]
-    if t.i[COUNTS, CHOICES] == 0 or until <= since:
+@entry
+def work_on(t: Tables, task: int, until: int, hot: float, cool: float) -> None:
+    """Begin, go on from the best decisions, or `anneal`."""
+    if task == RESTART:
+        back_to_best(t)
+    if task != MOVE:
+        count_all(t)
+    if task == BEGIN:
+        t.seconds[TOTALS, BEST] = cost_of(t)
+        keep_best(t)
+    if task != MOVE or t.ints[SIZES, ACCESSES] == 0:
         return
+    since = t.state[COUNTS, WORK]
     temperature = hot
-    while t.i[COUNTS, WORK] < until:
-        if t.i[COUNTS, MOVES_TRIED] % 32 == 0:
-            temperature = hot * (cool / hot) ** ((t.i[COUNTS, WORK] - since) / (until - since))
-        t.i[COUNTS, MOVES_TRIED] += 1
-        t.i[COUNTS, WORK] += 8
-        t.i[COUNTS, LOGGED] = 0
+    while t.state[COUNTS, WORK] < until:
+        if t.state[COUNTS, MOVES_TRIED] % 32 == 0:
+            temperature = hot * (cool / hot) ** ((t.state[COUNTS, WORK] - since) / (until - since))
+        t.state[COUNTS, MOVES_TRIED] += 1
+        t.state[COUNTS, WORK] += 8
+        t.state[COUNTS, LOGGED] = 0
         before = cost_of(t)
         accepted = False
         if _one_move(t):
@@ -334,6 +303,29 @@ def anneal(t: Tables, until: int, hot: float, cool: float) -> None:
         if not accepted:
             undo_to(t, 0)
             continue
-        t.i[COUNTS, MOVES_TAKEN] += 1
-        if cost_of(t) < t.f[TOTALS, BEST] * (1.0 - LEAST_GAIN):
-            _keep_best(t)
+        t.state[COUNTS, MOVES_TAKEN] += 1
+        if cost_of(t) < t.seconds[TOTALS, BEST] * (1.0 - LEAST_GAIN):
+            t.seconds[TOTALS, BEST] = cost_of(t)
+            keep_best(t)
+
+
+def begin(t: Tables) -> None:
+    """Account new tables; what they hold is the best so far."""
+    work_on(t, BEGIN, 0, 0.0, 0.0)
+
+
+def restart(t: Tables) -> None:
+    """Go on from the best decisions."""
+    work_on(t, RESTART, 0, 0.0, 0.0)
+
+
+def anneal(t: Tables, until: int, hot: float, cool: float) -> None:
+    """Move until `until` units of work are done in all.
+
+    Args:
+        t: the tables.
+        until: where to stop; work counts steps looked at.
+        hot: temperature at the beginning, in units of the objective.
+        cool: temperature at the end; geometric in between.
+    """
+    work_on(t, MOVE, until, hot, cool)

@@ -1,55 +1,35 @@
-"""Compiled: runs of whole tensors charged, taken away and undone.
+"""Compiled: residencies of whole tensors put in, taken away and undone.
 
 This module imports numba; import it where it is needed.
 """
 
-from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.annealing.tables import (
-    ALIVE,
-    BUSY,
-    COMPUTE,
-    COUNT,
-    COUNTS,
-    END,
-    FAST_S,
-    FILL,
-    GAIN,
-    HOME,
-    HOME_S,
-    LINEAR,
-    LIVE,
-    LOAD,
+    BEST_LISTED,
+    BEST_LIVE,
     LOG_SLOT,
     LOG_WHAT,
     LOGGED,
     MAX_LOG,
-    MOVE_COST,
-    NOW,
-    OFFSET,
-    OWNER,
-    PLACE,
-    RESOURCE,
-    RUN_FIELDS,
-    RUN_LAST,
-    RUN_OF,
-    SECONDS,
-    SEGMENT,
-    SETUP,
-    SPILL,
-    START,
-    STASH,
-    STEP,
+    OWN_SLOTS,
+)
+from ullage.solvers.engine.costs import copy_slot, enlist, occupy, strike, touch
+from ullage.solvers.engine.jit import compiled, inlined
+from ullage.solvers.engine.tables import (
+    BUSY_S,
+    COUNTS,
+    LINEAR,
+    LISTED,
+    LIVE,
+    SIZES,
+    SLOT_LAST,
+    SLOT_OFFSET,
+    SLOT_PLACE,
+    STEP_BUSY,
     STEPS,
-    TAKEN,
-    TIERS,
     TOTALS,
-    WAY,
     WEIGHTS,
-    WORK,
     Tables,
 )
-
-compiled = kernel(_nrt=False)  # no reference counting, nothing is allocated; half the time
 
 ADDED, REMOVED, MOVED = 0, 1, 2  # entries of the log
 
@@ -58,150 +38,104 @@ ADDED, REMOVED, MOVED = 0, 1, 2  # entries of the log
 def cost_of(t: Tables) -> float:
     """The objective now."""
     return float(
-        t.f[TOTALS, SECONDS] * t.f[WEIGHTS, SECONDS] + t.f[TOTALS, LINEAR] * t.f[WEIGHTS, LINEAR]
+        t.seconds[TOTALS, BUSY_S] * t.floats[WEIGHTS, BUSY_S]
+        + t.seconds[TOTALS, LINEAR] * t.floats[WEIGHTS, LINEAR]
     )
 
 
 @compiled
-def touch(t: Tables, step: int) -> None:
-    """Bring the roofline of a step up to date."""
-    busy = t.f[COMPUTE, step]
-    for row in range(RESOURCE, RESOURCE + 3 * t.i[COUNTS, TIERS]):
-        busy = max(busy, t.f[row, step])
-    t.f[TOTALS, SECONDS] += busy - t.f[BUSY, step]
-    t.f[BUSY, step] = busy
-    t.i[COUNTS, WORK] += 1
-
-
-@compiled
-def charge_moves(t: Tables, slot: int, way: int, sign: int) -> None:
-    """Account the fill or the spill of a run."""
-    count = t.runs[NOW, COUNT + way, slot]
-    if count == 0:
-        return
-    segment = t.i[OWNER, slot]
-    home = t.i[HOME, segment]
-    link = (1 + way) * (t.i[COUNTS, TIERS]) + home
-    row = WAY + 3 * way
-    home_s, fast_s, link_s = t.f[row, home], t.f[row + 1, home], t.f[row + 2, home]
-    for k in range(count):
-        step = t.moves[NOW, slot, way, k, 0]
-        size = sign * t.moves[NOW, slot, way, k, 1]
-        t.f[RESOURCE + home, step] += size * home_s
-        t.f[RESOURCE, step] += size * fast_s
-        t.f[RESOURCE + link, step] += size * link_s
-        if k == 0:
-            t.f[RESOURCE + link, step] += sign * t.f[SETUP + way, home]
-        touch(t, step)
-    t.f[TOTALS, LINEAR] += sign * t.f[MOVE_COST + way, segment]
-
-
-@compiled
-def operate(t: Tables, first: int, last: int, sign: int) -> None:
-    """Operators of accesses go to the fastest tier (sign 1), or back home."""
-    home = t.i[HOME, t.i[SEGMENT, first]]
-    for access in range(first, last + 1):
-        step = t.i[STEP, access]
-        t.f[RESOURCE + home, step] -= sign * t.f[HOME_S, access]
-        t.f[RESOURCE, step] += sign * t.f[FAST_S, access]
-        t.f[TOTALS, LINEAR] += sign * t.f[GAIN, access]
-        touch(t, step)
-
-
-@compiled
-def hold(t: Tables, slot: int, sign: int) -> None:
-    """Account the space of a run, and list it."""
-    size = sign * t.i[TAKEN, t.i[OWNER, slot]]
-    for step in range(t.runs[NOW, START, slot], t.runs[NOW, END, slot]):
-        t.i[LOAD, step] += size
-    last = t.runs[NOW, RUN_LAST, slot]
-    if last >= 0:
-        for access in range(slot, last + 1):
-            t.i[RUN_OF, access] = slot if sign > 0 else -1
-    if sign > 0:
-        t.i[PLACE, slot] = t.i[COUNTS, LIVE]
-        t.i[ALIVE, t.i[COUNTS, LIVE]] = slot
-        t.i[COUNTS, LIVE] += 1
-    else:
-        t.i[COUNTS, LIVE] -= 1
-        moved = t.i[ALIVE, t.i[COUNTS, LIVE]]
-        t.i[ALIVE, t.i[PLACE, slot]] = moved
-        t.i[PLACE, moved] = t.i[PLACE, slot]
-        t.i[PLACE, slot] = -1
-
-
-@compiled
-def count_all(t: Tables) -> None:
-    """Account the runs that stand in the slots of a new state."""
-    for step in range(t.i[COUNTS, STEPS]):
-        touch(t, step)
-    t.f[TOTALS, SECONDS] = t.f[BUSY, : t.i[COUNTS, STEPS]].sum()
-    number = t.i[COUNTS, LIVE]
-    t.i[COUNTS, LIVE] = 0
-    for position in range(number):
-        charge_run(t, t.i[ALIVE, position], 1)
-    t.i[COUNTS, LOGGED] = 0
-
-
-@compiled
-def charge_run(t: Tables, slot: int, sign: int) -> None:
-    """Add or take away all that a run costs."""
-    hold(t, slot, sign)
-    last = t.runs[NOW, RUN_LAST, slot]
-    if last >= 0:
-        operate(t, slot, last, sign)
-        charge_moves(t, slot, FILL, sign)
-        charge_moves(t, slot, SPILL, sign)
-
-
-@compiled
-def copy_run(t: Tables, source: int, i: int, bank: int, j: int) -> None:
-    """Copy slot i of a bank of runs to slot j of another."""
-    for field in range(RUN_FIELDS):
-        t.runs[bank, field, j] = t.runs[source, field, i]
-    for way in range(2):
-        for k in range(t.runs[source, COUNT + way, i]):
-            t.moves[bank, j, way, k, 0] = t.moves[source, i, way, k, 0]
-            t.moves[bank, j, way, k, 1] = t.moves[source, i, way, k, 1]
+def copy_run(t: Tables, source: int, slot: int) -> None:
+    """Copy a residency from one slot to another."""
+    t.state[SLOT_LAST, slot] = t.state[SLOT_LAST, source]
+    copy_slot(t, source, slot)
 
 
 @compiled
 def note(t: Tables, what: int, slot: int) -> None:
     """Write the log; the caller sees to it that there is room."""
-    entry = t.i[COUNTS, LOGGED]
-    t.i[LOG_WHAT, entry] = what
-    t.i[LOG_SLOT, entry] = slot
+    logged = t.state[COUNTS, LOGGED]
+    t.state[LOG_WHAT, logged] = what
+    t.state[LOG_SLOT, logged] = slot
     if what == REMOVED:
-        copy_run(t, NOW, slot, STASH, entry)
+        copy_run(t, slot, t.state[COUNTS, OWN_SLOTS] + logged)
     elif what == MOVED:
-        t.runs[STASH, OFFSET, entry] = t.runs[NOW, OFFSET, slot]
-    t.i[COUNTS, LOGGED] = entry + 1
+        t.state[SLOT_OFFSET, t.state[COUNTS, OWN_SLOTS] + logged] = t.state[SLOT_OFFSET, slot]
+    t.state[COUNTS, LOGGED] = logged + 1
 
 
 @compiled
 def log_is_full(t: Tables) -> bool:
     """Whether the log has no room for another change and what follows from it."""
-    return bool(t.i[COUNTS, LOGGED] > MAX_LOG - 8)
+    return bool(t.state[COUNTS, LOGGED] > MAX_LOG - 8)
 
 
 @compiled
 def remove_run(t: Tables, slot: int) -> None:
-    """Take a run away."""
+    """Take a residency away."""
     note(t, REMOVED, slot)
-    charge_run(t, slot, -1)
+    occupy(t, slot, t.state[SLOT_LAST, slot], -1)
+    strike(t, slot)
 
 
 @compiled
 def undo_to(t: Tables, mark: int) -> None:
     """Undo all changes after the first `mark` of the log."""
-    while t.i[COUNTS, LOGGED] > mark:
-        entry = t.i[COUNTS, LOGGED] - 1
-        what, slot = t.i[LOG_WHAT, entry], t.i[LOG_SLOT, entry]
-        if what == ADDED:
-            charge_run(t, slot, -1)
-        elif what == REMOVED:
-            copy_run(t, STASH, entry, NOW, slot)
-            charge_run(t, slot, 1)
+    while t.state[COUNTS, LOGGED] > mark:
+        logged = t.state[COUNTS, LOGGED] - 1
+        what, slot = t.state[LOG_WHAT, logged], t.state[LOG_SLOT, logged]
+        stashed = t.state[COUNTS, OWN_SLOTS] + logged
+        if what == MOVED:
+            t.state[SLOT_OFFSET, slot] = t.state[SLOT_OFFSET, stashed]
         else:
-            t.runs[NOW, OFFSET, slot] = t.runs[STASH, OFFSET, entry]
-        t.i[COUNTS, LOGGED] = entry
+            if what == REMOVED:
+                copy_run(t, stashed, slot)
+            occupy(t, slot, t.state[SLOT_LAST, slot], 1 if what == REMOVED else -1)
+            if what == REMOVED:
+                enlist(t, slot)
+            else:
+                strike(t, slot)
+        t.state[COUNTS, LOGGED] = logged
+
+
+@inlined
+def count_all(t: Tables) -> None:
+    """Count anew what everything costs at home, then with the residencies on the list."""
+    for step in range(t.ints[SIZES, STEPS]):
+        touch(t, step)
+    total = 0.0
+    for step in range(t.ints[SIZES, STEPS]):
+        total += t.seconds[STEP_BUSY, step]
+    t.seconds[TOTALS, BUSY_S] = total
+    for position in range(t.state[COUNTS, LIVE]):
+        slot = t.state[LISTED, position]
+        if t.state[SLOT_LAST, slot] >= 0:
+            occupy(t, slot, t.state[SLOT_LAST, slot], 1)
+    t.state[COUNTS, LOGGED] = 0
+
+
+@compiled
+def keep_best(t: Tables) -> None:
+    """The decisions now are the best."""
+    best = t.state[COUNTS, OWN_SLOTS] + MAX_LOG
+    for position in range(t.state[COUNTS, LIVE]):
+        slot = t.state[LISTED, position]
+        t.state[BEST_LISTED, position] = slot
+        copy_run(t, slot, best + slot)
+    t.state[COUNTS, BEST_LIVE] = t.state[COUNTS, LIVE]
+
+
+@inlined
+def back_to_best(t: Tables) -> None:
+    """The best decisions again; their cost is not counted yet."""
+    best = t.state[COUNTS, OWN_SLOTS] + MAX_LOG
+    undo_to(t, 0)
+    for position in range(t.state[COUNTS, LIVE] - 1, -1, -1):
+        slot = t.state[LISTED, position]
+        t.state[SLOT_PLACE, slot] = -1
+        if t.state[SLOT_LAST, slot] >= 0:
+            occupy(t, slot, t.state[SLOT_LAST, slot], -1)
+    t.state[COUNTS, LIVE] = 0
+    for position in range(t.state[COUNTS, BEST_LIVE]):
+        slot = t.state[BEST_LISTED, position]
+        copy_run(t, best + slot, slot)
+        enlist(t, slot)

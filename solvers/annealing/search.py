@@ -1,9 +1,9 @@
 """Whole tensors: annealing from a plan that rounding or a heuristic gives.
 
 The LP's fractions, rounded and repaired, are 0-40 % above the best plan of whole tensors: one
-tensor in the wrong place keeps others out. The search of `whole_anneal` starts there, moves runs of
-accesses about (some 300,000 moves a second), keeps addresses legal throughout, and returns the best
-it met. It never returns a worse plan than it was given.
+tensor in the wrong place keeps others out. The search of `anneal` starts there, moves use spans
+about (some 300,000 moves a second), keeps addresses legal throughout, and returns the best it met.
+It never returns a worse plan than it was given.
 
 The search stops after an amount of work that is counted, not timed: the same seed gives the same
 plan unless the deadline strikes. Its kernels are compiled once per installation; with a deadline
@@ -15,23 +15,21 @@ from collections.abc import Callable
 
 from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.hwmodels.cost import value_of
-from ullage.solvers.annealing.tables import (
-    BEST,
-    BY_STEP,
-    CHOICES,
+from ullage.solvers.annealing.tables import BEST, best_residencies, search_tables
+from ullage.solvers.budget import Budget
+from ullage.solvers.engine.tables import (
+    ACCESS_HOME_S,
+    ACCESS_LINEAR,
+    ACCESSES,
+    BUSY_S,
     COUNTS,
-    GAIN,
-    HOME_S,
     LINEAR,
-    SECONDS,
+    SIZES,
     TOTALS,
     WEIGHTS,
     WORK,
     Tables,
-    best_residencies,
-    tables_of,
 )
-from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_residencies
@@ -42,7 +40,7 @@ logger = logging.getLogger(__name__)
 DEFAULT_WORK = 30_000_000  # units: some 1 s of one core
 PAIR_WORK = 2_000  # at most, for each pair of uses: small problems need less
 SLICE_WORK = 2_000_000  # between looks at the clock
-MAX_ACCESSES = 20_000  # tables take 6 KiB per access
+MAX_ACCESSES = 20_000  # tables take 4 KiB per access
 HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an access
 COOL = 0.003
 COMPILE_S = 45.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
@@ -97,10 +95,10 @@ def improve(
         return state, f"fluid: no search over {accesses} uses; it takes up to {MAX_ACCESSES}"
     if budget.remaining_s() < COMPILE_S and not is_ready():
         return state, too_late_to_compile("fluid: no search", COMPILE_S)
-    tables = tables_of(state, seed)
-    if not tables.i[COUNTS, CHOICES]:
+    tables = search_tables(state, seed)
+    if not tables.ints[SIZES, ACCESSES]:
         return state, ""
-    work = min(work, PAIR_WORK * int(tables.i[COUNTS, CHOICES]) ** 2)
+    work = min(work, PAIR_WORK * int(tables.ints[SIZES, ACCESSES]) ** 2)
     before = _value(state)
     budget.on_improvement(before)
     gained, note = search(tables, budget, work, lambda g: budget.on_improvement(before - g))
@@ -129,7 +127,7 @@ def search(
     from ullage.solvers.annealing.anneal import anneal, begin, restart
 
     begin(t)
-    before = told = float(t.f[TOTALS, BEST])
+    before = told = float(t.seconds[TOTALS, BEST])
     scale = _scale(t)
     if scale <= 0:  # no decision costs anything
         return 0.0, ""
@@ -138,23 +136,24 @@ def search(
         for number in range(slices):
             if budget.remaining_s() <= 0:
                 note = "fluid: the search was cut short by the time limit"
-                return before - float(t.f[TOTALS, BEST]), note
+                return before - float(t.seconds[TOTALS, BEST]), note
             high, low = (hot * (COOL / hot) ** ((number + k) / slices) for k in (0, 1))
-            until = int(t.i[COUNTS, WORK]) + work // len(HOT) // slices
+            until = int(t.state[COUNTS, WORK]) + work // len(HOT) // slices
             anneal(t, until, high * scale, low * scale)
-            if t.f[TOTALS, BEST] < told:
-                told = float(t.f[TOTALS, BEST])
+            if t.seconds[TOTALS, BEST] < told:
+                told = float(t.seconds[TOTALS, BEST])
                 gain(before - told)
         restart(t)
-    logger.debug("whole tensors: %s", t.i[COUNTS, :6])
-    return before - float(t.f[TOTALS, BEST]), ""
+    logger.debug("whole tensors: %s", t.state[COUNTS, :10])
+    return before - float(t.seconds[TOTALS, BEST]), ""
 
 
 def _scale(t: Tables) -> float:
     """Mean cost of an access at home, in units of the objective."""
-    chosen = t.i[BY_STEP, : t.i[COUNTS, CHOICES]]
-    seconds, linear = t.f[HOME_S, chosen].mean(), abs(t.f[GAIN, chosen]).mean()
-    return float(seconds * t.f[WEIGHTS, SECONDS] + linear * t.f[WEIGHTS, LINEAR])
+    chosen = slice(0, int(t.ints[SIZES, ACCESSES]))
+    seconds = t.floats[ACCESS_HOME_S, chosen].mean()
+    linear = abs(t.floats[ACCESS_LINEAR, chosen]).mean()
+    return float(seconds * t.floats[WEIGHTS, BUSY_S] + linear * t.floats[WEIGHTS, LINEAR])
 
 
 def state_of(state: ResidencyState, t: Tables) -> ResidencyState:
@@ -174,6 +173,6 @@ def state_of(state: ResidencyState, t: Tables) -> ResidencyState:
 
 def is_ready() -> bool:
     """Whether the search is compiled."""
-    from ullage.solvers.annealing.anneal import anneal, begin, restart
+    from ullage.solvers.annealing.anneal import work_on
 
-    return all(is_compiled(kernel) for kernel in (anneal, begin, restart))
+    return is_compiled(work_on)

@@ -33,7 +33,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
 ) -> float:
     """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
 
-    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that residency
+    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that stay
     during step t. `put[t, K]`: the tiers that DMA brings a copy to while K stays; in a step that
     writes the segment, the tier that is written. Ties go to fewer copies and to later moves.
 
@@ -135,6 +135,27 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
 
 
 @_compiled
+def open_residency(
+    residencies: Ints,
+    open_at: Ints,
+    count: int,
+    tier: int,
+    start: int,
+    ready: int,
+    end: int,
+    source: int,
+) -> int:
+    """Write a residency down, number by number: a row from a tuple compiles a second longer."""
+    residencies[count, 0] = tier
+    residencies[count, 1] = start
+    residencies[count, 2] = ready
+    residencies[count, 3] = end
+    residencies[count, 4] = source
+    open_at[tier] = count
+    return count + 1
+
+
+@_compiled
 def trace(  # noqa: PLR0912 - one compiled loop
     about: Ints,
     scale: Floats,
@@ -157,7 +178,8 @@ def trace(  # noqa: PLR0912 - one compiled loop
     read, move, setup = ports[READ], links[MOVE], links[SETUP]
     keep, put = choices[KEEP], choices[PUT]
     n = read.shape[0]
-    open_at = np.full(n, -1)  # index of the open stay of each tier
+    open_at = np.empty(n, np.int64)  # index of the open stay of each tier
+    open_at[:] = -1
     count = 0
     state = start
     access = 0
@@ -169,9 +191,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
                 residencies[open_at[m], 3] = t
                 open_at[m] = -1
             if kept >> m & 1 and open_at[m] < 0:  # there before the first step
-                residencies[count] = (m, t, t, end, -1)
-                open_at[m] = count
-                count += 1
+                count = open_residency(residencies, open_at, count, m, t, t, end, -1)
         if here and reads[access]:
             best = -1
             for m in range(n):
@@ -186,9 +206,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
                 if more >> m & 1:
                     served[access, 1] = m
                     if open_at[m] < 0:
-                        residencies[count] = (m, t, t, end, -1)
-                        open_at[m] = count
-                        count += 1
+                        count = open_residency(residencies, open_at, count, m, t, t, end, -1)
                 elif open_at[m] >= 0:
                     residencies[open_at[m], 3] = t + 1
                     open_at[m] = -1
@@ -203,9 +221,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
                         if kept >> s & 1 and price < least:
                             best = s
                             least = price
-                    residencies[count] = (d, t, t + 1, end, best)
-                    open_at[d] = count
-                    count += 1
+                    count = open_residency(residencies, open_at, count, d, t, t + 1, end, best)
             state = kept | more
         if here:
             access += 1

@@ -17,8 +17,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game import GAME_ID, MallocGame
-from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, REWINDS, copy_of, start_of
+from ullage.rl_agent.env.turns import begin, step
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -39,7 +39,7 @@ def test_compiled_and_plain_rules_agree() -> None:
         start = start_of(table)
         state = copy_of(start)
         mask = np.zeros(3, dtype=np.bool_)
-        begin(table.board, state, start, mask)
+        begin(state, start, mask)
         twin = Twin(table)
         habit = rng.dirichlet((1.0, 1.0, 1.0))
         done = False
@@ -47,7 +47,7 @@ def test_compiled_and_plain_rules_agree() -> None:
             assert mask.tolist() == twin.mask(), seed
             odds = habit * mask
             action = int(rng.choice(3, p=odds / odds.sum()))
-            done = bool(step(table.board, state, start, action, mask))
+            done = bool(step(state, start, action, mask))
             assert done == twin.step(action)
             moves += 1
             slack_s = 1e-9 * table.all_slow_s
@@ -68,13 +68,13 @@ def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
         start = start_of(table)
         state = copy_of(start)
         mask = np.zeros(3, dtype=np.bool_)
-        begin(table.board, state, start, mask)
+        begin(state, start, mask)
         twin = Twin(table)
         done = False
         while not done:
             assert mask.tolist() == twin.mask(), number
             action = int(rng.choice(np.flatnonzero(mask)))
-            done = bool(step(table.board, state, start, action, mask))
+            done = bool(step(state, start, action, mask))
             assert done == twin.step(action), number
         assert state.counts[REWINDS] == twin.rewinds
         slack_s = 1e-9 * table.all_slow_s

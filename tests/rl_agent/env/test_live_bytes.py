@@ -8,8 +8,8 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import by_live_bytes
 from ullage.rl_agent.env.plans import packed, residencies_of
-from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
+from ullage.rl_agent.env.turns import begin, step
 from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import assemble
 
@@ -20,10 +20,11 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
         table = by_live_bytes(strict)
         board, start = table.board, start_of(table)
         state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
-        tight, narrow = copy_of(start), np.zeros(3, dtype=np.bool_)
+        strict_start = start_of(strict)
+        tight, narrow = copy_of(strict_start), np.zeros(3, dtype=np.bool_)
         rng = np.random.default_rng(seed)
-        begin(board, state, start, mask)
-        begin(strict.board, tight, start, narrow)
+        begin(state, start, mask)
+        begin(tight, strict_start, narrow)
         same = True
         over = False
         while not over:
@@ -31,9 +32,9 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
             if same:
                 freer += bool((mask & ~narrow).any())
                 same = bool(narrow[action])
-            over = step(board, state, start, action, mask)
+            over = step(state, start, action, mask)
             if same:
-                step(strict.board, tight, start, action, narrow)
+                step(tight, strict_start, action, narrow)
                 same = bool((tight.residency_of == state.residency_of).all())
             assert (state.load_bytes <= board.capacity_bytes).all()
         residencies = packed(problem, table, residencies_of(table, state), Budget())

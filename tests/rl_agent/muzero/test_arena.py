@@ -4,8 +4,8 @@ import numpy as np
 
 from tests.support.games import CASES
 from ullage.rl_agent.env.game_instance import by_live_bytes
-from ullage.rl_agent.env.rules import begin, step
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
+from ullage.rl_agent.env.turns import begin, step
 from ullage.rl_agent.muzero.arena import advance, deal, open_arena
 
 
@@ -18,9 +18,9 @@ def test_games_side_by_side_are_the_games_one_by_one() -> None:
         states = [copy_of(start_of(table)) for _ in range(4)]
         masks = np.zeros((4, 3), dtype=np.bool_)
         for state, mask in zip(states, masks, strict=True):
-            begin(table.board, state, arena.start, mask)
+            begin(state, arena.start, mask)
             while mask.sum() == 1:
-                step(table.board, state, arena.start, int(mask.argmax()), mask)
+                step(state, arena.start, int(mask.argmax()), mask)
         while not arena.over.all():
             assert (arena.masks[~arena.over].sum(1) > 1).all()
             assert (arena.masks == masks).all()
@@ -29,8 +29,8 @@ def test_games_side_by_side_are_the_games_one_by_one() -> None:
             advance(arena, actions)
             for game in np.flatnonzero(playing):
                 state, mask = states[game], masks[game]
-                step(table.board, state, arena.start, int(actions[game]), mask)
+                step(state, arena.start, int(actions[game]), mask)
                 while mask.sum() == 1:
-                    step(table.board, state, arena.start, int(mask.argmax()), mask)
+                    step(state, arena.start, int(mask.argmax()), mask)
                 assert state.total[BUSY_S] == arena.busy_s[game]
         assert (arena.uses_decided >= 0).all()

@@ -1,5 +1,6 @@
 """Decodes: a policy's scores become a plan, counted right."""
 
+import numba
 import numpy as np
 import pytest
 
@@ -7,14 +8,15 @@ from tests.support.agent import INSTANCES, any_policy
 from tests.support.games import CASES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
+from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.plans import assignment_of_game
-from ullage.rl_agent.env.rules import restart
 from ullage.rl_agent.env.state import BUSY_S, RECTANGLES, copy_of, start_of
 from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, run_of
 from ullage.rl_agent.policy.features import encode
 from ullage.rl_agent.policy.players import PASSES, Policy, heuristic
-from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, Offer, try_run
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TAKEN, Offer, try_run
 from ullage.rl_agent.training.instances import TrainingInstance
+from ullage.solvers.engine.tables import Tables
 
 
 def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
@@ -24,13 +26,13 @@ def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
         encoding = encode(table.board, start)
         state = copy_of(start)
         policy = any_policy(encoding, rng)
-        busy_s = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
+        busy_s = decode(state, start, encoding.moves, *policy, PASSES, True)
         assert state.counts[RECTANGLES] >= (state.last >= 0).sum()
         assert busy_s <= start.total[BUSY_S] * (1 + 1e-9)
         plan = assignment_of_game(problem, table, state)
         assert find_violations(plan) == []
         assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
-        again = decode(table.board, state, start, encoding.moves, *policy, PASSES, True)
+        again = decode(state, start, encoding.moves, *policy, PASSES, True)
         assert again == busy_s
 
 
@@ -40,20 +42,33 @@ def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
         encoding = encode(table.board, start)
         state = copy_of(start)
         policy = any_policy(encoding, np.random.default_rng(seed))
-        loose_s = decode(table.board, state, start, encoding.moves, *policy, PASSES, False)
+        loose_s = decode(state, start, encoding.moves, *policy, PASSES, False)
         assert loose_s <= start.total[BUSY_S] * (1 + 1e-9)
         assert (state.load_bytes <= table.board.capacity_bytes).all()
         assert (state.load_bytes >= table.board.workspace_bytes).all()
 
 
+@numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
+def try_candidate(t: Tables, candidate: int, offer: Offer) -> tuple[int, float]:
+    """`try_run` for a candidate, TAKEN where it is idle: kernels cannot be called from Python."""
+    if is_idle(t, candidate):
+        return TAKEN, 0.0
+    first, last = run_of(t, candidate)
+    return try_run(t, first, last, offer, False)
+
+
+@numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
+def begin_anew(t: Tables, start: Tables) -> None:
+    """`restart`, from Python."""
+    restart(t, start)
+
+
 def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, int]:
     """Busy seconds of a decode, candidate by candidate, and how often one was put back."""
-    board, state, (_, gain_s, room) = instance.board, instance.state, instance.encoding.moves
-    candidates, accesses = (
-        instance.encoding.moves.candidates.tolist(),
-        len(instance.board.ev_segment),
-    )
-    restart(state, instance.start)
+    state, (_, gain_s, room) = instance.state, instance.encoding.moves
+    tables, accesses = state.tables, len(instance.board.ev_segment)
+    candidates = instance.encoding.moves.candidates.tolist()
+    begin_anew(tables, instance.start.tables)
     scores = dict(enumerate(policy.scores.tolist()))
     failed: list[int] = []
     put_back = 0
@@ -61,8 +76,6 @@ def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, i
         i = max(scores, key=lambda j: (scores[j], -j))
         score = scores.pop(i)
         kind = candidates[i] // accesses
-        if is_idle(board, state, candidates[i]):
-            continue
         weights, aspects = policy.state_w[kind], np.zeros(ASPECTS)
         aspects[6] = 1 - (len(scores) + 1) / len(candidates)
         aspects[7] = state.total[BUSY_S] / instance.start.total[BUSY_S]
@@ -70,8 +83,7 @@ def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, i
         if weights.any() and scores:
             least = min(max(scores.values()), score - LEAST_FALL) - policy.scores[i]
         offer = Offer(float(gain_s[i]), float(room[i]), least, weights, aspects)
-        run = run_of(board, candidates[i])
-        outcome, worth = try_run(board, state, *run, offer, False)
+        outcome, worth = try_candidate(tables, candidates[i], offer)
         if outcome == LATER:
             scores[i] = policy.scores[i] + worth
             put_back += 1
@@ -79,8 +91,7 @@ def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, i
             failed.append(candidates[i])
     offer = Offer(0.0, 0.0, -np.inf, policy.state_w[0], np.zeros(ASPECTS))
     for candidate in failed:
-        if not is_idle(board, state, candidate):
-            try_run(board, state, *run_of(board, candidate), offer, False)
+        try_candidate(tables, candidate, offer)
     return float(state.total[BUSY_S]), put_back
 
 

@@ -18,8 +18,9 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.annealing import search as whole_search
 from ullage.solvers.annealing.search import improve
-from ullage.solvers.annealing.tables import BEST, COUNTS, SECONDS, TOTALS, WORK, tables_of
+from ullage.solvers.annealing.tables import BEST, search_tables
 from ullage.solvers.budget import Budget
+from ullage.solvers.engine.tables import BUSY_S, COUNTS, TOTALS, WORK
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -73,14 +74,14 @@ def test_the_tables_cost_what_the_plan_costs() -> None:
             state = placed(problem)
         except InfeasibleError:
             continue
-        tables = tables_of(state, seed)
+        tables = search_tables(state, seed)
         begin(tables)
-        assert tables.f[TOTALS, SECONDS] == pytest.approx(state.busy_time.total_s, rel=1e-9)
+        assert tables.seconds[TOTALS, BUSY_S] == pytest.approx(state.busy_time.total_s, rel=1e-9)
         anneal(tables, 200_000, 1e-3, 1e-6)
-        counted = float(tables.f[TOTALS, BEST])
+        counted = float(tables.seconds[TOTALS, BEST])
         restart(tables)  # counts everything anew
         found = whole_search.state_of(state, tables)
-        assert tables.f[TOTALS, SECONDS] == pytest.approx(found.busy_time.total_s, rel=1e-9)
+        assert tables.seconds[TOTALS, BUSY_S] == pytest.approx(found.busy_time.total_s, rel=1e-9)
         assert counted == pytest.approx(found.busy_time.total_s, rel=1e-4)  # and a tie break
         assert np.all(found.load_bytes <= problem.target.fastest.capacity_bytes)
 
@@ -118,9 +119,9 @@ def test_work_is_counted_and_the_deadline_obeyed() -> None:
     problem = random_case(7, operators=14)
     residency_state = placed(problem)
     improve(residency_state, Budget(), 100_000)  # compiled from here on
-    tables = tables_of(residency_state, 0)
+    tables = search_tables(residency_state, 0)
     whole_search.search(tables, Budget(), 300_000)
-    assert 290_000 <= tables.i[COUNTS, WORK] <= 400_000
+    assert 290_000 <= tables.state[COUNTS, WORK] <= 400_000
     since = time.monotonic()
     late = Budget(since)
     _, note = improve(residency_state, late, 10**12)

@@ -1,0 +1,115 @@
+"""Games played from Python: one compiled entry for one game and for many.
+
+A turn of a game plays a legal action (and, where asked to, whatever is forced after it), or begins
+the game, or nothing but looks.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.rl_agent.env.observe import Floats32, show
+from ullage.rl_agent.env.rules import BEGIN, BoolArray, take_turn
+from ullage.rl_agent.env.state import State
+from ullage.solvers.engine.jit import entry
+from ullage.solvers.engine.tables import BUSY_S, TOTALS, Tables
+
+LOOK = -2  # instead of an action: nothing but look
+
+
+class Games(NamedTuple):
+    """B games of one program: the tables of each, with a leading axis where games differ.
+
+    Attributes:
+        ints: see `Tables`.
+        floats: see `Tables`.
+        state: (B, rows, W).
+        seconds: (B, rows, W).
+        moves: (B, rows, 2 MAX_MOVES).
+        masks: (B, ACTIONS) legal actions.
+        seen: (B, VISION) what players see, or (B, 0): nothing.
+        busy_s: (B,) busy seconds of the plan so far.
+        over: (B,) whether the game is over.
+    """
+
+    ints: Ints
+    floats: Floats
+    state: Ints
+    seconds: Floats
+    moves: Ints
+    masks: BoolArray
+    seen: Floats32
+    busy_s: Floats
+    over: BoolArray
+
+
+@entry
+def play_turns(games: Games, start: Tables, actions: Ints, forced: bool) -> None:
+    """One turn of every game that is not over, or of every game that is to begin.
+
+    Args:
+        games: B games.
+        start: before the first move.
+        actions: (B,) legal actions, BEGIN or LOOK.
+        forced: play on while one action alone is legal.
+    """
+    for game in range(len(actions)):
+        t = Tables(
+            games.ints, games.floats, games.state[game], games.seconds[game], games.moves[game]
+        )
+        mask = games.masks[game]
+        if games.over[game] and actions[game] != BEGIN:
+            continue
+        if actions[game] != LOOK:
+            games.over[game] = take_turn(t, start, actions[game], forced, mask)
+        games.busy_s[game] = t.seconds[TOTALS, BUSY_S]
+        if games.seen.shape[1] > 0:
+            show(t, mask, games.seen[game])
+
+
+def begin(state: State, start: State, mask: BoolArray) -> None:
+    """A new game; needs at least one access. `mask` (3,) becomes that of the first decision."""
+    _turn(state, start, BEGIN, mask, np.empty(0, np.float32))
+
+
+def step(state: State, start: State, action: int, mask: BoolArray) -> bool:
+    """Play a legal action; `mask` becomes that of the next decision. True at the end of the game.
+
+    After a dead end the next decision is the one behind the drop.
+    """
+    return _turn(state, start, action, mask, np.empty(0, np.float32))
+
+
+def step_and_see(
+    state: State,
+    start: State,
+    action: int,
+    mask: BoolArray,
+    seen: Floats32,
+) -> bool:
+    """`step`, then `observe`."""
+    return _turn(state, start, action, mask, seen)
+
+
+def observe(state: State, mask: BoolArray, seen: Floats32) -> None:
+    """Fill `seen` (VISION,): memory map row by row, bandwidth row by row, the use."""
+    _turn(state, state, LOOK, mask, seen)
+
+
+def _turn(state: State, start: State, action: int, mask: BoolArray, seen: Floats32) -> bool:
+    t = state.tables
+    over = np.zeros(1, np.bool_)
+    games = Games(
+        t.ints,
+        t.floats,
+        t.state[None],
+        t.seconds[None],
+        t.moves[None],
+        mask[None],
+        seen[None],
+        np.empty(1),
+        over,
+    )
+    play_turns(games, start.tables, np.array([action]), False)
+    return bool(over[0])

@@ -1,0 +1,230 @@
+"""Compiled: when data moves, and what the accesses before and after a residency demand.
+
+This module imports numba; import it where it is needed.
+"""
+
+import math
+
+from ullage.solvers.engine.jit import compiled
+from ullage.solvers.engine.tables import (
+    ACCESS_LAST_WRITE,
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESS_STEP,
+    ACCESS_WANTED,
+    ACCESS_WRITES,
+    CAPACITY,
+    CHEAPEST,
+    COUNTS,
+    FILL,
+    MAX_MOVES,
+    RESOURCE,
+    SEGMENT_BYTES,
+    SEGMENT_FAST_RATE,
+    SEGMENT_FIRST,
+    SEGMENT_GIVEN,
+    SEGMENT_HOME,
+    SEGMENT_HOME_RATE,
+    SEGMENT_LAST,
+    SEGMENT_LINK,
+    SEGMENT_LINK_RATE,
+    SEGMENT_SETUP_S,
+    SIZES,
+    SLOT_END,
+    SLOT_LAST,
+    SLOT_MOVES,
+    SLOT_READY,
+    SLOT_START,
+    SPILL,
+    STEP_BUSY,
+    STEP_LOAD,
+    STEPS,
+    WORK,
+    Tables,
+)
+
+SPARE_BYTES = 1e-6  # added to the room of a step: what is whole but for rounding stays whole
+
+
+@compiled
+def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) -> None:
+    """Moves of a transfer: bytes into idle steps of [low, high), the rest to the best.
+
+    A fill takes the last steps first, a spill the first ones. What finds no room goes where most
+    moves, among equals to the latest step; without any room, into the step next to the data's use,
+    or (CHEAPEST) into the one that grows least.
+
+    Args:
+        t: the tables.
+        slot: its moves are overwritten.
+        way: FILL or SPILL.
+        segment: what moves.
+        low: first step allowed.
+        high: one past the last; larger than `low`.
+    """
+    home = RESOURCE + t.ints[SEGMENT_HOME, segment]
+    link = t.ints[SEGMENT_LINK + way, segment]
+    home_rate = t.floats[SEGMENT_HOME_RATE + way, segment]
+    fast_rate = t.floats[SEGMENT_FAST_RATE + way, segment]
+    link_rate = t.floats[SEGMENT_LINK_RATE + way, segment]
+    setup_s = t.floats[SEGMENT_SETUP_S + way, segment]
+    row = 2 * slot + way
+    left = t.ints[SEGMENT_BYTES, segment]
+    count = 0
+    step, by = (high - 1, -1) if way == FILL else (low, 1)
+    chosen, least = step, math.inf
+    while low <= step < high and left > 0 and count < MAX_MOVES:
+        busy = t.seconds[STEP_BUSY, step]
+        room = min(
+            (busy - t.seconds[home, step]) * home_rate,
+            (busy - t.seconds[RESOURCE, step]) * fast_rate,
+        )
+        free = max(busy - t.seconds[link, step] - setup_s, 0.0)
+        part = min(left, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
+        if part > 0:
+            t.moves[row, count] = step
+            t.moves[row, MAX_MOVES + count] = part
+            count += 1
+            left -= part
+        elif count == 0 and t.ints[SIZES, CHEAPEST] == 1:
+            grown = max(
+                t.seconds[home, step] + left / home_rate,
+                t.seconds[RESOURCE, step] + left / fast_rate,
+                t.seconds[link, step] + left / link_rate + setup_s,
+            )
+            if grown - busy < least:
+                chosen, least = step, max(grown - busy, 0.0)
+        t.state[COUNTS, WORK] += 1
+        step += by
+    if count == 0:
+        t.moves[row, 0] = chosen
+        t.moves[row, MAX_MOVES] = 0
+        count = 1
+    best = 0
+    for k in range(1, count):
+        more = t.moves[row, MAX_MOVES + k] - t.moves[row, MAX_MOVES + best]
+        if more > 0 or (more == 0 and way == SPILL):
+            best = k
+    t.moves[row, MAX_MOVES + best] += left
+    if way == FILL:  # ascending steps
+        for k in range(count // 2):
+            other = count - 1 - k
+            step, part = t.moves[row, k], t.moves[row, MAX_MOVES + k]
+            t.moves[row, k] = t.moves[row, other]
+            t.moves[row, MAX_MOVES + k] = t.moves[row, MAX_MOVES + other]
+            t.moves[row, other], t.moves[row, MAX_MOVES + other] = step, part
+    t.state[SLOT_MOVES + way, slot] = count
+
+
+@compiled
+def fetch(t: Tables, slot: int, access: int, low: int) -> None:
+    """Fill, first and ready step of the residency in a slot that begins with an access.
+
+    It is copied in steps from `low` on, which must lie before the access's, and arrives no earlier
+    than the access before.
+    """
+    segment = t.ints[ACCESS_SEGMENT, access]
+    begin = t.ints[ACCESS_STEP, access]
+    spread(t, slot, FILL, segment, low, begin)
+    if access > t.ints[SEGMENT_FIRST, segment]:
+        used = t.ints[ACCESS_STEP, access - 1]
+        if last_move(t, slot, FILL) < used:
+            spread(t, slot, FILL, segment, used, begin)
+    t.state[SLOT_START, slot] = t.moves[2 * slot + FILL, 0]
+    t.state[SLOT_READY, slot] = last_move(t, slot, FILL) + 1
+
+
+@compiled
+def store(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
+    """Spill of the residency in a slot in steps [low, high); it ends no earlier than the spill."""
+    spread(t, slot, SPILL, segment, low, high)
+    t.state[SLOT_END, slot] = max(t.state[SLOT_END, slot], last_move(t, slot, SPILL) + 1)
+
+
+@compiled
+def last_move(t: Tables, slot: int, way: int) -> int:
+    """Last step of a transfer that has moves."""
+    return int(t.moves[2 * slot + way, t.state[SLOT_MOVES + way, slot] - 1])
+
+
+@compiled
+def earliest_fit(t: Tables, size: int, low: int, high: int, own_low: int, own_high: int) -> int:
+    """Smallest step s in [low, high] such that `size` bytes fit during [s, high).
+
+    In steps [own_low, own_high) the same bytes are counted already.
+    """
+    for step in range(high - 1, low - 1, -1):
+        own = size if own_low <= step < own_high else 0
+        if t.state[STEP_LOAD, step] - own + size > t.ints[SIZES, CAPACITY]:
+            return step + 1
+    return low
+
+
+@compiled
+def latest_fit(t: Tables, size: int, low: int, high: int, own_high: int) -> int:
+    """Largest step s in [low, high] such that `size` bytes fit during [low, s).
+
+    In steps before `own_high` the same bytes are counted already.
+    """
+    for step in range(low, high):
+        own = size if step < own_high else 0
+        if t.state[STEP_LOAD, step] - own + size > t.ints[SIZES, CAPACITY]:
+            return step
+    return int(max(low, high))
+
+
+@compiled
+def at_home_before(t: Tables, access: int) -> bool:
+    """Whether the home tier holds current data just before an access."""
+    segment = t.ints[ACCESS_SEGMENT, access]
+    valid = t.ints[SEGMENT_GIVEN, segment] == 1
+    at = t.ints[SEGMENT_FIRST, segment]
+    while at < access:
+        last = t.state[SLOT_LAST, at]
+        if last >= 0:
+            wrote = t.ints[ACCESS_LAST_WRITE, last] >= at
+            valid = t.state[SLOT_MOVES + SPILL, at] > 0 or (valid and not wrote)
+            at = last + 1
+        else:
+            valid = valid or t.ints[ACCESS_WRITES, at] == 1
+            at += 1
+    return bool(valid)
+
+
+@compiled
+def needs_spill(t: Tables, first: int, last: int) -> bool:
+    """Whether a residency for accesses first..last must leave a copy at home when it ends."""
+    if t.ints[ACCESS_WANTED, last] == 0:
+        return False
+    return t.ints[ACCESS_LAST_WRITE, last] >= first or not at_home_before(t, first)
+
+
+@compiled
+def last_write(t: Tables, first: int, last: int) -> int:
+    """Step of the last write among accesses first..last, -1 without one."""
+    write = t.ints[ACCESS_LAST_WRITE, last]
+    return int(t.ints[ACCESS_STEP, write]) if write >= first else -1
+
+
+@compiled
+def free_from(t: Tables, first: int) -> int:
+    """First step at which a fill before an access may move: data at home, no older residency."""
+    start = t.ints[SEGMENT_FIRST, t.ints[ACCESS_SEGMENT, first]]
+    step = 0
+    if first > start:
+        step = last_write(t, start, first - 1) + 1
+        for access in range(first - 1, start - 1, -1):
+            slot = t.state[ACCESS_SLOT, access]
+            if slot >= 0:
+                return int(max(step, t.state[SLOT_END, slot]))
+    return step
+
+
+@compiled
+def next_start(t: Tables, last: int) -> int:
+    """First step of the next residency of the same segment; the number of steps without one."""
+    for access in range(last + 1, t.ints[SEGMENT_LAST, t.ints[ACCESS_SEGMENT, last]] + 1):
+        slot = t.state[ACCESS_SLOT, access]
+        if slot >= 0:
+            return int(t.state[SLOT_START, slot])
+    return int(t.ints[SIZES, STEPS])
