@@ -16,6 +16,7 @@ INSTANCES = SHARED.parent / "minimalloc"
 # name -> (arguments of the script, tables it writes)
 BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "startup": (["startup.py"], ["startup"]),
+    "kernels": (["kernels.py"], ["kernels", "first_commands"]),
     "packing": (["packing.py", "--instances", str(INSTANCES)], ["packing"]),
     "heuristics": (["heuristics.py", "--dtype", "int8"], ["heuristics_int8"]),
     "heuristics_own": (["heuristics.py", "--dtype", "own"], ["heuristics_own"]),

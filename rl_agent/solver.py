@@ -40,7 +40,7 @@ CALLS = 400  # simulator calls of a round where neither they nor the time are li
 ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
 PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
 WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
-COMPILE_S = 90.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+COMPILE_S = 20.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 @dataclass(frozen=True)

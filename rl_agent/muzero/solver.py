@@ -37,7 +37,7 @@ REQUIRES = ("jax", "mctx", "optax")
 RIVALS = ("greedy", "msa")
 RESERVE_SHARE = 0.02  # of the time, for the plan
 PACKING_S = 0.5  # at most, for the addresses of one game
-GAME_COMPILE_S = 200.0  # for the game's kernels: three times what an idle core of 2025 takes
+GAME_COMPILE_S = 25.0  # for the game's kernels: three times what an idle core of 2025 takes
 COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
 
 

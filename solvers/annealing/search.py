@@ -43,7 +43,7 @@ SLICE_WORK = 2_000_000  # between looks at the clock
 MAX_ACCESSES = 20_000  # tables take 4 KiB per access
 HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an access
 COOL = 0.003
-COMPILE_S = 45.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+COMPILE_S = 25.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 WINDOW_STEPS = 64  # of the greedy moves
 
 

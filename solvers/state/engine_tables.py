@@ -69,7 +69,7 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import Moves
+from ullage.solvers.state.busy_time import Moves, port_seconds
 from ullage.solvers.state.residency_state import ResidencyState
 
 TIE_BREAK = 1e-6  # what a slow byte counts beside its time, objective latency
@@ -142,8 +142,9 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     t.ints[STEP_WORKSPACE, : state.steps] = workspace
     t.floats[STEP_COMPUTE_S, : state.steps] = state.busy_time.compute_s
     t.floats[WEIGHTS, :2] = _weights(state)
+    cost = linear_costs(state)
     for number, index in enumerate(segments):
-        _fill_segment(t, state, number, index)
+        _fill_segment(t, state, number, index, cost)
     _fill_order(t, accesses)
     t.state[STEP_LOAD, : state.steps] = workspace
     t.state[ACCESS_SLOT] = t.state[SLOT_LAST] = t.state[SLOT_PLACE] = t.state[SLOT_OFFSET] = -1
@@ -157,13 +158,12 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     return t
 
 
-def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int) -> None:
+def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int, cost: Floats) -> None:
     """Rows of a segment and of its accesses."""
     segment, target = state.segments[index], state.target
     home, fast = target.tier(segment.home), target.fastest
     first = 0 if number == 0 else int(t.ints[SEGMENT_LAST, number - 1]) + 1
     last = first + len(segment.accesses) - 1
-    cost = linear_costs(state)
     home_cost = cost[target.tier_index[segment.home]]
     size = segment.size_bytes
     t.ints[SEGMENT_FIRST, number], t.ints[SEGMENT_LAST, number] = first, last
@@ -201,15 +201,14 @@ def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int) -> 
     t.ints[ACCESS_WRITES, span] = [access.writes for access in segment.accesses]
     wanted = [*(access.reads for access in segment.accesses[1:]), segment.is_output]
     t.ints[ACCESS_WANTED, span] = wanted
-    seconds = state.busy_time.operand_seconds
     last_write = -1
     for access, use in enumerate(segment.accesses, first):
         last_write = access if use.writes else last_write
-        size_bytes = (use.read_bytes, use.written_bytes)
         t.ints[ACCESS_LAST_WRITE, access] = last_write
-        t.floats[ACCESS_HOME_S, access] = seconds(home.name, *size_bytes)
-        t.floats[ACCESS_FAST_S, access] = seconds(fast.name, *size_bytes)
-        t.floats[ACCESS_LINEAR, access] = (cost[0] - home_cost) @ size_bytes
+        t.floats[ACCESS_HOME_S, access] = port_seconds(home, use.read_bytes, use.written_bytes)
+        t.floats[ACCESS_FAST_S, access] = port_seconds(fast, use.read_bytes, use.written_bytes)
+    sizes = [(access.read_bytes, access.written_bytes) for access in segment.accesses]
+    t.floats[ACCESS_LINEAR, span] = np.array(sizes, dtype=np.float64) @ (cost[0] - home_cost)
 
 
 def _fill_order(t: Tables, accesses: int) -> None:

@@ -30,7 +30,7 @@ from ullage.solvers.interface import Solution
 
 PAGES = 65536  # at most, of a tier
 FEWEST_PAGES = 64  # a smaller tier is not cut into pages
-COMPILE_S = 8.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+COMPILE_S = 6.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
 
 
 def streaming_assignment(problem: Problem) -> Assignment:
