@@ -112,8 +112,8 @@ def cache_folder() -> Path | None:
         elif sys.platform == "darwin":
             caches = Path.home() / "Library" / "Caches"
         else:
-            given = os.environ.get("XDG_CACHE_HOME", "")
-            caches = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+            xdg_caches = os.environ.get("XDG_CACHE_HOME", "")
+            caches = Path(xdg_caches) if Path(xdg_caches).is_absolute() else Path.home() / ".cache"
     except RuntimeError:  # nobody's home
         return None
     return caches / "ullage" / "kernels"
@@ -167,13 +167,13 @@ def kernel_sources(module: str) -> tuple[tuple[str, Path], ...]:
     Raises:
         OSError: a file cannot be read.
     """
-    found = {module: _file_of(module)}
-    for name in _imports_of(found[module]):
-        found[name] = _file_of(name)
+    files = {module: _file_of(module)}
+    for name in _imports_of(files[module]):
+        files[name] = _file_of(name)
         if name in _with_kernels:
-            found.update(kernel_sources(name))
+            files.update(kernel_sources(name))
     _with_kernels.add(module)
-    return tuple(sorted(found.items()))
+    return tuple(sorted(files.items()))
 
 
 _with_kernels: set[str] = set()  # modules with kernels, as they are imported: callees first
@@ -203,7 +203,7 @@ def _machine() -> str:
     import numba
     import numpy as np
 
-    settings: Any = numba.config
+    config: Any = numba.config
     return "\0".join(
         (
             FORMAT,
@@ -211,7 +211,7 @@ def _machine() -> str:
             np.__version__,
             sys.version,
             llvm.get_process_triple(),
-            str(settings.CPU_NAME or llvm.get_host_cpu_name()),
-            str(settings.CPU_FEATURES or llvm.get_host_cpu_features().flatten()),
+            str(config.CPU_NAME or llvm.get_host_cpu_name()),
+            str(config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()),
         )
     )

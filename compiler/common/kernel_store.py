@@ -105,12 +105,12 @@ class KernelStore:
     def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
         """The compiled kernel for types of arguments, None where it must be compiled."""
         target_context.refresh()
-        found = self._load(signature, target_context)
-        if found is None:
+        overload = self._load(signature, target_context)
+        if overload is None:
             activity.begins()
         else:
             activity.loaded += 1
-        return found
+        return overload
 
     def save_overload(self, signature: Any, result: Any) -> None:  # noqa: ANN401 - numba's
         """Keep what was just compiled, where that is possible."""
@@ -157,8 +157,8 @@ class KernelStore:
 
     def _path(self, signature: Any) -> Path:  # noqa: ANN401 - numba's
         assert self.folder is not None  # noqa: S101 - callers look
-        asked = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
-        return self.folder / f"{self.name}-{asked[:16]}{SUFFIX}"
+        digest = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
+        return self.folder / f"{self.name}-{digest[:16]}{SUFFIX}"
 
 
 def _reason(error: UsageError) -> str:

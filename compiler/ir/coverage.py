@@ -6,18 +6,18 @@ from itertools import pairwise
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency
 
-Piece = tuple[Residency, int, int]  # residency, low, high: bytes [low, high) of the buffer
+Extent = tuple[Residency, int, int]  # residency, low, high: bytes [low, high) of the buffer
 
 
 def cover(
     candidates: Iterable[Residency], begin: int, end: int
-) -> tuple[list[Piece], list[tuple[int, int]]]:
+) -> tuple[list[Extent], list[tuple[int, int]]]:
     """Bytes [begin, end) of a buffer, each from the first candidate that has it.
 
     Returns:
         pieces in byte order, and the ranges that no candidate has.
     """
-    found: list[Piece] = []
+    extents: list[Extent] = []
     missing = [(begin, end)]
     for r in candidates:
         rest: list[tuple[int, int]] = []
@@ -26,11 +26,11 @@ def cover(
             if a >= b:
                 rest.append((low, high))
                 continue
-            found.append((r, a, b))
+            extents.append((r, a, b))
             rest += [(x, y) for x, y in ((low, a), (b, high)) if x < y]
         missing = rest
-    found.sort(key=lambda piece: piece[1])
-    return found, missing
+    extents.sort(key=lambda piece: piece[1])
+    return extents, missing
 
 
 def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[int, int]]:
@@ -44,11 +44,11 @@ def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[in
     ]
 
 
-def in_a_row(pieces: Sequence[Piece]) -> bool:
+def in_a_row(extents: Sequence[Extent]) -> bool:
     """Whether pieces in byte order lie in one tier, each where the one before it ends."""
     return all(
         a.tier == b.tier and a.offset - a.start_byte == b.offset - b.start_byte
-        for (a, _, _), (b, _, _) in pairwise(pieces)
+        for (a, _, _), (b, _, _) in pairwise(extents)
     )
 
 
@@ -70,7 +70,7 @@ def refuse_impossible(plan: Plan, r: Residency) -> None:
 
 
 def refuse_out_of_reach(
-    plan: Plan, buffer: int, pieces: Sequence[Piece], step: int, what: str
+    plan: Plan, buffer: int, extents: Sequence[Extent], step: int, what: str
 ) -> None:
     """An operand must lie where the compute unit can use it.
 
@@ -78,19 +78,19 @@ def refuse_out_of_reach(
         VerificationError: a piece is in a tier out of reach, or pieces are scattered on a target
             that takes whole operands only.
     """
-    target, found = plan.target, plan.problem.buffers[buffer]
-    must_be_fastest = target.must_be_fastest(found.kind)
-    for r, _, _ in pieces:
+    target, operand = plan.target, plan.problem.buffers[buffer]
+    must_be_fastest = target.must_be_fastest(operand.kind)
+    for r, _, _ in extents:
         out_of_reach = must_be_fastest or not target.tier(r.tier).addressable
         if r.tier != target.fastest.name and out_of_reach:
             raise VerificationError(
-                f"step {step}, {what}: {found.name!r} is in {r.tier}, where the compute unit "
+                f"step {step}, {what}: {operand.name!r} is in {r.tier}, where the compute unit "
                 f"cannot reach it; it can in {target.fastest.name}",
-                {"step": step, "tensor": found.name, "tier": r.tier},
+                {"step": step, "tensor": operand.name, "tier": r.tier},
             )
-    if not target.split_operands and not in_a_row(pieces):
+    if not target.split_operands and not in_a_row(extents):
         raise VerificationError(
-            f"step {step}, {what}: {found.name!r} is scattered over {len(pieces)} places, and the "
-            "target takes whole operands only",
-            {"step": step, "tensor": found.name},
+            f"step {step}, {what}: {operand.name!r} is scattered over {len(extents)} places, and "
+            "the target takes whole operands only",
+            {"step": step, "tensor": operand.name},
         )

@@ -96,8 +96,8 @@ def dominators(dag: "nx.DiGraph") -> Mapping[int, int | None]:
     start = -1
     rooted = nx.DiGraph(dag.edges)
     rooted.add_edges_from((start, node) for node, degree in dag.in_degree if not degree)
-    found = nx.immediate_dominators(rooted, start)
-    return {node: None if found[node] == start else found[node] for node in dag}
+    dominator = nx.immediate_dominators(rooted, start)
+    return {node: None if dominator[node] == start else dominator[node] for node in dag}
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,15 +241,15 @@ def _made(
     **known: Any,  # noqa: ANN401 - fields have several types
 ) -> Part:
     """A value or an operator from the attributes of a node; some fields are known already."""
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         f.name: attributes[f.name] for f in fields(kind) if f.name in attributes
     } | known
-    missing = [f.name for f in fields(kind) if f.name not in found and f.default is MISSING]
+    missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
     if missing:
         raise UsageError(f"{kind.__name__.lower()} {node!r} needs the attribute {missing[0]}")
-    for name, value in found.items():
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**found)
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
 
 
 def _placed(edges: Iterator[tuple[str, int | None]]) -> tuple[str, ...]:

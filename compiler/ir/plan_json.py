@@ -123,21 +123,21 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
 
 def _from_format_1(document: dict[str, Any]) -> dict[str, Any]:
     """A file of format 1 in the present one: links get their default names when it is read."""
-    found = {**document, "format_version": PLAN_FORMAT}
+    converted = {**document, "format_version": PLAN_FORMAT}
     options = document.get("options")
     if not isinstance(options, dict):
-        return found
+        return converted
     own = {k: v for k, v in options.items() if isinstance(v, str | int | float)}
     figures = ("whole_bound", "parts_solved", "parts_taken")
-    found["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
-    found["statistics"] = {k: own[k] for k in figures if k in own}
+    converted["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
+    converted["statistics"] = {k: own[k] for k in figures if k in own}
     prices = options.get("prices")
-    found["shadow_prices"] = [
+    converted["shadow_prices"] = [
         [price.get("what"), price.get("saves_s")]
         for price in (prices if isinstance(prices, list) else ())
         if isinstance(price, dict)
     ]
-    return found
+    return converted
 
 
 def read_plan(path: Path) -> Plan:

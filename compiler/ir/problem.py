@@ -78,8 +78,8 @@ class Problem:
         """A figure of the problem: worked out at the first call, kept for the next."""
         if figure not in self._figures:
             self._figures[figure] = figure(self)
-        found: Figure = self._figures[figure]
-        return found
+        value: Figure = self._figures[figure]
+        return value
 
 
 def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Figure]:

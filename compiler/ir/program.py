@@ -118,8 +118,8 @@ class Program:
     @cached_property
     def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
         """For each buffer its (step, use) pairs in step order, reads before writes."""
-        found: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
+        uses_by_buffer: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
         for t, step in enumerate(self.steps):
             for use in sorted(step.uses, key=lambda u: u.write):
-                found[use.buffer].append((t, use))
-        return tuple(tuple(uses) for uses in found)
+                uses_by_buffer[use.buffer].append((t, use))
+        return tuple(tuple(uses) for uses in uses_by_buffer)
