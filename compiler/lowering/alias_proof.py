@@ -59,10 +59,10 @@ def _expect(
     reader: str,
 ) -> None:
     root, offset = aliases.buffer_of[name]
-    found = memory[root].read(offset, offset + graph.values[name].size_bytes)
-    if found != expected:
+    held = memory[root].read(offset, offset + graph.values[name].size_bytes)
+    if held != expected:
         own = {run[2] for run in expected}
-        wrong = [run[2] for run in found if run not in expected]
+        wrong = [run[2] for run in held if run not in expected]
         strangers = [origin for origin in wrong if origin not in own]
         culprit = next(iter((*strangers, *wrong)), "nothing")
         raise VerificationError(

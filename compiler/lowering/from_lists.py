@@ -116,7 +116,7 @@ def _operator(op: Op) -> Operator:
 
 def _check(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) -> None:
     known = {t.name for t in tensors.values() if t.kind in ("input", "weight")}
-    given = set(known)
+    initial = set(known)
     for tensor in tensors.values():
         if tensor.size_bytes < 0:
             raise UsageError(f"{name}: tensor {tensor.name!r} has {tensor.size_bytes} bytes")
@@ -135,7 +135,7 @@ def _check(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) ->
             if written not in tensors:
                 raise UsageError(f"{name}: operator {op.name!r} writes unknown tensor {written!r}")
             if written in known:
-                what = "an input or a weight" if written in given else "written already"
+                what = "an input or a weight" if written in initial else "written already"
                 raise UsageError(
                     f"{name}: operator {op.name!r} writes {written!r}, which is {what}; "
                     "a tensor is written once (name an in-place result anew)"

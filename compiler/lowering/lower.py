@@ -31,17 +31,17 @@ def build_program(
     Raises:
         VerificationError: the alias decision would destroy data (a defect, never seen).
     """
-    found = find_aliases(graph, order, aliases or AliasOptions())
-    check_aliases(graph, order, found)
+    sharing = find_aliases(graph, order, aliases or AliasOptions())
+    check_aliases(graph, order, sharing)
     used = {n for o in graph.operators for n in (*o.inputs, *o.outputs)} | set(graph.inputs)
     numbers: dict[str, int] = {}
     for name in graph.values:
         if name in used:
-            numbers.setdefault(found.buffer_of[name][0], len(numbers))
+            numbers.setdefault(sharing.buffer_of[name][0], len(numbers))
     steps = [Step("start", DMA_STEP)]
     for index in order:
         operator = graph.operators[index]
-        if operator.name in found.elided:
+        if operator.name in sharing.elided:
             continue
         if dma_steps and len(steps) > 1:
             steps += [
@@ -53,7 +53,7 @@ def build_program(
                 name=operator.name,
                 kind=operator.kind,
                 operator=index,
-                uses=_uses(graph, operator, found, numbers),
+                uses=_uses(graph, operator, sharing, numbers),
                 macs=operator.macs,
                 mac_dtype=operator.mac_dtype,
                 vector_elements=operator.vector_elements,
@@ -62,27 +62,27 @@ def build_program(
             )
         )
     steps.append(Step("finish", DMA_STEP))
-    buffers = _buffers(graph, found, numbers)
+    buffers = _buffers(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
 def _uses(
-    graph: Graph, operator: Operator, found: Aliases, numbers: dict[str, int]
+    graph: Graph, operator: Operator, sharing: Aliases, numbers: dict[str, int]
 ) -> tuple[Use, ...]:
     accessed = dict(operator.accessed_bytes)
-    absorbed = absorbed_inputs(operator, found)
+    absorbed = absorbed_inputs(operator, sharing)
     reads: list[Use] = []
     for name in operator.inputs:
         size = graph.values[name].size_bytes
         if name in absorbed or size == 0:
             continue
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         reads.append(
             Use(numbers[root], offset, offset + size, False, accessed.get(name, size), name)
         )
     writes: list[Use] = []
     for name in operator.outputs:
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         for low, high in written_ranges(graph, operator, name, absorbed):
             writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
     return (*_merged(reads), *_merged(writes))
@@ -102,10 +102,10 @@ def _merged(uses: Sequence[Use]) -> list[Use]:
     return result
 
 
-def _buffers(graph: Graph, found: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
+def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
     members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
     for name, value in graph.values.items():
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         if root in members:
             members[root].append((offset, value))
     outputs = set(graph.outputs)

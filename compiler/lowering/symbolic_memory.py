@@ -14,16 +14,16 @@ class ByteRuns:
 
     def read(self, begin: int, end: int) -> list[DataRange]:
         """Runs of [begin, end), relative to begin, adjacent ones joined."""
-        found: list[DataRange] = []
+        runs: list[DataRange] = []
         if begin >= end:
-            return found
+            return runs
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         for low, high, origin, at in self.runs[first:]:
             if low >= end:
                 break
             cut = max(low, begin)
-            _append(found, (cut - begin, min(high, end) - begin, origin, at + cut - low))
-        return found
+            _append(runs, (cut - begin, min(high, end) - begin, origin, at + cut - low))
+        return runs
 
     def write(self, begin: int, content: Sequence[DataRange]) -> None:
         """Put `content` at `begin`."""

@@ -40,7 +40,7 @@ class _Replay:
         self.home = self.target.home(self.buffer.kind).name
         self.must_be_fastest = self.target.must_be_fastest(self.buffer.kind)
         self.has_data = self.buffer.kind in ("input", "weight")
-        self.is_carried = plan.problem.steady_state and self.buffer.kind == "weight"
+        self.is_loop_carried = plan.problem.steady_state and self.buffer.kind == "weight"
         size = self.buffer.size_bytes
         order = self.target.tier_index
         self.current = Runs(size, INITIAL if self.has_data else UNWRITTEN)
@@ -97,7 +97,7 @@ class _Replay:
                 yield Violation("duplicate", message, item.start, self.names)
         owners.assign(item.start_byte, item.end_byte, index)
         is_there = item.start == item.ready == 0 and (
-            self.is_carried if item.tier != self.home else self.has_data
+            self.is_loop_carried if item.tier != self.home else self.has_data
         )
         version = INITIAL if is_there else NOTHING
         self.versions[item.tier].assign(item.start_byte, item.end_byte, version)
@@ -180,12 +180,12 @@ class _Replay:
     def _use(self, t: int, use: Use) -> Iterator[Violation]:
         verb = "writes" if use.write else "reads"
         shown = f"{self._step(t)} {verb} {use.value} in {self.buffer.name}"
-        pieces, missing = self._locate(t, use)
+        parts, missing = self._locate(t, use)
         for start, end in missing:
             tiers = ", ".join(self.owners)
             message = f"{shown}: bytes [{start}, {end}) are not ready in any tier (seen: {tiers})"
             yield Violation("not-resident", message, t, self.names)
-        for start, end, owner in pieces:
+        for start, end, owner in parts:
             item = self.items[owner]
             yield from self._check_place(t, use, item, f"{shown}, bytes [{start}, {end})")
             if use.write:
@@ -196,8 +196,8 @@ class _Replay:
                 message = f"{shown}: bytes [{difference[0]}, {difference[1]}) in {item.tier} "
                 message += self._staleness(*difference[2:])
                 yield Violation("stale-read", message, t, self.names)
-        if not self.target.split_operands and pieces:
-            yield from self._check_contiguous(t, shown, pieces)
+        if not self.target.split_operands and parts:
+            yield from self._check_contiguous(t, shown, parts)
         if use.write:
             self.current.assign(use.start_byte, use.end_byte, t + 1)
             self.changes += 1
@@ -209,20 +209,20 @@ class _Replay:
 
     def _locate(self, t: int, use: Use) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
         """(start, end, residency) from the fastest tier that has each byte, and what is missing."""
-        pieces: list[tuple[int, int, int]] = []
+        parts: list[tuple[int, int, int]] = []
         missing = [(use.start_byte, use.end_byte)]
         for owners in self.owners.values():
             rest: list[tuple[int, int]] = []
             for low, high in missing:
                 for start, end, owner in owners.over(low, high):
                     if owner != NOBODY and self.items[owner].ready <= t:
-                        pieces.append((start, end, owner))
+                        parts.append((start, end, owner))
                     else:
                         rest.append((start, end))
             missing = rest
             if not missing:
                 break
-        return pieces, missing
+        return parts, missing
 
     def _check_place(self, t: int, use: Use, item: Residency, shown: str) -> Iterator[Violation]:
         tier = self.target.tier(item.tier)
@@ -237,10 +237,10 @@ class _Replay:
             yield Violation("read-only", f"{shown}: {tier.name} is read-only", t, self.names)
 
     def _check_contiguous(
-        self, t: int, shown: str, pieces: list[tuple[int, int, int]]
+        self, t: int, shown: str, parts: list[tuple[int, int, int]]
     ) -> Iterator[Violation]:
         places = set()
-        for _, _, owner in pieces:
+        for _, _, owner in parts:
             item = self.items[owner]
             places.add((item.tier, item.offset - item.start_byte))
         if len(places) > 1:

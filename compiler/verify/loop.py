@@ -22,12 +22,12 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
     last = len(problem.steps)
     left: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
     for item in plan.residencies:
-        if item.end == last and (item.ready > item.start or is_carried(plan, item)):
+        if item.end == last and (item.ready > item.start or is_loop_carried(plan, item)):
             left.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
     for spans in left.values():
         spans.sort()
     for item in plan.residencies:
-        if not is_carried(plan, item):
+        if not is_loop_carried(plan, item):
             continue
         names = (problem.buffers[item.buffer].name,)
         shown = describe_residency(plan, item)
@@ -45,7 +45,7 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
             yield Violation("wrap", message, last, names)
 
 
-def is_carried(plan: Assigned, item: Residency) -> bool:
+def is_loop_carried(plan: Assigned, item: Residency) -> bool:
     """Whether a residency holds a weight's data from before the first step on."""
     kind = plan.problem.buffers[item.buffer].kind
     return kind == "weight" and item.start == item.ready == 0

@@ -23,9 +23,9 @@ class Runs:
         if cuts[first + 1] >= end_byte:
             return [(start_byte, end_byte, numbers[first])]
         last = bisect_left(cuts, end_byte)
-        found = [(cuts[i], cuts[i + 1], numbers[i]) for i in range(first + 1, last - 1)]
+        inner = [(cuts[i], cuts[i + 1], numbers[i]) for i in range(first + 1, last - 1)]
         head = (start_byte, cuts[first + 1], numbers[first])
-        return [head, *found, (cuts[last - 1], end_byte, numbers[last - 1])]
+        return [head, *inner, (cuts[last - 1], end_byte, numbers[last - 1])]
 
     def assign(self, start_byte: int, end_byte: int, number: int) -> None:
         """Give every byte of a range that is not empty the same number."""
@@ -47,12 +47,12 @@ class Runs:
         new_cuts: list[int] = []
         new_numbers: list[int] = []
         low, high = cuts[first], cuts[last]
-        pieces = [(start_byte, end_byte, number)]
+        runs = [(start_byte, end_byte, number)]
         if low < start_byte:
-            pieces = self.over(low, start_byte) + pieces
+            runs = self.over(low, start_byte) + runs
         if end_byte < high:
-            pieces += self.over(end_byte, high)
-        for piece_start, _, piece_number in pieces:
+            runs += self.over(end_byte, high)
+        for piece_start, _, piece_number in runs:
             if not new_numbers or new_numbers[-1] != piece_number:
                 new_cuts.append(piece_start)
                 new_numbers.append(piece_number)
