@@ -35,7 +35,7 @@ def product(shape: Sequence[int]) -> int:
 
 def bounded_output_types(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     inputs: Sequence[Typed | None],
     arrays: Arrays,
 ) -> list[Triple | None]:
@@ -56,13 +56,13 @@ def bounded_output_types(
     if op == "Dropout":  # the mask of old operator sets has no inference
         return [(first.dtype, shape, False), ("bool", shape, False)]
     if op == "Compress":
-        axis = given.get("axis")
+        axis = attributes.get("axis")
         bound = (product(shape),) if axis is None else shape
         return [(first.dtype, bound, True)]
     if op == "TopK":
         return [(first.dtype, shape, True), ("int64", shape, True)]
     if op == "Unique":
-        axis = given.get("axis")
+        axis = attributes.get("axis")
         bound = (product(shape),) if axis is None else shape
         count = product(shape) if axis is None else shape[axis]
         return [(first.dtype, bound, True), *[("int64", (count,), True)] * 3]
@@ -101,7 +101,7 @@ def _reshape(
 
 
 def body_input_types(
-    node: onnx.NodeProto, given: Mapping[str, Any], inputs: Sequence[Typed | None]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     """Types of the inputs of a Loop or Scan body (an If has none).
 
@@ -114,9 +114,9 @@ def body_input_types(
     if node.op_type == "Loop":
         return [("int64", (), False), ("bool", (), False), *triples[2:]]
     if node.op_type == "Scan":
-        scanned = int(given.get("num_scan_inputs", 0))
+        scanned = int(attributes.get("num_scan_inputs", 0))
         states = len(triples) - scanned
-        axes = list(given.get("scan_input_axes", [0] * scanned))
+        axes = list(attributes.get("scan_input_axes", [0] * scanned))
         for index in range(scanned):
             triple = triples[states + index]
             if triple is not None and triple[1]:
@@ -129,7 +129,7 @@ def body_input_types(
 
 def control_flow_output_types(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     bodies: Sequence[Sequence[Triple]],
     inputs: Sequence[Typed | None],
     arrays: Arrays,
@@ -149,19 +149,19 @@ def control_flow_output_types(
             results.append((largest[0], largest[1], largest[2] or differ))
         return results
     if node.op_type == "Loop":
-        carried = max(0, len(inputs) - 2)
+        loop_carried = max(0, len(inputs) - 2)
         trips = trip_count(node, arrays)
         return [
-            *bodies[0][1 : 1 + carried],
+            *bodies[0][1 : 1 + loop_carried],
             *(
                 None if trips is None else (dtype, (trips, *shape), True)
-                for dtype, shape, _ in bodies[0][1 + carried :]
+                for dtype, shape, _ in bodies[0][1 + loop_carried :]
             ),
         ]
-    scanned = int(given.get("num_scan_inputs", 0))
+    scanned = int(attributes.get("num_scan_inputs", 0))
     states = len(inputs) - scanned
-    length = scan_length(given, inputs)
-    axes = [*given.get("scan_output_axes", ()), *[0] * len(bodies[0])]
+    length = scan_length(attributes, inputs)
+    axes = [*attributes.get("scan_output_axes", ()), *[0] * len(bodies[0])]
     return [
         *bodies[0][:states],
         *(
@@ -195,10 +195,10 @@ def trip_count(node: onnx.NodeProto, arrays: Arrays) -> int | None:
     return max(0, int(np.asarray(known, dtype=np.int64).reshape(())))
 
 
-def scan_length(given: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:
+def scan_length(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:
     """Number of iterations of a Scan."""
-    scanned = int(given.get("num_scan_inputs", 0))
-    axes = list(given.get("scan_input_axes", [0] * scanned))
+    scanned = int(attributes.get("num_scan_inputs", 0))
+    axes = list(attributes.get("scan_input_axes", [0] * scanned))
     if not scanned or len(inputs) < scanned:
         return None
     first = inputs[len(inputs) - scanned]

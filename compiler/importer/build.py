@@ -154,18 +154,19 @@ def _add_value(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> None:
-    found = scope.types[name]
+    tensor_type = scope.types[name]
     if name not in sizes:
         raise ModelError(
-            f"{scope.where}: tensor {name!r} holds {found.dtype}, which has no fixed size in memory"
+            f"{scope.where}: tensor {name!r} holds {tensor_type.dtype}, which has no fixed size "
+            "in memory"
         )
     values[name] = Value(
         name=name,
         kind=kind,
-        dtype=resized(found.dtype, policy),
-        shape=found.shape,
+        dtype=resized(tensor_type.dtype, policy),
+        shape=tensor_type.shape,
         size_bytes=sizes[name],
-        is_upper_bound=found.is_upper_bound,
+        is_upper_bound=tensor_type.is_upper_bound,
     )
 
 

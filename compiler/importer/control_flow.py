@@ -26,11 +26,11 @@ def control_flow_types(
     Raises:
         ModelError: a body does not fit its node, or what is inside cannot be known.
     """
-    given = {a.name: a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH}
+    graphs = {a.name: a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH}
     inputs = [scope.types[name] if name else None for name in node.input]
     bodies: list[list[TensorType]] = []
-    _check_bodies(node, given, scope)
-    for attribute, graph in given.items():
+    _check_bodies(node, graphs, scope)
+    for attribute, graph in graphs.items():
         inner = Scope(
             where=f"{scope.where}: {label_of(node)}.{attribute}",
             opsets=scope.opsets,
@@ -66,16 +66,18 @@ def control_flow_types(
         inputs,
         scope.arrays,
     )
-    found: dict[str, TensorType] = {}
+    output_types: dict[str, TensorType] = {}
     for name, known in zip(node.output, results, strict=False):
         if name and known is not None:
             dtype, shape, is_bound = known
             checked_elements(shape, dtype, name, scope.where)
-            found[name] = TensorType(dtype, shape, is_bound)
-    return found
+            output_types[name] = TensorType(dtype, shape, is_bound)
+    return output_types
 
 
-def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], scope: Scope) -> None:
+def _check_bodies(
+    node: onnx.NodeProto, graphs: Mapping[str, onnx.GraphProto], scope: Scope
+) -> None:
     """The bodies of If, Loop and Scan are there and take and return as many tensors as they must.
 
     Raises:
@@ -83,10 +85,10 @@ def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], sc
     """
     op = node.op_type
     wanted = {"If": {"then_branch", "else_branch"}}.get(op, {"body"})
-    if set(given) != wanted:
+    if set(graphs) != wanted:
         raise ModelError(
             f"{scope.where}: {label_of(node)} needs subgraphs {', '.join(sorted(wanted))} and has "
-            f"{', '.join(sorted(given)) or 'none'}"
+            f"{', '.join(sorted(graphs)) or 'none'}"
         )
     takes, least = 0, len(node.output)
     if op == "Loop":
@@ -104,7 +106,7 @@ def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], sc
                 f"{scope.where}: {label_of(node)} has {len(node.input)} inputs and scans {scanned}"
             )
         takes, least = len(node.input), max(least, len(node.input) - scanned)
-    for attribute, graph in given.items():
+    for attribute, graph in graphs.items():
         if len(graph.input) != takes or len(graph.output) < least:
             raise ModelError(
                 f"{scope.where}: {label_of(node)}.{attribute} takes {len(graph.input)} tensors and "

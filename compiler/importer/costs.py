@@ -40,7 +40,7 @@ class OperatorWork:
         return self.extra_macs + sum(g.m * g.k * g.n * g.count for g in self.gemms)
 
 
-def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork:
+def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork:
     """Cost of a node of type `op` with decoded attributes and known types.
 
     An operator without a rule is costed by its elements and says so in `fallback`.
@@ -49,7 +49,7 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
     read = sum(t.elements for t in inputs if t is not None)
     rule = MATRIX_RULES.get(op)
     if rule is not None:
-        work = rule(given, inputs, outputs)
+        work = rule(attributes, inputs, outputs)
         if work is not None:
             return work
         return OperatorWork(
@@ -63,12 +63,12 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
         return OperatorWork(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
         return OperatorWork(
-            vector_elements=_elements(outputs, 0) * _window(op, given, inputs, outputs)
+            vector_elements=_elements(outputs, 0) * _window(op, attributes, inputs, outputs)
         )
     if op in SORTS:
         return OperatorWork(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
     if op in ("RoiAlign", "MaxRoiPool", "GridSample"):
-        samples = max(1, int(given.get("sampling_ratio", 2)))
+        samples = max(1, int(attributes.get("sampling_ratio", 2)))
         return OperatorWork(vector_elements=4 * samples * samples * _elements(outputs, 0))
     if op == "NonMaxSuppression":
         scores = _elements(inputs, 1)
@@ -89,23 +89,23 @@ FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
 
 
 def _elements(types: Types, index: int) -> int:
-    found = types[index] if index < len(types) else None
-    return found.elements if found is not None else 0
+    tensor_type = types[index] if index < len(types) else None
+    return tensor_type.elements if tensor_type is not None else 0
 
 
 def _log2(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _window(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
-    kernel = given.get("kernel_shape")
+def _window(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
+    kernel = attributes.get("kernel_shape")
     if kernel:
         return max(1, product([int(k) for k in kernel]))
     return max(1, _elements(inputs, 0) // max(1, _elements(outputs, 0))) if "Global" in op else 1
 
 
 def _conv(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1
 ) -> OperatorWork | None:
     """Convolution [N, C, *S] with kernel [M, C/group, *K]: per image and group [S', CK] x [CK, M].
 
@@ -114,7 +114,7 @@ def _conv(
     kernel, out = inputs[weight], outputs[0]
     if kernel is None or out is None or len(kernel.shape) < 3 or len(out.shape) < 3:
         return None
-    group = max(1, int(given.get("group", 1)))
+    group = max(1, int(attributes.get("group", 1)))
     gemm = Gemm(
         m=out.shape[0] * product(out.shape[2:]),
         k=product(kernel.shape[1:]),
@@ -124,13 +124,15 @@ def _conv(
     return OperatorWork((gemm,))
 
 
-def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+def _conv_transpose(
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types
+) -> OperatorWork | None:
     """Transposed convolution with kernel [C, M/group, *K]: each input pixel meets every tap."""
     del outputs
     data, kernel = inputs[0], inputs[1]
     if data is None or kernel is None or len(kernel.shape) < 3 or len(data.shape) < 3:
         return None
-    group = max(1, int(given.get("group", 1)))
+    group = max(1, int(attributes.get("group", 1)))
     gemm = Gemm(
         m=data.shape[0] * product(data.shape[2:]),
         k=max(1, kernel.shape[0] // group),
@@ -161,32 +163,34 @@ def _product_of(
 
 
 def _matmul(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
 ) -> OperatorWork | None:
     del outputs
     return _product_of(
         inputs[0],
         inputs[second] if second < len(inputs) else None,
-        trans_a=bool(given.get("transA", 0)),
-        trans_b=bool(given.get("transB", 0)),
+        trans_a=bool(attributes.get("transA", 0)),
+        trans_b=bool(attributes.get("transB", 0)),
     )
 
 
-def _matmul_nbits(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+def _matmul_nbits(
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types
+) -> OperatorWork | None:
     del outputs
     if inputs[0] is None:
         return None
-    k, n = int(given.get("K", 0)), int(given.get("N", 0))
+    k, n = int(attributes.get("K", 0)), int(attributes.get("N", 0))
     return OperatorWork((Gemm(m=inputs[0].elements // max(1, k), k=k, n=n),))
 
 
-def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     """Product over all index letters; one matrix product for two operands.
 
     Letters of both operands and the result count the products, those of both operands alone are
     k, those of the left or right operand alone m or n.
     """
-    equation = given.get("equation", b"")
+    equation = attributes.get("equation", b"")
     text = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
     terms = text.split("->")[0].split(",")
     sizes: dict[str, int] = {}
@@ -221,8 +225,8 @@ def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Operator
 def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
     """LSTM (4 gates), GRU (3), RNN (1): X [seq, batch, input], R [dirs, gates*hidden, hidden]."""
 
-    def rule(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
-        del given, outputs
+    def rule(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+        del attributes, outputs
         x, r = inputs[0], inputs[2] if len(inputs) > 2 else None
         if x is None or r is None or len(x.shape) != 3 or len(r.shape) != 3:
             return None
@@ -240,7 +244,7 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Operat
 
 
 def _attention(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
 ) -> OperatorWork | None:
     """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
 
@@ -250,7 +254,9 @@ def _attention(
     if q is None or len(q.shape) < 3:
         return None
     heads = int(
-        given.get("q_num_heads", given.get("num_heads", q.shape[1] if len(q.shape) == 4 else 1))
+        attributes.get(
+            "q_num_heads", attributes.get("num_heads", q.shape[1] if len(q.shape) == 4 else 1)
+        )
     )
     batch, queries = q.shape[0], q.shape[-2]
     width = q.shape[-1] if len(q.shape) == 4 else max(1, q.shape[-1] // max(1, heads))

@@ -36,9 +36,11 @@ def fold(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
     if node.op_type in ("Shape", "Size") and read:
         source = scope.types[read[0]]
         if node.op_type == "Shape":
-            given = attributes(node)
+            node_attributes = attributes(node)
             rank = len(source.shape)
-            start, end, _ = slice(given.get("start", 0), given.get("end", rank)).indices(rank)
+            start, end, _ = slice(
+                node_attributes.get("start", 0), node_attributes.get("end", rank)
+            ).indices(rank)
             scope.arrays[outputs[0]] = np.asarray(source.shape[start:end], dtype=np.int64)
         else:
             scope.arrays[outputs[0]] = np.asarray(source.elements, dtype=np.int64)

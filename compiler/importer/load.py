@@ -78,19 +78,19 @@ def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
     Raises:
         ModelError: a version that cannot be, or two of one domain.
     """
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for entry in model.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         least = 0 if domain else 1
-        contradicts = found.get(domain, entry.version) != entry.version
+        contradicts = versions.get(domain, entry.version) != entry.version
         if contradicts or not least <= entry.version <= MAX_OPSET:
+            fault = f"contradicts version {versions[domain]}" if contradicts else "does not exist"
             raise ModelError(
-                f"{where}: version {entry.version} of operator set {domain or 'ai.onnx'} "
-                f"{f'contradicts version {found[domain]}' if contradicts else 'does not exist'}; "
+                f"{where}: version {entry.version} of operator set {domain or 'ai.onnx'} {fault}; "
                 "export the model again"
             )
-        found[domain] = entry.version
-    return found
+        versions[domain] = entry.version
+    return versions
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -217,24 +217,24 @@ def _described(cycle: Sequence[onnx.NodeProto]) -> str:
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:
     """Outer names that the subgraphs of a node read (If, Loop, Scan), in first-use order."""
-    found: dict[str, None] = {}
+    captured: dict[str, None] = {}
     for attribute in node.attribute:
         graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []
         for graph in [*graphs, *attribute.graphs]:
-            _collect_captures(graph, found)
-    return tuple(found)
+            _collect_captures(graph, captured)
+    return tuple(captured)
 
 
-def _collect_captures(graph: onnx.GraphProto, found: dict[str, None]) -> None:
+def _collect_captures(graph: onnx.GraphProto, captured: dict[str, None]) -> None:
     inner = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
     for node in graph.node:
         for name in (*node.input, *captures(node)):
             if name not in inner:
-                found[name] = None
+                captured[name] = None
         inner.update(node.output)
     for value in graph.output:
         if value.name not in inner:
-            found[value.name] = None
+            captured[value.name] = None
 
 
 def _check_initializer(tensor: onnx.TensorProto, where: str) -> None:

@@ -108,19 +108,19 @@ def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dic
     """Bytes of those of the tensors that can live in memory."""
     known = {name: scope.types[name] for name in names if name in scope.types}
     return {
-        name: storage_bytes(resized(found.dtype, policy), found.elements)
-        for name, found in known.items()
-        if found.dtype in BITS
+        name: storage_bytes(resized(tensor_type.dtype, policy), tensor_type.elements)
+        for name, tensor_type in known.items()
+        if tensor_type.dtype in BITS
     }
 
 
 def _unique(label: str, taken: set[str]) -> str:
-    found, number = label, 1
-    while found in taken:
+    unique, number = label, 1
+    while unique in taken:
         number += 1
-        found = f"{label}#{number}"
-    taken.add(found)
-    return found
+        unique = f"{label}#{number}"
+    taken.add(unique)
+    return unique
 
 
 def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, str]:
@@ -146,7 +146,7 @@ def _node(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> ImportedNode:
-    given = attributes(proto)
+    node_attributes = attributes(proto)
     parameters = PARAMETER_INPUTS.get(proto.op_type, frozenset())
     activations: dict[str, None] = {}
     weights: dict[str, None] = {}
@@ -168,7 +168,7 @@ def _node(
     if any(key[0] == index for key in scope.subscopes):
         work, body_bytes = _control_flow_work(index, proto, scope, sizes, policy)
     else:
-        work = work_of(proto.op_type, given, inputs, outputs)
+        work = work_of(proto.op_type, node_attributes, inputs, outputs)
     accessed: dict[str, int] = {}
     if proto.op_type in PARTIALLY_READ and proto.input[0]:
         data = proto.input[0]
@@ -190,7 +190,7 @@ def _node(
         body_bytes=body_bytes,
         sharings=tuple(
             s
-            for s in sharings_of(proto, given, scope.types, scope.arrays, sizes)
+            for s in sharings_of(proto, node_attributes, scope.types, scope.arrays, sizes)
             if s.input in activations
         ),
     )
@@ -209,7 +209,7 @@ def _control_flow_work(
     policy: str | None,
 ) -> tuple[OperatorWork, int]:
     """Cost of If (the dearer branch), Loop and Scan (body times trips), and the bodies' peak."""
-    given = attributes(proto)
+    node_attributes = attributes(proto)
     bodies: list[OperatorWork] = []
     peak = 0
     reasons: list[str] = []
@@ -217,10 +217,10 @@ def _control_flow_work(
         if attribute.type != onnx.AttributeProto.GRAPH:
             continue
         inner = scope.subscopes[(index, attribute.name)]
-        found = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
-        bodies.append(_sum_work(found.nodes))
-        reasons += [f.reason for f in found.fallbacks]
-        peak = max(peak, body_peak_bytes(found, attribute.g, found.sizes))
+        body = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
+        bodies.append(_sum_work(body.nodes))
+        reasons += [f.reason for f in body.fallbacks]
+        peak = max(peak, body_peak_bytes(body, attribute.g, body.sizes))
     del sizes
     dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
     trips: int | None = 1
@@ -228,7 +228,7 @@ def _control_flow_work(
         trips = trip_count(proto, scope.arrays)
     elif proto.op_type == "Scan":
         inputs = [scope.types[name] if name else None for name in proto.input]
-        trips = scan_length(given, inputs)
+        trips = scan_length(node_attributes, inputs)
     if trips is None:
         reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
         trips = 1
@@ -253,16 +253,16 @@ def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
     )
 
 
-def body_peak_bytes(found: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
+def body_peak_bytes(body: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
     """Largest sum of live bytes while a subgraph runs in file order, captures excluded."""
-    last: dict[str, int] = {value.name: len(found.nodes) for value in graph.output}
-    for position, node in enumerate(found.nodes):
+    last: dict[str, int] = {value.name: len(body.nodes) for value in graph.output}
+    for position, node in enumerate(body.nodes):
         for name in node.activations:
             last[name] = max(last.get(name, 0), position)
-    own = {v.name for v in graph.input} | {n for node in found.nodes for n in node.outputs}
+    own = {v.name for v in graph.input} | {n for node in body.nodes for n in node.outputs}
     live = sum(sizes[v.name] for v in graph.input if v.name in last)
     peak = live
-    for position, node in enumerate(found.nodes):
+    for position, node in enumerate(body.nodes):
         live += sum(sizes[name] for name in node.outputs)
         peak = max(peak, live + node.body_bytes)
         ended = {*node.activations, *node.outputs} & own

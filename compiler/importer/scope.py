@@ -85,12 +85,12 @@ def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorT
     return TensorType(dtype, tuple(shape))
 
 
-def to_proto(found: TensorType) -> onnx.TypeProto:
+def to_proto(tensor_type: TensorType) -> onnx.TypeProto:
     """The type as onnx writes it."""
     number = onnx.TensorProto.DataType.Value(
-        {"float32": "FLOAT", "float64": "DOUBLE"}.get(found.dtype, found.dtype.upper())
+        {"float32": "FLOAT", "float64": "DOUBLE"}.get(tensor_type.dtype, tensor_type.dtype.upper())
     )
-    return onnx.helper.make_tensor_type_proto(number, found.shape)
+    return onnx.helper.make_tensor_type_proto(number, tensor_type.shape)
 
 
 def label_of(node: onnx.NodeProto) -> str:
@@ -122,7 +122,7 @@ def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
     except (UllageError, MemoryError):
         raise
     except Exception as error:
-        given = ", ".join(
+        shown = ", ".join(
             f"{a.name} ({onnx.AttributeProto.AttributeType.Name(a.type)})"
             if a.type in onnx.AttributeProto.AttributeType.values()
             else a.name
@@ -132,6 +132,6 @@ def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
         raise ModelError(
             f"{where}: {node.op_type} {node.name!r} (output {next(iter(node.output), '')!r}) is "
             f"malformed: {type(error).__name__} {reason}; {len(node.input)} inputs, "
-            f"attributes: {given or 'none'}",
+            f"attributes: {shown or 'none'}",
             {"operator": node.op_type},
         ) from error
