@@ -196,13 +196,13 @@ def _operand_rows(operands: Iterable[Operand]) -> list[str]:
 def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
     first_load = sum(map(len, program.operands))
     weights = sum(plan.problem.buffers[o.buffer].kind == "weight" for o in program.loads)
-    carried = weights if plan.problem.steady_state else 0
+    loop_carried = weights if plan.problem.steady_state else 0
     figures = {f"{name.upper()}": len(rows) for _, name, rows in tables}
     figures |= {
         "ULLAGE_FIRST_LOAD": first_load,
         "ULLAGE_LOADS": len(program.loads),
-        "ULLAGE_FIRST_CARRIED": first_load + len(program.loads) - carried,
-        "ULLAGE_CARRIED": carried,
+        "ULLAGE_FIRST_CARRIED": first_load + len(program.loads) - loop_carried,
+        "ULLAGE_CARRIED": loop_carried,
         "ULLAGE_FIRST_OUTPUT": first_load + len(program.loads),
         "ULLAGE_OUTPUTS": len(program.outputs),
         "ULLAGE_DMA_BYTES": sum(c.size_bytes for c in program.copies),

@@ -32,13 +32,13 @@ def emit_onnx(compiled: Compiled, folder: Path) -> Path:
         UsageError: the plan was not made from a file, or the result is too large for one file.
         ModelError: the model file cannot be read, or names weight files outside its folder.
     """
-    said = compiled.plan.model.get("path")
-    if said is None:
+    model_path = compiled.plan.model.get("path")
+    if model_path is None:
         raise UsageError(
             "the plan was not made from a model file, so there is none to write it into; use "
             "`with_plan(model, compiled)` on the model at hand"
         )
-    source = Path(str(said))
+    source = Path(str(model_path))
     model = with_plan(_load(source), compiled)
     data = model.SerializeToString()
     if len(data) > MAX_FILE_BYTES:
@@ -129,20 +129,20 @@ def _external_files(model: "onnx.ModelProto") -> set[str]:
     import onnx
     from onnx.external_data_helper import uses_external_data
 
-    found = set()
+    locations = set()
     for tensor in _tensors(model.graph):
         if isinstance(tensor, onnx.TensorProto) and uses_external_data(tensor):
-            found |= {entry.value for entry in tensor.external_data if entry.key == "location"}
-    return found
+            locations |= {entry.value for entry in tensor.external_data if entry.key == "location"}
+    return locations
 
 
 def _tensors(graph: "onnx.GraphProto") -> "list[onnx.TensorProto]":
     """Initialisers and tensor attributes, those of subgraphs included."""
-    found = list(graph.initializer)
+    tensors = list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                found.append(attribute.t)
+                tensors.append(attribute.t)
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _tensors(inner)
-    return found
+                tensors += _tensors(inner)
+    return tensors

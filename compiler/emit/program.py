@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.coverage import Piece, cover
+from ullage.compiler.ir.coverage import Extent, cover
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 
@@ -114,14 +114,14 @@ class _Held:
         self.by_buffer: list[list[Residency]] = [[] for _ in plan.problem.buffers]
         for r in plan.residencies:
             self.by_buffer[r.buffer].append(r)
-        for found in self.by_buffer:
-            found.sort(key=lambda r: self.tiers[r.tier])
+        for residencies in self.by_buffer:
+            residencies.sort(key=lambda r: self.tiers[r.tier])
 
-    def pieces(
+    def extents(
         self, buffer: int, begin: int, end: int, suits: Callable[[Residency], bool], when: str
-    ) -> list[Piece]:
+    ) -> list[Extent]:
         """Bytes [begin, end) of a buffer in residencies that suit."""
-        found, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
+        extents, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
         if missing:
             name = self.plan.problem.buffers[buffer].name
             raise VerificationError(
@@ -129,13 +129,13 @@ class _Held:
                 "rule that the plan breaks",
                 {"tensor": name},
             )
-        return found
+        return extents
 
-    def spans(self, pieces: Iterable[Piece]) -> tuple[Span, ...]:
+    def spans(self, extents: Iterable[Extent]) -> tuple[Span, ...]:
         """Pieces as addresses."""
         return tuple(
             Span(self.tiers[r.tier], r.offset + low - r.start_byte, low, high - low)
-            for r, low, high in pieces
+            for r, low, high in extents
         )
 
 
@@ -147,9 +147,11 @@ def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
             if buffer.kind != kind:
                 continue
             first = [r for r in held.by_buffer[index] if r.start == r.ready == 0]
-            pieces = held.pieces(index, 0, buffer.size_bytes, _is_in(home, first), "before step 0")
-            pieces += [(r, r.start_byte, r.end_byte) for r in first if r.tier != home]
-            yield Operand(index, buffer.name, True, held.spans(pieces))
+            extents = held.extents(
+                index, 0, buffer.size_bytes, _is_in(home, first), "before step 0"
+            )
+            extents += [(r, r.start_byte, r.end_byte) for r in first if r.tier != home]
+            yield Operand(index, buffer.name, True, held.spans(extents))
 
 
 def _is_in(tier: str, among: Sequence[Residency]) -> Callable[[Residency], bool]:
@@ -159,14 +161,14 @@ def _is_in(tier: str, among: Sequence[Residency]) -> Callable[[Residency], bool]
 def _operands(plan: Plan, held: _Held, t: int) -> Iterator[Operand]:
     step = plan.problem.steps[t]
     for use in sorted(step.uses, key=lambda u: u.write):
-        pieces = held.pieces(
+        extents = held.extents(
             use.buffer,
             use.start_byte,
             use.end_byte,
             lambda r: r.ready <= t < r.end,
             f"step {t} ({step.name})",
         )
-        yield Operand(use.buffer, use.value, use.write, held.spans(pieces))
+        yield Operand(use.buffer, use.value, use.write, held.spans(extents))
 
 
 def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
@@ -174,8 +176,8 @@ def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
         last = [r for r in held.by_buffer[index] if r.ready <= steps == r.end]
         suits = _is_in(plan.target.homes[buffer.kind], last)
         for begin, end in buffer.outputs:
-            pieces = held.pieces(index, begin, end, suits, "after the last step")
-            yield Operand(index, buffer.name, False, held.spans(pieces))
+            extents = held.extents(index, begin, end, suits, "after the last step")
+            yield Operand(index, buffer.name, False, held.spans(extents))
 
 
 def _copies(plan: Plan, held: _Held) -> Iterator[Copy]:
@@ -195,13 +197,13 @@ def _copies_of(
 ) -> Iterator[Copy]:
     """One move, cut where its source or its destination jumps."""
     when = f"step {t}, DMA over {transfer.link}"
-    out = held.pieces(
+    out = held.extents(
         transfer.buffer,
         *moved,
         lambda r: r.tier == transfer.source and r.ready <= t < r.end,
         when,
     )
-    into = held.pieces(
+    into = held.extents(
         transfer.buffer,
         *moved,
         lambda r: r.tier == transfer.destination and r.start <= t < r.ready,
@@ -221,7 +223,7 @@ def _copies_of(
 
 
 def _common(
-    out: Sequence[Piece], into: Sequence[Piece]
+    out: Sequence[Extent], into: Sequence[Extent]
 ) -> Iterator[tuple[int, int, Residency, Residency]]:
     """Ranges that lie in one piece of both, in byte order; both cover the same bytes."""
     i = j = 0

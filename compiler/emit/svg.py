@@ -83,13 +83,13 @@ def _slice(plan: Plan, r: Residency, steps: int, top: int) -> str:
     x, y = _x(r.start, steps), _y(r.offset + size, top)
     width, height = _x(r.end, steps) - x, _y(r.offset, top) - y
     part = "" if size == buffer.size_bytes else f", bytes [{r.start_byte}, {r.end_byte})"
-    said = (
+    caption = (
         f"{buffer.name} ({buffer.kind}){part}: {format_size(size)} at {r.offset}, "
         f"steps [{r.start}, {r.end}), ready at {r.ready}"
     )
     box = (
         f'<rect class="slice" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
-        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(said))}</title></rect>'
+        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(caption))}</title></rect>'
     )
     letters = int((width - 6) / _LETTER_WIDTH)
     if width < _MIN_LABEL_WIDTH or height < _LABEL_HEIGHT:
@@ -103,10 +103,12 @@ def _workspaces(plan: Plan, steps: int, top: int) -> Iterator[str]:
         if step.workspace_bytes:
             x, y = _x(t, steps), _y(top, top)
             height = _y(top - step.workspace_bytes, top) - y
-            said = escape(_clean(f"workspace of {step.name}: {format_size(step.workspace_bytes)}"))
+            caption = escape(
+                _clean(f"workspace of {step.name}: {format_size(step.workspace_bytes)}")
+            )
             yield (
                 f'<rect class="workspace" x="{x:.2f}" y="{y:.2f}" width="{WIDTH / steps:.2f}"'
-                f' height="{height:.2f}"><title>{said}</title></rect>'
+                f' height="{height:.2f}"><title>{caption}</title></rect>'
             )
 
 

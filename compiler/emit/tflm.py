@@ -80,7 +80,7 @@ def fixed_addresses(plan: Plan) -> Mapping[str, int]:
     for r in plan.residencies:
         if r.tier == fastest:
             held_of.setdefault(r.buffer, []).append(r)
-    found: dict[str, int] = {}
+    addresses: dict[str, int] = {}
     for index, buffer in enumerate(plan.problem.buffers):
         if buffer.kind == "weight":
             continue
@@ -88,13 +88,13 @@ def fixed_addresses(plan: Plan) -> Mapping[str, int]:
             begin, end = value.start_byte, value.end_byte
             held = [r for r in held_of.get(index, []) if r.start_byte < end and begin < r.end_byte]
             shifts = {r.offset - r.start_byte for r in held}
-            life = _life(plan, index, begin, end)
-            if len(shifts) == 1 and begin < end and _stays(held, begin, end, life):
-                found[value.name] = begin + shifts.pop()
-    return found
+            live_range = _live_range(plan, index, begin, end)
+            if len(shifts) == 1 and begin < end and _stays(held, begin, end, live_range):
+                addresses[value.name] = begin + shifts.pop()
+    return addresses
 
 
-def _life(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
+def _live_range(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
     """First and last step in which bytes of a buffer matter."""
     buffer = plan.problem.buffers[index]
     steps = [
@@ -107,16 +107,16 @@ def _life(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
     return min(steps, default=0), max(steps, default=0)
 
 
-def _stays(held: Sequence[Residency], begin: int, end: int, life: tuple[int, int]) -> bool:
+def _stays(held: Sequence[Residency], begin: int, end: int, live_range: tuple[int, int]) -> bool:
     """Whether all bytes [begin, end) are held without a gap from the first step to the last."""
     edges = {begin, end, *(e for r in held for e in (r.start_byte, r.end_byte))}
     cuts = sorted(e for e in edges if begin <= e <= end)
     for low in cuts[:-1]:
-        reached = life[0]
+        reached = live_range[0]
         for r in sorted(held, key=lambda r: r.start):
             if r.start_byte <= low < r.end_byte and r.start <= reached < r.end:
                 reached = r.end
-        if reached <= life[1]:
+        if reached <= live_range[1]:
             return False
     return True
 

@@ -74,8 +74,13 @@ def _model_events(compiled: Compiled) -> Iterator[Event]:
     overhead = score.overhead_by_step.tolist()
     for t, (step, binds) in enumerate(zip(plan.problem.steps, bottleneck(score), strict=True)):
         stall_s = max(0.0, elapsed[t] - overhead[t] - compute[t])
-        said = {"step": t, "kind": step.kind, "binds": binds, "stall_us": stall_s * _MICROSECONDS}
-        yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], said)
+        details = {
+            "step": t,
+            "kind": step.kind,
+            "binds": binds,
+            "stall_us": stall_s * _MICROSECONDS,
+        }
+        yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], details)
         if step.kind != DMA_STEP:
             work = {"step": t, "macs": step.macs, "vector_elements": step.vector_elements}
             busy_s = overhead[t] + compute[t]
@@ -109,9 +114,9 @@ def _moves(plan: Plan, begins: Sequence[float]) -> Iterator[Event]:
         seconds = setup_s + size / float(table.move_rate[link])
         begin = max(free[link], begins[step])
         free[link] = begin + seconds
-        said = {"step": step, "bytes": size, "transfer": index}
+        details = {"step": step, "bytes": size, "transfer": index}
         name = _title(plan, transfer)
-        yield _span((MODEL_PID, FIRST_LINK_TID + link), name, begin, seconds, said)
+        yield _span((MODEL_PID, FIRST_LINK_TID + link), name, begin, seconds, details)
 
 
 def _replay_events(compiled: Compiled) -> Iterator[Event]:
@@ -125,9 +130,9 @@ def _replay_events(compiled: Compiled) -> Iterator[Event]:
     begun, done = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
     for index, transfer in enumerate(plan.transfers):
         lane = (REPLAY_PID, FIRST_LINK_TID + table.link_of(transfer))
-        said = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
+        details = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
         seconds = done[index] - begun[index]
-        yield _span(lane, _title(plan, transfer), begun[index], seconds, said)
+        yield _span(lane, _title(plan, transfer), begun[index], seconds, details)
 
 
 def live_bytes(plan: Plan) -> dict[str, list[int]]:

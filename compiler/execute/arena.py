@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.coverage import (
-    Piece,
+    Extent,
     cover,
     in_a_row,
     refuse_impossible,
@@ -103,11 +103,11 @@ class Arena:
         runs = self.owners[tier].read(address, address + size)
         return sum(high - low for low, high, _, _ in runs)
 
-    def begin_again(self, carried: Iterable[Residency] = ()) -> None:
+    def begin_again(self, loop_carried: Iterable[Residency] = ()) -> None:
         """Between two inferences: close everything, poison all but what is carried on.
 
         Args:
-            carried: residencies in which the next inference begins with data of this one. They
+            loop_carried: residencies in which the next inference begins with data of this one. They
                 are opened; bytes are kept where the same bytes of the same buffer lie there now.
 
         Raises:
@@ -115,7 +115,7 @@ class Arena:
         """
         kept: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
         opened: dict[int, list[Residency]] = {}
-        for r in carried:
+        for r in loop_carried:
             opened.setdefault(r.buffer, []).append(r)
             kept[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
         for tier, spans in kept.items():
@@ -124,7 +124,7 @@ class Arena:
                 self._poison(tier, position, low)
                 position = max(position, high)
         self.open = opened
-        for r in carried:
+        for r in loop_carried:
             cause = f"the inference before did not leave all of them at address {r.offset}"
             self._require_held(r, 0, cause)
 
@@ -138,7 +138,7 @@ class Arena:
 
     # -- finding bytes -----------------------------------------------------------------------
 
-    def pieces(
+    def extents(
         self,
         buffer: int,
         begin: int,
@@ -148,7 +148,7 @@ class Arena:
         *,
         tier: str | None = None,
         ready: bool = True,
-    ) -> list[Piece]:
+    ) -> list[Extent]:
         """Pieces covering bytes [begin, end) of a buffer, in byte order.
 
         Each byte is taken from the fastest tier that has it (or from `tier`), ready to be used at
@@ -166,7 +166,7 @@ class Arena:
             and begin < r.end_byte
         ]
         candidates.sort(key=lambda r: self.tiers.index(r.tier))
-        found, missing = cover(candidates, begin, end)
+        extents, missing = cover(candidates, begin, end)
         if missing:
             where = f"in {tier}" if tier else "in any memory"
             state = "ready" if ready else "being filled"
@@ -175,7 +175,7 @@ class Arena:
                 f"resident ({state}) {where}",
                 {"step": step, "tensor": self._name(buffer), "bytes": list(missing[0])},
             )
-        return found
+        return extents
 
     def read(
         self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[DataRange]
@@ -186,32 +186,32 @@ class Arena:
             VerificationError: bytes are not resident, or hold other data than `expected` (runs
                 relative to `begin`); names owner and address.
         """
-        pieces = self._operand(buffer, begin, end, step, what)
-        for r, low, high in pieces:
+        extents = self._operand(buffer, begin, end, step, what)
+        for r, low, high in extents:
             address = r.offset + low - r.start_byte
             self._expect(r.tier, address, low - begin, high - begin, step, what, expected)
-        r, low, high = pieces[0]
+        r, low, high = extents[0]
         address = r.offset + low - r.start_byte
-        if in_a_row(pieces):
+        if in_a_row(extents):
             return self.memory[r.tier][address : address + end - begin]
         gathered = np.empty(end - begin, dtype=np.uint8)
-        for r, low, high in pieces:
+        for r, low, high in extents:
             address = r.offset + low - r.start_byte
             gathered[low - begin : high - begin] = self.memory[r.tier][
                 address : address + high - low
             ]
         return gathered
 
-    def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Piece]:
+    def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Extent]:
         """Where an operand lies, if the compute unit can reach it there.
 
         Raises:
             VerificationError: bytes are nowhere, in a tier out of reach, or scattered on a target
                 that takes whole operands only.
         """
-        pieces = self.pieces(buffer, begin, end, step, what)
-        refuse_out_of_reach(self.plan, buffer, pieces, step, what)
-        return pieces
+        extents = self.extents(buffer, begin, end, step, what)
+        refuse_out_of_reach(self.plan, buffer, extents, step, what)
+        return extents
 
     def _expect(
         self,

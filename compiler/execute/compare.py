@@ -38,19 +38,19 @@ class OutputCheck:
     inference: int = 1
 
 
-def compare_arrays(name: str, found: Array, expected: Array, *, half: bool = False) -> OutputCheck:
+def compare_arrays(name: str, actual: Array, expected: Array, *, half: bool = False) -> OutputCheck:
     """Compare an output with the ordinary run's; NaN equals NaN.
 
     Args:
         name: of the output.
-        found: its value by the plan.
+        actual: its value by the plan.
         expected: its value by the ordinary run.
         half: float16 tensors lead to it, so that it is no more exact than those.
     """
     worst, tolerance, bit_exact = float("inf"), 0.0, False
-    if found.shape == expected.shape:
-        bit_exact = found.tobytes() == expected.tobytes()
-        worst, tolerance = (0.0, 0.0) if bit_exact else _difference(found, expected, half=half)
+    if actual.shape == expected.shape:
+        bit_exact = actual.tobytes() == expected.tobytes()
+        worst, tolerance = (0.0, 0.0) if bit_exact else _difference(actual, expected, half=half)
     return OutputCheck(
         name,
         worst,
@@ -72,17 +72,17 @@ def _is_constant(array: Array) -> bool:
     return bool((flat == flat[0]).all() or (flat.dtype.kind == "f" and np.isnan(flat).all()))
 
 
-def _difference(found: Array, expected: Array, *, half: bool) -> tuple[float, float]:
+def _difference(actual: Array, expected: Array, *, half: bool) -> tuple[float, float]:
     """Largest absolute difference of two arrays of one shape, and how much is allowed."""
-    a, b = found.astype(np.float64), expected.astype(np.float64)
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     with np.errstate(invalid="ignore"):  # equal infinities have no difference
         difference = np.where(same, 0.0, np.abs(a - b))
     worst = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
-    if found.dtype.kind == "f":
-        relative = RELATIVE_TOLERANCE * (100 if half or found.dtype == np.float16 else 1)
+    if actual.dtype.kind == "f":
+        relative = RELATIVE_TOLERANCE * (100 if half or actual.dtype == np.float16 else 1)
         tolerance = ABSOLUTE_TOLERANCE + relative * scale
     else:  # a quantised result may round the other way; anything else must be equal
-        tolerance = 1.0 if found.dtype.itemsize == 1 and found.dtype.kind in "iu" else 0.0
+        tolerance = 1.0 if actual.dtype.itemsize == 1 and actual.dtype.kind in "iu" else 0.0
     return worst, tolerance

@@ -35,9 +35,9 @@ def model_weights(
     """
     total = 0
     for tensor in proto.graph.initializer:
-        found = scope.types[tensor.name]
-        _require_executable(tensor.name, found)
-        total += found.elements * np.dtype(found.dtype).itemsize
+        tensor_type = scope.types[tensor.name]
+        _require_executable(tensor.name, tensor_type)
+        total += tensor_type.elements * np.dtype(tensor_type.dtype).itemsize
     if total > MAX_WEIGHT_BYTES:
         raise ModelError(
             f"{scope.where}: {total} bytes of weights; execution holds them in memory twice and "
@@ -76,11 +76,11 @@ def model_inputs(
     return inputs
 
 
-def _require_executable(name: str, found: TensorType) -> None:
-    if found.dtype not in EXECUTABLE:
+def _require_executable(name: str, tensor_type: TensorType) -> None:
+    if tensor_type.dtype not in EXECUTABLE:
         raise ModelError(
-            f"tensor {name!r} holds {found.dtype}; plans of such models can be verified, but not "
-            "executed (numpy has no such type)",
+            f"tensor {name!r} holds {tensor_type.dtype}; plans of such models can be verified, but "
+            "not executed (numpy has no such type)",
             {"tensor": name},
         )
 
@@ -89,14 +89,14 @@ def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
     """The file's own data, None where it is not there."""
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
-    said = {entry.key: entry.value for entry in tensor.external_data}
-    if folder is None or not (folder / said.get("location", "")).is_file():
+    external = {entry.key: entry.value for entry in tensor.external_data}
+    if folder is None or not (folder / external.get("location", "")).is_file():
         return None
     try:
         return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
     except Exception as error:  # onnx raises types of its own for files outside the folder
         raise ModelError(
-            f"the data of weight {tensor.name!r} cannot be read from {said['location']!r}: "
+            f"the data of weight {tensor.name!r} cannot be read from {external['location']!r}: "
             f"{str(error)[:200]}",
             {"tensor": tensor.name},
         ) from error
@@ -127,9 +127,9 @@ def _role(op: str, position: int) -> str:
     return ""
 
 
-def _drawn(found: TensorType, role: str, generator: np.random.Generator) -> Array:
+def _drawn(tensor_type: TensorType, role: str, generator: np.random.Generator) -> Array:
     """Numbers that keep activations of order one through many layers."""
-    shape, dtype = found.shape, np.dtype(found.dtype)
+    shape, dtype = tensor_type.shape, np.dtype(tensor_type.dtype)
     if dtype == np.bool_:
         return generator.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":

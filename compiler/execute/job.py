@@ -49,10 +49,10 @@ class ExecutionJob:
             for index, buffer in enumerate(plan.problem.buffers)
             for placed in buffer.values
         }
-        said = plan.model
-        order = planned_order(graph, said)
+        model = plan.model
+        order = planned_order(graph, model)
         self.aliases = find_aliases(
-            graph, order, alias_options(plan.target, alias=bool(said.get("alias", True)))
+            graph, order, alias_options(plan.target, alias=bool(model.get("alias", True)))
         )
         self.content: Contents = contents_of(graph, order, self.aliases)
         self.arena = Arena(plan)
@@ -73,13 +73,13 @@ class ExecutionJob:
         """
         plan, table = self.plan, self.table
         steps = plan.problem.steps
-        stays = plan.problem.steady_state and self.inferences > 0
+        weights_remain = plan.problem.steady_state and self.inferences > 0
         self.inferences += 1
         opening = table.opening
         if self.inferences > 1:
-            self.arena.begin_again(table.carried if stays else ())
-        if not stays:
-            opening = {**opening, 0: [*table.carried, *opening.get(0, ())]}
+            self.arena.begin_again(table.loop_carried if weights_remain else ())
+        if not weights_remain:
+            opening = {**opening, 0: [*table.loop_carried, *opening.get(0, ())]}
         ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
         shown = ran[-1] if ran and until < len(steps) else None
         made: dict[str, Array] = {}
@@ -89,7 +89,7 @@ class ExecutionJob:
             )
             if t == 0:
                 self._load(inputs)
-                if not stays:
+                if not weights_remain:
                     self._load(weights)
                     self._prologue()
             sources = self._move(t, table.moving.get(t, ()))
@@ -106,12 +106,12 @@ class ExecutionJob:
     def _prologue(self) -> None:
         """Bring weights from home to where the first inference is to find them."""
         home = self.plan.target.homes["weight"]
-        for r in self.table.carried:
+        for r in self.table.loop_carried:
             if r.tier == home:
                 continue
             what = f"prologue to {r.tier} of {self.plan.problem.buffers[r.buffer].name!r}"
-            found = self.arena.pieces(r.buffer, r.start_byte, r.end_byte, 0, what, tier=home)
-            for held, low, high in found:
+            extents = self.arena.extents(r.buffer, r.start_byte, r.end_byte, 0, what, tier=home)
+            for held, low, high in extents:
                 source = (home, held.offset + low - held.start_byte)
                 destination = (r.tier, r.offset + low - r.start_byte)
                 self.arena.copy(source, destination, high - low, 0, what)
@@ -122,10 +122,10 @@ class ExecutionJob:
             several = f"inference {self.inferences}, " if self.inferences > 1 else ""
             self.trace.append(several + text)
 
-    def _load(self, given: Mapping[str, Array]) -> None:
+    def _load(self, arrays: Mapping[str, Array]) -> None:
         """Put values into their home tier before the first step."""
         problem, target = self.plan.problem, self.plan.target
-        for name, array in given.items():
+        for name, array in arrays.items():
             if name not in self.place:
                 continue
             index, begin, end = self.place[name]
@@ -134,7 +134,7 @@ class ExecutionJob:
             home = target.homes[problem.buffers[index].kind]
             data = as_bytes(array)
             what = f"loading {name!r}"
-            for r, low, high in self.arena.pieces(index, begin, end, 0, what, tier=home):
+            for r, low, high in self.arena.extents(index, begin, end, 0, what, tier=home):
                 address = r.offset + low - r.start_byte
                 size = high - low
                 self.arena.memory[home][address : address + size] = data[low - begin : high - begin]
@@ -156,8 +156,8 @@ class ExecutionJob:
             if not any((k.name, k.source, k.destination) == (transfer.link, *ends) for k in links):
                 raise VerificationError(f"step {t}, {what}: the target has no such link")
             arena = self.arena
-            out = arena.pieces(transfer.buffer, begin, end, t, what, tier=transfer.source)
-            into = arena.pieces(
+            out = arena.extents(transfer.buffer, begin, end, t, what, tier=transfer.source)
+            into = arena.extents(
                 transfer.buffer, begin, end, t, what, tier=transfer.destination, ready=False
             )
             for r, low, high in out:
@@ -185,9 +185,9 @@ class ExecutionJob:
         self._scribble(t, operator, what)
         feeds: dict[str, Array] = {}
         for name in operator.inputs:
-            found = self.imported.scope.types[name]
+            tensor_type = self.imported.scope.types[name]
             if name in absorbed:  # lies in the result already; the kernel's copy is not stored
-                feeds[name] = np.zeros(found.shape, dtype=np.dtype(found.dtype))
+                feeds[name] = np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
                 continue
             feeds[name] = self._operand(t, name, what)
         results = self.kernels.run(operator, feeds)
@@ -219,25 +219,25 @@ class ExecutionJob:
         """What an operator left in memory: parts that were there before it included."""
         left: dict[str, Array] = {}
         for name in operator.outputs:
-            found = self.imported.scope.types.get(name)
-            if found is None:
+            tensor_type = self.imported.scope.types.get(name)
+            if tensor_type is None:
                 continue  # stands for a subgraph's intermediates
             index, begin, end = self.place[name]
             data = np.zeros(0, dtype=np.uint8)
             if begin < end:
                 what = f"{operator.kind} {operator.name!r} leaving {name!r}"
                 data = self.arena.read(index, begin, end, t, what, self.content[name])
-            left[name] = typed(data.copy(), found.dtype, found.shape)
+            left[name] = typed(data.copy(), tensor_type.dtype, tensor_type.shape)
         return left
 
     def _operand(self, t: int, name: str, what: str) -> Array:
-        found = self.imported.scope.types[name]
+        tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place.get(name, (0, 0, 0))
         if begin == end:
-            return np.zeros(found.shape, dtype=np.dtype(found.dtype))
+            return np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
         data = self.arena.read(index, begin, end, t, f"{what} reading {name!r}", self.content[name])
         self._tell(f"step {t}: {what} reads {name!r}")
-        return typed(data, found.dtype, found.shape)
+        return typed(data, tensor_type.dtype, tensor_type.shape)
 
     @staticmethod
     def _refuse_race(
@@ -256,7 +256,7 @@ class ExecutionJob:
 
     def _final(self, name: str) -> Array:
         """An output at the end: in its home tier."""
-        found = self.imported.scope.types[name]
+        tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place[name]
         problem, target = self.plan.problem, self.plan.target
         home = target.homes[problem.buffers[index].kind]
@@ -264,8 +264,8 @@ class ExecutionJob:
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"
         if begin == end:
-            return typed(data, found.dtype, found.shape)
-        for r, low, high in self.arena.pieces(index, begin, end, last, what, tier=home):
+            return typed(data, tensor_type.dtype, tensor_type.shape)
+        for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
             address = r.offset + low - r.start_byte
             expected = cut(self.content[name], low - begin, high - begin)
             if self.arena.owners[home].read(address, address + high - low) != expected:
@@ -275,7 +275,7 @@ class ExecutionJob:
             data[low - begin : high - begin] = self.arena.memory[home][
                 address : address + high - low
             ]
-        return typed(data, found.dtype, found.shape)
+        return typed(data, tensor_type.dtype, tensor_type.shape)
 
 
 def as_bytes(array: Array) -> Bytes:

@@ -123,13 +123,13 @@ class Kernels:
             model = small_model(self.proto, self.scope, nodes, feeds, outputs, literals)
             self._sessions[label] = self._session(label, model)
         try:
-            found = self._sessions[label].run(list(outputs), dict(feeds))
+            results = self._sessions[label].run(list(outputs), dict(feeds))
         except Exception as error:
             raise ModelError(
                 f"operator {label!r} fails on these numbers: {str(error)[:300]}",
                 {"operator": label},
             ) from error
-        return [np.asarray(array) for array in found]
+        return [np.asarray(array) for array in results]
 
     def _session(self, label: str, model: onnx.ModelProto) -> Any:  # noqa: ANN401 - two back ends
         try:
@@ -159,13 +159,13 @@ def small_model(
 ) -> onnx.ModelProto:
     """A model of some nodes: `feeds` are its inputs, `literals` its initializers."""
 
-    def info(name: str, found: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
+    def info(name: str, tensor_type: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
         if array is not None:
             number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
             return onnx.helper.make_tensor_value_info(name, number, array.shape)
-        assert found is not None  # noqa: S101 - every output was typed by the importer
-        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(found.dtype))
-        shape = [None] * len(found.shape) if found.is_upper_bound else found.shape
+        assert tensor_type is not None  # noqa: S101 - every output was typed by the importer
+        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor_type.dtype))
+        shape = [None] * len(tensor_type.shape) if tensor_type.is_upper_bound else tensor_type.shape
         return onnx.helper.make_tensor_value_info(name, number, shape)
 
     graph = onnx.helper.make_graph(

@@ -142,7 +142,9 @@ class Executor:
         self.kernels.constant(roots)
         self.roots = {name: self.kernels.constants[name] for name in roots}
         # onnxruntime computes runs of float16 operators in float32, one operator by itself not.
-        self.half = any(found.dtype == "float16" for found in imported.scope.types.values())
+        self.half = any(
+            tensor_type.dtype == "float16" for tensor_type in imported.scope.types.values()
+        )
         self._expected: dict[tuple[int, str], Array] = {}
         self._session: tuple[list[str], Any] | None = None
 
@@ -180,7 +182,7 @@ class Executor:
             count = STEADY_INFERENCES if plan.problem.steady_state else 1
         if count < 1:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
-        given = self._checked(chosen.inputs)
+        user_inputs = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
         job = ExecutionJob(
             self.imported,
@@ -192,10 +194,10 @@ class Executor:
         checks: list[OutputCheck] = []
         arrays: dict[str, Array] = {}
         for number in range(1, count + 1):
-            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **given}
+            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **user_inputs}
             with _told(number, count):
                 arrays = job.walk(inputs, self.roots, until if number == count else last)
-            wanted = self._ordinary_run(inputs, list(arrays), None if given else number)
+            wanted = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
             for name, array in arrays.items():
                 check = compare_arrays(name, array, wanted[name], half=self.half)
                 checks.append(replace(check, inference=number))
@@ -211,8 +213,8 @@ class Executor:
             trace=tuple(job.trace),
         )
 
-    def _checked(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        for name, array in given.items():
+    def _checked(self, user_inputs: Mapping[str, Array]) -> dict[str, Array]:
+        for name, array in user_inputs.items():
             if name not in self.inputs:
                 raise UsageError(f"no input {name!r}; there are: {', '.join(self.inputs)}")
             like = self.inputs[name]
@@ -221,7 +223,7 @@ class Executor:
                     f"input {name!r} is {like.dtype}{list(like.shape)}, "
                     f"not {array.dtype}{list(array.shape)}"
                 )
-        return dict(given)
+        return dict(user_inputs)
 
     def _ordinary_run(
         self, inputs: Mapping[str, Array], names: list[str], inference: int | None
@@ -256,10 +258,10 @@ class Executor:
             raise ModelError(
                 f"onnxruntime fails on the model as a whole: {str(error)[:300]}"
             ) from error
-        found = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
+        outputs = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
         if inference:
-            self._expected.update({(inference, name): array for name, array in found.items()})
-        return found
+            self._expected.update({(inference, name): array for name, array in outputs.items()})
+        return outputs
 
 
 @contextmanager

@@ -15,15 +15,15 @@ class Timetable:
         closing: residencies that end.
         arriving: residencies that become ready later than they start.
         moving: (transfer, first byte, bytes); a transfer moves all of its slice.
-        carried: residencies that hold a weight before step 0: those at home, and, in steady state,
-            the ones elsewhere.
+        loop_carried: residencies that hold a weight before step 0: those at home, and, in steady
+            state, the ones elsewhere.
     """
 
     opening: dict[int, list[Residency]]
     closing: dict[int, list[Residency]]
     arriving: dict[int, list[Residency]]
     moving: dict[int, list[tuple[Transfer, int, int]]]
-    carried: tuple[Residency, ...]
+    loop_carried: tuple[Residency, ...]
 
 
 def timetable(plan: Plan) -> Timetable:
@@ -35,19 +35,19 @@ def timetable(plan: Plan) -> Timetable:
     opening: dict[int, list[Residency]] = {}
     closing: dict[int, list[Residency]] = {}
     arriving: dict[int, list[Residency]] = {}
-    carried: list[Residency] = []
+    loop_carried: list[Residency] = []
     for r in plan.residencies:
-        if _is_carried(plan, r):
-            carried.append(r)
+        if _is_loop_carried(plan, r):
+            loop_carried.append(r)
         else:
             opening.setdefault(r.start, []).append(r)
         closing.setdefault(r.end, []).append(r)
         if r.start < r.ready < r.end:
             arriving.setdefault(r.ready, []).append(r)
-    return Timetable(opening, closing, arriving, _moves_by_step(plan), tuple(carried))
+    return Timetable(opening, closing, arriving, _moves_by_step(plan), tuple(loop_carried))
 
 
-def _is_carried(plan: Plan, r: Residency) -> bool:
+def _is_loop_carried(plan: Plan, r: Residency) -> bool:
     """Whether a residency is to hold a weight from before step 0 on."""
     if not 0 <= r.buffer < len(plan.problem.buffers):
         return False  # refused elsewhere
