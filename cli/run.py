@@ -41,12 +41,12 @@ def run_command(
     from ullage.compiler.execute.runner import RunOptions, run_plan
     from ullage.compiler.ir.plan_json import read_plan
 
-    found = read_plan(plan)
+    loaded = read_plan(plan)
     path = options.read_model_path(model)
     with step_progress(quiet=as_json) as tell:
         done = run_plan(
             path,
-            found,
+            loaded,
             RunOptions(
                 seed=seed,
                 until=until,

@@ -44,9 +44,9 @@ def _print_slowest(compiled: "Compiled") -> None:
     from ullage.compiler.common.units import format_time
     from ullage.hwmodels.cost import bottleneck
 
-    found = compiled.score
-    binding = bottleneck(found)
-    slowest = sorted(range(len(binding)), key=lambda t: (-found.elapsed_s[t], t))[:SLOWEST]
+    cost = compiled.score
+    binding = bottleneck(cost)
+    slowest = sorted(range(len(binding)), key=lambda t: (-cost.elapsed_s[t], t))[:SLOWEST]
     steps = compiled.plan.problem.steps
     print_table(
         "Slowest steps",
@@ -62,10 +62,10 @@ def _print_slowest(compiled: "Compiled") -> None:
             [
                 str(t),
                 steps[t].name,
-                format_time(float(found.elapsed_s[t])),
-                percent(float(found.elapsed_s[t]), found.latency_s),
+                format_time(float(cost.elapsed_s[t])),
+                percent(float(cost.elapsed_s[t]), cost.latency_s),
                 binding[t],
-                format_time(float(max(0.0, found.elapsed_s[t] - _work_s(compiled, t)))),
+                format_time(float(max(0.0, cost.elapsed_s[t] - _work_s(compiled, t)))),
             ]
             for t in slowest
         ],
@@ -74,8 +74,8 @@ def _print_slowest(compiled: "Compiled") -> None:
 
 def _work_s(compiled: "Compiled", step: int) -> float:
     """Seconds of a step in which its operator computes."""
-    found = compiled.score
-    return float(found.compute_by_step[step] + found.overhead_by_step[step])
+    cost = compiled.score
+    return float(cost.compute_by_step[step] + cost.overhead_by_step[step])
 
 
 def _print_peak(compiled: "Compiled") -> None:

@@ -12,12 +12,12 @@ TRUSTED = 1e-5  # relative: a claim may be so much below the cost model's figure
 
 
 def trace_of(
-    told: Sequence[Improvement], begun: float, solve_s: float, value: float
+    improvements: Sequence[Improvement], begun: float, solve_s: float, value: float
 ) -> tuple[Improvement, ...]:
     """The trace of a solver that has ended, from what it told on the way.
 
     Args:
-        told: (`time.monotonic()` value, value of the objective) pairs, ascending in time.
+        improvements: (`time.monotonic()` value, value of the objective) pairs, ascending in time.
         begun: `time.monotonic()` value when solving began.
         solve_s: seconds of solving; when the plan was there that was not told of.
         value: of the plan that was returned, by the cost model.
@@ -28,7 +28,7 @@ def trace_of(
         no rounding.
     """
     trace: list[Improvement] = []
-    for at, claimed in told:
+    for at, claimed in improvements:
         if claimed < value * (1 - TRUSTED):
             logger.warning("a solver claimed %.9g on the way to a plan of %.9g", claimed, value)
         exact = value if claimed <= value * (1 + SAME) else claimed

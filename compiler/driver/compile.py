@@ -57,8 +57,12 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     )
     prepared = frontend.prepare(model, options.frontend, choose)
     graph = prepared.graph
-    given = prepared.model["operator_order"]
-    if options.order != JOINT or given is None or tuple(given) == model_order(graph):
+    operator_order = prepared.model["operator_order"]
+    if (
+        options.order != JOINT
+        or operator_order is None
+        or tuple(operator_order) == model_order(graph)
+    ):
         return prepared
     plain = in_order(
         graph,
@@ -109,7 +113,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     """
     chosen = options or CompileOptions(objective=problem.objective)
     steady = problem.steady_state or chosen.steady_state
-    asked = replace(
+    requested = replace(
         problem,
         program=replace(problem.program, steady_state=steady),
         objective=chosen.objective,
@@ -121,7 +125,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
         "order": problem.program.order,
         "steady_state": steady,
     }
-    prepared = Prepared(graph, asked, described, 0.0, time.monotonic())
+    prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
     return solve_prepared(prepared, chosen)
 
 
@@ -150,24 +154,24 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         if plain.interrupted:
             return _bounded(plain, _free_bound(plain))
         between_s = time.monotonic() - begun
-        found = _solve_in_order(prepared, options)
+        chosen = _solve_in_order(prepared, options)
     except (InfeasibleError, TimeLimitError):
         if plain is None:
-            found = _solve_in_order(prepared, options)
-            return _bounded(found, _free_bound(found))
+            chosen = _solve_in_order(prepared, options)
+            return _bounded(chosen, _free_bound(chosen))
         note = "joint: no plan was found in the joint order; that of the file is used"
         return _bounded(_told(plain, note), _free_bound(plain))
     # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
-    bound = min(found.bound, plain.bound, key=lambda bound: bound.value)
+    bound = min(chosen.bound, plain.bound, key=lambda bound: bound.value)
     now = time.monotonic()
-    trace = joined(plain.anytime, found.anytime, between_s)
-    if found.value > plain.value:
+    trace = joined(plain.anytime, chosen.anytime, between_s)
+    if chosen.value > plain.value:
         note = (
-            f"joint: the plan in the joint order ({found.value:.6g}) is worse than that in the "
+            f"joint: the plan in the joint order ({chosen.value:.6g}) is worse than that in the "
             f"file's ({plain.value:.6g}), which is used"
         )
-        found = _told(plain, note)
-    timed = replace(found, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
+        chosen = _told(plain, note)
+    timed = replace(chosen, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
     return _bounded(timed, bound)
 
 
@@ -193,11 +197,11 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
     solver = solver_of(options)
-    told: list[Improvement] = []
+    improvements: list[Improvement] = []
     budget = Budget(
         deadline,
         progress=options.progress,
-        on_improvement=lambda value: told.append((time.monotonic(), value)),
+        on_improvement=lambda value: improvements.append((time.monotonic(), value)),
     )
     if budget.is_over():
         raise TimeLimitError(
@@ -219,27 +223,27 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     begun = time.monotonic()
     outcome = run_solver(solver, problem, budget, parameters=options.parameters, seed=options.seed)
     solve_s = time.monotonic() - begun
-    plan, found = outcome.plan, outcome.score
+    plan, cost = outcome.plan, outcome.score
     plan = replace(plan, model=_described(prepared, plan))
     options.progress("replaying")
     if not early:  # `peak` plans for another capacity than the target's
         slow = options.solver == "all-slow"
-        reference = found if slow else _reference(plan.problem)
+        reference = cost if slow else _reference(plan.problem)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
-    plan = replace(plan, notes=(*plan.notes, *prepared.notes, *found.notes))
+    plan = replace(plan, notes=(*plan.notes, *prepared.notes, *cost.notes))
     return Compiled(
         plan=plan,
-        score=found,
+        score=cost,
         simulation=simulate(plan),
         bound=best_bound(plan),
         all_slow=reference,
         fallbacks=fallbacks,
-        asked=options.solver,
+        requested_solver=options.solver,
         import_s=prepared.import_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted=outcome.interrupted,
-        anytime=trace_of(told, begun, solve_s, outcome.value),
+        anytime=trace_of(improvements, begun, solve_s, outcome.value),
         graph=prepared.graph,
     )
 
@@ -252,9 +256,9 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     """
     if plan.problem.steps == prepared.problem.steps:
         return prepared.model
-    found = {**prepared.model, "order": plan.program.order}
+    described = {**prepared.model, "order": plan.program.order}
     if not prepared.graph.operators:
-        return found
+        return described
     chosen = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
     rebuilt = build_program(
         prepared.graph,
@@ -269,7 +273,7 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
             f"{plan.solver} chose another operator order, in which other values share bytes than "
             "those that it planned; use --no-alias"
         )
-    return {**found, "operator_order": chosen}
+    return {**described, "operator_order": chosen}
 
 
 def _reference(problem: Problem) -> Score | None:

@@ -39,8 +39,8 @@ def import_options(plan: Plan) -> ImportOptions:
     Raises:
         UsageError: it says something that makes no sense; plan files come from anywhere.
     """
-    said = plan.model
-    dims, batch, dtype = said.get("dims") or {}, said.get("batch"), said.get("dtype")
+    model = plan.model
+    dims, batch, dtype = model.get("dims") or {}, model.get("batch"), model.get("dtype")
     if not isinstance(dims, dict) or not all(map(_is_dimension, dims.values())):
         raise _odd("dims", dims, "a number of at least 1 for each name")
     if batch is not None and not _is_dimension(batch):
@@ -51,7 +51,7 @@ def import_options(plan: Plan) -> ImportOptions:
         dims=dims,
         batch=batch,
         dtype=None if dtype is None else parse_dtype(dtype),
-        fuse=bool(said.get("fuse", True)),
+        fuse=bool(model.get("fuse", True)),
     )
 
 
@@ -71,18 +71,18 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
     Raises:
         VerificationError: they differ; names the first difference.
     """
-    said = plan.model
+    described = plan.model
     steady = plan.problem.steady_state
-    if said.get("steady_state", steady) is not steady:
+    if described.get("steady_state", steady) is not steady:
         raise VerificationError(
-            f"the plan's model.steady_state is {str(said['steady_state'])[:60]!r}, its problem's "
-            f"is {steady}: not of one compilation. Compile again"
+            f"the plan's model.steady_state is {str(described['steady_state'])[:60]!r}, its "
+            f"problem's is {steady}: not of one compilation. Compile again"
         )
     rebuilt = build_program(
         graph,
-        planned_order(graph, said),
+        planned_order(graph, described),
         order_name=plan.program.order,
-        aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
+        aliases=alias_options(plan.target, alias=bool(described.get("alias", True))),
         dma_steps=plan.target.needs_dma_steps,
         steady_state=steady,
     )

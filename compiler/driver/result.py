@@ -25,7 +25,7 @@ class Compiled:
         all_slow: score of the reference plan with everything in its home tier, None where the
             home tiers are too small for that.
         fallbacks: what was costed by a fallback, as text.
-        asked: name of the solver that was asked for.
+        requested_solver: name of the solver that was asked for.
         import_s: seconds spent reading the model.
         solve_s: seconds spent solving.
         total_s: seconds in all.
@@ -40,7 +40,7 @@ class Compiled:
     bound: Bound
     all_slow: Score | None
     fallbacks: tuple[str, ...]
-    asked: str
+    requested_solver: str
     import_s: float
     solve_s: float
     total_s: float

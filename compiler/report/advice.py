@@ -13,7 +13,7 @@ RESCORED = "re-scored"  # the same plan on a better chip
 
 
 def what_would_help(
-    plan: Plan, found: Score, prices: Sequence[Mapping[str, Any]] = ()
+    plan: Plan, cost: Score, prices: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
     """Rows of what (text), saves_s (null where nobody knows) and source, most helpful first.
 
@@ -24,15 +24,15 @@ def what_would_help(
 
     Args:
         plan: a legal plan.
-        found: its score.
+        cost: its score.
         prices: mappings with the same three keys.
     """
     target = plan.target
     rows = [
-        _row(f"10 % more bandwidth of {name}", plan, better, found)
+        _row(f"10 % more bandwidth of {name}", plan, better, cost)
         for name, better in _better_chips(target)
     ]
-    rows.append(_row("10 % faster compute", plan, _faster_compute(target), found))
+    rows.append(_row("10 % faster compute", plan, _faster_compute(target), cost))
     known = [*map(_checked, prices)]
     known += [
         {"what": what, "saves_s": saves, "source": f"{plan.bound_source or plan.solver}, at most"}
@@ -47,11 +47,11 @@ def what_would_help(
     return sorted(rows, key=lambda row: -(row["saves_s"] or 0.0))
 
 
-def _row(what: str, plan: Plan, better: Target, found: Score) -> dict[str, Any]:
+def _row(what: str, plan: Plan, better: Target, cost: Score) -> dict[str, Any]:
     after = score(replace(plan, problem=plan.problem.on(better)))
     return {
         "what": what,
-        "saves_s": max(0.0, found.latency_s - after.latency_s),
+        "saves_s": max(0.0, cost.latency_s - after.latency_s),
         "source": RESCORED,
     }
 

@@ -32,10 +32,10 @@ def report_data(
         values: the model's values by name, for types and shapes, where the model is at hand.
         extras: comparisons, sweeps and prices to show beside the plan.
     """
-    plan, found = compiled.plan, compiled.score
+    plan, cost = compiled.plan, compiled.score
     also = extras or Extras()
     summary = summarise(compiled)
-    worth = marginal_seconds(plan, found)
+    worth = marginal_seconds(plan, cost)
     return {
         "format": REPORT_FORMAT,
         "title": f"{summary['model']} on {summary['target']}",
@@ -43,7 +43,7 @@ def report_data(
         "rows": [list(row) for row in summary_rows(compiled, summary)],
         "binding_s": dict(time_by_binding(compiled)),
         "target": _target(compiled),
-        "steps": step_columns(plan, found),
+        "steps": step_columns(plan, cost),
         "spaces": space_columns(plan),
         "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),
         "values": value_columns(plan, values or {}),
@@ -51,7 +51,7 @@ def report_data(
         "residencies": residency_columns(plan),
         "transfers": transfer_columns(plan),
         "peaks": [_peak(compiled, index) for index in range(len(plan.target.tiers))],
-        "help": what_would_help(plan, found, also.prices),
+        "help": what_would_help(plan, cost, also.prices),
         "compare": [dict(row) for row in also.compare],
         "sweep": [dict(row) for row in also.sweep],
     }

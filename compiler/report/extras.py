@@ -89,13 +89,13 @@ def _row(path: Path, row: object) -> dict[str, Any]:
     if isinstance(error, dict):
         kept = {key: row[key] for key in ("solver", "fast_memory_bytes") if key in row}
         return {**kept, "error": str(error.get("kind", "error"))}
-    found = {key: row.get(key) for key in KEYS}
-    if not _is_figure(found["value"]):
+    cells = {key: row.get(key) for key in KEYS}
+    if not _is_figure(cells["value"]):
         raise _odd(path, "a row has no number under `value`")
-    for key, value in found.items():
+    for key, value in cells.items():
         if not (value is None or isinstance(value, str) or _is_figure(value)):
             raise _odd(path, f"`{key}` of a row is neither number nor text")
-    return found
+    return cells
 
 
 def _price(path: Path, price: object) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ class Marginal:
     costs_s: Floats
 
 
-def marginal_seconds(plan: Plan, found: Score) -> Marginal:
+def marginal_seconds(plan: Plan, cost: Score) -> Marginal:
     """Re-score a plan with each buffer at home, and with each buffer in the fastest tier.
 
     Only the steps that a buffer touches are re-scored, by the formula of
@@ -36,7 +36,7 @@ def marginal_seconds(plan: Plan, found: Score) -> Marginal:
 
     Args:
         plan: a legal plan.
-        found: its score.
+        cost: its score.
     """
     operands = operand_charges(plan)
     owners = np.array([r.buffer for r in plan.residencies], dtype=np.int64)[operands.residency]
@@ -45,8 +45,8 @@ def marginal_seconds(plan: Plan, found: Score) -> Marginal:
     homes = np.array([tier_index[plan.target.homes[b.kind]] for b in buffers], dtype=np.int64)
     released = list(_transfer_seconds(plan))
     fastest = np.zeros(len(owners), dtype=np.int64)
-    at_home = _elapsed_change(plan, found, (operands, owners, homes[owners]), released)
-    at_best = _elapsed_change(plan, found, (operands, owners, fastest), released)
+    at_home = _elapsed_change(plan, cost, (operands, owners, homes[owners]), released)
+    at_best = _elapsed_change(plan, cost, (operands, owners, fastest), released)
     return Marginal(saves_s=np.maximum(at_home, 0.0), costs_s=np.maximum(-at_best, 0.0))
 
 
@@ -56,7 +56,7 @@ _Entry = tuple[int, int, int, float]
 
 def _elapsed_change(
     plan: Plan,
-    found: Score,
+    cost: Score,
     moved: tuple[OperandCharges, Ints, Ints],
     released: list[_Entry],
 ) -> Floats:
@@ -64,7 +64,7 @@ def _elapsed_change(
 
     Args:
         plan: the plan.
-        found: its score.
+        cost: its score.
         moved: the P pieces, the buffer of each, and the tier that each goes to.
         released: what the transfers take from tiers and links.
     """
@@ -82,12 +82,12 @@ def _elapsed_change(
     seconds = np.concatenate([leaves, arrives, -table[:, 3]])
     total = len(plan.problem.steps)
     cells, where = np.unique(buffers * total + steps, return_inverse=True)
-    busy = np.vstack([found.tier_seconds, found.link_seconds]).T
+    busy = np.vstack([cost.tier_seconds, cost.link_seconds]).T
     change = np.zeros((len(cells), busy.shape[1]))
     np.add.at(change, (where, rows), seconds)
     at = cells % total
-    after = np.maximum(found.compute_by_step[at], (busy[at] + change).max(axis=1))
-    before = np.maximum(found.compute_by_step[at], busy[at].max(axis=1))
+    after = np.maximum(cost.compute_by_step[at], (busy[at] + change).max(axis=1))
+    before = np.maximum(cost.compute_by_step[at], busy[at].max(axis=1))
     size = len(plan.problem.buffers)
     sums = np.bincount(cells // total, weights=after - before, minlength=size)
     return np.asarray(sums, dtype=np.float64)

@@ -36,22 +36,24 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         VerificationError: the plan is illegal.
     """
     verify(plan)
-    found = score(plan)
-    plan = _claiming(plan, objective_value(found, plan.objective))
-    said = {} if beside is None else _summary_beside(beside, found, plan)
-    notes = plan.notes if said else (*plan.notes, "report: times of import and solving are unknown")
+    cost = score(plan)
+    plan = _claiming(plan, objective_value(cost, plan.objective))
+    summary = {} if beside is None else _summary_beside(beside, cost, plan)
+    notes = (
+        plan.notes if summary else (*plan.notes, "report: times of import and solving are unknown")
+    )
     return Compiled(
         plan=replace(plan, notes=notes),
-        score=found,
+        score=cost,
         simulation=simulate(plan),
         bound=best_bound(plan),
         all_slow=_all_slow(plan),
-        fallbacks=tuple(map(str, said.get("fallbacks", ()))),
-        asked=str(said.get("solver", plan.solver)),
-        import_s=float(said.get("import_s", 0.0)),
-        solve_s=float(said.get("solve_s", 0.0)),
-        total_s=float(said.get("total_s", 0.0)),
-        interrupted=said.get("interrupted") is True,
+        fallbacks=tuple(map(str, summary.get("fallbacks", ()))),
+        requested_solver=str(summary.get("solver", plan.solver)),
+        import_s=float(summary.get("import_s", 0.0)),
+        solve_s=float(summary.get("solve_s", 0.0)),
+        total_s=float(summary.get("total_s", 0.0)),
+        interrupted=summary.get("interrupted") is True,
     )
 
 
@@ -85,27 +87,29 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
     if model is not None:
         check_model_matches(plan, model)
         return import_model(model, import_options(plan), name=plan.problem.name).values, None
-    said = plan.model.get("path")
-    if not isinstance(said, str) or not Path(said).is_file():
+    model_path = plan.model.get("path")
+    if not isinstance(model_path, str) or not Path(model_path).is_file():
         return {}, "report: the model is not at hand, so types and shapes are unknown (--model)"
     try:
-        graph = import_model(Path(said), import_options(plan), name=plan.problem.name)
+        graph = import_model(Path(model_path), import_options(plan), name=plan.problem.name)
     except UllageError as error:
         return {}, f"report: types and shapes are unknown: {error.message}"
     return graph.values, None
 
 
-def _summary_beside(path: Path, found: Score, plan: Plan) -> dict[str, Any]:
+def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     """The summary in the plan's folder, empty where it is missing or another plan's."""
     try:
-        said = json.loads(path.with_name("summary.json").read_bytes())
+        summary = json.loads(path.with_name("summary.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    if not isinstance(said, dict) or not isinstance(said.get("fallbacks"), list):
+    if not isinstance(summary, dict) or not isinstance(summary.get("fallbacks"), list):
         return {}
-    same = said.get("latency_s") == found.latency_s and said.get("transfers") == len(plan.transfers)
-    known = all(type(said.get(key)) in {int, float} for key in TIMES)
-    return said if same and known else {}
+    same = summary.get("latency_s") == cost.latency_s and summary.get("transfers") == len(
+        plan.transfers
+    )
+    known = all(type(summary.get(key)) in {int, float} for key in TIMES)
+    return summary if same and known else {}
 
 
 def _all_slow(plan: Plan) -> Score | None:

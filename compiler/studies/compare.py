@@ -25,7 +25,7 @@ def default_solvers(objective: str) -> tuple[str, ...]:
 
 
 def parameters_by_solver(
-    solvers: Sequence[str], given: Mapping[str, ParameterValue]
+    solvers: Sequence[str], parameters: Mapping[str, ParameterValue]
 ) -> dict[str, dict[str, ParameterValue]]:
     """The parameters of each solver: `NAME` goes to all that have it, `SOLVER.NAME` to one.
 
@@ -34,21 +34,21 @@ def parameters_by_solver(
     """
     from ullage.solvers.registry import find_solver
 
-    found: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
+    by_solver: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
     known = {n: [p.name for p in parameters_of(find_solver(n).options)] for n in solvers}
-    for asked in sorted(given, key=lambda name: "." in name):  # what is for one counts last
-        owner, dot, parameter = asked.rpartition(".")
+    for key in sorted(parameters, key=lambda name: "." in name):  # what is for one counts last
+        owner, dot, parameter = key.rpartition(".")
         takers = [
             name for name in solvers if parameter in known[name] and (not dot or owner == name)
         ]
         if not takers:
             raise UsageError(
-                f"no solver of {', '.join(solvers)} has a parameter {asked!r}; "
+                f"no solver of {', '.join(solvers)} has a parameter {key!r}; "
                 "see ullage solvers show NAME"
             )
         for name in takers:
-            found[name][parameter] = given[asked]
-    return found
+            by_solver[name][parameter] = parameters[key]
+    return by_solver
 
 
 def compare_solvers(
@@ -77,9 +77,9 @@ def compare_solvers(
     done: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())
-        asked = replace(options, solver=name, parameters=parameters[name])
+        solver_options = replace(options, solver=name, parameters=parameters[name])
         try:
-            found = solve_prepared(fresh, asked)
+            outcome = solve_prepared(fresh, solver_options)
         except UllageError as error:
             done.append(error)
             continue
@@ -87,14 +87,14 @@ def compare_solvers(
             if not done:
                 raise
             break
-        done.append(found)
-        if found.interrupted:
+        done.append(outcome)
+        if outcome.interrupted:
             break
-    bounds = [found.bound for found in done if isinstance(found, Compiled)]
+    bounds = [outcome.bound for outcome in done if isinstance(outcome, Compiled)]
     best = max(bounds, key=lambda bound: bound.value, default=None)
     return [
-        {"solver": name, "error": found.to_json()}
-        if isinstance(found, UllageError)
-        else summarise(replace(found, bound=best or found.bound))
-        for name, found in zip(solvers, done, strict=False)
+        {"solver": name, "error": outcome.to_json()}
+        if isinstance(outcome, UllageError)
+        else summarise(replace(outcome, bound=best or outcome.bound))
+        for name, outcome in zip(solvers, done, strict=False)
     ]

@@ -50,7 +50,7 @@ def check_plot(path: Path) -> None:
         raise UsageError(f"--plot {path}: cannot be written; name a file in a writable folder")
 
 
-def plot_sweep(found: Sweep, path: Path) -> None:
+def plot_sweep(swept: Sweep, path: Path) -> None:
     """Write the curve of a sweep, its bound, and what frames them.
 
     Same sweep, same bytes.
@@ -58,7 +58,7 @@ def plot_sweep(found: Sweep, path: Path) -> None:
     Raises:
         UsageError: see `check_plot`.
     """
-    write_picture(path, lambda axes: draw_sweep(found, axes))
+    write_picture(path, lambda axes: draw_sweep(swept, axes))
 
 
 def write_picture(
@@ -90,10 +90,10 @@ def write_picture(
     write_atomic(path, stream.getvalue())
 
 
-def draw_sweep(found: Sweep, axes: "Axes") -> None:
+def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     """Draw a sweep into axes: size in bytes on a logarithmic x, the objective in a fitting unit."""
-    objective = str(found.asked["objective"])
-    solved = [(p.size_bytes, p.compiled) for p in found.points if p.compiled is not None]
+    objective = str(swept.request["objective"])
+    solved = [(p.size_bytes, p.compiled) for p in swept.points if p.compiled is not None]
     sizes = [size for size, _ in solved]
     slow = next((c.all_slow for _, c in solved if c.all_slow is not None), None)
     values = [compiled.value for _, compiled in solved]
@@ -103,7 +103,7 @@ def draw_sweep(found: Sweep, axes: "Axes") -> None:
     above = [value * scale for value in values]
     below = [bound * scale for bound in bounds]
 
-    _size_axis(axes, [point.size_bytes for point in found.points])
+    _size_axis(axes, [point.size_bytes for point in swept.points])
     axes.fill_between(sizes, below, above, color=LIGHT, linewidth=0)
     if ceiling is not None:
         axes.axhline(ceiling * scale, color=GREY, ls="-.", lw=1, label="everything in slow memory")
@@ -122,12 +122,12 @@ def draw_sweep(found: Sweep, axes: "Axes") -> None:
     if objective == "latency":
         floor = min(compiled.score.compute_s for _, compiled in solved) * scale
         axes.axhline(floor, color=GREY, ls=":", lw=1.5, label="compute time alone")
-    _unfit(axes, found.points)
-    _meeting(axes, found, solved, scale)
+    _unfit(axes, swept.points)
+    _meeting(axes, swept, solved, scale)
     axes.set_ylabel(f"{NAMES.get(objective, objective)} [{unit}]")
     axes.set_title(
-        f"{found.asked['model']} on {found.asked['target']}, solver {found.asked['solver']}"
-        + (" (interrupted)" if found.partial else ""),
+        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}"
+        + (" (interrupted)" if swept.partial else ""),
         loc="left",
         fontsize="medium",
     )
@@ -184,10 +184,10 @@ def _unfit(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _meeting(
-    axes: "Axes", found: Sweep, solved: Sequence[tuple[int, Compiled]], scale: float
+    axes: "Axes", swept: Sweep, solved: Sequence[tuple[int, Compiled]], scale: float
 ) -> None:
     """Mark the latency to meet and the smallest size that does."""
-    answer = found.meeting
+    answer = swept.meeting
     if answer is None:
         return
     wanted = answer.latency_s * scale

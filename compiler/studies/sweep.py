@@ -44,7 +44,7 @@ class Sweep:
 
     Attributes:
         points: by size, at least one with a plan; values and bounds never rise with the size.
-        asked: model, target, solver, objective, order and seed.
+        request: model, target, solver, objective, order and seed.
         meeting: the answer about a latency, if one was asked for.
         notes: what was left out, and why.
         partial: Ctrl-C ended the sweep; these are the points until then.
@@ -53,7 +53,7 @@ class Sweep:
     """
 
     points: tuple[Point, ...]
-    asked: Mapping[str, Any]
+    request: Mapping[str, Any]
     meeting: Meeting | None
     notes: tuple[str, ...]
     partial: bool
@@ -61,7 +61,7 @@ class Sweep:
     total_s: float
 
 
-def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
+def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     """Compile a model for every size of a range, with the time limit shared by all of them.
 
     The model is read once. Sizes go from small to large: the best plan so far is legal for the
@@ -73,19 +73,19 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
         UllageError: no size has a plan; the error is that of the largest size.
         KeyboardInterrupt: interrupted before any plan.
     """
-    check(asked, options)
-    middle = math.isqrt(asked.first_bytes * asked.last_bytes)  # one order for all sizes
+    check(request, options)
+    middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
     single = middle if options.order == JOINT else None
     prepared = prepare(model, replace(options, fast_memory_bytes=single))
     alignment = prepared.target.fastest.alignment_bytes
-    sizes = spaced(asked.first_bytes, asked.last_bytes, asked.points, alignment)
+    sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
     notes: list[str] = []
     partial = False
     try:
-        _solve_all(prepared, options, asked, sizes, points)
-        if asked.meet_latency_s is not None and _solved(points):
-            notes += _refine(prepared, options, asked.meet_latency_s, points)
+        _solve_all(prepared, options, request, sizes, points)
+        if request.meet_latency_s is not None and _solved(points):
+            notes += _refine(prepared, options, request.meet_latency_s, points)
     except KeyboardInterrupt:
         if not _solved(points):
             raise
@@ -101,11 +101,11 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
             "(--time-limit) or ask for fewer (--points)"
         )
     meeting = None
-    if asked.meet_latency_s is not None:
-        meeting = judge(points, asked.meet_latency_s)
+    if request.meet_latency_s is not None:
+        meeting = judge(points, request.meet_latency_s)
     return Sweep(
         points=tuple(points),
-        asked=_described(prepared, options),
+        request=_described(prepared, options),
         meeting=meeting,
         notes=tuple(notes),
         partial=partial,
@@ -114,7 +114,7 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
     )
 
 
-def check(asked: SweepOptions, options: CompileOptions) -> None:
+def check(request: SweepOptions, options: CompileOptions) -> None:
     """Refuse what makes no sense before a large model is read.
 
     Raises:
@@ -126,7 +126,7 @@ def check(asked: SweepOptions, options: CompileOptions) -> None:
             "the smallest peak does not depend on the size of fast memory; find it with "
             "`ullage compile --objective peak`"
         )
-    latency_s = asked.meet_latency_s
+    latency_s = request.meet_latency_s
     if latency_s is None:
         return
     if options.objective != "latency":
@@ -135,17 +135,17 @@ def check(asked: SweepOptions, options: CompileOptions) -> None:
         raise UsageError(f"--meet-latency takes seconds above 0, not {latency_s}")
 
 
-def describe_sweep(found: Sweep) -> dict[str, Any]:
+def describe_sweep(swept: Sweep) -> dict[str, Any]:
     """What `sweep --json` prints."""
     document: dict[str, Any] = {
-        **found.asked,
-        "partial": found.partial,
-        "import_s": found.import_s,
-        "total_s": found.total_s,
-        "notes": list(found.notes),
-        "rows": [describe_point(point, dict(found.asked)) for point in found.points],
+        **swept.request,
+        "partial": swept.partial,
+        "import_s": swept.import_s,
+        "total_s": swept.total_s,
+        "notes": list(swept.notes),
+        "rows": [describe_point(point, dict(swept.request)) for point in swept.points],
     }
-    answer = found.meeting
+    answer = swept.meeting
     if answer is not None:
         document |= {
             "meet_latency_s": answer.latency_s,
@@ -161,19 +161,19 @@ def describe_sweep(found: Sweep) -> dict[str, Any]:
 def _solve_all(
     prepared: Prepared,
     options: CompileOptions,
-    asked: SweepOptions,
+    request: SweepOptions,
     sizes: Sequence[int],
     points: list[Point],
 ) -> None:
     """Solve the sizes in turn; the points are kept in the list whatever interrupts."""
-    later = 0 if asked.meet_latency_s is None else REFINING_SHARE
+    later = 0 if request.meet_latency_s is None else REFINING_SHARE
     best: Point | None = None
     for k, size in enumerate(sizes):
-        told = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
+        point_options = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
         point = _carried(best, size)
         if point is None:
             share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
-            point = _solve_at(prepared, told, size, share_s)
+            point = _solve_at(prepared, point_options, size, share_s)
         points.append(point)
         points[:] = monotone(points)
         best = points[-1] if points[-1].compiled is not None else best
@@ -182,8 +182,8 @@ def _solve_all(
     for k, size in enumerate(late):  # what other sizes left over
         if (remaining_s := _remaining_s(prepared, options)) <= 0:
             break
-        told = _telling(options, f"once more, {format_size(size)}")
-        point = _solve_at(prepared, told, size, remaining_s / (len(late) - k + later))
+        point_options = _telling(options, f"once more, {format_size(size)}")
+        point = _solve_at(prepared, point_options, size, remaining_s / (len(late) - k + later))
         points[:] = monotone([*(p for p in points if p.size_bytes != size), point])
         _stop_if_interrupted(point)
 
@@ -196,12 +196,12 @@ def _refine(
 
     def solve_at(size_bytes: int) -> Point:
         nonlocal left
-        told = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
+        point_options = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
         if _remaining_s(prepared, options) <= 0:
             raise TimeLimitError("the time limit ended the search for the smallest size")
         # Less than what a size took before would be spent for nothing.
         share_s = max(_remaining_s(prepared, options) / max(left, 2), 1.5 * _longest_s(points))
-        point = replace(_solve_at(prepared, told, size_bytes, share_s), refined=True)
+        point = replace(_solve_at(prepared, point_options, size_bytes, share_s), refined=True)
         left -= 1
         if point.compiled is not None and point.compiled.interrupted:
             points[:] = monotone([*points, point])

@@ -93,15 +93,15 @@ def insufficient_bytes(points: Sequence[Point], latency_s: float) -> int | None:
 
     Two proofs: the lower bound exceeds the latency, or the operands of a step do not fit.
     """
-    found = [
+    excluded = [
         point.size_bytes
         for point in points
         if point.compiled is not None and point.compiled.bound.value > latency_s
     ]
     plan = next((point.compiled.plan for point in points if point.compiled is not None), None)
     if plan is not None:
-        found.append(min(required_bytes(plan) - 1, points[-1].size_bytes))
-    largest = max(found, default=0)
+        excluded.append(min(required_bytes(plan) - 1, points[-1].size_bytes))
+    largest = max(excluded, default=0)
     return largest if largest >= points[0].size_bytes else None
 
 

@@ -219,15 +219,15 @@ def max_address(compiled: Compiled) -> int:
     return compiled.score.peak_bytes[compiled.plan.target.fastest.name]
 
 
-def describe_point(point: Point, asked: dict[str, Any]) -> dict[str, Any]:
+def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
     """A row of `sweep --json`: the keys of `compile --json`, or the error, and where it is from.
 
     Args:
         point: the point.
-        asked: what a row without a plan says about model, target and solver.
+        request: what a row without a plan says about model, target and solver.
     """
     if point.compiled is None:
-        row: dict[str, Any] = {**asked, "fast_memory_bytes": point.size_bytes}
+        row: dict[str, Any] = {**request, "fast_memory_bytes": point.size_bytes}
         if point.error is not None:
             row |= {"status": point.error.kind, "error": point.error.to_json()}
     else:
