@@ -54,7 +54,7 @@ def ullage_packing(
         spec.realign(alignment)
     known = {id(spec) for spec in ordered}
     roots = {id(spec): _root(spec, known, alignment) for spec in ordered}
-    lives = _lifetimes(ordered, roots)
+    live_ranges = _lifetimes(ordered, roots)
     memories: dict[int, list[Any]] = {}
     for spec in ordered:
         if spec.storage_base is None:
@@ -66,8 +66,8 @@ def ullage_packing(
     for memory, owners in memories.items():
         before = taken[memory] if memory < len(taken) else 0
         first = -(-before // alignment) * alignment
-        found, peak = _pack(owners, lives, alignment, proof_s)
-        offsets |= {key: first + offset for key, offset in found.items()}
+        packed, peak = _pack(owners, live_ranges, alignment, proof_s)
+        offsets |= {key: first + offset for key, offset in packed.items()}
         sizes[memory] = first + peak + extra_padding
         _log.debug("memory %d: %d bytes for %d specs", memory, peak, len(owners))
     memory_of = {id(s): memory for memory, owners in memories.items() for s in owners}
@@ -95,8 +95,8 @@ def _in_graph_order(specs: Sequence[Any], graph_module: Any) -> list[Any]:  # no
     """Specs as the graph first names them: a set of objects has no order of its own."""
     place: dict[int, int] = {}
     for node in graph_module.graph.nodes:
-        said = node.meta.get("spec")
-        for spec in said if isinstance(said, list | tuple) else (said,):
+        node_specs = node.meta.get("spec")
+        for spec in node_specs if isinstance(node_specs, list | tuple) else (node_specs,):
             place.setdefault(id(spec), len(place))
     for spec in specs:
         if spec.lifetime[0] is None or spec.lifetime[1] is None:
@@ -133,25 +133,28 @@ def _lifetimes(
     specs: Sequence[Any], roots: Mapping[int, tuple[Any, int]]
 ) -> dict[int, tuple[int, int]]:
     """Half-open lifetime of each storage: that of all specs in it together."""
-    found: dict[int, tuple[int, int]] = {}
+    live_ranges: dict[int, tuple[int, int]] = {}
     for spec in specs:
         key = id(roots[id(spec)][0])
         start, end = spec.lifetime[0], spec.lifetime[1] + 1
-        if key in found:
-            start, end = min(start, found[key][0]), max(end, found[key][1])
-        found[key] = (start, end)
-    return found
+        if key in live_ranges:
+            start, end = min(start, live_ranges[key][0]), max(end, live_ranges[key][1])
+        live_ranges[key] = (start, end)
+    return live_ranges
 
 
 def _pack(
-    owners: Sequence[Any], lives: Mapping[int, tuple[int, int]], alignment: int, proof_s: float
+    owners: Sequence[Any],
+    live_ranges: Mapping[int, tuple[int, int]],
+    alignment: int,
+    proof_s: float,
 ) -> tuple[dict[int, int], int]:
     """Offset of each storage of one memory by id, and the aligned size of the memory."""
     from ullage.solvers.packing.pack import pack
 
     packed = pack(
-        [lives[id(s)][0] for s in owners],
-        [lives[id(s)][1] for s in owners],
+        [live_ranges[id(s)][0] for s in owners],
+        [live_ranges[id(s)][1] for s in owners],
         [s.allocated_memory for s in owners],
         alignment_bytes=alignment,
         time_limit_s=proof_s,
@@ -166,7 +169,7 @@ def _objects(memories: Mapping[int, Sequence[Any]], offsets: Mapping[int, int]) 
 
     ExecuTorch's verifier demands it of every pair that overlaps in address.
     """
-    found: dict[int, int] = {}
+    objects: dict[int, int] = {}
     for owners in memories.values():
         number, reach = -1, -1
         for spec in sorted(owners, key=lambda s: offsets[id(s)]):
@@ -174,5 +177,5 @@ def _objects(memories: Mapping[int, Sequence[Any]], offsets: Mapping[int, int]) 
             if begin >= reach:
                 number += 1
             reach = max(reach, begin + spec.allocated_memory)
-            found[id(spec)] = number
-    return found
+            objects[id(spec)] = number
+    return objects

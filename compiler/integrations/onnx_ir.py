@@ -64,10 +64,10 @@ class PlanMemoryPass(ir.passes.InPlacePass):
 
 def _values(model: ir.Model) -> list[ir.Value]:
     graph = model.graph
-    found = [*graph.inputs, *graph.initializers.values()]
+    values = [*graph.inputs, *graph.initializers.values()]
     for node in graph:
-        found += node.outputs
-    return found
+        values += node.outputs
+    return values
 
 
 def value_places(compiled: Compiled) -> dict[str, dict[str, object]]:

@@ -51,11 +51,11 @@ class _Walk:
 
     def __init__(self, torch: Any, program: Any, name: str) -> None:  # noqa: ANN401
         self.torch, self.where = torch, name
-        said = program.graph_signature
+        signature = program.graph_signature
         self.weights = {
-            *said.inputs_to_parameters,
-            *said.inputs_to_buffers,
-            *said.inputs_to_lifted_tensor_constants,
+            *signature.inputs_to_parameters,
+            *signature.inputs_to_buffers,
+            *signature.inputs_to_lifted_tensor_constants,
         }
         returned = [n for n in program.graph.nodes if n.op == "output"]
         self.returned = {n.name for end in returned for n in end.all_input_nodes}

@@ -73,10 +73,10 @@ def read_buffer_info(
             f"{','.join(COLUMNS)}"
         )
     known = dict(kinds or {})
-    found = tuple(_buffer(rows.line_num, row, known) for row in rows)
+    buffers = tuple(_buffer(rows.line_num, row, known) for row in rows)
     if known:
         raise UsageError(f"kinds are given of buffers that there are not: {', '.join(known)}")
-    return found
+    return buffers
 
 
 def _buffer(
@@ -125,13 +125,13 @@ def problem_from_live_buffers(
         UsageError: names are not unique, a buffer is used before it is defined, or `work` names a
             time at which nothing happens.
     """
-    given = {b.name for b in buffers if b.kind in {"input", "weight"}}
+    initial = {b.name for b in buffers if b.kind in {"input", "weight"}}
     tensors = [Tensor(b.name, b.size_bytes, b.kind) for b in buffers if not b.scoped]
     reads: dict[int, list[LiveBuffer]] = {}
     writes: dict[int, list[LiveBuffer]] = {}
     labels: dict[int, str] = {}
     for b in buffers:
-        if b.name not in given:
+        if b.name not in initial:
             writes.setdefault(b.defined, []).append(b)
             labels.setdefault(b.defined, b.name)
         for time, user in b.uses:
@@ -139,18 +139,20 @@ def problem_from_live_buffers(
                 reads.setdefault(time, []).append(b)
                 # "fusion.3, operand 0 {}": the instruction's name ends at the comma
                 labels[time] = user.split(",", maxsplit=1)[0].strip()
-    said = dict(work or {})
+    work_at = dict(work or {})
     operators = [
         _operator(
             f"{labels[time]}@{time}",
             reads.get(time, ()),
             writes.get(time, ()),
-            said.pop(time, XlaWork()),
+            work_at.pop(time, XlaWork()),
         )
         for time in sorted({*reads, *writes})
     ]
-    if said:
-        raise UsageError(f"{name}: work is given at times when nothing happens: {sorted(said)[:5]}")
+    if work_at:
+        raise UsageError(
+            f"{name}: work is given at times when nothing happens: {sorted(work_at)[:5]}"
+        )
     return problem_from_lists(name, tensors, operators, target)
 
 
@@ -172,11 +174,11 @@ def _operator(
 
 def _overwritten(reads: Sequence[LiveBuffer], results: Sequence[LiveBuffer]) -> dict[str, str]:
     """Result -> operand of the same storage and size."""
-    found: dict[str, str] = {}
+    operand_of: dict[str, str] = {}
     for b in results:
         for a in reads:
             same = b.storage is not None and a.storage == b.storage and a.kind == "activation"
-            if same and a.size_bytes == b.size_bytes and a.name not in found.values():
-                found[b.name] = a.name
+            if same and a.size_bytes == b.size_bytes and a.name not in operand_of.values():
+                operand_of[b.name] = a.name
                 break
-    return found
+    return operand_of
