@@ -85,11 +85,11 @@ class Resources:
         Raises:
             VerificationError: there is none of that name, or it joins other tiers.
         """
-        found = self.link_index.get(transfer.link)
-        if found is not None:
-            ends = self.tiers[self.source[found]], self.tiers[self.destination[found]]
+        row = self.link_index.get(transfer.link)
+        if row is not None:
+            ends = self.tiers[self.source[row]], self.tiers[self.destination[row]]
             if ends == (transfer.source, transfer.destination):
-                return found
+                return row
         raise VerificationError(
             f"a transfer needs a link {transfer.link!r} from {transfer.source} to "
             f"{transfer.destination}; the target has "

@@ -61,15 +61,15 @@ def operand_charges(plan: Assigned) -> OperandCharges:
     by_buffer: list[list[int]] = [[] for _ in plan.problem.buffers]
     for index, residency in enumerate(plan.residencies):
         by_buffer[residency.buffer].append(index)
-    pieces: list[tuple[int, int, int, int, int, bool]] = []
+    rows: list[tuple[int, int, int, int, int, bool]] = []
     charged: list[float] = []
     for buffer, indices in enumerate(by_buffer):
         for t, use, parts in _served(plan, buffer, indices):
             use_bytes = use.end_byte - use.start_byte
             for tier, index, start, end in parts:
-                pieces.append((t, index, tier, start, end, use.write))
+                rows.append((t, index, tier, start, end, use.write))
                 charged.append(use.accessed_bytes * (end - start) / use_bytes)
-    table = np.array(pieces, dtype=np.int64).reshape(-1, 6)
+    table = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return OperandCharges(
         step=table[:, 0],
         residency=table[:, 1],
@@ -238,14 +238,14 @@ def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
     target = problem.target
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))
-    stays = problem.steady_state
+    weights_remain = problem.steady_state
     for b, buffer in enumerate(problem.buffers):
         if target.home(buffer.kind).name == target.fastest.name:
             continue
         confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
         least_share = 1.0 if resident and confined else 0.0
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
-        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not stays)
+        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not weights_remain)
         if uses and (buffer.outputs or is_loaded):
             loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
     return Compulsory(loads, stores)

@@ -61,8 +61,8 @@ def usage_error(origin: str, problems: list[Fault]) -> UsageError:
     if len(problems) > MAX_PROBLEMS_SHOWN:
         lines.append(f"and {len(problems) - MAX_PROBLEMS_SHOWN} more")
     text = f"{origin}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{origin}:", *lines])
-    found = [{"field": field, "message": message} for field, message in problems]
-    return UsageError(text, {"file": origin, "problems": found[:MAX_PROBLEMS_SHOWN]})
+    rows = [{"field": field, "message": message} for field, message in problems]
+    return UsageError(text, {"file": origin, "problems": rows[:MAX_PROBLEMS_SHOWN]})
 
 
 def entry_name(entry: object) -> str | None:
@@ -77,10 +77,10 @@ def entry_name(entry: object) -> str | None:
 
 
 def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Fault]:
-    for found in error.errors(include_url=False, include_context=False):
-        location = found["loc"]
+    for problem in error.errors(include_url=False, include_context=False):
+        location = problem["loc"]
         field = _dotted(location, document)
-        what = found["type"]
+        what = problem["type"]
         if what == "extra_forbidden":
             known = ", ".join(_known_keys(location))
             yield Fault(field, f"unknown key; remove it or use one of: {known}")
@@ -89,10 +89,10 @@ def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Ite
             yield Fault(field, f"is missing; add it{form}")
         elif what in {"model_type", "model_attributes_type"}:
             form = FIGURE_FORM if _is_figure(location) else "a mapping of its fields"
-            yield Fault(field, f"found {_shown(found['input'])}; write {form}")
+            yield Fault(field, f"found {_shown(problem['input'])}; write {form}")
         else:
-            message = found["msg"].removeprefix("Value error, ")
-            shown = _shown(found["input"])
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = _shown(problem["input"])
             yield Fault(field, message if shown in message else f"found {shown}: {message}")
 
 

@@ -82,10 +82,10 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise UsageError(f"{path}: not a readable YAML document: {_brief(error)}") from error
     if not isinstance(document, dict):
-        found = "nothing" if document is None else f"a {type(document).__name__}"
+        actual = "nothing" if document is None else f"a {type(document).__name__}"
         raise UsageError(
             f"{path}: the top level must be a mapping of fields (name, tiers, links ...), "
-            f"found {found}; see docs/targets.md"
+            f"found {actual}; see docs/targets.md"
         )
     return document
 

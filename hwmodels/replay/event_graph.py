@@ -80,14 +80,14 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
     for place in range(len(places)):
         after(base + 3 * place + _FREE, base + 3 * place + _ARRIVED)
         after(base + 3 * place + _ARRIVED, base + 3 * place + _RELEASED)
-    seam = LoopBoundary(plan, period)
+    boundary = LoopBoundary(plan, period)
     for earlier, later in _space_order(places):
-        if seam.continues(places[earlier], places[later]):
+        if boundary.continues(places[earlier], places[later]):
             after(base + 3 * earlier + _ARRIVED, base + 3 * later + _FREE)
             after(base + 3 * earlier + _RELEASED, base + 3 * later + _RELEASED)
         else:
             after(base + 3 * earlier + _RELEASED, base + 3 * later + _FREE)
-    for place, t in seam.inputs(places):
+    for place, t in boundary.inputs(places):
         after(t - 1, base + 3 * place + _FREE)
 
     first_use: dict[int, int] = {}
@@ -112,11 +112,11 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
         after(base + 3 * place + _ARRIVED, t)
         after(last_use[place], base + 3 * place + _RELEASED)
 
-    found = _by_buffer_and_tier(plan)
+    residencies = _by_buffer_and_tier(plan)
     for index, transfer in enumerate(plan.transfers):
         event = steps + index
         t = transfer.moves[0][0]
-        for place in _holders(plan, found, transfer, source=True):
+        for place in _holders(plan, residencies, transfer, source=True):
             after(base + 3 * place + _ARRIVED, event)
             after(event, base + 3 * place + _RELEASED)
             before, behind = _nearest_writes(writes.get(place, ()), transfer, t)
@@ -124,7 +124,7 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
                 after(before, event)
             if behind is not None:
                 after(event, behind)
-        for place in _holders(plan, found, transfer, source=False):
+        for place in _holders(plan, residencies, transfer, source=False):
             after(base + 3 * place + _FREE, event)
             after(event, base + 3 * place + _ARRIVED)
     return EventGraph(waits, followers, steps, len(plan.transfers), places)
@@ -216,20 +216,20 @@ class _Placed:
 
 def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], _Placed]:
     """The residencies of each buffer in each tier."""
-    found: dict[tuple[int, str], _Placed] = {}
+    residencies: dict[tuple[int, str], _Placed] = {}
     items = plan.residencies
     for index in sorted(range(len(items)), key=lambda i: items[i].start):
         item = items[index]
-        placed = found.setdefault((item.buffer, item.tier), _Placed([], [], []))
+        placed = residencies.setdefault((item.buffer, item.tier), _Placed([], [], []))
         placed.starts.append(item.start)
         placed.indices.append(index)
         placed.reach.append(max(item.end, placed.reach[-1] if placed.reach else 0))
-    return found
+    return residencies
 
 
 def _holders(
     plan: Plan,
-    found: dict[tuple[int, str], _Placed],
+    residencies: dict[tuple[int, str], _Placed],
     transfer: Transfer,
     *,
     source: bool,
@@ -237,7 +237,7 @@ def _holders(
     """The residencies that a transfer reads (ready at its first step) or fills (not yet ready)."""
     tier = transfer.source if source else transfer.destination
     t = transfer.moves[0][0]
-    placed = found.get((transfer.buffer, tier))
+    placed = residencies.get((transfer.buffer, tier))
     holders: list[int] = []
     covered = 0
     for index in placed.at(t) if placed else ():

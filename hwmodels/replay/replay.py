@@ -87,19 +87,22 @@ def simulate(plan: Plan) -> Simulation:
     if not plan.problem.steady_state:
         return _replay(plan)
     steps, transfers = len(plan.problem.steps), len(plan.transfers)
-    found = _replay(unroll(plan, _WARM_UP + 2), steps)
-    begun = float(found.step_end_s[_WARM_UP * steps - 1])
+    unrolled = _replay(unroll(plan, _WARM_UP + 2), steps)
+    begun = float(unrolled.step_end_s[_WARM_UP * steps - 1])
     during = slice(_WARM_UP * steps, (_WARM_UP + 1) * steps)
     moving = slice(_WARM_UP * transfers, (_WARM_UP + 1) * transfers)
-    step_start_s, step_end_s = found.step_start_s[during] - begun, found.step_end_s[during] - begun
+    step_start_s, step_end_s = (
+        unrolled.step_start_s[during] - begun,
+        unrolled.step_end_s[during] - begun,
+    )
     latency_s = float(step_end_s[-1])
     return Simulation(
         latency_s,
         max(0.0, latency_s - float((step_end_s - step_start_s).sum())),
         step_start_s,
         step_end_s,
-        found.transfer_start_s[moving] - begun,
-        found.transfer_end_s[moving] - begun,
+        unrolled.transfer_start_s[moving] - begun,
+        unrolled.transfer_end_s[moving] - begun,
     )
 
 
@@ -250,8 +253,8 @@ def _named(plan: Plan, events: EventGraph, event: int) -> str:
         return f"step {event} ({plan.problem.steps[event].name})"
     if event < events.first_instant:
         move = plan.transfers[event - events.steps]
-        piece = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
-        return f"the transfer of {piece} over {move.link} at {move.moves[0][0]}"
+        moved = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
+        return f"the transfer of {moved} over {move.link} at {move.moves[0][0]}"
     place, what = divmod(event - events.first_instant, 3)
     held = events.places[place]
     name = buffers[held.buffer].name if held.buffer >= 0 else "workspace"
