@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompileOptions", "Compiled", "compile_model", "compile_problem"]
 
+# Public name -> module that has it.
 _MODULES = {
     "CompileOptions": "ullage.compiler.driver.options",
     "Compiled": "ullage.compiler.driver.result",

@@ -1,4 +1,14 @@
-"""Bytes of a buffer as pieces of its residencies, and what a compute unit makes of them."""
+"""Which residencies hold the bytes of a buffer, and whether a compute unit can use them there.
+
+An extent is a range of a buffer's bytes together with the residency that holds it. An operand that
+is partly in one tier and partly in another has several:
+
+    byte of the buffer     0          512             1024
+    residency A in sram    |==========|
+    residency B in dram    |==========================|
+
+    cover([A, B], 0, 1024) == ([(A, 0, 512), (B, 512, 1024)], [])
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -6,7 +16,8 @@ from itertools import pairwise
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency
 
-Extent = tuple[Residency, int, int]  # residency, low, high: bytes [low, high) of the buffer
+# (residency, low, high): the residency holds the bytes [low, high) of its buffer.
+Extent = tuple[Residency, int, int]
 
 
 def cover(
@@ -14,8 +25,13 @@ def cover(
 ) -> tuple[list[Extent], list[tuple[int, int]]]:
     """Bytes [begin, end) of a buffer, each from the first candidate that has it.
 
+    Args:
+        candidates: residencies of that buffer, the preferred ones first.
+        begin: first byte.
+        end: one past the last byte.
+
     Returns:
-        pieces in byte order, and the ranges that no candidate has.
+        The extents in byte order, and the ranges [low, high) that no candidate has.
     """
     extents: list[Extent] = []
     missing = [(begin, end)]
@@ -34,7 +50,7 @@ def cover(
 
 
 def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[int, int]]:
-    """Addresses [low, high) at which others hold the very bytes that `r` has there."""
+    """Addresses [low, high) of `r` at which other residencies hold the same bytes of its buffer."""
     shift = r.offset - r.start_byte
     return [
         (shift + max(r.start_byte, other.start_byte), shift + min(r.end_byte, other.end_byte))
@@ -45,7 +61,7 @@ def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[in
 
 
 def in_a_row(extents: Sequence[Extent]) -> bool:
-    """Whether pieces in byte order lie in one tier, each where the one before it ends."""
+    """Whether extents, in byte order, are contiguous in one tier: each begins where one ends."""
     return all(
         a.tier == b.tier and a.offset - a.start_byte == b.offset - b.start_byte
         for (a, _, _), (b, _, _) in pairwise(extents)
@@ -53,7 +69,7 @@ def in_a_row(extents: Sequence[Extent]) -> bool:
 
 
 def refuse_impossible(plan: Plan, r: Residency) -> None:
-    """A residency must be of bytes, steps and addresses that exist.
+    """Check that a residency is of bytes, steps and addresses that exist.
 
     Raises:
         VerificationError: it is not.
@@ -72,10 +88,17 @@ def refuse_impossible(plan: Plan, r: Residency) -> None:
 def refuse_out_of_reach(
     plan: Plan, buffer: int, extents: Sequence[Extent], step: int, what: str
 ) -> None:
-    """An operand must lie where the compute unit can use it.
+    """Check that an operand lies where the compute unit can use it.
+
+    Args:
+        plan: the plan.
+        buffer: index of the buffer.
+        extents: where the operand's bytes lie, in byte order.
+        step: the step, for the message.
+        what: what uses the operand, for the message.
 
     Raises:
-        VerificationError: a piece is in a tier out of reach, or pieces are scattered on a target
+        VerificationError: an extent is in a tier out of reach, or extents are scattered on a target
             that takes whole operands only.
     """
     target, operand = plan.target, plan.problem.buffers[buffer]

@@ -9,7 +9,9 @@ from ullage.compiler.common.errors import UsageError
 if TYPE_CHECKING:
     import networkx as nx
 
+# Role of a value in one inference; what each means for storage is told at `program.Buffer`.
 Kind = Literal["input", "weight", "activation", "output"]
+# How an output may use the bytes of an input; explained at `Sharing`.
 SharingKind = Literal["view", "in_place", "concat", "split"]
 
 
