@@ -1,4 +1,20 @@
-"""From a graph in an order to a problem: steps, buffers and ranged uses."""
+"""From a graph in an order to a program: steps, buffers and ranged uses.
+
+Values become ranges of buffers, operators become steps that use those ranges. An operator that only
+arranges bytes (here a Concat in place) vanishes:
+
+    graph                  buffers after `find_aliases`         steps
+                                                                0  start    DMA-only
+    conv1 -> a             c, 128 bytes: a at [0, 64),          1  conv1    write c [0, 64)
+    conv2 -> b                           b at [64, 128)         2  conv2    write c [64, 128)
+    Concat(a, b) -> c
+    pool(c) -> d           d, 32 bytes                          3  pool     read c [0, 128),
+                                                                            write d [0, 32)
+                                                                4  finish   DMA-only
+
+On targets where operands must be brought to the fastest tier, two DMA-only steps stand between any
+two operators, one to empty memory and one to fill it.
+"""
 
 from collections.abc import Sequence
 
@@ -18,7 +34,7 @@ def build_program(
     dma_steps: bool = False,
     steady_state: bool = False,
 ) -> Program:
-    """Lifetimes of a graph in an order.
+    """The program of a graph in an order: operators as steps, values as ranges of buffers.
 
     Args:
         graph: the graph.
@@ -29,7 +45,7 @@ def build_program(
         steady_state: the steps repeat for ever.
 
     Raises:
-        VerificationError: the alias decision would destroy data (a defect, never seen).
+        VerificationError: the alias decision would destroy data: a defect of `find_aliases`.
     """
     sharing = find_aliases(graph, order, aliases or AliasOptions())
     check_aliases(graph, order, sharing)
@@ -69,6 +85,14 @@ def build_program(
 def _uses(
     graph: Graph, operator: Operator, sharing: Aliases, numbers: dict[str, int]
 ) -> tuple[Use, ...]:
+    """What an operator reads, then what it writes, as ranges of buffers.
+
+    Args:
+        graph: the graph.
+        operator: the operator.
+        sharing: where each value lies.
+        numbers: buffer name -> index into `Program.buffers`.
+    """
     accessed = dict(operator.accessed_bytes)
     absorbed = absorbed_inputs(operator, sharing)
     reads: list[Use] = []
@@ -89,7 +113,7 @@ def _uses(
 
 
 def _merged(uses: Sequence[Use]) -> list[Use]:
-    """Uses of one direction with overlapping ranges of a buffer joined into one."""
+    """Uses of one direction, overlapping ranges of a buffer joined into one."""
     result: list[Use] = []
     for use in sorted(uses, key=lambda u: (u.buffer, u.start_byte)):
         last = result[-1] if result else None
@@ -103,6 +127,7 @@ def _merged(uses: Sequence[Use]) -> list[Use]:
 
 
 def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
+    """The buffers in the order of `numbers`, with the values in each."""
     members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
     for name, value in graph.values.items():
         root, offset = sharing.buffer_of[name]
@@ -135,6 +160,7 @@ def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[B
 
 
 def _union(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Ranges [low, high) sorted, touching ones joined, empty ones left out."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(r for r in ranges if r[0] < r[1]):
         if merged and low <= merged[-1][1]:

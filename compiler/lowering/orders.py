@@ -14,12 +14,17 @@ def model_order(graph: Graph) -> tuple[int, ...]:
 
 
 def planned_order(graph: Graph, model: Mapping[str, Any]) -> tuple[int, ...]:
-    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
+    """The order that a plan describes: the indices in `operator_order`, or else the order of the
+    file.
 
-    A search that a deadline ended cannot be repeated, so plans carry the order.
+    Plans carry the indices because a search that a deadline ended cannot be repeated.
+
+    Args:
+        graph: the graph of the plan's model.
+        model: the plan's `model`.
 
     Raises:
-        UsageError: it is missing, or no topological order of the graph.
+        UsageError: the order is missing, or is no topological order of the graph.
     """
     indices, name = model.get("operator_order"), model.get("order", "model")
     if indices is None:
