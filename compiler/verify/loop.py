@@ -1,4 +1,13 @@
-"""Rules of the seam between two inferences in steady state: weights survive it where they lie."""
+"""The rule of the loop boundary: in steady state, weights remain for the next inference.
+
+    step            0 ................. T | 0 ................. T |
+    inference       n                     | n + 1                 |
+    weight, sram    |=======|     |=======|=======|     |=======|==
+                    ^ start = ready = 0   ^ end = T
+
+Inference n + 1 begins with the residencies that have start = ready = 0. Their bytes are there only
+if inference n ends with the same bytes, in the same tier, at the same address.
+"""
 
 from collections.abc import Iterator
 
@@ -9,12 +18,12 @@ from ullage.compiler.verify.well_formed import Violation
 
 
 def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
-    """Yield weights that an inference is said to begin with and the one before does not leave.
+    """Yield weights that an inference begins with but the one before does not leave there.
 
     Every byte of a weight in a residency with `start = ready = 0`, at home or elsewhere, must be in
     residencies of the same buffer and tier, at the same address, with `end = T`. That those hold
-    the weight's data follows when they are filled (the rules of data see to that), or are such
-    residencies themselves.
+    the weight's data follows from the rules of data where they were filled; the others are
+    loop-carried themselves.
     """
     problem = plan.problem
     if not problem.steady_state:
@@ -52,7 +61,7 @@ def is_loop_carried(plan: Assigned, item: Residency) -> bool:
 
 
 def _place(item: Residency) -> tuple[int, str, int]:
-    """What two residencies of the same bytes at the same address have in common."""
+    """Key of a residency's place, equal where the same bytes are at the same address."""
     return item.buffer, item.tier, item.offset - item.start_byte
 
 
