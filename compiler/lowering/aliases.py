@@ -107,7 +107,7 @@ class _AliasState:
             self.last_read[name] = len(order)
 
     def place(self, inner: str, outer: str, offset: int) -> None:
-        """Move the root of `inner`, with all its members, to `offset` bytes after the begin of `outer`."""
+        """Move the root of `inner`, members included, to `offset` bytes behind `outer`'s begin."""
         source, target = self.root_of[inner], self.root_of[outer]
         base = self.roots[target].members[outer] + offset - self.roots[source].members[inner]
         moved = self.roots.pop(source)

@@ -14,10 +14,9 @@ def model_order(graph: Graph) -> tuple[int, ...]:
 
 
 def planned_order(graph: Graph, model: Mapping[str, Any]) -> tuple[int, ...]:
-    """The order that a plan describes: the indices in `operator_order`, or else the order of the
-    file.
+    """The order that a plan describes: its `operator_order`, or else the order of the file.
 
-    Plans carry the indices because a search that a deadline ended cannot be repeated.
+    Plans carry the order because a search that a deadline ended cannot be repeated.
 
     Args:
         graph: the graph of the plan's model.

@@ -45,7 +45,10 @@ class ByteRuns:
             self.replace(begin, end, ())
 
     def replace(self, begin: int, end: int, content: Sequence[DataRange]) -> None:
-        """Make [begin, end) hold `content` (relative to `begin`), and nothing where that has gaps."""
+        """Make [begin, end) hold `content`, and nothing where that has gaps.
+
+        The runs of `content` are relative to `begin`.
+        """
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         last = bisect_left(self.runs, end, key=lambda r: r[0])
         kept: list[DataRange] = []

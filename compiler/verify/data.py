@@ -126,7 +126,7 @@ class _Replay:
         self.changes += 1
 
     def _arrive(self, index: int) -> Iterator[Violation]:
-        """Check a fetched residency at its first ready step: its data is there, current, in time."""
+        """Check a fetched residency at its first ready step: data is there, current, in time."""
         item = self.items[index]
         shown = describe_residency(self.plan, item)
         difference = first_difference(
@@ -268,7 +268,7 @@ class _Replay:
     def _check_contiguous(
         self, t: int, shown: str, parts: list[tuple[int, int, int]]
     ) -> Iterator[Violation]:
-        """Check that a use is contiguous in one tier, where the target takes whole operands only."""
+        """Check that a use is contiguous in one tier, if the target takes whole operands only."""
         places = set()
         for _, _, owner in parts:
             item = self.items[owner]
