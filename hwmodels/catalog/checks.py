@@ -1,4 +1,7 @@
-"""Checks of target files: the schema, what fields must hold together, and what to do about it."""
+"""Checks of target files: by the schema, then of what several fields must agree on.
+
+Each fault names the field, as `--set` spells it, and a remedy.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,9 +15,13 @@ from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 
+# Problems of one file that an error lists.
 MAX_PROBLEMS_SHOWN = 8
+# How a figure is written, for error messages.
 FIGURE_FORM = "{value: ..., source: ..., confidence: high|medium|low}"
+# Kinds of buffers that operators write, so that their home must be writable.
 _WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
+# Top-level key -> schema of its entries.
 _ENTRIES: dict[str, type[BaseModel]] = {
     "tiers": schema.TierEntry,
     "links": schema.LinkEntry,
@@ -48,7 +55,7 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     problems = [*_tier_problems(file), *_link_problems(file), *_compute_problems(file)]
     problems += _home_problems(file)
     if not problems:
-        # Only a sound file resolves to a target that can be asked who reaches what.
+        # Reach is a question to the resolved target, and only a sound file resolves to one.
         problems += _reach_problems(schema.resolve(file))
     if problems:
         raise usage_error(origin, problems)
@@ -77,6 +84,7 @@ def entry_name(entry: object) -> str | None:
 
 
 def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Fault]:
+    """The faults that the schema finds, in words of our own."""
     for problem in error.errors(include_url=False, include_context=False):
         location = problem["loc"]
         field = _dotted(location, document)
@@ -125,6 +133,7 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that are allowed where the last key of a location stands."""
     return tuple(_model_at(location).model_fields)
 
 
@@ -149,6 +158,7 @@ def _shown(value: object) -> str:
 
 
 def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of the list of tiers: names, order, missing figures, reserved bytes, granularity."""
     names = [tier.name for tier in file.tiers]
     reserved = file.policy.reserved_bytes
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -188,6 +198,7 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of links: unknown or equal ends, read-only destinations, names that stand twice."""
     tiers = {tier.name: tier for tier in file.tiers}
     seen: set[str] = set()
     for link in file.links:
@@ -206,6 +217,7 @@ def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of the compute unit: no rates, unknown data types, options without effect."""
     if not file.compute.macs_per_s:
         yield Fault("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
     for key in ("macs_per_s", "energy_j_per_mac"):
@@ -222,6 +234,7 @@ def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of homes: unknown tiers, and read-only ones for buffers that operators write."""
     tiers = {tier.name: tier for tier in file.tiers}
     for kind in schema.KINDS:
         home = getattr(file.homes, kind)
@@ -252,7 +265,7 @@ def _reach_problems(target: Target) -> Iterator[Fault]:
 
 
 def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
-    """A home out of operators' reach, from which nothing leads to where they can use its data."""
+    """Faults of a home that operators cannot reach: no links join it with a tier that they can."""
     home = target.home(kind)
     if home.addressable or home.name == target.fastest.name:
         return
@@ -269,7 +282,7 @@ def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
 
 
 def _linked(target: Target, source: str, destination: str) -> bool:
-    """Whether links lead from one tier to another, over others if need be."""
+    """Whether links lead from one tier to another, directly or by way of others."""
     reached = {source}
     for _ in target.tiers:
         reached |= {link.destination for link in target.links if link.source in reached}

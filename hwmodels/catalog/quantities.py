@@ -82,10 +82,10 @@ class Figure(Strict):
 
     Attributes:
         value: in the unit of the field.
-        unit: documentation; when written it must be the field's unit.
+        unit: optional, for readers; where it is written, it must be the field's unit.
         source: document, file or reasoning behind the number.
         confidence: `high` (read in a primary source, or a definition), `medium`, `low`.
-        note: anything else.
+        note: any remark.
     """
 
     expected_unit: ClassVar[str] = ""

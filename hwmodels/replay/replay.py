@@ -1,8 +1,15 @@
 """An event-driven replay of a plan: a second opinion on its latency.
 
-It shares with the cost model the compute times and the bytes charged to operands, nothing else:
-transfers run asynchronously, as soon as data, space and their queue allow, whatever step the plan
-gave them, and concurrent demands share each tier's bandwidth.
+Transfers run asynchronously, as soon as data, space and their queue allow, whatever step the plan
+gave them, and activities that run at the same time share each tier's bandwidth:
+
+    time              0         1         2         3         4
+    operators         |-- conv ---|-- relu --|         |-- add --|
+    queue dram->sram  |s|===== w1 =====|s|===== w2 ====|                 s: set-up
+    queue sram->dram              |s|== a ==|
+
+Here `add` waits until its weights w2 have arrived. Compute times and the bytes charged to operands
+are shared with the cost model, nothing else.
 """
 
 from collections.abc import Sequence
@@ -21,10 +28,10 @@ from ullage.hwmodels.replay.unroll import unroll
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import operand_charges, tier_bytes
 
-# Work that rounding leaves of an activity that has ended, relative to the whole of it.
+# Share of an activity's work that may be left, by rounding, when it counts as ended.
 _ROUNDING = 1e-12
 
-# Inferences replayed before the one that is reported for a plan in steady state.
+# Inferences of a plan in steady state that are replayed before the one that is reported.
 _WARM_UP = 2
 
 
@@ -32,9 +39,9 @@ _WARM_UP = 2
 class Simulation:
     """When everything happened, in seconds from the start.
 
-    In steady state: one inference of the loop, from the end of the last operator of the inference
-    before to the end of its own; its first transfers may have begun earlier (negative times) and
-    its last ones may end later than that.
+    In steady state it describes one inference of the loop, from the end of the last operator of the
+    inference before to the end of its own last operator. Its first transfers may have begun earlier
+    (negative times), and its last ones may end later.
 
     Attributes:
         latency_s: when the last operator and the last transfer had finished; in steady state the
@@ -56,7 +63,15 @@ class Simulation:
 
 @dataclass(slots=True)
 class _Activity:
-    """What runs now: an operator, a transfer's set-up, or its bytes. Work in full-speed seconds."""
+    """What occupies a lane now: an operator, a transfer's set-up, or the moving of its bytes.
+
+    Attributes:
+        event: number of the event that happens when it ends.
+        work_s: seconds that all of it takes at full speed.
+        left_s: seconds at full speed that remain of it.
+        demand: shares of tier ports that it takes at full speed.
+        bytes_next: it is a set-up, and the bytes follow it.
+    """
 
     event: int
     work_s: float
@@ -66,17 +81,17 @@ class _Activity:
 
 
 def simulate(plan: Plan) -> Simulation:
-    """Replay a plan with in-order DMA queues, one per link, beside in-order operators.
+    """Replay a plan: in-order operators, and in-order DMA queues, one per link.
 
-    A link's transfers queue in the order of their first planned step (ties: as listed). The head
-    starts once its source data is there and its destination space free, pays the link's set-up
-    time, then moves its bytes in one go. An operator starts once the one before has finished, its
-    operands have arrived and the space it writes is free; alone it takes overhead + max(compute,
-    tier times). Activities that run side by side get max-min fair shares of each tier's port,
-    recomputed at every start and end.
+    A link's transfers queue in the order of their first planned step (ties: as listed). The first
+    in the queue starts once its source data is there and its destination's space is free; it takes
+    the link's set-up time, then moves its bytes in one go. An operator starts once the one before
+    has finished, its operands have arrived and the space that it writes is free; by itself it takes
+    overhead + max(compute, tier times). Activities that run at the same time get max-min fair
+    shares of each tier's port, computed anew at every start and end.
 
-    In steady state several inferences run back to back, the first with the carried-in weights in
-    place, and one is reported that has others before and behind it. Transfers of an inference run
+    In steady state several inferences run back to back, the first with its loop-carried weights in
+    place, and one is reported that has others before and after it. Transfers of an inference run
     beside the operators of the one before as far as data, space and queues allow; its inputs are
     at home once the last operator of that one has finished.
 
@@ -107,7 +122,10 @@ def simulate(plan: Plan) -> Simulation:
 
 
 def _replay(plan: Plan, period: int = 0) -> Simulation:
-    """Replay one inference, or several of `period` steps each."""
+    """Replay one inference, or several of `period` steps each.
+
+    Lane 0 is that of the operators, lane 1 + l that of link l.
+    """
     target = plan.target
     operands = operand_charges(plan)
     events = precedence(plan, operands, period)
@@ -248,6 +266,7 @@ def _stuck(
 
 
 def _named(plan: Plan, events: EventGraph, event: int) -> str:
+    """An event in words, for messages."""
     buffers = plan.problem.buffers
     if event < events.steps:
         return f"step {event} ({plan.problem.steps[event].name})"
