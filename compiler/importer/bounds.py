@@ -1,6 +1,8 @@
-"""Largest possible shapes where the real ones depend on data, and types of loop bodies.
+"""Types where onnx's inference has none: data-dependent shapes, bodies of If, Loop and Scan.
 
-Types are triples (dtype, shape, is_upper_bound); None stands for "no bound follows".
+Where a shape depends on data, its largest possible size is used, so that a plan made for it has
+room for every run. Types are triples (dtype, shape, is_upper_bound); None means that no bound
+follows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+# A type: dtype, shape, and whether the shape is an upper bound.
 Triple = tuple[str, tuple[int, ...], bool]
+# Values of small constants by name.
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class Typed(Protocol):
-    """Anything with a data type and a shape."""
+    """Anything with a data type and a shape, such as `scope.TensorType`."""
 
     @property
     def dtype(self) -> str: ...  # noqa: D102
@@ -41,7 +45,7 @@ def bounded_output_types(
 ) -> list[Triple | None]:
     """Upper bounds for the outputs of an operator whose result shapes depend on data.
 
-    NonZero finds at most all elements, TopK returns at most the axis, NonMaxSuppression keeps at
+    NonZero finds at most all elements, TopK returns at most the axis, NonMaxSuppression selects at
     most `max_output_boxes_per_class` of each class, a Slice is no longer than its input.
     """
     if not inputs or inputs[0] is None:
@@ -76,7 +80,7 @@ def bounded_output_types(
 def _nms(
     node: onnx.NodeProto, boxes: tuple[int, ...], scores: tuple[int, ...], arrays: Arrays
 ) -> Triple | None:
-    """Selected indices [<= batch * classes * kept, 3] of NonMaxSuppression."""
+    """Selected indices of NonMaxSuppression, shape [at most batch * classes * selected, 3]."""
     if len(boxes) != 3 or len(scores) != 3:
         return None
     per_class = boxes[1]
@@ -91,7 +95,7 @@ def _reshape(
 ) -> Triple | None:
     """A reshape to a shape that is not known: one dimension takes all elements.
 
-    The rank is the length of the shape argument; storage is the same however dimensions split.
+    The rank is the length of the shape argument. Storage is the same whatever the dimensions are.
     """
     target = inputs[1] if len(inputs) > 1 else None
     if target is None or node.input[1] in arrays or len(target.shape) != 1:
@@ -136,8 +140,10 @@ def control_flow_output_types(
 ) -> list[Triple | None]:
     """Types of the results of If, Loop and Scan from those of their bodies.
 
-    If: the larger of both branches, an upper bound where they differ. Loop: loop-carried values
-    as the body returns them; scan results gain the trip count as first axis, when it is known.
+    If: the larger of both branches, an upper bound where they differ. Loop: loop-carried values as
+        the
+    body returns them. Results of a Loop or Scan that are collected over the iterations gain the
+    number of iterations as first axis, where it is known.
     """
     if not bodies:
         return []
@@ -183,6 +189,7 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _inserted(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    """A shape with another axis inserted."""
     at = _axis(axis, len(shape) + 1)
     return (*shape[:at], length, *shape[at:])
 

@@ -1,4 +1,4 @@
-"""ONNX model to Graph."""
+"""From an ONNX model to a `Graph`: the last stage of the import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ class ImportOptions:
     """How a model becomes a graph.
 
     Attributes:
-        dims: values of symbolic dimensions.
+        dims: values of symbolic dimensions, by name.
         batch: value of every symbolic first dimension of an input.
         dtype: data type policy: floating-point tensors are planned as this type.
-        fuse: form fusion groups and drop operators that no output needs.
+        fuse: form fusion groups, and leave out operators that no output needs.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -36,10 +36,10 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph and what it was made from: `Operator.nodes` index the nodes of `proto`.
+    """A graph and what it was made from.
 
     Attributes:
-        graph: the graph.
+        graph: the graph; `Operator.nodes` are indices of nodes of `proto`.
         proto: the flat model in topological order, functions inlined.
         scope: types and constants of its tensors.
     """
@@ -171,7 +171,7 @@ def _add_value(
 
 
 def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | None) -> Operator:
-    """One operator from a group; of several results only the wanted ones (None: all) are kept."""
+    """One operator from a group; of several results only the wanted ones (None: all) remain."""
     inside = {name for node in group.nodes for name in node.outputs}
     last = group.nodes[-1]
     if len(group.nodes) == 1:
@@ -209,7 +209,10 @@ def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | 
 
 
 def _mac_dtype(group: fusion.Group) -> str:
-    """Data type of the anchor's multiplications, seen through a dequantisation before it."""
+    """Data type of the main node's multiplications.
+
+    Where a dequantisation before it belongs to the group, it is the type of the quantised data.
+    """
     for node in group.nodes:
         if node.op == "DequantizeLinear" and set(node.outputs) & set(group.anchor.activations):
             return node.mac_dtype
@@ -238,6 +241,6 @@ def _sharings(
 def scratch_name(operator: str) -> str:
     """Name of the value that stands for the intermediate tensors of an operator's subgraph.
 
-    It is born and dies with its operator, and lives wherever the plan puts it.
+    It exists while its operator runs and has a place in the plan like any other value.
     """
     return f"{operator}#body"

@@ -1,4 +1,4 @@
-"""Output types of operators that onnx has no schema for: com.microsoft's quantised and fused ones.
+"""Output types of operators without an onnx schema: com.microsoft's quantised and fused ones.
 
 Shapes follow onnxruntime's documentation of its contrib operators.
 """
@@ -10,6 +10,7 @@ import onnx
 
 from ullage.compiler.importer.bounds import Triple, Typed
 
+# Operators whose first output has the shape of the first input.
 LIKE_FIRST = frozenset(
     """Gelu BiasGelu FastGelu QuickGelu SimplifiedLayerNormalization LayerNormalization
     QLinearSigmoid QLinearLeakyRelu QLinearSoftmax RotaryEmbedding QuantizeLinear
@@ -21,7 +22,7 @@ LIKE_FIRST = frozenset(
 def contrib_output_types(
     node: onnx.NodeProto, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
-    """Types (dtype, shape, is_upper_bound) of the outputs, empty for an unknown operator."""
+    """Types (dtype, shape, is_upper_bound) of the outputs; empty for an unknown operator."""
     if not inputs or inputs[0] is None:
         return []
     first = inputs[0]

@@ -1,4 +1,4 @@
-"""If, Loop and Scan: their bodies, walked in scopes of their own, and the types they return."""
+"""If, Loop and Scan: their bodies, each walked in a scope of its own, and the types they return."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,6 +9,7 @@ from ullage.compiler.importer import bounds
 from ullage.compiler.importer.load import checked_elements
 from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
 
+# (body, its scope): enters the body into the scope and infers the types inside.
 WalkGraph = Callable[[onnx.GraphProto, Scope], None]
 
 
@@ -20,7 +21,7 @@ def control_flow_types(
     Args:
         position: of the node in its graph.
         node: the operator.
-        scope: the graph it stands in.
+        scope: scope of the graph in which the node is.
         walk_graph: enters a body into its scope and infers what is inside.
 
     Raises:
@@ -78,7 +79,7 @@ def control_flow_types(
 def _check_bodies(
     node: onnx.NodeProto, graphs: Mapping[str, onnx.GraphProto], scope: Scope
 ) -> None:
-    """The bodies of If, Loop and Scan are there and take and return as many tensors as they must.
+    """Check that If, Loop and Scan have bodies with the numbers of inputs and outputs they need.
 
     Raises:
         ModelError: says what is missing.

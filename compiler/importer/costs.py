@@ -1,8 +1,11 @@
 """Work of one ONNX node: multiply-accumulates, vector elements, matrix shapes.
 
-Conventions: a MAC is one multiplication with accumulation; the vector unit is charged one element
-per output element and pass (softmax three passes, normalisations four), one per input element of
-a reduction, one per window element of a pooling, one per element searched and per index found.
+A MAC is one multiplication with accumulation. The vector unit is charged one element for
+
+    each output element and pass    one pass element-wise, 3 for softmax, 4 for normalisations
+    each input element              of a reduction
+    each element of a window        of a pooling
+    each element searched, each index found    by NonZero
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +18,7 @@ from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Gemm
 
+# Types of a node's inputs or outputs; None for one that is absent.
 Types = Sequence[TensorType | None]
 
 
@@ -26,7 +30,8 @@ class OperatorWork:
         gemms: matrix products; their m * k * n * count are the MACs.
         vector_elements: elements for the vector unit.
         extra_macs: MACs that are no matrix product of useful shape.
-        fallback: why the cost is a guess; empty when it is not.
+        fallback: reason why there is no rule for the cost, which is an estimate from element counts
+            then; empty otherwise.
     """
 
     gemms: tuple[Gemm, ...] = ()
@@ -82,9 +87,13 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
     )
 
 
+# Three passes of the vector unit.
 SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
+# Every element is searched, and every index found is written.
 SCANS = frozenset({"NonZero"})
+# Elements are sorted: their number times its logarithm.
 SORTS = frozenset({"TopK", "Unique"})
+# No work at all.
 FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
 
 
@@ -109,7 +118,7 @@ def _conv(
 ) -> OperatorWork | None:
     """Convolution [N, C, *S] with kernel [M, C/group, *K]: per image and group [S', CK] x [CK, M].
 
-    Output pixels stream (m), the kernel's taps are k, output channels n.
+    Output pixels are streamed (m), taps of the kernel are k, output channels are n.
     """
     kernel, out = inputs[weight], outputs[0]
     if kernel is None or out is None or len(kernel.shape) < 3 or len(out.shape) < 3:
@@ -127,7 +136,7 @@ def _conv(
 def _conv_transpose(
     attributes: Mapping[str, Any], inputs: Types, outputs: Types
 ) -> OperatorWork | None:
-    """Transposed convolution with kernel [C, M/group, *K]: each input pixel meets every tap."""
+    """Transposed convolution with kernel [C, M/group, *K]: every input pixel meets every tap."""
     del outputs
     data, kernel = inputs[0], inputs[1]
     if data is None or kernel is None or len(kernel.shape) < 3 or len(data.shape) < 3:
@@ -187,8 +196,8 @@ def _matmul_nbits(
 def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     """Product over all index letters; one matrix product for two operands.
 
-    Letters of both operands and the result count the products, those of both operands alone are
-    k, those of the left or right operand alone m or n.
+    Letters in both operands and the result count the products, those in both operands only are k,
+    those in the left or right operand and the result are m or n.
     """
     equation = attributes.get("equation", b"")
     text = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
@@ -223,7 +232,10 @@ def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> Ope
 
 
 def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
-    """LSTM (4 gates), GRU (3), RNN (1): X [seq, batch, input], R [dirs, gates*hidden, hidden]."""
+    """The rule of LSTM (4 gates), GRU (3) and RNN (1).
+
+    Inputs are X [seq, batch, input] and R [dirs, gates * hidden, hidden].
+    """
 
     def rule(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
         del attributes, outputs
@@ -248,7 +260,7 @@ def _attention(
 ) -> OperatorWork | None:
     """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
 
-    `past` is the position of the cached keys, [.., past length, head size], among the inputs.
+    `past` is the position among the inputs of the cached keys, [.., past length, head size].
     """
     q = inputs[0]
     if q is None or len(q.shape) < 3:
@@ -284,6 +296,7 @@ def _attention(
     return OperatorWork(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
 
 
+# Operator type -> rule for its MACs; a rule returns None where shapes are not as it needs them.
 MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]] = {
     "Conv": _conv,
     "FusedConv": _conv,

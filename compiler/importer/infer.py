@@ -1,8 +1,9 @@
 """One forward pass over a graph: types of every tensor, constants folded on the way.
 
-Node by node, with onnx's own per-node inference, so that a shape computed from constants is known
-before the node that needs it is reached; a single pass completes what whole-model inference
-leaves open. Where a shape depends on data, the largest possible one is used and marked.
+Nodes are visited one by one with onnx's own inference for single nodes, so that a shape computed
+from constants is known before the node that needs it is reached. Thus one pass completes what
+inference for whole models leaves open. Where a shape depends on data, the largest possible one is
+used and marked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,9 @@ from ullage.compiler.importer.scope import (
 )
 from ullage.compiler.importer.symbols import input_dims
 
-STORED_LIMIT = 4_096  # elements of an initializer that may be the argument of a shape operator
+# Elements of an initializer up to which its value is kept: it may be the argument of an operator
+# that computes shapes.
+STORED_LIMIT = 4_096
 
 
 def infer_model(model: onnx.ModelProto, symbols: Mapping[str, int], where: str) -> Scope:
@@ -67,7 +70,7 @@ def _enter_graph(graph: onnx.GraphProto, scope: Scope) -> None:
 
 
 def _store_array(tensor: onnx.TensorProto, scope: Scope) -> None:
-    """Keep the value of a small constant; one that cannot be decoded keeps its type only."""
+    """Keep the value of a small constant; one that cannot be decoded has a type only."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except Exception as error:
@@ -151,7 +154,7 @@ def _refusal(name: str, node: onnx.NodeProto, scope: Scope) -> ModelError:
 
 
 def _special(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType] | None:
-    """Operators that onnx's per-node inference does not cover."""
+    """Types of operators that onnx's inference for single nodes does not cover, else None."""
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _constant(node, scope)
     if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):

@@ -1,4 +1,4 @@
-"""ONNX nodes with everything a plan needs to know: operands in memory, work, storage."""
+"""ONNX nodes with all that a plan needs to know of them: operands in memory, work, storage."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,14 +24,14 @@ class ImportedNode:
         index: position in the model.
         op: operator type.
         label: unique name.
-        activations: tensors read that inference computes (or is given), distinct.
-        weights: constants read, resolved to the stored tensor, distinct.
+        activations: tensors read that are inputs or computed by inference, distinct.
+        weights: constants read, each resolved to the stored tensor it derives from, distinct.
         outputs: tensors written.
         work: cost.
         mac_dtype: data type of its multiplications.
         accessed: bytes really read of operands that are read in part.
         body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
-        sharings: storage it may share.
+        sharings: which outputs may share the bytes of which inputs.
     """
 
     index: int
@@ -57,7 +57,7 @@ class NodeList:
 
 
 def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> NodeList:
-    """All nodes that are not constant-derived.
+    """All nodes that run at inference: those whose results do not follow from constants alone.
 
     Args:
         model: flat model in topological order.
@@ -105,7 +105,7 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
 
 
 def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dict[str, int]:
-    """Bytes of those of the tensors that can live in memory."""
+    """Planned size in bytes of those of the tensors that can be in memory."""
     known = {name: scope.types[name] for name in names if name in scope.types}
     return {
         name: storage_bytes(resized(tensor_type.dtype, policy), tensor_type.elements)
@@ -115,6 +115,7 @@ def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dic
 
 
 def _unique(label: str, taken: set[str]) -> str:
+    """The label, with a number appended where it is taken; it counts as taken from then on."""
     unique, number = label, 1
     while unique in taken:
         number += 1
@@ -124,7 +125,7 @@ def _unique(label: str, taken: set[str]) -> str:
 
 
 def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, str]:
-    """For constants that are views, transposed or dequantised forms of a tensor: that tensor."""
+    """For constants that are views, transposed or dequantised forms of a stored tensor: that."""
     roots: dict[str, str] = {}
     for proto in protos:
         if not proto.input or not proto.output or proto.output[0] not in scope.constants:
@@ -208,7 +209,7 @@ def _control_flow_work(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> tuple[OperatorWork, int]:
-    """Cost of If (the dearer branch), Loop and Scan (body times trips), and the bodies' peak."""
+    """Cost of If (the dearer branch), Loop and Scan (body times iterations), and bodies' peak."""
     node_attributes = attributes(proto)
     bodies: list[OperatorWork] = []
     peak = 0
@@ -254,7 +255,7 @@ def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
 
 
 def body_peak_bytes(body: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
-    """Largest sum of live bytes while a subgraph runs in file order, captures excluded."""
+    """Largest sum of live bytes while a subgraph runs in file order, captured tensors excluded."""
     last: dict[str, int] = {value.name: len(body.nodes) for value in graph.output}
     for position, node in enumerate(body.nodes):
         for name in node.activations:

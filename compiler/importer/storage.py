@@ -1,4 +1,7 @@
-"""Which outputs of an operator may share the bytes of its inputs, proven from shapes."""
+"""Which outputs of an operator may share the bytes of its inputs, proven from shapes.
+
+`lowering.aliases` decides which of these sharings are used.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +16,9 @@ from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Sharing
 
+# Types of tensors by name.
 Types = Mapping[str, TensorType]
+# Values of small constants by name.
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
@@ -65,7 +70,7 @@ def sharings_of(
 def _is_view(
     node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, arrays: Arrays
 ) -> bool:
-    """Whether the first output is the first input's bytes, untouched."""
+    """Whether the first output consists of the first input's bytes, unchanged."""
     op = node.op_type
     source, result = types[node.input[0]], types[node.output[0]]
     if op in VIEWS:
@@ -92,7 +97,7 @@ def _is_view(
 
 
 def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:
-    """Elements as planned bytes; None where they do not end on a byte."""
+    """Elements as planned bytes; None where they are no whole number of bytes."""
     if whole.elements == 0 or (elements * size_bytes) % whole.elements:
         return None
     if BITS[whole.dtype] < 8 and (elements * BITS[whole.dtype]) % 8:
@@ -103,6 +108,7 @@ def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:
 def _split(
     node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
 ) -> tuple[Sharing, ...]:
+    """Outputs of a Split that are contiguous parts of its input, one after the other."""
     source = types[node.input[0]]
     axis = int(attributes.get("axis", 0)) % max(1, len(source.shape))
     if product(source.shape[:axis]) != 1:
@@ -122,7 +128,7 @@ def _split(
 def _concat(
     node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
 ) -> tuple[Sharing, ...]:
-    """Inputs of a Concat whose parts lie one after the other in the result."""
+    """Inputs of a Concat that are contiguous parts of the result, one after the other."""
     whole = types[node.output[0]]
     axis = int(attributes.get("axis", 0)) % max(1, len(whole.shape))
     if product(whole.shape[:axis]) != 1:
@@ -164,6 +170,7 @@ def _contiguous_slice(
     result: TensorType,
     arrays: Arrays,
 ) -> int | None:
+    """First element of a Slice whose result is one contiguous run of its input, else None."""
     starts, axes = _slice_arguments(node, attributes, len(source.shape), arrays)
     if starts is None or axes is None or len(starts) != len(axes):
         return None
