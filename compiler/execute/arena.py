@@ -1,4 +1,13 @@
-"""Flat memory: one byte array per tier, who owns which byte, poison everywhere else."""
+"""Flat memory: one byte array per tier, which data each byte holds, poison everywhere else.
+
+    address     0         64        96        160      192
+    memory      | x's data | poison  | y's data | poison |
+    owners      x, byte 0             y, byte 0
+                 '-- residency open --'
+
+Bytes of a residency that just opened, and bytes that nothing was written to, are poison: reading
+them is an error. What each byte should hold is known from dataflow alone (`lowering.dataflow`).
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,20 +27,22 @@ from ullage.compiler.ir.coverage import (
 from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
-POISON = 0xFF  # every float type reads it as NaN
+# Value of bytes that hold no data; every floating-point type reads it as NaN.
+POISON = 0xFF
 Bytes = NDArray[np.uint8]
 
 
 class Arena:
-    """The memories of a plan, each exactly as large as its highest address.
+    """The memories of a plan, each exactly as large as the highest address that the plan uses.
 
     Residencies open at `start` (whatever was in their bytes is destroyed) and close at `end`. A
-    byte is owned by the data last written to it; reading anything else is an error. Nothing here
-    is taken from the verifier.
+    byte is owned by the data that was last written to it; reading anything else is an error.
+    Nothing here is taken from the verifier.
 
     Attributes:
-        memory: tier -> bytes.
-        owners: tier -> which data lies where.
+        memory: tier -> its bytes.
+        owners: tier -> which data is in which of its bytes.
+        open: buffer -> its residencies that are open now.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -54,7 +65,7 @@ class Arena:
             self.owners[tier.name] = ByteRuns()
         self.tiers = [tier.name for tier in plan.target.tiers]
         self.read_only = {tier.name for tier in plan.target.tiers if tier.read_only}
-        self.open: dict[int, list[Residency]] = {}  # by buffer
+        self.open: dict[int, list[Residency]] = {}
 
     def begin_step(
         self,
@@ -63,11 +74,11 @@ class Arena:
         opening: Iterable[Residency],
         arriving: Iterable[Residency] = (),
     ) -> None:
-        """Close residencies that end, open those that start, take over those that arrived.
+        """Close residencies that end, open those that start, check those that become ready.
 
         Raises:
-            VerificationError: a byte is twice in one tier, so that nobody can say which copy is
-                used, or bytes are said to be ready that no transfer brought.
+            VerificationError: a byte is twice in one tier, so that nobody can tell which copy is
+                used, or bytes become ready that no transfer brought.
         """
         for r in closing:
             self.open[r.buffer].remove(r)
@@ -99,19 +110,20 @@ class Arena:
             )
 
     def _held(self, tier: str, address: int, size: int) -> int:
-        """Bytes of a range that hold data of somebody."""
+        """Number of bytes of a range that hold data of some value."""
         runs = self.owners[tier].read(address, address + size)
         return sum(high - low for low, high, _, _ in runs)
 
     def begin_again(self, loop_carried: Iterable[Residency] = ()) -> None:
-        """Between two inferences: close everything, poison all but what is carried on.
+        """Between two inferences: close everything, and poison all but the loop-carried bytes.
 
         Args:
             loop_carried: residencies in which the next inference begins with data of this one. They
-                are opened; bytes are kept where the same bytes of the same buffer lie there now.
+                are opened; bytes keep their data where the same bytes of the same buffer are there
+                now.
 
         Raises:
-            VerificationError: a carried byte is not there.
+            VerificationError: a loop-carried byte is not there.
         """
         kept: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
         opened: dict[int, list[Residency]] = {}
@@ -149,7 +161,7 @@ class Arena:
         tier: str | None = None,
         ready: bool = True,
     ) -> list[Extent]:
-        """Pieces covering bytes [begin, end) of a buffer, in byte order.
+        """Extents that cover the bytes [begin, end) of a buffer, in byte order.
 
         Each byte is taken from the fastest tier that has it (or from `tier`), ready to be used at
         the step (or, with `ready` False, still being filled).
@@ -180,7 +192,7 @@ class Arena:
     def read(
         self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[DataRange]
     ) -> Bytes:
-        """Bytes of a buffer as an operator sees them: a view of the arena where they lie in a row.
+        """Bytes of a buffer as an operator sees them: a view of memory if they are contiguous.
 
         Raises:
             VerificationError: bytes are not resident, or hold other data than `expected` (runs
@@ -253,10 +265,10 @@ class Arena:
         data: Bytes,
         content: Sequence[DataRange],
     ) -> list[tuple[str, int, int]]:
-        """Put an operator's result where the plan says; returns (tier, low, high) addresses.
+        """Put an operator's result where the plan says; returns the (tier, low, high) addresses.
 
-        Copies of the bytes in other places keep what they hold: it is not what later readers of
-        these bytes expect, so that whoever reads such a stale copy is found out.
+        Copies of the bytes in other places keep their old data. Later readers of these bytes expect
+        the new data, so whoever reads such a stale copy is detected.
         """
         end = begin + len(data)
         source = ByteRuns()
@@ -278,7 +290,7 @@ class Arena:
         return touched
 
     def scribble(self, buffer: int, begin: int, end: int, step: int, what: str) -> None:
-        """Use bytes as scratch space: whatever they held is gone, nothing readable is left."""
+        """Use bytes as scratch space: their data is destroyed, and nothing readable is left."""
         for r, low, high in self._operand(buffer, begin, end, step, what):
             address = r.offset + low - r.start_byte
             self._poison(r.tier, address, address + high - low)
@@ -291,7 +303,7 @@ class Arena:
         step: int,
         what: str,
     ) -> None:
-        """One piece of a transfer: bytes and their owners.
+        """Copy the bytes of one extent of a transfer, and with them which data they are.
 
         Raises:
             VerificationError: the source holds poison, or the destination is read-only.

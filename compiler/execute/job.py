@@ -1,4 +1,9 @@
-"""Walks over a plan: operands from their addresses, results to theirs, transfers between."""
+"""Walks over a plan: operands are read from their addresses, results written to theirs.
+
+step t     residencies end, start, become ready
+           DMA copies what moves in this step
+           the operator reads its operands, runs, writes its results
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -25,8 +30,8 @@ class ExecutionJob:
     Attributes:
         arena: the memories.
         table: the plan by step.
-        trace: a line per event, when asked for.
-        inferences: begun so far.
+        trace: one line per transfer, read and write, where a trace is wanted.
+        inferences: number of inferences begun so far.
         passed: steps passed so far, DMA-only ones too; `progress` is called with it.
         steps: operators run so far.
         bytes_moved: bytes copied by transfers so far.
@@ -66,10 +71,11 @@ class ExecutionJob:
         """Run steps 0..until-1 as one more inference, in the memory that the one before left.
 
         In steady state weights are loaded before the first inference only: into their home tier,
-        and from there to where the plan carries them from one inference to the next.
+        and from there to the residencies that are loop-carried.
 
         Returns:
-            the outputs, or what the last operator left, when that is not the end.
+            The outputs, or, where `until` is not the end, the results of the last operator that
+            ran.
         """
         plan, table = self.plan, self.table
         steps = plan.problem.steps
@@ -104,7 +110,7 @@ class ExecutionJob:
         return self._finals() if until == len(steps) else made
 
     def _prologue(self) -> None:
-        """Bring weights from home to where the first inference is to find them."""
+        """Copy weights from home to the loop-carried residencies, before the first inference."""
         home = self.plan.target.homes["weight"]
         for r in self.table.loop_carried:
             if r.tier == home:
@@ -123,7 +129,7 @@ class ExecutionJob:
             self.trace.append(several + text)
 
     def _load(self, arrays: Mapping[str, Array]) -> None:
-        """Put values into their home tier before the first step."""
+        """Put inputs or weights into their home tier before the first step."""
         problem, target = self.plan.problem, self.plan.target
         for name, array in arrays.items():
             if name not in self.place:
@@ -145,7 +151,11 @@ class ExecutionJob:
     def _move(
         self, t: int, moves: "list[tuple[Transfer, int, int]] | tuple[()]"
     ) -> list[tuple[str, int, int]]:
-        """Copy what DMA moves in this step; returns the addresses it reads."""
+        """Copy what DMA moves in this step.
+
+        Returns:
+            The (tier, low, high) addresses that it reads.
+        """
         sources: list[tuple[str, int, int]] = []
         for transfer, begin, size in moves:
             name = self.plan.problem.buffers[transfer.buffer].name
@@ -178,7 +188,7 @@ class ExecutionJob:
         return sources
 
     def _operate(self, t: int, operator: Operator, sources: list[tuple[str, int, int]]) -> None:
-        """Read operands from the arena, run the kernel, write results into the arena."""
+        """Read operands from memory, run the kernel, write results into memory."""
         graph = self.imported.graph
         absorbed = absorbed_inputs(operator, self.aliases)
         what = f"{operator.kind} {operator.name!r}"
@@ -209,14 +219,14 @@ class ExecutionJob:
         self._scribble(t, operator, what)
 
     def _scribble(self, t: int, operator: Operator, what: str) -> None:
-        """Use the space of a subgraph's intermediates, before and after everything else."""
+        """Overwrite the space of a subgraph's intermediates, as the operator may do at any time."""
         for name in operator.outputs:
             index, begin, end = self.place[name]
             if name not in self.imported.scope.types and begin < end:
                 self.arena.scribble(index, begin, end, t, f"{what} computing inside")
 
     def _results(self, t: int, operator: Operator) -> dict[str, Array]:
-        """What an operator left in memory: parts that were there before it included."""
+        """Outputs of an operator as they are in memory, with parts that were there before it."""
         left: dict[str, Array] = {}
         for name in operator.outputs:
             tensor_type = self.imported.scope.types.get(name)
@@ -243,6 +253,11 @@ class ExecutionJob:
     def _refuse_race(
         t: int, what: str, written: list[tuple[str, int, int]], sources: list[tuple[str, int, int]]
     ) -> None:
+        """Check that an operator writes no bytes that DMA reads in the same step.
+
+        Raises:
+            VerificationError: it does.
+        """
         for tier, low, high in written:
             for source, begin, end in sources:
                 if tier == source and low < end and begin < high:
@@ -251,11 +266,11 @@ class ExecutionJob:
                     )
 
     def _finals(self) -> dict[str, Array]:
-        """All outputs at the end."""
+        """All outputs of the graph after the last step."""
         return {n: self._final(n) for n in self.imported.graph.outputs if n in self.place}
 
     def _final(self, name: str) -> Array:
-        """An output at the end: in its home tier."""
+        """An output after the last step, from its home tier."""
         tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place[name]
         problem, target = self.plan.problem, self.plan.target

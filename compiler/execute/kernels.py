@@ -1,4 +1,4 @@
-"""One operator as a small model: its nodes, the constants they need, an onnxruntime session."""
+"""Kernels: each operator as a small model of its nodes and constants, run by onnxruntime."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,14 +66,17 @@ class Kernels:
         return [*(n for n in node.input if n), *captures(node)]
 
     def run(self, operator: Operator, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of an operator, given the arrays of its inputs by name."""
+        """Outputs of an operator by name, from the arrays of its inputs by name."""
         nodes, literals = self._parts(operator)
         outputs = [n for n in operator.outputs if n in self.scope.types]
         results = self._run_model(operator.name, nodes, feeds, outputs, literals)
         return dict(zip(outputs, results, strict=True))
 
     def _parts(self, operator: Operator) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
-        """The operator's nodes, those that turn stored weights into what it reads, literals."""
+        """The nodes that an operator needs, and the values of constants that they read.
+
+        Nodes that turn a stored weight into what the operator reads are included.
+        """
         inputs = set(operator.inputs)
         indices = set(operator.nodes)
         made = {n for i in indices for n in self.proto.graph.node[i].output if n}
@@ -98,7 +101,7 @@ class Kernels:
         return [self.proto.graph.node[i] for i in sorted(indices)], literals
 
     def _chain(self, name: str, inputs: set[str]) -> list[int] | None:
-        """Constant nodes that lead from a stored weight among `inputs` to `name`."""
+        """Nodes that derive `name` from a stored weight among `inputs`; None if there are none."""
         chain: list[int] = []
         while name not in inputs:
             index = self.producer.get(name)
@@ -186,7 +189,7 @@ def small_model(
 def open_session(model: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime has no stubs
     """An onnxruntime session without graph optimisations, weights unpacked, on two threads.
 
-    The same settings for single operators and for the whole model, so that the same kernels run.
+    Single operators and the whole model have the same options, so that the same kernels run.
     """
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""What a plan says about each step, and what it carries from one inference to the next."""
+"""A plan sorted by step: which residencies begin and end, what moves, what is loop-carried."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 @dataclass(frozen=True)
 class Timetable:
-    """A plan by step.
+    """A plan by step; each mapping is from a step to what happens in it.
 
     Attributes:
-        opening: residencies that start; those that are carried in apart.
+        opening: residencies that start, except those in `loop_carried`.
         closing: residencies that end.
         arriving: residencies that become ready later than they start.
-        moving: (transfer, first byte, bytes); a transfer moves all of its slice.
+        moving: (transfer, first byte, number of bytes) of each move.
         loop_carried: residencies that hold a weight before step 0: those at home, and, in steady
-            state, the ones elsewhere.
+            state, those elsewhere too.
     """
 
     opening: dict[int, list[Residency]]
@@ -30,7 +30,7 @@ def timetable(plan: Plan) -> Timetable:
     """Sort a plan by step.
 
     Raises:
-        VerificationError: a transfer that no machine could do.
+        VerificationError: a transfer that no machine could do, or whose moves are not its slice.
     """
     opening: dict[int, list[Residency]] = {}
     closing: dict[int, list[Residency]] = {}
@@ -48,7 +48,7 @@ def timetable(plan: Plan) -> Timetable:
 
 
 def _is_loop_carried(plan: Plan, r: Residency) -> bool:
-    """Whether a residency is to hold a weight from before step 0 on."""
+    """Whether a residency is to hold a weight from before the first step on."""
     if not 0 <= r.buffer < len(plan.problem.buffers):
         return False  # refused elsewhere
     if plan.problem.buffers[r.buffer].kind != "weight" or (r.start, r.ready) != (0, 0):
