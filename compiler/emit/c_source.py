@@ -10,6 +10,7 @@ from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 
+# Names of the two files.
 HEADER, SOURCE = "ullage_plan.h", "ullage_plan.c"
 
 # Field by field what the rows below hold; sizes and addresses are in bytes.
@@ -53,10 +54,10 @@ def emit_c(compiled: Compiled, folder: Path) -> Path:
 
 
 def c_files(plan: Plan) -> tuple[str, str]:
-    """Header and tables of a legal plan.
+    """Texts of the header and of the tables of a legal plan.
 
     Raises:
-        VerificationError: the plan is illegal, bytes are nowhere.
+        VerificationError: bytes are nowhere: the plan is illegal.
     """
     program = program_of(plan)
     tables = _tables(plan, program)
@@ -64,7 +65,7 @@ def c_files(plan: Plan) -> tuple[str, str]:
 
 
 def arena_bytes(plan: Plan) -> list[int]:
-    """For each tier the bytes that the plan needs of it, workspace at the top included."""
+    """For each tier the bytes that the plan needs there, workspace at the top included."""
     tiers = plan.target.tiers
     used = dict.fromkeys((tier.name for tier in tiers), 0)
     for r in plan.residencies:
@@ -85,7 +86,8 @@ def macro_names(plan: Plan) -> list[str]:
     return names
 
 
-_Table = tuple[str, str, list[str]]  # type, name, rows
+# A C array: the type of its elements, its name, its rows.
+_Table = tuple[str, str, list[str]]
 
 
 def _tables(plan: Plan, program: FlatProgram) -> list[_Table]:
@@ -280,6 +282,6 @@ def _text(name: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """A C comment; nothing in the text can end it."""
+    """A C comment; no text can end it early."""
     plain = re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *")
     return f"/* {plain} */"

@@ -15,9 +15,12 @@ from ullage.compiler.ir.plan_json import dump_plan, load_plan
 if TYPE_CHECKING:
     import onnx
 
-PLAN_KEY = "ullage.plan"  # the plan, JSON as in plan.json
-SUMMARY_KEY = "ullage"  # the summary, JSON; the onnx-ir pass writes the same key
-MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
+# Metadata key of the plan, JSON as in plan.json.
+PLAN_KEY = "ullage.plan"
+# Metadata key of the summary, JSON; the onnx-ir pass writes the same key.
+SUMMARY_KEY = "ullage"
+# Size in bytes of the largest file: protobuf's own limit.
+MAX_FILE_BYTES = 2**31 - 1
 
 
 def emit_onnx(compiled: Compiled, folder: Path) -> Path:
@@ -26,7 +29,7 @@ def emit_onnx(compiled: Compiled, folder: Path) -> Path:
     External weight files are copied into the folder, where they exist.
 
     Returns:
-        path of the model.
+        Path of the model.
 
     Raises:
         UsageError: the plan was not made from a file, or the result is too large for one file.
@@ -82,7 +85,7 @@ def read_onnx_plan(model: "Path | onnx.ModelProto") -> Plan:
 
 
 def _load(path: Path) -> "onnx.ModelProto":
-    """The file as it is: functions not inlined, external data not opened."""
+    """The model of a file, unchanged: functions not inlined, external data not opened."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -95,7 +98,7 @@ def _load(path: Path) -> "onnx.ModelProto":
 
 
 def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None:
-    """External weight files beside the new model, under the names that it uses."""
+    """Copy external weight files to the new model's folder, under the names that it uses."""
     for name in sorted(_external_files(model)):
         old, new = source / name, folder / name
         inside = (
@@ -114,7 +117,7 @@ def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None
 
 
 def _copy(old: Path, new: Path) -> None:
-    """Copy a file, whole or not at all. No links: onnx refuses to read weights from them."""
+    """Copy a file, whole or not at all; not a link, since onnx refuses to read through one."""
     temporary = new.with_name(f".{new.name}.part")
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +129,7 @@ def _copy(old: Path, new: Path) -> None:
 
 
 def _external_files(model: "onnx.ModelProto") -> set[str]:
+    """Paths of the external data of a model's tensors, as the model states them."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 

@@ -1,7 +1,11 @@
 """A plan as a flat program: addresses instead of slices, one row per contiguous copy or operand.
 
-Runtimes want no search: which address holds which bytes of an operand, and which addresses DMA
-copies in which step. The C emitter writes these rows out; they follow docs/plan-semantics.md.
+Runtimes should not have to search, so this says at which addresses the bytes of an operand are, and
+which addresses DMA copies in which step (docs/plan-semantics.md). The C emitter writes these rows:
+
+    operand of step 3   bytes [0, 512)      at sram + 4096
+                        bytes [512, 1024)   at dram + 0
+    copy in step 2      dram + 0 -> sram + 4096, 512 bytes, over link 0
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,9 +22,9 @@ class Span:
 
     Attributes:
         tier: index into `Target.tiers`.
-        address: of the first byte, in bytes from the start of the tier.
-        start_byte: the first byte's position in its buffer.
-        size_bytes: how many bytes.
+        address: address of the first byte, in bytes from the start of the tier.
+        start_byte: position of the first byte in its buffer.
+        size_bytes: number of bytes.
     """
 
     tier: int
@@ -37,7 +41,7 @@ class Operand:
         buffer: index into `Problem.buffers`.
         name: name of the value (of the buffer, for loads and outputs).
         write: whether the step writes it.
-        spans: where it is.
+        spans: where its bytes are.
     """
 
     buffer: int
@@ -53,11 +57,11 @@ class Copy:
     Attributes:
         step: the step.
         transfer: index into `Plan.transfers`.
-        source: tier index.
-        source_address: in bytes.
-        destination: tier index.
-        destination_address: in bytes.
-        size_bytes: how many bytes.
+        source: index into `Target.tiers`.
+        source_address: in bytes from the start of that tier.
+        destination: index into `Target.tiers`.
+        destination_address: in bytes from the start of that tier.
+        size_bytes: number of bytes.
         link: index into `Target.links`: the DMA queue.
     """
 
@@ -73,7 +77,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class FlatProgram:
-    """T steps of operands and copies, what is loaded before them and stored after.
+    """Operands and copies of T steps, what is loaded before them and where outputs are after them.
 
     Attributes:
         loads: inputs, then weights, where they are before step 0: in their home tiers, and in
@@ -120,7 +124,7 @@ class _Held:
     def extents(
         self, buffer: int, begin: int, end: int, suits: Callable[[Residency], bool], when: str
     ) -> list[Extent]:
-        """Bytes [begin, end) of a buffer in residencies that suit."""
+        """Bytes [begin, end) of a buffer in residencies for which `suits` holds."""
         extents, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
         if missing:
             name = self.plan.problem.buffers[buffer].name
@@ -132,7 +136,7 @@ class _Held:
         return extents
 
     def spans(self, extents: Iterable[Extent]) -> tuple[Span, ...]:
-        """Pieces as addresses."""
+        """The addresses of extents."""
         return tuple(
             Span(self.tiers[r.tier], r.offset + low - r.start_byte, low, high - low)
             for r, low, high in extents
@@ -140,7 +144,7 @@ class _Held:
 
 
 def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
-    """Inputs, then weights: at home, and wherever else they are from the beginning."""
+    """Inputs, then weights: at home, and in other tiers where they are from the beginning."""
     for kind in ("input", "weight"):
         home = plan.target.homes[kind]
         for index, buffer in enumerate(plan.problem.buffers):
@@ -195,7 +199,7 @@ def _copies(plan: Plan, held: _Held) -> Iterator[Copy]:
 def _copies_of(
     held: _Held, transfer: Transfer, index: int, t: int, moved: tuple[int, int]
 ) -> Iterator[Copy]:
-    """One move, cut where its source or its destination jumps."""
+    """The copies of one move, which is cut wherever the addresses of source or destination jump."""
     when = f"step {t}, DMA over {transfer.link}"
     out = held.extents(
         transfer.buffer,
@@ -225,7 +229,7 @@ def _copies_of(
 def _common(
     out: Sequence[Extent], into: Sequence[Extent]
 ) -> Iterator[tuple[int, int, Residency, Residency]]:
-    """Ranges that lie in one piece of both, in byte order; both cover the same bytes."""
+    """Ranges that are in one extent of both lists, in byte order; both cover the same bytes."""
     i = j = 0
     while i < len(out) and j < len(into):
         (r, a, b), (d, x, y) = out[i], into[j]

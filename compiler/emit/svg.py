@@ -10,12 +10,16 @@ from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
-WIDTH, HEIGHT = 960, 540  # of the map itself, in SVG units
+# Size of the map itself, in SVG units.
+WIDTH, HEIGHT = 960, 540
+# Margins around the map, in SVG units.
 LEFT, TOP, RIGHT, BOTTOM = 90, 60, 20, 70
+# Ticks of each axis at most.
 _TICKS = 8
+# Size of rectangles that get a label, at least, and width of one letter, in SVG units.
 _MIN_LABEL_WIDTH, _LABEL_HEIGHT, _LETTER_WIDTH = 40.0, 12.0, 6.5
 
-# Okabe and Ito's colours: told apart without full colour vision too.
+# Colours of the kinds of buffers: Okabe and Ito's, which differ without full colour vision too.
 COLOURS = {"input": "#0072B2", "weight": "#E69F00", "activation": "#009E73", "output": "#CC79A7"}
 _STYLE = """
 :root { --ink: #1b1b1f; --paper: #ffffff; --grid: #d7d7dc; }
@@ -37,10 +41,10 @@ def emit_svg(compiled: Compiled, folder: Path) -> Path:
 
 
 def memory_svg(plan: Plan) -> str:
-    """The residencies of the fastest tier as rectangles, with a title each for the mouse.
+    """The residencies of the fastest tier as rectangles, with titles that show under the mouse.
 
     The address axis ends at the highest address used (workspace included), not at the capacity,
-    which the heading states: a small plan in a large memory stays readable.
+    which the heading states: so a small plan in a large memory is still readable.
     """
     tier = plan.target.fastest
     held = [r for r in plan.residencies if r.tier == tier.name and r.start < r.end]
@@ -139,7 +143,7 @@ def _text(x: float, y: float, text: str, style: str = "") -> str:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold."""
+    """A text without the characters that XML 1.0 cannot hold."""
     return (
         "".join(
             c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "?" for c in text

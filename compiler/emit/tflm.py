@@ -1,10 +1,14 @@
 """`tflm`: addresses for TensorFlow Lite Micro's offline memory planner.
 
 TFLM reads a metadata buffer `OfflineMemoryAllocation` of a .tflite model, a list of int32, little
-endian: format version (1), subgraph, number of tensors n, then for each tensor its byte offset in
-the arena, or -1 where the runtime is to place it (TFLM's documentation, "Offline planned tensor
-allocations"). TFLM moves nothing: a tensor has one address from its definition to its last use. So
-only tensors that a plan keeps whole at one address of the fastest tier all that time get one.
+endian (TFLM's documentation, "Offline planned tensor allocations"):
+
+    index    0                1          2               3 ... n + 2
+    number   format version   subgraph   n, tensors      byte offset of each tensor in the arena,
+             (1)                                         or -1: the runtime places it
+
+TFLM moves nothing: a tensor has one address from its definition to its last use. So only tensors
+that a plan keeps whole at one address of the fastest tier during all that time get an offset.
 """
 
 import json
@@ -18,10 +22,15 @@ from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
+# Name of the metadata buffer in the .tflite model.
 METADATA_NAME = "OfflineMemoryAllocation"
+# Version of the list.
 FORMAT_VERSION = 1
+# Offset of a tensor that the runtime is to place.
 AT_RUNTIME = -1
-TFLM_ALIGNMENT_BYTES = 16  # of its arena; its optimised kernels expect it of tensors too
+# Alignment of TFLM's arena; its optimised kernels expect it of tensors too.
+TFLM_ALIGNMENT_BYTES = 16
+# Largest offset that the list can hold.
 _MAX_OFFSET = 2**31 - 1
 
 
@@ -48,7 +57,7 @@ def emit_tflm(compiled: Compiled, folder: Path) -> Path:
 
 
 def offline_allocation(plan: Plan, names: Sequence[str], subgraph: int = 0) -> tuple[int, ...]:
-    """The int32 list for tensors in the given order.
+    """The int32 list for tensors in a certain order.
 
     Args:
         plan: a legal plan.
@@ -69,11 +78,11 @@ def offline_allocation(plan: Plan, names: Sequence[str], subgraph: int = 0) -> t
 
 
 def fixed_addresses(plan: Plan) -> Mapping[str, int]:
-    """Address in the fastest tier of each value that stays there from first to last use.
+    """Address in the fastest tier of each value that is there from first to last use.
 
-    TFLM's life of a tensor: an input is there before the first operator, an output until after the
-    last, weights do not count (TFLM reads them where the model file lies). What copies the plan
-    keeps elsewhere does not matter.
+    The live range is TFLM's: an input exists before the first operator, an output until after the
+    last. Weights do not count (TFLM reads them from the model file). Copies that the plan has in
+    other places do not matter.
     """
     fastest = plan.target.fastest.name
     held_of: dict[int, list[Residency]] = {}
@@ -95,7 +104,7 @@ def fixed_addresses(plan: Plan) -> Mapping[str, int]:
 
 
 def _live_range(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
-    """First and last step in which bytes of a buffer matter."""
+    """First and last step in which bytes of a buffer are in use."""
     buffer = plan.problem.buffers[index]
     steps = [
         t for t, use in plan.problem.uses_of[index] if use.start_byte < end and begin < use.end_byte
@@ -108,7 +117,7 @@ def _live_range(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]
 
 
 def _stays(held: Sequence[Residency], begin: int, end: int, live_range: tuple[int, int]) -> bool:
-    """Whether all bytes [begin, end) are held without a gap from the first step to the last."""
+    """Whether residencies hold all bytes [begin, end) without a gap during a live range."""
     edges = {begin, end, *(e for r in held for e in (r.start_byte, r.end_byte))}
     cuts = sorted(e for e in edges if begin <= e <= end)
     for low in cuts[:-1]:
@@ -122,7 +131,7 @@ def _stays(held: Sequence[Residency], begin: int, end: int, live_range: tuple[in
 
 
 def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]) -> dict[str, Any]:
-    """What the list says, for people: names, the head's size, and what TFLM must be told."""
+    """The list for people: names, the size of the arena's head, and how TFLM must be told of it."""
     offsets = dict(zip(names, numbers[3:], strict=True))
     sizes = {v.name: v.end_byte - v.start_byte for b in plan.problem.buffers for v in b.values}
     fixed = {name: offset for name, offset in offsets.items() if offset != AT_RUNTIME}
@@ -151,5 +160,5 @@ def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]
 
 
 def pack_allocation(numbers: Sequence[int]) -> bytes:
-    """The list as the metadata buffer holds it."""
+    """The list as bytes of the metadata buffer."""
     return struct.pack(f"<{len(numbers)}i", *numbers)

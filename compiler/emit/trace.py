@@ -1,8 +1,8 @@
 """`trace`: the plan's timeline in Chrome's Trace Event Format, for Perfetto and chrome://tracing.
 
-Two processes: the plan as the cost model times it (steps in turn; within a step compute, links and
-tier ports side by side), and the event-driven replay. Times are in microseconds, as the format
-demands. Format: "Trace Event Format", the Chromium project.
+There are two processes: the plan as the cost model times it (steps one after the other; within a
+step compute, links and tier ports side by side), and the event-driven replay. Times are in
+microseconds, as the format demands. Format: "Trace Event Format", the Chromium project.
 """
 
 import json
@@ -19,10 +19,14 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import bottleneck
 from ullage.hwmodels.resources import resources
 
+# Processes of the trace: the cost model, and the replay.
 MODEL_PID, REPLAY_PID = 1, 2
+# Threads (lanes) of a process; link l and port m have the first one of their kind plus l or m.
 STEP_TID, COMPUTE_TID, FIRST_LINK_TID, FIRST_PORT_TID = 1, 2, 10, 100
+# Microseconds per second.
 _MICROSECONDS = 1e6
 
+# An event of the format: keys are those of the Trace Event Format.
 Event = dict[str, Any]
 
 
@@ -34,7 +38,7 @@ def emit_trace(compiled: Compiled, folder: Path) -> Path:
 
 
 def trace_document(compiled: Compiled) -> dict[str, Any]:
-    """The trace as a JSON object: `traceEvents` and a few words about the plan."""
+    """The trace as a JSON object: `traceEvents`, and names and figures of the plan."""
     plan = compiled.plan
     events = [*_names(plan), *_model_events(compiled), *_replay_events(compiled)]
     return {
@@ -159,7 +163,7 @@ def _meta(pid: int, tid: int, name: str, args: dict[str, Any]) -> Event:
 def _span(
     lane: tuple[int, int], name: str, begin_s: float, seconds: float, args: dict[str, Any]
 ) -> Event:
-    """A complete event; lane is (process, thread)."""
+    """A complete event, from begin to end; `lane` is (process, thread)."""
     return {
         "ph": "X",
         "pid": lane[0],
