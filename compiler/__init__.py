@@ -1,6 +1,6 @@
-"""From an ONNX file to a verified, scored plan.
+"""The compiler: from an ONNX file to a verified, scored memory plan.
 
-The names below load what they need when first used, so that importing this package is free.
+The names below import their modules when they are first used, so importing this package is cheap.
 """
 
 from importlib import import_module

@@ -30,13 +30,17 @@ from ullage.solvers.scheduling.orders import JOINT, find_order
 if TYPE_CHECKING:
     import onnx
 
-OTHER_SHARE = 0.4  # of the time: for the plan of the file's order beside that of the joint one
-SHORT_STEPS = 4000  # programs of which `all-slow` takes less than first imports do
-CLOSING_SHARE = 3.0  # verifying, scoring and replaying a plan, in runs of `all-slow`
+# Share of the time that solving in the file's order gets, where a joint order is solved too.
+OTHER_SHARE = 0.4
+# Steps up to which the first run of `all-slow` takes longer for imports than for its work, so that
+# it is timed a second time.
+SHORT_STEPS = 4000
+# Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
+CLOSING_SHARE = 3.0
 
 
 def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
-    """Read a model and a target and build the problem, in the order that is asked for.
+    """Read a model and a target and build the problem, in the order that the options name.
 
     Raises:
         ModelError: the model cannot be read.
@@ -82,7 +86,7 @@ def compile_model(
 
     Args:
         model: a path, the name of a known model, or a loaded model.
-        options: what is asked, default a latency-optimal plan for the default target.
+        options: how to compile, by default a latency-optimal plan for the default target.
 
     Raises:
         ModelError: the model cannot be read or planned.
@@ -93,18 +97,19 @@ def compile_model(
     from ullage.compiler.importer.model_zoo import find_model
 
     chosen = options or CompileOptions()
-    solver_of(chosen)  # a wrong name is told before a large model is read
+    solver_of(chosen)  # a wrong name is an error before a large model is read
     source = find_model(model) if isinstance(model, str) else model
     return solve_prepared(prepare(source, chosen), chosen)
 
 
 def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
-    """The same for compilers without ONNX: a problem in, a plan out.
+    """Compile a problem into a plan, for compilers that do not start from ONNX.
 
     Args:
         problem: program, target and objective.
-        options: what is asked; default a plan by `auto`. Its objective counts, and inferences
-            follow one another for ever when the problem says so or the options ask for it.
+        options: how to compile, by default with solver `auto` for the problem's objective. Where
+            options are passed, their objective counts. Steady state is planned where either the
+            problem or the options say so.
 
     Raises:
         InfeasibleError: no legal plan exists.
@@ -133,7 +138,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     """Solve, verify and score a prepared model; in a joint order also in the file's order.
 
     The better plan of the two is returned, with a note where it is that of the file's order. Its
-    bound is the lower of the two orders'. `options.progress` is told when kernels are compiled.
+    bound is the lower of the two orders'. `options.progress` is called when kernels are compiled.
     """
     with compiling_told(options.progress) as tell:
         return _solve_prepared(prepared, replace(options, progress=tell))
@@ -182,13 +187,13 @@ def _free_bound(compiled: Compiled) -> Bound:
 
 
 def _bounded(compiled: Compiled, bound: Bound) -> Compiled:
-    """The same, claiming no better bound than one."""
+    """The same result with a bound no better than the one given."""
     plan = replace(compiled.plan, lower_bound=bound.value, bound_source=bound.source)
     return replace(compiled, plan=plan, bound=bound)
 
 
 def _told(compiled: Compiled, note: str) -> Compiled:
-    """The same with another note in its plan."""
+    """The same result with another note in its plan."""
     return replace(compiled, plan=replace(compiled.plan, notes=(*compiled.plan.notes, note)))
 
 
@@ -212,9 +217,9 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     problem = prepared.problem
     early = options.solver != "all-slow" and options.objective != "peak"
     reference = _reference(problem) if early else None
-    if deadline is not None:  # what comes after solving takes a few times as long as this did
+    if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.monotonic() - begun
-        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that
+        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that time
             begun = time.monotonic()
             _reference(problem)
             took_s = min(took_s, time.monotonic() - begun)
@@ -277,7 +282,7 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
 
 
 def _reference(problem: Problem) -> Score | None:
-    """The score of the plan with everything at home."""
+    """The score of the plan with everything at home; None where the home tiers are too small."""
     try:
         return run_solver("all-slow", problem.minimising("latency")).score
     except InfeasibleError:  # the home tiers are too small for everything at once

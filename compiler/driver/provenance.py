@@ -1,4 +1,4 @@
-"""Does a plan belong to a model? Import the model as the plan says and compare."""
+"""Does a plan belong to a model? Import the model as the plan says, and compare the problems."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from ullage.compiler.lowering.orders import planned_order
 
 
 def check_model_matches(plan: Plan, model: Path) -> None:
-    """Rebuild the plan's problem from a model file.
+    """Check that a model file gives the plan's problem.
 
     Raises:
         VerificationError: the model gives another problem; names the first difference.
@@ -34,10 +34,10 @@ def check_model_matches(plan: Plan, model: Path) -> None:
 
 
 def import_options(plan: Plan) -> ImportOptions:
-    """How a plan says that its model was imported.
+    """The import options that a plan states.
 
     Raises:
-        UsageError: it says something that makes no sense; plan files come from anywhere.
+        UsageError: it states something that makes no sense; plan files come from anywhere.
     """
     model = plan.model
     dims, batch, dtype = model.get("dims") or {}, model.get("batch"), model.get("dtype")
@@ -66,7 +66,7 @@ def _odd(field: str, value: object, wanted: str) -> UsageError:
 
 
 def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
-    """Rebuild the plan's problem from a graph and compare.
+    """Check that a graph gives the plan's problem.
 
     Raises:
         VerificationError: they differ; names the first difference.

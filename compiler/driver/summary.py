@@ -1,4 +1,4 @@
-"""What `compile --json` prints, from a compiled plan (keys are a contract, see docs/cli.md)."""
+"""The summary of a compiled plan: what `compile --json` prints (docs/cli.md fixes the keys)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,7 +140,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
 
     Args:
         compiled: what `compile_model` returned.
-        summary: what `summarise` made of it.
+        summary: what `summarise` returned for it.
     """
     cost, plan = compiled.score, compiled.plan
     traffic = cost.compulsory_bytes + cost.noncompulsory_bytes
@@ -201,7 +201,7 @@ def _shares(spent: Mapping[str, float], total: float) -> str:
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:
-    """The row of a bound that nobody here has proven."""
+    """The row of a bound that a file or a third party claims, empty where there is none."""
     plan = compiled.plan
     if plan.claimed_bound is None:
         return []

@@ -1,8 +1,8 @@
 """Compiling all kernels once, so that nobody waits for them later.
 
-A family is what one solver, or one part of it, needs compiled. Its kernels are compiled by using
-them on a tiny problem in the way that the solver does, so that they are compiled for the types of
-arguments that will come.
+A family is the set of kernels that one solver, or one part of it, needs. They are compiled by using
+them on a tiny problem just as the solver does, so that they are compiled for the types of arguments
+that will come.
 """
 
 import time
@@ -27,7 +27,7 @@ class KernelFamily:
     Attributes:
         name: for people and programs.
         summary: what they are for.
-        kernels: gives those that are called from Python.
+        kernels: returns the kernels that are called from Python.
         run: uses all of these on a tiny problem.
         requires: modules of extras without which nobody calls them.
     """
@@ -39,17 +39,17 @@ class KernelFamily:
     requires: tuple[str, ...] = ()
 
     def is_compiled(self) -> bool:
-        """Whether all of them are, in memory or in the folder."""
+        """Whether all of them are compiled, in memory or in the folder."""
         return all(is_compiled(kernel) for kernel in self.kernels())
 
 
 @dataclass(frozen=True)
 class WarmedUp:
-    """What became of a family.
+    """The outcome for one family.
 
     Attributes:
-        name: of the family.
-        compiled_s: seconds that it took, those for loading what was there included.
+        name: name of the family.
+        compiled_s: seconds that it took, loading kernels that were compiled before included.
         was_compiled: whether nothing had to be compiled.
     """
 
@@ -59,12 +59,12 @@ class WarmedUp:
 
 
 def families() -> tuple[KernelFamily, ...]:
-    """Those that this installation can use."""
+    """The families that this installation can use."""
     return tuple(family for family in FAMILIES if all(find_spec(name) for name in family.requires))
 
 
 def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
-    """Compile what is not compiled yet, one family after the other; nothing that cannot be kept."""
+    """Compile what is not compiled yet, family by family, as far as kernels can be kept."""
     kept = can_keep()
     for family in chosen:
         if not kept:
@@ -76,13 +76,13 @@ def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
 
 
 def kept_in() -> str | None:
-    """The folder of compiled kernels; None where nothing can be kept."""
+    """The folder of compiled kernels; None where they cannot be kept."""
     folder = cache_folder()
     return None if folder is None or activity.unwritable else str(folder)
 
 
 def _tiny(name: str, **changes: str) -> "Problem":
-    """Three operators on a target: a weight of two readers, and fast memory for half of it all."""
+    """A problem of three operators: two read the same weight, and fast memory holds half of all."""
     from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
     from ullage.hwmodels.catalog.registry import load_target
 
@@ -216,6 +216,7 @@ def _run_orders() -> None:
     ).value([0, 1])
 
 
+# All families, including those that need an extra.
 FAMILIES = (
     KernelFamily("decode", "solvers rl, evolution, noisy-greedy", _decode_kernels, _run_decode),
     KernelFamily("game", "ullage/MallocGame-v0", _game_kernels, _run_game, ("gymnasium",)),
