@@ -1,4 +1,4 @@
-"""What would help: the same plan on a slightly better chip, and prices that a solver proved."""
+"""What would help a plan: its latency on a slightly better chip, and prices by a solver."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,24 +8,29 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Link, Target, Tier
 from ullage.hwmodels.cost import Score, score
 
-BETTER = 1.1  # 10 % more of something
-RESCORED = "re-scored"  # the same plan on a better chip
+# Factor by which a chip is made better: 10 % more of something.
+BETTER = 1.1
+# Source of a row that comes from scoring the same plan on a better chip.
+RESCORED = "re-scored"
 
 
 def what_would_help(
     plan: Plan, cost: Score, prices: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Rows of what (text), saves_s (null where nobody knows) and source, most helpful first.
+    """Improvements of the chip, the most helpful first, and what each would save.
 
     Bandwidth and compute are measured: the plan as it is, scored on a chip with 10 % more. That
     is no more than a better plan for that chip would save. The worth of fast memory needs
     another plan or dual prices of the solver's LP: `prices` and `Plan.shadow_prices` give
-    them; without any the row says where to find out.
+    them; without any, the row says where to find out.
 
     Args:
         plan: a legal plan.
         cost: its score.
-        prices: mappings with the same three keys.
+        prices: mappings with the keys below.
+
+    Returns:
+        Rows with `what` (text), `saves_s` (seconds, None where nobody knows) and `source` (text).
     """
     target = plan.target
     rows = [

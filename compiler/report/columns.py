@@ -1,4 +1,4 @@
-"""A plan as columns: arrays of numbers under one key each, so that large plans stay small files."""
+"""A plan as columns: one array of numbers per key, so that files of large plans are small."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import Score, bottleneck
 
+# Kinds of buffers in the order of the page; columns hold indices into it.
 KINDS = ("weight", "activation", "input", "output")
 
 

@@ -19,6 +19,7 @@ from ullage.compiler.report.columns import (
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.marginal import marginal_seconds
 
+# Version of the document.
 REPORT_FORMAT = 1
 
 
@@ -28,8 +29,8 @@ def report_data(
     """Everything that the page shows.
 
     Args:
-        compiled: a verified plan and its figures; they are shown as they are, not made again.
-        values: the model's values by name, for types and shapes, where the model is at hand.
+        compiled: a verified plan and its figures; they are shown as they are, not worked out again.
+        values: the model's values by name, for types and shapes, where the model is known.
         extras: comparisons, sweeps and prices to show beside the plan.
     """
     plan, cost = compiled.plan, compiled.score
@@ -83,7 +84,7 @@ def _target(compiled: Compiled) -> dict[str, Any]:
 
 
 def _peak(compiled: Compiled, tier_index: int) -> dict[str, Any]:
-    """Where a tier's live bytes are the most: step, bytes, and (buffer, bytes) largest first."""
+    """The step at which a tier has the most live bytes, those bytes, and what they are."""
     plan = compiled.plan
     peak = peak_residents(plan, plan.target.tiers[tier_index].name)
     return {

@@ -1,4 +1,4 @@
-"""What a report can show beside its plan: solver comparisons, sweeps, prices of resources."""
+"""Data of other commands that a report can show: comparisons, sweeps, prices of resources."""
 
 import json
 import math
@@ -32,12 +32,12 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Extras:
-    """Data from other commands.
+    """Data of other commands.
 
     Attributes:
         compare: rows of `compare --json`: one fast memory size, several solvers.
         sweep: rows of `sweep --json`: several fast memory sizes.
-        prices: what a resource is worth: mappings of `what` (text), `saves_s`, `source` (text).
+        prices: worth of resources: mappings of `what` (text), `saves_s` and `source` (text).
     """
 
     compare: tuple[Mapping[str, Any], ...] = ()

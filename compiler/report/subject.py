@@ -1,4 +1,4 @@
-"""What a report is about: a plan from a file, with its figures made again."""
+"""The plan that a report is about: read from a file, with all its figures worked out again."""
 
 import json
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.contract import BOUND_TOLERANCE
 
+# Keys of a summary that only the run that made the plan knows, in seconds.
 TIMES = ("import_s", "solve_s", "total_s")
 
 
 def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     """A plan, verified, scored, replayed and bounded again.
 
-    What only the run that made the plan knew (the solver asked for, wall-clock times, fallbacks)
-    comes from the `summary.json` beside it, where that is a summary of the same plan; otherwise
-    the times are zero and a note says so.
+    What only the run that made the plan knew (the solver in its options, wall-clock times,
+    fallbacks) comes from the `summary.json` beside it, where that is a summary of the same plan;
+    otherwise the times are zero and a note says so. A bound that the file states is shown as
+    claimed: nobody has proven it in this run.
 
     Args:
         plan: the plan.
         beside: its file.
-
-    A bound that the file states is shown as claimed: nobody has proven it in this run.
 
     Raises:
         ContractError: the file claims a bound above the plan's own value.
@@ -58,7 +58,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
 
 
 def _claiming(plan: Plan, value: float) -> Plan:
-    """The plan with what its file states as a bound as somebody's claim."""
+    """The plan with the bound that its file states turned into a claim."""
     claimed, by = plan.claimed_bound, plan.claimed_by
     if plan.lower_bound is not None:
         claimed, by = plan.lower_bound, f"{plan.bound_source or plan.solver}, in the plan's file"
@@ -72,7 +72,7 @@ def _claiming(plan: Plan, value: float) -> Plan:
 
 
 def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:
-    """The values of a plan's model by name, and why there are none, if so.
+    """The values of a plan's model by name, or the reason why there are none.
 
     Args:
         plan: says where its model is and how it was imported.
