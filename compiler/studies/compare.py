@@ -16,7 +16,7 @@ from ullage.solvers.parameters import ParameterValue, parameters_of
 
 
 def default_solvers(objective: str) -> tuple[str, ...]:
-    """All solvers for an objective but the portfolio and those that need an extra."""
+    """All solvers for an objective, except the portfolio and those that need an extra."""
     from ullage.solvers.registry import find_solver, solvers_for
 
     return tuple(
@@ -28,6 +28,10 @@ def parameters_by_solver(
     solvers: Sequence[str], parameters: Mapping[str, ParameterValue]
 ) -> dict[str, dict[str, ParameterValue]]:
     """The parameters of each solver: `NAME` goes to all that have it, `SOLVER.NAME` to one.
+
+    Args:
+        solvers: names of the solvers.
+        parameters: values by `NAME` or `SOLVER.NAME`; the latter overrides the former.
 
     Raises:
         UsageError: a parameter that no solver of these has.
@@ -54,11 +58,11 @@ def parameters_by_solver(
 def compare_solvers(
     model: Path, solvers: Sequence[str], options: CompileOptions
 ) -> list[dict[str, Any]]:
-    """One summary per solver (see `summarise`), or its error, in the order asked.
+    """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
     The model is read once; each solver has the whole time limit for itself. All plans are of the
-    same problem, so the best bound that any solver proved is everybody's. Ctrl-C ends it: the row
-    of the solver that was interrupted says so, if it had a plan, and those behind it are missing.
+    same problem, so the best bound that any solver proved holds for all. Ctrl-C ends it: the row
+    of the solver that was interrupted says so, if it had a plan, and those after it are missing.
 
     Raises:
         KeyboardInterrupt: interrupted before any row.

@@ -22,10 +22,15 @@ from ullage.hwmodels.cost import objective_value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Endings of the pictures that can be written.
 SUFFIXES = (".svg", ".png")
+# Ticks of the size axis at most.
 MOST_TICKS = 9
+# Resolution of PNG in pixels per inch.
 DPI = 150
+# Grey of lines and text, and of areas.
 GREY, LIGHT = "0.35", "0.88"
+# Objective -> words for the y axis.
 NAMES = {"latency": "latency", "traffic": "non-compulsory traffic", "energy": "energy"}
 
 
@@ -51,9 +56,9 @@ def check_plot(path: Path) -> None:
 
 
 def plot_sweep(swept: Sweep, path: Path) -> None:
-    """Write the curve of a sweep, its bound, and what frames them.
+    """Write the curve of a sweep, its bound, and the sizes and latencies that limit them.
 
-    Same sweep, same bytes.
+    The same sweep gives the same bytes.
 
     Raises:
         UsageError: see `check_plot`.
@@ -151,7 +156,7 @@ def unit_of(objective: str, largest: float) -> tuple[float, str]:
 
 
 def size_ticks(first: int, last: int) -> list[int]:
-    """Powers of two between two sizes, thinned out; the ends where there are less than two."""
+    """Powers of two between two sizes, at most `MOST_TICKS`; both sizes if there are under two."""
     powers = range(math.ceil(math.log2(first)), math.floor(math.log2(last)) + 1)
     if len(powers) < 2:
         return [first] if first == last else [first, last]

@@ -1,4 +1,4 @@
-"""One model on one target, with many sizes of the fastest tier: the curve and its lower bound."""
+"""Sweeps: one model on one target with many sizes of the fastest tier, and their lower bounds."""
 
 import math
 import time
@@ -17,19 +17,21 @@ from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
 from ullage.solvers.scheduling.orders import JOINT
 
+# Sizes of a sweep where their number is not specified.
 DEFAULT_POINTS = 9
-REFINING_SHARE = 8  # points whose time is kept back for the search for a latency
+# Time kept for the search for a latency, in multiples of the time of one size.
+REFINING_SHARE = 8
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What a sweep is asked beside `CompileOptions`.
+    """The options of a sweep beside `CompileOptions`.
 
     Attributes:
         first_bytes: smallest capacity of the fastest tier.
-        last_bytes: largest.
-        points: how many sizes, both ends included.
-        meet_latency_s: name the smallest size that meets it, None to ask for none.
+        last_bytes: largest capacity.
+        points: number of sizes, both ends included.
+        meet_latency_s: latency in seconds for which the smallest size is searched; None for none.
     """
 
     first_bytes: int
@@ -45,7 +47,7 @@ class Sweep:
     Attributes:
         points: by size, at least one with a plan; values and bounds never rise with the size.
         request: model, target, solver, objective, order and seed.
-        meeting: the answer about a latency, if one was asked for.
+        meeting: the answer about a latency, if one was searched for.
         notes: what was left out, and why.
         partial: Ctrl-C ended the sweep; these are the points until then.
         import_s: seconds spent reading the model.
@@ -165,7 +167,7 @@ def _solve_all(
     sizes: Sequence[int],
     points: list[Point],
 ) -> None:
-    """Solve the sizes in turn; the points are kept in the list whatever interrupts."""
+    """Solve size after size; points made so far are in the list even when it is interrupted."""
     later = 0 if request.meet_latency_s is None else REFINING_SHARE
     best: Point | None = None
     for k, size in enumerate(sizes):
@@ -179,7 +181,7 @@ def _solve_all(
         best = points[-1] if points[-1].compiled is not None else best
         _stop_if_interrupted(point)
     late = [point.size_bytes for point in points if isinstance(point.error, TimeLimitError)]
-    for k, size in enumerate(late):  # what other sizes left over
+    for k, size in enumerate(late):  # again, with the time that other sizes left over
         if (remaining_s := _remaining_s(prepared, options)) <= 0:
             break
         point_options = _telling(options, f"once more, {format_size(size)}")
@@ -191,7 +193,7 @@ def _solve_all(
 def _refine(
     prepared: Prepared, options: CompileOptions, latency_s: float, points: list[Point]
 ) -> list[str]:
-    """Refine around the latency while time lasts; returns notes."""
+    """Search for the smallest size that meets a latency while time lasts; returns notes."""
     left = REFINING_SHARE
 
     def solve_at(size_bytes: int) -> Point:
@@ -227,7 +229,7 @@ def _carried(best: Point | None, size_bytes: int) -> Point | None:
 
 
 def _longest_s(points: Sequence[Point]) -> float:
-    """The longest that any size took, reading the model left out."""
+    """Seconds of the size that took longest, without reading the model."""
     taken = [p.compiled.total_s for p in points if p.compiled is not None]
     return max(taken, default=0.0)
 
@@ -235,7 +237,7 @@ def _longest_s(points: Sequence[Point]) -> float:
 def _solve_at(
     prepared: Prepared, options: CompileOptions, size_bytes: int, limit_s: float
 ) -> Point:
-    """Solve for one size within a limit, and within the time that is left."""
+    """Solve for one size within a limit and within the time that remains."""
     remaining_s = _remaining_s(prepared, options)
     if remaining_s <= 0:
         error = TimeLimitError(
@@ -261,12 +263,12 @@ def _remaining_s(prepared: Prepared, options: CompileOptions) -> float:
 
 
 def _telling(options: CompileOptions, prefix: str) -> CompileOptions:
-    """The options with progress that says which size it is about."""
+    """The options with progress texts that say which size they are about."""
     return replace(options, progress=lambda text: options.progress(f"{prefix}: {text}"))
 
 
 def _stop_if_interrupted(point: Point) -> None:
-    """Pass on a Ctrl-C that a solver answered with its best plan."""
+    """Raise KeyboardInterrupt again where a solver answered Ctrl-C with its best plan."""
     if point.compiled is not None and point.compiled.interrupted:
         raise KeyboardInterrupt
 

@@ -1,7 +1,11 @@
-"""Points of a sweep: sizes, and what plans and bounds of one size say about other sizes.
+"""Points of a sweep: sizes, and what the plan and the bound of one size prove about others.
 
-A plan stays legal when fast memory grows, and when it shrinks to what the plan needs. A lower bound
-holds for all smaller memories, because each of their plans is legal in the larger one.
+A plan remains legal when fast memory grows, and when it shrinks to what the plan needs. A lower
+bound holds for all smaller memories, because each of their plans is legal in the larger one:
+
+    size       1 MiB       2 MiB       4 MiB
+    plans      ------ a plan is legal here ------>
+    bounds     <----- a bound holds here ---------
 """
 
 from collections.abc import Sequence
@@ -19,22 +23,25 @@ from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
 
+# Beginning of the note of a plan that was made for another size.
 NOTE = "sweep: the plan"
+# End of that note where another size's plan is better.
 NOT_AS_GOOD = "solving for this size found none as good"
-NOISE = 1e-12  # relative differences below it are rounding, and no better plan
+# Relative difference below which a plan is not better: it is rounding.
+NOISE = 1e-12
 
 
 @dataclass(frozen=True)
 class Point:
-    """One size of the fastest tier, and the best that is known for it.
+    """One size of the fastest tier, and the best plan and bound that are known for it.
 
     Attributes:
         size_bytes: capacity of the fastest tier.
         compiled: the plan, None where there is none.
         error: why solving for this very size gave no plan.
-        taken_from_bytes: the size whose plan this is, None for one's own.
-        bound_from_bytes: the larger size whose bound this is, None for one's own.
-        refined: not of the sizes asked for, but added by the search for a latency.
+        taken_from_bytes: the size that the plan was made for, None if it is this one.
+        bound_from_bytes: the larger size that the bound was proven for, None if it is this one.
+        refined: added by the search for a latency, not one of the sizes of the sweep.
     """
 
     size_bytes: int
@@ -84,7 +91,7 @@ def spaced(first: int, last: int, count: int, alignment_bytes: int) -> tuple[int
 
 
 def needed_bytes(plan: Plan) -> int:
-    """The smallest fast memory in which a plan stays legal, its addresses unchanged.
+    """The smallest fast memory in which a plan remains legal with its addresses unchanged.
 
     Workspace lies above the highest address in use in its step (docs/plan-semantics.md).
     """
@@ -102,7 +109,7 @@ def required_bytes(plan: Plan) -> int:
     """Fast memory without which no plan of the problem is legal.
 
     It is the largest sum, over the steps, of operands that must be in the fastest tier and of
-    workspace. Zero where operands may lie anywhere and nothing needs workspace.
+    workspace. Zero where operands may be in any tier and nothing needs workspace.
     """
     problem, target = plan.problem, plan.target
     confined = [target.must_be_fastest(buffer.kind) for buffer in problem.buffers]
@@ -123,9 +130,9 @@ def take_over(point: Point, source: Point, why: str) -> Point:
     """The point with the plan of another size, verified and scored anew on its own target.
 
     Args:
-        point: the point that gets the plan; its own bound and solve time stay.
-        source: the point that has it.
-        why: ends the note that the plan carries.
+        point: the point that gets the plan; its own bound and solve time remain.
+        source: the point that has the plan.
+        why: end of the note that the plan gets.
 
     Raises:
         VerificationError: the plan is not legal there: a defect of the caller.
@@ -220,11 +227,11 @@ def max_address(compiled: Compiled) -> int:
 
 
 def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
-    """A row of `sweep --json`: the keys of `compile --json`, or the error, and where it is from.
+    """A row of `sweep --json`: the keys of `compile --json`, or the error, and where both are from.
 
     Args:
         point: the point.
-        request: what a row without a plan says about model, target and solver.
+        request: model, target and solver, for rows without a plan.
     """
     if point.compiled is None:
         row: dict[str, Any] = {**request, "fast_memory_bytes": point.size_bytes}
