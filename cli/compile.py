@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
     from ullage.compiler.execute.runner import Execution
 
-KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that case
+# Result of the command where Ctrl-C ended the search and there was a plan.
+KEPT_BEST = "interrupted, best plan kept"
 
 
 def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -84,7 +85,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 
 def _prove(model: str, compiled: "Compiled", *, quiet: bool) -> "Execution":
-    """Execute a plan just made."""
+    """Execute a plan that was just made."""
     from ullage.compiler.execute.runner import RunOptions, run_plan
 
     with step_progress(quiet=quiet) as tell:

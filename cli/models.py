@@ -1,4 +1,4 @@
-"""`ullage models`: models that can be given by name."""
+"""`ullage models`: models that have a name."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and their translation to the library's options."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,8 +72,12 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """`NAME=VALUE` texts as a dict.
 
+    Args:
+        texts: the texts, None for none.
+        option: the option that they are values of, for messages.
+
     Raises:
-        UsageError: one has no `=`, or a name is given twice.
+        UsageError: one has no `=`, or a name occurs twice.
     """
     from ullage.compiler.common.errors import UsageError
 
@@ -89,7 +93,7 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
 
 
 def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
-    """The library's options from the command line's.
+    """The library's options from a command's arguments; those that a command lacks have defaults.
 
     Raises:
         UsageError: a value makes no sense; says which and what would.

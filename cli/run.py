@@ -11,6 +11,7 @@ from ullage.cli import options
 if TYPE_CHECKING:
     from ullage.compiler.execute.runner import Execution
 
+# Exit code where an output differs from the ordinary run's.
 MISMATCH = 5
 
 
@@ -87,13 +88,13 @@ def step_progress(*, quiet: bool) -> Any:  # noqa: ANN401 - a context manager of
 
 
 def describe(done: "Execution") -> dict[str, Any]:
-    """The JSON of a run."""
+    """The JSON document of a run."""
     return {
         "outputs": [
             {
                 "name": c.name,
                 "inference": c.inference,
-                # JSON has no infinity; a difference without measure is null
+                # JSON has no infinity: an infinite difference is null.
                 "max_abs_diff": c.max_abs_diff if c.max_abs_diff < float("inf") else None,
                 "tolerance": c.tolerance,
                 "bit_exact": c.bit_exact,
@@ -113,7 +114,7 @@ def describe(done: "Execution") -> dict[str, Any]:
 
 
 def print_execution(done: "Execution") -> None:
-    """A run for people."""
+    """Print a run for people."""
     from ullage.compiler.common.units import format_size
 
     for c in done.outputs:

@@ -1,4 +1,4 @@
-"""`ullage solvers`: what can solve, and with which parameters."""
+"""`ullage solvers`: the solvers there are, their parameters, and a check of their contract."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The summary of a compiled plan on the terminal: figures, memory map, where time goes."""
+"""The summary of a compiled plan on the terminal: figures, memory map, steps that take longest."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
 
-SLOWEST = 10  # steps listed by --verbose
-FALLBACKS = 5  # fallbacks listed without --verbose
+# Steps that --verbose lists.
+SLOWEST = 10
+# Fallbacks listed without --verbose.
+FALLBACKS = 5
 
 
 def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: bool = False) -> None:
-    """The summary for people.
+    """Print the summary for people.
 
     Args:
         compiled: what `compile_model` returned.
-        summary: what `summarise` made of it, with `written` (emitter -> path).
+        summary: what `summarise` returned for it, with `written` (emitter -> path).
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
     from ullage.cli.render import console, print_memory_map, print_pairs

@@ -92,7 +92,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 
 
 def _print(swept: "Sweep", document: dict[str, Any]) -> None:
-    """The curve as a table, the answer about a latency below it."""
+    """Print the curve as a table, and below it the answer about a latency."""
     from ullage.cli.render import console, print_table
 
     columns = [
@@ -113,7 +113,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         [_cells(row, len(columns)) for row in document["rows"]],
     )
     failed = [row for row in document["rows"] if "error" in row]
-    if failed:  # one speaks for all: the largest is the closest to success
+    if failed:  # only the error of the largest size, which is the closest to having a plan
         size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]
         sys.stderr.write(f"sizes without a plan: {len(failed)}; {size} bytes: {message}\n")
     for note in document["notes"]:

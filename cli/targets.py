@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
 
-_WHOLE = {"Name", "Field", "Fast memory"}  # columns whose cells are not broken
+# Columns whose cells are never broken over lines.
+_WHOLE = {"Name", "Field", "Fast memory"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -148,10 +149,10 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for column in columns:
         table.add_column(Text(column), overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
-        # As Text: brackets in a file's own words are no markup.
+        # As `Text`, since brackets in texts of a file are not markup.
         cells: list[RenderableType] = [Text(cell) for cell in row]
         table.add_row(*cells)
-    # A pipe has no width; a narrow guess would fold every cell.
+    # A pipe has no width, and the default is so narrow that it would fold every cell.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

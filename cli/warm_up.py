@@ -66,8 +66,10 @@ def _closing_line(done: "Sequence[WarmedUp]", total_s: float, folder: str | None
 def _bars(chosen: "Sequence[KernelFamily]", *, quiet: bool) -> "Iterator[Callable[[int], None]]":
     """A bar for each family on stderr; nothing where stderr is no terminal.
 
-    Gives what is to be called with the number of families that are compiled. A bar moves while its
-    family is compiled: numba does not say how far it is.
+    A bar moves while its family is compiled: numba does not say how far it is.
+
+    Yields:
+        A function to be called with the number of families that are compiled so far.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
