@@ -143,15 +143,15 @@ def prepare(
         ),
     )
     options.progress("ordering and lifetimes")
-    chosen = choose_order(graph, target, alias_options(target, alias=options.alias))
+    ordering = choose_order(graph, target, alias_options(target, alias=options.alias))
     path = str(model) if isinstance(model, Path) else None
-    return in_order(graph, target, chosen, options, path=path, started=started)
+    return in_order(graph, target, ordering, options, path=path, started=started)
 
 
 def in_order(
     graph: Graph,
     target: Target,
-    chosen: Ordering,
+    ordering: Ordering,
     options: FrontendOptions,
     *,
     path: str | None,
@@ -162,14 +162,14 @@ def in_order(
     Args:
         graph: the graph.
         target: the chip.
-        chosen: the order.
+        ordering: the order, and remarks about it.
         options: how the graph was read.
         path: file of the model, None where it was not read from one.
         started: `time.monotonic()` value when reading began.
     """
     program = build_program(
         graph,
-        chosen.order,
+        ordering.order,
         order_name=options.order,
         aliases=alias_options(target, alias=options.alias),
         dma_steps=target.needs_dma_steps,
@@ -179,7 +179,7 @@ def in_order(
         "name": graph.name,
         "path": path,
         "order": options.order,
-        "operator_order": None if options.order == "model" else list(chosen.order),
+        "operator_order": None if options.order == "model" else list(ordering.order),
         "dims": dict(options.dims),
         "batch": options.batch,
         "dtype": options.dtype,
@@ -189,4 +189,4 @@ def in_order(
     }
     import_s = time.monotonic() - started
     problem = Problem(program, target, options.objective)
-    return Prepared(graph, problem, described, import_s, started, chosen.notes)
+    return Prepared(graph, problem, described, import_s, started, ordering.notes)

@@ -119,10 +119,10 @@ def cache_folder() -> Path | None:
     It is `ULLAGE_CACHE_DIR` where that is set, else the operating system's cache folder of the
     user.
     """
-    chosen = os.environ.get(CACHE_VARIABLE)
+    own_folder = os.environ.get(CACHE_VARIABLE)
     try:
-        if chosen:
-            return Path(chosen).expanduser().absolute() / "kernels"
+        if own_folder:
+            return Path(own_folder).expanduser().absolute() / "kernels"
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")
             caches = Path(local) if local else Path.home() / "AppData" / "Local"
@@ -211,8 +211,8 @@ def _imports_of(file: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     names -= {__name__}
-    known = (name for name in names if name.startswith("ullage.") and name in sys.modules)
-    return {name for name in known if getattr(sys.modules[name], "__file__", None)}
+    imported = (name for name in names if name.startswith("ullage.") and name in sys.modules)
+    return {name for name in imported if getattr(sys.modules[name], "__file__", None)}
 
 
 @cache

@@ -149,10 +149,10 @@ class KernelStore:
             return None
         path = self._path(signature)
         try:
-            kept = path.read_bytes()
+            stored = path.read_bytes()
         except OSError:
             return None
-        checksum, data = kept[:CHECKSUM_BYTES], kept[CHECKSUM_BYTES:]
+        checksum, data = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
         if hashlib.sha256(data).digest() != checksum:
             logger.warning("%s is damaged; the kernel is compiled anew", path)
             return None

@@ -45,7 +45,7 @@ def cover(
             extents.append((r, a, b))
             rest += [(x, y) for x, y in ((low, a), (b, high)) if x < y]
         missing = rest
-    extents.sort(key=lambda piece: piece[1])
+    extents.sort(key=lambda extent: extent[1])
     return extents, missing
 
 

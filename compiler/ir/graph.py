@@ -9,7 +9,7 @@ from ullage.compiler.common.errors import UsageError
 if TYPE_CHECKING:
     import networkx as nx
 
-# Role of a value in one inference; what each means for storage is told at `program.Buffer`.
+# Role of a value in one inference; `program.Buffer` says what each means for storage.
 Kind = Literal["input", "weight", "activation", "output"]
 # How an output may use the bytes of an input; explained at `Sharing`.
 SharingKind = Literal["view", "in_place", "concat", "split"]
@@ -227,10 +227,10 @@ class Graph:
         )
 
 
-def _attributes_of(thing: Value | Operator) -> dict[str, Any]:
+def _attributes_of(part: Value | Operator) -> dict[str, Any]:
     """The fields that are attributes of a node; inputs and outputs are edges."""
-    names = (f.name for f in fields(thing) if f.name not in ("inputs", "outputs"))
-    return {name: getattr(thing, name) for name in names}
+    names = (f.name for f in fields(part) if f.name not in ("inputs", "outputs"))
+    return {name: getattr(part, name) for name in names}
 
 
 Part = TypeVar("Part", Value, Operator)

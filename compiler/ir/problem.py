@@ -93,7 +93,7 @@ def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Fi
     """
 
     @wraps(figure)
-    def kept(problem: Problem) -> Figure:
+    def once_per_problem(problem: Problem) -> Figure:
         return problem.once(figure)
 
-    return kept
+    return once_per_problem
