@@ -196,10 +196,10 @@ def _inserted(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]
 
 def trip_count(node: onnx.NodeProto, arrays: Arrays) -> int | None:
     """Largest number of iterations of a Loop, None when the model does not say."""
-    known = arrays.get(node.input[0]) if node.input and node.input[0] else None
-    if known is None or known.size != 1:
+    trips = arrays.get(node.input[0]) if node.input and node.input[0] else None
+    if trips is None or trips.size != 1:
         return None
-    return max(0, int(np.asarray(known, dtype=np.int64).reshape(())))
+    return max(0, int(np.asarray(trips, dtype=np.int64).reshape(())))
 
 
 def scan_length(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:

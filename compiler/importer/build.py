@@ -82,22 +82,22 @@ def import_detailed(
     inputs = [v for v in proto.graph.input if v.name not in initializers]
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
     scope = infer_model(proto, symbols, where)
-    listed = collect_nodes(proto, scope, chosen.dtype)
+    node_list = collect_nodes(proto, scope, chosen.dtype)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}
-        groups = fusion.fuse(listed.nodes, frozenset(outputs), elements)
+        groups = fusion.fuse(node_list.nodes, frozenset(outputs), elements)
     else:
-        groups = tuple(fusion.Group((node,), node) for node in listed.nodes)
+        groups = tuple(fusion.Group((node,), node) for node in node_list.nodes)
     names = tuple(v.name for v in inputs)
-    graph = _graph(label, groups, listed, scope, names, outputs, chosen)
+    graph = _graph(label, groups, node_list, scope, names, outputs, chosen)
     return Imported(graph, proto, scope)
 
 
 def _graph(
     label: str,
     groups: tuple[fusion.Group, ...],
-    listed: NodeList,
+    node_list: NodeList,
     scope: Scope,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -105,12 +105,12 @@ def _graph(
 ) -> Graph:
     read = {name for group in groups for node in group.nodes for name in node.activations}
     wanted = read | set(outputs) if options.fuse else None
-    operators = tuple(_operator(group, listed.sizes, wanted) for group in groups)
+    operators = tuple(_operator(group, node_list.sizes, wanted) for group in groups)
     if not operators:
         raise ModelError(f"{scope.where}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
     for name in inputs:
-        _add_value(values, name, "input", scope, listed.sizes, options.dtype)
+        _add_value(values, name, "input", scope, node_list.sizes, options.dtype)
     for operator, group in zip(operators, groups, strict=True):
         for name in operator.outputs:
             if name == scratch_name(operator.name):
@@ -118,20 +118,20 @@ def _graph(
                 values[name] = Value(name, "activation", "uint8", (size,), size)
                 continue
             kind: Kind = "output" if name in outputs else "activation"
-            _add_value(values, name, kind, scope, listed.sizes, options.dtype)
+            _add_value(values, name, kind, scope, node_list.sizes, options.dtype)
     for operator in operators:
         for name in operator.inputs:
             if name not in values:
-                _add_value(values, name, "weight", scope, listed.sizes, options.dtype)
-    planned = {f.operator for f in listed.fallbacks}
-    kept = {node.label for group in groups for node in group.nodes}
+                _add_value(values, name, "weight", scope, node_list.sizes, options.dtype)
+    planned = {f.operator for f in node_list.fallbacks}
+    labels = {node.label for group in groups for node in group.nodes}
     return Graph(
         name=label,
         values=values,
         operators=operators,
         inputs=inputs,
         outputs=tuple(name for name in outputs if name in values),
-        fallbacks=tuple(f for f in listed.fallbacks if f.operator in planned & kept)
+        fallbacks=tuple(f for f in node_list.fallbacks if f.operator in planned & labels)
         + _output_notes(outputs, values, scope),
     )
 

@@ -221,12 +221,17 @@ def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> Ope
         return OperatorWork(extra_macs=product(list(sizes.values())) * (len(terms) - 1))
     target = text.split("->")[1] if "->" in text else "".join(sorted(set(terms[0]) ^ set(terms[1])))
     a, b = set(terms[0].replace("...", ".")), set(terms[1].replace("...", "."))
-    kept = set(target.replace("...", "."))
+    result_letters = set(target.replace("...", "."))
 
     def size(letters: set[str]) -> int:
         return product([sizes.get(letter, 1) for letter in letters])
 
-    gemm = Gemm(m=size(a - b), k=size((a & b) - kept), n=size(b - a), count=size(a & b & kept))
+    gemm = Gemm(
+        m=size(a - b),
+        k=size((a & b) - result_letters),
+        n=size(b - a),
+        count=size(a & b & result_letters),
+    )
     del outputs
     return OperatorWork((gemm,))
 

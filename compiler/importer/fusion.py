@@ -100,10 +100,10 @@ def _grow(
     tentative = list(members)
     while len(tentative) < MAX_FUSED_NODES:
         inside = {m.index for m in tentative}
-        made = {n for m in tentative for n in m.outputs}
+        results = {n for m in tentative for n in m.outputs}
         escaping = [
             n
-            for n in made
+            for n in results
             if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
         ]
         if any(n in outputs for n in escaping):
@@ -121,17 +121,17 @@ def _grow(
             or len(candidate.outputs) != 1
             or elements[candidate.outputs[0]] != size
             or not all(
-                n in made or _available_before(n, start, producer, position, inlined)
+                n in results or _available_before(n, start, producer, position, inlined)
                 for n in candidate.activations
             )
         ):
             break
         tentative.append(candidate)
         inside.add(candidate.index)
-        made.add(candidate.outputs[0])
+        results.add(candidate.outputs[0])
         open_results = [
             n
-            for n in made
+            for n in results
             if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
         ]
         if open_results in ([candidate.outputs[0]], []):

@@ -115,7 +115,9 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         caller: [call if (call := (n.domain, n.op_type)) in bodies else None for n in all_nodes(b)]
         for caller, b in bodies.items()
     }
-    calls = nx.DiGraph((caller, call) for caller, made in called.items() for call in made if call)
+    calls = nx.DiGraph(
+        (caller, call) for caller, callees in called.items() for call in callees if call
+    )
     calls.add_node(MODEL)
     circle = find_cycle(calls)
     if circle:

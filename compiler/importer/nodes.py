@@ -246,11 +246,11 @@ def _control_flow_work(
 
 
 def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
-    listed = list(nodes)
+    node_list = list(nodes)
     return OperatorWork(
-        gemms=tuple(g for n in listed for g in n.work.gemms),
-        vector_elements=sum(n.work.vector_elements for n in listed),
-        extra_macs=sum(n.work.extra_macs for n in listed),
+        gemms=tuple(g for n in node_list for g in n.work.gemms),
+        vector_elements=sum(n.work.vector_elements for n in node_list),
+        extra_macs=sum(n.work.extra_macs for n in node_list),
     )
 
 

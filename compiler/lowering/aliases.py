@@ -110,14 +110,14 @@ class _AliasState:
         """Move the root of `inner`, members included, to `offset` bytes behind `outer`'s begin."""
         source, target = self.root_of[inner], self.root_of[outer]
         base = self.roots[target].members[outer] + offset - self.roots[source].members[inner]
-        moved = self.roots.pop(source)
-        kept = self.roots[target]
-        for name, at in moved.members.items():
-            kept.members[name] = base + at
+        inner_root = self.roots.pop(source)
+        outer_root = self.roots[target]
+        for name, at in inner_root.members.items():
+            outer_root.members[name] = base + at
             self.root_of[name] = target
-        for name, at in moved.active.items():
-            kept.active[name] = base + at
-        kept.is_output |= moved.is_output
+        for name, at in inner_root.active.items():
+            outer_root.active[name] = base + at
+        outer_root.is_output |= inner_root.is_output
 
     def overlapping(self, name: str, position: int | None = None) -> list[str]:
         """Values that share at least one byte with `name`, itself included.
@@ -131,14 +131,16 @@ class _AliasState:
         low = root.members[name]
         high = low + self.graph.values[name].size_bytes
         if position is None:
-            among = root.members
+            candidates = root.members
         else:
             dead = [v for v in root.active if self.last_read[v] < position]
             for v in dead:
                 del root.active[v]
-            among = root.active
+            candidates = root.active
         return [
-            v for v, at in among.items() if at < high and low < at + self.graph.values[v].size_bytes
+            v
+            for v, at in candidates.items()
+            if at < high and low < at + self.graph.values[v].size_bytes
         ]
 
     def fills_its_root(self, name: str) -> bool:
@@ -241,16 +243,16 @@ def _try_concat(
     parts = [s for s in operator.sharings if s.kind == "concat"]
     if not parts:
         return
-    taken: set[str] = set()
+    parts_in_place: set[str] = set()
     for sharing in parts:
         if _may_be_part(state, sharing, options):
             state.place(sharing.input, sharing.output, sharing.offset_bytes)
-            taken.add(sharing.input)
-    absorbed.update((operator.name, name) for name in taken)
+            parts_in_place.add(sharing.input)
+    absorbed.update((operator.name, name) for name in parts_in_place)
     values = state.graph.values
-    covered = sum(values[name].size_bytes for name in taken)
+    covered = sum(values[name].size_bytes for name in parts_in_place)
     # Constants are no inputs: what no part covers, the operator must still write.
-    if set(operator.inputs) == taken and covered == sum(
+    if set(operator.inputs) == parts_in_place and covered == sum(
         values[name].size_bytes for name in operator.outputs
     ):
         elided.add(operator.name)

@@ -53,11 +53,11 @@ def live_peak(program: Program) -> LivePeak:
         live += change[t]
         if live > best:
             best, where = live, t
-    here: dict[str, int] = {}
+    bytes_by_buffer: dict[str, int] = {}
     for begin, end, size, name in spans:
         if begin <= where < end:
-            here[name] = here.get(name, 0) + size
-    residents = tuple(sorted(here.items(), key=lambda item: -item[1]))
+            bytes_by_buffer[name] = bytes_by_buffer.get(name, 0) + size
+    residents = tuple(sorted(bytes_by_buffer.items(), key=lambda item: -item[1]))
     return LivePeak(max(best, 0), where, residents)
 
 

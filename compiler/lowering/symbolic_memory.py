@@ -51,15 +51,15 @@ class ByteRuns:
         """
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         last = bisect_left(self.runs, end, key=lambda r: r[0])
-        kept: list[DataRange] = []
+        runs: list[DataRange] = []
         for low, _, origin, at in self.runs[first:last]:
             if low < begin:
-                kept.append((low, begin, origin, at))
-        kept.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
+                runs.append((low, begin, origin, at))
+        runs.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
         for low, high, origin, at in self.runs[first:last]:
             if high > end:
-                kept.append((end, high, origin, at + end - low))
-        self.runs[first:last] = kept
+                runs.append((end, high, origin, at + end - low))
+        self.runs[first:last] = runs
 
 
 def _append(runs: list[DataRange], run: DataRange) -> None:

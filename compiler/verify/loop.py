@@ -29,11 +29,11 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
     if not problem.steady_state:
         return
     last = len(problem.steps)
-    left: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
+    held_at_end: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
     for item in plan.residencies:
         if item.end == last and (item.ready > item.start or is_loop_carried(plan, item)):
-            left.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
-    for spans in left.values():
+            held_at_end.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
+    for spans in held_at_end.values():
         spans.sort()
     for item in plan.residencies:
         if not is_loop_carried(plan, item):
@@ -44,7 +44,7 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
         is_home = tier is plan.target.home("weight")
         if tier.read_only and not is_home:
             yield Violation("wrap", f"{shown}: nothing can be brought to {tier.name}", 0, names)
-        gap = _first_gap(item, left.get(_place(item), []))
+        gap = _first_gap(item, held_at_end.get(_place(item), []))
         if gap is not None:
             message = (
                 f"{shown}: an inference begins with bytes [{gap[0]}, {gap[1]}) at this address, so "

@@ -142,8 +142,8 @@ def _overlaps(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     for index in passing:
         item = items[index]
         while items[by_end[ended]].end <= item.start:
-            gone = by_end[ended]
-            del live[bisect_left(live, (items[gone].offset, gone))]
+            ended_item = by_end[ended]
+            del live[bisect_left(live, (items[ended_item].offset, ended_item))]
             ended += 1
         for placed in (resident, live):
             position = bisect_left(placed, (item.offset, -1))

@@ -109,7 +109,7 @@ def _show(value: object) -> str:
 
 def _int_fault(name: str, value: object, low: int, high: int | None = None) -> str:
     """What is wrong with an integer that must be in [low, high]; empty when nothing is."""
-    # A numpy integer overflows silently and is not JSON: exactly int is asked for.
+    # Exactly int: a numpy integer overflows silently and is not JSON.
     if type(value) is not int:
         return f"{name} must be an int, is {_show(value)}"
     if value < low or (high is not None and value > high):
