@@ -254,7 +254,7 @@ def _source(plan: Plan, tables: Sequence[_Table]) -> str:
     ]
     for kind, name, rows in tables:
         scalar = kind == "uint32_t"
-        # C has no empty arrays: a table without rows gets one of zeros, its count stays 0.
+        # C has no empty arrays: a table without rows gets one of zeros, and its count is 0.
         body = rows or ["0"]
         lines.append(f"const {kind} {name}[] = {{")
         lines += [f"  {row}," if scalar else f"  {{{row}}}," for row in body]

@@ -32,7 +32,7 @@ _NOT_A_FILE_NAME = re.compile(r"[^\w .()+-]")
 
 
 def emit_graph(prepared: Prepared, folder: Path, formats: Sequence[str]) -> dict[str, str]:
-    """Write MODEL.dot and MODEL.graphml, those of them that are asked for.
+    """Write the graph as MODEL.dot, MODEL.graphml, or both.
 
     Returns:
         Name of the format -> path of the file.
@@ -128,8 +128,8 @@ def _quoted(*lines: str) -> str:
     """Lines of text as one quoted string of Graphviz's language."""
     shown = (_shortened(_printable(line)) for line in lines)
     # A backslash begins an escape in quoted text, an ampersand an entity.
-    marks = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
-    return '"' + "\\n".join(line.translate(marks) for line in shown) + '"'
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
+    return '"' + "\\n".join(line.translate(escapes) for line in shown) + '"'
 
 
 def _shortened(text: str) -> str:

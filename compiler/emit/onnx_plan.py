@@ -61,9 +61,9 @@ def with_plan(model: "onnx.ModelProto", compiled: Compiled) -> "onnx.ModelProto"
         SUMMARY_KEY: json.dumps(summarise(compiled)),
         PLAN_KEY: dump_plan(compiled.plan).decode(),
     }
-    kept = [entry for entry in model.metadata_props if entry.key not in texts]
+    other_entries = [entry for entry in model.metadata_props if entry.key not in texts]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.extend(other_entries)
     for key, text in texts.items():
         model.metadata_props.add(key=key, value=text)
     return model

@@ -158,8 +158,8 @@ def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
             yield Operand(index, buffer.name, True, held.spans(extents))
 
 
-def _is_in(tier: str, among: Sequence[Residency]) -> Callable[[Residency], bool]:
-    return lambda r: r.tier == tier and r in among
+def _is_in(tier: str, residencies: Sequence[Residency]) -> Callable[[Residency], bool]:
+    return lambda r: r.tier == tier and r in residencies
 
 
 def _operands(plan: Plan, held: _Held, t: int) -> Iterator[Operand]:

@@ -131,7 +131,7 @@ def _stays(held: Sequence[Residency], begin: int, end: int, live_range: tuple[in
 
 
 def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]) -> dict[str, Any]:
-    """The list for people: names, the size of the arena's head, and how TFLM must be told of it."""
+    """The list for people: names, size of the arena's head, and what TFLM needs to use it."""
     offsets = dict(zip(names, numbers[3:], strict=True))
     sizes = {v.name: v.end_byte - v.start_byte for b in plan.problem.buffers for v in b.values}
     fixed = {name: offset for name, offset in offsets.items() if offset != AT_RUNTIME}

@@ -131,11 +131,11 @@ def _replay_events(compiled: Compiled) -> Iterator[Event]:
             lane = (REPLAY_PID, COMPUTE_TID)
             yield _span(lane, step.name, starts[t], ends[t] - starts[t], {"step": t})
     table = resources(plan.problem)
-    begun, done = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
+    begun, ended = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
     for index, transfer in enumerate(plan.transfers):
         lane = (REPLAY_PID, FIRST_LINK_TID + table.link_of(transfer))
         details = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
-        seconds = done[index] - begun[index]
+        seconds = ended[index] - begun[index]
         yield _span(lane, _title(plan, transfer), begun[index], seconds, details)
 
 

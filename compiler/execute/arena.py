@@ -125,12 +125,12 @@ class Arena:
         Raises:
             VerificationError: a loop-carried byte is not there.
         """
-        kept: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
+        kept_ranges: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
         opened: dict[int, list[Residency]] = {}
         for r in loop_carried:
             opened.setdefault(r.buffer, []).append(r)
-            kept[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
-        for tier, spans in kept.items():
+            kept_ranges[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
+        for tier, spans in kept_ranges.items():
             position = 0
             for low, high in [*sorted(spans), (len(self.memory[tier]),) * 2]:
                 self._poison(tier, position, low)
@@ -235,13 +235,13 @@ class Arena:
         what: str,
         expected: Sequence[DataRange],
     ) -> None:
-        wanted = ByteRuns()
-        wanted.runs = list(expected)
-        need = wanted.read(low, high)
-        have = self.owners[tier].read(address, address + high - low)
-        if need == have:
+        content = ByteRuns()
+        content.runs = list(expected)
+        need = content.read(low, high)
+        held = self.owners[tier].read(address, address + high - low)
+        if need == held:
             return
-        wrong = next((run for run in have if run not in need), None)
+        wrong = next((run for run in held if run not in need), None)
         owner = f"data of {wrong[2]!r}" if wrong else "nothing (poison)"
         names = ", ".join(dict.fromkeys(repr(run[2]) for run in need))
         raise VerificationError(
@@ -252,7 +252,7 @@ class Arena:
                 "tier": tier,
                 "address": address,
                 "expected": [run[2] for run in need],
-                "found": [run[2] for run in have],
+                "found": [run[2] for run in held],
             },
         )
 

@@ -88,7 +88,7 @@ class ExecutionJob:
             opening = {**opening, 0: [*table.loop_carried, *opening.get(0, ())]}
         ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
         shown = ran[-1] if ran and until < len(steps) else None
-        made: dict[str, Array] = {}
+        results: dict[str, Array] = {}
         for t in range(until):
             self.arena.begin_step(
                 t, table.closing.get(t, ()), opening.get(t, ()), table.arriving.get(t, ())
@@ -104,10 +104,10 @@ class ExecutionJob:
                 self._operate(t, operator, sources)
                 self.steps += 1
                 if t == shown:
-                    made = self._results(t, operator)
+                    results = self._results(t, operator)
             self.passed += 1
             self.progress(self.passed)
-        return self._finals() if until == len(steps) else made
+        return self._finals() if until == len(steps) else results
 
     def _prologue(self) -> None:
         """Copy weights from home to the loop-carried residencies, before the first inference."""
@@ -227,7 +227,7 @@ class ExecutionJob:
 
     def _results(self, t: int, operator: Operator) -> dict[str, Array]:
         """Outputs of an operator as they are in memory, with parts that were there before it."""
-        left: dict[str, Array] = {}
+        results: dict[str, Array] = {}
         for name in operator.outputs:
             tensor_type = self.imported.scope.types.get(name)
             if tensor_type is None:
@@ -237,8 +237,8 @@ class ExecutionJob:
             if begin < end:
                 what = f"{operator.kind} {operator.name!r} leaving {name!r}"
                 data = self.arena.read(index, begin, end, t, what, self.content[name])
-            left[name] = typed(data.copy(), tensor_type.dtype, tensor_type.shape)
-        return left
+            results[name] = typed(data.copy(), tensor_type.dtype, tensor_type.shape)
+        return results
 
     def _operand(self, t: int, name: str, what: str) -> Array:
         tensor_type = self.imported.scope.types[name]

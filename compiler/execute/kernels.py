@@ -54,8 +54,8 @@ class Kernels:
             needed.add(index)
             waiting += [n for n in self._read_by(index) if n]
         nodes = [self.proto.graph.node[i] for i in sorted(needed)]
-        made = {n for node in nodes for n in node.output}
-        read = {n for i in needed for n in self._read_by(i)} - made - {""}
+        computed = {n for node in nodes for n in node.output}
+        read = {n for i in needed for n in self._read_by(i)} - computed - {""}
         feeds = {name: self.constants[name] for name in sorted(read)}
         model = small_model(self.proto, self.scope, nodes, feeds, missing, {})
         results = self._session("constants", model).run(missing, feeds)
@@ -79,13 +79,13 @@ class Kernels:
         """
         inputs = set(operator.inputs)
         indices = set(operator.nodes)
-        made = {n for i in indices for n in self.proto.graph.node[i].output if n}
+        computed = {n for i in indices for n in self.proto.graph.node[i].output if n}
         literal_names: list[str] = []
         waiting = [n for i in sorted(indices) for n in self._read_by(i)]
         seen: set[str] = set()
         while waiting:
             name = waiting.pop()
-            if name in seen or name in made or name in inputs:
+            if name in seen or name in computed or name in inputs:
                 continue
             seen.add(name)
             chain = self._chain(name, inputs)
@@ -95,7 +95,7 @@ class Kernels:
             for index in chain:
                 indices.add(index)
                 waiting += self._read_by(index)
-                made.update(n for n in self.proto.graph.node[index].output if n)
+                computed.update(n for n in self.proto.graph.node[index].output if n)
         self.constant(literal_names)
         literals = {name: self.constants[name] for name in literal_names}
         return [self.proto.graph.node[i] for i in sorted(indices)], literals

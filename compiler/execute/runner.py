@@ -201,9 +201,9 @@ class Executor:
             inputs = {**(self._inputs(number) if number > 1 else self.inputs), **user_inputs}
             with _told(number, count):
                 arrays = job.walk(inputs, self.roots, until if number == count else last)
-            wanted = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
+            ordinary = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
             for name, array in arrays.items():
-                check = compare_arrays(name, array, wanted[name], half=self.half)
+                check = compare_arrays(name, array, ordinary[name], half=self.half)
                 checks.append(replace(check, inference=number))
         done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
         return Execution(
@@ -221,10 +221,10 @@ class Executor:
         for name, array in user_inputs.items():
             if name not in self.inputs:
                 raise UsageError(f"no input {name!r}; there are: {', '.join(self.inputs)}")
-            like = self.inputs[name]
-            if array.shape != like.shape or array.dtype != like.dtype:
+            seeded = self.inputs[name]
+            if array.shape != seeded.shape or array.dtype != seeded.dtype:
                 raise UsageError(
-                    f"input {name!r} is {like.dtype}{list(like.shape)}, "
+                    f"input {name!r} is {seeded.dtype}{list(seeded.shape)}, "
                     f"not {array.dtype}{list(array.shape)}"
                 )
         return dict(user_inputs)
