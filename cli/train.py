@@ -85,23 +85,23 @@ def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
         jobs=arguments["jobs"],
         tensorboard=arguments["tensorboard"],
     )
-    done = run_session(session, tell)
-    training = done.training
+    trained = run_session(session, tell)
+    training = trained.training
     text = (
-        f"{session.out}: {training.generation} generations on {done.programs} programs in "
-        f"{format_time(done.total_s)}; one decode saves {100 * training.reward:+.2f} % "
-        f"over the heuristic (smoothed, with training noise); log: {done.log}"
+        f"{session.out}: {training.generation} generations on {trained.programs} programs in "
+        f"{format_time(trained.total_s)}; one decode saves {100 * training.reward:+.2f} % "
+        f"over the heuristic (smoothed, with training noise); log: {trained.log}"
     )
     document = {
         "agent": "rl",
         "checkpoint": str(session.out),
-        "log": str(done.log),
+        "log": str(trained.log),
         "generations": training.generation,
         "reward": training.reward,
-        "programs": done.programs,
+        "programs": trained.programs,
         "seed": training.options.seed,
-        "total_s": done.total_s,
-        "interrupted": done.interrupted,
+        "total_s": trained.total_s,
+        "interrupted": trained.interrupted,
     }
     return document, text
 
@@ -130,21 +130,22 @@ def _train_muzero(
         seed=arguments["seed"],
         tensorboard=arguments["tensorboard"],
     )
-    done = run_muzero(session, tell)
+    trained = run_muzero(session, tell)
     text = (
-        f"{session.out}: {done.games} games in {done.generation} generations in "
-        f"{format_time(done.total_s)}; best plan {format_time(done.best_s)}; log: {done.log}"
+        f"{session.out}: {trained.games} games in {trained.generation} generations in "
+        f"{format_time(trained.total_s)}; best plan {format_time(trained.best_s)}; "
+        f"log: {trained.log}"
     )
     document = {
         "agent": "muzero",
         "checkpoint": str(session.out),
-        "log": str(done.log),
-        "generations": done.generation,
-        "games": done.games,
-        "best_latency_s": done.best_s,
+        "log": str(trained.log),
+        "generations": trained.generation,
+        "games": trained.games,
+        "best_latency_s": trained.best_s,
         "programs": 1,
-        "seed": done.seed,
-        "total_s": done.total_s,
-        "interrupted": done.interrupted,
+        "seed": trained.seed,
+        "total_s": trained.total_s,
+        "interrupted": trained.interrupted,
     }
     return document, text

@@ -134,7 +134,7 @@ def _fill(
     gaps: list[tuple[int, int]], spans: list[_Span], tier: int, parts: list[_Part]
 ) -> list[tuple[int, int]]:
     """Append the parts of the gaps that a tier's spans hold; return the gaps that remain."""
-    left: list[tuple[int, int]] = []
+    remaining: list[tuple[int, int]] = []
     for start, end in gaps:
         i = max(0, bisect_right(spans, (start, _BEHIND_ALL, 0)) - 1)
         cursor = start
@@ -144,14 +144,14 @@ def _fill(
             if span_end <= cursor:
                 continue
             if span_start > cursor:
-                left.append((cursor, span_start))
+                remaining.append((cursor, span_start))
                 cursor = span_start
             stop = min(span_end, end)
             parts.append((tier, index, cursor, stop))
             cursor = stop
         if cursor < end:
-            left.append((cursor, end))
-    return left
+            remaining.append((cursor, end))
+    return remaining
 
 
 def _nowhere(plan: Assigned, t: int, use: Use, gaps: list[tuple[int, int]]) -> VerificationError:

@@ -159,24 +159,24 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         if plain.interrupted:
             return _bounded(plain, _free_bound(plain))
         between_s = time.monotonic() - begun
-        chosen = _solve_in_order(prepared, options)
+        result = _solve_in_order(prepared, options)
     except (InfeasibleError, TimeLimitError):
         if plain is None:
-            chosen = _solve_in_order(prepared, options)
-            return _bounded(chosen, _free_bound(chosen))
+            result = _solve_in_order(prepared, options)
+            return _bounded(result, _free_bound(result))
         note = "joint: no plan was found in the joint order; that of the file is used"
         return _bounded(_told(plain, note), _free_bound(plain))
     # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
-    bound = min(chosen.bound, plain.bound, key=lambda bound: bound.value)
+    bound = min(result.bound, plain.bound, key=lambda bound: bound.value)
     now = time.monotonic()
-    trace = joined(plain.anytime, chosen.anytime, between_s)
-    if chosen.value > plain.value:
+    trace = joined(plain.anytime, result.anytime, between_s)
+    if result.value > plain.value:
         note = (
-            f"joint: the plan in the joint order ({chosen.value:.6g}) is worse than that in the "
+            f"joint: the plan in the joint order ({result.value:.6g}) is worse than that in the "
             f"file's ({plain.value:.6g}), which is used"
         )
-        chosen = _told(plain, note)
-    timed = replace(chosen, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
+        result = _told(plain, note)
+    timed = replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
     return _bounded(timed, bound)
 
 
@@ -264,10 +264,10 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     described = {**prepared.model, "order": plan.program.order}
     if not prepared.graph.operators:
         return described
-    chosen = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
+    operator_order = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
     rebuilt = build_program(
         prepared.graph,
-        chosen,
+        operator_order,
         order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(prepared.model["alias"])),
         dma_steps=plan.target.needs_dma_steps,
@@ -278,7 +278,7 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
             f"{plan.solver} chose another operator order, in which other values share bytes than "
             "those that it planned; use --no-alias"
         )
-    return {**described, "operator_order": chosen}
+    return {**described, "operator_order": operator_order}
 
 
 def _reference(problem: Problem) -> Score | None:

@@ -90,13 +90,13 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
         ("step", plan.problem.steps, rebuilt.steps),
         ("buffer", plan.problem.buffers, rebuilt.buffers),
     )
-    for what, ours, theirs in pairs:
-        if len(ours) != len(theirs):
+    for what, planned, imported in pairs:
+        if len(planned) != len(imported):
             raise VerificationError(
-                f"the plan has {len(ours)} {what}s, {model} gives {len(theirs)}: not the same "
+                f"the plan has {len(planned)} {what}s, {model} gives {len(imported)}: not the same "
                 "model, or imported with other options"
             )
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        for number, (one, other) in enumerate(zip(planned, imported, strict=True)):
             if one != other:
                 raise VerificationError(
                     f"{what} {number} of the plan ({one.name!r}) differs from {model} "

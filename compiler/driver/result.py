@@ -26,7 +26,7 @@ class Compiled:
         all_slow: score of the reference plan with everything in its home tier, None where the
             home tiers are too small for that.
         fallbacks: operators that are costed by a fallback, as text.
-        requested_solver: name of the solver in the options; the plan's may be another.
+        requested_solver: name of the solver that the options name; the plan's may be another.
         import_s: seconds spent reading the model.
         solve_s: seconds spent solving.
         total_s: seconds in all.

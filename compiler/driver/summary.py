@@ -80,13 +80,13 @@ def time_by_binding(compiled: Compiled) -> Mapping[str, float]:
     """Seconds of the latency by what binds the step (`compute`, a tier, a link), largest first."""
     from ullage.hwmodels.cost import bottleneck
 
-    spent: dict[str, float] = {}
+    seconds_by_binding: dict[str, float] = {}
     for name, seconds in zip(
         bottleneck(compiled.score), compiled.score.elapsed_s.tolist(), strict=True
     ):
         if seconds > 0:
-            spent[name] = spent.get(name, 0.0) + seconds
-    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+            seconds_by_binding[name] = seconds_by_binding.get(name, 0.0) + seconds
+    return dict(sorted(seconds_by_binding.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def peak_residents(plan: Plan, tier: str) -> TierPeak:
     for r in held:
         if r.start <= step < r.end:
             residents[r.buffer] = residents.get(r.buffer, 0) + r.end_byte - r.start_byte
-    listed = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
-    return TierPeak(step, int(live[step]), tuple(listed))
+    largest_first = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
+    return TierPeak(step, int(live[step]), tuple(largest_first))
 
 
 def fast_memory_profile(compiled: Compiled) -> list[int]:
@@ -196,8 +196,10 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _shares(spent: Mapping[str, float], total: float) -> str:
-    return ", ".join(f"{name} {percent(seconds, total)}" for name, seconds in spent.items())
+def _shares(seconds_by_binding: Mapping[str, float], total: float) -> str:
+    return ", ".join(
+        f"{name} {percent(seconds, total)}" for name, seconds in seconds_by_binding.items()
+    )
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:

@@ -63,11 +63,11 @@ def families() -> tuple[KernelFamily, ...]:
     return tuple(family for family in FAMILIES if all(find_spec(name) for name in family.requires))
 
 
-def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
+def warm_up(chosen_families: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
     """Compile what is not compiled yet, family by family, as far as kernels can be kept."""
-    kept = can_keep()
-    for family in chosen:
-        if not kept:
+    is_kept = can_keep()
+    for family in chosen_families:
+        if not is_kept:
             yield WarmedUp(family.name, 0.0, family.is_compiled())
             continue
         begun, before = time.monotonic(), activity.compiled
@@ -134,10 +134,10 @@ def _run_game() -> None:
     table = set_table(_tiny("edge-npu"))
     start = start_of(table)
     state = copy_of(start)
-    mask, seen = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
+    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
     begin(table.board, state, start, mask)
-    observe(table.board, state, mask, seen)
-    step_and_see(table.board, state, start, int(mask.argmax()), mask, seen)
+    observe(table.board, state, mask, vision)
+    step_and_see(table.board, state, start, int(mask.argmax()), mask, vision)
 
 
 def _arena_kernels() -> tuple[Any, ...]:

@@ -63,11 +63,11 @@ def ullage_packing(
         if spec.storage_base is None:
             memory = DEFAULT_MEM_ID if spec.mem_id is None else spec.mem_id
             memories.setdefault(memory, []).append(spec)
-    taken = list(getattr(graph_module, "input_mem_buffer_sizes", None) or ())
+    input_sizes = list(getattr(graph_module, "input_mem_buffer_sizes", None) or ())
     sizes = [0] * (1 + max(memories, default=DEFAULT_MEM_ID))
     offsets: dict[int, int] = {}
     for memory, owners in memories.items():
-        before = taken[memory] if memory < len(taken) else 0
+        before = input_sizes[memory] if memory < len(input_sizes) else 0
         first = -(-before // alignment) * alignment
         packed, peak = _pack(owners, live_ranges, alignment, proof_s)
         offsets |= {key: first + offset for key, offset in packed.items()}

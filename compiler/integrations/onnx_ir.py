@@ -54,8 +54,8 @@ class PlanMemoryPass(ir.passes.InPlacePass):
         summary = summarise(self.compiled)
         absent = sorted(places.keys() - known.keys())
         if absent:
-            some = ", ".join(absent[:3])
-            note = f"{len(absent)} planned values are not in the model by name: {some} ..."
+            examples = ", ".join(absent[:3])
+            note = f"{len(absent)} planned values are not in the model by name: {examples} ..."
             _log.warning("%s: %s", summary["model"], note)
             summary["notes"] = [*summary["notes"], note]
         model.metadata_props[KEY] = json.dumps(summary)

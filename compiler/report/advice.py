@@ -38,15 +38,15 @@ def what_would_help(
         for name, better in _better_chips(target)
     ]
     rows.append(_row("10 % faster compute", plan, _faster_compute(target), cost))
-    known = [*map(_checked, prices)]
-    known += [
+    known_prices = [*map(_checked, prices)]
+    known_prices += [
         {"what": what, "saves_s": saves, "source": f"{plan.bound_source or plan.solver}, at most"}
         for what, saves in plan.shadow_prices
         if plan.objective == "latency"
     ]
-    rows += known
+    rows += known_prices
     memory = f"10 % more {target.fastest.name}"
-    if not any(memory in row["what"] for row in known):
+    if not any(memory in row["what"] for row in known_prices):
         source = "see ullage sweep"  # another plan, or LP prices
         rows.append({"what": memory, "saves_s": None, "source": source})
     return sorted(rows, key=lambda row: -(row["saves_s"] or 0.0))

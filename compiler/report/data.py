@@ -34,7 +34,7 @@ def report_data(
         extras: comparisons, sweeps and prices to show beside the plan.
     """
     plan, cost = compiled.plan, compiled.score
-    also = extras or Extras()
+    other_data = extras or Extras()
     summary = summarise(compiled)
     worth = marginal_seconds(plan, cost)
     return {
@@ -52,9 +52,9 @@ def report_data(
         "residencies": residency_columns(plan),
         "transfers": transfer_columns(plan),
         "peaks": [_peak(compiled, index) for index in range(len(plan.target.tiers))],
-        "help": what_would_help(plan, cost, also.prices),
-        "compare": [dict(row) for row in also.compare],
-        "sweep": [dict(row) for row in also.sweep],
+        "help": what_would_help(plan, cost, other_data.prices),
+        "compare": [dict(row) for row in other_data.compare],
+        "sweep": [dict(row) for row in other_data.sweep],
     }
 
 

@@ -62,9 +62,9 @@ def read_extras(paths: Sequence[Path]) -> Extras:
         rows, priced = document.get("rows", []), document.get("prices", [])
         if not isinstance(rows, list) or not isinstance(priced, list) or not (rows or priced):
             raise _odd(path, "it has neither `rows` nor `prices`")
-        kept = [_row(path, row) for row in rows]
-        sizes = {row.get("fast_memory_bytes") for row in kept if "error" not in row}
-        (sweep if len(sizes) > 1 else compare).extend(kept)
+        shown_rows = [_row(path, row) for row in rows]
+        sizes = {row.get("fast_memory_bytes") for row in shown_rows if "error" not in row}
+        (sweep if len(sizes) > 1 else compare).extend(shown_rows)
         prices.extend(_price(path, price) for price in priced)
     return Extras(tuple(compare), tuple(sweep), tuple(prices))
 
@@ -87,8 +87,8 @@ def _row(path: Path, row: object) -> dict[str, Any]:
         raise _odd(path, "a row is no JSON object")
     error = row.get("error")
     if isinstance(error, dict):
-        kept = {key: row[key] for key in ("solver", "fast_memory_bytes") if key in row}
-        return {**kept, "error": str(error.get("kind", "error"))}
+        labels = {key: row[key] for key in ("solver", "fast_memory_bytes") if key in row}
+        return {**labels, "error": str(error.get("kind", "error"))}
     cells = {key: row.get(key) for key in KEYS}
     if not _is_figure(cells["value"]):
         raise _odd(path, "a row has no number under `value`")

@@ -78,27 +78,27 @@ def compare_solvers(
     prepared = prepare(model, options)
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
-    done: list[Compiled | UllageError] = []
+    outcomes: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())
         solver_options = replace(options, solver=name, parameters=parameters[name])
         try:
             outcome = solve_prepared(fresh, solver_options)
         except UllageError as error:
-            done.append(error)
+            outcomes.append(error)
             continue
         except KeyboardInterrupt:
-            if not done:
+            if not outcomes:
                 raise
             break
-        done.append(outcome)
+        outcomes.append(outcome)
         if outcome.interrupted:
             break
-    bounds = [outcome.bound for outcome in done if isinstance(outcome, Compiled)]
+    bounds = [outcome.bound for outcome in outcomes if isinstance(outcome, Compiled)]
     best = max(bounds, key=lambda bound: bound.value, default=None)
     return [
         {"solver": name, "error": outcome.to_json()}
         if isinstance(outcome, UllageError)
         else summarise(replace(outcome, bound=best or outcome.bound))
-        for name, outcome in zip(solvers, done, strict=False)
+        for name, outcome in zip(solvers, outcomes, strict=False)
     ]

@@ -64,13 +64,13 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
         look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "zorder": 3 + place / 100}
         times = [max(at, begin) for at, _ in row["anytime"]]
         values = [value * scale for _, value in row["anytime"]]
-        done = max(row["solve_s"], begin)
+        end_s = max(row["solve_s"], begin)
         width = THICKEST - (THICKEST - THINNEST) * place / len(names)
         style = "-" if place < len(COLOURS) else "--"
-        axes.step([*times, done], [*values, values[-1]], where="post", lw=width, ls=style, **look)
-        axes.plot([done, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
+        axes.step([*times, end_s], [*values, values[-1]], where="post", lw=width, ls=style, **look)
+        axes.plot([end_s, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
         axes.plot(
-            [done],
+            [end_s],
             [values[-1]],
             marker=MARKERS[place % len(MARKERS)],
             ms=7,

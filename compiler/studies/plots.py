@@ -195,16 +195,16 @@ def _meeting(
     answer = swept.meeting
     if answer is None:
         return
-    wanted = answer.latency_s * scale
-    axes.axhline(wanted, color="black", lw=0.9, dashes=(8, 3), label="latency to meet")
-    chosen = next((c for size, c in solved if size == answer.smallest_bytes), None)
-    if chosen is None or answer.smallest_bytes is None:
+    latency = answer.latency_s * scale
+    axes.axhline(latency, color="black", lw=0.9, dashes=(8, 3), label="latency to meet")
+    smallest = next((c for size, c in solved if size == answer.smallest_bytes), None)
+    if smallest is None or answer.smallest_bytes is None:
         return
-    height = chosen.value * scale
+    height = smallest.value * scale
     axes.axvline(answer.smallest_bytes, color="black", lw=0.9, dashes=(2, 2))
     axes.plot([answer.smallest_bytes], [height], color="black", marker="*", ms=15, ls="none")
     axes.annotate(
-        f"{format_size(answer.smallest_bytes)}\n{format_time(chosen.value)}",
+        f"{format_size(answer.smallest_bytes)}\n{format_time(smallest.value)}",
         (answer.smallest_bytes, height),
         xytext=(10, 12),
         textcoords="offset points",

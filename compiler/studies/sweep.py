@@ -194,17 +194,19 @@ def _refine(
     prepared: Prepared, options: CompileOptions, latency_s: float, points: list[Point]
 ) -> list[str]:
     """Search for the smallest size that meets a latency while time lasts; returns notes."""
-    left = REFINING_SHARE
+    shares_left = REFINING_SHARE
 
     def solve_at(size_bytes: int) -> Point:
-        nonlocal left
+        nonlocal shares_left
         point_options = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
         if _remaining_s(prepared, options) <= 0:
             raise TimeLimitError("the time limit ended the search for the smallest size")
         # Less than what a size took before would be spent for nothing.
-        share_s = max(_remaining_s(prepared, options) / max(left, 2), 1.5 * _longest_s(points))
+        share_s = max(
+            _remaining_s(prepared, options) / max(shares_left, 2), 1.5 * _longest_s(points)
+        )
         point = replace(_solve_at(prepared, point_options, size_bytes, share_s), refined=True)
-        left -= 1
+        shares_left -= 1
         if point.compiled is not None and point.compiled.interrupted:
             points[:] = monotone([*points, point])
         _stop_if_interrupted(point)
@@ -247,9 +249,9 @@ def _solve_at(
         return Point(size_bytes, error=error)
     own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
     sized = prepared.on(prepared.target.with_fast_memory(size_bytes))
-    here = replace(sized, started=time.monotonic())
+    from_now = replace(sized, started=time.monotonic())
     try:
-        return Point(size_bytes, solve_prepared(here, replace(options, time_limit_s=own_s)))
+        return Point(size_bytes, solve_prepared(from_now, replace(options, time_limit_s=own_s)))
     except (UsageError, ModelError):
         raise
     except UllageError as error:

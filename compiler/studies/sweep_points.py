@@ -113,17 +113,17 @@ def required_bytes(plan: Plan) -> int:
     """
     problem, target = plan.problem, plan.target
     confined = [target.must_be_fastest(buffer.kind) for buffer in problem.buffers]
-    most = 0
+    largest = 0
     for step in problem.steps:
         reached: dict[int, int] = {}  # buffer -> end of what is counted, ranges ascending
         total = step.workspace_bytes
         for use in sorted(step.uses, key=lambda u: (u.buffer, u.start_byte)):
             if confined[use.buffer]:
-                seen = max(use.start_byte, reached.get(use.buffer, 0))
-                total += max(0, use.end_byte - seen)
-                reached[use.buffer] = max(seen, use.end_byte)
-        most = max(most, total)
-    return most
+                counted_to = max(use.start_byte, reached.get(use.buffer, 0))
+                total += max(0, use.end_byte - counted_to)
+                reached[use.buffer] = max(counted_to, use.end_byte)
+        largest = max(largest, total)
+    return largest
 
 
 def take_over(point: Point, source: Point, why: str) -> Point:
@@ -186,24 +186,24 @@ def monotone(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def _with_bounds_of_larger(ordered: Sequence[Point]) -> tuple[Point, ...]:
     """The points with bounds that never rise with the size."""
-    done: list[Point] = []
+    bounded: list[Point] = []
     best: Point | None = None
     for point in reversed(ordered):
-        made = point
+        bounded_point = point
         if point.compiled is not None and best is not None and best.compiled is not None:
             bound = best.compiled.bound
             if bound.value > point.compiled.bound.value:
                 plan = replace(
                     point.compiled.plan, lower_bound=bound.value, bound_source=bound.source
                 )
-                made = replace(
+                bounded_point = replace(
                     point,
                     compiled=replace(point.compiled, plan=plan, bound=bound),
                     bound_from_bytes=best.bound_from_bytes or best.size_bytes,
                 )
-        best = made if made.compiled is not None else best
-        done.append(made)
-    return tuple(reversed(done))
+        best = bounded_point if bounded_point.compiled is not None else best
+        bounded.append(bounded_point)
+    return tuple(reversed(bounded))
 
 
 def _value(point: Point) -> float:

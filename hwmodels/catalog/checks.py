@@ -175,11 +175,11 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
             if not tier.read_only and getattr(tier, key) is None:
                 remedy = f"add `{key}: {FIGURE_FORM}`, or `read_only: true`"
                 yield Fault(f"tiers.{tier.name}.{key}", f"is missing; {remedy}")
-        kept = reserved[tier.name].value if tier.name in reserved else 0
-        if kept > tier.capacity_bytes.value:
+        reserved_bytes = reserved[tier.name].value if tier.name in reserved else 0
+        if reserved_bytes > tier.capacity_bytes.value:
             yield Fault(
                 f"policy.reserved_bytes.{tier.name}",
-                f"{kept} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
+                f"{reserved_bytes} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
             )
     first = file.tiers[0]
     for key, wrong in (("read_only", first.read_only), ("addressable", not first.addressable)):
@@ -253,9 +253,9 @@ def _reach_problems(target: Target) -> Iterator[Fault]:
         if home == fastest or not target.must_be_fastest(kind):
             yield from _far_home_problems(target, kind)
             continue
-        ways = [(home, fastest)] if kind != "output" else []
-        ways += [(fastest, home)] if kind in _WRITTEN_KINDS else []
-        for source, destination in ways:
+        routes = [(home, fastest)] if kind != "output" else []
+        routes += [(fastest, home)] if kind in _WRITTEN_KINDS else []
+        for source, destination in routes:
             if not _linked(target, source, destination):
                 yield Fault(
                     "links",
