@@ -215,7 +215,7 @@ class Arena:
         return gathered
 
     def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Extent]:
-        """Where an operand lies, if the compute unit can reach it there.
+        """Where the bytes of an operand are, all in reach of the compute unit.
 
         Raises:
             VerificationError: bytes are nowhere, in a tier out of reach, or scattered on a target

@@ -29,14 +29,14 @@ def sharings_of(
     arrays: Arrays,
     sizes: Mapping[str, int],
 ) -> tuple[Sharing, ...]:
-    """Sharings that a node permits.
+    """The sharings that a node permits, whatever the order and the live ranges.
 
     Args:
         node: the ONNX node.
         attributes: its attributes.
         types: types of all tensors.
         arrays: values of small constants.
-        sizes: planned size in bytes of every tensor that lives in memory.
+        sizes: planned size in bytes of every tensor that can be in memory.
     """
     operands = [name for name in node.input if name in sizes]
     outputs = [name for name in node.output if name in sizes]

@@ -1,4 +1,4 @@
-"""The assignment: what a solver decides, before anybody labels, verifies and scores it."""
+"""The assignment: a solver's decision, before it is labelled, verified and scored."""
 
 from dataclasses import dataclass
 

@@ -83,7 +83,7 @@ def convex_hull(dag: "nx.DiGraph", operators: Iterable[int]) -> set[int]:
 
 
 def is_convex(dag: "nx.DiGraph", operators: Iterable[int]) -> bool:
-    """Whether no path leaves a set of operators and comes back."""
+    """Whether no path leads out of a set of operators and back into it."""
     inside = set(operators)
     return convex_hull(dag, inside) == inside
 

@@ -51,7 +51,7 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """An output that *may* share the bytes of an input; lifetimes decide whether it does.
+    """An output that *may* share the bytes of an input; `lowering.aliases` decides whether it does.
 
     Attributes:
         kind: `view` (same bytes, no work), `in_place` (the output overwrites the input),
@@ -103,7 +103,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """An operator (or value) that is costed by a fallback, and why."""
+    """An operator (or value) whose cost is estimated because there is no rule for it, and why."""
 
     operator: str
     kind: str
@@ -242,7 +242,11 @@ def _made(
     attributes: Mapping[str, Any],
     **known: Any,  # noqa: ANN401 - fields have several types
 ) -> Part:
-    """A value or an operator from the attributes of a node; some fields are known already."""
+    """A value or an operator from the attributes of a node and from fields that are known.
+
+    Raises:
+        UsageError: an attribute is missing.
+    """
     values: dict[str, Any] = {
         f.name: attributes[f.name] for f in fields(kind) if f.name in attributes
     } | known
@@ -261,7 +265,11 @@ def _placed(edges: Iterator[tuple[str, int | None]]) -> tuple[str, ...]:
 
 
 def _check_form(net: "nx.DiGraph") -> None:
-    """A directed graph in which operators and values alternate, each value written once."""
+    """Check that operators and values alternate in a directed graph, each value written once.
+
+    Raises:
+        UsageError: names the node or the edge.
+    """
     if not net.is_directed() or net.is_multigraph():
         raise UsageError(f"a graph is made from a networkx.DiGraph, not a {type(net).__name__}")
     roles = dict(net.nodes(data="role"))
@@ -280,7 +288,11 @@ def _check_form(net: "nx.DiGraph") -> None:
 def _check_names(
     values: Mapping[str, Value], operators: tuple[Operator, ...], ends: tuple[str, ...]
 ) -> None:
-    """Every name stands for a value, and no two operators have the same one."""
+    """Check that every name stands for a value, and that no two operators have the same one.
+
+    Raises:
+        UsageError: says which.
+    """
     seen: set[str] = set()
     used = set(ends)
     for operator in operators:

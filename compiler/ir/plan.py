@@ -90,14 +90,14 @@ class Transfer:
     link: str = ""
 
     def __post_init__(self) -> None:
-        """Name the only link between the two tiers where none is named."""
+        """Set the default name of the link where none is named."""
         if not self.link:
             object.__setattr__(self, "link", link_name(self.source, self.destination))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A complete answer to a problem: where everything is, and what moves.
+    """A complete answer to a problem: where every byte is and when, and what moves.
 
     Attributes:
         problem: program, target (with overrides applied) and objective.
@@ -109,10 +109,10 @@ class Plan:
         model: how to import the model again (name, dtype policy, dims, fusion ...).
         notes: fallbacks taken on the way; never empty when one was.
         lower_bound: bound of the objective that the solver proved, in the objective's unit.
-        bound_source: what proved it.
+        bound_source: name of what proved it.
         claimed_bound: bound that a third party's solver claims; nobody here has proven it.
         claimed_by: who claims it.
-        shadow_prices: (of what, what one more of it saves in the objective's unit) pairs.
+        shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
         statistics: figures about the search, by name.
     """
 

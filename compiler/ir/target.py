@@ -187,6 +187,6 @@ class Target:
         return any(self.must_be_fastest(k) or not self.home(k).addressable for k in kinds)
 
     def with_fast_memory(self, capacity_bytes: int) -> "Target":
-        """The same chip with another capacity of the fastest tier."""
+        """The same chip with another capacity of the fastest tier, in bytes."""
         first = replace(self.tiers[0], capacity_bytes=capacity_bytes)
         return replace(self, tiers=(first, *self.tiers[1:]))

@@ -172,7 +172,7 @@ def _solve_all(
     best: Point | None = None
     for k, size in enumerate(sizes):
         point_options = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
-        point = _carried(best, size)
+        point = _unbeatable(best, size)
         if point is None:
             share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
             point = _solve_at(prepared, point_options, size, share_s)
@@ -219,8 +219,8 @@ def _refine(
     return []
 
 
-def _carried(best: Point | None, size_bytes: int) -> Point | None:
-    """The best smaller plan at this size where it cannot be beaten there, else None."""
+def _unbeatable(best: Point | None, size_bytes: int) -> Point | None:
+    """The plan of a smaller size at this size, if no plan there can be better; else None."""
     if best is None or best.compiled is None:
         return None
     plan = best.compiled.plan

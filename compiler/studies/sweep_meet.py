@@ -73,7 +73,7 @@ def _exact(size_bytes: int) -> str:
 
 
 def judge(points: Sequence[Point], latency_s: float) -> Meeting:
-    """What the points of a monotone curve say about a latency."""
+    """The answer about a latency that follows from the points of a monotone curve."""
     meeting = [point.size_bytes for point in points if meets(point, latency_s)]
     solved = [point.compiled for point in points if point.compiled is not None]
     smallest = min(meeting, default=None)
