@@ -73,7 +73,7 @@ def usage_error(origin: str, problems: list[Fault]) -> UsageError:
 
 
 def entry_name(entry: object) -> str | None:
-    """What a list entry is called: a tier's name, or `source->destination` of a link."""
+    """Name of a list entry: a tier's or link's own, else `source->destination` of a link."""
     if not isinstance(entry, Mapping):
         return None
     if isinstance(entry.get("name"), str):
@@ -146,7 +146,7 @@ def _is_figure(location: tuple[int | str, ...]) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A wrong value, short whatever it is."""
+    """A wrong value as a short text, whatever it is."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):

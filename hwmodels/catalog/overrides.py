@@ -99,7 +99,7 @@ def _unknown_field(path: str, fields: Mapping[str, type], label: str) -> UsageEr
 
 
 def _set(document: Any, keys: list[str], node: object) -> None:  # noqa: ANN401 the file's mapping
-    """Puts a node at a path, making the mappings on the way."""
+    """Put a node at a path, and make the mappings on the way."""
     for key in keys[:-1]:
         if isinstance(document, list):
             document = next(entry for entry in document if entry_name(entry) == key)

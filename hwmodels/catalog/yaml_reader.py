@@ -43,7 +43,7 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuses merge keys, which would hide where a value comes from."""
+        """Refuse merge keys, which would hide where a value comes from."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 self._refuse("merge keys (<<) are not allowed; use `inherit`", key)

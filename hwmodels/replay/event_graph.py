@@ -225,7 +225,7 @@ class _Placed:
     reach: list[int]
 
     def at(self, t: int) -> Iterator[int]:
-        """Residencies that have begun at step t, the latest first, until all others have ended."""
+        """Residencies that have begun at step t, latest first; stops when all others have ended."""
         for i in range(bisect_right(self.starts, t) - 1, -1, -1):
             if self.reach[i] <= t:
                 return

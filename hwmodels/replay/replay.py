@@ -205,7 +205,7 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
 def _operator_work(
     plan: Plan, operand_bytes: tuple[Floats, Floats]
 ) -> tuple[list[float], list[Demand]]:
-    """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
+    """Duration in s of each step when nothing else runs, and its demand on the tiers' ports."""
     compute, _ = compute_seconds(plan.problem)
     tier_s = resources(plan.problem).port_seconds(*operand_bytes)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
@@ -219,7 +219,7 @@ def _operator_work(
 
 
 def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
-    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers."""
+    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers' ports."""
     transfer, table = plan.transfers[index], resources(plan.problem)
     link = table.link_of(transfer)
     read, write, move = table.transfer_rates(link)
@@ -232,7 +232,7 @@ def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
 
 
 def _queues(plan: Plan) -> list[list[int]]:
-    """The transfers of each link in the order of their first step, ties as listed."""
+    """Indices of the transfers of each link in the order of their first step, ties as listed."""
     queues: list[list[int]] = [[] for _ in plan.target.links]
     table = resources(plan.problem)
     for index in sorted(range(len(plan.transfers)), key=lambda i: plan.transfers[i].moves[0][0]):
@@ -241,7 +241,10 @@ def _queues(plan: Plan) -> list[list[int]]:
 
 
 def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -> _Activity | None:
-    """A transfer's set-up, or its bytes once that has `begun`; None when it takes no time."""
+    """The next activity of a transfer: its set-up, or, once that has `begun`, its bytes.
+
+    None where that takes no time.
+    """
     setup_s, bytes_s, demand = work
     if setup_s > 0 and not begun:
         return _Activity(event, setup_s, setup_s, (), bytes_next=True)
