@@ -27,7 +27,7 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     as_json: options.Json = False,
 ) -> None:
     """Show what a model needs: sizes, the peak and who makes it, work, fallbacks."""
-    given = dict(locals())
+    arguments = dict(locals())
     from dataclasses import replace
 
     from ullage.cli.render import print_json, progress
@@ -37,46 +37,48 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.studies.analyze import analyse
 
     formats = parse_emitters(emit, GRAPH_FORMATS)
-    chosen = options.compile_options(given)
+    chosen = options.compile_options(arguments)
     with progress(quiet=as_json) as tell:
         prepared = prepare(options.read_model_path(model), replace(chosen, progress=tell))
-        found = analyse(prepared)
-    found["written"] = emit_graph(prepared, output, formats)
+        analysis = analyse(prepared)
+    analysis["written"] = emit_graph(prepared, output, formats)
     if as_json:
-        print_json(found)
+        print_json(analysis)
     else:
-        _print(found)
+        _print(analysis)
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(analysis: dict[str, Any]) -> None:
     from ullage.cli.render import print_table
     from ullage.compiler.common.units import format_size, format_time
 
     rows = [
-        ["operators", f"{found['operators']} over {found['buffers']} buffers"],
-        ["weights", format_size(found["weights_bytes"])],
-        ["activations (all of them)", format_size(found["activations_bytes"])],
+        ["operators", f"{analysis['operators']} over {analysis['buffers']} buffers"],
+        ["weights", format_size(analysis["weights_bytes"])],
+        ["activations (all of them)", format_size(analysis["activations_bytes"])],
         [
             "largest tensor",
-            f"{format_size(found['largest_tensor_bytes'])} ({found['largest_tensor']})",
+            f"{format_size(analysis['largest_tensor_bytes'])} ({analysis['largest_tensor']})",
         ],
-        ["largest operator, nothing shared (M_R)", format_size(found["max_operator_bytes"])],
-        ["peak in file order", format_size(found["peak_live_bytes"])],
+        ["largest operator, nothing shared (M_R)", format_size(analysis["max_operator_bytes"])],
+        ["peak in file order", format_size(analysis["peak_live_bytes"])],
         [
             "smallest peak found (M_P)",
-            f"{format_size(found['min_peak_bytes'])} in order {found['min_peak_order']}, "
-            + _proof(found),
+            f"{format_size(analysis['min_peak_bytes'])} in order {analysis['min_peak_order']}, "
+            + _proof(analysis),
         ],
         [
             "work",
-            f"{found['macs'] / 1e6:,.1f} M MAC, {found['vector_elements'] / 1e6:,.1f} M"
-            f" vector elements, {format_time(found['compute_s'])} of computing",
+            f"{analysis['macs'] / 1e6:,.1f} M MAC, {analysis['vector_elements'] / 1e6:,.1f} M"
+            f" vector elements, {format_time(analysis['compute_s'])} of computing",
         ],
     ]
-    print_table(f"{found['model']} on {found['target']}", [("", "left"), ("Needs", "left")], rows)
-    alive = [[r["tensor"], format_size(r["bytes"])] for r in found["peak_residents"][:8]]
     print_table(
-        f"Alive at the peak (step {found['peak_step']}, {found['peak_operator']})",
+        f"{analysis['model']} on {analysis['target']}", [("", "left"), ("Needs", "left")], rows
+    )
+    alive = [[r["tensor"], format_size(r["bytes"])] for r in analysis["peak_residents"][:8]]
+    print_table(
+        f"Alive at the peak (step {analysis['peak_step']}, {analysis['peak_operator']})",
         [("Buffer", "left"), ("Size", "right")],
         alive,
     )
@@ -88,7 +90,7 @@ def _print(found: dict[str, Any]) -> None:
             "yes" if t["fits_peak"] else "no",
             "yes" if t["fits_weights"] else "no",
         ]
-        for t in found["tiers"]
+        for t in analysis["tiers"]
     ]
     print_table(
         "Tiers",
@@ -101,18 +103,18 @@ def _print(found: dict[str, Any]) -> None:
         ],
         tiers,
     )
-    for item in found["unsupported"]:
+    for item in analysis["unsupported"]:
         typer.echo(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
-    for note in found["notes"]:
+    for note in analysis["notes"]:
         typer.echo(f"note: {note}")
-    for path in found["written"].values():
+    for path in analysis["written"].values():
         typer.echo(f"written: {path}")
 
 
-def _proof(found: dict[str, Any]) -> str:
+def _proof(analysis: dict[str, Any]) -> str:
     from ullage.compiler.common.units import format_size
 
-    if found["min_peak_proven"]:
-        return f"no order needs less (proven by {found['min_peak_bound_source']})"
-    bound = format_size(found["min_peak_lower_bound_bytes"])
-    return f"no order needs less than {bound} ({found['min_peak_bound_source']})"
+    if analysis["min_peak_proven"]:
+        return f"no order needs less (proven by {analysis['min_peak_bound_source']})"
+    bound = format_size(analysis["min_peak_lower_bound_bytes"])
+    return f"no order needs less than {bound} ({analysis['min_peak_bound_source']})"

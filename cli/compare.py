@@ -49,7 +49,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     as_json: options.Json = False,
 ) -> str | None:
     """Compare solvers: each gets the same problem, target, seed and time limit."""
-    given = dict(locals())
+    arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.common.errors import UllageError, UsageError
     from ullage.compiler.studies.compare import compare_solvers, default_solvers
@@ -62,7 +62,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     names = names or list(default_solvers(objective))
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
-    chosen = options.compile_options(given)
+    chosen = options.compile_options(arguments)
     with progress(quiet=as_json) as tell:
         rows = compare_solvers(
             options.read_model_path(model), names, replace(chosen, progress=tell)

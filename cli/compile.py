@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
     from ullage.compiler.execute.runner import Execution
 
-KEPT_BEST = "interrupted, best plan kept"  # what the command returns in that case
+# Result of the command where Ctrl-C ended the search and there was a plan.
+KEPT_BEST = "interrupted, best plan kept"
 
 
 def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -52,7 +53,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     as_json: options.Json = False,
 ) -> str | None:
     """Compile a model into a memory plan: verified, scored, with its distance to the best."""
-    given = dict(locals())
+    arguments = dict(locals())
     from ullage.cli.render import print_json, progress
     from ullage.cli.summary import print_summary
     from ullage.compiler.driver.compile import compile_model
@@ -60,7 +61,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.emit import emit_plan, parse_emitters
 
     emitters = parse_emitters(emit)
-    chosen = options.compile_options(given)
+    chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))
     written = emit_plan(compiled, output, emitters) if output is not None else {}
@@ -84,7 +85,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 
 def _prove(model: str, compiled: "Compiled", *, quiet: bool) -> "Execution":
-    """Execute a plan just made."""
+    """Execute a plan that was just made."""
     from ullage.compiler.execute.runner import RunOptions, run_plan
 
     with step_progress(quiet=quiet) as tell:

@@ -1,4 +1,4 @@
-"""The entry point: commands, exit codes, and errors as people or programs want them."""
+"""The entry point: commands, exit codes, and errors in the form that people or programs read."""
 
 import json
 import sys
@@ -22,7 +22,9 @@ from ullage.cli.verify import verify_command
 from ullage.cli.warm_up import warm_up_command
 from ullage.compiler.common.errors import UllageError
 
+# Exit code after Ctrl-C, as shells have it.
 INTERRUPTED = 130
+# Exit code of an error that is a defect of ullage.
 INTERNAL_ERROR = 1
 
 app = typer.Typer(
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line; returns the exit code instead of exiting."""
+    """Run the command line and return the exit code instead of exiting."""
     as_json = "--json" in arguments
     try:
         command = typer.main.get_command(app)

@@ -1,4 +1,4 @@
-"""`ullage models`: models that can be given by name."""
+"""`ullage models`: models that have a name."""
 
 import typer
 
@@ -13,11 +13,11 @@ def list_command(as_json: options.Json = False) -> None:
     from ullage.cli.render import print_json, print_table
     from ullage.compiler.importer.model_zoo import named_models
 
-    found = named_models()
+    paths = named_models()
     if as_json:
-        print_json({"models": [{"name": n, "path": str(p)} for n, p in found.items()]})
+        print_json({"models": [{"name": n, "path": str(p)} for n, p in paths.items()]})
         return
-    rows = [[name, str(path)] for name, path in found.items()]
+    rows = [[name, str(path)] for name, path in paths.items()]
     print_table("Models", [("Model", "left"), ("File", "left")], rows)
 
 

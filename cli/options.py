@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and their translation to the library's options."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,24 +72,28 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     """`NAME=VALUE` texts as a dict.
 
+    Args:
+        texts: the texts, None for none.
+        option: the option that they are values of, for messages.
+
     Raises:
-        UsageError: one has no `=`, or a name is given twice.
+        UsageError: one has no `=`, or a name occurs twice.
     """
     from ullage.compiler.common.errors import UsageError
 
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name:
             raise UsageError(f"{option} takes NAME=VALUE, not {text!r}")
-        if name in found:
+        if name in values:
             raise UsageError(f"{option} {name} is given twice")
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
-def compile_options(given: dict[str, Any]) -> "CompileOptions":
-    """The library's options from the command line's.
+def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
+    """The library's options from a command's arguments; those that a command lacks have defaults.
 
     Raises:
         UsageError: a value makes no sense; says which and what would.
@@ -100,27 +104,27 @@ def compile_options(given: dict[str, Any]) -> "CompileOptions":
     from ullage.compiler.driver.options import CompileOptions
 
     dims: dict[str, int] = {}
-    for name, value in pairs(given.get("dims"), "--dim").items():
+    for name, value in pairs(arguments.get("dims"), "--dim").items():
         if not value.isdecimal() or int(value) < 1:
             raise UsageError(f"--dim {name} takes a whole number of at least 1, not {value!r}")
         dims[name] = int(value)
-    fast = given.get("fast_memory")
+    fast = arguments.get("fast_memory")
     return CompileOptions(
-        target=given["target"],
-        solver=given.get("solver", "auto"),
-        objective=given.get("objective", "latency"),
+        target=arguments["target"],
+        solver=arguments.get("solver", "auto"),
+        objective=arguments.get("objective", "latency"),
         fast_memory_bytes=None if fast is None else parse_size(fast),
-        order=given.get("order", "model"),
+        order=arguments.get("order", "model"),
         dims=dims,
-        batch=given.get("batch"),
-        dtype=None if given.get("dtype") is None else parse_dtype(given["dtype"]),
-        fuse=not given.get("no_fuse", False),
-        alias=not given.get("no_alias", False),
-        steady_state=given.get("steady_state", False),
-        overrides=pairs(given.get("sets"), "--set"),
-        parameters=pairs(given.get("params"), "--param"),
-        time_limit_s=given.get("time_limit"),
-        seed=given.get("seed", 0),
+        batch=arguments.get("batch"),
+        dtype=None if arguments.get("dtype") is None else parse_dtype(arguments["dtype"]),
+        fuse=not arguments.get("no_fuse", False),
+        alias=not arguments.get("no_alias", False),
+        steady_state=arguments.get("steady_state", False),
+        overrides=pairs(arguments.get("sets"), "--set"),
+        parameters=pairs(arguments.get("params"), "--param"),
+        time_limit_s=arguments.get("time_limit"),
+        seed=arguments.get("seed", 0),
     )
 
 

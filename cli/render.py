@@ -1,4 +1,4 @@
-"""Tables, sizes and progress on the terminal."""
+"""What commands print: tables, JSON, progress, and the chart of memory on the terminal."""
 
 import json
 import sys
@@ -28,16 +28,22 @@ __all__ = [
     "progress",
 ]
 
-PIPE_WIDTH = 160  # columns where there is no terminal to ask
-CHART_WIDTH = 72  # columns of the memory map, where the terminal has them
+# Width of output in columns where there is no terminal.
+PIPE_WIDTH = 160
+# Width of the memory map in columns, where the terminal is wide enough ...
+CHART_WIDTH = 72
+# ... its height in lines ...
 CHART_HEIGHT = 4
+# ... and the width of the scale on its left in columns.
 SCALE_WIDTH = 12
+# Characters of the memory map from empty to full ...
 BLOCKS = " ▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = " ..::||##"  # for terminals that cannot show blocks
+# ... and those for terminals that cannot show blocks.
+ASCII_BLOCKS = " ..::||##"
 
 
 def console(*, stderr: bool = False) -> "Console":
-    """The terminal; a pipe gets a fixed width so that output does not depend on where it runs."""
+    """The terminal. A pipe has a fixed width, so that output does not depend on where it runs."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -45,14 +51,14 @@ def console(*, stderr: bool = False) -> "Console":
 
 
 def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
-    """One JSON document on stdout and nothing else."""
+    """Print one JSON document on stdout, and nothing else."""
     sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(
     title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
 ) -> None:
-    """A table; each column is (heading with unit, `left` or `right`)."""
+    """Print a table; each column is (heading with unit, `left` or `right`)."""
     from rich.table import Table
     from rich.text import Text
 
@@ -65,7 +71,7 @@ def print_table(
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
-    """Names and texts in two columns, without lines."""
+    """Print names and texts in two columns, without lines."""
     from rich.table import Table
     from rich.text import Text
 
@@ -77,7 +83,11 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
-    """A spinner on stderr that shows what is going on; nothing where stderr is no terminal."""
+    """A spinner on stderr with a text; nothing where stderr is no terminal.
+
+    Yields:
+        A function that shows another text.
+    """
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -90,20 +100,20 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
 def block_chart(
     values: Sequence[float], limit: float, width: int, height: int, blocks: str = BLOCKS
 ) -> list[str]:
-    """Columns that rise with the values, as `height` lines of text, the highest first.
+    """Columns whose heights are the values, as `height` lines of text, the highest first.
 
     Args:
         values: one per step; a column shows the largest of the steps that it stands for.
         limit: value of a full column.
         width: columns at most; fewer values than that are one column each.
         height: lines.
-        blocks: from empty to full.
+        blocks: characters from empty to full.
     """
     columns = min(width, len(values))
     edges = [round(i * len(values) / columns) for i in range(columns + 1)] if columns else [0]
     peaks = [max(values[a:b]) for a, b in pairwise(edges)]
     full = len(blocks) - 1
-    # What is not zero is seen.
+    # A value that is not zero has at least the smallest block.
     levels = [
         max(min(int(height * full * p / limit + 0.5), height * full), int(p > 0)) if limit else 0
         for p in peaks
@@ -115,7 +125,7 @@ def block_chart(
 
 
 def print_memory_map(name: str, live_bytes: Sequence[int], capacity_bytes: int) -> None:
-    """Live bytes of a tier over the steps, as a small chart under its capacity."""
+    """Print the live bytes of a tier over the steps as a small chart, relative to its capacity."""
     from rich.text import Text
 
     out = console()
@@ -133,7 +143,7 @@ def print_memory_map(name: str, live_bytes: Sequence[int], capacity_bytes: int) 
 
 
 def _shows(stream: Any, text: str) -> bool:  # noqa: ANN401 - any text stream
-    """Whether a stream's encoding has the characters."""
+    """Whether a stream's encoding has the characters of a text."""
     try:
         text.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:

@@ -41,8 +41,8 @@ def report_command(
         compiled.plan, None if model is None else options.read_model_path(model)
     )
     if why_not is not None:
-        noted = replace(compiled.plan, notes=(*compiled.plan.notes, why_not))
-        compiled = replace(compiled, plan=noted)
+        plan_with_note = replace(compiled.plan, notes=(*compiled.plan.notes, why_not))
+        compiled = replace(compiled, plan=plan_with_note)
     page = render_page(report_data(compiled, values, extras))
     path = output or plan.with_name("report.html")
     write_atomic(path, page)

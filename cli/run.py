@@ -11,6 +11,7 @@ from ullage.cli import options
 if TYPE_CHECKING:
     from ullage.compiler.execute.runner import Execution
 
+# Exit code where an output differs from the ordinary run's.
 MISMATCH = 5
 
 
@@ -41,12 +42,12 @@ def run_command(
     from ullage.compiler.execute.runner import RunOptions, run_plan
     from ullage.compiler.ir.plan_json import read_plan
 
-    found = read_plan(plan)
+    loaded = read_plan(plan)
     path = options.read_model_path(model)
     with step_progress(quiet=as_json) as tell:
-        done = run_plan(
+        execution = run_plan(
             path,
-            found,
+            loaded,
             RunOptions(
                 seed=seed,
                 until=until,
@@ -56,13 +57,13 @@ def run_command(
             ),
         )
     if trace is not None:
-        write_atomic(trace, ("\n".join(done.trace) + "\n").encode())
-    document = describe(done)
+        write_atomic(trace, ("\n".join(execution.trace) + "\n").encode())
+    document = describe(execution)
     if as_json:
         print_json(document)
     else:
-        print_execution(done)
-    if not done.passed:
+        print_execution(execution)
+    if not execution.passed:
         raise typer.Exit(MISMATCH)
 
 
@@ -86,14 +87,14 @@ def step_progress(*, quiet: bool) -> Any:  # noqa: ANN401 - a context manager of
     return bar()
 
 
-def describe(done: "Execution") -> dict[str, Any]:
-    """The JSON of a run."""
+def describe(execution: "Execution") -> dict[str, Any]:
+    """The JSON document of a run."""
     return {
         "outputs": [
             {
                 "name": c.name,
                 "inference": c.inference,
-                # JSON has no infinity; a difference without measure is null
+                # JSON has no infinity: an infinite difference is null.
                 "max_abs_diff": c.max_abs_diff if c.max_abs_diff < float("inf") else None,
                 "tolerance": c.tolerance,
                 "bit_exact": c.bit_exact,
@@ -101,31 +102,32 @@ def describe(done: "Execution") -> dict[str, Any]:
                 "constant": c.constant,
                 "passed": c.passed,
             }
-            for c in done.outputs
+            for c in execution.outputs
         ],
-        "steps": done.steps,
-        "transfers": done.transfers,
-        "bytes_moved": done.bytes_moved,
-        "inferences": done.inferences,
-        "fallbacks": list(done.fallbacks),
-        "passed": done.passed,
+        "steps": execution.steps,
+        "transfers": execution.transfers,
+        "bytes_moved": execution.bytes_moved,
+        "inferences": execution.inferences,
+        "fallbacks": list(execution.fallbacks),
+        "passed": execution.passed,
     }
 
 
-def print_execution(done: "Execution") -> None:
-    """A run for people."""
+def print_execution(execution: "Execution") -> None:
+    """Print a run for people."""
     from ullage.compiler.common.units import format_size
 
-    for c in done.outputs:
+    for c in execution.outputs:
         state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"
         verdict = "ok" if c.passed else f"MISMATCH, tolerance {c.tolerance:.3g}"
         doubt = "; one number everywhere, which proves little" if c.constant else ""
-        which = f", inference {c.inference}" if done.inferences > 1 else ""
-        typer.echo(f"{c.name}{which}: {state} ({verdict}{doubt})")
-    for text in done.fallbacks:
+        inference = f", inference {c.inference}" if execution.inferences > 1 else ""
+        typer.echo(f"{c.name}{inference}: {state} ({verdict}{doubt})")
+    for text in execution.fallbacks:
         typer.echo(f"note: {text}", err=True)
-    several = f" in {done.inferences} inferences" if done.inferences > 1 else ""
+    several = f" in {execution.inferences} inferences" if execution.inferences > 1 else ""
     typer.echo(
-        f"{'passed' if done.passed else 'FAILED'}: {done.steps} operators, {done.transfers} "
-        f"transfers, {format_size(done.bytes_moved)} copied by DMA{several}"
+        f"{'passed' if execution.passed else 'FAILED'}: {execution.steps} operators, "
+        f"{execution.transfers} transfers, "
+        f"{format_size(execution.bytes_moved)} copied by DMA{several}"
     )

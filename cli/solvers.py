@@ -1,4 +1,4 @@
-"""`ullage solvers`: what can solve, and with which parameters."""
+"""`ullage solvers`: the solvers there are, their parameters, and a check of their contract."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -22,11 +22,11 @@ def list_command(as_json: options.Json = False) -> None:
     from ullage.solvers.interface import Solver
     from ullage.solvers.registry import find_solver, missing_packages, solver_names
 
-    found: list[Solver] = []
+    solvers: list[Solver] = []
     broken: dict[str, str] = {}
     for name in solver_names():
         try:
-            found.append(find_solver(name))
+            solvers.append(find_solver(name))
         except UsageError as error:  # one broken package must not hide the others
             broken[name] = error.message
     if as_json:
@@ -42,14 +42,14 @@ def list_command(as_json: options.Json = False) -> None:
                         "extra": s.extra,
                         "missing": list(missing_packages(s)),
                     }
-                    for s in found
+                    for s in solvers
                 ],
                 "broken": broken,
             }
         )
         return
     columns = [("Solver", "left"), ("What it does", "left"), ("From", "left")]
-    print_table("Solvers", columns, [[s.name, s.summary, s.origin] for s in found])
+    print_table("Solvers", columns, [[s.name, s.summary, s.origin] for s in solvers])
     for message in broken.values():
         typer.echo(message, err=True)
 
@@ -61,21 +61,21 @@ def show_command(name: str, as_json: options.Json = False) -> None:
     from ullage.solvers.parameters import parameters_of
     from ullage.solvers.registry import find_solver
 
-    found = find_solver(name)
-    parameters = parameters_of(found.options)
+    solver = find_solver(name)
+    parameters = parameters_of(solver.options)
     if as_json:
         print_json(
             {
-                "name": found.name,
-                "summary": found.summary,
-                "parameters": _defaults(found),
+                "name": solver.name,
+                "summary": solver.summary,
+                "parameters": _defaults(solver),
                 "about": [asdict(parameter) for parameter in parameters],
-                "objectives": list(found.objectives),
-                "origin": found.origin,
+                "objectives": list(solver.objectives),
+                "origin": solver.origin,
             }
         )
         return
-    typer.echo(f"{found.name}: {found.summary}")
+    typer.echo(f"{solver.name}: {solver.summary}")
     columns = [
         ("Parameter", "left"),
         ("Type", "left"),

@@ -1,4 +1,4 @@
-"""The summary of a compiled plan on the terminal: figures, memory map, where time goes."""
+"""The summary of a compiled plan on the terminal: figures, memory map, steps that take longest."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
 
-SLOWEST = 10  # steps listed by --verbose
-FALLBACKS = 5  # fallbacks listed without --verbose
+# Steps that --verbose lists.
+SLOWEST = 10
+# Fallbacks listed without --verbose.
+FALLBACKS = 5
 
 
 def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: bool = False) -> None:
-    """The summary for people.
+    """Print the summary for people.
 
     Args:
         compiled: what `compile_model` returned.
-        summary: what `summarise` made of it, with `written` (emitter -> path).
+        summary: what `summarise` returned for it, with `written` (emitter -> path).
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
     from ullage.cli.render import console, print_memory_map, print_pairs
@@ -44,9 +46,9 @@ def _print_slowest(compiled: "Compiled") -> None:
     from ullage.compiler.common.units import format_time
     from ullage.hwmodels.cost import bottleneck
 
-    found = compiled.score
-    binding = bottleneck(found)
-    slowest = sorted(range(len(binding)), key=lambda t: (-found.elapsed_s[t], t))[:SLOWEST]
+    cost = compiled.score
+    binding = bottleneck(cost)
+    slowest = sorted(range(len(binding)), key=lambda t: (-cost.elapsed_s[t], t))[:SLOWEST]
     steps = compiled.plan.problem.steps
     print_table(
         "Slowest steps",
@@ -62,10 +64,10 @@ def _print_slowest(compiled: "Compiled") -> None:
             [
                 str(t),
                 steps[t].name,
-                format_time(float(found.elapsed_s[t])),
-                percent(float(found.elapsed_s[t]), found.latency_s),
+                format_time(float(cost.elapsed_s[t])),
+                percent(float(cost.elapsed_s[t]), cost.latency_s),
                 binding[t],
-                format_time(float(max(0.0, found.elapsed_s[t] - _work_s(compiled, t)))),
+                format_time(float(max(0.0, cost.elapsed_s[t] - _work_s(compiled, t)))),
             ]
             for t in slowest
         ],
@@ -74,8 +76,8 @@ def _print_slowest(compiled: "Compiled") -> None:
 
 def _work_s(compiled: "Compiled", step: int) -> float:
     """Seconds of a step in which its operator computes."""
-    found = compiled.score
-    return float(found.compute_by_step[step] + found.overhead_by_step[step])
+    cost = compiled.score
+    return float(cost.compute_by_step[step] + cost.overhead_by_step[step])
 
 
 def _print_peak(compiled: "Compiled") -> None:

@@ -57,7 +57,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     as_json: options.Json = False,
 ) -> str | None:
     """Compile for many sizes of fast memory; more memory never looks worse than less."""
-    given = {name: value for name, value in locals().items() if name != "fast_memory"}
+    arguments = {name: value for name, value in locals().items() if name != "fast_memory"}
     from ullage.cli.render import print_json, progress
     from ullage.compiler.emit import emit_plan, parse_emitters
     from ullage.compiler.studies.plots import check_plot, plot_sweep
@@ -66,38 +66,38 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 
     emitters = parse_emitters(emit)
     first, last = parse_range(fast_memory)
-    asked = SweepOptions(first, last, points, meet_latency)
-    chosen = options.compile_options(given)
-    check(asked, chosen)
+    request = SweepOptions(first, last, points, meet_latency)
+    chosen = options.compile_options(arguments)
+    check(request, chosen)
     if plot is not None:
         check_plot(plot)
     with progress(quiet=False) as tell:
-        found = sweep(options.read_model_path(model), asked, replace(chosen, progress=tell))
-    document = describe_sweep(found)
-    for point, row in zip(found.points, document["rows"], strict=True):
+        swept = sweep(options.read_model_path(model), request, replace(chosen, progress=tell))
+    document = describe_sweep(swept)
+    for point, row in zip(swept.points, document["rows"], strict=True):
         if output is not None and point.compiled is not None:
             written = emit_plan(point.compiled, output / str(point.size_bytes), emitters)
             row |= {"plan": written.get("json"), "written": written}
     if plot is not None:
-        plot_sweep(found, plot)
+        plot_sweep(swept, plot)
         document["plot"] = str(plot)
     if as_json:
         print_json(document)
     else:
-        _print(found, document)
-    if found.partial:
+        _print(swept, document)
+    if swept.partial:
         sys.stderr.write("interrupted: these are the sizes done until then\n")
         return KEPT_BEST
     return None
 
 
-def _print(found: "Sweep", document: dict[str, Any]) -> None:
-    """The curve as a table, the answer about a latency below it."""
+def _print(swept: "Sweep", document: dict[str, Any]) -> None:
+    """Print the curve as a table, and below it the answer about a latency."""
     from ullage.cli.render import console, print_table
 
     columns = [
         ("Fast memory", "right"),
-        (str(found.asked["objective"]).capitalize(), "right"),
+        (str(swept.request["objective"]).capitalize(), "right"),
         ("Lower bound", "right"),
         ("Gap", "right"),
         ("Speed-up over all-slow", "right"),
@@ -108,18 +108,18 @@ def _print(found: "Sweep", document: dict[str, Any]) -> None:
         ("Solve [s]", "right"),
     ]
     print_table(
-        f"{found.asked['model']} on {found.asked['target']}, solver {found.asked['solver']}",
+        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}",
         columns,
         [_cells(row, len(columns)) for row in document["rows"]],
     )
     failed = [row for row in document["rows"] if "error" in row]
-    if failed:  # one speaks for all: the largest is the closest to success
+    if failed:  # only the error of the largest size, which is the closest to having a plan
         size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]
         sys.stderr.write(f"sizes without a plan: {len(failed)}; {size} bytes: {message}\n")
     for note in document["notes"]:
         sys.stderr.write(f"note: {note}\n")
-    if found.meeting is not None:
-        console().print(found.meeting.message, markup=False, soft_wrap=True)
+    if swept.meeting is not None:
+        console().print(swept.meeting.message, markup=False, soft_wrap=True)
     if "plot" in document:
         console().print(f"written: {document['plot']}", markup=False, soft_wrap=True)
 

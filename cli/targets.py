@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
 
-_WHOLE = {"Name", "Field", "Fast memory"}  # columns whose cells are not broken
+# Columns whose cells are never broken over lines.
+_WHOLE = {"Name", "Field", "Fast memory"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -25,7 +26,7 @@ def list_command(as_json: Json = False) -> None:
     """List the shipped targets."""
     from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets
 
-    found = [describe(name) for name in list_targets()]
+    targets = [describe(name) for name in list_targets()]
     if as_json:
         _print_json(
             {
@@ -39,12 +40,12 @@ def list_command(as_json: Json = False) -> None:
                         "fast_memory_bytes": each.target.fastest.capacity_bytes,
                         "macs_per_s": dict(each.target.compute.macs_per_s),
                     }
-                    for each in found
+                    for each in targets
                 ],
             }
         )
         return
-    rows = [[each.name, _fastest(each.target), each.description] for each in found]
+    rows = [[each.name, _fastest(each.target), each.description] for each in targets]
     _print_table(
         f"Targets (default: {DEFAULT_TARGET})", ["Name", "Fast memory", "What it is"], rows
     )
@@ -58,23 +59,23 @@ def show_command(
     """Show a target's resolved values, and where each comes from."""
     from ullage.hwmodels.catalog.registry import describe
 
-    found = describe(name)
+    description = describe(name)
     if as_json:
         _print_json(
             {
-                "name": found.name,
-                "description": found.description,
-                "inherits": list(found.inherits),
-                "target": asdict(found.target),
-                "values": [asdict(value) for value in found.values],
+                "name": description.name,
+                "description": description.description,
+                "inherits": list(description.inherits),
+                "target": asdict(description.target),
+                "values": [asdict(value) for value in description.values],
             }
         )
         return
-    _print_tiers(found)
+    _print_tiers(description)
     columns = ["Field", "Value", "Unit", "Confidence", "Origin", "Source"]
     rows = [
         [v.field, _shown(v.value), v.unit, v.confidence, v.origin, _source(v.source, v.note)]
-        for v in found.values
+        for v in description.values
     ]
     _print_table("Values and where they come from", columns, rows)
 
@@ -87,26 +88,26 @@ def validate_command(
     """Check a target file; a wrong one is an error that names each field and a remedy."""
     from ullage.hwmodels.catalog.registry import describe
 
-    found = describe(file)
+    description = describe(file)
     counts = {
-        level: sum(value.confidence == level for value in found.values)
+        level: sum(value.confidence == level for value in description.values)
         for level in ("high", "medium", "low")
     }
     if as_json:
-        _print_json({"file": file, "valid": True, "name": found.name, "confidence": counts})
+        _print_json({"file": file, "valid": True, "name": description.name, "confidence": counts})
         return
     figures = ", ".join(f"{count} of {level} confidence" for level, count in counts.items())
-    typer.echo(f"{file}: target {found.name!r} is valid; figures: {figures}")
+    typer.echo(f"{file}: target {description.name!r} is valid; figures: {figures}")
 
 
-def _print_tiers(found: "Description") -> None:
+def _print_tiers(description: "Description") -> None:
     from ullage.compiler.common.units import format_size
 
     columns = ["Tier", "Usable capacity", "Read [GB/s]", "Write [GB/s]", "Alignment [bytes]"]
     columns += ["Read [pJ/byte]", "Write [pJ/byte]", "Home of"]
     rows = []
-    for tier in found.target.tiers:
-        homes = [kind for kind, home in found.target.homes.items() if home == tier.name]
+    for tier in description.target.tiers:
+        homes = [kind for kind, home in description.target.homes.items() if home == tier.name]
         read_only = tier.read_only
         rows.append(
             [
@@ -120,7 +121,7 @@ def _print_tiers(found: "Description") -> None:
                 ", ".join(homes),
             ]
         )
-    _print_table(f"{found.name}: {found.description}", columns, rows)
+    _print_table(f"{description.name}: {description.description}", columns, rows)
 
 
 def _fastest(target: "Target") -> str:
@@ -148,10 +149,10 @@ def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for column in columns:
         table.add_column(Text(column), overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
-        # As Text: brackets in a file's own words are no markup.
+        # As `Text`, since brackets in texts of a file are not markup.
         cells: list[RenderableType] = [Text(cell) for cell in row]
         table.add_row(*cells)
-    # A pipe has no width; a narrow guess would fold every cell.
+    # A pipe has no width, and the default is so narrow that it would fold every cell.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 

@@ -48,14 +48,14 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     as_json: options.Json = False,
 ) -> str | None:
     """Train the agent of solver rl; resumed or not, with one job or many: the same result."""
-    given = dict(locals())
+    arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
 
     train_agent = {"rl": _train_rl, "muzero": _train_muzero}.get(agent)
     if train_agent is None:
         raise UsageError(f"--agent is rl or muzero, not {agent!r}")
     with progress(quiet=False) as tell:
-        document, text = train_agent(given, tell)
+        document, text = train_agent(arguments, tell)
     if as_json:
         print_json(document)
     else:
@@ -66,83 +66,86 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     return None
 
 
-def _train_rl(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
+def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
     from ullage.compiler.common.units import format_time
     from ullage.rl_agent.training.session import Session, run_session
 
-    if given["fast_memory"] is not None or given["sets"]:
+    if arguments["fast_memory"] is not None or arguments["sets"]:
         raise UsageError("--fast-memory and --set go with --agent muzero, which learns one program")
-    asked = Session(
-        models=tuple(given["models"] or ()),
-        target=given["target"],
-        dtype=given["dtype"],
-        out=given["out"],
-        resume=given["resume"],
-        steps=given["steps"],
-        time_limit_s=given["time_limit"],
-        seed=given["seed"],
-        engine=given["engine"],
-        jobs=given["jobs"],
-        tensorboard=given["tensorboard"],
+    session = Session(
+        models=tuple(arguments["models"] or ()),
+        target=arguments["target"],
+        dtype=arguments["dtype"],
+        out=arguments["out"],
+        resume=arguments["resume"],
+        steps=arguments["steps"],
+        time_limit_s=arguments["time_limit"],
+        seed=arguments["seed"],
+        engine=arguments["engine"],
+        jobs=arguments["jobs"],
+        tensorboard=arguments["tensorboard"],
     )
-    done = run_session(asked, tell)
-    training = done.training
+    trained = run_session(session, tell)
+    training = trained.training
     text = (
-        f"{asked.out}: {training.generation} generations on {done.programs} programs in "
-        f"{format_time(done.total_s)}; one decode saves {100 * training.reward:+.2f} % "
-        f"over the heuristic (smoothed, with training noise); log: {done.log}"
+        f"{session.out}: {training.generation} generations on {trained.programs} programs in "
+        f"{format_time(trained.total_s)}; one decode saves {100 * training.reward:+.2f} % "
+        f"over the heuristic (smoothed, with training noise); log: {trained.log}"
     )
     document = {
         "agent": "rl",
-        "checkpoint": str(asked.out),
-        "log": str(done.log),
+        "checkpoint": str(session.out),
+        "log": str(trained.log),
         "generations": training.generation,
         "reward": training.reward,
-        "programs": done.programs,
+        "programs": trained.programs,
         "seed": training.options.seed,
-        "total_s": done.total_s,
-        "interrupted": done.interrupted,
+        "total_s": trained.total_s,
+        "interrupted": trained.interrupted,
     }
     return document, text
 
 
-def _train_muzero(given: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
+def _train_muzero(
+    arguments: dict[str, Any], tell: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
     from ullage.compiler.common.units import format_time
     from ullage.rl_agent.muzero.solver import check_extra
 
     check_extra()
     from ullage.rl_agent.muzero.session import MuZeroSession, run_muzero
 
-    models = given["models"] or []
+    models = arguments["models"] or []
     if len(models) != 1:
         raise UsageError("--agent muzero learns one program: name one MODEL")
-    if given["jobs"] != 1 or given["engine"] != "processes":
+    if arguments["jobs"] != 1 or arguments["engine"] != "processes":
         raise UsageError("--agent muzero plays its games side by side in one process: no --jobs")
-    asked = MuZeroSession(
+    session = MuZeroSession(
         model=models[0],
-        program=options.compile_options(given).frontend,
-        out=given["out"],
-        resume=given["resume"],
-        steps=given["steps"],
-        time_limit_s=given["time_limit"],
-        seed=given["seed"],
-        tensorboard=given["tensorboard"],
+        program=options.compile_options(arguments).frontend,
+        out=arguments["out"],
+        resume=arguments["resume"],
+        steps=arguments["steps"],
+        time_limit_s=arguments["time_limit"],
+        seed=arguments["seed"],
+        tensorboard=arguments["tensorboard"],
     )
-    done = run_muzero(asked, tell)
+    trained = run_muzero(session, tell)
     text = (
-        f"{asked.out}: {done.games} games in {done.generation} generations in "
-        f"{format_time(done.total_s)}; best plan {format_time(done.best_s)}; log: {done.log}"
+        f"{session.out}: {trained.games} games in {trained.generation} generations in "
+        f"{format_time(trained.total_s)}; best plan {format_time(trained.best_s)}; "
+        f"log: {trained.log}"
     )
     document = {
         "agent": "muzero",
-        "checkpoint": str(asked.out),
-        "log": str(done.log),
-        "generations": done.generation,
-        "games": done.games,
-        "best_latency_s": done.best_s,
+        "checkpoint": str(session.out),
+        "log": str(trained.log),
+        "generations": trained.generation,
+        "games": trained.games,
+        "best_latency_s": trained.best_s,
         "programs": 1,
-        "seed": done.seed,
-        "total_s": done.total_s,
-        "interrupted": done.interrupted,
+        "seed": trained.seed,
+        "total_s": trained.total_s,
+        "interrupted": trained.interrupted,
     }
     return document, text

@@ -23,8 +23,8 @@ def verify_command(
     from ullage.compiler.ir.plan_json import read_plan
     from ullage.compiler.verify.verifier import find_violations
 
-    found = read_plan(plan)
-    violations = find_violations(found)
+    loaded = read_plan(plan)
+    violations = find_violations(loaded)
     if violations:
         listed = [
             {"rule": v.rule, "message": v.message, "step": v.step, "buffers": list(v.buffers)}
@@ -35,15 +35,15 @@ def verify_command(
             {"violations": listed},
         )
     if model is not None:
-        check_model_matches(replace(found), options.read_model_path(model))
+        check_model_matches(replace(loaded), options.read_model_path(model))
     summary = {
         "plan": str(plan),
         "verified": True,
         "model_checked": model is not None,
         "violations": [],
-        "steps": len(found.problem.steps),
-        "residencies": len(found.residencies),
-        "transfers": len(found.transfers),
+        "steps": len(loaded.problem.steps),
+        "residencies": len(loaded.residencies),
+        "transfers": len(loaded.transfers),
     }
     if as_json:
         print_json(summary)

@@ -27,12 +27,11 @@ def warm_up_command(
     from ullage.compiler.driver.warm_up import FAMILIES, kept_in, warm_up
 
     begun = time.monotonic()
-    chosen = FAMILIES
-    done = []
-    with _bars(chosen, quiet=quiet or as_json) as finish:
-        for result in warm_up(chosen):
-            done.append(result)
-            finish(len(done))
+    outcomes = []
+    with _bars(FAMILIES, quiet=quiet or as_json) as finish:
+        for result in warm_up(FAMILIES):
+            outcomes.append(result)
+            finish(len(outcomes))
     total_s, folder = time.monotonic() - begun, kept_in()
     if as_json:
         print_json(
@@ -43,31 +42,33 @@ def warm_up_command(
                         "compiled_s": result.compiled_s,
                         "was_compiled": result.was_compiled,
                     }
-                    for result in done
+                    for result in outcomes
                 ],
                 "cache": folder,
                 "total_s": total_s,
             }
         )
     elif not quiet:
-        typer.echo(_closing_line(done, total_s, folder))
+        typer.echo(_closing_line(outcomes, total_s, folder))
 
 
-def _closing_line(done: "Sequence[WarmedUp]", total_s: float, folder: str | None) -> str:
-    count = sum(not result.was_compiled for result in done)
+def _closing_line(outcomes: "Sequence[WarmedUp]", total_s: float, folder: str | None) -> str:
+    count = sum(not result.was_compiled for result in outcomes)
     if not count:
-        return f"kernels: all {len(done)} families were compiled already, in {folder}"
+        return f"kernels: all {len(outcomes)} families were compiled already, in {folder}"
     if folder is None:
-        return f"kernels: {count} of {len(done)} families are not compiled and cannot be kept"
-    return f"kernels: compiled {count} of {len(done)} families in {total_s:.1f} s, in {folder}"
+        return f"kernels: {count} of {len(outcomes)} families are not compiled and cannot be kept"
+    return f"kernels: compiled {count} of {len(outcomes)} families in {total_s:.1f} s, in {folder}"
 
 
 @contextmanager
-def _bars(chosen: "Sequence[KernelFamily]", *, quiet: bool) -> "Iterator[Callable[[int], None]]":
+def _bars(families: "Sequence[KernelFamily]", *, quiet: bool) -> "Iterator[Callable[[int], None]]":
     """A bar for each family on stderr; nothing where stderr is no terminal.
 
-    Gives what is to be called with the number of families that are compiled. A bar moves while its
-    family is compiled: numba does not say how far it is.
+    A bar moves while its family is compiled: numba does not say how far it is.
+
+    Yields:
+        A function to be called with the number of families that are compiled so far.
     """
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
@@ -86,7 +87,7 @@ def _bars(chosen: "Sequence[KernelFamily]", *, quiet: bool) -> "Iterator[Callabl
     with Progress(*columns, console=console(stderr=True), transient=True) as bars:
         tasks = [
             bars.add_task(family.name, start=False, total=None, summary=family.summary)
-            for family in chosen
+            for family in families
         ]
 
         def finish(count: int) -> None:

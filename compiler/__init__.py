@@ -1,6 +1,6 @@
-"""From an ONNX file to a verified, scored plan.
+"""The compiler: from an ONNX file to a verified, scored memory plan.
 
-The names below load what they need when first used, so that importing this package is free.
+The names below import their modules when they are first used, so importing this package is cheap.
 """
 
 from importlib import import_module
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompileOptions", "Compiled", "compile_model", "compile_problem"]
 
+# Public name -> module that has it.
 _MODULES = {
     "CompileOptions": "ullage.compiler.driver.options",
     "Compiled": "ullage.compiler.driver.result",

@@ -1,7 +1,9 @@
-"""From a model and a target to a problem: what agents and studies need without the driver.
+"""From a model and a target to a problem, without the driver: for agents and studies.
 
-model -> graph -> order -> problem. The order is chosen by a function that is given: the solvers
-that order operators stand above this module.
+    model -> graph -> order -> problem
+
+The caller passes the function that chooses the order (`ChooseOrder`), because the solvers that
+order operators are in a layer above this module.
 """
 
 import time
@@ -37,7 +39,8 @@ class FrontendOptions:
         dtype: plan floating-point tensors as this type.
         fuse: form fusion groups.
         alias: let values share bytes.
-        steady_state: inferences follow one another for ever; weights may stay between them.
+        steady_state: inferences follow one another for ever; weights may remain in any tier from
+            one to the next.
         progress: called with a short text at each stage.
     """
 
@@ -65,9 +68,9 @@ class Prepared:
         model: how to import the model again, for the plan.
         import_s: seconds spent reading.
         started: `time.monotonic()` value when reading began.
-        notes: what must be told with the plan.
-        other: the same in the file's order, where another was chosen: no plan may be worse than
-            that of the file's order.
+        notes: remarks about the import that the plan must carry.
+        other: where another order than the file's was chosen, the same model in the file's order:
+            no plan may be worse than the one for that.
     """
 
     graph: Graph
@@ -84,13 +87,18 @@ class Prepared:
         return self.problem.target
 
     def on(self, target: Target) -> "Prepared":
-        """The same on another chip of the same kind, with another capacity, say."""
+        """The same model on another target of the same rules, for example with another capacity."""
         return replace(self, problem=self.problem.on(target))
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """Operators in the order in which they run, and what must be told about the choice."""
+    """An order of the operators, and remarks about the choice that the plan must carry.
+
+    Attributes:
+        order: operator indices in the order in which they run.
+        notes: the remarks.
+    """
 
     order: tuple[int, ...]
     notes: tuple[str, ...] = ()
@@ -101,7 +109,7 @@ ChooseOrder = Callable[[Graph, Target, AliasOptions], Ordering]
 
 
 def file_order(graph: Graph, _target: Target, _aliases: AliasOptions) -> Ordering:
-    """Operators as the file lists them."""
+    """The order in which the file lists the operators."""
     return Ordering(model_order(graph))
 
 
@@ -135,33 +143,33 @@ def prepare(
         ),
     )
     options.progress("ordering and lifetimes")
-    chosen = choose_order(graph, target, alias_options(target, alias=options.alias))
+    ordering = choose_order(graph, target, alias_options(target, alias=options.alias))
     path = str(model) if isinstance(model, Path) else None
-    return in_order(graph, target, chosen, options, path=path, started=started)
+    return in_order(graph, target, ordering, options, path=path, started=started)
 
 
 def in_order(
     graph: Graph,
     target: Target,
-    chosen: Ordering,
+    ordering: Ordering,
     options: FrontendOptions,
     *,
     path: str | None,
     started: float,
 ) -> Prepared:
-    """A graph in an order, ready to be solved.
+    """A graph in a chosen order, ready to be solved.
 
     Args:
         graph: the graph.
         target: the chip.
-        chosen: the order.
+        ordering: the order, and remarks about it.
         options: how the graph was read.
-        path: file of the model.
+        path: file of the model, None where it was not read from one.
         started: `time.monotonic()` value when reading began.
     """
     program = build_program(
         graph,
-        chosen.order,
+        ordering.order,
         order_name=options.order,
         aliases=alias_options(target, alias=options.alias),
         dma_steps=target.needs_dma_steps,
@@ -171,7 +179,7 @@ def in_order(
         "name": graph.name,
         "path": path,
         "order": options.order,
-        "operator_order": None if options.order == "model" else list(chosen.order),
+        "operator_order": None if options.order == "model" else list(ordering.order),
         "dims": dict(options.dims),
         "batch": options.batch,
         "dtype": options.dtype,
@@ -181,4 +189,4 @@ def in_order(
     }
     import_s = time.monotonic() - started
     problem = Problem(program, target, options.objective)
-    return Prepared(graph, problem, described, import_s, started, chosen.notes)
+    return Prepared(graph, problem, described, import_s, started, ordering.notes)

@@ -1,4 +1,4 @@
-"""Bounds that hold for every legal plan of every order of a problem's steps."""
+"""Lower bounds that need no solver: they hold for every legal plan in every order of the steps."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from ullage.hwmodels.traffic import compulsory_resident
 
 @dataclass(frozen=True)
 class Bound:
-    """No legal plan does better.
+    """A value of an objective that no legal plan falls below.
 
     Attributes:
         value: in the unit of the objective (s, bytes, J, bytes).
@@ -33,19 +33,20 @@ class Bound:
 def order_free_bound(problem: Problem) -> Bound:
     """The best of the bounds that need no solver and no order.
 
-    They hold for every legal plan of every order of these steps over these buffers. (An importer
-    may decide sharing of storage differently for another order: bound that problem by itself.) In
-    steady state they bound one inference of the loop: weights then need no load at all.
+    They hold for every legal plan of every order of these steps over these buffers. (For another
+    order an importer may let other values share bytes: that gives another problem, with bounds of
+    its own.) In steady state they bound one inference of the loop, in which weights need no load at
+    all.
 
     latency: `compute` (compute and overhead), `operands` (the same, where reading and writing its
-        operands keeps an operator longer than its computation, wherever they lie) or
+        operands takes an operator longer than its computation, wherever they lie) or
         `compulsory-TIER` (overhead, and the first loads and last stores of a home tier).
     traffic: 0 non-compulsory bytes, `trivial`.
     energy: MACs, every operand access where it is cheapest, and what first loads and last stores
         at the home tiers cost beyond that: `compulsory-energy`.
     peak: `max-operator`, the largest non-weight storage that one operator uses (M_R of COSMA, arXiv
         2311.18246). It holds for plans whose operators use the fastest tier for these operands:
-        `peak` asks for the smallest fast memory with which nothing has to stay outside.
+        `peak` asks for the smallest fast memory with which no operand has to lie elsewhere.
 
     Raises:
         UsageError: no such objective, or the target cannot cost the problem's data types.
@@ -71,9 +72,9 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
 
     Args:
         problem: steps and buffers.
-        target: where given, inputs and outputs whose home is not the fastest tier count from
-            their first to their last use only: fetching an input just before, and storing an
-            output just after, is no spill.
+        target: where it is given, inputs and outputs whose home is not the fastest tier count from
+            their first to their last use only: an input may be fetched just before, and an output
+            stored just after, without being spilled.
     """
     steps = len(problem.steps)
     change = np.zeros(steps + 1, dtype=np.int64)
@@ -103,6 +104,7 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
 
 
 def _latency_bound(problem: Problem) -> Bound:
+    """The largest of the bounds on the latency, in seconds."""
     target = problem.target
     compute, _ = compute_seconds(problem)
     overhead = overhead_seconds(problem)
@@ -147,17 +149,18 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
 
 
 def _port_rate(tier: Tier) -> float:
+    """Most bytes per second that a tier's port moves in either direction."""
     if tier.read_only:
         return tier.read_bytes_per_s
     return max(tier.read_bytes_per_s, tier.write_bytes_per_s)
 
 
 def _energy_bound_j(problem: Problem) -> float:
-    """MACs, cheapest operand accesses, and the extra cost of compulsory traffic at home.
+    """Joules of MACs, of operand accesses where cheapest, and of compulsory traffic beyond those.
 
-    An operand accessed at home is a compulsory byte and an access at once, so only the difference
-    to the cheapest tier is added; where operators cannot reach home, all of it, and the transfer's
-    other side.
+    An operand that is accessed at home is a compulsory byte and an access at the same time, so only
+    the difference to the cheapest tier is added. Where operators cannot reach the home, all of the
+    home's energy is added, and that of the link and of the transfer's other end.
     """
     target = problem.target
     energy_j, _ = mac_energy_j(problem)
@@ -185,7 +188,10 @@ def _energy_bound_j(problem: Problem) -> float:
 
 
 def _cheapest_hop_j(target: Target, home: Tier, *, outgoing: bool) -> float:
-    """Energy per byte of a transfer from (or to) the home tier, without the home's own side."""
+    """Least joules per byte of a transfer from (or to) the home tier.
+
+    The link and the other end count, the home tier's own energy does not.
+    """
     costs = [
         link.energy_j_per_byte
         + (

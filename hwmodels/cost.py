@@ -1,4 +1,16 @@
-"""The cost model: what a plan takes in time, traffic, energy and space."""
+"""The cost model: what a plan takes in time, traffic, energy and space.
+
+Time passes step by step. In a step, compute unit, tier ports and links work side by side; the
+slowest of them determines when the next step begins:
+
+    step t      | overhead | compute ........        |
+                |          | port of sram ....       |
+                |          | port of dram .......... |   <- binds this step
+                |          | link dram->sram ...     |
+                |<------------ elapsed_s[t] -------->|
+
+docs/plan-semantics.md has the definition.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +31,7 @@ from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, ti
 
 @dataclass(frozen=True)
 class Score:
-    """The cost of a plan over T steps, M tiers (fastest first) and L links (as the target lists).
+    """The cost of a plan over T steps, M tiers (fastest first) and L links (in the target's order).
 
     Attributes:
         tiers: names of the tiers.
@@ -27,13 +39,13 @@ class Score:
         latency_s: sum of `elapsed_s`.
         compute_s: sum of compute time and overhead; no plan takes less.
         energy_j: operand, DMA and MAC energy.
-        elapsed_s: (T,) time of each step.
+        elapsed_s: (T,) time of each step in seconds.
         compute_by_step: (T,) compute time of each step in seconds, without overhead.
         overhead_by_step: (T,) overhead of each step in seconds.
-        tier_seconds: (M, T) time each tier is busy.
-        link_seconds: (L, T) time each link is busy, set-up included.
+        tier_seconds: (M, T) time in which each tier's port is busy.
+        link_seconds: (L, T) time in which each link is busy, set-up included.
         traffic_bytes: bytes to and from tiers other than the fastest, by `source->destination`;
-            `compute` is the operators' side.
+            `compute` stands for the operators.
         compulsory_bytes: the part of it that no plan avoids.
         noncompulsory_bytes: the rest.
         peak_bytes: by tier, the highest address that residencies use (workspace not counted).
@@ -110,9 +122,10 @@ def score(plan: Assigned) -> Score:
 
 
 def bottleneck(score: Score) -> tuple[str, ...]:
-    """What binds each step: `compute`, a tier, a link `a->b`, `overhead`, or `idle` at no cost.
+    """What binds each step: `compute`, a tier, a link, `overhead`, or `idle` if nothing takes time.
 
-    Ties go to compute, then to the faster tier. `overhead` binds where it exceeds all the rest.
+    Ties go to compute, then to the faster tier, then to links. `overhead` binds where it exceeds
+    all the others.
     """
     names = ("overhead", "compute", *score.tiers, *score.links)
     rows = np.vstack(
@@ -173,11 +186,12 @@ def overhead_seconds(problem: Problem) -> Floats:
 
 @computed_once
 def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
-    """(T,) compute time of each step, max(MAC time, vector elements / rate), and notes.
+    """(T,) compute time of each step in seconds, and notes about fallbacks.
 
-    DMA-only steps take none. MAC time is MACs / rate of their data type; on a systolic array the
-    cycles of the step's matrix products, longer by the ratio of the fastest rate to the rate of
-    their data type. A data type without a rate is costed by one that has, with a note.
+    It is max(MAC time, vector elements / rate); DMA-only steps take none. MAC time is MACs / rate
+    of their data type. On a systolic array it is the cycles of the step's matrix products,
+    multiplied by the fastest rate over the rate of their data type. A data type without a rate is
+    costed by one that has a rate, with a note.
 
     Raises:
         UsageError: the target has no MAC rate at all, or a data type has no width.
@@ -217,7 +231,7 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
 
 @computed_once
 def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
-    """Energy of all MACs in J, and notes on data types costed by another's figure.
+    """Energy of all MACs in J, and notes on data types that are costed by the figure of another.
 
     Raises:
         UsageError: a data type has no width.
@@ -244,7 +258,11 @@ def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
 def _listed_or_scaled(
     listed: Mapping[str, float], step: Step, target: Target, notes: list[str], what: str
 ) -> float:
-    """The figure of a data type, or a stand-in's: slower (or costlier) by the ratio of widths."""
+    """The figure of a data type, or one scaled from another data type by the ratio of their widths.
+
+    A wider type is slower (or costlier) than the best listed one in proportion to its width; one
+    that is no wider gets the figure of the narrowest listed type.
+    """
     wanted = step.mac_dtype
     if wanted in listed:
         return listed[wanted]
@@ -266,7 +284,7 @@ def _listed_or_scaled(
 
 
 def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats) -> dict[str, int]:
-    """Whole bytes by `source->destination`, without what concerns the fastest tier alone."""
+    """Whole bytes by `source->destination`, without accesses of operators to the fastest tier."""
     exact: dict[str, float] = {}
     for m, tier in enumerate(target.tiers[1:], start=1):
         exact[f"{tier.name}->compute"] = float(read[m].sum())

@@ -1,13 +1,13 @@
-"""Resources: what can keep a step busy, how long a byte keeps it, and what that costs.
+"""Resources: what can keep a step busy, how long a byte takes there, and how much energy.
 
-One table of all that moves bytes: the port of each tier, and each link (a DMA queue is a link with
-a name; two links may join the same two tiers). Cost model, bounds, replay and solvers read this
-table; a new kind of resource is a row here.
+One table of all that moves bytes: the port of each tier, and each link. (A DMA queue is a link with
+a name; two links may join the same two tiers.) Cost model, bounds, replay and solvers read this
+table and nothing else; a new kind of resource is a new row here.
 
-action                          rows that it keeps busy, seconds per byte
-operator reads in tier m        port m: read_s[m]
-operator writes in tier m       port m: write_s[m]
-transfer over link l            port source[l]: read_s; port destination[l]: write_s;
+    action                      rows that it keeps busy, seconds per byte
+    operator reads in tier m    port m: read_s[m]
+    operator writes in tier m   port m: write_s[m]
+    transfer over link l        port source[l]: read_s; port destination[l]: write_s;
                                 link l: move_s[l], and setup_s[l] once
 """
 
@@ -25,7 +25,7 @@ from ullage.compiler.ir.target import Target
 
 @dataclass(frozen=True)
 class Resources:
-    """M tiers, fastest first, and L links.
+    """The table for M tiers, fastest first, and L links.
 
     Attributes:
         tiers: (M,) names.
@@ -34,11 +34,11 @@ class Resources:
         write_rate: (M,) bytes/s written; 0 where the tier is read-only.
         move_rate: (L,) bytes/s on a link.
         setup_s: (L,) seconds to start a transfer.
-        source: (L,) tier that a link reads.
-        destination: (L,) tier that it writes.
+        source: (L,) row of the tier that a link reads.
+        destination: (L,) row of the tier that it writes.
         read_j: (M,) joules per byte read.
         write_j: (M,) joules per byte written.
-        move_j: (L,) joules per byte moved, beside reading and writing it.
+        move_j: (L,) joules per byte moved, in addition to reading and writing it.
     """
 
     tiers: tuple[str, ...]
@@ -85,11 +85,11 @@ class Resources:
         Raises:
             VerificationError: there is none of that name, or it joins other tiers.
         """
-        found = self.link_index.get(transfer.link)
-        if found is not None:
-            ends = self.tiers[self.source[found]], self.tiers[self.destination[found]]
+        row = self.link_index.get(transfer.link)
+        if row is not None:
+            ends = self.tiers[self.source[row]], self.tiers[self.destination[row]]
             if ends == (transfer.source, transfer.destination):
-                return found
+                return row
         raise VerificationError(
             f"a transfer needs a link {transfer.link!r} from {transfer.source} to "
             f"{transfer.destination}; the target has "

@@ -1,4 +1,14 @@
-"""Time of matrix products on a weight-stationary systolic array."""
+"""Time of matrix products on a weight-stationary systolic array.
+
+A product [m, k] x [k, n] is cut into folds, blocks of weights that the array holds at once:
+
+                        columns (n)
+                      +-------------+
+      m rows  x x x ->| w w w w w w |
+      of    x x x   ->| w w w w w w |   rows (k)
+      input           +-------------+
+                        v v v v v v     sums leave at the bottom
+"""
 
 from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.target import Systolic

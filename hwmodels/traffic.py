@@ -1,4 +1,16 @@
-"""Bytes charged to tiers and links, step by step, and the traffic that no plan avoids."""
+"""Bytes charged to tiers and links, step by step, and the traffic that no plan avoids.
+
+A use is charged to the residencies that serve it, each byte to the fastest tier that has it ready.
+Here a step reads [0, 1024) of a buffer of which sram holds only the first half:
+
+    byte           0            512           1024
+    use            |--------- read ------------|
+    sram           |============|                    charged: 512 bytes read at sram's port
+    dram           |===========================|     charged: 512 bytes read at dram's port
+
+A transfer is charged, in each step in which it moves bytes, to the port of its source, to the port
+of its destination and to its link; its set-up is charged to the first of those steps.
+"""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
@@ -21,23 +33,25 @@ _Span = tuple[int, int, int]
 # A part of a use: tier, residency, first byte, one past the last byte.
 _Part = tuple[int, int, int, int]
 
-_BEHIND_ALL = 1 << 62  # sorts behind every span that begins at the same byte
+# As the last byte of a span: it sorts behind every span that begins at the same byte.
+_BEHIND_ALL = 1 << 62
 
 
 @dataclass(frozen=True)
 class OperandCharges:
-    """P pieces: the part of one use that lies in one residency.
+    """All uses of a plan, cut into P parts: each part is in one use and in one residency.
 
-    Pieces are grouped by buffer; within a buffer in step order, reads before writes.
+    Parts are grouped by buffer; within a buffer they are in step order, reads before writes.
 
     Attributes:
         step: (P,) step of the use.
         residency: (P,) index into `Plan.residencies`.
         tier: (P,) index into `Target.tiers`.
-        start_byte: (P,) first byte of the piece in the buffer.
+        start_byte: (P,) first byte of the part in the buffer.
         end_byte: (P,) one past its last byte.
-        write: (P,) True where the piece is written.
-        charged_bytes: (P,) bytes charged, `accessed_bytes * piece / range` of the use.
+        write: (P,) True where the part is written.
+        charged_bytes: (P,) bytes charged: the use's `accessed_bytes` times the part's share of the
+            use's range.
     """
 
     step: NDArray[np.int64]
@@ -61,15 +75,15 @@ def operand_charges(plan: Assigned) -> OperandCharges:
     by_buffer: list[list[int]] = [[] for _ in plan.problem.buffers]
     for index, residency in enumerate(plan.residencies):
         by_buffer[residency.buffer].append(index)
-    pieces: list[tuple[int, int, int, int, int, bool]] = []
+    rows: list[tuple[int, int, int, int, int, bool]] = []
     charged: list[float] = []
     for buffer, indices in enumerate(by_buffer):
         for t, use, parts in _served(plan, buffer, indices):
             use_bytes = use.end_byte - use.start_byte
             for tier, index, start, end in parts:
-                pieces.append((t, index, tier, start, end, use.write))
+                rows.append((t, index, tier, start, end, use.write))
                 charged.append(use.accessed_bytes * (end - start) / use_bytes)
-    table = np.array(pieces, dtype=np.int64).reshape(-1, 6)
+    table = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return OperandCharges(
         step=table[:, 0],
         residency=table[:, 1],
@@ -84,7 +98,7 @@ def operand_charges(plan: Assigned) -> OperandCharges:
 def _served(
     plan: Assigned, buffer: int, indices: list[int]
 ) -> Iterator[tuple[int, Use, Sequence[_Part]]]:
-    """Each use of a buffer with the parts of it by tier and residency: a sweep over the steps."""
+    """Each use of a buffer with its parts by tier and residency: one sweep over the steps."""
     tier_index = plan.target.tier_index
     residencies = plan.residencies
     arriving = sorted(indices, key=lambda i: residencies[i].ready, reverse=True)
@@ -119,8 +133,8 @@ def _served(
 def _fill(
     gaps: list[tuple[int, int]], spans: list[_Span], tier: int, parts: list[_Part]
 ) -> list[tuple[int, int]]:
-    """Append the parts of the gaps that the spans of a tier hold; return what is left of them."""
-    left: list[tuple[int, int]] = []
+    """Append the parts of the gaps that a tier's spans hold; return the gaps that remain."""
+    remaining: list[tuple[int, int]] = []
     for start, end in gaps:
         i = max(0, bisect_right(spans, (start, _BEHIND_ALL, 0)) - 1)
         cursor = start
@@ -130,17 +144,18 @@ def _fill(
             if span_end <= cursor:
                 continue
             if span_start > cursor:
-                left.append((cursor, span_start))
+                remaining.append((cursor, span_start))
                 cursor = span_start
             stop = min(span_end, end)
             parts.append((tier, index, cursor, stop))
             cursor = stop
         if cursor < end:
-            left.append((cursor, end))
-    return left
+            remaining.append((cursor, end))
+    return remaining
 
 
 def _nowhere(plan: Assigned, t: int, use: Use, gaps: list[tuple[int, int]]) -> VerificationError:
+    """The error for a use of which no ready residency holds some bytes."""
     name = plan.problem.buffers[use.buffer].name
     step = plan.problem.steps[t].name
     start, end = gaps[0]
@@ -165,7 +180,14 @@ def tier_bytes(operands: OperandCharges, target: Target, steps: int) -> tuple[Fl
 
 @dataclass(frozen=True)
 class DmaCharges:
-    """DMA bytes by tier (M, T) and by link (L, T), and transfers that start there (L, T)."""
+    """What DMA moves and starts, over M tiers, L links and T steps.
+
+    Attributes:
+        read: (M, T) bytes read from each tier.
+        written: (M, T) bytes written to each tier.
+        moved: (L, T) bytes moved over each link.
+        setups: (L, T) transfers over each link that start in the step.
+    """
 
     read: Floats
     written: Floats
@@ -174,7 +196,7 @@ class DmaCharges:
 
 
 def dma_charges(plan: Assigned) -> DmaCharges:
-    """Charge every move to its tiers and link, and set-ups to the step of the first move.
+    """Charge every move to both tiers and the link, and each set-up to the step of the first move.
 
     Raises:
         VerificationError: a transfer uses a link that the target lacks.
@@ -205,7 +227,12 @@ def dma_charges(plan: Assigned) -> DmaCharges:
 
 @dataclass(frozen=True)
 class Compulsory:
-    """First loads and last stores of each buffer (length B), in bytes, at its home tier."""
+    """First loads and last stores at the home tiers over B buffers.
+
+    Attributes:
+        loads: (B,) bytes that must be read at the buffer's home tier.
+        stores: (B,) bytes that must be written there.
+    """
 
     loads: Floats
     stores: Floats
@@ -215,37 +242,38 @@ class Compulsory:
 def compulsory(problem: Problem) -> Compulsory:
     """Bytes that every plan must read from and write to the home tiers, in each inference.
 
-    A byte of an input or weight counts the largest share (`accessed_bytes / range`) that one use
-    reads before the byte is overwritten; a byte of an output the share of its last write. Buffers
-    at home in the fastest tier count nothing, nor do weights in steady state: they may stay in the
-    fastest tier for ever. The figures depend on data flow alone, so they hold for every legal
-    order of the steps over these buffers.
+    A byte of an input or weight counts as the largest share (`accessed_bytes` / range) that one use
+    reads of it before it is overwritten; a byte of an output as the share of its last write.
+    Buffers at home in the fastest tier count nothing, nor do weights in steady state, which may
+    remain in the fastest tier for ever. The figures depend on data flow alone, so they hold for
+    every legal order of the steps over these buffers.
     """
     return _least_moved(problem, resident=False)
 
 
 @computed_once
 def compulsory_resident(problem: Problem) -> Compulsory:
-    """`compulsory`, and buffers that operators cannot reach at home are moved whole.
+    """`compulsory`, but buffers that operators cannot reach at home count with all their bytes.
 
-    That is stronger, yet still no more than any legal plan moves; the compulsory traffic of the
-    plan semantics leaves it out.
+    That is stronger, yet still no more than any legal plan moves. The compulsory traffic that
+    docs/plan-semantics.md defines leaves it out.
     """
     return _least_moved(problem, resident=True)
 
 
 def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
+    """Compulsory bytes of all buffers; with `resident`, those out of reach at home count whole."""
     target = problem.target
     loads = np.zeros(len(problem.buffers))
     stores = np.zeros(len(problem.buffers))
-    stays = problem.steady_state
+    weights_remain = problem.steady_state
     for b, buffer in enumerate(problem.buffers):
         if target.home(buffer.kind).name == target.fastest.name:
             continue
         confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
         least_share = 1.0 if resident and confined else 0.0
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
-        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not stays)
+        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not weights_remain)
         if uses and (buffer.outputs or is_loaded):
             loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
     return Compulsory(loads, stores)
@@ -254,7 +282,14 @@ def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
 def _first_and_last(
     buffer: Buffer, uses: Sequence[tuple[int, Use]], least_share: float, *, is_loaded: bool
 ) -> tuple[float, float]:
-    """Bytes loaded first and stored last, byte range by byte range between all cuts."""
+    """Bytes of a buffer that are loaded first and stored last, for each range between two cuts.
+
+    Args:
+        buffer: the buffer.
+        uses: its (step, use) pairs in step order, empty ranges left out.
+        least_share: share of a byte that a use counts as at least.
+        is_loaded: whether its first reads are loads from home.
+    """
     cuts = np.unique(
         [edge for _, use in uses for edge in (use.start_byte, use.end_byte)]
         + [edge for output in buffer.outputs for edge in output]

@@ -1,1 +1,1 @@
-"""What every other room may use: errors, units, data types, files, compiled kernels."""
+"""What every room stands on: errors, units, data types, files, the cache of compiled kernels."""

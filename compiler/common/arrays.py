@@ -1,4 +1,4 @@
-"""Arrays by their element type, for signatures; shapes are in docstrings."""
+"""Names for numpy arrays by element type, for signatures; docstrings state the shapes."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -2,6 +2,7 @@
 
 from ullage.compiler.common.errors import UsageError
 
+# Width of one element in bits, by type in ONNX spelling, lower case.
 BITS: dict[str, int] = {
     "float32": 32,
     "uint8": 8,
@@ -29,7 +30,9 @@ BITS: dict[str, int] = {
     "uint2": 2,
     "int2": 2,
 }
+# Types that a data type policy replaces.
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+# Other spellings that users may write, and the canonical ones.
 ALIASES = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
 
 
@@ -56,5 +59,8 @@ def parse_dtype(name: str) -> str:
 
 
 def resized(dtype: str, policy: str | None) -> str:
-    """The type a value is planned with: floating-point values follow the policy, if any."""
+    """The data type that a value is planned with.
+
+    The policy, where there is one, replaces floating-point types only.
+    """
     return policy if policy is not None and dtype in FLOATS else dtype

@@ -27,7 +27,7 @@ class UllageError(Exception):
 
     @classmethod
     def revive(cls, document: Mapping[str, Any]) -> "UllageError":
-        """The error that `to_json` described."""
+        """The error whose `to_json` gave this document."""
         kinds = {known.kind: known for known in (cls, *cls.__subclasses__())}
         return kinds.get(document["kind"], cls)(document["message"], document["details"])
 
@@ -44,7 +44,7 @@ class ModelError(UllageError):
 
 
 class InfeasibleError(UllageError):
-    """No legal plan exists on this target; details state needed, available and excess bytes."""
+    """No legal plan exists on this target; details give needed, available and excess bytes."""
 
     exit_code = 4
     kind = "infeasible"
@@ -65,7 +65,7 @@ class TimeLimitError(UllageError):
 
 
 class ContractError(UllageError):
-    """A solver broke its contract: it is named, with what it did or returned."""
+    """A solver broke its contract: the message names it and says what it did or returned."""
 
     exit_code = 7
     kind = "contract"

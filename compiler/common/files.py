@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Writing files so that a reader never sees half of one."""
 
 import os
 import tempfile

@@ -1,15 +1,21 @@
-"""Compiled kernels: the one decorator for all of them, and where what numba compiled is kept.
+"""The decorator for compiled kernels, and the folder in which the results are kept.
 
     compiled = kernel()          # or kernel(error_model="numpy"): options of numba.njit
 
     @compiled
     def add(a: int, b: int) -> int: ...
 
-A kernel is compiled at its first call, with all that it calls, and kept in a folder of the user:
-an installation may be read-only. The folder's name is a hash of the sources (see `kernel_sources`),
-of numba, Python, numpy and the CPU, so what was compiled from other sources is never found; numba's
-own cache looks at the kernel's file alone. Where nothing can be written kernels are compiled in
-every process, which a warning says once.
+A kernel is compiled at its first call, together with all kernels that it calls, and kept in a
+folder of the user, since an installation may be read-only:
+
+    ~/.cache/ullage/kernels/
+        MODULE-HASH/                    one folder per module and state of its sources
+            FUNCTION-DIGEST.kernel      one file per kernel and types of arguments
+
+HASH covers the sources that the kernels are made from (`kernel_sources`) and the versions of numba,
+Python, numpy and the CPU, so code compiled from other sources is never loaded. (Numba's own cache
+looks at the kernel's file alone.) Where nothing can be written, kernels are compiled in every
+process, and one warning says so.
 
 Importing this module imports no numba; calling `kernel()(function)` does.
 """
@@ -28,7 +34,9 @@ from typing import Any, TypeVar, cast
 from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.common.kernel_store import CACHE_VARIABLE, KernelStore, activity
 
-FORMAT = "1"  # of the files
+# Version of the kernel files; part of the folders' hash, so that other versions are not read.
+FORMAT = "1"
+# Reason given where the user has no home folder to keep kernels in.
 NO_HOME = "there is no home folder"
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -78,7 +86,7 @@ def is_compiled(compiled: Any) -> bool:  # noqa: ANN401 - numba's dispatcher
 
 
 def not_compiled(solver: str, needed_s: float, available_s: float) -> TimeLimitError:
-    """What a solver raises that has less time than compiling its kernels may take."""
+    """The error of a solver that has less time than compiling its kernels may take."""
     available_s = max(available_s, 0.0)
     return TimeLimitError(
         f"the kernels of {solver} are not compiled yet, which may take {needed_s:.0f} s, and "
@@ -89,7 +97,12 @@ def not_compiled(solver: str, needed_s: float, available_s: float) -> TimeLimitE
 
 
 def too_late_to_compile(what: str, needed_s: float) -> str:
-    """The note of a solver that does without some kernels, and what it does without them."""
+    """The note of a solver that goes on without some kernels because time is too short.
+
+    Args:
+        what: the solver, and what it does instead.
+        needed_s: seconds that compiling may take.
+    """
     return (
         f"{what}: kernels are not compiled yet, which may take {needed_s:.0f} s, and the time is "
         "too short for that; `ullage warm-up` compiles them once per installation"
@@ -98,10 +111,13 @@ def too_late_to_compile(what: str, needed_s: float) -> str:
 
 @contextmanager
 def compiling_told(tell: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Whoever waits inside is told that kernels are compiled; gives what to tell other things by.
+    """While the context is open, `tell` is called whenever kernels are being compiled.
 
     Args:
         tell: shows a text in place of the one before.
+
+    Yields:
+        A function that shows other texts; the last of them is shown again after compiling.
     """
 
     def remember(text: str) -> None:
@@ -117,29 +133,30 @@ def compiling_told(tell: Callable[[str], None]) -> Iterator[Callable[[str], None
 
 
 def cache_folder() -> Path | None:
-    """Where compiled kernels of all versions are; it may not exist yet. None without a home.
+    """The folder of all compiled kernels, which may not exist yet; None where there is no home.
 
-    `ULLAGE_CACHE_DIR`, else the system's folder for what a user's programs can make anew.
+    It is `ULLAGE_CACHE_DIR` where that is set, else the operating system's cache folder of the
+    user.
     """
-    chosen = os.environ.get(CACHE_VARIABLE)
+    own_folder = os.environ.get(CACHE_VARIABLE)
     try:
-        if chosen:
-            return Path(chosen).expanduser().absolute() / "kernels"
+        if own_folder:
+            return Path(own_folder).expanduser().absolute() / "kernels"
         if sys.platform == "win32":
             local = os.environ.get("LOCALAPPDATA")
             caches = Path(local) if local else Path.home() / "AppData" / "Local"
         elif sys.platform == "darwin":
             caches = Path.home() / "Library" / "Caches"
         else:
-            given = os.environ.get("XDG_CACHE_HOME", "")
-            caches = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+            xdg_caches = os.environ.get("XDG_CACHE_HOME", "")
+            caches = Path(xdg_caches) if Path(xdg_caches).is_absolute() else Path.home() / ".cache"
     except RuntimeError:  # nobody's home
         return None
     return caches / "ullage" / "kernels"
 
 
 def can_keep() -> bool:
-    """Whether compiled kernels can be written to their folder; warns, once, where not."""
+    """Whether compiled kernels can be written to their folder; if not, warns once per process."""
     root = cache_folder()
     if root is None:
         activity.failed(NO_HOME)
@@ -155,10 +172,10 @@ def can_keep() -> bool:
 
 @cache
 def kernel_folder(module: str) -> Path | None:
-    """Where the kernels of a module are kept; None where that is nowhere.
+    """The folder in which the kernels of a module are kept; None where they cannot be kept.
 
     Args:
-        module: its name; it is being imported, and what it imports has been.
+        module: its name. It is being imported, and the modules that it imports have been.
     """
     root = cache_folder()
     try:
@@ -177,25 +194,27 @@ def kernel_folder(module: str) -> Path | None:
 
 @cache
 def kernel_sources(module: str) -> tuple[tuple[str, Path], ...]:
-    """Names and files of what the kernels of a module are compiled from, by name.
+    """Names and files of the sources that the kernels of a module are compiled from, by name.
 
-    That is the module, the modules of ullage that it imports on top (constants, named tuples), and
-    for those among them that have kernels, their sources as well. A constant in a module without
-    kernels must not be computed from one further away.
+    These are the module itself, the modules of ullage that it imports at the top (for constants and
+    named tuples), and, where one of those has kernels too, the sources of those kernels. A constant
+    in a module without kernels must not be computed from one in a module further away: a change
+    there would not be noticed.
 
     Raises:
         OSError: a file cannot be read.
     """
-    found = {module: _file_of(module)}
-    for name in _imports_of(found[module]):
-        found[name] = _file_of(name)
+    files = {module: _file_of(module)}
+    for name in _imports_of(files[module]):
+        files[name] = _file_of(name)
         if name in _with_kernels:
-            found.update(kernel_sources(name))
+            files.update(kernel_sources(name))
     _with_kernels.add(module)
-    return tuple(sorted(found.items()))
+    return tuple(sorted(files.items()))
 
 
-_with_kernels: set[str] = set()  # modules with kernels, as they are imported: callees first
+# Modules with kernels that have been imported so far; callees are imported before their callers.
+_with_kernels: set[str] = set()
 
 
 def _file_of(module: str) -> Path:
@@ -203,7 +222,7 @@ def _file_of(module: str) -> Path:
 
 
 def _imports_of(file: Path) -> set[str]:
-    """Modules of ullage that a file imports on top."""
+    """Names of the modules of ullage that a file imports at its top."""
     names: set[str] = set()
     for node in ast.parse(file.read_bytes()).body:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -211,18 +230,18 @@ def _imports_of(file: Path) -> set[str]:
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
     names -= {__name__}
-    known = (name for name in names if name.startswith("ullage.") and name in sys.modules)
-    return {name for name in known if getattr(sys.modules[name], "__file__", None)}
+    imported = (name for name in names if name.startswith("ullage.") and name in sys.modules)
+    return {name for name in imported if getattr(sys.modules[name], "__file__", None)}
 
 
 @cache
 def _machine() -> str:
-    """What compiled code depends on besides its sources."""
+    """Text of everything besides its sources that compiled code depends on: versions and CPU."""
     import llvmlite.binding as llvm
     import numba
     import numpy as np
 
-    settings: Any = numba.config
+    config: Any = numba.config
     return "\0".join(
         (
             FORMAT,
@@ -230,7 +249,7 @@ def _machine() -> str:
             np.__version__,
             sys.version,
             llvm.get_process_triple(),
-            str(settings.CPU_NAME or llvm.get_host_cpu_name()),
-            str(settings.CPU_FEATURES or llvm.get_host_cpu_features().flatten()),
+            str(config.CPU_NAME or llvm.get_host_cpu_name()),
+            str(config.CPU_FEATURES or llvm.get_host_cpu_features().flatten()),
         )
     )

@@ -1,8 +1,9 @@
-"""One file per kernel and types of arguments: what numba asks for before it compiles.
+"""The files of compiled kernels, in the form that numba's dispatchers expect of a cache.
 
-Numba's own cache has an index per function, which two processes that compile for different types at
-once can leave pointing at each other's code. A file here is named by what it holds, has a checksum,
-and is written whole or not at all; whoever comes second writes the same again.
+There is one file per kernel and types of arguments. Numba's own cache has an index per function,
+which two processes that compile for different types at once can leave pointing at each other's
+code. A file here is named after its contents, has a checksum, and is written whole or not at all;
+when two processes compile the same kernel, the second one writes the same file again.
 """
 
 import hashlib
@@ -21,24 +22,29 @@ from ullage.compiler.common.files import write_atomic
 
 logger = logging.getLogger(__name__)
 
+# Environment variable with the folder for compiled kernels.
 CACHE_VARIABLE = "ULLAGE_CACHE_DIR"
+# What users are shown while kernels are compiled.
 COMPILING = "compiling kernels, once per installation"
+# Suffix of a kernel's file.
 SUFFIX = ".kernel"
+# Length of the SHA-256 digest at the beginning of a kernel's file.
 CHECKSUM_BYTES = 32
-KEPT_S = 30 * 24 * 3600.0  # folders of other versions go when they were not used for so long
+# Seconds after which an unused folder of another version is deleted (30 days).
+KEPT_S = 30 * 24 * 3600.0
 
 
 @dataclass
 class Activity:
-    """What happens in this process.
+    """What this process has compiled, loaded and could not keep.
 
     Attributes:
-        tell: called with a text when compiling begins, and with the text before when it ends.
-        text: what was told last about other things.
-        depth: kernels being compiled now, one within the other.
-        compiled: kernels compiled so far.
-        loaded: kernels taken from the folder so far.
-        unwritable: why kernels could not be kept, empty while they could.
+        tell: called with `COMPILING` when compiling begins, and with `text` when it ends.
+        text: the last text that was shown about something else.
+        depth: kernels being compiled now, each called by the one before.
+        compiled: number of kernels compiled so far.
+        loaded: number of kernels taken from the folder so far.
+        unwritable: reason why kernels could not be kept, empty while they could.
     """
 
     tell: Callable[[str], None] = lambda _: None
@@ -49,7 +55,7 @@ class Activity:
     unwritable: str = ""
 
     def begins(self) -> None:
-        """A kernel is about to be compiled."""
+        """Note that a kernel is about to be compiled."""
         self.depth += 1
         if self.depth == 1:
             before = self.text
@@ -57,14 +63,14 @@ class Activity:
             self.text = before
 
     def ends(self) -> None:
-        """It is compiled."""
+        """Note that a kernel has been compiled."""
         self.compiled += 1
         self.depth = max(0, self.depth - 1)
         if not self.depth and self.text:
             self.tell(self.text)
 
     def failed(self, why: str) -> None:
-        """A kernel cannot be kept."""
+        """Note that a kernel cannot be kept, and warn the first time."""
         if not self.unwritable:
             self.unwritable = why
             logger.warning(
@@ -75,19 +81,20 @@ class Activity:
             )
 
 
+# What this process has compiled so far; there is one for the whole process.
 activity = Activity()
 
 
 class KernelStore:
-    """What a numba dispatcher knows as its cache."""
+    """The cache of one kernel; a numba dispatcher calls it in place of its own."""
 
     def __init__(self, folder: Path | None, name: str, options: str) -> None:
-        """Nothing is read or written yet.
+        """Set up the cache; nothing is read or written yet.
 
         Args:
-            folder: of the module's kernels; None: nothing is kept.
+            folder: folder of the module's kernels; None where nothing is kept.
             name: the kernel's qualified name.
-            options: of its compilation.
+            options: text of the options that it is compiled with.
         """
         self.folder = folder
         self.name = name.replace("<", "").replace(">", "")
@@ -99,21 +106,21 @@ class KernelStore:
         return None if self.folder is None else str(self.folder)
 
     def holds_any(self) -> bool:
-        """Whether the kernel is kept for some types of arguments."""
+        """Whether the kernel is kept for at least one combination of argument types."""
         return self.folder is not None and any(self.folder.glob(f"{self.name}-*{SUFFIX}"))
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
-        """The compiled kernel for types of arguments, None where it must be compiled."""
+        """The compiled kernel for the types of arguments, None where it must be compiled."""
         target_context.refresh()
-        found = self._load(signature, target_context)
-        if found is None:
+        overload = self._load(signature, target_context)
+        if overload is None:
             activity.begins()
         else:
             activity.loaded += 1
-        return found
+        return overload
 
     def save_overload(self, signature: Any, result: Any) -> None:  # noqa: ANN401 - numba's
-        """Keep what was just compiled, where that is possible."""
+        """Keep a kernel that was just compiled, where that is possible."""
         from numba.core import serialize
 
         activity.ends()
@@ -131,7 +138,7 @@ class KernelStore:
             _drop_unused(self.folder)
 
     def flush(self) -> None:
-        """Forget what is kept of the kernel."""
+        """Delete all files of the kernel."""
         for path in () if self.folder is None else self.folder.glob(f"{self.name}-*{SUFFIX}"):
             path.unlink(missing_ok=True)
 
@@ -142,10 +149,10 @@ class KernelStore:
             return None
         path = self._path(signature)
         try:
-            kept = path.read_bytes()
+            stored = path.read_bytes()
         except OSError:
             return None
-        checksum, data = kept[:CHECKSUM_BYTES], kept[CHECKSUM_BYTES:]
+        checksum, data = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
         if hashlib.sha256(data).digest() != checksum:
             logger.warning("%s is damaged; the kernel is compiled anew", path)
             return None
@@ -157,8 +164,8 @@ class KernelStore:
 
     def _path(self, signature: Any) -> Path:  # noqa: ANN401 - numba's
         assert self.folder is not None  # noqa: S101 - callers look
-        asked = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
-        return self.folder / f"{self.name}-{asked[:16]}{SUFFIX}"
+        digest = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
+        return self.folder / f"{self.name}-{digest[:16]}{SUFFIX}"
 
 
 def _reason(error: UsageError) -> str:
@@ -166,11 +173,12 @@ def _reason(error: UsageError) -> str:
     return (isinstance(cause, OSError) and cause.strerror) or error.message
 
 
+# Folders whose time this process has set already.
 _used: set[Path] = set()
 
 
 def _mark_used(folder: Path) -> None:
-    """Once per process: the folder's time says that it is in use."""
+    """Set the folder's time to now, once per process, so that `_drop_unused` leaves it alone."""
     if folder not in _used:
         _used.add(folder)
         try:
@@ -180,7 +188,7 @@ def _mark_used(folder: Path) -> None:
 
 
 def _drop_unused(folder: Path) -> None:
-    """Delete what is beside a folder of kernels and was not used for a month."""
+    """Delete the folders beside this one that no process has used for `KEPT_S`."""
     oldest = time.time() - KEPT_S
     for other in folder.parent.glob("*-*"):
         try:

@@ -6,15 +6,20 @@ from decimal import Decimal
 
 from ullage.compiler.common.errors import UsageError
 
-MAX_SIZE_BYTES = 2**62  # sums of a few such sizes still fit 64-bit integers
+# Largest size that a text may stand for, so that arithmetic on sizes fits 64-bit integers.
+MAX_SIZE_BYTES = 2**62
 
+# Units of sizes, each 1024 times the one before ...
 BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+# ... and each 1000 times the one before.
 DECIMAL_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+# Lower-case unit -> bytes.
 _FACTORS = {unit.lower(): 1024**power for power, unit in enumerate(BINARY_UNITS)} | {
     unit.lower(): 1000**power for power, unit in enumerate(DECIMAL_UNITS)
 }
-# Lengths are bounded so that a hostile text cannot make the arithmetic slow.
+# A number and a unit. Lengths are bounded so that a hostile text cannot make the arithmetic slow.
 _SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,2})?) ?([a-z]{0,3})")
+# How sizes may be written, for error messages.
 _REMEDY = "write bytes as 262144, 256KiB, 1MiB or 1.5MB"
 
 
@@ -22,8 +27,8 @@ def parse_size(text: str) -> int:
     """Bytes that a text such as `262144`, `256KiB` or `1.5MB` stands for.
 
     Units are B, kB, MB, GB, TB, PB, EB (powers of 1000) and KiB .. EiB (powers of 1024), upper
-    or lower case. What a unit leaves below one byte (`1.33KiB`) is dropped, so that a capacity
-    is never larger than stated.
+    or lower case. Where a unit leaves a fraction of a byte (`1.33KiB`) it is rounded down, so that
+    a capacity is never larger than stated.
 
     Raises:
         UsageError: the text is no size, is negative, is no whole number of bytes, or is larger

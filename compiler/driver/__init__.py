@@ -1,1 +1,1 @@
-"""The main job, from a model to a verified, scored plan, and its summary."""
+"""The driver: the main job, from a model to a verified, scored plan, and its summary."""

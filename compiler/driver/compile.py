@@ -30,13 +30,17 @@ from ullage.solvers.scheduling.orders import JOINT, find_order
 if TYPE_CHECKING:
     import onnx
 
-OTHER_SHARE = 0.4  # of the time: for the plan of the file's order beside that of the joint one
-SHORT_STEPS = 4000  # programs of which `all-slow` takes less than first imports do
-CLOSING_SHARE = 3.0  # verifying, scoring and replaying a plan, in runs of `all-slow`
+# Share of the time that solving in the file's order gets, where a joint order is solved too.
+OTHER_SHARE = 0.4
+# Steps up to which the first run of `all-slow` takes longer for imports than for its work, so that
+# it is timed a second time.
+SHORT_STEPS = 4000
+# Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
+CLOSING_SHARE = 3.0
 
 
 def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
-    """Read a model and a target and build the problem, in the order that is asked for.
+    """Read a model and a target and build the problem, in the order that the options name.
 
     Raises:
         ModelError: the model cannot be read.
@@ -57,8 +61,12 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     )
     prepared = frontend.prepare(model, options.frontend, choose)
     graph = prepared.graph
-    given = prepared.model["operator_order"]
-    if options.order != JOINT or given is None or tuple(given) == model_order(graph):
+    operator_order = prepared.model["operator_order"]
+    if (
+        options.order != JOINT
+        or operator_order is None
+        or tuple(operator_order) == model_order(graph)
+    ):
         return prepared
     plain = in_order(
         graph,
@@ -78,7 +86,7 @@ def compile_model(
 
     Args:
         model: a path, the name of a known model, or a loaded model.
-        options: what is asked, default a latency-optimal plan for the default target.
+        options: how to compile, by default a latency-optimal plan for the default target.
 
     Raises:
         ModelError: the model cannot be read or planned.
@@ -89,18 +97,19 @@ def compile_model(
     from ullage.compiler.importer.model_zoo import find_model
 
     chosen = options or CompileOptions()
-    solver_of(chosen)  # a wrong name is told before a large model is read
+    solver_of(chosen)  # a wrong name is an error before a large model is read
     source = find_model(model) if isinstance(model, str) else model
     return solve_prepared(prepare(source, chosen), chosen)
 
 
 def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
-    """The same for compilers without ONNX: a problem in, a plan out.
+    """Compile a problem into a plan, for compilers that do not start from ONNX.
 
     Args:
         problem: program, target and objective.
-        options: what is asked; default a plan by `auto`. Its objective counts, and inferences
-            follow one another for ever when the problem says so or the options ask for it.
+        options: how to compile, by default with solver `auto` for the problem's objective. Where
+            options are passed, their objective counts. Steady state is planned where either the
+            problem or the options say so.
 
     Raises:
         InfeasibleError: no legal plan exists.
@@ -109,7 +118,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     """
     chosen = options or CompileOptions(objective=problem.objective)
     steady = problem.steady_state or chosen.steady_state
-    asked = replace(
+    requested = replace(
         problem,
         program=replace(problem.program, steady_state=steady),
         objective=chosen.objective,
@@ -121,7 +130,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
         "order": problem.program.order,
         "steady_state": steady,
     }
-    prepared = Prepared(graph, asked, described, 0.0, time.monotonic())
+    prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
     return solve_prepared(prepared, chosen)
 
 
@@ -129,7 +138,7 @@ def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
     """Solve, verify and score a prepared model; in a joint order also in the file's order.
 
     The better plan of the two is returned, with a note where it is that of the file's order. Its
-    bound is the lower of the two orders'. `options.progress` is told when kernels are compiled.
+    bound is the lower of the two orders'. `options.progress` is called when kernels are compiled.
     """
     with compiling_told(options.progress) as tell:
         return _solve_prepared(prepared, replace(options, progress=tell))
@@ -150,24 +159,24 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         if plain.interrupted:
             return _bounded(plain, _free_bound(plain))
         between_s = time.monotonic() - begun
-        found = _solve_in_order(prepared, options)
+        result = _solve_in_order(prepared, options)
     except (InfeasibleError, TimeLimitError):
         if plain is None:
-            found = _solve_in_order(prepared, options)
-            return _bounded(found, _free_bound(found))
+            result = _solve_in_order(prepared, options)
+            return _bounded(result, _free_bound(result))
         note = "joint: no plan was found in the joint order; that of the file is used"
         return _bounded(_told(plain, note), _free_bound(plain))
     # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
-    bound = min(found.bound, plain.bound, key=lambda bound: bound.value)
+    bound = min(result.bound, plain.bound, key=lambda bound: bound.value)
     now = time.monotonic()
-    trace = joined(plain.anytime, found.anytime, between_s)
-    if found.value > plain.value:
+    trace = joined(plain.anytime, result.anytime, between_s)
+    if result.value > plain.value:
         note = (
-            f"joint: the plan in the joint order ({found.value:.6g}) is worse than that in the "
+            f"joint: the plan in the joint order ({result.value:.6g}) is worse than that in the "
             f"file's ({plain.value:.6g}), which is used"
         )
-        found = _told(plain, note)
-    timed = replace(found, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
+        result = _told(plain, note)
+    timed = replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
     return _bounded(timed, bound)
 
 
@@ -178,13 +187,13 @@ def _free_bound(compiled: Compiled) -> Bound:
 
 
 def _bounded(compiled: Compiled, bound: Bound) -> Compiled:
-    """The same, claiming no better bound than one."""
+    """The same result with a bound no better than the one given."""
     plan = replace(compiled.plan, lower_bound=bound.value, bound_source=bound.source)
     return replace(compiled, plan=plan, bound=bound)
 
 
 def _told(compiled: Compiled, note: str) -> Compiled:
-    """The same with another note in its plan."""
+    """The same result with another note in its plan."""
     return replace(compiled, plan=replace(compiled.plan, notes=(*compiled.plan.notes, note)))
 
 
@@ -193,11 +202,11 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
     solver = solver_of(options)
-    told: list[Improvement] = []
+    improvements: list[Improvement] = []
     budget = Budget(
         deadline,
         progress=options.progress,
-        on_improvement=lambda value: told.append((time.monotonic(), value)),
+        on_improvement=lambda value: improvements.append((time.monotonic(), value)),
     )
     if budget.is_over():
         raise TimeLimitError(
@@ -208,9 +217,9 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     problem = prepared.problem
     early = options.solver != "all-slow" and options.objective != "peak"
     reference = _reference(problem) if early else None
-    if deadline is not None:  # what comes after solving takes a few times as long as this did
+    if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.monotonic() - begun
-        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that
+        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that time
             begun = time.monotonic()
             _reference(problem)
             took_s = min(took_s, time.monotonic() - begun)
@@ -219,27 +228,27 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
     begun = time.monotonic()
     outcome = run_solver(solver, problem, budget, parameters=options.parameters, seed=options.seed)
     solve_s = time.monotonic() - begun
-    plan, found = outcome.plan, outcome.score
+    plan, cost = outcome.plan, outcome.score
     plan = replace(plan, model=_described(prepared, plan))
     options.progress("replaying")
     if not early:  # `peak` plans for another capacity than the target's
         slow = options.solver == "all-slow"
-        reference = found if slow else _reference(plan.problem)
+        reference = cost if slow else _reference(plan.problem)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
-    plan = replace(plan, notes=(*plan.notes, *prepared.notes, *found.notes))
+    plan = replace(plan, notes=(*plan.notes, *prepared.notes, *cost.notes))
     return Compiled(
         plan=plan,
-        score=found,
+        score=cost,
         simulation=simulate(plan),
         bound=best_bound(plan),
         all_slow=reference,
         fallbacks=fallbacks,
-        asked=options.solver,
+        requested_solver=options.solver,
         import_s=prepared.import_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted=outcome.interrupted,
-        anytime=trace_of(told, begun, solve_s, outcome.value),
+        anytime=trace_of(improvements, begun, solve_s, outcome.value),
         graph=prepared.graph,
     )
 
@@ -252,13 +261,13 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     """
     if plan.problem.steps == prepared.problem.steps:
         return prepared.model
-    found = {**prepared.model, "order": plan.program.order}
+    described = {**prepared.model, "order": plan.program.order}
     if not prepared.graph.operators:
-        return found
-    chosen = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
+        return described
+    operator_order = [step.operator for step in plan.problem.steps if step.kind != DMA_STEP]
     rebuilt = build_program(
         prepared.graph,
-        chosen,
+        operator_order,
         order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(prepared.model["alias"])),
         dma_steps=plan.target.needs_dma_steps,
@@ -269,11 +278,11 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
             f"{plan.solver} chose another operator order, in which other values share bytes than "
             "those that it planned; use --no-alias"
         )
-    return {**found, "operator_order": chosen}
+    return {**described, "operator_order": operator_order}
 
 
 def _reference(problem: Problem) -> Score | None:
-    """The score of the plan with everything at home."""
+    """The score of the plan with everything at home; None where the home tiers are too small."""
     try:
         return run_solver("all-slow", problem.minimising("latency")).score
     except InfeasibleError:  # the home tiers are too small for everything at once

@@ -1,4 +1,4 @@
-"""What can be asked of the driver."""
+"""The options of the driver."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,29 +10,31 @@ from ullage.solvers.parameters import ParameterValue, options_from
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import check_objective
 
+# The objectives that a plan may minimise.
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
 
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """What can be asked of `compile_model`; the command line has the same options.
+    """How `compile_model` is to plan; the command line has the same options.
 
     Attributes:
         target: name or file of a target.
         solver: name of a solver.
         objective: `latency`, `traffic`, `energy` or `peak`.
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
-        order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (with the
-            assignment, for the objective and the target).
+        order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (chosen
+            together with the assignment, for the objective and the target).
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
         fuse: form fusion groups.
         alias: let values share bytes.
-        steady_state: inferences follow one another for ever; weights may stay between them.
+        steady_state: inferences follow one another for ever; weights may remain in any tier from
+            one to the next.
         overrides: target fields to override (`--set`).
         parameters: the solver's own parameters.
-        time_limit_s: wall-clock limit of the whole job.
+        time_limit_s: wall-clock limit of the whole job in seconds.
         seed: seed of everything random.
         progress: called with a short text at each stage.
     """
@@ -74,7 +76,7 @@ class CompileOptions:
 
 
 def solver_of(options: CompileOptions) -> Solver:
-    """The solver asked for.
+    """The solver that the options name.
 
     Raises:
         UsageError: there is none of that name, it cannot minimise the objective, or a parameter is

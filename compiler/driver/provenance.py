@@ -1,4 +1,4 @@
-"""Does a plan belong to a model? Import the model as the plan says and compare."""
+"""Does a plan belong to a model? Import the model as the plan says, and compare the problems."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from ullage.compiler.lowering.orders import planned_order
 
 
 def check_model_matches(plan: Plan, model: Path) -> None:
-    """Rebuild the plan's problem from a model file.
+    """Check that a model file gives the plan's problem.
 
     Raises:
         VerificationError: the model gives another problem; names the first difference.
@@ -34,13 +34,13 @@ def check_model_matches(plan: Plan, model: Path) -> None:
 
 
 def import_options(plan: Plan) -> ImportOptions:
-    """How a plan says that its model was imported.
+    """The import options that a plan states.
 
     Raises:
-        UsageError: it says something that makes no sense; plan files come from anywhere.
+        UsageError: it states something that makes no sense; plan files come from anywhere.
     """
-    said = plan.model
-    dims, batch, dtype = said.get("dims") or {}, said.get("batch"), said.get("dtype")
+    model = plan.model
+    dims, batch, dtype = model.get("dims") or {}, model.get("batch"), model.get("dtype")
     if not isinstance(dims, dict) or not all(map(_is_dimension, dims.values())):
         raise _odd("dims", dims, "a number of at least 1 for each name")
     if batch is not None and not _is_dimension(batch):
@@ -51,7 +51,7 @@ def import_options(plan: Plan) -> ImportOptions:
         dims=dims,
         batch=batch,
         dtype=None if dtype is None else parse_dtype(dtype),
-        fuse=bool(said.get("fuse", True)),
+        fuse=bool(model.get("fuse", True)),
     )
 
 
@@ -66,23 +66,23 @@ def _odd(field: str, value: object, wanted: str) -> UsageError:
 
 
 def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
-    """Rebuild the plan's problem from a graph and compare.
+    """Check that a graph gives the plan's problem.
 
     Raises:
         VerificationError: they differ; names the first difference.
     """
-    said = plan.model
+    described = plan.model
     steady = plan.problem.steady_state
-    if said.get("steady_state", steady) is not steady:
+    if described.get("steady_state", steady) is not steady:
         raise VerificationError(
-            f"the plan's model.steady_state is {str(said['steady_state'])[:60]!r}, its problem's "
-            f"is {steady}: not of one compilation. Compile again"
+            f"the plan's model.steady_state is {str(described['steady_state'])[:60]!r}, its "
+            f"problem's is {steady}: not of one compilation. Compile again"
         )
     rebuilt = build_program(
         graph,
-        planned_order(graph, said),
+        planned_order(graph, described),
         order_name=plan.program.order,
-        aliases=alias_options(plan.target, alias=bool(said.get("alias", True))),
+        aliases=alias_options(plan.target, alias=bool(described.get("alias", True))),
         dma_steps=plan.target.needs_dma_steps,
         steady_state=steady,
     )
@@ -90,13 +90,13 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
         ("step", plan.problem.steps, rebuilt.steps),
         ("buffer", plan.problem.buffers, rebuilt.buffers),
     )
-    for what, ours, theirs in pairs:
-        if len(ours) != len(theirs):
+    for what, planned, imported in pairs:
+        if len(planned) != len(imported):
             raise VerificationError(
-                f"the plan has {len(ours)} {what}s, {model} gives {len(theirs)}: not the same "
+                f"the plan has {len(planned)} {what}s, {model} gives {len(imported)}: not the same "
                 "model, or imported with other options"
             )
-        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+        for number, (one, other) in enumerate(zip(planned, imported, strict=True)):
             if one != other:
                 raise VerificationError(
                     f"{what} {number} of the plan ({one.name!r}) differs from {model} "

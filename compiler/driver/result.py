@@ -1,4 +1,4 @@
-"""What the driver answers: a verified plan with everything that is known about it."""
+"""The driver's result: a verified plan with everything that is known about it."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
 
+# Gap (value / bound - 1) up to which a plan counts as optimal.
 OPTIMAL_GAP = 1e-9
 
 
@@ -19,13 +20,13 @@ class Compiled:
 
     Attributes:
         plan: the plan.
-        score: by the cost model.
-        simulation: the event-driven replay.
+        score: its cost by the cost model.
+        simulation: its event-driven replay.
         bound: certified lower bound of the objective.
         all_slow: score of the reference plan with everything in its home tier, None where the
             home tiers are too small for that.
-        fallbacks: what was costed by a fallback, as text.
-        asked: name of the solver that was asked for.
+        fallbacks: operators that are costed by a fallback, as text.
+        requested_solver: name of the solver that the options name; the plan's may be another.
         import_s: seconds spent reading the model.
         solve_s: seconds spent solving.
         total_s: seconds in all.
@@ -40,7 +41,7 @@ class Compiled:
     bound: Bound
     all_slow: Score | None
     fallbacks: tuple[str, ...]
-    asked: str
+    requested_solver: str
     import_s: float
     solve_s: float
     total_s: float
@@ -67,7 +68,7 @@ class Compiled:
 
 
 def best_bound(plan: Plan) -> Bound:
-    """The better of the bound that needs no solver and the one that the plan's solver proved."""
+    """The better of the bound that needs no solver and the bound that the plan's solver proved."""
     free = lower_bound(plan.problem)
     if plan.lower_bound is None or plan.lower_bound <= free.value:
         return free

@@ -1,4 +1,4 @@
-"""What `compile --json` prints, from a compiled plan (keys are a contract, see docs/cli.md)."""
+"""The summary of a compiled plan: what `compile --json` prints (docs/cli.md fixes the keys)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,35 +19,35 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         compiled: what `compile_model` returned.
         plan_path: where the plan was written, if it was.
     """
-    plan, found = compiled.plan, compiled.score
+    plan, cost = compiled.plan, compiled.score
     is_latency = plan.objective == "latency"
     slow_s = None if compiled.all_slow is None else compiled.all_slow.latency_s
     summary: dict[str, Any] = {
         "model": plan.model.get("name", plan.problem.name),
         "target": plan.target.name,
-        "solver": compiled.asked,
+        "solver": compiled.requested_solver,
         "objective": plan.objective,
         "order": plan.program.order,
         "seed": plan.seed,
         "steady_state": plan.problem.steady_state,
         "status": "optimal" if compiled.is_optimal else "feasible",
-        "latency_s": found.latency_s,
-        "compute_s": found.compute_s,
+        "latency_s": cost.latency_s,
+        "compute_s": cost.compute_s,
         "all_slow_latency_s": slow_s,
-        "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, found.latency_s),
+        "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, cost.latency_s),
         "simulated_latency_s": compiled.simulation.latency_s,
-        "simulated_over_model": _ratio(compiled.simulation.latency_s, found.latency_s),
+        "simulated_over_model": _ratio(compiled.simulation.latency_s, cost.latency_s),
         "value": compiled.value,
         "lower_bound": compiled.bound.value,
         "lower_bound_s": compiled.bound.value if is_latency else None,
         "gap": compiled.gap,
         "bound_source": compiled.bound.source,
-        "traffic_bytes": found.traffic_bytes,
-        "compulsory_bytes": found.compulsory_bytes,
-        "noncompulsory_bytes": found.noncompulsory_bytes,
-        "energy_j": found.energy_j,
-        "peak_bytes": found.peak_bytes,
-        "load_bytes": found.load_bytes,
+        "traffic_bytes": cost.traffic_bytes,
+        "compulsory_bytes": cost.compulsory_bytes,
+        "noncompulsory_bytes": cost.noncompulsory_bytes,
+        "energy_j": cost.energy_j,
+        "peak_bytes": cost.peak_bytes,
+        "load_bytes": cost.load_bytes,
         "fast_memory_bytes": plan.target.fastest.capacity_bytes,
         "operators": plan.program.operators,
         "buffers": len(plan.problem.buffers),
@@ -67,7 +67,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "fallbacks": list(compiled.fallbacks),
         "plan": plan_path,
     }
-    if plan.solver != compiled.asked:
+    if plan.solver != compiled.requested_solver:
         summary["chosen_solver"] = plan.solver
     return summary
 
@@ -80,13 +80,13 @@ def time_by_binding(compiled: Compiled) -> Mapping[str, float]:
     """Seconds of the latency by what binds the step (`compute`, a tier, a link), largest first."""
     from ullage.hwmodels.cost import bottleneck
 
-    spent: dict[str, float] = {}
+    seconds_by_binding: dict[str, float] = {}
     for name, seconds in zip(
         bottleneck(compiled.score), compiled.score.elapsed_s.tolist(), strict=True
     ):
         if seconds > 0:
-            spent[name] = spent.get(name, 0.0) + seconds
-    return dict(sorted(spent.items(), key=lambda item: -item[1]))
+            seconds_by_binding[name] = seconds_by_binding.get(name, 0.0) + seconds
+    return dict(sorted(seconds_by_binding.items(), key=lambda item: -item[1]))
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ def peak_residents(plan: Plan, tier: str) -> TierPeak:
     for r in held:
         if r.start <= step < r.end:
             residents[r.buffer] = residents.get(r.buffer, 0) + r.end_byte - r.start_byte
-    listed = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
-    return TierPeak(step, int(live[step]), tuple(listed))
+    largest_first = sorted(residents.items(), key=lambda item: (-item[1], item[0]))
+    return TierPeak(step, int(live[step]), tuple(largest_first))
 
 
 def fast_memory_profile(compiled: Compiled) -> list[int]:
@@ -140,14 +140,14 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
 
     Args:
         compiled: what `compile_model` returned.
-        summary: what `summarise` made of it.
+        summary: what `summarise` returned for it.
     """
-    found, plan = compiled.score, compiled.plan
-    traffic = found.compulsory_bytes + found.noncompulsory_bytes
+    cost, plan = compiled.score, compiled.plan
+    traffic = cost.compulsory_bytes + cost.noncompulsory_bytes
     rows = [
         (
             "latency",
-            f"{format_time(found.latency_s)}   compute alone {format_time(found.compute_s)}, "
+            f"{format_time(cost.latency_s)}   compute alone {format_time(cost.compute_s)}, "
             f"event-driven replay {format_time(compiled.simulation.latency_s)}",
         ),
         ("against all-slow", _against_all_slow(compiled, summary)),
@@ -157,17 +157,17 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
         *_claim(compiled),
-        ("time goes to", _shares(time_by_binding(compiled), found.latency_s)),
+        ("time goes to", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",
-            f"{format_size(traffic)}, of which {format_size(found.noncompulsory_bytes)} "
-            f"({percent(found.noncompulsory_bytes, traffic)}) is not compulsory",
+            f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
+            f"({percent(cost.noncompulsory_bytes, traffic)}) is not compulsory",
         ),
-        ("", "  ".join(f"{k} {format_size(v)}" for k, v in found.traffic_bytes.items() if v)),
-        ("energy", f"{found.energy_j * 1e3:.4g} mJ"),
+        ("", "  ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),
+        ("energy", f"{cost.energy_j * 1e3:.4g} mJ"),
     ]
     for tier in plan.target.tiers:
-        peak, load = found.peak_bytes[tier.name], found.load_bytes[tier.name]
+        peak, load = cost.peak_bytes[tier.name], cost.load_bytes[tier.name]
         rows.append(
             (
                 f"{tier.name} peak",
@@ -196,12 +196,14 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     )
 
 
-def _shares(spent: Mapping[str, float], total: float) -> str:
-    return ", ".join(f"{name} {percent(seconds, total)}" for name, seconds in spent.items())
+def _shares(seconds_by_binding: Mapping[str, float], total: float) -> str:
+    return ", ".join(
+        f"{name} {percent(seconds, total)}" for name, seconds in seconds_by_binding.items()
+    )
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:
-    """The row of a bound that nobody here has proven."""
+    """The row of a bound that a file or a third party claims, empty where there is none."""
     plan = compiled.plan
     if plan.claimed_bound is None:
         return []

@@ -1,15 +1,15 @@
-"""Figures as people read them: shares, gaps and objectives. One wording for terminal and report."""
+"""Figures as texts for people: shares, gaps, objectives; alike on terminal and in reports."""
 
 from ullage.compiler.common.units import format_size, format_time
 
 
 def percent(part: float, whole: float) -> str:
-    """A share for people."""
+    """A share in percent."""
     return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def gap_text(gap: float | None) -> str:
-    """A gap for people."""
+    """A gap in percent, or words where there is none."""
     return "unknown" if gap is None else f"{100 * gap:.2f} %"
 
 

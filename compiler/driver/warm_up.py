@@ -1,8 +1,8 @@
 """Compiling all kernels once, so that nobody waits for them later.
 
-A family is what one solver, or one part of it, needs compiled. Its kernels are compiled by using
-them on a tiny problem in the way that the solver does, so that they are compiled for the types of
-arguments that will come.
+A family is the set of kernels that one solver, or one part of it, needs. They are compiled by using
+them on a tiny problem just as the solver does, so that they are compiled for the types of arguments
+that will come.
 """
 
 import time
@@ -26,7 +26,7 @@ class KernelFamily:
     Attributes:
         name: for people and programs.
         summary: what they are for.
-        kernels: gives those that are called from Python.
+        kernels: returns the kernels that are called from Python.
         run: uses all of these on a tiny problem.
     """
 
@@ -36,17 +36,17 @@ class KernelFamily:
     run: Callable[[], None]
 
     def is_compiled(self) -> bool:
-        """Whether all of them are, in memory or in the folder."""
+        """Whether all of them are compiled, in memory or in the folder."""
         return all(is_compiled(kernel) for kernel in self.kernels())
 
 
 @dataclass(frozen=True)
 class WarmedUp:
-    """What became of a family.
+    """The outcome for one family.
 
     Attributes:
-        name: of the family.
-        compiled_s: seconds that it took, those for loading what was there included.
+        name: name of the family.
+        compiled_s: seconds that it took, loading kernels that were compiled before included.
         was_compiled: whether nothing had to be compiled.
     """
 
@@ -55,11 +55,11 @@ class WarmedUp:
     was_compiled: bool
 
 
-def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
-    """Compile what is not compiled yet, one family after the other; nothing that cannot be kept."""
-    kept = can_keep()
-    for family in chosen:
-        if not kept:
+def warm_up(chosen_families: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
+    """Compile what is not compiled yet, family by family, as far as kernels can be kept."""
+    is_kept = can_keep()
+    for family in chosen_families:
+        if not is_kept:
             yield WarmedUp(family.name, 0.0, family.is_compiled())
             continue
         begun, before = time.monotonic(), activity.compiled
@@ -68,13 +68,13 @@ def warm_up(chosen: Sequence[KernelFamily]) -> Iterator[WarmedUp]:
 
 
 def kept_in() -> str | None:
-    """The folder of compiled kernels; None where nothing can be kept."""
+    """The folder of compiled kernels; None where they cannot be kept."""
     folder = cache_folder()
     return None if folder is None or activity.unwritable else str(folder)
 
 
 def _tiny(name: str, **changes: str) -> "Problem":
-    """Three operators on a target: a weight of two readers, and fast memory for half of it all."""
+    """A problem of three operators: two read the same weight, and fast memory holds half of all."""
     from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
     from ullage.hwmodels.catalog.registry import load_target
 
@@ -126,10 +126,10 @@ def _run_game() -> None:
     table = set_table(_tiny("edge-npu"))
     start = start_of(table)
     state = copy_of(start)
-    mask, seen = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
+    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
     begin(state, start, mask)
-    observe(state, mask, seen)
-    step_and_see(state, start, int(mask.argmax()), mask, seen)
+    observe(state, mask, vision)
+    step_and_see(state, start, int(mask.argmax()), mask, vision)
 
 
 def _annealing_kernels() -> tuple[Any, ...]:

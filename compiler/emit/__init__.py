@@ -1,4 +1,8 @@
-"""Plans for people and programs: JSON, C, trace, HTML, CSV, SVG, ONNX, TFLM."""
+"""Emitters: a compiled plan as files for people, runtimes and other tools.
+
+JSON, C tables, Chrome trace, HTML report, MiniMalloc CSV, SVG, ONNX metadata, TFLM's list; and, for
+`analyze`, the graph as DOT and GraphML. Each is a function that writes into a folder.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -32,10 +36,10 @@ def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple
 
     Args:
         text: the list.
-        known: names that may stand in it; those of `EMITTERS`, or of `GRAPH_FORMATS`.
+        known: names that are allowed; those of `EMITTERS`, or of `GRAPH_FORMATS`.
 
     Raises:
-        UsageError: one is unknown.
+        UsageError: a name is unknown.
     """
     names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
     for name in names:

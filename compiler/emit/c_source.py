@@ -10,6 +10,7 @@ from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 
+# Names of the two files.
 HEADER, SOURCE = "ullage_plan.h", "ullage_plan.c"
 
 # Field by field what the rows below hold; sizes and addresses are in bytes.
@@ -53,10 +54,10 @@ def emit_c(compiled: Compiled, folder: Path) -> Path:
 
 
 def c_files(plan: Plan) -> tuple[str, str]:
-    """Header and tables of a legal plan.
+    """Texts of the header and of the tables of a legal plan.
 
     Raises:
-        VerificationError: the plan is illegal, bytes are nowhere.
+        VerificationError: bytes are nowhere: the plan is illegal.
     """
     program = program_of(plan)
     tables = _tables(plan, program)
@@ -64,7 +65,7 @@ def c_files(plan: Plan) -> tuple[str, str]:
 
 
 def arena_bytes(plan: Plan) -> list[int]:
-    """For each tier the bytes that the plan needs of it, workspace at the top included."""
+    """For each tier the bytes that the plan needs there, workspace at the top included."""
     tiers = plan.target.tiers
     used = dict.fromkeys((tier.name for tier in tiers), 0)
     for r in plan.residencies:
@@ -85,7 +86,8 @@ def macro_names(plan: Plan) -> list[str]:
     return names
 
 
-_Table = tuple[str, str, list[str]]  # type, name, rows
+# A C array: the type of its elements, its name, its rows.
+_Table = tuple[str, str, list[str]]
 
 
 def _tables(plan: Plan, program: FlatProgram) -> list[_Table]:
@@ -196,13 +198,13 @@ def _operand_rows(operands: Iterable[Operand]) -> list[str]:
 def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
     first_load = sum(map(len, program.operands))
     weights = sum(plan.problem.buffers[o.buffer].kind == "weight" for o in program.loads)
-    carried = weights if plan.problem.steady_state else 0
+    loop_carried = weights if plan.problem.steady_state else 0
     figures = {f"{name.upper()}": len(rows) for _, name, rows in tables}
     figures |= {
         "ULLAGE_FIRST_LOAD": first_load,
         "ULLAGE_LOADS": len(program.loads),
-        "ULLAGE_FIRST_CARRIED": first_load + len(program.loads) - carried,
-        "ULLAGE_CARRIED": carried,
+        "ULLAGE_FIRST_CARRIED": first_load + len(program.loads) - loop_carried,
+        "ULLAGE_CARRIED": loop_carried,
         "ULLAGE_FIRST_OUTPUT": first_load + len(program.loads),
         "ULLAGE_OUTPUTS": len(program.outputs),
         "ULLAGE_DMA_BYTES": sum(c.size_bytes for c in program.copies),
@@ -252,7 +254,7 @@ def _source(plan: Plan, tables: Sequence[_Table]) -> str:
     ]
     for kind, name, rows in tables:
         scalar = kind == "uint32_t"
-        # C has no empty arrays: a table without rows gets one of zeros, its count stays 0.
+        # C has no empty arrays: a table without rows gets one of zeros, and its count is 0.
         body = rows or ["0"]
         lines.append(f"const {kind} {name}[] = {{")
         lines += [f"  {row}," if scalar else f"  {{{row}}}," for row in body]
@@ -280,6 +282,6 @@ def _text(name: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """A C comment; nothing in the text can end it."""
+    """A C comment; no text can end it early."""
     plain = re.sub(r"[^ -~]", "?", text).replace("*/", "* /").replace("/*", "/ *")
     return f"/* {plain} */"

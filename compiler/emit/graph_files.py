@@ -1,7 +1,7 @@
 """`analyze --emit dot,graphml`: the graph itself, with sizes and costs, for Graphviz and others.
 
-Both are made from `Graph.to_networkx`: a node per operator and per value. Names come from the
-model's file and may hold anything, so they are escaped here.
+Both formats are made from `Graph.to_networkx`: a node per operator and per value. Names come from
+the model's file and may hold any character, so they are escaped here.
 """
 
 import re
@@ -18,17 +18,21 @@ from ullage.hwmodels.cost import compute_seconds
 if TYPE_CHECKING:
     import networkx as nx
 
-LABEL_LENGTH = 48  # characters of a name in a picture
+# Characters of a name in a picture.
+LABEL_LENGTH = 48
 # Paul Tol's light colours: dark text is legible on them, and they are told apart without full
-# colour vision. Kinds take them in the order of their work.
+# colour vision. The kinds of operators that take most time get the first ones ...
 KIND_COLOURS = "#99DDFF #EEDD88 #AAAA00 #FFAABB #44BB99 #BBCC33 #EE8866 #77AADD".split()
+# ... and kinds beyond the list this one.
 OTHER_COLOUR = "#DDDDDD"
+# Characters that XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# Characters of a model's name that are replaced in the names of files.
 _NOT_A_FILE_NAME = re.compile(r"[^\w .()+-]")
 
 
 def emit_graph(prepared: Prepared, folder: Path, formats: Sequence[str]) -> dict[str, str]:
-    """Write MODEL.dot, MODEL.graphml.
+    """Write the graph as MODEL.dot, MODEL.graphml, or both.
 
     Returns:
         Name of the format -> path of the file.
@@ -49,10 +53,10 @@ def emit_graph(prepared: Prepared, folder: Path, formats: Sequence[str]) -> dict
 
 
 def costed(prepared: Prepared) -> "nx.DiGraph":
-    """The graph for networkx; operators have `compute_s` (float) on the target as well.
+    """The graph for networkx, with `compute_s` (float, seconds on the target) for operators.
 
-    It is 0 where nothing runs because the result lies where the operand does. DMA-only steps and
-    the overhead per operator are left out.
+    It is 0 for operators that alias analysis removed because they only arrange bytes. Overhead per
+    operator is left out.
     """
     net = prepared.graph.to_networkx()
     seconds, _ = compute_seconds(prepared.problem)
@@ -67,8 +71,9 @@ def costed(prepared: Prepared) -> "nx.DiGraph":
 def dot_text(net: "nx.DiGraph") -> str:
     """The graph in Graphviz's language: `dot -Tsvg MODEL.dot -o MODEL.svg`.
 
-    Operators are boxes coloured by kind, twice framed where several nodes of the model were fused;
-    values are ellipses framed in the colour of their kind; weights hang beside their operators.
+    Operators are boxes coloured by kind, with a double frame where several nodes of the model were
+    fused; values are ellipses framed in the colour of their kind; weights hang beside their
+    operators.
     """
     return "\n".join(_dot_lines(net)) + "\n"
 
@@ -123,17 +128,17 @@ def _quoted(*lines: str) -> str:
     """Lines of text as one quoted string of Graphviz's language."""
     shown = (_shortened(_printable(line)) for line in lines)
     # A backslash begins an escape in quoted text, an ampersand an entity.
-    marks = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
-    return '"' + "\\n".join(line.translate(marks) for line in shown) + '"'
+    escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "&": "&amp;"})
+    return '"' + "\\n".join(line.translate(escapes) for line in shown) + '"'
 
 
 def _shortened(text: str) -> str:
-    """A name that fits: names of a module path differ at the end."""
+    """A name cut to `LABEL_LENGTH` at its begin: names of a module path differ at the end."""
     return text if len(text) <= LABEL_LENGTH else "..." + text[3 - LABEL_LENGTH :]
 
 
 def _printable(text: str) -> str:
-    """Control characters and line ends written out."""
+    """A text with control characters and line ends escaped."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -165,7 +170,7 @@ def graphml_text(net: "nx.DiGraph") -> str:
 
 
 def _xml(text: str) -> str:
-    """What XML 1.0 cannot hold, not even escaped, written out."""
+    """A text with the characters escaped that XML 1.0 cannot hold at all."""
     return _NOT_XML.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 

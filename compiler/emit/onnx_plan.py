@@ -15,9 +15,12 @@ from ullage.compiler.ir.plan_json import dump_plan, load_plan
 if TYPE_CHECKING:
     import onnx
 
-PLAN_KEY = "ullage.plan"  # the plan, JSON as in plan.json
-SUMMARY_KEY = "ullage"  # the summary, JSON; the onnx-ir pass writes the same key
-MAX_FILE_BYTES = 2**31 - 1  # protobuf's own limit
+# Metadata key of the plan, JSON as in plan.json.
+PLAN_KEY = "ullage.plan"
+# Metadata key of the summary, JSON; the onnx-ir pass writes the same key.
+SUMMARY_KEY = "ullage"
+# Size in bytes of the largest file: protobuf's own limit.
+MAX_FILE_BYTES = 2**31 - 1
 
 
 def emit_onnx(compiled: Compiled, folder: Path) -> Path:
@@ -26,19 +29,19 @@ def emit_onnx(compiled: Compiled, folder: Path) -> Path:
     External weight files are copied into the folder, where they exist.
 
     Returns:
-        path of the model.
+        Path of the model.
 
     Raises:
         UsageError: the plan was not made from a file, or the result is too large for one file.
         ModelError: the model file cannot be read, or names weight files outside its folder.
     """
-    said = compiled.plan.model.get("path")
-    if said is None:
+    model_path = compiled.plan.model.get("path")
+    if model_path is None:
         raise UsageError(
             "the plan was not made from a model file, so there is none to write it into; use "
             "`with_plan(model, compiled)` on the model at hand"
         )
-    source = Path(str(said))
+    source = Path(str(model_path))
     model = with_plan(_load(source), compiled)
     data = model.SerializeToString()
     if len(data) > MAX_FILE_BYTES:
@@ -58,9 +61,9 @@ def with_plan(model: "onnx.ModelProto", compiled: Compiled) -> "onnx.ModelProto"
         SUMMARY_KEY: json.dumps(summarise(compiled)),
         PLAN_KEY: dump_plan(compiled.plan).decode(),
     }
-    kept = [entry for entry in model.metadata_props if entry.key not in texts]
+    other_entries = [entry for entry in model.metadata_props if entry.key not in texts]
     del model.metadata_props[:]
-    model.metadata_props.extend(kept)
+    model.metadata_props.extend(other_entries)
     for key, text in texts.items():
         model.metadata_props.add(key=key, value=text)
     return model
@@ -82,7 +85,7 @@ def read_onnx_plan(model: "Path | onnx.ModelProto") -> Plan:
 
 
 def _load(path: Path) -> "onnx.ModelProto":
-    """The file as it is: functions not inlined, external data not opened."""
+    """The model of a file, unchanged: functions not inlined, external data not opened."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -95,7 +98,7 @@ def _load(path: Path) -> "onnx.ModelProto":
 
 
 def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None:
-    """External weight files beside the new model, under the names that it uses."""
+    """Copy external weight files to the new model's folder, under the names that it uses."""
     for name in sorted(_external_files(model)):
         old, new = source / name, folder / name
         inside = (
@@ -114,7 +117,7 @@ def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None
 
 
 def _copy(old: Path, new: Path) -> None:
-    """Copy a file, whole or not at all. No links: onnx refuses to read weights from them."""
+    """Copy a file, whole or not at all; not a link, since onnx refuses to read through one."""
     temporary = new.with_name(f".{new.name}.part")
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
@@ -126,23 +129,24 @@ def _copy(old: Path, new: Path) -> None:
 
 
 def _external_files(model: "onnx.ModelProto") -> set[str]:
+    """Paths of the external data of a model's tensors, as the model states them."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 
-    found = set()
+    locations = set()
     for tensor in _tensors(model.graph):
         if isinstance(tensor, onnx.TensorProto) and uses_external_data(tensor):
-            found |= {entry.value for entry in tensor.external_data if entry.key == "location"}
-    return found
+            locations |= {entry.value for entry in tensor.external_data if entry.key == "location"}
+    return locations
 
 
 def _tensors(graph: "onnx.GraphProto") -> "list[onnx.TensorProto]":
     """Initialisers and tensor attributes, those of subgraphs included."""
-    found = list(graph.initializer)
+    tensors = list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("t"):
-                found.append(attribute.t)
+                tensors.append(attribute.t)
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _tensors(inner)
-    return found
+                tensors += _tensors(inner)
+    return tensors

@@ -1,14 +1,18 @@
 """A plan as a flat program: addresses instead of slices, one row per contiguous copy or operand.
 
-Runtimes want no search: which address holds which bytes of an operand, and which addresses DMA
-copies in which step. The C emitter writes these rows out; they follow docs/plan-semantics.md.
+Runtimes should not have to search, so this says at which addresses the bytes of an operand are, and
+which addresses DMA copies in which step (docs/plan-semantics.md). The C emitter writes these rows:
+
+    operand of step 3   bytes [0, 512)      at sram + 4096
+                        bytes [512, 1024)   at dram + 0
+    copy in step 2      dram + 0 -> sram + 4096, 512 bytes, over link 0
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.coverage import Piece, cover
+from ullage.compiler.ir.coverage import Extent, cover
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 
@@ -18,9 +22,9 @@ class Span:
 
     Attributes:
         tier: index into `Target.tiers`.
-        address: of the first byte, in bytes from the start of the tier.
-        start_byte: the first byte's position in its buffer.
-        size_bytes: how many bytes.
+        address: address of the first byte, in bytes from the start of the tier.
+        start_byte: position of the first byte in its buffer.
+        size_bytes: number of bytes.
     """
 
     tier: int
@@ -37,7 +41,7 @@ class Operand:
         buffer: index into `Problem.buffers`.
         name: name of the value (of the buffer, for loads and outputs).
         write: whether the step writes it.
-        spans: where it is.
+        spans: where its bytes are.
     """
 
     buffer: int
@@ -53,11 +57,11 @@ class Copy:
     Attributes:
         step: the step.
         transfer: index into `Plan.transfers`.
-        source: tier index.
-        source_address: in bytes.
-        destination: tier index.
-        destination_address: in bytes.
-        size_bytes: how many bytes.
+        source: index into `Target.tiers`.
+        source_address: in bytes from the start of that tier.
+        destination: index into `Target.tiers`.
+        destination_address: in bytes from the start of that tier.
+        size_bytes: number of bytes.
         link: index into `Target.links`: the DMA queue.
     """
 
@@ -73,7 +77,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class FlatProgram:
-    """T steps of operands and copies, what is loaded before them and stored after.
+    """Operands and copies of T steps, what is loaded before them and where outputs are after them.
 
     Attributes:
         loads: inputs, then weights, where they are before step 0: in their home tiers, and in
@@ -114,14 +118,14 @@ class _Held:
         self.by_buffer: list[list[Residency]] = [[] for _ in plan.problem.buffers]
         for r in plan.residencies:
             self.by_buffer[r.buffer].append(r)
-        for found in self.by_buffer:
-            found.sort(key=lambda r: self.tiers[r.tier])
+        for residencies in self.by_buffer:
+            residencies.sort(key=lambda r: self.tiers[r.tier])
 
-    def pieces(
+    def extents(
         self, buffer: int, begin: int, end: int, suits: Callable[[Residency], bool], when: str
-    ) -> list[Piece]:
-        """Bytes [begin, end) of a buffer in residencies that suit."""
-        found, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
+    ) -> list[Extent]:
+        """Bytes [begin, end) of a buffer in residencies for which `suits` holds."""
+        extents, missing = cover((r for r in self.by_buffer[buffer] if suits(r)), begin, end)
         if missing:
             name = self.plan.problem.buffers[buffer].name
             raise VerificationError(
@@ -129,44 +133,46 @@ class _Held:
                 "rule that the plan breaks",
                 {"tensor": name},
             )
-        return found
+        return extents
 
-    def spans(self, pieces: Iterable[Piece]) -> tuple[Span, ...]:
-        """Pieces as addresses."""
+    def spans(self, extents: Iterable[Extent]) -> tuple[Span, ...]:
+        """The addresses of extents."""
         return tuple(
             Span(self.tiers[r.tier], r.offset + low - r.start_byte, low, high - low)
-            for r, low, high in pieces
+            for r, low, high in extents
         )
 
 
 def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
-    """Inputs, then weights: at home, and wherever else they are from the beginning."""
+    """Inputs, then weights: at home, and in other tiers where they are from the beginning."""
     for kind in ("input", "weight"):
         home = plan.target.homes[kind]
         for index, buffer in enumerate(plan.problem.buffers):
             if buffer.kind != kind:
                 continue
             first = [r for r in held.by_buffer[index] if r.start == r.ready == 0]
-            pieces = held.pieces(index, 0, buffer.size_bytes, _is_in(home, first), "before step 0")
-            pieces += [(r, r.start_byte, r.end_byte) for r in first if r.tier != home]
-            yield Operand(index, buffer.name, True, held.spans(pieces))
+            extents = held.extents(
+                index, 0, buffer.size_bytes, _is_in(home, first), "before step 0"
+            )
+            extents += [(r, r.start_byte, r.end_byte) for r in first if r.tier != home]
+            yield Operand(index, buffer.name, True, held.spans(extents))
 
 
-def _is_in(tier: str, among: Sequence[Residency]) -> Callable[[Residency], bool]:
-    return lambda r: r.tier == tier and r in among
+def _is_in(tier: str, residencies: Sequence[Residency]) -> Callable[[Residency], bool]:
+    return lambda r: r.tier == tier and r in residencies
 
 
 def _operands(plan: Plan, held: _Held, t: int) -> Iterator[Operand]:
     step = plan.problem.steps[t]
     for use in sorted(step.uses, key=lambda u: u.write):
-        pieces = held.pieces(
+        extents = held.extents(
             use.buffer,
             use.start_byte,
             use.end_byte,
             lambda r: r.ready <= t < r.end,
             f"step {t} ({step.name})",
         )
-        yield Operand(use.buffer, use.value, use.write, held.spans(pieces))
+        yield Operand(use.buffer, use.value, use.write, held.spans(extents))
 
 
 def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
@@ -174,8 +180,8 @@ def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
         last = [r for r in held.by_buffer[index] if r.ready <= steps == r.end]
         suits = _is_in(plan.target.homes[buffer.kind], last)
         for begin, end in buffer.outputs:
-            pieces = held.pieces(index, begin, end, suits, "after the last step")
-            yield Operand(index, buffer.name, False, held.spans(pieces))
+            extents = held.extents(index, begin, end, suits, "after the last step")
+            yield Operand(index, buffer.name, False, held.spans(extents))
 
 
 def _copies(plan: Plan, held: _Held) -> Iterator[Copy]:
@@ -193,15 +199,15 @@ def _copies(plan: Plan, held: _Held) -> Iterator[Copy]:
 def _copies_of(
     held: _Held, transfer: Transfer, index: int, t: int, moved: tuple[int, int]
 ) -> Iterator[Copy]:
-    """One move, cut where its source or its destination jumps."""
+    """The copies of one move, which is cut wherever the addresses of source or destination jump."""
     when = f"step {t}, DMA over {transfer.link}"
-    out = held.pieces(
+    out = held.extents(
         transfer.buffer,
         *moved,
         lambda r: r.tier == transfer.source and r.ready <= t < r.end,
         when,
     )
-    into = held.pieces(
+    into = held.extents(
         transfer.buffer,
         *moved,
         lambda r: r.tier == transfer.destination and r.start <= t < r.ready,
@@ -221,9 +227,9 @@ def _copies_of(
 
 
 def _common(
-    out: Sequence[Piece], into: Sequence[Piece]
+    out: Sequence[Extent], into: Sequence[Extent]
 ) -> Iterator[tuple[int, int, Residency, Residency]]:
-    """Ranges that lie in one piece of both, in byte order; both cover the same bytes."""
+    """Ranges that are in one extent of both lists, in byte order; both cover the same bytes."""
     i = j = 0
     while i < len(out) and j < len(into):
         (r, a, b), (d, x, y) = out[i], into[j]

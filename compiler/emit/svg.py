@@ -10,12 +10,16 @@ from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
-WIDTH, HEIGHT = 960, 540  # of the map itself, in SVG units
+# Size of the map itself, in SVG units.
+WIDTH, HEIGHT = 960, 540
+# Margins around the map, in SVG units.
 LEFT, TOP, RIGHT, BOTTOM = 90, 60, 20, 70
+# Ticks of each axis at most.
 _TICKS = 8
+# Size of rectangles that get a label, at least, and width of one letter, in SVG units.
 _MIN_LABEL_WIDTH, _LABEL_HEIGHT, _LETTER_WIDTH = 40.0, 12.0, 6.5
 
-# Okabe and Ito's colours: told apart without full colour vision too.
+# Colours of the kinds of buffers: Okabe and Ito's, which differ without full colour vision too.
 COLOURS = {"input": "#0072B2", "weight": "#E69F00", "activation": "#009E73", "output": "#CC79A7"}
 _STYLE = """
 :root { --ink: #1b1b1f; --paper: #ffffff; --grid: #d7d7dc; }
@@ -37,10 +41,10 @@ def emit_svg(compiled: Compiled, folder: Path) -> Path:
 
 
 def memory_svg(plan: Plan) -> str:
-    """The residencies of the fastest tier as rectangles, with a title each for the mouse.
+    """The residencies of the fastest tier as rectangles, with titles that show under the mouse.
 
     The address axis ends at the highest address used (workspace included), not at the capacity,
-    which the heading states: a small plan in a large memory stays readable.
+    which the heading states: so a small plan in a large memory is still readable.
     """
     tier = plan.target.fastest
     held = [r for r in plan.residencies if r.tier == tier.name and r.start < r.end]
@@ -83,13 +87,13 @@ def _slice(plan: Plan, r: Residency, steps: int, top: int) -> str:
     x, y = _x(r.start, steps), _y(r.offset + size, top)
     width, height = _x(r.end, steps) - x, _y(r.offset, top) - y
     part = "" if size == buffer.size_bytes else f", bytes [{r.start_byte}, {r.end_byte})"
-    said = (
+    caption = (
         f"{buffer.name} ({buffer.kind}){part}: {format_size(size)} at {r.offset}, "
         f"steps [{r.start}, {r.end}), ready at {r.ready}"
     )
     box = (
         f'<rect class="slice" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
-        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(said))}</title></rect>'
+        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(caption))}</title></rect>'
     )
     letters = int((width - 6) / _LETTER_WIDTH)
     if width < _MIN_LABEL_WIDTH or height < _LABEL_HEIGHT:
@@ -103,10 +107,12 @@ def _workspaces(plan: Plan, steps: int, top: int) -> Iterator[str]:
         if step.workspace_bytes:
             x, y = _x(t, steps), _y(top, top)
             height = _y(top - step.workspace_bytes, top) - y
-            said = escape(_clean(f"workspace of {step.name}: {format_size(step.workspace_bytes)}"))
+            caption = escape(
+                _clean(f"workspace of {step.name}: {format_size(step.workspace_bytes)}")
+            )
             yield (
                 f'<rect class="workspace" x="{x:.2f}" y="{y:.2f}" width="{WIDTH / steps:.2f}"'
-                f' height="{height:.2f}"><title>{said}</title></rect>'
+                f' height="{height:.2f}"><title>{caption}</title></rect>'
             )
 
 
@@ -137,7 +143,7 @@ def _text(x: float, y: float, text: str, style: str = "") -> str:
 
 
 def _clean(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold."""
+    """A text without the characters that XML 1.0 cannot hold."""
     return (
         "".join(
             c if c in "\t\n" or (c >= " " and not "\ud800" <= c <= "\udfff") else "?" for c in text

@@ -1,10 +1,14 @@
 """`tflm`: addresses for TensorFlow Lite Micro's offline memory planner.
 
 TFLM reads a metadata buffer `OfflineMemoryAllocation` of a .tflite model, a list of int32, little
-endian: format version (1), subgraph, number of tensors n, then for each tensor its byte offset in
-the arena, or -1 where the runtime is to place it (TFLM's documentation, "Offline planned tensor
-allocations"). TFLM moves nothing: a tensor has one address from its definition to its last use. So
-only tensors that a plan keeps whole at one address of the fastest tier all that time get one.
+endian (TFLM's documentation, "Offline planned tensor allocations"):
+
+    index    0                1          2               3 ... n + 2
+    number   format version   subgraph   n, tensors      byte offset of each tensor in the arena,
+             (1)                                         or -1: the runtime places it
+
+TFLM moves nothing: a tensor has one address from its definition to its last use. So only tensors
+that a plan keeps whole at one address of the fastest tier during all that time get an offset.
 """
 
 import json
@@ -18,10 +22,15 @@ from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Residency
 
+# Name of the metadata buffer in the .tflite model.
 METADATA_NAME = "OfflineMemoryAllocation"
+# Version of the list.
 FORMAT_VERSION = 1
+# Offset of a tensor that the runtime is to place.
 AT_RUNTIME = -1
-TFLM_ALIGNMENT_BYTES = 16  # of its arena; its optimised kernels expect it of tensors too
+# Alignment of TFLM's arena; its optimised kernels expect it of tensors too.
+TFLM_ALIGNMENT_BYTES = 16
+# Largest offset that the list can hold.
 _MAX_OFFSET = 2**31 - 1
 
 
@@ -48,7 +57,7 @@ def emit_tflm(compiled: Compiled, folder: Path) -> Path:
 
 
 def offline_allocation(plan: Plan, names: Sequence[str], subgraph: int = 0) -> tuple[int, ...]:
-    """The int32 list for tensors in the given order.
+    """The int32 list for tensors in a certain order.
 
     Args:
         plan: a legal plan.
@@ -69,18 +78,18 @@ def offline_allocation(plan: Plan, names: Sequence[str], subgraph: int = 0) -> t
 
 
 def fixed_addresses(plan: Plan) -> Mapping[str, int]:
-    """Address in the fastest tier of each value that stays there from first to last use.
+    """Address in the fastest tier of each value that is there from first to last use.
 
-    TFLM's life of a tensor: an input is there before the first operator, an output until after the
-    last, weights do not count (TFLM reads them where the model file lies). What copies the plan
-    keeps elsewhere does not matter.
+    The live range is TFLM's: an input exists before the first operator, an output until after the
+    last. Weights do not count (TFLM reads them from the model file). Copies that the plan has in
+    other places do not matter.
     """
     fastest = plan.target.fastest.name
     held_of: dict[int, list[Residency]] = {}
     for r in plan.residencies:
         if r.tier == fastest:
             held_of.setdefault(r.buffer, []).append(r)
-    found: dict[str, int] = {}
+    addresses: dict[str, int] = {}
     for index, buffer in enumerate(plan.problem.buffers):
         if buffer.kind == "weight":
             continue
@@ -88,14 +97,14 @@ def fixed_addresses(plan: Plan) -> Mapping[str, int]:
             begin, end = value.start_byte, value.end_byte
             held = [r for r in held_of.get(index, []) if r.start_byte < end and begin < r.end_byte]
             shifts = {r.offset - r.start_byte for r in held}
-            life = _life(plan, index, begin, end)
-            if len(shifts) == 1 and begin < end and _stays(held, begin, end, life):
-                found[value.name] = begin + shifts.pop()
-    return found
+            live_range = _live_range(plan, index, begin, end)
+            if len(shifts) == 1 and begin < end and _stays(held, begin, end, live_range):
+                addresses[value.name] = begin + shifts.pop()
+    return addresses
 
 
-def _life(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
-    """First and last step in which bytes of a buffer matter."""
+def _live_range(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
+    """First and last step in which bytes of a buffer are in use."""
     buffer = plan.problem.buffers[index]
     steps = [
         t for t, use in plan.problem.uses_of[index] if use.start_byte < end and begin < use.end_byte
@@ -107,22 +116,22 @@ def _life(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]:
     return min(steps, default=0), max(steps, default=0)
 
 
-def _stays(held: Sequence[Residency], begin: int, end: int, life: tuple[int, int]) -> bool:
-    """Whether all bytes [begin, end) are held without a gap from the first step to the last."""
+def _stays(held: Sequence[Residency], begin: int, end: int, live_range: tuple[int, int]) -> bool:
+    """Whether residencies hold all bytes [begin, end) without a gap during a live range."""
     edges = {begin, end, *(e for r in held for e in (r.start_byte, r.end_byte))}
     cuts = sorted(e for e in edges if begin <= e <= end)
     for low in cuts[:-1]:
-        reached = life[0]
+        reached = live_range[0]
         for r in sorted(held, key=lambda r: r.start):
             if r.start_byte <= low < r.end_byte and r.start <= reached < r.end:
                 reached = r.end
-        if reached <= life[1]:
+        if reached <= live_range[1]:
             return False
     return True
 
 
 def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]) -> dict[str, Any]:
-    """What the list says, for people: names, the head's size, and what TFLM must be told."""
+    """The list for people: names, size of the arena's head, and what TFLM needs to use it."""
     offsets = dict(zip(names, numbers[3:], strict=True))
     sizes = {v.name: v.end_byte - v.start_byte for b in plan.problem.buffers for v in b.values}
     fixed = {name: offset for name, offset in offsets.items() if offset != AT_RUNTIME}
@@ -151,5 +160,5 @@ def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]
 
 
 def pack_allocation(numbers: Sequence[int]) -> bytes:
-    """The list as the metadata buffer holds it."""
+    """The list as bytes of the metadata buffer."""
     return struct.pack(f"<{len(numbers)}i", *numbers)

@@ -1,8 +1,8 @@
 """`trace`: the plan's timeline in Chrome's Trace Event Format, for Perfetto and chrome://tracing.
 
-Two processes: the plan as the cost model times it (steps in turn; within a step compute, links and
-tier ports side by side), and the event-driven replay. Times are in microseconds, as the format
-demands. Format: "Trace Event Format", the Chromium project.
+There are two processes: the plan as the cost model times it (steps one after the other; within a
+step compute, links and tier ports side by side), and the event-driven replay. Times are in
+microseconds, as the format demands. Format: "Trace Event Format", the Chromium project.
 """
 
 import json
@@ -19,10 +19,14 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import bottleneck
 from ullage.hwmodels.resources import resources
 
+# Processes of the trace: the cost model, and the replay.
 MODEL_PID, REPLAY_PID = 1, 2
+# Threads (lanes) of a process; link l and port m have the first one of their kind plus l or m.
 STEP_TID, COMPUTE_TID, FIRST_LINK_TID, FIRST_PORT_TID = 1, 2, 10, 100
+# Microseconds per second.
 _MICROSECONDS = 1e6
 
+# An event of the format: keys are those of the Trace Event Format.
 Event = dict[str, Any]
 
 
@@ -34,7 +38,7 @@ def emit_trace(compiled: Compiled, folder: Path) -> Path:
 
 
 def trace_document(compiled: Compiled) -> dict[str, Any]:
-    """The trace as a JSON object: `traceEvents` and a few words about the plan."""
+    """The trace as a JSON object: `traceEvents`, and names and figures of the plan."""
     plan = compiled.plan
     events = [*_names(plan), *_model_events(compiled), *_replay_events(compiled)]
     return {
@@ -74,8 +78,13 @@ def _model_events(compiled: Compiled) -> Iterator[Event]:
     overhead = score.overhead_by_step.tolist()
     for t, (step, binds) in enumerate(zip(plan.problem.steps, bottleneck(score), strict=True)):
         stall_s = max(0.0, elapsed[t] - overhead[t] - compute[t])
-        said = {"step": t, "kind": step.kind, "binds": binds, "stall_us": stall_s * _MICROSECONDS}
-        yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], said)
+        details = {
+            "step": t,
+            "kind": step.kind,
+            "binds": binds,
+            "stall_us": stall_s * _MICROSECONDS,
+        }
+        yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], details)
         if step.kind != DMA_STEP:
             work = {"step": t, "macs": step.macs, "vector_elements": step.vector_elements}
             busy_s = overhead[t] + compute[t]
@@ -109,9 +118,9 @@ def _moves(plan: Plan, begins: Sequence[float]) -> Iterator[Event]:
         seconds = setup_s + size / float(table.move_rate[link])
         begin = max(free[link], begins[step])
         free[link] = begin + seconds
-        said = {"step": step, "bytes": size, "transfer": index}
+        details = {"step": step, "bytes": size, "transfer": index}
         name = _title(plan, transfer)
-        yield _span((MODEL_PID, FIRST_LINK_TID + link), name, begin, seconds, said)
+        yield _span((MODEL_PID, FIRST_LINK_TID + link), name, begin, seconds, details)
 
 
 def _replay_events(compiled: Compiled) -> Iterator[Event]:
@@ -122,12 +131,12 @@ def _replay_events(compiled: Compiled) -> Iterator[Event]:
             lane = (REPLAY_PID, COMPUTE_TID)
             yield _span(lane, step.name, starts[t], ends[t] - starts[t], {"step": t})
     table = resources(plan.problem)
-    begun, done = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
+    begun, ended = replay.transfer_start_s.tolist(), replay.transfer_end_s.tolist()
     for index, transfer in enumerate(plan.transfers):
         lane = (REPLAY_PID, FIRST_LINK_TID + table.link_of(transfer))
-        said = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
-        seconds = done[index] - begun[index]
-        yield _span(lane, _title(plan, transfer), begun[index], seconds, said)
+        details = {"transfer": index, "bytes": transfer.end_byte - transfer.start_byte}
+        seconds = ended[index] - begun[index]
+        yield _span(lane, _title(plan, transfer), begun[index], seconds, details)
 
 
 def live_bytes(plan: Plan) -> dict[str, list[int]]:
@@ -154,7 +163,7 @@ def _meta(pid: int, tid: int, name: str, args: dict[str, Any]) -> Event:
 def _span(
     lane: tuple[int, int], name: str, begin_s: float, seconds: float, args: dict[str, Any]
 ) -> Event:
-    """A complete event; lane is (process, thread)."""
+    """A complete event, from begin to end; `lane` is (process, thread)."""
     return {
         "ph": "X",
         "pid": lane[0],

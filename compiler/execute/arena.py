@@ -1,4 +1,13 @@
-"""Flat memory: one byte array per tier, who owns which byte, poison everywhere else."""
+"""Flat memory: one byte array per tier, which data each byte holds, poison everywhere else.
+
+    address     0         64        96        160      192
+    memory      | x's data | poison  | y's data | poison |
+    owners      x, byte 0             y, byte 0
+                 '-- residency open --'
+
+Bytes of a residency that just opened, and bytes that nothing was written to, are poison: reading
+them is an error. What each byte should hold is known from dataflow alone (`lowering.dataflow`).
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,7 +17,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.coverage import (
-    Piece,
+    Extent,
     cover,
     in_a_row,
     refuse_impossible,
@@ -18,20 +27,22 @@ from ullage.compiler.ir.coverage import (
 from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
-POISON = 0xFF  # every float type reads it as NaN
+# Value of bytes that hold no data; every floating-point type reads it as NaN.
+POISON = 0xFF
 Bytes = NDArray[np.uint8]
 
 
 class Arena:
-    """The memories of a plan, each exactly as large as its highest address.
+    """The memories of a plan, each exactly as large as the highest address that the plan uses.
 
     Residencies open at `start` (whatever was in their bytes is destroyed) and close at `end`. A
-    byte is owned by the data last written to it; reading anything else is an error. Nothing here
-    is taken from the verifier.
+    byte is owned by the data that was last written to it; reading anything else is an error.
+    Nothing here is taken from the verifier.
 
     Attributes:
-        memory: tier -> bytes.
-        owners: tier -> which data lies where.
+        memory: tier -> its bytes.
+        owners: tier -> which data is in which of its bytes.
+        open: buffer -> its residencies that are open now.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -54,7 +65,7 @@ class Arena:
             self.owners[tier.name] = ByteRuns()
         self.tiers = [tier.name for tier in plan.target.tiers]
         self.read_only = {tier.name for tier in plan.target.tiers if tier.read_only}
-        self.open: dict[int, list[Residency]] = {}  # by buffer
+        self.open: dict[int, list[Residency]] = {}
 
     def begin_step(
         self,
@@ -63,11 +74,11 @@ class Arena:
         opening: Iterable[Residency],
         arriving: Iterable[Residency] = (),
     ) -> None:
-        """Close residencies that end, open those that start, take over those that arrived.
+        """Close residencies that end, open those that start, check those that become ready.
 
         Raises:
-            VerificationError: a byte is twice in one tier, so that nobody can say which copy is
-                used, or bytes are said to be ready that no transfer brought.
+            VerificationError: a byte is twice in one tier, so that nobody can tell which copy is
+                used, or bytes become ready that no transfer brought.
         """
         for r in closing:
             self.open[r.buffer].remove(r)
@@ -99,32 +110,33 @@ class Arena:
             )
 
     def _held(self, tier: str, address: int, size: int) -> int:
-        """Bytes of a range that hold data of somebody."""
+        """Number of bytes of a range that hold data of some value."""
         runs = self.owners[tier].read(address, address + size)
         return sum(high - low for low, high, _, _ in runs)
 
-    def begin_again(self, carried: Iterable[Residency] = ()) -> None:
-        """Between two inferences: close everything, poison all but what is carried on.
+    def begin_again(self, loop_carried: Iterable[Residency] = ()) -> None:
+        """Between two inferences: close everything, and poison all but the loop-carried bytes.
 
         Args:
-            carried: residencies in which the next inference begins with data of this one. They
-                are opened; bytes are kept where the same bytes of the same buffer lie there now.
+            loop_carried: residencies in which the next inference begins with data of this one. They
+                are opened; bytes keep their data where the same bytes of the same buffer are there
+                now.
 
         Raises:
-            VerificationError: a carried byte is not there.
+            VerificationError: a loop-carried byte is not there.
         """
-        kept: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
+        kept_ranges: dict[str, list[tuple[int, int]]] = {tier: [] for tier in self.tiers}
         opened: dict[int, list[Residency]] = {}
-        for r in carried:
+        for r in loop_carried:
             opened.setdefault(r.buffer, []).append(r)
-            kept[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
-        for tier, spans in kept.items():
+            kept_ranges[r.tier] += shared_addresses(r, self.open.get(r.buffer, ()))
+        for tier, spans in kept_ranges.items():
             position = 0
             for low, high in [*sorted(spans), (len(self.memory[tier]),) * 2]:
                 self._poison(tier, position, low)
                 position = max(position, high)
         self.open = opened
-        for r in carried:
+        for r in loop_carried:
             cause = f"the inference before did not leave all of them at address {r.offset}"
             self._require_held(r, 0, cause)
 
@@ -138,7 +150,7 @@ class Arena:
 
     # -- finding bytes -----------------------------------------------------------------------
 
-    def pieces(
+    def extents(
         self,
         buffer: int,
         begin: int,
@@ -148,8 +160,8 @@ class Arena:
         *,
         tier: str | None = None,
         ready: bool = True,
-    ) -> list[Piece]:
-        """Pieces covering bytes [begin, end) of a buffer, in byte order.
+    ) -> list[Extent]:
+        """Extents that cover the bytes [begin, end) of a buffer, in byte order.
 
         Each byte is taken from the fastest tier that has it (or from `tier`), ready to be used at
         the step (or, with `ready` False, still being filled).
@@ -166,7 +178,7 @@ class Arena:
             and begin < r.end_byte
         ]
         candidates.sort(key=lambda r: self.tiers.index(r.tier))
-        found, missing = cover(candidates, begin, end)
+        extents, missing = cover(candidates, begin, end)
         if missing:
             where = f"in {tier}" if tier else "in any memory"
             state = "ready" if ready else "being filled"
@@ -175,43 +187,43 @@ class Arena:
                 f"resident ({state}) {where}",
                 {"step": step, "tensor": self._name(buffer), "bytes": list(missing[0])},
             )
-        return found
+        return extents
 
     def read(
         self, buffer: int, begin: int, end: int, step: int, what: str, expected: Sequence[DataRange]
     ) -> Bytes:
-        """Bytes of a buffer as an operator sees them: a view of the arena where they lie in a row.
+        """Bytes of a buffer as an operator sees them: a view of memory if they are contiguous.
 
         Raises:
             VerificationError: bytes are not resident, or hold other data than `expected` (runs
                 relative to `begin`); names owner and address.
         """
-        pieces = self._operand(buffer, begin, end, step, what)
-        for r, low, high in pieces:
+        extents = self._operand(buffer, begin, end, step, what)
+        for r, low, high in extents:
             address = r.offset + low - r.start_byte
             self._expect(r.tier, address, low - begin, high - begin, step, what, expected)
-        r, low, high = pieces[0]
+        r, low, high = extents[0]
         address = r.offset + low - r.start_byte
-        if in_a_row(pieces):
+        if in_a_row(extents):
             return self.memory[r.tier][address : address + end - begin]
         gathered = np.empty(end - begin, dtype=np.uint8)
-        for r, low, high in pieces:
+        for r, low, high in extents:
             address = r.offset + low - r.start_byte
             gathered[low - begin : high - begin] = self.memory[r.tier][
                 address : address + high - low
             ]
         return gathered
 
-    def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Piece]:
-        """Where an operand lies, if the compute unit can reach it there.
+    def _operand(self, buffer: int, begin: int, end: int, step: int, what: str) -> list[Extent]:
+        """Where the bytes of an operand are, all in reach of the compute unit.
 
         Raises:
             VerificationError: bytes are nowhere, in a tier out of reach, or scattered on a target
                 that takes whole operands only.
         """
-        pieces = self.pieces(buffer, begin, end, step, what)
-        refuse_out_of_reach(self.plan, buffer, pieces, step, what)
-        return pieces
+        extents = self.extents(buffer, begin, end, step, what)
+        refuse_out_of_reach(self.plan, buffer, extents, step, what)
+        return extents
 
     def _expect(
         self,
@@ -223,13 +235,13 @@ class Arena:
         what: str,
         expected: Sequence[DataRange],
     ) -> None:
-        wanted = ByteRuns()
-        wanted.runs = list(expected)
-        need = wanted.read(low, high)
-        have = self.owners[tier].read(address, address + high - low)
-        if need == have:
+        content = ByteRuns()
+        content.runs = list(expected)
+        need = content.read(low, high)
+        held = self.owners[tier].read(address, address + high - low)
+        if need == held:
             return
-        wrong = next((run for run in have if run not in need), None)
+        wrong = next((run for run in held if run not in need), None)
         owner = f"data of {wrong[2]!r}" if wrong else "nothing (poison)"
         names = ", ".join(dict.fromkeys(repr(run[2]) for run in need))
         raise VerificationError(
@@ -240,7 +252,7 @@ class Arena:
                 "tier": tier,
                 "address": address,
                 "expected": [run[2] for run in need],
-                "found": [run[2] for run in have],
+                "found": [run[2] for run in held],
             },
         )
 
@@ -253,10 +265,10 @@ class Arena:
         data: Bytes,
         content: Sequence[DataRange],
     ) -> list[tuple[str, int, int]]:
-        """Put an operator's result where the plan says; returns (tier, low, high) addresses.
+        """Put an operator's result where the plan says; returns the (tier, low, high) addresses.
 
-        Copies of the bytes in other places keep what they hold: it is not what later readers of
-        these bytes expect, so that whoever reads such a stale copy is found out.
+        Copies of the bytes in other places keep their old data. Later readers of these bytes expect
+        the new data, so whoever reads such a stale copy is detected.
         """
         end = begin + len(data)
         source = ByteRuns()
@@ -278,7 +290,7 @@ class Arena:
         return touched
 
     def scribble(self, buffer: int, begin: int, end: int, step: int, what: str) -> None:
-        """Use bytes as scratch space: whatever they held is gone, nothing readable is left."""
+        """Use bytes as scratch space: their data is destroyed, and nothing readable is left."""
         for r, low, high in self._operand(buffer, begin, end, step, what):
             address = r.offset + low - r.start_byte
             self._poison(r.tier, address, address + high - low)
@@ -291,7 +303,7 @@ class Arena:
         step: int,
         what: str,
     ) -> None:
-        """One piece of a transfer: bytes and their owners.
+        """Copy the bytes of one extent of a transfer, and with them which data they are.
 
         Raises:
             VerificationError: the source holds poison, or the destination is read-only.

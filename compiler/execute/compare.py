@@ -1,4 +1,4 @@
-"""Outputs of a run against those of the ordinary one: differences, tolerances."""
+"""Comparison of a run's outputs with those of the ordinary run: differences and tolerances."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,28 @@ import numpy as np
 
 from ullage.compiler.execute.data import Array
 
-# Kernels differ in the order of additions when a fused or whole-model path is chosen; two runs of
-# one float32 model on one machine stay well inside these.
+# Kernels add in another order when a fused or whole-model path is chosen; two runs of one float32
+# model on one machine differ by much less than these two together.
+# Difference allowed, as a share of the largest absolute value of the output ...
 RELATIVE_TOLERANCE = 1e-4
+# ... to which this is added, in the unit of the output.
 ABSOLUTE_TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """An output against the ordinary run.
+    """An output of a run compared with the same output of the ordinary run.
 
     Attributes:
-        name: of the output.
+        name: name of the output.
         max_abs_diff: largest absolute difference.
-        tolerance: what is allowed, absolute, for values of the output's scale.
-        bit_exact: all bytes equal.
+        tolerance: largest absolute difference allowed, for values of the output's scale.
+        bit_exact: all bytes are equal.
         finite: the ordinary run gave finite numbers; NaN everywhere would prove little.
-        constant: the ordinary run gave one number everywhere (more than once), which proves
-            little: elements that changed places are not seen.
+        constant: the ordinary run gave the same number everywhere (more than once), which proves
+            little: elements that changed places would not be noticed.
         passed: within tolerance.
-        inference: which of several it is of, from 1.
+        inference: number of the inference, from 1.
     """
 
     name: str
@@ -38,19 +40,19 @@ class OutputCheck:
     inference: int = 1
 
 
-def compare_arrays(name: str, found: Array, expected: Array, *, half: bool = False) -> OutputCheck:
+def compare_arrays(name: str, actual: Array, expected: Array, *, half: bool = False) -> OutputCheck:
     """Compare an output with the ordinary run's; NaN equals NaN.
 
     Args:
-        name: of the output.
-        found: its value by the plan.
-        expected: its value by the ordinary run.
-        half: float16 tensors lead to it, so that it is no more exact than those.
+        name: name of the output.
+        actual: its value in the run by the plan.
+        expected: its value in the ordinary run.
+        half: the model has float16 tensors, so the output is no more exact than those are.
     """
     worst, tolerance, bit_exact = float("inf"), 0.0, False
-    if found.shape == expected.shape:
-        bit_exact = found.tobytes() == expected.tobytes()
-        worst, tolerance = (0.0, 0.0) if bit_exact else _difference(found, expected, half=half)
+    if actual.shape == expected.shape:
+        bit_exact = actual.tobytes() == expected.tobytes()
+        worst, tolerance = (0.0, 0.0) if bit_exact else _difference(actual, expected, half=half)
     return OutputCheck(
         name,
         worst,
@@ -72,17 +74,17 @@ def _is_constant(array: Array) -> bool:
     return bool((flat == flat[0]).all() or (flat.dtype.kind == "f" and np.isnan(flat).all()))
 
 
-def _difference(found: Array, expected: Array, *, half: bool) -> tuple[float, float]:
+def _difference(actual: Array, expected: Array, *, half: bool) -> tuple[float, float]:
     """Largest absolute difference of two arrays of one shape, and how much is allowed."""
-    a, b = found.astype(np.float64), expected.astype(np.float64)
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     with np.errstate(invalid="ignore"):  # equal infinities have no difference
         difference = np.where(same, 0.0, np.abs(a - b))
     worst = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
-    if found.dtype.kind == "f":
-        relative = RELATIVE_TOLERANCE * (100 if half or found.dtype == np.float16 else 1)
+    if actual.dtype.kind == "f":
+        relative = RELATIVE_TOLERANCE * (100 if half or actual.dtype == np.float16 else 1)
         tolerance = ABSOLUTE_TOLERANCE + relative * scale
     else:  # a quantised result may round the other way; anything else must be equal
-        tolerance = 1.0 if found.dtype.itemsize == 1 and found.dtype.kind in "iu" else 0.0
+        tolerance = 1.0 if actual.dtype.itemsize == 1 and actual.dtype.kind in "iu" else 0.0
     return worst, tolerance

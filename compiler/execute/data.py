@@ -1,4 +1,4 @@
-"""Numbers for models: the file's own weights, seeded ones where it has none, seeded inputs."""
+"""Numbers for models: weights from the file, seeded ones where it has none, and seeded inputs."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,7 +13,9 @@ from ullage.compiler.importer.scope import Scope, TensorType
 
 Array = NDArray[np.generic]
 
+# Bytes of weights beyond which a model is not executed.
 MAX_WEIGHT_BYTES = 2 * 2**30
+# Data types that numpy has, so that models of them can be executed.
 EXECUTABLE = frozenset(
     """float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool""".split()
 )
@@ -28,16 +30,16 @@ def model_weights(
         proto: the model.
         scope: its types.
         folder: where external data would be; None when the model came from memory.
-        seed: for weights that the file does not have.
+        seed: seed of weights that the file does not have.
 
     Raises:
         ModelError: more than 2 GiB of weights, or a data type that numpy does not have.
     """
     total = 0
     for tensor in proto.graph.initializer:
-        found = scope.types[tensor.name]
-        _require_executable(tensor.name, found)
-        total += found.elements * np.dtype(found.dtype).itemsize
+        tensor_type = scope.types[tensor.name]
+        _require_executable(tensor.name, tensor_type)
+        total += tensor_type.elements * np.dtype(tensor_type.dtype).itemsize
     if total > MAX_WEIGHT_BYTES:
         raise ModelError(
             f"{scope.where}: {total} bytes of weights; execution holds them in memory twice and "
@@ -76,34 +78,34 @@ def model_inputs(
     return inputs
 
 
-def _require_executable(name: str, found: TensorType) -> None:
-    if found.dtype not in EXECUTABLE:
+def _require_executable(name: str, tensor_type: TensorType) -> None:
+    if tensor_type.dtype not in EXECUTABLE:
         raise ModelError(
-            f"tensor {name!r} holds {found.dtype}; plans of such models can be verified, but not "
-            "executed (numpy has no such type)",
+            f"tensor {name!r} holds {tensor_type.dtype}; plans of such models can be verified, but "
+            "not executed (numpy has no such type)",
             {"tensor": name},
         )
 
 
 def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
-    """The file's own data, None where it is not there."""
+    """The data that the file has for a weight, None where it has none."""
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
-    said = {entry.key: entry.value for entry in tensor.external_data}
-    if folder is None or not (folder / said.get("location", "")).is_file():
+    external = {entry.key: entry.value for entry in tensor.external_data}
+    if folder is None or not (folder / external.get("location", "")).is_file():
         return None
     try:
         return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
     except Exception as error:  # onnx raises types of its own for files outside the folder
         raise ModelError(
-            f"the data of weight {tensor.name!r} cannot be read from {said['location']!r}: "
+            f"the data of weight {tensor.name!r} cannot be read from {external['location']!r}: "
             f"{str(error)[:200]}",
             {"tensor": tensor.name},
         ) from error
 
 
 def _roles(proto: onnx.ModelProto) -> dict[str, str]:
-    """How tensors are used, where it matters for sane numbers."""
+    """How tensors are used, for those that need numbers of a certain kind (see `_role`)."""
     roles: dict[str, str] = {}
     for node in all_nodes(proto.graph.node):
         for position, name in enumerate(node.input):
@@ -127,9 +129,9 @@ def _role(op: str, position: int) -> str:
     return ""
 
 
-def _drawn(found: TensorType, role: str, generator: np.random.Generator) -> Array:
-    """Numbers that keep activations of order one through many layers."""
-    shape, dtype = found.shape, np.dtype(found.dtype)
+def _drawn(tensor_type: TensorType, role: str, generator: np.random.Generator) -> Array:
+    """Random numbers that keep activations of order one through many layers."""
+    shape, dtype = tensor_type.shape, np.dtype(tensor_type.dtype)
     if dtype == np.bool_:
         return generator.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind in "iu":

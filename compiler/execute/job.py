@@ -1,4 +1,9 @@
-"""Walks over a plan: operands from their addresses, results to theirs, transfers between."""
+"""Walks over a plan: operands are read from their addresses, results written to theirs.
+
+step t     residencies end, start, become ready
+           DMA copies what moves in this step
+           the operator reads its operands, runs, writes its results
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -25,8 +30,8 @@ class ExecutionJob:
     Attributes:
         arena: the memories.
         table: the plan by step.
-        trace: a line per event, when asked for.
-        inferences: begun so far.
+        trace: one line per transfer, read and write, where a trace is wanted.
+        inferences: number of inferences begun so far.
         passed: steps passed so far, DMA-only ones too; `progress` is called with it.
         steps: operators run so far.
         bytes_moved: bytes copied by transfers so far.
@@ -49,10 +54,10 @@ class ExecutionJob:
             for index, buffer in enumerate(plan.problem.buffers)
             for placed in buffer.values
         }
-        said = plan.model
-        order = planned_order(graph, said)
+        model = plan.model
+        order = planned_order(graph, model)
         self.aliases = find_aliases(
-            graph, order, alias_options(plan.target, alias=bool(said.get("alias", True)))
+            graph, order, alias_options(plan.target, alias=bool(model.get("alias", True)))
         )
         self.content: Contents = contents_of(graph, order, self.aliases)
         self.arena = Arena(plan)
@@ -66,30 +71,31 @@ class ExecutionJob:
         """Run steps 0..until-1 as one more inference, in the memory that the one before left.
 
         In steady state weights are loaded before the first inference only: into their home tier,
-        and from there to where the plan carries them from one inference to the next.
+        and from there to the residencies that are loop-carried.
 
         Returns:
-            the outputs, or what the last operator left, when that is not the end.
+            The outputs, or, where `until` is not the end, the results of the last operator that
+            ran.
         """
         plan, table = self.plan, self.table
         steps = plan.problem.steps
-        stays = plan.problem.steady_state and self.inferences > 0
+        weights_remain = plan.problem.steady_state and self.inferences > 0
         self.inferences += 1
         opening = table.opening
         if self.inferences > 1:
-            self.arena.begin_again(table.carried if stays else ())
-        if not stays:
-            opening = {**opening, 0: [*table.carried, *opening.get(0, ())]}
+            self.arena.begin_again(table.loop_carried if weights_remain else ())
+        if not weights_remain:
+            opening = {**opening, 0: [*table.loop_carried, *opening.get(0, ())]}
         ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
         shown = ran[-1] if ran and until < len(steps) else None
-        made: dict[str, Array] = {}
+        results: dict[str, Array] = {}
         for t in range(until):
             self.arena.begin_step(
                 t, table.closing.get(t, ()), opening.get(t, ()), table.arriving.get(t, ())
             )
             if t == 0:
                 self._load(inputs)
-                if not stays:
+                if not weights_remain:
                     self._load(weights)
                     self._prologue()
             sources = self._move(t, table.moving.get(t, ()))
@@ -98,20 +104,20 @@ class ExecutionJob:
                 self._operate(t, operator, sources)
                 self.steps += 1
                 if t == shown:
-                    made = self._results(t, operator)
+                    results = self._results(t, operator)
             self.passed += 1
             self.progress(self.passed)
-        return self._finals() if until == len(steps) else made
+        return self._finals() if until == len(steps) else results
 
     def _prologue(self) -> None:
-        """Bring weights from home to where the first inference is to find them."""
+        """Copy weights from home to the loop-carried residencies, before the first inference."""
         home = self.plan.target.homes["weight"]
-        for r in self.table.carried:
+        for r in self.table.loop_carried:
             if r.tier == home:
                 continue
             what = f"prologue to {r.tier} of {self.plan.problem.buffers[r.buffer].name!r}"
-            found = self.arena.pieces(r.buffer, r.start_byte, r.end_byte, 0, what, tier=home)
-            for held, low, high in found:
+            extents = self.arena.extents(r.buffer, r.start_byte, r.end_byte, 0, what, tier=home)
+            for held, low, high in extents:
                 source = (home, held.offset + low - held.start_byte)
                 destination = (r.tier, r.offset + low - r.start_byte)
                 self.arena.copy(source, destination, high - low, 0, what)
@@ -122,10 +128,10 @@ class ExecutionJob:
             several = f"inference {self.inferences}, " if self.inferences > 1 else ""
             self.trace.append(several + text)
 
-    def _load(self, given: Mapping[str, Array]) -> None:
-        """Put values into their home tier before the first step."""
+    def _load(self, arrays: Mapping[str, Array]) -> None:
+        """Put inputs or weights into their home tier before the first step."""
         problem, target = self.plan.problem, self.plan.target
-        for name, array in given.items():
+        for name, array in arrays.items():
             if name not in self.place:
                 continue
             index, begin, end = self.place[name]
@@ -134,7 +140,7 @@ class ExecutionJob:
             home = target.homes[problem.buffers[index].kind]
             data = as_bytes(array)
             what = f"loading {name!r}"
-            for r, low, high in self.arena.pieces(index, begin, end, 0, what, tier=home):
+            for r, low, high in self.arena.extents(index, begin, end, 0, what, tier=home):
                 address = r.offset + low - r.start_byte
                 size = high - low
                 self.arena.memory[home][address : address + size] = data[low - begin : high - begin]
@@ -145,7 +151,11 @@ class ExecutionJob:
     def _move(
         self, t: int, moves: "list[tuple[Transfer, int, int]] | tuple[()]"
     ) -> list[tuple[str, int, int]]:
-        """Copy what DMA moves in this step; returns the addresses it reads."""
+        """Copy what DMA moves in this step.
+
+        Returns:
+            The (tier, low, high) addresses that it reads.
+        """
         sources: list[tuple[str, int, int]] = []
         for transfer, begin, size in moves:
             name = self.plan.problem.buffers[transfer.buffer].name
@@ -156,8 +166,8 @@ class ExecutionJob:
             if not any((k.name, k.source, k.destination) == (transfer.link, *ends) for k in links):
                 raise VerificationError(f"step {t}, {what}: the target has no such link")
             arena = self.arena
-            out = arena.pieces(transfer.buffer, begin, end, t, what, tier=transfer.source)
-            into = arena.pieces(
+            out = arena.extents(transfer.buffer, begin, end, t, what, tier=transfer.source)
+            into = arena.extents(
                 transfer.buffer, begin, end, t, what, tier=transfer.destination, ready=False
             )
             for r, low, high in out:
@@ -178,16 +188,16 @@ class ExecutionJob:
         return sources
 
     def _operate(self, t: int, operator: Operator, sources: list[tuple[str, int, int]]) -> None:
-        """Read operands from the arena, run the kernel, write results into the arena."""
+        """Read operands from memory, run the kernel, write results into memory."""
         graph = self.imported.graph
         absorbed = absorbed_inputs(operator, self.aliases)
         what = f"{operator.kind} {operator.name!r}"
         self._scribble(t, operator, what)
         feeds: dict[str, Array] = {}
         for name in operator.inputs:
-            found = self.imported.scope.types[name]
+            tensor_type = self.imported.scope.types[name]
             if name in absorbed:  # lies in the result already; the kernel's copy is not stored
-                feeds[name] = np.zeros(found.shape, dtype=np.dtype(found.dtype))
+                feeds[name] = np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
                 continue
             feeds[name] = self._operand(t, name, what)
         results = self.kernels.run(operator, feeds)
@@ -209,40 +219,45 @@ class ExecutionJob:
         self._scribble(t, operator, what)
 
     def _scribble(self, t: int, operator: Operator, what: str) -> None:
-        """Use the space of a subgraph's intermediates, before and after everything else."""
+        """Overwrite the space of a subgraph's intermediates, as the operator may do at any time."""
         for name in operator.outputs:
             index, begin, end = self.place[name]
             if name not in self.imported.scope.types and begin < end:
                 self.arena.scribble(index, begin, end, t, f"{what} computing inside")
 
     def _results(self, t: int, operator: Operator) -> dict[str, Array]:
-        """What an operator left in memory: parts that were there before it included."""
-        left: dict[str, Array] = {}
+        """Outputs of an operator as they are in memory, with parts that were there before it."""
+        results: dict[str, Array] = {}
         for name in operator.outputs:
-            found = self.imported.scope.types.get(name)
-            if found is None:
+            tensor_type = self.imported.scope.types.get(name)
+            if tensor_type is None:
                 continue  # stands for a subgraph's intermediates
             index, begin, end = self.place[name]
             data = np.zeros(0, dtype=np.uint8)
             if begin < end:
                 what = f"{operator.kind} {operator.name!r} leaving {name!r}"
                 data = self.arena.read(index, begin, end, t, what, self.content[name])
-            left[name] = typed(data.copy(), found.dtype, found.shape)
-        return left
+            results[name] = typed(data.copy(), tensor_type.dtype, tensor_type.shape)
+        return results
 
     def _operand(self, t: int, name: str, what: str) -> Array:
-        found = self.imported.scope.types[name]
+        tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place.get(name, (0, 0, 0))
         if begin == end:
-            return np.zeros(found.shape, dtype=np.dtype(found.dtype))
+            return np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
         data = self.arena.read(index, begin, end, t, f"{what} reading {name!r}", self.content[name])
         self._tell(f"step {t}: {what} reads {name!r}")
-        return typed(data, found.dtype, found.shape)
+        return typed(data, tensor_type.dtype, tensor_type.shape)
 
     @staticmethod
     def _refuse_race(
         t: int, what: str, written: list[tuple[str, int, int]], sources: list[tuple[str, int, int]]
     ) -> None:
+        """Check that an operator writes no bytes that DMA reads in the same step.
+
+        Raises:
+            VerificationError: it does.
+        """
         for tier, low, high in written:
             for source, begin, end in sources:
                 if tier == source and low < end and begin < high:
@@ -251,12 +266,12 @@ class ExecutionJob:
                     )
 
     def _finals(self) -> dict[str, Array]:
-        """All outputs at the end."""
+        """All outputs of the graph after the last step."""
         return {n: self._final(n) for n in self.imported.graph.outputs if n in self.place}
 
     def _final(self, name: str) -> Array:
-        """An output at the end: in its home tier."""
-        found = self.imported.scope.types[name]
+        """An output after the last step, from its home tier."""
+        tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place[name]
         problem, target = self.plan.problem, self.plan.target
         home = target.homes[problem.buffers[index].kind]
@@ -264,8 +279,8 @@ class ExecutionJob:
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"
         if begin == end:
-            return typed(data, found.dtype, found.shape)
-        for r, low, high in self.arena.pieces(index, begin, end, last, what, tier=home):
+            return typed(data, tensor_type.dtype, tensor_type.shape)
+        for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
             address = r.offset + low - r.start_byte
             expected = cut(self.content[name], low - begin, high - begin)
             if self.arena.owners[home].read(address, address + high - low) != expected:
@@ -275,7 +290,7 @@ class ExecutionJob:
             data[low - begin : high - begin] = self.arena.memory[home][
                 address : address + high - low
             ]
-        return typed(data, found.dtype, found.shape)
+        return typed(data, tensor_type.dtype, tensor_type.shape)
 
 
 def as_bytes(array: Array) -> Bytes:

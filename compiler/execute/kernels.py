@@ -1,4 +1,4 @@
-"""One operator as a small model: its nodes, the constants they need, an onnxruntime session."""
+"""Kernels: each operator as a small model of its nodes and constants, run by onnxruntime."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -54,8 +54,8 @@ class Kernels:
             needed.add(index)
             waiting += [n for n in self._read_by(index) if n]
         nodes = [self.proto.graph.node[i] for i in sorted(needed)]
-        made = {n for node in nodes for n in node.output}
-        read = {n for i in needed for n in self._read_by(i)} - made - {""}
+        computed = {n for node in nodes for n in node.output}
+        read = {n for i in needed for n in self._read_by(i)} - computed - {""}
         feeds = {name: self.constants[name] for name in sorted(read)}
         model = small_model(self.proto, self.scope, nodes, feeds, missing, {})
         results = self._session("constants", model).run(missing, feeds)
@@ -66,23 +66,26 @@ class Kernels:
         return [*(n for n in node.input if n), *captures(node)]
 
     def run(self, operator: Operator, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Outputs of an operator, given the arrays of its inputs by name."""
+        """Outputs of an operator by name, from the arrays of its inputs by name."""
         nodes, literals = self._parts(operator)
         outputs = [n for n in operator.outputs if n in self.scope.types]
         results = self._run_model(operator.name, nodes, feeds, outputs, literals)
         return dict(zip(outputs, results, strict=True))
 
     def _parts(self, operator: Operator) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
-        """The operator's nodes, those that turn stored weights into what it reads, literals."""
+        """The nodes that an operator needs, and the values of constants that they read.
+
+        Nodes that turn a stored weight into what the operator reads are included.
+        """
         inputs = set(operator.inputs)
         indices = set(operator.nodes)
-        made = {n for i in indices for n in self.proto.graph.node[i].output if n}
+        computed = {n for i in indices for n in self.proto.graph.node[i].output if n}
         literal_names: list[str] = []
         waiting = [n for i in sorted(indices) for n in self._read_by(i)]
         seen: set[str] = set()
         while waiting:
             name = waiting.pop()
-            if name in seen or name in made or name in inputs:
+            if name in seen or name in computed or name in inputs:
                 continue
             seen.add(name)
             chain = self._chain(name, inputs)
@@ -92,13 +95,13 @@ class Kernels:
             for index in chain:
                 indices.add(index)
                 waiting += self._read_by(index)
-                made.update(n for n in self.proto.graph.node[index].output if n)
+                computed.update(n for n in self.proto.graph.node[index].output if n)
         self.constant(literal_names)
         literals = {name: self.constants[name] for name in literal_names}
         return [self.proto.graph.node[i] for i in sorted(indices)], literals
 
     def _chain(self, name: str, inputs: set[str]) -> list[int] | None:
-        """Constant nodes that lead from a stored weight among `inputs` to `name`."""
+        """Nodes that derive `name` from a stored weight among `inputs`; None if there are none."""
         chain: list[int] = []
         while name not in inputs:
             index = self.producer.get(name)
@@ -123,13 +126,13 @@ class Kernels:
             model = small_model(self.proto, self.scope, nodes, feeds, outputs, literals)
             self._sessions[label] = self._session(label, model)
         try:
-            found = self._sessions[label].run(list(outputs), dict(feeds))
+            results = self._sessions[label].run(list(outputs), dict(feeds))
         except Exception as error:
             raise ModelError(
                 f"operator {label!r} fails on these numbers: {str(error)[:300]}",
                 {"operator": label},
             ) from error
-        return [np.asarray(array) for array in found]
+        return [np.asarray(array) for array in results]
 
     def _session(self, label: str, model: onnx.ModelProto) -> Any:  # noqa: ANN401 - two back ends
         try:
@@ -159,13 +162,13 @@ def small_model(
 ) -> onnx.ModelProto:
     """A model of some nodes: `feeds` are its inputs, `literals` its initializers."""
 
-    def info(name: str, found: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
+    def info(name: str, tensor_type: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
         if array is not None:
             number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
             return onnx.helper.make_tensor_value_info(name, number, array.shape)
-        assert found is not None  # noqa: S101 - every output was typed by the importer
-        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(found.dtype))
-        shape = [None] * len(found.shape) if found.is_upper_bound else found.shape
+        assert tensor_type is not None  # noqa: S101 - every output was typed by the importer
+        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor_type.dtype))
+        shape = [None] * len(tensor_type.shape) if tensor_type.is_upper_bound else tensor_type.shape
         return onnx.helper.make_tensor_value_info(name, number, shape)
 
     graph = onnx.helper.make_graph(
@@ -186,7 +189,7 @@ def small_model(
 def open_session(model: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime has no stubs
     """An onnxruntime session without graph optimisations, weights unpacked, on two threads.
 
-    The same settings for single operators and for the whole model, so that the same kernels run.
+    Single operators and the whole model have the same options, so that the same kernels run.
     """
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""Run a plan: every operator reads and writes the plan's addresses, every transfer copies."""
+"""Runs of a plan: every operator reads and writes the plan's addresses, every transfer copies."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,17 +29,21 @@ __all__ = [
     "run_plan",
 ]
 
-STEADY_INFERENCES = 3  # begins with carried weights, is followed by its like, and has one between
-SMALL_ELEMENTS = 1024  # initializers up to this stay in the model of the ordinary run
+# Inferences that a plan in steady state is run: the first loads its weights, the second has another
+# one before and after it, and the third shows that the second left the weights in place.
+STEADY_INFERENCES = 3
+# Elements up to which an initializer is part of the model of the ordinary run; larger ones are fed
+# as inputs.
+SMALL_ELEMENTS = 1024
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What a run of a plan showed.
+    """The result of running a plan.
 
     Attributes:
         outputs: checks of the outputs of every inference (of the last operator's, where the last
-            inference is run partly).
+            inference is run in part).
         steps: operators run in all.
         transfers: transfers completed in all.
         bytes_moved: bytes copied by transfers in all; what is loaded before the first inference
@@ -47,7 +51,7 @@ class Execution:
         inferences: how many times the plan was run.
         fallbacks: operators that onnxruntime could not run.
         arrays: values of the last inference's outputs.
-        trace: a line per event, when asked for.
+        trace: one line per transfer, read and write, where a trace is wanted.
     """
 
     outputs: tuple[OutputCheck, ...]
@@ -67,15 +71,15 @@ class Execution:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run.
+    """How to run a plan.
 
     Attributes:
-        seed: of inputs, and of weights that the model file lacks.
+        seed: seed of inputs, and of weights that the model file lacks.
         inputs: values for some or all inputs, by name; the same in every inference.
         until: stop before this step of the plan, in the last inference.
         inferences: how many to run one after the other in the same memory, each with input values
             of its own; default 1, and 3 for a plan in steady state.
-        trace: record every event.
+        trace: record every transfer, read and write.
         progress: called with (step, steps).
     """
 
@@ -107,7 +111,7 @@ def run_plan(model: Path, plan: Plan, options: RunOptions | None = None) -> Exec
 
 
 def refuse_resized(plan: Plan) -> None:
-    """Plans made under a data type policy are sized for other numbers than the model's.
+    """Refuse plans made under a data type policy: their sizes are not those of the model's numbers.
 
     Raises:
         UsageError: the plan is one of those.
@@ -142,7 +146,9 @@ class Executor:
         self.kernels.constant(roots)
         self.roots = {name: self.kernels.constants[name] for name in roots}
         # onnxruntime computes runs of float16 operators in float32, one operator by itself not.
-        self.half = any(found.dtype == "float16" for found in imported.scope.types.values())
+        self.half = any(
+            tensor_type.dtype == "float16" for tensor_type in imported.scope.types.values()
+        )
         self._expected: dict[tuple[int, str], Array] = {}
         self._session: tuple[list[str], Any] | None = None
 
@@ -180,7 +186,7 @@ class Executor:
             count = STEADY_INFERENCES if plan.problem.steady_state else 1
         if count < 1:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
-        given = self._checked(chosen.inputs)
+        user_inputs = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
         job = ExecutionJob(
             self.imported,
@@ -192,12 +198,12 @@ class Executor:
         checks: list[OutputCheck] = []
         arrays: dict[str, Array] = {}
         for number in range(1, count + 1):
-            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **given}
+            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **user_inputs}
             with _told(number, count):
                 arrays = job.walk(inputs, self.roots, until if number == count else last)
-            wanted = self._ordinary_run(inputs, list(arrays), None if given else number)
+            ordinary = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
             for name, array in arrays.items():
-                check = compare_arrays(name, array, wanted[name], half=self.half)
+                check = compare_arrays(name, array, ordinary[name], half=self.half)
                 checks.append(replace(check, inference=number))
         done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
         return Execution(
@@ -211,28 +217,28 @@ class Executor:
             trace=tuple(job.trace),
         )
 
-    def _checked(self, given: Mapping[str, Array]) -> dict[str, Array]:
-        for name, array in given.items():
+    def _checked(self, user_inputs: Mapping[str, Array]) -> dict[str, Array]:
+        for name, array in user_inputs.items():
             if name not in self.inputs:
                 raise UsageError(f"no input {name!r}; there are: {', '.join(self.inputs)}")
-            like = self.inputs[name]
-            if array.shape != like.shape or array.dtype != like.dtype:
+            seeded = self.inputs[name]
+            if array.shape != seeded.shape or array.dtype != seeded.dtype:
                 raise UsageError(
-                    f"input {name!r} is {like.dtype}{list(like.shape)}, "
+                    f"input {name!r} is {seeded.dtype}{list(seeded.shape)}, "
                     f"not {array.dtype}{list(array.shape)}"
                 )
-        return dict(given)
+        return dict(user_inputs)
 
     def _ordinary_run(
         self, inputs: Mapping[str, Array], names: list[str], inference: int | None
     ) -> dict[str, Array]:
-        """The whole model in one onnxruntime session, large weights fed as inputs.
+        """Outputs of the whole model, run in one onnxruntime session with large weights as inputs.
 
         Args:
             inputs: values of the inputs.
-            names: what is wanted.
-            inference: the one that these seeded inputs are of, so that its results are kept for
-                the next plan; None for other inputs.
+            names: the outputs that are wanted.
+            inference: number of the inference whose seeded inputs these are: its results are kept
+                for other plans. None for other inputs.
         """
         if inference and all((inference, name) in self._expected for name in names):
             return {name: self._expected[inference, name] for name in names}
@@ -256,15 +262,15 @@ class Executor:
             raise ModelError(
                 f"onnxruntime fails on the model as a whole: {str(error)[:300]}"
             ) from error
-        found = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
+        outputs = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
         if inference:
-            self._expected.update({(inference, name): array for name, array in found.items()})
-        return found
+            self._expected.update({(inference, name): array for name, array in outputs.items()})
+        return outputs
 
 
 @contextmanager
 def _told(number: int, count: int) -> Iterator[None]:
-    """Say in errors which of several inferences fails."""
+    """While the context is open, errors say which of several inferences failed."""
     try:
         yield
     except VerificationError as error:

@@ -1,4 +1,4 @@
-"""What a plan says about each step, and what it carries from one inference to the next."""
+"""A plan sorted by step: which residencies begin and end, what moves, what is loop-carried."""
 
 from dataclasses import dataclass
 
@@ -8,47 +8,47 @@ from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 @dataclass(frozen=True)
 class Timetable:
-    """A plan by step.
+    """A plan by step; each mapping is from a step to what happens in it.
 
     Attributes:
-        opening: residencies that start; those that are carried in apart.
+        opening: residencies that start, except those in `loop_carried`.
         closing: residencies that end.
         arriving: residencies that become ready later than they start.
-        moving: (transfer, first byte, bytes); a transfer moves all of its slice.
-        carried: residencies that hold a weight before step 0: those at home, and, in steady state,
-            the ones elsewhere.
+        moving: (transfer, first byte, number of bytes) of each move.
+        loop_carried: residencies that hold a weight before step 0: those at home, and, in steady
+            state, those elsewhere too.
     """
 
     opening: dict[int, list[Residency]]
     closing: dict[int, list[Residency]]
     arriving: dict[int, list[Residency]]
     moving: dict[int, list[tuple[Transfer, int, int]]]
-    carried: tuple[Residency, ...]
+    loop_carried: tuple[Residency, ...]
 
 
 def timetable(plan: Plan) -> Timetable:
     """Sort a plan by step.
 
     Raises:
-        VerificationError: a transfer that no machine could do.
+        VerificationError: a transfer that no machine could do, or whose moves are not its slice.
     """
     opening: dict[int, list[Residency]] = {}
     closing: dict[int, list[Residency]] = {}
     arriving: dict[int, list[Residency]] = {}
-    carried: list[Residency] = []
+    loop_carried: list[Residency] = []
     for r in plan.residencies:
-        if _is_carried(plan, r):
-            carried.append(r)
+        if _is_loop_carried(plan, r):
+            loop_carried.append(r)
         else:
             opening.setdefault(r.start, []).append(r)
         closing.setdefault(r.end, []).append(r)
         if r.start < r.ready < r.end:
             arriving.setdefault(r.ready, []).append(r)
-    return Timetable(opening, closing, arriving, _moves_by_step(plan), tuple(carried))
+    return Timetable(opening, closing, arriving, _moves_by_step(plan), tuple(loop_carried))
 
 
-def _is_carried(plan: Plan, r: Residency) -> bool:
-    """Whether a residency is to hold a weight from before step 0 on."""
+def _is_loop_carried(plan: Plan, r: Residency) -> bool:
+    """Whether a residency is to hold a weight from before the first step on."""
     if not 0 <= r.buffer < len(plan.problem.buffers):
         return False  # refused elsewhere
     if plan.problem.buffers[r.buffer].kind != "weight" or (r.start, r.ready) != (0, 0):

@@ -1,6 +1,8 @@
-"""Largest possible shapes where the real ones depend on data, and types of loop bodies.
+"""Types where onnx's inference has none: data-dependent shapes, bodies of If, Loop and Scan.
 
-Types are triples (dtype, shape, is_upper_bound); None stands for "no bound follows".
+Where a shape depends on data, its largest possible size is used, so that a plan made for it has
+room for every run. Types are triples (dtype, shape, is_upper_bound); None means that no bound
+follows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,12 +12,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+# A type: dtype, shape, and whether the shape is an upper bound.
 Triple = tuple[str, tuple[int, ...], bool]
+# Values of small constants by name.
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 class Typed(Protocol):
-    """Anything with a data type and a shape."""
+    """Anything with a data type and a shape, such as `scope.TensorType`."""
 
     @property
     def dtype(self) -> str: ...  # noqa: D102
@@ -35,13 +39,13 @@ def product(shape: Sequence[int]) -> int:
 
 def bounded_output_types(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     inputs: Sequence[Typed | None],
     arrays: Arrays,
 ) -> list[Triple | None]:
     """Upper bounds for the outputs of an operator whose result shapes depend on data.
 
-    NonZero finds at most all elements, TopK returns at most the axis, NonMaxSuppression keeps at
+    NonZero finds at most all elements, TopK returns at most the axis, NonMaxSuppression selects at
     most `max_output_boxes_per_class` of each class, a Slice is no longer than its input.
     """
     if not inputs or inputs[0] is None:
@@ -56,13 +60,13 @@ def bounded_output_types(
     if op == "Dropout":  # the mask of old operator sets has no inference
         return [(first.dtype, shape, False), ("bool", shape, False)]
     if op == "Compress":
-        axis = given.get("axis")
+        axis = attributes.get("axis")
         bound = (product(shape),) if axis is None else shape
         return [(first.dtype, bound, True)]
     if op == "TopK":
         return [(first.dtype, shape, True), ("int64", shape, True)]
     if op == "Unique":
-        axis = given.get("axis")
+        axis = attributes.get("axis")
         bound = (product(shape),) if axis is None else shape
         count = product(shape) if axis is None else shape[axis]
         return [(first.dtype, bound, True), *[("int64", (count,), True)] * 3]
@@ -76,7 +80,7 @@ def bounded_output_types(
 def _nms(
     node: onnx.NodeProto, boxes: tuple[int, ...], scores: tuple[int, ...], arrays: Arrays
 ) -> Triple | None:
-    """Selected indices [<= batch * classes * kept, 3] of NonMaxSuppression."""
+    """Selected indices of NonMaxSuppression, shape [at most batch * classes * selected, 3]."""
     if len(boxes) != 3 or len(scores) != 3:
         return None
     per_class = boxes[1]
@@ -91,7 +95,7 @@ def _reshape(
 ) -> Triple | None:
     """A reshape to a shape that is not known: one dimension takes all elements.
 
-    The rank is the length of the shape argument; storage is the same however dimensions split.
+    The rank is the length of the shape argument. Storage is the same whatever the dimensions are.
     """
     target = inputs[1] if len(inputs) > 1 else None
     if target is None or node.input[1] in arrays or len(target.shape) != 1:
@@ -101,7 +105,7 @@ def _reshape(
 
 
 def body_input_types(
-    node: onnx.NodeProto, given: Mapping[str, Any], inputs: Sequence[Typed | None]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     """Types of the inputs of a Loop or Scan body (an If has none).
 
@@ -114,9 +118,9 @@ def body_input_types(
     if node.op_type == "Loop":
         return [("int64", (), False), ("bool", (), False), *triples[2:]]
     if node.op_type == "Scan":
-        scanned = int(given.get("num_scan_inputs", 0))
+        scanned = int(attributes.get("num_scan_inputs", 0))
         states = len(triples) - scanned
-        axes = list(given.get("scan_input_axes", [0] * scanned))
+        axes = list(attributes.get("scan_input_axes", [0] * scanned))
         for index in range(scanned):
             triple = triples[states + index]
             if triple is not None and triple[1]:
@@ -129,15 +133,17 @@ def body_input_types(
 
 def control_flow_output_types(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     bodies: Sequence[Sequence[Triple]],
     inputs: Sequence[Typed | None],
     arrays: Arrays,
 ) -> list[Triple | None]:
     """Types of the results of If, Loop and Scan from those of their bodies.
 
-    If: the larger of both branches, an upper bound where they differ. Loop: loop-carried values
-    as the body returns them; scan results gain the trip count as first axis, when it is known.
+    If: the larger of both branches, an upper bound where they differ. Loop: loop-carried values as
+        the
+    body returns them. Results of a Loop or Scan that are collected over the iterations gain the
+    number of iterations as first axis, where it is known.
     """
     if not bodies:
         return []
@@ -149,19 +155,19 @@ def control_flow_output_types(
             results.append((largest[0], largest[1], largest[2] or differ))
         return results
     if node.op_type == "Loop":
-        carried = max(0, len(inputs) - 2)
+        loop_carried = max(0, len(inputs) - 2)
         trips = trip_count(node, arrays)
         return [
-            *bodies[0][1 : 1 + carried],
+            *bodies[0][1 : 1 + loop_carried],
             *(
                 None if trips is None else (dtype, (trips, *shape), True)
-                for dtype, shape, _ in bodies[0][1 + carried :]
+                for dtype, shape, _ in bodies[0][1 + loop_carried :]
             ),
         ]
-    scanned = int(given.get("num_scan_inputs", 0))
+    scanned = int(attributes.get("num_scan_inputs", 0))
     states = len(inputs) - scanned
-    length = scan_length(given, inputs)
-    axes = [*given.get("scan_output_axes", ()), *[0] * len(bodies[0])]
+    length = scan_length(attributes, inputs)
+    axes = [*attributes.get("scan_output_axes", ()), *[0] * len(bodies[0])]
     return [
         *bodies[0][:states],
         *(
@@ -183,22 +189,23 @@ def _axis(axis: int, rank: int) -> int:
 
 
 def _inserted(shape: tuple[int, ...], axis: int, length: int) -> tuple[int, ...]:
+    """A shape with another axis inserted."""
     at = _axis(axis, len(shape) + 1)
     return (*shape[:at], length, *shape[at:])
 
 
 def trip_count(node: onnx.NodeProto, arrays: Arrays) -> int | None:
     """Largest number of iterations of a Loop, None when the model does not say."""
-    known = arrays.get(node.input[0]) if node.input and node.input[0] else None
-    if known is None or known.size != 1:
+    trips = arrays.get(node.input[0]) if node.input and node.input[0] else None
+    if trips is None or trips.size != 1:
         return None
-    return max(0, int(np.asarray(known, dtype=np.int64).reshape(())))
+    return max(0, int(np.asarray(trips, dtype=np.int64).reshape(())))
 
 
-def scan_length(given: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:
+def scan_length(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> int | None:
     """Number of iterations of a Scan."""
-    scanned = int(given.get("num_scan_inputs", 0))
-    axes = list(given.get("scan_input_axes", [0] * scanned))
+    scanned = int(attributes.get("num_scan_inputs", 0))
+    axes = list(attributes.get("scan_input_axes", [0] * scanned))
     if not scanned or len(inputs) < scanned:
         return None
     first = inputs[len(inputs) - scanned]

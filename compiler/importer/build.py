@@ -1,4 +1,4 @@
-"""ONNX model to Graph."""
+"""From an ONNX model to a `Graph`: the last stage of the import."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,10 +22,10 @@ class ImportOptions:
     """How a model becomes a graph.
 
     Attributes:
-        dims: values of symbolic dimensions.
+        dims: values of symbolic dimensions, by name.
         batch: value of every symbolic first dimension of an input.
         dtype: data type policy: floating-point tensors are planned as this type.
-        fuse: form fusion groups and drop operators that no output needs.
+        fuse: form fusion groups, and leave out operators that no output needs.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -36,10 +36,10 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Imported:
-    """A graph and what it was made from: `Operator.nodes` index the nodes of `proto`.
+    """A graph and what it was made from.
 
     Attributes:
-        graph: the graph.
+        graph: the graph; `Operator.nodes` are indices of nodes of `proto`.
         proto: the flat model in topological order, functions inlined.
         scope: types and constants of its tensors.
     """
@@ -82,22 +82,22 @@ def import_detailed(
     inputs = [v for v in proto.graph.input if v.name not in initializers]
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
     scope = infer_model(proto, symbols, where)
-    listed = collect_nodes(proto, scope, chosen.dtype)
+    node_list = collect_nodes(proto, scope, chosen.dtype)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}
-        groups = fusion.fuse(listed.nodes, frozenset(outputs), elements)
+        groups = fusion.fuse(node_list.nodes, frozenset(outputs), elements)
     else:
-        groups = tuple(fusion.Group((node,), node) for node in listed.nodes)
+        groups = tuple(fusion.Group((node,), node) for node in node_list.nodes)
     names = tuple(v.name for v in inputs)
-    graph = _graph(label, groups, listed, scope, names, outputs, chosen)
+    graph = _graph(label, groups, node_list, scope, names, outputs, chosen)
     return Imported(graph, proto, scope)
 
 
 def _graph(
     label: str,
     groups: tuple[fusion.Group, ...],
-    listed: NodeList,
+    node_list: NodeList,
     scope: Scope,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -105,12 +105,12 @@ def _graph(
 ) -> Graph:
     read = {name for group in groups for node in group.nodes for name in node.activations}
     wanted = read | set(outputs) if options.fuse else None
-    operators = tuple(_operator(group, listed.sizes, wanted) for group in groups)
+    operators = tuple(_operator(group, node_list.sizes, wanted) for group in groups)
     if not operators:
         raise ModelError(f"{scope.where}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
     for name in inputs:
-        _add_value(values, name, "input", scope, listed.sizes, options.dtype)
+        _add_value(values, name, "input", scope, node_list.sizes, options.dtype)
     for operator, group in zip(operators, groups, strict=True):
         for name in operator.outputs:
             if name == scratch_name(operator.name):
@@ -118,20 +118,20 @@ def _graph(
                 values[name] = Value(name, "activation", "uint8", (size,), size)
                 continue
             kind: Kind = "output" if name in outputs else "activation"
-            _add_value(values, name, kind, scope, listed.sizes, options.dtype)
+            _add_value(values, name, kind, scope, node_list.sizes, options.dtype)
     for operator in operators:
         for name in operator.inputs:
             if name not in values:
-                _add_value(values, name, "weight", scope, listed.sizes, options.dtype)
-    planned = {f.operator for f in listed.fallbacks}
-    kept = {node.label for group in groups for node in group.nodes}
+                _add_value(values, name, "weight", scope, node_list.sizes, options.dtype)
+    planned = {f.operator for f in node_list.fallbacks}
+    labels = {node.label for group in groups for node in group.nodes}
     return Graph(
         name=label,
         values=values,
         operators=operators,
         inputs=inputs,
         outputs=tuple(name for name in outputs if name in values),
-        fallbacks=tuple(f for f in listed.fallbacks if f.operator in planned & kept)
+        fallbacks=tuple(f for f in node_list.fallbacks if f.operator in planned & labels)
         + _output_notes(outputs, values, scope),
     )
 
@@ -154,23 +154,24 @@ def _add_value(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> None:
-    found = scope.types[name]
+    tensor_type = scope.types[name]
     if name not in sizes:
         raise ModelError(
-            f"{scope.where}: tensor {name!r} holds {found.dtype}, which has no fixed size in memory"
+            f"{scope.where}: tensor {name!r} holds {tensor_type.dtype}, which has no fixed size "
+            "in memory"
         )
     values[name] = Value(
         name=name,
         kind=kind,
-        dtype=resized(found.dtype, policy),
-        shape=found.shape,
+        dtype=resized(tensor_type.dtype, policy),
+        shape=tensor_type.shape,
         size_bytes=sizes[name],
-        is_upper_bound=found.is_upper_bound,
+        is_upper_bound=tensor_type.is_upper_bound,
     )
 
 
 def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | None) -> Operator:
-    """One operator from a group; of several results only the wanted ones (None: all) are kept."""
+    """One operator from a group; of several results only the wanted ones (None: all) remain."""
     inside = {name for node in group.nodes for name in node.outputs}
     last = group.nodes[-1]
     if len(group.nodes) == 1:
@@ -208,7 +209,10 @@ def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | 
 
 
 def _mac_dtype(group: fusion.Group) -> str:
-    """Data type of the anchor's multiplications, seen through a dequantisation before it."""
+    """Data type of the main node's multiplications.
+
+    Where a dequantisation before it belongs to the group, it is the type of the quantised data.
+    """
     for node in group.nodes:
         if node.op == "DequantizeLinear" and set(node.outputs) & set(group.anchor.activations):
             return node.mac_dtype
@@ -237,6 +241,6 @@ def _sharings(
 def scratch_name(operator: str) -> str:
     """Name of the value that stands for the intermediate tensors of an operator's subgraph.
 
-    It is born and dies with its operator, and lives wherever the plan puts it.
+    It exists while its operator runs and has a place in the plan like any other value.
     """
     return f"{operator}#body"

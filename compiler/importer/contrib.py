@@ -1,4 +1,4 @@
-"""Output types of operators that onnx has no schema for: com.microsoft's quantised and fused ones.
+"""Output types of operators without an onnx schema: com.microsoft's quantised and fused ones.
 
 Shapes follow onnxruntime's documentation of its contrib operators.
 """
@@ -10,6 +10,7 @@ import onnx
 
 from ullage.compiler.importer.bounds import Triple, Typed
 
+# Operators whose first output has the shape of the first input.
 LIKE_FIRST = frozenset(
     """Gelu BiasGelu FastGelu QuickGelu SimplifiedLayerNormalization LayerNormalization
     QLinearSigmoid QLinearLeakyRelu QLinearSoftmax RotaryEmbedding QuantizeLinear
@@ -19,9 +20,9 @@ LIKE_FIRST = frozenset(
 
 
 def contrib_output_types(
-    node: onnx.NodeProto, given: Mapping[str, Any], inputs: Sequence[Typed | None]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
-    """Types (dtype, shape, is_upper_bound) of the outputs, empty for an unknown operator."""
+    """Types (dtype, shape, is_upper_bound) of the outputs; empty for an unknown operator."""
     if not inputs or inputs[0] is None:
         return []
     first = inputs[0]
@@ -32,19 +33,19 @@ def contrib_output_types(
     if op in ("QLinearAdd", "QLinearMul") and len(inputs) > 3 and inputs[3] is not None:
         return [(first.dtype, _broadcast(first.shape, inputs[3].shape), False)]
     if op == "QLinearGlobalAveragePool":
-        channels_last = bool(given.get("channels_last", 0))
+        channels_last = bool(attributes.get("channels_last", 0))
         shape = list(first.shape)
         for axis in range(1, len(shape) - 1) if channels_last else range(2, len(shape)):
             shape[axis] = 1
         return [(first.dtype, tuple(shape), False)]
     if op == "QLinearConcat" and len(inputs) > 2:
-        return _concat(given, inputs)
+        return _concat(attributes, inputs)
     if op in ("FusedMatMul", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm"):
-        return _matmul(op, given, inputs)
+        return _matmul(op, attributes, inputs)
     if op == "MatMulNBits":
-        return [(first.dtype, (*first.shape[:-1], int(given.get("N", 0))), False)]
+        return [(first.dtype, (*first.shape[:-1], int(attributes.get("N", 0))), False)]
     if op in ("Attention", "MultiHeadAttention", "GroupQueryAttention", "QAttention"):
-        return _attention(op, given, inputs)
+        return _attention(op, attributes, inputs)
     return []
 
 
@@ -64,27 +65,27 @@ def _broadcast(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(y if x == 1 else x for x, y in zip(a, b, strict=True))
 
 
-def _concat(given: Mapping[str, Any], inputs: Sequence[Typed | None]) -> list[Triple | None]:
+def _concat(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> list[Triple | None]:
     """QLinearConcat: output scale and zero point, then (tensor, scale, zero point) triples."""
     parts = [t for t in inputs[2::3] if t is not None]
     if not parts:
         return []
-    axis = int(given.get("axis", 0)) % max(1, len(parts[0].shape))
+    axis = int(attributes.get("axis", 0)) % max(1, len(parts[0].shape))
     shape = list(parts[0].shape)
     shape[axis] = sum(part.shape[axis] for part in parts)
     return [(parts[0].dtype, tuple(shape), False)]
 
 
 def _matmul(
-    op: str, given: Mapping[str, Any], inputs: Sequence[Typed | None]
+    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     first, second = inputs[0], inputs[3 if op == "QGemm" and len(inputs) > 3 else 1]
     if first is None or second is None or len(first.shape) < 2 or len(second.shape) < 2:
         return []
     a, b = list(first.shape), list(second.shape)
-    if given.get("transA", 0):
+    if attributes.get("transA", 0):
         a[-2:] = reversed(a[-2:])
-    if given.get("transB", 0):
+    if attributes.get("transB", 0):
         b[-2:] = reversed(b[-2:])
     if op == "QGemm":
         zero = inputs[8] if len(inputs) > 8 else None
@@ -96,7 +97,7 @@ def _matmul(
 
 
 def _attention(
-    op: str, given: Mapping[str, Any], inputs: Sequence[Typed | None]
+    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     first = inputs[0]
     if first is None or len(first.shape) != 3:
@@ -104,7 +105,7 @@ def _attention(
     hidden = first.shape[2]
     weight = inputs[1] if len(inputs) > 1 else None
     if op in ("Attention", "QAttention") and weight is not None and len(weight.shape) == 2:
-        sizes = given.get("qkv_hidden_sizes")
+        sizes = attributes.get("qkv_hidden_sizes")
         hidden = int(sizes[2]) if sizes else weight.shape[1] // 3
     value = inputs[2] if op == "MultiHeadAttention" and len(inputs) > 2 else None
     if value is not None and len(value.shape) == 3:

@@ -1,4 +1,4 @@
-"""If, Loop and Scan: their bodies, walked in scopes of their own, and the types they return."""
+"""If, Loop and Scan: their bodies, each walked in a scope of its own, and the types they return."""
 
 from collections.abc import Callable, Mapping
 
@@ -9,6 +9,7 @@ from ullage.compiler.importer import bounds
 from ullage.compiler.importer.load import checked_elements
 from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
 
+# (body, its scope): enters the body into the scope and infers the types inside.
 WalkGraph = Callable[[onnx.GraphProto, Scope], None]
 
 
@@ -20,17 +21,17 @@ def control_flow_types(
     Args:
         position: of the node in its graph.
         node: the operator.
-        scope: the graph it stands in.
+        scope: scope of the graph in which the node is.
         walk_graph: enters a body into its scope and infers what is inside.
 
     Raises:
         ModelError: a body does not fit its node, or what is inside cannot be known.
     """
-    given = {a.name: a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH}
+    graphs = {a.name: a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH}
     inputs = [scope.types[name] if name else None for name in node.input]
     bodies: list[list[TensorType]] = []
-    _check_bodies(node, given, scope)
-    for attribute, graph in given.items():
+    _check_bodies(node, graphs, scope)
+    for attribute, graph in graphs.items():
         inner = Scope(
             where=f"{scope.where}: {label_of(node)}.{attribute}",
             opsets=scope.opsets,
@@ -66,27 +67,29 @@ def control_flow_types(
         inputs,
         scope.arrays,
     )
-    found: dict[str, TensorType] = {}
+    output_types: dict[str, TensorType] = {}
     for name, known in zip(node.output, results, strict=False):
         if name and known is not None:
             dtype, shape, is_bound = known
             checked_elements(shape, dtype, name, scope.where)
-            found[name] = TensorType(dtype, shape, is_bound)
-    return found
+            output_types[name] = TensorType(dtype, shape, is_bound)
+    return output_types
 
 
-def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], scope: Scope) -> None:
-    """The bodies of If, Loop and Scan are there and take and return as many tensors as they must.
+def _check_bodies(
+    node: onnx.NodeProto, graphs: Mapping[str, onnx.GraphProto], scope: Scope
+) -> None:
+    """Check that If, Loop and Scan have bodies with the numbers of inputs and outputs they need.
 
     Raises:
         ModelError: says what is missing.
     """
     op = node.op_type
     wanted = {"If": {"then_branch", "else_branch"}}.get(op, {"body"})
-    if set(given) != wanted:
+    if set(graphs) != wanted:
         raise ModelError(
             f"{scope.where}: {label_of(node)} needs subgraphs {', '.join(sorted(wanted))} and has "
-            f"{', '.join(sorted(given)) or 'none'}"
+            f"{', '.join(sorted(graphs)) or 'none'}"
         )
     takes, least = 0, len(node.output)
     if op == "Loop":
@@ -104,7 +107,7 @@ def _check_bodies(node: onnx.NodeProto, given: Mapping[str, onnx.GraphProto], sc
                 f"{scope.where}: {label_of(node)} has {len(node.input)} inputs and scans {scanned}"
             )
         takes, least = len(node.input), max(least, len(node.input) - scanned)
-    for attribute, graph in given.items():
+    for attribute, graph in graphs.items():
         if len(graph.input) != takes or len(graph.output) < least:
             raise ModelError(
                 f"{scope.where}: {label_of(node)}.{attribute} takes {len(graph.input)} tensors and "

@@ -1,8 +1,11 @@
 """Work of one ONNX node: multiply-accumulates, vector elements, matrix shapes.
 
-Conventions: a MAC is one multiplication with accumulation; the vector unit is charged one element
-per output element and pass (softmax three passes, normalisations four), one per input element of
-a reduction, one per window element of a pooling, one per element searched and per index found.
+A MAC is one multiplication with accumulation. The vector unit is charged one element for
+
+    each output element and pass    one pass element-wise, 3 for softmax, 4 for normalisations
+    each input element              of a reduction
+    each element of a window        of a pooling
+    each element searched, each index found    by NonZero
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +18,7 @@ from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Gemm
 
+# Types of a node's inputs or outputs; None for one that is absent.
 Types = Sequence[TensorType | None]
 
 
@@ -26,7 +30,8 @@ class OperatorWork:
         gemms: matrix products; their m * k * n * count are the MACs.
         vector_elements: elements for the vector unit.
         extra_macs: MACs that are no matrix product of useful shape.
-        fallback: why the cost is a guess; empty when it is not.
+        fallback: reason why there is no rule for the cost, which is an estimate from element counts
+            then; empty otherwise.
     """
 
     gemms: tuple[Gemm, ...] = ()
@@ -40,7 +45,7 @@ class OperatorWork:
         return self.extra_macs + sum(g.m * g.k * g.n * g.count for g in self.gemms)
 
 
-def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork:
+def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork:
     """Cost of a node of type `op` with decoded attributes and known types.
 
     An operator without a rule is costed by its elements and says so in `fallback`.
@@ -49,7 +54,7 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
     read = sum(t.elements for t in inputs if t is not None)
     rule = MATRIX_RULES.get(op)
     if rule is not None:
-        work = rule(given, inputs, outputs)
+        work = rule(attributes, inputs, outputs)
         if work is not None:
             return work
         return OperatorWork(
@@ -63,12 +68,12 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
         return OperatorWork(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
         return OperatorWork(
-            vector_elements=_elements(outputs, 0) * _window(op, given, inputs, outputs)
+            vector_elements=_elements(outputs, 0) * _window(op, attributes, inputs, outputs)
         )
     if op in SORTS:
         return OperatorWork(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
     if op in ("RoiAlign", "MaxRoiPool", "GridSample"):
-        samples = max(1, int(given.get("sampling_ratio", 2)))
+        samples = max(1, int(attributes.get("sampling_ratio", 2)))
         return OperatorWork(vector_elements=4 * samples * samples * _elements(outputs, 0))
     if op == "NonMaxSuppression":
         scores = _elements(inputs, 1)
@@ -82,39 +87,43 @@ def work_of(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) ->
     )
 
 
+# Three passes of the vector unit.
 SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
+# Every element is searched, and every index found is written.
 SCANS = frozenset({"NonZero"})
+# Elements are sorted: their number times its logarithm.
 SORTS = frozenset({"TopK", "Unique"})
+# No work at all.
 FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
 
 
 def _elements(types: Types, index: int) -> int:
-    found = types[index] if index < len(types) else None
-    return found.elements if found is not None else 0
+    tensor_type = types[index] if index < len(types) else None
+    return tensor_type.elements if tensor_type is not None else 0
 
 
 def _log2(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _window(op: str, given: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
-    kernel = given.get("kernel_shape")
+def _window(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
+    kernel = attributes.get("kernel_shape")
     if kernel:
         return max(1, product([int(k) for k in kernel]))
     return max(1, _elements(inputs, 0) // max(1, _elements(outputs, 0))) if "Global" in op else 1
 
 
 def _conv(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, weight: int = 1
 ) -> OperatorWork | None:
     """Convolution [N, C, *S] with kernel [M, C/group, *K]: per image and group [S', CK] x [CK, M].
 
-    Output pixels stream (m), the kernel's taps are k, output channels n.
+    Output pixels are streamed (m), taps of the kernel are k, output channels are n.
     """
     kernel, out = inputs[weight], outputs[0]
     if kernel is None or out is None or len(kernel.shape) < 3 or len(out.shape) < 3:
         return None
-    group = max(1, int(given.get("group", 1)))
+    group = max(1, int(attributes.get("group", 1)))
     gemm = Gemm(
         m=out.shape[0] * product(out.shape[2:]),
         k=product(kernel.shape[1:]),
@@ -124,13 +133,15 @@ def _conv(
     return OperatorWork((gemm,))
 
 
-def _conv_transpose(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
-    """Transposed convolution with kernel [C, M/group, *K]: each input pixel meets every tap."""
+def _conv_transpose(
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types
+) -> OperatorWork | None:
+    """Transposed convolution with kernel [C, M/group, *K]: every input pixel meets every tap."""
     del outputs
     data, kernel = inputs[0], inputs[1]
     if data is None or kernel is None or len(kernel.shape) < 3 or len(data.shape) < 3:
         return None
-    group = max(1, int(given.get("group", 1)))
+    group = max(1, int(attributes.get("group", 1)))
     gemm = Gemm(
         m=data.shape[0] * product(data.shape[2:]),
         k=max(1, kernel.shape[0] // group),
@@ -161,32 +172,34 @@ def _product_of(
 
 
 def _matmul(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, second: int = 1
 ) -> OperatorWork | None:
     del outputs
     return _product_of(
         inputs[0],
         inputs[second] if second < len(inputs) else None,
-        trans_a=bool(given.get("transA", 0)),
-        trans_b=bool(given.get("transB", 0)),
+        trans_a=bool(attributes.get("transA", 0)),
+        trans_b=bool(attributes.get("transB", 0)),
     )
 
 
-def _matmul_nbits(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+def _matmul_nbits(
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types
+) -> OperatorWork | None:
     del outputs
     if inputs[0] is None:
         return None
-    k, n = int(given.get("K", 0)), int(given.get("N", 0))
+    k, n = int(attributes.get("K", 0)), int(attributes.get("N", 0))
     return OperatorWork((Gemm(m=inputs[0].elements // max(1, k), k=k, n=n),))
 
 
-def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
     """Product over all index letters; one matrix product for two operands.
 
-    Letters of both operands and the result count the products, those of both operands alone are
-    k, those of the left or right operand alone m or n.
+    Letters in both operands and the result count the products, those in both operands only are k,
+    those in the left or right operand and the result are m or n.
     """
-    equation = given.get("equation", b"")
+    equation = attributes.get("equation", b"")
     text = (equation.decode() if isinstance(equation, bytes) else str(equation)).replace(" ", "")
     terms = text.split("->")[0].split(",")
     sizes: dict[str, int] = {}
@@ -208,21 +221,29 @@ def _einsum(given: Mapping[str, Any], inputs: Types, outputs: Types) -> Operator
         return OperatorWork(extra_macs=product(list(sizes.values())) * (len(terms) - 1))
     target = text.split("->")[1] if "->" in text else "".join(sorted(set(terms[0]) ^ set(terms[1])))
     a, b = set(terms[0].replace("...", ".")), set(terms[1].replace("...", "."))
-    kept = set(target.replace("...", "."))
+    result_letters = set(target.replace("...", "."))
 
     def size(letters: set[str]) -> int:
         return product([sizes.get(letter, 1) for letter in letters])
 
-    gemm = Gemm(m=size(a - b), k=size((a & b) - kept), n=size(b - a), count=size(a & b & kept))
+    gemm = Gemm(
+        m=size(a - b),
+        k=size((a & b) - result_letters),
+        n=size(b - a),
+        count=size(a & b & result_letters),
+    )
     del outputs
     return OperatorWork((gemm,))
 
 
 def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
-    """LSTM (4 gates), GRU (3), RNN (1): X [seq, batch, input], R [dirs, gates*hidden, hidden]."""
+    """The rule of LSTM (4 gates), GRU (3) and RNN (1).
 
-    def rule(given: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
-        del given, outputs
+    Inputs are X [seq, batch, input] and R [dirs, gates * hidden, hidden].
+    """
+
+    def rule(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+        del attributes, outputs
         x, r = inputs[0], inputs[2] if len(inputs) > 2 else None
         if x is None or r is None or len(x.shape) != 3 or len(r.shape) != 3:
             return None
@@ -240,17 +261,19 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Operat
 
 
 def _attention(
-    given: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
+    attributes: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
 ) -> OperatorWork | None:
     """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
 
-    `past` is the position of the cached keys, [.., past length, head size], among the inputs.
+    `past` is the position among the inputs of the cached keys, [.., past length, head size].
     """
     q = inputs[0]
     if q is None or len(q.shape) < 3:
         return None
     heads = int(
-        given.get("q_num_heads", given.get("num_heads", q.shape[1] if len(q.shape) == 4 else 1))
+        attributes.get(
+            "q_num_heads", attributes.get("num_heads", q.shape[1] if len(q.shape) == 4 else 1)
+        )
     )
     batch, queries = q.shape[0], q.shape[-2]
     width = q.shape[-1] if len(q.shape) == 4 else max(1, q.shape[-1] // max(1, heads))
@@ -278,6 +301,7 @@ def _attention(
     return OperatorWork(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
 
 
+# Operator type -> rule for its MACs; a rule returns None where shapes are not as it needs them.
 MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]] = {
     "Conv": _conv,
     "FusedConv": _conv,

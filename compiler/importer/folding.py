@@ -1,4 +1,7 @@
-"""Constant folding: what follows from constants alone, computed where it is small."""
+"""Constant folding: values that follow from constants alone are computed where they are small.
+
+Shapes are often computed from constants, so their values are needed to know the types.
+"""
 
 import logging
 import warnings
@@ -11,8 +14,11 @@ from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_
 
 logger = logging.getLogger(__name__)
 
-FOLD_LIMIT = 65_536  # elements; larger constants keep their type only
-FOLD_BUDGET_BYTES = 256 << 20  # of all folded constants together
+# Elements of a result beyond which it is not computed; the type alone is known then.
+FOLD_LIMIT = 65_536
+# Bytes of all folded constants of a model together beyond which no more are computed.
+FOLD_BUDGET_BYTES = 256 << 20
+# Operators that are computed when all their inputs are constants.
 FOLDABLE = (
     ELEMENTWISE
     | REDUCTION
@@ -25,20 +31,22 @@ FOLDABLE = (
 
 
 def fold(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
-    """Mark constant-derived outputs of a node and compute the small ones.
+    """Mark outputs of a node that follow from constants, and compute the small ones.
 
     Args:
         node: the node, whose output types are known.
         read: its inputs, absent ones left out.
-        scope: the graph it stands in; receives names, values and exact shapes.
+        scope: scope of the graph in which it is; receives names, values and exact shapes.
     """
     outputs = [name for name in node.output if name]
     if node.op_type in ("Shape", "Size") and read:
         source = scope.types[read[0]]
         if node.op_type == "Shape":
-            given = attributes(node)
+            node_attributes = attributes(node)
             rank = len(source.shape)
-            start, end, _ = slice(given.get("start", 0), given.get("end", rank)).indices(rank)
+            start, end, _ = slice(
+                node_attributes.get("start", 0), node_attributes.get("end", rank)
+            ).indices(rank)
             scope.arrays[outputs[0]] = np.asarray(source.shape[start:end], dtype=np.int64)
         else:
             scope.arrays[outputs[0]] = np.asarray(source.elements, dtype=np.int64)

@@ -1,9 +1,14 @@
-"""Fusion groups: nodes that run as one operator, so that what is between them needs no memory.
+"""Fusion groups: nodes that run as one operator, so that the tensors between them need no memory.
 
 The rules are the table `FUSION_RULES` in `optypes`; this module grows groups by them. A group is a
-first node and the element-wise nodes that follow on its single result (diamonds such as x *
-sigmoid(x) included), as long as every other operand is there before the group runs. A
-DequantizeLinear joins every reader of its result.
+first node and the element-wise nodes that follow on its single result, as long as every other
+operand exists before the group runs:
+
+    Conv -> BatchNormalization -> Sigmoid -+
+                  |                        v
+                  +---------------------> Mul -> ...      one group, one operator `Conv`
+
+A DequantizeLinear joins every reader of its result.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +20,7 @@ from ullage.compiler.importer.optypes import ELEMENTWISE, MAX_FUSED_NODES, may_f
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes that run as one, in execution order; the `anchor` does the main work."""
+    """Nodes that run as one operator, in execution order; the `anchor` does the main work."""
 
     nodes: tuple[ImportedNode, ...]
     anchor: ImportedNode
@@ -28,7 +33,7 @@ def fuse(
 
     Args:
         nodes: in topological order.
-        outputs: graph outputs, which must stay visible.
+        outputs: graph outputs, which must remain visible outside their group.
         elements: number of elements of every tensor.
     """
     readers: dict[str, list[ImportedNode]] = {}
@@ -82,7 +87,11 @@ def _grow(
     position: Mapping[int, int],
     inlined: set[int],
 ) -> None:
-    """Append to `members` what may follow; tentative nodes stay only if one result escapes."""
+    """Append to `members` the nodes that may follow them.
+
+    Nodes are tried several at a time, and remain only if a single result of the group is read
+    outside.
+    """
     anchor = members[0]
     used = [n for n in anchor.outputs if readers.get(n) or n in outputs]
     if len(used) != 1:
@@ -91,10 +100,10 @@ def _grow(
     tentative = list(members)
     while len(tentative) < MAX_FUSED_NODES:
         inside = {m.index for m in tentative}
-        made = {n for m in tentative for n in m.outputs}
+        results = {n for m in tentative for n in m.outputs}
         escaping = [
             n
-            for n in made
+            for n in results
             if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
         ]
         if any(n in outputs for n in escaping):
@@ -112,17 +121,17 @@ def _grow(
             or len(candidate.outputs) != 1
             or elements[candidate.outputs[0]] != size
             or not all(
-                n in made or _available_before(n, start, producer, position, inlined)
+                n in results or _available_before(n, start, producer, position, inlined)
                 for n in candidate.activations
             )
         ):
             break
         tentative.append(candidate)
         inside.add(candidate.index)
-        made.add(candidate.outputs[0])
+        results.add(candidate.outputs[0])
         open_results = [
             n
-            for n in made
+            for n in results
             if n in outputs or any(r.index not in inside for r in readers.get(n, ()))
         ]
         if open_results in ([candidate.outputs[0]], []):
@@ -136,7 +145,7 @@ def _available_before(
     position: Mapping[int, int],
     inlined: set[int],
 ) -> bool:
-    """Whether a tensor exists before file position `start` (so that joining delays nobody)."""
+    """Whether a tensor exists before file position `start`, so that its reader need not wait."""
     maker = producer.get(name)
     if maker is None:
         return True
@@ -163,7 +172,7 @@ def _with_prologue(
 
 
 def enters_elementwise(group: Group, name: str) -> bool:
-    """Whether a group reads a tensor element by element only, never by the anchor's window."""
+    """Whether a group reads a tensor element by element only, and not by the anchor's window."""
     hot = {name}
     for node in group.nodes:
         if hot.isdisjoint(node.activations):

@@ -1,8 +1,9 @@
 """One forward pass over a graph: types of every tensor, constants folded on the way.
 
-Node by node, with onnx's own per-node inference, so that a shape computed from constants is known
-before the node that needs it is reached; a single pass completes what whole-model inference
-leaves open. Where a shape depends on data, the largest possible one is used and marked.
+Nodes are visited one by one with onnx's own inference for single nodes, so that a shape computed
+from constants is known before the node that needs it is reached. Thus one pass completes what
+inference for whole models leaves open. Where a shape depends on data, the largest possible one is
+used and marked.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,9 @@ from ullage.compiler.importer.scope import (
 )
 from ullage.compiler.importer.symbols import input_dims
 
-STORED_LIMIT = 4_096  # elements of an initializer that may be the argument of a shape operator
+# Elements of an initializer up to which its value is kept: it may be the argument of an operator
+# that computes shapes.
+STORED_LIMIT = 4_096
 
 
 def infer_model(model: onnx.ModelProto, symbols: Mapping[str, int], where: str) -> Scope:
@@ -67,7 +70,7 @@ def _enter_graph(graph: onnx.GraphProto, scope: Scope) -> None:
 
 
 def _store_array(tensor: onnx.TensorProto, scope: Scope) -> None:
-    """Keep the value of a small constant; one that cannot be decoded keeps its type only."""
+    """Keep the value of a small constant; one that cannot be decoded has a type only."""
     try:
         array = onnx.numpy_helper.to_array(tensor)
     except Exception as error:
@@ -116,14 +119,14 @@ def _visit(position: int, node: onnx.NodeProto, scope: Scope) -> None:
                 f"{scope.where}: {label_of(node)} reads {name!r} before it is known; "
                 "the graph is not in order"
             )
-    found = _special(position, node, scope)
-    if found is None:
-        found = _standard(node, scope)
+    output_types = _special(position, node, scope)
+    if output_types is None:
+        output_types = _standard(node, scope)
     bounded = any(scope.types[name].is_upper_bound for name in read)
     for name in node.output:
         if not name:
             continue
-        known = found.get(name) or from_proto(scope.declared.get(name), name, scope)
+        known = output_types.get(name) or from_proto(scope.declared.get(name), name, scope)
         if known is None:
             raise _refusal(name, node, scope)
         scope.types[name] = replace(known, is_upper_bound=known.is_upper_bound or bounded)
@@ -151,7 +154,7 @@ def _refusal(name: str, node: onnx.NodeProto, scope: Scope) -> ModelError:
 
 
 def _special(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType] | None:
-    """Operators that onnx's per-node inference does not cover."""
+    """Types of operators that onnx's inference for single nodes does not cover, else None."""
     if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
         return _constant(node, scope)
     if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
@@ -161,10 +164,10 @@ def _special(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, Ten
 
 def _constant(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     name = node.output[0]
-    given = attributes(node)
-    if "value" in given and isinstance(given["value"], onnx.TensorProto):
+    node_attributes = attributes(node)
+    if "value" in node_attributes and isinstance(node_attributes["value"], onnx.TensorProto):
         tensor = onnx.TensorProto()
-        tensor.CopyFrom(given["value"])
+        tensor.CopyFrom(node_attributes["value"])
         tensor.name = name
         graph = onnx.GraphProto(initializer=[tensor])
         _enter_graph(graph, scope)
@@ -176,13 +179,13 @@ def _constant(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
         "value_floats": ("float32", None),
     }
     for key, (dtype, shape) in kinds.items():
-        if key in given:
-            array = np.asarray(given[key], dtype=dtype)
+        if key in node_attributes:
+            array = np.asarray(node_attributes[key], dtype=dtype)
             scope.arrays[name] = array
             return {name: TensorType(dtype, array.shape if shape is None else ())}
     raise ModelError(
-        f"{scope.where}: Constant {name!r} holds {', '.join(given) or 'nothing'}, which is no "
-        "tensor of numbers",
+        f"{scope.where}: Constant {name!r} holds {', '.join(node_attributes) or 'nothing'}, which "
+        "is no tensor of numbers",
         {"tensor": name, "operator": "Constant"},
     )
 
@@ -190,7 +193,7 @@ def _constant(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
 def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     """Types by onnx's schema, then by contrib rules, then by bounds for data-dependent shapes."""
     domain = "" if node.domain == "ai.onnx" else node.domain
-    found: dict[str, TensorType] = {}
+    output_types: dict[str, TensorType] = {}
     try:
         schema = onnx.defs.get_schema(node.op_type, scope.opsets.get(domain, 1), domain)
     except onnx.defs.SchemaError:
@@ -201,26 +204,26 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
         for name, proto in protos.items():
             if proto.WhichOneof("value") not in (None, "tensor_type"):
                 scope.declared[name] = proto  # a sequence or an optional: refused by that name
-        found = {
+        output_types = {
             name: known
             for name, proto in protos.items()
             if (known := from_proto(proto, name, scope)) is not None
         }
-    if all(name in found for name in node.output if name):
-        return found
+    if all(name in output_types for name in node.output if name):
+        return output_types
     inputs = [scope.types[name] if name else None for name in node.input]
-    given = attributes(node)
+    node_attributes = attributes(node)
     for types in (
-        contrib_output_types(node, given, inputs),
-        bounds.bounded_output_types(node, given, inputs, scope.arrays),
+        contrib_output_types(node, node_attributes, inputs),
+        bounds.bounded_output_types(node, node_attributes, inputs, scope.arrays),
     ):
         for name, triple in zip(node.output, types, strict=False):
-            if name and name not in found and triple is not None:
+            if name and name not in output_types and triple is not None:
                 dtype, shape, is_bound = triple
                 checked_elements(shape, dtype, name, scope.where)
                 declared = from_proto(scope.declared.get(name), name, scope)
-                found[name] = declared or TensorType(dtype, shape, is_bound)
-    return found
+                output_types[name] = declared or TensorType(dtype, shape, is_bound)
+    return output_types
 
 
 def _check_tile(node: onnx.NodeProto, scope: Scope) -> None:

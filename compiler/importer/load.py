@@ -10,17 +10,27 @@ from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.ir.dag import find_cycle
 
-MAX_FILE_BYTES = 2**31  # protobuf's own limit
-MAX_TENSOR_BYTES = 2**46  # 64 TiB: beyond it dimensions are nonsense, not a model
+# Size in bytes of the largest file: protobuf's own limit.
+MAX_FILE_BYTES = 2**31
+# Size in bytes (64 TiB) beyond which a tensor's dimensions are taken for a mistake.
+MAX_TENSOR_BYTES = 2**46
+# Nodes beyond which a model is refused ...
 MAX_NODES = 1_000_000
+# ... and those that it may have once local functions are inlined.
 MAX_INLINED_NODES = 500_000
-MAX_CALL_DEPTH = 50  # of local functions
-MAX_OPSET = 2**31 - 1  # what onnx's schema registry can be asked for
-MAX_SHOWN = 5  # nodes of a cycle that an error names
+# Local functions that may call one another in a chain.
+MAX_CALL_DEPTH = 50
+# Largest version of an operator set that onnx's schema registry takes.
+MAX_OPSET = 2**31 - 1
+# Nodes of a cycle that an error names.
+MAX_SHOWN = 5
 
-Call = tuple[str, str]  # domain and name of a function
-MODEL: Call = ("", "")  # what calls functions and is called by none
+# Domain and name of a local function.
+Call = tuple[str, str]
+# The model itself in the graph of calls: it calls functions, and none calls it.
+MODEL: Call = ("", "")
 
+# Number of an ONNX element type -> its name, as `common.dtypes` spells it.
 ELEMENT_NAMES: dict[int, str] = {
     number: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
     for name, number in onnx.TensorProto.DataType.items()
@@ -54,7 +64,7 @@ def load_model(path: Path) -> onnx.ModelProto:
 
 
 def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Inline local functions and refuse what no later stage could make sense of.
+    """Inline local functions and refuse models that later stages could not make sense of.
 
     Raises:
         ModelError: no graph, cyclic or missing definitions, duplicate names, absurd sizes.
@@ -73,28 +83,28 @@ def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 
 def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
-    """Version of each operator domain; the standard one is the empty name.
+    """Version of each operator domain; the standard domain has the empty name.
 
     Raises:
-        ModelError: a version that cannot be, or two of one domain.
+        ModelError: a version does not exist, or a domain has two.
     """
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for entry in model.opset_import:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         least = 0 if domain else 1
-        contradicts = found.get(domain, entry.version) != entry.version
+        contradicts = versions.get(domain, entry.version) != entry.version
         if contradicts or not least <= entry.version <= MAX_OPSET:
+            fault = f"contradicts version {versions[domain]}" if contradicts else "does not exist"
             raise ModelError(
-                f"{where}: version {entry.version} of operator set {domain or 'ai.onnx'} "
-                f"{f'contradicts version {found[domain]}' if contradicts else 'does not exist'}; "
+                f"{where}: version {entry.version} of operator set {domain or 'ai.onnx'} {fault}; "
                 "export the model again"
             )
-        found[domain] = entry.version
-    return found
+        versions[domain] = entry.version
+    return versions
 
 
 def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Inline the model's local functions, refusing recursive and exploding ones."""
+    """Inline the model's local functions; recursive and exploding ones are refused."""
     import networkx as nx
 
     bodies: dict[Call, Iterable[onnx.NodeProto]] = {
@@ -105,7 +115,9 @@ def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
         caller: [call if (call := (n.domain, n.op_type)) in bodies else None for n in all_nodes(b)]
         for caller, b in bodies.items()
     }
-    calls = nx.DiGraph((caller, call) for caller, made in called.items() for call in made if call)
+    calls = nx.DiGraph(
+        (caller, call) for caller, callees in called.items() for call in callees if call
+    )
     calls.add_node(MODEL)
     circle = find_cycle(calls)
     if circle:
@@ -142,7 +154,7 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
 
 
 def _check_graph(graph: onnx.GraphProto, where: str) -> None:
-    """Names are defined once and before use (the order may be wrong, but not circular)."""
+    """Check that names are defined once, and, in some order of the nodes, before they are used."""
     defined: dict[str, str] = {}
     for tensor in graph.initializer:
         _define(defined, tensor.name, "an initializer", where)
@@ -206,7 +218,7 @@ def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
 
 
 def _described(cycle: Sequence[onnx.NodeProto]) -> str:
-    """The nodes of a cycle, the first of them at least."""
+    """The nodes of a cycle in words, at most `MAX_SHOWN` of them."""
     shown = ", ".join(
         f"{node.op_type} {node.name!r} (output {next(iter(node.output), '')!r})"
         for node in cycle[:MAX_SHOWN]
@@ -216,29 +228,29 @@ def _described(cycle: Sequence[onnx.NodeProto]) -> str:
 
 
 def captures(node: onnx.NodeProto) -> tuple[str, ...]:
-    """Outer names that the subgraphs of a node read (If, Loop, Scan), in first-use order."""
-    found: dict[str, None] = {}
+    """Outer names that the subgraphs of a node (If, Loop, Scan) read, in order of first use."""
+    captured: dict[str, None] = {}
     for attribute in node.attribute:
         graphs = [attribute.g] if attribute.type == onnx.AttributeProto.GRAPH else []
         for graph in [*graphs, *attribute.graphs]:
-            _collect_captures(graph, found)
-    return tuple(found)
+            _collect_captures(graph, captured)
+    return tuple(captured)
 
 
-def _collect_captures(graph: onnx.GraphProto, found: dict[str, None]) -> None:
+def _collect_captures(graph: onnx.GraphProto, captured: dict[str, None]) -> None:
     inner = {v.name for v in graph.input} | {t.name for t in graph.initializer} | {""}
     for node in graph.node:
         for name in (*node.input, *captures(node)):
             if name not in inner:
-                found[name] = None
+                captured[name] = None
         inner.update(node.output)
     for value in graph.output:
         if value.name not in inner:
-            found[value.name] = None
+            captured[value.name] = None
 
 
 def _check_initializer(tensor: onnx.TensorProto, where: str) -> None:
-    """Dimensions must make sense and, where the data is in the file, agree with it."""
+    """Check that dimensions make sense and, where the data is in the file, agree with it."""
     dtype = element_name(tensor.data_type)
     elements = checked_elements(tuple(tensor.dims), dtype or "uint8", tensor.name, where)
     if tensor.data_location == onnx.TensorProto.EXTERNAL or dtype not in BITS:
@@ -253,7 +265,7 @@ def _check_initializer(tensor: onnx.TensorProto, where: str) -> None:
 
 
 def element_name(element: int) -> str | None:
-    """ONNX element type number to name, None for numbers that mean nothing."""
+    """Name of an ONNX element type by its number; None for numbers that stand for nothing."""
     return ELEMENT_NAMES.get(element)
 
 

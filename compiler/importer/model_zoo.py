@@ -1,15 +1,16 @@
-"""Models that can be named: the real graphs that the `onnx` wheel carries."""
+"""Models that have a name: the real graphs that come with the `onnx` package."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import ModelError
 
+# Beginning of the file names, which the models' names leave out.
 PREFIX = "light_"
 
 
 def named_models() -> Mapping[str, Path]:
-    """Name -> file of the nine CNN graphs in the `onnx` package (weights are constants)."""
+    """Name -> file of the nine CNN graphs in the `onnx` package (their weights are constants)."""
     import onnx
 
     folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -17,7 +18,7 @@ def named_models() -> Mapping[str, Path]:
 
 
 def find_model(name: str) -> Path:
-    """The file of a model given by path or name.
+    """The file of a model, from a path or a name.
 
     Raises:
         ModelError: neither a file nor a known name.

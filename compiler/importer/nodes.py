@@ -1,4 +1,4 @@
-"""ONNX nodes with everything a plan needs to know: operands in memory, work, storage."""
+"""ONNX nodes with all that a plan needs to know of them: operands in memory, work, storage."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,14 +24,14 @@ class ImportedNode:
         index: position in the model.
         op: operator type.
         label: unique name.
-        activations: tensors read that inference computes (or is given), distinct.
-        weights: constants read, resolved to the stored tensor, distinct.
+        activations: tensors read that are inputs or computed by inference, distinct.
+        weights: constants read, each resolved to the stored tensor it derives from, distinct.
         outputs: tensors written.
         work: cost.
         mac_dtype: data type of its multiplications.
         accessed: bytes really read of operands that are read in part.
         body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
-        sharings: storage it may share.
+        sharings: which outputs may share the bytes of which inputs.
     """
 
     index: int
@@ -57,7 +57,7 @@ class NodeList:
 
 
 def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> NodeList:
-    """All nodes that are not constant-derived.
+    """All nodes that run at inference: those whose results do not follow from constants alone.
 
     Args:
         model: flat model in topological order.
@@ -105,26 +105,27 @@ def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> N
 
 
 def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dict[str, int]:
-    """Bytes of those of the tensors that can live in memory."""
+    """Planned size in bytes of those of the tensors that can be in memory."""
     known = {name: scope.types[name] for name in names if name in scope.types}
     return {
-        name: storage_bytes(resized(found.dtype, policy), found.elements)
-        for name, found in known.items()
-        if found.dtype in BITS
+        name: storage_bytes(resized(tensor_type.dtype, policy), tensor_type.elements)
+        for name, tensor_type in known.items()
+        if tensor_type.dtype in BITS
     }
 
 
 def _unique(label: str, taken: set[str]) -> str:
-    found, number = label, 1
-    while found in taken:
+    """The label, with a number appended where it is taken; it counts as taken from then on."""
+    unique, number = label, 1
+    while unique in taken:
         number += 1
-        found = f"{label}#{number}"
-    taken.add(found)
-    return found
+        unique = f"{label}#{number}"
+    taken.add(unique)
+    return unique
 
 
 def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, str]:
-    """For constants that are views, transposed or dequantised forms of a tensor: that tensor."""
+    """For constants that are views, transposed or dequantised forms of a stored tensor: that."""
     roots: dict[str, str] = {}
     for proto in protos:
         if not proto.input or not proto.output or proto.output[0] not in scope.constants:
@@ -146,7 +147,7 @@ def _node(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> ImportedNode:
-    given = attributes(proto)
+    node_attributes = attributes(proto)
     parameters = PARAMETER_INPUTS.get(proto.op_type, frozenset())
     activations: dict[str, None] = {}
     weights: dict[str, None] = {}
@@ -168,7 +169,7 @@ def _node(
     if any(key[0] == index for key in scope.subscopes):
         work, body_bytes = _control_flow_work(index, proto, scope, sizes, policy)
     else:
-        work = work_of(proto.op_type, given, inputs, outputs)
+        work = work_of(proto.op_type, node_attributes, inputs, outputs)
     accessed: dict[str, int] = {}
     if proto.op_type in PARTIALLY_READ and proto.input[0]:
         data = proto.input[0]
@@ -190,7 +191,7 @@ def _node(
         body_bytes=body_bytes,
         sharings=tuple(
             s
-            for s in sharings_of(proto, given, scope.types, scope.arrays, sizes)
+            for s in sharings_of(proto, node_attributes, scope.types, scope.arrays, sizes)
             if s.input in activations
         ),
     )
@@ -208,8 +209,8 @@ def _control_flow_work(
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> tuple[OperatorWork, int]:
-    """Cost of If (the dearer branch), Loop and Scan (body times trips), and the bodies' peak."""
-    given = attributes(proto)
+    """Cost of If (the dearer branch), Loop and Scan (body times iterations), and bodies' peak."""
+    node_attributes = attributes(proto)
     bodies: list[OperatorWork] = []
     peak = 0
     reasons: list[str] = []
@@ -217,10 +218,10 @@ def _control_flow_work(
         if attribute.type != onnx.AttributeProto.GRAPH:
             continue
         inner = scope.subscopes[(index, attribute.name)]
-        found = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
-        bodies.append(_sum_work(found.nodes))
-        reasons += [f.reason for f in found.fallbacks]
-        peak = max(peak, body_peak_bytes(found, attribute.g, found.sizes))
+        body = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
+        bodies.append(_sum_work(body.nodes))
+        reasons += [f.reason for f in body.fallbacks]
+        peak = max(peak, body_peak_bytes(body, attribute.g, body.sizes))
     del sizes
     dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
     trips: int | None = 1
@@ -228,7 +229,7 @@ def _control_flow_work(
         trips = trip_count(proto, scope.arrays)
     elif proto.op_type == "Scan":
         inputs = [scope.types[name] if name else None for name in proto.input]
-        trips = scan_length(given, inputs)
+        trips = scan_length(node_attributes, inputs)
     if trips is None:
         reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
         trips = 1
@@ -245,24 +246,24 @@ def _control_flow_work(
 
 
 def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
-    listed = list(nodes)
+    node_list = list(nodes)
     return OperatorWork(
-        gemms=tuple(g for n in listed for g in n.work.gemms),
-        vector_elements=sum(n.work.vector_elements for n in listed),
-        extra_macs=sum(n.work.extra_macs for n in listed),
+        gemms=tuple(g for n in node_list for g in n.work.gemms),
+        vector_elements=sum(n.work.vector_elements for n in node_list),
+        extra_macs=sum(n.work.extra_macs for n in node_list),
     )
 
 
-def body_peak_bytes(found: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
-    """Largest sum of live bytes while a subgraph runs in file order, captures excluded."""
-    last: dict[str, int] = {value.name: len(found.nodes) for value in graph.output}
-    for position, node in enumerate(found.nodes):
+def body_peak_bytes(body: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
+    """Largest sum of live bytes while a subgraph runs in file order, captured tensors excluded."""
+    last: dict[str, int] = {value.name: len(body.nodes) for value in graph.output}
+    for position, node in enumerate(body.nodes):
         for name in node.activations:
             last[name] = max(last.get(name, 0), position)
-    own = {v.name for v in graph.input} | {n for node in found.nodes for n in node.outputs}
+    own = {v.name for v in graph.input} | {n for node in body.nodes for n in node.outputs}
     live = sum(sizes[v.name] for v in graph.input if v.name in last)
     peak = live
-    for position, node in enumerate(found.nodes):
+    for position, node in enumerate(body.nodes):
         live += sum(sizes[name] for name in node.outputs)
         peak = max(peak, live + node.body_bytes)
         ended = {*node.activations, *node.outputs} & own

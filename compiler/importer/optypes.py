@@ -1,4 +1,4 @@
-"""Tables of operator types: what they do to elements, bytes and storage."""
+"""What is known of operator types: how they treat elements, bytes and storage."""
 
 # One output element from one element of each operand (with broadcasting).
 UNARY = frozenset(
@@ -12,6 +12,7 @@ BINARY = frozenset(
     """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less
     LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor QLinearAdd QLinearMul""".split()
 )
+# All operators that work element by element.
 ELEMENTWISE = UNARY | BINARY | {"BatchNormalization"}
 
 # Matrix work with a fused output pipeline on practically every accelerator.
@@ -20,28 +21,35 @@ MATRIX = frozenset(
     FusedConv FusedGemm FusedMatMul MatMulNBits MatMulIntegerToFloat DynamicQuantizeMatMul
     Einsum""".split()
 )
+# Four passes of the vector unit; three for the softmaxes among them.
 NORMALIZATION = frozenset(
     """GroupNormalization InstanceNormalization LayerNormalization LpNormalization LRN
     MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization
     SkipSimplifiedLayerNormalization EmbedLayerNormalization Softmax LogSoftmax Hardmax
     QLinearSoftmax""".split()
 )
+# One vector element per element of each window.
 POOLING = frozenset(
     """AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool
     QLinearAveragePool QLinearGlobalAveragePool""".split()
 )
+# One vector element per input element.
 REDUCTION = frozenset(
     """ArgMax ArgMin CumSum CumProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
     ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare""".split()
 )
+# Elements are moved rather than computed.
 DATA_MOVEMENT = frozenset(
     """Col2Im Compress Concat ConstantOfShape DepthToSpace Expand EyeLike Gather GatherElements
     GatherND OneHot Pad Range Resize ReverseSequence ScatterElements ScatterND Scatter Slice
     SpaceToDepth Split Tile Transpose Trilu Upsample QLinearConcat CenterCropPad TensorScatter
     """.split()
 )
+# Operators with subgraphs.
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
+# The result has the bytes of the first input in the same order.
 VIEWS = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout".split())
+# The result depends on random numbers.
 RANDOM = frozenset(
     "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()
 )
@@ -85,6 +93,7 @@ FUSION_RULES: dict[str, frozenset[str]] = {
     "data-movement": frozenset({"quantize"}),
     "view": frozenset({"quantize"}),
 }
+# Nodes of one group at most.
 MAX_FUSED_NODES = 16
 
 

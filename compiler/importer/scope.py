@@ -1,6 +1,8 @@
-"""What is known inside one graph: types, small constants, names derived from constants alone.
+"""What is known inside one graph while it is read, and how a node is read and named.
 
-And what a node says of itself: its attributes, and errors that name it whatever they hold.
+Each graph and each subgraph (of If, Loop, Scan) has a `Scope`: types, values of small constants,
+and names of tensors that follow from constants alone. `attributes` decodes a node; `blaming` turns
+whatever goes wrong with it into an error that names it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,11 +44,11 @@ class Scope:
         opsets: version of each operator domain.
         types: known tensor types.
         arrays: values of small constants.
-        constants: names derived from constants alone, small or not.
-        declared: types from the file's `value_info`, used where inference finds none.
+        constants: names of tensors that follow from constants alone, small or not.
+        declared: types from the file's `value_info`, used where inference gives none.
         symbols: values of symbolic dimensions.
         subscopes: (node position, attribute name) -> scope of that subgraph.
-        folded_bytes: bytes of folded constants so far, one number for all nested scopes.
+        folded_bytes: bytes of folded constants so far; all nested scopes share this list.
     """
 
     where: str
@@ -61,7 +63,7 @@ class Scope:
 
 
 def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorType | None:
-    """A type with every dimension known, or None.
+    """The type that a file states, if every dimension is known; else None.
 
     Raises:
         ModelError: the dimensions are absurd.
@@ -85,16 +87,16 @@ def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorT
     return TensorType(dtype, tuple(shape))
 
 
-def to_proto(found: TensorType) -> onnx.TypeProto:
-    """The type as onnx writes it."""
+def to_proto(tensor_type: TensorType) -> onnx.TypeProto:
+    """A type in onnx's form."""
     number = onnx.TensorProto.DataType.Value(
-        {"float32": "FLOAT", "float64": "DOUBLE"}.get(found.dtype, found.dtype.upper())
+        {"float32": "FLOAT", "float64": "DOUBLE"}.get(tensor_type.dtype, tensor_type.dtype.upper())
     )
-    return onnx.helper.make_tensor_type_proto(number, found.shape)
+    return onnx.helper.make_tensor_type_proto(number, tensor_type.shape)
 
 
 def label_of(node: onnx.NodeProto) -> str:
-    """A node as messages name it."""
+    """Name of a node for messages."""
     return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed)"
 
 
@@ -109,20 +111,20 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 @contextmanager
 def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
-    """Whatever goes wrong while a node is read becomes an error that names the node.
+    """While the context is open, any exception becomes an error that names the node.
 
-    Attributes of operators without a schema are checked by nobody, and those of others in part
+    Nobody checks attributes of operators without a schema, and those of others are checked in part
     only: a rule may meet any type and any value.
 
     Raises:
-        ModelError: with the node, its attributes and what its rule choked on.
+        ModelError: with the node, its attributes and the original message.
     """
     try:
         yield
     except (UllageError, MemoryError):
         raise
     except Exception as error:
-        given = ", ".join(
+        shown = ", ".join(
             f"{a.name} ({onnx.AttributeProto.AttributeType.Name(a.type)})"
             if a.type in onnx.AttributeProto.AttributeType.values()
             else a.name
@@ -132,6 +134,6 @@ def blaming(node: onnx.NodeProto, where: str) -> Iterator[None]:
         raise ModelError(
             f"{where}: {node.op_type} {node.name!r} (output {next(iter(node.output), '')!r}) is "
             f"malformed: {type(error).__name__} {reason}; {len(node.input)} inputs, "
-            f"attributes: {given or 'none'}",
+            f"attributes: {shown or 'none'}",
             {"operator": node.op_type},
         ) from error

@@ -1,4 +1,7 @@
-"""Which outputs of an operator may share the bytes of its inputs, proven from shapes."""
+"""Which outputs of an operator may share the bytes of its inputs, proven from shapes.
+
+`lowering.aliases` decides which of these sharings are used.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,45 +16,47 @@ from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Sharing
 
+# Types of tensors by name.
 Types = Mapping[str, TensorType]
+# Values of small constants by name.
 Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def sharings_of(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     types: Types,
     arrays: Arrays,
     sizes: Mapping[str, int],
 ) -> tuple[Sharing, ...]:
-    """Sharings that a node permits.
+    """The sharings that a node permits, whatever the order and the live ranges.
 
     Args:
         node: the ONNX node.
-        given: its attributes.
+        attributes: its attributes.
         types: types of all tensors.
         arrays: values of small constants.
-        sizes: planned size in bytes of every tensor that lives in memory.
+        sizes: planned size in bytes of every tensor that can be in memory.
     """
     operands = [name for name in node.input if name in sizes]
     outputs = [name for name in node.output if name in sizes]
     if not operands or not outputs or not node.input[0] or not node.output[0]:
         return ()
     first = node.input[0]
-    if first in sizes and _is_view(node, given, types, arrays):
+    if first in sizes and _is_view(node, attributes, types, arrays):
         return (Sharing("view", outputs[0], first),)
     if any(types[name].is_upper_bound for name in (*operands, *outputs)):
         return ()
     if node.op_type == "Split" and first in sizes:
-        return _split(node, given, types, sizes)
+        return _split(node, attributes, types, sizes)
     if node.op_type in ("Slice", "Gather") and first in sizes:
-        offset = _slice_offset(node, given, types, arrays)
+        offset = _slice_offset(node, attributes, types, arrays)
         if offset is None:
             return ()
         scaled = _scaled(offset, types[first], sizes[first])
         return () if scaled is None else (Sharing("split", outputs[0], first, scaled),)
     if node.op_type == "Concat":
-        return _concat(node, given, types, sizes)
+        return _concat(node, attributes, types, sizes)
     if node.op_type in ELEMENTWISE:
         return tuple(
             Sharing("in_place", outputs[0], name)
@@ -62,8 +67,10 @@ def sharings_of(
     return ()
 
 
-def _is_view(node: onnx.NodeProto, given: Mapping[str, Any], types: Types, arrays: Arrays) -> bool:
-    """Whether the first output is the first input's bytes, untouched."""
+def _is_view(
+    node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, arrays: Arrays
+) -> bool:
+    """Whether the first output consists of the first input's bytes, unchanged."""
     op = node.op_type
     source, result = types[node.input[0]], types[node.output[0]]
     if op in VIEWS:
@@ -78,7 +85,7 @@ def _is_view(node: onnx.NodeProto, given: Mapping[str, Any], types: Types, array
         return source.dtype == result.dtype
     if op == "Transpose":
         rank = len(source.shape)
-        perm = list(given.get("perm", range(rank - 1, -1, -1)))
+        perm = list(attributes.get("perm", range(rank - 1, -1, -1)))
         moved = [axis for axis in perm if source.shape[axis] != 1]
         return moved == sorted(moved)
     if op == "Slice":
@@ -90,7 +97,7 @@ def _is_view(node: onnx.NodeProto, given: Mapping[str, Any], types: Types, array
 
 
 def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:
-    """Elements as planned bytes; None where they do not end on a byte."""
+    """Elements as planned bytes; None where they are no whole number of bytes."""
     if whole.elements == 0 or (elements * size_bytes) % whole.elements:
         return None
     if BITS[whole.dtype] < 8 and (elements * BITS[whole.dtype]) % 8:
@@ -99,46 +106,47 @@ def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:
 
 
 def _split(
-    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
 ) -> tuple[Sharing, ...]:
+    """Outputs of a Split that are contiguous parts of its input, one after the other."""
     source = types[node.input[0]]
-    axis = int(given.get("axis", 0)) % max(1, len(source.shape))
+    axis = int(attributes.get("axis", 0)) % max(1, len(source.shape))
     if product(source.shape[:axis]) != 1:
         return ()
-    found: list[Sharing] = []
+    sharings: list[Sharing] = []
     elements = 0
     for name in node.output:
         if name in sizes:
             offset = _scaled(elements, source, sizes[node.input[0]])
             if offset is None:
                 return ()
-            found.append(Sharing("split", name, node.input[0], offset))
+            sharings.append(Sharing("split", name, node.input[0], offset))
         elements += types[name].elements if name else 0
-    return tuple(found) if all(name in sizes for name in node.output) else ()
+    return tuple(sharings) if all(name in sizes for name in node.output) else ()
 
 
 def _concat(
-    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
+    node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, sizes: Mapping[str, int]
 ) -> tuple[Sharing, ...]:
-    """Inputs of a Concat whose parts lie one after the other in the result."""
+    """Inputs of a Concat that are contiguous parts of the result, one after the other."""
     whole = types[node.output[0]]
-    axis = int(given.get("axis", 0)) % max(1, len(whole.shape))
+    axis = int(attributes.get("axis", 0)) % max(1, len(whole.shape))
     if product(whole.shape[:axis]) != 1:
         return ()
-    found: list[Sharing] = []
+    sharings: list[Sharing] = []
     elements = 0
     for name in node.input:
         offset = _scaled(elements, whole, sizes[node.output[0]])
         if offset is None:
             return ()
         if name in sizes and list(node.input).count(name) == 1:
-            found.append(Sharing("concat", node.output[0], name, offset))
+            sharings.append(Sharing("concat", node.output[0], name, offset))
         elements += types[name].elements
-    return tuple(found)
+    return tuple(sharings)
 
 
 def _slice_offset(
-    node: onnx.NodeProto, given: Mapping[str, Any], types: Types, arrays: Arrays
+    node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, arrays: Arrays
 ) -> int | None:
     """First element of a Slice or Gather whose result is one contiguous run, else None."""
     source, result = types[node.input[0]], types[node.output[0]]
@@ -146,23 +154,24 @@ def _slice_offset(
         index = arrays.get(node.input[1])
         if index is None or index.size != 1 or not source.shape:
             return None
-        axis = int(given.get("axis", 0)) % len(source.shape)
+        axis = int(attributes.get("axis", 0)) % len(source.shape)
         position = int(np.asarray(index, dtype=np.int64).reshape(()))
         position += source.shape[axis] if position < 0 else 0
         if product(source.shape[:axis]) != 1 or not 0 <= position < source.shape[axis]:
             return None
         return position * product(source.shape[axis + 1 :])
-    return _contiguous_slice(node, given, source, result, arrays)
+    return _contiguous_slice(node, attributes, source, result, arrays)
 
 
 def _contiguous_slice(
     node: onnx.NodeProto,
-    given: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     source: TensorType,
     result: TensorType,
     arrays: Arrays,
 ) -> int | None:
-    starts, axes = _slice_arguments(node, given, len(source.shape), arrays)
+    """First element of a Slice whose result is one contiguous run of its input, else None."""
+    starts, axes = _slice_arguments(node, attributes, len(source.shape), arrays)
     if starts is None or axes is None or len(starts) != len(axes):
         return None
     rank = len(source.shape)
@@ -180,7 +189,7 @@ def _contiguous_slice(
 
 
 def _slice_arguments(
-    node: onnx.NodeProto, given: Mapping[str, Any], rank: int, arrays: Arrays
+    node: onnx.NodeProto, attributes: Mapping[str, Any], rank: int, arrays: Arrays
 ) -> tuple[Sequence[int] | None, Sequence[int] | None]:
     """Starts and axes of a Slice with unit steps, (None, None) when unknown or strided."""
 
@@ -188,9 +197,9 @@ def _slice_arguments(
         array = arrays.get(node.input[position])
         return None if array is None else [int(v) for v in np.asarray(array).reshape(-1)]
 
-    if "starts" in given:  # before operator set 10
-        starts = [int(v) for v in given["starts"]]
-        return starts, [int(v) for v in given.get("axes", range(len(starts)))]
+    if "starts" in attributes:  # before operator set 10
+        starts = [int(v) for v in attributes["starts"]]
+        return starts, [int(v) for v in attributes.get("axes", range(len(starts)))]
     if len(node.input) < 3:
         return None, None
     starts_found = argument(1)

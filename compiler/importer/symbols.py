@@ -1,4 +1,4 @@
-"""Symbolic dimensions of a model's inputs and the values they are given."""
+"""Symbolic dimensions of a model's inputs, and the values that the user sets for them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -27,13 +27,13 @@ def bind_symbols(
 
     Args:
         inputs: the graph's inputs, initializers excluded.
-        dims: values given by name.
+        dims: values set by name.
         batch: value for every symbolic first dimension.
         where: model, for messages.
 
     Raises:
         ModelError: a symbol has no value (all of them are named).
-        UsageError: a given name is no symbol of the model, or a batch is given twice.
+        UsageError: a name in `dims` is no symbol of the model, or a batch is set twice.
     """
     bound = dict(dims)
     symbols: dict[str, str] = {}

@@ -1,1 +1,1 @@
-"""Other compilers: an onnx-ir pass, ExecuTorch, torch.export, XLA buffer lists."""
+"""ullage inside other compilers: an onnx-ir pass, ExecuTorch, torch.export, XLA's buffer lists."""

@@ -1,13 +1,14 @@
 """Memory planning for ExecuTorch: an algorithm beside its `greedy` and `naive`.
 
-ExecuTorch (1.5) calls an algorithm with tensor specs whose lifetimes are set and wants
-`mem_id`, `mem_obj_id` and `mem_offset` for each. Give it to the pass alone or beside others, of
-which the suite keeps the smallest:
+ExecuTorch (1.5) calls an algorithm with tensor specs whose lifetimes are set, and expects
+`mem_id`, `mem_obj_id` and `mem_offset` for each. The pass takes this algorithm alone or beside
+others, of which the suite keeps the smallest result:
 
     MemoryPlanningPass(MemoryPlanningAlgorithmSuite([ullage_packing, greedy]))
 
-A spec keeps its `mem_id` (which memory); within a memory offsets come from our packer, which does
-not cut storage into shared objects first. Needs the extra `executorch`; nothing else here does.
+A spec keeps its `mem_id` (the number of its memory). Offsets within a memory come from ullage's
+packer, which, unlike `greedy`, does not cut storage into shared objects first. Needs the extra
+`executorch`; nothing else here does.
 """
 
 import logging
@@ -16,7 +17,9 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 
-DEFAULT_MEM_ID = 1  # ExecuTorch: 0 is for constants, 1 the only memory unless a pass says otherwise
+# Memory of a spec that has no `mem_id`: 0 is for constants, and ExecuTorch has only memory 1 unless
+# a pass says otherwise.
+DEFAULT_MEM_ID = 1
 
 _log = logging.getLogger(__name__)
 
@@ -30,12 +33,12 @@ def ullage_packing(
     *,
     proof_s: float = 0.0,
 ) -> Any:  # noqa: ANN401 - executorch.exir.memory_planning.MemoryAlgoResult
-    """Offsets for tensor specs: the callable contract of ExecuTorch's `greedy`.
+    """Offsets for tensor specs, with the call signature of ExecuTorch's `greedy`.
 
     Args:
-        alignment: of every spec, in bytes.
+        alignment: alignment of every spec in bytes.
         specs: `TensorSpec`s with lifetimes [first, last] of nodes, both inclusive.
-        graph_module: graph that they belong to; `input_mem_buffer_sizes` says what is taken.
+        graph_module: their graph; `input_mem_buffer_sizes` says which bytes are in use already.
         graph_signature: not used.
         extra_padding: bytes added at the end of each memory.
         proof_s: seconds spent on a proof of optimality (`functools.partial` sets it); with the
@@ -54,20 +57,20 @@ def ullage_packing(
         spec.realign(alignment)
     known = {id(spec) for spec in ordered}
     roots = {id(spec): _root(spec, known, alignment) for spec in ordered}
-    lives = _lifetimes(ordered, roots)
+    live_ranges = _lifetimes(ordered, roots)
     memories: dict[int, list[Any]] = {}
     for spec in ordered:
         if spec.storage_base is None:
             memory = DEFAULT_MEM_ID if spec.mem_id is None else spec.mem_id
             memories.setdefault(memory, []).append(spec)
-    taken = list(getattr(graph_module, "input_mem_buffer_sizes", None) or ())
+    input_sizes = list(getattr(graph_module, "input_mem_buffer_sizes", None) or ())
     sizes = [0] * (1 + max(memories, default=DEFAULT_MEM_ID))
     offsets: dict[int, int] = {}
     for memory, owners in memories.items():
-        before = taken[memory] if memory < len(taken) else 0
+        before = input_sizes[memory] if memory < len(input_sizes) else 0
         first = -(-before // alignment) * alignment
-        found, peak = _pack(owners, lives, alignment, proof_s)
-        offsets |= {key: first + offset for key, offset in found.items()}
+        packed, peak = _pack(owners, live_ranges, alignment, proof_s)
+        offsets |= {key: first + offset for key, offset in packed.items()}
         sizes[memory] = first + peak + extra_padding
         _log.debug("memory %d: %d bytes for %d specs", memory, peak, len(owners))
     memory_of = {id(s): memory for memory, owners in memories.items() for s in owners}
@@ -92,11 +95,11 @@ def _executorch_types() -> tuple[Any, Any]:
 
 
 def _in_graph_order(specs: Sequence[Any], graph_module: Any) -> list[Any]:  # noqa: ANN401
-    """Specs as the graph first names them: a set of objects has no order of its own."""
+    """Specs in the order in which the graph first names them; as a set they would have no order."""
     place: dict[int, int] = {}
     for node in graph_module.graph.nodes:
-        said = node.meta.get("spec")
-        for spec in said if isinstance(said, list | tuple) else (said,):
+        node_specs = node.meta.get("spec")
+        for spec in node_specs if isinstance(node_specs, list | tuple) else (node_specs,):
             place.setdefault(id(spec), len(place))
     for spec in specs:
         if spec.lifetime[0] is None or spec.lifetime[1] is None:
@@ -110,7 +113,7 @@ def _in_graph_order(specs: Sequence[Any], graph_module: Any) -> list[Any]:  # no
 
 
 def _root(spec: Any, known: Collection[int], alignment: int) -> tuple[Any, int]:  # noqa: ANN401
-    """The spec whose storage a spec lies in (itself in most cases), and where in it."""
+    """The spec in whose storage a spec lies (often itself), and its offset there in bytes."""
     root, inside, seen = spec, 0, {id(spec)}
     while (base := root.storage_base) is not None:
         if id(base) in seen or id(base) not in known:
@@ -132,26 +135,29 @@ def _root(spec: Any, known: Collection[int], alignment: int) -> tuple[Any, int]:
 def _lifetimes(
     specs: Sequence[Any], roots: Mapping[int, tuple[Any, int]]
 ) -> dict[int, tuple[int, int]]:
-    """Half-open lifetime of each storage: that of all specs in it together."""
-    found: dict[int, tuple[int, int]] = {}
+    """Half-open lifetime of each storage: from the first begin to the last end of its specs."""
+    live_ranges: dict[int, tuple[int, int]] = {}
     for spec in specs:
         key = id(roots[id(spec)][0])
         start, end = spec.lifetime[0], spec.lifetime[1] + 1
-        if key in found:
-            start, end = min(start, found[key][0]), max(end, found[key][1])
-        found[key] = (start, end)
-    return found
+        if key in live_ranges:
+            start, end = min(start, live_ranges[key][0]), max(end, live_ranges[key][1])
+        live_ranges[key] = (start, end)
+    return live_ranges
 
 
 def _pack(
-    owners: Sequence[Any], lives: Mapping[int, tuple[int, int]], alignment: int, proof_s: float
+    owners: Sequence[Any],
+    live_ranges: Mapping[int, tuple[int, int]],
+    alignment: int,
+    proof_s: float,
 ) -> tuple[dict[int, int], int]:
-    """Offset of each storage of one memory by id, and the aligned size of the memory."""
+    """Offset of each storage of one memory by id, and the aligned size of the memory, in bytes."""
     from ullage.solvers.packing.pack import pack
 
     packed = pack(
-        [lives[id(s)][0] for s in owners],
-        [lives[id(s)][1] for s in owners],
+        [live_ranges[id(s)][0] for s in owners],
+        [live_ranges[id(s)][1] for s in owners],
         [s.allocated_memory for s in owners],
         alignment_bytes=alignment,
         time_limit_s=proof_s,
@@ -162,11 +168,11 @@ def _pack(
 
 
 def _objects(memories: Mapping[int, Sequence[Any]], offsets: Mapping[int, int]) -> dict[int, int]:
-    """`mem_obj_id`: specs that share bytes, directly or through others, have the same number.
+    """`mem_obj_id` of each spec by id: equal for specs that share bytes, even through others.
 
-    ExecuTorch's verifier demands it of every pair that overlaps in address.
+    ExecuTorch's verifier demands equal numbers of every pair that overlaps in address.
     """
-    found: dict[int, int] = {}
+    objects: dict[int, int] = {}
     for owners in memories.values():
         number, reach = -1, -1
         for spec in sorted(owners, key=lambda s: offsets[id(s)]):
@@ -174,5 +180,5 @@ def _objects(memories: Mapping[int, Sequence[Any]], offsets: Mapping[int, int]) 
             if begin >= reach:
                 number += 1
             reach = max(reach, begin + spec.allocated_memory)
-            found[id(spec)] = number
-    return found
+            objects[id(spec)] = number
+    return objects

@@ -1,4 +1,4 @@
-"""ullage as a pass of an onnx-ir pipeline."""
+"""A pass of an onnx-ir pipeline that writes each value's place into the model's metadata."""
 
 import json
 import logging
@@ -9,7 +9,8 @@ from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 
-KEY = "ullage"  # metadata key of values and of the model
+# Metadata key of values and of the model.
+KEY = "ullage"
 
 _log = logging.getLogger(__name__)
 
@@ -19,16 +20,15 @@ class PlanMemoryPass(ir.passes.InPlacePass):
 
     Runs in an `onnx_ir.passes.PassManager`. Each planned value gets `metadata_props["ullage"]`:
     JSON with `buffer`, `buffer_offset_bytes` (where it begins inside its buffer) and `residencies`,
-    a list of `{tier, offset, value_bytes, start, ready, end}` (half-open steps). The model
-    gets the summary under the same key. What an earlier run wrote is replaced. The compiled plan
-    stays in `compiled`.
+    a list of `{tier, offset, value_bytes, start, ready, end}` (half-open steps). The model gets the
+    summary under the same key. Whatever an earlier run wrote is replaced.
 
     Planned values that the model does not have by name (the importer inlines local functions)
     cannot be annotated: the summary's `notes` says how many, a warning names some.
 
     Attributes:
-        options: what is asked, as for `compile_model`.
-        compiled: the result of the last run.
+        options: how to plan, as for `compile_model`.
+        compiled: the result of the last run, with the plan.
     """
 
     def __init__(self, options: CompileOptions | None = None) -> None:
@@ -54,8 +54,8 @@ class PlanMemoryPass(ir.passes.InPlacePass):
         summary = summarise(self.compiled)
         absent = sorted(places.keys() - known.keys())
         if absent:
-            some = ", ".join(absent[:3])
-            note = f"{len(absent)} planned values are not in the model by name: {some} ..."
+            examples = ", ".join(absent[:3])
+            note = f"{len(absent)} planned values are not in the model by name: {examples} ..."
             _log.warning("%s: %s", summary["model"], note)
             summary["notes"] = [*summary["notes"], note]
         model.metadata_props[KEY] = json.dumps(summary)
@@ -64,14 +64,14 @@ class PlanMemoryPass(ir.passes.InPlacePass):
 
 def _values(model: ir.Model) -> list[ir.Value]:
     graph = model.graph
-    found = [*graph.inputs, *graph.initializers.values()]
+    values = [*graph.inputs, *graph.initializers.values()]
     for node in graph:
-        found += node.outputs
-    return found
+        values += node.outputs
+    return values
 
 
 def value_places(compiled: Compiled) -> dict[str, dict[str, object]]:
-    """For each value of a plan where its bytes are and when, JSON-serialisable."""
+    """Where the bytes of each value of a plan are, and when, by name, JSON-serialisable."""
     plan = compiled.plan
     by_buffer: dict[int, list[int]] = {}
     for number, residency in enumerate(plan.residencies):

@@ -1,4 +1,4 @@
-"""`torch.export` programs as problems: the generic API fed from an FX graph.
+"""`torch.export` programs as problems, made from an FX graph by way of `lowering.from_lists`.
 
 Needs torch (extra `torch`). Sizes come from the fake tensors that export leaves in `meta["val"]`,
 multiply-accumulates from torch's own flop counter.
@@ -42,29 +42,30 @@ def problem_from_exported(
 
 
 class _Walk:
-    """One pass over the graph: tensors and operators as the builder wants them.
+    """One pass over the graph, which collects tensors and operators for `problem_from_lists`.
 
     Attributes:
         tensors: by name; a node with several results has `node.0`, `node.1` ...
         operators: in execution order.
+        results: node -> names of its tensors, None for results that are no tensors.
     """
 
     def __init__(self, torch: Any, program: Any, name: str) -> None:  # noqa: ANN401
         self.torch, self.where = torch, name
-        said = program.graph_signature
+        signature = program.graph_signature
         self.weights = {
-            *said.inputs_to_parameters,
-            *said.inputs_to_buffers,
-            *said.inputs_to_lifted_tensor_constants,
+            *signature.inputs_to_parameters,
+            *signature.inputs_to_buffers,
+            *signature.inputs_to_lifted_tensor_constants,
         }
         returned = [n for n in program.graph.nodes if n.op == "output"]
         self.returned = {n.name for end in returned for n in end.all_input_nodes}
         self.tensors: dict[str, Tensor] = {}
         self.operators: list[Op] = []
-        self.results: dict[str, list[str | None]] = {}  # node -> names of its tensors
+        self.results: dict[str, list[str | None]] = {}
 
     def visit(self, node: Any) -> None:  # noqa: ANN401 - torch.fx.Node
-        """Take in one node."""
+        """Add the tensors and the operator of one node."""
         if node.op == "output":
             return
         if node.op == "placeholder":
@@ -140,7 +141,7 @@ class _Walk:
         )
 
     def _shared(self, written: Sequence[str], reads: Sequence[str]) -> dict[str, str]:
-        """Result -> the first operand of its size whose bytes it may take over."""
+        """Result -> the first operand of the same size, whose bytes it may overwrite."""
         if len(written) != 1:
             return {}
         size = self.tensors[written[0]].size_bytes
@@ -148,7 +149,7 @@ class _Walk:
         return {written[0]: fits[0]} if fits else {}
 
     def _macs(self, node: Any) -> int:  # noqa: ANN401
-        """Half of torch's count of floating-point operations, on fake tensors."""
+        """MACs of a node: half of torch's count of floating-point operations, on fake tensors."""
         from torch.utils.flop_counter import FlopCounterMode
 
         arguments = self.torch.fx.node.map_arg((node.args, node.kwargs), _value)

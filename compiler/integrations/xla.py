@@ -1,10 +1,14 @@
 """XLA's buffer lists as problems: what its memory-space assignment (MSA) dumps about buffers.
 
 MSA's debug dump has a CSV of buffers: `buffer_id,buffer_name,alt_mem_benefit,size,definition_time,
-use_times,use_names[,is_scoped]`, times being positions in the flattened instruction schedule. That
-is enough for a problem through the generic API: each time at which something is defined or used
-becomes an operator. The mapping of terms is in docs/passes.md. Format: OpenXLA's
-`memory_space_assignment`.
+use_times,use_names[,is_scoped]`; times are positions in the flattened instruction schedule. Each
+time at which something is defined or used becomes an operator:
+
+    buffer a: definition_time 3, use_times 5;7      time 3: writes a
+    buffer b: definition_time 5, use_times 7        time 5: reads a, writes b
+                                                    time 7: reads a, reads b
+
+docs/passes.md maps the terms. Format: OpenXLA's `memory_space_assignment`.
 """
 
 import csv
@@ -17,18 +21,19 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Op, Tensor, TensorKind, problem_from_lists
 
+# Columns that a dump must have.
 COLUMNS = ("buffer_id", "buffer_name", "size", "definition_time", "use_times", "use_names")
 
 
 @dataclass(frozen=True)
 class LiveBuffer:
-    """A buffer with its definition and uses in logical time.
+    """A buffer with its definition and uses, in positions of the instruction schedule.
 
     Attributes:
         name: unique name.
         size_bytes: its size.
-        defined: time at which it is written.
-        uses: (time, name of the instruction) of each read, times ascending.
+        defined: position at which it is written.
+        uses: (position, name of the instruction) of each read, ascending.
         kind: `activation` unless the caller knows better; an `output` is live to the end.
         storage: buffers of the same storage have the same number (colocated in XLA's words).
         scoped: scratch memory of the instruction at `defined`, not a value.
@@ -59,8 +64,8 @@ def read_buffer_info(
 
     Args:
         text: the CSV with its header.
-        kinds: kind of each buffer that is none of the program's own intermediates, by name. The
-            dump does not say which are parameters and results.
+        kinds: kind of each buffer that is not one of the program's own intermediates, by name. The
+            dump does not say which buffers are parameters and results.
 
     Raises:
         UsageError: a column is missing or a field makes no sense; names the line and the remedy.
@@ -73,10 +78,10 @@ def read_buffer_info(
             f"{','.join(COLUMNS)}"
         )
     known = dict(kinds or {})
-    found = tuple(_buffer(rows.line_num, row, known) for row in rows)
+    buffers = tuple(_buffer(rows.line_num, row, known) for row in rows)
     if known:
         raise UsageError(f"kinds are given of buffers that there are not: {', '.join(known)}")
-    return found
+    return buffers
 
 
 def _buffer(
@@ -111,27 +116,27 @@ def problem_from_live_buffers(
 ) -> Problem:
     """A problem from buffers with definition and use times.
 
-    A buffer defined where another one of the same storage is used may overwrite it. Inputs and
-    weights are there before the first step, whatever their definition time.
+    A buffer that is defined where another one of the same storage is used may overwrite it. Inputs
+    and weights are there before the first step, whatever their definition time.
 
     Args:
         name: name of the program.
         buffers: in any order.
         target: chip to plan for.
-        work: what the instruction at a time computes; nothing where it is not given, so that
-            memory alone is timed.
+        work: time -> what the instruction at that time computes; nothing where a time is missing,
+            so that memory alone is timed.
 
     Raises:
         UsageError: names are not unique, a buffer is used before it is defined, or `work` names a
             time at which nothing happens.
     """
-    given = {b.name for b in buffers if b.kind in {"input", "weight"}}
+    initial = {b.name for b in buffers if b.kind in {"input", "weight"}}
     tensors = [Tensor(b.name, b.size_bytes, b.kind) for b in buffers if not b.scoped]
     reads: dict[int, list[LiveBuffer]] = {}
     writes: dict[int, list[LiveBuffer]] = {}
     labels: dict[int, str] = {}
     for b in buffers:
-        if b.name not in given:
+        if b.name not in initial:
             writes.setdefault(b.defined, []).append(b)
             labels.setdefault(b.defined, b.name)
         for time, user in b.uses:
@@ -139,18 +144,20 @@ def problem_from_live_buffers(
                 reads.setdefault(time, []).append(b)
                 # "fusion.3, operand 0 {}": the instruction's name ends at the comma
                 labels[time] = user.split(",", maxsplit=1)[0].strip()
-    said = dict(work or {})
+    work_at = dict(work or {})
     operators = [
         _operator(
             f"{labels[time]}@{time}",
             reads.get(time, ()),
             writes.get(time, ()),
-            said.pop(time, XlaWork()),
+            work_at.pop(time, XlaWork()),
         )
         for time in sorted({*reads, *writes})
     ]
-    if said:
-        raise UsageError(f"{name}: work is given at times when nothing happens: {sorted(said)[:5]}")
+    if work_at:
+        raise UsageError(
+            f"{name}: work is given at times when nothing happens: {sorted(work_at)[:5]}"
+        )
     return problem_from_lists(name, tensors, operators, target)
 
 
@@ -171,12 +178,12 @@ def _operator(
 
 
 def _overwritten(reads: Sequence[LiveBuffer], results: Sequence[LiveBuffer]) -> dict[str, str]:
-    """Result -> operand of the same storage and size."""
-    found: dict[str, str] = {}
+    """Result -> the operand of the same storage and size that it may overwrite."""
+    operand_of: dict[str, str] = {}
     for b in results:
         for a in reads:
             same = b.storage is not None and a.storage == b.storage and a.kind == "activation"
-            if same and a.size_bytes == b.size_bytes and a.name not in found.values():
-                found[b.name] = a.name
+            if same and a.size_bytes == b.size_bytes and a.name not in operand_of.values():
+                operand_of[b.name] = a.name
                 break
-    return found
+    return operand_of

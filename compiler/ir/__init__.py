@@ -1,5 +1,8 @@
-"""The artefacts, frozen dataclasses: graph, program, problem, assignment, plan.
+"""The artefacts, frozen dataclasses: what every other room reads and writes.
 
-Graph -> Program (steps over buffers) -> Problem (with target and objective) -> Assignment -> Plan.
-An artefact never imports what makes it.
+    Graph -> Program -> Problem -> Assignment -> Plan
+
+`Graph` is the model as imported, `Program` its operators as steps over buffers, `Problem` adds the
+chip and the objective, `Assignment` is a solver's decision, `Plan` the labelled decision that files
+hold. An artefact never imports what makes it.
 """

@@ -1,4 +1,4 @@
-"""The assignment: what a solver decides, before anybody labels, verifies and scores it."""
+"""The assignment: a solver's decision, before it is labelled, verified and scored."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target
 
-UNPLACED = -1  # offset of a residency that has no address yet
+# Offset of a residency that has no address yet.
+UNPLACED = -1
 
 
 @dataclass(frozen=True)
@@ -15,10 +16,11 @@ class Assignment:
     """Which bytes are in which tier when, and what DMA moves them.
 
     Attributes:
-        problem: what it answers: the problem that was asked, in another order where the solver may
-            choose one, with more fast memory where the objective is `peak`.
-        residencies: with addresses, or with the offset `UNPLACED`: a packer then finds one.
-        transfers: of their bytes.
+        problem: the problem that it answers. It is the one that the solver was given, except that
+            the order may be another where the solver may choose it, and that the fastest tier may
+            be larger where the objective is `peak`.
+        residencies: with addresses, or with the offset `UNPLACED`: a packer then chooses one.
+        transfers: what brings the data of the residencies, and what stores it.
     """
 
     problem: Problem

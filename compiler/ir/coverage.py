@@ -1,4 +1,14 @@
-"""Bytes of a buffer as pieces of its residencies, and what a compute unit makes of them."""
+"""Which residencies hold the bytes of a buffer, and whether a compute unit can use them there.
+
+An extent is a range of a buffer's bytes together with the residency that holds it. An operand that
+is partly in one tier and partly in another has several:
+
+    byte of the buffer     0          512             1024
+    residency A in sram    |==========|
+    residency B in dram    |==========================|
+
+    cover([A, B], 0, 1024) == ([(A, 0, 512), (B, 512, 1024)], [])
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -6,18 +16,24 @@ from itertools import pairwise
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency
 
-Piece = tuple[Residency, int, int]  # residency, low, high: bytes [low, high) of the buffer
+# (residency, low, high): the residency holds the bytes [low, high) of its buffer.
+Extent = tuple[Residency, int, int]
 
 
 def cover(
     candidates: Iterable[Residency], begin: int, end: int
-) -> tuple[list[Piece], list[tuple[int, int]]]:
+) -> tuple[list[Extent], list[tuple[int, int]]]:
     """Bytes [begin, end) of a buffer, each from the first candidate that has it.
 
+    Args:
+        candidates: residencies of that buffer, the preferred ones first.
+        begin: first byte.
+        end: one past the last byte.
+
     Returns:
-        pieces in byte order, and the ranges that no candidate has.
+        The extents in byte order, and the ranges [low, high) that no candidate has.
     """
-    found: list[Piece] = []
+    extents: list[Extent] = []
     missing = [(begin, end)]
     for r in candidates:
         rest: list[tuple[int, int]] = []
@@ -26,15 +42,15 @@ def cover(
             if a >= b:
                 rest.append((low, high))
                 continue
-            found.append((r, a, b))
+            extents.append((r, a, b))
             rest += [(x, y) for x, y in ((low, a), (b, high)) if x < y]
         missing = rest
-    found.sort(key=lambda piece: piece[1])
-    return found, missing
+    extents.sort(key=lambda extent: extent[1])
+    return extents, missing
 
 
 def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[int, int]]:
-    """Addresses [low, high) at which others hold the very bytes that `r` has there."""
+    """Addresses [low, high) of `r` at which other residencies hold the same bytes of its buffer."""
     shift = r.offset - r.start_byte
     return [
         (shift + max(r.start_byte, other.start_byte), shift + min(r.end_byte, other.end_byte))
@@ -44,16 +60,16 @@ def shared_addresses(r: Residency, others: Iterable[Residency]) -> list[tuple[in
     ]
 
 
-def in_a_row(pieces: Sequence[Piece]) -> bool:
-    """Whether pieces in byte order lie in one tier, each where the one before it ends."""
+def in_a_row(extents: Sequence[Extent]) -> bool:
+    """Whether extents, in byte order, are contiguous in one tier: each begins where one ends."""
     return all(
         a.tier == b.tier and a.offset - a.start_byte == b.offset - b.start_byte
-        for (a, _, _), (b, _, _) in pairwise(pieces)
+        for (a, _, _), (b, _, _) in pairwise(extents)
     )
 
 
 def refuse_impossible(plan: Plan, r: Residency) -> None:
-    """A residency must be of bytes, steps and addresses that exist.
+    """Check that a residency is of bytes, steps and addresses that exist.
 
     Raises:
         VerificationError: it is not.
@@ -70,27 +86,34 @@ def refuse_impossible(plan: Plan, r: Residency) -> None:
 
 
 def refuse_out_of_reach(
-    plan: Plan, buffer: int, pieces: Sequence[Piece], step: int, what: str
+    plan: Plan, buffer: int, extents: Sequence[Extent], step: int, what: str
 ) -> None:
-    """An operand must lie where the compute unit can use it.
+    """Check that an operand lies where the compute unit can use it.
+
+    Args:
+        plan: the plan.
+        buffer: index of the buffer.
+        extents: where the operand's bytes lie, in byte order.
+        step: the step, for the message.
+        what: what uses the operand, for the message.
 
     Raises:
-        VerificationError: a piece is in a tier out of reach, or pieces are scattered on a target
+        VerificationError: an extent is in a tier out of reach, or extents are scattered on a target
             that takes whole operands only.
     """
-    target, found = plan.target, plan.problem.buffers[buffer]
-    must_be_fastest = target.must_be_fastest(found.kind)
-    for r, _, _ in pieces:
+    target, operand = plan.target, plan.problem.buffers[buffer]
+    must_be_fastest = target.must_be_fastest(operand.kind)
+    for r, _, _ in extents:
         out_of_reach = must_be_fastest or not target.tier(r.tier).addressable
         if r.tier != target.fastest.name and out_of_reach:
             raise VerificationError(
-                f"step {step}, {what}: {found.name!r} is in {r.tier}, where the compute unit "
+                f"step {step}, {what}: {operand.name!r} is in {r.tier}, where the compute unit "
                 f"cannot reach it; it can in {target.fastest.name}",
-                {"step": step, "tensor": found.name, "tier": r.tier},
+                {"step": step, "tensor": operand.name, "tier": r.tier},
             )
-    if not target.split_operands and not in_a_row(pieces):
+    if not target.split_operands and not in_a_row(extents):
         raise VerificationError(
-            f"step {step}, {what}: {found.name!r} is scattered over {len(pieces)} places, and the "
-            "target takes whole operands only",
-            {"step": step, "tensor": found.name},
+            f"step {step}, {what}: {operand.name!r} is scattered over {len(extents)} places, and "
+            "the target takes whole operands only",
+            {"step": step, "tensor": operand.name},
         )

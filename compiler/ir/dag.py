@@ -44,7 +44,10 @@ def operator_dag(graph: Graph) -> "nx.DiGraph":
 
 
 def find_cycle(net: "nx.DiGraph") -> list[Any]:
-    """The nodes of a cycle, in its order; empty if there is none. In time linear in the edges."""
+    """The nodes of some cycle in the order in which it runs; empty if there is none.
+
+    It takes time linear in the number of edges.
+    """
     import networkx as nx
 
     # nx.find_cycle alone starts from one node after another, which takes quadratic time.
@@ -57,7 +60,7 @@ def find_cycle(net: "nx.DiGraph") -> list[Any]:
 
 
 def is_order(dag: "nx.DiGraph", order: Sequence[int]) -> bool:
-    """Whether an order has every operator once, each behind those whose results it reads."""
+    """Whether an order has every operator once, each after those whose results it reads."""
     place = {operator: at for at, operator in enumerate(order)}
     if len(place) != len(order) or place.keys() != set(dag):
         return False
@@ -65,7 +68,7 @@ def is_order(dag: "nx.DiGraph", order: Sequence[int]) -> bool:
 
 
 def convex_hull(dag: "nx.DiGraph", operators: Iterable[int]) -> set[int]:
-    """Some operators, and all that lie on a path from one of them to another.
+    """The given operators, and all that lie on a path from one of them to another.
 
     They can run as one unit: nothing outside has to run between two of them.
     """
@@ -80,34 +83,38 @@ def convex_hull(dag: "nx.DiGraph", operators: Iterable[int]) -> set[int]:
 
 
 def is_convex(dag: "nx.DiGraph", operators: Iterable[int]) -> bool:
-    """Whether no path leaves a set of operators and comes back."""
+    """Whether no path leads out of a set of operators and back into it."""
     inside = set(operators)
     return convex_hull(dag, inside) == inside
 
 
 def dominators(dag: "nx.DiGraph") -> Mapping[int, int | None]:
-    """For each operator the last other one that is on every path to it from where paths begin.
+    """For each operator the last other operator that every path to it goes through.
 
-    None where paths have no operator in common. With `dag.reverse(copy=False)` the same for paths
-    to where they end: the first operator at which all that follows comes together again.
+    Paths begin at operators that read no result of another one. The value is None where the paths
+    have no operator in common. With `dag.reverse(copy=False)` it is the same for paths onwards: the
+    first operator at which all that follows comes together again.
     """
     import networkx as nx
 
     start = -1
     rooted = nx.DiGraph(dag.edges)
     rooted.add_edges_from((start, node) for node, degree in dag.in_degree if not degree)
-    found = nx.immediate_dominators(rooted, start)
-    return {node: None if found[node] == start else found[node] for node in dag}
+    dominator = nx.immediate_dominators(rooted, start)
+    return {node: None if dominator[node] == start else dominator[node] for node in dag}
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowCut:
-    """A moment that every order has.
+    """An operator that splits every order in the same two parts: its ancestors and its descendants.
+
+    Whatever the order, exactly its ancestors have run before it and exactly its descendants run
+    after it, so it is a natural place to divide the model.
 
     Attributes:
-        operator: all others are its ancestors, which have run, or its descendants, which have not.
-        live_bytes: of inputs, activations and outputs that are there after it and read later or
-            kept, each with bytes of its own.
+        operator: its index.
+        live_bytes: bytes of inputs, activations and outputs that exist after it and are read later
+            or kept as outputs; values that could share bytes are counted apart.
     """
 
     operator: int
@@ -115,7 +122,7 @@ class NarrowCut:
 
 
 def narrow_cuts(graph: Graph) -> tuple[NarrowCut, ...]:
-    """Where a graph has a waist, in file order; `min` by `live_bytes` is the narrowest."""
+    """All narrow cuts of a graph, in file order; `min` by `live_bytes` is the narrowest."""
     dag, count = operator_dag(graph), len(graph.operators)
     # All before v lead to it if each of them has a successor no later than v: follow the first
     # successors. The same for all behind it and last predecessors, in any topological order.

@@ -9,7 +9,9 @@ from ullage.compiler.common.errors import UsageError
 if TYPE_CHECKING:
     import networkx as nx
 
+# Role of a value in one inference; `program.Buffer` says what each means for storage.
 Kind = Literal["input", "weight", "activation", "output"]
+# How an output may use the bytes of an input; explained at `Sharing`.
 SharingKind = Literal["view", "in_place", "concat", "split"]
 
 
@@ -49,7 +51,7 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """An output that *may* share the bytes of an input; lifetimes decide whether it does.
+    """An output that *may* share the bytes of an input; `lowering.aliases` decides whether it does.
 
     Attributes:
         kind: `view` (same bytes, no work), `in_place` (the output overwrites the input),
@@ -101,7 +103,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """An operator (or value) that is costed by a fallback, and why."""
+    """An operator (or value) whose cost is estimated because there is no rule for it, and why."""
 
     operator: str
     kind: str
@@ -225,10 +227,10 @@ class Graph:
         )
 
 
-def _attributes_of(thing: Value | Operator) -> dict[str, Any]:
+def _attributes_of(part: Value | Operator) -> dict[str, Any]:
     """The fields that are attributes of a node; inputs and outputs are edges."""
-    names = (f.name for f in fields(thing) if f.name not in ("inputs", "outputs"))
-    return {name: getattr(thing, name) for name in names}
+    names = (f.name for f in fields(part) if f.name not in ("inputs", "outputs"))
+    return {name: getattr(part, name) for name in names}
 
 
 Part = TypeVar("Part", Value, Operator)
@@ -240,16 +242,20 @@ def _made(
     attributes: Mapping[str, Any],
     **known: Any,  # noqa: ANN401 - fields have several types
 ) -> Part:
-    """A value or an operator from the attributes of a node; some fields are known already."""
-    found: dict[str, Any] = {
+    """A value or an operator from the attributes of a node and from fields that are known.
+
+    Raises:
+        UsageError: an attribute is missing.
+    """
+    values: dict[str, Any] = {
         f.name: attributes[f.name] for f in fields(kind) if f.name in attributes
     } | known
-    missing = [f.name for f in fields(kind) if f.name not in found and f.default is MISSING]
+    missing = [f.name for f in fields(kind) if f.name not in values and f.default is MISSING]
     if missing:
         raise UsageError(f"{kind.__name__.lower()} {node!r} needs the attribute {missing[0]}")
-    for name, value in found.items():
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return kind(**found)
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
 
 
 def _placed(edges: Iterator[tuple[str, int | None]]) -> tuple[str, ...]:
@@ -259,7 +265,11 @@ def _placed(edges: Iterator[tuple[str, int | None]]) -> tuple[str, ...]:
 
 
 def _check_form(net: "nx.DiGraph") -> None:
-    """A directed graph in which operators and values alternate, each value written once."""
+    """Check that operators and values alternate in a directed graph, each value written once.
+
+    Raises:
+        UsageError: names the node or the edge.
+    """
     if not net.is_directed() or net.is_multigraph():
         raise UsageError(f"a graph is made from a networkx.DiGraph, not a {type(net).__name__}")
     roles = dict(net.nodes(data="role"))
@@ -278,7 +288,11 @@ def _check_form(net: "nx.DiGraph") -> None:
 def _check_names(
     values: Mapping[str, Value], operators: tuple[Operator, ...], ends: tuple[str, ...]
 ) -> None:
-    """Every name stands for a value, and no two operators have the same one."""
+    """Check that every name stands for a value, and that no two operators have the same one.
+
+    Raises:
+        UsageError: says which.
+    """
     seen: set[str] = set()
     used = set(ends)
     for operator in operators:

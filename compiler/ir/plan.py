@@ -1,4 +1,28 @@
-"""The plan: which bytes are in which tier at which address and when, and what DMA moves them."""
+"""The plan: which bytes are in which tier at which address and when, and what DMA moves them.
+
+An activation of 1024 bytes is written by a convolution, read by the next step, stored in `dram`
+while others use the fast memory, and fetched again. `=` is space whose data may be used, `~` is
+space whose data is still on its way:
+
+    step    0      1      2      3      4      5      6
+            DMA    conv   pool   relu   conv   add    DMA
+    sram           |=============|      |~~~~~~|======|
+    dram                  |~~~~~~|=============|
+
+    residency   start  ready  end
+    sram            1      1    3   step 1 writes it, step 2 reads it
+    dram            2      3    5   filled by the transfer sram->dram with moves ((2, 1024),)
+    sram            4      5    6   filled by the transfer dram->sram with moves ((4, 1024),),
+                                    step 5 reads it
+
+Intervals of steps and bytes are half-open. A buffer may be cut into slices of bytes; each slice has
+residencies and transfers of its own:
+
+    byte    0             512                      1024
+            |-- slice A --|-------- slice B --------|
+    sram    A at addresses [4096, 4608)
+    dram    B at addresses [0, 512)
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,9 +47,10 @@ class Residency:
         tier: name of the tier.
         offset: address of the first byte in the tier.
         start: first step at which the space is taken.
-        ready: first step at which operators and outgoing transfers use it; `start` when an
-            operator produces it here (or it is here from the beginning, or carried in from the
-            inference before), one past the last step of the incoming transfer when it is fetched.
+        ready: first step at which operators and outgoing transfers may use the data. Equal to
+            `start` where an operator writes the data here, where it is here before the first step,
+            or where a weight remains from the inference before (loop-carried); one past the last
+            step of the incoming transfer where the data is fetched.
         end: one past the last step at which the space is taken.
     """
 
@@ -43,14 +68,16 @@ class Residency:
 class Transfer:
     """DMA of the bytes [start_byte, end_byte) of a buffer from one tier to another.
 
+    The slice may be moved in several portions, one per step, in the order of its addresses.
+
     Attributes:
         buffer: index into `Program.buffers`.
         start_byte: first byte of the slice.
         end_byte: one past its last byte.
-        source: tier that is read.
-        destination: tier that is written.
-        moves: (step, bytes) pairs, steps ascending; bytes go in address order and sum to the
-            size of the slice.
+        source: name of the tier that is read.
+        destination: name of the tier that is written.
+        moves: (step, bytes) pairs, steps strictly ascending; the bytes sum to the size of the
+            slice.
         link: name of the link that it goes over; by default that of the only link between the two.
     """
 
@@ -63,14 +90,14 @@ class Transfer:
     link: str = ""
 
     def __post_init__(self) -> None:
-        """Name the only link between the two tiers where none is named."""
+        """Set the default name of the link where none is named."""
         if not self.link:
             object.__setattr__(self, "link", link_name(self.source, self.destination))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A complete answer to a problem: where everything is, and what moves.
+    """A complete answer to a problem: where every byte is and when, and what moves.
 
     Attributes:
         problem: program, target (with overrides applied) and objective.
@@ -82,10 +109,10 @@ class Plan:
         model: how to import the model again (name, dtype policy, dims, fusion ...).
         notes: fallbacks taken on the way; never empty when one was.
         lower_bound: bound of the objective that the solver proved, in the objective's unit.
-        bound_source: what proved it.
+        bound_source: name of what proved it.
         claimed_bound: bound that a third party's solver claims; nobody here has proven it.
         claimed_by: who claims it.
-        shadow_prices: (of what, what one more of it saves in the objective's unit) pairs.
+        shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
         statistics: figures about the search, by name.
     """
 

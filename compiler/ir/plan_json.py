@@ -1,4 +1,4 @@
-"""Plans as JSON: loss-free, validated against the published schema on the way in."""
+"""Plans as JSON files: loss-free, checked against the published schema when they are read."""
 
 import json
 from collections.abc import Mapping
@@ -15,18 +15,22 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target
 
-PLAN_FORMAT = 2  # 1: links and transfers without names; figures of the search among `options`
+# Version of the files that are written.
+PLAN_FORMAT = 2
+# Versions that can be read. In version 1 links and transfers have no names, and figures of the
+# search are among `options`.
 READABLE_FORMATS = (1, 2)
+# The published JSON Schema, a file of this package.
 SCHEMA_FILE = "plan.schema.json"
 
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan as its JSON file has it.
+    """The fields of a plan's JSON file; those of `Plan` with the problem taken apart.
 
     Attributes:
         target: the chip planned for, with overrides applied.
-        problem: the steps and buffers planned.
+        problem: the steps and buffers planned, a `Program`.
         residencies: sorted by buffer, start byte, start.
         transfers: sorted by first step.
         solver: name of the solver that made it.
@@ -36,12 +40,12 @@ class PlanFile:
         model: how to import the model again (name, dtype policy, dims, fusion ...).
         notes: fallbacks taken on the way; never empty when one was.
         lower_bound: bound of the objective that the solver proved, in the objective's unit.
-        bound_source: what proved it.
-        claimed_bound: bound that a third party's solver claims.
+        bound_source: name of what proved it.
+        claimed_bound: bound that a third party's solver claims; nobody here has proven it.
         claimed_by: who claims it.
-        shadow_prices: (of what, what one more of it saves in the objective's unit) pairs.
+        shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
         statistics: figures about the search, by name.
-        format_version: version of this form.
+        format_version: version of the file format, `PLAN_FORMAT`.
     """
 
     target: Target
@@ -122,22 +126,26 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
 
 
 def _from_format_1(document: dict[str, Any]) -> dict[str, Any]:
-    """A file of format 1 in the present one: links get their default names when it is read."""
-    found = {**document, "format_version": PLAN_FORMAT}
+    """The document of a file of format 1, changed to the present format.
+
+    Format 1 kept statistics and shadow prices among `options`. Its links and transfers have no
+    names; those get their default names when the document is read.
+    """
+    converted = {**document, "format_version": PLAN_FORMAT}
     options = document.get("options")
     if not isinstance(options, dict):
-        return found
+        return converted
     own = {k: v for k, v in options.items() if isinstance(v, str | int | float)}
     figures = ("whole_bound", "parts_solved", "parts_taken")
-    found["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
-    found["statistics"] = {k: own[k] for k in figures if k in own}
+    converted["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
+    converted["statistics"] = {k: own[k] for k in figures if k in own}
     prices = options.get("prices")
-    found["shadow_prices"] = [
+    converted["shadow_prices"] = [
         [price.get("what"), price.get("saves_s")]
         for price in (prices if isinstance(prices, list) else ())
         if isinstance(price, dict)
     ]
-    return found
+    return converted
 
 
 def read_plan(path: Path) -> Plan:

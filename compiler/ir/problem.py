@@ -1,7 +1,7 @@
 """The problem: a program, the chip that it runs on, and what is to be minimised.
 
-Whatever several solvers need to know of a problem (compute times, compulsory traffic, segments ...)
-is worked out once and kept with it: `computed_once`.
+Figures that several solvers need (compute times, compulsory traffic, segments ...) are worked out
+once per problem and kept with it; functions that do so are decorated with `computed_once`.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Figure = TypeVar("Figure")
 
 @dataclass(frozen=True)
 class Problem:
-    """What a solver is asked.
+    """What a solver is given.
 
     Attributes:
         program: steps in order, and buffers.
@@ -34,7 +34,7 @@ class Problem:
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: figures can be worked out again."""
+        """The state for pickling, without the kept figures: they can be worked out again."""
         return {**vars(self), "_figures": {}}
 
     @property
@@ -67,7 +67,10 @@ class Problem:
         return self if target is self.target else replace(self, target=target)
 
     def minimising(self, objective: str) -> "Problem":
-        """The same program and chip with another objective; figures of both are kept with both."""
+        """The same program and chip with another objective.
+
+        Both problems share their kept figures, none of which depends on the objective.
+        """
         if objective == self.objective:
             return self
         other = replace(self, objective=objective)
@@ -75,21 +78,22 @@ class Problem:
         return other
 
     def once(self, figure: Callable[["Problem"], Figure]) -> Figure:
-        """A figure of the problem: worked out at the first call, kept for the next."""
+        """The value of `figure` for this problem: worked out at the first call, then kept."""
         if figure not in self._figures:
             self._figures[figure] = figure(self)
-        found: Figure = self._figures[figure]
-        return found
+        value: Figure = self._figures[figure]
+        return value
 
 
 def computed_once(figure: Callable[[Problem], Figure]) -> Callable[[Problem], Figure]:
-    """Decorator of a figure of program and target: it is worked out once for each problem.
+    """Decorate a function of a problem so that it is worked out once for each problem.
 
-    It must not depend on the objective. Callers share the result, so they must not change it.
+    The function must depend on the program and the target only, not on the objective. Callers share
+    the result, so they must not change it.
     """
 
     @wraps(figure)
-    def kept(problem: Problem) -> Figure:
+    def once_per_problem(problem: Problem) -> Figure:
         return problem.once(figure)
 
-    return kept
+    return once_per_problem

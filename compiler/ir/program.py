@@ -1,11 +1,20 @@
-"""The program: operators in the order in which they run, buffers, and ranged uses of buffers."""
+"""The program: steps in the order in which they run, buffers, and which bytes each step uses.
+
+A buffer is the storage of all values that share bytes; a use is a range of those bytes. Intervals
+of steps and bytes are half-open:
+
+    step      0      1               2              3              4
+              DMA    conv            relu           add            DMA
+    buffer           write [0, 64)   read [0, 64)   read [32, 64)
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 from ullage.compiler.ir.graph import Gemm, Kind
 
-DMA_STEP = "dma"  # kind of a step without an operator: only transfers run in it
+# Kind of a step without an operator: only transfers run in it.
+DMA_STEP = "dma"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +26,9 @@ class Use:
         start_byte: first byte of the range.
         end_byte: one past its last byte.
         write: True when the step writes the range.
-        accessed_bytes: bytes that really move, at most the range (a Gather reads few rows).
-        value: name of the value that lives in the range.
+        accessed_bytes: bytes that are really read or written, at most the size of the range; a
+            Gather reads few rows of its table.
+        value: name of the value in the range.
     """
 
     buffer: int
@@ -33,15 +43,16 @@ class Use:
 class Step:
     """One operator in the chosen order, or a DMA-only step (kind `dma`, no uses, no cost).
 
-    A program begins and ends with a DMA-only step, in which inputs may be fetched before the
-    first operator and outputs stored after the last. On targets where operands must be resident
-    there are two between any two operators: memory can be emptied, then filled.
+    A program begins and ends with a DMA-only step, in which inputs may be fetched before the first
+    operator and outputs stored after the last. On targets where operands must be in the fastest
+    tier there are two between any two operators: one in which memory is emptied, one in which it is
+    filled.
 
     Attributes:
         name: name of the operator.
         kind: operator type, or `dma`.
         operator: index of the operator in the graph; -1 for a DMA-only step.
-        uses: bytes read and written; a read precedes a write of the same bytes (in place).
+        uses: ranges read and written; a read precedes a write of the same bytes (in place).
         macs: multiply-accumulates.
         mac_dtype: data type of the multiplications.
         vector_elements: elements that the vector unit processes.
@@ -76,10 +87,10 @@ class Buffer:
     Attributes:
         name: name of its first value.
         size_bytes: storage of all its values together.
-        kind: `input` (holds data before the first step), `weight` (the same, for ever),
-            `output` (some of its values must be in the home tier at the end), `activation`.
+        kind: `input` (holds data before the first step), `weight` (the same, and is never written),
+            `output` (some of its values must be in the home tier at the end), or `activation`.
         values: the values in it and where; ranges overlap for views and in-place results.
-        outputs: byte ranges that are outputs of the graph.
+        outputs: byte ranges [start, end) that are outputs of the graph.
         row_bytes: bytes of one row of the outermost axis longer than 1; slices may be cut there.
     """
 
@@ -101,7 +112,7 @@ class Program:
         steps: T steps.
         buffers: B buffers, referred to by index.
         steady_state: the steps repeat for ever, one inference after the other, and weights may
-            stay where they are from the end of one to the beginning of the next.
+            remain in any tier from the end of one inference to the beginning of the next.
     """
 
     name: str
@@ -118,8 +129,8 @@ class Program:
     @cached_property
     def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
         """For each buffer its (step, use) pairs in step order, reads before writes."""
-        found: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
+        uses_by_buffer: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]
         for t, step in enumerate(self.steps):
             for use in sorted(step.uses, key=lambda u: u.write):
-                found[use.buffer].append((t, use))
-        return tuple(tuple(uses) for uses in found)
+                uses_by_buffer[use.buffer].append((t, use))
+        return tuple(tuple(uses) for uses in uses_by_buffer)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ullage.compiler.ir.graph import Kind
 
+# Where operands may be while their operator runs; explained at `Target`.
 OperandAccess = Literal["any", "fastest"]
 
 
@@ -48,16 +49,16 @@ def link_name(source: str, destination: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A directed DMA path between two tiers: a link, or one of several DMA queues.
+    """A directed DMA path between two tiers; each link is a queue of its own.
 
     Attributes:
-        source: tier that is read.
-        destination: tier that is written.
-        bandwidth_bytes_per_s: of the link alone; the tiers' own bandwidths apply beside it.
-        setup_s: time to start a transfer.
-        energy_j_per_byte: energy of moving a byte, beside reading and writing it.
-        name: of the link, `source->destination` where none is given; two links may join the same
-            tiers, under different names.
+        source: name of the tier that is read.
+        destination: name of the tier that is written.
+        bandwidth_bytes_per_s: of the link alone; the bandwidths of both tiers limit a transfer too.
+        setup_s: time to start a transfer, in seconds.
+        energy_j_per_byte: energy of moving a byte, on top of reading and writing it.
+        name: unique name, by default `source->destination`. Two links (queues) may join the same
+            tiers under different names.
     """
 
     source: str
@@ -112,11 +113,13 @@ class Target:
         tiers: fastest first.
         links: DMA paths.
         compute: the compute unit.
-        homes: for each kind of buffer the tier where it starts or may always be written to.
+        homes: for each kind of buffer the name of its home tier: inputs and weights are there
+            before the first step, outputs must be there at the end, activations may be stored
+            there.
         operand_access: `any` (operands in place in any addressable tier) or `fastest` (every
             activation operand and result in the fastest tier while its operator runs).
         weights_in_fastest: with `fastest`, weights too.
-        split_operands: an operand may be part here, part there.
+        split_operands: the bytes of one operand may be in several tiers or places.
         slice_granularity_bytes: slices are cut at multiples of it; 0: between rows of the
             outermost axis longer than 1.
     """
@@ -162,9 +165,11 @@ class Target:
         return self.tier(self.homes[kind])
 
     def must_be_fastest(self, kind: Kind) -> bool:
-        """Whether operators can reach buffers of this kind in the fastest tier only.
+        """Whether operators can use buffers of this kind in the fastest tier only.
 
-        Where only their home is out of reach, a slower tier that is not can hold them.
+        It is so where the target demands it, and where neither the home nor any other slower tier
+        is addressable. A home out of reach is not enough: another addressable tier can hold the
+        data.
         """
         if not self.home(kind).addressable and not any(t.addressable for t in self.tiers[1:]):
             return True
@@ -176,12 +181,12 @@ class Target:
     def needs_dma_steps(self) -> bool:
         """Whether DMA-only steps stand between operators, not only at both ends.
 
-        They do where an operand cannot be used where it starts.
+        They do where operators cannot use some kind of buffer in its home tier.
         """
         kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
         return any(self.must_be_fastest(k) or not self.home(k).addressable for k in kinds)
 
     def with_fast_memory(self, capacity_bytes: int) -> "Target":
-        """The same chip with another capacity of the fastest tier."""
+        """The same chip with another capacity of the fastest tier, in bytes."""
         first = replace(self.tiers[0], capacity_bytes=capacity_bytes)
         return replace(self, tiers=(first, *self.tiers[1:]))

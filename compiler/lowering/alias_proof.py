@@ -1,7 +1,15 @@
-"""Proof by symbolic execution that no alias destroys data that somebody still reads.
+"""Proof by symbolic execution that no alias destroys data that is still to be read.
 
-Shares nothing with `aliases`: bytes of buffers hold symbols (which byte of which computed value),
-operators are run in order, and every operand must hold the symbols that dataflow says.
+Every byte of every buffer holds a symbol: which byte of which computed value it is. Operators are
+run in order, and every operand must hold the symbols that dataflow alone says it has:
+
+    buffer b                [0, 64)             [64, 128)
+    after conv writes x     x from byte 0       x from byte 64
+    relu of x in place      y from byte 0       y from byte 64
+    add reads y             y from byte 0, as expected: fine
+    add reads x             y instead of x: VerificationError
+
+The decision itself (`aliases`) shares no code with this proof.
 """
 
 from collections.abc import Sequence
@@ -46,6 +54,7 @@ def check_aliases(graph: Graph, order: Sequence[int], aliases: Aliases) -> None:
 def _put(
     memory: dict[str, ByteRuns], aliases: Aliases, name: str, content: Sequence[DataRange]
 ) -> None:
+    """Store the data that a value holds in the bytes of its buffer."""
     root, offset = aliases.buffer_of[name]
     memory[root].write(offset, content)
 
@@ -58,11 +67,16 @@ def _expect(
     expected: list[DataRange],
     reader: str,
 ) -> None:
+    """Check that the bytes of a value hold the data that it should have.
+
+    Raises:
+        VerificationError: they do not; names both values.
+    """
     root, offset = aliases.buffer_of[name]
-    found = memory[root].read(offset, offset + graph.values[name].size_bytes)
-    if found != expected:
+    held = memory[root].read(offset, offset + graph.values[name].size_bytes)
+    if held != expected:
         own = {run[2] for run in expected}
-        wrong = [run[2] for run in found if run not in expected]
+        wrong = [run[2] for run in held if run not in expected]
         strangers = [origin for origin in wrong if origin not in own]
         culprit = next(iter((*strangers, *wrong)), "nothing")
         raise VerificationError(

@@ -1,9 +1,18 @@
 """Aliases: which values share bytes, decided from the sharings that operators permit.
 
-Placement first (views, Split parts inside the whole, Concat parts inside the result), then reuse
-over time (an element-wise result over an input that dies). After each decision the invariant
-holds that no value is overwritten while somebody still reads it; `check_aliases` proves it by
-symbolic execution.
+Values are placed inside one another first; then results take over the bytes of dead operands:
+
+    view        Reshape(a) = b      |==== a, b ====|        the same bytes, nothing to do
+    split       Split(a) = b, c     |== b ==|== c ==|       parts of a's bytes
+                                    |====== a ======|
+    concat      Concat(a, b) = c    |== a ==|== b ==|       a and b are written where c will be
+                                    |====== c ======|
+    in place    Relu(a) = b         |==== a, b ====|        the same bytes: a until the Relu runs,
+                                                            which is a's last reader, then b
+
+Parts nest: the c of one Concat may be a part of the next. After every decision no value is
+overwritten while it is still to be read; `check_aliases` proves that independently, by symbolic
+execution.
 """
 
 from collections.abc import Sequence
@@ -15,14 +24,14 @@ from ullage.compiler.ir.target import Target
 
 @dataclass(frozen=True)
 class AliasOptions:
-    """What may share storage.
+    """Which kinds of sharing are allowed.
 
     Attributes:
-        views: reshapes and the like cost nothing and share bytes.
-        in_place: element-wise results overwrite an operand that dies.
+        views: results of Reshape and the like are the bytes of their operand and cost nothing.
+        in_place: element-wise results may overwrite an operand that dies there.
         parts: Concat and Split work on parts of one buffer, nested where it happens. Right where
             slices of a buffer are placed one by one; a target that keeps buffers whole would hold
-            all of it from the first part's birth.
+            all of it as soon as the first part is written.
         alignment_bytes: parts begin at multiples of it.
     """
 
@@ -32,27 +41,37 @@ class AliasOptions:
     alignment_bytes: int = 16
 
 
+# Every value in a buffer of its own.
 NO_ALIASES = AliasOptions(views=False, in_place=False, parts=False)
 
 
 @dataclass
 class _Root:
-    """A buffer in the making: members lie at offsets inside it."""
+    """A buffer in the making.
+
+    Attributes:
+        size_bytes: size of the value that it is named after.
+        kind: kind of that value.
+        members: value -> offset in bytes of every value inside it.
+        active: those of the members that may still be read.
+        is_output: whether a member is an output of the graph.
+    """
 
     size_bytes: int
     kind: Kind
     members: dict[str, int] = field(default_factory=dict)
-    active: dict[str, int] = field(default_factory=dict)  # members that may still be read
+    active: dict[str, int] = field(default_factory=dict)
     is_output: bool = False
 
 
 @dataclass(frozen=True)
 class Aliases:
-    """The decision.
+    """The decision: where each value lies, and which operators have nothing left to do.
 
     Attributes:
-        buffer_of: for each value its buffer (named after one of its values) and offset in bytes.
-        elided: operators that do nothing any more (views, Splits and Concats in place).
+        buffer_of: for each value its buffer (named after one of its values) and its offset in
+            the buffer in bytes.
+        elided: operators that do nothing any more: views, and Splits and Concats in place.
         absorbed: (operator name, input) pairs: that input of a Concat lies in the result already.
     """
 
@@ -62,7 +81,7 @@ class Aliases:
 
 
 class _AliasState:
-    """Values grouped into roots; small enough to be one class with three moves."""
+    """The values grouped into buffers (roots) so far, and when each is written and read."""
 
     def __init__(self, graph: Graph, order: Sequence[int]) -> None:
         self.graph = graph
@@ -88,35 +107,40 @@ class _AliasState:
             self.last_read[name] = len(order)
 
     def place(self, inner: str, outer: str, offset: int) -> None:
-        """Move the whole root of `inner` into the root of `outer` at `offset` inside `outer`."""
+        """Move the root of `inner`, members included, to `offset` bytes behind `outer`'s begin."""
         source, target = self.root_of[inner], self.root_of[outer]
         base = self.roots[target].members[outer] + offset - self.roots[source].members[inner]
-        moved = self.roots.pop(source)
-        kept = self.roots[target]
-        for name, at in moved.members.items():
-            kept.members[name] = base + at
+        inner_root = self.roots.pop(source)
+        outer_root = self.roots[target]
+        for name, at in inner_root.members.items():
+            outer_root.members[name] = base + at
             self.root_of[name] = target
-        for name, at in moved.active.items():
-            kept.active[name] = base + at
-        kept.is_output |= moved.is_output
+        for name, at in inner_root.active.items():
+            outer_root.active[name] = base + at
+        outer_root.is_output |= inner_root.is_output
 
     def overlapping(self, name: str, position: int | None = None) -> list[str]:
-        """Values that share a byte with `name`, itself included.
+        """Values that share at least one byte with `name`, itself included.
 
-        With a position: only those that may be read at it or later.
+        Args:
+            name: the value.
+            position: where given, only values that may be read at it or later, in positions of the
+                order. Positions must not descend from call to call.
         """
         root = self.roots[self.root_of[name]]
         low = root.members[name]
         high = low + self.graph.values[name].size_bytes
         if position is None:
-            among = root.members
+            candidates = root.members
         else:
             dead = [v for v in root.active if self.last_read[v] < position]
             for v in dead:
                 del root.active[v]
-            among = root.active
+            candidates = root.active
         return [
-            v for v, at in among.items() if at < high and low < at + self.graph.values[v].size_bytes
+            v
+            for v, at in candidates.items()
+            if at < high and low < at + self.graph.values[v].size_bytes
         ]
 
     def fills_its_root(self, name: str) -> bool:
@@ -165,10 +189,10 @@ def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> A
 
 
 def _fits_kind(state: _AliasState, source: str, result: str) -> bool:
-    """Whether `result` may lie in the root of `source` as far as kinds go.
+    """Whether the kinds of buffer and value allow `result` to lie in the root of `source`.
 
-    What is given from outside (inputs, weights) cannot become an output by sharing: an output has
-    a home of its own.
+    Nothing may be written into weights, and an output must not lie in an input or a weight: its
+    home is its own.
     """
     kind = state.roots[state.root_of[source]].kind
     if result in state.outputs:
@@ -179,6 +203,7 @@ def _fits_kind(state: _AliasState, source: str, result: str) -> bool:
 def _try_view(
     state: _AliasState, operator: Operator, options: AliasOptions, elided: set[str]
 ) -> None:
+    """Let the result of a view lie in its operand's bytes."""
     views = [s for s in operator.sharings if s.kind == "view"]
     if not options.views or len(views) != 1 or len(operator.outputs) != 1:
         return
@@ -192,6 +217,7 @@ def _try_view(
 def _try_split(
     state: _AliasState, operator: Operator, options: AliasOptions, elided: set[str]
 ) -> None:
+    """Let the results of a Split lie in its operand's bytes, if all of them may."""
     parts = [s for s in operator.sharings if s.kind == "split"]
     if not parts or {s.output for s in parts} != set(operator.outputs):
         return
@@ -213,25 +239,27 @@ def _try_concat(
     elided: set[str],
     absorbed: set[tuple[str, str]],
 ) -> None:
+    """Let operands of a Concat lie in its result; those that do are absorbed."""
     parts = [s for s in operator.sharings if s.kind == "concat"]
     if not parts:
         return
-    taken: set[str] = set()
+    parts_in_place: set[str] = set()
     for sharing in parts:
         if _may_be_part(state, sharing, options):
             state.place(sharing.input, sharing.output, sharing.offset_bytes)
-            taken.add(sharing.input)
-    absorbed.update((operator.name, name) for name in taken)
+            parts_in_place.add(sharing.input)
+    absorbed.update((operator.name, name) for name in parts_in_place)
     values = state.graph.values
-    covered = sum(values[name].size_bytes for name in taken)
+    covered = sum(values[name].size_bytes for name in parts_in_place)
     # Constants are no inputs: what no part covers, the operator must still write.
-    if set(operator.inputs) == taken and covered == sum(
+    if set(operator.inputs) == parts_in_place and covered == sum(
         values[name].size_bytes for name in operator.outputs
     ):
         elided.add(operator.name)
 
 
 def _may_be_part(state: _AliasState, sharing: Sharing, options: AliasOptions) -> bool:
+    """Whether an operand of a Concat may lie inside the result."""
     source = state.roots[state.root_of[sharing.input]]
     target = state.roots[state.root_of[sharing.output]]
     if source is target or source.kind != "activation" or source.is_output:
@@ -244,7 +272,7 @@ def _may_be_part(state: _AliasState, sharing: Sharing, options: AliasOptions) ->
 def _is_aligned(
     state: _AliasState, whole: str, offset: int, part: str, options: AliasOptions
 ) -> bool:
-    """Whether a part begins and ends at aligned addresses (or with the whole).
+    """Whether a part begins and ends at aligned addresses (or ends where the whole does).
 
     Slices are cut at the ends of parts, and each slice has an address of its own.
     """
@@ -257,6 +285,7 @@ def _is_aligned(
 
 
 def _try_in_place(state: _AliasState, operator: Operator, position: int, elided: set[str]) -> None:
+    """Let a result overwrite an operand that dies, or the operand move to where the result lies."""
     if operator.name in elided or len(operator.outputs) != 1:
         return
     permitted = [s for s in operator.sharings if s.kind == "in_place"]
@@ -276,7 +305,11 @@ def _try_in_place(state: _AliasState, operator: Operator, position: int, elided:
 def _may_overwrite(
     state: _AliasState, sharing: Sharing, position: int, operator: Operator, by_element: set[str]
 ) -> bool:
-    """Nothing that lies in the input's bytes is read after this operator, or askew by it."""
+    """Whether an operator may write its result over an input.
+
+    It may if nothing in the input's bytes is read after this operator, and if the operator itself
+    reads those bytes element by element, at the very place where it writes.
+    """
     root = state.roots[state.root_of[sharing.input]]
     values = state.graph.values
     if root.kind not in ("activation", "output"):
@@ -297,7 +330,7 @@ def _may_overwrite(
 
 
 def _may_move_in(state: _AliasState, sharing: Sharing, position: int) -> bool:
-    """Whether the input's buffer may live where the output will be, a part of something larger."""
+    """Whether the input's buffer may lie where the output will be, a part of something larger."""
     source = state.roots[state.root_of[sharing.input]]
     return (
         state.fills_its_root(sharing.input)

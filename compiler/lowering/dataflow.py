@@ -1,4 +1,14 @@
-"""What data every value holds, by dataflow alone: which bytes of which computed values."""
+"""Which data every value holds, by dataflow alone: which bytes of which computed values.
+
+Views, and Splits and Concats in place, compute nothing; they pass data on:
+
+    conv -> x (64 bytes)        content of x: bytes [0, 64) are x from byte 0
+    Reshape(x) -> y             content of y: bytes [0, 64) are x from byte 0
+    Concat(y, z) -> c           content of c: bytes [0, 64) are x from byte 0,
+                                              bytes [64, ...) are z from byte 0
+
+Both proofs, by symbolic execution and by running the plan, compare memory with these contents.
+"""
 
 from collections.abc import Sequence
 
@@ -6,11 +16,12 @@ from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.lowering.aliases import Aliases
 from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
+# Value -> the data in its bytes, as runs relative to its first byte.
 Contents = dict[str, list[DataRange]]
 
 
 def given_contents(graph: Graph) -> Contents:
-    """Inputs and weights hold themselves."""
+    """Contents of inputs and weights: each holds its own data."""
     return {
         name: [(0, value.size_bytes, name, 0)] if value.size_bytes else []
         for name, value in graph.values.items()
@@ -19,7 +30,7 @@ def given_contents(graph: Graph) -> Contents:
 
 
 def contents_of(graph: Graph, order: Sequence[int], aliases: Aliases) -> Contents:
-    """Content of every value of a graph."""
+    """The content of every value of a graph."""
     content = given_contents(graph)
     for index in order:
         step_content(graph, graph.operators[index], aliases, content)
@@ -27,7 +38,7 @@ def contents_of(graph: Graph, order: Sequence[int], aliases: Aliases) -> Content
 
 
 def step_content(graph: Graph, operator: Operator, aliases: Aliases, content: Contents) -> None:
-    """Add the content of an operator's outputs.
+    """Add the content of an operator's outputs to `content`.
 
     A view, and a Split or Concat in place, passes on what its inputs hold; everything else is new
     data, named after the output.
@@ -47,7 +58,7 @@ def absorbed_inputs(operator: Operator, aliases: Aliases) -> set[str]:
 
 
 def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) -> list[DataRange]:
-    """Content of the result of an operator that only arranges bytes."""
+    """Content of the result of an operator that passes bytes on without computing."""
     size = graph.values[output].size_bytes
     result = ByteRuns()
     if size:
@@ -67,7 +78,7 @@ def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) 
 def written_ranges(
     graph: Graph, operator: Operator, output: str, absorbed: set[str]
 ) -> list[tuple[int, int]]:
-    """Byte ranges of an output that the operator itself writes: all but absorbed parts."""
+    """Byte ranges [low, high) of an output that its operator writes: all but absorbed parts."""
     position, gaps = 0, []
     for sharing in sorted(operator.sharings, key=lambda s: s.offset_bytes):
         if sharing.kind == "concat" and sharing.output == output and sharing.input in absorbed:

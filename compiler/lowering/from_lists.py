@@ -1,4 +1,4 @@
-"""Problems without ONNX: for compilers that know their operators, tensors and uses themselves."""
+"""Problems without ONNX, for compilers that know their operators, tensors and uses themselves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Op:
         gemms: (m, k, n) of its matrix products, for systolic targets.
         workspace_bytes: scratch memory in the fastest tier.
         in_place: output -> input that it may overwrite.
-        views: output -> input whose bytes it is.
+        views: output -> input of which it is another view (the same bytes).
     """
 
     name: str
@@ -115,8 +115,13 @@ def _operator(op: Op) -> Operator:
 
 
 def _check(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) -> None:
+    """Check names, sizes and data types, and that tensors are written once, before they are read.
+
+    Raises:
+        UsageError: says what is wrong.
+    """
     known = {t.name for t in tensors.values() if t.kind in ("input", "weight")}
-    given = set(known)
+    initial = set(known)
     for tensor in tensors.values():
         if tensor.size_bytes < 0:
             raise UsageError(f"{name}: tensor {tensor.name!r} has {tensor.size_bytes} bytes")
@@ -135,7 +140,7 @@ def _check(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) ->
             if written not in tensors:
                 raise UsageError(f"{name}: operator {op.name!r} writes unknown tensor {written!r}")
             if written in known:
-                what = "an input or a weight" if written in given else "written already"
+                what = "an input or a weight" if written in initial else "written already"
                 raise UsageError(
                     f"{name}: operator {op.name!r} writes {written!r}, which is {what}; "
                     "a tensor is written once (name an in-place result anew)"

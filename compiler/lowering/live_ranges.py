@@ -1,4 +1,11 @@
-"""The largest sum of live bytes of a program, and who is alive there."""
+"""The largest sum of live bytes of a program, and what is alive there.
+
+step        0    1    2    3    4
+a, 64 B     |=========|                 first write in step 0, last use in step 1
+b, 32 B          |=========|
+c, 48 B               |=========|
+live bytes  64   96   80   48   0       peak: 96 bytes in step 1, residents a and b
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +16,13 @@ from ullage.compiler.ir.program import Program
 
 @dataclass(frozen=True)
 class LivePeak:
-    """The largest sum of live bytes over the steps of a program, and who is alive there."""
+    """The largest sum of live bytes over the steps of a program.
+
+    Attributes:
+        size_bytes: the sum.
+        step: the first step at which it is reached.
+        residents: (buffer, bytes) pairs alive in that step, the largest first.
+    """
 
     size_bytes: int
     step: int
@@ -17,10 +30,10 @@ class LivePeak:
 
 
 def live_peak(program: Program) -> LivePeak:
-    """Peak of live non-weight bytes and workspace, with residents.
+    """Peak of live non-weight bytes and workspace, and what it is made of.
 
-    Liveness is per byte range: from the first write (the start for inputs) to the last use (the
-    end for outputs). Unlike `hwmodels.bound.live_bytes_bound` it counts workspace.
+    Liveness is per byte range: from the first write (step 0 for inputs) to the last use (the end
+    for outputs). Unlike `hwmodels.bounds.live_bytes_bound` it counts workspace.
     """
     steps = len(program.steps)
     change = [0] * (steps + 1)
@@ -40,16 +53,16 @@ def live_peak(program: Program) -> LivePeak:
         live += change[t]
         if live > best:
             best, where = live, t
-    here: dict[str, int] = {}
+    bytes_by_buffer: dict[str, int] = {}
     for begin, end, size, name in spans:
         if begin <= where < end:
-            here[name] = here.get(name, 0) + size
-    residents = tuple(sorted(here.items(), key=lambda item: -item[1]))
+            bytes_by_buffer[name] = bytes_by_buffer.get(name, 0) + size
+    residents = tuple(sorted(bytes_by_buffer.items(), key=lambda item: -item[1]))
     return LivePeak(max(best, 0), where, residents)
 
 
 def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]:
-    """(bytes, first step, one past the last step) for each range with uses of its own."""
+    """(bytes, first step, one past the last step) for each range between the ends of uses."""
     buffer, uses = program.buffers[index], program.uses_of[index]
     edges = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
     edges.update(edge for output in buffer.outputs for edge in output)

@@ -1,4 +1,20 @@
-"""From a graph in an order to a problem: steps, buffers and ranged uses."""
+"""From a graph in an order to a program: steps, buffers and ranged uses.
+
+Values become ranges of buffers, operators become steps that use those ranges. An operator that only
+arranges bytes (here a Concat in place) vanishes:
+
+    graph                  buffers after `find_aliases`         steps
+                                                                0  start    DMA-only
+    conv1 -> a             c, 128 bytes: a at [0, 64),          1  conv1    write c [0, 64)
+    conv2 -> b                           b at [64, 128)         2  conv2    write c [64, 128)
+    Concat(a, b) -> c
+    pool(c) -> d           d, 32 bytes                          3  pool     read c [0, 128),
+                                                                            write d [0, 32)
+                                                                4  finish   DMA-only
+
+On targets where operands must be brought to the fastest tier, two DMA-only steps stand between any
+two operators, one to empty memory and one to fill it.
+"""
 
 from collections.abc import Sequence
 
@@ -18,7 +34,7 @@ def build_program(
     dma_steps: bool = False,
     steady_state: bool = False,
 ) -> Program:
-    """Lifetimes of a graph in an order.
+    """The program of a graph in an order: operators as steps, values as ranges of buffers.
 
     Args:
         graph: the graph.
@@ -29,19 +45,19 @@ def build_program(
         steady_state: the steps repeat for ever.
 
     Raises:
-        VerificationError: the alias decision would destroy data (a defect, never seen).
+        VerificationError: the alias decision would destroy data: a defect of `find_aliases`.
     """
-    found = find_aliases(graph, order, aliases or AliasOptions())
-    check_aliases(graph, order, found)
+    sharing = find_aliases(graph, order, aliases or AliasOptions())
+    check_aliases(graph, order, sharing)
     used = {n for o in graph.operators for n in (*o.inputs, *o.outputs)} | set(graph.inputs)
     numbers: dict[str, int] = {}
     for name in graph.values:
         if name in used:
-            numbers.setdefault(found.buffer_of[name][0], len(numbers))
+            numbers.setdefault(sharing.buffer_of[name][0], len(numbers))
     steps = [Step("start", DMA_STEP)]
     for index in order:
         operator = graph.operators[index]
-        if operator.name in found.elided:
+        if operator.name in sharing.elided:
             continue
         if dma_steps and len(steps) > 1:
             steps += [
@@ -53,7 +69,7 @@ def build_program(
                 name=operator.name,
                 kind=operator.kind,
                 operator=index,
-                uses=_uses(graph, operator, found, numbers),
+                uses=_uses(graph, operator, sharing, numbers),
                 macs=operator.macs,
                 mac_dtype=operator.mac_dtype,
                 vector_elements=operator.vector_elements,
@@ -62,34 +78,42 @@ def build_program(
             )
         )
     steps.append(Step("finish", DMA_STEP))
-    buffers = _buffers(graph, found, numbers)
+    buffers = _buffers(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
 def _uses(
-    graph: Graph, operator: Operator, found: Aliases, numbers: dict[str, int]
+    graph: Graph, operator: Operator, sharing: Aliases, numbers: dict[str, int]
 ) -> tuple[Use, ...]:
+    """What an operator reads, then what it writes, as ranges of buffers.
+
+    Args:
+        graph: the graph.
+        operator: the operator.
+        sharing: where each value lies.
+        numbers: buffer name -> index into `Program.buffers`.
+    """
     accessed = dict(operator.accessed_bytes)
-    absorbed = absorbed_inputs(operator, found)
+    absorbed = absorbed_inputs(operator, sharing)
     reads: list[Use] = []
     for name in operator.inputs:
         size = graph.values[name].size_bytes
         if name in absorbed or size == 0:
             continue
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         reads.append(
             Use(numbers[root], offset, offset + size, False, accessed.get(name, size), name)
         )
     writes: list[Use] = []
     for name in operator.outputs:
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         for low, high in written_ranges(graph, operator, name, absorbed):
             writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
     return (*_merged(reads), *_merged(writes))
 
 
 def _merged(uses: Sequence[Use]) -> list[Use]:
-    """Uses of one direction with overlapping ranges of a buffer joined into one."""
+    """Uses of one direction, overlapping ranges of a buffer joined into one."""
     result: list[Use] = []
     for use in sorted(uses, key=lambda u: (u.buffer, u.start_byte)):
         last = result[-1] if result else None
@@ -102,10 +126,11 @@ def _merged(uses: Sequence[Use]) -> list[Use]:
     return result
 
 
-def _buffers(graph: Graph, found: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
+def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
+    """The buffers in the order of `numbers`, with the values in each."""
     members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
     for name, value in graph.values.items():
-        root, offset = found.buffer_of[name]
+        root, offset = sharing.buffer_of[name]
         if root in members:
             members[root].append((offset, value))
     outputs = set(graph.outputs)
@@ -135,6 +160,7 @@ def _buffers(graph: Graph, found: Aliases, numbers: dict[str, int]) -> tuple[Buf
 
 
 def _union(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """Ranges [low, high) sorted, touching ones joined, empty ones left out."""
     merged: list[tuple[int, int]] = []
     for low, high in sorted(r for r in ranges if r[0] < r[1]):
         if merged and low <= merged[-1][1]:

@@ -13,25 +13,29 @@ def model_order(graph: Graph) -> tuple[int, ...]:
     return tuple(range(len(graph.operators)))
 
 
-def planned_order(graph: Graph, said: Mapping[str, Any]) -> tuple[int, ...]:
-    """The order that a plan's `model` describes: `operator_order`, or the file's by name.
+def planned_order(graph: Graph, model: Mapping[str, Any]) -> tuple[int, ...]:
+    """The order that a plan describes: its `operator_order`, or else the order of the file.
 
-    A search that a deadline ended cannot be repeated, so plans carry the order.
+    Plans carry the order because a search that a deadline ended cannot be repeated.
+
+    Args:
+        graph: the graph of the plan's model.
+        model: the plan's `model`.
 
     Raises:
-        UsageError: it is missing, or no topological order of the graph.
+        UsageError: the order is missing, or is no topological order of the graph.
     """
-    given, name = said.get("operator_order"), said.get("order", "model")
-    if given is None:
+    indices, name = model.get("operator_order"), model.get("order", "model")
+    if indices is None:
         if name != "model":
             raise UsageError(
                 f"the plan's model.order is {str(name)[:60]!r}, but it has no "
                 "model.operator_order. Compile again"
             )
         return model_order(graph)
-    numbers = isinstance(given, list | tuple) and all(type(index) is int for index in given)
-    if numbers and is_order(operator_dag(graph), given):
-        return tuple(given)
+    numbers = isinstance(indices, list | tuple) and all(type(index) is int for index in indices)
+    if numbers and is_order(operator_dag(graph), indices):
+        return tuple(indices)
     raise UsageError(
         f"the plan's model.operator_order is no order of the {len(graph.operators)} operators of "
         f"{graph.name}: each must come once, after those whose results it reads. Compile again"

@@ -1,29 +1,38 @@
-"""Which data lies in which bytes: runs of symbols, for proofs by symbolic and real execution."""
+"""Which data lies in which bytes: the memory of proofs by symbolic and by real execution.
+
+Each byte of a memory holds a byte of some computed value, or nothing. Equal neighbours are kept as
+one run (begin, end, origin, at): the bytes [begin, end) are those of value `origin` from byte `at`.
+
+    address      0         64        96        160
+                 |--- x ---|--- z ---| nothing |--- x ...
+    runs         (0, 64, "x", 0), (64, 96, "z", 0), (160, ..., "x", 64)
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-DataRange = tuple[int, int, str, int]  # [begin, end) holds the data `origin` from its byte `at` on
+# (begin, end, origin, at): bytes [begin, end) are those of value `origin` from its byte `at` on.
+DataRange = tuple[int, int, str, int]
 
 
 class ByteRuns:
-    """Bytes of a memory as sorted, disjoint runs; bytes in no run hold nothing."""
+    """A memory: sorted, disjoint runs; bytes in no run hold nothing."""
 
     def __init__(self) -> None:
         self.runs: list[DataRange] = []
 
     def read(self, begin: int, end: int) -> list[DataRange]:
-        """Runs of [begin, end), relative to begin, adjacent ones joined."""
-        found: list[DataRange] = []
+        """The runs inside [begin, end), relative to `begin`, adjacent ones joined."""
+        runs: list[DataRange] = []
         if begin >= end:
-            return found
+            return runs
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         for low, high, origin, at in self.runs[first:]:
             if low >= end:
                 break
             cut = max(low, begin)
-            _append(found, (cut - begin, min(high, end) - begin, origin, at + cut - low))
-        return found
+            _append(runs, (cut - begin, min(high, end) - begin, origin, at + cut - low))
+        return runs
 
     def write(self, begin: int, content: Sequence[DataRange]) -> None:
         """Put `content` at `begin`."""
@@ -31,26 +40,30 @@ class ByteRuns:
             self.replace(begin, begin + content[-1][1], content)
 
     def erase(self, begin: int, end: int) -> None:
-        """Forget what [begin, end) holds."""
+        """Make [begin, end) hold nothing."""
         if begin < end:
             self.replace(begin, end, ())
 
     def replace(self, begin: int, end: int, content: Sequence[DataRange]) -> None:
-        """Put `content` (relative to begin) into [begin, end), nothing where it has gaps."""
+        """Make [begin, end) hold `content`, and nothing where that has gaps.
+
+        The runs of `content` are relative to `begin`.
+        """
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
         last = bisect_left(self.runs, end, key=lambda r: r[0])
-        kept: list[DataRange] = []
+        runs: list[DataRange] = []
         for low, _, origin, at in self.runs[first:last]:
             if low < begin:
-                kept.append((low, begin, origin, at))
-        kept.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
+                runs.append((low, begin, origin, at))
+        runs.extend((begin + low, begin + high, origin, at) for low, high, origin, at in content)
         for low, high, origin, at in self.runs[first:last]:
             if high > end:
-                kept.append((end, high, origin, at + end - low))
-        self.runs[first:last] = kept
+                runs.append((end, high, origin, at + end - low))
+        self.runs[first:last] = runs
 
 
 def _append(runs: list[DataRange], run: DataRange) -> None:
+    """Append a run, joined to the last one where it continues it."""
     if runs:
         low, high, origin, at = runs[-1]
         if high == run[0] and origin == run[2] and at + high - low == run[3]:
@@ -60,7 +73,7 @@ def _append(runs: list[DataRange], run: DataRange) -> None:
 
 
 def cut(runs: Sequence[DataRange], begin: int, end: int) -> list[DataRange]:
-    """The runs inside [begin, end), relative to begin."""
+    """The runs inside [begin, end), relative to `begin`."""
     memory = ByteRuns()
     memory.runs = list(runs)
     return memory.read(begin, end)

@@ -1,1 +1,1 @@
-"""The HTML report: what it shows, as data, and the page."""
+"""The HTML report of a plan: its data as one JSON document, and the page that shows it."""

@@ -1,4 +1,4 @@
-"""What would help: the same plan on a slightly better chip, and prices that a solver proved."""
+"""What would help a plan: its latency on a slightly better chip, and prices by a solver."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,50 +8,55 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Link, Target, Tier
 from ullage.hwmodels.cost import Score, score
 
-BETTER = 1.1  # 10 % more of something
-RESCORED = "re-scored"  # the same plan on a better chip
+# Factor by which a chip is made better: 10 % more of something.
+BETTER = 1.1
+# Source of a row that comes from scoring the same plan on a better chip.
+RESCORED = "re-scored"
 
 
 def what_would_help(
-    plan: Plan, found: Score, prices: Sequence[Mapping[str, Any]] = ()
+    plan: Plan, cost: Score, prices: Sequence[Mapping[str, Any]] = ()
 ) -> list[dict[str, Any]]:
-    """Rows of what (text), saves_s (null where nobody knows) and source, most helpful first.
+    """Improvements of the chip, the most helpful first, and what each would save.
 
     Bandwidth and compute are measured: the plan as it is, scored on a chip with 10 % more. That
     is no more than a better plan for that chip would save. The worth of fast memory needs
     another plan or dual prices of the solver's LP: `prices` and `Plan.shadow_prices` give
-    them; without any the row says where to find out.
+    them; without any, the row says where to find out.
 
     Args:
         plan: a legal plan.
-        found: its score.
-        prices: mappings with the same three keys.
+        cost: its score.
+        prices: mappings with the keys below.
+
+    Returns:
+        Rows with `what` (text), `saves_s` (seconds, None where nobody knows) and `source` (text).
     """
     target = plan.target
     rows = [
-        _row(f"10 % more bandwidth of {name}", plan, better, found)
+        _row(f"10 % more bandwidth of {name}", plan, better, cost)
         for name, better in _better_chips(target)
     ]
-    rows.append(_row("10 % faster compute", plan, _faster_compute(target), found))
-    known = [*map(_checked, prices)]
-    known += [
+    rows.append(_row("10 % faster compute", plan, _faster_compute(target), cost))
+    known_prices = [*map(_checked, prices)]
+    known_prices += [
         {"what": what, "saves_s": saves, "source": f"{plan.bound_source or plan.solver}, at most"}
         for what, saves in plan.shadow_prices
         if plan.objective == "latency"
     ]
-    rows += known
+    rows += known_prices
     memory = f"10 % more {target.fastest.name}"
-    if not any(memory in row["what"] for row in known):
+    if not any(memory in row["what"] for row in known_prices):
         source = "see ullage sweep"  # another plan, or LP prices
         rows.append({"what": memory, "saves_s": None, "source": source})
     return sorted(rows, key=lambda row: -(row["saves_s"] or 0.0))
 
 
-def _row(what: str, plan: Plan, better: Target, found: Score) -> dict[str, Any]:
+def _row(what: str, plan: Plan, better: Target, cost: Score) -> dict[str, Any]:
     after = score(replace(plan, problem=plan.problem.on(better)))
     return {
         "what": what,
-        "saves_s": max(0.0, found.latency_s - after.latency_s),
+        "saves_s": max(0.0, cost.latency_s - after.latency_s),
         "source": RESCORED,
     }
 

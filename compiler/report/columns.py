@@ -1,4 +1,4 @@
-"""A plan as columns: arrays of numbers under one key each, so that large plans stay small files."""
+"""A plan as columns: one array of numbers per key, so that files of large plans are small."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import Score, bottleneck
 
+# Kinds of buffers in the order of the page; columns hold indices into it.
 KINDS = ("weight", "activation", "input", "output")
 
 
@@ -19,7 +20,7 @@ def rounded(values: Iterable[float]) -> list[float]:
     return [int(value) if value == int(value) else value for value in short]
 
 
-def step_columns(plan: Plan, found: Score) -> dict[str, Any]:
+def step_columns(plan: Plan, cost: Score) -> dict[str, Any]:
     """T steps: names, kinds, and where their seconds go.
 
     Keys: name, kind (index into kinds), kinds, elapsed_s, compute_s, overhead_s, tier_s and
@@ -27,20 +28,20 @@ def step_columns(plan: Plan, found: Score) -> dict[str, Any]:
     macs.
     """
     steps = plan.problem.steps
-    bindings = ("compute", *found.tiers, *found.links, "overhead", "idle")
+    bindings = ("compute", *cost.tiers, *cost.links, "overhead", "idle")
     index = {name: i for i, name in enumerate(bindings)}
     kinds, kind = _coded([step.kind for step in steps])
     return {
         "name": [step.name for step in steps],
         "kinds": kinds,
         "kind": kind,
-        "elapsed_s": rounded(found.elapsed_s),
-        "compute_s": rounded(found.compute_by_step),
-        "overhead_s": rounded(found.overhead_by_step),
-        "tier_s": [rounded(row) for row in found.tier_seconds],
-        "link_s": [rounded(row) for row in found.link_seconds],
+        "elapsed_s": rounded(cost.elapsed_s),
+        "compute_s": rounded(cost.compute_by_step),
+        "overhead_s": rounded(cost.overhead_by_step),
+        "tier_s": [rounded(row) for row in cost.tier_seconds],
+        "link_s": [rounded(row) for row in cost.link_seconds],
         "bindings": bindings,
-        "binding": [index[name] for name in bottleneck(found)],
+        "binding": [index[name] for name in bottleneck(cost)],
         "workspace_bytes": [step.workspace_bytes for step in steps],
         "macs": [step.macs for step in steps],
     }

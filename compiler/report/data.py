@@ -19,6 +19,7 @@ from ullage.compiler.report.columns import (
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.marginal import marginal_seconds
 
+# Version of the document.
 REPORT_FORMAT = 1
 
 
@@ -28,14 +29,14 @@ def report_data(
     """Everything that the page shows.
 
     Args:
-        compiled: a verified plan and its figures; they are shown as they are, not made again.
-        values: the model's values by name, for types and shapes, where the model is at hand.
+        compiled: a verified plan and its figures; they are shown as they are, not worked out again.
+        values: the model's values by name, for types and shapes, where the model is known.
         extras: comparisons, sweeps and prices to show beside the plan.
     """
-    plan, found = compiled.plan, compiled.score
-    also = extras or Extras()
+    plan, cost = compiled.plan, compiled.score
+    other_data = extras or Extras()
     summary = summarise(compiled)
-    worth = marginal_seconds(plan, found)
+    worth = marginal_seconds(plan, cost)
     return {
         "format": REPORT_FORMAT,
         "title": f"{summary['model']} on {summary['target']}",
@@ -43,7 +44,7 @@ def report_data(
         "rows": [list(row) for row in summary_rows(compiled, summary)],
         "binding_s": dict(time_by_binding(compiled)),
         "target": _target(compiled),
-        "steps": step_columns(plan, found),
+        "steps": step_columns(plan, cost),
         "spaces": space_columns(plan),
         "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),
         "values": value_columns(plan, values or {}),
@@ -51,9 +52,9 @@ def report_data(
         "residencies": residency_columns(plan),
         "transfers": transfer_columns(plan),
         "peaks": [_peak(compiled, index) for index in range(len(plan.target.tiers))],
-        "help": what_would_help(plan, found, also.prices),
-        "compare": [dict(row) for row in also.compare],
-        "sweep": [dict(row) for row in also.sweep],
+        "help": what_would_help(plan, cost, other_data.prices),
+        "compare": [dict(row) for row in other_data.compare],
+        "sweep": [dict(row) for row in other_data.sweep],
     }
 
 
@@ -83,7 +84,7 @@ def _target(compiled: Compiled) -> dict[str, Any]:
 
 
 def _peak(compiled: Compiled, tier_index: int) -> dict[str, Any]:
-    """Where a tier's live bytes are the most: step, bytes, and (buffer, bytes) largest first."""
+    """The step at which a tier has the most live bytes, those bytes, and what they are."""
     plan = compiled.plan
     peak = peak_residents(plan, plan.target.tiers[tier_index].name)
     return {

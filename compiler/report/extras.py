@@ -1,4 +1,4 @@
-"""What a report can show beside its plan: solver comparisons, sweeps, prices of resources."""
+"""Data of other commands that a report can show: comparisons, sweeps, prices of resources."""
 
 import json
 import math
@@ -32,12 +32,12 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Extras:
-    """Data from other commands.
+    """Data of other commands.
 
     Attributes:
         compare: rows of `compare --json`: one fast memory size, several solvers.
         sweep: rows of `sweep --json`: several fast memory sizes.
-        prices: what a resource is worth: mappings of `what` (text), `saves_s`, `source` (text).
+        prices: worth of resources: mappings of `what` (text), `saves_s` and `source` (text).
     """
 
     compare: tuple[Mapping[str, Any], ...] = ()
@@ -62,9 +62,9 @@ def read_extras(paths: Sequence[Path]) -> Extras:
         rows, priced = document.get("rows", []), document.get("prices", [])
         if not isinstance(rows, list) or not isinstance(priced, list) or not (rows or priced):
             raise _odd(path, "it has neither `rows` nor `prices`")
-        kept = [_row(path, row) for row in rows]
-        sizes = {row.get("fast_memory_bytes") for row in kept if "error" not in row}
-        (sweep if len(sizes) > 1 else compare).extend(kept)
+        shown_rows = [_row(path, row) for row in rows]
+        sizes = {row.get("fast_memory_bytes") for row in shown_rows if "error" not in row}
+        (sweep if len(sizes) > 1 else compare).extend(shown_rows)
         prices.extend(_price(path, price) for price in priced)
     return Extras(tuple(compare), tuple(sweep), tuple(prices))
 
@@ -87,15 +87,15 @@ def _row(path: Path, row: object) -> dict[str, Any]:
         raise _odd(path, "a row is no JSON object")
     error = row.get("error")
     if isinstance(error, dict):
-        kept = {key: row[key] for key in ("solver", "fast_memory_bytes") if key in row}
-        return {**kept, "error": str(error.get("kind", "error"))}
-    found = {key: row.get(key) for key in KEYS}
-    if not _is_figure(found["value"]):
+        labels = {key: row[key] for key in ("solver", "fast_memory_bytes") if key in row}
+        return {**labels, "error": str(error.get("kind", "error"))}
+    cells = {key: row.get(key) for key in KEYS}
+    if not _is_figure(cells["value"]):
         raise _odd(path, "a row has no number under `value`")
-    for key, value in found.items():
+    for key, value in cells.items():
         if not (value is None or isinstance(value, str) or _is_figure(value)):
             raise _odd(path, f"`{key}` of a row is neither number nor text")
-    return found
+    return cells
 
 
 def _price(path: Path, price: object) -> Mapping[str, Any]:

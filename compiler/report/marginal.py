@@ -1,4 +1,4 @@
-"""What each buffer's place is worth: the cost model asked again, one buffer changed at a time."""
+"""The worth of each buffer's place: the plan is scored again with one buffer changed at a time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,28 +15,28 @@ from ullage.hwmodels.traffic import OperandCharges, operand_charges
 
 @dataclass(frozen=True)
 class Marginal:
-    """Seconds of latency by which one buffer's place matters, all others left where they are.
+    """Seconds of latency that depend on one buffer's place, with all others left where they are.
 
     Attributes:
         saves_s: (B,) how much longer the plan would take if operators reached this buffer in its
-            home tier only and its transfers fell away.
+            home tier only and it had no transfers.
         costs_s: (B,) how much shorter it would be if operators reached it in the fastest tier and
-            its transfers fell away: what more fast memory could save at most on this buffer.
+            it had no transfers: what more fast memory could save at most on this buffer.
     """
 
     saves_s: Floats
     costs_s: Floats
 
 
-def marginal_seconds(plan: Plan, found: Score) -> Marginal:
-    """Re-score a plan with each buffer at home, and with each buffer in the fastest tier.
+def marginal_seconds(plan: Plan, cost: Score) -> Marginal:
+    """Score a plan again with each buffer at home, and with each buffer in the fastest tier.
 
-    Only the steps that a buffer touches are re-scored, by the formula of
-    docs/plan-semantics.md. Neither variant need be a legal plan: capacity is not asked.
+    Only the steps that a buffer touches are scored again, by the formula of docs/plan-semantics.md.
+    The changed plans need not be legal: capacities are ignored.
 
     Args:
         plan: a legal plan.
-        found: its score.
+        cost: its score.
     """
     operands = operand_charges(plan)
     owners = np.array([r.buffer for r in plan.residencies], dtype=np.int64)[operands.residency]
@@ -45,27 +45,27 @@ def marginal_seconds(plan: Plan, found: Score) -> Marginal:
     homes = np.array([tier_index[plan.target.homes[b.kind]] for b in buffers], dtype=np.int64)
     released = list(_transfer_seconds(plan))
     fastest = np.zeros(len(owners), dtype=np.int64)
-    at_home = _elapsed_change(plan, found, (operands, owners, homes[owners]), released)
-    at_best = _elapsed_change(plan, found, (operands, owners, fastest), released)
+    at_home = _elapsed_change(plan, cost, (operands, owners, homes[owners]), released)
+    at_best = _elapsed_change(plan, cost, (operands, owners, fastest), released)
     return Marginal(saves_s=np.maximum(at_home, 0.0), costs_s=np.maximum(-at_best, 0.0))
 
 
-# (buffer, step, row of the busy table, seconds)
+# (buffer, step, row of the table of busy tiers and links, seconds)
 _Entry = tuple[int, int, int, float]
 
 
 def _elapsed_change(
     plan: Plan,
-    found: Score,
+    cost: Score,
     moved: tuple[OperandCharges, Ints, Ints],
     released: list[_Entry],
 ) -> Floats:
-    """(B,) change of the latency when a buffer's pieces go to other tiers, without transfers.
+    """(B,) change of the latency in s if a buffer's operands moved and its transfers did not exist.
 
     Args:
         plan: the plan.
-        found: its score.
-        moved: the P pieces, the buffer of each, and the tier that each goes to.
+        cost: its score.
+        moved: the P parts of operands, the buffer of each, and the tier that each moves to.
         released: what the transfers take from tiers and links.
     """
     operands, owners, tiers = moved
@@ -82,19 +82,19 @@ def _elapsed_change(
     seconds = np.concatenate([leaves, arrives, -table[:, 3]])
     total = len(plan.problem.steps)
     cells, where = np.unique(buffers * total + steps, return_inverse=True)
-    busy = np.vstack([found.tier_seconds, found.link_seconds]).T
+    busy = np.vstack([cost.tier_seconds, cost.link_seconds]).T
     change = np.zeros((len(cells), busy.shape[1]))
     np.add.at(change, (where, rows), seconds)
     at = cells % total
-    after = np.maximum(found.compute_by_step[at], (busy[at] + change).max(axis=1))
-    before = np.maximum(found.compute_by_step[at], busy[at].max(axis=1))
+    after = np.maximum(cost.compute_by_step[at], (busy[at] + change).max(axis=1))
+    before = np.maximum(cost.compute_by_step[at], busy[at].max(axis=1))
     size = len(plan.problem.buffers)
     sums = np.bincount(cells // total, weights=after - before, minlength=size)
     return np.asarray(sums, dtype=np.float64)
 
 
 def _rates(tiers: tuple[Tier, ...]) -> Floats:
-    """(M, 2) read and write bandwidth; a read-only tier is never written, its rate is moot."""
+    """(M, 2) read and write bandwidth in bytes/s; a read-only tier is never written."""
     return np.array(
         [
             (t.read_bytes_per_s, t.read_bytes_per_s if t.read_only else t.write_bytes_per_s)

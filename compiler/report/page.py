@@ -1,4 +1,4 @@
-"""The page: data and assets joined into one HTML file that loads nothing from anywhere."""
+"""The page: data and assets joined into one HTML file that loads nothing over the network."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+# Assets of the page, in the order in which they are joined.
 STYLES = ("report.css",)
 SCRIPTS = (
     "model.js",
@@ -19,7 +20,8 @@ SCRIPTS = (
     "app.js",
     "input.js",
 )
-_MARK = re.compile(r"\{\{(\w+)\}\}")  # replaced in one pass: names may spell marks too
+# A place in the template that is filled; in one pass, since what is filled in may look like one.
+_MARK = re.compile(r"\{\{(\w+)\}\}")
 
 
 def render_page(data: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a report is about: a plan from a file, with its figures made again."""
+"""The plan that a report is about: read from a file, with all its figures worked out again."""
 
 import json
 from collections.abc import Mapping
@@ -15,48 +15,50 @@ from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.contract import BOUND_TOLERANCE
 
+# Keys of a summary that only the run that made the plan knows, in seconds.
 TIMES = ("import_s", "solve_s", "total_s")
 
 
 def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     """A plan, verified, scored, replayed and bounded again.
 
-    What only the run that made the plan knew (the solver asked for, wall-clock times, fallbacks)
-    comes from the `summary.json` beside it, where that is a summary of the same plan; otherwise
-    the times are zero and a note says so.
+    What only the run that made the plan knew (the solver in its options, wall-clock times,
+    fallbacks) comes from the `summary.json` beside it, where that is a summary of the same plan;
+    otherwise the times are zero and a note says so. A bound that the file states is shown as
+    claimed: nobody has proven it in this run.
 
     Args:
         plan: the plan.
         beside: its file.
-
-    A bound that the file states is shown as claimed: nobody has proven it in this run.
 
     Raises:
         ContractError: the file claims a bound above the plan's own value.
         VerificationError: the plan is illegal.
     """
     verify(plan)
-    found = score(plan)
-    plan = _claiming(plan, objective_value(found, plan.objective))
-    said = {} if beside is None else _summary_beside(beside, found, plan)
-    notes = plan.notes if said else (*plan.notes, "report: times of import and solving are unknown")
+    cost = score(plan)
+    plan = _claiming(plan, objective_value(cost, plan.objective))
+    summary = {} if beside is None else _summary_beside(beside, cost, plan)
+    notes = (
+        plan.notes if summary else (*plan.notes, "report: times of import and solving are unknown")
+    )
     return Compiled(
         plan=replace(plan, notes=notes),
-        score=found,
+        score=cost,
         simulation=simulate(plan),
         bound=best_bound(plan),
         all_slow=_all_slow(plan),
-        fallbacks=tuple(map(str, said.get("fallbacks", ()))),
-        asked=str(said.get("solver", plan.solver)),
-        import_s=float(said.get("import_s", 0.0)),
-        solve_s=float(said.get("solve_s", 0.0)),
-        total_s=float(said.get("total_s", 0.0)),
-        interrupted=said.get("interrupted") is True,
+        fallbacks=tuple(map(str, summary.get("fallbacks", ()))),
+        requested_solver=str(summary.get("solver", plan.solver)),
+        import_s=float(summary.get("import_s", 0.0)),
+        solve_s=float(summary.get("solve_s", 0.0)),
+        total_s=float(summary.get("total_s", 0.0)),
+        interrupted=summary.get("interrupted") is True,
     )
 
 
 def _claiming(plan: Plan, value: float) -> Plan:
-    """The plan with what its file states as a bound as somebody's claim."""
+    """The plan with the bound that its file states turned into a claim."""
     claimed, by = plan.claimed_bound, plan.claimed_by
     if plan.lower_bound is not None:
         claimed, by = plan.lower_bound, f"{plan.bound_source or plan.solver}, in the plan's file"
@@ -70,7 +72,7 @@ def _claiming(plan: Plan, value: float) -> Plan:
 
 
 def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:
-    """The values of a plan's model by name, and why there are none, if so.
+    """The values of a plan's model by name, or the reason why there are none.
 
     Args:
         plan: says where its model is and how it was imported.
@@ -85,27 +87,29 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
     if model is not None:
         check_model_matches(plan, model)
         return import_model(model, import_options(plan), name=plan.problem.name).values, None
-    said = plan.model.get("path")
-    if not isinstance(said, str) or not Path(said).is_file():
+    model_path = plan.model.get("path")
+    if not isinstance(model_path, str) or not Path(model_path).is_file():
         return {}, "report: the model is not at hand, so types and shapes are unknown (--model)"
     try:
-        graph = import_model(Path(said), import_options(plan), name=plan.problem.name)
+        graph = import_model(Path(model_path), import_options(plan), name=plan.problem.name)
     except UllageError as error:
         return {}, f"report: types and shapes are unknown: {error.message}"
     return graph.values, None
 
 
-def _summary_beside(path: Path, found: Score, plan: Plan) -> dict[str, Any]:
+def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     """The summary in the plan's folder, empty where it is missing or another plan's."""
     try:
-        said = json.loads(path.with_name("summary.json").read_bytes())
+        summary = json.loads(path.with_name("summary.json").read_bytes())
     except (OSError, ValueError):
         return {}
-    if not isinstance(said, dict) or not isinstance(said.get("fallbacks"), list):
+    if not isinstance(summary, dict) or not isinstance(summary.get("fallbacks"), list):
         return {}
-    same = said.get("latency_s") == found.latency_s and said.get("transfers") == len(plan.transfers)
-    known = all(type(said.get(key)) in {int, float} for key in TIMES)
-    return said if same and known else {}
+    same = summary.get("latency_s") == cost.latency_s and summary.get("transfers") == len(
+        plan.transfers
+    )
+    known = all(type(summary.get(key)) in {int, float} for key in TIMES)
+    return summary if same and known else {}
 
 
 def _all_slow(plan: Plan) -> Score | None:

@@ -1,1 +1,1 @@
-"""Questions about several plans or none: analyze, compare, sweep, and their pictures."""
+"""Studies made of many plans: analysis of a model, comparison of solvers, sweeps, and pictures."""

@@ -1,4 +1,4 @@
-"""What a model needs, before any solver: sizes, peaks, work, and what was costed by a guess."""
+"""What a model needs, whatever the solver: sizes, peaks, work, operators without a cost rule."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from ullage.solvers.scheduling.peak_order import smallest_peak
 
 
 def analyse(prepared: Prepared) -> dict[str, Any]:
-    """The figures of `ullage analyze --json` (keys are a contract)."""
+    """The figures of `ullage analyze --json`, whose keys docs/cli.md fixes."""
     graph, target = prepared.graph, prepared.target
     model_peak = live_peak(_problem(prepared, model_order(graph)))
     smallest = smallest_peak(graph, _aliases(prepared))

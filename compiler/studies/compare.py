@@ -16,7 +16,7 @@ from ullage.solvers.parameters import ParameterValue, parameters_of
 
 
 def default_solvers(objective: str) -> tuple[str, ...]:
-    """All solvers for an objective but the portfolio and those that need an extra."""
+    """All solvers for an objective, except the portfolio and those that need an extra."""
     from ullage.solvers.registry import find_solver, solvers_for
 
     return tuple(
@@ -25,40 +25,44 @@ def default_solvers(objective: str) -> tuple[str, ...]:
 
 
 def parameters_by_solver(
-    solvers: Sequence[str], given: Mapping[str, ParameterValue]
+    solvers: Sequence[str], parameters: Mapping[str, ParameterValue]
 ) -> dict[str, dict[str, ParameterValue]]:
     """The parameters of each solver: `NAME` goes to all that have it, `SOLVER.NAME` to one.
+
+    Args:
+        solvers: names of the solvers.
+        parameters: values by `NAME` or `SOLVER.NAME`; the latter overrides the former.
 
     Raises:
         UsageError: a parameter that no solver of these has.
     """
     from ullage.solvers.registry import find_solver
 
-    found: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
+    by_solver: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
     known = {n: [p.name for p in parameters_of(find_solver(n).options)] for n in solvers}
-    for asked in sorted(given, key=lambda name: "." in name):  # what is for one counts last
-        owner, dot, parameter = asked.rpartition(".")
+    for key in sorted(parameters, key=lambda name: "." in name):  # what is for one counts last
+        owner, dot, parameter = key.rpartition(".")
         takers = [
             name for name in solvers if parameter in known[name] and (not dot or owner == name)
         ]
         if not takers:
             raise UsageError(
-                f"no solver of {', '.join(solvers)} has a parameter {asked!r}; "
+                f"no solver of {', '.join(solvers)} has a parameter {key!r}; "
                 "see ullage solvers show NAME"
             )
         for name in takers:
-            found[name][parameter] = given[asked]
-    return found
+            by_solver[name][parameter] = parameters[key]
+    return by_solver
 
 
 def compare_solvers(
     model: Path, solvers: Sequence[str], options: CompileOptions
 ) -> list[dict[str, Any]]:
-    """One summary per solver (see `summarise`), or its error, in the order asked.
+    """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
     The model is read once; each solver has the whole time limit for itself. All plans are of the
-    same problem, so the best bound that any solver proved is everybody's. Ctrl-C ends it: the row
-    of the solver that was interrupted says so, if it had a plan, and those behind it are missing.
+    same problem, so the best bound that any solver proved holds for all. Ctrl-C ends it: the row
+    of the solver that was interrupted says so, if it had a plan, and those after it are missing.
 
     Raises:
         KeyboardInterrupt: interrupted before any row.
@@ -74,27 +78,27 @@ def compare_solvers(
     prepared = prepare(model, options)
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
-    done: list[Compiled | UllageError] = []
+    outcomes: list[Compiled | UllageError] = []
     for name in solvers:
         fresh = replace(prepared, started=time.monotonic())
-        asked = replace(options, solver=name, parameters=parameters[name])
+        solver_options = replace(options, solver=name, parameters=parameters[name])
         try:
-            found = solve_prepared(fresh, asked)
+            outcome = solve_prepared(fresh, solver_options)
         except UllageError as error:
-            done.append(error)
+            outcomes.append(error)
             continue
         except KeyboardInterrupt:
-            if not done:
+            if not outcomes:
                 raise
             break
-        done.append(found)
-        if found.interrupted:
+        outcomes.append(outcome)
+        if outcome.interrupted:
             break
-    bounds = [found.bound for found in done if isinstance(found, Compiled)]
+    bounds = [outcome.bound for outcome in outcomes if isinstance(outcome, Compiled)]
     best = max(bounds, key=lambda bound: bound.value, default=None)
     return [
-        {"solver": name, "error": found.to_json()}
-        if isinstance(found, UllageError)
-        else summarise(replace(found, bound=best or found.bound))
-        for name, found in zip(solvers, done, strict=False)
+        {"solver": name, "error": outcome.to_json()}
+        if isinstance(outcome, UllageError)
+        else summarise(replace(outcome, bound=best or outcome.bound))
+        for name, outcome in zip(solvers, outcomes, strict=False)
     ]

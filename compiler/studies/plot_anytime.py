@@ -1,4 +1,4 @@
-"""The picture of a comparison: the best plan of each solver against seconds of solving."""
+"""The picture of a comparison: the best plan of each solver over seconds of solving."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,22 +9,29 @@ from ullage.compiler.studies.plots import GREY, NAMES, unit_of, write_picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# A row as `compare_solvers` returns it.
 Row = Mapping[str, Any]
 
-# Okabe and Ito's colours, told apart by the colour-blind; markers tell them apart without colour.
+# Colours of curves: Okabe and Ito's, which differ for the colour-blind too ...
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+# ... and markers at their ends, which differ without colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
-HEADROOM = 0.08  # of the span, above the worst final plan shown and below the bound
-FAR = 3.0  # times the span of the others above the bound: a plan so bad is told, not shown
-NEAR = 0.1  # of the bound: the span that is shown at least, where there are plans in it
+# Share of the y span left free below the bound; twice as much is free above the worst plan shown.
+HEADROOM = 0.08
+# A final plan is not shown if it is this many times as far above the bound as the better plans.
+FAR = 3.0
+# Share of the bound that counts as their distance at least, where all better plans are closer.
+NEAR = 0.1
+# Earliest time on the x axis, in seconds.
 SHORTEST_S = 1e-4
-THICKEST, THINNEST = 3.6, 1.2  # points; the later the thinner, so that none hides another
+# Widths of the first and the last curve in points: thinner ones lie on top and hide none.
+THICKEST, THINNEST = 3.6, 1.2
 
 
 def plot_comparison(rows: Sequence[Row], path: Path) -> None:
     """Write anytime curves of the rows that `compare_solvers` returns; errors are left out.
 
-    Same rows, same bytes.
+    The same rows give the same bytes.
 
     Raises:
         UsageError: see `plots.check_plot`.
@@ -35,9 +42,9 @@ def plot_comparison(rows: Sequence[Row], path: Path) -> None:
 def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
     """Draw the curves into axes: seconds on a logarithmic x, the objective in a fitting unit.
 
-    A curve steps down where a solver found a better plan, ends with a marker where the solver
-    ended, and goes on thinly: the plan is still there. A solver that tells nothing before its end
-    is a marker and what follows it.
+    A curve steps down where a solver improved its plan, and has a marker where the solver ended;
+    from there it continues as a thin line, since the plan remains. A solver that reports nothing
+    before its end has the marker and the thin line only.
     """
     from matplotlib.ticker import FuncFormatter
 
@@ -57,13 +64,13 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
         look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "zorder": 3 + place / 100}
         times = [max(at, begin) for at, _ in row["anytime"]]
         values = [value * scale for _, value in row["anytime"]]
-        done = max(row["solve_s"], begin)
+        end_s = max(row["solve_s"], begin)
         width = THICKEST - (THICKEST - THINNEST) * place / len(names)
         style = "-" if place < len(COLOURS) else "--"
-        axes.step([*times, done], [*values, values[-1]], where="post", lw=width, ls=style, **look)
-        axes.plot([done, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
+        axes.step([*times, end_s], [*values, values[-1]], where="post", lw=width, ls=style, **look)
+        axes.plot([end_s, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
         axes.plot(
-            [done],
+            [end_s],
             [values[-1]],
             marker=MARKERS[place % len(MARKERS)],
             ms=7,
@@ -110,7 +117,7 @@ def _label(row: Row, scale: float, unit: str) -> str:
 
 
 def _span(values: Sequence[float], bound: float) -> tuple[float, float]:
-    """Ends of the y axis: from below the bound to above the plans that are not far behind."""
+    """Ends of the y axis: from below the bound to above the plans that are not far above it."""
     ascending = sorted(values)
     highest = ascending[0]
     for value in ascending[1:]:

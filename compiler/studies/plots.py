@@ -22,10 +22,15 @@ from ullage.hwmodels.cost import objective_value
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# Endings of the pictures that can be written.
 SUFFIXES = (".svg", ".png")
+# Ticks of the size axis at most.
 MOST_TICKS = 9
+# Resolution of PNG in pixels per inch.
 DPI = 150
+# Grey of lines and text, and of areas.
 GREY, LIGHT = "0.35", "0.88"
+# Objective -> words for the y axis.
 NAMES = {"latency": "latency", "traffic": "non-compulsory traffic", "energy": "energy"}
 
 
@@ -50,15 +55,15 @@ def check_plot(path: Path) -> None:
         raise UsageError(f"--plot {path}: cannot be written; name a file in a writable folder")
 
 
-def plot_sweep(found: Sweep, path: Path) -> None:
-    """Write the curve of a sweep, its bound, and what frames them.
+def plot_sweep(swept: Sweep, path: Path) -> None:
+    """Write the curve of a sweep, its bound, and the sizes and latencies that limit them.
 
-    Same sweep, same bytes.
+    The same sweep gives the same bytes.
 
     Raises:
         UsageError: see `check_plot`.
     """
-    write_picture(path, lambda axes: draw_sweep(found, axes))
+    write_picture(path, lambda axes: draw_sweep(swept, axes))
 
 
 def write_picture(
@@ -90,10 +95,10 @@ def write_picture(
     write_atomic(path, stream.getvalue())
 
 
-def draw_sweep(found: Sweep, axes: "Axes") -> None:
+def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     """Draw a sweep into axes: size in bytes on a logarithmic x, the objective in a fitting unit."""
-    objective = str(found.asked["objective"])
-    solved = [(p.size_bytes, p.compiled) for p in found.points if p.compiled is not None]
+    objective = str(swept.request["objective"])
+    solved = [(p.size_bytes, p.compiled) for p in swept.points if p.compiled is not None]
     sizes = [size for size, _ in solved]
     slow = next((c.all_slow for _, c in solved if c.all_slow is not None), None)
     values = [compiled.value for _, compiled in solved]
@@ -103,7 +108,7 @@ def draw_sweep(found: Sweep, axes: "Axes") -> None:
     above = [value * scale for value in values]
     below = [bound * scale for bound in bounds]
 
-    _size_axis(axes, [point.size_bytes for point in found.points])
+    _size_axis(axes, [point.size_bytes for point in swept.points])
     axes.fill_between(sizes, below, above, color=LIGHT, linewidth=0)
     if ceiling is not None:
         axes.axhline(ceiling * scale, color=GREY, ls="-.", lw=1, label="everything in slow memory")
@@ -122,12 +127,12 @@ def draw_sweep(found: Sweep, axes: "Axes") -> None:
     if objective == "latency":
         floor = min(compiled.score.compute_s for _, compiled in solved) * scale
         axes.axhline(floor, color=GREY, ls=":", lw=1.5, label="compute time alone")
-    _unfit(axes, found.points)
-    _meeting(axes, found, solved, scale)
+    _unfit(axes, swept.points)
+    _meeting(axes, swept, solved, scale)
     axes.set_ylabel(f"{NAMES.get(objective, objective)} [{unit}]")
     axes.set_title(
-        f"{found.asked['model']} on {found.asked['target']}, solver {found.asked['solver']}"
-        + (" (interrupted)" if found.partial else ""),
+        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}"
+        + (" (interrupted)" if swept.partial else ""),
         loc="left",
         fontsize="medium",
     )
@@ -151,7 +156,7 @@ def unit_of(objective: str, largest: float) -> tuple[float, str]:
 
 
 def size_ticks(first: int, last: int) -> list[int]:
-    """Powers of two between two sizes, thinned out; the ends where there are less than two."""
+    """Powers of two between two sizes, at most `MOST_TICKS`; both sizes if there are under two."""
     powers = range(math.ceil(math.log2(first)), math.floor(math.log2(last)) + 1)
     if len(powers) < 2:
         return [first] if first == last else [first, last]
@@ -184,22 +189,22 @@ def _unfit(axes: "Axes", points: Sequence[Point]) -> None:
 
 
 def _meeting(
-    axes: "Axes", found: Sweep, solved: Sequence[tuple[int, Compiled]], scale: float
+    axes: "Axes", swept: Sweep, solved: Sequence[tuple[int, Compiled]], scale: float
 ) -> None:
     """Mark the latency to meet and the smallest size that does."""
-    answer = found.meeting
+    answer = swept.meeting
     if answer is None:
         return
-    wanted = answer.latency_s * scale
-    axes.axhline(wanted, color="black", lw=0.9, dashes=(8, 3), label="latency to meet")
-    chosen = next((c for size, c in solved if size == answer.smallest_bytes), None)
-    if chosen is None or answer.smallest_bytes is None:
+    latency = answer.latency_s * scale
+    axes.axhline(latency, color="black", lw=0.9, dashes=(8, 3), label="latency to meet")
+    smallest = next((c for size, c in solved if size == answer.smallest_bytes), None)
+    if smallest is None or answer.smallest_bytes is None:
         return
-    height = chosen.value * scale
+    height = smallest.value * scale
     axes.axvline(answer.smallest_bytes, color="black", lw=0.9, dashes=(2, 2))
     axes.plot([answer.smallest_bytes], [height], color="black", marker="*", ms=15, ls="none")
     axes.annotate(
-        f"{format_size(answer.smallest_bytes)}\n{format_time(chosen.value)}",
+        f"{format_size(answer.smallest_bytes)}\n{format_time(smallest.value)}",
         (answer.smallest_bytes, height),
         xytext=(10, 12),
         textcoords="offset points",

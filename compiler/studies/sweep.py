@@ -1,4 +1,4 @@
-"""One model on one target, with many sizes of the fastest tier: the curve and its lower bound."""
+"""Sweeps: one model on one target with many sizes of the fastest tier, and their lower bounds."""
 
 import math
 import time
@@ -17,19 +17,21 @@ from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
 from ullage.solvers.scheduling.orders import JOINT
 
+# Sizes of a sweep where their number is not specified.
 DEFAULT_POINTS = 9
-REFINING_SHARE = 8  # points whose time is kept back for the search for a latency
+# Time kept for the search for a latency, in multiples of the time of one size.
+REFINING_SHARE = 8
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What a sweep is asked beside `CompileOptions`.
+    """The options of a sweep beside `CompileOptions`.
 
     Attributes:
         first_bytes: smallest capacity of the fastest tier.
-        last_bytes: largest.
-        points: how many sizes, both ends included.
-        meet_latency_s: name the smallest size that meets it, None to ask for none.
+        last_bytes: largest capacity.
+        points: number of sizes, both ends included.
+        meet_latency_s: latency in seconds for which the smallest size is searched; None for none.
     """
 
     first_bytes: int
@@ -44,8 +46,8 @@ class Sweep:
 
     Attributes:
         points: by size, at least one with a plan; values and bounds never rise with the size.
-        asked: model, target, solver, objective, order and seed.
-        meeting: the answer about a latency, if one was asked for.
+        request: model, target, solver, objective, order and seed.
+        meeting: the answer about a latency, if one was searched for.
         notes: what was left out, and why.
         partial: Ctrl-C ended the sweep; these are the points until then.
         import_s: seconds spent reading the model.
@@ -53,7 +55,7 @@ class Sweep:
     """
 
     points: tuple[Point, ...]
-    asked: Mapping[str, Any]
+    request: Mapping[str, Any]
     meeting: Meeting | None
     notes: tuple[str, ...]
     partial: bool
@@ -61,7 +63,7 @@ class Sweep:
     total_s: float
 
 
-def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
+def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     """Compile a model for every size of a range, with the time limit shared by all of them.
 
     The model is read once. Sizes go from small to large: the best plan so far is legal for the
@@ -73,19 +75,19 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
         UllageError: no size has a plan; the error is that of the largest size.
         KeyboardInterrupt: interrupted before any plan.
     """
-    check(asked, options)
-    middle = math.isqrt(asked.first_bytes * asked.last_bytes)  # one order for all sizes
+    check(request, options)
+    middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
     single = middle if options.order == JOINT else None
     prepared = prepare(model, replace(options, fast_memory_bytes=single))
     alignment = prepared.target.fastest.alignment_bytes
-    sizes = spaced(asked.first_bytes, asked.last_bytes, asked.points, alignment)
+    sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
     notes: list[str] = []
     partial = False
     try:
-        _solve_all(prepared, options, asked, sizes, points)
-        if asked.meet_latency_s is not None and _solved(points):
-            notes += _refine(prepared, options, asked.meet_latency_s, points)
+        _solve_all(prepared, options, request, sizes, points)
+        if request.meet_latency_s is not None and _solved(points):
+            notes += _refine(prepared, options, request.meet_latency_s, points)
     except KeyboardInterrupt:
         if not _solved(points):
             raise
@@ -101,11 +103,11 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
             "(--time-limit) or ask for fewer (--points)"
         )
     meeting = None
-    if asked.meet_latency_s is not None:
-        meeting = judge(points, asked.meet_latency_s)
+    if request.meet_latency_s is not None:
+        meeting = judge(points, request.meet_latency_s)
     return Sweep(
         points=tuple(points),
-        asked=_described(prepared, options),
+        request=_described(prepared, options),
         meeting=meeting,
         notes=tuple(notes),
         partial=partial,
@@ -114,7 +116,7 @@ def sweep(model: Path, asked: SweepOptions, options: CompileOptions) -> Sweep:
     )
 
 
-def check(asked: SweepOptions, options: CompileOptions) -> None:
+def check(request: SweepOptions, options: CompileOptions) -> None:
     """Refuse what makes no sense before a large model is read.
 
     Raises:
@@ -126,7 +128,7 @@ def check(asked: SweepOptions, options: CompileOptions) -> None:
             "the smallest peak does not depend on the size of fast memory; find it with "
             "`ullage compile --objective peak`"
         )
-    latency_s = asked.meet_latency_s
+    latency_s = request.meet_latency_s
     if latency_s is None:
         return
     if options.objective != "latency":
@@ -135,17 +137,17 @@ def check(asked: SweepOptions, options: CompileOptions) -> None:
         raise UsageError(f"--meet-latency takes seconds above 0, not {latency_s}")
 
 
-def describe_sweep(found: Sweep) -> dict[str, Any]:
+def describe_sweep(swept: Sweep) -> dict[str, Any]:
     """What `sweep --json` prints."""
     document: dict[str, Any] = {
-        **found.asked,
-        "partial": found.partial,
-        "import_s": found.import_s,
-        "total_s": found.total_s,
-        "notes": list(found.notes),
-        "rows": [describe_point(point, dict(found.asked)) for point in found.points],
+        **swept.request,
+        "partial": swept.partial,
+        "import_s": swept.import_s,
+        "total_s": swept.total_s,
+        "notes": list(swept.notes),
+        "rows": [describe_point(point, dict(swept.request)) for point in swept.points],
     }
-    answer = found.meeting
+    answer = swept.meeting
     if answer is not None:
         document |= {
             "meet_latency_s": answer.latency_s,
@@ -161,29 +163,29 @@ def describe_sweep(found: Sweep) -> dict[str, Any]:
 def _solve_all(
     prepared: Prepared,
     options: CompileOptions,
-    asked: SweepOptions,
+    request: SweepOptions,
     sizes: Sequence[int],
     points: list[Point],
 ) -> None:
-    """Solve the sizes in turn; the points are kept in the list whatever interrupts."""
-    later = 0 if asked.meet_latency_s is None else REFINING_SHARE
+    """Solve size after size; points made so far are in the list even when it is interrupted."""
+    later = 0 if request.meet_latency_s is None else REFINING_SHARE
     best: Point | None = None
     for k, size in enumerate(sizes):
-        told = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
-        point = _carried(best, size)
+        point_options = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
+        point = _unbeatable(best, size)
         if point is None:
             share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
-            point = _solve_at(prepared, told, size, share_s)
+            point = _solve_at(prepared, point_options, size, share_s)
         points.append(point)
         points[:] = monotone(points)
         best = points[-1] if points[-1].compiled is not None else best
         _stop_if_interrupted(point)
     late = [point.size_bytes for point in points if isinstance(point.error, TimeLimitError)]
-    for k, size in enumerate(late):  # what other sizes left over
+    for k, size in enumerate(late):  # again, with the time that other sizes left over
         if (remaining_s := _remaining_s(prepared, options)) <= 0:
             break
-        told = _telling(options, f"once more, {format_size(size)}")
-        point = _solve_at(prepared, told, size, remaining_s / (len(late) - k + later))
+        point_options = _telling(options, f"once more, {format_size(size)}")
+        point = _solve_at(prepared, point_options, size, remaining_s / (len(late) - k + later))
         points[:] = monotone([*(p for p in points if p.size_bytes != size), point])
         _stop_if_interrupted(point)
 
@@ -191,18 +193,20 @@ def _solve_all(
 def _refine(
     prepared: Prepared, options: CompileOptions, latency_s: float, points: list[Point]
 ) -> list[str]:
-    """Refine around the latency while time lasts; returns notes."""
-    left = REFINING_SHARE
+    """Search for the smallest size that meets a latency while time lasts; returns notes."""
+    shares_left = REFINING_SHARE
 
     def solve_at(size_bytes: int) -> Point:
-        nonlocal left
-        told = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
+        nonlocal shares_left
+        point_options = _telling(options, f"closing in on the latency, {format_size(size_bytes)}")
         if _remaining_s(prepared, options) <= 0:
             raise TimeLimitError("the time limit ended the search for the smallest size")
         # Less than what a size took before would be spent for nothing.
-        share_s = max(_remaining_s(prepared, options) / max(left, 2), 1.5 * _longest_s(points))
-        point = replace(_solve_at(prepared, told, size_bytes, share_s), refined=True)
-        left -= 1
+        share_s = max(
+            _remaining_s(prepared, options) / max(shares_left, 2), 1.5 * _longest_s(points)
+        )
+        point = replace(_solve_at(prepared, point_options, size_bytes, share_s), refined=True)
+        shares_left -= 1
         if point.compiled is not None and point.compiled.interrupted:
             points[:] = monotone([*points, point])
         _stop_if_interrupted(point)
@@ -215,8 +219,8 @@ def _refine(
     return []
 
 
-def _carried(best: Point | None, size_bytes: int) -> Point | None:
-    """The best smaller plan at this size where it cannot be beaten there, else None."""
+def _unbeatable(best: Point | None, size_bytes: int) -> Point | None:
+    """The plan of a smaller size at this size, if no plan there can be better; else None."""
     if best is None or best.compiled is None:
         return None
     plan = best.compiled.plan
@@ -227,7 +231,7 @@ def _carried(best: Point | None, size_bytes: int) -> Point | None:
 
 
 def _longest_s(points: Sequence[Point]) -> float:
-    """The longest that any size took, reading the model left out."""
+    """Seconds of the size that took longest, without reading the model."""
     taken = [p.compiled.total_s for p in points if p.compiled is not None]
     return max(taken, default=0.0)
 
@@ -235,7 +239,7 @@ def _longest_s(points: Sequence[Point]) -> float:
 def _solve_at(
     prepared: Prepared, options: CompileOptions, size_bytes: int, limit_s: float
 ) -> Point:
-    """Solve for one size within a limit, and within the time that is left."""
+    """Solve for one size within a limit and within the time that remains."""
     remaining_s = _remaining_s(prepared, options)
     if remaining_s <= 0:
         error = TimeLimitError(
@@ -245,9 +249,9 @@ def _solve_at(
         return Point(size_bytes, error=error)
     own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
     sized = prepared.on(prepared.target.with_fast_memory(size_bytes))
-    here = replace(sized, started=time.monotonic())
+    from_now = replace(sized, started=time.monotonic())
     try:
-        return Point(size_bytes, solve_prepared(here, replace(options, time_limit_s=own_s)))
+        return Point(size_bytes, solve_prepared(from_now, replace(options, time_limit_s=own_s)))
     except (UsageError, ModelError):
         raise
     except UllageError as error:
@@ -261,12 +265,12 @@ def _remaining_s(prepared: Prepared, options: CompileOptions) -> float:
 
 
 def _telling(options: CompileOptions, prefix: str) -> CompileOptions:
-    """The options with progress that says which size it is about."""
+    """The options with progress texts that say which size they are about."""
     return replace(options, progress=lambda text: options.progress(f"{prefix}: {text}"))
 
 
 def _stop_if_interrupted(point: Point) -> None:
-    """Pass on a Ctrl-C that a solver answered with its best plan."""
+    """Raise KeyboardInterrupt again where a solver answered Ctrl-C with its best plan."""
     if point.compiled is not None and point.compiled.interrupted:
         raise KeyboardInterrupt
 

@@ -1,4 +1,9 @@
-"""The smallest fast memory that meets a latency: bisection between the points of a sweep."""
+"""The smallest fast memory that meets a latency: bisection between the points of a sweep.
+
+size       1 MiB ... 2 MiB ..... 3 MiB ..... 4 MiB
+latency    too slow  too slow  | meets       meets     smallest_bytes: 3 MiB
+bound      excluded  | open                            insufficient_bytes: 1 MiB
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,7 +19,8 @@ from ullage.compiler.studies.sweep_points import (
     take_over,
 )
 
-RESOLUTION = 0.01  # of the size; where the alignment is coarser, that
+# Relative distance of two sizes at which bisection ends; the alignment, where that is coarser.
+RESOLUTION = 0.01
 
 
 @dataclass(frozen=True)
@@ -22,11 +28,11 @@ class Meeting:
     """The answer to `--meet-latency`.
 
     Attributes:
-        latency_s: what was asked for.
-        smallest_bytes: smallest size for which a plan was found, None when there is none.
-        insufficient_bytes: largest size for which it is proven that none exists, None when the
+        latency_s: the latency to meet, in seconds.
+        smallest_bytes: smallest size for which a plan meets it, None when there is none.
+        insufficient_bytes: largest size for which it is proven that no plan does, None when the
             bounds exclude no size of the range.
-        best_latency_s: lowest latency found at any size, None without any plan.
+        best_latency_s: lowest latency of any size, None without any plan.
         best_bound_s: lower bound of the latency at the largest size.
         excluded: the bound proves that no size of the range meets the latency.
         at_range_start: the smallest size of the range meets it; a smaller one may, too.
@@ -67,7 +73,7 @@ def _exact(size_bytes: int) -> str:
 
 
 def judge(points: Sequence[Point], latency_s: float) -> Meeting:
-    """What the points of a monotone curve say about a latency."""
+    """The answer about a latency that follows from the points of a monotone curve."""
     meeting = [point.size_bytes for point in points if meets(point, latency_s)]
     solved = [point.compiled for point in points if point.compiled is not None]
     smallest = min(meeting, default=None)
@@ -91,17 +97,17 @@ def meets(point: Point, latency_s: float) -> bool:
 def insufficient_bytes(points: Sequence[Point], latency_s: float) -> int | None:
     """Largest size of the range that is proven not to meet a latency.
 
-    Two proofs: the lower bound exceeds the latency, or the operands of a step do not fit.
+    There are two proofs: the lower bound exceeds the latency, or the operands of a step do not fit.
     """
-    found = [
+    excluded = [
         point.size_bytes
         for point in points
         if point.compiled is not None and point.compiled.bound.value > latency_s
     ]
     plan = next((point.compiled.plan for point in points if point.compiled is not None), None)
     if plan is not None:
-        found.append(min(required_bytes(plan) - 1, points[-1].size_bytes))
-    largest = max(found, default=0)
+        excluded.append(min(required_bytes(plan) - 1, points[-1].size_bytes))
+    largest = max(excluded, default=0)
     return largest if largest >= points[0].size_bytes else None
 
 
@@ -144,7 +150,7 @@ def _next_for_plans(points: list[Point], latency_s: float, alignment_bytes: int)
 
 
 def _shrink(points: list[Point], index: int, alignment_bytes: int) -> bool:
-    """Add a point for just the memory that a plan uses, where that is less than it was given."""
+    """Add a point with just the memory that a plan uses, where that is less than it had."""
     source, low = points[index], points[index - 1].size_bytes
     if source.compiled is None or max_address(source.compiled) >= source.size_bytes:
         return False

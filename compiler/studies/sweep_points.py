@@ -1,7 +1,11 @@
-"""Points of a sweep: sizes, and what plans and bounds of one size say about other sizes.
+"""Points of a sweep: sizes, and what the plan and the bound of one size prove about others.
 
-A plan stays legal when fast memory grows, and when it shrinks to what the plan needs. A lower bound
-holds for all smaller memories, because each of their plans is legal in the larger one.
+A plan remains legal when fast memory grows, and when it shrinks to what the plan needs. A lower
+bound holds for all smaller memories, because each of their plans is legal in the larger one:
+
+    size       1 MiB       2 MiB       4 MiB
+    plans      ------ a plan is legal here ------>
+    bounds     <----- a bound holds here ---------
 """
 
 from collections.abc import Sequence
@@ -19,22 +23,25 @@ from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
 
+# Beginning of the note of a plan that was made for another size.
 NOTE = "sweep: the plan"
+# End of that note where another size's plan is better.
 NOT_AS_GOOD = "solving for this size found none as good"
-NOISE = 1e-12  # relative differences below it are rounding, and no better plan
+# Relative difference below which a plan is not better: it is rounding.
+NOISE = 1e-12
 
 
 @dataclass(frozen=True)
 class Point:
-    """One size of the fastest tier, and the best that is known for it.
+    """One size of the fastest tier, and the best plan and bound that are known for it.
 
     Attributes:
         size_bytes: capacity of the fastest tier.
         compiled: the plan, None where there is none.
         error: why solving for this very size gave no plan.
-        taken_from_bytes: the size whose plan this is, None for one's own.
-        bound_from_bytes: the larger size whose bound this is, None for one's own.
-        refined: not of the sizes asked for, but added by the search for a latency.
+        taken_from_bytes: the size that the plan was made for, None if it is this one.
+        bound_from_bytes: the larger size that the bound was proven for, None if it is this one.
+        refined: added by the search for a latency, not one of the sizes of the sweep.
     """
 
     size_bytes: int
@@ -84,7 +91,7 @@ def spaced(first: int, last: int, count: int, alignment_bytes: int) -> tuple[int
 
 
 def needed_bytes(plan: Plan) -> int:
-    """The smallest fast memory in which a plan stays legal, its addresses unchanged.
+    """The smallest fast memory in which a plan remains legal with its addresses unchanged.
 
     Workspace lies above the highest address in use in its step (docs/plan-semantics.md).
     """
@@ -102,30 +109,30 @@ def required_bytes(plan: Plan) -> int:
     """Fast memory without which no plan of the problem is legal.
 
     It is the largest sum, over the steps, of operands that must be in the fastest tier and of
-    workspace. Zero where operands may lie anywhere and nothing needs workspace.
+    workspace. Zero where operands may be in any tier and nothing needs workspace.
     """
     problem, target = plan.problem, plan.target
     confined = [target.must_be_fastest(buffer.kind) for buffer in problem.buffers]
-    most = 0
+    largest = 0
     for step in problem.steps:
         reached: dict[int, int] = {}  # buffer -> end of what is counted, ranges ascending
         total = step.workspace_bytes
         for use in sorted(step.uses, key=lambda u: (u.buffer, u.start_byte)):
             if confined[use.buffer]:
-                seen = max(use.start_byte, reached.get(use.buffer, 0))
-                total += max(0, use.end_byte - seen)
-                reached[use.buffer] = max(seen, use.end_byte)
-        most = max(most, total)
-    return most
+                counted_to = max(use.start_byte, reached.get(use.buffer, 0))
+                total += max(0, use.end_byte - counted_to)
+                reached[use.buffer] = max(counted_to, use.end_byte)
+        largest = max(largest, total)
+    return largest
 
 
 def take_over(point: Point, source: Point, why: str) -> Point:
     """The point with the plan of another size, verified and scored anew on its own target.
 
     Args:
-        point: the point that gets the plan; its own bound and solve time stay.
-        source: the point that has it.
-        why: ends the note that the plan carries.
+        point: the point that gets the plan; its own bound and solve time remain.
+        source: the point that has the plan.
+        why: end of the note that the plan gets.
 
     Raises:
         VerificationError: the plan is not legal there: a defect of the caller.
@@ -179,24 +186,24 @@ def monotone(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def _with_bounds_of_larger(ordered: Sequence[Point]) -> tuple[Point, ...]:
     """The points with bounds that never rise with the size."""
-    done: list[Point] = []
+    bounded: list[Point] = []
     best: Point | None = None
     for point in reversed(ordered):
-        made = point
+        bounded_point = point
         if point.compiled is not None and best is not None and best.compiled is not None:
             bound = best.compiled.bound
             if bound.value > point.compiled.bound.value:
                 plan = replace(
                     point.compiled.plan, lower_bound=bound.value, bound_source=bound.source
                 )
-                made = replace(
+                bounded_point = replace(
                     point,
                     compiled=replace(point.compiled, plan=plan, bound=bound),
                     bound_from_bytes=best.bound_from_bytes or best.size_bytes,
                 )
-        best = made if made.compiled is not None else best
-        done.append(made)
-    return tuple(reversed(done))
+        best = bounded_point if bounded_point.compiled is not None else best
+        bounded.append(bounded_point)
+    return tuple(reversed(bounded))
 
 
 def _value(point: Point) -> float:
@@ -219,15 +226,15 @@ def max_address(compiled: Compiled) -> int:
     return compiled.score.peak_bytes[compiled.plan.target.fastest.name]
 
 
-def describe_point(point: Point, asked: dict[str, Any]) -> dict[str, Any]:
-    """A row of `sweep --json`: the keys of `compile --json`, or the error, and where it is from.
+def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
+    """A row of `sweep --json`: the keys of `compile --json`, or the error, and where both are from.
 
     Args:
         point: the point.
-        asked: what a row without a plan says about model, target and solver.
+        request: model, target and solver, for rows without a plan.
     """
     if point.compiled is None:
-        row: dict[str, Any] = {**asked, "fast_memory_bytes": point.size_bytes}
+        row: dict[str, Any] = {**request, "fast_memory_bytes": point.size_bytes}
         if point.error is not None:
             row |= {"status": point.error.kind, "error": point.error.to_json()}
     else:

@@ -1,7 +1,15 @@
-"""Rules of data: where each byte is, whether it is current, and who fills or reads it when.
+"""Rules of data: where each byte is, whether it is current, and what fills or reads it when.
 
-Each buffer is replayed on its own through the steps. A byte's version is one past the step that
-wrote it last; a copy is current when it has the version of the byte.
+Each buffer is replayed by itself, step by step. The version of a byte is one past the step that
+wrote it last; a copy in a tier is current when it has that version. Versions after each step:
+
+    step               0       1       2       3       4
+    operator           -       write   -       write   read
+    current            -       2       2       4       4
+    copy in sram       -       2       2       4       4       where operators write: current
+    copy in dram       -       -       2       2       2       moved in step 2, stale since step 3
+
+Reading the copy in dram in step 4 would be a `stale-read`.
 """
 
 from collections.abc import Iterator
@@ -14,10 +22,14 @@ from ullage.compiler.verify.space import describe_residency, describe_transfer
 from ullage.compiler.verify.versions import Runs, first_difference
 from ullage.compiler.verify.well_formed import NO_STEP, Violation
 
-NOBODY = -1  # owner of a byte that is not in the tier
-INITIAL = 0  # version of a byte that holds data before the first step
-UNWRITTEN = -1  # version of a byte that holds no data yet
-NOTHING = -2  # version in a copy of bytes that never arrived
+# Owner of a byte that is not in the tier.
+NOBODY = -1
+# Version of a byte that holds data before the first step.
+INITIAL = 0
+# Version of a byte that holds no data yet.
+UNWRITTEN = -1
+# Version of a copy whose bytes have not arrived.
+NOTHING = -2
 
 
 def find_data_violations(plan: Assigned) -> Iterator[Violation]:
@@ -28,7 +40,15 @@ def find_data_violations(plan: Assigned) -> Iterator[Violation]:
 
 
 class _Replay:
-    """One buffer going through the steps."""
+    """One buffer going through the steps.
+
+    Attributes:
+        current: the current version of every byte.
+        owners: tier -> the residency that holds each byte there, or `NOBODY`.
+        versions: tier -> the version of the copy of each byte there.
+        changes: counts what may change the answer of a look at a transfer's source and destination.
+        last_move: residency -> last step in which bytes were moved to it.
+    """
 
     def __init__(self, plan: Assigned, index: int, log: Log) -> None:
         self.plan = plan
@@ -40,15 +60,15 @@ class _Replay:
         self.home = self.target.home(self.buffer.kind).name
         self.must_be_fastest = self.target.must_be_fastest(self.buffer.kind)
         self.has_data = self.buffer.kind in ("input", "weight")
-        self.is_carried = plan.problem.steady_state and self.buffer.kind == "weight"
+        self.is_loop_carried = plan.problem.steady_state and self.buffer.kind == "weight"
         size = self.buffer.size_bytes
         order = self.target.tier_index
         self.current = Runs(size, INITIAL if self.has_data else UNWRITTEN)
         tiers = sorted(log.tiers | {self.home}, key=order.__getitem__)
         self.owners = {tier: Runs(size, NOBODY) for tier in tiers}
         self.versions = {tier: Runs(size, NOTHING) for tier in tiers}
-        self.changes = 0  # counts what may invalidate a look at a transfer's ends
-        self.last_move: dict[int, int] = {}  # residency -> last step at which bytes reached it
+        self.changes = 0
+        self.last_move: dict[int, int] = {}
 
     def run(self) -> Iterator[Violation]:
         if self.has_data:
@@ -69,6 +89,7 @@ class _Replay:
         yield from self._check_outputs()
 
     def _check_home(self) -> Iterator[Violation]:
+        """Check that an input or a weight is in its home tier before the first step, all of it."""
         held = Runs(self.buffer.size_bytes, 0)
         for t, phase, index, _ in self.log.events:
             if t:
@@ -85,6 +106,7 @@ class _Replay:
                 yield Violation("home", message, 0, self.names)
 
     def _start(self, index: int) -> Iterator[Violation]:
+        """Let a residency take its bytes; only those from before step 0 can hold data at once."""
         item = self.items[index]
         owners = self.owners[item.tier]
         for start, end, other in owners.over(item.start_byte, item.end_byte):
@@ -97,14 +119,14 @@ class _Replay:
                 yield Violation("duplicate", message, item.start, self.names)
         owners.assign(item.start_byte, item.end_byte, index)
         is_there = item.start == item.ready == 0 and (
-            self.is_carried if item.tier != self.home else self.has_data
+            self.is_loop_carried if item.tier != self.home else self.has_data
         )
         version = INITIAL if is_there else NOTHING
         self.versions[item.tier].assign(item.start_byte, item.end_byte, version)
         self.changes += 1
 
     def _arrive(self, index: int) -> Iterator[Violation]:
-        """Judge a fetched residency at its first ready step."""
+        """Check a fetched residency at its first ready step: data is there, current, in time."""
         item = self.items[index]
         shown = describe_residency(self.plan, item)
         difference = first_difference(
@@ -124,6 +146,7 @@ class _Replay:
             yield Violation("late-ready", message, item.ready, self.names)
 
     def _move(self, t: int, flight: Flight, moved_bytes: int) -> Iterator[Violation]:
+        """Move bytes of a transfer: their versions go with them, current or not."""
         transfer = flight.transfer
         if flight.checked != self.changes or t >= flight.until:
             faults = list(self._ends_of(t, flight))
@@ -148,7 +171,7 @@ class _Replay:
                 self.last_move[owner] = max(t, self.last_move.get(owner, NO_STEP))
 
     def _ends_of(self, t: int, flight: Flight) -> Iterator[Violation]:
-        """Look at source and destination of a whole transfer at a step in which it moves."""
+        """Check source and destination of a whole transfer at a step in which it moves."""
         transfer = flight.transfer
         low, high = transfer.start_byte, transfer.end_byte
         shown = f"{describe_transfer(self.plan, transfer)}, step {t}"
@@ -178,14 +201,15 @@ class _Replay:
         flight.until = min((self.items[owner].ready for owner in owners), default=0)
 
     def _use(self, t: int, use: Use) -> Iterator[Violation]:
+        """Check that the bytes of a use are ready, in reach and current; a write makes them new."""
         verb = "writes" if use.write else "reads"
         shown = f"{self._step(t)} {verb} {use.value} in {self.buffer.name}"
-        pieces, missing = self._locate(t, use)
+        parts, missing = self._locate(t, use)
         for start, end in missing:
             tiers = ", ".join(self.owners)
             message = f"{shown}: bytes [{start}, {end}) are not ready in any tier (seen: {tiers})"
             yield Violation("not-resident", message, t, self.names)
-        for start, end, owner in pieces:
+        for start, end, owner in parts:
             item = self.items[owner]
             yield from self._check_place(t, use, item, f"{shown}, bytes [{start}, {end})")
             if use.write:
@@ -196,8 +220,8 @@ class _Replay:
                 message = f"{shown}: bytes [{difference[0]}, {difference[1]}) in {item.tier} "
                 message += self._staleness(*difference[2:])
                 yield Violation("stale-read", message, t, self.names)
-        if not self.target.split_operands and pieces:
-            yield from self._check_contiguous(t, shown, pieces)
+        if not self.target.split_operands and parts:
+            yield from self._check_contiguous(t, shown, parts)
         if use.write:
             self.current.assign(use.start_byte, use.end_byte, t + 1)
             self.changes += 1
@@ -208,23 +232,28 @@ class _Replay:
                 yield Violation("problem", message, t, self.names)
 
     def _locate(self, t: int, use: Use) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
-        """(start, end, residency) from the fastest tier that has each byte, and what is missing."""
-        pieces: list[tuple[int, int, int]] = []
+        """Where each byte of a use is taken from, fastest tier first.
+
+        Returns:
+            (start, end, residency) triples, and the ranges that no ready residency holds.
+        """
+        parts: list[tuple[int, int, int]] = []
         missing = [(use.start_byte, use.end_byte)]
         for owners in self.owners.values():
             rest: list[tuple[int, int]] = []
             for low, high in missing:
                 for start, end, owner in owners.over(low, high):
                     if owner != NOBODY and self.items[owner].ready <= t:
-                        pieces.append((start, end, owner))
+                        parts.append((start, end, owner))
                     else:
                         rest.append((start, end))
             missing = rest
             if not missing:
                 break
-        return pieces, missing
+        return parts, missing
 
     def _check_place(self, t: int, use: Use, item: Residency, shown: str) -> Iterator[Violation]:
+        """Check that operators can use the bytes in this residency's tier."""
         tier = self.target.tier(item.tier)
         if self.must_be_fastest:
             if tier.name != self.target.fastest.name:
@@ -237,10 +266,11 @@ class _Replay:
             yield Violation("read-only", f"{shown}: {tier.name} is read-only", t, self.names)
 
     def _check_contiguous(
-        self, t: int, shown: str, pieces: list[tuple[int, int, int]]
+        self, t: int, shown: str, parts: list[tuple[int, int, int]]
     ) -> Iterator[Violation]:
+        """Check that a use is contiguous in one tier, if the target takes whole operands only."""
         places = set()
-        for _, _, owner in pieces:
+        for _, _, owner in parts:
             item = self.items[owner]
             places.add((item.tier, item.offset - item.start_byte))
         if len(places) > 1:
@@ -249,6 +279,7 @@ class _Replay:
             yield Violation("split-operand", message, t, self.names)
 
     def _check_outputs(self) -> Iterator[Violation]:
+        """Check that outputs are in their home tier, current, after the last step."""
         last = len(self.plan.problem.steps)
         for low, high in self.buffer.outputs:
             if low == high:
@@ -269,6 +300,7 @@ class _Replay:
 
     @staticmethod
     def _staleness(held: int, current: int) -> str:
+        """Words for a copy that has not the current version."""
         has = "hold no data" if held < INITIAL else f"hold the data written before step {held}"
         if current == UNWRITTEN:
             return f"{has}, none has been written yet"

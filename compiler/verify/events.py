@@ -1,4 +1,13 @@
-"""What happens to each buffer, step by step: the events that `verify_data` replays."""
+"""What happens to each buffer, in order: the events that `verify.data` replays.
+
+Within one step, events happen in the order of their phases:
+
+    step t     ARRIVE -> END -> START -> MOVE -> READ -> WRITE
+               |         |      |        |       '------ operators see data as of the step's begin
+               |         |      |        '-------------- DMA moves data as of the step's begin
+               |         '------'----------------------- space is freed before it is taken
+               '---------------------------------------- residencies with ready = t are checked
+"""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +16,7 @@ from ullage.compiler.ir.plan import Transfer
 from ullage.compiler.ir.program import Use
 from ullage.compiler.verify.space import move_faults
 
-# Order of what happens at one step: arrivals are judged as the step begins, then space is freed
-# and taken; moves and reads see the data as it was before the writes of the step.
+# Phases of a step, in the order in which they happen.
 ARRIVE, END, START, MOVE, READ, WRITE = range(6)
 
 
@@ -17,12 +25,13 @@ class Flight:
     """A transfer on its way.
 
     Attributes:
-        transfer: what moves.
+        transfer: the transfer.
         arrived_bytes: bytes moved so far.
-        owners: residencies of the destination.
-        checked: the replay's count of changes when source and destination were last looked at.
-        until: first step at which a destination is ready.
-        is_reported: one violation per transfer and kind is enough.
+        owners: residencies of the destination, as seen at the last check.
+        checked: value of the replay's `changes` when source and destination were last checked.
+        until: first step at which a residency of the destination is ready; no check before that
+            step is needed unless something changes.
+        is_reported: whether its faults were reported, which is done once per transfer.
     """
 
     transfer: Transfer
@@ -35,7 +44,17 @@ class Flight:
 
 @dataclass(slots=True)
 class Log:
-    """What concerns one buffer: (step, phase, index, bytes) events and what they refer to."""
+    """What concerns one buffer.
+
+    Attributes:
+        events: (step, phase, index, bytes) in the order in which they happen. The index is that of
+            a residency of the plan (ARRIVE, END, START), of a flight (MOVE) or of a use (READ,
+            WRITE); bytes are those of a move, else 0.
+        flights: transfers of the buffer.
+        uses: uses of the buffer.
+        writes: step -> uses that write in it.
+        tiers: names of all tiers that residencies and transfers mention.
+    """
 
     events: list[tuple[int, int, int, int]] = field(default_factory=list)
     flights: list[Flight] = field(default_factory=list)
@@ -45,7 +64,7 @@ class Log:
 
 
 def logs_of(plan: Assigned) -> list[Log]:
-    """The events of each buffer of a well-formed plan, in the order in which they happen."""
+    """The events of each buffer of a well-formed plan."""
     logs = [Log() for _ in plan.problem.buffers]
     last = len(plan.problem.steps)
     for index, item in enumerate(plan.residencies):

@@ -1,4 +1,13 @@
-"""Rules of the seam between two inferences in steady state: weights survive it where they lie."""
+"""The rule of the loop boundary: in steady state, weights remain for the next inference.
+
+    step            0 ................. T | 0 ................. T |
+    inference       n                     | n + 1                 |
+    weight, sram    |=======|     |=======|=======|     |=======|==
+                    ^ start = ready = 0   ^ end = T
+
+Inference n + 1 begins with the residencies that have start = ready = 0. Their bytes are there only
+if inference n ends with the same bytes, in the same tier, at the same address.
+"""
 
 from collections.abc import Iterator
 
@@ -9,25 +18,25 @@ from ullage.compiler.verify.well_formed import Violation
 
 
 def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
-    """Yield weights that an inference is said to begin with and the one before does not leave.
+    """Yield weights that an inference begins with but the one before does not leave there.
 
     Every byte of a weight in a residency with `start = ready = 0`, at home or elsewhere, must be in
     residencies of the same buffer and tier, at the same address, with `end = T`. That those hold
-    the weight's data follows when they are filled (the rules of data see to that), or are such
-    residencies themselves.
+    the weight's data follows from the rules of data where they were filled; the others are
+    loop-carried themselves.
     """
     problem = plan.problem
     if not problem.steady_state:
         return
     last = len(problem.steps)
-    left: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
+    held_at_end: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
     for item in plan.residencies:
-        if item.end == last and (item.ready > item.start or is_carried(plan, item)):
-            left.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
-    for spans in left.values():
+        if item.end == last and (item.ready > item.start or is_loop_carried(plan, item)):
+            held_at_end.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
+    for spans in held_at_end.values():
         spans.sort()
     for item in plan.residencies:
-        if not is_carried(plan, item):
+        if not is_loop_carried(plan, item):
             continue
         names = (problem.buffers[item.buffer].name,)
         shown = describe_residency(plan, item)
@@ -35,7 +44,7 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
         is_home = tier is plan.target.home("weight")
         if tier.read_only and not is_home:
             yield Violation("wrap", f"{shown}: nothing can be brought to {tier.name}", 0, names)
-        gap = _first_gap(item, left.get(_place(item), []))
+        gap = _first_gap(item, held_at_end.get(_place(item), []))
         if gap is not None:
             message = (
                 f"{shown}: an inference begins with bytes [{gap[0]}, {gap[1]}) at this address, so "
@@ -45,14 +54,14 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
             yield Violation("wrap", message, last, names)
 
 
-def is_carried(plan: Assigned, item: Residency) -> bool:
+def is_loop_carried(plan: Assigned, item: Residency) -> bool:
     """Whether a residency holds a weight's data from before the first step on."""
     kind = plan.problem.buffers[item.buffer].kind
     return kind == "weight" and item.start == item.ready == 0
 
 
 def _place(item: Residency) -> tuple[int, str, int]:
-    """What two residencies of the same bytes at the same address have in common."""
+    """Key of a residency's place, equal where the same bytes are at the same address."""
     return item.buffer, item.tier, item.offset - item.start_byte
 
 

@@ -1,4 +1,18 @@
-"""Rules of space and of shape: addresses, capacities, workspaces, cuts, links and moves."""
+"""Rules of space and of shape: addresses, capacities, workspaces, cuts, links and moves.
+
+    address
+    capacity  +-----------------------------+
+              |          | workspace |      |    at the top, during its step only
+              |          +-----------+      |
+              |    +------------------+     |
+              |    | residency B      |     |    [offset, offset + size) x [start, end)
+              +----+-----+------------+     |
+              | residency A           |     |
+         0    +-----------------------------+
+              0                        steps
+
+In one tier no two of these rectangles may overlap.
+"""
 
 import heapq
 from bisect import bisect_left, insort
@@ -13,7 +27,8 @@ from ullage.compiler.verify.well_formed import NO_STEP, Violation
 def find_space_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield broken rules about addresses in a well-formed plan.
 
-    Near-linear: per tier one sweep over starts, with the live slices sorted by address.
+    Near-linear in the number of residencies: per tier one sweep over their starts, with the slices
+    live at that step sorted by address.
     """
     members: dict[str, list[Residency]] = {}
     for item in plan.residencies:
@@ -79,10 +94,12 @@ def describe_transfer(plan: Assigned, item: Transfer) -> str:
 
 
 def _top(item: Residency) -> int:
+    """One past the highest address of a residency."""
     return item.offset + item.end_byte - item.start_byte
 
 
 def _address_violations(plan: Assigned, item: Residency) -> Iterator[Violation]:
+    """Yield a misaligned offset, and a residency that ends beyond its tier's capacity."""
     tier = plan.target.tier(item.tier)
     names = (plan.problem.buffers[item.buffer].name,)
     if item.offset % tier.alignment_bytes:
@@ -102,9 +119,10 @@ def _address_violations(plan: Assigned, item: Residency) -> Iterator[Violation]:
 def _overlaps(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     """Yield overlaps in one tier: at least one when there is any.
 
-    The live slices of a legal plan are disjoint, so looking at the neighbours by address is
-    enough to see the first overlap. Slices that stay from first to last step are kept apart:
-    they are most of a slow tier, and inserting into a list of them would grow quadratically.
+    The live slices of a legal plan are disjoint, so comparing each new slice with its neighbours by
+    address is enough to see the first overlap. Slices that are resident from the first step to the
+    last are in a list of their own: they are most of a slow tier, and inserting all of them into
+    one list would take quadratic time.
     """
     last = len(plan.problem.steps)
     resident: list[tuple[int, int]] = []
@@ -124,8 +142,8 @@ def _overlaps(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     for index in passing:
         item = items[index]
         while items[by_end[ended]].end <= item.start:
-            gone = by_end[ended]
-            del live[bisect_left(live, (items[gone].offset, gone))]
+            ended_item = by_end[ended]
+            del live[bisect_left(live, (items[ended_item].offset, ended_item))]
             ended += 1
         for placed in (resident, live):
             position = bisect_left(placed, (item.offset, -1))
@@ -145,8 +163,8 @@ def _overlap(plan: Assigned, one: Residency, two: Residency) -> Violation:
 def _workspace_violations(plan: Assigned, items: list[Residency]) -> Iterator[Violation]:
     """Yield steps whose workspace does not fit above the highest live address.
 
-    That live bytes plus workspace stay within the capacity follows: the live bytes of disjoint
-    slices are at most the highest address.
+    It follows that live bytes plus workspace are within the capacity, since the live bytes of
+    disjoint slices are at most the highest address.
     """
     capacity = plan.target.fastest.capacity_bytes
     waiting = sorted(range(len(items)), key=lambda i: items[i].start, reverse=True)
@@ -184,6 +202,7 @@ def _value_and_use_ends(plan: Assigned) -> list[set[int]]:
 def _cut_violations(
     plan: Assigned, item: Residency | Transfer, ends: set[int], step: int
 ) -> Iterator[Violation]:
+    """Yield ends of a slice where the target's granularity, values and uses allow no cut."""
     buffer = plan.problem.buffers[item.buffer]
     granularity = plan.target.slice_granularity_bytes or buffer.row_bytes
     for cut in (item.start_byte, item.end_byte):

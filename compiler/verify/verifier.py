@@ -17,15 +17,16 @@ from ullage.compiler.verify.well_formed import Violation, find_malformed, find_p
 
 __all__ = ["Violation", "find_violations", "verify"]
 
-SHOWN = 5  # violations spelled out in the message of an error
+# Violations that the message of an error spells out.
+SHOWN = 5
 
 
 def find_violations(plan: Assigned, limit: int = 100) -> list[Violation]:
     """The broken rules of a plan, in order of steps; empty when the plan is legal.
 
     Args:
-        plan: any plan, however garbled; a malformed one is reported as such and not looked into.
-        limit: violations after which to stop looking; at least 1.
+        plan: any plan, however garbled; one with faults of form is not examined beyond those.
+        limit: number of violations after which to stop looking; at least 1.
     """
     malformed = list(islice(find_malformed(plan), limit))
     if malformed:
@@ -34,10 +35,10 @@ def find_violations(plan: Assigned, limit: int = 100) -> list[Violation]:
 
 
 def verify(plan: Assigned) -> None:
-    """Return when the plan is legal.
+    """Check that a plan is legal.
 
     Raises:
-        VerificationError: with the first broken rules in its message and up to 100 in details.
+        VerificationError: it is not. The message has the first broken rules, `details` up to 100.
     """
     violations = find_violations(plan)
     if not violations:

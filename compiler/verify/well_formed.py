@@ -1,4 +1,12 @@
-"""Is a plan well formed, and is the problem inside it sane? The first stage of verification."""
+"""Is a plan well formed, and is the problem inside it sane? The first stage of verification.
+
+A plan may come from anywhere, so every field is checked before another module uses it:
+
+    target -> buffers -> steps -> residencies -> transfers
+
+Each stage looks things up in the earlier ones (a use names a buffer, a residency a tier), so the
+first stage with faults is the last one that is examined.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +19,9 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.ir.target import Link, Target, Tier
 
-NO_STEP = -1  # step of a violation that belongs to no step
+# Step of a violation that belongs to no step.
+NO_STEP = -1
+# The kinds of buffers, each of which needs a home tier.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
 
 Item = TypeVar("Item", Residency, Transfer)
@@ -22,9 +32,9 @@ class Violation:
     """One broken rule of `docs/plan-semantics.md`.
 
     Attributes:
-        rule: stable kebab-case name of the rule.
+        rule: kebab-case name of the rule; it never changes.
         message: what is wrong, with the step, tensor names, tiers and addresses.
-        step: where it shows; -1 where it belongs to no step.
+        step: step at which it shows; -1 where it belongs to no step.
         buffers: names of the buffers involved.
     """
 
@@ -35,11 +45,7 @@ class Violation:
 
 
 def find_malformed(plan: Assigned) -> Iterator[Violation]:
-    """Yield what keeps a plan from being examined at all, stage by stage.
-
-    A later stage indexes what an earlier one has checked, so the first stage with faults is the
-    last one looked at.
-    """
+    """Yield faults that prevent a plan from being examined at all, stage by stage."""
     if not isinstance(plan, Plan | Assignment):
         yield _malformed(f"a Plan is needed, there is {_show(plan)}")
         return
@@ -54,7 +60,7 @@ def find_malformed(plan: Assigned) -> Iterator[Violation]:
 
 
 def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
-    """Yield where the embedded problem breaks its own rules (reads of unwritten bytes apart)."""
+    """Yield broken rules of the problem itself; reads of unwritten bytes are found by `data`."""
     steps, buffers = plan.problem.steps, plan.problem.buffers
     if not steps:
         yield Violation("problem", "a problem needs at least one DMA-only step, has none", 0, ())
@@ -96,13 +102,14 @@ def _malformed(message: str) -> Violation:
 
 
 def _show(value: object) -> str:
+    """A wrong value for a message: its type, and its text cut to 60 characters."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
 
 def _int_fault(name: str, value: object, low: int, high: int | None = None) -> str:
-    """Say what is wrong with an integer that must lie in [low, high]; empty when nothing is."""
-    # A numpy integer overflows silently and is not JSON: exactly int is asked for.
+    """What is wrong with an integer that must be in [low, high]; empty when nothing is."""
+    # Exactly int: a numpy integer overflows silently and is not JSON.
     if type(value) is not int:
         return f"{name} must be an int, is {_show(value)}"
     if value < low or (high is not None and value > high):
@@ -111,7 +118,7 @@ def _int_fault(name: str, value: object, low: int, high: int | None = None) -> s
 
 
 def _range_fault(start: object, end: object, size_bytes: int, shortest: int) -> str:
-    """Say what is wrong with a byte range of a buffer; empty when nothing is."""
+    """What is wrong with a byte range [start, end) of a buffer; empty when nothing is."""
     fault = _int_fault("start byte", start, 0, size_bytes)
     fault = fault or _int_fault("end byte", end, 0, size_bytes)
     if not fault and isinstance(start, int) and isinstance(end, int) and end - start < shortest:
@@ -224,6 +231,7 @@ def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:
 
 
 def _slice_fault(plan: Assigned, item: Residency | Transfer) -> str:
+    """What is wrong with buffer and byte range of a residency or transfer; empty if nothing."""
     fault = _int_fault("buffer", item.buffer, 0, len(plan.problem.buffers) - 1)
     if fault:
         return fault
@@ -274,6 +282,7 @@ def _transfer_faults(plan: Assigned) -> Iterator[str]:
 def _item_faults(
     name: str, items: tuple[Item, ...], kind: type, fault_of: Callable[[Item], str]
 ) -> Iterator[str]:
+    """Yield the faults of a plan's residencies or transfers, each with its index."""
     if not _all_are(items, kind):
         yield f"every {name} must be a {kind.__name__}, in a tuple"
         return

@@ -1,4 +1,7 @@
-"""Checks of target files: the schema, what fields must hold together, and what to do about it."""
+"""Checks of target files: by the schema, then of what several fields must agree on.
+
+Each fault names the field, as `--set` spells it, and a remedy.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -12,9 +15,13 @@ from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 
+# Problems of one file that an error lists.
 MAX_PROBLEMS_SHOWN = 8
+# How a figure is written, for error messages.
 FIGURE_FORM = "{value: ..., source: ..., confidence: high|medium|low}"
+# Kinds of buffers that operators write, so that their home must be writable.
 _WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
+# Top-level key -> schema of its entries.
 _ENTRIES: dict[str, type[BaseModel]] = {
     "tiers": schema.TierEntry,
     "links": schema.LinkEntry,
@@ -48,7 +55,7 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     problems = [*_tier_problems(file), *_link_problems(file), *_compute_problems(file)]
     problems += _home_problems(file)
     if not problems:
-        # Only a sound file resolves to a target that can be asked who reaches what.
+        # Reach is a question to the resolved target, and only a sound file resolves to one.
         problems += _reach_problems(schema.resolve(file))
     if problems:
         raise usage_error(origin, problems)
@@ -61,12 +68,12 @@ def usage_error(origin: str, problems: list[Fault]) -> UsageError:
     if len(problems) > MAX_PROBLEMS_SHOWN:
         lines.append(f"and {len(problems) - MAX_PROBLEMS_SHOWN} more")
     text = f"{origin}: {lines[0]}" if len(lines) == 1 else "\n  ".join([f"{origin}:", *lines])
-    found = [{"field": field, "message": message} for field, message in problems]
-    return UsageError(text, {"file": origin, "problems": found[:MAX_PROBLEMS_SHOWN]})
+    rows = [{"field": field, "message": message} for field, message in problems]
+    return UsageError(text, {"file": origin, "problems": rows[:MAX_PROBLEMS_SHOWN]})
 
 
 def entry_name(entry: object) -> str | None:
-    """What a list entry is called: a tier's name, or `source->destination` of a link."""
+    """Name of a list entry: a tier's or link's own, else `source->destination` of a link."""
     if not isinstance(entry, Mapping):
         return None
     if isinstance(entry.get("name"), str):
@@ -77,10 +84,11 @@ def entry_name(entry: object) -> str | None:
 
 
 def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Iterator[Fault]:
-    for found in error.errors(include_url=False, include_context=False):
-        location = found["loc"]
+    """The faults that the schema finds, in words of our own."""
+    for problem in error.errors(include_url=False, include_context=False):
+        location = problem["loc"]
         field = _dotted(location, document)
-        what = found["type"]
+        what = problem["type"]
         if what == "extra_forbidden":
             known = ", ".join(_known_keys(location))
             yield Fault(field, f"unknown key; remove it or use one of: {known}")
@@ -89,10 +97,10 @@ def _schema_problems(error: ValidationError, document: Mapping[Any, Any]) -> Ite
             yield Fault(field, f"is missing; add it{form}")
         elif what in {"model_type", "model_attributes_type"}:
             form = FIGURE_FORM if _is_figure(location) else "a mapping of its fields"
-            yield Fault(field, f"found {_shown(found['input'])}; write {form}")
+            yield Fault(field, f"found {_shown(problem['input'])}; write {form}")
         else:
-            message = found["msg"].removeprefix("Value error, ")
-            shown = _shown(found["input"])
+            message = problem["msg"].removeprefix("Value error, ")
+            shown = _shown(problem["input"])
             yield Fault(field, message if shown in message else f"found {shown}: {message}")
 
 
@@ -125,6 +133,7 @@ def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
+    """The keys that are allowed where the last key of a location stands."""
     return tuple(_model_at(location).model_fields)
 
 
@@ -137,7 +146,7 @@ def _is_figure(location: tuple[int | str, ...]) -> bool:
 
 
 def _shown(value: object) -> str:
-    """A wrong value, short whatever it is."""
+    """A wrong value as a short text, whatever it is."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list):
@@ -149,6 +158,7 @@ def _shown(value: object) -> str:
 
 
 def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of the list of tiers: names, order, missing figures, reserved bytes, granularity."""
     names = [tier.name for tier in file.tiers]
     reserved = file.policy.reserved_bytes
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -165,11 +175,11 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
             if not tier.read_only and getattr(tier, key) is None:
                 remedy = f"add `{key}: {FIGURE_FORM}`, or `read_only: true`"
                 yield Fault(f"tiers.{tier.name}.{key}", f"is missing; {remedy}")
-        kept = reserved[tier.name].value if tier.name in reserved else 0
-        if kept > tier.capacity_bytes.value:
+        reserved_bytes = reserved[tier.name].value if tier.name in reserved else 0
+        if reserved_bytes > tier.capacity_bytes.value:
             yield Fault(
                 f"policy.reserved_bytes.{tier.name}",
-                f"{kept} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
+                f"{reserved_bytes} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
             )
     first = file.tiers[0]
     for key, wrong in (("read_only", first.read_only), ("addressable", not first.addressable)):
@@ -188,6 +198,7 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of links: unknown or equal ends, read-only destinations, names that stand twice."""
     tiers = {tier.name: tier for tier in file.tiers}
     seen: set[str] = set()
     for link in file.links:
@@ -206,6 +217,7 @@ def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of the compute unit: no rates, unknown data types, options without effect."""
     if not file.compute.macs_per_s:
         yield Fault("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
     for key in ("macs_per_s", "energy_j_per_mac"):
@@ -222,6 +234,7 @@ def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 
 def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Faults of homes: unknown tiers, and read-only ones for buffers that operators write."""
     tiers = {tier.name: tier for tier in file.tiers}
     for kind in schema.KINDS:
         home = getattr(file.homes, kind)
@@ -240,9 +253,9 @@ def _reach_problems(target: Target) -> Iterator[Fault]:
         if home == fastest or not target.must_be_fastest(kind):
             yield from _far_home_problems(target, kind)
             continue
-        ways = [(home, fastest)] if kind != "output" else []
-        ways += [(fastest, home)] if kind in _WRITTEN_KINDS else []
-        for source, destination in ways:
+        routes = [(home, fastest)] if kind != "output" else []
+        routes += [(fastest, home)] if kind in _WRITTEN_KINDS else []
+        for source, destination in routes:
             if not _linked(target, source, destination):
                 yield Fault(
                     "links",
@@ -252,7 +265,7 @@ def _reach_problems(target: Target) -> Iterator[Fault]:
 
 
 def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
-    """A home out of operators' reach, from which nothing leads to where they can use its data."""
+    """Faults of a home that operators cannot reach: no links join it with a tier that they can."""
     home = target.home(kind)
     if home.addressable or home.name == target.fastest.name:
         return
@@ -269,7 +282,7 @@ def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
 
 
 def _linked(target: Target, source: str, destination: str) -> bool:
-    """Whether links lead from one tier to another, over others if need be."""
+    """Whether links lead from one tier to another, directly or by way of others."""
     reached = {source}
     for _ in target.tiers:
         reached |= {link.destination for link in target.links if link.source in reached}

@@ -13,10 +13,12 @@ from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 from ullage.hwmodels.catalog.checks import entry_name
 
+# Origin of a value that an override sets.
 OVERRIDE_ORIGIN = "--set"
-# What identifies a file or an entry; no values, and not for overriding.
+# Keys that identify a file or an entry: they are no values and cannot be overridden.
 LABELS = {"name", "description", "inherit", "source", "destination"}
 
+# Fields of which there is one per data type.
 _BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")
 
 
@@ -97,7 +99,7 @@ def _unknown_field(path: str, fields: Mapping[str, type], label: str) -> UsageEr
 
 
 def _set(document: Any, keys: list[str], node: object) -> None:  # noqa: ANN401 the file's mapping
-    """Puts a node at a path, making the mappings on the way."""
+    """Put a node at a path, and make the mappings on the way."""
     for key in keys[:-1]:
         if isinstance(document, list):
             document = next(entry for entry in document if entry_name(entry) == key)

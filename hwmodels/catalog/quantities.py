@@ -26,7 +26,7 @@ def _size(value: object) -> int:
 
 
 def _granularity(value: object) -> int:
-    """Bytes, or 0 for `row`."""
+    """Bytes, or 0 for the text `row`."""
     if value == "row":
         return 0
     size_bytes = _size(value)
@@ -72,7 +72,7 @@ def _rate(value: object) -> float:
 
 
 class Strict(BaseModel):
-    """A part of a target file: immutable, unknown keys refused."""
+    """A part of a target file: immutable; unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -82,10 +82,10 @@ class Figure(Strict):
 
     Attributes:
         value: in the unit of the field.
-        unit: documentation; when written it must be the field's unit.
+        unit: optional, for readers; where it is written, it must be the field's unit.
         source: document, file or reasoning behind the number.
         confidence: `high` (read in a primary source, or a definition), `medium`, `low`.
-        note: anything else.
+        note: any remark.
     """
 
     expected_unit: ClassVar[str] = ""
@@ -104,21 +104,21 @@ class Figure(Strict):
 
 
 class Bytes(Figure):
-    """A size."""
+    """A size in bytes."""
 
     expected_unit = "bytes"
     value: Annotated[int, BeforeValidator(_size)]
 
 
 class Alignment(Figure):
-    """A power of two, bytes."""
+    """An alignment in bytes, a power of two."""
 
     expected_unit = "bytes"
     value: Annotated[int, BeforeValidator(_alignment)]
 
 
 class Granularity(Figure):
-    """Where slices may be cut: bytes, or `row` (kept as 0)."""
+    """Where slices may be cut: at multiples of so many bytes, or at rows (`row`, stored as 0)."""
 
     expected_unit = "bytes"
     value: Annotated[int, BeforeValidator(_granularity)]
@@ -132,7 +132,7 @@ class Count(Figure):
 
 
 class BytesPerSecond(Figure):
-    """A bandwidth."""
+    """A bandwidth in bytes per second."""
 
     expected_unit = "bytes/s"
     value: Annotated[float, BeforeValidator(_rate)]
@@ -153,28 +153,28 @@ class ElementsPerSecond(Figure):
 
 
 class Hertz(Figure):
-    """A clock."""
+    """A clock frequency in hertz."""
 
     expected_unit = "Hz"
     value: Annotated[float, BeforeValidator(_rate)]
 
 
 class Seconds(Figure):
-    """A time, 0 or more."""
+    """A time in seconds, 0 or more."""
 
     expected_unit = "s"
     value: Annotated[float, BeforeValidator(_real)]
 
 
 class JoulesPerByte(Figure):
-    """An energy per byte, 0 or more."""
+    """An energy in joules per byte, 0 or more."""
 
     expected_unit = "J/byte"
     value: Annotated[float, BeforeValidator(_real)]
 
 
 class JoulesPerMac(Figure):
-    """An energy per multiply-accumulate, 0 or more."""
+    """An energy in joules per multiply-accumulate, 0 or more."""
 
     expected_unit = "J/MAC"
     value: Annotated[float, BeforeValidator(_real)]

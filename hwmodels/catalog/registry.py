@@ -1,4 +1,4 @@
-"""Targets by name or path: shipped files, inheritance, overrides, and where each value is from."""
+"""Targets by name or path: shipped files, inheritance, overrides, and the origin of each value."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -21,9 +21,13 @@ from ullage.hwmodels.catalog.quantities import Figure, Granularity
 from ullage.hwmodels.catalog.schema import resolve
 from ullage.hwmodels.catalog.yaml_reader import read_yaml_mapping
 
+# Target that is used where none is named.
 DEFAULT_TARGET = "edge-npu"
+# Files that may inherit from one another before it counts as a mistake.
 MAX_INHERITANCE = 16
+# Folder of the files that ship with the package.
 _SHIPPED = Path(__file__).parents[1] / "targets"
+# Endings by which a text is a path and no name.
 _SUFFIXES = (".yaml", ".yml")
 
 

@@ -1,7 +1,7 @@
-"""Target files: the schema of a YAML description of a chip, and its resolution to a `Target`.
+"""The schema of target files, and their resolution to a `Target` in plain numbers.
 
-Every figure carries a source and a confidence; docs/targets.md explains the format. What one
-field alone cannot tell (links, homes, order of tiers) is checked in `target_checks`.
+Every figure has a source and a confidence; docs/targets.md explains the format. What several fields
+must agree on (links, homes, order of tiers) is checked in `checks`.
 """
 
 from pydantic import Field, StrictBool
@@ -23,8 +23,11 @@ from ullage.hwmodels.catalog.quantities import (
     Strict,
 )
 
+# The kinds of buffers; each has a home.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
-NAME_PATTERN = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"  # no dots: names stand in dotted paths
+# Names of targets, tiers and links; without dots, since names stand in dotted paths.
+NAME_PATTERN = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
+# Defaults of figures that a file may leave out.
 _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low")
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
@@ -56,7 +59,7 @@ class LinkEntry(Strict):
 
 
 class SystolicEntry(Strict):
-    """Weight-stationary arrays."""
+    """Weight-stationary systolic arrays."""
 
     rows: Count
     columns: Count
@@ -75,7 +78,7 @@ class ComputeEntry(Strict):
 
 
 class HomesEntry(Strict):
-    """For each kind of buffer the tier where it starts or may always be written to."""
+    """For each kind of buffer the name of its home tier (see `Target.homes`)."""
 
     input: str
     weight: str
@@ -84,13 +87,13 @@ class HomesEntry(Strict):
 
 
 class PolicyEntry(Strict):
-    """Choices of the system, apart from the chip: bytes that the OS and stack keep, by tier."""
+    """Choices of the system rather than the chip: bytes that OS and software stack use, by tier."""
 
     reserved_bytes: dict[str, Bytes] = Field(default_factory=dict)
 
 
 class TargetFile(Strict):
-    """A whole target file, inheritance applied."""
+    """A whole target file, after inheritance."""
 
     name: str = Field(pattern=NAME_PATTERN, max_length=80)
     description: str = Field(min_length=1)
@@ -107,7 +110,7 @@ class TargetFile(Strict):
 
 
 def resolve(file: TargetFile) -> Target:
-    """The target in plain numbers: reserved bytes deducted."""
+    """The target in plain numbers, reserved bytes deducted from capacities."""
     reserved = {tier: figure.value for tier, figure in file.policy.reserved_bytes.items()}
     tiers = tuple(
         Tier(

@@ -1,4 +1,4 @@
-"""Reading YAML from strangers: plain scalars, lists and mappings, in bounded time and memory."""
+"""Reading YAML from strangers: scalars, lists and mappings only, in bounded time and memory."""
 
 from pathlib import Path
 from typing import Any, NoReturn
@@ -7,10 +7,14 @@ import yaml
 
 from ullage.compiler.common.errors import UsageError
 
+# Size in bytes beyond which a file is refused.
 MAX_FILE_BYTES = 1_000_000
+# Mappings and lists inside one another beyond which a file is refused.
 MAX_DEPTH = 32
+# Scalars, mappings and lists in all beyond which a file is refused.
 MAX_NODES = 20_000
-MAX_SCALAR_CHARACTERS = 2_000  # bounds integers too, whose parsing is quadratic
+# Length of one scalar beyond which a file is refused; parsing an integer takes quadratic time.
+MAX_SCALAR_CHARACTERS = 2_000
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -39,7 +43,7 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuses merge keys, which would hide where a value comes from."""
+        """Refuse merge keys, which would hide where a value comes from."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 self._refuse("merge keys (<<) are not allowed; use `inherit`", key)
@@ -82,16 +86,16 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         raise UsageError(f"{path}: not a readable YAML document: {_brief(error)}") from error
     if not isinstance(document, dict):
-        found = "nothing" if document is None else f"a {type(document).__name__}"
+        actual = "nothing" if document is None else f"a {type(document).__name__}"
         raise UsageError(
             f"{path}: the top level must be a mapping of fields (name, tiers, links ...), "
-            f"found {found}; see docs/targets.md"
+            f"found {actual}; see docs/targets.md"
         )
     return document
 
 
 def _brief(error: Exception) -> str:
-    """What is wrong and where, without the excerpt of the file that PyYAML adds."""
+    """The problem and its place, without the excerpt of the file that PyYAML adds."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"

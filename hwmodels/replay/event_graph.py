@@ -1,4 +1,15 @@
-"""What must finish before what when a plan is replayed: a graph of events without times."""
+"""What must finish before what when a plan is replayed: a graph of events without times.
+
+A weight w is fetched into sram, to addresses where an activation a was before; `conv` reads w. An
+arrow means "happens only after":
+
+    step relu ---> a released ---> space of w free ---> transfer of w ---> w arrived
+    (last use                                                                  |
+     of a)                               w released <--- step conv <-----------'
+
+Steps and transfers take time. The three events of a residency (its space is free, its data has
+arrived, it is released) take none.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +23,16 @@ from ullage.hwmodels.traffic import OperandCharges
 
 @dataclass(frozen=True)
 class EventGraph:
-    """Events and the ones that wait for them; an event happens when `waits[event]` ones have.
+    """Events and what each waits for; an event happens once `waits[event]` others have happened.
 
-    Events are numbered: T steps (operator finished), then the transfers (finished), then for each
-    of R residencies, and after them one for the workspace of each step that has any, three that
-    take no time: its space is free, its data has arrived, it is released.
+    Events are numbered: first T steps (the operator has finished), then the transfers (finished),
+    then three for each place: its space is free, its data has arrived, it is released. Places are
+    the R residencies, followed by the workspace of each step that has any. The events of places
+    take no time.
 
     Attributes:
-        waits: how many events each waits for.
-        followers: the events that wait for each.
+        waits: how many events each event waits for.
+        followers: the events that wait for each event.
         steps: T.
         transfers: number of transfers.
         places: residencies and workspaces.
@@ -34,22 +46,22 @@ class EventGraph:
 
     @property
     def first_instant(self) -> int:
-        """The first event that takes no time: it happens as soon as it waits for nothing."""
+        """Number of the first event that takes no time: nothing but other events delays it."""
         return self.steps + self.transfers
 
 
-# Offsets of a place's three events.
+# Place number p has the events `first_instant` + 3 p + one of these.
 _FREE, _ARRIVED, _RELEASED = 0, 1, 2
 
 
 def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGraph:
-    """Order the events of a plan by data and by space.
+    """Say which events of a plan wait for which others, by space and by data.
 
-    - Space: a residency is free once every residency that overlaps its addresses and ended at or
-      before its start is released: operators that use it and transfers from it have finished.
-      Workspace counts as a residency of its step at the top of the fastest tier.
+    - Space: a residency's space is free once every residency that overlaps its addresses, and that
+      ended at or before its start, is released: operators that use it and transfers from it have
+      finished. Workspace counts as a residency of its step at the top of the fastest tier.
     - Data: a transfer waits for the arrival of its source residencies and for the last operator
-      before it that writes those bytes; an operator waits for the arrival of what it uses, and,
+      before it that writes those bytes. An operator waits for the arrival of what it uses, and,
       where it overwrites bytes, for the earlier transfers that read them.
 
     Events are never made to wait for something planned later, so the replay of a legal plan
@@ -58,9 +70,9 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
     Args:
         plan: the plan; several inferences of it as `unroll` lists them.
         operands: its charges.
-        period: steps of one inference where there are several, else 0. A weight carried from one
-            inference to the next is there as soon as it was there before, and its space is
-            released with that of the residency that it continues. Inputs are at home once the
+        period: steps of one inference where there are several, else 0. A loop-carried weight has
+            arrived as soon as it had arrived in the inference before, and its space is released
+            together with that of the residency that it continues. Inputs are at home once the
             last step of the inference before is over.
 
     Raises:
@@ -80,14 +92,14 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
     for place in range(len(places)):
         after(base + 3 * place + _FREE, base + 3 * place + _ARRIVED)
         after(base + 3 * place + _ARRIVED, base + 3 * place + _RELEASED)
-    seam = LoopBoundary(plan, period)
+    boundary = LoopBoundary(plan, period)
     for earlier, later in _space_order(places):
-        if seam.continues(places[earlier], places[later]):
+        if boundary.continues(places[earlier], places[later]):
             after(base + 3 * earlier + _ARRIVED, base + 3 * later + _FREE)
             after(base + 3 * earlier + _RELEASED, base + 3 * later + _RELEASED)
         else:
             after(base + 3 * earlier + _RELEASED, base + 3 * later + _FREE)
-    for place, t in seam.inputs(places):
+    for place, t in boundary.inputs(places):
         after(t - 1, base + 3 * place + _FREE)
 
     first_use: dict[int, int] = {}
@@ -112,11 +124,11 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
         after(base + 3 * place + _ARRIVED, t)
         after(last_use[place], base + 3 * place + _RELEASED)
 
-    found = _by_buffer_and_tier(plan)
+    residencies = _by_buffer_and_tier(plan)
     for index, transfer in enumerate(plan.transfers):
         event = steps + index
         t = transfer.moves[0][0]
-        for place in _holders(plan, found, transfer, source=True):
+        for place in _holders(plan, residencies, transfer, source=True):
             after(base + 3 * place + _ARRIVED, event)
             after(event, base + 3 * place + _RELEASED)
             before, behind = _nearest_writes(writes.get(place, ()), transfer, t)
@@ -124,7 +136,7 @@ def precedence(plan: Plan, operands: OperandCharges, period: int = 0) -> EventGr
                 after(before, event)
             if behind is not None:
                 after(event, behind)
-        for place in _holders(plan, found, transfer, source=False):
+        for place in _holders(plan, residencies, transfer, source=False):
             after(base + 3 * place + _FREE, event)
             after(event, base + 3 * place + _ARRIVED)
     return EventGraph(waits, followers, steps, len(plan.transfers), places)
@@ -143,15 +155,20 @@ def _places(plan: Plan) -> tuple[tuple[Residency, ...], list[int]]:
 
 
 def _space_order(places: Sequence[Residency]) -> list[tuple[int, int]]:
-    """Pairs (earlier, later) of places where the later takes addresses the earlier left.
+    """Pairs (earlier, later) of places where the later takes addresses that the earlier had.
 
-    Only the latest occupant of each address is paired: it in turn waited for the one before.
-    A sweep over the starts keeps, for each tier, the addresses cut into runs of one occupant.
+    Only the latest occupant of each address is paired: it in turn waited for the one before. A
+    sweep over the starts keeps, for each tier, which place occupied which addresses last:
+
+        address        0         64                  192       256
+        last occupant  | place 3 |      place 0      | place 7 |
+        next, place 8            |===================|=========|    pairs (0, 8), (7, 8)
     """
     pairs: list[tuple[int, int]] = []
     tiers = {place.tier for place in places}
     starts: dict[str, list[int]] = {tier: [] for tier in tiers}
-    runs: dict[str, list[tuple[int, int]]] = {tier: [] for tier in tiers}  # end, occupant
+    # (end address, occupant) of each run that begins at the address in `starts`.
+    runs: dict[str, list[tuple[int, int]]] = {tier: [] for tier in tiers}
     for later in sorted(range(len(places)), key=lambda i: (places[i].start, places[i].end)):
         place = places[later]
         low, high = place.offset, place.offset + place.end_byte - place.start_byte
@@ -180,6 +197,7 @@ def _space_order(places: Sequence[Residency]) -> list[tuple[int, int]]:
 
 
 def _overlap(first: Residency, second: Residency) -> VerificationError:
+    """The error for two places that have the same address in the same step."""
     both = [
         f"[{place.offset}, {place.offset + place.end_byte - place.start_byte})"
         f" in steps [{place.start}, {place.end})"
@@ -207,7 +225,7 @@ class _Placed:
     reach: list[int]
 
     def at(self, t: int) -> Iterator[int]:
-        """Residencies that have begun at step t, the latest first, until all others have ended."""
+        """Residencies that have begun at step t, latest first; stops when all others have ended."""
         for i in range(bisect_right(self.starts, t) - 1, -1, -1):
             if self.reach[i] <= t:
                 return
@@ -216,28 +234,32 @@ class _Placed:
 
 def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], _Placed]:
     """The residencies of each buffer in each tier."""
-    found: dict[tuple[int, str], _Placed] = {}
+    residencies: dict[tuple[int, str], _Placed] = {}
     items = plan.residencies
     for index in sorted(range(len(items)), key=lambda i: items[i].start):
         item = items[index]
-        placed = found.setdefault((item.buffer, item.tier), _Placed([], [], []))
+        placed = residencies.setdefault((item.buffer, item.tier), _Placed([], [], []))
         placed.starts.append(item.start)
         placed.indices.append(index)
         placed.reach.append(max(item.end, placed.reach[-1] if placed.reach else 0))
-    return found
+    return residencies
 
 
 def _holders(
     plan: Plan,
-    found: dict[tuple[int, str], _Placed],
+    residencies: dict[tuple[int, str], _Placed],
     transfer: Transfer,
     *,
     source: bool,
 ) -> list[int]:
-    """The residencies that a transfer reads (ready at its first step) or fills (not yet ready)."""
+    """The residencies that a transfer reads (ready at its first step) or fills (not ready yet).
+
+    Raises:
+        VerificationError: they do not cover all its bytes.
+    """
     tier = transfer.source if source else transfer.destination
     t = transfer.moves[0][0]
-    placed = found.get((transfer.buffer, tier))
+    placed = residencies.get((transfer.buffer, tier))
     holders: list[int] = []
     covered = 0
     for index in placed.at(t) if placed else ():

@@ -1,21 +1,33 @@
-"""Max-min fair shares of ports that several activities use at the same time."""
+"""Max-min fair shares of ports that several activities use at the same time.
+
+Three activities demand shares of one port at full speed; what one does not need, others get:
+
+    demands   0.2    0.5    0.9     sum 1.6: too much
+    shares    0.2    0.4    0.4     sum 1.0
+    speeds    1.0    0.8    0.44
+"""
 
 from collections.abc import Sequence
 
-# Overload of a port that is rounding.
+# Overload of a port, relative to its capacity, that is no more than rounding.
 _ROUNDING = 1e-12
 
-# Share of each tier's port that an activity takes at full speed: (tier, share) pairs.
+# (tier, share) pairs: the share of each tier's port that an activity takes at full speed.
 Demand = tuple[tuple[int, float], ...]
 
 
 def fair_speeds(demands: Sequence[Demand], tiers: int) -> list[float]:
     """Speed of each activity, 0 < speed <= 1: max-min fair shares of every tier's port.
 
-    Where every demand can be met all run at full speed. Else each port is shared max-min fairly;
-    the activity that gets least is settled at the speed of its scarcest port and what it leaves
-    elsewhere is shared again among the others (progressive filling: Bertsekas and Gallager, Data
-    Networks, section 6.5.2). What is left in the end goes to who can use it, slowest first.
+    Where every demand can be met all run at full speed. Otherwise each port is shared max-min
+    fairly. The activity that gets least is settled at the speed that its scarcest port allows, and
+    what it does not take elsewhere is shared again among the others (progressive filling: Bertsekas
+    and Gallager, Data Networks, section 6.5.2). Capacity that remains at the end goes to activities
+    that can use it, the slowest first.
+
+    Args:
+        demands: for each activity the ports that it uses.
+        tiers: number of tiers.
     """
     load = [0.0] * tiers
     for demand in demands:

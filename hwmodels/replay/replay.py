@@ -1,8 +1,15 @@
 """An event-driven replay of a plan: a second opinion on its latency.
 
-It shares with the cost model the compute times and the bytes charged to operands, nothing else:
-transfers run asynchronously, as soon as data, space and their queue allow, whatever step the plan
-gave them, and concurrent demands share each tier's bandwidth.
+Transfers run asynchronously, as soon as data, space and their queue allow, whatever step the plan
+gave them, and activities that run at the same time share each tier's bandwidth:
+
+    time              0         1         2         3         4
+    operators         |-- conv ---|-- relu --|         |-- add --|
+    queue dram->sram  |s|===== w1 =====|s|===== w2 ====|                 s: set-up
+    queue sram->dram              |s|== a ==|
+
+Here `add` waits until its weights w2 have arrived. Compute times and the bytes charged to operands
+are shared with the cost model, nothing else.
 """
 
 from collections.abc import Sequence
@@ -21,10 +28,10 @@ from ullage.hwmodels.replay.unroll import unroll
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import operand_charges, tier_bytes
 
-# Work that rounding leaves of an activity that has ended, relative to the whole of it.
+# Share of an activity's work that may be left, by rounding, when it counts as ended.
 _ROUNDING = 1e-12
 
-# Inferences replayed before the one that is reported for a plan in steady state.
+# Inferences of a plan in steady state that are replayed before the one that is reported.
 _WARM_UP = 2
 
 
@@ -32,9 +39,9 @@ _WARM_UP = 2
 class Simulation:
     """When everything happened, in seconds from the start.
 
-    In steady state: one inference of the loop, from the end of the last operator of the inference
-    before to the end of its own; its first transfers may have begun earlier (negative times) and
-    its last ones may end later than that.
+    In steady state it describes one inference of the loop, from the end of the last operator of the
+    inference before to the end of its own last operator. Its first transfers may have begun earlier
+    (negative times), and its last ones may end later.
 
     Attributes:
         latency_s: when the last operator and the last transfer had finished; in steady state the
@@ -56,7 +63,15 @@ class Simulation:
 
 @dataclass(slots=True)
 class _Activity:
-    """What runs now: an operator, a transfer's set-up, or its bytes. Work in full-speed seconds."""
+    """What occupies a lane now: an operator, a transfer's set-up, or the moving of its bytes.
+
+    Attributes:
+        event: number of the event that happens when it ends.
+        work_s: seconds that all of it takes at full speed.
+        left_s: seconds at full speed that remain of it.
+        demand: shares of tier ports that it takes at full speed.
+        bytes_next: it is a set-up, and the bytes follow it.
+    """
 
     event: int
     work_s: float
@@ -66,17 +81,17 @@ class _Activity:
 
 
 def simulate(plan: Plan) -> Simulation:
-    """Replay a plan with in-order DMA queues, one per link, beside in-order operators.
+    """Replay a plan: in-order operators, and in-order DMA queues, one per link.
 
-    A link's transfers queue in the order of their first planned step (ties: as listed). The head
-    starts once its source data is there and its destination space free, pays the link's set-up
-    time, then moves its bytes in one go. An operator starts once the one before has finished, its
-    operands have arrived and the space it writes is free; alone it takes overhead + max(compute,
-    tier times). Activities that run side by side get max-min fair shares of each tier's port,
-    recomputed at every start and end.
+    A link's transfers queue in the order of their first planned step (ties: as listed). The first
+    in the queue starts once its source data is there and its destination's space is free; it takes
+    the link's set-up time, then moves its bytes in one go. An operator starts once the one before
+    has finished, its operands have arrived and the space that it writes is free; by itself it takes
+    overhead + max(compute, tier times). Activities that run at the same time get max-min fair
+    shares of each tier's port, computed anew at every start and end.
 
-    In steady state several inferences run back to back, the first with the carried-in weights in
-    place, and one is reported that has others before and behind it. Transfers of an inference run
+    In steady state several inferences run back to back, the first with its loop-carried weights in
+    place, and one is reported that has others before and after it. Transfers of an inference run
     beside the operators of the one before as far as data, space and queues allow; its inputs are
     at home once the last operator of that one has finished.
 
@@ -87,24 +102,30 @@ def simulate(plan: Plan) -> Simulation:
     if not plan.problem.steady_state:
         return _replay(plan)
     steps, transfers = len(plan.problem.steps), len(plan.transfers)
-    found = _replay(unroll(plan, _WARM_UP + 2), steps)
-    begun = float(found.step_end_s[_WARM_UP * steps - 1])
+    unrolled = _replay(unroll(plan, _WARM_UP + 2), steps)
+    begun = float(unrolled.step_end_s[_WARM_UP * steps - 1])
     during = slice(_WARM_UP * steps, (_WARM_UP + 1) * steps)
     moving = slice(_WARM_UP * transfers, (_WARM_UP + 1) * transfers)
-    step_start_s, step_end_s = found.step_start_s[during] - begun, found.step_end_s[during] - begun
+    step_start_s, step_end_s = (
+        unrolled.step_start_s[during] - begun,
+        unrolled.step_end_s[during] - begun,
+    )
     latency_s = float(step_end_s[-1])
     return Simulation(
         latency_s,
         max(0.0, latency_s - float((step_end_s - step_start_s).sum())),
         step_start_s,
         step_end_s,
-        found.transfer_start_s[moving] - begun,
-        found.transfer_end_s[moving] - begun,
+        unrolled.transfer_start_s[moving] - begun,
+        unrolled.transfer_end_s[moving] - begun,
     )
 
 
 def _replay(plan: Plan, period: int = 0) -> Simulation:
-    """Replay one inference, or several of `period` steps each."""
+    """Replay one inference, or several of `period` steps each.
+
+    Lane 0 is that of the operators, lane 1 + l that of link l.
+    """
     target = plan.target
     operands = operand_charges(plan)
     events = precedence(plan, operands, period)
@@ -184,7 +205,7 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
 def _operator_work(
     plan: Plan, operand_bytes: tuple[Floats, Floats]
 ) -> tuple[list[float], list[Demand]]:
-    """Uncontended duration in s of each step, and its demand on the tiers meanwhile."""
+    """Duration in s of each step when nothing else runs, and its demand on the tiers' ports."""
     compute, _ = compute_seconds(plan.problem)
     tier_s = resources(plan.problem).port_seconds(*operand_bytes)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
@@ -198,7 +219,7 @@ def _operator_work(
 
 
 def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
-    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers."""
+    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers' ports."""
     transfer, table = plan.transfers[index], resources(plan.problem)
     link = table.link_of(transfer)
     read, write, move = table.transfer_rates(link)
@@ -211,7 +232,7 @@ def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
 
 
 def _queues(plan: Plan) -> list[list[int]]:
-    """The transfers of each link in the order of their first step, ties as listed."""
+    """Indices of the transfers of each link in the order of their first step, ties as listed."""
     queues: list[list[int]] = [[] for _ in plan.target.links]
     table = resources(plan.problem)
     for index in sorted(range(len(plan.transfers)), key=lambda i: plan.transfers[i].moves[0][0]):
@@ -220,7 +241,10 @@ def _queues(plan: Plan) -> list[list[int]]:
 
 
 def _next_phase(event: int, work: tuple[float, float, Demand], *, begun: bool) -> _Activity | None:
-    """A transfer's set-up, or its bytes once that has `begun`; None when it takes no time."""
+    """The next activity of a transfer: its set-up, or, once that has `begun`, its bytes.
+
+    None where that takes no time.
+    """
     setup_s, bytes_s, demand = work
     if setup_s > 0 and not begun:
         return _Activity(event, setup_s, setup_s, (), bytes_next=True)
@@ -245,13 +269,14 @@ def _stuck(
 
 
 def _named(plan: Plan, events: EventGraph, event: int) -> str:
+    """An event in words, for messages."""
     buffers = plan.problem.buffers
     if event < events.steps:
         return f"step {event} ({plan.problem.steps[event].name})"
     if event < events.first_instant:
         move = plan.transfers[event - events.steps]
-        piece = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
-        return f"the transfer of {piece} over {move.link} at {move.moves[0][0]}"
+        moved = f"{buffers[move.buffer].name} [{move.start_byte}, {move.end_byte})"
+        return f"the transfer of {moved} over {move.link} at {move.moves[0][0]}"
     place, what = divmod(event - events.first_instant, 3)
     held = events.places[place]
     name = buffers[held.buffer].name if held.buffer >= 0 else "workspace"

@@ -1,4 +1,12 @@
-"""Several inferences of a steady-state plan as one long plan, for the event-driven replay."""
+"""Several inferences of a steady-state plan as one long plan, for the event-driven replay.
+
+    inference    0          1           2
+    steps        [0, T)     [T, 2T)     [2T, 3T)
+    buffers      [0, B)     [B, 2B)     [2B, 3B)
+
+Each inference has buffers of its own, so nothing in the long plan itself says that a weight remains
+from one to the next; `LoopBoundary` does.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +19,8 @@ def unroll(plan: Plan, inferences: int) -> Plan:
     """A plan of `inferences` times T steps, B buffers, R residencies and all transfers.
 
     Every inference has buffers of its own, weights too: buffer b of inference i is number
-    i * B + b. Its residencies and transfers follow those of inference i - 1. The result is for
-    replaying: what weights keep from one inference to the next is for `LoopBoundary` to say.
+    i * B + b. Its residencies and transfers follow those of inference i - 1 in the lists. The
+    result is for replaying only.
     """
     problem = plan.problem
     last, count = len(problem.steps), len(problem.buffers)
@@ -44,7 +52,7 @@ def unroll(plan: Plan, inferences: int) -> Plan:
 
 @dataclass(frozen=True)
 class LoopBoundary:
-    """What is between one inference and the next in a plan that `unroll` made.
+    """What passes from one inference to the next in a plan that `unroll` made.
 
     Attributes:
         plan: the unrolled plan, or one inference.
@@ -55,7 +63,7 @@ class LoopBoundary:
     period: int
 
     def continues(self, earlier: Residency, later: Residency) -> bool:
-        """Whether a residency of a weight goes on in the next inference as another."""
+        """Whether `later` is where the weight of `earlier` remains in the next inference."""
         if not self._begins_later_inference(later) or earlier.end != later.start:
             return False
         if earlier.buffer < 0 or later.start != later.ready:
@@ -69,7 +77,7 @@ class LoopBoundary:
         )
 
     def inputs(self, places: Sequence[Residency]) -> Iterator[tuple[int, int]]:
-        """(place, first step of its inference) of the inputs that later inferences are given."""
+        """(place, first step of its inference) of inputs at home, the first inference left out."""
         target, buffers = self.plan.target, self.plan.problem.buffers
         for index, place in enumerate(places):
             if self._begins_later_inference(place) and place.ready == place.start:

@@ -1,1 +1,1 @@
-"""targets."""
+"""The target files that ship with ullage; docs/targets.md explains their format."""

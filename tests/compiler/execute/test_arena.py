@@ -102,10 +102,10 @@ def test_what_arrives_later_is_not_used_yet() -> None:
     arena = opened(rows)
     put(arena, 0, "a")
     assert arena.memory["sram"].tolist() == [POISON] * 16
-    ((filled, low, high),) = arena.pieces(0, 0, 16, 1, "DMA", tier="sram", ready=False)
+    ((filled, low, high),) = arena.extents(0, 0, 16, 1, "DMA", tier="sram", ready=False)
     assert (filled.tier, low, high) == ("sram", 0, 16)
     with pytest.raises(VerificationError, match=r"not resident \(being filled\) in sram"):
-        arena.pieces(0, 0, 16, 2, "DMA", tier="sram", ready=False)
+        arena.extents(0, 0, 16, 2, "DMA", tier="sram", ready=False)
 
 
 def test_closing_and_opening_destroy() -> None:

@@ -176,7 +176,7 @@ def test_the_summary_beside_is_used_only_if_it_is_this_plans(tmp_path: Path) -> 
     said: dict[str, Any] = {**summarise(alone), "solve_s": 1.5, "solver": "auto", "notes": []}
     (tmp_path / "summary.json").write_text(json.dumps(said))
     beside = compiled_of(plan, path)
-    assert (beside.solve_s, beside.asked, beside.plan.notes) == (1.5, "auto", ())
+    assert (beside.solve_s, beside.requested_solver, beside.plan.notes) == (1.5, "auto", ())
     (tmp_path / "summary.json").write_text(json.dumps({**said, "latency_s": 1.0}))
     assert compiled_of(plan, path).solve_s == 0.0
 
