@@ -134,8 +134,10 @@ def _by_memory_boundedness(state: ResidencyState) -> list[int]:
         lost = 0.0
         moved = 0.0
         for access in segment.accesses:
-            mine = busy_time.operand_seconds(segment.home, access.read_bytes, access.written_bytes)
-            rest = busy_time.busy_without(access.step, segment.home, mine)
+            seconds = busy_time.operand_seconds(
+                segment.home, access.read_bytes, access.written_bytes
+            )
+            rest = busy_time.busy_without(access.step, segment.home, seconds)
             lost += max(0.0, float(busy_time.busy_s[access.step]) - rest)
             moved += access.read_bytes + access.written_bytes
         lifetime = segment.accesses[-1].step - segment.accesses[0].step + 1
@@ -161,11 +163,11 @@ class _Assignment:
         segment = self.state.segments[index]
         position = 0
         while position < len(segment.accesses):
-            run = self.state.run_of(index, position)
+            run = self.state.span_of(index, position)
             access = segment.accesses[position]
             if run is None and access.reads:
                 self._prefetch(index, position)
-                run = self.state.run_of(index, position)
+                run = self.state.span_of(index, position)
             if run is not None or not access.reads:
                 run = self._no_copy(index, position, run) or run
             position = position + 1 if run is None else run[1] + 1
@@ -178,7 +180,7 @@ class _Assignment:
         for high in self._run_ends(reached, len(segment.accesses) - 1):
             if self.budget.remaining_s() <= 0:
                 return None  # what is decided is legal as it stands
-            old = self.state.runs.between(index, low, high)
+            old = self.state.lookup.between(index, low, high)
             if old and old[-1][1] > high:
                 continue  # would cut a residency in two
             if self._try(index, (low, high), old):
@@ -264,8 +266,8 @@ class _Assignment:
         ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
         allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (ratios <= furthest))
         distance = np.abs(np.log(ratios[allowed] / options.preferred_overlap_ratio))
-        chosen = allowed[np.argsort(distance, kind="stable")]
-        return [use - 1 - int(back) for back in chosen[: options.max_prefetch_starts]]
+        nearest = allowed[np.argsort(distance, kind="stable")]
+        return [use - 1 - int(back) for back in nearest[: options.max_prefetch_starts]]
 
     def _elapsed(self, low: int, use: int, enough_s: float) -> NDArray[np.float64]:
         """Seconds from each step to a use, backwards to step `low` or until there are enough."""
