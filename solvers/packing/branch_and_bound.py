@@ -13,13 +13,18 @@ from ullage.solvers.packing.heuristics import (
 )
 from ullage.solvers.packing.instance import Instance
 
-# A proof needs one thread at each rung of the ladder of bounds, whatever the number of cores.
+# Threads of a complete search: one for each rung of the ladder of bounds and each order, whatever
+# the number of cores.
 _THREADS = 12
-_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")  # the defaults of omnimalloc's supermalloc
+# Orders of complete search, the defaults of omnimalloc's supermalloc.
+_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")
+# Factor by which each round has more nodes than the one before.
 _NODES_GROWTH = 3
-_SHARES = (0.5, 0.9)  # of the gap above the goal: what to aim at when the goal itself is too far
+# Shares of the gap above the goal that searches aim at when the goal itself is too far.
+_SHARES = (0.5, 0.9)
+# Seconds of the first complete search, at least.
 _FIRST_SLICE_S = 0.5
-# Of the time limit, once a stated capacity is met: from there on only a proof is missing.
+# Share of the time limit left once a stated capacity is met: from there on only a proof is missing.
 _SHARE_ONCE_FITTING = 0.25
 
 
