@@ -174,7 +174,7 @@ class _Assignment:
             position = position + 1 if span is None else span[1] + 1
 
     def _no_copy(self, index: int, position: int, span: UseSpan | None) -> UseSpan | None:
-        """Extend a use span (or begin one at a definition) over as many further uses as possible."""
+        """Extend a use span (or begin one at a definition) over as many uses as possible."""
         segment = self.state.segments[index]
         low = span[0] if span is not None else position
         reached = span[1] if span is not None else position
