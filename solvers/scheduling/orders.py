@@ -25,7 +25,7 @@ def find_order(
     Args:
         name: `model` (as the file lists them), `memory` (smallest peak) or `joint` (with the
             assignment, for an objective and a target).
-        objective: what `joint` is to minimise.
+        objective: objective that `joint` minimises.
         seed: of `joint`.
         steady_state: inferences follow one another for ever.
         budget: the time of the whole job, solving included.
@@ -43,10 +43,10 @@ def find_order(
         def joint(graph: Graph, target: Target, aliases: AliasOptions) -> Ordering:
             from ullage.solvers.scheduling.joint_order import order_until
 
-            found = order_until(
+            joint_order = order_until(
                 graph, target, aliases, objective, seed, whole, steady_state=steady_state
             )
-            return Ordering(found.order, found.notes)
+            return Ordering(joint_order.order, joint_order.notes)
 
         return joint
     raise UsageError(f"unknown order {name!r}; there are: {', '.join(ORDERS)}")
