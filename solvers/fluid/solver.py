@@ -192,9 +192,9 @@ def _sliced_plan(
     close_gaps(sliced, REPAIR_WINDOW_STEPS, budget)
     hide_single_uses(sliced, REPAIR_WINDOW_STEPS, budget)
     if not paged:
-        found, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
-        residencies = [residency for _, _, residency in found.all_residencies()]
-        return Solution(assemble(problem, found.segments, residencies), notes=notes)
+        placed, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
+        residencies = [residency for _, _, residency in placed.all_residencies()]
+        return Solution(assemble(problem, placed.segments, residencies), notes=notes)
     retime(sliced, budget)
     in_pages = _place_in_pages(sliced)
     residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
