@@ -27,7 +27,7 @@ MOST_PACK_S = 2.0
 
 @dataclass(frozen=True)
 class OperatorSpan:
-    """A segment is in fast memory while operators first..last run, at unit `low` (None: unknown)."""
+    """A segment is in fast memory while operators first..last run, at unit `low` (None: open)."""
 
     first: int
     last: int
