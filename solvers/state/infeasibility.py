@@ -19,7 +19,7 @@ def step_refusal(
     Args:
         problem: the problem.
         step: the step.
-        needed_bytes: what it needs in the fastest tier, aligned, workspace included.
+        needed_bytes: bytes that it needs in the fastest tier, aligned, workspace included.
         present: segments that must be there.
     """
     target = problem.target

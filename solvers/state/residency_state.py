@@ -39,7 +39,7 @@ class ResidencyState:
 
     Attributes:
         problem: the problem.
-        segments: its segments.
+        segments: the segments of the problem.
         busy_time: busy seconds of the plan so far.
         load_bytes: (T,) live bytes in the fastest tier at each step, aligned, workspace included.
         residencies: for each segment, first access of a use span -> (last access, residency).

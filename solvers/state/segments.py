@@ -51,7 +51,7 @@ class Segment:
         buffer: index into `Problem.buffers`.
         start_byte: first byte.
         end_byte: one past the last byte.
-        kind: of the buffer.
+        kind: kind of the buffer, `weight`, `input`, `activation` or `output`.
         home: name of the home tier.
         accesses: uses of the range in step order, one per step.
         is_output: its data must be at home after the last step.
