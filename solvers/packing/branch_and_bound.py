@@ -38,7 +38,7 @@ def exact_layout(
     Each round gets more nodes, each complete search as much time as was spent before.
 
     Args:
-        instance: what to pack.
+        instance: the buffers to pack.
         incumbent: a layout to start from.
         time_limit_s: wall-clock. Where `instance.target_peak` is above the lower bound (a
             capacity was stated), a quarter of it is spent from the moment that the peak fits.
@@ -81,6 +81,7 @@ class _PackingSearch:
         self.accept(best)
 
     def accept(self, layout: Layout | None) -> bool:
+        """Keep a layout if it is the best so far; whether there was one."""
         if layout is None:
             return False
         if layout.peak < self.best.peak:
@@ -101,14 +102,17 @@ class _PackingSearch:
 
     @property
     def fits(self) -> bool:
+        """Whether the best layout is good enough (fits a stated capacity)."""
         return self.best.peak <= self.instance.target_peak
 
     @property
     def done(self) -> bool:
+        """Whether the best layout meets the lower bound."""
         return self.best.peak <= self.instance.lower_bound
 
     @property
     def expired(self) -> bool:
+        """Whether the time is over."""
         return time.monotonic() >= self.deadline
 
 

@@ -201,7 +201,7 @@ def _allocations(starts: Ints, ends: Ints, sizes: Ints) -> list["Allocation"]:
 
 
 def _bounded_times(instance: Instance) -> tuple[Ints, Ints]:
-    """Times from zero; their ranks where size x duration would not fit 64 bits."""
+    """(starts, ends) from zero on; their ranks where size x duration would not fit 64 bits."""
     starts, ends = instance.starts, instance.ends
     span = int(ends.max()) - int(starts.min())
     if span * int(instance.sizes.max()) < _MAX_AREA:

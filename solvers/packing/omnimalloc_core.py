@@ -5,6 +5,7 @@ import threading
 from functools import cache
 from typing import Any
 
+# Name of the package that omnimalloc imports for its plots.
 _PLOTS = "matplotlib"
 _lock = threading.Lock()
 
