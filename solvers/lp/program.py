@@ -45,8 +45,8 @@ class LinearProgram:
     A model under construction: variables and rows are added in blocks; entries of A are triples.
 
     Attributes:
-        variables: how many there are.
-        rows: how many there are.
+        variables: number of variables.
+        rows: number of rows.
     """
 
     def __init__(self) -> None:
@@ -169,12 +169,12 @@ class Basis:
 
 @dataclass(frozen=True)
 class LpSolution:
-    """What a solver returned.
+    """The optimum that a solver returned.
 
     Attributes:
         values: (n,) primal values.
         duals: (m,) row multipliers, positive where the lower side binds.
-        objective: of the primal values.
+        objective: cost of the primal values.
         basis: where the solver stopped, if it says.
     """
 
