@@ -15,7 +15,7 @@ tensor, in program order, the first choice that works is final:
 
 Offsets are best fit at the time of the decision; when no hole is left but bytes are, everything is
 repacked (`max_repacks` times). There is no backtracking; a second sweep offers what is left over
-to the uses that found nothing.
+to the uses that are still served by slow memory.
 """
 
 import math
@@ -160,7 +160,7 @@ class _Assignment:
         self.addresses = Addresses(state, options.max_repacks)
 
     def assign(self, index: int) -> None:
-        """Decide every use of a segment in program order."""
+        """Decide how each use of a segment is served, in program order."""
         segment = self.state.segments[index]
         position = 0
         while position < len(segment.accesses):

@@ -15,8 +15,8 @@ class Addresses:
     """Addresses in fast memory of all residencies of a state.
 
     Attributes:
-        map: what is taken, by step and address.
-        repacks_left: how often everything may still be moved.
+        map: rectangles of steps and addresses that are taken.
+        repacks_left: how often all addresses may still be given anew.
     """
 
     def __init__(self, state: ResidencyState, max_repacks: int) -> None:
@@ -36,6 +36,7 @@ class Addresses:
             self._occupy(residency.segment, first, residency)
 
     def _occupy(self, index: int, first: int, residency: SegmentResidency) -> None:
+        """Enter a residency into the map."""
         size = self.state.segments[index].size_bytes
         self._rectangles[index, first] = self.map.occupy(
             residency.start, residency.end, residency.offset, size
