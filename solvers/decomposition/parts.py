@@ -36,9 +36,9 @@ class Part:
     """A stretch of steps [first, last) as a problem.
 
     Attributes:
-        problem: its steps, whole tensors; step 0 is step `first` of the whole.
-        first: its first step.
-        last: one past its last step.
+        problem: the stretch as a problem of whole tensors; its step 0 is step `first` of the whole.
+        first: first step, in the whole problem.
+        last: one past the last step, in the whole problem.
         segments: the segments of the whole that it decides about; buffer i of the part is
             segments[i].
         pinned: residencies that it does not touch.
@@ -76,7 +76,7 @@ class Part:
 
 
 def _shifted(residency: SegmentResidency, steps: int) -> SegmentResidency:
-    """A residency some steps later."""
+    """The residency moved by a number of steps."""
     return replace(
         residency,
         start=residency.start + steps,
@@ -109,7 +109,7 @@ def narrow_cuts(
 
     Args:
         problem: the problem.
-        segments: its segments.
+        segments: the segments of the problem.
         part_operators: operators of a part, about.
         at_dma: cut at DMA-only steps alone.
     """
@@ -137,7 +137,7 @@ def part_of(
 
     Args:
         problem: the whole; its target has two tiers.
-        segments: of the whole.
+        segments: the segments of the whole.
         residencies: the plan.
         span: first step, and one past the last.
     """
