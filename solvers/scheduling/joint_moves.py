@@ -76,6 +76,7 @@ def anywhere(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
     return _moved(window, at, int(rng.integers(low, high + 1)))
 
 
+# The moves among which the search picks at random.
 MOVES: tuple[Move, ...] = (
     beside_neighbour,
     ancestors_first,

@@ -26,7 +26,7 @@ class OrderSurrogate:
     """N operators of the graph and K items (bytes with one writer), as arrays.
 
     Attributes:
-        capacity_bytes: of the fastest tier.
+        capacity_bytes: capacity of the fastest tier.
         compute_s: (N,) compute time, zero for objectives other than latency.
         fixed_s: (N,) time of what is read once, whatever the order.
         scratch_bytes: (N,) workspace.

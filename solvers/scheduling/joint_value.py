@@ -43,8 +43,8 @@ class OrderingTask:
         aliases: what may share bytes.
         steady_state: inferences repeat for ever.
         objective: name of the objective.
-        seed: of the search.
-        budget: its time.
+        seed: random seed of the search.
+        budget: the time of the search.
     """
 
     graph: Graph
@@ -64,7 +64,7 @@ class Valued:
         order: operator indices.
         value: optimum of the LP, a small price on slow traffic included, in the objective's unit.
         problem: the problem of the order.
-        segments: its segments.
+        segments: the segments of the problem.
         relaxation: the LP, solved.
     """
 

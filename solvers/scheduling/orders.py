@@ -8,6 +8,7 @@ from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.peak_order import memory_order
 
+# Names of the orders, as `--order` takes them.
 MODEL, MEMORY, JOINT = "model", "memory", "joint"
 ORDERS = (MODEL, MEMORY, JOINT)
 
@@ -26,7 +27,7 @@ def find_order(
         name: `model` (as the file lists them), `memory` (smallest peak) or `joint` (with the
             assignment, for an objective and a target).
         objective: objective that `joint` minimises.
-        seed: of `joint`.
+        seed: random seed of `joint`.
         steady_state: inferences follow one another for ever.
         budget: the time of the whole job, solving included.
 

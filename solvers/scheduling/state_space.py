@@ -133,26 +133,26 @@ class Probe:
             if not suspects:
                 root = (rooted & -rooted).bit_length() - 1
                 rooted &= rooted - 1
-                run = self._valley(done, live, root)
+                batch = self._valley(done, live, root)
             else:
                 first = suspects & -suspects
                 operator = first.bit_length() - 1
                 suspects ^= first
-                run = ()
+                batch = ()
                 if moves.growth_bytes(done, operator) > 0:
                     rooted |= first
                 elif self._fits(done, live, operator):
-                    run = (operator,)
+                    batch = (operator,)
                 else:
                     unfit |= first
-            for operator in run:
+            for operator in batch:
                 live += moves.growth_bytes(done, operator)
                 done |= 1 << operator
                 fresh = moves.ready_after(done, operator)
                 ready = ready & ~(1 << operator) | fresh
                 suspects |= fresh | moves.sharers[operator]
                 path.append(operator)
-            if run:
+            if batch:
                 suspects = (suspects | unfit) & ready
                 unfit, rooted = 0, rooted & ready & ~suspects
         return SearchNode(done, live, ready, unfit, tuple(path), node.parent)
@@ -190,7 +190,7 @@ def find_order(probe: Probe, states: int) -> tuple[list[int] | None, bool]:
     """An order within the budget, depth first, fewest live bytes first.
 
     Args:
-        probe: what to search.
+        probe: the search, with its budget of bytes.
         states: how many sets to expand at most.
 
     Returns:
