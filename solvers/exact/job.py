@@ -33,7 +33,7 @@ class Job:
     Attributes:
         solver: name of the solver.
         problem: the problem.
-        segments: of the problem.
+        segments: the segments of the problem.
         budget: the time; always with a deadline.
         free: lower bound that needs no solver, of any order.
         certified: the best lower bound of all legal plans.

@@ -43,7 +43,7 @@ class ResidencyModel:
 
     Attributes:
         model: the model.
-        cost: its objective.
+        cost: the objective.
         segments: the segments.
         variables: segment -> its variables, for those that have a choice.
         complete: every fill and spill may take any step that the rules allow it, so that the

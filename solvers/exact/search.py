@@ -20,7 +20,7 @@ class CpSatOutcome:
 
     Attributes:
         spans: the use spans of its best solution with their residencies, None without one.
-        objective: of that solution, in the model's units.
+        objective: value of that solution, in the model's units.
         bound: lower bound of the model, in its units; None where it knows none.
         optimal: the solution is proven best.
         infeasible: there is no solution.

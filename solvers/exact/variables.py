@@ -60,9 +60,9 @@ class SegmentVariables:
         inside: x, one for each access.
         musts: accesses at which x is 1 whatever happens.
         kept: k of the gap before an access that reads.
-        fills: of accesses that read.
-        spills: of accesses that write.
-        lingers: step -> l, of the gap after an access.
+        fills: reading access -> its fill.
+        spills: writing access -> the spill of its version.
+        lingers: access -> (step -> l), in the gap after it.
     """
 
     inside: list[Any] = field(default_factory=list)
