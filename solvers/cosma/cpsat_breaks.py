@@ -34,7 +34,7 @@ class Breaks:
     Attributes:
         model: the CP-SAT model.
         pairs: which of two operators runs first.
-        operators: how many there are.
+        operators: number of operators.
         inside: literals that imply of operators (e, o, r) that o runs between the others.
     """
 

@@ -24,7 +24,7 @@ class Pairs:
     """Which of two operators runs first.
 
     Attributes:
-        precedence: what is known.
+        precedence: the pairs that are decided already.
         variables: literal of each pair i < j that is not known: i runs before j.
     """
 

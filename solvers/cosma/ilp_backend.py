@@ -52,7 +52,7 @@ def run(
         solver: `CBC`, or a name that `pulp.listSolvers` knows (`HiGHS`, `GUROBI` ...).
         until: `time.monotonic()` value to end at. CBC does; others keep the limit as they can.
         relative_gap: stop when this is proven.
-        seed: of CBC.
+        seed: random seed of CBC.
 
     Raises:
         UsageError: there is no such solver here.

@@ -155,7 +155,7 @@ class CosmaModel:
     # -- residency ---------------------------------------------------------------------------
 
     def _add_states(self, a: int) -> None:
-        """(1) to (4) of a tensor."""
+        """Add constraints (1) to (4) of a tensor."""
         variables = self.variables[a]
         given = self.program.tensors[a].producer == GIVEN
         for t in range(variables.first, variables.last + 1):
@@ -180,7 +180,7 @@ class CosmaModel:
                 self._at_most([variables.retrieved[t]], sources)
 
     def _add_once(self, a: int) -> None:
-        """(7) and (8)."""
+        """Add constraints (7) and (8) of a tensor."""
         variables = self.variables[a]
         created = [(v, 1.0) for v in variables.created.values()]
         self._row(created, EQ, 1)  # (7)
@@ -188,7 +188,7 @@ class CosmaModel:
             self._at_most(list(variables.spilled.values()), [], 1)  # (8)
 
     def _add_operators(self) -> None:
-        """(5) and (6)."""
+        """Add constraints (5) and (6) of all operators."""
         for operator, outputs in enumerate(self.program.outputs):
             for a, other in pairwise(outputs):
                 for t, created in self.variables[a].created.items():
@@ -204,7 +204,7 @@ class CosmaModel:
                         self._at_most([created], [k[t] for k in kinds if t in k])  # (5)
 
     def _add_one_a_step(self) -> None:
-        """No two operators in one step: the paper does not say so."""
+        """Demand that no two operators run in one step; the paper does not say so."""
         running: list[list[Any]] = [[] for _ in range(self.count)]
         for outputs in self.program.outputs:
             for t, created in self.variables[outputs[0]].created.items():
@@ -244,7 +244,7 @@ class CosmaModel:
         return terms
 
     def _add_addresses(self) -> None:
-        """(9), (10) and (11)."""
+        """Add the addresses with constraints (9), (10) and (11)."""
         big = float(self.capacity)
         for t, here in enumerate(self.holders):
             self.check()
@@ -273,7 +273,7 @@ class CosmaModel:
         one: tuple[int, int, list[tuple[Any, float]]],
         other: tuple[int, int, list[tuple[Any, float]]],
     ) -> None:
-        """(10): one lies below the other, or above it, where both are resident."""
+        """Add constraint (10): one segment lies below or above another where both are resident."""
         big = float(self.capacity)
         (a, size_a, terms_a), (b, size_b, terms_b) = one, other
         up, down = self._binary("u", a, b, t), self._binary("d", a, b, t)
@@ -288,14 +288,14 @@ class CosmaModel:
         return [(v, c * units) for units, terms in self.holders[t].values() for v, c in terms]
 
     def _add_load(self) -> None:
-        """Resident units and workspace fit in every step."""
+        """Demand that resident units and workspace fit in every step."""
         for t in range(self.count):
             self._row([*self._load(t), *self._scratch(t)], LE, self.capacity)
 
     # -- objectives --------------------------------------------------------------------------
 
     def _minimise_traffic(self) -> None:
-        """(12)."""
+        """Set objective (12)."""
         tensors = self.program.tensors
         self.cost_unit = gcd(*(t.size_bytes for t in tensors)) or 1
         terms: list[tuple[Any, float]] = []
@@ -307,7 +307,7 @@ class CosmaModel:
         self.lp.setObjective(self.pulp.LpAffineExpression(terms))
 
     def _minimise_peak(self) -> None:
-        """The largest sum of resident bytes, without workspace, instead of (9) to (12)."""
+        """Set the objective `peak`: the largest sum of resident bytes, instead of (9) to (12)."""
         self.cost_unit = self.program.unit_bytes
         peak = self.lp.add_variable("peak", 0)
         for t in range(self.count):

@@ -53,7 +53,7 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
     Args:
         problem: one with two DMA-only steps between operators.
         order: numbers of operators among the problem's, each once.
-        name: what the order is called.
+        name: name of the order.
     """
     operators = [step for step in problem.steps if step.kind != DMA_STEP]
     if list(order) == list(range(len(operators))):
@@ -74,7 +74,7 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
 def residencies_of(
     segments: Sequence[Segment], steps: Sequence[int], spans: Sequence[Sequence[OperatorSpan]]
 ) -> tuple[list[SegmentResidency], list[float | None]]:
-    """Residencies in the fastest tier, and how high the solver put each (None: not said).
+    """Residencies in the fastest tier, and how high the solver put each (None: unknown).
 
     What is fetched comes in the DMA-only step before its first use, what is spilled leaves in the
     one after its last. Residency before the first and after the last use of a span is left out, and

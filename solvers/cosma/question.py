@@ -34,7 +34,7 @@ SECONDS_PER_OPERATOR = 1e-3
 
 
 class CosmaOptions(Protocol):
-    """What `ilp` and `cpsat` have in common.
+    """The options that `ilp` and `cpsat` have in common.
 
     Attributes:
         order: `fixed` or `free`.
@@ -111,7 +111,7 @@ class Question:
         problem: the problem, on the target as given.
         program: tensors and operators.
         form: the variant of the problem.
-        options: of the solver.
+        options: options of the solver.
         budget: the time.
         notes: notes for the user.
     """
