@@ -95,7 +95,7 @@ class _Direct:
 
     Attributes:
         problem: the problem.
-        segments: of the problem.
+        segments: the segments of the problem.
         reference: the assignment that keeps everything at home.
         relaxation: None where the LP was not solved.
     """
@@ -205,7 +205,7 @@ def _sliced_plan(
 
 
 def _is_pinned(slices: Sequence[Segment], request: SliceRequest) -> bool:
-    """Whether a request keeps a weight for ever."""
+    """Whether a request keeps a weight at all steps, in every inference."""
     last = len(slices[request.slice].accesses) - 1
     return (
         request.is_loop_carried and request.is_left and (request.first, request.last) == (0, last)
@@ -253,6 +253,7 @@ def _place_in_pages(state: SlicedResidencyState) -> list[Residency]:
 def _rectangles(
     state: SlicedResidencyState, residencies: Sequence[SegmentResidency]
 ) -> list[Rectangle]:
+    """The residencies as rectangles; loop-carried ones refer to where they begin the inference."""
     begins = {
         s.segment: i
         for i, s in enumerate(residencies)

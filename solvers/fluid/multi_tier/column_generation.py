@@ -70,7 +70,7 @@ class TiersRelaxation:
         prices: those of the last master program.
         bound: certified lower bound of the objective in its unit.
         value: optimum of the program over these columns, in the same unit.
-        rounds: how often it was solved.
+        rounds: number of master programs solved.
     """
 
     columns: tuple[Column, ...]

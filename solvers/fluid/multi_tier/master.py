@@ -93,7 +93,7 @@ class Master:
     """A solved master program.
 
     Attributes:
-        objective: its value, in units of the objective (without the operators' overhead).
+        objective: its optimum, in the objective's unit (without the operators' overhead).
         shares: (columns,) of their segments.
         busy: (n + L, T) price of a second that a port or link is busy.
         space: (n, T) price of a byte's space.
@@ -116,8 +116,8 @@ class MasterProgram:
         network: the network.
         owners: segments that have columns.
         capacitated: tiers whose capacity can bind.
-        unit: of the objective in the program.
-        solver: of the linear program.
+        unit: the objective's value that counts as 1 in the linear program.
+        solver: name of the LP solver.
     """
 
     def __init__(

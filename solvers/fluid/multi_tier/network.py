@@ -178,7 +178,7 @@ class LiveRange:
         needed: mask of the tiers that must have it in the end.
         forced: mask of the tiers that it never leaves.
         is_loop_carried: in steady state a weight begins with the copies that it ends with.
-        size_bytes: of the segment.
+        size_bytes: bytes of the segment.
         setup_share: share of a set-up that moving all of it pays at least: its share of the buffer,
             as one transfer may move a whole buffer.
         reach: mask of tiers where operators read and write it.

@@ -27,7 +27,7 @@ START, READY, END, SOURCE = 1, 2, 3, 4
 
 @dataclass(frozen=True)
 class Path:
-    """What a byte of a segment does from beginning to end.
+    """The copies of a byte of a segment through its live range, and which of them operators use.
 
     Attributes:
         residencies: (k, 5) tier, first step that takes space, first step of use, one past the last
@@ -63,8 +63,8 @@ class Finder:
         """The cheapest path and what it costs; infinite and None when there is none.
 
         Args:
-            live_range: of the segment.
-            prices: of a byte.
+            live_range: the segment's live range.
+            prices: prices of space, moves and accesses.
             carry: weights in steady state may begin where the inference before left them.
             exact: operators use the fastest copy, as in a plan; else any, as bounds need it.
         """
@@ -147,7 +147,7 @@ def is_exact(live_range: LiveRange, path: Path) -> bool:
 
 
 def path_cost(live_range: LiveRange, path: Path, prices: PathPrices, space_sums: Floats) -> float:
-    """What a path costs by prices; `space_sums` (n, T + 1) are running sums of `prices.space`."""
+    """The cost of a path; `space_sums` (n, T + 1) are running sums of `prices.space`."""
     total = 0.0
     for tier, start, _, end, source in path.residencies.tolist():
         total += live_range.size_bytes * (space_sums[tier, end] - space_sums[tier, start])
@@ -230,6 +230,7 @@ def _source_of(rows: list[list[int]], tier: int, step: int) -> int:
 
 
 def _lasts_to_the_end(live_range: LiveRange, row: list[int]) -> bool:
+    """Whether a residency must last to the end of the live range."""
     return row[END] >= live_range.end or bool(live_range.forced >> row[0] & 1)
 
 

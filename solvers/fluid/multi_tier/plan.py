@@ -54,7 +54,7 @@ def residencies_of(
     uncapacitated: int,
     buffers: Sequence[int],
 ) -> list[Residency]:
-    """Residencies with addresses.
+    """The residencies of all slices, with addresses.
 
     Args:
         network: the network.
@@ -78,13 +78,13 @@ def residencies_of(
             continue
         table = np.array(rows, dtype=np.int64)
         if uncapacitated >> m & 1:
-            runs = _side_by_side(ledger, m, slices, table)
+            placed = _side_by_side(ledger, m, slices, table)
         elif ledger.paged[m]:
-            runs = _in_pages(network, ledger, m, slices, table)
+            placed = _in_pages(network, ledger, m, slices, table)
         else:
-            runs = _in_one_piece(network, ledger, m, slices, table)
-        for row, runs_of_row in zip(table.tolist(), runs, strict=True):
-            for low, high, offset in runs_of_row:
+            placed = _in_one_piece(network, ledger, m, slices, table)
+        for row, ranges in zip(table.tolist(), placed, strict=True):
+            for low, high, offset in ranges:
                 buffer = buffers[row[0]]
                 span = (buffer, low, high, tier.name, offset)
                 residencies.append(Residency(*span, row[START], row[READY], row[END]))
@@ -195,7 +195,7 @@ def _in_pages(
     if failed:
         raise NoAddress(failed)
     return [
-        _runs(slices[row[0]], unit, pages_of_item)
+        _ranges(slices[row[0]], unit, pages_of_item)
         for row, pages_of_item in zip(table.tolist(), taken, strict=True)
     ]
 
@@ -217,21 +217,21 @@ def _picked(open_: Ints, until: Ints, count: int, *, downwards: bool) -> Ints:
     return open_[-count:] if downwards else open_[:count]
 
 
-def _runs(item: Slice, unit: int, pages: Ints) -> list[PlacedRange]:
+def _ranges(item: Slice, unit: int, pages: Ints) -> list[PlacedRange]:
     """Neighbouring pages with neighbouring bytes as one range."""
-    runs: list[PlacedRange] = []
+    ranges: list[PlacedRange] = []
     base = item.start_byte // unit * unit
     breaks = np.flatnonzero(np.diff(pages) != 1) + 1
     for part in np.split(pages, breaks):
         high = base + len(part) * unit
         low = max(base, item.start_byte)
-        runs.append((low, min(high, item.end_byte), int(part[0]) * unit))
+        ranges.append((low, min(high, item.end_byte), int(part[0]) * unit))
         base = high
-    return runs
+    return ranges
 
 
 def _merged(residencies: Sequence[Residency]) -> list[Residency]:
-    """Neighbours in bytes, addresses and time become one residency."""
+    """Residencies joined where they are neighbours in bytes and addresses at the same time."""
     ordered = sorted(
         residencies, key=lambda r: (r.tier, r.start, r.ready, r.end, r.buffer, r.start_byte)
     )

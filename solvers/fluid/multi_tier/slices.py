@@ -107,8 +107,8 @@ class Slicer:
         network: the network.
         segments: the segments.
         live_ranges: of the segments; None for one that never exists.
-        finder: of cheapest paths.
-        ledger: of what is taken.
+        finder: finds cheapest paths.
+        ledger: the bytes taken in each tier at each step.
         grains: for each segment the bytes at whose multiples it may be cut; 0: not at all.
         items: segment -> its slices in byte order.
         carries: whether slices that were not requested so may be loop-carried.
@@ -218,7 +218,7 @@ class Slicer:
         Args:
             requests: segment -> slices that cover it.
             order: segments, the most valuable first.
-            prices: what the ways of those cost that do not fit.
+            prices: prices by which slices that do not fit get other paths.
             is_over: whether the time is over; the rest of the segments is then left as it is.
         """
         others = 0

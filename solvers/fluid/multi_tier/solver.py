@@ -78,7 +78,8 @@ def solve_tiers(
         problem: the problem.
         options: parameters of `fluid`.
         budget: the time.
-        direct: what is known of moves between home and the fastest tier only: prices to begin with.
+        direct: the solved program of moves between home and the fastest tier only, whose prices are
+            good ones to begin with.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.

@@ -73,7 +73,7 @@ class _Block:
         rows: all rows that they are in.
         kept_rows: (rows,) whether the row's multiplier is kept.
         others: activity of the rows by all other variables.
-        program: of these variables and rows.
+        program: the linear program of these variables and rows.
     """
 
     columns: Ints

@@ -31,8 +31,8 @@ class Builder:
         lp: variables and rows.
         steps: T.
         objective: `latency`, `traffic` or `energy`.
-        unit: of the objective (s, bytes or J).
-        unit_bytes: of the capacity rows.
+        unit: the objective's value (s, bytes or J) that counts as 1 in the program.
+        unit_bytes: bytes that count as 1 in the capacity rows.
         load_steps: longer residencies are entered step by step again (for solving in blocks).
         elapsed: (T,) variables, empty where time is not the objective.
         marks: (variables so far, step that the following ones serve).
@@ -94,6 +94,7 @@ class Builder:
         self.tie_constant = 0.0
 
     def _add_time(self, compute: Floats, longest: float) -> None:
+        """Add the elapsed time of each step, from its compute time to `longest`, and its rows."""
         elapsed = self.lp.add_variables(self.steps, compute, np.maximum(compute, longest))
         self.elapsed = elapsed
         self.lp.add_cost(elapsed, 1.0)
@@ -150,6 +151,7 @@ class Builder:
         self.lp.add_entries(rows, columns[which], size / self.unit_bytes)
 
     def _change_load(self, step: int, variable: int, share: float) -> None:
+        """Raise the running load by a variable's share of the capacity from a step on."""
         if 0 <= step < self.steps:
             self.lp.add_entry(int(self.load_rows[step]), variable, share)
 
@@ -175,7 +177,7 @@ class Builder:
                 self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -fast_port)
 
     def _access_cost(self, tier: str, read: float, written: float) -> float:
-        """What an operator's access costs in the objective, in its units."""
+        """Cost of an operator's access in the objective, in units; 0 for latency."""
         if self.objective == "traffic":
             return 0.0 if tier == self.target.fastest.name else (read + written) / self.unit
         if self.objective == "energy":
@@ -207,7 +209,7 @@ class Builder:
             self.lp.add_entries(rows[steps], variables, -scale / link.bandwidth_bytes_per_s)
 
     def _move_cost(self, source: str, destination: str) -> float:
-        """What moving one byte costs in the objective, in its units."""
+        """Cost of moving one byte in the objective, in units; 0 for latency."""
         if self.objective == "traffic":
             fastest = self.target.fastest.name
             return ((source != fastest) + (destination != fastest)) / self.unit

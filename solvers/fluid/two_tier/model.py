@@ -74,7 +74,7 @@ class _SegmentRows:
     """A segment while its rows are added.
 
     Attributes:
-        index: of the segment.
+        index: index of the segment.
         segment: the segment.
         windows: in which steps it may move.
         present: for each access so far the variable x, the fraction in fast memory (-1: none).

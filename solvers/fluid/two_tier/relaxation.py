@@ -33,10 +33,10 @@ class Relaxation:
 
     Attributes:
         fluid: the program.
-        solution: its optimum.
+        solution: its optimum, with multipliers.
         bound: certified lower bound of the objective in its unit; None where the target has ways
             that the LP does not know (more than two tiers).
-        rounds: how often it was solved.
+        rounds: number of solves, with windows opened in between.
     """
 
     fluid: FluidProgram
@@ -56,7 +56,7 @@ def relax(
 
     Args:
         problem: the problem.
-        segments: of the problem.
+        segments: the segments of the problem.
         reference: objective value of a known legal plan. For latency, no step of an optimal plan
             takes longer.
         options: parameters of `fluid`.

@@ -80,7 +80,7 @@ class SlicedResidencyState(ResidencyState):
         """Take a residency back: its operators go to the home tier.
 
         Raises:
-            LookupError: they cannot, and nothing that is carried over could make room instead.
+            LookupError: they cannot, and no loop-carried slice could make room instead.
         """
         if not self.slices[index].must_be_fastest or index in self.loop_carried:
             for begin in list(self.residencies[index]) if index in self.loop_carried else [first]:

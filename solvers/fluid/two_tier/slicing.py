@@ -164,7 +164,7 @@ class _Levels:
     steps: int
 
     def cuts(self, segment: Segment) -> list[int]:
-        """Where the segment is cut, its ends included."""
+        """Byte positions at which the segment is cut, ascending, its ends included."""
         positions = {segment.start_byte, segment.end_byte, *self.here, *self.kept.values()}
         for moves in (*self.profile.values(), *self.spilled.values()):
             positions.update(at for _, at in moves)

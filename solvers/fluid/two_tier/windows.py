@@ -23,7 +23,7 @@ ADDED_STEPS = 96
 
 
 class WindowPrices:
-    """What space and moves cost at each step, by the multipliers of a solution.
+    """Prices of space and moves at each step, by the multipliers of a solution.
 
     Attributes:
         steps: T.
@@ -69,7 +69,7 @@ class WindowPrices:
                 the later gaps of the same write.
 
         Returns:
-            The steps, and for each the gain of a spill with and without lingering together.
+            The steps, and for each the gain of the better of a lingering spill and a copy.
         """
         price = self.moves[self.fastest, segment.home]
         late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
@@ -91,8 +91,8 @@ def open_windows(
     Args:
         windows: the open steps; is added to.
         fluid: the program.
-        segments: its segments.
-        solution: its optimum.
+        segments: the segments that it was built from.
+        solution: its optimum, with multipliers.
         worth: gains below it add nothing, in the program's units.
 
     Returns:
