@@ -68,6 +68,7 @@ def check_solver(name: str) -> tuple[CheckedCase, ...]:
 
 
 def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
+    """Run a solver on one problem, twice, and note every breach."""
     before = copy.deepcopy((problem.program, problem.target, problem.objective))
     breaches: list[str] = []
     answer = ""

@@ -93,6 +93,7 @@ def _other_target(problem: Problem, answered: Problem) -> Iterator[str]:
 
 
 def _first_difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
+    """A few words on the first difference of two tuples of dataclasses."""
     if len(before) != len(after):
         return f"{len(after)} instead of {len(before)}"
     for number, (one, other) in enumerate(zip(before, after, strict=True)):

@@ -44,7 +44,7 @@ class Parameter:
     """A parameter as it is shown.
 
     Attributes:
-        name: of the field.
+        name: name of the field.
         kind: `int`, `float`, `str` or `bool`.
         default: its default.
         sentence: what it does.

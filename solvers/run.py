@@ -35,7 +35,7 @@ class Outcome:
 
     Attributes:
         plan: labelled, with addresses, legal.
-        score: by the cost model.
+        score: score of the plan by the cost model.
         solution: as the solver gave it.
         solve_s: seconds that the solver took.
     """
@@ -71,7 +71,7 @@ def run_solver(
         problem: the problem, with its target and objective.
         budget: the time, and callbacks for progress; default no limit.
         parameters: the solver's own parameters, its defaults where missing.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         UsageError: the solver cannot minimise that, or a parameter is wrong.
