@@ -22,7 +22,7 @@ SPILLING_OBJECTIVES = ("latency", "traffic", "energy")
 
 @dataclass(frozen=True)
 class ShadowPrice:
-    """What one more unit of something would save, by the dual values of a linear program.
+    """The saving of one more unit of a resource, by the dual values of a linear program.
 
     Attributes:
         what: the unit, for people: `1 KiB more of sram`.

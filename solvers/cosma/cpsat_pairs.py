@@ -21,7 +21,7 @@ Literal = Any
 
 
 class Pairs:
-    """Which of two operators runs first.
+    """The order of operators: for each pair, which of the two runs first.
 
     Attributes:
         precedence: the pairs that are decided already.

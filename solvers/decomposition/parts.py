@@ -53,7 +53,7 @@ class Part:
     def residencies_of_part(
         self, residencies: Sequence[SegmentResidency]
     ) -> list[SegmentResidency]:
-        """Those residencies of the whole that the part decides about, as its own."""
+        """The residencies of the whole that the part decides about, in the part's numbering."""
         number = {index: i for i, index in enumerate(self.segments)}
         return [
             _shifted(replace(residency, segment=number[residency.segment]), -self.first)

@@ -15,7 +15,7 @@ BUILD_SHARE = 0.15
 def choose_window(
     segments: Sequence[Segment], steps: int, seconds: float, window_steps: int
 ) -> int:
-    """Steps that fills may begin before their accesses, and spills end after theirs.
+    """The window: steps that fills may begin before their accesses, and spills end after theirs.
 
     All of them where the model stays small enough for the time; 0 when there is no time at all.
     """

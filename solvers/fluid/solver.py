@@ -160,7 +160,7 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
 
 
 def _prices(relaxation: Relaxation) -> tuple[ShadowPrice, ...]:
-    """What 10 % more fast memory saves at most: the multipliers of the capacity (convexity)."""
+    """Shadow prices: 10 % more fast memory saves at most the capacity's multipliers (convexity)."""
     builder = relaxation.fluid.builder
     per_byte_s = float(builder.space_prices(relaxation.solution.duals).sum()) * builder.unit
     fastest = builder.target.fastest

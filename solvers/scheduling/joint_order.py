@@ -298,7 +298,7 @@ class _OrderSearch:
     def _likeliest(
         self, order: tuple[int, ...], first: int, last: int, surrogate: OrderSurrogate | None
     ) -> tuple[int, ...] | None:
-        """Of some orders of a window that were not tried yet the best by the surrogate."""
+        """The best by the surrogate of some new orders of a window; None where none is new."""
         estimates: dict[tuple[int, ...], float] = {}
         for _ in range(CHOICES if surrogate is not None else 1):
             if self._rng.random() < PEAK_CHANCE:

@@ -135,7 +135,7 @@ def _crowds(
 
 
 def notes_on_size(state: ResidencyState, solver: str) -> tuple[str, ...]:
-    """What `place_residencies` will do less thoroughly because there are so many residencies."""
+    """Notes on what `place_residencies` does less thoroughly where residencies are very many."""
     count = len(state.all_residencies())
     if count <= MAX_TOGETHER:
         return ()

@@ -187,7 +187,7 @@ class _ColumnSearch:
 
     @property
     def gap(self) -> float:
-        """How far the program's value is above the bound."""
+        """Relative distance of the program's value above the bound; infinite without a bound."""
         assert self.master is not None  # noqa: S101 - callers ask after a round
         return self.master.objective / self.bound - 1 if self.bound > 0 else math.inf
 

@@ -1,4 +1,4 @@
-"""What a byte can do on a target with any number of tiers, and what every step of it costs.
+"""The tiers and links of a target as a network on which a byte moves, and the price of each move.
 
 At the beginning of a step a byte of a segment has current copies in a set of tiers (a bit mask, bit
 0 is the fastest). During the step some copies are kept, an operator reads one of them or writes a

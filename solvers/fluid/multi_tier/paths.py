@@ -9,8 +9,8 @@ A weight w whose home is flash, fetched to DRAM, and from there to SRAM twice:
     flash     |===================================================|    forced: it never leaves
 
 Each bar is a residency: a row (tier, start, ready, end, source) of `Path.residencies`. Its bytes
-come from the source tier in step `start` and are used from `ready` on. A path is of all bytes of a
-segment; the master program gives shares of a segment to several paths.
+come from the source tier in step `start` (dots) and are used from `ready` on. A path is described
+for all bytes of a segment; the master program gives shares of a segment to several paths.
 """
 
 from dataclasses import dataclass, replace

@@ -28,7 +28,7 @@ WORK = 60_000_000
 
 
 class BusyTable:
-    """How long every port and link is busy in every step.
+    """Busy seconds of every port and link in every step.
 
     Attributes:
         network: the network.
@@ -43,7 +43,7 @@ class BusyTable:
                 self.add(self.column(item), 1.0)
 
     def column(self, item: Slice) -> Column:
-        """What a slice takes of ports, links and space."""
+        """The column of a slice: the seconds and bytes that it takes."""
         live_range = self.slicer.live_ranges[item.segment]
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         part = part_of(live_range, item.end_byte - item.start_byte)

@@ -5,7 +5,7 @@ and what arrives continues it. So the levels that the profile takes cut the segm
 each of which is there or not at every step, and arrives in one step:
 
     byte
-    96 |                                                stays at home: slice 3
+    96 |                                                never fetched: slice 3
     80 |- - - - - - - - - - - - - -+========+===
        |                           |                    arrives in step 9: slice 2
     64 |- - - - - - - - - +========+ - - - - - -
@@ -14,7 +14,7 @@ each of which is there or not at every step, and arrives in one step:
        |    |                                           kept since p0: slice 0
      0 +----p0----+-------6--------9--------p1-- steps
 
-The requests that come out are wishes: `rounding` accepts those that fit.
+The requests for these residencies may not all fit: `rounding` accepts those that do.
 """
 
 from collections.abc import Callable, Sequence

@@ -126,7 +126,7 @@ def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying:
 
 
 def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpSolution) -> float:
-    """What all closed windows are worth at most, in time linear in the number of gaps.
+    """Upper bound of the worth of all closed windows, in time linear in the number of gaps.
 
     The sum of gains of `open_windows`, but with the cheapest steps looked up in running extremes.
     These may reach a little further than the gap, so the result may be larger, never smaller. Not
