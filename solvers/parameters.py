@@ -35,8 +35,8 @@ def parameter(
         most: largest value allowed.
         choices: the values allowed, of a text.
     """
-    about = {"sentence": sentence, "least": least, "most": most, "choices": tuple(choices)}
-    return field(default=default, metadata=about)
+    metadata = {"sentence": sentence, "least": least, "most": most, "choices": tuple(choices)}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,16 @@ def parameters_of(options: type) -> tuple[Parameter, ...]:
     kinds = get_type_hints(options)
     parameters: list[Parameter] = []
     for item in fields(options):
-        about = item.metadata
+        metadata = item.metadata
         parameters.append(
             Parameter(
                 item.name,
                 getattr(kinds[item.name], "__name__", str(kinds[item.name])),
                 "" if item.default is MISSING else item.default,
-                about.get("sentence", ""),
-                about.get("least"),
-                about.get("most"),
-                about.get("choices", ()),
+                metadata.get("sentence", ""),
+                metadata.get("least"),
+                metadata.get("most"),
+                metadata.get("choices", ()),
             )
         )
     return tuple(parameters)

@@ -119,11 +119,11 @@ def narrow_cuts(
     reach = max(1, steps // parts // SEARCH_SHARE)
     cuts = [0]
     for number in range(1, parts):
-        about = number * steps // parts
-        near = range(max(cuts[-1] + 3, about - reach), min(steps - 3, about + reach + 1))
+        middle = number * steps // parts
+        near = range(max(cuts[-1] + 3, middle - reach), min(steps - 3, middle + reach + 1))
         allowed = [t for t in near if not at_dma or problem.steps[t].kind == DMA_STEP]
         if allowed:
-            cuts.append(min(allowed, key=lambda t: (int(crossing[t]), abs(t - about))))
+            cuts.append(min(allowed, key=lambda t: (int(crossing[t]), abs(t - middle))))
     return [*cuts, steps]
 
 
@@ -169,8 +169,8 @@ def part_of(
         for write, moved in ((False, reads[t]), (True, writes[t])):
             taken = min(room_bytes + 1, round(float(moved)))
             if taken:
-                which = extra + int(write)
-                use = Use(which, 0, room_bytes + 1, write, taken, f"pinned{int(write)}")
+                pinned_buffer = extra + int(write)
+                use = Use(pinned_buffer, 0, room_bytes + 1, write, taken, f"pinned{int(write)}")
                 uses[t - first].append(use)
     steps = [
         _step(problem.steps[t], tuple(uses[t - first]), int(load[t]), t in (first, last - 1))

@@ -69,17 +69,17 @@ def page_runs(
     for i in tails:
         deadline[rectangles[i].before] = rectangles[i].start
     for i in [*sorted(deadline), *(i for i in order if i not in deadline)]:
-        one = rectangles[i]
-        if one.before >= 0:
+        rectangle = rectangles[i]
+        if rectangle.before >= 0:
             continue  # has the pages of the one before
-        while busy and busy[0][0] <= one.start:
+        while busy and busy[0][0] <= rectangle.start:
             _, ended = heappop(busy)
             until = deadline.get(ended)
             runs = taken[ended] or []
             pool.give(runs if until is None else [(first, n, until) for first, n, _ in runs])
-        taken[i] = pool.take(-(-one.size_bytes // page_bytes), one.end)
+        taken[i] = pool.take(-(-rectangle.size_bytes // page_bytes), rectangle.end)
         if taken[i] is not None:
-            heappush(busy, (one.end, i))
+            heappush(busy, (rectangle.end, i))
     for i in tails:
         taken[i] = taken[rectangles[i].before]
     return [None if runs is None else _joined(runs, page_bytes) for runs in taken]
@@ -158,8 +158,8 @@ class _Pool:
     def take(self, count: int, end: int) -> list[tuple[int, int, int]] | None:
         """`count` pages until step `end`, those that are needed soonest after it first."""
         usable = sorted(until for until in self.free if until >= end)
-        there = sum(self.free[until].count for until in usable)
-        if there + self.total - self.top < count:
+        usable_pages = sum(self.free[until].count for until in usable)
+        if usable_pages + self.total - self.top < count:
             return None
         taken: list[tuple[int, int, int]] = []
         for until in usable:

@@ -66,15 +66,17 @@ class OrderSurrogate:
         later = np.ones(len(at), dtype=bool)
         later[heads] = False
         later = np.flatnonzero(later)
-        of = item[later]
+        item_of = item[later]
         begin, end = at[later - 1] + 1, at[later] + 1
-        begin -= (later - 1 == heads[of]) & self.written[of]  # a result is there as it is written
-        worth = self.worth[of] / (end - begin)
+        begin -= (later - 1 == heads[item_of]) & self.written[
+            item_of
+        ]  # a result is there as it is written
+        worth = self.worth[item_of] / (end - begin)
         room = np.empty(steps)
         room[place] = self.capacity_bytes - self.scratch_bytes
         least = np.ones(items)
         by_worth = np.argsort(-worth, kind="stable")
-        gaps = (of[by_worth], begin[by_worth], end[by_worth])
+        gaps = (item_of[by_worth], begin[by_worth], end[by_worth])
         _close(*gaps, self.size_bytes, self.read_s, room, busy, least)
         missing = np.where(self.kept, 1.0, 1.0 - least)[self.written]
         np.add.at(busy, at[heads[self.written]], missing * self.write_s[self.written])

@@ -167,11 +167,11 @@ def _ranges(
             writer, readers = GIVEN, 0
             for t, use in uses:
                 if use.start_byte < high and low < use.end_byte:
-                    who = number[program.steps[t].operator]
+                    operator = number[program.steps[t].operator]
                     if use.write:
-                        writer = who
+                        writer = operator
                     else:
-                        readers |= 1 << who
+                        readers |= 1 << operator
             kept = any(start < high and low < end for start, end in buffer.outputs)
             if writer != GIVEN or readers or kept:
                 item = Item(high - low, writer, readers, kept)

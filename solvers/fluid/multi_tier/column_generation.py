@@ -178,12 +178,12 @@ class _ColumnSearch:
             np.add.at(total_s, column.busy_at // steps, column.busy_s)
         timed = np.unique(self.program.cells // steps)
         for resource in timed[np.argsort(-total_s[timed], kind="stable")][:FIRST_CENTERS].tolist():
-            one = busy.copy()
-            one[resource] = 1.0
-            self._try(one, space)
+            single = busy.copy()
+            single[resource] = 1.0
+            self._try(single, space)
             kept = space.copy()  # to be kept at all steps costs what being moved once does
             kept[self.program.capacitated] = network.seconds_per_byte(resource) / network.steps
-            self._try(one, kept)
+            self._try(single, kept)
 
     @property
     def gap(self) -> float:

@@ -221,10 +221,10 @@ class MasterProgram:
         """Enter the seconds that columns keep ports and links busy, in the rows that can bind."""
         at = np.concatenate([c.busy_at for c in columns])
         seconds = np.concatenate([c.busy_s for c in columns])
-        who = np.repeat(shares, [len(c.busy_at) for c in columns])
+        columns_of_entries = np.repeat(shares, [len(c.busy_at) for c in columns])
         where = np.minimum(np.searchsorted(self.cells, at), len(self.cells) - 1)
         known = self.cells[where] == at
-        lp.add_entries(rows[where[known]], who[known], -seconds[known] / self.unit)
+        lp.add_entries(rows[where[known]], columns_of_entries[known], -seconds[known] / self.unit)
 
     def _add_loads(
         self,
@@ -239,6 +239,8 @@ class MasterProgram:
         width = self.network.steps + 1
         at = np.concatenate([c.load_at for c in columns])
         size = np.concatenate([c.load_bytes for c in columns])
-        who = np.repeat(shares, [len(c.load_at) for c in columns])
+        columns_of_entries = np.repeat(shares, [len(c.load_at) for c in columns])
         of_tier = (at // width == tier) & (at % width < self.network.steps)
-        lp.add_entries(rows[at[of_tier] % width], who[of_tier], size[of_tier] / scale)
+        lp.add_entries(
+            rows[at[of_tier] % width], columns_of_entries[of_tier], size[of_tier] / scale
+        )

@@ -137,9 +137,9 @@ def _relax_in_blocks(
         return solve_lps(programs, solver=options.lp_solver, time_limit_s=limit)
 
     steps_of = builder.steps_of_variables()
-    about = builder.steps_of_rows(fluid.program, steps_of)
+    steps_of_rows = builder.steps_of_rows(fluid.program, steps_of)
     solution = solve_in_blocks(
-        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_blocks
+        fluid.program, steps_of, steps_of_rows, builder.elapsed, builder.load, solve_blocks
     )
     if solution is None:
         return None
