@@ -1,4 +1,4 @@
-"""The time that a solver may take, how it is shared out, and how a solver tells what it finds."""
+"""The time that a solver may take, how it is shared out, and callbacks for progress."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Budget:
-    """What a solver may spend.
+    """The time of a solver, and callbacks for what it achieves meanwhile.
 
     Attributes:
         deadline: `time.monotonic()` value to stop at, None for no limit.

@@ -1,10 +1,10 @@
-"""`ullage solvers check NAME`: does a solver keep its contract? Small problems, and what it breaks.
+"""`ullage solvers check NAME`: runs a solver on small problems and reports breaches of contract.
 
-As Gymnasium's `check_env` does for environments. What is checked on each problem: a `Solution` to
-the problem that was asked comes back, its plan is legal, its bound is no higher than its value,
-the same question gets the same answer, what was asked is left as it was, a deadline is kept, and
-a problem that has no plan is refused by the right error. A solver may refuse problems that it is
-not made for (`UsageError`); at least one must be answered.
+As Gymnasium's `check_env` does for environments. On each problem it checks that a `Solution` to
+this problem comes back, that its plan is legal and its bound no higher than its value, that the
+same problem gets the same plan, that the problem is not changed, that a deadline is kept, and that
+a problem without a plan is refused by the right error. A solver may refuse problems that it is not
+made for (`UsageError`); at least one must be solved.
 """
 
 import copy
@@ -27,18 +27,20 @@ from ullage.solvers.interface import Solver
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 
-LIMIT_S = 1.0  # of a problem with a deadline
-LATE_S = 1.0 + 0.1 * LIMIT_S  # how much later it may be back
+# Seconds that a solver gets for each problem.
+LIMIT_S = 1.0
+# Seconds after that deadline within which it must be back.
+LATE_S = 1.0 + 0.1 * LIMIT_S
 
 
 @dataclass(frozen=True)
 class CheckedCase:
-    """A problem that a solver was asked, and what it broke.
+    """A small problem with a solver's answer to it.
 
     Attributes:
-        name: what is special about it.
-        answer: what came back, for people.
-        breaches: what the contract says against it; empty where it was kept.
+        name: what is special about the problem.
+        answer: a summary of the answer, for people.
+        breaches: sentences on each breach of the contract; empty where it was kept.
     """
 
     name: str
@@ -47,7 +49,7 @@ class CheckedCase:
 
 
 def check_solver(name: str) -> tuple[CheckedCase, ...]:
-    """Ask a solver small problems.
+    """Run a solver on small problems and check its answers.
 
     Raises:
         UsageError: there is no solver of that name, or its package cannot be imported.
@@ -66,6 +68,7 @@ def check_solver(name: str) -> tuple[CheckedCase, ...]:
 
 
 def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
+    """Run a solver on one problem, twice, and note every breach."""
     before = copy.deepcopy((problem.program, problem.target, problem.objective))
     breaches: list[str] = []
     answer = ""
@@ -95,7 +98,7 @@ def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
 
 
 def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[str]:
-    """The same question and seed give the same plan, unless the time limit cut one short."""
+    """The breach when a second run with the same seed gives another plan, unless cut by time."""
     if first.solution.stop_reason != "finished":
         return
     again = run_solver(solver, problem, Budget().at_most(LIMIT_S))
@@ -106,6 +109,7 @@ def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[
         yield "asked twice with the same seed it gave two plans"
 
 
+# Name of the problem that has no plan.
 IMPOSSIBLE = "operands that do not fit"
 
 

@@ -1,4 +1,4 @@
-"""Does a solution answer the problem that was asked? And is its bound one?"""
+"""A solver's contract: its solution is of the given problem, and its bound not above its value."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Program
 from ullage.solvers.interface import Solution, Solver
 
-BOUND_TOLERANCE = 1e-9  # relative: rounding of sums in another order
+# Relative amount by which a bound may exceed the value: sums in another order round differently.
+BOUND_TOLERANCE = 1e-9
 
 
 def broken(solver: Solver, what: str, **details: Any) -> ContractError:  # noqa: ANN401 - JSON values
@@ -22,8 +23,8 @@ def broken(solver: Solver, what: str, **details: Any) -> ContractError:  # noqa:
     )
 
 
-def check_solution(solver: Solver, asked: Problem, answered: object) -> Solution:
-    """A solution of the right types to the problem that was asked.
+def check_solution(solver: Solver, problem: Problem, answered: object) -> Solution:
+    """Return a solver's answer if it is a solution to the given problem, of the right types.
 
     Raises:
         ContractError: it is something else; says what.
@@ -37,16 +38,16 @@ def check_solution(solver: Solver, asked: Problem, answered: object) -> Solution
     for rows, kind in kinds:
         if not isinstance(rows, tuple) or not all(isinstance(row, kind) for row in rows):
             raise broken(solver, f"its assignment does not hold a tuple of {kind.__name__}s")
-    for difference in differences(asked, assignment.problem, chooses_order=solver.chooses_order):
+    for difference in differences(problem, assignment.problem, chooses_order=solver.chooses_order):
         raise broken(solver, difference)
     return answered
 
 
 def check_bound(solver: Solver, bound: float, source: str, value: float) -> None:
-    """A lower bound does not lie above the value of a verified plan.
+    """Return if a lower bound is not above the value of a verified plan.
 
     Raises:
-        ContractError: it does, or is no number: its prover is wrong.
+        ContractError: it is above, or is no number: its prover is wrong.
     """
     if not bound <= value + BOUND_TOLERANCE * abs(value):
         raise broken(
@@ -59,12 +60,12 @@ def check_bound(solver: Solver, bound: float, source: str, value: float) -> None
         )
 
 
-def differences(asked: Problem, answered: Problem, *, chooses_order: bool) -> Iterator[str]:
-    """In what a problem that was answered is not the one that was asked."""
-    if answered.objective != asked.objective:
-        yield f"it minimised {answered.objective!r}, asked was {asked.objective!r}"
-    yield from _other_target(asked, answered)
-    before, after = asked.program, answered.program
+def differences(problem: Problem, answered: Problem, *, chooses_order: bool) -> Iterator[str]:
+    """Sentences on each difference of the answered problem from the given one."""
+    if answered.objective != problem.objective:
+        yield f"it minimised {answered.objective!r}, asked was {problem.objective!r}"
+    yield from _other_target(problem, answered)
+    before, after = problem.program, answered.program
     if after.steady_state != before.steady_state:
         yield f"it planned with steady_state={after.steady_state}, not {before.steady_state}"
     if after.buffers != before.buffers:
@@ -76,15 +77,15 @@ def differences(asked: Problem, answered: Problem, *, chooses_order: bool) -> It
             yield from _other_order(before, after)
 
 
-def _other_target(asked: Problem, answered: Problem) -> Iterator[str]:
-    """Targets must be equal; for `peak` the fastest tier may have another capacity."""
+def _other_target(problem: Problem, answered: Problem) -> Iterator[str]:
+    """Differences of targets; for `peak` the fastest tier may have another capacity."""
     target = answered.target
-    if asked.objective == "peak" and target.tiers:
-        target = target.with_fast_memory(asked.target.fastest.capacity_bytes)
-    if target == asked.target:
+    if problem.objective == "peak" and target.tiers:
+        target = target.with_fast_memory(problem.target.fastest.capacity_bytes)
+    if target == problem.target:
         return
-    for name in vars(asked.target):
-        before, after = getattr(asked.target, name), getattr(target, name)
+    for name in vars(problem.target):
+        before, after = getattr(problem.target, name), getattr(target, name)
         if before != after and name in ("tiers", "links"):
             yield f"it planned for other {name}: {_first_difference(before, after)}"
         elif before != after and not name.startswith("_"):
@@ -92,6 +93,7 @@ def _other_target(asked: Problem, answered: Problem) -> Iterator[str]:
 
 
 def _first_difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
+    """A few words on the first difference of two tuples of dataclasses."""
     if len(before) != len(after):
         return f"{len(after)} instead of {len(before)}"
     for number, (one, other) in enumerate(zip(before, after, strict=True)):
@@ -106,7 +108,7 @@ def _first_difference(before: tuple[Any, ...], after: tuple[Any, ...]) -> str:
 
 
 def _other_order(before: Program, after: Program) -> Iterator[str]:
-    """Another order runs the same operators and keeps every dependence."""
+    """Breaches of another order: it must run the same operators and keep every dependence."""
     operators = {step.operator: step for step in before.steps if step.kind != DMA_STEP}
     place = {
         step.operator: number

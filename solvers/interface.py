@@ -1,7 +1,7 @@
 """What a solver is: `solve(problem, options, budget) -> Solution`, and what goes in and comes out.
 
 A solver decides; it does not label, verify or score itself. `ullage.solvers.run` does that for all
-alike, and compares what came back with what was asked.
+alike, and compares the problem of the answer with the one that it gave.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,16 +16,17 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.parameters import NoOptions
 
 StopReason = Literal["finished", "time limit", "interrupted"]
-SPILLING_OBJECTIVES = ("latency", "traffic", "energy")  # `peak` forbids spills: another problem
+# Objectives of solvers that spill; `peak` forbids spills and is another problem.
+SPILLING_OBJECTIVES = ("latency", "traffic", "energy")
 
 
 @dataclass(frozen=True)
 class ShadowPrice:
-    """What one more unit of something would save, by the dual values of a linear program.
+    """The saving of one more unit of a resource, by the dual values of a linear program.
 
     Attributes:
-        what: of which the unit is, for people: `1 KiB more of sram`.
-        saves: in the objective's unit.
+        what: the unit, for people: `1 KiB more of sram`.
+        saves: amount of the objective that it saves, in the objective's unit.
     """
 
     what: str
@@ -34,16 +35,16 @@ class ShadowPrice:
 
 @dataclass(frozen=True)
 class Solution:
-    """What a solver answers.
+    """The answer of a solver.
 
     Attributes:
-        assignment: what it decided.
+        assignment: its decisions.
         bound: lower bound of the objective that it proved, None for none.
         stop_reason: why it ended; `interrupted` means Ctrl-C, with the best plan until then.
         shadow_prices: what more memory or bandwidth would save, where it knows.
         notes: fallbacks taken on the way, for people; never empty when one was.
         statistics: figures about the search, by name with unit.
-        made_by: the solver that made it, where one of ours asked others; empty for itself.
+        made_by: the solver that made it, where one of ours ran others; empty for itself.
     """
 
     assignment: Assignment
@@ -74,7 +75,7 @@ class Solver:
         solve: the function: (problem, options, budget) -> solution.
         options: dataclass of its parameters (`ullage.solvers.parameters.parameter`).
         objectives: what it can minimise.
-        chooses_order: with some of its options it may run operators in another order than asked.
+        chooses_order: with some of its options it may change the order of operators.
         origin: `ullage` or the distribution that brought it.
         extra: the extra of ours that brings what it needs, empty for none.
         requires: top-level modules of that extra.

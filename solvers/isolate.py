@@ -22,8 +22,11 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken
 from ullage.solvers.interface import Solver, solution_of
 
-GRACE_S = 0.15  # after the deadline
-INTERRUPT_S = 2.0  # after Ctrl-C, to hand over the best plan
+# Seconds after the deadline within which the solver must be back.
+GRACE_S = 0.15
+# Seconds after Ctrl-C within which it may hand over its best plan.
+INTERRUPT_S = 2.0
+# Seconds between two looks at the time.
 POLL_S = 0.05
 
 MessageKind = Literal["progress", "improved", "answer", "error", "breach"]
@@ -31,7 +34,7 @@ MessageKind = Literal["progress", "improved", "answer", "error", "breach"]
 
 @dataclass(frozen=True)
 class _Message:
-    """From the solver's process: its kind, and what it carries."""
+    """A message from the solver's process: its kind and its content."""
 
     kind: MessageKind
     content: Any = None
@@ -41,7 +44,7 @@ def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budge
     """Run a solver in a process of its own.
 
     Returns:
-        What it returned; a plan as a solution.
+        Its return value; a plan is turned into a solution.
 
     Raises:
         UllageError: the solver raised it.
@@ -71,7 +74,7 @@ def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budge
 def _watch(
     solver: Solver, pipe: Connection, budget: Budget, *, interrupted: bool = False
 ) -> object:
-    """Pass on what the solver tells, until it answers or its time is over."""
+    """Pass on the solver's progress until it answers or its time is over."""
     while True:
         left_s = budget.remaining_s() + GRACE_S
         if left_s <= 0:
@@ -103,7 +106,7 @@ def _watch(
 def _work(
     solver: Solver, problem: Problem, options: object, deadline: float | None, pipe: Connection
 ) -> None:
-    """In the solver's process: run it, send what comes of it."""
+    """The solver's process: run the solver, send its answer or error."""
     os.dup2(2, 1)
     sys.stdout = sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="replace")
 

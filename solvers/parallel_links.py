@@ -40,7 +40,7 @@ def recover(problem: Problem, solution: Solution) -> Solution:
     """A solution of the reduced problem as one of the problem.
 
     Args:
-        problem: the problem as asked.
+        problem: the problem with its parallel links.
         solution: of the reduced problem; program and capacity of the fastest tier are taken over.
     """
     reduced = solution.assignment
@@ -54,14 +54,15 @@ def recover(problem: Problem, solution: Solution) -> Solution:
 
 def _ways(target: Target) -> Ways:
     """The links between each pair of tiers."""
-    found: Ways = {}
+    ways: Ways = {}
     for link in target.links:
         ends = link.source, link.destination
-        found[ends] = (*found.get(ends, ()), link)
-    return found
+        ways[ends] = (*ways.get(ends, ()), link)
+    return ways
 
 
 def _merged(links: tuple[Link, ...]) -> Link:
+    """Parallel links as one link that is at least as good as any use of them."""
     first, rate = links[0], sum(link.bandwidth_bytes_per_s for link in links)
     if len(links) == 1:
         return first

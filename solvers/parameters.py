@@ -14,6 +14,7 @@ from ullage.compiler.common.errors import UsageError
 ParameterValue = str | int | float | bool
 Options = TypeVar("Options")
 
+# Texts of `--param` that stand for true and for false.
 _TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -34,8 +35,8 @@ def parameter(
         most: largest value allowed.
         choices: the values allowed, of a text.
     """
-    about = {"sentence": sentence, "least": least, "most": most, "choices": tuple(choices)}
-    return field(default=default, metadata=about)
+    metadata = {"sentence": sentence, "least": least, "most": most, "choices": tuple(choices)}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Parameter:
     """A parameter as it is shown.
 
     Attributes:
-        name: of the field.
+        name: name of the field.
         kind: `int`, `float`, `str` or `bool`.
         default: its default.
         sentence: what it does.
@@ -69,21 +70,21 @@ class NoOptions:
 def parameters_of(options: type) -> tuple[Parameter, ...]:
     """The parameters of an options dataclass."""
     kinds = get_type_hints(options)
-    found: list[Parameter] = []
+    parameters: list[Parameter] = []
     for item in fields(options):
-        about = item.metadata
-        found.append(
+        metadata = item.metadata
+        parameters.append(
             Parameter(
                 item.name,
                 getattr(kinds[item.name], "__name__", str(kinds[item.name])),
                 "" if item.default is MISSING else item.default,
-                about.get("sentence", ""),
-                about.get("least"),
-                about.get("most"),
-                about.get("choices", ()),
+                metadata.get("sentence", ""),
+                metadata.get("least"),
+                metadata.get("most"),
+                metadata.get("choices", ()),
             )
         )
-    return tuple(found)
+    return tuple(parameters)
 
 
 def options_from(
@@ -107,9 +108,9 @@ def options_from(
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
-            guess = f"; did you mean {close[0]}?" if close else ""
+            suggestion = f"; did you mean {close[0]}?" if close else ""
             raise UsageError(
-                f"{solver} has no parameter {name!r}{guess} (it has: "
+                f"{solver} has no parameter {name!r}{suggestion} (it has: "
                 f"{', '.join(known) or 'none'}; ullage solvers show {solver})"
             )
         values[name] = _converted(solver, known[name], value)
@@ -126,20 +127,21 @@ def changed(options: object) -> dict[str, ParameterValue]:
 
 
 def _converted(solver: str, wanted: Parameter, value: ParameterValue) -> ParameterValue:
+    """A given value in the parameter's type; UsageError where it is not allowed."""
     where = f"{solver}: parameter {wanted.name}"
-    found = _typed(wanted.kind, value)
-    if found is None:
+    converted = _typed(wanted.kind, value)
+    if converted is None:
         raise UsageError(f"{where} takes {_described(wanted)}, not {value!r}")
-    if wanted.choices and found not in wanted.choices:
-        close = difflib.get_close_matches(str(found), wanted.choices, 1)
-        guess = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"{where} takes {_described(wanted)}, not {value!r}{guess}")
-    if isinstance(found, int | float) and not isinstance(found, bool):
+    if wanted.choices and converted not in wanted.choices:
+        close = difflib.get_close_matches(str(converted), wanted.choices, 1)
+        suggestion = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"{where} takes {_described(wanted)}, not {value!r}{suggestion}")
+    if isinstance(converted, int | float) and not isinstance(converted, bool):
         low = -math.inf if wanted.least is None else wanted.least
         high = math.inf if wanted.most is None else wanted.most
-        if not low <= found <= high:
+        if not low <= converted <= high:
             raise UsageError(f"{where} takes {_described(wanted)}, not {value!r}")
-    return found
+    return converted
 
 
 def _typed(kind: str, value: ParameterValue) -> ParameterValue | None:

@@ -1,8 +1,9 @@
 """`auto`: a portfolio under one deadline; the best plan wins.
 
-Members run one after the other, cheap ones first. What is found stays: the deadline, a member that
-fails, or Ctrl-C end the run with the best plan so far. Where tensors stay whole, a deadline was
-given, and the best plan is not proven best, what time is left goes to an exact solver.
+Members run one after the other, cheap ones first. The best plan so far is always kept: when the
+deadline comes, a member fails or the user presses Ctrl-C, it is the answer. Where tensors are kept
+whole, a deadline was given, and the best plan is not proven best, the time left goes to an exact
+solver.
 """
 
 from dataclasses import dataclass, replace
@@ -22,8 +23,10 @@ from ullage.solvers.parameters import parameter
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 
-LEAST_REFINE_S = 2.0  # an exact solver needs about a second to begin
-PROVEN = 1e-6  # a gap so small is none
+# Seconds without which the exact solver is not run: it needs about a second to begin.
+LEAST_REFINE_S = 2.0
+# Relative distance from its bound within which a plan is proven best.
+PROVEN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     members = [m for m in members if problem.objective in find_solver(m).objectives]
     refiner = options.refine.strip()
     if refiner:
-        find_solver(refiner)  # a wrong name is told at once
+        find_solver(refiner)  # raises at once for an unknown name
     race = _Race(problem)
     for number, name in enumerate((*members, refiner)):
         refines = number == len(members)
@@ -78,12 +81,12 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
 
 
 class _Race:
-    """What the members have found so far.
+    """The members' results so far.
 
     Attributes:
         best: the best outcome.
         bound: the best bound that any member of ours has proven.
-        notes: what must be told.
+        notes: notes for the user.
         interrupted: the user interrupted.
     """
 
@@ -98,7 +101,7 @@ class _Race:
         self._late: TimeLimitError | None = None
 
     def enter(self, outcome: Outcome) -> None:
-        """Take an outcome over where it is better; a bound in any case."""
+        """Keep an outcome if it is the best so far; its bound if that is the highest so far."""
         plan = outcome.plan
         if plan.lower_bound is not None and (
             self.bound is None or plan.lower_bound > self.bound.value
@@ -108,7 +111,7 @@ class _Race:
             self.best = outcome
 
     def miss(self, name: str, error: UllageError) -> None:
-        """A member found nothing: it may not know such targets, or be too slow, or broken."""
+        """Note a member without a plan: it may not know such targets, be too slow, or broken."""
         if isinstance(error, InfeasibleError | UsageError):
             self._refusal = self._refusal or error
         elif isinstance(error, TimeLimitError):

@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from ullage.compiler.common.errors import UsageError
 from ullage.solvers.interface import Solver
 
+# Group of entry points by which third parties register solvers.
 ENTRY_POINT_GROUP = "ullage.solvers"
 
-# name -> module; each has `SOLVER`
+# Name of each built-in solver -> its module, which has a `SOLVER`.
 _BUILT_IN: dict[str, str] = {
     "all-slow": "ullage.solvers.heuristics.all_slow",
     "greedy": "ullage.solvers.heuristics.greedy",
@@ -55,8 +56,8 @@ def find_solver(name: str) -> Solver:
     if point is None:
         names = solver_names()
         close = difflib.get_close_matches(name, names, 1)
-        guess = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"no solver named {name!r}{guess} (there are: {', '.join(names)})")
+        suggestion = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"no solver named {name!r}{suggestion} (there are: {', '.join(names)})")
     origin = point.dist.name if point.dist else "third party"
     try:
         with redirect_stdout(sys.stderr):  # what it prints must not end up in a JSON document
@@ -78,8 +79,8 @@ def find_solver(name: str) -> Solver:
 
 @cache
 def _built_in(name: str) -> Solver:
-    found: Solver = import_module(_BUILT_IN[name]).SOLVER
-    return found
+    solver: Solver = import_module(_BUILT_IN[name]).SOLVER
+    return solver
 
 
 def missing_packages(solver: Solver) -> tuple[str, ...]:
@@ -94,6 +95,6 @@ def solvers_for(objective: str) -> tuple[str, ...]:
         try:
             if objective in find_solver(name).objectives:
                 able.append(name)
-        except UsageError:  # a broken package of a third party, told of when it is asked for
+        except UsageError:  # a broken package of a third party: `find_solver` reports it
             continue
     return tuple(able)

@@ -1,8 +1,8 @@
 """Runs solvers, built in or third party, all alike: label, place, verify, score, compare.
 
-What comes back is compared with what was asked (`contract`). A third party's solver runs in a
-process of its own (`isolate`): it may raise, print, exit, recurse, crash, change what it was given
-or never come back, and only it is the worse for that.
+The problem of the answer is compared with the given one (`contract`). A third party's solver runs
+in a process of its own (`isolate`): it may raise, print, exit, recurse, crash, change its arguments
+or never come back, and only its own answer is lost.
 """
 
 import time
@@ -25,6 +25,7 @@ from ullage.solvers.packing.place_unplaced import place_unplaced
 from ullage.solvers.parameters import ParameterValue, changed, options_from
 from ullage.solvers.registry import find_solver, solvers_for
 
+# Parameters of a solver at their defaults.
 NO_PARAMETERS: Mapping[str, ParameterValue] = {}
 
 
@@ -34,7 +35,7 @@ class Outcome:
 
     Attributes:
         plan: labelled, with addresses, legal.
-        score: by the cost model.
+        score: score of the plan by the cost model.
         solution: as the solver gave it.
         solve_s: seconds that the solver took.
     """
@@ -63,14 +64,14 @@ def run_solver(
     parameters: Mapping[str, ParameterValue] = NO_PARAMETERS,
     seed: int = 0,
 ) -> Outcome:
-    """Ask a solver.
+    """Run a solver on a problem; label, place, verify and score its answer.
 
     Args:
         solver: the solver, or its name.
-        problem: what is asked.
-        budget: time, and who is told of progress; default no limit.
+        problem: the problem, with its target and objective.
+        budget: the time, and callbacks for progress; default no limit.
         parameters: the solver's own parameters, its defaults where missing.
-        seed: of everything random.
+        seed: seed of everything random.
 
     Raises:
         UsageError: the solver cannot minimise that, or a parameter is wrong.
@@ -78,32 +79,34 @@ def run_solver(
         TimeLimitError: the deadline came before any plan.
         ContractError: the solver broke its contract.
     """
-    chosen = find_solver(solver) if isinstance(solver, str) else solver
-    check_objective(chosen, problem.objective)
-    options: Any = options_from(chosen.name, chosen.options, parameters, seed)
+    solver_object = find_solver(solver) if isinstance(solver, str) else solver
+    check_objective(solver_object, problem.objective)
+    options: Any = options_from(solver_object.name, solver_object.options, parameters, seed)
     spent = budget or Budget()
     begun = time.monotonic()
-    if chosen.is_ours and parallel_links.is_needed(problem.target):
+    if solver_object.is_ours and parallel_links.is_needed(problem.target):
         reduced = parallel_links.reduce(problem)
-        solution = check_solution(chosen, reduced, chosen.solve(reduced, options, spent))
+        solution = check_solution(
+            solver_object, reduced, solver_object.solve(reduced, options, spent)
+        )
         answered: object = parallel_links.recover(problem, solution)
-    elif chosen.is_ours:
-        answered = chosen.solve(problem, options, spent)
+    elif solver_object.is_ours:
+        answered = solver_object.solve(problem, options, spent)
     else:
-        answered = solve_apart(chosen, problem, options, spent)
+        answered = solve_apart(solver_object, problem, options, spent)
     solve_s = time.monotonic() - begun
-    solution = check_solution(chosen, problem, answered)
+    solution = check_solution(solver_object, problem, answered)
     plan = replace(
-        _plan_of(chosen, solution), seed=seed, options=changed(options), notes=solution.notes
+        _plan_of(solver_object, solution), seed=seed, options=changed(options), notes=solution.notes
     )
-    return _judged(chosen, plan, solution, solve_s)
+    return _judged(solver_object, plan, solution, solve_s)
 
 
 def check_objective(solver: Solver, objective: str) -> None:
-    """A solver can minimise what is asked.
+    """Return if a solver can minimise an objective.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot; names solvers that can.
     """
     if objective not in solver.objectives:
         raise UsageError(
@@ -113,7 +116,7 @@ def check_objective(solver: Solver, objective: str) -> None:
 
 
 def _plan_of(solver: Solver, solution: Solution) -> Plan:
-    """The solution with a label and with addresses."""
+    """The plan of a solution, labelled and with addresses."""
     assignment = solution.assignment
     if any(residency.offset == UNPLACED for residency in assignment.residencies):
         assignment = _placed(solver, assignment)
@@ -137,7 +140,7 @@ def _placed(solver: Solver, assignment: Assignment) -> Assignment:
 
 
 def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> Outcome:
-    """Verified and scored, its bound held against its value."""
+    """The outcome of a plan: verified and scored, its bound compared with its value."""
     try:
         violations = find_violations(plan, limit=1)
     except Exception as error:  # fields of a third party's plan may hold anything
@@ -145,16 +148,16 @@ def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> O
     if violations:
         first = violations[0]
         raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)
-    found = score(plan)
+    verdict = score(plan)
     bound = solution.bound
     if bound is not None:
-        check_bound(solver, bound.value, bound.source, objective_value(found, plan.objective))
+        check_bound(solver, bound.value, bound.source, objective_value(verdict, plan.objective))
         if solver.is_ours:
             plan = replace(plan, lower_bound=bound.value, bound_source=bound.source)
         else:
             claim = f"{solver.name} of {solver.origin}"
             plan = replace(plan, claimed_bound=bound.value, claimed_by=claim)
-    return Outcome(plan, found, solution, solve_s)
+    return Outcome(plan, verdict, solution, solve_s)
 
 
 __all__ = ["ContractError", "Outcome", "check_objective", "run_solver"]

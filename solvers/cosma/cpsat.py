@@ -1,10 +1,10 @@
 """`cpsat` for COSMA's problem (arXiv 2311.18246): the same questions as `ilp`, in a free order too.
 
-1. In the problem's order: what stays between uses (`cpsat_cosma_model`), the sum of sizes against
-   the capacity.
-2. Addresses come after (`cpsat_cosma_place`). Where blocks provably do not fit, the solution is cut
-   off and the model solved again. What (1) of the ILP forbids with addresses comes into the model
-   only then: a solution of loads that has addresses is one of the whole problem.
+1. In the problem's order: which tensors are kept between which uses (`cpsat_model`), with the sum
+   of sizes limited by the capacity.
+2. Addresses come after (`cpsat_place`). Where blocks provably do not fit, the solution is cut off
+   and the model solved again. What (1) of the ILP forbids with addresses comes into the model only
+   then: a solution of loads that has addresses is one of the whole problem.
 3. In a free order the solution of 1 is the start; then pairs of operators are decided, too.
 
 Parameters are those of `ilp` (order, weights, space, moves; `space=both` is `addresses` here).
@@ -28,7 +28,8 @@ from ullage.solvers.cosma.question import (
     reserve_s,
 )
 
-FIXED_SHARE = 0.3  # of the time, for the problem's order before a free one
+# Share of the time left for the problem's order, before a free one.
+FIXED_SHARE = 0.3
 
 
 def answer(problem: Problem, options: CosmaOptions, budget: Budget, workers: int = 0) -> Answer:
@@ -39,13 +40,13 @@ def answer(problem: Problem, options: CosmaOptions, budget: Budget, workers: int
         UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
     """
     limited = budget.at_most(options.time_limit_s)
-    asked = question_of("cpsat", problem, options, budget)
-    left_s = limited.remaining_s() - reserve_s(limited, asked.program)
-    search = Search(asked, time.monotonic() + left_s, workers or WORKERS)
-    flow = precedence_of(asked.program)
-    identity = tuple(range(len(asked.program.steps)))
+    question = question_of("cpsat", problem, options, budget)
+    left_s = limited.remaining_s() - reserve_s(limited, question.program)
+    search = Search(question, time.monotonic() + left_s, workers or WORKERS)
+    flow = precedence_of(question.program)
+    identity = tuple(range(len(question.program.steps)))
     fixed = pinned(flow, identity, 0)
-    if not asked.form.free_order:
+    if not question.form.free_order:
         settle(search, fixed, identity, search.until, whole=True)
         return _answered(search)
     settle(search, fixed, identity, search.after(FIXED_SHARE), whole=False)
@@ -57,8 +58,8 @@ def answer(problem: Problem, options: CosmaOptions, budget: Budget, workers: int
 
 
 def _answered(search: Search) -> Answer:
-    """The answer with its plan."""
-    asked, unit = search.asked, search.cost_unit
+    """The answer of a search, with its plan."""
+    question, unit = search.question, search.cost_unit
     bound = None if search.bound is None else float(search.bound * unit)
     notes: list[str] = list(search.notes)
     if search.best is None:
@@ -67,14 +68,14 @@ def _answered(search: Search) -> Answer:
             bound = None
         else:
             note = "cpsat: no solution in time"
-        answered = Answer(quick_solution(asked), search.status, None, bound, *search.size)
-        return finished(asked, answered, *notes, note, interrupted=search.interrupted)
+        answered = Answer(quick_solution(question), search.status, None, bound, *search.size)
+        return finished(question, answered, *notes, note, interrupted=search.interrupted)
     units, choice, offsets = search.best
     status = "optimal" if search.is_closed() else "feasible"
     if status == "feasible":
         notes.append("cpsat: the limit came before the proof")
-    held = held_of(asked.program, choice)
-    plan = plan_of(asked, solution_of(asked.program, choice, held, offsets), notes)
-    best = better_solution(asked, plan, proven=status == "optimal")
+    held = held_of(question.program, choice)
+    plan = plan_of(question, solution_of(question.program, choice, held, offsets), notes)
+    best = better_solution(question, plan, proven=status == "optimal")
     answered = Answer(best, status, float(units * unit), bound, *search.size)
-    return finished(asked, answered, *notes, interrupted=search.interrupted)
+    return finished(question, answered, *notes, interrupted=search.interrupted)

@@ -1,4 +1,4 @@
-"""Solutions of `cpsat_cosma_model`: read from the solver, and told to it as hints."""
+"""Solutions of `cpsat_model`: read from the solver, and given to it as hints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from ullage.solvers.cosma.cpsat_model import CosmaChoice
 
 @dataclass(frozen=True)
 class Choice:
-    """A solution: an order, and what stays between neighbouring uses.
+    """A solution: an order, and which tensors are kept between neighbouring uses.
 
     Attributes:
         order: all operators.
-        kept: (tensor, use, next use).
+        kept: (tensor, use, next use) triples.
     """
 
     order: tuple[int, ...]
@@ -27,28 +27,28 @@ def choice_of(model: CosmaChoice, value: Any, preferred: Sequence[int]) -> Choic
     place = _places(order)
     kept: set[tuple[int, int, int]] = set()
     for a in range(len(model.program.tensors)):
-        own = model.tensors.get(a)
+        variables = model.tensors.get(a)
         for e, r in _in_order(model, a, place):
-            if model.form.peak or own is None or value(own.kept[e, r]):
+            if model.form.peak or variables is None or value(variables.kept[e, r]):
                 kept.add((a, e, r))
     return Choice(order, frozenset(kept))
 
 
 def hint(model: CosmaChoice, choice: Choice) -> None:
-    """Tell the solver of a solution."""
+    """Give the solver a known solution as a hint."""
     place = _places(choice.order)
     values = model.pairs.hints(place)
-    for a, own in model.tensors.items():
+    for a, variables in model.tensors.items():
         listed = _in_order(model, a, place)
         residencies = [(e, r) for e, r in listed if (a, e, r) in choice.kept]
-        for pair, kept in own.kept.items():
+        for pair, kept in variables.kept.items():
             values[kept.index] = int(pair in residencies)
-        for o, beside in own.beside.items():
+        for o, beside in variables.beside.items():
             values[beside.index] = int(any(place[e] < place[o] < place[r] for e, r in residencies))
-        if own.spilled is not None:
-            values[own.spilled.index] = int(len(residencies) < len(listed))
+        if variables.spilled is not None:
+            values[variables.spilled.index] = int(len(residencies) < len(listed))
         left = next((e for e, r in listed if (e, r) not in residencies), None)
-        for e, broken in own.broken.items():
+        for e, broken in variables.broken.items():
             values[broken.index] = int(e == left)
     for (e, o, r), inside in model.breaks.inside.items():
         values[inside.index] = int(place[e] < place[o] < place[r])

@@ -1,11 +1,11 @@
-"""COSMA's problem in CP-SAT: what stays between operators, in an order that is given or free.
+"""COSMA's problem in CP-SAT: tensors kept between operators, in an order that is given or free.
 
 Where the ILP has binaries for each tensor and step, this model has a literal for each pair of
 neighbouring uses, and states capacity operator by operator. For a tensor a with uses (its producer,
 its readers) and operators o:
 
-    y(i,o)    operator i runs before operator o (`cpsat_pairs`: a constant where it is known)
-    k(a,e,r)  a stays in fast memory from use e to use r, the next one after it
+    y(i,o)    operator i runs before operator o (`cpsat_pairs`; a constant where it is known)
+    k(a,e,r)  a is kept in fast memory from use e to use r, the next one after it
     h(a,o)    a is in fast memory while o runs, which does not use it
 
     k(a,e,r) -> y(e,r); no other use runs between; k is 1 for one e and one r at most
@@ -13,17 +13,18 @@ its readers) and operators o:
     h(a,o) >= 1 - s(a) + y(p,o) + y(o,r) - 2     p creates a, s(a): it is spilled, some k is 0
     operands and results of o + sum of size(a) h(a,o) <= capacity - workspace of o
 
-Each use that a does not stay for costs its bytes, the first break s(a) as many again (an output is
+Each use that a is not kept for costs its bytes, the first break s(a) as many again (an output is
 stored anyway, an input or weight is off chip already and loaded once for nothing). With all k = 1
 the least h(a,o) that the y allow is the least number of bytes alive while o runs, a minimum cut
-(`compiler.order_flow`), which the linear relaxation sees, too.
+(`scheduling.cut_bound`), which the linear relaxation sees, too.
 
-Only what can bind is written: operators beside which everything that may be alive fits have no row,
-tensors in no row no literals, pairs of operators that no row asks for no order.
+Only what can bind is written: there are no rows of operators beside which everything that may be
+alive fits, no literals of tensors in no row, and no literals of pairs of operators in no row.
 
 Published (1) forbids S and R of a tensor in one step, so with addresses and without `moves` a
-tensor stays away for the step of another operator at least before it first comes back: z(a,e), the
-break after use e is the first, and what uses a later runs two positions later or more.
+tensor is away for at least the step of another operator before it first comes back: z(a,e) says
+that the break after use e is the first, and then what uses a later runs two positions later or
+more.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -62,7 +63,7 @@ class CosmaChoice:
 
         Args:
             program: tensors and operators.
-            form: which problem.
+            form: the variant of the problem.
             precedence: orders that are allowed.
             slack_units: units of the memory to leave free.
             check: called now and then; may raise to stop.
@@ -107,7 +108,7 @@ class CosmaChoice:
         return [*([] if tensor.producer == GIVEN else [tensor.producer]), *tensor.readers]
 
     def _room(self, o: int) -> int:
-        """Units beside operands and workspace."""
+        """Units of memory that an operator leaves beside its operands, results and workspace."""
         return self.capacity - self.program.scratch_units(o) - self.demands[o]
 
     def _may_be_beside(self, a: int) -> int:
@@ -117,16 +118,16 @@ class CosmaChoice:
         everything = (1 << len(self.program.steps)) - 1
         if len(uses) < 2 or not readers or not self.rooms[a]:
             return 0
-        behind, ahead, own = 0, 0, 0
+        behind, ahead, using = 0, 0, 0
         for use in uses:
-            own |= 1 << use
+            using |= 1 << use
             behind |= everything & ~self.precedence.before[use]
         for reader in readers:
             ahead |= everything & ~self.precedence.after[reader]
-        return behind & ahead & ~own
+        return behind & ahead & ~using
 
     def _tight(self) -> list[int]:
-        """Operators beside which not everything fits that may be alive."""
+        """Operators that need a row: not everything that may be alive fits beside them."""
         count = len(self.program.steps)
         loads = [0] * count
         for a, mask in enumerate(self.near):
@@ -138,7 +139,7 @@ class CosmaChoice:
         return [o for o in range(count) if loads[o] > self._room(o)]
 
     def _heavy(self) -> list[int]:
-        """Tensors that a row or a missing hole may ask to leave."""
+        """Tensors that may have to leave, for a row or for the sake of addresses."""
         if self.form.addresses:  # any may be in the way
             return [a for a, mask in enumerate(self.near) if mask or self._returns(a)]
         return [a for a, mask in enumerate(self.near) if mask & self._tight_mask]
@@ -150,12 +151,12 @@ class CosmaChoice:
     # -- tensors -----------------------------------------------------------------------------
 
     def _add_tensor(self, a: int) -> None:
-        """k, s and z of a tensor."""
+        """Add the variables k, s and z of a tensor."""
         self.check()
-        own = self.tensors[a] = TensorVariables()
+        variables = self.tensors[a] = TensorVariables()
         tensor, uses = self.program.tensors[a], self.uses(a)
         for e, r in self.neighbours(a):
-            own.kept[e, r] = kept = self.model.new_bool_var("")
+            variables.kept[e, r] = kept = self.model.new_bool_var("")
             follows = self.pairs.first(e, r)
             if follows is not True:
                 self.model.add_implication(kept, follows)
@@ -165,79 +166,80 @@ class CosmaChoice:
                     self.model.add_bool_or([x.negated() for x in (kept, *between)])
         for use in uses:
             for end in (0, 1):
-                alike = [kept for pair, kept in own.kept.items() if pair[end] == use]
+                alike = [kept for pair, kept in variables.kept.items() if pair[end] == use]
                 if len(alike) > 1:
                     self.model.add_at_most_one(alike)
         if tensor.producer == GIVEN:
             return
-        own.spilled = self.model.new_bool_var("")
+        variables.spilled = self.model.new_bool_var("")
         for r in tensor.readers:
-            self.model.add_bool_or([own.spilled, *own.arrivals(r)])
+            self.model.add_bool_or([variables.spilled, *variables.arrivals(r)])
         if self.needs_gap:
-            self.breaks.add(own, self.uses(a), self.program.tensors[a].readers)
+            self.breaks.add(variables, self.uses(a), self.program.tensors[a].readers)
 
     def neighbours(self, a: int) -> Iterator[tuple[int, int]]:
-        """Pairs of a use and one that may be the next."""
+        """Pairs of a use of a tensor and a use that may be the next."""
         before = self.precedence.before
         uses = self.uses(a)
-        own = sum(1 << use for use in uses)
+        using = sum(1 << use for use in uses)
         for e in uses:
             for r in self.program.tensors[a].readers:
                 if e == r or before[e] >> r & 1:
                     continue
-                if not self.precedence.after[e] & before[r] & own:
+                if not self.precedence.after[e] & before[r] & using:
                     yield e, r
 
     # -- rows --------------------------------------------------------------------------------
 
     def _add_row(self, o: int) -> None:
-        """Operands, results and what stays beside them fit."""
+        """Add the row of an operator: its operands, results and what is kept beside them fit."""
         self.check()
         terms: list[Any] = []
-        for a, own in self.tensors.items():
+        for a, variables in self.tensors.items():
             if self.near[a] >> o & 1:
-                terms += [self.rooms[a] * x for x in self._beside(a, own, o)]
+                terms += [self.rooms[a] * x for x in self._beside(a, variables, o)]
         self.model.add(sum(terms) <= self._room(o))
 
-    def _beside(self, a: int, own: TensorVariables, o: int) -> list[Any]:
+    def _beside(self, a: int, variables: TensorVariables, o: int) -> list[Any]:
         """Literals of which one is true where tensor a is resident while o runs."""
-        found: list[tuple[list[Any], Any]] = []
-        for (e, r), kept in own.kept.items():
+        cases: list[tuple[list[Any], Any]] = []
+        for (e, r), kept in variables.kept.items():
             sides = self.pairs.between(e, o, r)
             if sides is not None:
-                found.append((sides, kept))
-        if all(not sides for sides, _ in found):
-            return [kept for _, kept in found]
-        own.beside[o] = beside = self.model.new_bool_var("")
-        for sides, kept in found:
+                cases.append((sides, kept))
+        if all(not sides for sides, _ in cases):
+            return [kept for _, kept in cases]
+        variables.beside[o] = beside = self.model.new_bool_var("")
+        for sides, kept in cases:
             self.model.add_bool_or([beside, kept.negated(), *(s.negated() for s in sides)])
         tensor = self.program.tensors[a]
-        if own.spilled is not None and len(tensor.readers) > 1:
+        if variables.spilled is not None and len(tensor.readers) > 1:
             for r in tensor.readers:
                 sides = self.pairs.between(tensor.producer, o, r)
                 if sides is not None:
                     missing = [side.negated() for side in sides]
-                    self.model.add_bool_or([beside, own.spilled, *missing])
+                    self.model.add_bool_or([beside, variables.spilled, *missing])
         return [beside]
 
     # -- objectives --------------------------------------------------------------------------
 
     def _minimise_traffic(self) -> None:
+        """Minimise the bytes of breaks."""
         tensors = self.program.tensors
         self.cost_unit = gcd(*(t.size_bytes for t in tensors)) or 1
         terms: list[Any] = []
         constant = 0
-        for a, own in self.tensors.items():
+        for a, variables in self.tensors.items():
             units = tensors[a].size_bytes // self.cost_unit
-            free = 1 if own.spilled is None else 0
+            free = 1 if variables.spilled is None else 0
             constant += units * (len(tensors[a].readers) - free)
-            terms += [-units * kept for kept in own.kept.values()]
-            if own.spilled is not None and not tensors[a].must_be_stored:
-                terms.append(units * own.spilled)
+            terms += [-units * kept for kept in variables.kept.values()]
+            if variables.spilled is not None and not tensors[a].must_be_stored:
+                terms.append(units * variables.spilled)
         self.model.minimize(sum(terms) + constant)
 
     def _minimise_peak(self, tight: Sequence[int]) -> None:
-        """The largest sum of bytes of tensors from their first to their last use."""
+        """Minimise the largest sum of bytes of tensors between their first and their last use."""
         self.cost_unit = self.program.unit_bytes
         least = max(self.demands, default=0)
         self.peak = self.model.new_int_var(least, sum(self.rooms), "")
@@ -262,8 +264,8 @@ class CosmaChoice:
                     clauses.append([side.negated() for side in sides])
         if any(not clause for clause in clauses):
             return 1
-        own = self.tensors.setdefault(a, TensorVariables())
-        own.beside[o] = alive = self.model.new_bool_var("")
+        variables = self.tensors.setdefault(a, TensorVariables())
+        variables.beside[o] = alive = self.model.new_bool_var("")
         for clause in clauses:
             self.model.add_bool_or([alive, *clause])
         return alive

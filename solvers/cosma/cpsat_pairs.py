@@ -1,7 +1,7 @@
 """Operator order in CP-SAT: a literal for each pair that may run either way and matters.
 
-Pairs that data flow (or a pinned order) decides are constants. The others get a literal when they
-are asked for. `finish` makes them consistent: no two of them, with the constants, close a cycle of
+Pairs that data flow (or a pinned order) decides are constants. The others get a literal at their
+first use. `finish` makes them consistent: no two of them, with the constants, close a cycle of
 three; where that is not enough, operators get positions.
 """
 
@@ -13,16 +13,18 @@ from ullage.solvers.cosma.precedence import Precedence, bits, some_order
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-MOST_TRIPLES = 200_000  # clauses; beyond, positions alone keep the pairs consistent
+# Number of clauses that forbid cycles; beyond it positions alone keep the pairs consistent.
+MOST_TRIPLES = 200_000
 
-Literal = Any  # a CP-SAT literal, or True or False where it is known
+# A CP-SAT literal, or True or False where it is known.
+Literal = Any
 
 
 class Pairs:
-    """Which of two operators runs first.
+    """The order of operators: for each pair, which of the two runs first.
 
     Attributes:
-        precedence: what is known.
+        precedence: the pairs that are decided already.
         variables: literal of each pair i < j that is not known: i runs before j.
     """
 
@@ -43,8 +45,8 @@ class Pairs:
         pair = (i, j) if i < j else (j, i)
         if pair not in self.variables:
             self.variables[pair] = self.model.new_bool_var("")
-        found = self.variables[pair]
-        return found if i < j else found.negated()
+        literal = self.variables[pair]
+        return literal if i < j else literal.negated()
 
     def between(self, e: int, o: int, r: int) -> list[Any] | None:
         """Literals that are all true where o runs between e and r; None where it cannot."""
@@ -54,15 +56,15 @@ class Pairs:
         return [side for side in sides if side is not True]
 
     def known(self, i: int, j: int) -> Literal:
-        """The same, None where the pair has no literal so far."""
+        """As `first`, but None where the pair has no literal so far."""
         if self.precedence.before[j] >> i & 1:
             return True
         if self.precedence.after[j] >> i & 1:
             return False
         if i < j:
             return self.variables.get((i, j))
-        found = self.variables.get((j, i))
-        return None if found is None else found.negated()
+        literal = self.variables.get((j, i))
+        return None if literal is None else literal.negated()
 
     def finish(self) -> None:
         """Make the pairs consistent with some order of all operators."""
@@ -81,7 +83,7 @@ class Pairs:
         )
 
     def _add_triples(self, involved: Sequence[int]) -> bool:
-        """No cycle i, j, k; whether all such rows could be written."""
+        """Forbid cycles of three operators; whether all such clauses could be written."""
         count = 0
         partners = dict.fromkeys(involved, 0)  # a cycle has two pairs with literals, or three
         for i, j in self.variables:
@@ -105,13 +107,13 @@ class Pairs:
         return True
 
     def _clause(self, cycle: Sequence[Literal]) -> None:
-        """Not all of these."""
+        """Forbid that all of these are true."""
         if any(literal is False for literal in cycle):
             return
         self.model.add_bool_or([x.negated() for x in cycle if x is not True])
 
     def _add_positions(self, involved: Sequence[int]) -> None:
-        """Each operator of a pair has a position among these operators."""
+        """Give each operator of a pair a position among these operators, which its pairs follow."""
         mask = sum(1 << o for o in involved)
         before, after = self.precedence.before, self.precedence.after
         top = len(involved) - 1
@@ -131,10 +133,10 @@ class Pairs:
 
     def hints(self, place: Sequence[int]) -> dict[int, int]:
         """Values of the variables in an order, `place` the position of each operator."""
-        found = {v.index: int(place[i] < place[j]) for (i, j), v in self.variables.items()}
+        values = {v.index: int(place[i] < place[j]) for (i, j), v in self.variables.items()}
         involved = sorted(self.positions, key=lambda o: place[o])
-        found |= {self.positions[o].index: at for at, o in enumerate(involved)}
-        return found
+        values |= {self.positions[o].index: at for at, o in enumerate(involved)}
+        return values
 
     def order(self, value: Any, preferred: Sequence[int]) -> list[int]:  # noqa: ANN401 - a method of the solver
         """The order of a solution; pairs that do not matter as in `preferred`, an allowed order."""
@@ -148,5 +150,5 @@ class Pairs:
 
 
 def _negated(literal: Literal) -> Literal:
-    """Not that."""
+    """The negation of a literal or constant."""
     return not literal if isinstance(literal, bool) else literal.negated()

@@ -1,8 +1,9 @@
-"""Addresses for a solution of `cpsat_cosma_model`, or a cut where there are none.
+"""Addresses for a solution of `cpsat_model`, or a cut where there are none.
 
-What stays is a block: the tensors of a chain of in-place results, from one use to another, at one
-address. Blocks that provably do not fit together are forbidden: one of their residencies must go,
-or two of them must not overlap in time any more (logic-based Benders, Hooker and Ottosson 2003).
+A block is what is kept without a break: the tensors of a chain of in-place results, from one use to
+another, at one address. Blocks that provably do not fit together are forbidden: one of them must be
+shorter, or two of them must not overlap in time any more (logic-based Benders, Hooker and Ottosson
+2003).
 """
 
 from collections.abc import Sequence
@@ -19,14 +20,14 @@ from ullage.solvers.packing.place_exactly import Block
 
 @dataclass
 class Held:
-    """Something that is in fast memory without a break.
+    """A segment that is in fast memory without a break.
 
     Attributes:
         segment: which segment.
         first: operator at which it begins.
         last: operator at which it ends.
         room_bytes: its size, aligned.
-        kept: the (tensor, use, next use) that it consists of.
+        kept: (tensor, use, next use) triples that it consists of.
     """
 
     segment: int
@@ -37,9 +38,9 @@ class Held:
 
 
 def held_of(program: CosmaProgram, choice: Choice) -> list[Held]:
-    """Everything that a solution has in fast memory."""
+    """Everything that a solution keeps in fast memory, without breaks."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
-    found: list[Held] = []
+    held: list[Held] = []
     ends: dict[tuple[int, int], Held] = {}  # by tensor and the operator at which it ends
     for a, tensor in enumerate(program.tensors):  # a tensor comes after the one that it replaces
         if tensor.segment < 0:
@@ -60,21 +61,21 @@ def held_of(program: CosmaProgram, choice: Choice) -> list[Held]:
                 current = None
             if current is None:
                 current = Held(tensor.segment, use, use, tensor.room_bytes, [])
-                found.append(current)
+                held.append(current)
             ends[a, use] = current
-    return found
+    return held
 
 
 def blocks_of(program: CosmaProgram, choice: Choice, held: Sequence[Held]) -> list[Block]:
-    """Their rectangles, in positions of the order, below the workspaces."""
+    """The rectangles of `held`, in positions of the order, below the workspaces."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
     scratch = [program.scratch_units(o) * program.unit_bytes for o in choice.order]
     room = program.target.fastest.capacity_bytes // program.unit_bytes * program.unit_bytes
-    found: list[Block] = []
+    blocks: list[Block] = []
     for each in held:
         start, end = place_of[each.first], place_of[each.last] + 1
-        found.append(Block(start, end, each.room_bytes, room - max(scratch[start:end])))
-    return found
+        blocks.append(Block(start, end, each.room_bytes, room - max(scratch[start:end])))
+    return blocks
 
 
 def cut_off(
@@ -84,12 +85,12 @@ def cut_off(
     blocks: Sequence[Block],
     conflict: Sequence[int],
 ) -> None:
-    """Not all of these blocks at the same times again."""
+    """Forbid that all blocks of a conflict are there at the same times again."""
     literals: list[Literal] = []
     for number in conflict:
         for a, e, r in held[number].kept:
-            own = model.tensors.get(a)
-            literals.append(True if own is None else own.kept[e, r])
+            variables = model.tensors.get(a)
+            literals.append(True if variables is None else variables.kept[e, r])
         literals += _under_workspace(model, choice, held[number], blocks[number])
     for at, one in enumerate(conflict):
         for other in conflict[at + 1 :]:
@@ -107,7 +108,7 @@ def cut_off(
 
 
 def _under_workspace(model: CosmaChoice, choice: Choice, held: Held, block: Block) -> list[Literal]:
-    """What keeps a block beside the workspace that bounds it: the least that can be said."""
+    """The fewest literals that put a block beside the workspace that bounds it."""
     program = model.program
     beside = choice.order[block.start : block.end]
     units = max(program.scratch_units(o) for o in beside)
@@ -124,11 +125,11 @@ def _under_workspace(model: CosmaChoice, choice: Choice, held: Held, block: Bloc
 def solution_of(
     program: CosmaProgram, choice: Choice, held: Sequence[Held], offsets: Sequence[int] | None
 ) -> CosmaDecision:
-    """The solution as a plan is made from it; offsets in bytes, None where none were sought."""
+    """A solution as a decision; offsets in bytes, None where addresses were not asked for."""
     place_of = {operator: at for at, operator in enumerate(choice.order)}
-    runs: list[list[OperatorSpan]] = [[] for _ in program.segments]
+    spans: list[list[OperatorSpan]] = [[] for _ in program.segments]
     for number, each in enumerate(held):
         low = None if offsets is None else offsets[number] / program.unit_bytes
-        runs[each.segment].append(OperatorSpan(place_of[each.first], place_of[each.last], low))
-    ordered = tuple(tuple(sorted(found, key=lambda run: run.first)) for found in runs)
+        spans[each.segment].append(OperatorSpan(place_of[each.first], place_of[each.last], low))
+    ordered = tuple(tuple(sorted(row, key=lambda span: span.first)) for row in spans)
     return CosmaDecision(choice.order, ordered)

@@ -14,13 +14,23 @@ from ullage.solvers.cosma.question import Form, Question
 from ullage.solvers.lp.cp_sat import Ended, run
 from ullage.solvers.packing.place_exactly import place
 
-LEAST_S = 0.05  # less time is not worth a search
-PLACE_SHARE, MOST_PLACE_S = 0.25, 10.0  # of the time left, for one search for addresses
-SLACK_SHARES = (0.02, 0.05, 0.1)  # of the memory left free where addresses are the obstacle
-WRITE_SHARE = 0.4  # of the time left at most, for writing a model
-ROUNDING = 1e-6  # of a bound in whole units
-PARAMETERS: Mapping[str, Any] = {"linearization_level": 2}  # clauses of the order in the LP, too
-WORKERS = 1  # repeatable, and on the networks of the paper faster to a proof than two or eight
+# Seconds without which a search is not begun.
+LEAST_S = 0.05
+# Share of the time left that one search for addresses gets ...
+PLACE_SHARE = 0.25
+# ... in seconds at most.
+MOST_PLACE_S = 10.0
+# Shares of the memory that are left free, one after the other, where there are no addresses.
+SLACK_SHARES = (0.02, 0.05, 0.1)
+# Share of the time left that writing a model may take.
+WRITE_SHARE = 0.4
+# Relative error of a bound that is a whole number of units.
+ROUNDING = 1e-6
+# Parameters of CP-SAT: clauses of the order are in the linear relaxation, too.
+PARAMETERS: Mapping[str, Any] = {"linearization_level": 2}
+# Threads of CP-SAT: one is repeatable, and on the networks of the paper faster to a proof than two
+# or eight.
+WORKERS = 1
 
 
 @dataclass
@@ -28,7 +38,7 @@ class Search:
     """A question being answered.
 
     Attributes:
-        asked: the question.
+        question: the question.
         until: `time.monotonic()` value to end at.
         workers: threads of CP-SAT.
         best: the best solution with its objective in units, and offsets where there are any.
@@ -37,10 +47,10 @@ class Search:
         size: variables and constraints of the largest model.
         interrupted: the user interrupted.
         cost_unit: bytes of a unit.
-        notes: what must be told.
+        notes: notes for the user.
     """
 
-    asked: Question
+    question: Question
     until: float
     workers: int = WORKERS
     best: tuple[int, Choice, tuple[int, ...] | None] | None = None
@@ -72,18 +82,17 @@ class Search:
 def settle(
     search: Search, precedence: Precedence, preferred: Sequence[int], until: float, *, whole: bool
 ) -> None:
-    """Solve under a precedence: by loads, then with what addresses ask where they do not fit.
+    """Solve under a precedence: by loads first, and with addresses in the model if they do not fit.
 
     Args:
         search: takes solutions, and the bound where the precedence is the whole question's.
         precedence: orders that are allowed.
         preferred: order of what does not matter.
         until: `time.monotonic()` value to end at.
-        workers: threads of CP-SAT.
         whole: the precedence is the question's own.
     """
     until = min(until, search.until)
-    form = search.asked.form
+    form = search.question.form
     if form.peak or not form.addresses:
         solve_once(search, form, precedence, preferred, until, whole=whole)
         return
@@ -106,7 +115,7 @@ def _model(
     search: Search, form: Form, precedence: Precedence, slack_share: float, until: float
 ) -> CosmaChoice | None:
     """The model, None where there is no time to write it."""
-    program = search.asked.program
+    program = search.question.program
     stop = time.monotonic() + WRITE_SHARE * (until - time.monotonic())
 
     def check() -> None:
@@ -137,8 +146,8 @@ def solve_once(
     whole: bool,
     slack_share: float = 0.0,
 ) -> bool:
-    """Solve one model, cutting off what has no addresses; whether nothing is left to do."""
-    asked = search.asked
+    """Solve one model, cut off solutions without addresses; whether nothing is left to do."""
+    question = search.question
     if search.remaining_s() < LEAST_S:
         return True
     model = _model(search, form, precedence, slack_share, until)
@@ -156,14 +165,14 @@ def solve_once(
             return ended.infeasible
         units = round(ended.solver.objective_value)
         choice = choice_of(model, ended.solver.value, preferred)
-        if not asked.form.addresses or form.peak:
+        if not question.form.addresses or form.peak:
             search.offer(units, choice, None)
             return True
-        held = held_of(asked.program, choice)
-        blocks = blocks_of(asked.program, choice, held)
+        held = held_of(question.program, choice)
+        blocks = blocks_of(question.program, choice, held)
         limit = min(MOST_PLACE_S, PLACE_SHARE * max(0.0, until - time.monotonic()))
         placed = place(
-            blocks, asked.program.target, asked.options.seed, limit, shrinks=form.addresses
+            blocks, question.program.target, question.options.seed, limit, shrinks=form.addresses
         )
         if placed.offsets is not None:
             search.offer(units, choice, placed.offsets)
@@ -175,18 +184,19 @@ def solve_once(
 
 
 def _run(search: Search, model: CosmaChoice, until: float) -> Ended:
-    asked = search.asked
+    """Run CP-SAT on a model."""
+    question = search.question
 
     def report(objective: float, bound: float) -> None:
         value, least = (round(v) * model.cost_unit for v in (objective, bound))
-        asked.budget.progress(f"cpsat: {value} bytes, bound {least}")
+        question.budget.progress(f"cpsat: {value} bytes, bound {least}")
 
     ended = run(
         model.model,
         limit_s=min(until - time.monotonic(), search.remaining_s()),
         workers=search.workers,
         relative_gap=0.0,
-        seed=asked.options.seed,
+        seed=question.options.seed,
         report=report,
         parameters=PARAMETERS,
     )
@@ -195,7 +205,7 @@ def _run(search: Search, model: CosmaChoice, until: float) -> Ended:
 
 
 def _take_bound(search: Search, ended: Ended) -> None:
-    """What CP-SAT proved, where the model allows all that the question does."""
+    """Take over CP-SAT's bound; the model must allow all that the question does."""
     if ended.infeasible:
         return
     bound = max(0, math.ceil(ended.solver.best_objective_bound - ROUNDING))

@@ -3,7 +3,7 @@
 One program over operator order, residency and addresses; `ilp_model` has its constraints. PuLP
 writes it, CBC or another installed solver solves it. `cpsat` answers the same questions faster.
 
-What the paper calls tensors are the buffers of the problem (`cosma_tensors`). The plan's
+What the paper calls tensors are the buffers of the problem (`tensors`). The plan's
 non-compulsory bytes are the program's objective plus `CosmaProgram.uncounted_bytes`, less what the
 program moves for nothing when it is stopped early.
 
@@ -46,8 +46,10 @@ from ullage.solvers.cosma.question import (
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
 
-WRITE_SHARE = 0.4  # of the time at most, for writing the program
-ROUNDING = 1e-6  # of an objective in whole units
+# Share of the time left that writing the program may take.
+WRITE_SHARE = 0.4
+# Relative error of an objective that is a whole number of units.
+ROUNDING = 1e-6
 
 
 class _ProgramTooLargeError(Exception):
@@ -92,13 +94,13 @@ def answer(problem: Problem, options: IlpOptions, budget: Budget) -> Answer:
         UsageError: the target is not of COSMA's kind, or a parameter makes no sense.
     """
     limited = budget.at_most(options.time_limit_s)
-    asked = question_of("ilp", problem, options, budget)
-    reserve = reserve_s(limited, asked.program)
+    question = question_of("ilp", problem, options, budget)
+    reserve = reserve_s(limited, question.program)
     try:
-        model = _write(asked, limited.share(WRITE_SHARE))
+        model = _write(question, limited.share(WRITE_SHARE))
     except _ProgramTooLargeError:
-        unwritten = Answer(quick_solution(asked), "unwritten", None, None, 0, 0)
-        return finished(asked, unwritten, "ilp: the program is too large to be written in time")
+        unwritten = Answer(quick_solution(question), "unwritten", None, None, 0, 0)
+        return finished(question, unwritten, "ilp: the program is too large to be written in time")
     size = (len(model.lp.variables()), len(model.lp.constraints))
     budget.progress(f"ilp: {size[0]} variables, {size[1]} constraints, {options.solver}")
     try:
@@ -110,22 +112,30 @@ def answer(problem: Problem, options: IlpOptions, budget: Budget) -> Answer:
             seed=options.seed,
         )
     except KeyboardInterrupt:
-        unknown = Answer(quick_solution(asked), "unknown", None, None, *size)
-        return finished(asked, unknown, "ilp: interrupted", interrupted=True)
-    return _answered(asked, model, outcome, size, exact=not options.relative_gap)
+        unknown = Answer(quick_solution(question), "unknown", None, None, *size)
+        return finished(question, unknown, "ilp: interrupted", interrupted=True)
+    return _answered(question, model, outcome, size, exact=not options.relative_gap)
 
 
-def _write(asked: Question, budget: Budget) -> CosmaModel:
+def _write(question: Question, budget: Budget) -> CosmaModel:
+    """Write the program, as long as the time lasts."""
+
     def check() -> None:
         if budget.is_over():
             raise _ProgramTooLargeError
 
-    return CosmaModel(asked.program, asked.form, check)
+    return CosmaModel(question.program, question.form, check)
 
 
 def _answered(
-    asked: Question, model: CosmaModel, outcome: IlpOutcome, size: tuple[int, int], *, exact: bool
+    question: Question,
+    model: CosmaModel,
+    outcome: IlpOutcome,
+    size: tuple[int, int],
+    *,
+    exact: bool,
 ) -> Answer:
+    """The answer from what the solver of the program returned."""
     bound: float | None = None
     if outcome.bound is not None:
         bound = float(_rounded_up(outcome.bound) * model.cost_unit)
@@ -135,7 +145,7 @@ def _answered(
     if outcome.has_solution:
         units = sum(v.varValue * c for v, c in model.lp.objective.items())
         objective = float(round(units) * model.cost_unit)
-        plan = plan_of(asked, solution_of(model), notes)
+        plan = plan_of(question, solution_of(model), notes)
         note = "ilp: the limit came before the proof" * (outcome.status != "optimal")
         if outcome.status == "optimal" and exact:
             bound = objective  # what the solver prints is rounded
@@ -143,8 +153,8 @@ def _answered(
         note = "ilp: the program has no solution (addresses may change between spills only)"
     else:
         note = "ilp: no solution in time"
-    best = better_solution(asked, plan, proven=outcome.status == "optimal")
-    return finished(asked, Answer(best, outcome.status, objective, bound, *size), *notes, note)
+    best = better_solution(question, plan, proven=outcome.status == "optimal")
+    return finished(question, Answer(best, outcome.status, objective, bound, *size), *notes, note)
 
 
 def _rounded_up(bound: float) -> int:

@@ -16,8 +16,11 @@ from ullage.compiler.common.errors import UsageError
 if TYPE_CHECKING:
     import pulp
 
+# Name of the solver that comes with PuLP.
 DEFAULT = "CBC"
-GRACE_S = 0.3  # what CBC may take beyond its limit before it is ended
+# Seconds that CBC may take beyond its limit before it is ended.
+GRACE_S = 0.3
+# The line of CBC's log that states its bound.
 LOWER_BOUND = re.compile(r"^Lower bound:\s+(\S+)", re.MULTILINE)
 
 
@@ -42,14 +45,14 @@ class IlpOutcome:
 def run(
     lp: "pulp.LpProblem", solver: str, *, until: float, relative_gap: float, seed: int
 ) -> IlpOutcome:
-    """Minimise.
+    """Minimise a program; the values are left in its variables.
 
     Args:
         lp: the problem.
         solver: `CBC`, or a name that `pulp.listSolvers` knows (`HiGHS`, `GUROBI` ...).
         until: `time.monotonic()` value to end at. CBC does; others keep the limit as they can.
         relative_gap: stop when this is proven.
-        seed: of CBC.
+        seed: random seed of CBC.
 
     Raises:
         UsageError: there is no such solver here.
@@ -60,8 +63,8 @@ def run(
 
     _check_available(solver)
     gap = {"gapRel": relative_gap} if relative_gap else {}
-    chosen = pulp.getSolver(solver, msg=False, timeLimit=max(0.1, until - time.monotonic()), **gap)
-    lp.solve(chosen)
+    backend = pulp.getSolver(solver, msg=False, timeLimit=max(0.1, until - time.monotonic()), **gap)
+    lp.solve(backend)
     if lp.sol_status == pulp.LpSolutionOptimal:
         return IlpOutcome("optimal", pulp.value(lp.objective) if not relative_gap else None)
     if lp.sol_status == pulp.LpSolutionIntegerFeasible:
@@ -103,6 +106,7 @@ def _cbc() -> str:
 
 
 def _run_cbc(lp: "pulp.LpProblem", until: float, relative_gap: float, seed: int) -> IlpOutcome:
+    """Run CBC on a file of the program, and read its solution file."""
     with tempfile.TemporaryDirectory(prefix="ullage-ilp-") as folder:
         program, solution = Path(folder) / "program.mps", Path(folder) / "solution.txt"
         log = Path(folder) / "log.txt"
@@ -113,16 +117,16 @@ def _run_cbc(lp: "pulp.LpProblem", until: float, relative_gap: float, seed: int)
             *("-ratioGap", f"{relative_gap:.3g}", "-randomCbcSeed", str(seed + 1)),
             *("-solve", "-printingOptions", "all", "-solution", str(solution)),
         ]
-        with log.open("w", encoding="utf-8") as said:
-            _wait(command, said, limit_s + GRACE_S)
+        with log.open("w", encoding="utf-8") as output:
+            _wait(command, output, limit_s + GRACE_S)
         text = log.read_text(encoding="utf-8", errors="replace")
         answer = solution.read_text(encoding="utf-8") if solution.exists() else ""
     return _read(lp, variables, answer, text)
 
 
-def _wait(command: list[str], said: Any, limit_s: float) -> None:  # noqa: ANN401 - a file
+def _wait(command: list[str], output: Any, limit_s: float) -> None:  # noqa: ANN401 - a file
     """Run CBC; end it when the limit is over, or when the user interrupts."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)  # noqa: S603
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)  # noqa: S603
     end = Timer(max(0.1, limit_s), process.kill)
     end.start()
     try:
@@ -144,13 +148,13 @@ def _read(
         return IlpOutcome("unknown", None)
     if "nfeasible" in state:
         return IlpOutcome("infeasible", None)
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for line in rest.splitlines():
         parts = line.replace("**", "").split()
         if len(parts) >= 3 and parts[1].startswith("X"):
-            found[parts[1]] = float(parts[2])
+            values[parts[1]] = float(parts[2])
     for number, variable in enumerate(variables):
-        variable.varValue = found.get(f"X{number:07d}", 0.0)
+        variable.varValue = values.get(f"X{number:07d}", 0.0)
     bound = LOWER_BOUND.search(log)
     value = sum(v.varValue * c for v, c in lp.objective.items())
     if state.startswith("Optimal"):

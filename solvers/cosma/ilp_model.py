@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     import pulp
 
 Variables = dict[int, Any]  # by step
-LE, EQ = -1, 0  # PuLP's constants
+# Senses of a row, as PuLP numbers them.
+LE, EQ = -1, 0
 
 
 @dataclass
@@ -71,11 +72,11 @@ class IlpTensorVariables:
 
 
 class CosmaModel:
-    """The program of one problem.
+    """COSMA's integer program of one problem.
 
     Attributes:
         lp: the PuLP problem.
-        variables: of each tensor.
+        variables: for each tensor.
         addresses: for each segment its address by step, in `CosmaProgram.unit_bytes`.
         cost_unit: bytes (of traffic or of peak) per unit of the objective.
     """
@@ -123,16 +124,16 @@ class CosmaModel:
         first = min((earliest[o] for o in makers), default=0)
         born = max((latest[o] for o in makers), default=0)
         last = max([born, *(latest[o] for o in tensor.readers)])
-        own = IlpTensorVariables(first, last)
+        variables = IlpTensorVariables(first, last)
         binary = self._binary
-        own.created = {t: binary("C", a, t) for t in range(first, born + 1)}
+        variables.created = {t: binary("C", a, t) for t in range(first, born + 1)}
         later = range(first + 1, last + 1)
-        own.preserved = {t: binary("P", a, t) for t in later}
+        variables.preserved = {t: binary("P", a, t) for t in later}
         if not self.form.peak:
-            own.retrieved = {t: binary("R", a, t) for t in later}
+            variables.retrieved = {t: binary("R", a, t) for t in later}
             if tensor.producer != GIVEN:
-                own.spilled = {t: binary("S", a, t) for t in later}
-        return own
+                variables.spilled = {t: binary("S", a, t) for t in later}
+        return variables
 
     def _binary(self, kind: str, *numbers: int) -> "pulp.LpVariable":
         name = "_".join((kind, *map(str, numbers)))
@@ -154,40 +155,40 @@ class CosmaModel:
     # -- residency ---------------------------------------------------------------------------
 
     def _add_states(self, a: int) -> None:
-        """(1) to (4) of a tensor."""
-        own = self.variables[a]
+        """Add constraints (1) to (4) of a tensor."""
+        variables = self.variables[a]
         given = self.program.tensors[a].producer == GIVEN
-        for t in range(own.first, own.last + 1):
-            spilled = [own.spilled[t]] if t in own.spilled else []
+        for t in range(variables.first, variables.last + 1):
+            spilled = [variables.spilled[t]] if t in variables.spilled else []
             if self.form.moves and spilled:  # (1), but for S + R
-                back = [own.retrieved[t]]
-                self._at_most(own.resident(t), [], 1)
-                self._at_most([*own.resident(t), *spilled], back, 1)
+                back = [variables.retrieved[t]]
+                self._at_most(variables.resident(t), [], 1)
+                self._at_most([*variables.resident(t), *spilled], back, 1)
             else:
-                self._at_most([*own.resident(t), *spilled], [], 1)  # (1)
-            if t == own.first:
+                self._at_most([*variables.resident(t), *spilled], [], 1)  # (1)
+            if t == variables.first:
                 continue
-            self._at_most([own.preserved[t]], own.resident(t - 1))  # (2)
+            self._at_most([variables.preserved[t]], variables.resident(t - 1))  # (2)
             if spilled:
-                before = (own.created, own.preserved)
+                before = (variables.created, variables.preserved)
                 self._at_most(spilled, [k[t - 1] for k in before if t - 1 in k])  # (3)
-            if t in own.retrieved:  # (4)
+            if t in variables.retrieved:  # (4)
                 if given:
-                    sources = [v for k, v in own.created.items() if k < t]
+                    sources = [v for k, v in variables.created.items() if k < t]
                 else:
-                    sources = [v for k, v in own.spilled.items() if k <= t]
-                self._at_most([own.retrieved[t]], sources)
+                    sources = [v for k, v in variables.spilled.items() if k <= t]
+                self._at_most([variables.retrieved[t]], sources)
 
     def _add_once(self, a: int) -> None:
-        """(7) and (8)."""
-        own = self.variables[a]
-        created = [(v, 1.0) for v in own.created.values()]
+        """Add constraints (7) and (8) of a tensor."""
+        variables = self.variables[a]
+        created = [(v, 1.0) for v in variables.created.values()]
         self._row(created, EQ, 1)  # (7)
-        if own.spilled:
-            self._at_most(list(own.spilled.values()), [], 1)  # (8)
+        if variables.spilled:
+            self._at_most(list(variables.spilled.values()), [], 1)  # (8)
 
     def _add_operators(self) -> None:
-        """(5) and (6)."""
+        """Add constraints (5) and (6) of all operators."""
         for operator, outputs in enumerate(self.program.outputs):
             for a, other in pairwise(outputs):
                 for t, created in self.variables[a].created.items():
@@ -203,7 +204,7 @@ class CosmaModel:
                         self._at_most([created], [k[t] for k in kinds if t in k])  # (5)
 
     def _add_one_a_step(self) -> None:
-        """No two operators in one step: the paper does not say so."""
+        """Demand that no two operators run in one step; the paper does not say so."""
         running: list[list[Any]] = [[] for _ in range(self.count)]
         for outputs in self.program.outputs:
             for t, created in self.variables[outputs[0]].created.items():
@@ -216,21 +217,21 @@ class CosmaModel:
 
     def _holders(self) -> list[dict[int, tuple[int, list[tuple[Any, float]]]]]:
         """For each step, the segments that can be in fast memory: their room and terms of res."""
-        found: list[dict[int, tuple[int, list[tuple[Any, float]]]]] = [
+        holders: list[dict[int, tuple[int, list[tuple[Any, float]]]]] = [
             {} for _ in range(self.count)
         ]
-        for a, own in enumerate(self.variables):
+        for a, variables in enumerate(self.variables):
             tensor = self.program.tensors[a]
             if tensor.segment < 0:
                 continue
             units = tensor.room_bytes // self.program.unit_bytes
-            for t in range(own.first, own.last + 1):
-                _, terms = found[t].setdefault(tensor.segment, (units, []))
-                for variable in own.resident(t):
-                    in_place = tensor.replaces >= 0 and variable is own.created.get(t)
+            for t in range(variables.first, variables.last + 1):
+                _, terms = holders[t].setdefault(tensor.segment, (units, []))
+                for variable in variables.resident(t):
+                    in_place = tensor.replaces >= 0 and variable is variables.created.get(t)
                     if not in_place:  # else the overwritten tensor counts already
                         terms.append((variable, 1.0))
-        return found
+        return holders
 
     def _scratch(self, t: int) -> list[tuple[Any, float]]:
         """Units that the workspace of the operator in step t takes from the capacity."""
@@ -243,7 +244,7 @@ class CosmaModel:
         return terms
 
     def _add_addresses(self) -> None:
-        """(9), (10) and (11)."""
+        """Add the addresses with constraints (9), (10) and (11)."""
         big = float(self.capacity)
         for t, here in enumerate(self.holders):
             self.check()
@@ -257,10 +258,10 @@ class CosmaModel:
                     self._row([(address, 1.0), *scratch, *lifted], LE, top + big)
             for one, other in combinations(here, 2):
                 self._keep_apart(t, (one, *here[one]), (other, *here[other]))
-        for a, own in enumerate(self.variables):
+        for a, variables in enumerate(self.variables):
             addresses = self.addresses[self.program.tensors[a].segment]
             for t, preserved in (
-                own.preserved.items() if self.program.tensors[a].segment >= 0 else ()
+                variables.preserved.items() if self.program.tensors[a].segment >= 0 else ()
             ):
                 now, then = addresses[t], addresses[t - 1]  # (11)
                 self._row([(now, 1.0), (then, -1.0), (preserved, big)], LE, big)
@@ -272,7 +273,7 @@ class CosmaModel:
         one: tuple[int, int, list[tuple[Any, float]]],
         other: tuple[int, int, list[tuple[Any, float]]],
     ) -> None:
-        """(10): one lies below the other, or above it, where both are resident."""
+        """Add constraint (10): one segment lies below or above another where both are resident."""
         big = float(self.capacity)
         (a, size_a, terms_a), (b, size_b, terms_b) = one, other
         up, down = self._binary("u", a, b, t), self._binary("d", a, b, t)
@@ -283,28 +284,30 @@ class CosmaModel:
         self._at_most([up, down], [], 1)
 
     def _load(self, t: int) -> list[tuple[Any, float]]:
-        return [(v, c * units) for units, found in self.holders[t].values() for v, c in found]
+        """Terms of the resident units in step t."""
+        return [(v, c * units) for units, terms in self.holders[t].values() for v, c in terms]
 
     def _add_load(self) -> None:
+        """Demand that resident units and workspace fit in every step."""
         for t in range(self.count):
             self._row([*self._load(t), *self._scratch(t)], LE, self.capacity)
 
     # -- objectives --------------------------------------------------------------------------
 
     def _minimise_traffic(self) -> None:
-        """(12)."""
+        """Set objective (12)."""
         tensors = self.program.tensors
         self.cost_unit = gcd(*(t.size_bytes for t in tensors)) or 1
         terms: list[tuple[Any, float]] = []
-        for tensor, own in zip(tensors, self.variables, strict=True):
+        for tensor, variables in zip(tensors, self.variables, strict=True):
             units = tensor.size_bytes / self.cost_unit
-            paid = [*own.retrieved.values()]
-            paid += [] if tensor.must_be_stored else [*own.spilled.values()]
+            paid = [*variables.retrieved.values()]
+            paid += [] if tensor.must_be_stored else [*variables.spilled.values()]
             terms += [(variable, units) for variable in paid]
         self.lp.setObjective(self.pulp.LpAffineExpression(terms))
 
     def _minimise_peak(self) -> None:
-        """The largest sum of resident bytes, without workspace, instead of (9) to (12)."""
+        """Set the objective `peak`: the largest sum of resident bytes, instead of (9) to (12)."""
         self.cost_unit = self.program.unit_bytes
         peak = self.lp.add_variable("peak", 0)
         for t in range(self.count):

@@ -1,4 +1,4 @@
-"""From a solution of COSMA's problem to a plan of ours."""
+"""From a solution of COSMA's problem to an assignment with addresses."""
 
 import logging
 from collections.abc import Sequence
@@ -17,13 +17,17 @@ from ullage.solvers.state.segments import Segment, segments_of
 
 logger = logging.getLogger(__name__)
 
-PLACE_SHARE, LEAST_PLACE_S, MOST_PLACE_S = 0.5, 0.1, 10.0  # of the time left, for addresses
-MOST_PACK_S = 2.0  # for the smallest packing, with proof
+# Share of the time left that the search for addresses gets ...
+PLACE_SHARE = 0.5
+# ... in seconds at least, and at most.
+LEAST_PLACE_S, MOST_PLACE_S = 0.1, 10.0
+# Seconds at most for the smallest packing, with proof (objective `peak`).
+MOST_PACK_S = 2.0
 
 
 @dataclass(frozen=True)
 class OperatorSpan:
-    """A segment is in fast memory while operators first..last run, `low` units up."""
+    """A segment is in fast memory while operators first..last run, at unit `low` (None: open)."""
 
     first: int
     last: int
@@ -32,15 +36,15 @@ class OperatorSpan:
 
 @dataclass(frozen=True)
 class CosmaDecision:
-    """What an exact solver decides.
+    """The decisions of an exact solver.
 
     Attributes:
         order: the operator of each step.
-        runs: of each segment, in time order.
+        spans: for each segment, in time order.
     """
 
     order: tuple[int, ...]
-    runs: tuple[tuple[OperatorSpan, ...], ...]
+    spans: tuple[tuple[OperatorSpan, ...], ...]
 
 
 def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
@@ -49,7 +53,7 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
     Args:
         problem: one with two DMA-only steps between operators.
         order: numbers of operators among the problem's, each once.
-        name: what the order is called.
+        name: name of the order.
     """
     operators = [step for step in problem.steps if step.kind != DMA_STEP]
     if list(order) == list(range(len(operators))):
@@ -68,30 +72,30 @@ def reordered(problem: Problem, order: Sequence[int], name: str) -> Problem:
 
 
 def residencies_of(
-    segments: Sequence[Segment], steps: Sequence[int], runs: Sequence[Sequence[OperatorSpan]]
+    segments: Sequence[Segment], steps: Sequence[int], spans: Sequence[Sequence[OperatorSpan]]
 ) -> tuple[list[SegmentResidency], list[float | None]]:
-    """Residencies in the fastest tier, and how high the solver put each (None: not said).
+    """Residencies in the fastest tier, and how high the solver put each (None: unknown).
 
     What is fetched comes in the DMA-only step before its first use, what is spilled leaves in the
-    one after its last. Residency before the first and after the last use of a run is left out, and
-    so are spills that nobody asks for.
+    one after its last. Residency before the first and after the last use of a span is left out, and
+    so are spills of data that nobody needs at home.
 
     Args:
-        segments: of the problem in the order that was chosen.
+        segments: of the problem, in the order of the solution.
         steps: step of the problem of each operator, in order.
-        runs: of each segment.
+        spans: for each segment, in time order.
     """
     number = {step: t for t, step in enumerate(steps)}
     residencies: list[SegmentResidency] = []
     heights: list[float | None] = []
-    for index, (segment, listed) in enumerate(zip(segments, runs, strict=True)):
+    for index, (segment, listed) in enumerate(zip(segments, spans, strict=True)):
         inside = [
-            [e for e in segment.accesses if run.first <= number[e.step] <= run.last]
-            for run in listed
+            [e for e in segment.accesses if span.first <= number[e.step] <= span.last]
+            for span in listed
         ]
-        used = [(run, accesses) for run, accesses in zip(listed, inside, strict=True) if accesses]
+        used = [(span, accesses) for span, accesses in zip(listed, inside, strict=True) if accesses]
         at_home = segment.is_given
-        for turn, (run, accesses) in enumerate(used):
+        for turn, (span, accesses) in enumerate(used):
             first, last = accesses[0].step, accesses[-1].step
             at_home = at_home and not any(access.writes for access in accesses)
             following = used[turn + 1][1][0].reads if turn + 1 < len(used) else segment.is_output
@@ -104,14 +108,14 @@ def residencies_of(
                     index, first - len(fill), first, last + 1 + len(spill), fill, spill
                 )
             )
-            heights.append(run.low)
+            heights.append(span.low)
     return residencies, heights
 
 
 def place_as_solved(
     residencies: Sequence[SegmentResidency], heights: Sequence[float | None], rooms: Sequence[int]
 ) -> list[int] | None:
-    """Whole addresses from a solver's: everything is let down, the lowest first.
+    """Whole addresses from a solver's fractional ones: residencies are lowered, the lowest first.
 
     Returns:
         offsets in bytes, None where the solver gave no addresses.
@@ -136,7 +140,7 @@ def place_as_solved(
 def tops_of(
     residencies: Sequence[SegmentResidency], offsets: Sequence[int], sizes: Sequence[int]
 ) -> list[int]:
-    """(T,) highest byte in use at each step, as far as anything is."""
+    """Highest byte in use at each step, up to the last residency's end."""
     tops = [0] * max((residency.end for residency in residencies), default=0)
     for residency, offset, size in zip(residencies, offsets, sizes, strict=True):
         for t in range(residency.start, residency.end):
@@ -144,24 +148,24 @@ def tops_of(
     return tops
 
 
-def plan_of(asked: Question, decided: CosmaDecision, notes: list[str]) -> Assignment | None:
-    """What was decided as a plan; None (and a note) where no addresses are found."""
-    problem = reordered(asked.program.problem, decided.order, asked.solver)
+def plan_of(question: Question, decided: CosmaDecision, notes: list[str]) -> Assignment | None:
+    """The assignment of a decision; None (and a note) where no addresses are found."""
+    problem = reordered(question.program.problem, decided.order, question.solver)
     segments = segments_of(problem)
     steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
-    residencies, heights = residencies_of(segments, steps, decided.runs)
-    if asked.form.peak:
-        return _peak_plan(asked, problem, segments, residencies, notes)
-    offsets = _offsets(asked, problem, segments, residencies, heights)
+    residencies, heights = residencies_of(segments, steps, decided.spans)
+    if question.form.peak:
+        return _peak_plan(question, problem, segments, residencies, notes)
+    offsets = _offsets(question, problem, segments, residencies, heights)
     if offsets is None:
-        notes.append(f"{asked.solver}: no addresses were found for its solution")
+        notes.append(f"{question.solver}: no addresses were found for its solution")
         return None
     placed = [replace(s, offset=o) for s, o in zip(residencies, offsets, strict=True)]
     return assemble(problem, segments, placed)
 
 
 def _offsets(
-    asked: Question,
+    question: Question,
     problem: Problem,
     segments: Sequence[Segment],
     residencies: Sequence[SegmentResidency],
@@ -179,28 +183,28 @@ def _offsets(
             return offsets
         logger.info("the solver's addresses do not fit when made whole; they are sought again")
     spans = [(s.start, s.end, size) for s, size in zip(residencies, sizes, strict=True)]
-    limit = min(MOST_PLACE_S, max(LEAST_PLACE_S, asked.budget.share(PLACE_SHARE).remaining_s()))
-    return place(blocks_of(problem, spans), target, asked.options.seed, limit).offsets
+    limit = min(MOST_PLACE_S, max(LEAST_PLACE_S, question.budget.share(PLACE_SHARE).remaining_s()))
+    return place(blocks_of(problem, spans), target, question.options.seed, limit).offsets
 
 
 def _peak_plan(
-    asked: Question,
+    question: Question,
     problem: Problem,
     segments: Sequence[Segment],
     residencies: Sequence[SegmentResidency],
     notes: list[str],
 ) -> Assignment:
     """A plan in as much fast memory as the residencies need, holes included."""
-    target = asked.program.target
+    target = question.program.target
     sizes = [segments[s.segment].size_bytes for s in residencies]
     packing = pack(
         np.array([s.start for s in residencies], dtype=np.int64),
         np.array([s.end for s in residencies], dtype=np.int64),
         np.array(sizes, dtype=np.int64),
         alignment_bytes=target.fastest.alignment_bytes,
-        time_limit_s=min(MOST_PACK_S, max(LEAST_PLACE_S, asked.budget.remaining_s())),
+        time_limit_s=min(MOST_PACK_S, max(LEAST_PLACE_S, question.budget.remaining_s())),
         proof=True,
-        seed=asked.options.seed,
+        seed=question.options.seed,
     )
     placed = [replace(s, offset=int(o)) for s, o in zip(residencies, packing.offsets, strict=True)]
     tops = tops_of(placed, [s.offset for s in placed], sizes)

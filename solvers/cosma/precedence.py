@@ -27,16 +27,16 @@ class Precedence:
 
 def bits(mask: int) -> list[int]:
     """The numbers of the bits that are set."""
-    found: list[int] = []
+    numbers: list[int] = []
     while mask:
         low = mask & -mask
-        found.append(low.bit_length() - 1)
+        numbers.append(low.bit_length() - 1)
         mask ^= low
-    return found
+    return numbers
 
 
 def precedence_of(program: CosmaProgram) -> Precedence:
-    """What data flow asks: an operator runs after those whose results it reads."""
+    """The precedence of data flow: an operator runs after those whose results it reads."""
     count = len(program.steps)
     before, after = [0] * count, [0] * count
     for operator in range(count):  # the problem's order is one that is allowed
@@ -52,10 +52,10 @@ def precedence_of(program: CosmaProgram) -> Precedence:
 
 
 def pinned(flow: Precedence, order: Sequence[int], loose: int) -> Precedence:
-    """An order is given, and only pairs of operators in `loose` may run in another one.
+    """A precedence that follows a given order, except between the operators in `loose`.
 
     Args:
-        flow: what data flow asks.
+        flow: the precedence of data flow.
         order: all operators; those of `loose` stand next to each other.
         loose: operators that may change places, as bits; 0 pins the order.
     """
@@ -63,11 +63,11 @@ def pinned(flow: Precedence, order: Sequence[int], loose: int) -> Precedence:
     before, after = [0] * count, [0] * count
     seen, everything = 0, (1 << count) - 1
     for operator in order:
-        own = 1 << operator
-        free = loose if loose & own else 0
+        bit = 1 << operator
+        free = loose if loose & bit else 0
         before[operator] = (seen & ~free) | (flow.before[operator] & free)
-        after[operator] = (everything & ~seen & ~own & ~free) | (flow.after[operator] & free)
-        seen |= own
+        after[operator] = (everything & ~seen & ~bit & ~free) | (flow.after[operator] & free)
+        seen |= bit
     return Precedence(tuple(before), tuple(after))
 
 

@@ -1,4 +1,4 @@
-"""COSMA's problem (arXiv 2311.18246) as `ilp` and `cpsat` are asked it, and what they answer.
+"""COSMA's problem (arXiv 2311.18246): the question that `ilp` and `cpsat` solve, and their answer.
 
 Objectives are `traffic` (non-compulsory bytes) and `peak` (the largest sum of resident bytes; no
 spills, no addresses).
@@ -19,15 +19,22 @@ from ullage.solvers.interface import Solution
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import cuts_nothing
 
+# Objectives of COSMA's problem.
 OBJECTIVES = ("traffic", "peak")
+# Values of the parameter `weights`.
 YES_NO_AUTO = ("auto", "yes", "no")
+# Values of the parameter `space`.
 SPACES = ("addresses", "load", "both")
-RESERVE_SHARE, LEAST_RESERVE_S = 0.05, 0.1  # of the time, for the plan
-SECONDS_PER_OPERATOR = 1e-3  # of a quick plan
+# Share of the time left that is kept for making the plan ...
+RESERVE_SHARE = 0.05
+# ... in seconds at least, ...
+LEAST_RESERVE_S = 0.1
+# ... to which the seconds of a quick plan are added, for each operator.
+SECONDS_PER_OPERATOR = 1e-3
 
 
 class CosmaOptions(Protocol):
-    """What `ilp` and `cpsat` have in common.
+    """The options that `ilp` and `cpsat` have in common.
 
     Attributes:
         order: `fixed` or `free`.
@@ -54,7 +61,7 @@ class CosmaOptions(Protocol):
 
 @dataclass(frozen=True)
 class Form:
-    """Which of the problems is meant. Numbers are those of `ilp_model`.
+    """The variant of the problem. Numbers of constraints are those of `ilp_model`.
 
     Attributes:
         free_order: steps of operators are decided too; else C is pinned to the problem's order.
@@ -75,16 +82,16 @@ class Form:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of it.
+    """The answer of an exact solver.
 
     Attributes:
-        solution: the best plan, with what was proven of it.
+        solution: the best plan, with its bound and notes.
         status: of the exact solver: `optimal`, `feasible`, `infeasible`, `unknown` (no solution in
             time) or `unwritten` (no time to write its model).
         objective: non-compulsory bytes, or the peak in bytes, of its solution.
-        bound: of that objective.
-        variables: of the model.
-        constraints: of the model.
+        bound: lower bound of that objective.
+        variables: number of variables of the model.
+        constraints: number of constraints of the model.
     """
 
     solution: Solution
@@ -100,13 +107,13 @@ class Question:
     """A problem of COSMA's kind, ready to be modelled.
 
     Attributes:
-        solver: name of the solver that was asked.
-        problem: as asked.
+        solver: name of the solver.
+        problem: the problem, on the target as given.
         program: tensors and operators.
-        form: which problem is meant.
-        options: of the solver.
+        form: the variant of the problem.
+        options: options of the solver.
         budget: the time.
-        notes: what must be told.
+        notes: notes for the user.
     """
 
     solver: str
@@ -119,7 +126,7 @@ class Question:
 
 
 def question_of(solver: str, problem: Problem, options: CosmaOptions, budget: Budget) -> Question:
-    """Check what is asked and get ready.
+    """Check a problem and make it ready.
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
@@ -133,21 +140,21 @@ def question_of(solver: str, problem: Problem, options: CosmaOptions, budget: Bu
     weights, target, notes = _weights(solver, problem.target, options.weights)
     program = program_of(problem.on(target), weights=weights)
     form = _form(solver, program, options)
-    asked = Question(solver, problem, program, form, options, budget, notes)
+    question = Question(solver, problem, program, form, options, budget, notes)
     if not form.peak and not _fits(program):
-        quick_solution(asked)  # which says what is too large
-    return asked
+        quick_solution(question)  # which says what is too large
+    return question
 
 
-def _weights(solver: str, target: Target, asked: str) -> tuple[bool, Target, tuple[str, ...]]:
-    """Whether weights are tensors, the target on which they are, and what to tell."""
+def _weights(solver: str, target: Target, option: str) -> tuple[bool, Target, tuple[str, ...]]:
+    """Whether weights are tensors, the target on which they are, and notes about that."""
     demanded = target.must_be_fastest("weight")
-    if asked == "no" and demanded:
+    if option == "no" and demanded:
         raise UsageError(
             f"{target.name} demands weights in {target.fastest.name}, so they are tensors; leave "
             "out --param weights=no"
         )
-    if asked != "yes" or demanded:
+    if option != "yes" or demanded:
         return demanded, target, ()
     note = f"{solver}: weights=yes: planned for {target.name} with weights_in_fastest=true"
     return True, replace(target, weights_in_fastest=True), (note,)
@@ -181,74 +188,78 @@ def _fits(program: CosmaProgram) -> bool:
     return True
 
 
-def quick_solution(asked: Question) -> Solution:
+def quick_solution(question: Question) -> Solution:
     """A plan to fall back on: that of `greedy`, for `peak` of `no-spill`.
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
     """
-    name = "no-spill" if asked.form.peak else "greedy"
-    outcome = run_solver(name, asked.program.problem, asked.budget.for_member())
-    note = f"{asked.solver}: the plan is that of {name}"
+    name = "no-spill" if question.form.peak else "greedy"
+    outcome = run_solver(name, question.program.problem, question.budget.for_member())
+    note = f"{question.solver}: the plan is that of {name}"
     return Solution(assignment_of(outcome.plan), notes=(*outcome.plan.notes, note))
 
 
-def better_solution(asked: Question, found: Assignment | None, *, proven: bool) -> Solution:
-    """A plan, or the quick one where that is better.
+def better_solution(question: Question, assignment: Assignment | None, *, proven: bool) -> Solution:
+    """A plan as a solution, or the quick plan where that is better.
 
-    It can be better than a solution that is proven where the question forbids what plans may do:
-    tensors that move between two operators, and a weight kept that is no tensor.
+    The quick plan can be better than a proven solution where the question forbids what plans may
+    do: move a tensor between two operators, or keep a weight that is no tensor.
     """
-    if found is None:
-        return quick_solution(asked)
-    narrow = asked.form.addresses and not asked.form.moves and not asked.form.peak
-    if proven and not narrow and not asked.program.uncounted_bytes()[1]:
-        return Solution(found)
-    quick = quick_solution(asked)
-    return Solution(found) if value_of(found) <= value_of(quick.assignment) else quick
+    if assignment is None:
+        return quick_solution(question)
+    narrow = question.form.addresses and not question.form.moves and not question.form.peak
+    if proven and not narrow and not question.program.uncounted_bytes()[1]:
+        return Solution(assignment)
+    quick = quick_solution(question)
+    return Solution(assignment) if value_of(assignment) <= value_of(quick.assignment) else quick
 
 
 def reserve_s(budget: Budget, program: CosmaProgram) -> float:
-    """Seconds of the time left that are kept for the plan."""
+    """Seconds of the time left that are kept for making the plan."""
     share = max(LEAST_RESERVE_S, budget.share(RESERVE_SHARE).remaining_s())
     return share + SECONDS_PER_OPERATOR * len(program.steps)
 
 
-def finished(asked: Question, found: Answer, *notes: str, interrupted: bool = False) -> Answer:
-    """The answer with bound and notes, on the target that was asked."""
-    solution = found.solution
-    own, plan = asked.problem.target, solution.assignment
-    target = own.with_fast_memory(plan.target.fastest.capacity_bytes) if asked.form.peak else own
+def finished(question: Question, answer: Answer, *notes: str, interrupted: bool = False) -> Answer:
+    """The answer with bound and notes, on the target as given."""
+    solution = answer.solution
+    given_target, plan = question.problem.target, solution.assignment
+    target = (
+        given_target.with_fast_memory(plan.target.fastest.capacity_bytes)
+        if question.form.peak
+        else given_target
+    )
     solution = replace(
         solution,
         assignment=replace(plan, problem=plan.problem.on(target)),
-        notes=(*solution.notes, *asked.notes, *(note for note in notes if note)),
+        notes=(*solution.notes, *question.notes, *(note for note in notes if note)),
         stop_reason="interrupted" if interrupted else "finished",
     )
-    return replace(found, solution=_bounded(asked, found, solution))
+    return replace(answer, solution=_bounded(question, answer, solution))
 
 
-def _bounded(asked: Question, found: Answer, solution: Solution) -> Solution:
-    """The solution with what was proven of it."""
-    program = asked.program
-    if found.bound is None or not _is_certified(asked):
+def _bounded(question: Question, answer: Answer, solution: Solution) -> Solution:
+    """The solution with the bound that was proven of it."""
+    program = question.program
+    if answer.bound is None or not _is_certified(question):
         return solution
-    bound = found.bound
-    if not asked.form.peak:
+    bound = answer.bound
+    if not question.form.peak:
         bound += program.uncounted_bytes()[0]
     solution = replace(solution, statistics={**solution.statistics, "whole_bound": bound})
-    if asked.form.peak or cuts_nothing(program.problem, program.segments):
-        return replace(solution, bound=Bound(bound, asked.solver))
+    if question.form.peak or cuts_nothing(program.problem, program.segments):
+        return replace(solution, bound=Bound(bound, question.solver))
     return solution
 
 
-def _is_certified(asked: Question) -> bool:
+def _is_certified(question: Question) -> bool:
     """Whether every legal plan of whole tensors is a solution of the program.
 
     As published it does not know plans that move a tensor between two operators; and a weight that
     is fetched twice needs less memory than its peak counts.
     """
-    program, form = asked.program, asked.form
+    program, form = question.program, question.form
     if not form.peak:
         return form.moves or not form.addresses
     return not any(

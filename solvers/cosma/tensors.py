@@ -2,7 +2,12 @@
 
 COSMA (arXiv 2311.18246) knows no views and no in-place results. Its tensors are here the segments
 of the problem, which are buffers on targets that keep tensors whole. A buffer that results
-overwrite in place is a chain of tensors, one for each state of its data; they lie at one address.
+overwrite in place is a chain of tensors, one for each state of its data; they lie at one address:
+
+    operator     0          1              2          3
+    segment      write      read, write    read       read
+    tensor 0     |==========|
+    tensor 1                |=========================|      replaces tensor 0
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +20,8 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
 from ullage.solvers.state.segments import Segment, segments_of
 
-GIVEN = -1  # producer of inputs and weights
+# Producer of inputs and weights, which no operator creates.
+GIVEN = -1
 
 
 @dataclass(slots=True)
@@ -24,8 +30,8 @@ class CosmaTensor:
 
     Attributes:
         segment: index of its segment; -1 for the token of an operator without results (no bytes).
-        size_bytes: what a transfer moves.
-        room_bytes: what it takes in the fastest tier, aligned.
+        size_bytes: bytes that a transfer moves.
+        room_bytes: bytes that it takes in the fastest tier, aligned.
         producer: operator that creates it, `GIVEN` for inputs and weights: they begin off chip.
         replaces: tensor that it overwrites in place, -1 for none.
         readers: operators that need it resident.
@@ -43,12 +49,12 @@ class CosmaTensor:
 
 @dataclass(frozen=True)
 class CosmaProgram:
-    """What the ILP is about.
+    """Operators and tensors: what the exact solvers decide about.
 
     Attributes:
         problem: the problem.
         segments: segments of the problem.
-        steps: step of the problem of each operator.
+        steps: for each operator its step in the problem.
         tensors: all tensors.
         inputs: for each operator the tensors that it reads.
         outputs: for each operator the tensors that it creates, one or more.
@@ -83,7 +89,7 @@ class CosmaProgram:
         return sum(self.tensors[a].room_bytes for a in (*self.inputs[operator], *made))
 
     def uncounted_bytes(self) -> tuple[int, int]:
-        """What a plan's non-compulsory bytes have beyond the ILP's objective.
+        """Differences between a plan's non-compulsory bytes and the ILP's objective.
 
         Returns:
             bytes that no plan of whole tensors avoids (first loads and last stores of tensors of
@@ -115,8 +121,8 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     """Tensors and operators of a problem.
 
     Args:
-        problem: the problem.
-        target: one on which operators reach activations in the fastest tier only.
+        problem: the problem, on a target whose operators reach activations in the fastest tier
+            only.
         weights: weights are tensors too, needed in the fastest tier.
 
     Raises:
@@ -147,8 +153,8 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
         segments,
         steps,
         tuple(tensors),
-        tuple(tuple(found) for found in inputs),
-        tuple(tuple(found) for found in outputs),
+        tuple(tuple(numbers) for numbers in inputs),
+        tuple(tuple(numbers) for numbers in outputs),
     )
 
 
@@ -173,6 +179,7 @@ def _chain(
 
 
 def _check(problem: Problem) -> None:
+    """Refuse targets and problems that are not of COSMA's kind."""
     target = problem.target
     if target.operand_access != "fastest":
         raise UsageError(

@@ -2,10 +2,15 @@
 
 1. Quick solvers give a plan, `fluid` a certified bound of the whole.
 2. The steps are cut where few bytes are alive. Each part is solved by `cpsat` with what the plan
-   keeps across its ends pinned (`divide_parts`), and its plan replaces the old one there where the
-   whole gets better by the cost model.
-3. Then windows around each seam are solved the same way: what was stored before a seam and fetched
-   behind it can stay. Parts and seams take turns until neither gains, or the time ends.
+   keeps across its ends pinned (`parts`), and its plan replaces the old one there where the whole
+   gets better by the cost model.
+3. Then windows around each border of two parts are solved the same way: what was stored before a
+   border and fetched behind it can be kept. Parts and borders take turns until neither gains, or
+   the time ends.
+
+       steps        0         10        20        30
+       parts        |====0====|====1====|====2====|
+       borders           |----0----|----1----|
 
 Only what the cost model finds better is taken, so the plan is never worse than the quick ones. The
 bound is that of the whole problem: parts with their ends pinned bound nothing.
@@ -36,11 +41,17 @@ from ullage.solvers.state.place import place_what_pays
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment, segments_of
 
-RESERVE_SHARE = 0.05  # of the time, for what comes after a part
-LEAST_S = 0.3  # less time than that is not worth a part
-PLACE_S = 1.0  # for addresses with proof, at most,
-PLACE_SHARE = 0.1  # and of the time left
+# Share of the time left that is kept for placing and checking the plan after a part.
+RESERVE_SHARE = 0.05
+# Seconds without which solving a part is not begun.
+LEAST_S = 0.3
+# Seconds at most of one search for addresses with proof ...
+PLACE_S = 1.0
+# ... and the share of the time left that it takes at most.
+PLACE_SHARE = 0.1
+# Steps around an access within which a repaired residency is filled and spilled.
 REPAIR_WINDOW_STEPS = 64
+# Number of passes over parts or borders, at most.
 PASSES = 50
 
 logger = logging.getLogger(__name__)
@@ -64,7 +75,7 @@ class DivideOptions:
 
 @dataclass
 class _Counts:
-    """Parts that were solved, and those whose plan was taken."""
+    """How many parts were solved, and how many of their plans were taken."""
 
     solved: int = 0
     taken: int = 0
@@ -101,7 +112,7 @@ def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
 
 
 def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
-    """Solve parts, then windows around the seams, in turn; count those solved, and taken."""
+    """Solve parts, then windows around their borders, in turn; count those solved, and taken."""
     problem, target = job.problem, job.target
     homes = {target.homes[segment.kind] for segment in job.segments if segment.size_bytes}
     if len(target.tiers) != 2 or len(homes) != 1:
@@ -109,24 +120,24 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
         return
     cuts = narrow_cuts(problem, job.segments, options.part_operators, at_dma=target.needs_dma_steps)
     parts = [(max(0, a - 1), min(len(problem.steps), b + 1)) for a, b in pairwise(cuts)]
-    seams = [
+    borders = [
         ((a + b) // 2, (b + c) // 2) for a, b, c in zip(cuts, cuts[1:], cuts[2:], strict=False)
     ]
     for number in range(PASSES):
-        spans = parts if number % 2 == 0 else seams
+        spans = parts if number % 2 == 0 else borders
         gained = 0
         for at, span in enumerate(spans):
             left = job.budget.share(1 - RESERVE_SHARE).remaining_s()
             if left < LEAST_S or job.is_closed():
                 return
-            following = len(seams) if number == 0 else 0
+            following = len(borders) if number == 0 else 0
             share = left / (len(spans) - at + following)
             done = f"part {at + 1} of {len(spans)}, {counts.taken} improved"
-            job.budget.progress(f"divide: {'parts' if spans is parts else 'seams'}, {done}")
+            job.budget.progress(f"divide: {'parts' if spans is parts else 'borders'}, {done}")
             counts.solved += 1
             gained += _solve_part(job, options, span, max(LEAST_S, share))
         counts.taken += gained
-        if not gained and (number or not seams):
+        if not gained and (number or not borders):
             break
 
 
@@ -139,13 +150,15 @@ def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s
     part = part_of(job.problem, job.segments, residencies, span)
     if not part.segments:
         return False
-    # The bounds of a whole problem are none of a part: some of what its outputs hold is at home.
+    # Bounds of a whole problem do not hold for a part: some data of its outputs is at home already.
     none = Bound(0.0, "none")
-    own = segments_of(part.problem)
+    segments = segments_of(part.problem)
     limited = job.budget.at_most(limit_s).for_member()
-    inner = Job("divide", part.problem, own, limited, none, none)
+    inner = Job("divide", part.problem, segments, limited, none, none)
     try:
-        inner.offer(assemble(part.problem, own, part.residencies_of_part(residencies)), "divide")
+        inner.offer(
+            assemble(part.problem, segments, part.residencies_of_part(residencies)), "divide"
+        )
         begun = inner.best[0] if inner.best is not None else math.inf
         cpsat.improve(inner, CpsatOptions(num_workers=options.num_workers, seed=options.seed))
     except InfeasibleError as error:
@@ -153,11 +166,11 @@ def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s
         return False
     if inner.interrupted:
         raise KeyboardInterrupt
-    found = None if inner.best is None else residencies_of_plan(inner.best[1], own)
-    if found is None or inner.best is None or inner.best[0] >= begun:
+    solved = None if inner.best is None else residencies_of_plan(inner.best[1], segments)
+    if solved is None or inner.best is None or inner.best[0] >= begun:
         return False
     before = job.best[0]
-    stitched = part.residencies_of_whole(found)
+    stitched = part.residencies_of_whole(solved)
     for mends in (False, True):
         _offer(job, options, stitched, mends=mends)
     return job.best[0] < before
@@ -166,10 +179,10 @@ def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s
 def _offer(
     job: Job, options: DivideOptions, residencies: Sequence[SegmentResidency], *, mends: bool
 ) -> None:
-    """Give a stitched plan addresses and offer it; mended: with gaps closed across its seams."""
+    """Give a stitched plan addresses and offer it; `mends`: close gaps across its borders first."""
     state = ResidencyState(job.problem, job.segments)
-    for index, runs in enumerate(state.residencies):
-        for first in list(runs):
+    for index, spans in enumerate(state.residencies):
+        for first in list(spans):
             state.remove(index, first)
     for residency in residencies:
         first, last = _accesses(job.segments[residency.segment], residency)
@@ -195,7 +208,7 @@ def _offer(
 
 
 def _accesses(segment: Segment, residency: SegmentResidency) -> tuple[int, int]:
-    """First and last access of a segment that a residency covers; (0, -1) for none."""
+    """First and last access of a segment that a residency covers; (0, -1) where it covers none."""
     inside = [
         j for j, e in enumerate(segment.accesses) if residency.ready <= e.step < residency.end
     ]
@@ -222,7 +235,7 @@ def _place(job: Job, options: DivideOptions, state: ResidencyState) -> None:
 
 SOLVER = Solver(
     "divide",
-    "whole tensors part by part: cut at narrow points, solve by cpsat, mend the seams",
+    "whole tensors part by part: cut at narrow points, solve by cpsat, mend the borders",
     solve,
     DivideOptions,
 )

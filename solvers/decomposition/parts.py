@@ -1,10 +1,17 @@
 """Parts of a problem: a stretch of steps as a problem of its own, within a plan for the whole.
 
-What the plan keeps across either end of the stretch stays as it is (*pinned*): it takes its space,
-and what its operands and moves take of the ports of the slow tier is a use of a buffer too large to
-keep. Everything else is at home at both ends, so it is an input of the stretch where it was written
-before, an output where it is read later. The first and last step of the stretch become DMA-only:
-what runs there is pinned, too. So any plan of the part fits into the plan of the whole.
+What the plan keeps across either end of the stretch is left as it is (*pinned*):
+
+    step             first                    last
+    stretch            |========================|
+    pinned      |==========|              |==========|
+    free                  |=====|  |====|
+
+A pinned residency takes its space, and what its operands and moves take of the ports of the slow
+tier is modelled as a use of a buffer too large to keep. Everything else is at home at both ends, so
+it is an input of the stretch where it was written before, an output where it is read later. The
+first and last step of the stretch become DMA-only: what runs there is pinned, too. So any plan of
+the part fits into the plan of the whole.
 """
 
 from collections.abc import Sequence
@@ -20,7 +27,8 @@ from ullage.compiler.ir.target import Target
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import Segment
 
-SEARCH_SHARE = 3  # a cut may lie a third of a part from where parts were equal
+# Divisor of a part's steps: a cut may lie that fraction of a part from where parts were equal.
+SEARCH_SHARE = 3
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,12 @@ class Part:
     """A stretch of steps [first, last) as a problem.
 
     Attributes:
-        problem: its steps, whole tensors; step 0 is step `first` of the whole.
-        first: its first step.
-        last: one past its last step.
+        problem: the stretch as a problem of whole tensors; its step 0 is step `first` of the whole.
+        first: first step, in the whole problem.
+        last: one past the last step, in the whole problem.
         segments: the segments of the whole that it decides about; buffer i of the part is
             segments[i].
-        pinned: stays that it does not touch.
+        pinned: residencies that it does not touch.
     """
 
     problem: Problem
@@ -45,7 +53,7 @@ class Part:
     def residencies_of_part(
         self, residencies: Sequence[SegmentResidency]
     ) -> list[SegmentResidency]:
-        """Those residencies of the whole that the part decides about, as its own."""
+        """The residencies of the whole that the part decides about, in the part's numbering."""
         number = {index: i for i, index in enumerate(self.segments)}
         return [
             _shifted(replace(residency, segment=number[residency.segment]), -self.first)
@@ -68,7 +76,7 @@ class Part:
 
 
 def _shifted(residency: SegmentResidency, steps: int) -> SegmentResidency:
-    """A residency some steps later."""
+    """The residency moved by a number of steps."""
     return replace(
         residency,
         start=residency.start + steps,
@@ -90,8 +98,8 @@ def crossing_bytes(problem: Problem, segments: Sequence[Segment]) -> Ints:
         if begin < end:
             change[begin] += segment.size_bytes
             change[end] -= segment.size_bytes
-    found: Ints = np.cumsum(change)[:-1]
-    return found
+    crossing: Ints = np.cumsum(change)[:-1]
+    return crossing
 
 
 def narrow_cuts(
@@ -101,7 +109,7 @@ def narrow_cuts(
 
     Args:
         problem: the problem.
-        segments: its segments.
+        segments: the segments of the problem.
         part_operators: operators of a part, about.
         at_dma: cut at DMA-only steps alone.
     """
@@ -111,11 +119,11 @@ def narrow_cuts(
     reach = max(1, steps // parts // SEARCH_SHARE)
     cuts = [0]
     for number in range(1, parts):
-        about = number * steps // parts
-        near = range(max(cuts[-1] + 3, about - reach), min(steps - 3, about + reach + 1))
+        middle = number * steps // parts
+        near = range(max(cuts[-1] + 3, middle - reach), min(steps - 3, middle + reach + 1))
         allowed = [t for t in near if not at_dma or problem.steps[t].kind == DMA_STEP]
         if allowed:
-            cuts.append(min(allowed, key=lambda t: (int(crossing[t]), abs(t - about))))
+            cuts.append(min(allowed, key=lambda t: (int(crossing[t]), abs(t - middle))))
     return [*cuts, steps]
 
 
@@ -129,27 +137,29 @@ def part_of(
 
     Args:
         problem: the whole; its target has two tiers.
-        segments: of the whole.
+        segments: the segments of the whole.
         residencies: the plan.
         span: first step, and one past the last.
     """
     target = problem.target
     first, last = span
-    mine: dict[int, list[SegmentResidency]] = {}
+    by_segment: dict[int, list[SegmentResidency]] = {}
     for residency in residencies:
-        mine.setdefault(residency.segment, []).append(residency)
+        by_segment.setdefault(residency.segment, []).append(residency)
     free = [
         index
         for index, segment in enumerate(segments)
         if segment.home != target.fastest.name
-        and _is_free(segment, mine.get(index, ()), first, last)
+        and _is_free(segment, by_segment.get(index, ()), first, last)
     ]
-    chosen = set(free)
-    pinned = [s for s in residencies if s.segment not in chosen or not first <= s.start < last]
+    free_segments = set(free)
+    pinned = [
+        s for s in residencies if s.segment not in free_segments or not first <= s.start < last
+    ]
     room_bytes = target.fastest.capacity_bytes
     load = _load(target, segments, pinned, len(problem.steps))
-    reads, writes = _slow_bytes(problem, segments, pinned, chosen)
-    extra = len(free)  # two more buffers: what the pinned ones read and write in the slow tier
+    reads, writes = _slow_bytes(problem, segments, pinned, free_segments)
+    extra = len(free)  # two more buffers: what pinned segments read and write in the slow tier
     uses: list[list[Use]] = [[] for _ in range(last - first)]
     for number, index in enumerate(free):
         for access in segments[index].accesses:
@@ -159,8 +169,8 @@ def part_of(
         for write, moved in ((False, reads[t]), (True, writes[t])):
             taken = min(room_bytes + 1, round(float(moved)))
             if taken:
-                which = extra + int(write)
-                use = Use(which, 0, room_bytes + 1, write, taken, f"pinned{int(write)}")
+                pinned_buffer = extra + int(write)
+                use = Use(pinned_buffer, 0, room_bytes + 1, write, taken, f"pinned{int(write)}")
                 uses[t - first].append(use)
     steps = [
         _step(problem.steps[t], tuple(uses[t - first]), int(load[t]), t in (first, last - 1))
@@ -183,8 +193,8 @@ def _is_free(
         return False
     for residency in residencies:
         outside = residency.end <= first or residency.start >= last
-        carried = residency.start == residency.ready == 0
-        if not outside and (carried or residency.start < first or residency.end > last):
+        loop_carried = residency.start == residency.ready == 0
+        if not outside and (loop_carried or residency.start < first or residency.end > last):
             return False
     return True
 
@@ -211,9 +221,9 @@ def _slow_bytes(
     """Bytes that pinned segments read and write in the slow tier at each step."""
     target = problem.target
     reads, writes = [0.0] * len(problem.steps), [0.0] * len(problem.steps)
-    mine: dict[int, list[SegmentResidency]] = {}
+    by_segment: dict[int, list[SegmentResidency]] = {}
     for residency in pinned:
-        mine.setdefault(residency.segment, []).append(residency)
+        by_segment.setdefault(residency.segment, []).append(residency)
         for step, size in residency.fill:
             reads[step] += size
         for step, size in residency.spill:
@@ -222,7 +232,7 @@ def _slow_bytes(
         if index in free or segment.home == target.fastest.name:
             continue
         for access in segment.accesses:
-            if not any(s.ready <= access.step < s.end for s in mine.get(index, ())):
+            if not any(s.ready <= access.step < s.end for s in by_segment.get(index, ())):
                 reads[access.step] += access.read_bytes
                 writes[access.step] += access.written_bytes
     return reads, writes
@@ -231,15 +241,15 @@ def _slow_bytes(
 def _uses(number: int, segment: Segment, step: int) -> list[Use]:
     """A segment's uses in one step."""
     access = next(access for access in segment.accesses if access.step == step)
-    found: list[Use] = []
+    uses: list[Use] = []
     for does, write, moved in (
         (access.reads, False, access.read_bytes),
         (access.writes, True, access.written_bytes),
     ):
         if does:
             bytes_moved = min(segment.size_bytes, round(moved))
-            found.append(Use(number, 0, segment.size_bytes, write, bytes_moved, f"atom{number}"))
-    return found
+            uses.append(Use(number, 0, segment.size_bytes, write, bytes_moved, f"segment{number}"))
+    return uses
 
 
 def _step(step: Step, uses: tuple[Use, ...], load: int, is_end: bool) -> Step:
@@ -263,4 +273,4 @@ def _buffer(segment: Segment, index: int, first: int, last: int) -> Buffer:
     outputs = ((0, segment.size_bytes),) if keeps else ()
     if keeps and kind == "activation":
         kind = "output"
-    return Buffer(f"atom{index}", segment.size_bytes, kind, (), outputs, segment.size_bytes)
+    return Buffer(f"segment{index}", segment.size_bytes, kind, (), outputs, segment.size_bytes)

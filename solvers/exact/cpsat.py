@@ -1,16 +1,16 @@
-"""`cpsat`: whole tensors, exactly: which stay in fast memory when, by OR-Tools CP-SAT.
+"""`cpsat`: whole tensors, exactly: which are in fast memory when, by OR-Tools CP-SAT.
 
 1. Quick solvers give a plan to start from; `fluid` gives a certified bound of the latency.
-2. The model of `cpsat_model` decides which segments stay for which runs of accesses and in which
-   steps their bytes move. Its capacity is the sum of live bytes at each step.
-3. Addresses come after (`cpsat_place`). Residencies that provably do not fit together are cut off
-   and the model is solved again (logic-based Benders); where no proof is found in time, the
+2. The model (`model`) decides in which use spans segments are in fast memory, and in which steps
+   their bytes move. Its capacity limits the sum of live bytes at each step.
+3. Addresses come after (`packing.place_exactly`). Residencies that provably do not fit together are
+   cut off and the model is solved again (logic-based Benders); where no proof is found in time, the
    residencies that find no hole are dropped. The bound of the model holds in any case.
 
-What is proven is proven for plans that keep each tensor whole (on targets that split operands:
-each range between ends of uses). Where the target lets residencies be cut smaller, a plan of
-parts may be better: then the bound of `fluid` is claimed, and that for whole tensors is told in a
-note and in the statistic `whole_bound`.
+Proofs hold for plans that keep each tensor whole (on targets that split operands: each range
+between ends of uses). Where the target lets residencies be cut smaller, a plan of parts may be
+better: then the bound of `fluid` is claimed, and the one for whole tensors is in a note and in the
+statistic `whole_bound`.
 """
 
 import logging
@@ -40,11 +40,16 @@ from ullage.solvers.state.place import place_runs
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import cuts_nothing
 
-RESERVE_SHARE = 0.04  # of the time, for placing and completing the plan
+# Share of the time left that is kept for placing and completing the plan ...
+RESERVE_SHARE = 0.04
+# ... in seconds at least.
 LEAST_RESERVE_S = 0.1
-PLACE_SHARE = 0.25  # of the time left, for the search for addresses
+# Share of the time left that one search for addresses gets ...
+PLACE_SHARE = 0.25
+# ... in seconds at most.
 MOST_PLACE_S = 10.0
-SLACK_SHARES = (0.02, 0.05, 0.1)  # of the memory left free where addresses are the obstacle
+# Shares of the memory that are left free, one after the other, where no addresses are found.
+SLACK_SHARES = (0.02, 0.05, 0.1)
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +77,7 @@ def solve(problem: Problem, options: CpsatOptions, budget: Budget) -> Solution:
 
 
 def improve(job: Job, options: CpsatOptions) -> None:
-    """Solve, place, cut off what does not fit, again and again."""
+    """Solve the model, place its solution, cut off what does not fit, until one is placed."""
     cost = _cost(job)
     steps = len(job.problem.steps)
     window = choose_window(job.segments, steps, job.remaining_s(), options.window_steps)
@@ -90,19 +95,19 @@ def improve(job: Job, options: CpsatOptions) -> None:
         if proves and outcome.bound is not None:
             bound = cost.bound(outcome.bound)
             job.whole_bound = max(bound, job.whole_bound or 0.0)
-        if outcome.runs is None:
+        if outcome.spans is None:
             return
-        conflict = _place(job, options, outcome.runs)
+        conflict = _place(job, options, outcome.spans)
         if conflict is None:
             return
-        known = [residency for _, _, residency in outcome.runs]
+        known = [residency for _, _, residency in outcome.spans]
         if conflict:
             forbid(model, conflict)
             if not repaired or job.remaining_s() < LEAST_RESERVE_S:
                 repaired = True
-                _offer_repaired(job, outcome.runs)
+                _offer_repaired(job, outcome.spans)
             continue
-        _offer_repaired(job, outcome.runs)
+        _offer_repaired(job, outcome.spans)
         share = next(slack, None)
         if share is None or job.interrupted:
             return
@@ -111,6 +116,7 @@ def improve(job: Job, options: CpsatOptions) -> None:
 
 
 def _cost(job: Job) -> LatencyCost | LinearCost:
+    """The objective of the model."""
     objective, problem, target = job.problem.objective, job.problem, job.target
     if objective == "latency":
         horizon = job.best[0] if job.best is not None else _worst_s(job)
@@ -124,7 +130,7 @@ def _cost(job: Job) -> LatencyCost | LinearCost:
 
 
 def _worst_s(job: Job) -> float:
-    """Seconds that no sensible plan exceeds: every byte of every use crosses every way."""
+    """Seconds that no sensible plan exceeds: every byte of every use takes the slowest way."""
     rates = [link.bandwidth_bytes_per_s for link in job.target.links]
     for tier in job.target.tiers:
         rates += [tier.read_bytes_per_s] + ([] if tier.read_only else [tier.write_bytes_per_s])
@@ -137,6 +143,7 @@ def _worst_s(job: Job) -> float:
 
 
 def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> CpSatOutcome:
+    """Run CP-SAT on the model in the time left, less what placing needs."""
     reserve = max(LEAST_RESERVE_S, job.budget.share(RESERVE_SHARE).remaining_s())
     cost = model.cost
 
@@ -162,33 +169,33 @@ def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> CpSatOutc
 
 
 def _place(
-    job: Job, options: CpsatOptions, runs: Sequence[SpanResidency]
+    job: Job, options: CpsatOptions, spans: Sequence[SpanResidency]
 ) -> list[SpanResidency] | None:
     """Give a solution addresses and offer the plan.
 
     Returns:
-        None when that worked; runs that provably do not fit together; an empty list when neither
-        is known.
+        None when that worked; residencies that provably do not fit together; an empty list when
+        neither is known.
     """
-    spans = [(s.start, s.end, job.segments[s.segment].size_bytes) for _, _, s in runs]
-    blocks = blocks_of(job.problem, spans)
+    rectangles = [(s.start, s.end, job.segments[s.segment].size_bytes) for _, _, s in spans]
+    blocks = blocks_of(job.problem, rectangles)
     limit = min(MOST_PLACE_S, max(0.0, job.budget.share(PLACE_SHARE).remaining_s()))
     placed = place(blocks, job.target, options.seed, limit)
     if placed.offsets is not None:
         residencies = [
             replace(residency, offset=offset)
-            for (_, _, residency), offset in zip(runs, placed.offsets, strict=True)
+            for (_, _, residency), offset in zip(spans, placed.offsets, strict=True)
         ]
         _offer(job, residencies)
         return None
-    return [runs[number] for number in placed.conflict or ()]
+    return [spans[number] for number in placed.conflict or ()]
 
 
-def _offer_repaired(job: Job, runs: Sequence[SpanResidency]) -> None:
+def _offer_repaired(job: Job, spans: Sequence[SpanResidency]) -> None:
     """Drop what finds no hole and offer the rest."""
     state = ResidencyState(job.problem, job.segments)
     try:
-        place_runs(state, runs)
+        place_runs(state, spans)
     except InfeasibleError as error:
         logger.info("cpsat: a solution could not be repaired: %s", error.message)
         return
@@ -196,6 +203,7 @@ def _offer_repaired(job: Job, runs: Sequence[SpanResidency]) -> None:
 
 
 def _offer(job: Job, residencies: Sequence[SegmentResidency]) -> None:
+    """Complete a placed solution and offer it to the job."""
     try:
         plan = assemble(job.problem, job.segments, residencies)
     except InfeasibleError as error:

@@ -1,4 +1,4 @@
-"""What `cpsat` knows of the problem at hand: the best plan so far, bounds, the time left."""
+"""A problem being solved by `cpsat` or `divide`: the best plan so far, bounds, the time left."""
 
 import logging
 import time
@@ -20,8 +20,10 @@ from ullage.solvers.state.segments import Segment, segments_of
 
 logger = logging.getLogger(__name__)
 
-QUICK = ("msa", "greedy", "fluid")  # the fastest first
-SAME = 1e-9  # relative: a plan this near to the bound is optimal
+# Names of the quick solvers, the fastest first.
+QUICK = ("msa", "greedy", "fluid")
+# Relative distance from its bound within which a plan is optimal.
+SAME = 1e-9
 
 
 @dataclass
@@ -31,14 +33,14 @@ class Job:
     Attributes:
         solver: name of the solver.
         problem: the problem.
-        segments: of the problem.
+        segments: the segments of the problem.
         budget: the time; always with a deadline.
-        free: bound that needs no solver.
-        certified: the best bound of all legal plans.
+        free: lower bound that needs no solver, of any order.
+        certified: the best lower bound of all legal plans.
         best: the best plan so far, with its value before it.
-        maker: name of the solver that made it.
-        notes: what must be told.
-        whole_bound: bound of the plans that keep segments whole.
+        maker: name of the solver that made the best plan.
+        notes: notes for the user.
+        whole_bound: lower bound of the plans that keep segments whole.
         interrupted: the user interrupted.
     """
 
@@ -71,7 +73,7 @@ class Job:
         return self.budget.remaining_s()
 
     def offer(self, plan: Assignment, maker: str) -> float:
-        """Keep a plan if it is the best so far; its value."""
+        """Keep a plan if it is the best so far; returns its value."""
         value = value_of(plan)
         if self.best is None or value < self.best[0]:
             self.best, self.maker = (value, plan), maker
@@ -86,7 +88,7 @@ class Job:
             self._distrust()
 
     def _distrust(self) -> None:
-        """A bound above the value of a legal plan is false, whoever proved it."""
+        """Drop a bound above the value of a legal plan: it is false, whoever proved it."""
         bound = self.certified
         if self.best is not None and self.best[0] < bound.value - SAME * abs(bound.value):
             self.notes.append(
@@ -130,11 +132,11 @@ def work_on(job: Job, hint_share: float, improve: Callable[[Job], None]) -> None
 
 
 def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
-    """Plans of whole segments, and bounds, from quick solvers; why there is none.
+    """Plans of whole segments, and bounds, from quick solvers; the first refusal if there was one.
 
     Args:
         job: the job.
-        hint_share: of its time.
+        hint_share: share of its time left that they get.
     """
     refusal: InfeasibleError | None = None
     took = 0.0  # by the slowest so far; the next will take longer
@@ -147,7 +149,7 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
         job.budget.progress(f"{job.solver}: starting from {name}")
         begun = time.monotonic()
         try:
-            found = run_solver(name, job.problem, quick)
+            answer = run_solver(name, job.problem, quick)
         except InfeasibleError as error:
             refusal = refusal or error
             continue
@@ -156,9 +158,9 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
             logger.warning("%s", error.message)
             continue
         took = max(took, time.monotonic() - begun)
-        if found.plan.lower_bound is not None:
-            job.trust(Bound(found.plan.lower_bound, found.plan.bound_source))
-        assignment = assignment_of(found.plan)
+        if answer.plan.lower_bound is not None:
+            job.trust(Bound(answer.plan.lower_bound, answer.plan.bound_source))
+        assignment = assignment_of(answer.plan)
         if residencies_of_plan(assignment, job.segments) is not None:
             job.offer(assignment, name)
     return refusal

@@ -1,18 +1,21 @@
-"""How large a model may be, and for which plans its bound holds."""
+"""How large a model may be: the window of steps in which fills and spills may move."""
 
 from collections.abc import Sequence
 
 from ullage.solvers.state.segments import Segment
 
-MOST_VARIABLES = 40_000  # beyond, presolve alone takes a minute
-SECONDS_PER_VARIABLE = 6e-5  # of building a model
-BUILD_SHARE = 0.15  # of the time left
+# Number of variables of moves at most; beyond it presolve alone takes a minute.
+MOST_VARIABLES = 40_000
+# Seconds of building a model, for each such variable.
+SECONDS_PER_VARIABLE = 6e-5
+# Share of the time left that building a model may take.
+BUILD_SHARE = 0.15
 
 
 def choose_window(
     segments: Sequence[Segment], steps: int, seconds: float, window_steps: int
 ) -> int:
-    """Steps that fills may begin before their accesses, and spills end after theirs.
+    """The window: steps that fills may begin before their accesses, and spills end after theirs.
 
     All of them where the model stays small enough for the time; 0 when there is no time at all.
     """
@@ -31,16 +34,16 @@ def choose_window(
 
 
 def _spans(segments: Sequence[Segment], steps: int) -> list[int]:
-    """Lengths of all windows when they are open."""
-    found: list[int] = []
+    """Steps of all windows when they are as long as the accesses allow."""
+    spans: list[int] = []
     for segment in segments:
         written = 0
         for j, access in enumerate(segment.accesses):
             following = segment.accesses[j + 1].step if j + 1 < len(segment.accesses) else steps
             if access.reads:
-                found.append(access.step - written)
+                spans.append(access.step - written)
             if not segment.is_given:
-                found.append(following - access.step - 1)
+                spans.append(following - access.step - 1)
             if access.writes:
                 written = access.step + 1
-    return found
+    return spans

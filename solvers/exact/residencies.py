@@ -1,4 +1,4 @@
-"""Values of the CP-SAT model as residencies, and known plans as hints."""
+"""Between the CP-SAT model and plans: its values as residencies, known plans as its hints."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,62 +12,64 @@ from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.required import resident_residency
 from ullage.solvers.state.segments import Segment
 
-SpanResidency = tuple[
-    int, int, SegmentResidency
-]  # first access, last access, stay; (0, -1) for one without accesses
+# (first access, last access, residency); accesses (0, -1) for a residency without any.
+SpanResidency = tuple[int, int, SegmentResidency]
+# The value of a variable in a solution.
 Values = Callable[[Any], int]
 
 
 def residencies_of_solution(model: ResidencyModel, value: Values) -> list[SpanResidency]:
     """The residencies that a solution describes, segments at home in the fastest tier included."""
-    found: list[SpanResidency] = []
+    residencies: list[SpanResidency] = []
     for index, segment in enumerate(model.segments):
         if index in model.variables:
-            found += _runs(index, segment, model.variables[index], value)
+            residencies += _spans(index, segment, model.variables[index], value)
         elif segment.size_bytes and segment.home == model.target.fastest.name:
             residency = resident_residency(index, segment, model.steps)
             if residency is not None:
-                found.append((0, len(segment.accesses) - 1, residency))
-    return found
+                residencies.append((0, len(segment.accesses) - 1, residency))
+    return residencies
 
 
-def _runs(
-    index: int, segment: Segment, own: SegmentVariables, value: Values
+def _spans(
+    index: int, segment: Segment, variables: SegmentVariables, value: Values
 ) -> list[SpanResidency]:
-    found: list[SpanResidency] = []
+    """The use spans of one segment in a solution, with their residencies."""
+    residencies: list[SpanResidency] = []
     first = 0
     while first < len(segment.accesses):
-        if not value(own.inside[first]):
+        if not value(variables.inside[first]):
             first += 1
             continue
         last = first
-        while last + 1 in own.kept and value(own.kept[last + 1]):
+        while last + 1 in variables.kept and value(variables.kept[last + 1]):
             last += 1
         fill: Moves = ()
-        if first in own.fills:
-            fill = _moves(own.fills[first].arrived, value)
+        if first in variables.fills:
+            fill = _moves(variables.fills[first].arrived, value)
         spill: Moves = ()
         writes = [j for j in range(first, last + 1) if segment.accesses[j].writes]
         if writes and _is_wanted(segment, last):
-            spill = _moves(own.spills[writes[-1]].stored, value)
+            spill = _moves(variables.spills[writes[-1]].stored, value)
         begin, end = segment.accesses[first].step, segment.accesses[last].step + 1
         if spill:
             end = max(end, spill[-1][0] + 1)
         start = fill[0][0] if fill else begin
         ready = fill[-1][0] + 1 if fill else begin
-        found.append((first, last, SegmentResidency(index, start, ready, end, fill, spill)))
+        residencies.append((first, last, SegmentResidency(index, start, ready, end, fill, spill)))
         first = last + 1
-    return found
+    return residencies
 
 
 def _is_wanted(segment: Segment, last: int) -> bool:
-    """Whether the home tier needs the data when a run ends at access `last`."""
+    """Whether the home tier needs the data when a use span ends at access `last`."""
     return (
         segment.accesses[last + 1].reads if last + 1 < len(segment.accesses) else segment.is_output
     )
 
 
 def _moves(cumulative: Mapping[int, Amount], value: Values) -> Moves:
+    """Moves of each step, from the bytes moved by its end."""
     moves: list[tuple[int, int]] = []
     before = 0
     for step, amount in cumulative.items():
@@ -96,7 +98,7 @@ def residencies_of_plan(
             spills.setdefault(index, []).append(transfer.moves)
         else:
             return None
-    found: list[SegmentResidency] = []
+    residencies: list[SegmentResidency] = []
     for held in plan.residencies:
         if held.tier != fastest:
             continue
@@ -106,20 +108,20 @@ def residencies_of_plan(
         fill = fills.get((index, held.ready), ()) if held.ready > held.start else ()
         inside = [m for m in spills.get(index, ()) if held.start <= m[0][0] < held.end]
         spill = inside[-1] if inside else ()
-        found.append(
+        residencies.append(
             SegmentResidency(index, held.start, held.ready, held.end, fill, spill, held.offset)
         )
-    return found
+    return residencies
 
 
 def hint(model: ResidencyModel, residencies: Sequence[SegmentResidency]) -> None:
-    """Tell the model of a known plan, as far as its windows contain it."""
+    """Give the model a known plan as a hint, as far as its windows contain it."""
     values: dict[int, int] = {}
     by_segment: dict[int, list[SegmentResidency]] = {}
     for residency in residencies:
         by_segment.setdefault(residency.segment, []).append(residency)
-    for index, own in model.variables.items():
-        _hint_segment(model.segments[index], own, by_segment.get(index, []), values)
+    for index, variables in model.variables.items():
+        _hint_segment(model.segments[index], variables, by_segment.get(index, []), values)
     if isinstance(model.cost, LatencyCost):
         values.update(model.cost.hints(values))
     program: Any = model.model  # not all of it has types
@@ -130,21 +132,24 @@ def hint(model: ResidencyModel, residencies: Sequence[SegmentResidency]) -> None
 
 def _hint_segment(
     segment: Segment,
-    own: SegmentVariables,
+    variables: SegmentVariables,
     residencies: Sequence[SegmentResidency],
     values: dict[int, int],
 ) -> None:
+    """Put the values of one segment's variables in a known plan into `values`, by index."""
     inside = [
         next((s for s in residencies if s.ready <= access.step < s.end), None)
         for access in segment.accesses
     ]
-    for j, x in enumerate(own.inside):
+    for j, x in enumerate(variables.inside):
         values[x.index] = int(inside[j] is not None)
-    for j, kept in own.kept.items():
+    for j, kept in variables.kept.items():
         values[kept.index] = int(inside[j] is not None and inside[j] is inside[j - 1])
-    for j, fill in own.fills.items():
+    for j, fill in variables.fills.items():
         residency = inside[j]
-        wanted = residency is not None and not (j in own.kept and values[own.kept[j].index])
+        wanted = residency is not None and not (
+            j in variables.kept and values[variables.kept[j].index]
+        )
         values[fill.wanted.index] = int(wanted)
         moves = residency.fill if residency is not None and wanted else ()
         for step, amount in fill.arrived.items():
@@ -152,7 +157,7 @@ def _hint_segment(
             if amount.variable is not fill.wanted:
                 values[amount.variable.index] = arrived
                 values[fill.taken[step].index] = int(arrived > 0)
-    for w, spill in own.spills.items():
+    for w, spill in variables.spills.items():
         residency = inside[w]
         left = residency is not None and any(
             inside[r] is not residency for r in readers_of(segment, w)
@@ -167,7 +172,7 @@ def _hint_segment(
                 values[amount.variable.index] = stored
             if step in spill.started:
                 values[spill.started[step].index] = int(stored > 0)
-    for j, lingers in own.lingers.items():
+    for j, lingers in variables.lingers.items():
         residency = inside[j]
         followed = j + 1 < len(inside) and residency is not None and inside[j + 1] is residency
         until = (

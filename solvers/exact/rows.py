@@ -18,33 +18,41 @@ from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
 
-EXACT = 1e-9  # a figure this near (relatively) to a whole number is that number
-RELATIVE_ERROR = 2e-8  # of all of it together, taken off a claimed bound
-ROUNDING_SHARE = 1e-7  # of the horizon: what ticks may cost the bound
+# Relative distance within which a figure is the whole number next to it.
+EXACT = 1e-9
+# Relative error of all rounding together, taken off a claimed bound.
+RELATIVE_ERROR = 2e-8
+# Share of the longest sensible latency that rounding to ticks may cost the bound.
+ROUNDING_SHARE = 1e-7
+# Ticks per byte of the slowest link at most, as a power of two.
 MAX_TICKS_PER_BYTE_LOG2 = 24
-FINE_LOG2 = 23  # bits of a rate that is no simple fraction of the tick
+# Bits of a rate that is no simple fraction of a tick.
+FINE_LOG2 = 23
+# Factors that are tried to make rates whole numbers of ticks per byte.
 SMALL_SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 48, 50, 64, 100, 128, 256)
-COST_UNITS = 2**44  # whole numbers that a traffic or energy cost is counted in, at most
+# Number of units at most that a traffic or energy cost is counted in.
+COST_UNITS = 2**44
 
-Resource = str | tuple[str, str]  # a tier's port, or a link
+# Name of a tier, for its port, or (source, destination) of a link.
+Resource = str | tuple[str, str]
 
 
 def whole(value: float) -> int:
-    """The value rounded down, the nearest whole number where it is one but for rounding."""
+    """The value rounded down; the nearest whole number where it differs by a rounding error."""
     nearest = round(value)
     return nearest if abs(value - nearest) <= EXACT * max(1.0, abs(value)) else math.floor(value)
 
 
 @dataclass
 class _Row:
-    """What keeps one resource busy in one step: constant and terms, in seconds."""
+    """Seconds that a resource is busy in a step: a constant, and terms (variable, seconds)."""
 
     constant: float = 0.0
     terms: list[tuple[Any, float]] = field(default_factory=list)
 
 
 class LatencyCost:
-    """Sum over steps of the busiest resource's seconds.
+    """The latency: the sum over steps of the busiest resource's seconds.
 
     Attributes:
         tick_s: seconds of a tick.
@@ -73,7 +81,7 @@ class LatencyCost:
             self.scale[link.source, link.destination] = self._scale_of([link.bandwidth_bytes_per_s])
 
     def _scale_of(self, rates: Sequence[float]) -> int:
-        """Whole ticks per byte times the scale, as nearly as needed."""
+        """A factor that makes the ticks per byte of these rates (bytes/s) nearly whole numbers."""
         ticks = [1.0 / (rate * self.tick_s) for rate in rates]
         for scale in SMALL_SCALES:
             if all(abs(t * scale - round(t * scale)) <= EXACT * t * scale for t in ticks):
@@ -141,7 +149,7 @@ class LatencyCost:
 
     def hints(self, values: dict[int, int]) -> dict[int, int]:
         """Ticks of each step for values of all other variables by index."""
-        found: dict[int, int] = {}
+        hinted: dict[int, int] = {}
         for (resource, step), row in self.rows.items():
             if row.terms:
                 variable = self.elapsed[step]
@@ -149,21 +157,21 @@ class LatencyCost:
                 total = whole(row.constant * factor)
                 total += sum(whole(s * factor) * values.get(v.index, 0) for v, s in row.terms)
                 ticks = -(-total // self.scale[resource])
-                found[variable.index] = max(found.get(variable.index, self.least[step]), ticks)
-        return found
+                hinted[variable.index] = max(hinted.get(variable.index, self.least[step]), ticks)
+        return hinted
 
     def value(self, ticks: float) -> float:
         """Seconds of a solution."""
         return ticks * self.tick_s + self.overhead_s
 
     def bound(self, ticks: float) -> float:
-        """Seconds that no plan goes below when the model does not go below `ticks`."""
+        """A lower bound of all plans in seconds, when `ticks` is one of the model."""
         real = max(0.0, math.ceil(ticks - 0.5) - len(self.elapsed)) * self.tick_s
         return real * (1 - RELATIVE_ERROR) + self.overhead_s
 
 
 class LinearCost:
-    """A sum of bytes times a weight of each tier and link: traffic or energy."""
+    """The objective traffic or energy: bytes times a weight of each tier and link."""
 
     def __init__(self, target: Target, objective: str, constant: float) -> None:
         self.target = target
@@ -215,7 +223,7 @@ class LinearCost:
         return units * self.unit + self.constant
 
     def bound(self, units: float) -> float:
-        """What no plan goes below when the model does not go below `units`."""
+        """A lower bound of all plans, when `units` is one of the model."""
         value = math.ceil(units - 0.5) * self.unit + self.constant
         if self.is_whole:
             return max(0.0, value)

@@ -9,24 +9,25 @@ from ullage.solvers.exact.residencies import SpanResidency, residencies_of_solut
 from ullage.solvers.lp.cp_sat import run
 from ullage.solvers.state.segments import Segment
 
-# A problem of many alike rows: what presolve finds later than at once costs more than it saves.
+# Parameters of CP-SAT: the model has many similar rows, and more rounds of presolve cost more time
+# than they save.
 PARAMETERS = {"max_presolve_iterations": 1, "symmetry_level": 0, "cp_model_probing_level": 0}
 
 
 @dataclass(frozen=True)
 class CpSatOutcome:
-    """What a run of CP-SAT found.
+    """The result of a run of CP-SAT.
 
     Attributes:
-        runs: the residencies of its best solution, None without one.
-        objective: of that solution, in the model's units.
+        spans: the use spans of its best solution with their residencies, None without one.
+        objective: value of that solution, in the model's units.
         bound: lower bound of the model, in its units; None where it knows none.
         optimal: the solution is proven best.
         infeasible: there is no solution.
         interrupted: the user interrupted.
     """
 
-    runs: list[SpanResidency] | None
+    spans: list[SpanResidency] | None
     objective: float
     bound: float | None
     optimal: bool
@@ -62,29 +63,29 @@ def search(
         report=report,
         parameters=PARAMETERS,
     )
-    solver, found = ended.solver, ended.has_solution
+    solver, has_solution = ended.solver, ended.has_solution
     return CpSatOutcome(
-        runs=residencies_of_solution(model, solver.value) if found else None,
-        objective=solver.objective_value if found else 0.0,
-        bound=solver.best_objective_bound if found else None,
+        spans=residencies_of_solution(model, solver.value) if has_solution else None,
+        objective=solver.objective_value if has_solution else 0.0,
+        bound=solver.best_objective_bound if has_solution else None,
         optimal=ended.optimal,
         infeasible=ended.infeasible,
         interrupted=ended.interrupted,
     )
 
 
-def forbid(model: ResidencyModel, runs: Sequence[SpanResidency]) -> None:
-    """At least one of these runs must go, or be shorter at either end."""
+def forbid(model: ResidencyModel, spans: Sequence[SpanResidency]) -> None:
+    """Demand that at least one of these residencies is dropped, or is shorter at either end."""
     literals: list[Any] = []
-    for first, last, residency in runs:
-        own = model.variables.get(residency.segment)
-        if own is None:
+    for first, last, residency in spans:
+        variables = model.variables.get(residency.segment)
+        if variables is None:
             continue  # at home in the fastest tier: it has no choice
         segment: Segment = model.segments[residency.segment]
-        literals += [own.kept[j] for j in range(first + 1, last + 1)]
-        literals.append(own.inside[first])
+        literals += [variables.kept[j] for j in range(first + 1, last + 1)]
+        literals.append(variables.inside[first])
         if residency.fill:
-            literals.append(own.fills[first].taken[residency.start])
+            literals.append(variables.fills[first].taken[residency.start])
         if residency.end > segment.accesses[last].step + 1:
-            literals.append(own.lingers[last][residency.end - 1])
+            literals.append(variables.lingers[last][residency.end - 1])
     model.model.add_bool_or([literal.negated() for literal in literals])

@@ -1,4 +1,4 @@
-"""The variables of `cpsat_model`, segment by segment."""
+"""The variables of the CP-SAT model, segment by segment; for their letters see `model`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,13 @@ class Amount:
 
 @dataclass
 class Fill:
-    """The fill of an access: step -> bytes arrived by its end, and whether its space is taken."""
+    """The fill of an access.
+
+    Attributes:
+        wanted: whether there is one.
+        arrived: step -> bytes that have arrived by its end (c).
+        taken: step -> whether its space is taken (p).
+    """
 
     wanted: Any
     arrived: dict[int, Amount] = field(default_factory=dict)
@@ -33,9 +39,12 @@ class Fill:
 
 @dataclass
 class SpillChoice:
-    """The spill of a version: step -> bytes at home by its end, and whether it has started.
+    """The spill of a version of the data.
 
-    `started` is empty where starting costs nothing.
+    Attributes:
+        wanted: whether there is one.
+        stored: step -> bytes that are at home by its end (z).
+        started: step -> whether it has begun; empty where starting costs nothing.
     """
 
     wanted: Any
@@ -51,9 +60,9 @@ class SegmentVariables:
         inside: x, one for each access.
         musts: accesses at which x is 1 whatever happens.
         kept: k of the gap before an access that reads.
-        fills: of accesses that read.
-        spills: of accesses that write.
-        lingers: step -> l, of the gap after an access.
+        fills: reading access -> its fill.
+        spills: writing access -> the spill of its version.
+        lingers: access -> (step -> l), in the gap after it.
     """
 
     inside: list[Any] = field(default_factory=list)
@@ -66,10 +75,10 @@ class SegmentVariables:
 
 def readers_of(segment: Segment, write: int) -> Sequence[int]:
     """Accesses that read what access `write` wrote, the next write included where it reads."""
-    found: list[int] = []
+    readers: list[int] = []
     for following in range(write + 1, len(segment.accesses)):
         if segment.accesses[following].reads:
-            found.append(following)
+            readers.append(following)
         if segment.accesses[following].writes:
             break
-    return found
+    return readers

@@ -1,16 +1,15 @@
 """`fluid`: an LP over resident fractions, cut into slices; with a certified lower bound.
 
-1. Solve the LP of `fluid_lp` (windows opened until prices say that no earlier step could pay). Its
-   dual value, made safe against the solver's tolerance, bounds every legal plan of this order.
-2. Cut the fractions into slices (`fluid_slices`), add them while they fit, the most valuable per
-   byte and step first, and let the greedy moves fill what rounding left.
+1. Solve the LP of `two_tier.model` (windows opened until prices say that no other step could pay).
+   Its dual value, made safe against the solver's tolerance, bounds every legal plan of this order.
+2. Cut the fractions into slices (`two_tier.slicing`), add them while they fit, the most valuable
+   per byte and step first (`two_tier.rounding`), and let the greedy moves fill what rounding left.
 3. Give the slices addresses in equal pages, for which the left-edge rule needs no more than the
    live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 
-Targets with more tiers have a program of their own (`tiers`), and where every home is next to the
-fastest tier this one is tried too. Where operands are whole, or cut
-between rows only, fractions are rounded accordingly, placed in one piece each, and improved by
-annealing (`whole_search`).
+Targets with more tiers have a program of their own (`multi_tier`); where every home is next to the
+fastest tier, the two-tier program is tried too. Where operands are whole, or cut between rows only,
+fractions are rounded accordingly, placed in one piece each, and improved by annealing.
 """
 
 from collections.abc import Sequence
@@ -49,23 +48,25 @@ FALLBACK_GAP = 1e-2
 ALWAYS_FALLBACK_STEPS = 300
 # Programs longer than this are not tried with heuristics, which take their time.
 NEVER_FALLBACK_STEPS = 2000
-DIRECT_SHARE = 0.3  # of the time, for the direct program where there are more tiers,
-TIERS_SHARE = 0.6  # and of what is left, for the plan that uses all of them
+# Share of the time for the program between home and the fastest tier, where there are more tiers.
+DIRECT_SHARE = 0.3
+# Share of the time left after it for the program over all tiers.
+TIERS_SHARE = 0.6
 
 
 def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
-    """The fluid plan.
+    """Plan by linear programming over resident fractions; see the module's description.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     if len(problem.target.tiers) == 2:
-        found = _direct_plan(_direct(problem, options, budget), options, budget)
+        solution = _direct_plan(_direct(problem, options, budget), options, budget)
     elif needs_detour(problem.target):
-        found = solve_tiers(problem, options, budget)
+        solution = solve_tiers(problem, options, budget)
     else:
-        found = _best_of_both(problem, options, budget)
-    return replace(found, stop_reason="time limit" if budget.is_over() else found.stop_reason)
+        solution = _best_of_both(problem, options, budget)
+    return replace(solution, stop_reason="time limit" if budget.is_over() else solution.stop_reason)
 
 
 def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
@@ -78,14 +79,14 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
         direct = _direct(problem, options, budget.share(DIRECT_SHARE))
     except InfeasibleError:  # a home has no room for all of its tensors at the same time
         return solve_tiers(problem, options, budget)
-    found = solve_tiers(problem, options, budget.share(TIERS_SHARE), direct.relaxation)
+    solution = solve_tiers(problem, options, budget.share(TIERS_SHARE), direct.relaxation)
     if budget.is_over():
         note = "fluid: no time for the plan that uses home and the fastest tier only"
-        return replace(found, notes=(*found.notes, note))
+        return replace(solution, notes=(*solution.notes, note))
     other = _direct_plan(direct, options, budget)
-    if value_of(other.assignment) >= value_of(found.assignment):
-        return found
-    return replace(other, bound=found.bound)
+    if value_of(other.assignment) >= value_of(solution.assignment):
+        return solution
+    return replace(other, bound=solution.bound)
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ class _Direct:
 
     Attributes:
         problem: the problem.
-        segments: of the problem.
-        reference: everything at home.
+        segments: the segments of the problem.
+        reference: the assignment that keeps everything at home.
         relaxation: None where the LP was not solved.
     """
 
@@ -106,6 +107,7 @@ class _Direct:
 
 
 def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> _Direct:
+    """Solve the program between home and the fastest tier."""
     segments = segments_of(problem)
     reference = home_assignment(problem)
     known = value_of(reference)
@@ -114,32 +116,32 @@ def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> _Direct:
 
 
 def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solution:
-    """Its plan, with its bound."""
+    """The plan of the program between home and the fastest tier, with its bound."""
     reference, relaxation = direct.reference, direct.relaxation
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return _at_least_heuristic(Solution(reference, notes=(note,)), None, budget)
     try:
-        found = _sliced_plan(direct.problem, direct.segments, relaxation, options, budget)
+        solution = _sliced_plan(direct.problem, direct.segments, relaxation, options, budget)
     except LookupError:  # what operators cannot do without has no pages
         note = "fluid: slices found no addresses: everything stays slow"
-        found = Solution(reference, notes=(note,))
-    found = _at_least_heuristic(found, relaxation.bound, budget)
+        solution = Solution(reference, notes=(note,))
+    solution = _at_least_heuristic(solution, relaxation.bound, budget)
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
     prices = _prices(relaxation) if direct.problem.objective == "latency" else ()
-    return replace(found, bound=bound, shadow_prices=prices)
+    return replace(solution, bound=bound, shadow_prices=prices)
 
 
-def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) -> Solution:
+def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget) -> Solution:
     """The plan, or that of a heuristic where rounding lost more than the heuristic does."""
-    problem, own = found.assignment.problem, found.notes
-    value = value_of(found.assignment)
+    problem, notes = solution.assignment.problem, solution.notes
+    value = value_of(solution.assignment)
     budget.on_improvement(value)
     steps = len(problem.steps)
     allowed = FALLBACK_GAP if steps > ALWAYS_FALLBACK_STEPS else 1e-9
     near = bound is not None and value <= bound * (1 + allowed)
     if near or (bound is not None and steps > NEVER_FALLBACK_STEPS):
-        return found
+        return solution
     for name in ("greedy", "msa"):
         if budget.is_over():
             break
@@ -151,14 +153,14 @@ def _at_least_heuristic(found: Solution, bound: float | None, budget: Budget) ->
             saved = 1 - other.value / value
             note = f"fluid: {name} lost less than rounding did ({saved:.2%}): its plan"
             theirs = other.plan.notes
-            kept = (note for note in own if note not in theirs)
-            found = Solution(assignment_of(other.plan), notes=(*theirs, *kept, note))
+            kept = (note for note in notes if note not in theirs)
+            solution = Solution(assignment_of(other.plan), notes=(*theirs, *kept, note))
             value = other.value
-    return found
+    return solution
 
 
 def _prices(relaxation: Relaxation) -> tuple[ShadowPrice, ...]:
-    """What 10 % more fast memory saves at most: the multipliers of the capacity (convexity)."""
+    """Shadow prices: 10 % more fast memory saves at most the capacity's multipliers (convexity)."""
     builder = relaxation.fluid.builder
     per_byte_s = float(builder.space_prices(relaxation.solution.duals).sum()) * builder.unit
     fastest = builder.target.fastest
@@ -172,7 +174,7 @@ def _sliced_plan(
     options: FluidOptions,
     budget: Budget,
 ) -> Solution:
-    """The LP's fractions as a plan: slices granted, rounding repaired, addresses given."""
+    """The LP's fractions as a plan: slices accepted, rounding repaired, addresses given."""
     target = problem.target
     grain, paged = target.slice_granularity_bytes, target.split_operands
     paged = paged and grain > 0
@@ -182,15 +184,17 @@ def _sliced_plan(
     grains = [page or _grain(problem, segment) for segment in segments]
     slices, requests = cut_slices(relaxation.fluid, relaxation.solution, segments, grains)
     if not paged:  # addresses of what wraps around the inference are found for pages only
-        requests = [w for w in requests if not (w.is_carried or w.is_left) or _is_pinned(slices, w)]
+        requests = [
+            r for r in requests if not (r.is_loop_carried or r.is_left) or _is_pinned(slices, r)
+        ]
     sliced = SlicedResidencyState(problem, slices, page)
     round_requests(sliced, requests)
     close_gaps(sliced, REPAIR_WINDOW_STEPS, budget)
     hide_single_uses(sliced, REPAIR_WINDOW_STEPS, budget)
     if not paged:
-        found, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
-        residencies = [residency for _, _, residency in found.all_residencies()]
-        return Solution(assemble(problem, found.segments, residencies), notes=notes)
+        placed, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
+        residencies = [residency for _, _, residency in placed.all_residencies()]
+        return Solution(assemble(problem, placed.segments, residencies), notes=notes)
     retime(sliced, budget)
     in_pages = _place_in_pages(sliced)
     residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
@@ -201,9 +205,11 @@ def _sliced_plan(
 
 
 def _is_pinned(slices: Sequence[Segment], request: SliceRequest) -> bool:
-    """Whether a request keeps a weight for ever."""
+    """Whether a request keeps a weight at all steps, in every inference."""
     last = len(slices[request.slice].accesses) - 1
-    return request.is_carried and request.is_left and (request.first, request.last) == (0, last)
+    return (
+        request.is_loop_carried and request.is_left and (request.first, request.last) == (0, last)
+    )
 
 
 def _grain(problem: Problem, segment: Segment) -> int:
@@ -231,7 +237,7 @@ def _place_in_pages(state: SlicedResidencyState) -> list[Residency]:
             break
         for first, _, residency in lost:
             state.drop(residency.segment, first)
-    found: list[Residency] = []
+    placed: list[Residency] = []
     for (_, _, residency), pages in zip(entries, runs, strict=True):
         segment = state.slices[residency.segment]
         base = segment.start_byte // page * page
@@ -239,18 +245,19 @@ def _place_in_pages(state: SlicedResidencyState) -> list[Residency]:
             low, high = max(segment.start_byte, base), min(base + size, segment.end_byte)
             # A run that begins inside the slice's first page keeps the page's own address.
             span = (segment.buffer, low, high, target.fastest.name, offset)
-            found.append(Residency(*span, residency.start, residency.ready, residency.end))
+            placed.append(Residency(*span, residency.start, residency.ready, residency.end))
             base += size
-    return found
+    return placed
 
 
 def _rectangles(
     state: SlicedResidencyState, residencies: Sequence[SegmentResidency]
 ) -> list[Rectangle]:
+    """The residencies as rectangles; loop-carried ones refer to where they begin the inference."""
     begins = {
         s.segment: i
         for i, s in enumerate(residencies)
-        if not s.start and s.segment in state.carried
+        if not s.start and s.segment in state.loop_carried
     }
     return [
         Rectangle(

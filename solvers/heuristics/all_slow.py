@@ -10,7 +10,7 @@ from ullage.solvers.state.home_plan import home_assignment
 
 
 def solve(problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
-    """The plan in which nothing is kept.
+    """The plan that keeps nothing in the fastest tier.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.

@@ -1,9 +1,9 @@
 """`greedy`: Belady's idea for a program known in advance.
 
-Between two uses of a tensor there is a gap. Gaps are closed (the tensor stays in fast memory) in
+Between two uses of a tensor there is a gap. Gaps are closed (the tensor is kept in fast memory) in
 the order of their length, so that what is used soonest is kept, as long as space lasts and the
-latency does not grow. Then single uses that hold a step back are fetched ahead into idle time of
-the link, and results that hold a step back are written behind it. One pass, no search.
+latency does not grow. Then operands that a step would wait for are fetched ahead, in idle time of
+the link, and results that a step would wait for are stored later. One pass, no search.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class GreedyOptions:
 
 
 def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
-    """The greedy plan.
+    """Plan by closing gaps; see the module's description.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.

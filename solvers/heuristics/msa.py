@@ -5,7 +5,7 @@ against. Tensors are taken in the order of their memory-boundedness: the time th
 in slow memory, over the square root of the room (bytes x steps) they take. For each use of a
 tensor, in program order, the first choice that works is final:
 
-- no copy: the tensor is in fast memory since its definition or previous use and residencies, at the
+- no copy: the tensor is in fast memory since its definition or previous use and is kept, at the
   same address where possible (pinned, when that holds for all uses);
 - prefetch: it is copied in before the use. The copy must fit between computation: the steps it
   overlaps take `min_overlap_ratio` to `max_overlap_ratio` times as long as the copy, near
@@ -15,7 +15,7 @@ tensor, in program order, the first choice that works is final:
 
 Offsets are best fit at the time of the decision; when no hole is left but bytes are, everything is
 repacked (`max_repacks` times). There is no backtracking; a second sweep offers what is left over
-to the uses that found nothing.
+to the uses that are still served by slow memory.
 """
 
 import math
@@ -38,7 +38,8 @@ from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
 from ullage.solvers.state.span_lookup import UseSpan
 
-FIRST_LOOK_STEPS = 256  # how far back prefetch starts are looked for at first
+# Steps before a use in which starts of a prefetch are looked for at first.
+FIRST_LOOK_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class MsaOptions:
 
 
 def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
-    """The plan of memory-space assignment.
+    """Plan by memory-space assignment; see the module's description.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
@@ -111,13 +112,13 @@ def assign(
     if assignment.has_skipped_ends:
         notes.append(
             f"msa: of buffers with more than {options.max_run_ends} further uses only some "
-            "lengths of stay were tried (parameter max_run_ends)"
+            "lengths of residencies were tried (parameter max_run_ends)"
         )
     return state, notes
 
 
 def _by_memory_boundedness(state: ResidencyState) -> list[int]:
-    """Segments, the one first whose uses lose most time to slow memory for the room they take.
+    """Segments, those first whose uses lose most time to slow memory for the room they take.
 
     XLA divides the benefit by the square root of the size; here lifetime counts like size (2 %
     better in the geometric mean over eight models and four capacities).
@@ -134,8 +135,10 @@ def _by_memory_boundedness(state: ResidencyState) -> list[int]:
         lost = 0.0
         moved = 0.0
         for access in segment.accesses:
-            mine = busy_time.operand_seconds(segment.home, access.read_bytes, access.written_bytes)
-            rest = busy_time.busy_without(access.step, segment.home, mine)
+            seconds = busy_time.operand_seconds(
+                segment.home, access.read_bytes, access.written_bytes
+            )
+            rest = busy_time.busy_without(access.step, segment.home, seconds)
             lost += max(0.0, float(busy_time.busy_s[access.step]) - rest)
             moved += access.read_bytes + access.written_bytes
         lifetime = segment.accesses[-1].step - segment.accesses[0].step + 1
@@ -145,7 +148,7 @@ def _by_memory_boundedness(state: ResidencyState) -> list[int]:
 
 
 class _Assignment:
-    """Decisions so far, with addresses."""
+    """The decisions so far, with addresses."""
 
     def __init__(self, state: ResidencyState, options: MsaOptions, budget: Budget) -> None:
         self.state = state
@@ -157,36 +160,36 @@ class _Assignment:
         self.addresses = Addresses(state, options.max_repacks)
 
     def assign(self, index: int) -> None:
-        """Decide every use of a segment in program order."""
+        """Decide how each use of a segment is served, in program order."""
         segment = self.state.segments[index]
         position = 0
         while position < len(segment.accesses):
-            run = self.state.run_of(index, position)
+            span = self.state.span_of(index, position)
             access = segment.accesses[position]
-            if run is None and access.reads:
+            if span is None and access.reads:
                 self._prefetch(index, position)
-                run = self.state.run_of(index, position)
-            if run is not None or not access.reads:
-                run = self._no_copy(index, position, run) or run
-            position = position + 1 if run is None else run[1] + 1
+                span = self.state.span_of(index, position)
+            if span is not None or not access.reads:
+                span = self._no_copy(index, position, span) or span
+            position = position + 1 if span is None else span[1] + 1
 
-    def _no_copy(self, index: int, position: int, run: UseSpan | None) -> UseSpan | None:
-        """Stay from an access in fast memory (or a definition) for as many uses as possible."""
+    def _no_copy(self, index: int, position: int, span: UseSpan | None) -> UseSpan | None:
+        """Extend a use span (or begin one at a definition) over as many uses as possible."""
         segment = self.state.segments[index]
-        low = run[0] if run is not None else position
-        reached = run[1] if run is not None else position
-        for high in self._run_ends(reached, len(segment.accesses) - 1):
+        low = span[0] if span is not None else position
+        reached = span[1] if span is not None else position
+        for high in self._span_ends(reached, len(segment.accesses) - 1):
             if self.budget.remaining_s() <= 0:
                 return None  # what is decided is legal as it stands
-            old = self.state.runs.between(index, low, high)
+            old = self.state.lookup.between(index, low, high)
             if old and old[-1][1] > high:
                 continue  # would cut a residency in two
             if self._try(index, (low, high), old):
                 return low, high
         return None
 
-    def _run_ends(self, reached: int, last: int) -> Sequence[int]:
-        """Accesses that a longer run may end with, the furthest first.
+    def _span_ends(self, reached: int, last: int) -> Sequence[int]:
+        """Last accesses to try for a longer use span, the furthest first.
 
         All of them where they are few, else at distances from `reached` that halve: a segment of
         many uses would take the cube of their number.
@@ -197,14 +200,14 @@ class _Assignment:
         halvings = range((last - reached).bit_length())
         return [reached + ((last - reached) >> k) for k in halvings]
 
-    def _try(self, index: int, run: UseSpan, old: list[UseSpan]) -> bool:
-        """Replace runs of a segment by one, if it fits, helps, and finds an address."""
+    def _try(self, index: int, span: UseSpan, old: list[UseSpan]) -> bool:
+        """Replace use spans of a segment by one, if it fits, helps, and finds an address."""
         state = self.state
         before = state.mark()
         removed = [(begin, *state.remove(index, begin)) for begin, _ in old]
         window = self.options.spill_window_steps
-        residency = state.propose(index, *run, window=window)
-        if residency is not None and self._commit(index, run, residency, removed, before):
+        residency = state.propose(index, *span, window=window)
+        if residency is not None and self._commit(index, span, residency, removed, before):
             return True
         for begin, end, kept in removed:
             state.add(index, begin, end, kept)
@@ -213,7 +216,7 @@ class _Assignment:
     def _commit(
         self,
         index: int,
-        run: UseSpan,
+        span: UseSpan,
         residency: SegmentResidency,
         removed: list[tuple[int, int, SegmentResidency]],
         before: tuple[float, float],
@@ -223,10 +226,10 @@ class _Assignment:
         size = state.aligned_bytes(state.segments[index])
         if not state.fits(size, residency.start, residency.end):
             return False
-        state.add(index, *run, residency)
-        if state.improved_since(before) and self.addresses.place(index, run, removed):
+        state.add(index, *span, residency)
+        if state.improved_since(before) and self.addresses.place(index, span, removed):
             return True
-        state.remove(index, run[0])
+        state.remove(index, span[0])
         return False
 
     def _prefetch(self, index: int, position: int) -> None:
@@ -264,8 +267,8 @@ class _Assignment:
         ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
         allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (ratios <= furthest))
         distance = np.abs(np.log(ratios[allowed] / options.preferred_overlap_ratio))
-        chosen = allowed[np.argsort(distance, kind="stable")]
-        return [use - 1 - int(back) for back in chosen[: options.max_prefetch_starts]]
+        nearest = allowed[np.argsort(distance, kind="stable")]
+        return [use - 1 - int(back) for back in nearest[: options.max_prefetch_starts]]
 
     def _elapsed(self, low: int, use: int, enough_s: float) -> NDArray[np.float64]:
         """Seconds from each step to a use, backwards to step `low` or until there are enough."""

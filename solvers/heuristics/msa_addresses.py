@@ -1,4 +1,4 @@
-"""Addresses of `msa`: the old one, else best fit, else everything repacked."""
+"""Addresses of `msa`: where the segment was before, else best fit, else everything repacked."""
 
 from dataclasses import replace
 
@@ -12,11 +12,11 @@ from ullage.solvers.state.span_lookup import UseSpan
 
 
 class Addresses:
-    """Addresses in fast memory of all residencies of an occupancy.
+    """Addresses in fast memory of all residencies of a state.
 
     Attributes:
-        map: what is taken, by step and address.
-        repacks_left: how often everything may still be moved.
+        map: rectangles of steps and addresses that are taken.
+        repacks_left: how often all addresses may still be given anew.
     """
 
     def __init__(self, state: ResidencyState, max_repacks: int) -> None:
@@ -36,26 +36,27 @@ class Addresses:
             self._occupy(residency.segment, first, residency)
 
     def _occupy(self, index: int, first: int, residency: SegmentResidency) -> None:
+        """Enter a residency into the map."""
         size = self.state.segments[index].size_bytes
         self._rectangles[index, first] = self.map.occupy(
             residency.start, residency.end, residency.offset, size
         )
 
     def place(
-        self, index: int, run: UseSpan, removed: list[tuple[int, int, SegmentResidency]]
+        self, index: int, span: UseSpan, removed: list[tuple[int, int, SegmentResidency]]
     ) -> bool:
         """Address for a new residency: where it was, the best hole, or after repacking."""
         state = self.state
         size = state.segments[index].size_bytes
-        _, residency = state.residencies[index][run[0]]
+        _, residency = state.residencies[index][span[0]]
         for begin, _, _ in removed:
             self.map.release(self._rectangles.pop((index, begin)))
         for _, _, kept in removed:
             if self.map.is_free(residency.start, residency.end, kept.offset, size):
-                return self._settle(index, run[0], kept.offset)
+                return self._settle(index, span[0], kept.offset)
         offset = self.map.find(residency.start, residency.end, size)
         if offset is not None:
-            return self._settle(index, run[0], offset)
+            return self._settle(index, span[0], offset)
         if self._repack():
             return True
         for begin, _, kept in removed:
@@ -63,6 +64,7 @@ class Addresses:
         return False
 
     def _settle(self, index: int, first: int, offset: int) -> bool:
+        """Give a residency its address; returns True."""
         last, residency = self.state.residencies[index][first]
         placed = replace(residency, offset=offset)
         self.state.residencies[index][first] = (last, placed)
@@ -70,7 +72,7 @@ class Addresses:
         return True
 
     def _repack(self) -> bool:
-        """New addresses for everything, the newcomer included."""
+        """New addresses for all residencies, the new one included."""
         if self.repacks_left <= 0:
             return False
         self.repacks_left -= 1

@@ -1,7 +1,7 @@
-"""`no-spill`: everything but weights stays in fast memory for its whole life.
+"""`no-spill`: everything but weights is in fast memory for its whole live range.
 
-What the objective `peak` asks: the smallest fast memory with which nothing has to leave. The
-capacity of the target is raised to what is needed, and the plan says so.
+This answers the objective `peak`: the smallest fast memory with which nothing has to leave. The
+capacity of the target is raised to what is needed, and a note says so.
 """
 
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class NoSpillOptions:
 
 
 def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution:
-    """The plan without spills of least height; its target has the capacity that it needs."""
+    """The lowest plan without spills; its target has the capacity that it needs."""
     target = problem.target
     fastest = target.fastest
     segments = segments_of(problem)
@@ -72,7 +72,7 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
 
 
 def _keep(state: ResidencyState, index: int, segment: Segment) -> None:
-    """One stay from first to last access, fetched just before, stored just after."""
+    """One residency from first to last access, fetched just before, stored just after."""
     for first in list(state.residencies[index]):
         state.remove(index, first)
     last = len(segment.accesses) - 1
@@ -82,7 +82,7 @@ def _keep(state: ResidencyState, index: int, segment: Segment) -> None:
     if state.needs_spill(index, 0, last):
         require_link(state.problem, segment, fastest, segment.home)
     residency = state.propose(index, 0, last, window=1)
-    if residency is None:  # there is a DMA-only step on either side and room without end
+    if residency is None:  # impossible: there are DMA-only steps around it and endless room
         raise AssertionError(segment)
     state.add(index, 0, last, residency)
 

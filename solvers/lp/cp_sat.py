@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 logger = logging.getLogger(__name__)
+# Seconds between two looks at whether the solver is done.
 POLL_S = 0.05
-REPEATABLE_VARIABLES = 3_000  # beyond, threads that take turns would cost too much time
-REPORT_S = 1.0  # seconds between progress texts
+# Number of variables up to which threads take turns, so that a run can be repeated; in larger
+# models that would cost too much time.
+REPEATABLE_VARIABLES = 3_000
+# Seconds between progress texts.
+REPORT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ def run(
         relative_gap: when to stop.
         seed: of the search.
         report: called with objective and bound, in the model's units, now and then.
-        parameters: more of CP-SAT's own.
+        parameters: further parameters of CP-SAT by name.
     """
     from ortools.sat.python import cp_model
 
@@ -69,15 +73,17 @@ def run(
             self.latest = (self.objective_value, self.best_objective_bound)
 
     solver = cp_model.CpSolver()
-    told: Any = solver.parameters
-    told.max_time_in_seconds = max(0.01, limit_s)
-    told.num_workers = workers
-    told.interleave_search = workers > 1 and len(model.proto.variables) <= REPEATABLE_VARIABLES
-    told.relative_gap_limit = relative_gap
-    told.random_seed = seed % 2**31
-    told.catch_sigint_signal = False
+    search_options: Any = solver.parameters
+    search_options.max_time_in_seconds = max(0.01, limit_s)
+    search_options.num_workers = workers
+    search_options.interleave_search = (
+        workers > 1 and len(model.proto.variables) <= REPEATABLE_VARIABLES
+    )
+    search_options.relative_gap_limit = relative_gap
+    search_options.random_seed = seed % 2**31
+    search_options.catch_sigint_signal = False
     for name, value in parameters.items():
-        setattr(told, name, value)
+        setattr(search_options, name, value)
     watch = Watch()
     interrupted = False
     reported = time.monotonic()

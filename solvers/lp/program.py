@@ -1,4 +1,8 @@
-"""Linear programs as numpy arrays, and bounds that any multipliers certify."""
+"""Linear programs as numpy arrays, and lower bounds that any multipliers certify.
+
+Solvers build programs of some 100,000 variables in blocks of rows and columns; nothing here solves
+them (`solve` does).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +13,12 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
 
+# A side of a row or variable that does not bind.
 INFINITY = float("inf")
 
 
 class _Numbers:
-    """Numbers in an array that grows."""
+    """An array that grows at its end."""
 
     def __init__(self, dtype: type) -> None:
         self.data: NDArray[Any] = np.empty(1024, dtype=dtype)
@@ -40,8 +45,8 @@ class LinearProgram:
     A model under construction: variables and rows are added in blocks; entries of A are triples.
 
     Attributes:
-        variables: how many there are.
-        rows: how many there are.
+        variables: number of variables.
+        rows: number of rows.
     """
 
     def __init__(self) -> None:
@@ -136,7 +141,7 @@ class LinearProgram:
 
 
 def _length(*parts: NDArray[Any] | float) -> int:
-    """How many numbers scalars and arrays make together."""
+    """Length of the arrays among scalars and arrays, 1 where there are scalars only."""
     return min((len(p) for p in parts if isinstance(p, np.ndarray)), default=1)
 
 
@@ -164,12 +169,12 @@ class Basis:
 
 @dataclass(frozen=True)
 class LpSolution:
-    """What a solver returned.
+    """The optimum that a solver returned.
 
     Attributes:
         values: (n,) primal values.
         duals: (m,) row multipliers, positive where the lower side binds.
-        objective: of the primal values.
+        objective: cost of the primal values.
         basis: where the solver stopped, if it says.
     """
 
@@ -180,7 +185,7 @@ class LpSolution:
 
 
 def reduced_costs(program: FrozenProgram, duals: Floats) -> Floats:
-    """Cost - A' duals."""
+    """(n,) reduced costs of the variables: cost - A' duals."""
     weights = program.entry_values * duals[program.entry_rows]
     return np.asarray(
         program.cost
@@ -203,6 +208,6 @@ def safe_bound(program: FrozenProgram, duals: Floats) -> float:
     rc = reduced_costs(program, y)
     columns = np.where(rc > 0, rc * program.low, rc * program.high)
     total = float(rows.sum() + columns.sum())
-    # Rounding of the sums themselves, generously.
+    # Allow for the rounding errors of the sums themselves, generously.
     scale = float(np.abs(rows).sum() + np.abs(columns).sum())
     return total - 1e-13 * scale

@@ -15,7 +15,9 @@ from ullage.solvers.lp.program import Basis, FrozenProgram, LpSolution
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two looks at whether the solvers are done.
 POLL_S = 0.05
+# Names of the LP solvers of OR-Tools that can be chosen.
 SOLVERS = ("glop", "highs", "pdlp")
 
 
@@ -35,7 +37,7 @@ def solve_lp(
         time_limit_s: for the solver.
         start: basis of a program with fewer variables, to go on from; later ones are at their
             lower bounds.
-        with_basis: tell the basis.
+        with_basis: return the basis in the solution.
     """
     message = _model(program), _start(start, len(program.cost))
     answer = _solve_all([message], solver, time_limit_s)[0]
@@ -101,6 +103,7 @@ def _solve_all(
 
 
 def _model(program: FrozenProgram) -> Any:  # noqa: ANN401 - MathOpt's message
+    """A program as MathOpt's model message."""
     from ortools.math_opt import model_pb2
 
     proto = model_pb2.ModelProto()
@@ -152,23 +155,23 @@ def _solution(
         name = result_pb2.TerminationReasonProto.Name(reason).removeprefix("TERMINATION_REASON_")
         logger.warning("%s found no optimum of the linear program: %s", solver, name.lower())
         return None
-    found = answer.solutions[0]
-    if not (found.HasField("primal_solution") and found.HasField("dual_solution")):
+    optimum = answer.solutions[0]
+    if not (optimum.HasField("primal_solution") and optimum.HasField("dual_solution")):
         return None
     variables, rows = len(program.cost), len(program.row_low)
-    values = _scattered(found.primal_solution.variable_values, variables)
-    duals = _scattered(found.dual_solution.dual_values, rows)
+    values = _scattered(optimum.primal_solution.variable_values, variables)
+    duals = _scattered(optimum.dual_solution.dual_values, rows)
     basis = None
-    if with_basis and len(found.basis.variable_status.ids) == variables:
+    if with_basis and len(optimum.basis.variable_status.ids) == variables:
         basis = Basis(
-            _scattered(found.basis.variable_status, variables).astype(np.int64),
-            _scattered(found.basis.constraint_status, rows).astype(np.int64),
+            _scattered(optimum.basis.variable_status, variables).astype(np.int64),
+            _scattered(optimum.basis.constraint_status, rows).astype(np.int64),
         )
     return LpSolution(values, duals, float(program.cost @ values), basis)
 
 
 def _scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401
-    """A sparse message as an array."""
+    """MathOpt's sparse vector as an array of `size` numbers."""
     dense = np.zeros(size)
     dense[np.array(vector.ids, dtype=np.int64)] = np.array(vector.values, dtype=np.float64)
     return dense

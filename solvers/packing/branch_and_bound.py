@@ -13,13 +13,18 @@ from ullage.solvers.packing.heuristics import (
 )
 from ullage.solvers.packing.instance import Instance
 
-# A proof needs one thread at each rung of the ladder of bounds, whatever the number of cores.
+# Threads of a complete search: one for each rung of the ladder of bounds and each order, whatever
+# the number of cores.
 _THREADS = 12
-_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")  # the defaults of omnimalloc's supermalloc
+# Orders of complete search, the defaults of omnimalloc's supermalloc.
+_COMPLETE_ORDERS = ("WAT", "TAW", "TWA")
+# Factor by which each round has more nodes than the one before.
 _NODES_GROWTH = 3
-_SHARES = (0.5, 0.9)  # of the gap above the goal: what to aim at when the goal itself is too far
+# Shares of the gap above the goal that searches aim at when the goal itself is too far.
+_SHARES = (0.5, 0.9)
+# Seconds of the first complete search, at least.
 _FIRST_SLICE_S = 0.5
-# Of the time limit, once a stated capacity is met: from there on only a proof is missing.
+# Share of the time limit left once a stated capacity is met: from there on only a proof is missing.
 _SHARE_ONCE_FITTING = 0.25
 
 
@@ -33,7 +38,7 @@ def exact_layout(
     Each round gets more nodes, each complete search as much time as was spent before.
 
     Args:
-        instance: what to pack.
+        instance: the buffers to pack.
         incumbent: a layout to start from.
         time_limit_s: wall-clock. Where `instance.target_peak` is above the lower bound (a
             capacity was stated), a quarter of it is spent from the moment that the peak fits.
@@ -76,6 +81,7 @@ class _PackingSearch:
         self.accept(best)
 
     def accept(self, layout: Layout | None) -> bool:
+        """Keep a layout if it is the best so far; whether there was one."""
         if layout is None:
             return False
         if layout.peak < self.best.peak:
@@ -96,14 +102,17 @@ class _PackingSearch:
 
     @property
     def fits(self) -> bool:
+        """Whether the best layout is good enough (fits a stated capacity)."""
         return self.best.peak <= self.instance.target_peak
 
     @property
     def done(self) -> bool:
+        """Whether the best layout meets the lower bound."""
         return self.best.peak <= self.instance.lower_bound
 
     @property
     def expired(self) -> bool:
+        """Whether the time is over."""
         return time.monotonic() >= self.deadline
 
 

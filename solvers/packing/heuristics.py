@@ -26,13 +26,16 @@ SEARCH_ORDERS = (
     *("TWC", "UTW", "TCW", "CTW", "UZL", "TAW", "TWA", "UCA", "TUZ", "WTA"),
     *("TCA", "OTA", "ULT", "COA", "TOW", "UWA", "OCA", "CWO", "ATW", "LTW"),
 )
-FIRST_NODES = 300  # of a search, beside one for each buffer
-# Work of a quick packing, counted so that it does not depend on the clock: pairs of buffers
-# visited by greedy placement (some 40 ns each), and nodes times the buffers alive together at
-# each for the search (some 400 ns each).
+# Nodes of the first search tree, to which one for each buffer is added.
+FIRST_NODES = 300
+# The work of a quick packing is counted, so that it does not depend on the clock. Pairs of buffers
+# that greedy placement visits at most, some 40 ns each.
 _GREEDY_PAIRS = 16_000_000
-_SEARCH_WORK = 200_000  # beside _SEARCH_WORK_PER_BUFFER for each buffer
+# Nodes times the buffers alive together at each, that search visits at most, some 400 ns each ...
+_SEARCH_WORK = 200_000
+# ... and as many more for each buffer.
 _SEARCH_WORK_PER_BUFFER = 400
+# Size times duration above which times are replaced by their ranks, to stay inside 64 bits.
 _MAX_AREA = 2**62
 
 
@@ -63,7 +66,7 @@ def quick_layout(instance: Instance, seed: int) -> Layout:
     plan = search_plan(seed, both_directions(instance))
     for attempt, (order, direction) in enumerate(islice(plan, attempts)):
         goal = instance.target_peak
-        # Some searches aim at a step towards the goal; fewer where only the goal itself counts.
+        # Some searches aim between the best and the goal; fewer where only the goal itself counts.
         step = (
             0
             if attempt % 4 < (3 if instance.capacity_stated else 2)
@@ -125,7 +128,7 @@ def solve(
         timeout = deadline - time.monotonic()
         if timeout <= 0:
             return None
-    found = core().try_solve_many(
+    answers = core().try_solve_many(
         members,
         bound,
         max_nodes,
@@ -137,7 +140,7 @@ def solve(
         timeout=timeout,
         num_threads=threads,
     )
-    return None if found is None else _layout(found.allocations, "branch-and-bound")
+    return None if answers is None else _layout(answers.allocations, "branch-and-bound")
 
 
 def both_directions(instance: Instance) -> tuple[Direction, Direction]:
@@ -161,6 +164,7 @@ def greedy_orders(instance: Instance) -> Iterator[tuple[str, Ints]]:
 
 
 def _greedy_layouts(instance: Instance) -> Iterator[Layout]:
+    """Layouts by first-fit, omnimalloc's portfolio and best-fit, as far as the work allows."""
     starts, ends = _bounded_times(instance)
     allocations = _allocations(starts, ends, instance.sizes)
     placer = core().FirstFitPlacer(allocations)
@@ -177,10 +181,11 @@ def _greedy_layouts(instance: Instance) -> Iterator[Layout]:
 
 
 def _layout(placed: Iterable["Allocation"], method: str) -> Layout:
-    found = list(placed)
-    offsets = np.zeros(len(found), dtype=np.int64)
+    """Omnimalloc's placed allocations as a layout."""
+    layout = list(placed)
+    offsets = np.zeros(len(layout), dtype=np.int64)
     peak = 0
-    for allocation in found:
+    for allocation in layout:
         offset = allocation.offset
         if offset is None:
             raise RuntimeError(f"omnimalloc left buffer {allocation.id} without an offset")
@@ -196,7 +201,7 @@ def _allocations(starts: Ints, ends: Ints, sizes: Ints) -> list["Allocation"]:
 
 
 def _bounded_times(instance: Instance) -> tuple[Ints, Ints]:
-    """Times from zero; their ranks where size x duration would not fit 64 bits."""
+    """(starts, ends) from zero on; their ranks where size x duration would not fit 64 bits."""
     starts, ends = instance.starts, instance.ends
     span = int(ends.max()) - int(starts.min())
     if span * int(instance.sizes.max()) < _MAX_AREA:

@@ -9,7 +9,8 @@ import numpy as np
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import UsageError
 
-MAX_TOTAL_BYTES = 2**62  # sums of sizes stay inside 64-bit integers
+# Bytes that all sizes together may have, so that sums stay inside 64-bit integers.
+MAX_TOTAL_BYTES = 2**62
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Instance:
 
     @cached_property
     def pairs(self) -> int:
-        """Number of pairs alive together: what placing every buffer once costs."""
+        """Number of pairs of buffers alive together: the work of placing every buffer once."""
         begun = np.searchsorted(np.sort(self.starts), self.ends, side="left")
         over = np.searchsorted(np.sort(self.ends), self.starts, side="right")
         return (int((begun - over).sum()) - len(self.sizes)) // 2
@@ -60,7 +61,7 @@ def as_int64(name: str, values: object) -> Ints:
 
 
 def check(starts: Ints, ends: Ints, sizes: Ints) -> None:
-    """Refuse what no packer can mean.
+    """Refuse arrays that do not describe an instance.
 
     Raises:
         UsageError: arrays differ in length, a lifetime ends before it starts, a size is

@@ -14,11 +14,15 @@ from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
 
+# Columns that a file must have, in any order.
 COLUMNS = ("id", "lower", "upper", "size")
 # Columns of MiniMalloc that change what a legal answer is; `offset` and `hint` do not.
 _UNSUPPORTED = ("alignment", "gaps")
+# Largest time or size, and largest sum of sizes.
 _MAX_VALUE = 2**62
+# Digits of a number beyond which it is not even converted.
 _MAX_DIGITS = 20
+# Bytes of a file beyond which it is refused.
 _MAX_FILE_BYTES = 2**30
 
 

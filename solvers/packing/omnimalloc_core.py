@@ -5,6 +5,7 @@ import threading
 from functools import cache
 from typing import Any
 
+# Name of the package that omnimalloc imports for its plots.
 _PLOTS = "matplotlib"
 _lock = threading.Lock()
 
@@ -13,8 +14,8 @@ _lock = threading.Lock()
 def core() -> Any:  # noqa: ANN401 - a compiled module without types
     """The module `omnimalloc._cpp`.
 
-    omnimalloc imports matplotlib where that is installed, for plots that are not wanted here: half
-    a second of every start. So long as matplotlib is not imported anyway, it is hidden meanwhile.
+    omnimalloc imports matplotlib where that is installed, for plots that are not needed here: half
+    a second of every start. Unless matplotlib is imported already, it is hidden from that import.
     """
     with _lock:
         is_hidden = _PLOTS not in sys.modules

@@ -17,8 +17,10 @@ from ullage.solvers.packing.instance import (
     load_bound,
 )
 
-# Above this the search's tables grow too slow and too large, near-linear first-fit takes over.
+# Number of buffers above which the search's tables grow too slow and too large; near-linear
+# first-fit takes over.
 MAX_SEARCH_BUFFERS = 5_000
+# Seconds that a search with proof may take where the caller does not say.
 DEFAULT_TIME_LIMIT_S = 10.0
 
 
@@ -31,7 +33,7 @@ class Packing:
         peak_bytes: highest address used.
         lower_bound_bytes: no packing has a smaller peak (load bound, or the proven optimum).
         optimal: the peak equals the lower bound.
-        method: what found the offsets.
+        method: name of the method that found the offsets.
     """
 
     offsets: Ints
@@ -109,7 +111,7 @@ def pack(
 
 
 def _best_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[Layout, bool]:
-    """Pack each stretch of time on its own: nothing alive spans the border of two."""
+    """Pack each stretch of time by itself: no buffer is alive at the border of two."""
     parts = _stretches(instance)
     if len(parts) == 1:
         return _part_layout(instance, seconds, seed)
@@ -145,9 +147,9 @@ def _best_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
 
 
 def _many_layout(instance: Instance, parts: list[Ints], seed: int) -> Layout:
-    """Near-linear first-fit for all stretches at once; those it leaves too high get a look each.
+    """Near-linear first-fit for all stretches at once; then a search in those it leaves too high.
 
-    They are looked at, the shortest first, until `MAX_SEARCH_BUFFERS` buffers have been.
+    They are searched, the shortest first, until that has taken `MAX_SEARCH_BUFFERS` buffers.
     """
     from ullage.solvers.packing.first_fit import first_fit_layout
 
@@ -175,6 +177,7 @@ def _many_layout(instance: Instance, parts: list[Ints], seed: int) -> Layout:
 
 
 def _part_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[Layout, bool]:
+    """A layout of one stretch, and whether it is proven optimal."""
     if len(instance.sizes) > MAX_SEARCH_BUFFERS:
         from ullage.solvers.packing.first_fit import first_fit_layout
 
@@ -191,7 +194,7 @@ def _part_layout(instance: Instance, seconds: float | None, seed: int) -> tuple[
 
 
 def _stretches(instance: Instance) -> list[Ints]:
-    """Indices of buffers, cut where nothing is alive."""
+    """Indices of buffers, grouped by stretches of time between which nothing is alive."""
     order = np.argsort(instance.starts, kind="stable")
     reach = np.maximum.accumulate(instance.ends[order])
     cuts = np.flatnonzero(instance.starts[order][1:] >= reach[:-1]) + 1

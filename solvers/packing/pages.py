@@ -1,4 +1,17 @@
-"""Addresses for slices: equal pages, where the left-edge rule loses nothing to fragmentation."""
+"""Addresses for slices: equal pages, where the left-edge rule loses nothing to fragmentation.
+
+Memory is cut into pages of one size, and a slice may take any pages, side by side or not. Slices
+are taken in the order in which they begin (their left edges), each gets free pages, and there are
+always enough if the live bytes fit:
+
+    page
+    2        [===== B =====]
+    1   [=== A ===] [=========== D]
+    0   [====== C ======] [== E ==]
+       +----------------------------- steps
+
+Never more than three slices are alive at once, and three pages suffice.
+"""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -7,12 +20,13 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-PAGES = 1 << 17  # a page is about this share of the memory
+# Number of pages that a memory is cut into, about.
+PAGES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
 class Rectangle:
-    """Bytes during [start, end).
+    """Bytes that need pages during steps [start, end).
 
     Attributes:
         start: first step.
@@ -31,7 +45,7 @@ class Rectangle:
 def page_runs(
     rectangles: Sequence[Rectangle], page_bytes: int, capacity_bytes: int
 ) -> list[list[tuple[int, int]] | None]:
-    """Pages for rectangles cut into equal pages, by the left-edge rule.
+    """Give rectangles pages by the left-edge rule.
 
     Intervals of an interval graph, sorted by start, each given any free colour, use as many colours
     as are alive at once, no more (Hashimoto and Stevens, 1971). So nothing is lost to
@@ -47,7 +61,7 @@ def page_runs(
     pool = _Pool(capacity_bytes // page_bytes, max((r.end for r in rectangles), default=0))
     taken: list[list[tuple[int, int, int]] | None] = [None] * len(rectangles)
     busy: list[tuple[int, int]] = []
-    deadline: dict[int, int] = {}  # a carried rectangle -> when its pages are needed again
+    deadline: dict[int, int] = {}  # loop-carried rectangle -> step that needs its pages again
     order = sorted(
         range(len(rectangles)), key=lambda i: (rectangles[i].start, rectangles[i].end, i)
     )
@@ -55,17 +69,17 @@ def page_runs(
     for i in tails:
         deadline[rectangles[i].before] = rectangles[i].start
     for i in [*sorted(deadline), *(i for i in order if i not in deadline)]:
-        one = rectangles[i]
-        if one.before >= 0:
+        rectangle = rectangles[i]
+        if rectangle.before >= 0:
             continue  # has the pages of the one before
-        while busy and busy[0][0] <= one.start:
+        while busy and busy[0][0] <= rectangle.start:
             _, ended = heappop(busy)
             until = deadline.get(ended)
             runs = taken[ended] or []
             pool.give(runs if until is None else [(first, n, until) for first, n, _ in runs])
-        taken[i] = pool.take(-(-one.size_bytes // page_bytes), one.end)
+        taken[i] = pool.take(-(-rectangle.size_bytes // page_bytes), rectangle.end)
         if taken[i] is not None:
-            heappush(busy, (one.end, i))
+            heappush(busy, (rectangle.end, i))
     for i in tails:
         taken[i] = taken[rectangles[i].before]
     return [None if runs is None else _joined(runs, page_bytes) for runs in taken]
@@ -73,13 +87,13 @@ def page_runs(
 
 def _joined(runs: Sequence[tuple[int, int, int]], page_bytes: int) -> list[tuple[int, int]]:
     """Runs of pages as (offset, bytes), neighbours joined."""
-    found: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for first, count, _ in runs:
-        if found and sum(found[-1]) == first:
-            found[-1] = (found[-1][0], found[-1][1] + count)
+        if joined and sum(joined[-1]) == first:
+            joined[-1] = (joined[-1][0], joined[-1][1] + count)
         else:
-            found.append((first, count))
-    return [(first * page_bytes, count * page_bytes) for first, count in found]
+            joined.append((first, count))
+    return [(first * page_bytes, count * page_bytes) for first, count in joined]
 
 
 class FreePages:
@@ -90,7 +104,7 @@ class FreePages:
 
     @property
     def count(self) -> int:
-        """Free pages."""
+        """Number of free pages."""
         return sum(n for _, n in self.runs)
 
     def give(self, first: int, count: int) -> None:
@@ -104,7 +118,7 @@ class FreePages:
         self.runs.insert(at, (first, count))
 
     def take(self, count: int) -> list[tuple[int, int]]:
-        """Runs of `count` pages together, in ascending order; there must be so many."""
+        """Take `count` pages, as few runs as possible; there must be so many."""
         enough = [(n, first, at) for at, (first, n) in enumerate(self.runs) if n >= count]
         if enough:
             n, first, at = min(enough)
@@ -124,10 +138,10 @@ class _Pool:
     """Free pages by the step at which they are needed again.
 
     Attributes:
-        last: step at which pages are needed that nobody waits for.
-        free: by that step.
+        last: the step that stands for pages that are not needed again.
+        free: step at which they are needed again -> free pages.
         total: pages of the memory.
-        top: pages that were ever used; all above are free.
+        top: number of pages that were ever used; all above are free.
     """
 
     def __init__(self, total: int, last: int) -> None:
@@ -144,8 +158,8 @@ class _Pool:
     def take(self, count: int, end: int) -> list[tuple[int, int, int]] | None:
         """`count` pages until step `end`, those that are needed soonest after it first."""
         usable = sorted(until for until in self.free if until >= end)
-        there = sum(self.free[until].count for until in usable)
-        if there + self.total - self.top < count:
+        usable_pages = sum(self.free[until].count for until in usable)
+        if usable_pages + self.total - self.top < count:
             return None
         taken: list[tuple[int, int, int]] = []
         for until in usable:

@@ -1,4 +1,4 @@
-"""Addresses for stays, or the proof that some of them cannot be in memory together.
+"""Addresses for residencies, or the proof that some of them cannot be in memory together.
 
 The workspace of a step lies at the top of the memory: a residency must end below the largest
 workspace of its steps. Quick packing first; then a complete search with 2-D no-overlap in CP-SAT.
@@ -16,8 +16,10 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.solvers.packing.pack import pack
 
-SMALLER_TRY_S = 0.3  # for one proof while a conflict is made smaller
-MAX_SEARCHED = 2_000  # rectangles that the complete search is given
+# Seconds at most of one proof while a conflict is made smaller.
+SMALLER_TRY_S = 0.3
+# Number of rectangles up to which the complete search is tried.
+MAX_SEARCHED = 2_000
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Placement:
-    """Offsets in bytes, or numbers of blocks that provably do not fit together, or neither."""
+    """Offsets in bytes, or indices of blocks that provably do not fit together, or neither."""
 
     offsets: tuple[int, ...] | None = None
     conflict: tuple[int, ...] | None = None
@@ -42,11 +44,11 @@ def blocks_of(problem: Problem, spans: Sequence[tuple[int, int, int]]) -> list[B
     """Blocks for (start, end, bytes), with the room that workspaces leave."""
     target = problem.target
     workspace = [step.workspace_bytes for step in problem.steps]
-    found: list[Block] = []
+    blocks: list[Block] = []
     for start, end, size in spans:
         top = target.fastest.capacity_bytes - max(workspace[start:end], default=0)
-        found.append(Block(start, end, size, top))
-    return found
+        blocks.append(Block(start, end, size, top))
+    return blocks
 
 
 def place(
@@ -59,9 +61,9 @@ def place(
         return quick
     unit = target.fastest.alignment_bytes
     everything = list(range(len(blocks)))
-    found = _search(blocks, everything, unit, seed, until - time.monotonic())
-    if found.conflict is None or not shrinks:
-        return found
+    placement = _search(blocks, everything, unit, seed, until - time.monotonic())
+    if placement.conflict is None or not shrinks:
+        return placement
     return Placement(conflict=_smaller(blocks, everything, unit, seed, until))
 
 
@@ -106,7 +108,7 @@ def _smaller(
 
 
 def _search(
-    blocks: Sequence[Block], chosen: Sequence[int], unit: int, seed: int, limit_s: float
+    blocks: Sequence[Block], numbers: Sequence[int], unit: int, seed: int, limit_s: float
 ) -> Placement:
     """Complete search for offsets of some blocks."""
     from ortools.sat.python import cp_model
@@ -115,7 +117,7 @@ def _search(
         return Placement()
     model = cp_model.CpModel()
     xs, ys, offsets = [], [], []
-    for number in chosen:
+    for number in numbers:
         block = blocks[number]
         size = -(-block.size_bytes // unit)
         highest = (block.top_bytes - block.size_bytes) // unit
@@ -134,5 +136,5 @@ def _search(
     if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Placement(tuple(unit * solver.value(offset) for offset in offsets))
     if status == cp_model.INFEASIBLE:
-        return Placement(conflict=tuple(chosen))
+        return Placement(conflict=tuple(numbers))
     return Placement()

@@ -1,4 +1,4 @@
-"""Addresses for residencies that have none: for solvers that leave the packing to us."""
+"""Addresses for residencies that have none: for solvers that leave the packing to the wrapper."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from ullage.solvers.packing.pack import pack
 
 
 def place_unplaced(assignment: Assignment) -> Assignment:
-    """The same with an address for every residency.
+    """The assignment with an address for every residency.
 
     In a tier where any residency has no address, all are placed anew. In the fastest tier the
     largest workspace stays free above them.

@@ -62,6 +62,7 @@ def pack_table(
 def _does_not_fit(
     table: BufferTable, packing: Packing, capacity_bytes: int, solve_s: float
 ) -> InfeasibleError:
+    """The error for a packing above the capacity: proven impossible, or only not found."""
     proven = packing.lower_bound_bytes > capacity_bytes
     needed = packing.lower_bound_bytes if proven else packing.peak_bytes
     largest = sorted(zip(table.size_bytes, table.ids, strict=True), key=lambda pair: -pair[0])[:5]

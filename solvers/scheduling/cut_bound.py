@@ -18,11 +18,12 @@ import numpy as np
 from ullage.solvers.scheduling.order_items import GIVEN, Items, bits
 from ullage.solvers.scheduling.order_moves import OrderMoves
 
+# Capacity of an arc that no minimum cut contains, in bytes.
 UNCUTTABLE = 1 << 60
 
 
 class CutNetwork:
-    """The flow network of an ordering problem; each question adds its own infinite arcs.
+    """The flow network of an ordering problem; each query adds its own infinite arcs.
 
     Nodes: operators 0..N-1, one per item, then source and sink. The source side of a cut is S.
     """
@@ -60,8 +61,8 @@ class CutNetwork:
         )
         if flow.solve(self.source, self.sink) != flow.OPTIMAL:
             return None  # an infinite flow: the sets contradict each other
-        found = int(flow.optimal_flow())
-        return None if found >= UNCUTTABLE else found
+        live_bytes = int(flow.optimal_flow())
+        return None if live_bytes >= UNCUTTABLE else live_bytes
 
 
 def cut_bound_bytes(
@@ -90,14 +91,14 @@ def cut_bound_bytes(
 
 
 def _profile(moves: OrderMoves, order: Sequence[int]) -> list[tuple[int, int]]:
-    """(live bytes while it runs, operator) for each operator of an order."""
+    """For each operator of an order: (live bytes while it runs, operator)."""
     live, done = moves.given_bytes, 0
-    found: list[tuple[int, int]] = []
+    profile: list[tuple[int, int]] = []
     for operator in order:
-        found.append((live + moves.extra_bytes(done, operator), operator))
+        profile.append((live + moves.extra_bytes(done, operator), operator))
         live += moves.growth_bytes(done, operator)
         done |= 1 << operator
-    return found
+    return profile
 
 
 def _least_while_running(network: CutNetwork, moves: OrderMoves, operator: int) -> int:
@@ -114,7 +115,7 @@ def _least_while_running(network: CutNetwork, moves: OrderMoves, operator: int) 
 
 
 def operand_bound_bytes(items: Items, moves: OrderMoves) -> int:
-    """The largest sum of what one operator reads, writes and uses as workspace, less any reuse."""
+    """The largest sum of bytes that an operator reads, writes and uses as workspace, less reuse."""
     reads = [0] * moves.count
     for item in items.items:
         for reader in bits(item.readers):

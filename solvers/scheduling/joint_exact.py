@@ -1,6 +1,6 @@
-"""The best order for whole tensors, exactly, where what is asked is COSMA's problem.
+"""The best order for whole tensors, exactly, where the task is COSMA's problem.
 
-That is so for the objective `traffic` where operators reach activations in the fastest tier only
+It is for the objective `traffic`, where operators reach activations in the fastest tier only
 and nothing shares bytes (`--no-alias`). `cpsat` decides order, residency and addresses at once.
 """
 
@@ -14,14 +14,15 @@ from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.scheduling.joint_value import OrderingTask, problem_of
 from ullage.solvers.state.segments import cuts_nothing, segments_of
 
-SHARE = 0.5  # of the time left
+# Share of the time left that it takes.
+SHARE = 0.5
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ExactOrder:
-    """An order.
+    """An order found by `cpsat`.
 
     Attributes:
         order: operator indices.
@@ -34,23 +35,23 @@ class ExactOrder:
     whole: bool
 
 
-def exact_order(setting: OrderingTask) -> ExactOrder | None:
+def exact_order(task: OrderingTask) -> ExactOrder | None:
     """The order of the fewest bytes; None where this is not COSMA's problem."""
-    target = setting.target
-    if setting.objective != "traffic" or target.operand_access != "fastest":
+    target = task.target
+    if task.objective != "traffic" or target.operand_access != "fastest":
         return None
-    if setting.steady_state or len(target.tiers) != 2:
+    if task.steady_state or len(target.tiers) != 2:
         return None
-    model = tuple(range(len(setting.graph.operators)))
-    problem = problem_of(setting, model)
+    model = tuple(range(len(task.graph.operators)))
+    problem = problem_of(task, model)
     if any(len(buffer.values) > 1 for buffer in problem.buffers):
         return None
-    options = CpsatOptions(order="free", seed=setting.seed)
+    options = CpsatOptions(order="free", seed=task.seed)
     try:
-        found = cpsat_cosma.answer(problem, options, setting.budget.share(SHARE))
+        exact = cpsat_cosma.answer(problem, options, task.budget.share(SHARE))
     except UllageError as error:
         logger.info("joint: no exact order: %s", error.message)
         return None
-    order = tuple(s.operator for s in found.solution.assignment.problem.steps if s.kind != DMA_STEP)
+    order = tuple(s.operator for s in exact.solution.assignment.problem.steps if s.kind != DMA_STEP)
     whole = cuts_nothing(problem, segments_of(problem))
-    return ExactOrder(order, found.status == "optimal", whole)
+    return ExactOrder(order, exact.status == "optimal", whole)

@@ -13,10 +13,12 @@ from ullage.compiler.ir.dag import operator_dag
 from ullage.compiler.ir.graph import Graph
 
 Rng = np.random.Generator
-Precedence = Mapping[int, frozenset[int]]  # operator -> operators whose results it reads
+# Operator -> operators whose results it reads.
+Precedence = Mapping[int, frozenset[int]]
 Move = Callable[[Sequence[int], Precedence, Rng], list[int]]
 
-EVEN = 0.5  # chance of either of two ways
+# Chance of either of two alternatives.
+EVEN = 0.5
 
 
 def precedence_of(graph: Graph) -> dict[int, frozenset[int]]:
@@ -26,12 +28,12 @@ def precedence_of(graph: Graph) -> dict[int, frozenset[int]]:
 
 
 def random_order(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
-    """Whatever is ready, at random."""
+    """The next operator is any that is ready, at random."""
     return _listed(window, before, lambda ready, _: int(rng.integers(len(ready))))
 
 
 def depth_first(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
-    """What reads the latest results comes next: branches run to their ends, one by one."""
+    """The next operator is the one that reads the latest results: branches run to their ends."""
     turn = {operator: float(key) for operator, key in zip(window, rng.random(len(window)))}  # noqa: B905
 
     def choose(ready: list[int], place: Mapping[int, int]) -> int:
@@ -44,20 +46,20 @@ def depth_first(window: Sequence[int], before: Precedence, rng: Rng) -> list[int
 
 def ancestors_first(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
     """One operator with all that it needs comes first, the rest behind it."""
-    chosen = {int(rng.choice(np.asarray(window)))}
+    ancestors = {int(rng.choice(np.asarray(window)))}
     for operator in reversed(window):
-        if any(operator in before[later] for later in chosen):
-            chosen.add(operator)
-    return [o for o in window if o in chosen] + [o for o in window if o not in chosen]
+        if any(operator in before[later] for later in ancestors):
+            ancestors.add(operator)
+    return [o for o in window if o in ancestors] + [o for o in window if o not in ancestors]
 
 
 def descendants_last(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
     """One operator with all that needs it comes last."""
-    chosen = {int(rng.choice(np.asarray(window)))}
+    descendants = {int(rng.choice(np.asarray(window)))}
     for operator in window:
-        if not chosen.isdisjoint(before[operator]):
-            chosen.add(operator)
-    return [o for o in window if o not in chosen] + [o for o in window if o in chosen]
+        if not descendants.isdisjoint(before[operator]):
+            descendants.add(operator)
+    return [o for o in window if o not in descendants] + [o for o in window if o in descendants]
 
 
 def beside_neighbour(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
@@ -74,6 +76,7 @@ def anywhere(window: Sequence[int], before: Precedence, rng: Rng) -> list[int]:
     return _moved(window, at, int(rng.integers(low, high + 1)))
 
 
+# The moves among which the search picks at random.
 MOVES: tuple[Move, ...] = (
     beside_neighbour,
     ancestors_first,
@@ -94,8 +97,8 @@ def all_orders(count: int, before: Precedence, most: int) -> list[tuple[int, ...
     dag = nx.DiGraph()
     dag.add_nodes_from(range(count))
     dag.add_edges_from((early, late) for late in range(count) for early in before[late])
-    found = sorted(map(tuple, islice(nx.all_topological_sorts(dag), most + 1)))
-    return found if len(found) <= most else None
+    orders = sorted(map(tuple, islice(nx.all_topological_sorts(dag), most + 1)))
+    return orders if len(orders) <= most else None
 
 
 def _listed(
@@ -133,6 +136,7 @@ def _reach(window: Sequence[int], before: Precedence, at: int) -> tuple[int, int
 
 
 def _moved(window: Sequence[int], at: int, to: int) -> list[int]:
+    """The window with the operator at one place moved to another."""
     moved = list(window)
     moved.insert(to, moved.pop(at))
     return moved

@@ -2,17 +2,17 @@
 
 1. The file's order and the one with the smallest peak are valued by their fluid LPs; the search
    starts from the better one.
-2. Where what is asked is COSMA's problem, `cpsat` looks for the best order for whole tensors
-   (`joint_exact`). Where tensors cannot be cut and it proves it, that is the order.
-3. Where there are few orders, all are tried: nothing is better but for the LP's tolerance.
-4. Else large-neighbourhood search (Shaw, 1998): a window of operators, chosen where the LP's steps
-   wait, gets another order (`joint_moves`, or the one of the smallest peak). Rounds alternate: many
-   windows by a quick guess (`joint_surrogate`), with the LP's word at the end; then a few windows
-   that the LP of the stretch around them ranks first. Only what improves the LP of the whole graph
-   is kept. Long graphs are valued as a whole after several improved stretches.
+2. Where the task is COSMA's problem, `cpsat` looks for the best order for whole tensors
+   (`joint_exact`). Where tensors cannot be cut and it is proven best, the search ends.
+3. Where there are few orders, all are tried: no order is better, up to the LP's tolerance.
+4. Else large-neighbourhood search (Shaw, 1998): a window of operators, taken where the LP's steps
+   wait, gets another order (`joint_moves`, or the one of the smallest peak). Rounds of two kinds
+   alternate: many windows judged by a quick surrogate (`joint_surrogate`), with one LP at the end;
+   then a few windows that the LP of the stretch around them ranks first. Only what improves the LP
+   of the whole graph is kept. Long graphs are valued as a whole after several improved stretches.
 
-The result is never worse by the LP than the file's order. Whether its plan is, too, the caller
-checks by planning both (`compiler.pipeline`).
+The result is never worse by the LP than the file's order. Whether its plan is no worse either, the
+caller checks by planning both (`compiler.driver`).
 """
 
 from collections.abc import Sequence
@@ -40,44 +40,63 @@ from ullage.solvers.scheduling.joint_value import (
 )
 from ullage.solvers.scheduling.peak_order import smallest_peak
 
+# Seconds that the search takes where the job has no time limit.
 DEFAULT_BUDGET_S = 10.0
-LIMIT_SHARE = 0.4  # of a time limit; the rest plans
-LIMIT_TRIES = 4000  # windows
-PATIENCE = 12  # rounds in a row without gain, after which the search ends
-SURROGATE_S = 2.0  # of time left: with less the surrogate is not compiled
-SURROGATES, SURROGATES_EACH = (
-    1500,
-    20,
-)  # windows of a round judged by the surrogate alone: in all, per operator
-HEAT = 2e-4  # relative loss that the surrogate is let take, now and then
-ROUND_WINDOWS = 4  # of a round that are judged by LPs
-CHOICES = 6  # orders of such a window; the surrogate chooses
-PEAK_CHANCE = 0.1  # that one of them is the order of the smallest peak
-FEW_ORDERS = 720  # all are tried where there are no more
-FEW_OPERATORS = 12  # and no more operators than that
-DIRECT_OPERATORS = 40  # graphs up to here are valued as a whole at once
-WHOLE_OPERATORS = 320  # graphs up to here are valued as a whole at each gain of a stretch
-CHECK_GAINS = 6  # larger ones after so many
-WINDOWS = (4, 6, 8, 12, 16, 24, 32)  # operators
-MARGIN = 12  # operators on either side of a window that its stretch has
-PEAK_MOVES = 3000  # of the search for the smallest peak of a window
-PEAK_SHARE = 0.2  # of the time, for that of the graph
-GAIN = 1e-6  # relative: smaller ones are tolerance of the LP
+# Share of a job's time that the search takes where it has one; the rest is for planning.
+LIMIT_SHARE = 0.4
+# Number of windows that are tried at most.
+LIMIT_TRIES = 4000
+# Number of rounds in a row without gain after which the search ends.
+PATIENCE = 12
+# Seconds of time left below which the surrogate, which must be compiled, is not used.
+SURROGATE_S = 2.0
+# Windows of a round that the surrogate alone judges, at most ...
+SURROGATES = 1500
+# ... and at most for each operator.
+SURROGATES_EACH = 20
+# Mean relative loss that a step of the surrogate's search may accept.
+HEAT = 2e-4
+# Windows of a round that LPs judge.
+ROUND_WINDOWS = 4
+# Orders of such a window, of which the surrogate takes the best.
+CHOICES = 6
+# Chance that one of them is the order of the smallest peak.
+PEAK_CHANCE = 0.1
+# All orders are tried where there are no more than this ...
+FEW_ORDERS = 720
+# ... and no more operators than this.
+FEW_OPERATORS = 12
+# Operators of a graph up to which each window is valued by the LP of the whole graph at once.
+DIRECT_OPERATORS = 40
+# Operators up to which the whole graph is valued at each gain of a stretch ...
+WHOLE_OPERATORS = 320
+# ... and the number of gains after which it is valued in larger ones.
+CHECK_GAINS = 6
+# Sizes of windows, in operators.
+WINDOWS = (4, 6, 8, 12, 16, 24, 32)
+# Operators on either side of a window that belong to its stretch.
+MARGIN = 12
+# Moves of the search for the smallest peak of a window.
+PEAK_MOVES = 3000
+# Share of the time left for the smallest peak of the whole graph.
+PEAK_SHARE = 0.2
+# Relative gain of a value below which it is within the tolerance of the LP.
+GAIN = 1e-6
 
 
 @dataclass(frozen=True)
 class JointResult:
-    """An order and what it is worth.
+    """An order with the values of the orders that it was compared with.
 
     Attributes:
         order: every operator index once, topological.
-        value: of its LP in the objective's unit; None where it could not be solved.
-        model_value: of the file's order.
-        memory_value: of the order with the smallest peak.
+        value: optimum of its LP in the objective's unit; None where it could not be solved.
+        model_value: that of the file's order.
+        memory_value: that of the order with the smallest peak.
         tries: windows tried.
-        gains: of them, orders taken.
+        gains: how many of them were taken.
         complete: all orders were tried, or the order is proven best.
-        notes: what must be told.
+        notes: notes for the user.
     """
 
     order: tuple[int, ...]
@@ -91,29 +110,29 @@ class JointResult:
 
 
 def joint_order(
-    setting: OrderingTask, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
+    task: OrderingTask, *, tries: int = LIMIT_TRIES, few_orders: int = FEW_ORDERS
 ) -> JointResult:
-    """The best order found for the setting's objective by its deadline.
+    """The best order found for the task's objective by its deadline.
 
-    Unless the deadline ends the search, the result depends on the setting and its seed alone.
+    Unless the deadline ends the search, the result depends on the task and its seed alone.
 
     Args:
-        setting: the graph, the target, and what is asked.
+        task: the graph, the target, and the objective.
         tries: windows to try at most.
         few_orders: try all orders where there are no more.
     """
-    graph = setting.graph
+    graph = task.graph
     model = tuple(range(len(graph.operators)))
-    limit = setting.budget.share(PEAK_SHARE).remaining_s()
-    peak = smallest_peak(graph, setting.aliases, limit_s=min(2.0, max(0.05, limit)))
-    if setting.objective == "peak":
+    limit = task.budget.share(PEAK_SHARE).remaining_s()
+    peak = smallest_peak(graph, task.aliases, limit_s=min(2.0, max(0.05, limit)))
+    if task.objective == "peak":
         return JointResult(peak.order, complete=peak.is_optimal)
     try:
-        reference = reference_value(setting, model)
+        reference = reference_value(task, model)
     except (InfeasibleError, UsageError) as error:
         note = f"joint: no order was looked for, since nothing can be planned: {error.message}"
         return JointResult(model, notes=(note,))
-    search = _OrderSearch(setting, reference)
+    search = _OrderSearch(task, reference)
     start = search.valued(model)
     if start is None:
         note = "joint: the LP of the file's order was not solved in time; that order is kept"
@@ -150,15 +169,15 @@ def order_until(
 ) -> JointResult:
     """The joint order within its share of the whole job's time; without a limit within 10 s."""
     unlimited = budget.deadline is None
-    own = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
-    return joint_order(OrderingTask(graph, target, aliases, steady_state, objective, seed, own))
+    limited = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
+    return joint_order(OrderingTask(graph, target, aliases, steady_state, objective, seed, limited))
 
 
 class _OrderSearch:
     """Large-neighbourhood search.
 
     Attributes:
-        setting: with a deadline.
+        task: the task, with a deadline.
         reference: value of the plan with everything at home.
         before: precedence.
         best: the best order whose LP was solved.
@@ -168,23 +187,23 @@ class _OrderSearch:
 
     best: Valued
 
-    def __init__(self, setting: OrderingTask, reference: float) -> None:
-        self.setting = setting
+    def __init__(self, task: OrderingTask, reference: float) -> None:
+        self.task = task
         self.reference = reference
-        self.before: Precedence = precedence_of(setting.graph)
+        self.before: Precedence = precedence_of(task.graph)
         self.tries = 0
         self.gains = 0
         self._seen: set[tuple[int, ...]] = set()
-        self._rng: Rng = np.random.default_rng(setting.seed)
+        self._rng: Rng = np.random.default_rng(task.seed)
 
     def valued(self, order: Sequence[int]) -> Valued | None:
         """An order's LP; None after the deadline."""
         self._seen.add(tuple(order))
-        return value_of(self.setting, order, self.reference)
+        return value_of(self.task, order, self.reference)
 
     def is_late(self) -> bool:
         """Whether the deadline has come."""
-        return self.setting.budget.is_over()
+        return self.task.budget.is_over()
 
     def try_all(self, orders: Sequence[tuple[int, ...]]) -> bool:
         """Take the best of some orders; whether all could be tried."""
@@ -198,21 +217,21 @@ class _OrderSearch:
 
     def take_exact(self) -> bool:
         """Take the best order for whole tensors; whether nothing can be better."""
-        exact = exact_order(self.setting)
+        exact = exact_order(self.task)
         if exact is None:
             return False
-        found = self.best if exact.order == self.best.order else self.valued(exact.order)
-        final = exact.proven and exact.whole and found is not None
-        if final and found is not None:
-            self.best = found  # whatever the LP says, which may cut tensors
+        valued = self.best if exact.order == self.best.order else self.valued(exact.order)
+        final = exact.proven and exact.whole and valued is not None
+        if final and valued is not None:
+            self.best = valued  # even where its LP is worse, which may cut tensors
         else:
-            self._take(found)
+            self._take(valued)
         return final
 
     def improve(self, tries: int) -> None:
-        """Rounds of guesses and of windows, until the tries, the time or the patience end."""
+        """Rounds by surrogate and by windows, until the tries, the time or the patience end."""
         surrogate = (
-            surrogate_of(self.setting) if self.setting.budget.remaining_s() > SURROGATE_S else None
+            surrogate_of(self.task) if self.task.budget.remaining_s() > SURROGATE_S else None
         )
         idle = 0
         while self.tries < tries and idle < PATIENCE and not self.is_late():
@@ -221,7 +240,7 @@ class _OrderSearch:
             idle = 0 if gained else idle + 1
 
     def _climb(self, surrogate: OrderSurrogate) -> bool:
-        """Follow the surrogate for many windows, then ask the LP; whether it agrees."""
+        """Follow the surrogate for many windows, then solve the LP; whether that gains, too."""
         order = best = self.best.order
         now = least = begun = surrogate.value(order)
         weights = stall_weights(self.best)
@@ -238,7 +257,7 @@ class _OrderSearch:
         return best not in self._seen and self._take(self.valued(best))
 
     def _try_windows(self, surrogate: OrderSurrogate | None) -> bool:
-        """Windows ranked by guess, then by the LP of a stretch, then by that of the whole graph."""
+        """Rank windows by surrogate, then LP of a stretch, then of the graph; whether any gains."""
         pending = CHECK_GAINS if len(self.best.order) > WHOLE_OPERATORS else 1
         draft, weights = self.best.order, stall_weights(self.best)
         ahead, gained = 0, False
@@ -257,14 +276,14 @@ class _OrderSearch:
                 weights = stall_weights(self.best)
         return (bool(ahead) and self._take(self.valued(draft))) or gained
 
-    def _take(self, found: Valued | None) -> bool:
+    def _take(self, valued: Valued | None) -> bool:
         """Keep an order that is better than the best; whether it was."""
-        if found is None or found.value >= self.best.value * (1 - GAIN):
+        if valued is None or valued.value >= self.best.value * (1 - GAIN):
             return False
-        self.best = found
+        self.best = valued
         self.gains += 1
-        shown = f"{found.value:.6g}, {self.gains} gains in {self.tries} tries"
-        self.setting.budget.progress(f"joint order: {shown}")
+        shown = f"{valued.value:.6g}, {self.gains} gains in {self.tries} tries"
+        self.task.budget.progress(f"joint order: {shown}")
         return True
 
     def _window(self, weights: Floats) -> tuple[int, int]:
@@ -279,8 +298,8 @@ class _OrderSearch:
     def _likeliest(
         self, order: tuple[int, ...], first: int, last: int, surrogate: OrderSurrogate | None
     ) -> tuple[int, ...] | None:
-        """Of some orders of a window that were not tried yet the best by the surrogate."""
-        found: dict[tuple[int, ...], float] = {}
+        """The best by the surrogate of some new orders of a window; None where none is new."""
+        estimates: dict[tuple[int, ...], float] = {}
         for _ in range(CHOICES if surrogate is not None else 1):
             if self._rng.random() < PEAK_CHANCE:
                 window = self._least_peak(order[first:last])
@@ -288,12 +307,12 @@ class _OrderSearch:
             else:
                 candidate = self._reordered(order, first, last)
             if candidate not in self._seen:
-                found[candidate] = surrogate.value(candidate) if surrogate is not None else 0.0
-        if not found:
+                estimates[candidate] = surrogate.value(candidate) if surrogate is not None else 0.0
+        if not estimates:
             return None
-        chosen = min(found, key=lambda candidate: found[candidate])
-        self._seen.add(chosen)
-        return chosen
+        likeliest = min(estimates, key=lambda candidate: estimates[candidate])
+        self._seen.add(likeliest)
+        return likeliest
 
     def _reordered(self, order: tuple[int, ...], first: int, last: int) -> tuple[int, ...]:
         """An order with another order of a window."""
@@ -302,23 +321,23 @@ class _OrderSearch:
 
     def _least_peak(self, window: Sequence[int]) -> list[int]:
         """The window in the order with its smallest peak."""
-        inside = stretch_of(self.setting, window, 0)
-        limit = min(0.5, self.setting.budget.remaining_s())
-        found = smallest_peak(
+        inside = stretch_of(self.task, window, 0)
+        limit = min(0.5, self.task.budget.remaining_s())
+        packed_order = smallest_peak(
             inside.graph, inside.aliases, limit_s=max(0.0, limit), limit_moves=PEAK_MOVES
         )
-        return [window[i] for i in found.order]
+        return [window[i] for i in packed_order.order]
 
     def _ranks(
         self, order: tuple[int, ...], candidate: tuple[int, ...], first: int, last: int
     ) -> bool:
-        """Whether the stretch around a window gains; always where the whole graph is as small."""
+        """Whether the stretch around a window gains; True where the whole graph is that small."""
         if len(order) <= DIRECT_OPERATORS:
             return True
         low, high = max(0, first - MARGIN), min(len(order), last + MARGIN)
         reserved = kept_through_bytes(self.best, low, high)
         place = {operator: i for i, operator in enumerate(order[low:high])}
-        stretch = stretch_of(self.setting, order[low:high], reserved)
+        stretch = stretch_of(self.task, order[low:high], reserved)
         now = value_of(stretch, range(len(place)), self.reference)
         then = value_of(stretch, [place[o] for o in candidate[low:high]], self.reference)
         if now is None or then is None:

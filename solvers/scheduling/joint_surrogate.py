@@ -1,9 +1,10 @@
-"""A guess at what an order is worth, in microseconds: thousands of orders for one LP.
+"""A surrogate of an order's LP: its value in microseconds, so thousands of orders for one LP.
 
-Gaps between uses are closed by what they save per byte and step (Belady, but for parts of tensors),
-as far as memory goes; what is not kept is read, and what some reader lacks is written, at once. A
-step that waits takes from the time that earlier steps left over, as much as the memory that is free
-there can take ahead. In-place results are not seen. Orders are ranked by it, never accepted.
+Gaps between uses are closed in the order of what they save per byte and step (Belady's rule, for
+parts of tensors), as far as memory goes. What is not kept is read again, and what some reader lacks
+is written, without delay. A step that would wait for the link uses idle time of the link in earlier
+steps, as far as free memory can take data ahead. In-place results are ignored. Orders are ranked by
+it, never accepted.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ class OrderSurrogate:
     """N operators of the graph and K items (bytes with one writer), as arrays.
 
     Attributes:
-        capacity_bytes: of the fastest tier.
+        capacity_bytes: capacity of the fastest tier.
         compute_s: (N,) compute time, zero for objectives other than latency.
         fixed_s: (N,) time of what is read once, whatever the order.
         scratch_bytes: (N,) workspace.
@@ -51,7 +52,7 @@ class OrderSurrogate:
     kept: NDArray[np.bool_]
 
     def value(self, order: Sequence[int]) -> float:
-        """Seconds of an order, for other objectives of slow traffic alone."""
+        """Seconds of an order; for objectives other than latency, seconds of slow traffic alone."""
         steps, items = len(order), len(self.size_bytes)
         place = np.empty(steps, dtype=np.int64)
         place[np.asarray(order, dtype=np.int64)] = np.arange(steps)
@@ -65,15 +66,17 @@ class OrderSurrogate:
         later = np.ones(len(at), dtype=bool)
         later[heads] = False
         later = np.flatnonzero(later)
-        of = item[later]
+        item_of = item[later]
         begin, end = at[later - 1] + 1, at[later] + 1
-        begin -= (later - 1 == heads[of]) & self.written[of]  # a result is there as it is written
-        worth = self.worth[of] / (end - begin)
+        begin -= (later - 1 == heads[item_of]) & self.written[
+            item_of
+        ]  # a result is there as it is written
+        worth = self.worth[item_of] / (end - begin)
         room = np.empty(steps)
         room[place] = self.capacity_bytes - self.scratch_bytes
         least = np.ones(items)
         by_worth = np.argsort(-worth, kind="stable")
-        gaps = (of[by_worth], begin[by_worth], end[by_worth])
+        gaps = (item_of[by_worth], begin[by_worth], end[by_worth])
         _close(*gaps, self.size_bytes, self.read_s, room, busy, least)
         missing = np.where(self.kept, 1.0, 1.0 - least)[self.written]
         np.add.at(busy, at[heads[self.written]], missing * self.write_s[self.written])
@@ -95,7 +98,7 @@ class OrderSurrogate:
 
 @dataclass(frozen=True)
 class _Item:
-    """Bytes with one writer and some readers: what becomes one entry of the arrays."""
+    """Bytes with one writer and some readers, which become one entry of the arrays."""
 
     users: list[int]
     size_bytes: float
@@ -105,67 +108,67 @@ class _Item:
     kept: bool
 
 
-def surrogate_of(setting: OrderingTask) -> OrderSurrogate:
-    """Prepare the surrogate for a setting."""
-    graph, target = setting.graph, setting.target
+def surrogate_of(task: OrderingTask) -> OrderSurrogate:
+    """Prepare the surrogate of a task."""
+    graph, target = task.graph, task.target
     count = len(graph.operators)
     compute, fixed, scratch = np.zeros(count), np.zeros(count), np.zeros(count)
-    problem = problem_of(setting, range(count))
+    problem = problem_of(task, range(count))
     seconds = compute_seconds(problem)[0]
     for step, time_s in zip(problem.steps, seconds.tolist(), strict=True):
         if step.operator >= 0:
             scratch[step.operator] = step.workspace_bytes
-            compute[step.operator] = time_s if setting.objective == "latency" else 0.0
-    found = [*_activations(setting), *_weights(setting, fixed)]
-    found = [item for item in found if item.users and item.size_bytes]
+            compute[step.operator] = time_s if task.objective == "latency" else 0.0
+    items = [*_activations(task), *_weights(task, fixed)]
+    items = [item for item in items if item.users and item.size_bytes]
     return OrderSurrogate(
         capacity_bytes=target.fastest.capacity_bytes,
         compute_s=compute,
         fixed_s=fixed,
         scratch_bytes=scratch,
-        first=np.cumsum([0, *(len(item.users) for item in found)], dtype=np.int64),
-        users=np.array([user for item in found for user in item.users], dtype=np.int64),
-        size_bytes=np.array([item.size_bytes for item in found]),
-        read_s=np.array([item.read_s for item in found]),
-        write_s=np.array([item.write_s for item in found]),
-        written=np.array([item.written for item in found], dtype=np.bool_),
-        kept=np.array([item.kept for item in found], dtype=np.bool_),
+        first=np.cumsum([0, *(len(item.users) for item in items)], dtype=np.int64),
+        users=np.array([user for item in items for user in item.users], dtype=np.int64),
+        size_bytes=np.array([item.size_bytes for item in items]),
+        read_s=np.array([item.read_s for item in items]),
+        write_s=np.array([item.write_s for item in items]),
+        written=np.array([item.written for item in items], dtype=np.bool_),
+        kept=np.array([item.kept for item in items], dtype=np.bool_),
     )
 
 
-def _activations(setting: OrderingTask) -> list[_Item]:
+def _activations(task: OrderingTask) -> list[_Item]:
     """Inputs, activations and outputs."""
-    items, _ = order_items(setting.graph, setting.aliases)
-    home = setting.target.home("activation")
+    items, _ = order_items(task.graph, task.aliases)
+    home = task.target.home("activation")
     write = 0.0 if home.read_only else 1.0 / home.write_bytes_per_s
-    found: list[_Item] = []
+    activations: list[_Item] = []
     for item in items.items:
         written = item.writer != GIVEN
         users = [items.operators[item.writer]] if written else []
         users += [items.operators[number] for number in bits(item.readers)]
         size = float(item.size_bytes)
         times = (size / home.read_bytes_per_s, size * write)
-        found.append(_Item(users, size, *times, written, item.kept))
-    return found
+        activations.append(_Item(users, size, *times, written, item.kept))
+    return activations
 
 
-def _weights(setting: OrderingTask, fixed_s: Floats) -> list[_Item]:
+def _weights(task: OrderingTask, fixed_s: Floats) -> list[_Item]:
     """Weights of several readers; the time of those of one reader is added to the reader's."""
-    graph, home = setting.graph, setting.target.home("weight")
+    graph, home = task.graph, task.target.home("weight")
     readers: dict[str, list[int]] = {}
     for index, operator in enumerate(graph.operators):
         for name in operator.inputs:
             if graph.values[name].kind == "weight":
                 readers.setdefault(name, []).append(index)
-    found: list[_Item] = []
+    items: list[_Item] = []
     for name, users in readers.items():
         size = float(graph.values[name].size_bytes)
         if len(users) > 1:
-            found.append(_Item(users, size, size / home.read_bytes_per_s, 0.0, False, False))
+            items.append(_Item(users, size, size / home.read_bytes_per_s, 0.0, False, False))
         else:
             accessed = dict(graph.operators[users[0]].accessed_bytes).get(name, size)
             fixed_s[users[0]] += accessed / home.read_bytes_per_s
-    return found
+    return items
 
 
 def _close_gaps(
@@ -193,7 +196,7 @@ def _close_gaps(
 
 
 def _elapsed_s(compute: Floats, busy: Floats, most_ahead: Floats) -> float:
-    """Time of all steps, where idle time of the link helps later steps."""
+    """Seconds of all steps, where idle time of the link helps later steps."""
     total, ahead = 0.0, 0.0
     for step in range(len(compute)):
         wait = max(0.0, busy[step] - compute[step])

@@ -1,9 +1,9 @@
-"""What an order is worth: the value of its fluid LP, of the whole graph or of a stretch of it.
+"""The value of an order: the optimum of its fluid LP, of the whole graph or of a stretch of it.
 
-The LP's optimum is what the best plan of an order can reach but for rounding; plans are mostly
-within a percent of it. A stretch of the order is a problem of its own: what comes from before is an
-input, what is needed behind it an output, and memory is smaller by what the whole solution keeps
-there all the time. Its value says little by itself, but it ranks the orders of its middle.
+The LP's optimum is a lower bound of the order's plans, which are mostly within a percent of it. A
+stretch of the order is a problem of its own: what comes from before is an input, what is needed
+behind it an output, and memory is smaller by what the whole solution keeps there all the time. Its
+value says little by itself, but it ranks the orders of the operators in its middle.
 """
 
 from collections.abc import Sequence
@@ -25,23 +25,26 @@ from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Segment, segments_of
 
-OPTIONS = FluidOptions(window_steps=16, max_rounds=3)  # windows open little: LPs by the hundred
-ROOM = 2.0  # a step of another order may take longer than any of the reference
-LEAST_WEIGHT = 0.02  # of the mean: windows are sometimes tried where nothing stalls
+# Options of the LPs: windows open little, since hundreds are solved.
+OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
+# Factor of the reference's value that steps of other orders may take.
+ROOM = 2.0
+# Share of the mean weight that every place has: windows are also tried where nothing stalls.
+LEAST_WEIGHT = 0.02
 
 
 @dataclass(frozen=True)
 class OrderingTask:
-    """A graph, a target and what is asked of its order.
+    """A graph, a target and the objective of its order.
 
     Attributes:
         graph: the graph.
         target: the chip.
         aliases: what may share bytes.
         steady_state: inferences repeat for ever.
-        objective: what is to be minimised.
-        seed: of the search.
-        budget: its time.
+        objective: name of the objective.
+        seed: random seed of the search.
+        budget: the time of the search.
     """
 
     graph: Graph
@@ -59,9 +62,9 @@ class Valued:
 
     Attributes:
         order: operator indices.
-        value: of the LP, a small price on slow traffic included, in the objective's unit.
-        problem: of the order.
-        segments: its segments.
+        value: optimum of the LP, a small price on slow traffic included, in the objective's unit.
+        problem: the problem of the order.
+        segments: the segments of the problem.
         relaxation: the LP, solved.
     """
 
@@ -72,35 +75,35 @@ class Valued:
     relaxation: Relaxation
 
 
-def reference_value(setting: OrderingTask, order: Sequence[int]) -> float:
+def reference_value(task: OrderingTask, order: Sequence[int]) -> float:
     """Value of the plan with everything in its home tier: the LP's scale.
 
     Raises:
         InfeasibleError: there is no such plan.
         UsageError: the target has no way for it.
     """
-    return run_solver("all-slow", problem_of(setting, order)).value
+    return run_solver("all-slow", problem_of(task, order)).value
 
 
-def problem_of(setting: OrderingTask, order: Sequence[int]) -> Problem:
+def problem_of(task: OrderingTask, order: Sequence[int]) -> Problem:
     """The problem of an order."""
     program = build_program(
-        setting.graph,
+        task.graph,
         order,
         order_name="joint",
-        aliases=setting.aliases,
-        dma_steps=setting.target.needs_dma_steps,
-        steady_state=setting.steady_state,
+        aliases=task.aliases,
+        dma_steps=task.target.needs_dma_steps,
+        steady_state=task.steady_state,
     )
-    return Problem(program, setting.target, setting.objective)
+    return Problem(program, task.target, task.objective)
 
 
-def value_of(setting: OrderingTask, order: Sequence[int], reference: float) -> Valued | None:
+def value_of(task: OrderingTask, order: Sequence[int], reference: float) -> Valued | None:
     """Solve the LP of an order; None when the deadline came first or its operands do not fit."""
-    problem = problem_of(setting, order)
+    problem = problem_of(task, order)
     segments = segments_of(problem)
     try:
-        relaxation = relax(problem, segments, ROOM * reference, OPTIONS, setting.budget)
+        relaxation = relax(problem, segments, ROOM * reference, OPTIONS, task.budget)
     except (InfeasibleError, UsageError):
         return None
     if relaxation is None:
@@ -114,7 +117,7 @@ def value_of(setting: OrderingTask, order: Sequence[int], reference: float) -> V
 
 
 def stall_weights(valued: Valued) -> Floats:
-    """(N,) for each place of an order how much is lost there; positive.
+    """(N,) for each place of an order the time or price lost there; positive.
 
     Latency: the time that its step takes beyond computing. Else the price of space in its step.
     """
@@ -147,36 +150,34 @@ def kept_through_bytes(valued: Valued, first: int, last: int) -> int:
     return int(kept)
 
 
-def stretch_of(setting: OrderingTask, order: Sequence[int], reserved_bytes: int) -> OrderingTask:
-    """A stretch of an order as a setting of its own; operator i of it is `order[i]`."""
-    graph = setting.graph
-    chosen = [graph.operators[i] for i in order]
-    made = {name for operator in chosen for name in operator.outputs}
+def stretch_of(task: OrderingTask, order: Sequence[int], reserved_bytes: int) -> OrderingTask:
+    """A stretch of an order as a task of its own; operator i of it is `order[i]`."""
+    graph = task.graph
+    operators = [graph.operators[i] for i in order]
+    made = {name for operator in operators for name in operator.outputs}
     inside = set(order)
     wanted = set(graph.outputs)
     for index, operator in enumerate(graph.operators):
         if index not in inside:
             wanted.update(operator.inputs)
     values: dict[str, Value] = {}
-    for operator in chosen:
+    for operator in operators:
         for name in (*operator.inputs, *operator.outputs):
             values[name] = _seen_inside(graph.values[name], name in made, name in wanted)
     small = Graph(
         name=graph.name,
         values=values,
-        operators=tuple(chosen),
+        operators=tuple(operators),
         inputs=tuple(name for name, value in values.items() if value.kind == "input"),
         outputs=tuple(name for name in values if name in made and name in wanted),
     )
-    fastest = setting.target.fastest
+    fastest = task.target.fastest
     room = max(fastest.capacity_bytes // 8, fastest.capacity_bytes - reserved_bytes)
-    return replace(
-        setting, graph=small, target=setting.target.with_fast_memory(room), steady_state=False
-    )
+    return replace(task, graph=small, target=task.target.with_fast_memory(room), steady_state=False)
 
 
 def _seen_inside(value: Value, made: bool, wanted: bool) -> Value:
-    """A value as a stretch sees it."""
+    """A value of the graph as a value of a stretch: the kind that it has there."""
     kind: Kind = value.kind
     if value.kind != "weight":
         kind = "activation" if made else "input"

@@ -1,7 +1,7 @@
 """A graph as an ordering problem: operators, and the bytes that live between them.
 
 Storage is decided by `find_aliases` without in-place reuse, which does not depend on the order
-(but for disputed parts, see `order_items`). Every byte then holds one datum for the whole run, so
+(except for disputed parts, see `order_items`). Every byte then holds one datum all the time, so
 what is alive after a set of operators depends on the set alone: bytes written inside it (or given)
 and read outside it (or kept). In-place reuse makes no difference between operators; while one runs,
 it saves the bytes of an operand that dies there.
@@ -19,7 +19,8 @@ from ullage.compiler.ir.program import DMA_STEP, Program
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.lower import build_program
 
-GIVEN = -1  # writer of what is there before the first operator
+# Writer of bytes that are there before the first operator.
+GIVEN = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ class Item:
     """Bytes with one writer and one set of readers.
 
     Attributes:
-        size_bytes: how many.
-        writer: operator that makes them, `GIVEN` for graph inputs.
+        size_bytes: how many bytes.
+        writer: operator that writes them, `GIVEN` for graph inputs.
         readers: set of operators.
         kept: they live to the end (outputs).
     """
@@ -59,7 +60,7 @@ class Items:
     Attributes:
         operators: (N,) operator indices in the graph.
         before: (N,) sets of operators that must run earlier (direct predecessors).
-        items: what lives.
+        items: the bytes that live between operators.
         scratch_bytes: (N,) workspace.
         reuses: (N,) in-place possibilities; at most one is used.
     """
@@ -110,6 +111,7 @@ class _Storage:
 
 
 def _items(storage: _Storage, options: AliasOptions, disputed: frozenset[str]) -> Items:
+    """The ordering problem, in which disputed buffers count as nothing."""
     graph = storage.graph
     steps = [step for step in storage.program.steps if step.kind != DMA_STEP]
     number = {step.operator: i for i, step in enumerate(steps)}
@@ -165,11 +167,11 @@ def _ranges(
             writer, readers = GIVEN, 0
             for t, use in uses:
                 if use.start_byte < high and low < use.end_byte:
-                    who = number[program.steps[t].operator]
+                    operator = number[program.steps[t].operator]
                     if use.write:
-                        writer = who
+                        writer = operator
                     else:
-                        readers |= 1 << who
+                        readers |= 1 << operator
             kept = any(start < high and low < end for start, end in buffer.outputs)
             if writer != GIVEN or readers or kept:
                 item = Item(high - low, writer, readers, kept)
@@ -192,7 +194,7 @@ def _reuses(
     if not permitted or len(operator.outputs) != 1:
         return ()
     values, aliases = storage.graph.values, storage.aliases
-    found: dict[int, int] = {}
+    reuses: dict[int, int] = {}
     for sharing in permitted:
         size = values[sharing.input].size_bytes
         source, offset = aliases.buffer_of[sharing.input]
@@ -215,8 +217,8 @@ def _reuses(
             others = 0
             for item in inside:
                 others |= item.readers & ~(1 << number)
-            found[others] = max(found.get(others, 0), size)
-    return tuple(Reuse(size, others) for others, size in found.items())
+            reuses[others] = max(reuses.get(others, 0), size)
+    return tuple(Reuse(size, others) for others, size in reuses.items())
 
 
 def _disputed_buffers(graph: Graph, options: AliasOptions, aliases: Aliases) -> frozenset[str]:

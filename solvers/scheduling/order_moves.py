@@ -1,4 +1,4 @@
-"""What running an operator costs after a set of others: the moves of all order searches."""
+"""The bytes that running an operator adds and frees after a set of others, for order searches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from ullage.solvers.scheduling.order_items import GIVEN, Items, Reuse, bits
 
 @dataclass(frozen=True)
 class OrderMoves:
-    """N operators, prepared for speed. Sets are bit masks.
+    """An ordering problem over N operators, prepared for speed. Sets are bit masks.
 
     Attributes:
         count: N.
@@ -19,7 +19,7 @@ class OrderMoves:
         frees: (N,) for each: (bytes, other readers): freed when all the others have run.
         sharers: (N,) sets: other readers of what an operator reads, which may free more after it.
         reuses: (N,) operands that may be overwritten.
-        given_bytes: what lives before the first operator.
+        given_bytes: bytes that live before the first operator.
     """
 
     count: int
@@ -55,11 +55,11 @@ class OrderMoves:
 
     def ready_after(self, done: int, operator: int) -> int:
         """Operators that become ready by running one; `done` includes it."""
-        found = 0
+        ready = 0
         for follower in self.after[operator]:
             if not self.before[follower] & ~done:
-                found |= 1 << follower
-        return found
+                ready |= 1 << follower
+        return ready
 
     def first_ready(self) -> int:
         """Operators that need no other."""

@@ -8,6 +8,7 @@ from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.peak_order import memory_order
 
+# Names of the orders, as `--order` takes them.
 MODEL, MEMORY, JOINT = "model", "memory", "joint"
 ORDERS = (MODEL, MEMORY, JOINT)
 
@@ -25,8 +26,8 @@ def find_order(
     Args:
         name: `model` (as the file lists them), `memory` (smallest peak) or `joint` (with the
             assignment, for an objective and a target).
-        objective: what `joint` is to minimise.
-        seed: of `joint`.
+        objective: objective that `joint` minimises.
+        seed: random seed of `joint`.
         steady_state: inferences follow one another for ever.
         budget: the time of the whole job, solving included.
 
@@ -43,10 +44,10 @@ def find_order(
         def joint(graph: Graph, target: Target, aliases: AliasOptions) -> Ordering:
             from ullage.solvers.scheduling.joint_order import order_until
 
-            found = order_until(
+            joint_order = order_until(
                 graph, target, aliases, objective, seed, whole, steady_state=steady_state
             )
-            return Ordering(found.order, found.notes)
+            return Ordering(joint_order.order, joint_order.notes)
 
         return joint
     raise UsageError(f"unknown order {name!r}; there are: {', '.join(ORDERS)}")

@@ -3,7 +3,7 @@
 `smallest_peak` first takes the better of the file's order and a greedy one, and a lower bound from
 minimum cuts. Where they differ, it searches for orders within budgets between them, with more and
 more states, until the two meet or a limit is reached; wider and wider beams look for better orders
-meanwhile. How: `order_search`, `order_flow`; docs/orders.md.
+meanwhile. The search is in `state_space`, the cuts in `cut_bound`; see docs/orders.md.
 """
 
 import time
@@ -21,23 +21,31 @@ from ullage.solvers.scheduling.order_items import Items, order_items
 from ullage.solvers.scheduling.order_moves import OrderMoves, moves_of
 from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
 
-LIMIT_S = 2.0  # wall clock
-LIMIT_MOVES = 600_000  # an operator tried after a set of others: one to two seconds of them
-CUT_SHARE = 0.3  # of the time left, for the cuts
-FIRST_STATES, FIRST_WIDTH, GROWTH = 1024, 4, 4  # of the rounds
+# Seconds of wall clock that the search may take.
+LIMIT_S = 2.0
+# Number of moves (an operator tried after a set of others): one to two seconds of them.
+LIMIT_MOVES = 600_000
+# Share of the time left that the cuts may take.
+CUT_SHARE = 0.3
+# Sets of operators that a search of the first round expands.
+FIRST_STATES = 1024
+# Sets of each size that the beam of the first round keeps.
+FIRST_WIDTH = 4
+# Factor by which both grow from round to round.
+GROWTH = 4
 
 
 @dataclass(frozen=True)
 class OrderResult:
-    """An order and what is known about its peak.
+    """An order with its peak and a lower bound of all peaks.
 
     Attributes:
         order: every operator index of the graph once, topological.
         peak_bytes: largest sum of live activation bytes, as `live_peak` finds it in the problem
             built from this order, workspace included.
         lower_bound_bytes: no order of the graph has a smaller peak.
-        method: what found the order: `model`, `greedy`, `beam` or `search`.
-        bound_source: what proved the bound: `operands`, `cuts` or `search`.
+        method: how the order was found: `model`, `greedy`, `beam` or `search`.
+        bound_source: how the bound was proven: `operands`, `cuts` or `search`.
         states: sets of operators expanded.
         limited: a limit ended the search.
     """
@@ -102,10 +110,10 @@ def smallest_peak(
     order, method = model_order(graph), "model"
     peak = order_peak_bytes(graph, order, options)
     if narrowing.method != "model":
-        found = _whole_order(graph, items, narrowing.order)
-        found_peak = order_peak_bytes(graph, found, options)
+        peak_order = _whole_order(graph, items, narrowing.order)
+        found_peak = order_peak_bytes(graph, peak_order, options)
         if found_peak < peak:
-            order, peak, method = found, found_peak, narrowing.method
+            order, peak, method = peak_order, found_peak, narrowing.method
     return OrderResult(
         order=order,
         peak_bytes=peak,
@@ -131,7 +139,7 @@ class _Narrowing:
         self.source = "operands"
 
     def run(self) -> None:
-        """Until the peak is proven or a limit is reached."""
+        """Search until the peak is proven or a limit is reached."""
         self._beam(1, "greedy")
         self.bound_by_cuts()
         states, width = FIRST_STATES, FIRST_WIDTH
@@ -145,17 +153,18 @@ class _Narrowing:
         """Raise the bound by minimum cuts."""
         now = time.monotonic()
         until = now + CUT_SHARE * (self.effort.deadline - now)
-        found = cut_bound_bytes(self.items, self.moves, self.order, self.bound, until)
-        if found > self.bound:
-            self.bound, self.source = found, "cuts"
+        cut_bound = cut_bound_bytes(self.items, self.moves, self.order, self.bound, until)
+        if cut_bound > self.bound:
+            self.bound, self.source = cut_bound, "cuts"
 
     def _beam(self, width: int, method: str) -> None:
+        """Look for a better order by beam search."""
         if self.bound < self.peak:
             probe = Probe(self.moves, self.peak - 1, self.effort)
             self._accept(beam_order(probe, width), method)
 
     def _descend(self, states: int) -> None:
-        """Ask for a little less than the best, again and again: mostly quick to find or refute."""
+        """Search for a byte less than the best, again and again: mostly quick to find or refute."""
         while self.bound < self.peak and not self.effort.is_spent():
             if not self._probe(self.peak - 1, states):
                 return
@@ -167,7 +176,7 @@ class _Narrowing:
                 return
 
     def _probe(self, budget: int, states: int) -> bool:
-        """Search within a budget; whether that settled anything."""
+        """Search for an order within a budget of bytes; whether that gave an order or a bound."""
         probe = Probe(self.moves, budget, self.effort)
         order, certain = find_order(probe, states)
         if order is not None:
@@ -177,16 +186,17 @@ class _Narrowing:
         return certain
 
     def _accept(self, order: list[int] | None, method: str) -> None:
+        """Keep an order if its peak is smaller than the best."""
         peak = self.peak if order is None else self.moves.peak_bytes(order)
         if order is not None and peak < self.peak:
             self.order, self.peak, self.method = order, peak, method
 
 
-def _whole_order(graph: Graph, items: Items, chosen: Sequence[int]) -> tuple[int, ...]:
+def _whole_order(graph: Graph, items: Items, order: Sequence[int]) -> tuple[int, ...]:
     """An order of all operators: those that do nothing come as soon as they can."""
     import networkx as nx
 
-    place = {items.operators[number]: at for at, number in enumerate(chosen)}
+    place = {items.operators[number]: at for at, number in enumerate(order)}
     return tuple(
         nx.lexicographical_topological_sort(operator_dag(graph), key=lambda o: place.get(o, -1))
     )

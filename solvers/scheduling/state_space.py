@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 from ullage.solvers.scheduling.order_items import bits
 from ullage.solvers.scheduling.order_moves import OrderMoves
 
-LOCAL_MOVES = 24  # moves tried to find a set that can be run at once
-CLOCK_EVERY = 32  # states between two looks at the clock
+# Number of moves that are tried to find a set of operators that can be run at once.
+LOCAL_MOVES = 24
+# Number of states between two looks at the clock.
+CLOCK_EVERY = 32
 
 
 @dataclass
 class Effort:
-    """What searches may spend and have spent.
+    """The work and time that searches may spend and have spent.
 
     Attributes:
         moves_left: moves (an operator tried after a set) that may still be evaluated.
@@ -89,19 +91,20 @@ class Probe:
     exceeded: float = field(default=float("inf"))
 
     def start(self) -> SearchNode:
-        """Nothing has run but what may run at once."""
+        """The node in which only operators that may run at once have run."""
         ready = self.moves.first_ready()
         return self._closed(SearchNode(0, self.moves.given_bytes, ready, 0, (), None), ready)
 
     def children(self, node: SearchNode) -> list[SearchNode]:
         """One node for each operator that fits, each with all that can be run at once after it."""
-        found: list[SearchNode] = []
+        children: list[SearchNode] = []
         for operator in bits(node.ready):
             if self._fits(node.done, node.live, operator):
-                found.append(self._after(node, operator))
-        return found
+                children.append(self._after(node, operator))
+        return children
 
     def _fits(self, done: int, live: int, operator: int) -> bool:
+        """Whether an operator runs within the budget after a set; counts the move."""
         self.effort.moves_left -= 1
         needed = live + self.moves.extra_bytes(done, operator)
         if needed <= self.budget:
@@ -110,6 +113,7 @@ class Probe:
         return False
 
     def _after(self, node: SearchNode, operator: int) -> SearchNode:
+        """The node after one more operator, and all that may run at once after it."""
         moves = self.moves
         done = node.done | 1 << operator
         fresh = moves.ready_after(done, operator)
@@ -119,7 +123,7 @@ class Probe:
         return self._closed(child, fresh | moves.sharers[operator])
 
     def _closed(self, node: SearchNode, suspects: int) -> SearchNode:
-        """Run everything that may be run at once; `suspects` are operators that may be so."""
+        """The node after all operators that may run at once; `suspects` are candidates for that."""
         moves = self.moves
         done, live, ready, unfit = node.done, node.live, node.ready, node.unfit
         path = list(node.path)
@@ -129,32 +133,32 @@ class Probe:
             if not suspects:
                 root = (rooted & -rooted).bit_length() - 1
                 rooted &= rooted - 1
-                run = self._valley(done, live, root)
+                batch = self._valley(done, live, root)
             else:
                 first = suspects & -suspects
                 operator = first.bit_length() - 1
                 suspects ^= first
-                run = ()
+                batch = ()
                 if moves.growth_bytes(done, operator) > 0:
                     rooted |= first
                 elif self._fits(done, live, operator):
-                    run = (operator,)
+                    batch = (operator,)
                 else:
                     unfit |= first
-            for operator in run:
+            for operator in batch:
                 live += moves.growth_bytes(done, operator)
                 done |= 1 << operator
                 fresh = moves.ready_after(done, operator)
                 ready = ready & ~(1 << operator) | fresh
                 suspects |= fresh | moves.sharers[operator]
                 path.append(operator)
-            if run:
+            if batch:
                 suspects = (suspects | unfit) & ready
                 unfit, rooted = 0, rooted & ready & ~suspects
         return SearchNode(done, live, ready, unfit, tuple(path), node.parent)
 
     def _valley(self, done: int, live: int, root: int) -> tuple[int, ...]:
-        """The smallest run from one operator, through what it makes ready, that does not grow."""
+        """The shortest path from a root, through operators that it readies, that does not grow."""
         moves, tried = self.moves, 0
         if not self._fits(done, live, root):
             return ()
@@ -186,7 +190,7 @@ def find_order(probe: Probe, states: int) -> tuple[list[int] | None, bool]:
     """An order within the budget, depth first, fewest live bytes first.
 
     Args:
-        probe: what to search.
+        probe: the search, with its budget of bytes.
         states: how many sets to expand at most.
 
     Returns:

@@ -1,5 +1,8 @@
 """What is in the fastest tier when, and what that costs: the state that solvers work on.
 
-segments: the pieces that are decided about; residency_state: decisions, their load and their cost;
-busy_time: seconds by resource and step; place: addresses; build_plan: the assignment.
+segments: the ranges of buffers that are decided about; residency_state: the decisions, their load
+and their cost; span_lookup: which use span covers an access; busy_time: seconds by resource and
+step; required: the residencies that no plan can avoid; infeasibility: the error where those do not
+fit; greedy_moves: improvements that several heuristics share; place and address_map: addresses;
+build_plan: from decisions to a complete assignment; home_plan: the plan that keeps nothing.
 """

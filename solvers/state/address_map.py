@@ -1,12 +1,19 @@
-"""Online placement: rectangles of time x address are put, found room for, and taken away."""
+"""Placement one by one: rectangles of time x address are added to a memory and taken away again.
+
+Unlike `solvers.packing`, which sees all rectangles at once, an address map is filled in the order
+in which a heuristic decides, and answers "where is a hole of this size during these steps?".
+"""
 
 import numpy as np
 
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import UsageError
 
-_NEVER = np.iinfo(np.int64).max  # start of a free slot: it overlaps no time
-_BUCKET = 64  # units of time that share a list of what is there
+# Start time of a slot that holds no rectangle: it overlaps no interval.
+_NEVER = np.iinfo(np.int64).max
+# Units of time (steps, for most callers) that share one list of the rectangles that touch them. It
+# is also the number of rectangles up to which all are looked at instead.
+_BUCKET = 64
 
 
 def best_fit(  # noqa: PLR0913, PLR0917 - the arrays of a map, then the request
@@ -118,14 +125,14 @@ class AddressMap:
         return not blocked.any()
 
     def _near(self, start: int, end: int) -> Ints | slice:
-        """Rectangles among which are all that [start, end) meets, some perhaps more than once."""
+        """Slots that hold every rectangle that meets [start, end), and others; some twice."""
         if self._used <= _BUCKET:
             return slice(0, self._used)
-        found = [slot for bucket in _buckets(start, end) for slot in self._buckets.get(bucket, ())]
-        return np.array(found, dtype=np.int64)
+        slots = [slot for bucket in _buckets(start, end) for slot in self._buckets.get(bucket, ())]
+        return np.array(slots, dtype=np.int64)
 
     def occupy(self, start: int, end: int, offset: int, size: int) -> int:
-        """Take a rectangle, free or not, and return the id that `release` wants.
+        """Add a rectangle, whether its place is free or not; returns its id, for `release`.
 
         Nothing is checked: a caller that did not get the offset from `find` asks `is_free`.
         """

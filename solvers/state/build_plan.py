@@ -1,7 +1,19 @@
-"""From stays in the fastest tier to a complete plan: homes, transfers, addresses.
+"""From residencies in the fastest tier to a complete assignment: home copies, transfers, addresses.
 
-A solver decides when which segment stays in the fastest tier; everything else follows: which copies
+A solver decides when which segment is in the fastest tier; everything else follows: which copies
 the home tier must hold and when, at which addresses, and the list of transfers.
+
+Home copies of an intermediate that is written in the fastest tier (w), stored home, read in the
+fastest tier (r1), at home (r2), and fetched again for r3:
+
+    step       w .......... r1 ....... r2 ......... r3 ...
+    fastest    |===============|                |======|
+    moves         spill                       fill
+    home copy     |-----|======================|           - space is taken, = data is complete
+
+A copy at home begins with the first move of the spill (or with the write, or with the program for
+weights and inputs) and ends with the last access or fill that needs it; those of weights and
+outputs last to the end. A later write in the fastest tier makes it stale: there it ends at once.
 """
 
 from bisect import bisect_right
@@ -23,7 +35,7 @@ from ullage.solvers.state.segments import Segment
 
 @dataclass(frozen=True, slots=True)
 class SegmentResidency:
-    """A segment is in the fastest tier during [start, end), usable from `ready` on.
+    """A segment takes space in the fastest tier during steps [start, end), usable from `ready` on.
 
     Attributes:
         segment: index of the segment.
@@ -32,7 +44,7 @@ class SegmentResidency:
         end: one past the last step.
         fill: moves that bring it from home, empty when an operator produces it here.
         spill: moves that bring it home.
-        offset: address, -1 while none is chosen.
+        offset: address in bytes, -1 while it has none.
     """
 
     segment: int
@@ -47,13 +59,13 @@ class SegmentResidency:
 def assemble(
     problem: Problem, segments: Sequence[Segment], residencies: Sequence[SegmentResidency]
 ) -> Assignment:
-    """Complete an assignment.
+    """Add home copies, transfers and addresses in the home tiers to residencies.
 
     Args:
         problem: the problem.
-        segments: of the problem on that target.
+        segments: all segments of the problem, or slices that cover them.
         residencies: disjoint in time for each segment, with addresses; a segment whose home is the
-            fastest tier has one for its whole life.
+            fastest tier has one, for its whole live range.
 
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
@@ -93,16 +105,20 @@ def assemble(
 def _home_spans(
     segment: Segment, residencies: Sequence[SegmentResidency], last_step: int
 ) -> list[tuple[int, int, int]]:
-    """(start, ready, end) of the copies that a segment needs in its home tier."""
+    """(start, ready, end) of the copies that a segment needs in its home tier, in time order.
+
+    Walks over all that happens to the segment, moves before accesses in the same step; `current` is
+    the copy that is there now.
+    """
     happenings: list[tuple[int, int, str, Moves]] = []
     starts = [residency.start for residency in residencies]
     for access in segment.accesses:
-        at = bisect_right(starts, access.step) - 1  # stays are disjoint and ascend
+        at = bisect_right(starts, access.step) - 1  # residencies are disjoint and ascend
         here = at >= 0 and residencies[at].ready <= access.step < residencies[at].end
         if access.reads and not here:
             happenings.append((access.step, 1, "read", ()))
         if access.writes:
-            happenings.append((access.step, 2, "lose" if here else "write", ()))
+            happenings.append((access.step, 2, "make stale" if here else "write", ()))
     for residency in residencies:
         if residency.fill:
             happenings.append((residency.fill[0][0], 0, "fill", residency.fill))
@@ -115,7 +131,7 @@ def _home_spans(
             current[2] = max(current[2], step + 1)
         elif what == "fill" and current is not None:
             current[2] = max(current[2], moves[-1][0] + 1)
-        elif what == "lose":
+        elif what == "make stale":
             if current is not None:
                 spans.append((current[0], current[1], current[2]))
             current = None
@@ -140,9 +156,18 @@ def _place_homes(
     segments: Sequence[Segment],
     homes: Sequence[tuple[int, int, int, int]],
 ) -> list[Residency]:
-    """Addresses in the home tiers: one block per buffer, so that its segments lie in a row."""
+    """Residencies with addresses in the home tiers: a block per buffer, its segments side by side.
+
+    Args:
+        problem: the problem.
+        segments: all segments.
+        homes: (segment, start, ready, end) of each copy at home.
+
+    Raises:
+        InfeasibleError: a home tier is too small.
+    """
     target = problem.target
-    found: list[Residency] = []
+    copies: list[Residency] = []
     for tier in target.tiers[1:]:
         blocks: dict[int, list[int]] = {}
         for index, start, _, end in homes:
@@ -167,7 +192,7 @@ def _place_homes(
         for index, start, ready, end in homes:
             segment = segments[index]
             if segment.home == tier.name:
-                found.append(
+                copies.append(
                     Residency(
                         segment.buffer,
                         segment.start_byte,
@@ -179,13 +204,14 @@ def _place_homes(
                         end,
                     )
                 )
-    return found
+    return copies
 
 
 def _rows(segments: Sequence[Segment], tier: Tier) -> tuple[dict[int, int], dict[int, int]]:
-    """Where each segment lies in its buffer's block, and the blocks' sizes.
+    """Where each segment lies in its buffer's block, and the size of each buffer's block, in bytes.
 
-    Where segments begin at aligned bytes of their buffer, as importers see to, that is the place.
+    Segments follow one another, each at an aligned offset. Importers align the parts of a buffer,
+    so this is mostly the offset inside the buffer itself.
     """
     inside: dict[int, int] = {}
     sizes: dict[int, int] = {}

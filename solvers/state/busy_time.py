@@ -1,4 +1,4 @@
-"""The timeline: seconds that compute, tiers and links are busy at each step, kept up to date.
+"""Busy time: seconds that compute, tiers and links are busy at each step, kept up to date.
 
 Solvers use it to see what a decision costs before they take it; the score that counts is
 `ullage.hwmodels.cost`'s, of the finished plan.
@@ -14,11 +14,12 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import compute_seconds
 
+# (step, bytes moved in it) of a transfer, ascending by step.
 Moves = tuple[tuple[int, int], ...]
 
 
 class BusyTime:
-    """Busy seconds by step.
+    """Busy seconds by step, of a plan under construction; T is the number of steps.
 
     Attributes:
         compute_s: (T,) roofline of the compute unit.
@@ -84,7 +85,7 @@ class BusyTime:
         return busy
 
     def add_moves(self, source: str, destination: str, moves: Moves, sign: int = 1) -> None:
-        """A transfer runs (or, with sign -1, no longer)."""
+        """Add the time of a transfer (sign -1: take it away), its set-up at its first move."""
         link = self.target.link(source, destination)
         if link is None:
             raise KeyError((source, destination))
@@ -122,7 +123,7 @@ class BusyTime:
 
 
 def _cells(seconds: NDArray[np.float64]) -> MutableSequence[float]:
-    """The same memory as plain numbers."""
+    """A view of the same memory, of which an element reads and writes as a Python float."""
     return cast("MutableSequence[float]", seconds.data)
 
 
@@ -133,7 +134,7 @@ def port_seconds(tier: Tier, read_bytes: float, written_bytes: float) -> float:
 
 
 def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
-    """Moves of `size` bytes over steps that have room; what finds none goes to the best step.
+    """Spread `size` bytes over steps that have room; the rest goes to the step that took most.
 
     Args:
         size: bytes of the transfer.

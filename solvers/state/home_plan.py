@@ -1,4 +1,7 @@
-"""The reference: everything at home, and only what operators cannot do without is fetched."""
+"""The plan that keeps nothing: everything is at home, and only mandatory operands are fetched.
+
+Solvers compare with it, and fall back on it.
+"""
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
@@ -9,7 +12,7 @@ from ullage.solvers.state.segments import segments_of
 
 
 def home_assignment(problem: Problem) -> Assignment:
-    """Nothing is kept; data moves between home and the fastest tier only.
+    """The assignment that keeps nothing; data moves between home and the fastest tier only.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.

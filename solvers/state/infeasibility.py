@@ -1,4 +1,4 @@
-"""What to say when an operator's operands do not fit: figures, culprits, remedies."""
+"""The error for operands that do not fit into the fastest tier: figures, tensors, remedies."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,8 @@ from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.segments import Segment
 
-SHOWN = 5  # largest tensors that are named
+# Number of tensors that the message names, largest first.
+SHOWN = 5
 
 
 def step_refusal(
@@ -18,7 +19,7 @@ def step_refusal(
     Args:
         problem: the problem.
         step: the step.
-        needed_bytes: what it needs in the fastest tier, aligned, workspace included.
+        needed_bytes: bytes that it needs in the fastest tier, aligned, workspace included.
         present: segments that must be there.
     """
     target = problem.target

@@ -1,6 +1,7 @@
 """Addresses for the residencies of a heuristic.
 
-What cannot be placed is dropped, the least valuable first.
+A residency state counts live bytes only; fragmentation may leave no contiguous hole although the
+sum fits. What cannot be placed is dropped, the least valuable first.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,14 +17,18 @@ from ullage.solvers.state.address_map import AddressMap
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.residency_state import ResidencyState
 
+# How often all residencies are packed together, each time without some that stuck out, before they
+# are placed one by one.
 MAX_REPACKS = 12
-# Above this many residencies each crowded stretch of time drops its own least valuable ones, and
-# fewer times, before all are placed one by one: near-linear in all.
+# Number of residencies above which each crowded stretch of time drops its own least valuable ones,
+# so that the work is near-linear in their number.
 MAX_TOGETHER = 5_000
+# The same as MAX_REPACKS above that number.
 MAX_REPACKS_OF_MANY = 4
 
 
-Item = tuple[int, int, SegmentResidency]  # first access, last access, stay
+# (first access, last access, residency): a use span with its residency.
+Item = tuple[int, int, SegmentResidency]
 
 
 def place_residencies(state: ResidencyState, is_over: Callable[[], bool] = lambda: False) -> int:
@@ -31,11 +36,11 @@ def place_residencies(state: ResidencyState, is_over: Callable[[], bool] = lambd
 
     Residencies are packed together; while they do not fit, the least valuable ones beside those
     that stick out are dropped (twice as many each time), and in the end placed one by one.
-    Mandatory stays are shortened to their single accesses when they do not fit as they are.
+    Mandatory residencies are shortened to their single accesses when they do not fit as they are.
 
     Args:
-        state: what stays; its residencies get addresses.
-        is_over: whether the time is over: they are then placed one by one at once.
+        state: the decisions; its residencies get addresses.
+        is_over: tells whether the time is over; what is left is then placed one by one at once.
 
     Returns:
         Number of residencies dropped or shortened for lack of a hole.
@@ -78,7 +83,7 @@ def place_residencies(state: ResidencyState, is_over: Callable[[], bool] = lambd
 
 
 def place_what_pays(state: ResidencyState) -> None:
-    """Give stays addresses, and drop what, without those that found no hole, no longer pays.
+    """Give residencies addresses; then drop those that no longer pay without the ones dropped.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
@@ -88,8 +93,8 @@ def place_what_pays(state: ResidencyState) -> None:
         pass
 
 
-def place_runs(state: ResidencyState, runs: Iterable[Item]) -> None:
-    """Put stays that were found elsewhere in the place of an occupancy's own, as far as they fit.
+def place_runs(state: ResidencyState, spans: Iterable[Item]) -> None:
+    """Replace all residencies of a state by given ones, and give them addresses as far as they fit.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
@@ -97,7 +102,7 @@ def place_runs(state: ResidencyState, runs: Iterable[Item]) -> None:
     for index, residencies in enumerate(state.residencies):
         for first in list(residencies):
             state.remove(index, first)
-    for first, last, residency in runs:
+    for first, last, residency in spans:
         state.add(residency.segment, first, last, residency)
     place_what_pays(state)
 
@@ -109,8 +114,9 @@ def _crowds(
 
     Args:
         listed: all residencies.
-        sticking: those above the memory.
-        apart: a list for each stretch of time without a break in which some stick out.
+        sticking: those whose addresses end above the memory.
+        apart: make a list for each uninterrupted stretch of steps in which some stick out, else
+            one list of all.
     """
     spans: list[list[int]] = []
     for residency in sorted(sticking, key=lambda s: s.start):
@@ -129,19 +135,19 @@ def _crowds(
 
 
 def notes_on_size(state: ResidencyState, solver: str) -> tuple[str, ...]:
-    """What `place_residencies` will do less thoroughly because there are so many residencies."""
+    """Notes on what `place_residencies` does less thoroughly where residencies are very many."""
     count = len(state.all_residencies())
     if count <= MAX_TOGETHER:
         return ()
     note = (
-        f"{solver}: {count} stays (more than {MAX_TOGETHER}) are packed by near-linear first-fit, "
-        f"{MAX_REPACKS_OF_MANY} times instead of {MAX_REPACKS} while they do not fit"
+        f"{solver}: {count} residencies (more than {MAX_TOGETHER}) are packed by near-linear "
+        f"first-fit, {MAX_REPACKS_OF_MANY} times instead of {MAX_REPACKS} while they do not fit"
     )
     return (note,)
 
 
 def drop_what_no_longer_pays(state: ResidencyState) -> int:
-    """Take back stays that cost more than they save, now that others were dropped.
+    """Take back residencies that cost more than they save, now that others were dropped.
 
     Returns:
         Number of residencies taken back.

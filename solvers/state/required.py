@@ -1,4 +1,8 @@
-"""The shortest stays that operators cannot do without: where a plan has no choice."""
+"""The shortest residencies that no plan can do without.
+
+They are of segments whose home is the fastest tier, and of operands that operators can access
+there only.
+"""
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
@@ -8,7 +12,7 @@ from ullage.solvers.state.segments import Access, Segment
 
 
 def resident_residency(index: int, segment: Segment, steps: int) -> SegmentResidency | None:
-    """The residency of a segment whose home is the fastest tier: from its birth to its last use.
+    """The residency of a segment whose home is the fastest tier: from first write to last use.
 
     Args:
         index: number of the segment.
@@ -29,7 +33,7 @@ def resident_residency(index: int, segment: Segment, steps: int) -> SegmentResid
 def single_residency(
     problem: Problem, index: int, segment: Segment, position: int, *, spills: bool
 ) -> SegmentResidency:
-    """One access, filled in the DMA-only step before and spilled in the one after.
+    """The residency for one access, filled in the DMA-only step before, spilled in the one after.
 
     Args:
         problem: the problem.

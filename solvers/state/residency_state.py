@@ -1,6 +1,18 @@
-"""Who is in the fastest tier when: decisions of a solver, their load, and their cost.
+"""What is in the fastest tier when: the decisions of a heuristic, their load, and their cost.
 
-The state that heuristics work on. Addresses come later; here only the sum of live bytes counts.
+A decision is a use span, first to last access of a segment that operators find in the fastest tier
+without a break. Each span has a residency, which begins earlier where the data must be fetched and
+may end later where it must be stored:
+
+    accesses    a0 ......... a1 ..... a2 ............ a3
+    served at   home         fastest  fastest         home
+    use span                 [a1      a2]
+    residency        |-------|==========|--------|
+                     fill     operators   spill
+               start     ready                 end
+
+Accesses outside all spans go to the home tier. Addresses come later (`place`); here only the sum of
+live bytes counts.
 """
 
 from collections.abc import Sequence
@@ -17,19 +29,21 @@ from ullage.solvers.state.required import resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
 from ullage.solvers.state.span_lookup import SpanLookup, UseSpan, uncounted
 
-RELATIVE_TOLERANCE = 1e-10  # of the latency: rounding of the running sum stays far below
+# Latencies that differ by less than this share are equal; rounding errors of the sum that is kept
+# up to date stay far below.
+RELATIVE_TOLERANCE = 1e-10
 
 
 class ResidencyState:
-    """Runs of accesses during which segments stay in the fastest tier.
+    """The use spans during which segments are in the fastest tier, with load and busy time.
 
     Attributes:
         problem: the problem.
-        segments: its segments.
+        segments: the segments of the problem.
         busy_time: busy seconds of the plan so far.
-        load_bytes: (T,) live bytes in the fastest tier, aligned, workspace included.
-        residencies: for each segment its residencies by first access.
-        runs: looks up which run is where.
+        load_bytes: (T,) live bytes in the fastest tier at each step, aligned, workspace included.
+        residencies: for each segment, first access of a use span -> (last access, residency).
+        lookup: finds the use span around, before or behind an access.
     """
 
     def __init__(
@@ -48,7 +62,7 @@ class ResidencyState:
             [step.workspace_bytes for step in problem.steps], dtype=np.int64
         )
         self.residencies: list[dict[int, tuple[int, SegmentResidency]]] = [{} for _ in segments]
-        self.runs = SpanLookup(self.residencies, segments)
+        self.lookup = SpanLookup(self.residencies, segments)
         for segment in segments:
             for access in segment.accesses:
                 self.busy_time.add_operand(
@@ -85,18 +99,18 @@ class ResidencyState:
         residency: SegmentResidency,
         counted: Sequence[UseSpan] = (),
     ) -> None:
-        """Segment `index` stays during accesses first..last.
+        """Keep segment `index` in the fastest tier during accesses first..last.
 
         Args:
             index: the segment.
-            first: first access of the run.
-            last: last access of the run.
+            first: first access of the use span.
+            last: last access of the use span.
             residency: the residency.
-            counted: runs inside it whose operands are charged to the fastest tier already.
+            counted: use spans inside it whose accesses are charged to the fastest tier already.
         """
         self._account(index, first, last, residency, 1, counted)
         self.residencies[index][first] = (last, residency)
-        self.runs.added(index, first)
+        self.lookup.added(index, first)
 
     def remove(
         self, index: int, first: int, counted: Sequence[UseSpan] = ()
@@ -105,12 +119,12 @@ class ResidencyState:
 
         Args:
             index: the segment.
-            first: first access of the run.
-            counted: runs inside it whose operands stay charged to the fastest tier, for an `add`
-                that follows.
+            first: first access of the use span.
+            counted: use spans inside it whose accesses stay charged to the fastest tier, for an
+                `add` that follows.
         """
         last, residency = self.residencies[index].pop(first)
-        self.runs.removed(index, first)
+        self.lookup.removed(index, first)
         self._account(index, first, last, residency, -1, counted)
         return last, residency
 
@@ -161,38 +175,38 @@ class ResidencyState:
             return self.busy_time.slow_bytes > before[1] + 0.5
         return self.busy_time.total_s > before[0] * (1 + RELATIVE_TOLERANCE)
 
-    # -- building stays ----------------------------------------------------------------------
+    # -- building residencies ----------------------------------------------------------------
 
-    def run_of(self, index: int, access: int) -> UseSpan | None:
-        """The run that covers an access, None when the operator goes to the home tier."""
-        return self.runs.of(index, access)
+    def span_of(self, index: int, access: int) -> UseSpan | None:
+        """The use span that covers an access, None when the operator goes to the home tier."""
+        return self.lookup.of(index, access)
 
     def needs_spill(self, index: int, first: int, last: int) -> bool:
-        """Whether a run must leave a copy at home when it ends."""
+        """Whether a use span must leave a copy at home when it ends."""
         segment = self.segments[index]
         followed = last + 1 < len(segment.accesses)
         wanted = segment.accesses[last + 1].reads if followed else segment.is_output
         if not wanted:
             return False
-        wrote = self.runs.last_write(index, first, last) is not None
-        return wrote or not self.runs.at_home_after(index, first)
+        wrote = self.lookup.last_write(index, first, last) is not None
+        return wrote or not self.lookup.at_home_after(index, first)
 
     def propose(
         self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
     ) -> SegmentResidency | None:
-        """The residency of a run with its moves placed where they cost least; None if it cannot be.
+        """The residency of a use span, its moves where they cost least; None where there is none.
 
         Args:
             index: the segment.
-            first: first access of the run.
-            last: last access of the run.
-            window: how many steps before the run its fill may begin, and after it its spill end.
-            hide_spill: let the run outlast its last access so that the spill finds idle steps.
+            first: first access of the use span.
+            last: last access of the use span.
+            window: steps before the span within which its fill begins, and after it its spill ends.
+            hide_spill: keep it longer than its last access, so that the spill finds idle steps.
         """
         segment = self.segments[index]
         size = self.aligned_bytes(segment)
         begin, end = segment.accesses[first].step, segment.accesses[last].step + 1
-        following = self.runs.behind(index, last)
+        following = self.lookup.behind(index, last)
         next_start = self.steps if following is None else following.start
         if end > next_start:
             return None
@@ -216,7 +230,7 @@ class ResidencyState:
         if self.needs_spill(index, first, last):
             if self.target.link(fastest, segment.home) is None:
                 return None
-            writer = self.runs.last_write(index, first, last)
+            writer = self.lookup.last_write(index, first, last)
             after = 1 + max(
                 -1 if writer is None else segment.accesses[writer].step,
                 fill[-1][0] if fill else begin - 1,
@@ -234,6 +248,7 @@ class ResidencyState:
         return SegmentResidency(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
 
     def _latest_fit(self, size: int, low: int, high: int) -> int:
+        """Largest step s in [low, high] such that `size` bytes fit during [low, s)."""
         room = self.target.fastest.capacity_bytes - size
         too_full = np.flatnonzero(self.load_bytes[low:high] > room)
         return low + int(too_full[0]) if len(too_full) else max(low, high)
@@ -241,10 +256,10 @@ class ResidencyState:
     def free_from(self, index: int, first: int) -> int:
         """First step at which a fill before access `first` may move."""
         step = 0
-        older = self.runs.before(index, first)
-        if older is not None:  # stays follow one another: the latest is the last to end
+        older = self.lookup.before(index, first)
+        if older is not None:  # residencies follow one another: the latest ends last
             step = max(older.end, older.spill[-1][0] + 1 if older.spill else 0)
-        writer = self.runs.last_write(index, 0, first - 1)
+        writer = self.lookup.last_write(index, 0, first - 1)
         return step if writer is None else max(step, self.segments[index].accesses[writer].step + 1)
 
     def used_before(self, index: int, first: int) -> int:
@@ -287,11 +302,11 @@ class ResidencyState:
     # -- addresses ---------------------------------------------------------------------------
 
     def all_residencies(self) -> list[tuple[int, int, SegmentResidency]]:
-        """(first access, last access, stay) of everything that is in the fastest tier."""
+        """(first access, last access, residency) of all that is ever in the fastest tier."""
         return [
             (first, last, residency)
-            for runs in self.residencies
-            for first, (last, residency) in sorted(runs.items())
+            for spans in self.residencies
+            for first, (last, residency) in sorted(spans.items())
         ]
 
     def place(self, index: int, first: int, offset: int) -> None:

@@ -1,8 +1,17 @@
-"""Segments: the pieces of buffers that solvers decide about one by one.
+"""Segments: the ranges of buffers that solvers decide about one by one.
 
-On a target that splits operands a segment is a range of a buffer between neighbouring ends of uses
-(parts of a Concat, outputs); elsewhere it is the whole buffer. Every use covers a segment entirely
-or not at all.
+On a target that splits operands, a segment is a range of a buffer between neighbouring ends of uses
+(parts of a Concat, outputs), so that every use covers it entirely or not at all:
+
+    bytes      0 ......... 40 ........ 64 ........ 96
+    step 1     |== write ==|
+    step 2                 |== write ==|
+    step 3                             |== write ==|
+    step 4     |============== read ===============|
+    step 6                 |== read ===|
+    segments   |     0     |     1     |     2     |
+
+Elsewhere a segment is the whole buffer, and a use may cover a part of it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -17,10 +26,10 @@ from ullage.compiler.ir.program import Use
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A segment is read, written, or read then written (in place) by a step.
+    """What a step does to a segment: read it, write it, or read then write it (in place).
 
     Attributes:
-        step: the step.
+        step: index of the step.
         reads: the operator reads the segment, or writes a part of it and needs the rest kept.
         writes: the operator writes it.
         read_bytes: bytes that the operator really reads.
@@ -42,10 +51,10 @@ class Segment:
         buffer: index into `Problem.buffers`.
         start_byte: first byte.
         end_byte: one past the last byte.
-        kind: of the buffer.
+        kind: kind of the buffer, `weight`, `input`, `activation` or `output`.
         home: name of the home tier.
-        accesses: uses in step order, one per step.
-        is_output: must be at home in the end.
+        accesses: uses of the range in step order, one per step.
+        is_output: its data must be at home after the last step.
         must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
             detour through a third tier.
     """
@@ -74,7 +83,7 @@ class Segment:
 def segments_of(problem: Problem) -> tuple[Segment, ...]:
     """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
     target = problem.target
-    found: list[Segment] = []
+    segments: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
         cuts = {0, buffer.size_bytes}
@@ -85,38 +94,44 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                 cuts.update((low, high))
         edges = sorted(cuts)
         by_range = _uses_by_range(uses, edges)
-        for (low, high), mine in zip(pairwise(edges), by_range, strict=True):
-            found.append(
+        for (low, high), uses_in_range in zip(pairwise(edges), by_range, strict=True):
+            segments.append(
                 Segment(
                     buffer=index,
                     start_byte=low,
                     end_byte=high,
                     kind=buffer.kind,
                     home=target.homes[buffer.kind],
-                    accesses=_accesses(mine, low, high, given=buffer.kind in ("input", "weight")),
+                    accesses=_accesses(
+                        uses_in_range, low, high, given=buffer.kind in ("input", "weight")
+                    ),
                     is_output=any(a < high and low < b for a, b in buffer.outputs),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
                     or not target.home(buffer.kind).addressable,
                 )
             )
-    return tuple(found)
+    return tuple(segments)
 
 
 def _uses_by_range(
     uses: Sequence[tuple[int, Use]], edges: Sequence[int]
 ) -> list[list[tuple[int, Use]]]:
     """The uses that touch each range between neighbouring edges, in their order."""
-    found: list[list[tuple[int, Use]]] = [[] for _ in edges[1:]]
+    by_range: list[list[tuple[int, Use]]] = [[] for _ in edges[1:]]
     for item in uses:
         first = max(bisect_right(edges, item[1].start_byte) - 1, 0)
         for i in range(first, bisect_left(edges, item[1].end_byte)):
-            found[i].append(item)
-    return found
+            by_range[i].append(item)
+    return by_range
 
 
 def _accesses(
     uses: Sequence[tuple[int, Use]], low: int, high: int, *, given: bool
 ) -> tuple[Access, ...]:
+    """Accesses of the range [low, high), of the uses that touch it, one per step.
+
+    `given` says whether its data is there before the first step.
+    """
     accesses: dict[int, Access] = {}
     for step, use in uses:
         covered = min(high, use.end_byte) - max(low, use.start_byte)
@@ -139,8 +154,9 @@ def _accesses(
 def cuts_nothing(problem: Problem, segments: Sequence[Segment]) -> bool:
     """Whether every legal plan of this order keeps segments whole and moves them from and to home.
 
-    So it is where two tiers only exist, nothing has its home in the fastest, and no segment may be
-    cut: at a multiple of the granularity, or at an end of a use or of a value.
+    A solver that only knows whole segments and one way home can then prove optimality. It is so
+    where there are only two tiers, nothing has its home in the fastest, and no segment may be cut:
+    cuts are legal at multiples of the granularity, and at the ends of uses and values.
     """
     target = problem.target
     if len(target.tiers) != 2:

@@ -1,4 +1,8 @@
-"""Which run of a segment's accesses is where: looked up, not searched, where there are many."""
+"""Finding the use spans of a segment around an access, by bisection.
+
+A weight that every step reads may have thousands of spans, so the sorted list is kept, not made
+anew at each look.
+"""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
@@ -6,15 +10,17 @@ from collections.abc import Sequence
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import Segment
 
-UseSpan = tuple[int, int]  # first and last access of an uninterrupted stay
-FEW = 8  # runs of a segment that are sorted anew at each look
+# First and last access of a segment that operators find in the fastest tier without a break.
+UseSpan = tuple[int, int]
+# Number of use spans of a segment up to which they are sorted at each look.
+FEW = 8
 
 
 class SpanLookup:
-    """A sorted view of an occupancy's runs, told of every change.
+    """A sorted view of the use spans of a residency state, which reports every change to it.
 
     Attributes:
-        residencies: for each segment its residencies by first access, as the occupancy keeps them.
+        residencies: for each segment its residencies by first access, as the state keeps them.
         segments: the segments.
     """
 
@@ -25,53 +31,53 @@ class SpanLookup:
     ) -> None:
         self.residencies = residencies
         self.segments = segments
-        self._firsts: dict[int, list[int]] = {}  # of segments with many runs
+        self._firsts: dict[int, list[int]] = {}  # of segments with many use spans
         self._writes: dict[int, list[int]] = {}
 
     def added(self, index: int, first: int) -> None:
-        """A run that begins at access `first` was added."""
+        """A use span that begins at access `first` was added."""
         if index in self._firsts:
             insort(self._firsts[index], first)
 
     def removed(self, index: int, first: int) -> None:
-        """A run that begins at access `first` was removed."""
+        """A use span that begins at access `first` was removed."""
         if index in self._firsts:
             firsts = self._firsts[index]
             del firsts[bisect_left(firsts, first)]
 
     def firsts(self, index: int) -> list[int]:
-        """First accesses of a segment's runs, ascending."""
-        runs = self.residencies[index]
-        if len(runs) <= FEW:
+        """First accesses of a segment's use spans, ascending."""
+        spans = self.residencies[index]
+        if len(spans) <= FEW:
             self._firsts.pop(index, None)
-            return sorted(runs)
+            return sorted(spans)
         firsts = self._firsts.get(index)
-        if firsts is None or len(firsts) != len(runs):
-            firsts = self._firsts[index] = sorted(runs)
+        if firsts is None or len(firsts) != len(spans):
+            firsts = self._firsts[index] = sorted(spans)
         return firsts
 
     def of(self, index: int, access: int) -> UseSpan | None:
-        """The run that covers an access, None without one."""
-        found = self.between(index, access, access)
-        return found[0] if found else None
+        """The use span that covers an access, None without one."""
+        covering = self.between(index, access, access)
+        return covering[0] if covering else None
 
     def between(self, index: int, low: int, high: int) -> list[UseSpan]:
-        """Runs that cover any of the accesses low..high, ascending."""
-        runs = self.residencies[index]
-        if not runs:
+        """Use spans that cover any of the accesses low..high, ascending."""
+        spans = self.residencies[index]
+        if not spans:
             return []
         firsts = self.firsts(index)
         begin, end = max(bisect_right(firsts, low) - 1, 0), bisect_right(firsts, high)
-        return [(f, runs[f][0]) for f in firsts[begin:end] if runs[f][0] >= low]
+        return [(f, spans[f][0]) for f in firsts[begin:end] if spans[f][0] >= low]
 
     def before(self, index: int, access: int) -> SegmentResidency | None:
-        """The residency of the last run that begins before an access."""
+        """The residency of the last use span that begins before an access."""
         firsts = self.firsts(index)
         at = bisect_left(firsts, access) - 1
         return self.residencies[index][firsts[at]][1] if at >= 0 else None
 
     def behind(self, index: int, access: int) -> SegmentResidency | None:
-        """The residency of the first run that begins after an access."""
+        """The residency of the first use span that begins after an access."""
         firsts = self.firsts(index)
         at = bisect_right(firsts, access)
         return self.residencies[index][firsts[at]][1] if at < len(firsts) else None
@@ -92,21 +98,21 @@ class SpanLookup:
             return True
         since = 0
         if writer is not None:
-            run = self.of(index, writer)
-            if run is None:
+            span = self.of(index, writer)
+            if span is None:
                 return True
-            since = run[0]
-        # What a run has written is at home when it, or one behind it, was spilled.
+            since = span[0]
+        # What a use span has written is at home when it, or one behind it, was spilled.
         firsts = self.firsts(index)
         between = firsts[bisect_left(firsts, since) : bisect_left(firsts, before_access)]
         return any(self.residencies[index][first][1].spill for first in between)
 
 
 def uncounted(first: int, last: int, counted: Sequence[UseSpan]) -> list[tuple[int, int]]:
-    """The accesses first..last without the counted runs (ascending), as half-open ranges."""
-    found: list[tuple[int, int]] = []
+    """The accesses first..last without the counted spans (ascending), as half-open ranges."""
+    ranges: list[tuple[int, int]] = []
     for low, high in counted:
         if first < low:
-            found.append((first, low))
+            ranges.append((first, low))
         first = high + 1
-    return [*found, (first, last + 1)] if first <= last else found
+    return [*ranges, (first, last + 1)] if first <= last else ranges

@@ -1,8 +1,8 @@
 """Prices to begin with where every home is next to the fastest tier: those of the direct program.
 
-Between home and the fastest tier the program of `fluid_lp` knows all moves, without a third tier.
-Its multipliers, as prices of `tiers_network`, bound plans that use any tier (the bound of
-`tiers_relax` holds for all prices), and nearly as well: a third tier seldom pays.
+The two-tier program knows all moves between home and the fastest tier, but no third tier. Its
+multipliers, as prices of `network`, bound plans that use any tier (the bound of `column_generation`
+holds for all prices), and nearly as well: a third tier seldom pays.
 """
 
 import numpy as np

@@ -4,8 +4,8 @@
     elapsed[t] >= compute[t], and >= the seconds that each port and link is busy
     load[m, t] <= room of tier m;  the shares of every segment sum to 1
 
-load[m, t] - load[m, t - 1] is what comes less what goes. Rows stay the same while columns are
-added, so that the simplex goes on from where it was.
+load[m, t] - load[m, t - 1] is what comes less what goes. A column is a path of a segment. The rows
+do not change while columns are added, so that the simplex method goes on from its last basis.
 """
 
 import math
@@ -21,8 +21,10 @@ from ullage.solvers.fluid.multi_tier.paths import END, SOURCE, START, Path
 from ullage.solvers.lp.program import INFINITY, Basis, LinearProgram, reduced_costs
 from ullage.solvers.lp.solve import solve_lp
 
-SECOND = "highs"  # asked where the first solver finds no optimum,
-SECOND_COLUMNS = 10_000  # in programs that it does not take minutes for
+# Name of the LP solver that is tried where the first one finds no optimum.
+SECOND = "highs"
+# Number of columns up to which it is tried; it takes minutes for larger programs.
+SECOND_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Column:
 
 
 def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Path) -> Column:
-    """What a path takes."""
+    """The column of a path of a whole segment."""
     n, steps, size = network.tiers, network.steps, float(live_range.size_bytes)
     residencies = path.residencies
     moved = residencies[residencies[:, SOURCE] >= 0]
@@ -91,7 +93,7 @@ class Master:
     """A solved master program.
 
     Attributes:
-        objective: its value, in units of the objective (without the operators' overhead).
+        objective: its optimum, in the objective's unit (without the operators' overhead).
         shares: (columns,) of their segments.
         busy: (n + L, T) price of a second that a port or link is busy.
         space: (n, T) price of a byte's space.
@@ -114,8 +116,8 @@ class MasterProgram:
         network: the network.
         owners: segments that have columns.
         capacitated: tiers whose capacity can bind.
-        unit: of the objective in the program.
-        solver: of the linear program.
+        unit: the objective's value that counts as 1 in the linear program.
+        solver: name of the LP solver.
     """
 
     def __init__(
@@ -216,13 +218,13 @@ class MasterProgram:
     def _add_times(
         self, lp: LinearProgram, rows: Ints, shares: Ints, columns: Sequence[Column]
     ) -> None:
-        """Seconds that columns keep ports and links busy, in the rows that can bind."""
+        """Enter the seconds that columns keep ports and links busy, in the rows that can bind."""
         at = np.concatenate([c.busy_at for c in columns])
         seconds = np.concatenate([c.busy_s for c in columns])
-        who = np.repeat(shares, [len(c.busy_at) for c in columns])
+        columns_of_entries = np.repeat(shares, [len(c.busy_at) for c in columns])
         where = np.minimum(np.searchsorted(self.cells, at), len(self.cells) - 1)
         known = self.cells[where] == at
-        lp.add_entries(rows[where[known]], who[known], -seconds[known] / self.unit)
+        lp.add_entries(rows[where[known]], columns_of_entries[known], -seconds[known] / self.unit)
 
     def _add_loads(
         self,
@@ -233,10 +235,12 @@ class MasterProgram:
         tier: int,
         scale: float,
     ) -> None:
-        """Changes of what a tier holds."""
+        """Enter the bytes that come to and leave a tier by columns."""
         width = self.network.steps + 1
         at = np.concatenate([c.load_at for c in columns])
         size = np.concatenate([c.load_bytes for c in columns])
-        who = np.repeat(shares, [len(c.load_at) for c in columns])
-        mine = (at // width == tier) & (at % width < self.network.steps)
-        lp.add_entries(rows[at[mine] % width], who[mine], size[mine] / scale)
+        columns_of_entries = np.repeat(shares, [len(c.load_at) for c in columns])
+        of_tier = (at // width == tier) & (at % width < self.network.steps)
+        lp.add_entries(
+            rows[at[of_tier] % width], columns_of_entries[of_tier], size[of_tier] / scale
+        )

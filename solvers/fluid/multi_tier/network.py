@@ -1,8 +1,8 @@
-"""What a byte can do on a target with any number of tiers, and what every step of it costs.
+"""The tiers and links of a target as a network on which a byte moves, and the price of each move.
 
 At the beginning of a step a byte of a segment has current copies in a set of tiers (a bit mask, bit
-0 is the fastest). During the step some copies stay, an operator reads one of them or writes a new
-one, and DMA makes more; then the next step begins. `tiers_paths` finds the cheapest way through.
+0 is the fastest). During the step some copies are kept, an operator reads one of them or writes a
+new one, and DMA makes more; then the next step begins. `path_search` finds the cheapest sequence.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,21 @@ from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.state.segments import Segment
 
-TIE_BREAK = 5e-5  # share of the latency that the bytes through slow ports weigh at most
+# Share of the latency that the bytes through slow ports cost at most, so that among plans of equal
+# latency the one with less traffic is optimal.
+TIE_BREAK = 5e-5
 
 
 @dataclass(frozen=True)
 class PathPrices:
-    """What a byte costs, n tiers, T steps, in units of the objective.
+    """Prices by step, in units of the objective; n tiers, T steps.
 
     Attributes:
-        space: (n, T) a byte's space.
-        move: (n, n, T) moving a byte from a tier to another; infinite without a link.
-        setup: (n, n, T) starting a transfer.
-        read: (n, T) an operator reads a byte.
-        write: (n, T) an operator writes a byte.
+        space: (n, T) of a byte's space.
+        move: (n, n, T) of moving a byte from a tier to another; infinite without a link.
+        setup: (n, n, T) of starting a transfer.
+        read: (n, T) of a byte that an operator reads.
+        write: (n, T) of a byte that an operator writes.
     """
 
     space: Floats
@@ -96,8 +98,8 @@ class TierNetwork:
         if objective == "energy":
             joules = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in tiers]
             self.access_cost = np.array(joules)
-            own = np.array([link.energy_j_per_byte for link in usable])
-            self.move_cost = own + self.access_cost[self.links[:, 0], 0]
+            link_energies = np.array([link.energy_j_per_byte for link in usable])
+            self.move_cost = link_energies + self.access_cost[self.links[:, 0], 0]
             self.move_cost += self.access_cost[self.links[:, 1], 1]
         else:  # bytes to and from slow tiers: what `traffic` counts, a tie-break of `latency`
             rates = [max(t.read_bytes_per_s, t.write_bytes_per_s) for t in tiers[1:]]
@@ -139,13 +141,13 @@ class TierNetwork:
         return np.flatnonzero(binds)
 
     def seconds_per_byte(self, resource: int) -> float:
-        """What reading or moving a byte keeps a port or a link busy."""
+        """Seconds that reading or moving a byte keeps a port (first) or a link busy."""
         if resource < self.tiers:
             return float(1.0 / self.rates_read[resource])
         return float(1.0 / self.link_rates[resource - self.tiers])
 
     def prices(self, busy: Floats, space: Floats) -> PathPrices:
-        """PathPrices from multipliers.
+        """Prices from the master program's multipliers.
 
         Args:
             busy: (n + L, T) price of a second that a port or a link is busy.
@@ -157,8 +159,8 @@ class TierNetwork:
         move = np.full((n, n, self.steps), np.inf)
         setup = np.zeros((n, n, self.steps))
         for at, (a, b) in enumerate(self.links.tolist()):
-            own = busy[n + at] / self.link_rates[at]
-            move[a, b] = read[a] + write[b] + own + self.move_cost[at]
+            link_prices = busy[n + at] / self.link_rates[at]
+            move[a, b] = read[a] + write[b] + link_prices + self.move_cost[at]
             setup[a, b] = busy[n + at] * self.setups_s[at]
         read = read + self.access_cost[:, :1]
         write = write + self.access_cost[:, 1:]
@@ -170,15 +172,15 @@ class LiveRange:
     """A segment as the search for paths sees it.
 
     Attributes:
-        begin: first step of its life: 0 for given data, else its first access.
+        begin: first step of its live range: 0 for given data, else that of its first access.
         end: one past the last step at which it matters.
-        start: mask of the tiers that have it before the first step (besides what is carried in).
+        start: mask of the tiers that have it before the first step (without loop-carried copies).
         needed: mask of the tiers that must have it in the end.
         forced: mask of the tiers that it never leaves.
-        is_carried: in steady state a weight begins with the copies that it ends with.
-        size_bytes: of the segment.
-        setup_share: of a set-up that moving all of it pays at least: its share of the buffer, as
-            one transfer may move a whole buffer.
+        is_loop_carried: in steady state a weight begins with the copies that it ends with.
+        size_bytes: bytes of the segment.
+        setup_share: share of a set-up that moving all of it pays at least: its share of the buffer,
+            as one transfer may move a whole buffer.
         reach: mask of tiers where operators read and write it.
         steps: (E,) of its accesses.
         reads: (E,) whether they need its data.
@@ -192,7 +194,7 @@ class LiveRange:
     start: int
     needed: int
     forced: int
-    is_carried: bool
+    is_loop_carried: bool
     size_bytes: int
     setup_share: float
     reach: int
@@ -219,7 +221,7 @@ class LiveRange:
 
 
 def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) -> LiveRange | None:
-    """The life of a segment; None when it never exists.
+    """The live range of a segment; None when it never exists.
 
     Args:
         network: the network.
@@ -241,7 +243,7 @@ def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) ->
         start=home if segment.is_given else 0,
         needed=home if lasts else 0,
         forced=home if is_fixed else 0,
-        is_carried=weight_loops,
+        is_loop_carried=weight_loops,
         size_bytes=segment.size_bytes,
         setup_share=segment.size_bytes / network.problem.buffers[segment.buffer].size_bytes,
         reach=1 if confined else network.reachable,

@@ -1,4 +1,17 @@
-"""Paths: a segment's way through tiers, found by prices; columns of the master program."""
+"""Paths: a segment's way through tiers and steps, found by prices; columns of the master program.
+
+A weight w whose home is flash, fetched to DRAM, and from there to SRAM twice:
+
+    step      0    2        5    6    7    8         11   12   13
+    access                            a0                  a1
+    SRAM                         |=...=====|         |=...=====|
+    DRAM           |=...==========================================|
+    flash     |===================================================|    forced: it never leaves
+
+Each bar is a residency: a row (tier, start, ready, end, source) of `Path.residencies`. Its bytes
+come from the source tier in step `start` (dots) and are used from `ready` on. A path is described
+for all bytes of a segment; the master program gives shares of a segment to several paths.
+"""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,24 +21,25 @@ import numpy as np
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
 
-START, READY, END, SOURCE = 1, 2, 3, 4  # columns of `Path.stays`; column 0 is the tier
+# Columns of `Path.residencies`; column 0 is the tier.
+START, READY, END, SOURCE = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Path:
-    """What a byte of a segment does from beginning to end.
+    """The copies of a byte of a segment through its live range, and which of them operators use.
 
     Attributes:
         residencies: (k, 5) tier, first step that takes space, first step of use, one past the last
-            step, and the tier that DMA brings it from in the step `start` (-1: it is born here, or
-            here before the first step).
+            step, and the tier that DMA brings it from in the step `start` (-1: an operator writes
+            it here, or it is here before the first step).
         served: (E, 2) the tier in which each access reads and writes it, -1 where it does not.
-        carried: mask of the tiers in which it survives from one inference to the next.
+        loop_carried: mask of the tiers in which it survives from one inference to the next.
     """
 
     residencies: Ints
     served: Ints
-    carried: int = 0
+    loop_carried: int = 0
 
     @cached_property
     def key(self) -> bytes:
@@ -34,7 +48,7 @@ class Path:
 
 
 class Finder:
-    """Finds cheapest paths; holds the tables that the search fills."""
+    """Finds cheapest paths (`path_search`), and holds the tables that the search fills."""
 
     def __init__(self, network: TierNetwork) -> None:
         self.network = network
@@ -49,33 +63,33 @@ class Finder:
         """The cheapest path and what it costs; infinite and None when there is none.
 
         Args:
-            live_range: of the segment.
-            prices: of a byte.
+            live_range: the segment's live range.
+            prices: prices of space, moves and accesses.
             carry: weights in steady state may begin where the inference before left them.
             exact: operators use the fastest copy, as in a plan; else any, as bounds need it.
         """
-        best, chosen = np.inf, -1
-        for start, needed in self._seams(live_range, carry=carry):
+        best, best_number = np.inf, -1
+        for start, needed in self._loop_boundaries(live_range, carry=carry):
             cost = self._sweep(live_range, start, needed, prices, exact=exact)
             if cost < best:
-                best, chosen, end_needed = cost, start, needed
-        if chosen < 0:
+                best, best_number, end_needed = cost, start, needed
+        if best_number < 0:
             return best, None
-        if live_range.is_carried:
-            self._sweep(live_range, chosen, end_needed, prices, exact=exact)
-        return best, self._trace(live_range, chosen, prices, exact=exact)
+        if live_range.is_loop_carried:
+            self._sweep(live_range, best_number, end_needed, prices, exact=exact)
+        return best, self._trace(live_range, best_number, prices, exact=exact)
 
-    def _seams(self, live_range: LiveRange, *, carry: bool) -> list[tuple[int, int]]:
-        """(copies before the first step, copies needed after the last)."""
-        if not live_range.is_carried or not carry:
+    def _loop_boundaries(self, live_range: LiveRange, *, carry: bool) -> list[tuple[int, int]]:
+        """Masks to try: tiers with a copy before the first step, tiers with one after the last."""
+        if not live_range.is_loop_carried or not carry:
             return [(live_range.start, live_range.needed)]
         usable = [m for m in range(self.network.tiers) if not live_range.start >> m & 1]
         usable = [m for m in usable if self.network.writable >> m & 1]
-        found = []
-        for chosen in range(1 << len(usable)):
-            extra = sum(1 << m for i, m in enumerate(usable) if chosen >> i & 1)
-            found.append((live_range.start | extra, live_range.needed | extra))
-        return found
+        boundaries = []
+        for subset in range(1 << len(usable)):
+            extra = sum(1 << m for i, m in enumerate(usable) if subset >> i & 1)
+            boundaries.append((live_range.start | extra, live_range.needed | extra))
+        return boundaries
 
     def _sweep(
         self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
@@ -111,14 +125,14 @@ class Finder:
             served,
         )
         residencies = self.rows[:count].copy()
-        carried = start & ~live_range.start if live_range.is_carried else 0
-        return Path(residencies, served, carried)
+        loop_carried = start & ~live_range.start if live_range.is_loop_carried else 0
+        return Path(residencies, served, loop_carried)
 
     def _about(self, live_range: LiveRange, start: int, needed: int, *, exact: bool) -> Ints:
         """The search's first argument (`path_search`)."""
-        own = (live_range.begin, live_range.end, start, needed, live_range.forced)
+        key = (live_range.begin, live_range.end, start, needed, live_range.forced)
         masks = (live_range.reach, self.network.writable, int(exact))
-        return np.array([*own, *masks], dtype=np.int64)
+        return np.array([*key, *masks], dtype=np.int64)
 
 
 def is_exact(live_range: LiveRange, path: Path) -> bool:
@@ -133,7 +147,7 @@ def is_exact(live_range: LiveRange, path: Path) -> bool:
 
 
 def path_cost(live_range: LiveRange, path: Path, prices: PathPrices, space_sums: Floats) -> float:
-    """What a path costs by prices; `space_sums` (n, T + 1) are running sums of `prices.space`."""
+    """The cost of a path; `space_sums` (n, T + 1) are running sums of `prices.space`."""
     total = 0.0
     for tier, start, _, end, source in path.residencies.tolist():
         total += live_range.size_bytes * (space_sums[tier, end] - space_sums[tier, start])
@@ -160,7 +174,7 @@ def shifted(
     """The path with one move at another step, where that costs at most `slack` more.
 
     A move may happen between the step in which its source is there and the step in which its
-    destination is first used; source and destination stay as long as that takes.
+    destination is first used; the residencies of both are adapted to it.
 
     Args:
         live_range: of the segment.
@@ -168,15 +182,15 @@ def shifted(
         prices: of a byte.
         space_sums: (n, T + 1) running sums of `prices.space`.
         slack: in units of the objective.
-        most: variants, at most.
+        most: number of variants, at most.
     """
-    found: list[Path] = []
+    moved: list[Path] = []
     rows = path.residencies.tolist()
     moves = sum(row[SOURCE] >= 0 for row in rows)
     for at, (tier, start, _, _, source) in enumerate(rows):
         if source < 0:
             continue
-        if len(found) >= most:
+        if len(moved) >= most:
             break
         origin = _source_of(rows, source, start)
         used = _first_need(live_range, path, rows, at)
@@ -190,7 +204,7 @@ def shifted(
         held = space_sums[tier, high] - space_sums[tier, low:high]
         cost = live_range.size_bytes * (prices.move[source, tier, low:high] + held)
         cost = cost + live_range.setup_share * prices.setup[source, tier, low:high]
-        # The source stays until the move, where nothing else needs it.
+        # The source is kept until the move, where nothing else needs it.
         bound_end = _last_need(live_range, path, rows, origin, at)
         waits = np.maximum(steps + 1, bound_end)
         cost = cost + live_range.size_bytes * space_sums[source, waits]
@@ -204,17 +218,19 @@ def shifted(
         for step in steps[np.unique(picked)].tolist():
             residencies = path.residencies.copy()
             residencies[at, START], residencies[at, READY] = step, step + 1
-            if not _residencies_for_ever(live_range, rows[origin]):
+            if not _lasts_to_the_end(live_range, rows[origin]):
                 residencies[origin, END] = max(step + 1, bound_end)
-            found.append(replace(path, residencies=residencies))
-    return found
+            moved.append(replace(path, residencies=residencies))
+    return moved
 
 
 def _source_of(rows: list[list[int]], tier: int, step: int) -> int:
+    """Index of the residency in a tier that is ready in a step."""
     return next(i for i, r in enumerate(rows) if r[0] == tier and r[READY] <= step < r[END])
 
 
-def _residencies_for_ever(live_range: LiveRange, row: list[int]) -> bool:
+def _lasts_to_the_end(live_range: LiveRange, row: list[int]) -> bool:
+    """Whether a residency must last to the end of the live range."""
     return row[END] >= live_range.end or bool(live_range.forced >> row[0] & 1)
 
 
@@ -241,9 +257,9 @@ def _first_need(live_range: LiveRange, path: Path, rows: list[list[int]], at: in
 def _last_need(
     live_range: LiveRange, path: Path, rows: list[list[int]], origin: int, without: int
 ) -> int:
-    """One past the last step at which a residency is used, but by one move, or must stay."""
+    """One past the last step at which a residency is needed, without the move of row `without`."""
     tier, start, ready, end, _ = rows[origin]
-    if _residencies_for_ever(live_range, rows[origin]):
+    if _lasts_to_the_end(live_range, rows[origin]):
         return end
     need = start + 1
     for access, (read, written) in enumerate(path.served.tolist()):

@@ -12,8 +12,8 @@ from ullage.solvers.fluid.multi_tier.paths import END, READY, SOURCE, START
 from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice
 from ullage.solvers.packing.pack import pack
 
-# A run of bytes of a slice in a tier: (first byte, one past the last, address).
-Run = tuple[int, int, int]
+# Bytes of a slice that lie side by side in a tier: (first byte, one past the last, address).
+PlacedRange = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class NoAddress(Exception):  # noqa: N818 - it is caught where it is expected
     """Slices for which a tier has no address.
 
     Attributes:
-        residencies: what found none.
+        residencies: those without an address.
     """
 
     def __init__(self, residencies: Sequence[Unplaced]) -> None:
-        super().__init__(f"{len(residencies)} stays have no address")
+        super().__init__(f"{len(residencies)} residencies have no address")
         self.residencies = tuple(residencies)
 
 
@@ -54,7 +54,7 @@ def residencies_of(
     uncapacitated: int,
     buffers: Sequence[int],
 ) -> list[Residency]:
-    """Residencies with addresses.
+    """The residencies of all slices, with addresses.
 
     Args:
         network: the network.
@@ -66,7 +66,7 @@ def residencies_of(
     Raises:
         NoAddress: the space is there, but not in one piece.
     """
-    found: list[Residency] = []
+    residencies: list[Residency] = []
     for m, tier in enumerate(network.target.tiers):
         rows = [
             (i, *row[1:])
@@ -78,23 +78,23 @@ def residencies_of(
             continue
         table = np.array(rows, dtype=np.int64)
         if uncapacitated >> m & 1:
-            runs = _side_by_side(ledger, m, slices, table)
+            placed = _side_by_side(ledger, m, slices, table)
         elif ledger.paged[m]:
-            runs = _in_pages(network, ledger, m, slices, table)
+            placed = _in_pages(network, ledger, m, slices, table)
         else:
-            runs = _in_one_piece(network, ledger, m, slices, table)
-        for row, mine in zip(table.tolist(), runs, strict=True):
-            for low, high, offset in mine:
+            placed = _in_one_piece(network, ledger, m, slices, table)
+        for row, ranges in zip(table.tolist(), placed, strict=True):
+            for low, high, offset in ranges:
                 buffer = buffers[row[0]]
                 span = (buffer, low, high, tier.name, offset)
-                found.append(Residency(*span, row[START], row[READY], row[END]))
-    return _merged(found)
+                residencies.append(Residency(*span, row[START], row[READY], row[END]))
+    return _merged(residencies)
 
 
 def _side_by_side(
     ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
-) -> list[list[Run]]:
-    """A place for every slice for ever, one after the other."""
+) -> list[list[PlacedRange]]:
+    """A place of its own for every slice, one after the other."""
     place: dict[int, int] = {}
     top = 0
     for index in table[:, 0].tolist():
@@ -107,19 +107,20 @@ def _side_by_side(
 
 def _in_one_piece(
     network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
-) -> list[list[Run]]:
+) -> list[list[PlacedRange]]:
     """Contiguous places.
 
-    What survives the seam must be at one address on both sides: that address is its own for ever.
+    What is loop-carried must be at one address at the end of an inference and at the beginning of
+    the next: that address is reserved for it at all steps.
     """
     sizes = np.array([slices[i].end_byte - slices[i].start_byte for i in table[:, 0].tolist()])
     capacity = int(network.room[tier].min())
     residencies = table.copy()
     for at, (index, start, _, end, _) in enumerate(table.tolist()):
-        if slices[index].path.carried >> tier & 1 and (start == 0 or end == network.steps):
+        if slices[index].path.loop_carried >> tier & 1 and (start == 0 or end == network.steps):
             residencies[at, START], residencies[at, END] = 0, network.steps
     loops = (residencies[:, START] == 0) & (residencies[:, END] == network.steps)
-    _, first, inverse = np.unique(  # both sides of a seam are one block
+    _, first, inverse = np.unique(  # both sides of the loop boundary are one block
         np.where(loops, residencies[:, 0], len(slices) + np.arange(len(residencies))),
         return_index=True,
         return_inverse=True,
@@ -148,22 +149,25 @@ def _in_one_piece(
 
 def _in_pages(
     network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
-) -> list[list[Run]]:
-    """Pages by the left-edge rule; what survives the seam returns to the pages it left.
+) -> list[list[PlacedRange]]:
+    """Pages by the left-edge rule; what is loop-carried returns to the pages that it left.
 
-    A page may be taken until the first step at which whoever carries it over the seam comes back,
-    and below the workspace of every step. Where that varies, pages high up go first, as the lower
-    ones fit more.
+        step     0        k            b        T
+        slice A  |========|            |========|     loop-carried: the same pages at 0 and at T
+        slice B           |============|              may use A's pages until A is back in step b
+
+    A page lies below the workspace of every step. Where that varies, pages high up are taken first,
+    as the lower ones suit more residencies.
     """
     unit = ledger.units[tier]
     pages = (network.room[tier] // unit).astype(np.int64)
     free_from = np.zeros(int(pages.max()), dtype=np.int64)
     until = np.full(len(free_from), network.steps + 1, dtype=np.int64)
     order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
-    back = {  # slice that is carried over the seam and comes back -> its step
+    back = {  # loop-carried slice -> its step
         index: start
         for index, start, _, end, source in table.tolist()
-        if end == network.steps and source >= 0 and slices[index].path.carried >> tier & 1
+        if end == network.steps and source >= 0 and slices[index].path.loop_carried >> tier & 1
     }
     kept: dict[int, Ints] = {}
     taken: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(table)
@@ -173,31 +177,31 @@ def _in_pages(
         item = slices[index]
         count = ledger.needs(tier, item.start_byte, item.end_byte) // unit
         if start and back.get(index) == start:
-            chosen = kept[index]
+            pages_of_item = kept[index]
         else:
             limit = int(pages[start:end].min())
             open_ = np.flatnonzero((free_from[:limit] <= start) & (until[:limit] >= end))
             if len(open_) < count:
                 failed.append(Unplaced(index, tier, start, end, (count - len(open_)) * unit))
                 continue
-            chosen = _picked(open_, until, count, downwards=bool((pages != limit).any()))
+            pages_of_item = _picked(open_, until, count, downwards=bool((pages != limit).any()))
         if start == 0 and index in back:
-            kept[index] = chosen
-            until[chosen] = back[index]
+            kept[index] = pages_of_item
+            until[pages_of_item] = back[index]
         elif start and back.get(index) == start:
-            until[chosen] = network.steps + 1
-        free_from[chosen] = end
-        taken[at] = chosen
+            until[pages_of_item] = network.steps + 1
+        free_from[pages_of_item] = end
+        taken[at] = pages_of_item
     if failed:
         raise NoAddress(failed)
     return [
-        _runs(slices[row[0]], unit, chosen)
-        for row, chosen in zip(table.tolist(), taken, strict=True)
+        _ranges(slices[row[0]], unit, pages_of_item)
+        for row, pages_of_item in zip(table.tolist(), taken, strict=True)
     ]
 
 
 def _picked(open_: Ints, until: Ints, count: int, *, downwards: bool) -> Ints:
-    """`count` of the open pages: those wanted back soonest, a run of neighbours where there is."""
+    """`count` of the open pages: those that are reserved soonest, else neighbours if there are."""
     soonest = until[open_]
     if soonest.min() < soonest.max():
         order = np.lexsort((-open_ if downwards else open_, soonest))
@@ -213,37 +217,37 @@ def _picked(open_: Ints, until: Ints, count: int, *, downwards: bool) -> Ints:
     return open_[-count:] if downwards else open_[:count]
 
 
-def _runs(item: Slice, unit: int, pages: Ints) -> list[Run]:
-    """Neighbouring pages with neighbouring bytes as one run."""
-    found: list[Run] = []
+def _ranges(item: Slice, unit: int, pages: Ints) -> list[PlacedRange]:
+    """Neighbouring pages with neighbouring bytes as one range."""
+    ranges: list[PlacedRange] = []
     base = item.start_byte // unit * unit
     breaks = np.flatnonzero(np.diff(pages) != 1) + 1
     for part in np.split(pages, breaks):
         high = base + len(part) * unit
         low = max(base, item.start_byte)
-        found.append((low, min(high, item.end_byte), int(part[0]) * unit))
+        ranges.append((low, min(high, item.end_byte), int(part[0]) * unit))
         base = high
-    return found
+    return ranges
 
 
 def _merged(residencies: Sequence[Residency]) -> list[Residency]:
-    """Neighbours in bytes, addresses and time become one residency."""
+    """Residencies joined where they are neighbours in bytes and addresses at the same time."""
     ordered = sorted(
         residencies, key=lambda r: (r.tier, r.start, r.ready, r.end, r.buffer, r.start_byte)
     )
-    found: list[Residency] = []
+    merged: list[Residency] = []
     for item in ordered:
-        last = found[-1] if found else None
+        last = merged[-1] if merged else None
         if (
             last is not None
             and (last.tier, last.start, last.ready, last.end, last.buffer, last.end_byte)
             == (item.tier, item.start, item.ready, item.end, item.buffer, item.start_byte)
             and last.offset + last.end_byte - last.start_byte == item.offset
         ):
-            found[-1] = replace(last, end_byte=item.end_byte)
+            merged[-1] = replace(last, end_byte=item.end_byte)
         else:
-            found.append(item)
-    return sorted(found, key=lambda r: (r.buffer, r.start_byte, r.start))
+            merged.append(item)
+    return sorted(merged, key=lambda r: (r.buffer, r.start_byte, r.start))
 
 
 def transfers_of(
@@ -263,8 +267,8 @@ def transfers_of(
             merged[-1][5] = row[5]
         else:
             merged.append(list(row))
-    found = [
+    transfers = [
         Transfer(buffer, low, high, names[a], names[b], ((step, high - low),))
         for a, b, step, buffer, low, high in merged
     ]
-    return sorted(found, key=lambda t: (t.moves[0][0], t.buffer, t.start_byte, t.destination))
+    return sorted(transfers, key=lambda t: (t.moves[0][0], t.buffer, t.start_byte, t.destination))

@@ -1,4 +1,4 @@
-"""Shares of paths cut into wished slices, and the space that paths take."""
+"""From shares to slice requests: each path of a segment gets a byte range, in proportion."""
 
 from collections.abc import Sequence
 
@@ -21,32 +21,32 @@ def requested_slices(
         grains: for each segment the bytes at whose multiples it may be cut; 0: the largest share
             takes all.
     """
-    found: dict[int, list[Slice]] = {}
+    slices: dict[int, list[Slice]] = {}
     for index, known in paths.items():
         segment, grain = segments[index], grains[index]
         if not grain:
             path, _ = max(known, key=lambda item: item[1])
-            found[index] = [Slice(index, segment.start_byte, segment.end_byte, path)]
+            slices[index] = [Slice(index, segment.start_byte, segment.end_byte, path)]
             continue
-        mine = sorted(known, key=lambda item: _rank(item[0]))
-        whole = sum(share for _, share in mine)
+        by_rank = sorted(known, key=lambda item: _rank(item[0]))
+        whole = sum(share for _, share in by_rank)
         edges: list[int] = [segment.start_byte]
         done = 0.0
-        for _, share in mine[:-1]:
+        for _, share in by_rank[:-1]:
             done += share / whole
             at = round((segment.start_byte + done * segment.size_bytes) / grain) * grain
             edges.append(min(max(at, edges[-1]), segment.end_byte))
         edges.append(segment.end_byte)
-        found[index] = [
+        slices[index] = [
             Slice(index, low, high, path)
-            for (path, _), low, high in zip(mine, edges[:-1], edges[1:], strict=True)
+            for (path, _), low, high in zip(by_rank, edges[:-1], edges[1:], strict=True)
             if low < high
         ]
-    return found
+    return slices
 
 
 def _rank(path: Path) -> tuple[tuple[int, ...], ...]:
-    """Like paths side by side: their transfers become one."""
+    """Sorting key that puts similar paths side by side, so that their transfers become one."""
     return tuple(tuple(row) for row in path.residencies[:, [0, START, END]].tolist())
 
 

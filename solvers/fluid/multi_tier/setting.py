@@ -11,14 +11,14 @@ from ullage.solvers.state.segments import Segment, segments_of
 
 @dataclass(frozen=True)
 class TieredProblem:
-    """A problem made ready.
+    """A problem with what all parts of the solver need.
 
     Attributes:
         network: its tiers and steps.
         segments: its segments.
-        live_ranges: theirs.
+        live_ranges: of the segments; None for one that never exists.
         uncapacitated: mask of the tiers with room for everything.
-        finder: of paths.
+        finder: finds cheapest paths.
     """
 
     network: TierNetwork
@@ -34,7 +34,7 @@ class TieredProblem:
 
 
 def tiered_problem(problem: Problem) -> TieredProblem:
-    """Network, segments and their live ranges.
+    """Make a problem ready: its network, segments and live ranges.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.

@@ -1,8 +1,8 @@
 """From shares to slices: byte ranges with one path each, that fit into every tier at every step.
 
-It begins with a streaming plan (every copy as short as can be: streaming operator by operator) and
-replaces it segment by segment by what the relaxation wants; what does not fit goes the cheapest way
-that does. So a legal plan is at hand at any time.
+It begins with a streaming plan (every copy as short as can be, operator by operator) and replaces
+it segment by segment by what the relaxation requests; what does not fit goes the cheapest way that
+does. So a legal plan is at hand at any time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,12 +17,14 @@ from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierN
 from ullage.solvers.fluid.multi_tier.paths import Finder, Path, is_exact
 from ullage.solvers.state.segments import Segment
 
-STREAMING_FASTEST = (
-    3.0  # price of the fastest tier's space in a streaming plan; that of others is 1
-)
-STREAMING_MOVE = 0.4  # price of a move in a streaming plan, in steps of space
-HALVINGS = 6  # of a slice that does not fit, to find the part that does
-SHOWN = 5  # largest tensors named in a refusal
+# Price of a byte of the fastest tier for one step in a streaming plan; that of other tiers is 1.
+STREAMING_FASTEST = 3.0
+# Price of moving a byte in a streaming plan, in bytes of a slower tier for one step.
+STREAMING_MOVE = 0.4
+# How often a slice that does not fit is halved to find the part that does.
+HALVINGS = 6
+# Number of tensors that an error names, largest first.
+SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +83,13 @@ class Ledger:
         return True
 
     def masked(self, space: Floats, start_byte: int, end_byte: int) -> Floats:
-        """PathPrices of space, infinite where a byte range has no room."""
+        """The prices of space (n, T), made infinite where a byte range has no room."""
         sizes = np.array([[self.needs(m, start_byte, end_byte)] for m in range(len(self.units))])
         return np.where(self.load + sizes > self.room, np.inf, space)
 
 
 def part_of(live_range: LiveRange, size_bytes: int) -> LiveRange:
-    """The life of a part of a segment, which pays for its own set-ups."""
+    """The live range of a part of a segment, which pays for its own set-ups."""
     share = size_bytes / live_range.size_bytes
     return replace(
         live_range,
@@ -104,12 +106,12 @@ class Slicer:
     Attributes:
         network: the network.
         segments: the segments.
-        live_ranges: theirs.
-        finder: of cheapest paths.
-        ledger: of what is taken.
+        live_ranges: of the segments; None for one that never exists.
+        finder: finds cheapest paths.
+        ledger: the bytes taken in each tier at each step.
         grains: for each segment the bytes at whose multiples it may be cut; 0: not at all.
         items: segment -> its slices in byte order.
-        carries: whether slices without a request may be carried over the seam.
+        carries: whether slices that were not requested so may be loop-carried.
     """
 
     def __init__(
@@ -149,9 +151,9 @@ class Slicer:
             self.items[index] = placed
 
     def _freedom(self, index: int) -> int:
-        """0 where operators reach the segment in the fastest tier only; 1 where not at home; 2."""
+        """Choice of tiers for operands: 0 the fastest only, 1 several but not home, 2 home too."""
         live_range = self.live_ranges[index]
-        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
         home = 1 << self.network.target.tier_index[self.segments[index].home]
         if live_range.reach == 1:
             return 0
@@ -165,7 +167,7 @@ class Slicer:
         What is returned is booked.
         """
         live_range = self.live_ranges[index]
-        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
         masked = replace(prices, space=self.ledger.masked(prices.space, low, high))
         part = part_of(live_range, high - low)
         cost, path = self.finder.cheapest(part, masked, carry=carry, exact=True)
@@ -199,9 +201,9 @@ class Slicer:
     def place(self, items: Mapping[int, Sequence[Slice]]) -> None:
         """Begin again with other slices of all segments, whether they fit or not."""
         self.ledger.load[:] = 0
-        self.items = {index: list(mine) for index, mine in items.items()}
-        for mine in self.items.values():
-            for item in mine:
+        self.items = {index: list(slices) for index, slices in items.items()}
+        for slices in self.items.values():
+            for item in slices:
                 self.ledger.book(item)
 
     def take(
@@ -211,13 +213,13 @@ class Slicer:
         prices: PathPrices,
         is_over: Callable[[], bool] = lambda: False,
     ) -> int:
-        """Replace the slices of segments by wished ones; returns how many went another way.
+        """Replace the slices of segments by requested ones; returns how many went another way.
 
         Args:
             requests: segment -> slices that cover it.
-            order: segments, those first that are worth most.
-            prices: what the ways of those cost that do not fit.
-            is_over: whether the time is over: the rest of the segments stay as they are.
+            order: segments, the most valuable first.
+            prices: prices by which slices that do not fit get other paths.
+            is_over: whether the time is over; the rest of the segments is then left as it is.
         """
         others = 0
         for index in order:
@@ -226,28 +228,28 @@ class Slicer:
             old = self.items[index]
             for item in old:
                 self.ledger.book(item, -1)
-            found: list[Slice] | None = []
+            placed: list[Slice] | None = []
             for request in requests[index]:
-                assert found is not None  # noqa: S101 - the loop ends when it is None
-                more = self._granted(request, prices, HALVINGS)
+                assert placed is not None  # noqa: S101 - the loop ends when it is None
+                more = self._accepted(request, prices, HALVINGS)
                 if more is None:
-                    for item in found:
+                    for item in placed:
                         self.ledger.book(item, -1)
-                    found = None
+                    placed = None
                     break
                 others += sum(item.path is not request.path for item in more)
-                found += more
-            if found is None:
-                found = old
-                for item in found:
+                placed += more
+            if placed is None:
+                placed = old
+                for item in placed:
                     self.ledger.book(item)
-            self.items[index] = found
+            self.items[index] = placed
         return others
 
-    def _granted(self, request: Slice, prices: PathPrices, halvings: int) -> list[Slice] | None:
-        """As much of a wished slice as fits, the rest on other paths; None when it has none."""
+    def _accepted(self, request: Slice, prices: PathPrices, halvings: int) -> list[Slice] | None:
+        """As much of a requested slice as fits, the rest on other paths; None without any path."""
         live_range = self.live_ranges[request.segment]
-        assert live_range is not None  # noqa: S101 - only segments with a life have slices
+        assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         if not is_exact(live_range, request.path):
             halvings = 0
         elif self.ledger.fits(request):
@@ -261,20 +263,20 @@ class Slicer:
         if middle is None:
             low, high = request.start_byte, request.end_byte
             return self._placed(request.segment, low, high, prices, carry=self.carries)
-        found: list[Slice] = []
+        slices: list[Slice] = []
         for half in (replace(request, end_byte=middle), replace(request, start_byte=middle)):
-            more = self._granted(half, prices, halvings - 1)
+            more = self._accepted(half, prices, halvings - 1)
             if more is None:
-                for item in found:
+                for item in slices:
                     self.ledger.book(item, -1)
                 return None
-            found += more
-        return found
+            slices += more
+        return slices
 
     def refusal(self, index: int) -> InfeasibleError:
         """The error for a segment for which there is no room at one of its accesses."""
         network, segment, live_range = self.network, self.segments[index], self.live_ranges[index]
-        assert live_range is not None  # noqa: S101 - callers ask for segments with a life
+        assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
         tiers = [m for m in range(network.tiers) if live_range.reach >> m & 1]
         spare = [
             sum(int((self.ledger.room - self.ledger.load)[m, t]) for m in tiers)

@@ -1,10 +1,10 @@
 """`fluid` on targets with three tiers and more: flash -> DRAM -> SRAM, host -> device -> on-chip.
 
 1. A streaming plan: every operand is where operators reach it just when they need it, else at home.
-2. The relaxation of `tiers_relax` by column generation, with a certified bound.
-3. Its shares cut into slices (`tiers_round`, `tiers_slices`) that replace the streaming ones where
-   they fit, and that move to better paths one by one (`tiers_polish`).
-4. Addresses in pages, or in one piece where the target does not cut freely (`tiers_plan`).
+2. The relaxation, solved by `column_generation`, with a certified bound.
+3. Its shares cut into slices (`rounding`, `slices`) that replace the streaming ones where they fit,
+   and that move to better paths one by one (`polish`).
+4. Addresses in pages, or in one piece where the target does not cut freely (`plan`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,13 +28,16 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
 
-PAGES = 65536  # at most, of a tier
-FEWEST_PAGES = 64  # a smaller tier is not cut into pages
-COMPILE_S = 6.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+# Number of pages at most that a tier is cut into.
+PAGES = 65536
+# A tier of fewer pages than this is not cut into pages.
+FEWEST_PAGES = 64
+# Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
+COMPILE_S = 6.0
 
 
 def streaming_assignment(problem: Problem) -> Assignment:
-    """Operators are streamed one by one: the reference where home is out of reach.
+    """The assignment that streams operators one by one: the reference where home is out of reach.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
@@ -42,17 +45,17 @@ def streaming_assignment(problem: Problem) -> Assignment:
     return _streaming(tiered_problem(problem))[1]
 
 
-def _streaming(setting: TieredProblem) -> tuple[Slicer, Assignment]:
+def _streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
     """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
     try:
-        slicer = _slicer(setting, FEWEST_PAGES)
+        slicer = _slicer(tiered, FEWEST_PAGES)
         slicer.streaming()
-        return slicer, assignment_of(setting, slicer)
+        return slicer, assignment_of(tiered, slicer)
     except NoAddress:
-        slicer = _slicer(setting, 1)
+        slicer = _slicer(tiered, 1)
         slicer.streaming()
     try:
-        return slicer, assignment_of(setting, slicer)
+        return slicer, assignment_of(tiered, slicer)
     except NoAddress as refused:
         raise slicer.refusal(
             listed(slicer)[min(residency.slice for residency in refused.residencies)].segment
@@ -75,34 +78,35 @@ def solve_tiers(
         problem: the problem.
         options: parameters of `fluid`.
         budget: the time.
-        direct: what is known of moves between home and the fastest tier only: prices to begin with.
+        direct: the solved program of moves between home and the fastest tier only, whose prices are
+            good ones to begin with.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    setting = tiered_problem(problem)
-    slicer, reference = _streaming(setting)
+    tiered = tiered_problem(problem)
+    slicer, reference = _streaming(tiered)
     if budget.remaining_s() < COMPILE_S and not is_ready():
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
     base = {index: list(items) for index, items in slicer.items.items()}
     relaxation = relax_tiers(
-        setting,
-        _columns_of(setting, base),
+        tiered,
+        _columns_of(tiered, base),
         reference=_dynamic(reference),
         options=options,
         budget=budget,
-        hint=None if direct is None else direct_prices(setting.network, direct),
+        hint=None if direct is None else direct_prices(tiered.network, direct),
     )
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): operators are streamed"
         return Solution(reference, notes=(note,))
-    found = sliced(setting, slicer, base, relaxation, budget) or reference
-    if value_of(found) > value_of(reference):
-        found = reference
+    solution = sliced(tiered, slicer, base, relaxation, budget) or reference
+    if value_of(solution) > value_of(reference):
+        solution = reference
     if not _covers_all_ways(problem):
-        return Solution(found)
-    return Solution(found, Bound(relaxation.bound, "fluid-lp"))
+        return Solution(solution)
+    return Solution(solution, Bound(relaxation.bound, "fluid-lp"))
 
 
 def _covers_all_ways(problem: Problem) -> bool:
@@ -119,22 +123,22 @@ def _covers_all_ways(problem: Problem) -> bool:
     )
 
 
-def _slicer(setting: TieredProblem, fewest_pages: int) -> Slicer:
+def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:
     """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
-    network, target = setting.network, setting.network.target
+    network, target = tiered.network, tiered.network.target
     grain = target.slice_granularity_bytes
     units: list[int] = []
     paged: list[bool] = []
     for m, tier in enumerate(target.tiers):
         page = int(np.lcm(max(1, grain), tier.alignment_bytes))
-        has_pages = target.split_operands and grain > 0 and not setting.uncapacitated >> m & 1
+        has_pages = target.split_operands and grain > 0 and not tiered.uncapacitated >> m & 1
         paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
         page *= max(1, tier.capacity_bytes // PAGES // page)
         units.append(page if paged[m] else tier.alignment_bytes)
     ledger = Ledger(network, units, paged)
     grains = []
-    for segment in setting.segments:
-        cut = grain or setting.network.problem.buffers[segment.buffer].row_bytes
+    for segment in tiered.segments:
+        cut = grain or tiered.network.problem.buffers[segment.buffer].row_bytes
         for unit, has_pages in sorted(zip(units, paged, strict=True)):
             if (
                 has_pages
@@ -143,25 +147,25 @@ def _slicer(setting: TieredProblem, fewest_pages: int) -> Slicer:
             ):
                 cut = unit
         grains.append(cut if target.split_operands else 0)
-    return Slicer(network, setting.segments, setting.live_ranges, setting.finder, ledger, grains)
+    return Slicer(network, tiered.segments, tiered.live_ranges, tiered.finder, ledger, grains)
 
 
-def _columns_of(setting: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
+def _columns_of(tiered: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:
     """The paths of slices as columns, each once."""
-    found: dict[tuple[int, bytes], Column] = {}
+    columns: dict[tuple[int, bytes], Column] = {}
     for index, slices in items.items():
-        live_range = setting.live_ranges[index]
-        assert live_range is not None  # noqa: S101 - only segments with a life have slices
+        live_range = tiered.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         for item in slices:
-            if (index, item.path.key) not in found:
-                found[index, item.path.key] = column_of(
-                    setting.network, index, live_range, item.path
+            if (index, item.path.key) not in columns:
+                columns[index, item.path.key] = column_of(
+                    tiered.network, index, live_range, item.path
                 )
-    return list(found.values())
+    return list(columns.values())
 
 
 def _dynamic(plan: Assignment) -> float:
-    """A plan's value without what no decision changes."""
+    """A plan's value without the part that no decision changes."""
     value, objective = value_of(plan), plan.objective
     if objective == "latency":
         return value - float(overhead_seconds(plan.problem).sum())

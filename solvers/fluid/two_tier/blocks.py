@@ -2,10 +2,17 @@
 
 Every variable belongs to the step of the access that it serves. A block's variables are optimised
 while all others keep their values (block coordinate descent); what it shares with its neighbours,
-space and bandwidth at the seam, is taken as they left it. Blocks overlap, so that no seam is final.
+space and bandwidth at the border, is taken as they left it. Blocks overlap, so that what is decided
+at a border is decided again:
+
+    steps          0        480       960       1440
+    block 0        |=========|--|
+    block 1               |--|=========|--|
+    block 2                         |--|=========|--|     = multipliers are kept, - overlap
+
 Each solution stays feasible for the whole program. Its multipliers, row by row those of the block
-that the row's step is in the middle of, certify a bound by weak duality like any others: seams make
-it lower, not wrong.
+that the row's step is in the middle of, certify a bound by weak duality like any others: borders
+make it lower, not wrong.
 
 Two fronts, one from the beginning and one from the middle, advance at the same time, a thread each:
 their blocks share no row (else one waits for the other), so the result does not depend on which is
@@ -23,10 +30,15 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.lp.program import FrozenProgram, LpSolution
 
+# Steps of a block whose multipliers are kept.
 BLOCK_STEPS = 480
-OVERLAP_STEPS = 120  # that a block solves beyond either of its ends
-LOAD_STEPS = 240  # the longest stay whose space is entered in the running sum of the load
-FRONTS_BLOCKS = 8  # shorter programs have one front: the seam in the middle costs a little
+# Steps that a block solves beyond either of its ends.
+OVERLAP_STEPS = 120
+# Steps of the longest residency whose space is entered in the running sum of the load, which would
+# otherwise tie distant blocks to one another.
+LOAD_STEPS = 240
+# Programs of fewer blocks have one front: the border in the middle costs a little.
+FRONTS_BLOCKS = 8
 # Solves some blocks at once; the number is the share of the work done so far.
 Solve = Callable[[Sequence[FrozenProgram], float], list[LpSolution | None]]
 
@@ -59,14 +71,14 @@ class _Block:
     Attributes:
         columns: the variables, in the whole program.
         rows: all rows that they are in.
-        own: rows of which multipliers are kept.
+        kept_rows: (rows,) whether the row's multiplier is kept.
         others: activity of the rows by all other variables.
-        program: of these variables and rows.
+        program: the linear program of these variables and rows.
     """
 
     columns: Ints
     rows: Ints
-    own: NDArray[np.bool_]
+    kept_rows: NDArray[np.bool_]
     others: Floats
     program: FrozenProgram
 
@@ -101,10 +113,10 @@ def solve_in_blocks(
     def cut(begin: int) -> _Block:
         end = begin + BLOCK_STEPS
         low, high = np.searchsorted(sorted_steps, [begin - OVERLAP_STEPS, end + OVERLAP_STEPS])
-        own = (steps_of_rows >= begin) & (steps_of_rows < end)
+        kept_rows = (steps_of_rows >= begin) & (steps_of_rows < end)
         margin = OVERLAP_STEPS + LOAD_STEPS
         near = load[max(0, begin - margin) : end + margin]
-        return _cut(state, np.union1d(order[low:high], near), clock, own)
+        return _cut(state, np.union1d(order[low:high], near), clock, kept_rows)
 
     begins = range(0, last, BLOCK_STEPS)
     done = 0
@@ -126,9 +138,10 @@ def solve_in_blocks(
 
 
 def _within_the_clock(program: FrozenProgram, clock: Ints, duals: Floats) -> Floats:
-    """Multipliers of which no step's rows, from different blocks, pay more than its time together.
+    """Scale multipliers so that the rows of a step do not pay more than its time costs.
 
-    The bound would pay for the excess with the longest time that a step could take.
+    Rows of one step may come from different blocks. The bound would pay for any excess with the
+    longest time that a step could take.
     """
     step_of = np.full(len(program.cost), -1, dtype=np.int64)
     step_of[clock] = np.arange(len(clock))
@@ -146,6 +159,7 @@ def _within_the_clock(program: FrozenProgram, clock: Ints, duals: Floats) -> Flo
 
 
 def _begin(program: FrozenProgram, clock: Ints) -> _BlockState:
+    """The program with all variables at their lower ends, the clock at its upper ends."""
     by_column = np.argsort(program.entry_columns, kind="stable")
     counts = np.bincount(program.entry_columns, minlength=len(program.cost))
     values = program.low.copy()
@@ -177,10 +191,10 @@ def _are_apart(blocks: Sequence[_Block]) -> bool:
     return len(np.unique(rows)) == len(rows)
 
 
-def _cut(state: _BlockState, columns: Ints, clock: Ints, own_rows: NDArray[np.bool_]) -> _Block:
+def _cut(state: _BlockState, columns: Ints, clock: Ints, kept_rows: NDArray[np.bool_]) -> _Block:
     """A block of some variables, and the time of the steps that they touch.
 
-    Multipliers are kept of the rows `own_rows`.
+    Multipliers are kept of the rows `kept_rows`.
     """
     program = state.program
     rows = np.unique(program.entry_rows[_entries(state, columns)])
@@ -190,10 +204,10 @@ def _cut(state: _BlockState, columns: Ints, clock: Ints, own_rows: NDArray[np.bo
     reach = _entries(state, clock)
     near = program.entry_columns[reach][touched[program.entry_rows[reach]]]
     columns = np.union1d(columns, near)
-    chosen = _entries(state, columns)
-    rows, local_rows = np.unique(program.entry_rows[chosen], return_inverse=True)
-    local_columns = np.searchsorted(columns, program.entry_columns[chosen])
-    weights = program.entry_values[chosen]
+    entries = _entries(state, columns)
+    rows, local_rows = np.unique(program.entry_rows[entries], return_inverse=True)
+    local_columns = np.searchsorted(columns, program.entry_columns[entries])
+    weights = program.entry_values[entries]
     inside = np.bincount(
         local_rows, weights=weights * state.values[columns][local_columns], minlength=len(rows)
     )
@@ -209,14 +223,14 @@ def _cut(state: _BlockState, columns: Ints, clock: Ints, own_rows: NDArray[np.bo
         entry_columns=local_columns[by_row],
         entry_values=weights[by_row],
     )
-    return _Block(columns, rows, own_rows[rows], others, block)
+    return _Block(columns, rows, kept_rows[rows], others, block)
 
 
 def _put(state: _BlockState, block: _Block, solution: LpSolution) -> None:
-    """The block's solution becomes part of the whole."""
+    """Write a block's solution into the whole program's."""
     program, rows = block.program, block.rows
     state.values[block.columns] = solution.values
-    state.duals[rows[block.own]] = solution.duals[block.own]
+    state.duals[rows[block.kept_rows]] = solution.duals[block.kept_rows]
     state.activity[rows] = block.others + np.bincount(
         program.entry_rows,
         weights=program.entry_values * solution.values[program.entry_columns],
@@ -225,9 +239,9 @@ def _put(state: _BlockState, block: _Block, solution: LpSolution) -> None:
 
 
 def _entries(state: _BlockState, columns: Ints) -> Ints:
-    """Indices of the entries of some variables."""
+    """Indices of the matrix entries of some variables, variable by variable."""
     first = state.column_start[columns]
     count = state.column_start[columns + 1] - first
     offsets = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
-    found: Ints = state.by_column[np.repeat(first, count) + offsets]
-    return found
+    entries: Ints = state.by_column[np.repeat(first, count) + offsets]
+    return entries

@@ -16,27 +16,31 @@ from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
 from ullage.solvers.state.segments import Access
 
-DIRECT_STEPS = 32  # stays up to this long are entered step by step
-TIE_BREAK = 5e-5  # share of the latency that the bytes through the slow ports weigh at most
+# Steps up to which the space of a residency is entered step by step; that of longer ones is entered
+# where it begins and ends, in the running sum of the load.
+DIRECT_STEPS = 32
+# Share of the latency that the bytes through the slow ports cost at most, so that among plans of
+# equal latency the one with less traffic is optimal.
+TIE_BREAK = 5e-5
 
 
 class Builder:
-    """The program under construction.
+    """The linear program under construction; T is the number of steps.
 
     Attributes:
         lp: variables and rows.
         steps: T.
         objective: `latency`, `traffic` or `energy`.
-        unit: of the objective (s, bytes or J).
-        unit_bytes: of the capacity rows.
-        load_steps: longer stays are entered step by step again (for solving in blocks of steps).
+        unit: the objective's value (s, bytes or J) that counts as 1 in the program.
+        unit_bytes: bytes that count as 1 in the capacity rows.
+        load_steps: longer residencies are entered step by step again (for solving in blocks).
         elapsed: (T,) variables, empty where time is not the objective.
         marks: (variables so far, step that the following ones serve).
         constant: part of the objective that no decision changes, in its units.
         tie_per_byte: small cost of a byte through a slow port: among equals, less traffic.
         tie_constant: that cost when no operand is accessed in the fastest tier.
         capacity_rows: (T,) rows.
-        load: (T,) variables: what the fastest tier holds for long, in capacities.
+        load: (T,) variables: bytes held longer than `DIRECT_STEPS`, in capacities.
         load_rows: (T,) rows.
         port_rows: tier -> (T,) rows.
         link_rows: (source, destination) -> (T,) rows.
@@ -68,7 +72,7 @@ class Builder:
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
         room = (capacity_bytes - workspace) / self.unit_bytes
         self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
-        # What stays for long: load[t] = load[t - 1] + what comes - what goes.
+        # Of long residencies: load[t] = load[t - 1] + what comes - what goes.
         self.load = self.lp.add_variables(self.steps, 0.0, room)
         self.lp.add_entries(self.capacity_rows, self.load, 1.0)
         self.load_rows = self.lp.add_rows(self.steps, 0.0, 0.0)
@@ -90,6 +94,7 @@ class Builder:
         self.tie_constant = 0.0
 
     def _add_time(self, compute: Floats, longest: float) -> None:
+        """Add the elapsed time of each step, from its compute time to `longest`, and its rows."""
         elapsed = self.lp.add_variables(self.steps, compute, np.maximum(compute, longest))
         self.elapsed = elapsed
         self.lp.add_cost(elapsed, 1.0)
@@ -112,7 +117,7 @@ class Builder:
         return link is not None and link.bandwidth_bytes_per_s < min(ports)
 
     def occupy(self, start: int, end: int, variable: int, size: int) -> None:
-        """A fraction of a segment takes space in the fastest tier during [start, end).
+        """Let a fraction of a segment take space in the fastest tier during steps [start, end).
 
         Steps count modulo T; no span is longer than T.
         """
@@ -133,7 +138,7 @@ class Builder:
         self._change_load(end, variable, -share)
 
     def occupy_until(self, starts: Ints, end: int, variables: Ints, size: int) -> None:
-        """Fractions take space from their own starts (ascending) until one end."""
+        """Let fractions take space from their own starts (ascending) until one end."""
         tail = len(starts) - int(
             np.argmin(np.append(starts[::-1] == end - 1 - np.arange(len(starts)), False))
         )
@@ -146,11 +151,12 @@ class Builder:
         self.lp.add_entries(rows, columns[which], size / self.unit_bytes)
 
     def _change_load(self, step: int, variable: int, share: float) -> None:
+        """Raise the running load by a variable's share of the capacity from a step on."""
         if 0 <= step < self.steps:
             self.lp.add_entry(int(self.load_rows[step]), variable, share)
 
     def charge_access(self, home: str, access: Access, accessed: int) -> None:
-        """An operand: the fraction `accessed` in the fastest tier (-1: none), the rest at home."""
+        """Charge an operand: fraction `accessed` in the fastest tier (-1: none), rest at home."""
         read, written = access.read_bytes, access.written_bytes
         fastest = self.target.fastest.name
         slow = self._access_cost(home, read, written)
@@ -167,11 +173,11 @@ class Builder:
             self.lp.add_cost(accessed, -self.tie_per_byte * (read + written))
             self.lp.add_entry(int(self.port_rows[home][access.step]), accessed, port)
             if self.fast_port_binds[access.step]:
-                own = port_seconds(self.target.fastest, read, written) / self.unit
-                self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -own)
+                fast_port = port_seconds(self.target.fastest, read, written) / self.unit
+                self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -fast_port)
 
     def _access_cost(self, tier: str, read: float, written: float) -> float:
-        """What an operator's access costs in the objective, in its units."""
+        """Cost of an operator's access in the objective, in units; 0 for latency."""
         if self.objective == "traffic":
             return 0.0 if tier == self.target.fastest.name else (read + written) / self.unit
         if self.objective == "energy":
@@ -183,7 +189,7 @@ class Builder:
     def charge_moves(
         self, source: str, destination: str, steps: Ints, variables: Ints, scale: float
     ) -> None:
-        """Bytes (fraction x scale) move over a link; steps count modulo T."""
+        """Charge moves of fraction x scale bytes over a link; steps count modulo T."""
         link = self.target.link(source, destination)
         assert link is not None  # noqa: S101 - callers ask first
         self.lp.add_cost(variables, scale * self._move_cost(source, destination))
@@ -196,14 +202,14 @@ class Builder:
         written = scale / self.target.tier(destination).write_bytes_per_s
         fastest = self.target.fastest.name
         for tier, seconds in ((source, read), (destination, written)):
-            chosen = self.fast_port_binds[steps] if tier == fastest else slice(None)
-            self.lp.add_entries(self.port_rows[tier][steps[chosen]], variables[chosen], -seconds)
+            binding = self.fast_port_binds[steps] if tier == fastest else slice(None)
+            self.lp.add_entries(self.port_rows[tier][steps[binding]], variables[binding], -seconds)
         rows = self.link_rows.get((source, destination))
         if rows is not None:
             self.lp.add_entries(rows[steps], variables, -scale / link.bandwidth_bytes_per_s)
 
     def _move_cost(self, source: str, destination: str) -> float:
-        """What moving one byte costs in the objective, in its units."""
+        """Cost of moving one byte in the objective, in units; 0 for latency."""
         if self.objective == "traffic":
             fastest = self.target.fastest.name
             return ((source != fastest) + (destination != fastest)) / self.unit
@@ -240,32 +246,32 @@ class Builder:
         return price
 
     def mark(self, step: int) -> None:
-        """The variables that follow serve an access of this step."""
+        """Note that the variables that follow serve an access of this step."""
         self.marks.append((self.lp.variables, step))
 
     def steps_of_variables(self) -> Ints:
         """(n,) the step that each variable serves."""
-        found = np.zeros(self.lp.variables, dtype=np.int64)
+        steps_of = np.zeros(self.lp.variables, dtype=np.int64)
         for (begin, step), (end, _) in pairwise([*self.marks, (self.lp.variables, 0)]):
-            found[begin:end] = step
+            steps_of[begin:end] = step
         everywhere = np.arange(self.steps)
-        found[self.load] = everywhere
+        steps_of[self.load] = everywhere
         if len(self.elapsed):
-            found[self.elapsed] = everywhere
-        return found
+            steps_of[self.elapsed] = everywhere
+        return steps_of
 
     def steps_of_rows(self, program: FrozenProgram, steps_of: Ints) -> Ints:
         """(m,) the step that each row is about: its own, else the last that its variables serve."""
-        found = np.zeros(len(program.row_low), dtype=np.int64)
-        np.maximum.at(found, program.entry_rows, steps_of[program.entry_columns])
+        steps_of_row = np.zeros(len(program.row_low), dtype=np.int64)
+        np.maximum.at(steps_of_row, program.entry_rows, steps_of[program.entry_columns])
         everywhere = np.arange(self.steps)
         timed = (*self.port_rows.values(), *self.link_rows.values())
         for rows in (self.capacity_rows, self.load_rows, *timed):
-            found[rows] = everywhere
-        return found
+            steps_of_row[rows] = everywhere
+        return steps_of_row
 
     def with_load_prices(self, duals: Floats) -> Floats:
-        """Multipliers whose rows of the running load agree with those of the capacity.
+        """Multipliers with those of the load rows replaced by sums of those of the capacity rows.
 
         load[t] costs nothing, so price[t] - price[t + 1] is the price of capacity in step t.
         """
@@ -275,7 +281,7 @@ class Builder:
         return duals
 
     def close(self) -> None:
-        """Put the operands' constant port time into the rows."""
+        """Enter the operands' constant port time; to be called when all accesses are charged."""
         for tier, rows in self.port_rows.items():
             if tier != self.target.fastest.name:
                 self.lp.raise_rows(rows, self.busy[tier])

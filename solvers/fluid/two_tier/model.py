@@ -1,21 +1,37 @@
-"""The linear program over resident fractions (DESIGN: the fluid LP, lean form).
+"""The linear program over resident fractions: how much of each segment is fast at each step.
 
-For a segment of size s with accesses p0 < p1 < ...: x_j is the fraction in the fastest tier at
-access j. In the gap before a reading access p_j a fraction k_j <= x_{j-1} is kept, m_t arrives in
-step t and takes space from then on; the operator finds x_j = k_j + sum of m. (What is there and is
-not read here would be read here at no cost, unless the fastest tier's own port is the bottleneck:
-there what is read is a variable of its own.) What an operator wrote into fast memory and is
-not kept until its next reader must be home by then: it is spilled while it is kept anyway, or
-lingers until it is spilled.
-Capacity bounds the sum of resident bytes at every step; elapsed time of a step is at least its
-compute time and the busy time of every tier and link.
+For a segment with accesses p0 < p1 < ..., x_j is the fraction in the fastest tier at access j. In
+the gap before a reading access p_j a fraction k_j <= x_{j-1} is kept, and a fraction m_t arrives in
+step t and takes space from then on. The operator finds x_j = k_j + sum of m_t there, and accesses
+the rest at home:
 
-In steady state steps count modulo T, and the first gap of a weight begins at its last access of the
-inference before.
+    fraction in the fastest tier
+    1 |
+      |                                    +------- x_1
+      |    x_0                    +--------+  m_9
+      |   +-----+                 |           m_6
+      |   |     +-----------------+        k_1 (kept)
+    0 +---+-----+-----------------+--------+------- steps
+          p0                      6        9       p1
+
+An operator accesses in fast memory all that is there, unless the fastest tier's own port is the
+bottleneck: in such steps the fraction that it accesses is a variable of its own.
+
+What an operator wrote (w) into fast memory and is not kept until a reader must be home by then:
+
+    step          w ............. r1 ............ r2
+    kept          |===============|
+    copied (f)        ^ stored while it is kept anyway: takes bandwidth only
+    lingering (e)                 |===^ kept on until it is stored: takes space as well
+
+Capacity bounds the sum of resident bytes at every step. The elapsed time of a step is at least its
+compute time and the busy time of every tier and link. In steady state steps count modulo T (the
+number of steps), and the first gap of a weight begins at its last access in the inference before.
 
 Every legal plan of the order gives a feasible point (set-up times, alignment, cuts and addresses
-only cost), so the optimum is a lower bound, once every profile may begin as early as it likes:
-`fluid_windows` opens windows, and says what the closed ones could still be worth.
+only cost), so the optimum is a lower bound, once data may move in every step of a gap. At first
+only some of those steps, the windows, have variables; `windows` opens more, and says what the
+closed ones could still be worth.
 """
 
 from collections.abc import Sequence
@@ -29,12 +45,13 @@ from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariab
 from ullage.solvers.lp.program import INFINITY
 from ullage.solvers.state.segments import Segment
 
-SPARSE_STEPS = 8  # earlier steps, evenly spaced, in which data may arrive at first
+# Number of steps before the window of a gap, evenly spaced, in which data may arrive at first.
+SPARSE_STEPS = 8
 
 
 @dataclass
 class Windows:
-    """Which moves the program knows.
+    """In which steps the program has variables for moves.
 
     Attributes:
         default_steps: steps before an access in which data may arrive, and after a write in which
@@ -43,8 +60,7 @@ class Windows:
         arrivals: (segment, access) -> earlier steps, ascending; a few, evenly spaced, where
             missing.
         spills: (segment, access) -> later steps, ascending, in the gap before the access (the
-            number
-            of accesses: before the end).
+            number of accesses stands for the end of the program).
     """
 
     default_steps: int
@@ -58,13 +74,13 @@ class _SegmentRows:
     """A segment while its rows are added.
 
     Attributes:
-        index: of the segment.
+        index: index of the segment.
         segment: the segment.
-        windows: which moves there are.
-        present: variable of what is there at each access so far.
-        accessed: variable of what the operator reads or writes there: less than is present only
-            where the fastest tier's port can bind.
-        gaps: by access.
+        windows: in which steps it may move.
+        present: for each access so far the variable x, the fraction in fast memory (-1: none).
+        accessed: for each access so far the variable of the fraction that the operator accesses
+            there; another than x only where the fastest tier's port can bind.
+        gaps: access -> the gap before it.
     """
 
     index: int
@@ -82,7 +98,7 @@ def build_fluid(
     steady_state: bool,
     windows: Windows,
 ) -> FluidProgram:
-    """The program of a problem.
+    """Build the linear program of a problem.
 
     Args:
         builder: knows the problem, the target and the objective.
@@ -117,7 +133,7 @@ def build_fluid(
 
 
 def _add_fixed(builder: Builder, segment: Segment) -> None:
-    """A segment whose home is the fastest tier takes its space for its whole life."""
+    """Occupy the space of a segment whose home is the fastest tier, for its whole live range."""
     start = 0 if segment.is_given else segment.accesses[0].step
     keeps = segment.is_output or segment.kind == "weight"
     end = builder.steps if keeps else segment.accesses[-1].step + 1
@@ -128,7 +144,7 @@ def _add_fixed(builder: Builder, segment: Segment) -> None:
 
 
 def _add_accesses(builder: Builder, rows: _SegmentRows, *, wraps: bool) -> None:
-    """Variables of what is there at each access, with the gaps between them."""
+    """Add the variables x of all accesses of a segment, with the gaps between them."""
     segment, lp = rows.segment, builder.lp
     for access, use in enumerate(segment.accesses):
         present = -1
@@ -153,7 +169,7 @@ def _add_accesses(builder: Builder, rows: _SegmentRows, *, wraps: bool) -> None:
 
 
 def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) -> Gap:
-    """What is kept before a reading access, and what arrives."""
+    """Add the variables of the gap before a reading access: what is kept, and what arrives when."""
     lp, segment, target = builder.lp, rows.segment, builder.target
     size, end = segment.size_bytes, segment.accesses[access].step
     before = _access_before(builder, segment, access, wraps=wraps)
@@ -192,7 +208,7 @@ def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) 
 def _access_before(
     builder: Builder, segment: Segment, access: int, *, wraps: bool
 ) -> tuple[int, bool] | None:
-    """Step of the access before and whether it writes; None where the data comes from home only."""
+    """Step of the access before and whether it writes; None where data can only come from home."""
     if access:
         return segment.accesses[access - 1].step, segment.accesses[access - 1].writes
     if wraps:
@@ -201,12 +217,11 @@ def _access_before(
 
 
 def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillVariables]:
-    """What of the data that an access wrote into fast memory goes home, and when.
+    """Add the variables of storing home what an access wrote into fast memory.
 
-    For every gap up to a reader (and up to the end of an output): what is not kept through it must
-    be home by its end. It was spilled in an earlier gap, as e or as f, while it was kept (f: no
-    space of its own), or it lingers in this gap until it is (e: takes space from the gap's
-    beginning).
+    For every gap up to a reader (and up to the end of an output), what is not kept through it must
+    be home by its end. It was stored in an earlier gap (as e or f of that gap), or it lingers in
+    this gap until it is stored (e: takes space from the gap's beginning). See the picture above.
     """
     lp, segment = builder.lp, rows.segment
     readers = _readers_of_version(segment, write)
@@ -214,14 +229,16 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillV
     gaps = [(segment.accesses[r].step, rows.gaps[r].kept, r) for r in readers]
     if is_last and segment.is_output:
         gaps.append((builder.steps, -1, len(segment.accesses)))
-    found: list[SpillVariables] = []
+    spills: list[SpillVariables] = []
     since = segment.accesses[write].step
     for number, (end, kept, access) in enumerate(gaps):
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
         steps = _spill_steps(builder, rows, access, first, end)
         e = lp.add_variables(len(steps), 0.0, 1.0)
         f = lp.add_variables(len(steps) if number + 1 < len(gaps) else 0, 0.0, 1.0)
-        before = [v for spill in found for v in (*spill.lingering.tolist(), *spill.copied.tolist())]
+        before = [
+            v for spill in spills for v in (*spill.lingering.tolist(), *spill.copied.tolist())
+        ]
         entries = dict.fromkeys([*before, *e.tolist()], 1.0)
         entries[rows.accessed[write]] = -1.0
         if kept >= 0:
@@ -240,13 +257,13 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillV
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
         span = (first, since + 1, end)
-        found.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
+        spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
-    return found
+    return spills
 
 
 def _spill_steps(builder: Builder, rows: _SegmentRows, access: int, first: int, end: int) -> Ints:
-    """Steps before an access in which the program lets data go home."""
+    """Steps of the gap before an access in which the program has variables for storing home."""
     if builder.target.link(builder.target.fastest.name, rows.segment.home) is None:
         return np.zeros(0, dtype=np.int64)
     reach = min(end, first + rows.windows.default_steps)
@@ -256,10 +273,10 @@ def _spill_steps(builder: Builder, rows: _SegmentRows, access: int, first: int, 
 
 def _readers_of_version(segment: Segment, access: int) -> list[int]:
     """Accesses that read what `access` wrote, the next write included."""
-    found: list[int] = []
+    readers: list[int] = []
     for following in range(access + 1, len(segment.accesses)):
         if segment.accesses[following].reads:
-            found.append(following)
+            readers.append(following)
         if segment.accesses[following].writes:
             break
-    return found
+    return readers

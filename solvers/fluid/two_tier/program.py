@@ -1,4 +1,7 @@
-"""The fluid program as data: the arrays, and where its variables and rows are."""
+"""The fluid program as data: its arrays, and where the variables and rows of each gap are.
+
+`model` builds it; `windows`, `slicing` and `rounding` read it. For the letters see `model`.
+"""
 
 from dataclasses import dataclass
 
@@ -17,7 +20,7 @@ class Gap:
         segment: index of the segment.
         access: index of the access that ends it.
         present: variable x, what is there when the access reads.
-        kept: variable k, -1 where there is nothing to keep (data at home before the first access).
+        kept: variable k; -1 where nothing can be kept, as before the first access of given data.
         first_step: first step in which an arrival is possible at all.
         end: step of the access.
         steps: steps of the arrivals that the program knows, ascending; none without a link.
@@ -40,20 +43,20 @@ class Gap:
 
 @dataclass(frozen=True)
 class SpillVariables:
-    """Storing home, between two readers, what an operator wrote into fast memory.
+    """The gap before a reader in which what an operator wrote into fast memory can be stored home.
 
     Attributes:
         segment: index of the segment.
         write: the access that wrote it.
         reader: the access that ends the gap; the number of accesses at the end of an output.
         first_step: first step in which it can be stored.
-        lingers_from: from here on what was dropped at the gap's beginning takes space.
+        lingers_from: first step in which data that is kept only to be stored takes space.
         end: one past its last step.
         steps: steps that the program knows, ascending.
-        lingering: variables e: spilled in that step, and kept until then only for it.
-        copied: variables f: spilled in that step while it is kept anyway; none in the last gap.
-        row: row of what must be home by the end of the gap.
-        read_row: row of what the reader has from home, -1 where `row` says it.
+        lingering: variables e: stored in that step, and kept until then only for that.
+        copied: variables f: stored in that step while it is kept anyway; none in the last gap.
+        row: row that demands that what is not kept is at home by the end of the gap.
+        read_row: row that demands that what the reader reads at home is there; -1: `row` says it.
     """
 
     segment: int

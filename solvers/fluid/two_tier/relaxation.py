@@ -1,4 +1,4 @@
-"""The fluid LP solved: rounds of opened windows, and the bound that its multipliers certify."""
+"""Solving the fluid LP: in rounds that open windows, or in blocks; and the bound it certifies."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,12 @@ from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lp, solve_lps
 from ullage.solvers.state.segments import Segment
 
-LP_SHARE = 0.7  # of the time left; the rest cuts, repairs and scores
-ENOUGH = 1e-3  # windows stay closed once all of them are worth less than this share of the value
-TRAFFIC_ROUNDING_BYTES = 8  # the score rounds each of its few sums of bytes
+# Share of the time left that the LP gets; the rest is for cutting, repairing and scoring.
+LP_SHARE = 0.7
+# No more windows are opened once all closed ones are worth less than this share of the value.
+ENOUGH = 1e-3
+# Bytes by which the score may differ from an exact sum: it rounds each of its few sums of bytes.
+TRAFFIC_ROUNDING_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,10 @@ class Relaxation:
 
     Attributes:
         fluid: the program.
-        solution: its optimum.
+        solution: its optimum, with multipliers.
         bound: certified lower bound of the objective in its unit; None where the target has ways
             that the LP does not know (more than two tiers).
-        rounds: how often it was solved.
+        rounds: number of solves, with windows opened in between.
     """
 
     fluid: FluidProgram
@@ -53,7 +56,7 @@ def relax(
 
     Args:
         problem: the problem.
-        segments: of the problem.
+        segments: the segments of the problem.
         reference: objective value of a known legal plan. For latency, no step of an optimal plan
             takes longer.
         options: parameters of `fluid`.
@@ -97,7 +100,7 @@ def relax(
 
 
 def _is_complete(target: Target, segments: Sequence[Segment]) -> bool:
-    """Whether the program knows every way: no third tier, nothing whose home is the fastest."""
+    """Whether the LP covers all legal plans: no third tier, nothing whose home is the fastest."""
     if len(target.tiers) != 2:
         return False
     at_home = any(
@@ -113,7 +116,7 @@ def _relax_in_blocks(
     options: FluidOptions,
     budget: Budget,
 ) -> Relaxation | None:
-    """The same for a program that is too long for one solve; None when a block was not solved."""
+    """`relax` for a program that is too long for one solve; None when a block was not solved."""
     target = problem.target
     builder = Builder(problem, reference=reference, load_steps=LOAD_STEPS)
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
@@ -134,9 +137,9 @@ def _relax_in_blocks(
         return solve_lps(programs, solver=options.lp_solver, time_limit_s=limit)
 
     steps_of = builder.steps_of_variables()
-    about = builder.steps_of_rows(fluid.program, steps_of)
+    steps_of_rows = builder.steps_of_rows(fluid.program, steps_of)
     solution = solve_in_blocks(
-        fluid.program, steps_of, about, builder.elapsed, builder.load, solve_blocks
+        fluid.program, steps_of, steps_of_rows, builder.elapsed, builder.load, solve_blocks
     )
     if solution is None:
         return None
@@ -148,7 +151,7 @@ def _relax_in_blocks(
 
 
 def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:
-    """What no legal plan of this order falls below, in the objective's unit.
+    """Lower bound of the value of all legal plans of this order, in the objective's unit.
 
     Holds for any multipliers and windows: `safe_bound` is safe against the solver's tolerance, and
     `shortfall` bounds what closed windows are worth. Latency: the program also pays for bytes

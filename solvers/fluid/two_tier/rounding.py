@@ -1,4 +1,19 @@
-"""Granting the LP's requests: slices that residency in the fastest tier, while they fit."""
+"""Rounding: the LP's slice requests are accepted one after the other, as long as they fit.
+
+The requests of a slice come together, most valuable slices (slow-tier bytes saved per byte and step
+taken) first. One that does not fit any more is refused, or cut so that a part of it fits:
+
+    bytes
+      |              +--------------+
+      |              | excess       |    cut off: tried again as a slice of its own
+    capacity - - - - +--------------+ - - - - -
+      |              | rest         |    accepted
+      |    +----+    +----+    +----+
+      |    |load|         |load|              accepted before
+      +------------------------------------ steps
+
+What is refused is accessed at home; `retime` then moves fills and spills into idle steps.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,22 +25,24 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.slicing import SliceRequest, slice_of
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import spread
-from ullage.solvers.state.greedy_moves import try_run
+from ullage.solvers.state.greedy_moves import try_span
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment
 
+# Steps around a use span within which repaired residencies are filled and spilled.
 REPAIR_WINDOW_STEPS = 64
-SPILL_STEPS = 64  # how long a slice may linger to be spilled
+# Steps that a slice may be kept after its last access only to be spilled.
+SPILL_STEPS = 64
 
 
 class SlicedResidencyState(ResidencyState):
-    """Occupancy of slices that can still be cut, counted in whole pages where there are any.
+    """Residency state of slices that can still be cut, counted in whole pages where there are any.
 
     Attributes:
-        page_bytes: of a page, 0 where there are none.
-        slices: the segments, cut further while stays are granted.
-        carried: slices with residencies that continue in the next inference; they are left as they
-            are.
+        page_bytes: size of a page, 0 where memory is not divided into pages.
+        slices: the segments, cut further while requests are accepted.
+        loop_carried: slices with residencies that continue in the next inference; they are left as
+            they are.
     """
 
     def __init__(
@@ -36,7 +53,7 @@ class SlicedResidencyState(ResidencyState):
     ) -> None:
         self.page_bytes = page_bytes
         self.slices = list(segments)
-        self.carried: set[int] = set()
+        self.loop_carried: set[int] = set()
         super().__init__(problem, self.slices)
         if page_bytes:  # pages have one size and place for all steps: so has the workspace above
             workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
@@ -63,23 +80,23 @@ class SlicedResidencyState(ResidencyState):
         """Take a residency back: its operators go to the home tier.
 
         Raises:
-            LookupError: they cannot, and nothing that is carried over could make room instead.
+            LookupError: they cannot, and no loop-carried slice could make room instead.
         """
-        if not self.slices[index].must_be_fastest or index in self.carried:
-            for begin in list(self.residencies[index]) if index in self.carried else [first]:
+        if not self.slices[index].must_be_fastest or index in self.loop_carried:
+            for begin in list(self.residencies[index]) if index in self.loop_carried else [first]:
                 if begin in self.residencies[index]:
                     self.remove(index, begin)
-            self.carried.discard(index)
-        elif self.carried:
-            self.drop(min(self.carried), 0)
+            self.loop_carried.discard(index)
+        elif self.loop_carried:
+            self.drop(min(self.loop_carried), 0)
         else:
             raise LookupError(index)
 
     def propose(
         self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
     ) -> SegmentResidency | None:
-        """As for any segment, but stays that continue in the next inference are not touched."""
-        if index in self.carried:
+        """As for any segment, but what continues in the next inference is not touched."""
+        if index in self.loop_carried:
             return None
         return super().propose(index, first, last, window=window, hide_spill=hide_spill)
 
@@ -92,9 +109,12 @@ class SlicedResidencyState(ResidencyState):
 
 
 def round_requests(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
-    """Add the wished stays that fit, most valuable slices first; returns how many were refused.
+    """Add the requested residencies that fit, most valuable slices first.
 
-    A slice that sticks out is cut, so that the part that fits is granted.
+    A slice that sticks out is cut, so that the part that fits is accepted.
+
+    Returns:
+        How many requests were refused.
     """
     by_slice: dict[int, list[SliceRequest]] = {}
     for request in requests:
@@ -102,33 +122,34 @@ def round_requests(state: SlicedResidencyState, requests: Sequence[SliceRequest]
     refused = 0
     order = sorted(by_slice, key=lambda n: (-_worth(state, by_slice[n]), n))
     for number in order:
-        mine = by_slice[number]
+        of_slice = by_slice[number]
         if state.segments[number].must_be_fastest:
-            for request in mine:
+            for request in of_slice:
                 for access in range(request.first + 1, request.last + 1):
-                    try_run(state, number, access - 1, access, REPAIR_WINDOW_STEPS)
+                    try_span(state, number, access - 1, access, REPAIR_WINDOW_STEPS)
             continue
-        excess = max(_excess(state, number, span) for w in mine for span in _spans(state, w))
+        excess = max(_excess(state, number, span) for r in of_slice for span in _spans(state, r))
         rest = state.split(number, excess) if excess > 0 else None
-        refused += _grant_all(state, mine)
+        refused += _accept_all(state, of_slice)
         if rest is not None:
-            refused += _grant_all(state, [replace(w, slice=rest) for w in mine])
+            refused += _accept_all(state, [replace(r, slice=rest) for r in of_slice])
     return refused
 
 
-def _grant_all(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
-    """The residencies of one slice; those that are carried over come together or not at all."""
+def _accept_all(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
+    """Accept the requests of a slice, loop-carried ones all or none; returns how many fail."""
     number = requests[0].slice
-    linked = [w for w in requests if w.is_carried or w.is_left]
+    linked = [r for r in requests if r.is_loop_carried or r.is_left]
     refused = 0
-    if linked and not _grant_linked(state, linked):
+    if linked and not _accept_linked(state, linked):
         refused += len(linked)
     else:
-        state.carried.update({number} if linked else ())
-    return refused + sum(not _grant_one(state, w) for w in requests if w not in linked)
+        state.loop_carried.update({number} if linked else ())
+    return refused + sum(not _accept_one(state, r) for r in requests if r not in linked)
 
 
-def _grant_linked(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> bool:
+def _accept_linked(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> bool:
+    """Add the loop-carried residencies of a slice if all fit; returns whether they do."""
     number = requests[0].slice
     segment = state.segments[number]
     spans = [span for request in requests for span in _spans(state, request)]
@@ -147,7 +168,7 @@ def _grant_linked(state: SlicedResidencyState, requests: Sequence[SliceRequest])
 
 
 def _worth(state: ResidencyState, requests: Sequence[SliceRequest]) -> float:
-    """Slow bytes that wished stays save, per byte and step that they take."""
+    """Slow-tier bytes that requested residencies save, per byte and step that they take."""
     saved = taken = 0.0
     segment = state.segments[requests[0].slice]
     for request in requests:
@@ -162,7 +183,7 @@ def _spans(state: ResidencyState, request: SliceRequest) -> list[tuple[int, int]
     """Steps [begin, end) during which a request takes space, that of its accesses first."""
     accesses = state.segments[request.slice].accesses
     begin = accesses[request.first].step
-    if request.is_carried:
+    if request.is_loop_carried:
         begin = 0
     elif request.fill >= 0:
         begin = request.fill
@@ -177,7 +198,8 @@ def _excess(state: ResidencyState, index: int, span: tuple[int, int]) -> int:
     return load + state.aligned_bytes(state.segments[index]) - capacity
 
 
-def _grant_one(state: ResidencyState, request: SliceRequest) -> bool:
+def _accept_one(state: ResidencyState, request: SliceRequest) -> bool:
+    """Add one requested residency, with a spill where it needs one, if it fits; whether it does."""
     segment = state.segments[request.slice]
     start, end = _spans(state, request)[0]
     fill = ((request.fill, segment.size_bytes),) if request.fill >= 0 else ()
@@ -228,7 +250,7 @@ def _spill_limit(state: ResidencyState, request: SliceRequest) -> int:
 def _spilled(
     state: ResidencyState, request: SliceRequest, residency: SegmentResidency
 ) -> SegmentResidency | None:
-    """The residency with a spill in idle steps after its last write, lingering where it must."""
+    """The residency with a spill in idle steps after its last write, kept longer where it must."""
     segment = state.segments[request.slice]
     fastest = state.target.fastest.name
     if state.target.link(fastest, segment.home) is None:
@@ -252,10 +274,10 @@ def retime(state: SlicedResidencyState, budget: Budget) -> None:
 
     Slices move in one step each, so a step that has room for half of one is passed over until here.
     """
-    for index, runs in enumerate(state.residencies):
-        if index in state.carried or state.segments[index].must_be_fastest:
+    for index, spans in enumerate(state.residencies):
+        if index in state.loop_carried or state.segments[index].must_be_fastest:
             continue
-        for first, (last, residency) in sorted(runs.items()):
+        for first, (last, residency) in sorted(spans.items()):
             if not (residency.fill or residency.spill):
                 continue
             if budget.remaining_s() <= 0:

@@ -1,8 +1,20 @@
 """From fractions to slices: cut the LP's profiles into byte ranges with residencies of their own.
 
 Resident bytes of a segment are always a prefix of it: what is kept is a prefix of what was there,
-what arrives continues it. So the levels that the profile takes cut the segment into slices, and
-each slice is there or not at every step, and arrives in one step.
+and what arrives continues it. So the levels that the profile takes cut the segment into slices,
+each of which is there or not at every step, and arrives in one step:
+
+    byte
+    96 |                                                never fetched: slice 3
+    80 |- - - - - - - - - - - - - -+========+===
+       |                           |                    arrives in step 9: slice 2
+    64 |- - - - - - - - - +========+ - - - - - -
+       |                  |                             arrives in step 6: slice 1
+    40 |- - +=====+=======+ - - - - - - - - - -
+       |    |                                           kept since p0: slice 0
+     0 +----p0----+-------6--------9--------p1-- steps
+
+The requests for these residencies may not all fit: `rounding` accepts those that do.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,22 +28,23 @@ from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariab
 from ullage.solvers.lp.program import LpSolution
 from ullage.solvers.state.segments import Segment
 
-WHOLE_FROM = 0.5  # fractions from here on count as all of a tensor that is not cut
+# Fraction from which on a tensor that must not be cut counts as wholly resident; below, as absent.
+WHOLE_FROM = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class SliceRequest:
-    """A slice should stay from access `first` to `last`.
+    """A use span of a slice that the LP asks for.
 
     Attributes:
         slice: index of the slice.
-        first: first access of the residency.
+        first: first access of the use span.
         last: its last access.
-        fill: step in which it is fetched, -1 when it is not.
+        fill: step in which the slice is fetched, -1 when it is not.
         spill: step in which it is stored home, -1 when the LP does not say.
-        is_carried: it is there from the beginning, because the inference before left it.
-        is_left: it stays to the end of the inference, for the next one.
-        tail: step in which it is fetched at the end of the inference before; -1: not so.
+        is_loop_carried: it is there from the first step on, because the inference before left it.
+        is_left: it remains to the end of the inference, for the next one.
+        tail: step in which it is fetched at the end of the inference before; -1: it is not.
     """
 
     slice: int
@@ -39,7 +52,7 @@ class SliceRequest:
     last: int
     fill: int
     spill: int = -1
-    is_carried: bool = False
+    is_loop_carried: bool = False
     is_left: bool = False
     tail: int = -1
 
@@ -50,7 +63,7 @@ def cut_slices(
     segments: Sequence[Segment],
     grains_bytes: Sequence[int],
 ) -> tuple[tuple[Segment, ...], list[SliceRequest]]:
-    """Slices (segments themselves) and their wished stays.
+    """Cut segments into slices (segments themselves) and say which residencies the LP asks for.
 
     Args:
         fluid: the program.
@@ -94,7 +107,7 @@ def _levels_of(
     grain_bytes: int,
     steps: int,
 ) -> "_Levels":
-    """Fractions as positions inside the segment."""
+    """Turn the LP's fractions into byte positions inside the buffer, at legal cuts."""
     low, high, size = segment.start_byte, segment.end_byte, segment.size_bytes
 
     def position(fraction: float) -> int:
@@ -132,13 +145,13 @@ def _levels_of(
 
 @dataclass(frozen=True)
 class _Levels:
-    """Positions inside a segment, by access: below them it is in fast memory.
+    """Byte positions inside a segment: what is below them is in fast memory.
 
     Attributes:
-        here: when the access accesses it.
-        kept: through the gap before the access.
-        profile: (step, position) in the gap, ascending.
-        spilled: by the access that wrote: (step, all above is home).
+        here: position at each access.
+        kept: access -> position through the gap before it.
+        profile: access -> (step, position from then on) in the gap before it, ascending.
+        spilled: writing access -> (step, position above which all is at home after it).
         wraps: whether the gap before the first access begins in the inference before.
         steps: T.
     """
@@ -151,18 +164,18 @@ class _Levels:
     steps: int
 
     def cuts(self, segment: Segment) -> list[int]:
-        """Where the segment is cut, its ends included."""
-        found = {segment.start_byte, segment.end_byte, *self.here, *self.kept.values()}
+        """Byte positions at which the segment is cut, ascending, its ends included."""
+        positions = {segment.start_byte, segment.end_byte, *self.here, *self.kept.values()}
         for moves in (*self.profile.values(), *self.spilled.values()):
-            found.update(at for _, at in moves)
-        return sorted(found)
+            positions.update(at for _, at in moves)
+        return sorted(positions)
 
 
 def _requests_of(
     number: int, segment: Segment, levels: _Levels, begin: int, end: int
 ) -> list[SliceRequest]:
-    """The residencies of the slice [begin, end)."""
-    found: list[SliceRequest] = []
+    """The requested residencies of the slice [begin, end), in order of accesses."""
+    requests: list[SliceRequest] = []
     running = False
     for access, use in enumerate(segment.accesses):
         if levels.here[access] < end:
@@ -170,11 +183,11 @@ def _requests_of(
             continue
         is_kept = use.reads and levels.kept.get(access, 0) >= end
         if running and is_kept:
-            found[-1] = replace(found[-1], last=access)
+            requests[-1] = replace(requests[-1], last=access)
             continue
         running = True
         if access == 0 and levels.wraps and is_kept:
-            found.append(SliceRequest(number, 0, 0, -1, is_carried=True))
+            requests.append(SliceRequest(number, 0, 0, -1, is_loop_carried=True))
         elif use.reads:
             fills = [step for step, at in levels.profile.get(access, ()) if at >= end]
             running = bool(fills)
@@ -182,21 +195,23 @@ def _requests_of(
                 early = fills[0] < 0
                 tail = levels.steps + fills[0] if early else -1
                 fill = -1 if early else fills[0]
-                found.append(
-                    SliceRequest(number, access, access, fill, is_carried=early, tail=tail)
+                requests.append(
+                    SliceRequest(number, access, access, fill, is_loop_carried=early, tail=tail)
                 )
         else:
-            found.append(SliceRequest(number, access, access, -1))
-    if found and found[0].is_carried and found[0].tail < 0:  # the last residency is left to it
-        if found[-1].last == len(segment.accesses) - 1:
-            found[-1] = replace(found[-1], is_left=True)
+            requests.append(SliceRequest(number, access, access, -1))
+    if (
+        requests and requests[0].is_loop_carried and requests[0].tail < 0
+    ):  # the last residency is left to it
+        if requests[-1].last == len(segment.accesses) - 1:
+            requests[-1] = replace(requests[-1], is_left=True)
         else:
-            del found[0]
-    for at, request in enumerate(found):
+            del requests[0]
+    for at, request in enumerate(requests):
         writes = [e for e in range(request.first, request.last + 1) if e in levels.spilled]
         falls = levels.spilled[writes[-1]] if writes else ()
-        found[at] = replace(request, spill=next((s for s, level in falls if level <= begin), -1))
-    return found
+        requests[at] = replace(request, spill=next((s for s, level in falls if level <= begin), -1))
+    return requests
 
 
 def _spill_levels(
@@ -206,12 +221,12 @@ def _spill_levels(
     values: Floats,
     position: Callable[[float], int],
 ) -> list[tuple[int, int]]:
-    """(step, lowest byte that is spilled in it), from the top of what was written downwards.
+    """(step, lowest byte stored home by its end), from the top of what was written downwards.
 
     What leaves first is above what leaves later: first what lingers in the first gap, then what is
     copied there, and so on.
     """
-    found: list[tuple[int, int]] = []
+    levels: list[tuple[int, int]] = []
     level, left = top, float(fraction)
     for spill in spills:
         for variables in (spill.lingering, spill.copied):
@@ -221,8 +236,8 @@ def _spill_levels(
                 reached = position(max(left, 0.0)) if part > 0.0 else level
                 if reached < level:
                     level = reached
-                    found.append((step, level))
-    return found
+                    levels.append((step, level))
+    return levels
 
 
 def slice_of(segment: Segment, begin: int, end: int) -> Segment:

@@ -1,9 +1,11 @@
 """Opening windows: which data would gain from moving at another step, by the LP's own prices.
 
-The price of arriving at step t is that of the moved bytes at t and of the space until the access;
-the gain is what the access pays for what is there. At most the whole segment arrives
-early, so the gains that are left over, summed, are what the closed windows can be worth at most:
-the optimum of the program with all windows open is not further below than that (weak duality).
+The program first has variables for some steps of each gap only (`model`); this is column
+generation over the others. The price of arriving at step t is that of the moved bytes at t and of
+the space until the access; the gain is what the access pays for data that is there, less that
+price. At most the whole segment arrives early, so the largest gains of all gaps, summed, are what
+the closed windows can be worth at most: the optimum with all windows open is not further below than
+that (weak duality).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,15 +18,19 @@ from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariab
 from ullage.solvers.lp.program import LpSolution
 from ullage.solvers.state.segments import Segment
 
-ADDED_STEPS = 96  # moves added to a gap in one round
+# Number of steps at most that one round opens in a gap.
+ADDED_STEPS = 96
 
 
 class WindowPrices:
-    """What space and moves cost at each step, by the multipliers of a solution.
+    """Prices of space and moves at each step, by the multipliers of a solution.
 
     Attributes:
-        space: (2 T + 1,) sums of the price of a byte's space over the steps -T .. t.
-        moves: link -> (T,) price of moving a byte.
+        steps: T.
+        duals: (m,) multipliers of the program's rows.
+        space: (2 T + 1,) price of a byte's space from step -T up to, without, step t, at T + t.
+        moves: (source, destination) of a link -> (T,) price of moving a byte.
+        fastest: name of the fastest tier.
     """
 
     def __init__(self, fluid: FluidProgram, solution: LpSolution) -> None:
@@ -43,7 +49,7 @@ class WindowPrices:
         self.fastest = builder.target.fastest.name
 
     def early_gains(self, gap: Gap, segment: Segment) -> tuple[Ints, Floats]:
-        """Steps that the program does not know yet, and what arriving there gains, per segment."""
+        """Closed steps of a gap, and what arriving of the whole segment there would gain."""
         size = segment.size_bytes
         price = self.moves[segment.home, self.fastest]
         early = np.setdiff1d(np.arange(gap.first_step, gap.end), gap.steps, assume_unique=True)
@@ -54,19 +60,22 @@ class WindowPrices:
     def late_gains(
         self, spill: SpillVariables, segment: Segment, later: float
     ) -> tuple[Ints, Floats]:
-        """Steps that the program does not know yet, and what spilling there gains, per segment.
+        """Closed steps of a gap, and what spilling of the whole segment there would gain.
 
         Args:
             spill: the gap.
             segment: the segment.
-            later: sum of the multipliers that it earns as a copy: of its reader's row, and of the
-                later gaps of the same write.
+            later: sum of the multipliers that a copy at home earns: of its reader's row, and of
+                the later gaps of the same write.
+
+        Returns:
+            The steps, and for each the gain of the better of a lingering spill and a copy.
         """
         price = self.moves[self.fastest, segment.home]
         late = np.setdiff1d(np.arange(spill.first_step, spill.end), spill.steps, assume_unique=True)
         space = self.space[late + self.steps + 1] - self.space[spill.lingers_from + self.steps]
-        own = max(self.duals[spill.row], 0.0) - segment.size_bytes * space
-        gains = np.maximum(own, 0.0) + later - segment.size_bytes * price[late]
+        lingering = max(self.duals[spill.row], 0.0) - segment.size_bytes * space
+        gains = np.maximum(lingering, 0.0) + later - segment.size_bytes * price[late]
         return late, np.asarray(gains, dtype=np.float64)
 
 
@@ -77,13 +86,13 @@ def open_windows(
     solution: LpSolution,
     worth: float,
 ) -> tuple[int, float]:
-    """Add moves at earlier steps (of spills: at later ones) that would pay.
+    """Open earlier steps for arrivals, and later steps for spills, where that would pay.
 
     Args:
-        windows: what the program knows; is added to.
+        windows: the open steps; is added to.
         fluid: the program.
-        segments: its segments.
-        solution: its optimum.
+        segments: the segments that it was built from.
+        solution: its optimum, with multipliers.
         worth: gains below it add nothing, in the program's units.
 
     Returns:
@@ -108,19 +117,20 @@ def open_windows(
 
 
 def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying: Ints) -> int:
-    """Add steps, evenly chosen among those that pay; returns whether there were any."""
+    """Open steps, evenly chosen among those that pay; returns 1 if there were any, else 0."""
     if not len(paying):
         return 0
-    chosen = np.linspace(0, len(paying) - 1, min(len(paying), ADDED_STEPS)).astype(np.int64)
-    known[key] = np.union1d(known.get(key, paying[:0]), paying[chosen])
+    spaced = np.linspace(0, len(paying) - 1, min(len(paying), ADDED_STEPS)).astype(np.int64)
+    known[key] = np.union1d(known.get(key, paying[:0]), paying[spaced])
     return 1
 
 
 def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpSolution) -> float:
-    """What all moves that the program does not know are worth at most, in time linear in the gaps.
+    """Upper bound of the worth of all closed windows, in time linear in the number of gaps.
 
-    As `open_windows`, with cheapest steps looked up in running extremes, which may reach a little
-    further than the gap: larger, never smaller. Not for steady state.
+    The sum of gains of `open_windows`, but with the cheapest steps looked up in running extremes.
+    These may reach a little further than the gap, so the result may be larger, never smaller. Not
+    for steady state.
     """
     prices = WindowPrices(fluid, solution)
     steps = prices.steps
@@ -138,18 +148,18 @@ def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpS
         early = best_early[segments[gap.segment].home, prices.fastest][gap.end - 1]
         worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
     for spill, later in _partial_spills(fluid, prices):
-        own = max(prices.duals[spill.row], 0.0)
+        gap_price = max(prices.duals[spill.row], 0.0)
         segment = segments[spill.segment]
         link, first = (prices.fastest, segment.home), spill.first_step
         late = cheapest_late[link][first] - space[spill.lingers_from]
-        lingering = own + later - segment.size_bytes * late
+        lingering = gap_price + later - segment.size_bytes * late
         copied = later - segment.size_bytes * cheapest[link][first]
         worth += max(0.0, lingering) + max(0.0, copied)
     return worth
 
 
 def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
-    """Gaps of which the program does not know all arrivals."""
+    """Gaps with closed steps for arrivals."""
     for gap in fluid.gaps:
         if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
             yield gap
@@ -158,7 +168,7 @@ def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
 def _partial_spills(
     fluid: FluidProgram, prices: WindowPrices
 ) -> Iterator[tuple[SpillVariables, float]]:
-    """Gaps of which the program does not know all spills, with the multipliers a copy earns.
+    """Gaps with closed steps for spills, with the multipliers that a copy at home earns.
 
     What is stored in a gap is at home for its reader, and for the later gaps of the same write.
     """

@@ -41,7 +41,7 @@ def test_the_busy_time_of_a_decision_is_the_score_of_its_plan(seed: int) -> None
 
 
 def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> None:
-    """The stay of a later use leaves the earlier one where its decision says."""
+    """The residency of a later use leaves the earlier one where its decision says."""
     for seed in range(300):
         problem = random_case(seed, operators=30)
         try:
@@ -50,7 +50,7 @@ def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> No
             continue
         for index, segment in enumerate(residency_state.segments):
             for first in range(1, len(segment.accesses)):
-                if not segment.accesses[first].reads or residency_state.run_of(index, first):
+                if not segment.accesses[first].reads or residency_state.span_of(index, first):
                     continue
                 residency = residency_state.propose(index, first, first)
                 assert residency is None or residency.ready > segment.accesses[first - 1].step
