@@ -73,7 +73,7 @@ def play_games(
 
 
 def measure(game: MallocGame, seconds: float) -> list[str]:
-    board, start = game._table.board, game._start  # noqa: SLF001 - the core is what is measured
+    arrays, start = game._instance.arrays, game._start  # noqa: SLF001 - the core is what is measured
     state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
     seen = np.zeros(VISION, dtype=np.float32)
     rates = []
@@ -85,7 +85,7 @@ def measure(game: MallocGame, seconds: float) -> list[str]:
             games = min(games * 2, 64)
         rates.append(f"{done / (time.process_time() - begun):,.0f}")
     rates.append(f"{gymnasium_rate(game, seconds):,.0f}")
-    encoding = encode(board, start)
+    encoding = encode(arrays, start)
     policy = load_network().policy(encoding)
     decode(state, start, encoding.moves, *policy, PASSES, False)
     times = []

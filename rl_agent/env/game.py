@@ -16,7 +16,7 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
-from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.game_instance import game_instance_of
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
     SEEN_STEPS,
@@ -79,7 +79,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         overrides: dict[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        """Set the table.
+        """Read the program and set up its game.
 
         Args:
             model: an .onnx file, a name (`ullage models list`) or a loaded model; `squeezenet`
@@ -111,13 +111,13 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             )
         chip = problem.target
         self.problem, self.target = problem, chip
-        self._table = set_table(problem)
-        if not len(self._table.board.ev_segment):
+        self._instance = game_instance_of(problem)
+        if not len(self._instance.arrays.access_segment):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
                 "choose a target with a slower memory"
             )
-        self._start = start_of(self._table)
+        self._start = start_of(self._instance)
         self._state = copy_of(self._start)
         self._mask = np.zeros(ACTIONS, dtype=np.bool_)
         self._rejected = 0
@@ -138,12 +138,12 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     @property
     def all_slow_s(self) -> float:
         """Latency of the plan in which everything is dropped."""
-        return self._table.all_slow_s
+        return self._instance.all_slow_s
 
     @property
     def latency_s(self) -> float:
         """Latency of the decisions so far; what is undecided counts as dropped."""
-        return float(self._state.total[BUSY_S]) + self._table.overhead_s
+        return float(self._state.total[BUSY_S]) + self._instance.overhead_s
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(3,) which of COPY, NOCOPY and DROP are legal now (the name that SB3-contrib wants)."""
@@ -180,22 +180,22 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         left = self.uses - int(self._state.counts[CURSOR])
         if left:
             raise UsageError(f"the game is not over: {left} uses are undecided; step on")
-        decided = assignment_of_game(self.problem, self._table, self._state)
+        decided = assignment_of_game(self.problem, self._instance, self._state)
         return Plan(self.problem, decided.residencies, decided.transfers, solver="game")
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """The memory map: addresses upwards, steps to the right."""
         if self.render_mode is None:
             return None
-        board, state = self._table.board, self._state
+        arrays, state = self._instance.arrays, self._state
         now = -1
         if state.counts[CURSOR] < self.uses:
-            now = int(board.ev_step[board.program_order[state.counts[CURSOR]]])
+            now = int(arrays.access_step[arrays.program_order[state.counts[CURSOR]]])
         if self.render_mode == "ansi":
-            return as_text(board, state, now)
-        residencies = [residency for _, _, residency in residencies_of(self._table, state)]
-        sizes = [segment.size_bytes for segment in self._table.segments]
-        return as_picture(residencies, sizes, len(board.compute_s), board.capacity_bytes, now)
+            return as_text(arrays, state, now)
+        residencies = [residency for _, _, residency in residencies_of(self._instance, state)]
+        sizes = [segment.size_bytes for segment in self._instance.segments]
+        return as_picture(residencies, sizes, len(arrays.compute_s), arrays.capacity_bytes, now)
 
     def _observe(self) -> Observation:
         seen = np.empty(VISION, dtype=np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.state import State
 from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pack import pack
@@ -26,41 +26,43 @@ MAX_PACKING_S = 10.0
 SpanResidency = tuple[int, int, SegmentResidency]  # first access, last access, residency
 
 
-def residencies_of(table: Table, state: State) -> list[tuple[int, int, SegmentResidency]]:
+def residencies_of(instance: GameInstance, state: State) -> list[tuple[int, int, SegmentResidency]]:
     """(first access, last access, residency) of every residency, as `segments_of` counts.
 
     Residents, whose home is the fastest tier, are included.
     """
-    board = table.board
+    arrays = instance.arrays
     found: list[tuple[int, int, SegmentResidency]] = []
-    playable = set(table.playable.tolist())
-    for slot in range(len(board.ev_segment)):
+    playable = set(instance.playable.tolist())
+    for slot in range(len(arrays.access_segment)):
         last = int(state.last[slot])
         if last < 0:
             continue
-        segment = int(board.ev_segment[slot])
-        begin = int(board.segment_first[segment])
-        residency = read_residency(state.tables, slot, int(table.playable[segment]))
+        segment = int(arrays.access_segment[slot])
+        begin = int(arrays.segment_first[segment])
+        residency = read_residency(state.tables, slot, int(instance.playable[segment]))
         found.append((slot - begin, last - begin, residency))
-    for index, residencies in enumerate(table.residency_state.residencies):
+    for index, residencies in enumerate(instance.residency_state.residencies):
         if index not in playable:
             found += [(first, last, residency) for first, (last, residency) in residencies.items()]
     return found
 
 
-def assignment_of_game(problem: Problem, table: Table, state: State) -> Assignment:
+def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -> Assignment:
     """The assignment of a finished game.
 
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
     """
     return assemble(
-        problem, table.segments, [residency for _, _, residency in residencies_of(table, state)]
+        problem,
+        instance.segments,
+        [residency for _, _, residency in residencies_of(instance, state)],
     )
 
 
 def packed(
-    problem: Problem, table: Table, runs: Iterable[SpanResidency], budget: Budget
+    problem: Problem, instance: GameInstance, runs: Iterable[SpanResidency], budget: Budget
 ) -> list[SegmentResidency] | None:
     """The residencies of a game by live bytes, with addresses; None where none were found."""
     target = problem.target
@@ -71,7 +73,8 @@ def packed(
         np.array([residency.start for residency in listed], dtype=np.int64),
         np.array([residency.end for residency in listed], dtype=np.int64),
         np.array(
-            [table.segments[residency.segment].size_bytes for residency in listed], dtype=np.int64
+            [instance.segments[residency.segment].size_bytes for residency in listed],
+            dtype=np.int64,
         ),
         alignment_bytes=target.fastest.alignment_bytes,
         capacity_bytes=capacity,
@@ -84,14 +87,14 @@ def packed(
 
 
 def repair(
-    problem: Problem, table: Table, runs: Iterable[SpanResidency]
+    problem: Problem, instance: GameInstance, runs: Iterable[SpanResidency]
 ) -> tuple[float, list[SegmentResidency]] | None:
     """Busy seconds and residencies with addresses of a game by live bytes.
 
     What finds no hole is dropped, and so is what then no longer pays; None where what operators
     cannot do without finds none.
     """
-    residency_state = ResidencyState(problem, table.segments)
+    residency_state = ResidencyState(problem, instance.segments)
     try:
         place_runs(residency_state, runs)
     except InfeasibleError as error:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.solvers.engine.tables import (
     ACCESS_SLOT,
     ACCESSES,
@@ -181,13 +181,13 @@ class State:
         return self._moves(SPILL, MAX_MOVES)
 
 
-def start_of(table: Table) -> State:
+def start_of(instance: GameInstance) -> State:
     """The state before the first move: the plan of `all-slow`, with addresses."""
-    begun, busy_time = table.residency_state, table.residency_state.busy_time
+    begun, busy_time = instance.residency_state, instance.residency_state.busy_time
     target, steps = begun.target, begun.steps
     needs = Needs(slots=TRIAL_SLOTS, state_rows=GAME_ROWS, second_rows=ADDRESS_CELLS)
     t = tables_of(begun, needs)
-    t.ints[SIZES, ADDRESSES] = table.board.address_bytes
+    t.ints[SIZES, ADDRESSES] = instance.arrays.address_bytes
     t.state[DECISION] = -1
     rows = [busy_time.tier_s[tier.name] for tier in target.tiers]
     rows += [busy_time.link_s[link.source, link.destination] for link in target.links]
@@ -197,27 +197,27 @@ def start_of(table: Table) -> State:
     t.seconds[TOTALS, :2] = busy_time.total_s, busy_time.slow_bytes
     t.state[STEP_LOAD, :steps] = begun.load_bytes
     state = State(t)
-    _put_residencies(table, state)
+    _put_residencies(instance, state)
     return state
 
 
-def _put_residencies(table: Table, state: State) -> None:
+def _put_residencies(instance: GameInstance, state: State) -> None:
     """Put the residencies that nobody decides about, and draw all there are."""
-    board, t = table.board, state.tables
-    for number, index in enumerate(table.playable):
-        begin = int(board.segment_first[number])
-        for first, (last, residency) in table.residency_state.residencies[index].items():
+    arrays, t = instance.arrays, state.tables
+    for number, index in enumerate(instance.playable):
+        begin = int(arrays.segment_first[number])
+        for first, (last, residency) in instance.residency_state.residencies[index].items():
             slot = begin + first
             write_residency(t, slot, residency)
             t.state[SLOT_LAST, slot] = begin + last
             t.state[ACCESS_SLOT, slot : begin + last + 1] = slot
-    for residencies in table.residency_state.residencies:
+    for residencies in instance.residency_state.residencies:
         for _, residency in residencies.values():
             low = residency.offset
-            high = low + table.segments[residency.segment].size_bytes
+            high = low + instance.segments[residency.segment].size_bytes
             for cell in range(ADDRESS_CELLS):
-                floor = cell * board.capacity_bytes // ADDRESS_CELLS
-                roof = (cell + 1) * board.capacity_bytes // ADDRESS_CELLS
+                floor = cell * arrays.capacity_bytes // ADDRESS_CELLS
+                roof = (cell + 1) * arrays.capacity_bytes // ADDRESS_CELLS
                 covered = max(0, min(high, roof) - max(low, floor))
                 state.map_bytes[cell, residency.start : residency.end] += covered
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.state import BUSY_S, State, start_of
 from ullage.rl_agent.muzero.arena import GameArena, finished_state
 from ullage.rl_agent.muzero.learn import optimiser
@@ -86,7 +86,7 @@ class Agent:
 
     Attributes:
         options: how it trains.
-        table: the program.
+        instance: the program.
         packer: makes finished games plans.
         scale: rewards are busy seconds saved times this.
         params: of the networks.
@@ -101,7 +101,7 @@ class Agent:
     """
 
     options: MuZeroOptions
-    table: Table
+    instance: GameInstance
     packer: Packer
     scale: float
     params: Params
@@ -117,7 +117,7 @@ class Agent:
     @property
     def best_s(self) -> float:
         """Latency of the best plan so far."""
-        return self.best[0] + self.table.overhead_s
+        return self.best[0] + self.instance.overhead_s
 
     def rng(self, purpose: int) -> np.random.Generator:
         """Random numbers of this generation."""
@@ -128,26 +128,28 @@ class Agent:
         return jax.random.key(int(self.rng(purpose).integers(2**31)))
 
 
-def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: Packer) -> Agent:
+def new_agent(
+    instance: GameInstance, reference_s: float, options: MuZeroOptions, packer: Packer
+) -> Agent:
     """An untrained agent for a program.
 
     Args:
-        table: the program, see `board.by_live_bytes`.
+        instance: the program, see `game_instance.by_live_bytes`.
         reference_s: latency of a good plan, for the scale of rewards alone.
         options: how to train.
         packer: makes finished games plans.
     """
-    params = new_params(options.seed, len(table.board.ev_segment))
-    span_s = max(table.all_slow_s - reference_s, 1e-4 * table.all_slow_s, 1e-30)
-    residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
+    params = new_params(options.seed, len(instance.arrays.access_segment))
+    span_s = max(instance.all_slow_s - reference_s, 1e-4 * instance.all_slow_s, 1e-30)
+    residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
     return Agent(
         options=options,
-        table=table,
+        instance=instance,
         packer=packer,
         scale=RETURN_SCALE / span_s,
         params=params,
         moments=optimiser(options.rate).init(params),
-        best=(float(start_of(table).total[BUSY_S]), residencies),
+        best=(float(start_of(instance).total[BUSY_S]), residencies),
     )
 
 

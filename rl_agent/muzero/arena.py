@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.game_instance import Board, Table
+from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
 from ullage.rl_agent.env.observe import VISION, Floats32
 from ullage.rl_agent.env.rules import ACTIONS, BEGIN, BoolArray
 from ullage.rl_agent.env.state import DECISION, State, copy_of, start_of
@@ -21,7 +21,7 @@ class GameArena(NamedTuple):
     """B games of one program with E uses.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         games: the tables of every game.
         masks: (B, ACTIONS) legal actions.
@@ -30,7 +30,7 @@ class GameArena(NamedTuple):
         over: (B,) whether the game is over.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     games: Games
     masks: BoolArray
@@ -50,9 +50,9 @@ class GameArena(NamedTuple):
         return self.games.state[:, COUNTS, CURSOR].astype(np.int32)
 
 
-def open_arena(table: Table, games: int) -> GameArena:
+def open_arena(instance: GameInstance, games: int) -> GameArena:
     """Games not yet begun."""
-    start = start_of(table)
+    start = start_of(instance)
     t = start.tables
     masks = np.zeros((games, ACTIONS), dtype=np.bool_)
     seen = np.zeros((games, VISION), dtype=np.float32)
@@ -68,11 +68,11 @@ def open_arena(table: Table, games: int) -> GameArena:
         busy_s=busy_s,
         over=over,
     )
-    return GameArena(table.board, start, opened, masks, seen, busy_s, over)
+    return GameArena(instance.arrays, start, opened, masks, seen, busy_s, over)
 
 
-def deal(arena: GameArena) -> None:
-    """Begin all games anew, up to the first decision."""
+def begin_games(arena: GameArena) -> None:
+    """Begin all games anew, up to the first decision with more than one legal action."""
     play_turns(arena.games, arena.start.tables, np.full(len(arena.over), BEGIN), True)
 
 

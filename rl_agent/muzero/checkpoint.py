@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import UsageError
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, Packer, new_agent
 from ullage.rl_agent.muzero.arena import finished_state, open_arena
@@ -42,8 +42,8 @@ def save_agent(agent: Agent, path: Path) -> None:
     about = {
         "format": FORMAT,
         "agent": NAME,
-        "uses": len(agent.table.board.ev_segment),
-        "all_slow_s": agent.table.all_slow_s,
+        "uses": len(agent.instance.arrays.access_segment),
+        "all_slow_s": agent.instance.all_slow_s,
         "scale": agent.scale,
         "generation": agent.generation,
         "games": agent.games,
@@ -53,7 +53,7 @@ def save_agent(agent: Agent, path: Path) -> None:
     write_arrays(path, arrays, about)
 
 
-def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
+def load_agent(path: Path, instance: GameInstance, packer: Packer) -> Agent:
     """The agent of a checkpoint, for the program that it was trained on.
 
     Raises:
@@ -62,15 +62,15 @@ def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
     arrays, about = read_arrays(path)
     if about.get("agent") != NAME:
         raise UsageError(f"{path} holds no agent of muzero: train one with --agent muzero")
-    uses = len(table.board.ev_segment)
-    if about["uses"] != uses or about["all_slow_s"] != table.all_slow_s:
+    uses = len(instance.arrays.access_segment)
+    if about["uses"] != uses or about["all_slow_s"] != instance.all_slow_s:
         raise UsageError(
             f"{path} was trained on a program of {about['uses']} uses that takes "
             f"{about['all_slow_s']:.6g} s with everything slow, this one has {uses} and takes "
-            f"{table.all_slow_s:.6g} s: muzero is trained per program, target and memory size; "
+            f"{instance.all_slow_s:.6g} s: muzero is trained per program, target and memory size; "
             "train it on this one, or leave the checkpoint out"
         )
-    agent = new_agent(table, 0.0, MuZeroOptions(**about["options"]), packer)
+    agent = new_agent(instance, 0.0, MuZeroOptions(**about["options"]), packer)
     agent.scale = about["scale"]
     for group in ("params", "moments"):
         tree = getattr(agent, group)
@@ -110,7 +110,7 @@ def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]
 def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[Episode]:
     """Episodes of games whose actions are known."""
     found: list[Episode] = []
-    arena = open_arena(agent.table, agent.options.games)
+    arena = open_arena(agent.instance, agent.options.games)
     for begin in range(0, len(games), agent.options.games):
         part = games[begin : begin + agent.options.games]
         filled = [*part, *[part[-1]] * (agent.options.games - len(part))]
@@ -137,7 +137,7 @@ def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
     """The best plan, from its game played once more."""
     if not len(actions):
         return
-    arena = open_arena(agent.table, 1)
+    arena = open_arena(agent.instance, 1)
     nothing = np.zeros((1, ACTIONS), np.float32)
 
     def decide(_: Seen, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int) -> Found:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.muzero.agent import NOISE, PLAY, Agent, OutOfTimeError
-from ullage.rl_agent.muzero.arena import GameArena, advance, deal
+from ullage.rl_agent.muzero.arena import GameArena, advance, begin_games
 from ullage.rl_agent.muzero.nets import Seen
 from ullage.rl_agent.muzero.replay import Episode, Floats
 from ullage.rl_agent.muzero.search import Found, search
@@ -71,7 +71,7 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
     noise = np.zeros(games, dtype=np.float32)
     noise[:steady] = np.linspace(0.0, chosen.noise, steady)
     lengths = [len(episode.actions) for episode in agent.window[-games:]]
-    usual = max(lengths, default=len(agent.table.board.ev_segment))
+    usual = max(lengths, default=len(agent.instance.arrays.access_segment))
     begin = rng.integers(0, usual, size=games)
     end = begin + np.exp(rng.uniform(np.log(STRETCH[0]), np.log(STRETCH[1]), games))
     begin[:steady] = end[:steady] = -1
@@ -91,7 +91,7 @@ def play_by(arena: GameArena, scale: float, decide: Decide) -> list[Episode]:
         scale: rewards are busy seconds saved times this.
         decide: an action for each game.
     """
-    deal(arena)
+    begin_games(arena)
     moves: list[tuple[NDArray[np.bool_], Episode]] = []
     while not arena.over.all():
         seen, masks, before = seen_in(arena), arena.masks.copy(), arena.busy_s.copy()

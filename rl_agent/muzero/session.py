@@ -11,7 +11,7 @@ from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.units import format_time
 from ullage.compiler.frontend import FrontendOptions, prepare
 from ullage.compiler.importer.model_zoo import find_model
-from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+from ullage.rl_agent.env.game_instance import by_live_bytes, game_instance_of
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
 from ullage.rl_agent.muzero.checkpoint import load_agent, save_agent
 from ullage.rl_agent.muzero.solver import packer_of, reference_of, rivals_of
@@ -126,18 +126,18 @@ def _agent(asked: MuZeroSession) -> Agent:
     order = find_order(asked.program.order, steady_state=asked.program.steady_state)
     prepared = prepare(find_model(asked.model), asked.program, order)
     problem, target = prepared.problem, prepared.target
-    table = by_live_bytes(set_table(problem))
-    if not len(table.board.ev_segment):
+    instance = by_live_bytes(game_instance_of(problem))
+    if not len(instance.arrays.access_segment):
         raise UsageError(
             f"nothing to decide: every tensor of {problem.name} lives in {target.fastest.name}; "
             "choose a target with a slower memory"
         )
-    packer = packer_of(problem, table, Budget())
+    packer = packer_of(problem, instance, Budget())
     if asked.resume is not None:
-        return load_agent(asked.resume, table, packer)
+        return load_agent(asked.resume, instance, packer)
     rivals = rivals_of(problem, Budget())
-    reference_s = reference_of(problem, table, rivals.values())
-    return new_agent(table, reference_s, MuZeroOptions(seed=asked.seed), packer)
+    reference_s = reference_of(problem, instance, rivals.values())
+    return new_agent(instance, reference_s, MuZeroOptions(seed=asked.seed), packer)
 
 
 def _save(agent: Agent, out: Path, log: Path, lines: list[str]) -> tuple[int, int, float]:

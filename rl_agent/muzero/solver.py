@@ -25,7 +25,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
 
 if TYPE_CHECKING:
-    from ullage.rl_agent.env.game_instance import Table
+    from ullage.rl_agent.env.game_instance import GameInstance
     from ullage.rl_agent.env.state import State
     from ullage.rl_agent.muzero.agent import Agent, Packer
     from ullage.rl_agent.muzero.train import Report
@@ -66,22 +66,22 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         TimeLimitError: less time than compiling the game's kernels may take.
     """
     check_extra()
-    from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+    from ullage.rl_agent.env.game_instance import by_live_bytes, game_instance_of
     from ullage.rl_agent.muzero.train import play_by_chance, train
 
     training = budget.at_most(options.time_limit_s).share(1 - RESERVE_SHARE)
     limit_s, deadline = training.remaining_s(), training.deadline or math.inf
-    table = by_live_bytes(set_table(problem))
-    if not len(table.board.ev_segment):
-        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
+    instance = by_live_bytes(game_instance_of(problem))
+    if not len(instance.arrays.access_segment):
+        residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
         note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
-        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
+        return Solution(assemble(problem, instance.segments, residencies), notes=(note,))
     if limit_s < GAME_COMPILE_S and not is_ready():
         raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, budget)
-    reference_s = reference_of(problem, table, rivals.values())
-    packer = packer_of(problem, table, budget)
-    agent = _agent(table, packer, reference_s, options, budget)
+    reference_s = reference_of(problem, instance, rivals.values())
+    packer = packer_of(problem, instance, budget)
+    agent = _agent(instance, packer, reference_s, options, budget)
     reports: list[Report] = []
     wanted, begun_with = options.generations, agent.generation
 
@@ -113,7 +113,7 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         ended = "interrupted"
     notes = (*_notes(agent, reports, rivals), *told)
     return Solution(
-        assemble(problem, table.segments, agent.best[1]), stop_reason=ended, notes=notes
+        assemble(problem, instance.segments, agent.best[1]), stop_reason=ended, notes=notes
     )
 
 
@@ -138,23 +138,23 @@ def check_extra() -> None:
         )
 
 
-def packer_of(problem: Problem, table: "Table", budget: Budget) -> "Packer":
+def packer_of(problem: Problem, instance: "GameInstance", budget: Budget) -> "Packer":
     """What makes plans of finished games, which went by live bytes."""
     from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, residencies_of
     from ullage.rl_agent.muzero.agent import Packer
 
     def address(state: "State") -> list[SegmentResidency] | None:
         own = budget.at_most(PACKING_S / PACKING_SHARE).for_member()
-        return packed(problem, table, residencies_of(table, state), own)
+        return packed(problem, instance, residencies_of(instance, state), own)
 
     return Packer(
         address,
-        lambda state: repair(problem, table, residencies_of(table, state)),
+        lambda state: repair(problem, instance, residencies_of(instance, state)),
     )
 
 
 def _agent(
-    table: "Table",
+    instance: "GameInstance",
     packer: "Packer",
     reference_s: float,
     options: MuZeroParameters,
@@ -164,11 +164,11 @@ def _agent(
     from ullage.rl_agent.muzero.checkpoint import load_agent
 
     if options.checkpoint:
-        agent = load_agent(Path(options.checkpoint), table, packer)
+        agent = load_agent(Path(options.checkpoint), instance, packer)
         budget.on_improvement(agent.best_s)
         return agent
     asked = MuZeroOptions(seed=options.seed, games=options.games, simulations=options.simulations)
-    return new_agent(table, reference_s, asked, packer)
+    return new_agent(instance, reference_s, asked, packer)
 
 
 def rivals_of(problem: Problem, budget: Budget) -> dict[str, float]:
@@ -182,10 +182,10 @@ def rivals_of(problem: Problem, budget: Budget) -> dict[str, float]:
     return found
 
 
-def reference_of(problem: Problem, table: "Table", rivals: Iterable[float]) -> float:
+def reference_of(problem: Problem, instance: "GameInstance", rivals: Iterable[float]) -> float:
     """Latency of a good plan: the best heuristic's, the bound's where they gain nothing."""
-    best_s = min(rivals, default=table.all_slow_s)
-    if best_s < table.all_slow_s * (1 - WORTH_PACKING):
+    best_s = min(rivals, default=instance.all_slow_s)
+    if best_s < instance.all_slow_s * (1 - WORTH_PACKING):
         return best_s
     return order_free_bound(problem.minimising("latency")).value
 

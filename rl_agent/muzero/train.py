@@ -42,7 +42,7 @@ class Report(NamedTuple):
 
 def play_by_chance(agent: Agent, improved: Callable[[float], None], deadline: float) -> None:
     """Games of random legal moves until the deadline, where training has no time."""
-    arena = open_arena(agent.table, agent.options.games)
+    arena = open_arena(agent.instance, agent.options.games)
     rng = agent.rng(PLAY)
 
     def decide(_: Seen, masks: NDArray[np.bool_], __: NDArray[np.bool_], ___: int) -> Found:
@@ -80,8 +80,8 @@ def train(
         deadline: `time.monotonic()` value.
     """
     begun = time.monotonic()
-    arena = open_arena(agent.table, agent.options.games)
-    overhead_s = agent.table.overhead_s
+    arena = open_arena(agent.instance, agent.options.games)
+    overhead_s = agent.instance.overhead_s
     try:
         while goes_on(agent):
             best_s = agent.best_s

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
@@ -255,15 +255,15 @@ def decode(
     return play_by_score(state.tables, start.tables, moves, policy, queue, passes, addresses)
 
 
-def candidates_of(board: Board) -> Ints:
+def candidates_of(arrays: GameArrays) -> Ints:
     """(C,) all candidates: gaps, singles, and segments of three accesses or more kept whole."""
-    accesses = len(board.ev_segment)
+    accesses = len(arrays.access_segment)
     all_accesses = np.arange(accesses)
-    firsts = board.segment_first[:-1]
+    firsts = arrays.segment_first[:-1]
     is_first = np.zeros(accesses, dtype=bool)
     is_first[firsts] = True
     gaps = all_accesses[~is_first]
-    whole = firsts[np.diff(board.segment_first) > 2]
+    whole = firsts[np.diff(arrays.segment_first) > 2]
     return np.concatenate(
         [GAP * accesses + gaps, SINGLE * accesses + all_accesses, WHOLE * accesses + whole]
     ).astype(np.int64)

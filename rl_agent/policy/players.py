@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.state import State, copy_of
 from ullage.rl_agent.policy.decode import KINDS, decode
 from ullage.rl_agent.policy.features import Encoding
@@ -58,7 +58,7 @@ class Player:
     """Counts simulator calls and keeps the best order.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         encoding: the program.
         max_calls: simulator calls allowed.
@@ -71,7 +71,7 @@ class Player:
         improved: called with busy seconds at every improvement.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     encoding: Encoding
     max_calls: int

@@ -13,7 +13,7 @@ import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
-from ullage.rl_agent.env.game_instance import Board, set_table
+from ullage.rl_agent.env.game_instance import GameArrays, game_instance_of
 from ullage.rl_agent.env.state import State, copy_of, start_of
 from ullage.rl_agent.policy.decode import decode
 from ullage.rl_agent.policy.features import Encoding, encode
@@ -23,12 +23,12 @@ from ullage.rl_agent.training.synthetic import random_program
 MIN_ACCESSES = 8  # smaller programs teach nothing
 MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
 PROBES = 4  # noisy orders
-KEPT = 2048  # exercises that a process keeps
+KEPT = 2048  # training instances that a process keeps in memory
 
 
 @dataclass(frozen=True)
 class SyntheticProgram:
-    """A program of the generator in `families.py`."""
+    """A program of the generator in `synthetic.py`."""
 
     seed: int
     number: int
@@ -52,7 +52,7 @@ class TrainingInstance(NamedTuple):
     """A program to train on, ready to be played.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         state: one to play in.
         encoding: the program as the network sees it.
@@ -60,7 +60,7 @@ class TrainingInstance(NamedTuple):
         spread: (worst - best) / reference of a few decodes by noisy orders.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     state: State
     encoding: Encoding
@@ -82,14 +82,14 @@ class TrainingInstance(NamedTuple):
 def instance_of(problem: Problem) -> TrainingInstance | None:
     """A program ready to be played; None where it is infeasible or too small to teach."""
     try:
-        table = set_table(problem)
+        instance = game_instance_of(problem)
     except InfeasibleError:
         return None
-    if len(table.board.ev_segment) < MIN_ACCESSES:
+    if len(instance.arrays.access_segment) < MIN_ACCESSES:
         return None
-    start = start_of(table)
-    encoding = encode(table.board, start)
-    bare = TrainingInstance(table.board, start, copy_of(start), encoding, 0.0, 0.0)
+    start = start_of(instance)
+    encoding = encode(instance.arrays, start)
+    bare = TrainingInstance(instance.arrays, start, copy_of(start), encoding, 0.0, 0.0)
     order = heuristic(encoding)
     reference_s = bare.seconds(order)
     if reference_s <= 0:
@@ -103,7 +103,11 @@ def instance_of(problem: Problem) -> TrainingInstance | None:
 
 @lru_cache(maxsize=KEPT)
 def load_instance(program: Program) -> TrainingInstance | None:
-    """The exercise of a specification, the same in every process; kept for the next time."""
+    """The training instance of a specification, the same in every process; kept for the next time.
+
+    Returns:
+        None where the program is infeasible or too small to teach.
+    """
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
         return instance_of(random_program(rng, program.families))

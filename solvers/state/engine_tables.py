@@ -260,7 +260,7 @@ def _shortened(moves: Moves) -> Moves:
 
 
 def read_residency(t: Tables, slot: int, index: int) -> SegmentResidency:
-    """The residency in a slot, of an segment of the problem."""
+    """The residency in a slot, of a segment of the problem."""
 
     def transfer(way: int) -> Moves:
         count, moves = int(t.state[SLOT_MOVES + way, slot]), t.moves[2 * slot + way]

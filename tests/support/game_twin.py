@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ullage.hwmodels.cost import compute_seconds
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Access, Segment
@@ -16,28 +16,28 @@ COPY, NOCOPY, DROP = 0, 1, 2
 class Twin:
     """A game: for each segment its residencies by (first access, last access)."""
 
-    table: Table
+    instance: GameInstance
     forced: set[tuple[int, int]] = field(default_factory=set)
     decided: list[int] = field(default_factory=list)
     rewinds: int = 0
 
     def __post_init__(self) -> None:
         self.problem, self.target = (
-            self.table.residency_state.problem,
-            self.table.residency_state.target,
+            self.instance.residency_state.problem,
+            self.instance.residency_state.target,
         )
         self.compute_s = compute_seconds(self.problem)[0].tolist()
-        segments = self.table.segments
+        segments = self.instance.segments
         self.order = sorted(
             (access.step, int(a), j)
-            for a in self.table.playable
+            for a in self.instance.playable
             for j, access in enumerate(segments[int(a)].accesses)
         )
         self.restart()
 
     def restart(self) -> None:
         """Back to before the first move."""
-        start = self.table.residency_state.residencies
+        start = self.instance.residency_state.residencies
         self.residencies: dict[int, dict[tuple[int, int], SegmentResidency]] = {
             a: {(first, last): residency for first, (last, residency) in residencies.items()}
             for a, residencies in enumerate(start)
@@ -54,7 +54,7 @@ class Twin:
         tiers = {t.name: [0.0] * steps for t in self.target.tiers}
         links = {(k.source, k.destination): [0.0] * steps for k in self.target.links}
         fastest = self.target.fastest.name
-        for a, segment in enumerate(self.table.segments):
+        for a, segment in enumerate(self.instance.segments):
             runs = self.residencies[a]
             for j, access in enumerate(segment.accesses):
                 near = any(first <= j <= last for first, last in runs)
@@ -110,7 +110,7 @@ class Twin:
     def aligned(self, a: int) -> int:
         """Bytes that a segment takes."""
         unit = self.target.fastest.alignment_bytes
-        return -(-self.table.segments[a].size_bytes // unit) * unit
+        return -(-self.instance.segments[a].size_bytes // unit) * unit
 
     def load(self, step: int, but: set[tuple[int, tuple[int, int]]]) -> int:
         """Live bytes of a step, without some residencies."""
@@ -125,13 +125,13 @@ class Twin:
         self, a: int, residency: SegmentResidency, but: set[tuple[int, tuple[int, int]]]
     ) -> SegmentResidency | None:
         """The residency where it was, else in the tightest gap, else at the top."""
-        size = self.table.segments[a].size_bytes
+        size = self.instance.segments[a].size_bytes
         scratch = max(
             self.problem.steps[t].workspace_bytes for t in range(residency.start, residency.end)
         )
         roof = self.target.fastest.capacity_bytes - scratch
         taken = sorted(
-            (s.offset, s.offset + self.table.segments[b].size_bytes)
+            (s.offset, s.offset + self.instance.segments[b].size_bytes)
             for b, runs in self.residencies.items()
             for run, s in runs.items()
             if s.start < residency.end and residency.start < s.end and (b, run) not in but
@@ -157,7 +157,7 @@ class Twin:
 
     def at_home(self, a: int, before: int) -> bool:
         """Whether home holds current data before an access."""
-        segment, valid, j = self.table.segments[a], self.table.segments[a].is_given, 0
+        segment, valid, j = self.instance.segments[a], self.instance.segments[a].is_given, 0
         while j < before:
             run = self.run_of(a, j)
             if run is None:
@@ -171,7 +171,7 @@ class Twin:
 
     def owes(self, a: int, first: int, last: int) -> bool:
         """Whether a residency must leave a copy at home."""
-        segment = self.table.segments[a]
+        segment = self.instance.segments[a]
         followed = last + 1 < len(segment.accesses)
         if not (segment.accesses[last + 1].reads if followed else segment.is_output):
             return False
@@ -183,7 +183,7 @@ class Twin:
         but: set[tuple[int, tuple[int, int]]],
     ) -> SegmentResidency | None:  # fmt: skip
         """The residency with a spill and an address."""
-        segment, fastest = self.table.segments[a], self.target.fastest.name
+        segment, fastest = self.instance.segments[a], self.target.fastest.name
         if self.target.link(fastest, segment.home) is None:
             return None
         end = segment.accesses[last].step + 1
@@ -213,14 +213,14 @@ class Twin:
         run = self.run_of(a, j - 1) if j else None
         if run is None or self.residencies[a][run].spill or not self.owes(a, run[0], j - 1):
             return True, None
-        step = self.table.segments[a].accesses[j].step
+        step = self.instance.segments[a].accesses[j].step
         limit = min([step, *(s.start for r, s in self.residencies[a].items() if r[0] >= j)])
         residency = self.leave(a, self.residencies[a][run], run[0], j - 1, limit, {(a, run)})
         return residency is not None, residency
 
     def kept(self, a: int, j: int) -> SegmentResidency | None:
         """The residency of NOCOPY."""
-        segment = self.table.segments[a]
+        segment = self.instance.segments[a]
         access = segment.accesses[j]
         run = self.run_of(a, j - 1) if j else None
         if run is None and access.reads:
@@ -236,7 +236,7 @@ class Twin:
 
     def copied(self, a: int, j: int, closing: SegmentResidency | None) -> SegmentResidency | None:
         """The residency of COPY."""
-        segment, fastest = self.table.segments[a], self.target.fastest.name
+        segment, fastest = self.instance.segments[a], self.target.fastest.name
         access: Access = segment.accesses[j]
         if not access.reads or self.target.link(segment.home, fastest) is None:
             return None
