@@ -113,7 +113,7 @@ def programs(
 
     for program in synthetic_programs(SYNTHETIC_SEED, HELD_OUT, 0 if wanted else synthetic):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - no secrets
-        problem = random_program(rng, program.families)
+        problem = random_program(rng, program.workload_kinds)
         target = problem.target
         for share in SHARES:
             capacity = int(target.fastest.capacity_bytes * share) // 64 * 64

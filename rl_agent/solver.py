@@ -183,12 +183,12 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         loose = Player(instance.arrays, start, encoding, limit, _end_of(playing))
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            runs = residencies_of(instance, loose.replay())
-            found = packed(problem, instance, runs, budget)
+            by_span = residencies_of(instance, loose.replay())
+            found = packed(problem, instance, by_span, budget)
             if found is not None:
                 residencies, best_s = found, loose.best_s
             else:
-                repaired = repair(problem, instance, runs)
+                repaired = repair(problem, instance, by_span)
                 if repaired is not None and repaired[0] < best_s:
                     best_s, residencies = repaired
     notes: tuple[str, ...] = ()

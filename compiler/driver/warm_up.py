@@ -118,7 +118,7 @@ def _game_kernels() -> tuple[Any, ...]:
 
 def _run_game() -> None:
     from ullage.rl_agent.env.game_instance import game_instance_of
-    from ullage.rl_agent.env.observe import VISION
+    from ullage.rl_agent.env.observe import OBSERVATION_SIZE
     from ullage.rl_agent.env.rules import ACTIONS
     from ullage.rl_agent.env.state import copy_of, start_of
     from ullage.rl_agent.env.turns import begin, observe, step_and_see
@@ -126,7 +126,7 @@ def _run_game() -> None:
     instance = game_instance_of(_tiny("edge-npu"))
     start = start_of(instance)
     state = copy_of(start)
-    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
+    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
     begin(state, start, mask)
     observe(state, mask, vision)
     step_and_see(state, start, int(mask.argmax()), mask, vision)

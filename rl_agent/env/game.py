@@ -19,9 +19,9 @@ from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
 from ullage.rl_agent.env.game_instance import game_instance_of
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
-    SEEN_STEPS,
+    OBSERVATION_SIZE,
+    OBSERVED_STEPS,
     USE_FEATURES,
-    VISION,
 )
 from ullage.rl_agent.env.plans import assignment_of_game, residencies_of
 from ullage.rl_agent.env.render import as_picture, as_text
@@ -102,8 +102,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             raise UsageError(f"render_mode is ansi or rgb_array, not {render_mode!r}")
         self.render_mode = render_mode
         if problem is None:
-            asked = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
-            problem = _read(model, target or DEFAULT_TARGET, fast_memory, asked)
+            fields = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
+            problem = _read(model, target or DEFAULT_TARGET, fast_memory, fields)
         elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6:
             raise UsageError(
                 f"the problem is built for {problem.target.name}; a model, a target or changes of "
@@ -123,8 +123,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         self._rejected = 0
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         boxes: dict[str, gymnasium.Space[Any]] = {
-            "map": _box(ADDRESS_CELLS, SEEN_STEPS),
-            "bandwidth": _box(BANDWIDTH_ROWS, SEEN_STEPS),
+            "map": _box(ADDRESS_CELLS, OBSERVED_STEPS),
+            "bandwidth": _box(BANDWIDTH_ROWS, OBSERVED_STEPS),
             "use": _box(USE_FEATURES),
         }
         space = gymnasium.spaces.Dict(boxes)
@@ -165,11 +165,11 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             over = self._rejected > PATIENCE * self.uses
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
-        seen = np.empty(VISION, dtype=np.float32)
-        done = step_and_see(self._state, self._start, int(action), self._mask, seen)
+        observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
+        done = step_and_see(self._state, self._start, int(action), self._mask, observation)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
-        return _parts(seen), reward, bool(done), False, self._info()
+        return _parts(observation), reward, bool(done), False, self._info()
 
     def plan(self) -> Plan:
         """The plan of a finished game.
@@ -198,9 +198,9 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         return as_picture(residencies, sizes, len(arrays.compute_s), arrays.capacity_bytes, now)
 
     def _observe(self) -> Observation:
-        seen = np.empty(VISION, dtype=np.float32)
-        observe(self._state, self._mask, seen)
-        return _parts(seen)
+        observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
+        observe(self._state, self._mask, observation)
+        return _parts(observation)
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -210,13 +210,13 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         }
 
 
-def _parts(seen: NDArray[np.float32]) -> Observation:
-    cells = ADDRESS_CELLS * SEEN_STEPS
-    rows = cells + BANDWIDTH_ROWS * SEEN_STEPS
+def _parts(observation: NDArray[np.float32]) -> Observation:
+    cells = ADDRESS_CELLS * OBSERVED_STEPS
+    rows = cells + BANDWIDTH_ROWS * OBSERVED_STEPS
     return {
-        "map": seen[:cells].reshape(ADDRESS_CELLS, SEEN_STEPS),
-        "bandwidth": seen[cells:rows].reshape(BANDWIDTH_ROWS, SEEN_STEPS),
-        "use": seen[rows:],
+        "map": observation[:cells].reshape(ADDRESS_CELLS, OBSERVED_STEPS),
+        "bandwidth": observation[cells:rows].reshape(BANDWIDTH_ROWS, OBSERVED_STEPS),
+        "use": observation[rows:],
     }
 
 
@@ -228,7 +228,7 @@ def _read(
     model: "str | Path | onnx.ModelProto | None",
     target: str,
     fast_memory: int | str | None,
-    asked: dict[str, Any],
+    fields: dict[str, Any],
 ) -> Problem:
     from ullage.compiler.common.units import parse_size
     from ullage.compiler.frontend import FrontendOptions, prepare
@@ -237,7 +237,7 @@ def _read(
 
     model = DEFAULT_MODEL if model is None else model
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
+    options = FrontendOptions(target=target, fast_memory_bytes=size, **fields)
     order = find_order(options.order, steady_state=options.steady_state)
     prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
     return prepared.problem

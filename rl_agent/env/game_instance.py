@@ -77,7 +77,7 @@ class GameArrays(NamedTuple):
     size_bytes: Ints
     aligned_bytes: Ints
     home: Ints
-    given: Ints
+    is_given: Ints
     output: Ints
     must: Ints
     link_up: Ints
@@ -186,7 +186,7 @@ def _arrays(
         size_bytes=sizes,
         aligned_bytes=-(-sizes // unit) * unit,
         home=_ints([tier[a.home] for a in segments]),
-        given=_ints([a.is_given for a in segments]),
+        is_given=_ints([a.is_given for a in segments]),
         output=_ints([a.is_output for a in segments]),
         must=_ints([a.must_be_fastest for a in segments]),
         link_up=_ints([links.get((a.home, fastest), -1) for a in segments]),

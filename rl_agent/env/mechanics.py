@@ -4,7 +4,7 @@ Tests compare game and engine with a plain twin.
 """
 
 from ullage.rl_agent.env.state import ADDRESS_CELLS
-from ullage.solvers.engine.costs import enlist, occupy, strike
+from ullage.solvers.engine.costs import list_slot, occupy, unlist_slot
 from ullage.solvers.engine.jit import compiled
 from ullage.solvers.engine.tables import (
     BUSY_S,
@@ -33,7 +33,7 @@ from ullage.solvers.engine.tables import (
 
 
 @compiled
-def shade(t: Tables, slot: int, sign: int) -> None:
+def fill_map(t: Tables, slot: int, sign: int) -> None:
     """Draw (or, with sign -1, wipe) the rectangle of a slot on the memory map."""
     low = t.state[SLOT_OFFSET, slot]
     high = low + t.ints[SLOT_BYTES, slot]
@@ -54,28 +54,28 @@ def shade(t: Tables, slot: int, sign: int) -> None:
 
 
 @compiled
-def enlist_shaded(t: Tables, slot: int) -> None:
+def list_on_map(t: Tables, slot: int) -> None:
     """Put a slot that has an address on the list, and on the memory map."""
     if t.state[SLOT_OFFSET, slot] >= 0:
-        enlist(t, slot)
-        shade(t, slot, 1)
+        list_slot(t, slot)
+        fill_map(t, slot, 1)
 
 
 @compiled
-def put(t: Tables, slot: int, last: int) -> None:
+def insert_residency(t: Tables, slot: int, last: int) -> None:
     """The residency in a slot becomes true: accesses slot..last are in the fastest tier."""
     occupy(t, slot, last, 1)
-    enlist_shaded(t, slot)
+    list_on_map(t, slot)
 
 
 @compiled
-def lift(t: Tables, slot: int) -> int:
+def remove_residency(t: Tables, slot: int) -> int:
     """Undo `put`; returns the last access. The slot keeps what it held."""
     last = t.state[SLOT_LAST, slot]
     occupy(t, slot, last, -1)
     if t.state[SLOT_PLACE, slot] >= 0:
-        strike(t, slot)
-        shade(t, slot, -1)
+        unlist_slot(t, slot)
+        fill_map(t, slot, -1)
     return int(last)
 
 

@@ -15,7 +15,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.engine_tables import read_residency
-from ullage.solvers.state.place import place_runs
+from ullage.solvers.state.place import place_spans
 from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
@@ -62,13 +62,13 @@ def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -
 
 
 def packed(
-    problem: Problem, instance: GameInstance, runs: Iterable[SpanResidency], budget: Budget
+    problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency], budget: Budget
 ) -> list[SegmentResidency] | None:
     """The residencies of a game by live bytes, with addresses; None where none were found."""
     target = problem.target
     workspace = max((step.workspace_bytes for step in problem.steps), default=0)
     capacity = target.fastest.capacity_bytes - workspace
-    listed = [residency for _, _, residency in runs]
+    listed = [residency for _, _, residency in residencies]
     packing = pack(
         np.array([residency.start for residency in listed], dtype=np.int64),
         np.array([residency.end for residency in listed], dtype=np.int64),
@@ -87,7 +87,7 @@ def packed(
 
 
 def repair(
-    problem: Problem, instance: GameInstance, runs: Iterable[SpanResidency]
+    problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency]
 ) -> tuple[float, list[SegmentResidency]] | None:
     """Busy seconds and residencies with addresses of a game by live bytes.
 
@@ -96,7 +96,7 @@ def repair(
     """
     residency_state = ResidencyState(problem, instance.segments)
     try:
-        place_runs(residency_state, runs)
+        place_spans(residency_state, residencies)
     except InfeasibleError as error:
         logger.info("a game could not be repaired: %s", error.message)
         return None

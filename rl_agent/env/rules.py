@@ -8,7 +8,7 @@ way to write them is left, drop-backup rewinds to where it began (`take_turn`).
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.mechanics import lift, put, restart
+from ullage.rl_agent.env.mechanics import insert_residency, remove_residency, restart
 from ullage.rl_agent.env.state import ACCESS_FORCED, DECISION, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole, is_free
 from ullage.solvers.engine.costs import clear_slot, copy_slot
@@ -51,13 +51,13 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import (
     earliest_fit,
-    fetch,
     free_from,
     last_write,
     latest_fit,
     needs_spill,
     next_start,
-    store,
+    place_fill,
+    place_spill,
 )
 
 BoolArray = NDArray[np.bool_]
@@ -90,18 +90,18 @@ def slot_before(t: Tables, access: int) -> int:
 def has_room(t: Tables, slot: int, aligned: int, but: int, nor: int) -> bool:
     """Whether what is in a slot fits by live bytes, its residencies in two slots not counted."""
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
-        load = t.state[STEP_LOAD, step] + aligned
+        load_bytes = t.state[STEP_LOAD, step] + aligned
         if but >= 0 and t.state[SLOT_START, but] <= step < t.state[SLOT_END, but]:
-            load -= aligned
+            load_bytes -= aligned
         if nor >= 0 and t.state[SLOT_START, nor] <= step < t.state[SLOT_END, nor]:
-            load -= aligned
-        if load > t.ints[SIZES, CAPACITY]:
+            load_bytes -= aligned
+        if load_bytes > t.ints[SIZES, CAPACITY]:
             return False
     return True
 
 
 @compiled
-def settle(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
+def choose_address(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
     """Give the residency in a trial slot its address: where it was if that is free, else a hole."""
     size = t.ints[SEGMENT_BYTES, segment]
     by_live_bytes = t.ints[SIZES, ADDRESSES] > t.ints[SIZES, CAPACITY]
@@ -129,7 +129,7 @@ def plan_spill(t: Tables, slot: int, first: int, last: int, limit: int, extra: i
     if after >= reach:
         return False
     t.state[SLOT_END, slot] = end
-    store(t, slot, segment, after, reach)
+    place_spill(t, slot, segment, after, reach)
     return True
 
 
@@ -159,7 +159,7 @@ def finish(
         t.state[SLOT_OFFSET, slot] = offset
         if spills and not plan_spill(t, slot, first, last, limit, extra):
             continue
-        if settle(t, slot, segment, but, nor):
+        if choose_address(t, slot, segment, but, nor):
             return True
     return False
 
@@ -232,7 +232,7 @@ def copy_from(t: Tables, slot: int, access: int, low: int) -> bool:
     segment = t.ints[ACCESS_SEGMENT, access]
     step = t.ints[ACCESS_STEP, access]
     clear_slot(t, slot, step, step + 1)
-    fetch(t, slot, access, low)
+    place_fill(t, slot, access, low)
     single = t.state[ACCESS_SLOT, access]
     writes = t.ints[ACCESS_WRITES, access] == 1 and t.ints[SEGMENT_OUTPUT, segment] == 1
     spills = writes and access == t.ints[SEGMENT_LAST, segment]
@@ -240,7 +240,7 @@ def copy_from(t: Tables, slot: int, access: int, low: int) -> bool:
 
 
 @inlined
-def look(t: Tables, mask: BoolArray) -> int:
+def find_legal(t: Tables, mask: BoolArray) -> int:
     """Which actions are legal at the cursor, into `mask` (3,); how many there are."""
     access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
     closes = try_close(t, access)
@@ -253,7 +253,7 @@ def look(t: Tables, mask: BoolArray) -> int:
 
 
 @inlined
-def move(t: Tables, action: int) -> None:
+def play_action(t: Tables, action: int) -> None:
     """Do what `look` has just found legal, and move the cursor on."""
     access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
     before = slot_before(t, access)
@@ -271,9 +271,9 @@ def move(t: Tables, action: int) -> None:
         for number in range(2):
             old = last if number == 0 else slot
             if t.state[SLOT_LAST, old] >= 0 and (part == 1 or number == 1):
-                lift(t, old)
+                remove_residency(t, old)
         copy_slot(t, trial, slot)
-        put(t, slot, last)
+        insert_residency(t, slot, last)
     t.state[DECISION, t.state[COUNTS, CURSOR]] = action
     t.state[COUNTS, CURSOR] += 1
     t.state[COUNTS, DECISIONS] += 1
@@ -331,12 +331,12 @@ def take_turn(t: Tables, start: Tables, action: int, forced: bool, mask: BoolArr
         if action == BEGIN:
             restart(t, start)
         else:
-            move(t, action)
+            play_action(t, action)
         cursor = t.state[COUNTS, CURSOR]
         if cursor == t.ints[SIZES, ACCESSES]:
             mask[COPY] = mask[NOCOPY] = mask[DROP] = False
             return True
-        legal = look(t, mask)
+        legal = find_legal(t, mask)
         if cursor <= played_until:
             action = t.state[DECISION, cursor]
         elif legal == 0:

@@ -52,7 +52,7 @@ SLOW_BYTES = LINEAR
 
 # Rows behind those of the engine. Of `Tables.state`: the decision about each access in program
 # order (-1: none yet), by access 1 where drop-backup has forced DROP, and two lists for trials.
-DECISION, ACCESS_FORCED, LIFTED, LIFTED_LAST = range(STATE_ROWS, STATE_ROWS + 4)
+DECISION, ACCESS_FORCED, REMOVED, REMOVED_LAST = range(STATE_ROWS, STATE_ROWS + 4)
 GAME_ROWS = 4
 # Of `Tables.seconds`, behind the resources: ADDRESS_CELLS rows of bytes taken by share of the
 # addresses and step.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.observe import Floats32, show
+from ullage.rl_agent.env.observe import Floats32, write_observation
 from ullage.rl_agent.env.rules import BEGIN, BoolArray, take_turn
 from ullage.rl_agent.env.state import State
 from ullage.solvers.engine.jit import entry
@@ -39,7 +39,7 @@ class Games(NamedTuple):
     seconds: Floats
     moves: Ints
     masks: BoolArray
-    seen: Floats32
+    observation: Floats32
     busy_s: Floats
     over: BoolArray
 
@@ -64,8 +64,8 @@ def play_turns(games: Games, start: Tables, actions: Ints, forced: bool) -> None
         if actions[game] != LOOK:
             games.over[game] = take_turn(t, start, actions[game], forced, mask)
         games.busy_s[game] = t.seconds[TOTALS, BUSY_S]
-        if games.seen.shape[1] > 0:
-            show(t, mask, games.seen[game])
+        if games.observation.shape[1] > 0:
+            write_observation(t, mask, games.observation[game])
 
 
 def begin(state: State, start: State, mask: BoolArray) -> None:
@@ -86,18 +86,18 @@ def step_and_see(
     start: State,
     action: int,
     mask: BoolArray,
-    seen: Floats32,
+    observation: Floats32,
 ) -> bool:
     """`step`, then `observe`."""
-    return _turn(state, start, action, mask, seen)
+    return _turn(state, start, action, mask, observation)
 
 
-def observe(state: State, mask: BoolArray, seen: Floats32) -> None:
+def observe(state: State, mask: BoolArray, observation: Floats32) -> None:
     """Fill `seen` (VISION,): memory map row by row, bandwidth row by row, the use."""
-    _turn(state, state, LOOK, mask, seen)
+    _turn(state, state, LOOK, mask, observation)
 
 
-def _turn(state: State, start: State, action: int, mask: BoolArray, seen: Floats32) -> bool:
+def _turn(state: State, start: State, action: int, mask: BoolArray, observation: Floats32) -> bool:
     t = state.tables
     over = np.zeros(1, np.bool_)
     games = Games(
@@ -107,7 +107,7 @@ def _turn(state: State, start: State, action: int, mask: BoolArray, seen: Floats
         t.seconds[None],
         t.moves[None],
         mask[None],
-        seen[None],
+        observation[None],
         np.empty(1),
         over,
     )

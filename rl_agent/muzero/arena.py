@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
-from ullage.rl_agent.env.observe import VISION, Floats32
+from ullage.rl_agent.env.observe import OBSERVATION_SIZE, Floats32
 from ullage.rl_agent.env.rules import ACTIONS, BEGIN, BoolArray
 from ullage.rl_agent.env.state import DECISION, State, copy_of, start_of
 from ullage.rl_agent.env.turns import Games, play_turns
@@ -34,7 +34,7 @@ class GameArena(NamedTuple):
     start: State
     games: Games
     masks: BoolArray
-    seen: Floats32
+    observation: Floats32
     busy_s: Floats
     over: BoolArray
 
@@ -55,7 +55,7 @@ def open_arena(instance: GameInstance, games: int) -> GameArena:
     start = start_of(instance)
     t = start.tables
     masks = np.zeros((games, ACTIONS), dtype=np.bool_)
-    seen = np.zeros((games, VISION), dtype=np.float32)
+    observation = np.zeros((games, OBSERVATION_SIZE), dtype=np.float32)
     busy_s, over = np.zeros(games), np.zeros(games, dtype=np.bool_)
     opened = Games(
         ints=t.ints,
@@ -64,11 +64,11 @@ def open_arena(instance: GameInstance, games: int) -> GameArena:
         seconds=np.repeat(t.seconds[None], games, axis=0),
         moves=np.repeat(t.moves[None], games, axis=0),
         masks=masks,
-        seen=seen,
+        observation=observation,
         busy_s=busy_s,
         over=over,
     )
-    return GameArena(instance.arrays, start, opened, masks, seen, busy_s, over)
+    return GameArena(instance.arrays, start, opened, masks, observation, busy_s, over)
 
 
 def begin_games(arena: GameArena) -> None:

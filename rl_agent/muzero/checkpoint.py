@@ -17,10 +17,10 @@ from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, Packer, new_agent
 from ullage.rl_agent.muzero.arena import finished_state, open_arena
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 from ullage.rl_agent.muzero.play import play_by
 from ullage.rl_agent.muzero.replay import Episode
-from ullage.rl_agent.muzero.search import Found
+from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 
 NAME = "muzero"
@@ -116,14 +116,14 @@ def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[E
         filled = [*part, *[part[-1]] * (agent.options.games - len(part))]
 
         def decide(
-            _: Seen,
+            _: Observation,
             __: NDArray[np.bool_],
             playing: NDArray[np.bool_],
             number: int,
             filled: Sequence[tuple[NDArray[Any], ...]] = filled,
-        ) -> Found:
+        ) -> SearchResult:
             rows = [game if on else None for game, on in zip(filled, playing, strict=True)]
-            return Found(
+            return SearchResult(
                 np.array([0 if game is None else game[0][number] for game in rows]),
                 np.array([np.zeros(ACTIONS) if g is None else g[1][number] for g in rows], "f4"),
                 np.array([0.0 if game is None else game[2][number] for game in rows], "f4"),
@@ -140,8 +140,10 @@ def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
     arena = open_arena(agent.instance, 1)
     nothing = np.zeros((1, ACTIONS), np.float32)
 
-    def decide(_: Seen, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int) -> Found:
-        return Found(actions[number : number + 1], nothing, nothing[:, 0])
+    def decide(
+        _: Observation, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int
+    ) -> SearchResult:
+        return SearchResult(actions[number : number + 1], nothing, nothing[:, 0])
 
     play_by(arena, agent.scale, decide)
     state = finished_state(arena, 0)

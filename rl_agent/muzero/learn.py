@@ -28,7 +28,7 @@ def loss_of(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
     divided by their number (Schrittwieser et al. 2020, appendix G).
     """
     unroll = batch.actions.shape[1]
-    hidden = represent(params, batch.seen)
+    hidden = represent(params, batch.observation)
     policy_loss = value_loss = reward_loss = jnp.zeros(())
     for k in range(unroll + 1):
         scale = 1.0 if k == 0 else 1.0 / unroll

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ullage.rl_agent.env.observe import VISION
+from ullage.rl_agent.env.observe import OBSERVATION_SIZE
 from ullage.rl_agent.env.rules import ACTIONS
 
 HIDDEN = 96
@@ -24,7 +24,7 @@ Array: TypeAlias = jax.Array
 Params = dict[str, Any]
 
 
-class Seen(NamedTuple):
+class Observation(NamedTuple):
     """What the agent sees of B games.
 
     Attributes:
@@ -47,7 +47,7 @@ def new_params(seed: int, uses: int) -> Params:
         return {"w": weights, "b": jnp.zeros(columns)}
 
     return {
-        "cells": layer(VISION, WIDTH),
+        "cells": layer(OBSERVATION_SIZE, WIDTH),
         "decided": layer(uses * ACTIONS, WIDTH),
         "cursor": layer(uses, WIDTH, np.sqrt(uses)),
         "represent": layer(WIDTH, WIDTH),
@@ -72,13 +72,13 @@ def _normal(rows: Array) -> Array:
     return rows * jax.lax.rsqrt((rows**2).mean(-1, keepdims=True) + 1e-5)
 
 
-def represent(params: Params, seen: Seen) -> Array:
+def represent(params: Params, observation: Observation) -> Array:
     """(B, H) hidden numbers of what is seen."""
-    cells = jnp.asarray(seen.cells, jnp.float32) / 255.0
-    games, uses = seen.decided.shape
-    decided = jax.nn.one_hot(seen.decided, ACTIONS).reshape(games, uses * ACTIONS)
+    cells = jnp.asarray(observation.cells, jnp.float32) / 255.0
+    games, uses = observation.decided.shape
+    decided = jax.nn.one_hot(observation.decided, ACTIONS).reshape(games, uses * ACTIONS)
     first = _dense(params["cells"], cells) + _dense(params["decided"], decided)
-    first += params["cursor"]["w"][jnp.minimum(seen.cursor, uses - 1)]
+    first += params["cursor"]["w"][jnp.minimum(observation.cursor, uses - 1)]
     inner = jax.nn.relu(_normal(first))
     inner = jax.nn.relu(_dense(params["represent"], inner))
     return _normal(_dense(params["hidden"], inner))

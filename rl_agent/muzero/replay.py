@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.env.rules import ACTIONS
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 
 Floats = NDArray[np.float32]
 
@@ -54,7 +54,7 @@ class Batch(NamedTuple):
         real: (N, K + 1) 1.0 before the end of the game, 0.0 behind it.
     """
 
-    seen: Seen
+    observation: Observation
     actions: NDArray[np.int8]
     rewards: Floats
     policies: Floats
@@ -97,7 +97,7 @@ def lay_out(episodes: Sequence[Episode]) -> Positions:
 def draw(
     positions: Positions,
     targets: Floats,
-    picked: NDArray[np.int64],
+    indices: NDArray[np.int64],
     unroll: int,
     rng: np.random.Generator,
     *,
@@ -108,20 +108,20 @@ def draw(
     Args:
         positions: to draw from.
         targets: (P,) of the values.
-        picked: which.
-        unroll: K.
+        indices: (N,) positions of the batch.
+        unroll: K, actions after each position.
         rng: for actions behind the end.
-        imitate: the policy to learn is what was played, not what the search would.
+        imitate: the policy to learn is the action played, not the search's policy.
     """
-    at = picked[:, None] + np.arange(unroll + 1)
-    real = at < positions.end[picked][:, None]
+    at = indices[:, None] + np.arange(unroll + 1)
+    real = at < positions.end[indices][:, None]
     at = np.where(real, at, len(positions) - 1)
     rows = positions.rows
     played = rows.actions[at]
     policies = np.eye(ACTIONS, dtype=np.float32)[played] if imitate else rows.policies[at]
-    random = rng.integers(ACTIONS, size=(len(picked), unroll)).astype(np.int8)
+    random = rng.integers(ACTIONS, size=(len(indices), unroll)).astype(np.int8)
     return Batch(
-        seen=Seen(rows.cells[picked], rows.decided[picked], rows.cursor[picked]),
+        observation=Observation(rows.cells[indices], rows.decided[indices], rows.cursor[indices]),
         actions=np.where(real[:, :-1], played[:, :-1], random),
         rewards=rows.rewards[at][:, :-1] * real[:, :-1],
         policies=policies,
@@ -132,7 +132,9 @@ def draw(
 
 def joined(one: Batch, other: Batch) -> Batch:
     """Two batches as one."""
-    seen = Seen._make(np.concatenate(parts) for parts in zip(one.seen, other.seen, strict=True))
+    observation = Observation._make(
+        np.concatenate(parts) for parts in zip(one.observation, other.observation, strict=True)
+    )
     tails: Any = zip(one[1:], other[1:], strict=True)
     rest = [np.concatenate(parts) for parts in tails]
-    return Batch(seen, *rest)
+    return Batch(observation, *rest)

@@ -63,7 +63,7 @@ class MuZeroResult:
     interrupted: bool
 
 
-def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResult:
+def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZeroResult:
     """Train, save, log. Ctrl-C ends it with the last checkpoint, some seconds old at most.
 
     Raises:
@@ -71,24 +71,26 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
         ModelError: the model cannot be read.
         UsageError: options contradict each other, or there is nothing to decide.
     """
-    begun = time.monotonic()
-    if asked.out.suffix != ".safetensors":
-        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
-    tell("reading the program")
-    agent = _agent(asked)
-    log = asked.out.with_suffix(".jsonl")
-    lines = old_lines(asked.resume, agent.generation)
+    begun_s = time.monotonic()
+    if session.out.suffix != ".safetensors":
+        raise UsageError(
+            f"a checkpoint is a .safetensors file; name it so, not {session.out.name!r}"
+        )
+    progress("reading the program")
+    agent = _agent(session)
+    log = session.out.with_suffix(".jsonl")
+    lines = old_lines(session.resume, agent.generation)
     spent = json.loads(lines[-1])["seconds"] if lines else 0.0
-    steps = asked.steps
-    if steps is None and asked.time_limit_s is None:
+    steps = session.steps
+    if steps is None and session.time_limit_s is None:
         steps = DEFAULT_STEPS
     saved = slowest = 0.0
     before = time.monotonic()
     kept = (0, 0, 0.0)
 
     def goes_on(now: Agent) -> bool:
-        late = time.monotonic() - begun + slowest
-        in_time = asked.time_limit_s is None or late < asked.time_limit_s
+        late = time.monotonic() - begun_s + slowest
+        in_time = session.time_limit_s is None or late < session.time_limit_s
         return in_time and (steps is None or now.generation < steps)
 
     def report(now: Report) -> None:
@@ -97,20 +99,20 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
             slowest = max(slowest, time.monotonic() - before)
         before = time.monotonic()
         figures = {name: value for name, value in now._asdict().items() if name != "losses"}
-        figures["seconds"] = round(spent + before - begun, 3)
+        figures["seconds"] = round(spent + before - begun_s, 3)
         lines.append(json.dumps({**figures, **now.losses}))
         shown = {name: float(figures[name]) for name in ("best_s", "greedy_s", "mean_s")}
         write(now.generation, {**shown, **now.losses})
-        tell(
+        progress(
             f"generation {now.generation}: best {format_time(now.best_s)}, without noise "
             f"{format_time(now.greedy_s)}"
         )
         if before - saved >= SAVE_EVERY_S:
-            kept = _save(agent, asked.out, log, lines)
+            kept = _save(agent, session.out, log, lines)
             saved = before
 
     interrupted = False
-    with open_tensorboard(asked.tensorboard) as write:
+    with open_tensorboard(session.tensorboard) as write:
         try:
             train(agent, goes_on, report)
         except KeyboardInterrupt:
@@ -118,13 +120,13 @@ def run_muzero(asked: MuZeroSession, tell: Callable[[str], None]) -> MuZeroResul
                 raise
             interrupted = True
         else:
-            kept = _save(agent, asked.out, log, lines)
-    return MuZeroResult(*kept, agent.options.seed, log, time.monotonic() - begun, interrupted)
+            kept = _save(agent, session.out, log, lines)
+    return MuZeroResult(*kept, agent.options.seed, log, time.monotonic() - begun_s, interrupted)
 
 
-def _agent(asked: MuZeroSession) -> Agent:
-    order = find_order(asked.program.order, steady_state=asked.program.steady_state)
-    prepared = prepare(find_model(asked.model), asked.program, order)
+def _agent(session: MuZeroSession) -> Agent:
+    order = find_order(session.program.order, steady_state=session.program.steady_state)
+    prepared = prepare(find_model(session.model), session.program, order)
     problem, target = prepared.problem, prepared.target
     instance = by_live_bytes(game_instance_of(problem))
     if not len(instance.arrays.access_segment):
@@ -133,11 +135,11 @@ def _agent(asked: MuZeroSession) -> Agent:
             "choose a target with a slower memory"
         )
     packer = packer_of(problem, instance, Budget())
-    if asked.resume is not None:
-        return load_agent(asked.resume, instance, packer)
+    if session.resume is not None:
+        return load_agent(session.resume, instance, packer)
     rivals = rivals_of(problem, Budget())
     reference_s = reference_of(problem, instance, rivals.values())
-    return new_agent(instance, reference_s, MuZeroOptions(seed=asked.seed), packer)
+    return new_agent(instance, reference_s, MuZeroOptions(seed=session.seed), packer)
 
 
 def _save(agent: Agent, out: Path, log: Path, lines: list[str]) -> tuple[int, int, float]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.muzero.agent import PLAY, Agent, OutOfTimeError, remember
 from ullage.rl_agent.muzero.arena import open_arena
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 from ullage.rl_agent.muzero.play import play, play_by
-from ullage.rl_agent.muzero.search import Found
+from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.muzero.study import study
 
 
@@ -45,11 +45,13 @@ def play_by_chance(agent: Agent, improved: Callable[[float], None], deadline: fl
     arena = open_arena(agent.instance, agent.options.games)
     rng = agent.rng(PLAY)
 
-    def decide(_: Seen, masks: NDArray[np.bool_], __: NDArray[np.bool_], ___: int) -> Found:
+    def decide(
+        _: Observation, masks: NDArray[np.bool_], __: NDArray[np.bool_], ___: int
+    ) -> SearchResult:
         if time.monotonic() >= deadline:
             raise OutOfTimeError
         chances = rng.random(masks.shape) * (masks + 1e-9)
-        return Found(chances.argmax(-1), masks.astype(np.float32), arena.busy_s)
+        return SearchResult(chances.argmax(-1), masks.astype(np.float32), arena.busy_s)
 
     try:
         while True:

@@ -20,7 +20,7 @@ from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.state import State
-from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_residency
 from ullage.solvers.engine.jit import compiled, entry
 from ullage.solvers.engine.tables import (
     ACCESS_SEGMENT,
@@ -98,7 +98,7 @@ def is_idle(t: Tables, candidate: int) -> bool:
 
 
 @compiled
-def run_of(t: Tables, candidate: int) -> tuple[int, int]:
+def span_of(t: Tables, candidate: int) -> tuple[int, int]:
     """First and last access of a candidate."""
     accesses = t.ints[SIZES, ACCESSES]
     kind, access = candidate // accesses, candidate % accesses
@@ -212,9 +212,9 @@ def play_by_score(
             least = min(keys[0], score - LEAST_FALL) - scores[i]
             aspects[6] = done / total
             aspects[7] = t.seconds[TOTALS, BUSY_S] / begun_s
-        first, last = run_of(t, candidate)
+        first, last = span_of(t, candidate)
         offer = Offer(moves.gain_s[i], moves.room[i], least, policy.state_w[kind], aspects)
-        outcome, worth = try_run(t, first, last, offer, addresses)
+        outcome, worth = try_residency(t, first, last, offer, addresses)
         if outcome == LATER:
             add(queue, count, scores[i] + worth, i)
             count += 1

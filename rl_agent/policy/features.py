@@ -149,7 +149,7 @@ def _features(
         arrays.access_reads[first],
         arrays.access_writes[first],
         arrays.access_writes[last],
-        arrays.given[segment],
+        arrays.is_given[segment],
         arrays.output[segment],
         arrays.must[segment],
         np.log1p(lost_s / mean_s),

@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.mechanics import enlist_shaded, lift, put
-from ullage.rl_agent.env.state import LIFTED, LIFTED_LAST, TRIAL_SLOTS
+from ullage.rl_agent.env.mechanics import insert_residency, list_on_map, remove_residency
+from ullage.rl_agent.env.state import REMOVED, REMOVED_LAST, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole
 from ullage.solvers.engine.costs import account, clear_slot, copy_slot, cover
 from ullage.solvers.engine.jit import compiled, inlined
@@ -41,13 +41,13 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import (
     earliest_fit,
-    fetch,
     free_from,
     last_write,
     latest_fit,
     needs_spill,
     next_start,
-    store,
+    place_fill,
+    place_spill,
 )
 
 TOLERANCE = 1e-10  # of the latency, as in solvers/state/residency_state.py
@@ -102,7 +102,7 @@ def propose(t: Tables, slot: int, first: int, last: int) -> int:
         low = earliest_fit(t, aligned, low, begin, 0, 0)
         if low >= begin:
             return IMPOSSIBLE
-        fetch(t, slot, first, low)
+        place_fill(t, slot, first, low)
     if needs_spill(t, first, last):
         if t.ints[SEGMENT_LINK + SPILL, segment] < 0:
             return IMPOSSIBLE
@@ -116,7 +116,7 @@ def propose(t: Tables, slot: int, first: int, last: int) -> int:
         reach = latest_fit(t, aligned, max(end, after), reach, 0)
         if after >= reach:
             return IMPOSSIBLE
-        store(t, slot, segment, after, reach)
+        place_spill(t, slot, segment, after, reach)
     return POSSIBLE
 
 
@@ -173,12 +173,12 @@ def describe(
     taken = max(float(added_steps * aligned), 1.0)
     aspects[0] = within(np.log(saved_s / max(offer.gain_s, TINY_S)), 6.0) / 2
     aspects[1] = within(np.log(taken / max(offer.room, 1.0)), 6.0) / 2
-    load, highest = 0, 0
+    load_bytes, highest = 0, 0
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
-        load += t.state[STEP_LOAD, step]
+        load_bytes += t.state[STEP_LOAD, step]
         highest = max(highest, t.state[STEP_LOAD, step])
     capacity = float(max(t.ints[SIZES, CAPACITY], 1))
-    aspects[2] = load / capacity / (t.state[SLOT_END, slot] - t.state[SLOT_START, slot])
+    aspects[2] = load_bytes / capacity / (t.state[SLOT_END, slot] - t.state[SLOT_START, slot])
     aspects[3] = highest / capacity
     copied = 0
     for way in range(2):
@@ -189,7 +189,9 @@ def describe(
 
 
 @inlined
-def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> tuple[int, float]:
+def try_residency(
+    t: Tables, first: int, last: int, offer: Offer, addresses: bool
+) -> tuple[int, float]:
     """Let a segment stay from access `first` to `last`, joined with the residencies between.
 
     Where it cannot be fetched before the first or written home after the last of them, since uses
@@ -221,9 +223,9 @@ def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> 
     for _ in range(MAX_GROWTH + 1):
         for access in range(low, high + 1):
             if t.state[SLOT_LAST, access] >= 0:
-                t.state[LIFTED, count] = access
-                t.state[LIFTED_LAST, count] = lift(t, access)
-                high = max(high, t.state[LIFTED_LAST, count])
+                t.state[REMOVED, count] = access
+                t.state[REMOVED_LAST, count] = remove_residency(t, access)
+                high = max(high, t.state[REMOVED_LAST, count])
                 steps += t.state[SLOT_END, access] - t.state[SLOT_START, access]
                 count += 1
         outcome = propose(t, slot, low, high)
@@ -249,11 +251,11 @@ def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> 
             elif not addresses or find_place(t, slot, size):
                 copy_slot(t, slot, low)
                 cover(t, low, high, 1)
-                enlist_shaded(t, low)
+                list_on_map(t, low)
                 return TAKEN, worth
         account(t, slot, low, high, -1)
     for i in range(count):
-        put(t, t.state[LIFTED, i], t.state[LIFTED_LAST, i])
+        insert_residency(t, t.state[REMOVED, i], t.state[REMOVED_LAST, i])
     return verdict, worth
 
 

@@ -23,7 +23,7 @@ from ullage.rl_agent.training.synthetic import random_program
 MIN_ACCESSES = 8  # smaller programs teach nothing
 MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
 PROBES = 4  # noisy orders
-KEPT = 2048  # training instances that a process keeps in memory
+CACHED_INSTANCES = 2048  # training instances that a process keeps in memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SyntheticProgram:
 
     seed: int
     number: int
-    families: tuple[str, ...]
+    workload_kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def instance_of(problem: Problem) -> TrainingInstance | None:
     return bare._replace(reference_s=reference_s, spread=spread)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_INSTANCES)
 def load_instance(program: Program) -> TrainingInstance | None:
     """The training instance of a specification, the same in every process; kept for the next time.
 
@@ -110,7 +110,7 @@ def load_instance(program: Program) -> TrainingInstance | None:
     """
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
-        return instance_of(random_program(rng, program.families))
+        return instance_of(random_program(rng, program.workload_kinds))
     from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
 
@@ -123,12 +123,12 @@ def load_instance(program: Program) -> TrainingInstance | None:
 
 
 def synthetic_programs(
-    seed: int, families: tuple[str, ...], count: int
+    seed: int, workload_kinds: tuple[str, ...], count: int
 ) -> Iterator[SyntheticProgram]:
     """The first programs of a seed that teach something; infeasible ones are left out."""
     found = number = 0
     while found < count:
-        program = SyntheticProgram(seed, number, families)
+        program = SyntheticProgram(seed, number, workload_kinds)
         number += 1
         instance = load_instance(program)
         if instance is not None and instance.teaches:

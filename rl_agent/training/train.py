@@ -54,7 +54,7 @@ class TrainOptions:
         rate: step size of Adam in the beginning.
         half_rate: generations until it is half of that; it falls as 1 / (1 + generation / this).
         decay: share of a weight that a step of size 1 takes away.
-        families: of synthetic programs.
+        families: workload kinds of synthetic programs; the name is a key of checkpoints.
     """
 
     seed: int = 0

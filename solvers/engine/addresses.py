@@ -62,7 +62,7 @@ def find_hole(t: Tables, slot: int, size: int, but: int, nor: int) -> int:
     """
     start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
     low, high = SCRATCH, SCRATCH + 1
-    found = 0
+    count = 0
     for position in range(t.state[COUNTS, LIVE]):
         other = t.state[LISTED, position]
         offset = t.state[SLOT_OFFSET, other]
@@ -73,19 +73,19 @@ def find_hole(t: Tables, slot: int, size: int, but: int, nor: int) -> int:
             and other != but
             and other != nor
         ):
-            at = found
+            at = count
             while at > 0 and t.state[low, at - 1] > offset:
                 t.state[low, at] = t.state[low, at - 1]
                 t.state[high, at] = t.state[high, at - 1]
                 at -= 1
             t.state[low, at] = offset
             t.state[high, at] = offset + t.ints[SLOT_ALIGNED, other]
-            found += 1
-    t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8 + 1 + found
+            count += 1
+    t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8 + 1 + count
     roof = roof_bytes(t, start, end)
     best, best_room = -1, 0
     floor = 0
-    for k in range(found):
+    for k in range(count):
         room = min(t.state[low, k], roof) - floor
         if room >= size and (best < 0 or room < best_room):
             best, best_room = floor, room

@@ -47,7 +47,7 @@ from ullage.solvers.engine.tables import (
 
 
 @compiled
-def touch(t: Tables, step: int) -> None:
+def update_busy(t: Tables, step: int) -> None:
     """Bring the roofline of a step up to date."""
     busy = t.floats[STEP_COMPUTE_S, step]
     for row in range(RESOURCE, RESOURCE + t.ints[SIZES, RESOURCES]):
@@ -57,16 +57,16 @@ def touch(t: Tables, step: int) -> None:
 
 
 @compiled
-def operate(t: Tables, first: int, last: int, sign: int) -> None:
+def charge_accesses(t: Tables, first: int, last: int, sign: int) -> None:
     """Operators of accesses first..last go to the fastest tier (sign 1), or back home (-1)."""
     home = RESOURCE + t.ints[SEGMENT_HOME, t.ints[ACCESS_SEGMENT, first]]
     for access in range(first, last + 1):
         step = t.ints[ACCESS_STEP, access]
         t.seconds[home, step] -= sign * t.floats[ACCESS_HOME_S, access]
-        touch(t, step)
+        update_busy(t, step)
         t.seconds[RESOURCE, step] += sign * t.floats[ACCESS_FAST_S, access]
         t.seconds[TOTALS, LINEAR] += sign * t.floats[ACCESS_LINEAR, access]
-        touch(t, step)
+        update_busy(t, step)
     t.state[COUNTS, WORK] += last - first + 1
 
 
@@ -90,13 +90,13 @@ def charge_transfer(t: Tables, slot: int, way: int, segment: int, sign: int) -> 
         t.seconds[RESOURCE, step] += size * fast_s
         t.seconds[link, step] += size * link_s + setup_s
         setup_s = 0.0
-        touch(t, step)
+        update_busy(t, step)
     t.seconds[TOTALS, LINEAR] += sign * t.floats[SEGMENT_LINEAR + way, segment]
     t.state[COUNTS, WORK] += count
 
 
 @compiled
-def load(t: Tables, slot: int, segment: int, sign: int) -> None:
+def charge_bytes(t: Tables, slot: int, segment: int, sign: int) -> None:
     """The space of a slot is taken (sign 1), or free again (-1)."""
     size = sign * t.ints[SEGMENT_ALIGNED, segment]
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
@@ -115,14 +115,14 @@ def account(t: Tables, slot: int, first: int, last: int, sign: int) -> None:
         sign: 1 or -1.
     """
     segment = t.ints[ACCESS_SEGMENT, first]
-    load(t, slot, segment, sign)
-    operate(t, first, last, sign)
+    charge_bytes(t, slot, segment, sign)
+    charge_accesses(t, first, last, sign)
     for way in range(2):
         charge_transfer(t, slot, way, segment, sign)
 
 
 @compiled
-def enlist(t: Tables, slot: int) -> None:
+def list_slot(t: Tables, slot: int) -> None:
     """Put a slot on the list."""
     t.state[SLOT_PLACE, slot] = t.state[COUNTS, LIVE]
     t.state[LISTED, t.state[COUNTS, LIVE]] = slot
@@ -130,7 +130,7 @@ def enlist(t: Tables, slot: int) -> None:
 
 
 @compiled
-def strike(t: Tables, slot: int) -> None:
+def unlist_slot(t: Tables, slot: int) -> None:
     """Take a slot off the list; the last one takes its place."""
     t.state[COUNTS, LIVE] -= 1
     moved = t.state[LISTED, t.state[COUNTS, LIVE]]

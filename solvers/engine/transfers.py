@@ -69,35 +69,35 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
     link_rate = t.floats[SEGMENT_LINK_RATE + way, segment]
     setup_s = t.floats[SEGMENT_SETUP_S + way, segment]
     row = 2 * slot + way
-    left = t.ints[SEGMENT_BYTES, segment]
+    rest_bytes = t.ints[SEGMENT_BYTES, segment]
     count = 0
     step, by = (high - 1, -1) if way == FILL else (low, 1)
-    chosen, least = step, math.inf
-    while low <= step < high and left > 0 and count < MAX_MOVES:
+    cheapest, least_growth = step, math.inf
+    while low <= step < high and rest_bytes > 0 and count < MAX_MOVES:
         busy = t.seconds[STEP_BUSY, step]
         room = min(
             (busy - t.seconds[home, step]) * home_rate,
             (busy - t.seconds[RESOURCE, step]) * fast_rate,
         )
         free = max(busy - t.seconds[link, step] - setup_s, 0.0)
-        part = min(left, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
+        part = min(rest_bytes, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
         if part > 0:
             t.moves[row, count] = step
             t.moves[row, MAX_MOVES + count] = part
             count += 1
-            left -= part
+            rest_bytes -= part
         elif count == 0 and t.ints[SIZES, CHEAPEST] == 1:
             grown = max(
-                t.seconds[home, step] + left / home_rate,
-                t.seconds[RESOURCE, step] + left / fast_rate,
-                t.seconds[link, step] + left / link_rate + setup_s,
+                t.seconds[home, step] + rest_bytes / home_rate,
+                t.seconds[RESOURCE, step] + rest_bytes / fast_rate,
+                t.seconds[link, step] + rest_bytes / link_rate + setup_s,
             )
-            if grown - busy < least:
-                chosen, least = step, max(grown - busy, 0.0)
+            if grown - busy < least_growth:
+                cheapest, least_growth = step, max(grown - busy, 0.0)
         t.state[COUNTS, WORK] += 1
         step += by
     if count == 0:
-        t.moves[row, 0] = chosen
+        t.moves[row, 0] = cheapest
         t.moves[row, MAX_MOVES] = 0
         count = 1
     best = 0
@@ -105,7 +105,7 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
         more = t.moves[row, MAX_MOVES + k] - t.moves[row, MAX_MOVES + best]
         if more > 0 or (more == 0 and way == SPILL):
             best = k
-    t.moves[row, MAX_MOVES + best] += left
+    t.moves[row, MAX_MOVES + best] += rest_bytes
     if way == FILL:  # ascending steps
         for k in range(count // 2):
             other = count - 1 - k
@@ -117,7 +117,7 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
 
 
 @compiled
-def fetch(t: Tables, slot: int, access: int, low: int) -> None:
+def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
     """Fill, first and ready step of the residency in a slot that begins with an access.
 
     It is copied in steps from `low` on, which must lie before the access's, and arrives no earlier
@@ -135,7 +135,7 @@ def fetch(t: Tables, slot: int, access: int, low: int) -> None:
 
 
 @compiled
-def store(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
+def place_spill(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
     """Spill of the residency in a slot in steps [low, high); it ends no earlier than the spill."""
     spread(t, slot, SPILL, segment, low, high)
     t.state[SLOT_END, slot] = max(t.state[SLOT_END, slot], last_move(t, slot, SPILL) + 1)

@@ -92,9 +92,9 @@ def _sweep(
     leaving = 0
     for i in arrivals:
         while ends[departures[leaving]] <= starts[i]:
-            gone = departures[leaving]
+            departed = departures[leaving]
             leaving += 1
-            low, high = offsets[gone], offsets[gone] + sizes[gone]
+            low, high = offsets[departed], offsets[departed] + sizes[departed]
             # First gap above the freed range, by bisection.
             left, right = 0, gaps
             while left < right:
@@ -122,22 +122,22 @@ def _sweep(
             if gaps > 0 and gap_end[gaps - 1] == top:
                 gaps -= 1
                 top = gap_start[gaps]
-        chosen = -1
+        gap = -1
         for j in range(gaps):
             room = gap_end[j] - gap_start[j]
-            if room >= sizes[i] and (chosen < 0 or room < gap_end[chosen] - gap_start[chosen]):
-                chosen = j
+            if room >= sizes[i] and (gap < 0 or room < gap_end[gap] - gap_start[gap]):
+                gap = j
                 if not best_fit or room == sizes[i]:
                     break
-        if chosen < 0:
+        if gap < 0:
             offsets[i] = top
             top += sizes[i]
             continue
-        offsets[i] = gap_start[chosen]
-        gap_start[chosen] += sizes[i]
-        if gap_start[chosen] == gap_end[chosen]:
+        offsets[i] = gap_start[gap]
+        gap_start[gap] += sizes[i]
+        if gap_start[gap] == gap_end[gap]:
             gaps -= 1
-            for j in range(chosen, gaps):
+            for j in range(gap, gaps):
                 gap_start[j], gap_end[j] = gap_start[j + 1], gap_end[j + 1]
     return offsets
 
@@ -202,23 +202,23 @@ def _ordered(first: Ints, last: Ints, sizes: Ints, order: Ints, position: Ints) 
     low = np.empty(count, np.int64)
     high = np.empty(count, np.int64)
     for i in order:
-        found = 0
+        blocking = 0
         for j in range(position[first[i] + 1], position[last[i]]):
             if offsets[j] >= 0:
-                low[found], high[found] = offsets[j], offsets[j] + sizes[j]
-                found += 1
+                low[blocking], high[blocking] = offsets[j], offsets[j] + sizes[j]
+                blocking += 1
         node = leaves + first[i]
         while node >= 1:
             entry = head[node]
             while entry >= 0:
                 j = item[entry]
-                low[found], high[found] = offsets[j], offsets[j] + sizes[j]
-                found += 1
+                low[blocking], high[blocking] = offsets[j], offsets[j] + sizes[j]
+                blocking += 1
                 entry = link[entry]
             node //= 2
         # Rectangles in the way may share addresses (at different times): keep the furthest end.
         address = 0
-        ascending = np.argsort(low[:found])
+        ascending = np.argsort(low[:blocking])
         for k in ascending:
             if low[k] - address >= sizes[i]:
                 break

@@ -11,9 +11,9 @@ from ullage.rl_agent.muzero import solver as muzero
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, new_agent
 from ullage.rl_agent.muzero.arena import advance, begin_games, open_arena
 from ullage.rl_agent.muzero.nets import (
-    Seen,
+    Observation,
 )
-from ullage.rl_agent.muzero.play import seen_in
+from ullage.rl_agent.muzero.play import observation_of
 from ullage.solvers.budget import Budget
 
 GAMES = 8
@@ -42,10 +42,10 @@ def agent_of(options: MuZeroOptions = SMALL) -> Agent:
     return new_agent(INSTANCE, reference_s, options, muzero.packer_of(PROBLEM, INSTANCE, Budget()))
 
 
-def some_positions(count: int = GAMES) -> tuple[Seen, Any]:
+def some_positions(count: int = GAMES) -> tuple[Observation, Any]:
     arena = open_arena(INSTANCE, count)
     begin_games(arena)
     for number in range(3):
         advance(arena, np.array([np.flatnonzero(m)[(number + i) % m.sum()] if m.any() else 0
                                  for i, m in enumerate(arena.masks)]))  # fmt: skip
-    return seen_in(arena), arena.masks.copy()
+    return observation_of(arena), arena.masks.copy()

@@ -11,10 +11,10 @@ from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.plans import assignment_of_game
 from ullage.rl_agent.env.state import BUSY_S, RECTANGLES, copy_of, start_of
-from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, run_of
+from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, span_of
 from ullage.rl_agent.policy.features import encode
 from ullage.rl_agent.policy.players import PASSES, Policy, heuristic
-from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TAKEN, Offer, try_run
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TAKEN, Offer, try_residency
 from ullage.rl_agent.training.instances import TrainingInstance
 from ullage.solvers.engine.tables import Tables
 
@@ -50,11 +50,11 @@ def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
 
 @numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
 def try_candidate(t: Tables, candidate: int, offer: Offer) -> tuple[int, float]:
-    """`try_run` for a candidate, TAKEN where it is idle: kernels cannot be called from Python."""
+    """`try_residency` of a candidate, TAKEN where it is idle: Python cannot call kernels itself."""
     if is_idle(t, candidate):
         return TAKEN, 0.0
-    first, last = run_of(t, candidate)
-    return try_run(t, first, last, offer, False)
+    first, last = span_of(t, candidate)
+    return try_residency(t, first, last, offer, False)
 
 
 @numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
