@@ -34,13 +34,21 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
-MSA_SHARE = 0.25  # of the time, for the plan of `msa`
+# Share of the time for the plan of `msa`.
+MSA_SHARE = 0.25
+# Simulator calls where only the time limits them.
 NO_LIMIT = 1 << 60
-CALLS = 400  # simulator calls of a round where neither they nor the time are limited
-ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
-PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
-WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
-COMPILE_S = 20.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+# Simulator calls of a round where neither they nor the time are limited.
+CALLS = 400
+# Shares of the time by which games with addresses end, and games by live bytes; the rest is for
+# packing and finishing.
+ADDRESSED_SHARE = 0.3
+PLAYED_SHARE = 0.8
+# Gain over the latency that is worth a call of the packer.
+WORTH_PACKING = 1e-6
+# Seconds that must remain where kernels are not compiled yet: three times what an idle core of 2025
+# takes to compile them (docs/kernels.md).
+COMPILE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -184,9 +192,9 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
             by_span = residencies_of(instance, loose.replay())
-            found = packed(problem, instance, by_span, budget)
-            if found is not None:
-                residencies, best_s = found, loose.best_s
+            with_offsets = packed(problem, instance, by_span, budget)
+            if with_offsets is not None:
+                residencies, best_s = with_offsets, loose.best_s
             else:
                 repaired = repair(problem, instance, by_span)
                 if repaired is not None and repaired[0] < best_s:

@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     import onnx
 
 GAME_ID = "ullage/MallocGame-v0"
-DEFAULT_MODEL = "squeezenet"  # played where nothing else is asked for: small, and in the onnx wheel
-PATIENCE = 4  # rejected actions per use before an episode is cut off
+# Played without a model or a problem: small, and in the onnx wheel.
+DEFAULT_MODEL = "squeezenet"
+# Rejected actions per use of the program after which an episode is truncated.
+PATIENCE = 4
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -166,10 +168,10 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
         observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
-        done = step_and_see(self._state, self._start, int(action), self._mask, observation)
+        is_over = step_and_see(self._state, self._start, int(action), self._mask, observation)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
-        return _parts(observation), reward, bool(done), False, self._info()
+        return _parts(observation), reward, bool(is_over), False, self._info()
 
     def plan(self) -> Plan:
         """The plan of a finished game.

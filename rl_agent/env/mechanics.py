@@ -1,6 +1,14 @@
-"""What the game does beside the engine's mechanics: the memory map, going back. Compiled.
+"""Inserting and removing residencies in a game, its memory map, and going back. Compiled.
 
-Tests compare game and engine with a plain twin.
+The memory map is (ADDRESS_CELLS, T) bytes: how much of each share of the addresses is taken in each
+step. Inserting a residency charges what it costs and fills its rectangle; removing it undoes both:
+
+    cell 2   .  .  .  .  .        .  .  .  .  .
+    cell 1   .  .  .  .  .   ->   .  #  #  #  .     insert_residency(t, slot, last)
+    cell 0   .  .  .  .  .   <-   .  #  #  #  .     remove_residency(t, slot)
+    step     0  1  2  3  4        0  1  2  3  4
+
+Tests compare game and engine with a plain twin (`tests/support/game_twin.py`).
 """
 
 from ullage.rl_agent.env.state import ADDRESS_CELLS
@@ -34,7 +42,7 @@ from ullage.solvers.engine.tables import (
 
 @compiled
 def fill_map(t: Tables, slot: int, sign: int) -> None:
-    """Draw (or, with sign -1, wipe) the rectangle of a slot on the memory map."""
+    """Add the rectangle of a slot to the memory map (or, sign -1, take it off)."""
     low = t.state[SLOT_OFFSET, slot]
     high = low + t.ints[SLOT_BYTES, slot]
     capacity = t.ints[SIZES, CAPACITY]
@@ -63,14 +71,14 @@ def list_on_map(t: Tables, slot: int) -> None:
 
 @compiled
 def insert_residency(t: Tables, slot: int, last: int) -> None:
-    """The residency in a slot becomes true: accesses slot..last are in the fastest tier."""
+    """Insert the residency in a slot: accesses slot..last are served in the fastest tier."""
     occupy(t, slot, last, 1)
     list_on_map(t, slot)
 
 
 @compiled
 def remove_residency(t: Tables, slot: int) -> int:
-    """Undo `put`; returns the last access. The slot keeps what it held."""
+    """Undo `insert_residency`; returns the last access. The slot keeps its numbers."""
     last = t.state[SLOT_LAST, slot]
     occupy(t, slot, last, -1)
     if t.state[SLOT_PLACE, slot] >= 0:
@@ -81,10 +89,14 @@ def remove_residency(t: Tables, slot: int) -> int:
 
 @compiled
 def restart(t: Tables, start: Tables) -> None:
-    """Back to before the first move.
+    """Back to before the first move, but for what drop-backup needs.
 
-    What drop-backup forced stays forced, what was decided stays written down, rewinds and
-    decisions are counted on. Residencies that nobody decides about have transfers of one move.
+    Forced drops, recorded decisions and the numbers of rewinds and decisions are kept. Residencies
+    that no move changes have transfers of one step, so no more of them is copied.
+
+    Args:
+        t: the game.
+        start: the state before the first move.
     """
     slots, steps = t.ints[SIZES, SLOTS], t.ints[SIZES, STEPS]
     width = max(slots, steps)

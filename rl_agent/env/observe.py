@@ -1,4 +1,12 @@
-"""What a player sees: the memory map around the cursor, idle copy bandwidth, the current use."""
+"""Observations of a player: memory map around the cursor, idle link bandwidth, the current access.
+
+One row of OBSERVATION_SIZE numbers in [0, 1]:
+
+    0                          BANDWIDTH_AT              USE_AT             OBSERVATION_SIZE
+    | map, row by row (16 x 32) | bandwidth (3 x 32)      | access (17), mask (3) |
+
+Columns of map and bandwidth are steps: PAST_STEPS before the current one, then COMING_STEPS.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +53,16 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import at_home_before, needs_spill
 
-PAST_STEPS, COMING_STEPS = 24, 8  # steps before the cursor's, and from it on
+# Steps before the current access's, and steps from it on.
+PAST_STEPS, COMING_STEPS = 24, 8
 OBSERVED_STEPS = PAST_STEPS + COMING_STEPS
-BANDWIDTH_ROWS = 3  # idle share of the way up, of the way down, share of the step's time in all
+# Rows by step: idle bytes of the link up and of the link down, busy seconds over the longest.
+BANDWIDTH_ROWS = 3
+# Numbers about the current access, the three of the mask included.
 USE_FEATURES = 20
-STEP_SCALE = 32.0  # distances of so many steps are about 0.7
+# Steps at which `nearness` is about a half.
+STEP_SCALE = 32.0
+# Where the bandwidth rows and the access begin in an observation.
 BANDWIDTH_AT = ADDRESS_CELLS * OBSERVED_STEPS
 USE_AT = BANDWIDTH_AT + BANDWIDTH_ROWS * OBSERVED_STEPS
 OBSERVATION_SIZE = USE_AT + USE_FEATURES
@@ -59,10 +72,15 @@ Floats32 = NDArray[np.float32]
 
 @inlined
 def write_observation(t: Tables, mask: BoolArray, observation: Floats32) -> None:
-    """Fill `seen` (VISION,): memory map row by row, bandwidth row by row, the use.
+    """Write an observation of the game at its cursor.
 
-    All values are in [0, 1]. Steps outside the program look full and busy. At the end of the
-    game there is no use: all of it is zero.
+    Steps outside the program have a full memory map and no idle bandwidth. At the end of the game
+    there is no access: all numbers are zero.
+
+    Args:
+        t: the game.
+        mask: (ACTIONS,) legal actions.
+        observation: (OBSERVATION_SIZE,) overwritten, all in [0, 1].
     """
     for i in range(OBSERVATION_SIZE):
         observation[i] = 0.0
@@ -103,7 +121,17 @@ def write_observation(t: Tables, mask: BoolArray, observation: Floats32) -> None
 def write_idle_bytes(
     t: Tables, segment: int, way: int, first: int, left: int, right: int, observation: Floats32
 ) -> None:
-    """Idle bytes x of a link as x / (x + size), into the columns of its way."""
+    """Write idle bytes x of a segment's link as x / (x + size), into the row of the way.
+
+    Args:
+        t: the game.
+        segment: whose link, and whose size.
+        way: FILL or SPILL.
+        first: step of the first column.
+        left: first column whose step exists.
+        right: one past the last.
+        observation: the row is overwritten.
+    """
     link = t.ints[SEGMENT_LINK + way, segment]
     if link < 0:
         return
@@ -127,13 +155,13 @@ def write_idle_bytes(
 
 @compiled
 def nearness(steps: int) -> float:
-    """A distance in steps, squeezed into (0, 1]: 1 next to it."""
+    """A distance in steps, squeezed into (0, 1]: 1 for the next step."""
     return float(STEP_SCALE / (STEP_SCALE + max(steps - 1, 0)))
 
 
 @compiled
 def describe(t: Tables, access: int, observation: Floats32) -> None:
-    """The current use, into the last USE_FEATURES of `seen`; three are left for the mask."""
+    """Write the current access into the last USE_FEATURES; three of them are for the mask."""
     segment = t.ints[ACCESS_SEGMENT, access]
     now = t.ints[ACCESS_STEP, access]
     first, last = t.ints[SEGMENT_FIRST, segment], t.ints[SEGMENT_LAST, segment]

@@ -1,4 +1,8 @@
-"""From a state to a plan."""
+"""From a finished game to a plan: reading its residencies, and giving them addresses.
+
+A game that went by live bytes has residencies without addresses. `packed` gives all of them one, or
+none; `repair` drops the residencies that find none.
+"""
 
 import logging
 from collections.abc import Iterable
@@ -20,10 +24,13 @@ from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
 
-PACKING_SHARE = 0.5  # of the time that is left
+# Share of the remaining time that the packer of one game may take.
+PACKING_SHARE = 0.5
+# Seconds that it takes at most.
 MAX_PACKING_S = 10.0
 
-SpanResidency = tuple[int, int, SegmentResidency]  # first access, last access, residency
+# First access, last access (as numbered in the segment), residency.
+SpanResidency = tuple[int, int, SegmentResidency]
 
 
 def residencies_of(instance: GameInstance, state: State) -> list[tuple[int, int, SegmentResidency]]:
@@ -32,7 +39,7 @@ def residencies_of(instance: GameInstance, state: State) -> list[tuple[int, int,
     Residents, whose home is the fastest tier, are included.
     """
     arrays = instance.arrays
-    found: list[tuple[int, int, SegmentResidency]] = []
+    by_span: list[tuple[int, int, SegmentResidency]] = []
     playable = set(instance.playable.tolist())
     for slot in range(len(arrays.access_segment)):
         last = int(state.last[slot])
@@ -41,11 +48,13 @@ def residencies_of(instance: GameInstance, state: State) -> list[tuple[int, int,
         segment = int(arrays.access_segment[slot])
         begin = int(arrays.segment_first[segment])
         residency = read_residency(state.tables, slot, int(instance.playable[segment]))
-        found.append((slot - begin, last - begin, residency))
+        by_span.append((slot - begin, last - begin, residency))
     for index, residencies in enumerate(instance.residency_state.residencies):
         if index not in playable:
-            found += [(first, last, residency) for first, (last, residency) in residencies.items()]
-    return found
+            by_span += [
+                (first, last, residency) for first, (last, residency) in residencies.items()
+            ]
+    return by_span
 
 
 def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -> Assignment:
@@ -64,7 +73,17 @@ def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -
 def packed(
     problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency], budget: Budget
 ) -> list[SegmentResidency] | None:
-    """The residencies of a game by live bytes, with addresses; None where none were found."""
+    """The residencies of a game by live bytes, all with addresses.
+
+    Args:
+        problem: the problem.
+        instance: its game.
+        residencies: of the finished game.
+        budget: the time; the packer takes PACKING_SHARE of it, MAX_PACKING_S at most.
+
+    Returns:
+        None where the packer finds no addresses for all of them.
+    """
     target = problem.target
     workspace = max((step.workspace_bytes for step in problem.steps), default=0)
     capacity = target.fastest.capacity_bytes - workspace
@@ -89,10 +108,13 @@ def packed(
 def repair(
     problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency]
 ) -> tuple[float, list[SegmentResidency]] | None:
-    """Busy seconds and residencies with addresses of a game by live bytes.
+    """A plan of a game by live bytes, without the residencies that find no address.
 
-    What finds no hole is dropped, and so is what then no longer pays; None where what operators
-    cannot do without finds none.
+    Residencies that do not pay without the dropped ones are dropped, too.
+
+    Returns:
+        Busy seconds, and residencies with addresses; None where an operand that must be in the
+        fastest tier finds no address.
     """
     residency_state = ResidencyState(problem, instance.segments)
     try:

@@ -1,4 +1,4 @@
-"""Pictures of a game: fast memory over the steps."""
+"""Pictures of a game: which addresses of the fastest tier are taken in which steps."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,9 +11,13 @@ from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.state import ADDRESS_CELLS, State
 from ullage.solvers.state.build_plan import SegmentResidency
 
+# Characters for an empty cell up to a full one.
 SHADES = " .:-=+*#%@"
+# Most columns of a picture in characters; a column is one step or more.
 TEXT_COLUMNS = 96
+# Pixels of an image.
 PICTURE_HEIGHT, PICTURE_WIDTH = 256, 512
+# Red, green and blue of the tensors, by segment number.
 PALETTE = np.array(
     [
         (76, 114, 176),

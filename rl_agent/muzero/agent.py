@@ -1,4 +1,4 @@
-"""The agent: what it is told, what it knows, what it remembers."""
+"""The agent: its options, its networks, the best plan so far and the games that it learns from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,8 +16,10 @@ from ullage.rl_agent.muzero.nets import Params, new_params
 from ullage.rl_agent.muzero.replay import Episode
 from ullage.solvers.state.build_plan import SegmentResidency
 
-RETURN_SCALE = 5.0  # what a plan as fast as the reference returns
-PLAY, LOOK, LEARN, NOISE = range(4)  # what a random number is for
+# Return of a game whose plan is as fast as the reference; that of `all-slow` is 0.
+RETURN_SCALE = 5.0
+# Purposes of random numbers, each with a generator of its own in every generation.
+PLAY, LOOK, LEARN, NOISE = range(4)
 
 # Gives the residencies of a finished game addresses; None where they do not fit.
 Address = Callable[[State], list[SegmentResidency] | None]
@@ -26,7 +28,12 @@ Repair = Callable[[State], tuple[float, list[SegmentResidency]] | None]
 
 
 class Packer(NamedTuple):
-    """How finished games become plans."""
+    """How finished games become plans.
+
+    Attributes:
+        address: gives all residencies addresses, or None.
+        repair: drops the residencies that find no address; None where no plan is left.
+    """
 
     address: Address
     repair: Repair
@@ -38,12 +45,12 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class MuZeroOptions:
-    """How to train; what of it shapes the networks is in `nets`.
+    """How to train; sizes of the networks are constants of `nets`.
 
     Attributes:
         seed: of everything random.
-        games: of a generation, played side by side.
-        simulations: of the search, per decision.
+        games: games of a generation, played side by side.
+        simulations: simulations of the search, per decision.
         noise: largest scale of the Gumbel noise; the games of a generation have from 0 to that.
         bursts: share of the games that are played without noise but for a stretch with this much
             of it, see `burst_noise`.
@@ -154,7 +161,13 @@ def new_agent(
 
 
 def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
-    """Put games just finished into the window and, where they are among the best, the elites."""
+    """Put games just finished into the window and, where they are among the best, the elites.
+
+    Args:
+        agent: its window, elites and best plan change.
+        episodes: the games, as recorded.
+        arena: the same games, finished.
+    """
     agent.games += len(episodes)
     agent.window = [*agent.window, *episodes][-agent.options.window :]
     known = {episode.actions.tobytes() for episode in agent.elites}
@@ -184,6 +197,6 @@ def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
 def _offer(
     agent: Agent, plan: tuple[float, list[SegmentResidency]] | None, episode: Episode
 ) -> None:
-    """Keep what came of a game if it is the best plan so far."""
+    """Keep the plan of a game, busy seconds and residencies, if it is the best so far."""
     if plan is not None and plan[0] < agent.best[0]:
         agent.best, agent.best_game = plan, episode.actions

@@ -18,14 +18,14 @@ from ullage.solvers.engine.tables import ACCESSES, COUNTS, CURSOR, SIZES, Tables
 
 
 class GameArena(NamedTuple):
-    """B games of one program with E uses.
+    """B games of one program with E accesses.
 
     Attributes:
         arrays: the static arrays of the program.
         start: the state before the first move.
         games: the tables of every game.
         masks: (B, ACTIONS) legal actions.
-        seen: (B, VISION) observations, see `observe`.
+        observation: (B, OBSERVATION_SIZE), see `observe`.
         busy_s: (B,) busy seconds of the plan so far.
         over: (B,) whether the game is over.
     """
@@ -51,7 +51,7 @@ class GameArena(NamedTuple):
 
 
 def open_arena(instance: GameInstance, games: int) -> GameArena:
-    """Games not yet begun."""
+    """An arena of so many games of a program, none of them begun."""
     start = start_of(instance)
     t = start.tables
     masks = np.zeros((games, ACTIONS), dtype=np.bool_)

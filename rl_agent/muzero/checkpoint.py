@@ -24,7 +24,8 @@ from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 
 NAME = "muzero"
-PARTS = ("actions", "policies", "values")  # of an episode; the rest comes from playing it again
+# Arrays of an episode that are saved; the others come from playing it again.
+PARTS = ("actions", "policies", "values")
 
 
 def save_agent(agent: Agent, path: Path) -> None:
@@ -76,14 +77,14 @@ def load_agent(path: Path, instance: GameInstance, packer: Packer) -> Agent:
         tree = getattr(agent, group)
         leaves = jax.tree.leaves(tree)
         kept: list[Any] = [arrays.get(f"{group}{number}") for number in range(len(leaves))]
-        sizes = [-1 if found is None else found.size for found in kept]
+        sizes = [-1 if array is None else array.size for array in kept]
         if sizes != [leaf.size for leaf in leaves]:
             raise UsageError(f"{path} holds networks of another version of ullage: train anew")
-        found = [
-            jax.numpy.asarray(np.reshape(known, leaf.shape))
-            for known, leaf in zip(kept, leaves, strict=True)
+        loaded = [
+            jax.numpy.asarray(np.reshape(array, leaf.shape))
+            for array, leaf in zip(kept, leaves, strict=True)
         ]
-        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), found))
+        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), loaded))
     agent.generation, agent.games = about["generation"], about["games"]
     agent.unplaced = about["homeless"]
     agent.window = _replayed(agent, _games(arrays, "window"))
@@ -109,7 +110,7 @@ def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]
 
 def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[Episode]:
     """Episodes of games whose actions are known."""
-    found: list[Episode] = []
+    episodes: list[Episode] = []
     arena = open_arena(agent.instance, agent.options.games)
     for begin in range(0, len(games), agent.options.games):
         part = games[begin : begin + agent.options.games]
@@ -129,8 +130,8 @@ def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[E
                 np.array([0.0 if game is None else game[2][number] for game in rows], "f4"),
             )
 
-        found += play_by(arena, agent.scale, decide)[: len(part)]
-    return found
+        episodes += play_by(arena, agent.scale, decide)[: len(part)]
+    return episodes
 
 
 def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:

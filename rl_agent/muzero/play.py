@@ -13,14 +13,16 @@ from ullage.rl_agent.muzero.nets import Observation
 from ullage.rl_agent.muzero.replay import Episode, Floats
 from ullage.rl_agent.muzero.search import SearchResult, search
 
-STRETCH = (3.0, 40.0)  # decisions of a burst of noise, drawn evenly by their logarithm
+# Fewest and most decisions of a burst of noise, drawn evenly by their logarithm.
+STRETCH = (3.0, 40.0)
 
-# Decides: what is seen, masks, games still going on, number of the decision.
+# Chooses an action for each game from observation, masks (B, ACTIONS), games that are not over
+# (B,), and the number of the decision.
 Decide = Callable[[Observation, NDArray[np.bool_], NDArray[np.bool_], int], SearchResult]
 
 
 def observation_of(arena: GameArena) -> Observation:
-    """What the agent sees of every game."""
+    """The observation of every game of an arena."""
     cells = (arena.observation * 255.0 + 0.5).astype(np.uint8)
     return Observation(cells, arena.uses_decided, arena.cursors)
 
@@ -28,7 +30,15 @@ def observation_of(arena: GameArena) -> Observation:
 def search_positions(
     agent: Agent, key: jax.Array, observation: Observation, masks: NDArray[np.bool_], noise: Floats
 ) -> SearchResult:
-    """A search as the agent's options want it, for B positions."""
+    """Search B positions with the agent's networks and options.
+
+    Args:
+        agent: networks and options.
+        key: of the Gumbel noise.
+        observation: of the positions.
+        masks: (B, ACTIONS) legal actions.
+        noise: (B,) scale of the Gumbel noise.
+    """
     options = agent.options
     result: SearchResult = search(
         agent.params,
@@ -44,7 +54,10 @@ def search_positions(
 
 
 def play(agent: Agent, arena: GameArena, deadline: float) -> list[Episode]:
-    """One game in each place of the arena; the first without noise.
+    """One game in each place of the arena, every decision by a search; the first without noise.
+
+    Returns:
+        The games in the order of the arena.
 
     Raises:
         OutOfTimeError: at the deadline; the games are lost.
@@ -68,7 +81,7 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
     """(B,) scale of the noise in each game at a decision, by its number.
 
     The first games have the same noise at every decision, from none to all of it; the others have
-    none but in one stretch, so that what is good elsewhere stays while one place is tried anew.
+    none but in one stretch: good decisions elsewhere are kept while one place is tried anew.
     """
     options, rng = agent.options, agent.rng(NOISE)
     steady = games - int(options.bursts * games)
@@ -88,12 +101,15 @@ def noise_of(agent: Agent, games: int) -> Callable[[int], Floats]:
 
 
 def play_by(arena: GameArena, scale: float, decide: Decide) -> list[Episode]:
-    """Games to their end.
+    """Play all games of an arena to their end.
 
     Args:
-        arena: the games.
+        arena: the games; begun anew.
         scale: rewards are busy seconds saved times this.
-        decide: an action for each game.
+        decide: chooses an action for each game.
+
+    Returns:
+        The games in the order of the arena.
     """
     begin_games(arena)
     moves: list[tuple[NDArray[np.bool_], Episode]] = []

@@ -1,4 +1,10 @@
-"""What was played: a window of the last games, and the best ones."""
+"""The replay buffer: games as recorded, and batches of their positions to learn from.
+
+Games are laid end to end; a batch is N positions with the K actions after each:
+
+    positions   | game 0 ........ | game 1 ... | game 2 ..........
+    batch row                ^ i  i+1 .. i+K: behind the end of a game nothing is real
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +23,12 @@ class Episode(NamedTuple):
     """One game of D decisions.
 
     Attributes:
-        cells: (D, VISION) uint8, see `Seen`.
-        decided: (D, E) int8.
-        cursor: (D,) int32.
+        cells: (D, OBSERVATION_SIZE) uint8, see `Observation`.
+        decided: (D, E) int8, see `Observation`.
+        cursor: (D,) int32, see `Observation`.
         masks: (D, ACTIONS) legal actions.
         actions: (D,) int8, played.
-        rewards: (D,) of the action and what was forced after it.
+        rewards: (D,) of the action and of those that were forced after it.
         policies: (D, ACTIONS) of the search.
         values: (D,) of the search.
     """
@@ -38,7 +44,7 @@ class Episode(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The return."""
+        """The return: the sum of all rewards."""
         return float(self.rewards.sum(dtype=np.float64))
 
 
@@ -46,10 +52,10 @@ class Batch(NamedTuple):
     """N positions to learn from, each unrolled over K actions.
 
     Attributes:
-        seen: what was seen at the first.
-        actions: (N, K).
-        rewards: (N, K).
-        policies: (N, K + 1, ACTIONS).
+        observation: of the first position.
+        actions: (N, K) played after each position.
+        rewards: (N, K) of these actions.
+        policies: (N, K + 1, ACTIONS) targets.
         values: (N, K + 1) targets.
         real: (N, K + 1) 1.0 before the end of the game, 0.0 behind it.
     """
@@ -78,7 +84,7 @@ class Positions:
         return len(self.end)
 
     def targets(self, steps: int) -> Floats:
-        """(P,) what is to come: rewards of so many decisions, then the search's value."""
+        """(P,) targets of the values: rewards of `steps` decisions, then the search's value."""
         sums = np.concatenate([[0.0], np.cumsum(self.rows.rewards, dtype=np.float64)])
         here = np.arange(len(self))
         behind = np.minimum(here + steps, self.end)

@@ -17,11 +17,12 @@ from ullage.rl_agent.muzero.nets import (
     represent,
 )
 
+# Visits that mctx adds to those of the most visited action when it weighs values against logits.
 MAXVISIT_INIT = 50.0
 
 
 class SearchResult(NamedTuple):
-    """What a search found for B games.
+    """The results of searching B games.
 
     Attributes:
         action: (B,) to be played.

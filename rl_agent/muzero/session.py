@@ -21,7 +21,9 @@ from ullage.rl_agent.training.session import old_lines
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.orders import find_order
 
+# Generations of a session with neither `steps` nor a time limit.
 DEFAULT_STEPS = 300
+# Seconds between two checkpoints.
 SAVE_EVERY_S = 20.0
 
 
@@ -52,7 +54,17 @@ class MuZeroSession:
 
 @dataclass(frozen=True)
 class MuZeroResult:
-    """What came of it, as the checkpoint has it; `log` is a JSONL file, a line per generation."""
+    """The result of a session, as in its checkpoint.
+
+    Attributes:
+        generation: generations of training so far.
+        games: games played so far.
+        best_s: seconds; latency of the best plan.
+        seed: of everything random.
+        log: a JSONL file, a line per generation.
+        total_s: seconds that the session took.
+        interrupted: ended by Ctrl-C.
+    """
 
     generation: int
     games: int

@@ -32,13 +32,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The optional part of the installation that it needs, and the packages of it.
 EXTRA = "muzero"
 REQUIRES = ("jax", "mctx", "optax")
+# Solvers whose plans notes compare with, and whose best is the scale of rewards.
 RIVALS = ("greedy", "msa")
-RESERVE_SHARE = 0.02  # of the time, for the plan
-PACKING_S = 0.5  # at most, for the addresses of one game
-GAME_COMPILE_S = 25.0  # for the game's kernels: three times what an idle core of 2025 takes
-COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
+# Share of the time that is kept for building the plan.
+RESERVE_SHARE = 0.02
+# Most seconds for the addresses of one game.
+PACKING_S = 0.5
+# Seconds that must remain where the game's kernels are not compiled yet: three times what an idle
+# core of 2025 takes to compile them.
+GAME_COMPILE_S = 25.0
+# Seconds that must remain for training: compiling in jax cannot be interrupted.
+COMPILE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     packer = packer_of(problem, instance, budget)
     agent = _agent(instance, packer, reference_s, options, budget)
     reports: list[Report] = []
-    wanted, begun_with = options.generations, agent.generation
+    generations, generations_before = options.generations, agent.generation
 
     def report(now: "Report") -> None:
         reports.append(now)
@@ -92,11 +99,11 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
             f"without noise {format_time(now.greedy_s)}"
         )
 
-    told: tuple[str, ...] = ()
-    ended: StopReason = "finished" if wanted else "time limit"
+    warnings: tuple[str, ...] = ()
+    stop_reason: StopReason = "finished" if generations else "time limit"
     try:
         if limit_s < COMPILE_S:
-            told = (
+            warnings = (
                 f"muzero: {limit_s:.3g} s are too few to compile and train its networks (from "
                 f"{COMPILE_S:.3g} s on it does): games by chance instead",
             )
@@ -104,16 +111,16 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         else:
             train(
                 agent,
-                lambda now: not wanted or now.generation - begun_with < wanted,
+                lambda now: not generations or now.generation - generations_before < generations,
                 report,
                 budget.on_improvement,
                 deadline,
             )
     except KeyboardInterrupt:
-        ended = "interrupted"
-    notes = (*_notes(agent, reports, rivals), *told)
+        stop_reason = "interrupted"
+    notes = (*_notes(agent, reports, rivals), *warnings)
     return Solution(
-        assemble(problem, instance.segments, agent.best[1]), stop_reason=ended, notes=notes
+        assemble(problem, instance.segments, agent.best[1]), stop_reason=stop_reason, notes=notes
     )
 
 
@@ -125,7 +132,7 @@ def is_ready() -> bool:
 
 
 def check_extra() -> None:
-    """Whether jax, mctx and optax are there.
+    """Make sure that jax, mctx and optax are installed.
 
     Raises:
         UsageError: they are not.
@@ -139,7 +146,7 @@ def check_extra() -> None:
 
 
 def packer_of(problem: Problem, instance: "GameInstance", budget: Budget) -> "Packer":
-    """What makes plans of finished games, which went by live bytes."""
+    """A packer for the games of a program, which are played by live bytes."""
     from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, residencies_of
     from ullage.rl_agent.muzero.agent import Packer
 
@@ -167,19 +174,21 @@ def _agent(
         agent = load_agent(Path(options.checkpoint), instance, packer)
         budget.on_improvement(agent.best_s)
         return agent
-    asked = MuZeroOptions(seed=options.seed, games=options.games, simulations=options.simulations)
-    return new_agent(instance, reference_s, asked, packer)
+    training = MuZeroOptions(
+        seed=options.seed, games=options.games, simulations=options.simulations
+    )
+    return new_agent(instance, reference_s, training, packer)
 
 
 def rivals_of(problem: Problem, budget: Budget) -> dict[str, float]:
-    """Latency of the heuristics' plans: to compare with, and for the scale of rewards."""
-    found: dict[str, float] = {}
+    """Seconds: latency of each heuristic's plan, to compare with and for the scale of rewards."""
+    latencies: dict[str, float] = {}
     for name in RIVALS:
         try:
-            found[name] = run_solver(name, problem, budget.for_member()).score.latency_s
+            latencies[name] = run_solver(name, problem, budget.for_member()).score.latency_s
         except (InfeasibleError, UsageError):
             continue  # a heuristic may not know such targets
-    return found
+    return latencies
 
 
 def reference_of(problem: Problem, instance: "GameInstance", rivals: Iterable[float]) -> float:
@@ -192,14 +201,16 @@ def reference_of(problem: Problem, instance: "GameInstance", rivals: Iterable[fl
 
 def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float]) -> tuple[str, ...]:
     """What the plan is, and what it is worth beside the heuristics'."""
-    told = (
+    summary = (
         f"muzero: the best of {agent.games} games in {agent.generation} generations, "
         f"{format_time(agent.best_s)}"
     )
     if reports:
-        told += f"; without noise the agent plays {format_time(reports[-1].greedy_s)}"
-    told += "".join(f"; {name} has {format_time(found)}" for name, found in rivals.items())
-    notes = [told]
+        summary += f"; without noise the agent plays {format_time(reports[-1].greedy_s)}"
+    summary += "".join(
+        f"; {name} has {format_time(latency_s)}" for name, latency_s in rivals.items()
+    )
+    notes = [summary]
     if not agent.elites:
         notes.append("muzero: no game was finished that has addresses for all of it")
     if agent.unplaced:

@@ -1,4 +1,4 @@
-"""Learning from what is remembered, after looking at some of it anew."""
+"""Learning from the games of the replay buffer, after searching some of their positions anew."""
 
 import time
 

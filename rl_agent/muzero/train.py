@@ -70,7 +70,7 @@ def train(
     improved: Callable[[float], None] = lambda _: None,
     deadline: float = float("inf"),
 ) -> None:
-    """Generations until `goes_on` says no or the deadline comes; the agent holds what came of it.
+    """Generations until `goes_on` says no or the deadline comes; the agent holds the results.
 
     A generation cut short by the deadline counts for its best plan alone.
 

@@ -40,9 +40,11 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
+# Kinds of candidates: a residency over the gap before an access, over one access, over all of them.
 GAP, SINGLE, WHOLE = 0, 1, 2
 KINDS = 3
-LEAST_FALL = 1e-9  # of a score that is put back: scores fall, so decodes end
+# By how much the score of a candidate falls at least when it is put back, so that decodes end.
+LEAST_FALL = 1e-9
 
 
 class Moves(NamedTuple):
@@ -89,7 +91,7 @@ class Queue(NamedTuple):
 
 @compiled
 def is_idle(t: Tables, candidate: int) -> bool:
-    """Whether a single use has a residency already and needs no other."""
+    """Whether a candidate of one access is covered by a residency already and needs no other."""
     accesses = t.ints[SIZES, ACCESSES]
     access = candidate % accesses
     if candidate // accesses != SINGLE or t.state[ACCESS_SLOT, access] < 0:
@@ -99,7 +101,7 @@ def is_idle(t: Tables, candidate: int) -> bool:
 
 @compiled
 def span_of(t: Tables, candidate: int) -> tuple[int, int]:
-    """First and last access of a candidate."""
+    """First and last access that a candidate would keep in the fastest tier."""
     accesses = t.ints[SIZES, ACCESSES]
     kind, access = candidate // accesses, candidate % accesses
     if kind == GAP:

@@ -1,4 +1,4 @@
-"""What the network is told about each candidate, and the heuristic's own order of them."""
+"""The features of each candidate for the network, and the heuristic's own order of candidates."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,12 +12,19 @@ from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, cand
 from ullage.rl_agent.policy.prices import prices_of
 from ullage.rl_agent.policy.trial import TINY_S
 
+# Numbers about a candidate, F.
 FEATURES = 39
-ROOM_POWER = 0.5  # of the heuristic's key: seconds lost / room ** 0.5, as in solvers/msa.py
-SINGLE_LAST = 3.0  # what single uses are behind, in the key's logarithm
-KEEP_FIRST = 100.0  # what moves of a known plan are ahead
+# Exponent of the room in the heuristic's key: seconds lost / room ** 0.5, as in
+# solvers/heuristics/msa.py.
+ROOM_POWER = 0.5
+# By how much candidates of one access are behind, in the key's logarithm.
+SINGLE_LAST = 3.0
+# By how much the candidates that a known plan keeps are ahead, in the same unit.
+KEEP_FIRST = 100.0
+# Steps of a candidate at which the feature of its length is a half.
 STEP_SCALE = 32.0
-NEAR_STEPS = 16  # before a use, in which idle link time counts as near
+# Steps before an access in which idle link time counts as near.
+NEAR_STEPS = 16
 
 
 class Encoding(NamedTuple):
@@ -72,7 +79,7 @@ def encode(arrays: GameArrays, start: State) -> Encoding:
 def lead_of_residencies(
     instance: GameInstance, encoding: Encoding, residencies: Iterable[tuple[int, int, int]]
 ) -> Floats:
-    """(C,) what to add to scores for what a plan keeps to be tried before all else.
+    """(C,) numbers to add to scores so that the residencies of a plan are tried before all else.
 
     Args:
         instance: of the program.

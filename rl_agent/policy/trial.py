@@ -1,4 +1,11 @@
-"""Trials: what a residency would do to a decode's state, and whether to take it. Compiled."""
+"""Trials of a decode: inserting a residency, and keeping it only if the plan gets better. Compiled.
+
+A trial over accesses first..last replaces all residencies of the segment between them by one:
+
+    before    ####   ##       two residencies of the segment are removed
+    trial     #########       one is proposed, charged and compared
+    after     #########       TAKEN; or FAILED or LATER: the two are inserted again
+"""
 
 from typing import NamedTuple
 
@@ -50,12 +57,19 @@ from ullage.solvers.engine.transfers import (
     place_spill,
 )
 
-TOLERANCE = 1e-10  # of the latency, as in solvers/state/residency_state.py
+# Share of the latency below which two latencies are equal, as in solvers/state/residency_state.py.
+TOLERANCE = 1e-10
+# Steps ahead of an access in which a fill may begin, and behind one in which a spill may end.
 WINDOW_STEPS = 64
-ASPECTS = 8  # of a candidate in the state in which it is tried
+# Numbers about a candidate in the state in which it is tried.
+ASPECTS = 8
+# Outcomes of a trial: inserted (or there already), no better, to be tried again later.
 TAKEN, FAILED, LATER = 0, 1, 2
+# Outcomes of proposing a residency, see `propose`.
 POSSIBLE, IMPOSSIBLE, TOO_LATE, TOO_EARLY = 0, 1, 2, 3
-MAX_GROWTH = 6  # accesses by which a residency grows that cannot begin or end where it should
+# Most accesses by which a residency grows that cannot begin or end at its own accesses.
+MAX_GROWTH = 6
+# Seconds in place of zero in logarithms and quotients.
 TINY_S = 1e-15
 
 
@@ -67,7 +81,7 @@ class Offer(NamedTuple):
         room: bytes x steps that it is expected to take.
         least: its weighed aspects must come up to this for it to be taken; -inf: it will do anyway.
         weights: (ASPECTS,) of what it does to the state.
-        aspects: (ASPECTS,) what it does; all but the last two are found in the trial.
+        aspects: (ASPECTS,) what it does to the state; the trial fills all but the last two.
     """
 
     gain_s: float
@@ -122,7 +136,7 @@ def propose(t: Tables, slot: int, first: int, last: int) -> int:
 
 @compiled
 def fits(t: Tables, slot: int, aligned: int) -> bool:
-    """Whether what is in a slot fits beside all else by live bytes."""
+    """Whether the residency in a slot, not charged yet, fits by live bytes."""
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
         if t.state[STEP_LOAD, step] + aligned > t.ints[SIZES, CAPACITY]:
             return False
@@ -131,7 +145,13 @@ def fits(t: Tables, slot: int, aligned: int) -> bool:
 
 @compiled
 def improves(t: Tables, seconds: float, moved: float) -> bool:
-    """Whether latency fell, or stayed with less slow traffic."""
+    """Whether latency fell, or is the same with less slow traffic.
+
+    Args:
+        t: the game, with the trial.
+        seconds: busy seconds without it.
+        moved: slow bytes without it.
+    """
     tolerance = TOLERANCE * seconds
     now = t.seconds[TOTALS, BUSY_S]
     less = t.seconds[TOTALS, LINEAR] < moved - 0.5
@@ -192,11 +212,11 @@ def describe(
 def try_residency(
     t: Tables, first: int, last: int, offer: Offer, addresses: bool
 ) -> tuple[int, float]:
-    """Let a segment stay from access `first` to `last`, joined with the residencies between.
+    """Try one residency over accesses first..last, joined with the residencies between.
 
-    Where it cannot be fetched before the first or written home after the last of them, since uses
-    follow each other too closely, it stays for more accesses, as in a sum that is read and written
-    in its place.
+    Where there is no step for its fill before the first or for its spill after the last of them,
+    since accesses follow each other too closely, it is tried over more accesses, as for a sum that
+    is read and written in place.
 
     Args:
         t: changed where it is taken.
@@ -261,6 +281,6 @@ def try_residency(
 
 @compiled
 def find_place(t: Tables, slot: int, size: int) -> bool:
-    """A hole for what is in a slot."""
+    """Give the residency in a slot an address; False without a hole."""
     t.state[SLOT_OFFSET, slot] = find_hole(t, slot, size, NOWHERE, NOWHERE)
     return bool(t.state[SLOT_OFFSET, slot] >= 0)

@@ -20,15 +20,26 @@ from ullage.rl_agent.policy.features import Encoding, encode
 from ullage.rl_agent.policy.players import NOISE, PASSES, Policy, heuristic
 from ullage.rl_agent.training.synthetic import random_program
 
-MIN_ACCESSES = 8  # smaller programs teach nothing
-MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
-PROBES = 4  # noisy orders
-CACHED_INSTANCES = 2048  # training instances that a process keeps in memory
+# Fewest accesses of a program to train on; smaller ones teach nothing.
+MIN_ACCESSES = 8
+# Least spread of decodes by noisy orders, over the heuristic's time: where all orders do alike
+# there is nothing to learn.
+MIN_SPREAD = 0.003
+# Decodes by noisy orders that the spread is taken of.
+PROBES = 4
+# Training instances that a process keeps in memory.
+CACHED_INSTANCES = 2048
 
 
 @dataclass(frozen=True)
 class SyntheticProgram:
-    """A program of the generator in `synthetic.py`."""
+    """A program of the generator in `synthetic.py`.
+
+    Attributes:
+        seed: of all programs.
+        number: of this one among them.
+        workload_kinds: names of the kinds that it is drawn from.
+    """
 
     seed: int
     number: int
@@ -37,7 +48,14 @@ class SyntheticProgram:
 
 @dataclass(frozen=True)
 class ModelProgram:
-    """A model at a share of its target's fast memory, whole tensors."""
+    """A model at a share of its target's fast memory, whole tensors.
+
+    Attributes:
+        name: name or file of the model.
+        target: name or file of the target.
+        dtype: floating-point tensors are planned as this type; None: as they are.
+        memory_share: capacity of the fastest tier over that of the target.
+    """
 
     name: str
     target: str
@@ -126,11 +144,11 @@ def synthetic_programs(
     seed: int, workload_kinds: tuple[str, ...], count: int
 ) -> Iterator[SyntheticProgram]:
     """The first programs of a seed that teach something; infeasible ones are left out."""
-    found = number = 0
-    while found < count:
+    yielded = number = 0
+    while yielded < count:
         program = SyntheticProgram(seed, number, workload_kinds)
         number += 1
         instance = load_instance(program)
         if instance is not None and instance.teaches:
-            found += 1
+            yielded += 1
             yield program

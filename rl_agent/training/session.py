@@ -26,10 +26,14 @@ from ullage.rl_agent.training.train import (
     train,
 )
 
+# Generations of a session with neither `steps` nor a time limit.
 DEFAULT_STEPS = 300
+# Seconds between two checkpoints.
 SAVE_EVERY_S = 10.0
-SCALED_BY = 256  # programs that tell mean and spread of the features
-MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
+# Programs whose features give mean and spread for scaling.
+SCALED_BY = 256
+# Capacities over that of the target's fast memory with which each model is a program to train on.
+MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,15 @@ class Session:
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What came of it; `log` is a JSONL file with one line per generation."""
+    """The result of a session.
+
+    Attributes:
+        training: the state at the end.
+        programs: how many it was trained on.
+        log: a JSONL file with one line per generation.
+        total_s: seconds that the session took.
+        interrupted: ended by Ctrl-C.
+    """
 
     training: Training
     programs: int

@@ -16,19 +16,22 @@ from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+# Bytes.
 KIB = 1024
-TAPS = 9  # of a 3 x 3 kernel
+# Weights of a 3 x 3 kernel for each pair of channels.
+TAPS = 9
+# Most channels of a tensor.
 MAX_CHANNELS = 2048
 
 
 @dataclass
 class _ProgramBuilder:
-    """A program in the making: one byte per element.
+    """Builds a program operator by operator; tensors have one byte per element.
 
     Attributes:
-        rng: what everything is drawn from.
-        tensors: so far.
-        ops: so far.
+        rng: source of everything random.
+        tensors: tensors so far.
+        ops: operators so far.
         shapes: (channels, pixels) of each tensor that is no weight.
         has_bias: layers with weights have a bias too.
     """
@@ -73,10 +76,10 @@ class _ProgramBuilder:
         result = f"t{len(self.ops)}"
         self.shapes[result] = shape
         self.tensors.append(Tensor(result, shape[0] * shape[1], "activation"))
-        seen = [*dict.fromkeys(reads), *(self.weight(size) for size in weights)]
+        operands = [*dict.fromkeys(reads), *(self.weight(size) for size in weights)]
         elements = shape[0] * shape[1]
         name = f"op{len(self.ops)}"
-        self.ops.append(Op(name, seen, [result], macs=macs, vector_elements=elements))
+        self.ops.append(Op(name, operands, [result], macs=macs, vector_elements=elements))
         return result
 
     def mix(self, reads: list[str], channels: int, *, taps: int = 1, pixels: int = 0) -> str:
@@ -174,13 +177,13 @@ def dense(builder: _ProgramBuilder) -> None:
     """Each layer reads the results of all before it in its block."""
     rng, x = builder.rng, _image_input(builder)
     for _ in range(rng.randint(2, 4)):
-        seen = [x]
+        operands = [x]
         growth = rng.choice((8, 16, 32))
         for _ in range(rng.randint(4, 10)):
-            y = builder.mix(seen, 4 * growth) if rng.random() < 0.5 else None
-            seen.append(builder.mix([y] if y else seen, growth, taps=TAPS))
-        total = sum(builder.channels(s) for s in seen)
-        x = builder.mix(seen, total // 2, pixels=builder.half(x))
+            y = builder.mix(operands, 4 * growth) if rng.random() < 0.5 else None
+            operands.append(builder.mix([y] if y else operands, growth, taps=TAPS))
+        total = sum(builder.channels(s) for s in operands)
+        x = builder.mix(operands, total // 2, pixels=builder.half(x))
 
 
 def inception(builder: _ProgramBuilder) -> None:
@@ -311,7 +314,9 @@ WORKLOAD_KINDS: dict[str, Callable[[_ProgramBuilder], None]] = {
 }
 
 
-HELD_OUT = ("branches", "inception")  # never trained on: programs to be measured with
+# Kinds that no training sees, to measure with.
+HELD_OUT = ("branches", "inception")
+# Kinds to train on.
 TRAINED = tuple(name for name in WORKLOAD_KINDS if name not in HELD_OUT)
 
 

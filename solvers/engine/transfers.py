@@ -1,4 +1,10 @@
-"""Compiled: when data moves, and what the accesses before and after a residency demand.
+"""Compiled: the steps in which a fill or a spill moves its bytes, and those in which it may.
+
+    step       0     1     2     3     4     5     6
+    accesses         write             [read ......]     the residency serves the last three steps
+    fill                   ###   ##                      after the write, in idle link time
+    start                  ^
+    ready                              ^
 
 This module imports numba; import it where it is needed.
 """
@@ -43,22 +49,26 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
-SPARE_BYTES = 1e-6  # added to the room of a step: what is whole but for rounding stays whole
+# Bytes added to the idle bytes of a step: a number that is whole but for rounding stays whole.
+SPARE_BYTES = 1e-6
 
 
 @compiled
 def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) -> None:
-    """Moves of a transfer: bytes into idle steps of [low, high), the rest to the best.
+    """Spread the bytes of a transfer over idle steps of [low, high).
 
-    A fill takes the last steps first, a spill the first ones. What finds no room goes where most
-    moves, among equals to the latest step; without any room, into the step next to the data's use,
-    or (CHEAPEST) into the one that grows least.
+        idle bytes     0   4   9   2      a fill of 8 bytes in steps [0, 4)
+        moves                  6   2      the last steps first
+
+    A fill takes the last steps first, a spill the first ones. Bytes that find no idle step go where
+    most bytes move, among equals to the latest step; without any idle step all go into the step
+    next to the data's access, or (CHEAPEST) into the one that grows least.
 
     Args:
         t: the tables.
         slot: its moves are overwritten.
         way: FILL or SPILL.
-        segment: what moves.
+        segment: whose bytes move.
         low: first step allowed.
         high: one past the last; larger than `low`.
     """
@@ -120,8 +130,13 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
 def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
     """Fill, first and ready step of the residency in a slot that begins with an access.
 
-    It is copied in steps from `low` on, which must lie before the access's, and arrives no earlier
-    than the access before.
+    The last bytes arrive no earlier than the step of the segment's access before.
+
+    Args:
+        t: the tables.
+        slot: of the residency.
+        access: its first access.
+        low: first step of the fill; before the access's.
     """
     segment = t.ints[ACCESS_SEGMENT, access]
     begin = t.ints[ACCESS_STEP, access]
@@ -136,7 +151,7 @@ def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
 
 @compiled
 def place_spill(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
-    """Spill of the residency in a slot in steps [low, high); it ends no earlier than the spill."""
+    """Spill of the residency in a slot in steps [low, high), to whose end the residency lasts."""
     spread(t, slot, SPILL, segment, low, high)
     t.state[SLOT_END, slot] = max(t.state[SLOT_END, slot], last_move(t, slot, SPILL) + 1)
 
@@ -208,7 +223,10 @@ def last_write(t: Tables, first: int, last: int) -> int:
 
 @compiled
 def free_from(t: Tables, first: int) -> int:
-    """First step at which a fill before an access may move: data at home, no older residency."""
+    """First step in which a fill before an access may move bytes.
+
+    By then home has the data, and the residency before has ended.
+    """
     start = t.ints[SEGMENT_FIRST, t.ints[ACCESS_SEGMENT, first]]
     step = 0
     if first > start:

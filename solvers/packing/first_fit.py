@@ -178,7 +178,10 @@ def ordered_first_fit(starts: Ints, ends: Ints, sizes: Ints, order: Ints) -> Int
 
 @_compiled
 def _doubled(values: Ints) -> Ints:
-    """The same with as much room again; numba's `append` takes four times as long to compile."""
+    """The same values in an array of twice the length.
+
+    Numba's `append` takes four times as long to compile.
+    """
     more = np.empty(2 * len(values), np.int64)
     for i in range(len(values)):
         more[i] = values[i]
