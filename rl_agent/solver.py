@@ -3,7 +3,7 @@
 A program is encoded once; a network that was trained on other programs scores every move that the
 heuristic knows, as a residual on the heuristic's own score, and weighs what a move does to the
 state in which it is tried. A decode plays the moves by score. Then search with the exact simulator
-improves the scores until the deadline, and the best plan seen is returned; the heuristic's own
+improves the scores until the deadline, and the best plan of all is returned; the heuristic's own
 order is always among them, and so is one that tries what `msa` keeps before all else. Where no game
 comes up to the plan of `msa` itself, that is returned, with a note that says so.
 

@@ -44,7 +44,7 @@ class GameArrays(NamedTuple):
         size_bytes: (A,) size of each segment.
         aligned_bytes: (A,) what it takes in the fastest tier.
         home: (A,) tier where it starts or may be written to.
-        given: (A,) 1 where the home tier holds it from the beginning.
+        is_given: (A,) 1 where the home tier holds it from the beginning.
         output: (A,) 1 where it must be at home in the end.
         must: (A,) 1 where operators reach it in the fastest tier only.
         link_up: (A,) link from home to the fastest tier, -1 for none.

@@ -326,7 +326,7 @@ def rewind(t: Tables) -> int:
         The position in program order of the forced DROP.
     """
     culprit = slot_before(t, t.ints[IN_ORDER, t.state[COUNTS, CURSOR]])
-    while t.state[DECISION, t.ints[ACCESS_RANK, culprit]] == DROP:  # nobody asked for it
+    while t.state[DECISION, t.ints[ACCESS_RANK, culprit]] == DROP:  # an operand that must be here
         culprit += 1
     t.state[ACCESS_FORCED, culprit] = 1
     place = t.ints[ACCESS_RANK, culprit]

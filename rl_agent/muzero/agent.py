@@ -100,8 +100,8 @@ class Agent:
         moments: of Adam.
         best: busy seconds and residencies of the best plan; without any game, that of `all-slow`.
         best_game: its actions; none without a game.
-        generation: done so far.
-        games: played so far.
+        generation: generations of training so far.
+        games: games played so far.
         unplaced: games that would have been among the best, but found no addresses.
         window: the last games, the oldest first.
         elites: the best games, the best first.

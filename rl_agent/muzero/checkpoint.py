@@ -103,8 +103,8 @@ def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]
         "policies": np.zeros((total, ACTIONS), np.float32),
         "values": np.zeros(total, np.float32),
     }
-    known = {part: arrays.get(f"{group}_{part}", unknown.get(part)) for part in PARTS}
-    parts = (np.split(np.asarray(row), np.cumsum(lengths)[:-1]) for row in known.values())
+    saved = {part: arrays.get(f"{group}_{part}", unknown.get(part)) for part in PARTS}
+    parts = (np.split(np.asarray(row), np.cumsum(lengths)[:-1]) for row in saved.values())
     return list(zip(*parts, strict=True))
 
 

@@ -98,7 +98,7 @@ def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZer
         steps = DEFAULT_STEPS
     saved = slowest = 0.0
     before = time.monotonic()
-    kept = (0, 0, 0.0)
+    saved_figures = (0, 0, 0.0)
 
     def goes_on(now: Agent) -> bool:
         late = time.monotonic() - begun_s + slowest
@@ -106,7 +106,7 @@ def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZer
         return in_time and (steps is None or now.generation < steps)
 
     def report(now: Report) -> None:
-        nonlocal saved, slowest, before, kept
+        nonlocal saved, slowest, before, saved_figures
         if now.generation > 1:  # the first compiles
             slowest = max(slowest, time.monotonic() - before)
         before = time.monotonic()
@@ -120,7 +120,7 @@ def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZer
             f"{format_time(now.greedy_s)}"
         )
         if before - saved >= SAVE_EVERY_S:
-            kept = _save(agent, session.out, log, lines)
+            saved_figures = _save(agent, session.out, log, lines)
             saved = before
 
     interrupted = False
@@ -132,8 +132,10 @@ def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZer
                 raise
             interrupted = True
         else:
-            kept = _save(agent, session.out, log, lines)
-    return MuZeroResult(*kept, agent.options.seed, log, time.monotonic() - begun_s, interrupted)
+            saved_figures = _save(agent, session.out, log, lines)
+    return MuZeroResult(
+        *saved_figures, agent.options.seed, log, time.monotonic() - begun_s, interrupted
+    )
 
 
 def _agent(session: MuZeroSession) -> Agent:

@@ -43,7 +43,7 @@ def study(agent: Agent, fresh: int, deadline: float) -> dict[str, float]:
     """Steps of learning from the window and the elites; returns the mean parts of the loss.
 
     From the window the agent learns what the search made of its positions; from its best games it
-    learns to do what was done (self-imitation, Oh et al. 2018: where nothing is left to chance, a
+    learns the actions played (self-imitation, Oh et al. 2018: where nothing is left to chance, a
     return once achieved can be achieved again).
 
     Args:

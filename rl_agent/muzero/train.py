@@ -76,7 +76,7 @@ def train(
 
     Args:
         agent: is trained.
-        goes_on: asked before each generation.
+        goes_on: called before each generation.
         report: called after each.
         improved: called with the latency of a better plan.
         deadline: `time.monotonic()` value.

@@ -183,36 +183,36 @@ def play_by_score(
     for i in range(count):
         add(queue, i, scores[i], i)
     begun_s = max(t.seconds[TOTALS, BUSY_S], TINY_S)
-    done = waiting = again = left = 0
-    number = 0
-    while number < passes:
+    decided = retries = retried = failures = 0
+    pass_number = 0
+    while pass_number < passes:
         i = -1
         score = 0.0
-        if number == 0:
+        if pass_number == 0:
             if count == 0:
-                number, waiting, left = 1, left, 0
+                pass_number, retries, failures = 1, failures, 0
                 continue
             score, i = keys[0], items[0]
             candidate = moves.candidates[i]
             count -= 1
             sink(queue, count, keys[count], items[count])
         else:
-            if again == waiting:
-                if left == waiting:
+            if retried == retries:
+                if failures == retries:
                     break
-                number, waiting, left, again = number + 1, left, 0, 0
+                pass_number, retries, failures, retried = pass_number + 1, failures, 0, 0
                 continue
-            candidate = failed[again]
-            again += 1
+            candidate = failed[retried]
+            retried += 1
         kind = candidate // t.ints[SIZES, ACCESSES]
         if is_idle(t, candidate):
-            done += 1
+            decided += 1
             continue
         least = -np.inf
-        if number == 0 and count > 0 and policy.weighs[kind]:
+        if pass_number == 0 and count > 0 and policy.weighs[kind]:
             # It stays ahead of the next, or at least does not fall.
             least = min(keys[0], score - LEAST_FALL) - scores[i]
-            aspects[6] = done / total
+            aspects[6] = decided / total
             aspects[7] = t.seconds[TOTALS, BUSY_S] / begun_s
         first, last = span_of(t, candidate)
         offer = Offer(moves.gain_s[i], moves.room[i], least, policy.state_w[kind], aspects)
@@ -221,10 +221,10 @@ def play_by_score(
             add(queue, count, scores[i] + worth, i)
             count += 1
             continue
-        done += 1
+        decided += 1
         if outcome == FAILED:
-            failed[left] = candidate
-            left += 1
+            failed[failures] = candidate
+            failures += 1
     return float(t.seconds[TOTALS, BUSY_S])
 
 

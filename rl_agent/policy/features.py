@@ -94,10 +94,10 @@ def lead_of_residencies(
             begin = int(arrays.segment_first[number[index]])
             residency_of[begin + first : begin + last + 1] = begin + first
     moves = _moves_of(arrays, encoding.moves.candidates, np.zeros(len(arrays.access_segment)))
-    kept = (residency_of[moves.first] >= 0) & (
+    is_kept = (residency_of[moves.first] >= 0) & (
         residency_of[moves.first] == residency_of[moves.last]
     )
-    return np.asarray(KEEP_FIRST * kept)
+    return np.asarray(KEEP_FIRST * is_kept)
 
 
 def _moves_of(arrays: GameArrays, candidates: Ints, saved_s: Floats) -> _Moves:
@@ -144,10 +144,12 @@ def _features(
     bound = 1.0 - arrays.compute_s / busy
     near_s = _between(idle_s, np.maximum(low - NEAR_STEPS, 0), np.maximum(low - 1, 0))
     columns = [
+        # Kind; rank by the heuristic's key; seconds that all its accesses, and its last one, save.
         *(kind == k for k in range(KINDS)),
         1 - 2 * rank / max(len(key) - 1, 1),
         np.log(lost_s / mean_s + 1e-6) / 4,
         np.log(saved_s[last] / mean_s + 1e-6) / 4,
+        # Size over the capacity, steps, accesses at its ends, and what its segment is.
         np.log1p(share),
         np.log(share + 1e-4) / 4,
         np.log1p(length) / 3,
@@ -159,6 +161,7 @@ def _features(
         arrays.is_given[segment],
         arrays.output[segment],
         arrays.must[segment],
+        # Seconds saved against room, price of the room, transfer, and those of the whole segment.
         np.log1p(lost_s / mean_s),
         _balance(lost_s / mean_s, share * length),
         _balance(lost_s, rent_s),
@@ -168,14 +171,17 @@ def _features(
         lost_s / np.maximum(segment_s, 1e-30),
         saved_s[last] / busy[high],
         saved_s[first] / busy[low],
+        # Demand, load and prices of fast memory over its steps.
         np.log(_between(crowd, low, high) / length + 1e-2) / 3,
         np.log(crowd[high] + 1e-2) / 3,
         _between(load, low, high) / length / capacity,
         _between((prices > 0).astype(np.float64), low, high) / length,
+        # Accesses of the segment, in all and behind; idle link time before its first step.
         uses.clip(max=16) / 8,
         (behind - 1 - last).clip(max=16) / 8,
         near_s / (near_s + copy_s),
         idle_s[np.maximum(low - 1, 0)] / (idle_s[np.maximum(low - 1, 0)] + copy_s),
+        # How long its steps are, how far memory bounds them, and how late in the program it ends.
         np.minimum(_between(busy, low, high) / mean_s, 64.0) / 16,
         bound[low],
         bound[high],
@@ -198,7 +204,7 @@ def _balance(gain: Floats, cost: Floats) -> Floats:
 
 
 def _lost_seconds(arrays: GameArrays, start: State) -> Floats:
-    """(E,) seconds of its step that each access costs at home, as things stand at the start."""
+    """(E,) seconds by which each access prolongs its step at home, before the first move."""
     home = arrays.home[arrays.access_segment]
     step = arrays.access_step
     port_s = arrays.access_read_bytes / arrays.read_rate[home]
@@ -213,7 +219,7 @@ def _lost_seconds(arrays: GameArrays, start: State) -> Floats:
 
 
 def _demand(arrays: GameArrays) -> Floats:
-    """(T,) bytes that would be alive in fast memory if everything stayed for its whole life."""
+    """(T,) live bytes in the fastest tier if all segments were there for their whole live range."""
     change = np.zeros(len(arrays.compute_s) + 1)
     firsts, lasts = arrays.segment_first[:-1], arrays.segment_first[1:] - 1
     np.add.at(change, arrays.access_step[firsts], arrays.aligned_bytes)

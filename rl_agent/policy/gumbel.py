@@ -39,7 +39,7 @@ def gumbel_search(player: Player, policy: Policy, rng: np.random.Generator) -> N
 def _halve(
     player: Player, policy: Policy, drawn: np.ndarray, rng: np.random.Generator
 ) -> tuple[Policy, float]:
-    """Sequential halving over first actions; returns the best policy seen and its value."""
+    """Sequential halving over first actions; returns the best policy of all and its value."""
     best: tuple[float, Policy] = (float("inf"), policy)
     values = np.full(len(drawn), np.inf)
     alive = np.arange(len(drawn))

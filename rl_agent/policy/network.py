@@ -51,7 +51,12 @@ WEIGHTS = sum(int(np.prod(shape)) for shape, _ in _SHAPES.values())
 
 @dataclass(frozen=True)
 class Network:
-    """Weights, F features, H hidden units.
+    """Scores the candidates of a program: F features, H hidden units.
+
+        features (C, F) --+-- linear ----------------------------------+-- residual (C,)
+                          +-- encode (C, H) -- mean of neighbours --+  |
+                                   |           mean of the program -+  |
+                                   +---------- mix (C, H) ---- score --+
 
     Attributes:
         shift: (F,) mean of each feature over programs to train on.

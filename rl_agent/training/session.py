@@ -98,14 +98,14 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
             f"a checkpoint is a .safetensors file; name it so, not {session.out.name!r}"
         )
     resumed = None if session.resume is None else load_training(session.resume)
-    chosen = TrainOptions(seed=session.seed) if resumed is None else resumed.options
+    options = TrainOptions(seed=session.seed) if resumed is None else resumed.options
     progress("reading programs")
     pool: list[Program] = (
         list(_model_programs(session))
         if session.models
-        else list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
+        else list(synthetic_programs(options.pool_seed, options.families, options.programs))
     )
-    training = resumed or begin_training(chosen, _encodings(pool))
+    training = resumed or begin_training(options, _encodings(pool))
     log = session.out.with_suffix(".jsonl")
     lines = old_lines(session.resume, training.generation)
     steps = session.steps

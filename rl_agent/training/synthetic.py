@@ -16,7 +16,7 @@ from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
-# Bytes.
+# Bytes of a KiB.
 KIB = 1024
 # Weights of a 3 x 3 kernel for each pair of channels.
 TAPS = 9
@@ -119,7 +119,7 @@ class _ProgramBuilder:
         return max(accumulate(change))
 
     def problem(self, name: str, target: Target) -> Problem:
-        """The program; what nobody reads is an output."""
+        """The problem of the program on a target; activations without a reader are outputs."""
         read = {name for op in self.ops for name in op.reads}
         tensors = [
             Tensor(t.name, t.size_bytes, "output")

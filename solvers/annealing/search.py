@@ -37,7 +37,7 @@ from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
 
-# Units of work of a search where the caller says nothing: some 1 s of one core.
+# Units of work of a search by default: some 1 s of one core.
 DEFAULT_WORK = 30_000_000
 # Most units of work for each pair of accesses: small problems need less.
 PAIR_WORK = 2_000

@@ -75,7 +75,7 @@ def is_free(t: Tables, slot: int, size: int, but: int, nor: int) -> bool:
 def find_hole(t: Tables, slot: int, size: int, but: int, nor: int) -> int:
     """Offset of the tightest gap that is free while a slot's residency lasts.
 
-    Slots without an address are in nobody's way.
+    Slots without an address are in no other slot's way.
 
     Args:
         t: the tables.

@@ -14,7 +14,7 @@ from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.packing.heuristics import Layout, greedy_orders
 from ullage.solvers.packing.instance import Instance
 
-# Pairs alive together that all ordered passes may visit, some 20 ns each.
+# Most pairs of buffers alive together that all ordered passes may visit, some 20 ns each.
 _MAX_PAIRS = 600_000_000
 
 _compiled = kernel()
@@ -25,6 +25,12 @@ def first_fit_layout(instance: Instance) -> Layout:
 
     Ordered passes stop where their work would exceed a fixed number of pairs of buffers alive
     together: the result depends on the instance alone.
+
+    Args:
+        instance: N buffers, and the peak that is good enough.
+
+    Returns:
+        The layout with the lowest peak.
     """
     best: Layout | None = None
     for layout in _layouts(instance):
@@ -60,9 +66,9 @@ def sweep_fit(starts: Ints, ends: Ints, sizes: Ints, *, best_fit: bool) -> Ints:
     """Place buffers by start (larger first) in the lowest or the tightest gap free at that time.
 
     Args:
-        starts: shape (N,).
-        ends: shape (N,), larger than `starts`.
-        sizes: shape (N,), positive.
+        starts: first step of each buffer, shape (N,).
+        ends: one past its last step, shape (N,), larger than `starts`.
+        sizes: bytes, shape (N,), positive.
         best_fit: the smallest gap that is large enough, else the lowest.
 
     Returns:
@@ -149,13 +155,13 @@ def ordered_first_fit(starts: Ints, ends: Ints, sizes: Ints, order: Ints) -> Int
     sorted by start, or contains s, which is on one path of a segment tree over time.
 
     Args:
-        starts: shape (N,).
-        ends: shape (N,), larger than `starts`.
-        sizes: shape (N,), positive.
+        starts: first step of each buffer, shape (N,).
+        ends: one past its last step, shape (N,), larger than `starts`.
+        sizes: bytes, shape (N,), positive.
         order: shape (N,), indices of the buffers, first placed first.
 
     Returns:
-        Offsets, shape (N,).
+        Offsets in bytes, shape (N,).
     """
     by_start = np.argsort(starts, kind="stable")
     ticks, first_tick = np.unique(starts, return_inverse=True)

@@ -14,8 +14,8 @@ def test_learning_lowers_the_loss() -> None:
     episodes = play(agent, open_arena(INSTANCE, GAMES), float("inf"))
     positions = lay_out(episodes)
     rng = np.random.default_rng(0)
-    picked = rng.integers(len(positions), size=32)
-    batch = draw(positions, positions.targets(99), picked, 3, rng, imitate=True)
+    indices = rng.integers(len(positions), size=32)
+    batch = draw(positions, positions.targets(99), indices, 3, rng, imitate=True)
     params, moments = agent.params, optimiser(1e-3).init(agent.params)
     before = float(loss_of(params, batch)[0])
     for _ in range(30):
