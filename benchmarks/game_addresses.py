@@ -19,7 +19,7 @@ from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.env.game_instance import Table, by_live_bytes, set_table
+from ullage.rl_agent.env.game_instance import GameInstance, by_live_bytes, game_instance_of
 from ullage.rl_agent.env.rules import ACTIONS, COPY, DROP, NOCOPY
 from ullage.rl_agent.env.state import BUSY_S, CURSOR, copy_of, start_of
 from ullage.rl_agent.env.turns import begin, step
@@ -50,50 +50,56 @@ def rows_of(program: str, seconds: float) -> list[list[str]]:
         dtype="int8", fast_memory_bytes=int(size) << 10, overrides={"split_operands": "false"}
     )
     prepared = prepare(public if public.is_file() else find_model(name), options)
-    table = set_table(prepared.problem)
+    instance = game_instance_of(prepared.problem)
     rows: list[list[str]] = []
     for solver in SOLVERS:
         names = {p.name for p in parameters_of(find_solver(solver).options)}
         parameters = {"time_limit_s": seconds} if "time_limit_s" in names else {}
         plan = plan_by(solver, prepared.problem, parameters=parameters)
         latency_s = score(plan).latency_s
-        cells = [name, size, str(len(table.board.ev_segment)), solver, f"{1e3 * latency_s:.4f}"]
-        for kind in (table, by_live_bytes(table)):
+        cells = [
+            name,
+            size,
+            str(len(instance.arrays.access_segment)),
+            solver,
+            f"{1e3 * latency_s:.4f}",
+        ]
+        for kind in (instance, by_live_bytes(instance)):
             found_s, illegal = as_game(plan, kind)
             cells += [f"{100 * (found_s / latency_s - 1):+.2f} %", str(illegal)]
         rows.append(cells)
     return rows
 
 
-def as_game(plan: Plan, table: Table) -> tuple[float, int]:
+def as_game(plan: Plan, instance: GameInstance) -> tuple[float, int]:
     """Latency of a plan's decisions played as a game, and how many were illegal."""
-    board = table.board
-    wanted = np.full(len(board.ev_segment), DROP)
-    place = {int(segment): number for number, segment in enumerate(table.playable)}
-    for residency in residencies_of_plan(assignment_of(plan), table.segments) or ():
+    arrays = instance.arrays
+    wanted = np.full(len(arrays.access_segment), DROP)
+    place = {int(segment): number for number, segment in enumerate(instance.playable)}
+    for residency in residencies_of_plan(assignment_of(plan), instance.segments) or ():
         if residency.segment not in place:
             continue
         segment = place[residency.segment]
-        accesses = range(int(board.segment_first[segment]), int(board.segment_first[segment + 1]))
+        accesses = range(int(arrays.segment_first[segment]), int(arrays.segment_first[segment + 1]))
         inside = [
             access
             for access in accesses
-            if residency.ready <= board.ev_step[access] < residency.end
+            if residency.ready <= arrays.access_step[access] < residency.end
         ]
         wanted[inside] = NOCOPY
         if residency.fill and inside:
             wanted[inside[0]] = COPY
-    start = start_of(table)
+    start = start_of(instance)
     state, mask = copy_of(start), np.zeros(ACTIONS, dtype=np.bool_)
     begin(state, start, mask)
     illegal, over = 0, False
     while not over:
-        action = int(wanted[board.program_order[state.counts[CURSOR]]])
+        action = int(wanted[arrays.program_order[state.counts[CURSOR]]])
         if not mask[action]:
             illegal += 1
             action = next(other for other in (NOCOPY, COPY, DROP) if mask[other])
         over = bool(step(state, start, action, mask))
-    return float(state.total[BUSY_S]) + table.overhead_s, illegal
+    return float(state.total[BUSY_S]) + instance.overhead_s, illegal
 
 
 if __name__ == "__main__":

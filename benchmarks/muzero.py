@@ -22,7 +22,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.studies.plots import write_picture
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+from ullage.rl_agent.env.game_instance import by_live_bytes, game_instance_of
 from ullage.rl_agent.muzero.agent import MuZeroOptions, new_agent
 from ullage.rl_agent.muzero.solver import packer_of, reference_of
 from ullage.rl_agent.muzero.train import Report, train
@@ -79,10 +79,10 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
         solver: score(plan_by(solver, problem, parameters=parameters)).latency_s
         for solver, parameters in RIVALS.items()
     }
-    table = by_live_bytes(set_table(problem))
-    reference_s = reference_of(problem, table, (rivals["greedy"], rivals["msa"]))
+    instance = by_live_bytes(game_instance_of(problem))
+    reference_s = reference_of(problem, instance, (rivals["greedy"], rivals["msa"]))
     asked = replace(MuZeroOptions(seed=seed), **VARIANTS[variant])
-    agent = new_agent(table, reference_s, asked, packer_of(problem, table, Budget()))
+    agent = new_agent(instance, reference_s, asked, packer_of(problem, instance, Budget()))
     curve: list[tuple[float, float, float, float]] = []
     reached: list[float] = []
     begun = time.monotonic()
@@ -103,8 +103,8 @@ def run_of(program: str, variant: str, seed: int, seconds: float) -> dict[str, A
         "fast_memory_kib": int(size),
         "variant": variant,
         "seed": seed,
-        "uses": len(table.board.ev_segment),
-        "all_slow_s": table.all_slow_s,
+        "uses": len(instance.arrays.access_segment),
+        "all_slow_s": instance.all_slow_s,
         **{f"{solver}_s": latency_s for solver, latency_s in rivals.items()},
         "best_s": agent.best_s,
         "games": agent.games,

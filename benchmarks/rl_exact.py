@@ -14,7 +14,7 @@ from rl_players import PROVEN, programs
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.game_instance import game_instance_of
 
 RL_S = 1.0
 
@@ -29,7 +29,7 @@ def main() -> None:
     gaps, rivals = [], []
     for name, problem in programs([], given.synthetic):
         try:
-            uses = len(set_table(problem).board.ev_segment)
+            uses = len(game_instance_of(problem).arrays.access_segment)
         except InfeasibleError:
             continue
         if not 8 <= uses <= given.max_uses:

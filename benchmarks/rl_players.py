@@ -28,7 +28,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import score
-from ullage.rl_agent.env.game_instance import Table, set_table
+from ullage.rl_agent.env.game_instance import GameInstance, game_instance_of
 from ullage.rl_agent.env.plans import packed, repair, residencies_of
 from ullage.rl_agent.env.state import State, start_of
 from ullage.rl_agent.policy.features import ROOM_POWER, Encoding, encode
@@ -80,16 +80,16 @@ def main() -> None:
         if name in found:
             continue
         try:
-            table = set_table(problem)
+            instance = game_instance_of(problem)
         except InfeasibleError:
             continue
-        uses = len(table.board.ev_segment)
+        uses = len(instance.arrays.access_segment)
         if not 8 <= uses <= given.max_uses:
             continue
         allowed = [n for n in calls if n <= 128 or uses <= given.many_calls_uses]
         if given.one_decode:
             allowed = []
-        found[name] = figures_of(problem, table, networks, allowed)
+        found[name] = figures_of(problem, instance, networks, allowed)
         print(name, {key: round(value, 4) for key, value in found[name].items()}, flush=True)
         write(found, name_of_table)
     print(write(found, name_of_table))
@@ -113,7 +113,7 @@ def programs(
 
     for program in synthetic_programs(SYNTHETIC_SEED, HELD_OUT, 0 if wanted else synthetic):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - no secrets
-        problem = random_program(rng, program.families)
+        problem = random_program(rng, program.workload_kinds)
         target = problem.target
         for share in SHARES:
             capacity = int(target.fastest.capacity_bytes * share) // 64 * 64
@@ -132,32 +132,32 @@ def programs(
 
 
 def figures_of(
-    problem: Problem, table: Table, networks: list[Network], calls: list[int]
+    problem: Problem, instance: GameInstance, networks: list[Network], calls: list[int]
 ) -> Figures:
     """Latency of each player, relative to `greedy`."""
-    start = start_of(table)
-    encoding = encode(table.board, start)
-    times: Figures = {"all-slow": table.all_slow_s}
+    start = start_of(instance)
+    encoding = encode(instance.arrays, start)
+    times: Figures = {"all-slow": instance.all_slow_s}
     for solver in ("greedy", "msa"):
         times[solver] = score(plan_by(solver, problem)).latency_s
     order = heuristic(encoding)
-    times["heuristic order, 1 call"] = once(table, start, encoding, order)
-    anew = once(table, start, encoding, rescored(encoding))
+    times["heuristic order, 1 call"] = once(instance, start, encoding, order)
+    anew = once(instance, start, encoding, rescored(encoding))
     times["heuristic order by what is really gained, 1 call"] = anew
     for i, network in enumerate(networks):
         policy = network.policy(encoding)
-        times[f"network {i}, 1 call"] = once(table, start, encoding, policy)
+        times[f"network {i}, 1 call"] = once(instance, start, encoding, policy)
         drawn = random_network(i, network).policy(encoding)
-        times[f"random weights {i}, 1 call"] = once(table, start, encoding, drawn)
+        times[f"random weights {i}, 1 call"] = once(instance, start, encoding, drawn)
         if not calls:
-            plan_s = with_addresses(problem, table, encoding, policy)
+            plan_s = with_addresses(problem, instance, encoding, policy)
             times[f"network {i}, 1 call, packed"] = plan_s
     if not calls:
         return {name: seconds / times["greedy"] for name, seconds in times.items()}
-    player = Player(table.board, start, encoding, 1, addresses=True)
+    player = Player(instance.arrays, start, encoding, 1, addresses=True)
     learned = networks[0].policy(encoding)
     busy_s = player.value(learned)
-    times["network 0 with addresses, 1 call"] = busy_s + table.overhead_s
+    times["network 0 with addresses, 1 call"] = busy_s + instance.overhead_s
     runs = {
         "noisy heuristic": (noisy_greedy, order),
         "evolution": (evolve, order),
@@ -165,16 +165,16 @@ def figures_of(
         "network 0 + evolution": (evolve, learned),
     }
     for name, (search, policy) in runs.items():
-        player = Player(table.board, start, encoding, max(calls))
+        player = Player(instance.arrays, start, encoding, max(calls))
         search(player, policy, np.random.default_rng(0))
         for n in calls:
             best_s = min(seconds for at, seconds in player.curve if at <= n)
-            times[f"{name}, {n} calls"] = best_s + table.overhead_s
+            times[f"{name}, {n} calls"] = best_s + instance.overhead_s
     for name, has_msa in (("rl, 1 s", True), ("rl without msa, 1 s", False)):
         times[name] = score(plan_by("rl", problem, 1.0, {"msa": has_msa})).latency_s
     budget = Budget(time.monotonic() + BOUND_S)
     segments = segments_of(problem)
-    solved = relax(problem, segments, table.all_slow_s, FluidOptions(), budget)
+    solved = relax(problem, segments, instance.all_slow_s, FluidOptions(), budget)
     if solved is not None and solved.bound is not None:
         times["fluid bound"] = solved.bound
     bound_s = times.get("fluid bound", 0.0)
@@ -194,19 +194,21 @@ def rescored(encoding: Encoding) -> Policy:
     return order
 
 
-def with_addresses(problem: Problem, table: Table, encoding: Encoding, policy: Policy) -> float:
+def with_addresses(
+    problem: Problem, instance: GameInstance, encoding: Encoding, policy: Policy
+) -> float:
     """Latency of the plan of one decode by live bytes; what finds no address is dropped."""
-    player = Player(table.board, start_of(table), encoding, 1)
+    player = Player(instance.arrays, start_of(instance), encoding, 1)
     busy_s = player.value(policy)
-    residencies = residencies_of(table, player.replay())
-    if packed(problem, table, residencies, Budget()) is None:
-        repaired = repair(problem, table, residencies)
-        busy_s = table.all_slow_s - table.overhead_s if repaired is None else repaired[0]
-    return busy_s + table.overhead_s
+    residencies = residencies_of(instance, player.replay())
+    if packed(problem, instance, residencies, Budget()) is None:
+        repaired = repair(problem, instance, residencies)
+        busy_s = instance.all_slow_s - instance.overhead_s if repaired is None else repaired[0]
+    return busy_s + instance.overhead_s
 
 
-def once(table: Table, start: State, encoding: Encoding, policy: Policy) -> float:
-    return Player(table.board, start, encoding, 1).value(policy) + table.overhead_s
+def once(instance: GameInstance, start: State, encoding: Encoding, policy: Policy) -> float:
+    return Player(instance.arrays, start, encoding, 1).value(policy) + instance.overhead_s
 
 
 def write(found: dict[str, Figures], table: str) -> str:

@@ -13,7 +13,7 @@ from common import write_table
 from numpy.typing import NDArray
 
 from ullage.rl_agent.env.game import MallocGame
-from ullage.rl_agent.env.observe import VISION, show
+from ullage.rl_agent.env.observe import OBSERVATION_SIZE, write_observation
 from ullage.rl_agent.env.rules import BEGIN, take_turn
 from ullage.rl_agent.env.state import copy_of
 from ullage.rl_agent.policy.decode import decode
@@ -53,17 +53,17 @@ def play_games(
     t: Tables,
     start: Tables,
     mask: NDArray[np.bool_],
-    seen: NDArray[np.float32],
+    observation: NDArray[np.float32],
     games: int,
-    look: bool,
+    observes: bool,
 ) -> int:
     """Random games; returns the number of decisions."""
     decisions = 0
     for _ in range(games):
         done = take_turn(t, start, BEGIN, False, mask)
         while not done:
-            if look:
-                show(t, mask, seen)
+            if observes:
+                write_observation(t, mask, observation)
             action = np.random.randint(0, 3)  # noqa: NPY002 - numba's own generator
             while not mask[action]:
                 action = (action + 1) % 3
@@ -73,19 +73,19 @@ def play_games(
 
 
 def measure(game: MallocGame, seconds: float) -> list[str]:
-    board, start = game._table.board, game._start  # noqa: SLF001 - the core is what is measured
+    arrays, start = game._instance.arrays, game._start  # noqa: SLF001 - the core is what is measured
     state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
-    seen = np.zeros(VISION, dtype=np.float32)
+    observation = np.zeros(OBSERVATION_SIZE, dtype=np.float32)
     rates = []
-    for look in (True, False):
-        play_games(state.tables, start.tables, mask, seen, 1, look)
+    for observes in (True, False):
+        play_games(state.tables, start.tables, mask, observation, 1, observes)
         games, done, begun = 1, 0, time.process_time()
         while time.process_time() - begun < seconds:
-            done += play_games(state.tables, start.tables, mask, seen, games, look)
+            done += play_games(state.tables, start.tables, mask, observation, games, observes)
             games = min(games * 2, 64)
         rates.append(f"{done / (time.process_time() - begun):,.0f}")
     rates.append(f"{gymnasium_rate(game, seconds):,.0f}")
-    encoding = encode(board, start)
+    encoding = encode(arrays, start)
     policy = load_network().policy(encoding)
     decode(state, start, encoding.moves, *policy, PASSES, False)
     times = []

@@ -11,7 +11,7 @@ from ullage.solvers.interface import Solution, Solver
 
 
 def solve(problem: Problem, options: PlainOptions, budget: Budget) -> Solution:
-    """The best plan found.
+    """The best plan of all tries.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.

@@ -3,7 +3,7 @@
 A program is encoded once; a network that was trained on other programs scores every move that the
 heuristic knows, as a residual on the heuristic's own score, and weighs what a move does to the
 state in which it is tried. A decode plays the moves by score. Then search with the exact simulator
-improves the scores until the deadline, and the best plan seen is returned; the heuristic's own
+improves the scores until the deadline, and the best plan of all is returned; the heuristic's own
 order is always among them, and so is one that tries what `msa` keeps before all else. Where no game
 comes up to the plan of `msa` itself, that is returned, with a note that says so.
 
@@ -34,13 +34,21 @@ if TYPE_CHECKING:
 
 OBJECTIVES = ("latency",)
 SEARCHES = ("evolution", "gumbel", "noise", "none")
-MSA_SHARE = 0.25  # of the time, for the plan of `msa`
+# Share of the time for the plan of `msa`.
+MSA_SHARE = 0.25
+# Simulator calls where only the time limits them.
 NO_LIMIT = 1 << 60
-CALLS = 400  # simulator calls of a round where neither they nor the time are limited
-ADDRESSED_SHARE = 0.3  # of the time: games with addresses; by live bytes until PLAYED_SHARE
-PLAYED_SHARE = 0.8  # of the time; the rest is for packing and finishing
-WORTH_PACKING = 1e-6  # relative gain that is worth a call of the packer
-COMPILE_S = 20.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
+# Simulator calls of a round where neither they nor the time are limited.
+CALLS = 400
+# Shares of the time by which games with addresses end, and games by live bytes; the rest is for
+# packing and finishing.
+ADDRESSED_SHARE = 0.3
+PLAYED_SHARE = 0.8
+# Gain over the latency that is worth a call of the packer.
+WORTH_PACKING = 1e-6
+# Seconds that must remain where kernels are not compiled yet: three times what an idle core of 2025
+# takes to compile them (docs/kernels.md).
+COMPILE_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         TimeLimitError: less time than compiling the kernels may take.
     """
-    from ullage.rl_agent.env.game_instance import set_table
+    from ullage.rl_agent.env.game_instance import game_instance_of
     from ullage.rl_agent.env.plans import packed, repair, residencies_of
     from ullage.rl_agent.env.state import start_of
     from ullage.rl_agent.policy.features import encode, lead_of_residencies
@@ -148,15 +156,15 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         raise not_compiled(method.solver, COMPILE_S, left_s)
     with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
     for_msa = budget.share(MSA_SHARE)
-    table = set_table(problem)
-    if not len(table.board.ev_segment):
-        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
+    instance = game_instance_of(problem)
+    if not len(instance.arrays.access_segment):
+        residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
         note = (
             f"{method.solver}: nothing to decide, all tensors live in {problem.target.fastest.name}"
         )
-        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
-    start = start_of(table)
-    encoding = encode(table.board, start)
+        return Solution(assemble(problem, instance.segments, residencies), notes=(note,))
+    start = start_of(instance)
+    encoding = encode(instance.arrays, start)
     learned = method.network.policy(encoding)
     starts = [learned]
     if method.network.weights.any():
@@ -168,27 +176,27 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         kept = [
             (residency.segment, first, last) for first, last, residency in rival.all_residencies()
         ]
-        starts.append(learned.moved(lead_of_residencies(table, encoding, kept)))
+        starts.append(learned.moved(lead_of_residencies(instance, encoding, kept)))
     rng = np.random.default_rng(method.seed)
     budget.progress("playing with addresses")
     limit = method.simulations or (CALLS if budget.deadline is None else NO_LIMIT)
     end = _end_of(with_addresses)
-    placed = Player(table.board, start, encoding, limit, end, addresses=True)
-    placed.improved = lambda busy_s: budget.on_improvement(busy_s + table.overhead_s)
+    placed = Player(instance.arrays, start, encoding, limit, end, addresses=True)
+    placed.improved = lambda busy_s: budget.on_improvement(busy_s + instance.overhead_s)
     _search(method.search, placed, starts, rng)
-    residencies = [residency for _, _, residency in residencies_of(table, placed.replay())]
+    residencies = [residency for _, _, residency in residencies_of(instance, placed.replay())]
     best_s = placed.best_s
     if not playing.is_over():
         budget.progress("playing by live bytes")
-        loose = Player(table.board, start, encoding, limit, _end_of(playing))
+        loose = Player(instance.arrays, start, encoding, limit, _end_of(playing))
         _search(method.search, loose, [placed.best, *starts], rng)
         if loose.best_s < best_s * (1 - WORTH_PACKING):
-            runs = residencies_of(table, loose.replay())
-            found = packed(problem, table, runs, budget)
-            if found is not None:
-                residencies, best_s = found, loose.best_s
+            by_span = residencies_of(instance, loose.replay())
+            with_offsets = packed(problem, instance, by_span, budget)
+            if with_offsets is not None:
+                residencies, best_s = with_offsets, loose.best_s
             else:
-                repaired = repair(problem, table, runs)
+                repaired = repair(problem, instance, by_span)
                 if repaired is not None and repaired[0] < best_s:
                     best_s, residencies = repaired
     notes: tuple[str, ...] = ()
@@ -196,7 +204,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         residencies = [residency for _, _, residency in rival.all_residencies()]
         notes = ("rl: no game came up to the plan of msa, which this is",)
     return Solution(
-        assemble(problem, table.segments, residencies),
+        assemble(problem, instance.segments, residencies),
         stop_reason="finished" if budget.deadline is None else "time limit",
         notes=notes,
     )

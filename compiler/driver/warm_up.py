@@ -117,16 +117,16 @@ def _game_kernels() -> tuple[Any, ...]:
 
 
 def _run_game() -> None:
-    from ullage.rl_agent.env.game_instance import set_table
-    from ullage.rl_agent.env.observe import VISION
+    from ullage.rl_agent.env.game_instance import game_instance_of
+    from ullage.rl_agent.env.observe import OBSERVATION_SIZE
     from ullage.rl_agent.env.rules import ACTIONS
     from ullage.rl_agent.env.state import copy_of, start_of
     from ullage.rl_agent.env.turns import begin, observe, step_and_see
 
-    table = set_table(_tiny("edge-npu"))
-    start = start_of(table)
+    instance = game_instance_of(_tiny("edge-npu"))
+    start = start_of(instance)
     state = copy_of(start)
-    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(VISION, dtype=np.float32)
+    mask, vision = np.zeros(ACTIONS, dtype=np.bool_), np.zeros(OBSERVATION_SIZE, dtype=np.float32)
     begin(state, start, mask)
     observe(state, mask, vision)
     step_and_see(state, start, int(mask.argmax()), mask, vision)

@@ -16,12 +16,12 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
-from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.game_instance import game_instance_of
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
-    SEEN_STEPS,
+    OBSERVATION_SIZE,
+    OBSERVED_STEPS,
     USE_FEATURES,
-    VISION,
 )
 from ullage.rl_agent.env.plans import assignment_of_game, residencies_of
 from ullage.rl_agent.env.render import as_picture, as_text
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     import onnx
 
 GAME_ID = "ullage/MallocGame-v0"
-DEFAULT_MODEL = "squeezenet"  # played where nothing else is asked for: small, and in the onnx wheel
-PATIENCE = 4  # rejected actions per use before an episode is cut off
+# Played without a model or a problem: small, and in the onnx wheel.
+DEFAULT_MODEL = "squeezenet"
+# Rejected actions per use of the program after which an episode is truncated.
+PATIENCE = 4
 
 Observation = dict[str, NDArray[np.float32]]
 
@@ -79,7 +81,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         overrides: dict[str, str] | None = None,
         render_mode: str | None = None,
     ) -> None:
-        """Set the table.
+        """Read the program and set up its game.
 
         Args:
             model: an .onnx file, a name (`ullage models list`) or a loaded model; `squeezenet`
@@ -102,8 +104,8 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             raise UsageError(f"render_mode is ansi or rgb_array, not {render_mode!r}")
         self.render_mode = render_mode
         if problem is None:
-            asked = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
-            problem = _read(model, target or DEFAULT_TARGET, fast_memory, asked)
+            fields = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
+            problem = _read(model, target or DEFAULT_TARGET, fast_memory, fields)
         elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6:
             raise UsageError(
                 f"the problem is built for {problem.target.name}; a model, a target or changes of "
@@ -111,20 +113,20 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             )
         chip = problem.target
         self.problem, self.target = problem, chip
-        self._table = set_table(problem)
-        if not len(self._table.board.ev_segment):
+        self._instance = game_instance_of(problem)
+        if not len(self._instance.arrays.access_segment):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
                 "choose a target with a slower memory"
             )
-        self._start = start_of(self._table)
+        self._start = start_of(self._instance)
         self._state = copy_of(self._start)
         self._mask = np.zeros(ACTIONS, dtype=np.bool_)
         self._rejected = 0
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         boxes: dict[str, gymnasium.Space[Any]] = {
-            "map": _box(ADDRESS_CELLS, SEEN_STEPS),
-            "bandwidth": _box(BANDWIDTH_ROWS, SEEN_STEPS),
+            "map": _box(ADDRESS_CELLS, OBSERVED_STEPS),
+            "bandwidth": _box(BANDWIDTH_ROWS, OBSERVED_STEPS),
             "use": _box(USE_FEATURES),
         }
         space = gymnasium.spaces.Dict(boxes)
@@ -138,12 +140,12 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
     @property
     def all_slow_s(self) -> float:
         """Latency of the plan in which everything is dropped."""
-        return self._table.all_slow_s
+        return self._instance.all_slow_s
 
     @property
     def latency_s(self) -> float:
         """Latency of the decisions so far; what is undecided counts as dropped."""
-        return float(self._state.total[BUSY_S]) + self._table.overhead_s
+        return float(self._state.total[BUSY_S]) + self._instance.overhead_s
 
     def action_masks(self) -> NDArray[np.bool_]:
         """(3,) which of COPY, NOCOPY and DROP are legal now (the name that SB3-contrib wants)."""
@@ -165,11 +167,11 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             over = self._rejected > PATIENCE * self.uses
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
-        seen = np.empty(VISION, dtype=np.float32)
-        done = step_and_see(self._state, self._start, int(action), self._mask, seen)
+        observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
+        is_over = step_and_see(self._state, self._start, int(action), self._mask, observation)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
-        return _parts(seen), reward, bool(done), False, self._info()
+        return _parts(observation), reward, bool(is_over), False, self._info()
 
     def plan(self) -> Plan:
         """The plan of a finished game.
@@ -180,27 +182,27 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         left = self.uses - int(self._state.counts[CURSOR])
         if left:
             raise UsageError(f"the game is not over: {left} uses are undecided; step on")
-        decided = assignment_of_game(self.problem, self._table, self._state)
+        decided = assignment_of_game(self.problem, self._instance, self._state)
         return Plan(self.problem, decided.residencies, decided.transfers, solver="game")
 
     def render(self) -> str | NDArray[np.uint8] | None:
         """The memory map: addresses upwards, steps to the right."""
         if self.render_mode is None:
             return None
-        board, state = self._table.board, self._state
+        arrays, state = self._instance.arrays, self._state
         now = -1
         if state.counts[CURSOR] < self.uses:
-            now = int(board.ev_step[board.program_order[state.counts[CURSOR]]])
+            now = int(arrays.access_step[arrays.program_order[state.counts[CURSOR]]])
         if self.render_mode == "ansi":
-            return as_text(board, state, now)
-        residencies = [residency for _, _, residency in residencies_of(self._table, state)]
-        sizes = [segment.size_bytes for segment in self._table.segments]
-        return as_picture(residencies, sizes, len(board.compute_s), board.capacity_bytes, now)
+            return as_text(arrays, state, now)
+        residencies = [residency for _, _, residency in residencies_of(self._instance, state)]
+        sizes = [segment.size_bytes for segment in self._instance.segments]
+        return as_picture(residencies, sizes, len(arrays.compute_s), arrays.capacity_bytes, now)
 
     def _observe(self) -> Observation:
-        seen = np.empty(VISION, dtype=np.float32)
-        observe(self._state, self._mask, seen)
-        return _parts(seen)
+        observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
+        observe(self._state, self._mask, observation)
+        return _parts(observation)
 
     def _info(self) -> dict[str, Any]:
         return {
@@ -210,13 +212,13 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         }
 
 
-def _parts(seen: NDArray[np.float32]) -> Observation:
-    cells = ADDRESS_CELLS * SEEN_STEPS
-    rows = cells + BANDWIDTH_ROWS * SEEN_STEPS
+def _parts(observation: NDArray[np.float32]) -> Observation:
+    cells = ADDRESS_CELLS * OBSERVED_STEPS
+    rows = cells + BANDWIDTH_ROWS * OBSERVED_STEPS
     return {
-        "map": seen[:cells].reshape(ADDRESS_CELLS, SEEN_STEPS),
-        "bandwidth": seen[cells:rows].reshape(BANDWIDTH_ROWS, SEEN_STEPS),
-        "use": seen[rows:],
+        "map": observation[:cells].reshape(ADDRESS_CELLS, OBSERVED_STEPS),
+        "bandwidth": observation[cells:rows].reshape(BANDWIDTH_ROWS, OBSERVED_STEPS),
+        "use": observation[rows:],
     }
 
 
@@ -228,7 +230,7 @@ def _read(
     model: "str | Path | onnx.ModelProto | None",
     target: str,
     fast_memory: int | str | None,
-    asked: dict[str, Any],
+    fields: dict[str, Any],
 ) -> Problem:
     from ullage.compiler.common.units import parse_size
     from ullage.compiler.frontend import FrontendOptions, prepare
@@ -237,7 +239,7 @@ def _read(
 
     model = DEFAULT_MODEL if model is None else model
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = FrontendOptions(target=target, fast_memory_bytes=size, **asked)
+    options = FrontendOptions(target=target, fast_memory_bytes=size, **fields)
     order = find_order(options.order, steady_state=options.steady_state)
     prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
     return prepared.problem

@@ -1,4 +1,12 @@
-"""The board: everything about a problem and a target that does not change during a game."""
+"""The static arrays of a game: all about a problem and its target that no move changes.
+
+A game decides, access by access, whether a segment is in the fastest tier. Segments whose home is
+that tier (residents) are in no decision; all others are numbered here, and so are their accesses:
+
+    segments of the problem   0   1   2   3   4        home of 1: the fastest tier
+    in the arrays             0   -   1   2   3        `playable` = [0, 2, 3, 4]
+    their accesses            0 1     2   3 4 5  6 7   `segment_first` = [0, 2, 3, 6, 8]
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,29 +21,30 @@ from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment, segments_of
 
-SPACIOUS = 16  # times the capacity: addresses are no obstacle
+# Addresses of a game by live bytes, in capacities of the fastest tier: more than it ever needs.
+SPACIOUS = 16
 
 
-class Board(NamedTuple):
-    """Arrays for compiled code: T steps, A segments, E accesses, R residents, M tiers, L links.
+class GameArrays(NamedTuple):
+    """What never changes in a game: T steps, A segments, E accesses, R residents, M tiers, L links.
 
     Accesses are those of segments that can be decided about, numbered segment by segment, in step
-    order. The access number is also the name of the residency that begins with it. Residents are
-    segments whose home is the fastest tier; they lie where they lie, in the slots behind the
-    accesses.
+    order. The access number is also the number of the slot of a residency that begins with it.
+    Residents are segments whose home is the fastest tier; their addresses never change, and they
+    have the slots behind those of accesses.
 
     Attributes:
-        ev_segment: (E,) segment of each access.
-        ev_step: (E,) step.
-        ev_reads: (E,) 1 where the operator reads the segment.
-        ev_writes: (E,) 1 where it writes it.
-        ev_read_bytes: (E,) bytes really read.
-        ev_written_bytes: (E,) bytes really written.
+        access_segment: (E,) segment of each access.
+        access_step: (E,) step.
+        access_reads: (E,) 1 where the operator reads the segment.
+        access_writes: (E,) 1 where it writes it.
+        access_read_bytes: (E,) bytes read, which may be fewer than the segment has.
+        access_written_bytes: (E,) bytes written.
         segment_first: (A + 1,) first access of each segment; the last entry is E.
         size_bytes: (A,) size of each segment.
         aligned_bytes: (A,) what it takes in the fastest tier.
         home: (A,) tier where it starts or may be written to.
-        given: (A,) 1 where the home tier holds it from the beginning.
+        is_given: (A,) 1 where the home tier holds it from the beginning.
         output: (A,) 1 where it must be at home in the end.
         must: (A,) 1 where operators reach it in the fastest tier only.
         link_up: (A,) link from home to the fastest tier, -1 for none.
@@ -44,10 +53,10 @@ class Board(NamedTuple):
         write_rate: (M,) bytes/s; 0 where read-only.
         link_rate: (L,) bytes/s.
         link_setup_s: (L,) seconds.
-        link_source: (L,) tier.
-        link_destination: (L,) tier.
-        compute_s: (T,) roofline of the compute unit.
-        workspace_bytes: (T,) scratch memory in the fastest tier.
+        link_source: (L,) tier that each link reads.
+        link_destination: (L,) tier that each link writes.
+        compute_s: (T,) seconds of the compute unit.
+        workspace_bytes: (T,) scratch memory of the step's operator in the fastest tier.
         program_order: (E,) accesses by step, those of one step by segment.
         place_in_order: (E,) its inverse.
         slot_size_bytes: (E + R + 3,) size of the segment that a slot holds; three are for trials.
@@ -58,17 +67,17 @@ class Board(NamedTuple):
             bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
     """
 
-    ev_segment: Ints
-    ev_step: Ints
-    ev_reads: Ints
-    ev_writes: Ints
-    ev_read_bytes: Floats
-    ev_written_bytes: Floats
+    access_segment: Ints
+    access_step: Ints
+    access_reads: Ints
+    access_writes: Ints
+    access_read_bytes: Floats
+    access_written_bytes: Floats
     segment_first: Ints
     size_bytes: Ints
     aligned_bytes: Ints
     home: Ints
-    given: Ints
+    is_given: Ints
     output: Ints
     must: Ints
     link_up: Ints
@@ -90,19 +99,19 @@ class Board(NamedTuple):
     address_bytes: int
 
 
-class Table(NamedTuple):
-    """A board and what stands on it before the first move: the plan of `all-slow`.
+class GameInstance(NamedTuple):
+    """A problem as a game: its arrays, and the state before the first move, the plan of `all-slow`.
 
     Attributes:
-        board: the arrays.
-        segments: all segments of the problem; `playable` says which the board knows.
-        playable: (A,) index into `segments` of each segment of the board.
+        arrays: what no move changes.
+        segments: all segments of the problem; `playable` says which are in the arrays.
+        playable: (A,) index into `segments` of each segment of the arrays.
         residency_state: the start: what operators cannot do without, with addresses.
-        overhead_s: fixed time of all operators; busy seconds and this are the latency.
-        all_slow_s: latency of the start.
+        overhead_s: fixed seconds of all operators; busy seconds and these are the latency.
+        all_slow_s: seconds; latency of the start.
     """
 
-    board: Board
+    arrays: GameArrays
     segments: tuple[Segment, ...]
     playable: Ints
     residency_state: ResidencyState
@@ -110,14 +119,17 @@ class Table(NamedTuple):
     all_slow_s: float
 
 
-def by_live_bytes(table: Table) -> Table:
-    """The same table for a game in which space is limited by live bytes, not by free addresses."""
-    board = table.board
-    return table._replace(board=board._replace(address_bytes=SPACIOUS * board.capacity_bytes))
+def by_live_bytes(instance: GameInstance) -> GameInstance:
+    """The same game, with space limited by live bytes instead of by free addresses.
+
+    A packer finds the addresses afterwards, and may find none for some residencies.
+    """
+    arrays = instance.arrays
+    return instance._replace(arrays=arrays._replace(address_bytes=SPACIOUS * arrays.capacity_bytes))
 
 
-def set_table(problem: Problem) -> Table:
-    """The board of a problem on a target.
+def game_instance_of(problem: Problem) -> GameInstance:
+    """The game of a problem on its target.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
@@ -134,10 +146,10 @@ def set_table(problem: Problem) -> Table:
         i for i, a in enumerate(segments) if a.size_bytes and a.accesses and a.home != fastest
     ]
     residents = [i for i, a in enumerate(segments) if a.home == fastest and start.residencies[i]]
-    board = _board(problem, [segments[i] for i in movable], [segments[i] for i in residents])
+    arrays = _arrays(problem, [segments[i] for i in movable], [segments[i] for i in residents])
     overhead_s = float(overhead_seconds(problem).sum())
-    return Table(
-        board=board,
+    return GameInstance(
+        arrays=arrays,
         segments=tuple(segments),
         playable=np.array(movable, dtype=np.int64),
         residency_state=start,
@@ -146,7 +158,9 @@ def set_table(problem: Problem) -> Table:
     )
 
 
-def _board(problem: Problem, segments: Sequence[Segment], residents: Sequence[Segment]) -> Board:
+def _arrays(
+    problem: Problem, segments: Sequence[Segment], residents: Sequence[Segment]
+) -> GameArrays:
     target = problem.target
     accesses = [(i, access) for i, segment in enumerate(segments) for access in segment.accesses]
     steps = _ints([access.step for _, access in accesses])
@@ -161,18 +175,18 @@ def _board(problem: Problem, segments: Sequence[Segment], residents: Sequence[Se
     tier = target.tier_index
     counts = _ints([len(a.accesses) for a in segments])
     slots = np.concatenate([sizes[owners], _ints([a.size_bytes for a in residents] + [0] * 3)])
-    return Board(
-        ev_segment=owners,
-        ev_step=steps,
-        ev_reads=_ints([e.reads for _, e in accesses]),
-        ev_writes=_ints([e.writes for _, e in accesses]),
-        ev_read_bytes=np.array([e.read_bytes for _, e in accesses], dtype=np.float64),
-        ev_written_bytes=np.array([e.written_bytes for _, e in accesses], dtype=np.float64),
+    return GameArrays(
+        access_segment=owners,
+        access_step=steps,
+        access_reads=_ints([e.reads for _, e in accesses]),
+        access_writes=_ints([e.writes for _, e in accesses]),
+        access_read_bytes=np.array([e.read_bytes for _, e in accesses], dtype=np.float64),
+        access_written_bytes=np.array([e.written_bytes for _, e in accesses], dtype=np.float64),
         segment_first=np.concatenate([np.zeros(1, np.int64), counts.cumsum()]).astype(np.int64),
         size_bytes=sizes,
         aligned_bytes=-(-sizes // unit) * unit,
         home=_ints([tier[a.home] for a in segments]),
-        given=_ints([a.is_given for a in segments]),
+        is_given=_ints([a.is_given for a in segments]),
         output=_ints([a.is_output for a in segments]),
         must=_ints([a.must_be_fastest for a in segments]),
         link_up=_ints([links.get((a.home, fastest), -1) for a in segments]),

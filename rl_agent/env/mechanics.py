@@ -1,10 +1,18 @@
-"""What the game does beside the engine's mechanics: the memory map, going back. Compiled.
+"""Inserting and removing residencies in a game, its memory map, and going back. Compiled.
 
-Tests compare game and engine with a plain twin.
+The memory map is (ADDRESS_CELLS, T) bytes: how much of each share of the addresses is taken in each
+step. Inserting a residency charges what it costs and fills its rectangle; removing it undoes both:
+
+    cell 2   .  .  .  .  .        .  .  .  .  .
+    cell 1   .  .  .  .  .   ->   .  #  #  #  .     insert_residency(t, slot, last)
+    cell 0   .  .  .  .  .   <-   .  #  #  #  .     remove_residency(t, slot)
+    step     0  1  2  3  4        0  1  2  3  4
+
+Tests compare game and engine with a plain twin (`tests/support/game_twin.py`).
 """
 
 from ullage.rl_agent.env.state import ADDRESS_CELLS
-from ullage.solvers.engine.costs import enlist, occupy, strike
+from ullage.solvers.engine.costs import list_slot, occupy, unlist_slot
 from ullage.solvers.engine.jit import compiled
 from ullage.solvers.engine.tables import (
     BUSY_S,
@@ -33,8 +41,8 @@ from ullage.solvers.engine.tables import (
 
 
 @compiled
-def shade(t: Tables, slot: int, sign: int) -> None:
-    """Draw (or, with sign -1, wipe) the rectangle of a slot on the memory map."""
+def fill_map(t: Tables, slot: int, sign: int) -> None:
+    """Add the rectangle of a slot to the memory map (or, sign -1, take it off)."""
     low = t.state[SLOT_OFFSET, slot]
     high = low + t.ints[SLOT_BYTES, slot]
     capacity = t.ints[SIZES, CAPACITY]
@@ -54,37 +62,41 @@ def shade(t: Tables, slot: int, sign: int) -> None:
 
 
 @compiled
-def enlist_shaded(t: Tables, slot: int) -> None:
+def list_on_map(t: Tables, slot: int) -> None:
     """Put a slot that has an address on the list, and on the memory map."""
     if t.state[SLOT_OFFSET, slot] >= 0:
-        enlist(t, slot)
-        shade(t, slot, 1)
+        list_slot(t, slot)
+        fill_map(t, slot, 1)
 
 
 @compiled
-def put(t: Tables, slot: int, last: int) -> None:
-    """The residency in a slot becomes true: accesses slot..last are in the fastest tier."""
+def insert_residency(t: Tables, slot: int, last: int) -> None:
+    """Insert the residency in a slot: accesses slot..last are served in the fastest tier."""
     occupy(t, slot, last, 1)
-    enlist_shaded(t, slot)
+    list_on_map(t, slot)
 
 
 @compiled
-def lift(t: Tables, slot: int) -> int:
-    """Undo `put`; returns the last access. The slot keeps what it held."""
+def remove_residency(t: Tables, slot: int) -> int:
+    """Undo `insert_residency`; returns the last access. The slot keeps its numbers."""
     last = t.state[SLOT_LAST, slot]
     occupy(t, slot, last, -1)
     if t.state[SLOT_PLACE, slot] >= 0:
-        strike(t, slot)
-        shade(t, slot, -1)
+        unlist_slot(t, slot)
+        fill_map(t, slot, -1)
     return int(last)
 
 
 @compiled
 def restart(t: Tables, start: Tables) -> None:
-    """Back to before the first move.
+    """Back to before the first move, but for what drop-backup needs.
 
-    What drop-backup forced stays forced, what was decided stays written down, rewinds and
-    decisions are counted on. Residencies that nobody decides about have transfers of one move.
+    Forced drops, recorded decisions and the numbers of rewinds and decisions are kept. Residencies
+    that no move changes have transfers of one step, so no more of them is copied.
+
+    Args:
+        t: the game.
+        start: the state before the first move.
     """
     slots, steps = t.ints[SIZES, SLOTS], t.ints[SIZES, STEPS]
     width = max(slots, steps)

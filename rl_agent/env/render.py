@@ -1,4 +1,4 @@
-"""Pictures of a game: fast memory over the steps."""
+"""Pictures of a game: which addresses of the fastest tier are taken in which steps."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,13 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.units import format_size
-from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.state import ADDRESS_CELLS, State
 from ullage.solvers.state.build_plan import SegmentResidency
 
+# Characters for an empty cell up to a full one.
 SHADES = " .:-=+*#%@"
+# Most columns of a picture in characters; a column is one step or more.
 TEXT_COLUMNS = 96
+# Pixels of an image.
 PICTURE_HEIGHT, PICTURE_WIDTH = 256, 512
+# Red, green and blue of the tensors, by segment number.
 PALETTE = np.array(
     [
         (76, 114, 176),
@@ -29,19 +33,19 @@ PALETTE = np.array(
 )
 
 
-def as_text(board: Board, state: State, now: int) -> str:
+def as_text(arrays: GameArrays, state: State, now: int) -> str:
     """The memory map in characters, the highest addresses first, a caret under the current step.
 
     Args:
-        board: the board.
+        arrays: the static arrays of the program.
         state: the game.
         now: the current step, -1 at the end of the game.
     """
-    steps = len(board.compute_s)
+    steps = len(arrays.compute_s)
     columns = min(steps, TEXT_COLUMNS)
     edges = np.linspace(0, steps, columns + 1).round().astype(int)
-    cell_bytes = max(board.capacity_bytes / ADDRESS_CELLS, 1.0)
-    lines = [f"fast memory, {format_size(board.capacity_bytes)}, steps 0 to {steps - 1}"]
+    cell_bytes = max(arrays.capacity_bytes / ADDRESS_CELLS, 1.0)
+    lines = [f"fast memory, {format_size(arrays.capacity_bytes)}, steps 0 to {steps - 1}"]
     for row in reversed(range(ADDRESS_CELLS)):
         filled = [state.map_bytes[row, a:b].max() / cell_bytes for a, b in pairwise(edges)]
         levels = [min(int(np.ceil(f * (len(SHADES) - 1))), len(SHADES) - 1) for f in filled]

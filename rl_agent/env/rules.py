@@ -1,14 +1,23 @@
-"""The rules of the game: what each choice would do, which are legal, and doing it. Compiled.
+"""The rules of the game: the effect of each action, which are legal, and playing one. Compiled.
 
-Uses are decided in program order. What is undecided counts as DROP, so a state is a plan at any
-time but for copies that a residency owes its home tier: they are written when it ends, and when no
-way to write them is left, drop-backup rewinds to where it began (`take_turn`).
+Accesses are decided in program order: COPY (the segment is filled for this access), NOCOPY (its
+residency is extended to this access, or begins with what the operator writes), or DROP (the access
+goes to the home tier). Accesses without a decision count as DROP:
+
+    accesses of a segment   a0      a1        a2      a3
+    action                  DROP    COPY      NOCOPY  DROP
+    tier                    home    fastest   fastest home
+    residency                  |----|=========|---|
+                               fill           spill, before a3 where a3 reads what was written
+
+So a state is a plan at any time, but for spills: they are placed when a residency ends, and where
+there is no room for one, drop-backup rewinds the game to where the residency began (`take_turn`).
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.mechanics import lift, put, restart
+from ullage.rl_agent.env.mechanics import insert_residency, remove_residency, restart
 from ullage.rl_agent.env.state import ACCESS_FORCED, DECISION, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole, is_free
 from ullage.solvers.engine.costs import clear_slot, copy_slot
@@ -51,30 +60,33 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import (
     earliest_fit,
-    fetch,
     free_from,
     last_write,
     latest_fit,
     needs_spill,
     next_start,
-    store,
+    place_fill,
+    place_spill,
 )
 
 BoolArray = NDArray[np.bool_]
 
+# Actions: fill the segment for this access, extend its residency, go to the home tier.
 COPY, NOCOPY, DROP = 0, 1, 2
 ACTIONS = 3
-BEGIN = -1  # instead of an action: a new game
-# Slots of trials, counted from the first of them.
+# Instead of an action: begin a new game.
+BEGIN = -1
+# Trial slots, counted from the first: the residency after COPY, after NOCOPY, and the residency
+# before the access with its spill, if it ends now.
 COPIED, KEPT, CLOSED = range(TRIAL_SLOTS)
-
-# How far ahead of a use its copy begins, and how far behind a residency its spill ends.
+# Steps ahead of an access from which its fill may begin, and behind a residency until which its
+# spill may end.
 WINDOW_STEPS = 64
 
 
 @compiled
 def trial_slot(t: Tables, which: int) -> int:
-    """One of the slots for trials."""
+    """Number of a trial slot: COPIED, KEPT or CLOSED."""
     return int(t.ints[SIZES, SLOTS] - TRIAL_SLOTS + which)
 
 
@@ -88,21 +100,40 @@ def slot_before(t: Tables, access: int) -> int:
 
 @compiled
 def has_room(t: Tables, slot: int, aligned: int, but: int, nor: int) -> bool:
-    """Whether what is in a slot fits by live bytes, its residencies in two slots not counted."""
+    """Whether a trial fits by live bytes.
+
+    Args:
+        t: the game.
+        slot: the trial slot.
+        aligned: bytes that its segment takes.
+        but: slot of a residency of the same segment that is not counted, -1 for none.
+        nor: another one.
+    """
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
-        load = t.state[STEP_LOAD, step] + aligned
+        load_bytes = t.state[STEP_LOAD, step] + aligned
         if but >= 0 and t.state[SLOT_START, but] <= step < t.state[SLOT_END, but]:
-            load -= aligned
+            load_bytes -= aligned
         if nor >= 0 and t.state[SLOT_START, nor] <= step < t.state[SLOT_END, nor]:
-            load -= aligned
-        if load > t.ints[SIZES, CAPACITY]:
+            load_bytes -= aligned
+        if load_bytes > t.ints[SIZES, CAPACITY]:
             return False
     return True
 
 
 @compiled
-def settle(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
-    """Give the residency in a trial slot its address: where it was if that is free, else a hole."""
+def choose_address(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
+    """Give a trial its address: the one that it has if that is free, else a hole.
+
+    Args:
+        t: the game.
+        slot: the trial slot.
+        segment: of the residency.
+        but: slot that is not in its way, -1 for none.
+        nor: another one.
+
+    Returns:
+        False where there is no address for it.
+    """
     size = t.ints[SEGMENT_BYTES, segment]
     by_live_bytes = t.ints[SIZES, ADDRESSES] > t.ints[SIZES, CAPACITY]
     if by_live_bytes and not has_room(t, slot, t.ints[SEGMENT_ALIGNED, segment], but, nor):
@@ -115,7 +146,11 @@ def settle(t: Tables, slot: int, segment: int, but: int, nor: int) -> bool:
 
 @inlined
 def plan_spill(t: Tables, slot: int, first: int, last: int, limit: int, extra: int) -> bool:
-    """Write what is in a trial slot home before a step, outlasting its end by `extra` at most."""
+    """Place the spill of a trial before step `limit`, at most `extra` steps behind its last access.
+
+    Returns:
+        False where no step is left for it.
+    """
     segment = t.ints[ACCESS_SEGMENT, first]
     if t.ints[SEGMENT_LINK + SPILL, segment] < 0:
         return False
@@ -129,7 +164,7 @@ def plan_spill(t: Tables, slot: int, first: int, last: int, limit: int, extra: i
     if after >= reach:
         return False
     t.state[SLOT_END, slot] = end
-    store(t, slot, segment, after, reach)
+    place_spill(t, slot, segment, after, reach)
     return True
 
 
@@ -137,12 +172,12 @@ def plan_spill(t: Tables, slot: int, first: int, last: int, limit: int, extra: i
 def finish(
     t: Tables, slot: int, first: int, last: int, limit: int, but: int, nor: int, spills: bool
 ) -> bool:
-    """Spill (if any) and address of what is in a trial slot.
+    """Give a trial its spill (if any) and its address.
 
     Args:
         t: the game.
         slot: the trial slot.
-        first: first access of what is in it.
+        first: first access of the residency in it.
         last: its last access.
         limit: step before which the spill ends; it outlasts the residency only where that fits.
         but: slot that is not in its way.
@@ -159,14 +194,14 @@ def finish(
         t.state[SLOT_OFFSET, slot] = offset
         if spills and not plan_spill(t, slot, first, last, limit, extra):
             continue
-        if settle(t, slot, segment, but, nor):
+        if choose_address(t, slot, segment, but, nor):
             return True
     return False
 
 
 @inlined
 def try_close(t: Tables, access: int) -> bool:
-    """Whether the residency before an access can end before it; what it becomes is in CLOSED."""
+    """Whether the residency of the access before can end now; with its spill it is in CLOSED."""
     slot = trial_slot(t, CLOSED)
     t.state[SLOT_LAST, slot] = -1
     before = slot_before(t, access)
@@ -184,7 +219,7 @@ def try_close(t: Tables, access: int) -> bool:
 
 @inlined
 def try_keep(t: Tables, access: int) -> bool:
-    """Whether an access can be NOCOPY; the residency is in slot KEPT."""
+    """Whether an access can be NOCOPY; its residency is in KEPT then."""
     slot = trial_slot(t, KEPT)
     segment = t.ints[ACCESS_SEGMENT, access]
     before = slot_before(t, access)
@@ -206,7 +241,7 @@ def try_keep(t: Tables, access: int) -> bool:
 
 @inlined
 def try_copy(t: Tables, access: int) -> bool:
-    """Whether an access can be COPY, given that `try_close` succeeded; it is in slot COPIED."""
+    """Whether an access can be COPY, after `try_close` succeeded; its residency is in COPIED."""
     slot, closed = trial_slot(t, COPIED), trial_slot(t, CLOSED)
     segment = t.ints[ACCESS_SEGMENT, access]
     if t.ints[ACCESS_READS, access] == 0 or t.ints[SEGMENT_LINK + FILL, segment] < 0:
@@ -228,11 +263,11 @@ def try_copy(t: Tables, access: int) -> bool:
 
 @inlined
 def copy_from(t: Tables, slot: int, access: int, low: int) -> bool:
-    """The residency of a COPY that begins at a step or later; False where it has no place."""
+    """The residency of a COPY whose fill begins at step `low` or later; False without room."""
     segment = t.ints[ACCESS_SEGMENT, access]
     step = t.ints[ACCESS_STEP, access]
     clear_slot(t, slot, step, step + 1)
-    fetch(t, slot, access, low)
+    place_fill(t, slot, access, low)
     single = t.state[ACCESS_SLOT, access]
     writes = t.ints[ACCESS_WRITES, access] == 1 and t.ints[SEGMENT_OUTPUT, segment] == 1
     spills = writes and access == t.ints[SEGMENT_LAST, segment]
@@ -240,8 +275,8 @@ def copy_from(t: Tables, slot: int, access: int, low: int) -> bool:
 
 
 @inlined
-def look(t: Tables, mask: BoolArray) -> int:
-    """Which actions are legal at the cursor, into `mask` (3,); how many there are."""
+def find_legal(t: Tables, mask: BoolArray) -> int:
+    """Which actions are legal at the cursor, into `mask` (ACTIONS,); returns how many."""
     access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
     closes = try_close(t, access)
     mask[DROP] = closes
@@ -253,8 +288,8 @@ def look(t: Tables, mask: BoolArray) -> int:
 
 
 @inlined
-def move(t: Tables, action: int) -> None:
-    """Do what `look` has just found legal, and move the cursor on."""
+def play_action(t: Tables, action: int) -> None:
+    """Play an action that `find_legal` has just allowed, and move the cursor to the next access."""
     access = t.ints[IN_ORDER, t.state[COUNTS, CURSOR]]
     before = slot_before(t, access)
     closed = trial_slot(t, CLOSED)
@@ -271,9 +306,9 @@ def move(t: Tables, action: int) -> None:
         for number in range(2):
             old = last if number == 0 else slot
             if t.state[SLOT_LAST, old] >= 0 and (part == 1 or number == 1):
-                lift(t, old)
+                remove_residency(t, old)
         copy_slot(t, trial, slot)
-        put(t, slot, last)
+        insert_residency(t, slot, last)
     t.state[DECISION, t.state[COUNTS, CURSOR]] = action
     t.state[COUNTS, CURSOR] += 1
     t.state[COUNTS, DECISIONS] += 1
@@ -281,13 +316,17 @@ def move(t: Tables, action: int) -> None:
 
 @inlined
 def rewind(t: Tables) -> int:
-    """Drop-backup: write down DROP, for good, where the residency before the cursor began.
+    """Drop-backup: record DROP, for good, where the residency before the cursor began.
+
+        accesses of the segment   a0    a1      a2      a3   no legal action: the spill has no room
+        decisions                 DROP  COPY    NOCOPY
+        afterwards                DROP  DROP!   (none)       decisions before a1 are played again
 
     Returns:
-        The place in program order where that is; decisions before it are to be played again.
+        The position in program order of the forced DROP.
     """
     culprit = slot_before(t, t.ints[IN_ORDER, t.state[COUNTS, CURSOR]])
-    while t.state[DECISION, t.ints[ACCESS_RANK, culprit]] == DROP:  # nobody asked for it
+    while t.state[DECISION, t.ints[ACCESS_RANK, culprit]] == DROP:  # an operand that must be here
         culprit += 1
     t.state[ACCESS_FORCED, culprit] = 1
     place = t.ints[ACCESS_RANK, culprit]
@@ -300,7 +339,7 @@ def rewind(t: Tables) -> int:
 
 @inlined
 def forget(t: Tables) -> None:
-    """No decision is written down, none is forced."""
+    """No decision is recorded, and none is forced."""
     for access in range(t.ints[SIZES, ACCESSES]):
         t.state[ACCESS_FORCED, access] = 0
         t.state[DECISION, access] = -1
@@ -312,7 +351,7 @@ def forget(t: Tables) -> None:
 def take_turn(t: Tables, start: Tables, action: int, forced: bool, mask: BoolArray) -> bool:
     """Play a legal action, or begin a new game; after a dead end play on behind the drop.
 
-    One loop for all, so that `restart`, `look` and `move` are compiled in one place.
+    One loop for all, so that `restart`, `find_legal` and `play_action` are compiled in one place.
 
     Args:
         t: the game; needs at least one access.
@@ -331,12 +370,12 @@ def take_turn(t: Tables, start: Tables, action: int, forced: bool, mask: BoolArr
         if action == BEGIN:
             restart(t, start)
         else:
-            move(t, action)
+            play_action(t, action)
         cursor = t.state[COUNTS, CURSOR]
         if cursor == t.ints[SIZES, ACCESSES]:
             mask[COPY] = mask[NOCOPY] = mask[DROP] = False
             return True
-        legal = look(t, mask)
+        legal = find_legal(t, mask)
         if cursor <= played_until:
             action = t.state[DECISION, cursor]
         elif legal == 0:

@@ -1,11 +1,16 @@
-"""The state of a game: residencies in the fastest tier, busy seconds, and the cursor."""
+"""The state of a game: residencies in the fastest tier, busy seconds, and the cursor.
+
+tables of the engine                     behind them, the game's own
+slots  0 .. E - 1 | residents, R     |   three trial slots
+rows   of the engine                 |   decisions, forced drops, two lists, the memory map
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.solvers.engine.tables import (
     ACCESS_SLOT,
     ACCESSES,
@@ -42,17 +47,21 @@ from ullage.solvers.state.engine_tables import Needs, tables_of, write_residency
 
 __all__ = ["BUSY_S", "CURSOR", "DECISIONS", "NOWHERE", "RECTANGLES", "REWINDS", "SLOW_BYTES"]
 
-MOVES = MAX_MOVES  # most steps over which one transfer is spread
-ADDRESS_CELLS = 16  # rows of the memory map in observations
+# Most steps over which one transfer is spread.
+MOVES = MAX_MOVES
+# Rows of the memory map: shares of the fastest tier's addresses.
+ADDRESS_CELLS = 16
+# Slots for the residencies of actions that are tried.
 TRIAL_SLOTS = 3
 
-# Fields of `State.counts` and of `State.total`, with the game's names.
+# Fields of `State.counts` and of `State.total`, with the game's names: slots with an address, and
+# bytes read and written outside the fastest tier.
 RECTANGLES = LIVE
 SLOW_BYTES = LINEAR
 
 # Rows behind those of the engine. Of `Tables.state`: the decision about each access in program
 # order (-1: none yet), by access 1 where drop-backup has forced DROP, and two lists for trials.
-DECISION, ACCESS_FORCED, LIFTED, LIFTED_LAST = range(STATE_ROWS, STATE_ROWS + 4)
+DECISION, ACCESS_FORCED, REMOVED, REMOVED_LAST = range(STATE_ROWS, STATE_ROWS + 4)
 GAME_ROWS = 4
 # Of `Tables.seconds`, behind the resources: ADDRESS_CELLS rows of bytes taken by share of the
 # addresses and step.
@@ -60,7 +69,9 @@ GAME_ROWS = 4
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A game, for E accesses and N = E + R + 3 slots; the last three slots are for trials.
+    """A game of E accesses, R residents, T steps, M tiers and L links.
+
+    It has N = E + R + 3 slots, of which the last three are for trials.
 
     Attributes:
         tables: the engine's, which moves change. The properties are views of them.
@@ -181,13 +192,13 @@ class State:
         return self._moves(SPILL, MAX_MOVES)
 
 
-def start_of(table: Table) -> State:
-    """The state before the first move: the plan of `all-slow`, with addresses."""
-    begun, busy_time = table.residency_state, table.residency_state.busy_time
-    target, steps = begun.target, begun.steps
+def start_of(instance: GameInstance) -> State:
+    """The state before the first move: the plan of `all-slow`, residents with their addresses."""
+    initial, busy_time = instance.residency_state, instance.residency_state.busy_time
+    target, steps = initial.target, initial.steps
     needs = Needs(slots=TRIAL_SLOTS, state_rows=GAME_ROWS, second_rows=ADDRESS_CELLS)
-    t = tables_of(begun, needs)
-    t.ints[SIZES, ADDRESSES] = table.board.address_bytes
+    t = tables_of(initial, needs)
+    t.ints[SIZES, ADDRESSES] = instance.arrays.address_bytes
     t.state[DECISION] = -1
     rows = [busy_time.tier_s[tier.name] for tier in target.tiers]
     rows += [busy_time.link_s[link.source, link.destination] for link in target.links]
@@ -195,34 +206,34 @@ def start_of(table: Table) -> State:
         t.seconds[row, :steps] = seconds
     t.seconds[STEP_BUSY, :steps] = busy_time.busy_s
     t.seconds[TOTALS, :2] = busy_time.total_s, busy_time.slow_bytes
-    t.state[STEP_LOAD, :steps] = begun.load_bytes
+    t.state[STEP_LOAD, :steps] = initial.load_bytes
     state = State(t)
-    _put_residencies(table, state)
+    _put_residencies(instance, state)
     return state
 
 
-def _put_residencies(table: Table, state: State) -> None:
-    """Put the residencies that nobody decides about, and draw all there are."""
-    board, t = table.board, state.tables
-    for number, index in enumerate(table.playable):
-        begin = int(board.segment_first[number])
-        for first, (last, residency) in table.residency_state.residencies[index].items():
+def _put_residencies(instance: GameInstance, state: State) -> None:
+    """Write the residencies before the first move into their slots, and fill the memory map."""
+    arrays, t = instance.arrays, state.tables
+    for number, index in enumerate(instance.playable):
+        begin = int(arrays.segment_first[number])
+        for first, (last, residency) in instance.residency_state.residencies[index].items():
             slot = begin + first
             write_residency(t, slot, residency)
             t.state[SLOT_LAST, slot] = begin + last
             t.state[ACCESS_SLOT, slot : begin + last + 1] = slot
-    for residencies in table.residency_state.residencies:
+    for residencies in instance.residency_state.residencies:
         for _, residency in residencies.values():
             low = residency.offset
-            high = low + table.segments[residency.segment].size_bytes
+            high = low + instance.segments[residency.segment].size_bytes
             for cell in range(ADDRESS_CELLS):
-                floor = cell * board.capacity_bytes // ADDRESS_CELLS
-                roof = (cell + 1) * board.capacity_bytes // ADDRESS_CELLS
+                floor = cell * arrays.capacity_bytes // ADDRESS_CELLS
+                roof = (cell + 1) * arrays.capacity_bytes // ADDRESS_CELLS
                 covered = max(0, min(high, roof) - max(low, floor))
                 state.map_bytes[cell, residency.start : residency.end] += covered
 
 
 def copy_of(state: State) -> State:
-    """A state of its own; what is fixed is shared."""
+    """A copy that can be played on its own; the arrays that no move changes are shared."""
     t = state.tables
     return State(Tables(t.ints, t.floats, t.state.copy(), np.array(t.seconds), np.array(t.moves)))

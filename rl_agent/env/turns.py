@@ -1,7 +1,7 @@
 """Games played from Python: one compiled entry for one game and for many.
 
-A turn of a game plays a legal action (and, where asked to, whatever is forced after it), or begins
-the game, or nothing but looks.
+A turn of a game plays a legal action (with `forced`, also the actions after it that are the only
+legal ones), or begins the game, or (LOOK) changes nothing and writes an observation.
 """
 
 from typing import NamedTuple
@@ -9,26 +9,27 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.observe import Floats32, show
+from ullage.rl_agent.env.observe import Floats32, write_observation
 from ullage.rl_agent.env.rules import BEGIN, BoolArray, take_turn
 from ullage.rl_agent.env.state import State
 from ullage.solvers.engine.jit import entry
 from ullage.solvers.engine.tables import BUSY_S, TOTALS, Tables
 
-LOOK = -2  # instead of an action: nothing but look
+# Instead of an action: change nothing, write the observation.
+LOOK = -2
 
 
 class Games(NamedTuple):
     """B games of one program: the tables of each, with a leading axis where games differ.
 
     Attributes:
-        ints: see `Tables`.
-        floats: see `Tables`.
-        state: (B, rows, W).
-        seconds: (B, rows, W).
-        moves: (B, rows, 2 MAX_MOVES).
+        ints: (rows, W) see `Tables`; the same for all games.
+        floats: (rows, W) see `Tables`; the same for all games.
+        state: (B, rows, W) see `Tables`.
+        seconds: (B, rows, W) see `Tables`.
+        moves: (B, rows, 2 MAX_MOVES) see `Tables`.
         masks: (B, ACTIONS) legal actions.
-        seen: (B, VISION) what players see, or (B, 0): nothing.
+        observation: (B, OBSERVATION_SIZE), or (B, 0): none is written.
         busy_s: (B,) busy seconds of the plan so far.
         over: (B,) whether the game is over.
     """
@@ -39,7 +40,7 @@ class Games(NamedTuple):
     seconds: Floats
     moves: Ints
     masks: BoolArray
-    seen: Floats32
+    observation: Floats32
     busy_s: Floats
     over: BoolArray
 
@@ -64,19 +65,28 @@ def play_turns(games: Games, start: Tables, actions: Ints, forced: bool) -> None
         if actions[game] != LOOK:
             games.over[game] = take_turn(t, start, actions[game], forced, mask)
         games.busy_s[game] = t.seconds[TOTALS, BUSY_S]
-        if games.seen.shape[1] > 0:
-            show(t, mask, games.seen[game])
+        if games.observation.shape[1] > 0:
+            write_observation(t, mask, games.observation[game])
 
 
 def begin(state: State, start: State, mask: BoolArray) -> None:
-    """A new game; needs at least one access. `mask` (3,) becomes that of the first decision."""
+    """Begin a new game, which needs at least one access.
+
+    Args:
+        state: overwritten.
+        start: the state before the first move.
+        mask: (ACTIONS,) becomes that of the first decision.
+    """
     _turn(state, start, BEGIN, mask, np.empty(0, np.float32))
 
 
 def step(state: State, start: State, action: int, mask: BoolArray) -> bool:
-    """Play a legal action; `mask` becomes that of the next decision. True at the end of the game.
+    """Play a legal action; `mask` (ACTIONS,) becomes that of the next decision.
 
-    After a dead end the next decision is the one behind the drop.
+    After a dead end the next decision is the one behind the forced drop.
+
+    Returns:
+        True at the end of the game.
     """
     return _turn(state, start, action, mask, np.empty(0, np.float32))
 
@@ -86,18 +96,18 @@ def step_and_see(
     start: State,
     action: int,
     mask: BoolArray,
-    seen: Floats32,
+    observation: Floats32,
 ) -> bool:
     """`step`, then `observe`."""
-    return _turn(state, start, action, mask, seen)
+    return _turn(state, start, action, mask, observation)
 
 
-def observe(state: State, mask: BoolArray, seen: Floats32) -> None:
-    """Fill `seen` (VISION,): memory map row by row, bandwidth row by row, the use."""
-    _turn(state, state, LOOK, mask, seen)
+def observe(state: State, mask: BoolArray, observation: Floats32) -> None:
+    """Fill an observation (OBSERVATION_SIZE,): memory map and bandwidth by row, the access."""
+    _turn(state, state, LOOK, mask, observation)
 
 
-def _turn(state: State, start: State, action: int, mask: BoolArray, seen: Floats32) -> bool:
+def _turn(state: State, start: State, action: int, mask: BoolArray, observation: Floats32) -> bool:
     t = state.tables
     over = np.zeros(1, np.bool_)
     games = Games(
@@ -107,7 +117,7 @@ def _turn(state: State, start: State, action: int, mask: BoolArray, seen: Floats
         t.seconds[None],
         t.moves[None],
         mask[None],
-        seen[None],
+        observation[None],
         np.empty(1),
         over,
     )

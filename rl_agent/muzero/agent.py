@@ -1,4 +1,4 @@
-"""The agent: what it is told, what it knows, what it remembers."""
+"""The agent: its options, its networks, the best plan so far and the games that it learns from."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.state import BUSY_S, State, start_of
 from ullage.rl_agent.muzero.arena import GameArena, finished_state
 from ullage.rl_agent.muzero.learn import optimiser
@@ -16,8 +16,10 @@ from ullage.rl_agent.muzero.nets import Params, new_params
 from ullage.rl_agent.muzero.replay import Episode
 from ullage.solvers.state.build_plan import SegmentResidency
 
-RETURN_SCALE = 5.0  # what a plan as fast as the reference returns
-PLAY, LOOK, LEARN, NOISE = range(4)  # what a random number is for
+# Return of a game whose plan is as fast as the reference; that of `all-slow` is 0.
+RETURN_SCALE = 5.0
+# Purposes of random numbers, each with a generator of its own in every generation.
+PLAY, LOOK, LEARN, NOISE = range(4)
 
 # Gives the residencies of a finished game addresses; None where they do not fit.
 Address = Callable[[State], list[SegmentResidency] | None]
@@ -26,7 +28,12 @@ Repair = Callable[[State], tuple[float, list[SegmentResidency]] | None]
 
 
 class Packer(NamedTuple):
-    """How finished games become plans."""
+    """How finished games become plans.
+
+    Attributes:
+        address: gives all residencies addresses, or None.
+        repair: drops the residencies that find no address; None where no plan is left.
+    """
 
     address: Address
     repair: Repair
@@ -38,12 +45,12 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class MuZeroOptions:
-    """How to train; what of it shapes the networks is in `nets`.
+    """How to train; sizes of the networks are constants of `nets`.
 
     Attributes:
         seed: of everything random.
-        games: of a generation, played side by side.
-        simulations: of the search, per decision.
+        games: games of a generation, played side by side.
+        simulations: simulations of the search, per decision.
         noise: largest scale of the Gumbel noise; the games of a generation have from 0 to that.
         bursts: share of the games that are played without noise but for a stretch with this much
             of it, see `burst_noise`.
@@ -86,22 +93,22 @@ class Agent:
 
     Attributes:
         options: how it trains.
-        table: the program.
+        instance: the program.
         packer: makes finished games plans.
         scale: rewards are busy seconds saved times this.
         params: of the networks.
         moments: of Adam.
         best: busy seconds and residencies of the best plan; without any game, that of `all-slow`.
         best_game: its actions; none without a game.
-        generation: done so far.
-        games: played so far.
+        generation: generations of training so far.
+        games: games played so far.
         unplaced: games that would have been among the best, but found no addresses.
         window: the last games, the oldest first.
         elites: the best games, the best first.
     """
 
     options: MuZeroOptions
-    table: Table
+    instance: GameInstance
     packer: Packer
     scale: float
     params: Params
@@ -117,7 +124,7 @@ class Agent:
     @property
     def best_s(self) -> float:
         """Latency of the best plan so far."""
-        return self.best[0] + self.table.overhead_s
+        return self.best[0] + self.instance.overhead_s
 
     def rng(self, purpose: int) -> np.random.Generator:
         """Random numbers of this generation."""
@@ -128,31 +135,39 @@ class Agent:
         return jax.random.key(int(self.rng(purpose).integers(2**31)))
 
 
-def new_agent(table: Table, reference_s: float, options: MuZeroOptions, packer: Packer) -> Agent:
+def new_agent(
+    instance: GameInstance, reference_s: float, options: MuZeroOptions, packer: Packer
+) -> Agent:
     """An untrained agent for a program.
 
     Args:
-        table: the program, see `board.by_live_bytes`.
+        instance: the program, see `game_instance.by_live_bytes`.
         reference_s: latency of a good plan, for the scale of rewards alone.
         options: how to train.
         packer: makes finished games plans.
     """
-    params = new_params(options.seed, len(table.board.ev_segment))
-    span_s = max(table.all_slow_s - reference_s, 1e-4 * table.all_slow_s, 1e-30)
-    residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
+    params = new_params(options.seed, len(instance.arrays.access_segment))
+    span_s = max(instance.all_slow_s - reference_s, 1e-4 * instance.all_slow_s, 1e-30)
+    residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
     return Agent(
         options=options,
-        table=table,
+        instance=instance,
         packer=packer,
         scale=RETURN_SCALE / span_s,
         params=params,
         moments=optimiser(options.rate).init(params),
-        best=(float(start_of(table).total[BUSY_S]), residencies),
+        best=(float(start_of(instance).total[BUSY_S]), residencies),
     )
 
 
 def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
-    """Put games just finished into the window and, where they are among the best, the elites."""
+    """Put games just finished into the window and, where they are among the best, the elites.
+
+    Args:
+        agent: its window, elites and best plan change.
+        episodes: the games, as recorded.
+        arena: the same games, finished.
+    """
     agent.games += len(episodes)
     agent.window = [*agent.window, *episodes][-agent.options.window :]
     known = {episode.actions.tobytes() for episode in agent.elites}
@@ -182,6 +197,6 @@ def remember(agent: Agent, episodes: list[Episode], arena: GameArena) -> None:
 def _offer(
     agent: Agent, plan: tuple[float, list[SegmentResidency]] | None, episode: Episode
 ) -> None:
-    """Keep what came of a game if it is the best plan so far."""
+    """Keep the plan of a game, busy seconds and residencies, if it is the best so far."""
     if plan is not None and plan[0] < agent.best[0]:
         agent.best, agent.best_game = plan, episode.actions

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.game_instance import Board, Table
-from ullage.rl_agent.env.observe import VISION, Floats32
+from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
+from ullage.rl_agent.env.observe import OBSERVATION_SIZE, Floats32
 from ullage.rl_agent.env.rules import ACTIONS, BEGIN, BoolArray
 from ullage.rl_agent.env.state import DECISION, State, copy_of, start_of
 from ullage.rl_agent.env.turns import Games, play_turns
@@ -18,23 +18,23 @@ from ullage.solvers.engine.tables import ACCESSES, COUNTS, CURSOR, SIZES, Tables
 
 
 class GameArena(NamedTuple):
-    """B games of one program with E uses.
+    """B games of one program with E accesses.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         games: the tables of every game.
         masks: (B, ACTIONS) legal actions.
-        seen: (B, VISION) observations, see `observe`.
+        observation: (B, OBSERVATION_SIZE), see `observe`.
         busy_s: (B,) busy seconds of the plan so far.
         over: (B,) whether the game is over.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     games: Games
     masks: BoolArray
-    seen: Floats32
+    observation: Floats32
     busy_s: Floats
     over: BoolArray
 
@@ -50,12 +50,12 @@ class GameArena(NamedTuple):
         return self.games.state[:, COUNTS, CURSOR].astype(np.int32)
 
 
-def open_arena(table: Table, games: int) -> GameArena:
-    """Games not yet begun."""
-    start = start_of(table)
+def open_arena(instance: GameInstance, games: int) -> GameArena:
+    """An arena of so many games of a program, none of them begun."""
+    start = start_of(instance)
     t = start.tables
     masks = np.zeros((games, ACTIONS), dtype=np.bool_)
-    seen = np.zeros((games, VISION), dtype=np.float32)
+    observation = np.zeros((games, OBSERVATION_SIZE), dtype=np.float32)
     busy_s, over = np.zeros(games), np.zeros(games, dtype=np.bool_)
     opened = Games(
         ints=t.ints,
@@ -64,15 +64,15 @@ def open_arena(table: Table, games: int) -> GameArena:
         seconds=np.repeat(t.seconds[None], games, axis=0),
         moves=np.repeat(t.moves[None], games, axis=0),
         masks=masks,
-        seen=seen,
+        observation=observation,
         busy_s=busy_s,
         over=over,
     )
-    return GameArena(table.board, start, opened, masks, seen, busy_s, over)
+    return GameArena(instance.arrays, start, opened, masks, observation, busy_s, over)
 
 
-def deal(arena: GameArena) -> None:
-    """Begin all games anew, up to the first decision."""
+def begin_games(arena: GameArena) -> None:
+    """Begin all games anew, up to the first decision with more than one legal action."""
     play_turns(arena.games, arena.start.tables, np.full(len(arena.over), BEGIN), True)
 
 

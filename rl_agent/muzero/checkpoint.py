@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import UsageError
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.rules import ACTIONS
 from ullage.rl_agent.muzero.agent import Agent, MuZeroOptions, Packer, new_agent
 from ullage.rl_agent.muzero.arena import finished_state, open_arena
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 from ullage.rl_agent.muzero.play import play_by
 from ullage.rl_agent.muzero.replay import Episode
-from ullage.rl_agent.muzero.search import Found
+from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 
 NAME = "muzero"
-PARTS = ("actions", "policies", "values")  # of an episode; the rest comes from playing it again
+# Arrays of an episode that are saved; the others come from playing it again.
+PARTS = ("actions", "policies", "values")
 
 
 def save_agent(agent: Agent, path: Path) -> None:
@@ -42,8 +43,8 @@ def save_agent(agent: Agent, path: Path) -> None:
     about = {
         "format": FORMAT,
         "agent": NAME,
-        "uses": len(agent.table.board.ev_segment),
-        "all_slow_s": agent.table.all_slow_s,
+        "uses": len(agent.instance.arrays.access_segment),
+        "all_slow_s": agent.instance.all_slow_s,
         "scale": agent.scale,
         "generation": agent.generation,
         "games": agent.games,
@@ -53,7 +54,7 @@ def save_agent(agent: Agent, path: Path) -> None:
     write_arrays(path, arrays, about)
 
 
-def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
+def load_agent(path: Path, instance: GameInstance, packer: Packer) -> Agent:
     """The agent of a checkpoint, for the program that it was trained on.
 
     Raises:
@@ -62,28 +63,28 @@ def load_agent(path: Path, table: Table, packer: Packer) -> Agent:
     arrays, about = read_arrays(path)
     if about.get("agent") != NAME:
         raise UsageError(f"{path} holds no agent of muzero: train one with --agent muzero")
-    uses = len(table.board.ev_segment)
-    if about["uses"] != uses or about["all_slow_s"] != table.all_slow_s:
+    uses = len(instance.arrays.access_segment)
+    if about["uses"] != uses or about["all_slow_s"] != instance.all_slow_s:
         raise UsageError(
             f"{path} was trained on a program of {about['uses']} uses that takes "
             f"{about['all_slow_s']:.6g} s with everything slow, this one has {uses} and takes "
-            f"{table.all_slow_s:.6g} s: muzero is trained per program, target and memory size; "
+            f"{instance.all_slow_s:.6g} s: muzero is trained per program, target and memory size; "
             "train it on this one, or leave the checkpoint out"
         )
-    agent = new_agent(table, 0.0, MuZeroOptions(**about["options"]), packer)
+    agent = new_agent(instance, 0.0, MuZeroOptions(**about["options"]), packer)
     agent.scale = about["scale"]
     for group in ("params", "moments"):
         tree = getattr(agent, group)
         leaves = jax.tree.leaves(tree)
         kept: list[Any] = [arrays.get(f"{group}{number}") for number in range(len(leaves))]
-        sizes = [-1 if found is None else found.size for found in kept]
+        sizes = [-1 if array is None else array.size for array in kept]
         if sizes != [leaf.size for leaf in leaves]:
             raise UsageError(f"{path} holds networks of another version of ullage: train anew")
-        found = [
-            jax.numpy.asarray(np.reshape(known, leaf.shape))
-            for known, leaf in zip(kept, leaves, strict=True)
+        loaded = [
+            jax.numpy.asarray(np.reshape(array, leaf.shape))
+            for array, leaf in zip(kept, leaves, strict=True)
         ]
-        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), found))
+        setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), loaded))
     agent.generation, agent.games = about["generation"], about["games"]
     agent.unplaced = about["homeless"]
     agent.window = _replayed(agent, _games(arrays, "window"))
@@ -102,46 +103,48 @@ def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]
         "policies": np.zeros((total, ACTIONS), np.float32),
         "values": np.zeros(total, np.float32),
     }
-    known = {part: arrays.get(f"{group}_{part}", unknown.get(part)) for part in PARTS}
-    parts = (np.split(np.asarray(row), np.cumsum(lengths)[:-1]) for row in known.values())
+    saved = {part: arrays.get(f"{group}_{part}", unknown.get(part)) for part in PARTS}
+    parts = (np.split(np.asarray(row), np.cumsum(lengths)[:-1]) for row in saved.values())
     return list(zip(*parts, strict=True))
 
 
 def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[Episode]:
     """Episodes of games whose actions are known."""
-    found: list[Episode] = []
-    arena = open_arena(agent.table, agent.options.games)
+    episodes: list[Episode] = []
+    arena = open_arena(agent.instance, agent.options.games)
     for begin in range(0, len(games), agent.options.games):
         part = games[begin : begin + agent.options.games]
         filled = [*part, *[part[-1]] * (agent.options.games - len(part))]
 
         def decide(
-            _: Seen,
+            _: Observation,
             __: NDArray[np.bool_],
             playing: NDArray[np.bool_],
             number: int,
             filled: Sequence[tuple[NDArray[Any], ...]] = filled,
-        ) -> Found:
+        ) -> SearchResult:
             rows = [game if on else None for game, on in zip(filled, playing, strict=True)]
-            return Found(
+            return SearchResult(
                 np.array([0 if game is None else game[0][number] for game in rows]),
                 np.array([np.zeros(ACTIONS) if g is None else g[1][number] for g in rows], "f4"),
                 np.array([0.0 if game is None else game[2][number] for game in rows], "f4"),
             )
 
-        found += play_by(arena, agent.scale, decide)[: len(part)]
-    return found
+        episodes += play_by(arena, agent.scale, decide)[: len(part)]
+    return episodes
 
 
 def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
     """The best plan, from its game played once more."""
     if not len(actions):
         return
-    arena = open_arena(agent.table, 1)
+    arena = open_arena(agent.instance, 1)
     nothing = np.zeros((1, ACTIONS), np.float32)
 
-    def decide(_: Seen, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int) -> Found:
-        return Found(actions[number : number + 1], nothing, nothing[:, 0])
+    def decide(
+        _: Observation, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int
+    ) -> SearchResult:
+        return SearchResult(actions[number : number + 1], nothing, nothing[:, 0])
 
     play_by(arena, agent.scale, decide)
     state = finished_state(arena, 0)

@@ -9,9 +9,12 @@ import optax
 from ullage.rl_agent.muzero.nets import Array, Params, move, predict, represent, two_hot
 from ullage.rl_agent.muzero.replay import Batch
 
+# Weights of the losses of value and reward beside that of the policy.
 VALUE_WEIGHT = 0.5
 REWARD_WEIGHT = 1.0
+# Share of a weight that a step of size 1 takes away (AdamW).
 DECAY = 1e-4
+# Largest norm of the gradient over all weights; a longer one is scaled down to it.
 CLIP = 1.0
 
 
@@ -21,14 +24,14 @@ def optimiser(rate: float) -> optax.GradientTransformation:
 
 
 def loss_of(params: Params, batch: Batch) -> tuple[Array, dict[str, Array]]:
-    """Mean loss, and its parts.
+    """Mean loss of a batch, and its parts by name: policy, value, reward.
 
     Policy by cross entropy, value by cross entropy with two-hot targets (behind the end of a game
     it is 0), reward by squared error; gradients are halved at every unrolled action and its losses
     divided by their number (Schrittwieser et al. 2020, appendix G).
     """
     unroll = batch.actions.shape[1]
-    hidden = represent(params, batch.seen)
+    hidden = represent(params, batch.observation)
     policy_loss = value_loss = reward_loss = jnp.zeros(())
     for k in range(unroll + 1):
         scale = 1.0 if k == 0 else 1.0 / unroll
@@ -55,7 +58,7 @@ def learn(
     *,
     rate: float,
 ) -> tuple[Params, optax.OptState, dict[str, Array]]:
-    """One step of Adam: weights, moments, and the parts of the loss."""
-    slopes, parts = jax.grad(loss_of, has_aux=True)(params, batch)
-    changes, moments = optimiser(rate).update(slopes, moments, params)
+    """One step of Adam on a batch: new weights, new moments, and the parts of the loss."""
+    gradients, parts = jax.grad(loss_of, has_aux=True)(params, batch)
+    changes, moments = optimiser(rate).update(gradients, moments, params)
     return optax.apply_updates(params, changes), moments, parts

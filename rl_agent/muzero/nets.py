@@ -11,26 +11,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ullage.rl_agent.env.observe import VISION
+from ullage.rl_agent.env.observe import OBSERVATION_SIZE
 from ullage.rl_agent.env.rules import ACTIONS
 
+# Numbers of the hidden state, H.
 HIDDEN = 96
+# Width of the layers between, W.
 WIDTH = 128
+# Bins of a value, V, and the values of the first and the last one (a good plan returns
+# `agent.RETURN_SCALE`).
 BINS = 81
-VALUE_LOW, VALUE_HIGH = -2.0, 8.0  # in units of `agent.RETURN_SCALE`: 5 for a good plan
+VALUE_LOW, VALUE_HIGH = -2.0, 8.0
+# (V,) the value of each bin.
 SUPPORT = np.linspace(VALUE_LOW, VALUE_HIGH, BINS, dtype=np.float32)
 
 Array: TypeAlias = jax.Array
 Params = dict[str, Any]
 
 
-class Seen(NamedTuple):
-    """What the agent sees of B games.
+class Observation(NamedTuple):
+    """What the agent observes of B games of E accesses.
 
     Attributes:
-        cells: (B, VISION) uint8, the game's observation in 255ths.
-        decided: (B, E) int8, the decision about each use, -1 for none yet.
-        cursor: (B,) int32, the use to be decided.
+        cells: (B, OBSERVATION_SIZE) uint8, the game's observation in 255ths.
+        decided: (B, E) int8, the decision about each access, -1 for none yet.
+        cursor: (B,) int32, the access to be decided.
     """
 
     cells: Any
@@ -47,7 +52,7 @@ def new_params(seed: int, uses: int) -> Params:
         return {"w": weights, "b": jnp.zeros(columns)}
 
     return {
-        "cells": layer(VISION, WIDTH),
+        "cells": layer(OBSERVATION_SIZE, WIDTH),
         "decided": layer(uses * ACTIONS, WIDTH),
         "cursor": layer(uses, WIDTH, np.sqrt(uses)),
         "represent": layer(WIDTH, WIDTH),
@@ -72,28 +77,28 @@ def _normal(rows: Array) -> Array:
     return rows * jax.lax.rsqrt((rows**2).mean(-1, keepdims=True) + 1e-5)
 
 
-def represent(params: Params, seen: Seen) -> Array:
-    """(B, H) hidden numbers of what is seen."""
-    cells = jnp.asarray(seen.cells, jnp.float32) / 255.0
-    games, uses = seen.decided.shape
-    decided = jax.nn.one_hot(seen.decided, ACTIONS).reshape(games, uses * ACTIONS)
+def represent(params: Params, observation: Observation) -> Array:
+    """(B, H) the hidden state of an observation (the representation network)."""
+    cells = jnp.asarray(observation.cells, jnp.float32) / 255.0
+    games, uses = observation.decided.shape
+    decided = jax.nn.one_hot(observation.decided, ACTIONS).reshape(games, uses * ACTIONS)
     first = _dense(params["cells"], cells) + _dense(params["decided"], decided)
-    first += params["cursor"]["w"][jnp.minimum(seen.cursor, uses - 1)]
+    first += params["cursor"]["w"][jnp.minimum(observation.cursor, uses - 1)]
     inner = jax.nn.relu(_normal(first))
     inner = jax.nn.relu(_dense(params["represent"], inner))
     return _normal(_dense(params["hidden"], inner))
 
 
 def move(params: Params, hidden: Array, action: Array) -> tuple[Array, Array]:
-    """Hidden numbers (B, H) after an action (B,), and its reward (B,)."""
-    told = jnp.concatenate([hidden, jax.nn.one_hot(action, ACTIONS)], axis=-1)
-    inner = jax.nn.relu(_dense(params["move"], told))
+    """Hidden state (B, H) after an action (B,), and its reward (B,) (the dynamics network)."""
+    inputs = jnp.concatenate([hidden, jax.nn.one_hot(action, ACTIONS)], axis=-1)
+    inner = jax.nn.relu(_dense(params["move"], inputs))
     inner = jax.nn.relu(_dense(params["move2"], inner))
     return _normal(hidden + _dense(params["next"], inner)), _dense(params["reward"], inner)[:, 0]
 
 
 def predict(params: Params, hidden: Array) -> tuple[Array, Array]:
-    """Logits of the policy (B, ACTIONS), and logits of the value's bins (B, V)."""
+    """Logits of policy (B, ACTIONS) and value's bins (B, V) (the prediction network)."""
     inner = jax.nn.relu(_dense(params["predict"], hidden))
     return _dense(params["policy"], inner), _dense(params["value"], inner)
 

@@ -1,4 +1,10 @@
-"""What was played: a window of the last games, and the best ones."""
+"""The replay buffer: games as recorded, and batches of their positions to learn from.
+
+Games are laid end to end; a batch is N positions with the K actions after each:
+
+    positions   | game 0 ........ | game 1 ... | game 2 ..........
+    batch row                ^ i  i+1 .. i+K: behind the end of a game nothing is real
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.rl_agent.env.rules import ACTIONS
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 
 Floats = NDArray[np.float32]
 
@@ -17,12 +23,12 @@ class Episode(NamedTuple):
     """One game of D decisions.
 
     Attributes:
-        cells: (D, VISION) uint8, see `Seen`.
-        decided: (D, E) int8.
-        cursor: (D,) int32.
+        cells: (D, OBSERVATION_SIZE) uint8, see `Observation`.
+        decided: (D, E) int8, see `Observation`.
+        cursor: (D,) int32, see `Observation`.
         masks: (D, ACTIONS) legal actions.
         actions: (D,) int8, played.
-        rewards: (D,) of the action and what was forced after it.
+        rewards: (D,) of the action and of those that were forced after it.
         policies: (D, ACTIONS) of the search.
         values: (D,) of the search.
     """
@@ -38,7 +44,7 @@ class Episode(NamedTuple):
 
     @property
     def total(self) -> float:
-        """The return."""
+        """The return: the sum of all rewards."""
         return float(self.rewards.sum(dtype=np.float64))
 
 
@@ -46,15 +52,15 @@ class Batch(NamedTuple):
     """N positions to learn from, each unrolled over K actions.
 
     Attributes:
-        seen: what was seen at the first.
-        actions: (N, K).
-        rewards: (N, K).
-        policies: (N, K + 1, ACTIONS).
+        observation: of the first position.
+        actions: (N, K) played after each position.
+        rewards: (N, K) of these actions.
+        policies: (N, K + 1, ACTIONS) targets.
         values: (N, K + 1) targets.
         real: (N, K + 1) 1.0 before the end of the game, 0.0 behind it.
     """
 
-    seen: Seen
+    observation: Observation
     actions: NDArray[np.int8]
     rewards: Floats
     policies: Floats
@@ -78,7 +84,7 @@ class Positions:
         return len(self.end)
 
     def targets(self, steps: int) -> Floats:
-        """(P,) what is to come: rewards of so many decisions, then the search's value."""
+        """(P,) targets of the values: rewards of `steps` decisions, then the search's value."""
         sums = np.concatenate([[0.0], np.cumsum(self.rows.rewards, dtype=np.float64)])
         here = np.arange(len(self))
         behind = np.minimum(here + steps, self.end)
@@ -97,7 +103,7 @@ def lay_out(episodes: Sequence[Episode]) -> Positions:
 def draw(
     positions: Positions,
     targets: Floats,
-    picked: NDArray[np.int64],
+    indices: NDArray[np.int64],
     unroll: int,
     rng: np.random.Generator,
     *,
@@ -108,20 +114,20 @@ def draw(
     Args:
         positions: to draw from.
         targets: (P,) of the values.
-        picked: which.
-        unroll: K.
+        indices: (N,) positions of the batch.
+        unroll: K, actions after each position.
         rng: for actions behind the end.
-        imitate: the policy to learn is what was played, not what the search would.
+        imitate: the policy to learn is the action played, not the search's policy.
     """
-    at = picked[:, None] + np.arange(unroll + 1)
-    real = at < positions.end[picked][:, None]
+    at = indices[:, None] + np.arange(unroll + 1)
+    real = at < positions.end[indices][:, None]
     at = np.where(real, at, len(positions) - 1)
     rows = positions.rows
     played = rows.actions[at]
     policies = np.eye(ACTIONS, dtype=np.float32)[played] if imitate else rows.policies[at]
-    random = rng.integers(ACTIONS, size=(len(picked), unroll)).astype(np.int8)
+    random = rng.integers(ACTIONS, size=(len(indices), unroll)).astype(np.int8)
     return Batch(
-        seen=Seen(rows.cells[picked], rows.decided[picked], rows.cursor[picked]),
+        observation=Observation(rows.cells[indices], rows.decided[indices], rows.cursor[indices]),
         actions=np.where(real[:, :-1], played[:, :-1], random),
         rewards=rows.rewards[at][:, :-1] * real[:, :-1],
         policies=policies,
@@ -132,7 +138,9 @@ def draw(
 
 def joined(one: Batch, other: Batch) -> Batch:
     """Two batches as one."""
-    seen = Seen._make(np.concatenate(parts) for parts in zip(one.seen, other.seen, strict=True))
+    observation = Observation._make(
+        np.concatenate(parts) for parts in zip(one.observation, other.observation, strict=True)
+    )
     tails: Any = zip(one[1:], other[1:], strict=True)
     rest = [np.concatenate(parts) for parts in tails]
-    return Batch(seen, *rest)
+    return Batch(observation, *rest)

@@ -7,13 +7,22 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from ullage.rl_agent.muzero.nets import Array, Params, Seen, expected, move, predict, represent
+from ullage.rl_agent.muzero.nets import (
+    Array,
+    Observation,
+    Params,
+    expected,
+    move,
+    predict,
+    represent,
+)
 
+# Visits that mctx adds to those of the most visited action when it weighs values against logits.
 MAXVISIT_INIT = 50.0
 
 
-class Found(NamedTuple):
-    """What a search found for B games.
+class SearchResult(NamedTuple):
+    """The results of searching B games.
 
     Attributes:
         action: (B,) to be played.
@@ -42,20 +51,20 @@ def _recurrent(params: Params, _: Array, action: Array, hidden: Array) -> tuple[
 def search(
     params: Params,
     key: Array,
-    seen: Seen,
+    observation: Observation,
     masks: Array,
     noise: Array,
     *,
     simulations: int,
     value_scale: float = 0.1,
     rescale: bool = False,
-) -> Found:
+) -> SearchResult:
     """Search B games at once.
 
     Args:
         params: of the networks.
         key: of the Gumbel noise.
-        seen: what is seen.
+        observation: of the B positions.
         masks: (B, ACTIONS) legal actions; a game that is over has none and gets any answer.
         noise: (B,) scale of the Gumbel noise; 0 plays the best.
         simulations: of the model, per game.
@@ -63,7 +72,7 @@ def search(
         rescale: stretch the values of the actions of a node to [0, 1] as mctx does by default:
             that makes a difference of nothing look like one of all.
     """
-    hidden = represent(params, seen)
+    hidden = represent(params, observation)
     logits, value = predict(params, hidden)
     legal = masks | ~masks.any(-1, keepdims=True)
     output = mctx.gumbel_muzero_policy(
@@ -86,7 +95,7 @@ def search(
     weights = output.action_weights * visited
     total = weights.sum(-1)
     improved = (weights * summary.qvalues).sum(-1) / jnp.maximum(total, 1e-9)
-    return Found(
+    return SearchResult(
         output.action,
         output.action_weights,
         jnp.where(total > 0, improved, output.search_tree.summary().value),

@@ -25,20 +25,27 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
 
 if TYPE_CHECKING:
-    from ullage.rl_agent.env.game_instance import Table
+    from ullage.rl_agent.env.game_instance import GameInstance
     from ullage.rl_agent.env.state import State
     from ullage.rl_agent.muzero.agent import Agent, Packer
     from ullage.rl_agent.muzero.train import Report
 
 logger = logging.getLogger(__name__)
 
+# The optional part of the installation that it needs, and the packages of it.
 EXTRA = "muzero"
 REQUIRES = ("jax", "mctx", "optax")
+# Solvers whose plans notes compare with, and whose best is the scale of rewards.
 RIVALS = ("greedy", "msa")
-RESERVE_SHARE = 0.02  # of the time, for the plan
-PACKING_S = 0.5  # at most, for the addresses of one game
-GAME_COMPILE_S = 25.0  # for the game's kernels: three times what an idle core of 2025 takes
-COMPILE_S = 30.0  # jax's compiling cannot be interrupted: with less it is not begun
+# Share of the time that is kept for building the plan.
+RESERVE_SHARE = 0.02
+# Most seconds for the addresses of one game.
+PACKING_S = 0.5
+# Seconds that must remain where the game's kernels are not compiled yet: three times what an idle
+# core of 2025 takes to compile them.
+GAME_COMPILE_S = 25.0
+# Seconds that must remain for training: compiling in jax cannot be interrupted.
+COMPILE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -66,24 +73,24 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         TimeLimitError: less time than compiling the game's kernels may take.
     """
     check_extra()
-    from ullage.rl_agent.env.game_instance import by_live_bytes, set_table
+    from ullage.rl_agent.env.game_instance import by_live_bytes, game_instance_of
     from ullage.rl_agent.muzero.train import play_by_chance, train
 
     training = budget.at_most(options.time_limit_s).share(1 - RESERVE_SHARE)
     limit_s, deadline = training.remaining_s(), training.deadline or math.inf
-    table = by_live_bytes(set_table(problem))
-    if not len(table.board.ev_segment):
-        residencies = [residency for _, _, residency in table.residency_state.all_residencies()]
+    instance = by_live_bytes(game_instance_of(problem))
+    if not len(instance.arrays.access_segment):
+        residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
         note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
-        return Solution(assemble(problem, table.segments, residencies), notes=(note,))
+        return Solution(assemble(problem, instance.segments, residencies), notes=(note,))
     if limit_s < GAME_COMPILE_S and not is_ready():
         raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, budget)
-    reference_s = reference_of(problem, table, rivals.values())
-    packer = packer_of(problem, table, budget)
-    agent = _agent(table, packer, reference_s, options, budget)
+    reference_s = reference_of(problem, instance, rivals.values())
+    packer = packer_of(problem, instance, budget)
+    agent = _agent(instance, packer, reference_s, options, budget)
     reports: list[Report] = []
-    wanted, begun_with = options.generations, agent.generation
+    generations, generations_before = options.generations, agent.generation
 
     def report(now: "Report") -> None:
         reports.append(now)
@@ -92,11 +99,11 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
             f"without noise {format_time(now.greedy_s)}"
         )
 
-    told: tuple[str, ...] = ()
-    ended: StopReason = "finished" if wanted else "time limit"
+    warnings: tuple[str, ...] = ()
+    stop_reason: StopReason = "finished" if generations else "time limit"
     try:
         if limit_s < COMPILE_S:
-            told = (
+            warnings = (
                 f"muzero: {limit_s:.3g} s are too few to compile and train its networks (from "
                 f"{COMPILE_S:.3g} s on it does): games by chance instead",
             )
@@ -104,16 +111,16 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         else:
             train(
                 agent,
-                lambda now: not wanted or now.generation - begun_with < wanted,
+                lambda now: not generations or now.generation - generations_before < generations,
                 report,
                 budget.on_improvement,
                 deadline,
             )
     except KeyboardInterrupt:
-        ended = "interrupted"
-    notes = (*_notes(agent, reports, rivals), *told)
+        stop_reason = "interrupted"
+    notes = (*_notes(agent, reports, rivals), *warnings)
     return Solution(
-        assemble(problem, table.segments, agent.best[1]), stop_reason=ended, notes=notes
+        assemble(problem, instance.segments, agent.best[1]), stop_reason=stop_reason, notes=notes
     )
 
 
@@ -125,7 +132,7 @@ def is_ready() -> bool:
 
 
 def check_extra() -> None:
-    """Whether jax, mctx and optax are there.
+    """Make sure that jax, mctx and optax are installed.
 
     Raises:
         UsageError: they are not.
@@ -138,23 +145,23 @@ def check_extra() -> None:
         )
 
 
-def packer_of(problem: Problem, table: "Table", budget: Budget) -> "Packer":
-    """What makes plans of finished games, which went by live bytes."""
+def packer_of(problem: Problem, instance: "GameInstance", budget: Budget) -> "Packer":
+    """A packer for the games of a program, which are played by live bytes."""
     from ullage.rl_agent.env.plans import PACKING_SHARE, packed, repair, residencies_of
     from ullage.rl_agent.muzero.agent import Packer
 
     def address(state: "State") -> list[SegmentResidency] | None:
         own = budget.at_most(PACKING_S / PACKING_SHARE).for_member()
-        return packed(problem, table, residencies_of(table, state), own)
+        return packed(problem, instance, residencies_of(instance, state), own)
 
     return Packer(
         address,
-        lambda state: repair(problem, table, residencies_of(table, state)),
+        lambda state: repair(problem, instance, residencies_of(instance, state)),
     )
 
 
 def _agent(
-    table: "Table",
+    instance: "GameInstance",
     packer: "Packer",
     reference_s: float,
     options: MuZeroParameters,
@@ -164,42 +171,46 @@ def _agent(
     from ullage.rl_agent.muzero.checkpoint import load_agent
 
     if options.checkpoint:
-        agent = load_agent(Path(options.checkpoint), table, packer)
+        agent = load_agent(Path(options.checkpoint), instance, packer)
         budget.on_improvement(agent.best_s)
         return agent
-    asked = MuZeroOptions(seed=options.seed, games=options.games, simulations=options.simulations)
-    return new_agent(table, reference_s, asked, packer)
+    training = MuZeroOptions(
+        seed=options.seed, games=options.games, simulations=options.simulations
+    )
+    return new_agent(instance, reference_s, training, packer)
 
 
 def rivals_of(problem: Problem, budget: Budget) -> dict[str, float]:
-    """Latency of the heuristics' plans: to compare with, and for the scale of rewards."""
-    found: dict[str, float] = {}
+    """Seconds: latency of each heuristic's plan, to compare with and for the scale of rewards."""
+    latencies: dict[str, float] = {}
     for name in RIVALS:
         try:
-            found[name] = run_solver(name, problem, budget.for_member()).score.latency_s
+            latencies[name] = run_solver(name, problem, budget.for_member()).score.latency_s
         except (InfeasibleError, UsageError):
             continue  # a heuristic may not know such targets
-    return found
+    return latencies
 
 
-def reference_of(problem: Problem, table: "Table", rivals: Iterable[float]) -> float:
+def reference_of(problem: Problem, instance: "GameInstance", rivals: Iterable[float]) -> float:
     """Latency of a good plan: the best heuristic's, the bound's where they gain nothing."""
-    best_s = min(rivals, default=table.all_slow_s)
-    if best_s < table.all_slow_s * (1 - WORTH_PACKING):
+    best_s = min(rivals, default=instance.all_slow_s)
+    if best_s < instance.all_slow_s * (1 - WORTH_PACKING):
         return best_s
     return order_free_bound(problem.minimising("latency")).value
 
 
 def _notes(agent: "Agent", reports: "list[Report]", rivals: Mapping[str, float]) -> tuple[str, ...]:
     """What the plan is, and what it is worth beside the heuristics'."""
-    told = (
+    summary = (
         f"muzero: the best of {agent.games} games in {agent.generation} generations, "
         f"{format_time(agent.best_s)}"
     )
     if reports:
-        told += f"; without noise the agent plays {format_time(reports[-1].greedy_s)}"
-    told += "".join(f"; {name} has {format_time(found)}" for name, found in rivals.items())
-    notes = [told]
+        summary += f"; without noise the agent plays {format_time(reports[-1].greedy_s)}"
+    summary += "".join(
+        f"; {name} has {format_time(latency_s)}" for name, latency_s in rivals.items()
+    )
+    notes = [summary]
     if not agent.elites:
         notes.append("muzero: no game was finished that has addresses for all of it")
     if agent.unplaced:

@@ -1,4 +1,4 @@
-"""Learning from what is remembered, after looking at some of it anew."""
+"""Learning from the games of the replay buffer, after searching some of their positions anew."""
 
 import time
 
@@ -7,28 +7,30 @@ import numpy as np
 
 from ullage.rl_agent.muzero.agent import LEARN, LOOK, Agent, OutOfTimeError
 from ullage.rl_agent.muzero.learn import learn
-from ullage.rl_agent.muzero.nets import Seen
-from ullage.rl_agent.muzero.play import look
+from ullage.rl_agent.muzero.nets import Observation
+from ullage.rl_agent.muzero.play import search_positions
 from ullage.rl_agent.muzero.replay import Batch, Positions, draw, joined, lay_out
 
 
-def look_again(agent: Agent, positions: Positions, deadline: float) -> None:
+def search_again(agent: Agent, positions: Positions, deadline: float) -> None:
     """Search some old positions with the present networks (Schrittwieser et al. 2021).
 
     Raises:
         OutOfTimeError: at the deadline.
     """
-    chosen, rng, key = agent.options, agent.rng(LOOK), agent.key(LOOK)
-    noise = np.zeros(chosen.games, dtype=np.float32)
+    options, rng, key = agent.options, agent.rng(LOOK), agent.key(LOOK)
+    noise = np.zeros(options.games, dtype=np.float32)
     rows = positions.rows
-    for number in range(int(chosen.looks * len(positions) / chosen.games)):
+    for number in range(int(options.looks * len(positions) / options.games)):
         if time.monotonic() >= deadline:
             raise OutOfTimeError
-        picked = rng.integers(len(positions), size=chosen.games)
-        seen = Seen(rows.cells[picked], rows.decided[picked], rows.cursor[picked])
-        found = look(agent, jax.random.fold_in(key, number), seen, rows.masks[picked], noise)
-        rows.policies[picked] = np.asarray(found.policy)
-        rows.values[picked] = np.asarray(found.value)
+        indices = rng.integers(len(positions), size=options.games)
+        observation = Observation(rows.cells[indices], rows.decided[indices], rows.cursor[indices])
+        result = search_positions(
+            agent, jax.random.fold_in(key, number), observation, rows.masks[indices], noise
+        )
+        rows.policies[indices] = np.asarray(result.policy)
+        rows.values[indices] = np.asarray(result.value)
     at = 0
     for episode in agent.window:
         behind = at + len(episode.actions)
@@ -41,7 +43,7 @@ def study(agent: Agent, fresh: int, deadline: float) -> dict[str, float]:
     """Steps of learning from the window and the elites; returns the mean parts of the loss.
 
     From the window the agent learns what the search made of its positions; from its best games it
-    learns to do what was done (self-imitation, Oh et al. 2018: where nothing is left to chance, a
+    learns the actions played (self-imitation, Oh et al. 2018: where nothing is left to chance, a
     return once achieved can be achieved again).
 
     Args:
@@ -52,26 +54,26 @@ def study(agent: Agent, fresh: int, deadline: float) -> dict[str, float]:
     Raises:
         OutOfTimeError: at the deadline.
     """
-    chosen, rng = agent.options, agent.rng(LEARN)
+    options, rng = agent.options, agent.rng(LEARN)
     window = lay_out(agent.window)
-    look_again(agent, window, deadline)
-    ahead = window.targets(chosen.lookahead)
+    search_again(agent, window, deadline)
+    ahead = window.targets(options.lookahead)
     elites = lay_out(agent.elites) if agent.elites else None
-    best = int(chosen.elite_share * chosen.batch) if elites is not None else 0
+    best = int(options.elite_share * options.batch) if elites is not None else 0
     sums: dict[str, float] = {}
-    steps = max(1, round(chosen.passes * fresh / chosen.batch))
+    steps = max(1, round(options.passes * fresh / options.batch))
     for _ in range(steps):
         if time.monotonic() >= deadline:
             raise OutOfTimeError
-        picked = rng.integers(len(window), size=chosen.batch - best)
-        batch: Batch = draw(window, ahead, picked, chosen.unroll, rng, imitate=False)
+        indices = rng.integers(len(window), size=options.batch - best)
+        batch: Batch = draw(window, ahead, indices, options.unroll, rng, imitate=False)
         if elites is not None and best:
-            picked = rng.integers(len(elites), size=best)
+            indices = rng.integers(len(elites), size=best)
             whole = elites.targets(len(elites))
-            good = draw(elites, whole, picked, chosen.unroll, rng, imitate=True)
+            good = draw(elites, whole, indices, options.unroll, rng, imitate=True)
             batch = joined(batch, good)
         agent.params, agent.moments, parts = learn(
-            agent.params, agent.moments, batch, rate=chosen.rate
+            agent.params, agent.moments, batch, rate=options.rate
         )
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + float(part)

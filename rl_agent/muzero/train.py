@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ullage.rl_agent.muzero.agent import PLAY, Agent, OutOfTimeError, remember
 from ullage.rl_agent.muzero.arena import open_arena
-from ullage.rl_agent.muzero.nets import Seen
+from ullage.rl_agent.muzero.nets import Observation
 from ullage.rl_agent.muzero.play import play, play_by
-from ullage.rl_agent.muzero.search import Found
+from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.muzero.study import study
 
 
@@ -42,14 +42,16 @@ class Report(NamedTuple):
 
 def play_by_chance(agent: Agent, improved: Callable[[float], None], deadline: float) -> None:
     """Games of random legal moves until the deadline, where training has no time."""
-    arena = open_arena(agent.table, agent.options.games)
+    arena = open_arena(agent.instance, agent.options.games)
     rng = agent.rng(PLAY)
 
-    def decide(_: Seen, masks: NDArray[np.bool_], __: NDArray[np.bool_], ___: int) -> Found:
+    def decide(
+        _: Observation, masks: NDArray[np.bool_], __: NDArray[np.bool_], ___: int
+    ) -> SearchResult:
         if time.monotonic() >= deadline:
             raise OutOfTimeError
         chances = rng.random(masks.shape) * (masks + 1e-9)
-        return Found(chances.argmax(-1), masks.astype(np.float32), arena.busy_s)
+        return SearchResult(chances.argmax(-1), masks.astype(np.float32), arena.busy_s)
 
     try:
         while True:
@@ -68,20 +70,20 @@ def train(
     improved: Callable[[float], None] = lambda _: None,
     deadline: float = float("inf"),
 ) -> None:
-    """Generations until `goes_on` says no or the deadline comes; the agent holds what came of it.
+    """Generations until `goes_on` says no or the deadline comes; the agent holds the results.
 
     A generation cut short by the deadline counts for its best plan alone.
 
     Args:
         agent: is trained.
-        goes_on: asked before each generation.
+        goes_on: called before each generation.
         report: called after each.
         improved: called with the latency of a better plan.
         deadline: `time.monotonic()` value.
     """
     begun = time.monotonic()
-    arena = open_arena(agent.table, agent.options.games)
-    overhead_s = agent.table.overhead_s
+    arena = open_arena(agent.instance, agent.options.games)
+    overhead_s = agent.instance.overhead_s
     try:
         while goes_on(agent):
             best_s = agent.best_s

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.state import State
-from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_run
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TINY_S, Offer, try_residency
 from ullage.solvers.engine.jit import compiled, entry
 from ullage.solvers.engine.tables import (
     ACCESS_SEGMENT,
@@ -40,9 +40,11 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
+# Kinds of candidates: a residency over the gap before an access, over one access, over all of them.
 GAP, SINGLE, WHOLE = 0, 1, 2
 KINDS = 3
-LEAST_FALL = 1e-9  # of a score that is put back: scores fall, so decodes end
+# By how much the score of a candidate falls at least when it is put back, so that decodes end.
+LEAST_FALL = 1e-9
 
 
 class Moves(NamedTuple):
@@ -89,7 +91,7 @@ class Queue(NamedTuple):
 
 @compiled
 def is_idle(t: Tables, candidate: int) -> bool:
-    """Whether a single use has a residency already and needs no other."""
+    """Whether a candidate of one access is covered by a residency already and needs no other."""
     accesses = t.ints[SIZES, ACCESSES]
     access = candidate % accesses
     if candidate // accesses != SINGLE or t.state[ACCESS_SLOT, access] < 0:
@@ -98,8 +100,8 @@ def is_idle(t: Tables, candidate: int) -> bool:
 
 
 @compiled
-def run_of(t: Tables, candidate: int) -> tuple[int, int]:
-    """First and last access of a candidate."""
+def span_of(t: Tables, candidate: int) -> tuple[int, int]:
+    """First and last access that a candidate would keep in the fastest tier."""
     accesses = t.ints[SIZES, ACCESSES]
     kind, access = candidate // accesses, candidate % accesses
     if kind == GAP:
@@ -181,48 +183,48 @@ def play_by_score(
     for i in range(count):
         add(queue, i, scores[i], i)
     begun_s = max(t.seconds[TOTALS, BUSY_S], TINY_S)
-    done = waiting = again = left = 0
-    number = 0
-    while number < passes:
+    decided = retries = retried = failures = 0
+    pass_number = 0
+    while pass_number < passes:
         i = -1
         score = 0.0
-        if number == 0:
+        if pass_number == 0:
             if count == 0:
-                number, waiting, left = 1, left, 0
+                pass_number, retries, failures = 1, failures, 0
                 continue
             score, i = keys[0], items[0]
             candidate = moves.candidates[i]
             count -= 1
             sink(queue, count, keys[count], items[count])
         else:
-            if again == waiting:
-                if left == waiting:
+            if retried == retries:
+                if failures == retries:
                     break
-                number, waiting, left, again = number + 1, left, 0, 0
+                pass_number, retries, failures, retried = pass_number + 1, failures, 0, 0
                 continue
-            candidate = failed[again]
-            again += 1
+            candidate = failed[retried]
+            retried += 1
         kind = candidate // t.ints[SIZES, ACCESSES]
         if is_idle(t, candidate):
-            done += 1
+            decided += 1
             continue
         least = -np.inf
-        if number == 0 and count > 0 and policy.weighs[kind]:
+        if pass_number == 0 and count > 0 and policy.weighs[kind]:
             # It stays ahead of the next, or at least does not fall.
             least = min(keys[0], score - LEAST_FALL) - scores[i]
-            aspects[6] = done / total
+            aspects[6] = decided / total
             aspects[7] = t.seconds[TOTALS, BUSY_S] / begun_s
-        first, last = run_of(t, candidate)
+        first, last = span_of(t, candidate)
         offer = Offer(moves.gain_s[i], moves.room[i], least, policy.state_w[kind], aspects)
-        outcome, worth = try_run(t, first, last, offer, addresses)
+        outcome, worth = try_residency(t, first, last, offer, addresses)
         if outcome == LATER:
             add(queue, count, scores[i] + worth, i)
             count += 1
             continue
-        done += 1
+        decided += 1
         if outcome == FAILED:
-            failed[left] = candidate
-            left += 1
+            failed[failures] = candidate
+            failures += 1
     return float(t.seconds[TOTALS, BUSY_S])
 
 
@@ -255,15 +257,15 @@ def decode(
     return play_by_score(state.tables, start.tables, moves, policy, queue, passes, addresses)
 
 
-def candidates_of(board: Board) -> Ints:
+def candidates_of(arrays: GameArrays) -> Ints:
     """(C,) all candidates: gaps, singles, and segments of three accesses or more kept whole."""
-    accesses = len(board.ev_segment)
+    accesses = len(arrays.access_segment)
     all_accesses = np.arange(accesses)
-    firsts = board.segment_first[:-1]
+    firsts = arrays.segment_first[:-1]
     is_first = np.zeros(accesses, dtype=bool)
     is_first[firsts] = True
     gaps = all_accesses[~is_first]
-    whole = firsts[np.diff(board.segment_first) > 2]
+    whole = firsts[np.diff(arrays.segment_first) > 2]
     return np.concatenate(
         [GAP * accesses + gaps, SINGLE * accesses + all_accesses, WHOLE * accesses + whole]
     ).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What the network is told about each candidate, and the heuristic's own order of them."""
+"""The features of each candidate for the network, and the heuristic's own order of candidates."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,18 +6,25 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.rl_agent.env.game_instance import Board, Table
+from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
 from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
 from ullage.rl_agent.policy.prices import prices_of
 from ullage.rl_agent.policy.trial import TINY_S
 
+# Numbers about a candidate, F.
 FEATURES = 39
-ROOM_POWER = 0.5  # of the heuristic's key: seconds lost / room ** 0.5, as in solvers/msa.py
-SINGLE_LAST = 3.0  # what single uses are behind, in the key's logarithm
-KEEP_FIRST = 100.0  # what moves of a known plan are ahead
+# Exponent of the room in the heuristic's key: seconds lost / room ** 0.5, as in
+# solvers/heuristics/msa.py.
+ROOM_POWER = 0.5
+# By how much candidates of one access are behind, in the key's logarithm.
+SINGLE_LAST = 3.0
+# By how much the candidates that a known plan keeps are ahead, in the same unit.
+KEEP_FIRST = 100.0
+# Steps of a candidate at which the feature of its length is a half.
 STEP_SCALE = 32.0
-NEAR_STEPS = 16  # before a use, in which idle link time counts as near
+# Steps before an access in which idle link time counts as near.
+NEAR_STEPS = 16
 
 
 class Encoding(NamedTuple):
@@ -51,103 +58,110 @@ class _Moves(NamedTuple):
     lost_s: Floats
 
 
-def encode(board: Board, start: State) -> Encoding:
+def encode(arrays: GameArrays, start: State) -> Encoding:
     """Candidates and features of a program, once for all decodes.
 
     The heuristic's key: the seconds that the uses of a move lose at home over the square root of
     the room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors; single uses are
     put off, since what keeps a tensor over a gap or for its whole life includes them.
     """
-    candidates = candidates_of(board)
-    saved_s = _lost_seconds(board, start)
-    moves = _moves_of(board, candidates, saved_s)
+    candidates = candidates_of(arrays)
+    saved_s = _lost_seconds(arrays, start)
+    moves = _moves_of(arrays, candidates, saved_s)
     room = np.maximum(moves.size * moves.length, 1).astype(np.float64)
     key = np.log(np.maximum(moves.lost_s, TINY_S)) - ROOM_POWER * np.log(room)
     key -= SINGLE_LAST * (moves.kind == SINGLE)
-    features = _features(board, start, moves, saved_s, key)
+    features = _features(arrays, start, moves, saved_s, key)
     by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
     return Encoding(Moves(candidates, moves.lost_s, room), features, key, by_step)
 
 
 def lead_of_residencies(
-    table: Table, encoding: Encoding, residencies: Iterable[tuple[int, int, int]]
+    instance: GameInstance, encoding: Encoding, residencies: Iterable[tuple[int, int, int]]
 ) -> Floats:
-    """(C,) what to add to scores for what a plan keeps to be tried before all else.
+    """(C,) numbers to add to scores so that the residencies of a plan are tried before all else.
 
     Args:
-        table: of the program.
+        instance: of the program.
         encoding: of the program.
-        residencies: (segment as in `Table.segments`, first access, last access) of each residency.
+        residencies: (index into `GameInstance.segments`, first access, last access) of each.
     """
-    board = table.board
-    number = {int(segment): i for i, segment in enumerate(table.playable)}
-    residency_of = np.full(len(board.ev_segment), -1, dtype=np.int64)
+    arrays = instance.arrays
+    number = {int(segment): i for i, segment in enumerate(instance.playable)}
+    residency_of = np.full(len(arrays.access_segment), -1, dtype=np.int64)
     for index, first, last in residencies:
         if index in number:
-            begin = int(board.segment_first[number[index]])
+            begin = int(arrays.segment_first[number[index]])
             residency_of[begin + first : begin + last + 1] = begin + first
-    moves = _moves_of(board, encoding.moves.candidates, np.zeros(len(board.ev_segment)))
-    kept = (residency_of[moves.first] >= 0) & (
+    moves = _moves_of(arrays, encoding.moves.candidates, np.zeros(len(arrays.access_segment)))
+    is_kept = (residency_of[moves.first] >= 0) & (
         residency_of[moves.first] == residency_of[moves.last]
     )
-    return np.asarray(KEEP_FIRST * kept)
+    return np.asarray(KEEP_FIRST * is_kept)
 
 
-def _moves_of(board: Board, candidates: Ints, saved_s: Floats) -> _Moves:
-    accesses = len(board.ev_segment)
+def _moves_of(arrays: GameArrays, candidates: Ints, saved_s: Floats) -> _Moves:
+    accesses = len(arrays.access_segment)
     kind, access = candidates // accesses, candidates % accesses
-    segment = board.ev_segment[access]
+    segment = arrays.access_segment[access]
     first = np.where(kind == GAP, access - 1, access)
-    last = np.where(kind == WHOLE, board.segment_first[segment + 1] - 1, access)
-    low, high = board.ev_step[first], board.ev_step[last]
+    last = np.where(kind == WHOLE, arrays.segment_first[segment + 1] - 1, access)
+    low, high = arrays.access_step[first], arrays.access_step[last]
     sums = np.concatenate([np.zeros(1), saved_s.cumsum()])
     lost_s = sums[last + 1] - sums[first]
-    size = board.aligned_bytes[segment]
+    size = arrays.aligned_bytes[segment]
     return _Moves(kind, access, segment, first, last, low, high, high - low + 1, size, lost_s)
 
 
-def _features(board: Board, start: State, moves: _Moves, saved_s: Floats, key: Floats) -> Floats:
+def _features(
+    arrays: GameArrays, start: State, moves: _Moves, saved_s: Floats, key: Floats
+) -> Floats:
     kind, _, segment, first, last, low, high, length, size, lost_s = moves
     rank = np.empty(len(key))
     rank[np.argsort(-key, kind="stable")] = np.arange(len(key))
-    steps = len(board.compute_s)
+    steps = len(arrays.compute_s)
     mean_s = max(float(start.busy_s.mean()), 1e-30)
-    capacity = max(board.capacity_bytes, 1)
+    capacity = max(arrays.capacity_bytes, 1)
     share = size / capacity
-    behind = board.segment_first[segment + 1]
-    uses = behind - board.segment_first[segment]
-    live_ranges = board.ev_step[behind - 1] - board.ev_step[board.segment_first[segment]] + 1
-    segment_s = np.bincount(board.ev_segment, saved_s, len(board.size_bytes))[segment]
-    crowd = _demand(board) / capacity
+    behind = arrays.segment_first[segment + 1]
+    uses = behind - arrays.segment_first[segment]
+    live_ranges = (
+        arrays.access_step[behind - 1] - arrays.access_step[arrays.segment_first[segment]] + 1
+    )
+    segment_s = np.bincount(arrays.access_segment, saved_s, len(arrays.size_bytes))[segment]
+    crowd = _demand(arrays) / capacity
     gaps = kind == GAP
     prices, load = prices_of(
-        low[gaps], high[gaps], size[gaps], saved_s[last[gaps]], board.workspace_bytes, capacity
+        low[gaps], high[gaps], size[gaps], saved_s[last[gaps]], arrays.workspace_bytes, capacity
     )
     rent_s = size * _between(prices, low, high)
     busy = np.maximum(start.busy_s, 1e-30)
     idle_s = busy - start.link_s.sum(axis=0) - start.tier_s[1:].max(axis=0, initial=0.0)
     idle_s = np.maximum(idle_s, 0.0)
-    up = np.maximum(board.link_up[segment], 0)
-    copy_s = size / board.link_rate[up] if len(board.link_rate) else np.zeros(len(size))
+    up = np.maximum(arrays.link_up[segment], 0)
+    copy_s = size / arrays.link_rate[up] if len(arrays.link_rate) else np.zeros(len(size))
     copy_s = np.maximum(copy_s, 1e-30)
-    bound = 1.0 - board.compute_s / busy
+    bound = 1.0 - arrays.compute_s / busy
     near_s = _between(idle_s, np.maximum(low - NEAR_STEPS, 0), np.maximum(low - 1, 0))
     columns = [
+        # Kind; rank by the heuristic's key; seconds that all its accesses, and its last one, save.
         *(kind == k for k in range(KINDS)),
         1 - 2 * rank / max(len(key) - 1, 1),
         np.log(lost_s / mean_s + 1e-6) / 4,
         np.log(saved_s[last] / mean_s + 1e-6) / 4,
+        # Size over the capacity, steps, accesses at its ends, and what its segment is.
         np.log1p(share),
         np.log(share + 1e-4) / 4,
         np.log1p(length) / 3,
         np.log(length) / 2,
         STEP_SCALE / (STEP_SCALE + length),
-        board.ev_reads[first],
-        board.ev_writes[first],
-        board.ev_writes[last],
-        board.given[segment],
-        board.output[segment],
-        board.must[segment],
+        arrays.access_reads[first],
+        arrays.access_writes[first],
+        arrays.access_writes[last],
+        arrays.is_given[segment],
+        arrays.output[segment],
+        arrays.must[segment],
+        # Seconds saved against room, price of the room, transfer, and those of the whole segment.
         np.log1p(lost_s / mean_s),
         _balance(lost_s / mean_s, share * length),
         _balance(lost_s, rent_s),
@@ -157,14 +171,17 @@ def _features(board: Board, start: State, moves: _Moves, saved_s: Floats, key: F
         lost_s / np.maximum(segment_s, 1e-30),
         saved_s[last] / busy[high],
         saved_s[first] / busy[low],
+        # Demand, load and prices of fast memory over its steps.
         np.log(_between(crowd, low, high) / length + 1e-2) / 3,
         np.log(crowd[high] + 1e-2) / 3,
         _between(load, low, high) / length / capacity,
         _between((prices > 0).astype(np.float64), low, high) / length,
+        # Accesses of the segment, in all and behind; idle link time before its first step.
         uses.clip(max=16) / 8,
         (behind - 1 - last).clip(max=16) / 8,
         near_s / (near_s + copy_s),
         idle_s[np.maximum(low - 1, 0)] / (idle_s[np.maximum(low - 1, 0)] + copy_s),
+        # How long its steps are, how far memory bounds them, and how late in the program it ends.
         np.minimum(_between(busy, low, high) / mean_s, 64.0) / 16,
         bound[low],
         bound[high],
@@ -186,25 +203,25 @@ def _balance(gain: Floats, cost: Floats) -> Floats:
     return np.tanh(np.log((gain + tiny) / (cost + tiny)) / 6)
 
 
-def _lost_seconds(board: Board, start: State) -> Floats:
-    """(E,) seconds of its step that each access costs at home, as things stand at the start."""
-    home = board.home[board.ev_segment]
-    step = board.ev_step
-    port_s = board.ev_read_bytes / board.read_rate[home]
+def _lost_seconds(arrays: GameArrays, start: State) -> Floats:
+    """(E,) seconds by which each access prolongs its step at home, before the first move."""
+    home = arrays.home[arrays.access_segment]
+    step = arrays.access_step
+    port_s = arrays.access_read_bytes / arrays.read_rate[home]
     with np.errstate(divide="ignore", invalid="ignore"):
-        write_s = board.ev_written_bytes / board.write_rate[home]
-    port_s += np.where(board.ev_written_bytes > 0, write_s, 0.0)
-    rest = board.compute_s[step].copy()
-    for m in range(len(board.read_rate)):
+        write_s = arrays.access_written_bytes / arrays.write_rate[home]
+    port_s += np.where(arrays.access_written_bytes > 0, write_s, 0.0)
+    rest = arrays.compute_s[step].copy()
+    for m in range(len(arrays.read_rate)):
         other = start.tier_s[m, step] - np.where(home == m, port_s, 0.0)
         rest = np.maximum(rest, other)
     return np.maximum(start.busy_s[step] - rest, 0.0)
 
 
-def _demand(board: Board) -> Floats:
-    """(T,) bytes that would be alive in fast memory if everything stayed for its whole life."""
-    change = np.zeros(len(board.compute_s) + 1)
-    firsts, lasts = board.segment_first[:-1], board.segment_first[1:] - 1
-    np.add.at(change, board.ev_step[firsts], board.aligned_bytes)
-    np.add.at(change, board.ev_step[lasts] + 1, -board.aligned_bytes)
-    return change.cumsum()[:-1] + board.workspace_bytes
+def _demand(arrays: GameArrays) -> Floats:
+    """(T,) live bytes in the fastest tier if all segments were there for their whole live range."""
+    change = np.zeros(len(arrays.compute_s) + 1)
+    firsts, lasts = arrays.segment_first[:-1], arrays.segment_first[1:] - 1
+    np.add.at(change, arrays.access_step[firsts], arrays.aligned_bytes)
+    np.add.at(change, arrays.access_step[lasts] + 1, -arrays.aligned_bytes)
+    return change.cumsum()[:-1] + arrays.workspace_bytes

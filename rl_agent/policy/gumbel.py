@@ -12,10 +12,14 @@ import numpy as np
 
 from ullage.rl_agent.policy.players import OutOfCallsError, Player, Policy
 
-CONSIDERED = 8  # actions drawn at the root
-ROUNDS = 3  # halvings
-TEMPERATURE = 1.5  # of the logits, in the logarithm of the heuristic's key
-SPREAD = 0.5  # noise of a simulation behind its first action
+# Actions drawn at the root.
+CONSIDERED = 8
+# Rounds of sequential halving.
+ROUNDS = 3
+# By which scores (logarithms of the heuristic's key) are divided to become logits.
+TEMPERATURE = 1.5
+# Standard deviation of the noise of a simulation behind its first action, in units of scores.
+SPREAD = 0.5
 
 
 def gumbel_search(player: Player, policy: Policy, rng: np.random.Generator) -> None:
@@ -25,9 +29,9 @@ def gumbel_search(player: Player, policy: Policy, rng: np.random.Generator) -> N
         while True:
             logits = policy.scores / TEMPERATURE + rng.gumbel(size=len(policy.scores))
             drawn = np.argsort(-logits, kind="stable")[1 : CONSIDERED + 1]
-            found, value = _halve(player, policy, drawn, rng)
+            candidate, value = _halve(player, policy, drawn, rng)
             if value <= best:
-                best, policy = value, found
+                best, policy = value, candidate
     except OutOfCallsError:
         return
 
@@ -35,7 +39,7 @@ def gumbel_search(player: Player, policy: Policy, rng: np.random.Generator) -> N
 def _halve(
     player: Player, policy: Policy, drawn: np.ndarray, rng: np.random.Generator
 ) -> tuple[Policy, float]:
-    """Sequential halving over first actions; returns the best policy seen and its value."""
+    """Sequential halving over first actions; returns the best policy of all and its value."""
     best: tuple[float, Policy] = (float("inf"), policy)
     values = np.full(len(drawn), np.inf)
     alive = np.arange(len(drawn))

@@ -22,11 +22,17 @@ from ullage.rl_agent.policy.features import FEATURES, Encoding
 from ullage.rl_agent.policy.players import Policy
 from ullage.rl_agent.policy.trial import ASPECTS
 
+# Units of each hidden layer, H.
 HIDDEN = 16
-NEIGHBOURS = 16  # candidates on each side that count as near in time
-FARTHEST = 4.0  # standard deviations of a feature; what is farther out counts as this
+# Candidates on each side that count as near in time.
+NEIGHBOURS = 16
+# Standard deviations at which features are cut off.
+FARTHEST = 4.0
+# Added to standard deviations, so that none is zero.
 LEAST_SPREAD = 1e-6
+# Version of the checkpoint files.
 FORMAT = 3
+# The trained weights that come with the package.
 SHIPPED = Path(__file__).with_name("generalist.safetensors")
 
 # Shape of each array of weights, and its unit: what a change of 1 in training is worth.
@@ -45,7 +51,12 @@ WEIGHTS = sum(int(np.prod(shape)) for shape, _ in _SHAPES.values())
 
 @dataclass(frozen=True)
 class Network:
-    """Weights, F features, H hidden units.
+    """Scores the candidates of a program: F features, H hidden units.
+
+        features (C, F) --+-- linear ----------------------------------+-- residual (C,)
+                          +-- encode (C, H) -- mean of neighbours --+  |
+                                   |           mean of the program -+  |
+                                   +---------- mix (C, H) ---- score --+
 
     Attributes:
         shift: (F,) mean of each feature over programs to train on.
@@ -74,17 +85,17 @@ class Network:
 
     def residual(self, encoding: Encoding) -> Floats:
         """(C,) what the network adds to the heuristic's score of each candidate."""
-        seen = (encoding.features - self.shift) / self.spread
-        seen = seen.clip(-FARTHEST, FARTHEST)
-        linear = seen @ self["linear_w"].T
-        found = linear[:, 0] + (linear[:, 1:] * encoding.features[:, 1:KINDS]).sum(axis=1)
-        alone = np.tanh(seen @ self["encode_w"] + self["encode_b"])
+        scaled = (encoding.features - self.shift) / self.spread
+        scaled = scaled.clip(-FARTHEST, FARTHEST)
+        linear = scaled @ self["linear_w"].T
+        direct = linear[:, 0] + (linear[:, 1:] * encoding.features[:, 1:KINDS]).sum(axis=1)
+        alone = np.tanh(scaled @ self["encode_w"] + self["encode_b"])
         everywhere = np.broadcast_to(alone.mean(axis=0), alone.shape)
         near = np.empty_like(alone)
         near[encoding.by_step] = _moving_mean(alone[encoding.by_step])
         around = np.concatenate([alone, near, everywhere], axis=1)
         mixed = np.tanh(around @ self["mix_w"] + self["mix_b"])
-        return np.asarray(found + mixed @ self["score_w"])
+        return np.asarray(direct + mixed @ self["score_w"])
 
     def policy(self, encoding: Encoding) -> Policy:
         """Heuristic and residual together, and what the state counts for."""

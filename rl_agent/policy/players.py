@@ -12,20 +12,26 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.game_instance import Board
+from ullage.rl_agent.env.game_instance import GameArrays
 from ullage.rl_agent.env.state import State, copy_of
 from ullage.rl_agent.policy.decode import KINDS, decode
 from ullage.rl_agent.policy.features import Encoding
 from ullage.rl_agent.policy.trial import ASPECTS
 
-PASSES = 2  # of a decode over its candidates
+# Passes of a decode over its candidates.
+PASSES = 2
+# Children of a generation, and those of them that only put candidates elsewhere in the order.
 POPULATION = 16
-RELOCATED = 4  # children of a generation
-STEP_SIZES = (0.15, 3.0)  # of mutations, in the logarithm of the heuristic's key
+RELOCATED = 4
+# Smallest and largest standard deviation of a mutation, in units of scores.
+STEP_SIZES = (0.15, 3.0)
+# Shares of the scores that a mutation may change, drawn evenly.
 MUTATED_SHARE = (1.0, 0.3, 0.1, 0.03)
-STATE_SHARE = 0.5  # of the mutations change the weights of the state, too
+# Share of the mutations that change the weights of the state, too, and their standard deviation.
+STATE_SHARE = 0.5
 STATE_STEP = 0.3
-NOISE = 0.5  # of noisy greedy and of the first generation
+# Standard deviation of the noise on scores, of noisy greedy and of the first generation.
+NOISE = 0.5
 
 
 class Policy(NamedTuple):
@@ -58,7 +64,7 @@ class Player:
     """Counts simulator calls and keeps the best order.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         encoding: the program.
         max_calls: simulator calls allowed.
@@ -71,7 +77,7 @@ class Player:
         improved: called with busy seconds at every improvement.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     encoding: Encoding
     max_calls: int
@@ -96,12 +102,12 @@ class Player:
         if self.calls and (self.calls >= self.max_calls or time.monotonic() >= self.deadline):
             raise OutOfCallsError
         self.calls += 1
-        found = self._decode(policy)
-        if found < self.best_s:
-            self.best_s, self.best = found, policy
-            self.curve.append((self.calls, found))
-            self.improved(found)
-        return found
+        busy_s = self._decode(policy)
+        if busy_s < self.best_s:
+            self.best_s, self.best = busy_s, policy
+            self.curve.append((self.calls, busy_s))
+            self.improved(busy_s)
+        return busy_s
 
     def replay(self) -> State:
         """The finished game of the best policy; valid until the next decode."""

@@ -1,6 +1,6 @@
 """Prices of fast memory by step: what a byte there is worth to the moves that compete for it.
 
-A crude stand-in for the dual prices of the linear program in `solvers/fluid.py`, in one pass: moves
+A crude stand-in for the dual prices of the linear program in `solvers/fluid`, in one pass: moves
 enter in the order of their worth per byte and step, and the price of a step is the worth of the
 first that no longer fits there (Dantzig's bound for the knapsack, step by step). Compiled.
 """

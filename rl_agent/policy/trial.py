@@ -1,12 +1,19 @@
-"""Trials: what a residency would do to a decode's state, and whether to take it. Compiled."""
+"""Trials of a decode: inserting a residency, and keeping it only if the plan gets better. Compiled.
+
+A trial over accesses first..last replaces all residencies of the segment between them by one:
+
+    before    ####   ##       two residencies of the segment are removed
+    trial     #########       one is proposed, charged and compared
+    after     #########       TAKEN; or FAILED or LATER: the two are inserted again
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.mechanics import enlist_shaded, lift, put
-from ullage.rl_agent.env.state import LIFTED, LIFTED_LAST, TRIAL_SLOTS
+from ullage.rl_agent.env.mechanics import insert_residency, list_on_map, remove_residency
+from ullage.rl_agent.env.state import REMOVED, REMOVED_LAST, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole
 from ullage.solvers.engine.costs import account, clear_slot, copy_slot, cover
 from ullage.solvers.engine.jit import compiled, inlined
@@ -41,21 +48,28 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import (
     earliest_fit,
-    fetch,
     free_from,
     last_write,
     latest_fit,
     needs_spill,
     next_start,
-    store,
+    place_fill,
+    place_spill,
 )
 
-TOLERANCE = 1e-10  # of the latency, as in solvers/state/residency_state.py
+# Share of the latency below which two latencies are equal, as in solvers/state/residency_state.py.
+TOLERANCE = 1e-10
+# Steps ahead of an access in which a fill may begin, and behind one in which a spill may end.
 WINDOW_STEPS = 64
-ASPECTS = 8  # of a candidate in the state in which it is tried
+# Numbers about a candidate in the state in which it is tried.
+ASPECTS = 8
+# Outcomes of a trial: inserted (or there already), no better, to be tried again later.
 TAKEN, FAILED, LATER = 0, 1, 2
+# Outcomes of proposing a residency, see `propose`.
 POSSIBLE, IMPOSSIBLE, TOO_LATE, TOO_EARLY = 0, 1, 2, 3
-MAX_GROWTH = 6  # accesses by which a residency grows that cannot begin or end where it should
+# Most accesses by which a residency grows that cannot begin or end at its own accesses.
+MAX_GROWTH = 6
+# Seconds in place of zero in logarithms and quotients.
 TINY_S = 1e-15
 
 
@@ -67,7 +81,7 @@ class Offer(NamedTuple):
         room: bytes x steps that it is expected to take.
         least: its weighed aspects must come up to this for it to be taken; -inf: it will do anyway.
         weights: (ASPECTS,) of what it does to the state.
-        aspects: (ASPECTS,) what it does; all but the last two are found in the trial.
+        aspects: (ASPECTS,) what it does to the state; the trial fills all but the last two.
     """
 
     gain_s: float
@@ -102,7 +116,7 @@ def propose(t: Tables, slot: int, first: int, last: int) -> int:
         low = earliest_fit(t, aligned, low, begin, 0, 0)
         if low >= begin:
             return IMPOSSIBLE
-        fetch(t, slot, first, low)
+        place_fill(t, slot, first, low)
     if needs_spill(t, first, last):
         if t.ints[SEGMENT_LINK + SPILL, segment] < 0:
             return IMPOSSIBLE
@@ -116,13 +130,13 @@ def propose(t: Tables, slot: int, first: int, last: int) -> int:
         reach = latest_fit(t, aligned, max(end, after), reach, 0)
         if after >= reach:
             return IMPOSSIBLE
-        store(t, slot, segment, after, reach)
+        place_spill(t, slot, segment, after, reach)
     return POSSIBLE
 
 
 @compiled
 def fits(t: Tables, slot: int, aligned: int) -> bool:
-    """Whether what is in a slot fits beside all else by live bytes."""
+    """Whether the residency in a slot, not charged yet, fits by live bytes."""
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
         if t.state[STEP_LOAD, step] + aligned > t.ints[SIZES, CAPACITY]:
             return False
@@ -131,7 +145,13 @@ def fits(t: Tables, slot: int, aligned: int) -> bool:
 
 @compiled
 def improves(t: Tables, seconds: float, moved: float) -> bool:
-    """Whether latency fell, or stayed with less slow traffic."""
+    """Whether latency fell, or is the same with less slow traffic.
+
+    Args:
+        t: the game, with the trial.
+        seconds: busy seconds without it.
+        moved: slow bytes without it.
+    """
     tolerance = TOLERANCE * seconds
     now = t.seconds[TOTALS, BUSY_S]
     less = t.seconds[TOTALS, LINEAR] < moved - 0.5
@@ -173,12 +193,12 @@ def describe(
     taken = max(float(added_steps * aligned), 1.0)
     aspects[0] = within(np.log(saved_s / max(offer.gain_s, TINY_S)), 6.0) / 2
     aspects[1] = within(np.log(taken / max(offer.room, 1.0)), 6.0) / 2
-    load, highest = 0, 0
+    load_bytes, highest = 0, 0
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
-        load += t.state[STEP_LOAD, step]
+        load_bytes += t.state[STEP_LOAD, step]
         highest = max(highest, t.state[STEP_LOAD, step])
     capacity = float(max(t.ints[SIZES, CAPACITY], 1))
-    aspects[2] = load / capacity / (t.state[SLOT_END, slot] - t.state[SLOT_START, slot])
+    aspects[2] = load_bytes / capacity / (t.state[SLOT_END, slot] - t.state[SLOT_START, slot])
     aspects[3] = highest / capacity
     copied = 0
     for way in range(2):
@@ -189,12 +209,14 @@ def describe(
 
 
 @inlined
-def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> tuple[int, float]:
-    """Let a segment stay from access `first` to `last`, joined with the residencies between.
+def try_residency(
+    t: Tables, first: int, last: int, offer: Offer, addresses: bool
+) -> tuple[int, float]:
+    """Try one residency over accesses first..last, joined with the residencies between.
 
-    Where it cannot be fetched before the first or written home after the last of them, since uses
-    follow each other too closely, it stays for more accesses, as in a sum that is read and written
-    in its place.
+    Where there is no step for its fill before the first or for its spill after the last of them,
+    since accesses follow each other too closely, it is tried over more accesses, as for a sum that
+    is read and written in place.
 
     Args:
         t: changed where it is taken.
@@ -221,9 +243,9 @@ def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> 
     for _ in range(MAX_GROWTH + 1):
         for access in range(low, high + 1):
             if t.state[SLOT_LAST, access] >= 0:
-                t.state[LIFTED, count] = access
-                t.state[LIFTED_LAST, count] = lift(t, access)
-                high = max(high, t.state[LIFTED_LAST, count])
+                t.state[REMOVED, count] = access
+                t.state[REMOVED_LAST, count] = remove_residency(t, access)
+                high = max(high, t.state[REMOVED_LAST, count])
                 steps += t.state[SLOT_END, access] - t.state[SLOT_START, access]
                 count += 1
         outcome = propose(t, slot, low, high)
@@ -249,16 +271,16 @@ def try_run(t: Tables, first: int, last: int, offer: Offer, addresses: bool) -> 
             elif not addresses or find_place(t, slot, size):
                 copy_slot(t, slot, low)
                 cover(t, low, high, 1)
-                enlist_shaded(t, low)
+                list_on_map(t, low)
                 return TAKEN, worth
         account(t, slot, low, high, -1)
     for i in range(count):
-        put(t, t.state[LIFTED, i], t.state[LIFTED_LAST, i])
+        insert_residency(t, t.state[REMOVED, i], t.state[REMOVED_LAST, i])
     return verdict, worth
 
 
 @compiled
 def find_place(t: Tables, slot: int, size: int) -> bool:
-    """A hole for what is in a slot."""
+    """Give the residency in a slot an address; False without a hole."""
     t.state[SLOT_OFFSET, slot] = find_hole(t, slot, size, NOWHERE, NOWHERE)
     return bool(t.state[SLOT_OFFSET, slot] >= 0)

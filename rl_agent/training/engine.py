@@ -18,8 +18,10 @@ from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.rl_agent.training.train import Play
 from ullage.rl_agent.training.work import ItemResult, WorkItem
 
+# Values of `--engine`.
 ENGINES = ("processes", "ray")
-RAY_ADDRESS = "RAY_ADDRESS"  # the variable by which Ray itself names a cluster
+# The environment variable by which Ray itself names a cluster.
+RAY_ADDRESS = "RAY_ADDRESS"
 
 
 @contextmanager
@@ -95,8 +97,8 @@ def _ray_engine(jobs: int) -> Iterator[Play]:
         function: Callable[[WorkItem], ItemResult], items: Sequence[WorkItem]
     ) -> Iterable[ItemResult]:
         remote = ray.remote(function)
-        found: list[ItemResult] = ray.get([remote.remote(item) for item in items])
-        return found
+        results: list[ItemResult] = ray.get([remote.remote(item) for item in items])
+        return results
 
     try:
         yield play

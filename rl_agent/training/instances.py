@@ -13,31 +13,49 @@ import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
-from ullage.rl_agent.env.game_instance import Board, set_table
+from ullage.rl_agent.env.game_instance import GameArrays, game_instance_of
 from ullage.rl_agent.env.state import State, copy_of, start_of
 from ullage.rl_agent.policy.decode import decode
 from ullage.rl_agent.policy.features import Encoding, encode
 from ullage.rl_agent.policy.players import NOISE, PASSES, Policy, heuristic
 from ullage.rl_agent.training.synthetic import random_program
 
-MIN_ACCESSES = 8  # smaller programs teach nothing
-MIN_SPREAD = 0.003  # of the decodes by noisy orders; where all orders do alike there is no lesson
-PROBES = 4  # noisy orders
-KEPT = 2048  # exercises that a process keeps
+# Fewest accesses of a program to train on; smaller ones teach nothing.
+MIN_ACCESSES = 8
+# Least spread of decodes by noisy orders, over the heuristic's time: where all orders do alike
+# there is nothing to learn.
+MIN_SPREAD = 0.003
+# Decodes by noisy orders that the spread is taken of.
+PROBES = 4
+# Training instances that a process keeps in memory.
+CACHED_INSTANCES = 2048
 
 
 @dataclass(frozen=True)
 class SyntheticProgram:
-    """A program of the generator in `families.py`."""
+    """A program of the generator in `synthetic.py`.
+
+    Attributes:
+        seed: of all programs.
+        number: of this one among them.
+        workload_kinds: names of the kinds that it is drawn from.
+    """
 
     seed: int
     number: int
-    families: tuple[str, ...]
+    workload_kinds: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ModelProgram:
-    """A model at a share of its target's fast memory, whole tensors."""
+    """A model at a share of its target's fast memory, whole tensors.
+
+    Attributes:
+        name: name or file of the model.
+        target: name or file of the target.
+        dtype: floating-point tensors are planned as this type; None: as they are.
+        memory_share: capacity of the fastest tier over that of the target.
+    """
 
     name: str
     target: str
@@ -52,7 +70,7 @@ class TrainingInstance(NamedTuple):
     """A program to train on, ready to be played.
 
     Attributes:
-        board: the board.
+        arrays: the static arrays of the program.
         start: the state before the first move.
         state: one to play in.
         encoding: the program as the network sees it.
@@ -60,7 +78,7 @@ class TrainingInstance(NamedTuple):
         spread: (worst - best) / reference of a few decodes by noisy orders.
     """
 
-    board: Board
+    arrays: GameArrays
     start: State
     state: State
     encoding: Encoding
@@ -82,14 +100,14 @@ class TrainingInstance(NamedTuple):
 def instance_of(problem: Problem) -> TrainingInstance | None:
     """A program ready to be played; None where it is infeasible or too small to teach."""
     try:
-        table = set_table(problem)
+        instance = game_instance_of(problem)
     except InfeasibleError:
         return None
-    if len(table.board.ev_segment) < MIN_ACCESSES:
+    if len(instance.arrays.access_segment) < MIN_ACCESSES:
         return None
-    start = start_of(table)
-    encoding = encode(table.board, start)
-    bare = TrainingInstance(table.board, start, copy_of(start), encoding, 0.0, 0.0)
+    start = start_of(instance)
+    encoding = encode(instance.arrays, start)
+    bare = TrainingInstance(instance.arrays, start, copy_of(start), encoding, 0.0, 0.0)
     order = heuristic(encoding)
     reference_s = bare.seconds(order)
     if reference_s <= 0:
@@ -101,12 +119,16 @@ def instance_of(problem: Problem) -> TrainingInstance | None:
     return bare._replace(reference_s=reference_s, spread=spread)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=CACHED_INSTANCES)
 def load_instance(program: Program) -> TrainingInstance | None:
-    """The exercise of a specification, the same in every process; kept for the next time."""
+    """The training instance of a specification, the same in every process; kept for the next time.
+
+    Returns:
+        None where the program is infeasible or too small to teach.
+    """
     if isinstance(program, SyntheticProgram):
         rng = Random(f"{program.seed}/{program.number}")  # noqa: S311 - programs are no secrets
-        return instance_of(random_program(rng, program.families))
+        return instance_of(random_program(rng, program.workload_kinds))
     from ullage.compiler.frontend import FrontendOptions, prepare
     from ullage.compiler.importer.model_zoo import find_model
 
@@ -119,14 +141,14 @@ def load_instance(program: Program) -> TrainingInstance | None:
 
 
 def synthetic_programs(
-    seed: int, families: tuple[str, ...], count: int
+    seed: int, workload_kinds: tuple[str, ...], count: int
 ) -> Iterator[SyntheticProgram]:
     """The first programs of a seed that teach something; infeasible ones are left out."""
-    found = number = 0
-    while found < count:
-        program = SyntheticProgram(seed, number, families)
+    yielded = number = 0
+    while yielded < count:
+        program = SyntheticProgram(seed, number, workload_kinds)
         number += 1
         instance = load_instance(program)
         if instance is not None and instance.teaches:
-            found += 1
+            yielded += 1
             yield program

@@ -1,4 +1,4 @@
-"""Figures of a training run as they come: to TensorBoard, where it is asked for."""
+"""Figures of a training run, generation by generation, to TensorBoard where a folder is named."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

@@ -26,10 +26,14 @@ from ullage.rl_agent.training.train import (
     train,
 )
 
+# Generations of a session with neither `steps` nor a time limit.
 DEFAULT_STEPS = 300
+# Seconds between two checkpoints.
 SAVE_EVERY_S = 10.0
-SCALED_BY = 256  # programs that tell mean and spread of the features
-MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)  # of the target's fast memory, for each model
+# Programs whose features give mean and spread for scaling.
+SCALED_BY = 256
+# Capacities over that of the target's fast memory with which each model is a program to train on.
+MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,15 @@ class Session:
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What came of it; `log` is a JSONL file with one line per generation."""
+    """The result of a session.
+
+    Attributes:
+        training: the state at the end.
+        programs: how many it was trained on.
+        log: a JSONL file with one line per generation.
+        total_s: seconds that the session took.
+        interrupted: ended by Ctrl-C.
+    """
 
     training: Training
     programs: int
@@ -74,61 +86,63 @@ class SessionResult:
     interrupted: bool
 
 
-def run_session(asked: Session, tell: Callable[[str], None]) -> SessionResult:
+def run_session(session: Session, progress: Callable[[str], None]) -> SessionResult:
     """Train, save, log; Ctrl-C ends it with what there is.
 
     Raises:
         UsageError: options contradict each other, or there is nothing to train on.
     """
-    begun = time.monotonic()
-    if asked.out.suffix != ".safetensors":
-        raise UsageError(f"a checkpoint is a .safetensors file; name it so, not {asked.out.name!r}")
-    resumed = None if asked.resume is None else load_training(asked.resume)
-    chosen = TrainOptions(seed=asked.seed) if resumed is None else resumed.options
-    tell("reading programs")
+    begun_s = time.monotonic()
+    if session.out.suffix != ".safetensors":
+        raise UsageError(
+            f"a checkpoint is a .safetensors file; name it so, not {session.out.name!r}"
+        )
+    resumed = None if session.resume is None else load_training(session.resume)
+    options = TrainOptions(seed=session.seed) if resumed is None else resumed.options
+    progress("reading programs")
     pool: list[Program] = (
-        list(_model_programs(asked))
-        if asked.models
-        else list(synthetic_programs(chosen.pool_seed, chosen.families, chosen.programs))
+        list(_model_programs(session))
+        if session.models
+        else list(synthetic_programs(options.pool_seed, options.families, options.programs))
     )
-    training = resumed or begin_training(chosen, _encodings(pool))
-    log = asked.out.with_suffix(".jsonl")
-    lines = old_lines(asked.resume, training.generation)
-    steps = asked.steps
-    if steps is None and asked.time_limit_s is None:
+    training = resumed or begin_training(options, _encodings(pool))
+    log = session.out.with_suffix(".jsonl")
+    lines = old_lines(session.resume, training.generation)
+    steps = session.steps
+    if steps is None and session.time_limit_s is None:
         steps = DEFAULT_STEPS
     saved = time.monotonic()
     latest = training
 
     def goes_on(now: Training) -> bool:
         out_of_time = (
-            asked.time_limit_s is not None and time.monotonic() - begun >= asked.time_limit_s
+            session.time_limit_s is not None and time.monotonic() - begun_s >= session.time_limit_s
         )
         return not out_of_time and (steps is None or now.generation < steps)
 
     def report(now: Training) -> None:
         nonlocal saved, latest
         latest = now
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = round(time.monotonic() - begun_s, 3)
         line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
         lines.append(json.dumps(line))
         write(now.generation, {"reward": now.reward})
-        tell(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
+        progress(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
         if time.monotonic() - saved >= SAVE_EVERY_S:
-            _save(now, asked.out, log, lines)
+            _save(now, session.out, log, lines)
             saved = time.monotonic()
 
     interrupted = False
     with (
-        open_engine(asked.engine, asked.jobs) as play,
-        open_tensorboard(asked.tensorboard) as write,
+        open_engine(session.engine, session.jobs) as play,
+        open_tensorboard(session.tensorboard) as write,
     ):
         try:
             latest = train(training, pool, goes_on, report, play)
         except KeyboardInterrupt:
             interrupted = True
-    _save(latest, asked.out, log, lines)
-    return SessionResult(latest, len(pool), log, time.monotonic() - begun, interrupted)
+    _save(latest, session.out, log, lines)
+    return SessionResult(latest, len(pool), log, time.monotonic() - begun_s, interrupted)
 
 
 def _encodings(pool: Sequence[Program]) -> list[Encoding]:
@@ -151,10 +165,10 @@ def old_lines(resume: Path | None, generation: int) -> list[str]:
     return [line for line in lines if json.loads(line)["generation"] <= generation]
 
 
-def _model_programs(asked: Session) -> Iterator[ModelProgram]:
+def _model_programs(session: Session) -> Iterator[ModelProgram]:
     """Each model at a few sizes of fast memory, where something can be decided."""
-    for name in asked.models:
+    for name in session.models:
         for share in MEMORY_SHARES:
-            program = ModelProgram(name, asked.target, asked.dtype, share)
+            program = ModelProgram(name, session.target, session.dtype, share)
             if load_instance(program) is not None:
                 yield program

@@ -1,4 +1,4 @@
-"""Synthetic programs to train on: families of graphs as found in practice, and chips to match.
+"""Synthetic programs to train on: graphs of the kinds found in practice, and chips to match.
 
 Tensors have channels and pixels (or features and tokens), so that sizes, weights and arithmetic go
 together as they do in networks. Depths, widths and wiring are drawn at random; nothing is taken
@@ -16,19 +16,22 @@ from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+# Bytes of a KiB.
 KIB = 1024
-TAPS = 9  # of a 3 x 3 kernel
+# Weights of a 3 x 3 kernel for each pair of channels.
+TAPS = 9
+# Most channels of a tensor.
 MAX_CHANNELS = 2048
 
 
 @dataclass
-class _Sketch:
-    """A program in the making: one byte per element.
+class _ProgramBuilder:
+    """Builds a program operator by operator; tensors have one byte per element.
 
     Attributes:
-        rng: what everything is drawn from.
-        tensors: so far.
-        ops: so far.
+        rng: source of everything random.
+        tensors: tensors so far.
+        ops: operators so far.
         shapes: (channels, pixels) of each tensor that is no weight.
         has_bias: layers with weights have a bias too.
     """
@@ -39,12 +42,12 @@ class _Sketch:
     shapes: dict[str, tuple[int, int]] = field(default_factory=dict)
     has_bias: bool = False
 
-    def start(self, channels: int, pixels: int) -> str:
+    def first_input(self, channels: int, pixels: int) -> str:
         """The input of the program."""
         self.has_bias = self.rng.random() < 0.6
-        return self.given(channels, pixels)
+        return self.extra_input(channels, pixels)
 
-    def given(self, channels: int, pixels: int) -> str:
+    def extra_input(self, channels: int, pixels: int) -> str:
         """Another input: a cache, say."""
         name = f"x{len(self.tensors)}"
         self.shapes[name] = (channels, pixels)
@@ -73,10 +76,10 @@ class _Sketch:
         result = f"t{len(self.ops)}"
         self.shapes[result] = shape
         self.tensors.append(Tensor(result, shape[0] * shape[1], "activation"))
-        seen = [*dict.fromkeys(reads), *(self.weight(size) for size in weights)]
+        operands = [*dict.fromkeys(reads), *(self.weight(size) for size in weights)]
         elements = shape[0] * shape[1]
         name = f"op{len(self.ops)}"
-        self.ops.append(Op(name, seen, [result], macs=macs, vector_elements=elements))
+        self.ops.append(Op(name, operands, [result], macs=macs, vector_elements=elements))
         return result
 
     def mix(self, reads: list[str], channels: int, *, taps: int = 1, pixels: int = 0) -> str:
@@ -116,7 +119,7 @@ class _Sketch:
         return max(accumulate(change))
 
     def problem(self, name: str, target: Target) -> Problem:
-        """The program; what nobody reads is an output."""
+        """The problem of the program on a target; activations without a reader are outputs."""
         read = {name for op in self.ops for name in op.reads}
         tensors = [
             Tensor(t.name, t.size_bytes, "output")
@@ -127,177 +130,177 @@ class _Sketch:
         return problem_from_lists(name, tensors, self.ops, target)
 
 
-def _picture(sketch: _Sketch) -> str:
+def _image_input(builder: _ProgramBuilder) -> str:
     """Feature maps as convolutional networks have them behind their first layers."""
-    rng = sketch.rng
+    rng = builder.rng
     side = rng.choice((14, 20, 28, 40, 56, 80, 112))
-    return sketch.start(rng.choice((8, 16, 24, 32, 64)), side * side)
+    return builder.first_input(rng.choice((8, 16, 24, 32, 64)), side * side)
 
 
-def chain(sketch: _Sketch) -> None:
+def chain(builder: _ProgramBuilder) -> None:
     """Layer after layer: wide convolutions, or thin ones with a filter per channel between."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     thin = rng.random() < 0.6
     for _ in range(rng.randint(8, 24)):
         halves = rng.random() < 0.25
-        wider = sketch.channels(x) * (2 if halves else 1)
-        pixels = sketch.half(x) if halves else sketch.pixels(x)
+        wider = builder.channels(x) * (2 if halves else 1)
+        pixels = builder.half(x) if halves else builder.pixels(x)
         if thin:
-            x = sketch.mix([x], sketch.channels(x) * rng.choice((1, 3, 6)))
-            x = sketch.depthwise(x, pixels=pixels)
-            x = sketch.mix([x], wider)
+            x = builder.mix([x], builder.channels(x) * rng.choice((1, 3, 6)))
+            x = builder.depthwise(x, pixels=pixels)
+            x = builder.mix([x], wider)
         else:
-            x = sketch.mix([x], wider, taps=TAPS, pixels=pixels)
+            x = builder.mix([x], wider, taps=TAPS, pixels=pixels)
             if rng.random() < 0.3:
-                x = sketch.plain([x])
+                x = builder.plain([x])
 
 
-def residual(sketch: _Sketch) -> None:
+def residual(builder: _ProgramBuilder) -> None:
     """Blocks of two or three layers with a shortcut around each, some with a gate beside."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     gated, inner = rng.random() < 0.3, rng.choice((0.25, 1, 4, 6))
     for _ in range(rng.randint(6, 18)):
-        width = sketch.channels(x)
-        y = sketch.mix([x], int(width * inner), taps=rng.choice((1, TAPS)))
-        y = sketch.depthwise(y) if inner > 1 else sketch.mix([y], int(width * inner), taps=TAPS)
+        width = builder.channels(x)
+        y = builder.mix([x], int(width * inner), taps=rng.choice((1, TAPS)))
+        y = builder.depthwise(y) if inner > 1 else builder.mix([y], int(width * inner), taps=TAPS)
         if gated:
-            gate = sketch.plain([y], pixels=1)
-            gate = sketch.mix([sketch.mix([gate], width // 4)], sketch.channels(y))
-            y = sketch.plain([y, gate])
-        y = sketch.mix([y], width)
-        x = sketch.plain([x, y])
+            gate = builder.plain([y], pixels=1)
+            gate = builder.mix([builder.mix([gate], width // 4)], builder.channels(y))
+            y = builder.plain([y, gate])
+        y = builder.mix([y], width)
+        x = builder.plain([x, y])
         if rng.random() < 0.25:
-            x = sketch.mix([x], 2 * width, pixels=sketch.half(x))
+            x = builder.mix([x], 2 * width, pixels=builder.half(x))
 
 
-def dense(sketch: _Sketch) -> None:
+def dense(builder: _ProgramBuilder) -> None:
     """Each layer reads the results of all before it in its block."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     for _ in range(rng.randint(2, 4)):
-        seen = [x]
+        operands = [x]
         growth = rng.choice((8, 16, 32))
         for _ in range(rng.randint(4, 10)):
-            y = sketch.mix(seen, 4 * growth) if rng.random() < 0.5 else None
-            seen.append(sketch.mix([y] if y else seen, growth, taps=TAPS))
-        total = sum(sketch.channels(s) for s in seen)
-        x = sketch.mix(seen, total // 2, pixels=sketch.half(x))
+            y = builder.mix(operands, 4 * growth) if rng.random() < 0.5 else None
+            operands.append(builder.mix([y] if y else operands, growth, taps=TAPS))
+        total = sum(builder.channels(s) for s in operands)
+        x = builder.mix(operands, total // 2, pixels=builder.half(x))
 
 
-def inception(sketch: _Sketch) -> None:
+def inception(builder: _ProgramBuilder) -> None:
     """Branches of one to three layers, joined again."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     for _ in range(rng.randint(4, 9)):
-        width, ends = sketch.channels(x), []
+        width, ends = builder.channels(x), []
         for _ in range(rng.choice((3, 4))):
-            y = x if rng.random() < 0.8 else sketch.plain([x])
+            y = x if rng.random() < 0.8 else builder.plain([x])
             for _ in range(rng.randint(1, 3)):
-                y = sketch.mix([y], int(width * rng.choice((0.25, 0.5))), taps=rng.choice((1, 9)))
+                y = builder.mix([y], int(width * rng.choice((0.25, 0.5))), taps=rng.choice((1, 9)))
             ends.append(y)
-        x = sketch.plain(ends, channels=sum(sketch.channels(e) for e in ends))
+        x = builder.plain(ends, channels=sum(builder.channels(e) for e in ends))
         if rng.random() < 0.4:
-            x = sketch.plain([x], pixels=sketch.half(x))
+            x = builder.plain([x], pixels=builder.half(x))
 
 
-def branches(sketch: _Sketch) -> None:
+def branches(builder: _ProgramBuilder) -> None:
     """Several resolutions side by side that are summed into each other now and then."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     lanes = [x]
     for _ in range(rng.randint(1, 3)):
         y = lanes[-1]
-        lanes.append(sketch.mix([y], 2 * sketch.channels(y), pixels=sketch.half(y)))
+        lanes.append(builder.mix([y], 2 * builder.channels(y), pixels=builder.half(y)))
     for _ in range(rng.randint(1, 4)):
         for i, lane in enumerate(lanes):
             y = lane
             for _ in range(rng.choice((1, 2, 4))):
-                y = sketch.mix([y], sketch.channels(lane), taps=TAPS)
-            lanes[i] = sketch.plain([y, lane])
+                y = builder.mix([y], builder.channels(lane), taps=TAPS)
+            lanes[i] = builder.plain([y, lane])
         lanes = [
-            sketch.plain([lane, *(_fitted(sketch, y, lane) for y in lanes if y != lane)])
+            builder.plain([lane, *(_reshaped(builder, y, lane) for y in lanes if y != lane)])
             for lane in lanes
         ]
-    sketch.plain(lanes)
+    builder.plain(lanes)
 
 
-def _fitted(sketch: _Sketch, name: str, to: str) -> str:
+def _reshaped(builder: _ProgramBuilder, name: str, to: str) -> str:
     """A tensor brought to the shape of another."""
-    return sketch.mix([name], sketch.channels(to), pixels=sketch.pixels(to))
+    return builder.mix([name], builder.channels(to), pixels=builder.pixels(to))
 
 
-def cells(sketch: _Sketch) -> None:
+def cells(builder: _ProgramBuilder) -> None:
     """Cells found by architecture search: random wiring, two cells back as well."""
-    rng = sketch.rng
-    before = here = _picture(sketch)
+    rng = builder.rng
+    before = here = _image_input(builder)
     for _ in range(rng.randint(3, 7)):
-        width = max(8, sketch.channels(here) // rng.choice((1, 2, 4)))
-        nodes = [sketch.mix([before], width), sketch.mix([here], width)]
+        width = max(8, builder.channels(here) // rng.choice((1, 2, 4)))
+        nodes = [builder.mix([before], width), builder.mix([here], width)]
         for _ in range(rng.randint(3, 5)):
             parts = []
             for _ in range(2):
                 y = rng.choice(nodes)
                 if rng.random() < 0.6:
-                    y = sketch.mix([sketch.depthwise(y)], width)
+                    y = builder.mix([builder.depthwise(y)], width)
                 parts.append(y)
-            nodes.append(sketch.plain(parts))
-        joined = sketch.plain(nodes[2:], channels=width * len(nodes[2:]))
+            nodes.append(builder.plain(parts))
+        joined = builder.plain(nodes[2:], channels=width * len(nodes[2:]))
         before, here = here, joined
 
 
-def attention(sketch: _Sketch) -> None:
+def attention(builder: _ProgramBuilder) -> None:
     """Transformer layers over a prompt, or for one more token with a cache."""
-    rng = sketch.rng
+    rng = builder.rng
     tokens, heads = rng.choice((1, 32, 64, 128, 256)), rng.choice((2, 4, 8))
-    x = sketch.start(rng.choice((128, 192, 256, 384, 512)), tokens)
+    x = builder.first_input(rng.choice((128, 192, 256, 384, 512)), tokens)
     for _ in range(rng.randint(2, 6)):
-        width = sketch.channels(x)
-        y = sketch.plain([x])
-        q, k, v = (sketch.mix([y], width) for _ in range(3))
+        width = builder.channels(x)
+        y = builder.plain([x])
+        q, k, v = (builder.mix([y], width) for _ in range(3))
         if tokens == 1:
             past = rng.choice((64, 128, 256, 512))
-            k, v = (sketch.plain([sketch.given(width, past), part]) for part in (k, v))
-        scores = sketch.plain([q, k], channels=heads * max(sketch.pixels(k), 16))
+            k, v = (builder.plain([builder.extra_input(width, past), part]) for part in (k, v))
+        scores = builder.plain([q, k], channels=heads * max(builder.pixels(k), 16))
         for _ in range(rng.choice((1, 1, 3))):
-            scores = sketch.plain([scores])
-        mixed = sketch.plain([scores, v], channels=width, pixels=tokens)
-        x = sketch.plain([x, sketch.mix([mixed], width)])
-        wide = sketch.mix([sketch.plain([x])], 4 * width)
-        x = sketch.plain([x, sketch.mix([sketch.plain([wide])], width)])
+            scores = builder.plain([scores])
+        mixed = builder.plain([scores, v], channels=width, pixels=tokens)
+        x = builder.plain([x, builder.mix([mixed], width)])
+        wide = builder.mix([builder.plain([x])], 4 * width)
+        x = builder.plain([x, builder.mix([builder.plain([wide])], width)])
 
 
-def unet(sketch: _Sketch) -> None:
+def unet(builder: _ProgramBuilder) -> None:
     """Down and up again, with a long skip at each level."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     skips = []
     for _ in range(rng.randint(3, 4)):
         for _ in range(rng.choice((1, 2))):
-            x = sketch.mix([x], sketch.channels(x), taps=TAPS)
+            x = builder.mix([x], builder.channels(x), taps=TAPS)
         skips.append(x)
-        x = sketch.mix([x], 2 * sketch.channels(x), taps=TAPS, pixels=sketch.half(x))
+        x = builder.mix([x], 2 * builder.channels(x), taps=TAPS, pixels=builder.half(x))
     for skip in reversed(skips):
-        x = _fitted(sketch, x, skip)
+        x = _reshaped(builder, x, skip)
         for inputs in ([x, skip], None):
-            x = sketch.mix(inputs or [x], sketch.channels(skip), taps=TAPS)
+            x = builder.mix(inputs or [x], builder.channels(skip), taps=TAPS)
 
 
-def training(sketch: _Sketch) -> None:
+def training(builder: _ProgramBuilder) -> None:
     """Forwards, then backwards: every activation and every weight is read again."""
-    rng, x = sketch.rng, _picture(sketch)
+    rng, x = builder.rng, _image_input(builder)
     passed = []
     for _ in range(rng.randint(6, 14)):
-        y = sketch.mix([x], sketch.channels(x) * rng.choice((1, 1, 2)), taps=rng.choice((1, 9)))
-        weight = sketch.ops[-1].reads[1]
+        y = builder.mix([x], builder.channels(x) * rng.choice((1, 1, 2)), taps=rng.choice((1, 9)))
+        weight = builder.ops[-1].reads[1]
         passed.append((x, weight, y))
-        x = sketch.plain([y])
-    slope = sketch.plain([x])
+        x = builder.plain([y])
+    slope = builder.plain([x])
     for x, weight, y in reversed(passed):
-        slope = sketch.plain([slope, y])
-        size = sketch.channels(x) * sketch.channels(y)
-        sketch.operator([slope, x], (size, 1), size * sketch.pixels(x), [])
-        slope = sketch.operator([slope, weight], sketch.shapes[x], size * sketch.pixels(x), [])
+        slope = builder.plain([slope, y])
+        size = builder.channels(x) * builder.channels(y)
+        builder.operator([slope, x], (size, 1), size * builder.pixels(x), [])
+        slope = builder.operator([slope, weight], builder.shapes[x], size * builder.pixels(x), [])
 
 
-FAMILIES: dict[str, Callable[[_Sketch], None]] = {
-    family.__name__: family
-    for family in (
+WORKLOAD_KINDS: dict[str, Callable[[_ProgramBuilder], None]] = {
+    workload_kind.__name__: workload_kind
+    for workload_kind in (
         chain,
         residual,
         dense,
@@ -311,8 +314,10 @@ FAMILIES: dict[str, Callable[[_Sketch], None]] = {
 }
 
 
-HELD_OUT = ("branches", "inception")  # never trained on: programs to be measured with
-TRAINED = tuple(name for name in FAMILIES if name not in HELD_OUT)
+# Kinds that no training sees, to measure with.
+HELD_OUT = ("branches", "inception")
+# Kinds to train on.
+TRAINED = tuple(name for name in WORKLOAD_KINDS if name not in HELD_OUT)
 
 
 def random_chip(rng: Random, peak_bytes: int) -> Target:
@@ -337,10 +342,13 @@ def random_chip(rng: Random, peak_bytes: int) -> Target:
     )
 
 
-def random_program(rng: Random, families: tuple[str, ...] = tuple(FAMILIES)) -> Problem:
-    """A problem of one of the families on a random chip; operators may not fit: try another."""
-    name = rng.choice(families)
-    sketch = _Sketch(rng)
-    FAMILIES[name](sketch)
-    target = random_chip(rng, sketch.peak_bytes())
-    return sketch.problem(f"synthetic-{name}", target)
+def random_program(rng: Random, workload_kinds: tuple[str, ...] = tuple(WORKLOAD_KINDS)) -> Problem:
+    """A problem of one of the workload kinds on a random chip.
+
+    Operators may not fit the chip: draw another then.
+    """
+    name = rng.choice(workload_kinds)
+    builder = _ProgramBuilder(rng)
+    WORKLOAD_KINDS[name](builder)
+    target = random_chip(rng, builder.peak_bytes())
+    return builder.problem(f"synthetic-{name}", target)

@@ -33,8 +33,10 @@ from ullage.rl_agent.training.instances import Program
 from ullage.rl_agent.training.synthetic import TRAINED
 from ullage.rl_agent.training.work import ItemResult, WorkItem, noise_of, play_item
 
-AVERAGED = 0.03  # share of the newest generation in moving averages
-MIN_SCALE = 0.002  # relative latency; smaller differences on a program count less
+# Share of the newest generation in moving averages.
+AVERAGED = 0.03
+# Least unit of differences on a program, over the heuristic's latency: smaller ones count less.
+MIN_SCALE = 0.002
 
 # What plays the items of a generation: `map`, or that of a pool of processes; in order.
 Play = Callable[[Callable[[WorkItem], ItemResult], Sequence[WorkItem]], Iterable[ItemResult]]
@@ -54,7 +56,7 @@ class TrainOptions:
         rate: step size of Adam in the beginning.
         half_rate: generations until it is half of that; it falls as 1 / (1 + generation / this).
         decay: share of a weight that a step of size 1 takes away.
-        families: of synthetic programs.
+        families: workload kinds of synthetic programs; the name is a key of checkpoints.
     """
 
     seed: int = 0

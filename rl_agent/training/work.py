@@ -36,7 +36,7 @@ class WorkItem(NamedTuple):
 
 
 class ItemResult(NamedTuple):
-    """What came of an item; times are relative to a decode by the heuristic's order.
+    """The result of an item; times are over that of a decode by the heuristic's order.
 
     Attributes:
         place: number of the item within its generation.

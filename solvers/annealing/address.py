@@ -1,9 +1,9 @@
-"""Compiled: addresses for runs that come and go; neighbours in time are packed anew where needed.
+"""Compiled: addresses for residencies that a move adds; those around are packed anew where needed.
 
 This module imports numba; import it where it is needed.
 """
 
-from ullage.solvers.annealing.moves import MOVED, log_is_full, note
+from ullage.solvers.annealing.moves import MOVED, log_change, log_is_full
 from ullage.solvers.annealing.tables import EJECTED, EJECTED_LAST, LOG_SLOT, LOGGED, OWN_SLOTS
 from ullage.solvers.engine.addresses import find_hole
 from ullage.solvers.engine.jit import compiled, inlined
@@ -21,7 +21,8 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
-ORDERS = 4  # by size, by size x steps, by steps, by start
+# Orders in which residencies are packed anew: by size, by size x steps, by steps, by start.
+ORDERS = 4
 
 
 @compiled
@@ -32,6 +33,7 @@ def _hole(t: Tables, slot: int) -> int:
 
 @compiled
 def _key(t: Tables, slot: int, order: int) -> int:
+    """Rank of a residency in one of the ORDERS; the smallest is placed first."""
     steps = t.state[SLOT_END, slot] - t.state[SLOT_START, slot]
     size = t.ints[SLOT_ALIGNED, slot]
     if order == 0:
@@ -45,13 +47,17 @@ def _key(t: Tables, slot: int, order: int) -> int:
 
 @inlined
 def _repack(t: Tables, slot: int) -> bool:
-    """Give new addresses to a run and all that are alive during it."""
+    """Give new addresses to a residency and to all others that are alive during it.
+
+    Returns:
+        False, with the old addresses, where no order gives all of them a hole.
+    """
     start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
     listed, keys = t.state[EJECTED], t.state[EJECTED_LAST]
     mark = t.state[COUNTS, LOGGED]
     if log_is_full(t):
         return False
-    note(t, MOVED, slot)
+    log_change(t, MOVED, slot)
     count = 1
     for position in range(t.state[COUNTS, LIVE]):
         other = t.state[LISTED, position]
@@ -63,7 +69,7 @@ def _repack(t: Tables, slot: int) -> bool:
             and not log_is_full(t)
         ):
             count += 1
-            note(t, MOVED, other)
+            log_change(t, MOVED, other)
     for order in range(ORDERS):
         for k in range(count):
             t.state[SLOT_OFFSET, t.state[LOG_SLOT, mark + k]] = -1
@@ -75,28 +81,28 @@ def _repack(t: Tables, slot: int) -> bool:
                 keys[at], listed[at] = keys[at - 1], listed[at - 1]
                 at -= 1
             keys[at], listed[at] = key, other
-        done = True
+        fits = True
         for k in range(count):
             offset = _hole(t, listed[k])
             if offset < 0:
-                done = False
+                fits = False
                 break
             t.state[SLOT_OFFSET, listed[k]] = offset
-        if done:
+        if fits:
             return True
     while t.state[COUNTS, LOGGED] > mark:
         t.state[COUNTS, LOGGED] -= 1
-        stashed = t.state[COUNTS, OWN_SLOTS] + t.state[COUNTS, LOGGED]
+        saved_slot = t.state[COUNTS, OWN_SLOTS] + t.state[COUNTS, LOGGED]
         moved = t.state[LOG_SLOT, t.state[COUNTS, LOGGED]]
-        t.state[SLOT_OFFSET, moved] = t.state[SLOT_OFFSET, stashed]
+        t.state[SLOT_OFFSET, moved] = t.state[SLOT_OFFSET, saved_slot]
     return False
 
 
 @inlined
 def place_new(t: Tables) -> bool:
-    """Addresses for all runs of the log that have none; False where one finds no hole.
+    """Addresses for all residencies of the log that have none; False where one finds no hole.
 
-    Addresses that others had to give up are logged.
+    Residencies that are moved to another address for it are logged.
     """
     for entry in range(t.state[COUNTS, LOGGED]):
         slot = t.state[LOG_SLOT, entry]

@@ -1,9 +1,15 @@
-"""Compiled: simulated annealing over runs of whole tensors, with ejection.
+"""Compiled: simulated annealing over residencies of whole tensors, with ejection.
 
-A move changes the runs of one tensor around one access: it enters, leaves, is cut, extended or
-timed anew. What is in its way leaves (ejection) and comes back in pieces where it still fits; room
-that is left is offered to other tensors nearby. The whole counts as one move: accepted by its cost
-(Kirkpatrick, Gelatt and Vecchi, 1983), and only when all of it finds addresses.
+A move changes the residencies of one tensor around one access: it enters the fastest tier, leaves
+it, or a residency is cut, extended or timed anew. Residencies in its way are ejected and come back
+in parts where they still fit; room that remains is offered to other tensors nearby:
+
+    there is room for one tensor     b  ################
+    `a` enters and ejects `b`        a       *****
+    `b` comes back in two parts      b  #####     ######
+
+The whole counts as one move: accepted by its cost (Kirkpatrick, Gelatt and Vecchi, "Optimization by
+simulated annealing", Science 220, 1983), and only when all of it gets addresses.
 
 This module imports numba; import it where it is needed.
 """
@@ -17,10 +23,10 @@ from ullage.solvers.annealing.moves import (
     count_all,
     keep_best,
     log_is_full,
-    remove_run,
+    remove_residency,
     undo_to,
 )
-from ullage.solvers.annealing.runs import insert_run
+from ullage.solvers.annealing.residencies import insert_residency
 from ullage.solvers.annealing.tables import (
     BEST,
     EJECTED,
@@ -63,12 +69,18 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
+# Most residencies that one move may eject; a move that needs more is illegal.
 MAX_EJECTED = 12
-FILLERS = 4  # tensors that are offered the room left by a move
-NEAR = 24  # how far away in the list of accesses by step
-BACK_STEPS = 8  # steps before the first access that a fill may clear for itself
-BEGIN, RESTART, MOVE = range(3)  # tasks
-LEAST_GAIN = 1e-9  # of the cost, to count as better: rounding of running sums stays below
+# Most tensors that are offered the room that remains after a move.
+FILLERS = 4
+# Accesses in program order: how far from the moved access the offers are drawn.
+NEAR = 24
+# Steps before its first access from which a residency ejects others, so that its fill has room.
+BACK_STEPS = 8
+# Tasks of `work_on`.
+BEGIN, RESTART, MOVE = range(3)
+# Share of the cost by which it must fall to count as better: rounding of running sums stays below.
+LEAST_GAIN = 1e-9
 
 
 @compiled
@@ -87,12 +99,16 @@ def _share(t: Tables) -> float:
 
 @compiled
 def _insert_must(t: Tables, first: int, last: int) -> bool:
-    """Singles for accesses that operators cannot do without; True for other tensors."""
+    """Residencies of one access each where operators reach the tensor in the fastest tier only.
+
+    Returns:
+        False where one does not fit; True for tensors that operators reach at home, too.
+    """
     if not t.ints[SEGMENT_MUST, t.ints[ACCESS_SEGMENT, first]]:
         return True
     for access in range(first, last + 1):
         if t.state[ACCESS_SLOT, access] < 0 and (
-            log_is_full(t) or not insert_run(t, access, access)
+            log_is_full(t) or not insert_residency(t, access, access)
         ):
             return False
     return True
@@ -100,7 +116,11 @@ def _insert_must(t: Tables, first: int, last: int) -> bool:
 
 @inlined
 def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
-    """Eject runs until a run over accesses fits; how many are ejected now, -1: failure."""
+    """Eject residencies, drawn at random, until one over accesses first..last fits.
+
+    Returns:
+        How many are ejected in all, into rows EJECTED and EJECTED_LAST; -1 where it cannot fit.
+    """
     segment = t.ints[ACCESS_SEGMENT, first]
     size = t.ints[SEGMENT_ALIGNED, segment]
     low, high = t.ints[ACCESS_STEP, first], t.ints[ACCESS_STEP, last] + 1
@@ -114,8 +134,8 @@ def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
         high = min(high + 1, t.ints[SIZES, STEPS])
     for step in range(low, high):
         while t.state[STEP_LOAD, step] + size > t.ints[SIZES, CAPACITY]:
-            chosen = -1
-            seen = 0
+            ejectable = -1
+            candidates = 0
             for position in range(t.state[COUNTS, LIVE]):
                 slot = t.state[LISTED, position]
                 covers = t.state[SLOT_START, slot] <= step < t.state[SLOT_END, slot]
@@ -123,22 +143,22 @@ def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
                 if covers and last_of >= 0 and t.ints[SLOT_SEGMENT, slot] != segment:
                     if t.ints[SEGMENT_MUST, t.ints[SLOT_SEGMENT, slot]] and last_of == slot:
                         continue
-                    seen += 1
-                    if _random(t, seen) == 0:
-                        chosen = slot
+                    candidates += 1
+                    if _random(t, candidates) == 0:
+                        ejectable = slot
             t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8
-            if chosen < 0 or ejected >= MAX_EJECTED or log_is_full(t):
+            if ejectable < 0 or ejected >= MAX_EJECTED or log_is_full(t):
                 return -1
-            t.state[EJECTED, ejected] = chosen
-            t.state[EJECTED_LAST, ejected] = t.state[SLOT_LAST, chosen]
+            t.state[EJECTED, ejected] = ejectable
+            t.state[EJECTED_LAST, ejected] = t.state[SLOT_LAST, ejectable]
             ejected += 1
-            remove_run(t, chosen)
+            remove_residency(t, ejectable)
     return ejected
 
 
 @inlined
 def _regrow(t: Tables, first: int, last: int) -> None:
-    """Bring an ejected run back: whole where it fits, else in the largest pieces that pay."""
+    """Bring an ejected residency back: whole where it fits, else in the largest parts that pay."""
     access = first
     while access <= last:
         if t.state[ACCESS_SLOT, access] >= 0:
@@ -150,7 +170,7 @@ def _regrow(t: Tables, first: int, last: int) -> None:
         placed = False
         while reach >= access and not log_is_full(t):
             mark, before = t.state[COUNTS, LOGGED], cost_of(t)
-            if insert_run(t, access, reach):
+            if insert_residency(t, access, reach):
                 if cost_of(t) <= before:
                     placed = True
                     break
@@ -161,7 +181,7 @@ def _regrow(t: Tables, first: int, last: int) -> None:
 
 @inlined
 def _offer(t: Tables, access: int) -> None:
-    """Let a tensor stay at an access, joined with its neighbours, where that just pays."""
+    """Insert a residency at an access, joined with its neighbours, where the cost falls."""
     segment = t.ints[ACCESS_SEGMENT, access]
     if t.state[ACCESS_SLOT, access] >= 0 or t.state[COUNTS, LOGGED] > MAX_LOG // 2:
         return
@@ -174,29 +194,33 @@ def _offer(t: Tables, access: int) -> None:
         right = t.state[ACCESS_SLOT, access + 1]
         last = t.state[SLOT_LAST, right] if right >= 0 else access + (_random(t, 2))
     _take_away(t, first, last)
-    if not insert_run(t, first, last) or cost_of(t) >= before:
+    if not insert_residency(t, first, last) or cost_of(t) >= before:
         undo_to(t, mark)
 
 
 @compiled
 def _take_away(t: Tables, first: int, last: int) -> None:
-    """Remove the runs that lie inside a range of accesses of one tensor."""
+    """Remove the residencies that cover any of the accesses first..last of one tensor."""
     access = first
     while access <= last:
         slot = t.state[ACCESS_SLOT, access]
         if slot >= 0:
             access = t.state[SLOT_LAST, slot]
-            remove_run(t, slot)
+            remove_residency(t, slot)
         access += 1
 
 
 @inlined
 def _force(t: Tables, first: int, last: int) -> bool:
-    """A run over accesses, whatever is in its way."""
+    """Insert a residency over accesses first..last and eject what is in its way.
+
+    Returns:
+        False, with the changes in the log, where it cannot be inserted.
+    """
     _take_away(t, first, last)
     back = 1 + (_random(t, BACK_STEPS) if _random(t, 3) == 0 else 0)
     ejected = _clear(t, first, last, back, 0)
-    if ejected < 0 or log_is_full(t) or not insert_run(t, first, last):
+    if ejected < 0 or log_is_full(t) or not insert_residency(t, first, last):
         return False
     for k in range(ejected):
         slot, end = t.state[EJECTED, k], t.state[EJECTED_LAST, k]
@@ -208,8 +232,20 @@ def _force(t: Tables, first: int, last: int) -> bool:
 
 @inlined
 def _cut(t: Tables, access: int, first: int, last: int, kind: int) -> bool:
-    """A run leaves (kind < 3), loses an end, is split, or is timed anew (kind > 5)."""
-    remove_run(t, first)
+    """Change the residency of accesses first..last at one access.
+
+        kind 0-2  removed            ........
+        kind 3    ends before        ####....     `access` is the fifth of eight
+        kind 4    begins behind      .....###
+        kind 5    split in two       ####|####
+        kind 9    its transfers placed anew
+
+    Kinds 3 and 5 at its first access remove it; kind 4 at its last one splits it.
+
+    Returns:
+        False, with the changes in the log, where a part does not fit any more.
+    """
+    remove_residency(t, first)
     for part in range(2):
         low, high = first, last
         if kind < 3:
@@ -225,17 +261,17 @@ def _cut(t: Tables, access: int, first: int, last: int, kind: int) -> bool:
             low, high = (first, access - 1) if part == 0 else (access, last)
         else:
             break
-        if not insert_run(t, low, high):
+        if not insert_residency(t, low, high):
             return False
     return _insert_must(t, first, max(last, first))
 
 
 @inlined
 def _one_move(t: Tables) -> bool:
-    """Change the decisions; False when that turned out illegal.
+    """Change the decisions around an access drawn at random; False when that turned out illegal.
 
-    A tensor that an operator reaches at home comes in, whatever is in its way; or a run is cut,
-    extended or timed anew.
+    A tensor that an operator reaches at home gets a residency, and what is in its way is ejected;
+    or a residency is cut, extended or timed anew.
     """
     number = t.ints[SIZES, ACCESSES]
     access = t.ints[IN_ORDER, _random(t, number)]
@@ -276,7 +312,15 @@ def _one_move(t: Tables) -> bool:
 
 @entry
 def work_on(t: Tables, task: int, until: int, hot: float, cool: float) -> None:
-    """Begin, go on from the best decisions, or `anneal`."""
+    """Begin, go on from the best decisions, or `anneal`: one entry, so that all compiles once.
+
+    Args:
+        t: the tables.
+        task: BEGIN, RESTART or MOVE; the other arguments are of MOVE alone.
+        until: units of work at which it stops.
+        hot: temperature at the beginning, in units of the objective.
+        cool: temperature at the end.
+    """
     if task == RESTART:
         back_to_best(t)
     if task != MOVE:
@@ -310,7 +354,7 @@ def work_on(t: Tables, task: int, until: int, hot: float, cool: float) -> None:
 
 
 def begin(t: Tables) -> None:
-    """Account new tables; what they hold is the best so far."""
+    """Charge what the residencies of new tables cost, and keep them as the best so far."""
     work_on(t, BEGIN, 0, 0.0, 0.0)
 
 
@@ -324,7 +368,7 @@ def anneal(t: Tables, until: int, hot: float, cool: float) -> None:
 
     Args:
         t: the tables.
-        until: where to stop; work counts steps looked at.
+        until: where to stop; a unit is about one step of a program that a kernel reads.
         hot: temperature at the beginning, in units of the objective.
         cool: temperature at the end; geometric in between.
     """

@@ -1,9 +1,9 @@
-"""Whole tensors: annealing from a plan that rounding or a heuristic gives.
+"""Plans of whole tensors: annealing from a plan that rounding or a heuristic made.
 
 The LP's fractions, rounded and repaired, are 0-40 % above the best plan of whole tensors: one
-tensor in the wrong place keeps others out. The search of `anneal` starts there, moves use spans
-about (some 300,000 moves a second), keeps addresses legal throughout, and returns the best it met.
-It never returns a worse plan than it was given.
+tensor in the wrong place keeps others out. The search of `anneal` starts there, changes residencies
+(some 300,000 moves a second), keeps addresses legal throughout, and returns the best decisions. It
+never returns a worse plan than the one it starts from.
 
 The search stops after an amount of work that is counted, not timed: the same seed gives the same
 plan unless the deadline strikes. Its kernels are compiled once per installation; with a deadline
@@ -37,14 +37,22 @@ from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_WORK = 30_000_000  # units: some 1 s of one core
-PAIR_WORK = 2_000  # at most, for each pair of uses: small problems need less
-SLICE_WORK = 2_000_000  # between looks at the clock
-MAX_ACCESSES = 20_000  # tables take 4 KiB per access
-HOT = (0.3, 0.1, 0.03)  # temperatures of the rounds, in mean costs of an access
+# Units of work of a search by default: some 1 s of one core.
+DEFAULT_WORK = 30_000_000
+# Most units of work for each pair of accesses: small problems need less.
+PAIR_WORK = 2_000
+# Units of work between two readings of the clock.
+SLICE_WORK = 2_000_000
+# Most accesses of a problem that is searched: tables take 4 KiB for each.
+MAX_ACCESSES = 20_000
+# Temperatures at the beginning of the rounds and at the end of each, in mean costs of an access.
+HOT = (0.3, 0.1, 0.03)
 COOL = 0.003
-COMPILE_S = 25.0  # for compiling: three times what an idle core of 2025 takes (docs/kernels.md)
-WINDOW_STEPS = 64  # of the greedy moves
+# Seconds that must remain where kernels are not compiled yet: three times what an idle core of 2025
+# takes to compile them (docs/kernels.md).
+COMPILE_S = 25.0
+# Steps over which the greedy moves may place a transfer.
+WINDOW_STEPS = 64
 
 
 def whole_residencies(
@@ -53,13 +61,13 @@ def whole_residencies(
     """The better of rounding and of the greedy moves, placed, then improved.
 
     Args:
-        rounded: what rounding gave; its residencies are placed here.
+        rounded: residencies from rounding; they get addresses here.
         budget: the time.
         work: how long to search, in counted units (some 35 million take a second); 0: not at all.
         seed: of the search.
 
     Returns:
-        An occupancy whose stays have addresses, and notes for the plan.
+        Residencies with addresses, and notes for the plan.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
@@ -76,17 +84,23 @@ def whole_residencies(
         hide_single_uses(other, WINDOW_STEPS, budget)
         place_residencies(other, is_over)
         best = other if other.improved_since(best.mark()) else best
-    found, note = improve(best, budget, work, seed)
-    return found, (note,) if note else ()
+    improved, note = improve(best, budget, work, seed)
+    return improved, (note,) if note else ()
 
 
 def improve(
     state: ResidencyState, budget: Budget, work: int = DEFAULT_WORK, seed: int = 0
 ) -> tuple[ResidencyState, str]:
-    """The search from an occupancy whose stays have addresses.
+    """The search from residencies with addresses.
+
+    Args:
+        state: where it starts; unchanged.
+        budget: the time.
+        work: how long to search, in counted units; 0: not at all.
+        seed: of the search.
 
     Returns:
-        An occupancy, never worse, and a note, empty when the search ran to its end.
+        Residencies with addresses, never worse, and a note, empty when the search ran to its end.
     """
     accesses = sum(len(segment.accesses) for segment in state.segments)
     if work <= 0 or not accesses:
@@ -102,14 +116,14 @@ def improve(
     before = _value(state)
     budget.on_improvement(before)
     gained, note = search(tables, budget, work, lambda g: budget.on_improvement(before - g))
-    found = state_of(state, tables)
+    improved = state_of(state, tables)
     gains = gained > 0  # states compare bytes where the objective is energy
-    better = gains if state.objective == "energy" else found.improved_since(state.mark())
-    return found if better else state, note
+    better = gains if state.objective == "energy" else improved.improved_since(state.mark())
+    return improved if better else state, note
 
 
 def _value(state: ResidencyState) -> float:
-    """The objective of an occupancy whose stays have addresses."""
+    """The objective of the plan of residencies with addresses."""
     residencies = [residency for _, _, residency in state.all_residencies()]
     return value_of(assemble(state.problem, state.segments, residencies))
 
@@ -120,14 +134,21 @@ def search(
     work: int,
     gain: Callable[[float], None] = lambda _: None,
 ) -> tuple[float, str]:
-    """Rounds of annealing, each from the best so far: what they gained, and a note if cut short.
+    """Rounds of annealing, each from the best decisions so far.
 
-    `gain` is told what has been gained so far, whenever it has become more.
+    Args:
+        t: tables from `search_tables`; the best decisions are in them afterwards.
+        budget: the time.
+        work: units of work of all rounds together.
+        gain: called with the gain so far, in units of the objective, whenever it has grown.
+
+    Returns:
+        The gain, and a note, empty when the search ran to its end.
     """
     from ullage.solvers.annealing.anneal import anneal, begin, restart
 
     begin(t)
-    before = told = float(t.seconds[TOTALS, BEST])
+    before = reported = float(t.seconds[TOTALS, BEST])
     scale = _scale(t)
     if scale <= 0:  # no decision costs anything
         return 0.0, ""
@@ -140,9 +161,9 @@ def search(
             high, low = (hot * (COOL / hot) ** ((number + k) / slices) for k in (0, 1))
             until = int(t.state[COUNTS, WORK]) + work // len(HOT) // slices
             anneal(t, until, high * scale, low * scale)
-            if t.seconds[TOTALS, BEST] < told:
-                told = float(t.seconds[TOTALS, BEST])
-                gain(before - told)
+            if t.seconds[TOTALS, BEST] < reported:
+                reported = float(t.seconds[TOTALS, BEST])
+                gain(before - reported)
         restart(t)
     logger.debug("whole tensors: %s", t.state[COUNTS, :10])
     return before - float(t.seconds[TOTALS, BEST]), ""
@@ -150,29 +171,34 @@ def search(
 
 def _scale(t: Tables) -> float:
     """Mean cost of an access at home, in units of the objective."""
-    chosen = slice(0, int(t.ints[SIZES, ACCESSES]))
-    seconds = t.floats[ACCESS_HOME_S, chosen].mean()
-    linear = abs(t.floats[ACCESS_LINEAR, chosen]).mean()
+    accesses = slice(0, int(t.ints[SIZES, ACCESSES]))
+    seconds = t.floats[ACCESS_HOME_S, accesses].mean()
+    linear = abs(t.floats[ACCESS_LINEAR, accesses]).mean()
     return float(seconds * t.floats[WEIGHTS, BUSY_S] + linear * t.floats[WEIGHTS, LINEAR])
 
 
 def state_of(state: ResidencyState, t: Tables) -> ResidencyState:
-    """The best stays found."""
-    found = ResidencyState(state.problem, state.segments)
+    """The best decisions of a search as a state of their own.
+
+    Args:
+        state: from which the search started; unchanged.
+        t: its tables.
+    """
+    best = ResidencyState(state.problem, state.segments)
     fastest = state.target.fastest.name
-    for index, segment in enumerate(found.segments):
-        for first in list(found.residencies[index]) if segment.home != fastest else ():
-            found.remove(index, first)
+    for index, segment in enumerate(best.segments):
+        for first in list(best.residencies[index]) if segment.home != fastest else ():
+            best.remove(index, first)
     for first, last, residency in best_residencies(t, state):
-        if found.segments[residency.segment].home == fastest:
-            found.residencies[residency.segment][0] = (last, residency)
+        if best.segments[residency.segment].home == fastest:
+            best.residencies[residency.segment][0] = (last, residency)
         else:
-            found.add(residency.segment, first, last, residency)
-    return found
+            best.add(residency.segment, first, last, residency)
+    return best
 
 
 def is_ready() -> bool:
-    """Whether the search is compiled."""
+    """Whether the search is compiled, in memory or in the folder of compiled kernels."""
     from ullage.solvers.annealing.anneal import work_on
 
     return is_compiled(work_on)

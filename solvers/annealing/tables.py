@@ -1,7 +1,7 @@
-"""Whole tensors as tables of the engine, with what the search of `anneal` keeps beside them.
+"""The annealer's tables: those of the engine, with a log of changes and the best decisions.
 
-Slots behind those of accesses and residents hold what was removed since the log was cleared, then
-the best decisions so far.
+Slots behind those of accesses and residents hold the residencies that the log has removed, then the
+best decisions so far.
 """
 
 import numpy as np
@@ -33,19 +33,28 @@ from ullage.solvers.state.engine_tables import (
 )
 from ullage.solvers.state.residency_state import ResidencyState
 
-MAX_LOG = 512  # changes of one move of the search
+# Most changes that one move of the search may make; a move that needs more is given up.
+MAX_LOG = 512
 
-# Rows of `Tables.state` behind those of the engine: what was done to which slot since the log was
-# cleared; slots of the best decisions.
+# Rows of `Tables.state` behind those of the engine. By entry of the log: what happened (see
+# `moves`), and to which slot. Then the list of slots of the best decisions.
 LOG_WHAT, LOG_SLOT, BEST_LISTED = range(STATE_ROWS, STATE_ROWS + 3)
+# Scratch rows in use by a move: first and last accesses of the residencies that it ejected.
 EJECTED, EJECTED_LAST = SCRATCH + 2, SCRATCH + 3
-# Columns of COUNTS and of TOTALS behind those of the engine.
+# Columns of COUNTS behind those of the engine: length of the log, state of the random numbers,
+# moves so far and accepted ones, length of BEST_LISTED, slots of accesses and residents.
 LOGGED, RANDOM, MOVES_TRIED, MOVES_TAKEN, BEST_LIVE, OWN_SLOTS = range(WORK + 1, WORK + 7)
+# Column of TOTALS: the best objective so far.
 BEST = LINEAR + 1
 
 
 def search_tables(state: ResidencyState, seed: int) -> Tables:
-    """The tables of a problem and its decisions so far; `anneal.begin` counts their cost."""
+    """The tables of a problem and its decisions so far; `anneal.begin` charges their cost.
+
+    Args:
+        state: residencies, with addresses, to begin with.
+        seed: of the search.
+    """
     segments, fixed = movable(state), residents(state)
     own = sum(len(state.segments[index].accesses) for index in segments) + len(fixed)
     t = tables_of(state, Needs(own + MAX_LOG, state_rows=3, width=MAX_LOG, cheapest=True))
@@ -62,7 +71,7 @@ def search_tables(state: ResidencyState, seed: int) -> Tables:
 
 
 def _count_home(t: Tables, state: ResidencyState) -> None:
-    """What it costs to reach everything at home."""
+    """Charge every access to its home tier."""
     cost: Floats = linear_costs(state)
     seconds = state.busy_time.operand_seconds
     for segment in state.segments:
@@ -74,7 +83,11 @@ def _count_home(t: Tables, state: ResidencyState) -> None:
 
 
 def best_residencies(t: Tables, state: ResidencyState) -> list[tuple[int, int, SegmentResidency]]:
-    """The best residencies found: first and last access in their segment, and the residency."""
+    """The residencies of the best decisions.
+
+    Returns:
+        First and last access, as numbered in the segment, and the residency, of each.
+    """
     segments, fixed = movable(state), residents(state)
     accesses, own = int(t.ints[SIZES, ACCESSES]), int(t.state[COUNTS, OWN_SLOTS])
     best: list[tuple[int, int, SegmentResidency]] = []

@@ -1,4 +1,13 @@
-"""Compiled: addresses in the fastest tier for the residencies on the list.
+"""Compiled: addresses in the fastest tier for residencies, free while they last.
+
+    address
+    roof  ----------------------------    workspace of the steps lies above
+          [ slot 3        ]
+                 (hole)    [ slot 9  ]
+          [ slot 1             ]
+          ---------------------------> step
+
+Only the slots on the list (`LISTED`) are in the way of others.
 
 This module imports numba; import it where it is needed.
 """
@@ -26,7 +35,7 @@ from ullage.solvers.engine.tables import (
 
 @compiled
 def roof_bytes(t: Tables, start: int, end: int) -> int:
-    """Addresses below the workspace of all steps of [start, end)."""
+    """Bytes of addresses below the workspace of all steps of [start, end)."""
     workspace = 0
     for step in range(start, end):
         workspace = max(workspace, t.ints[STEP_WORKSPACE, step])
@@ -35,7 +44,15 @@ def roof_bytes(t: Tables, start: int, end: int) -> int:
 
 @compiled
 def is_free(t: Tables, slot: int, size: int, but: int, nor: int) -> bool:
-    """Whether a slot's addresses are free while it lasts, slots `but` and `nor` not counted."""
+    """Whether a slot's addresses are free while its residency lasts.
+
+    Args:
+        t: the tables.
+        slot: its residency and offset.
+        size: bytes.
+        but: a slot that is not in its way, NOWHERE for none.
+        nor: another one.
+    """
     start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
     offset = t.state[SLOT_OFFSET, slot]
     if offset + size > roof_bytes(t, start, end):
@@ -56,13 +73,24 @@ def is_free(t: Tables, slot: int, size: int, but: int, nor: int) -> bool:
 
 @compiled
 def find_hole(t: Tables, slot: int, size: int, but: int, nor: int) -> int:
-    """Offset of the tightest gap free while a slot lasts; the top as last resort; -1 for none.
+    """Offset of the tightest gap that is free while a slot's residency lasts.
 
-    Slots without an address are in nobody's way, `but` and `nor` neither.
+    Slots without an address are in no other slot's way.
+
+    Args:
+        t: the tables.
+        slot: its residency.
+        size: bytes.
+        but: a slot that is not in its way, NOWHERE for none.
+        nor: another one.
+
+    Returns:
+        The lowest offset of the tightest gap; above all others where no gap between them is large
+        enough; -1 without one.
     """
     start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
     low, high = SCRATCH, SCRATCH + 1
-    found = 0
+    count = 0
     for position in range(t.state[COUNTS, LIVE]):
         other = t.state[LISTED, position]
         offset = t.state[SLOT_OFFSET, other]
@@ -73,19 +101,19 @@ def find_hole(t: Tables, slot: int, size: int, but: int, nor: int) -> int:
             and other != but
             and other != nor
         ):
-            at = found
+            at = count
             while at > 0 and t.state[low, at - 1] > offset:
                 t.state[low, at] = t.state[low, at - 1]
                 t.state[high, at] = t.state[high, at - 1]
                 at -= 1
             t.state[low, at] = offset
             t.state[high, at] = offset + t.ints[SLOT_ALIGNED, other]
-            found += 1
-    t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8 + 1 + found
+            count += 1
+    t.state[COUNTS, WORK] += t.state[COUNTS, LIVE] // 8 + 1 + count
     roof = roof_bytes(t, start, end)
     best, best_room = -1, 0
     floor = 0
-    for k in range(found):
+    for k in range(count):
         room = min(t.state[low, k], roof) - floor
         if room >= size and (best < 0 or room < best_room):
             best, best_room = floor, room

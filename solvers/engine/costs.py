@@ -1,4 +1,14 @@
-"""Compiled: what residencies cost, put in and taken out.
+"""Compiled: the costs of residencies, charged when one is added, credited when it is removed.
+
+The latency of a step is that of its busiest resource (roofline): compute, a tier's port or a link.
+A residency moves the port time of its accesses from the home tier to the fastest one and adds
+transfers to ports and links; every change brings the steps concerned up to date:
+
+    step        0     1     2     3     4
+    link up           fill
+    home port         fill  -a0         -a1     accesses a0, a1 leave the home tier
+    fastest port      fill  +a0         +a1
+    live bytes        +     +     +     +
 
 This module imports numba; import it where it is needed.
 """
@@ -47,8 +57,8 @@ from ullage.solvers.engine.tables import (
 
 
 @compiled
-def touch(t: Tables, step: int) -> None:
-    """Bring the roofline of a step up to date."""
+def update_busy(t: Tables, step: int) -> None:
+    """Bring the roofline of a step, and the sum of all steps, up to date."""
     busy = t.floats[STEP_COMPUTE_S, step]
     for row in range(RESOURCE, RESOURCE + t.ints[SIZES, RESOURCES]):
         busy = max(busy, t.seconds[row, step])
@@ -57,22 +67,30 @@ def touch(t: Tables, step: int) -> None:
 
 
 @compiled
-def operate(t: Tables, first: int, last: int, sign: int) -> None:
-    """Operators of accesses first..last go to the fastest tier (sign 1), or back home (-1)."""
+def charge_accesses(t: Tables, first: int, last: int, sign: int) -> None:
+    """Charge accesses first..last to the fastest tier instead of home (sign 1), or back (-1)."""
     home = RESOURCE + t.ints[SEGMENT_HOME, t.ints[ACCESS_SEGMENT, first]]
     for access in range(first, last + 1):
         step = t.ints[ACCESS_STEP, access]
         t.seconds[home, step] -= sign * t.floats[ACCESS_HOME_S, access]
-        touch(t, step)
+        update_busy(t, step)
         t.seconds[RESOURCE, step] += sign * t.floats[ACCESS_FAST_S, access]
         t.seconds[TOTALS, LINEAR] += sign * t.floats[ACCESS_LINEAR, access]
-        touch(t, step)
+        update_busy(t, step)
     t.state[COUNTS, WORK] += last - first + 1
 
 
 @compiled
 def charge_transfer(t: Tables, slot: int, way: int, segment: int, sign: int) -> None:
-    """The fill or the spill of a slot runs (sign 1), or no longer (-1)."""
+    """Charge the fill or the spill of a slot to ports and link (sign 1), or credit it (-1).
+
+    Args:
+        t: the tables.
+        slot: of the residency.
+        way: FILL or SPILL.
+        segment: of the residency.
+        sign: 1 or -1.
+    """
     count = t.state[SLOT_MOVES + way, slot]
     if count == 0:
         return
@@ -90,14 +108,14 @@ def charge_transfer(t: Tables, slot: int, way: int, segment: int, sign: int) -> 
         t.seconds[RESOURCE, step] += size * fast_s
         t.seconds[link, step] += size * link_s + setup_s
         setup_s = 0.0
-        touch(t, step)
+        update_busy(t, step)
     t.seconds[TOTALS, LINEAR] += sign * t.floats[SEGMENT_LINEAR + way, segment]
     t.state[COUNTS, WORK] += count
 
 
 @compiled
-def load(t: Tables, slot: int, segment: int, sign: int) -> None:
-    """The space of a slot is taken (sign 1), or free again (-1)."""
+def charge_bytes(t: Tables, slot: int, segment: int, sign: int) -> None:
+    """Add the aligned bytes of a slot to the live bytes of its steps (sign 1), or take them off."""
     size = sign * t.ints[SEGMENT_ALIGNED, segment]
     for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
         t.state[STEP_LOAD, step] += size
@@ -109,28 +127,28 @@ def account(t: Tables, slot: int, first: int, last: int, sign: int) -> None:
 
     Args:
         t: the tables.
-        slot: where the residency is.
+        slot: of the residency.
         first: its first access.
         last: its last access.
         sign: 1 or -1.
     """
     segment = t.ints[ACCESS_SEGMENT, first]
-    load(t, slot, segment, sign)
-    operate(t, first, last, sign)
+    charge_bytes(t, slot, segment, sign)
+    charge_accesses(t, first, last, sign)
     for way in range(2):
         charge_transfer(t, slot, way, segment, sign)
 
 
 @compiled
-def enlist(t: Tables, slot: int) -> None:
-    """Put a slot on the list."""
+def list_slot(t: Tables, slot: int) -> None:
+    """Put a slot on the list of those with an address, at its end."""
     t.state[SLOT_PLACE, slot] = t.state[COUNTS, LIVE]
     t.state[LISTED, t.state[COUNTS, LIVE]] = slot
     t.state[COUNTS, LIVE] += 1
 
 
 @compiled
-def strike(t: Tables, slot: int) -> None:
+def unlist_slot(t: Tables, slot: int) -> None:
     """Take a slot off the list; the last one takes its place."""
     t.state[COUNTS, LIVE] -= 1
     moved = t.state[LISTED, t.state[COUNTS, LIVE]]
@@ -141,7 +159,7 @@ def strike(t: Tables, slot: int) -> None:
 
 @compiled
 def copy_slot(t: Tables, source: int, slot: int) -> None:
-    """The residency of one slot into another, its last access excepted."""
+    """Copy the residency of one slot to another, its last access excepted."""
     t.state[SLOT_START, slot] = t.state[SLOT_START, source]
     t.state[SLOT_READY, slot] = t.state[SLOT_READY, source]
     t.state[SLOT_END, slot] = t.state[SLOT_END, source]
@@ -156,7 +174,7 @@ def copy_slot(t: Tables, source: int, slot: int) -> None:
 
 @compiled
 def clear_slot(t: Tables, slot: int, start: int, end: int) -> None:
-    """A residency without moves and address."""
+    """Write a residency of steps [start, end) without transfers and address into a slot."""
     t.state[SLOT_START, slot] = start
     t.state[SLOT_READY, slot] = start
     t.state[SLOT_END, slot] = end
@@ -167,7 +185,7 @@ def clear_slot(t: Tables, slot: int, start: int, end: int) -> None:
 
 @compiled
 def cover(t: Tables, slot: int, last: int, sign: int) -> None:
-    """The residency in a slot, charged already, holds for accesses slot..last (or no longer)."""
+    """Record that the residency in a slot covers accesses slot..last (or, sign -1, no longer)."""
     t.state[SLOT_LAST, slot] = last if sign > 0 else -1
     for access in range(slot, last + 1):
         t.state[ACCESS_SLOT, access] = slot if sign > 0 else -1
@@ -175,9 +193,9 @@ def cover(t: Tables, slot: int, last: int, sign: int) -> None:
 
 @compiled
 def occupy(t: Tables, slot: int, last: int, sign: int) -> None:
-    """`account` and `cover`: the residency in a slot becomes true, or (sign -1) is undone.
+    """`account` and `cover`: a residency becomes part of the decisions, or (sign -1) leaves them.
 
-    It is not put on the list, nor taken off; the slot keeps what it held.
+    It is not put on the list, nor taken off; the slot keeps its numbers.
     """
     account(t, slot, slot, last, sign)
     cover(t, slot, last, sign)

@@ -20,26 +20,35 @@ from typing import NamedTuple
 
 from ullage.compiler.common.arrays import Floats, Ints
 
-MAX_MOVES = 64  # most steps over which one transfer is spread
-FILL, SPILL = 0, 1  # ways of a transfer: from home, to home
+# Most steps over which one transfer is spread.
+MAX_MOVES = 64
+# Ways of a transfer: from home to the fastest tier, and back.
+FILL, SPILL = 0, 1
+# No slot, no address.
 NOWHERE = -1
 
 # Rows of `Tables.ints`, fixed. By access: its step, whether it reads and writes its segment,
 # whether home must have current data when a residency ends with it, the last access up to it that
-# writes (-1: none), its segment, its place in program order; then accesses in program order.
+# writes (-1: none), its segment, its position in program order; then accesses in program order.
 ACCESS_STEP, ACCESS_READS, ACCESS_WRITES, ACCESS_WANTED, ACCESS_LAST_WRITE = range(5)
 ACCESS_SEGMENT, ACCESS_RANK, IN_ORDER = 5, 6, 7
 # By segment: first and last access, bytes, bytes taken (aligned), home tier, whether home has it
 # from the beginning, whether it must be there in the end, whether operators reach it in the fastest
-# tier only, whether it may stay from one inference to the next; then the row of `seconds` of its
+# tier only, whether it may be kept from one inference to the next; then the row of `seconds` of its
 # link up and of its link down (-1: none).
 SEGMENT_FIRST, SEGMENT_LAST, SEGMENT_BYTES, SEGMENT_ALIGNED, SEGMENT_HOME = range(8, 13)
 SEGMENT_GIVEN, SEGMENT_OUTPUT, SEGMENT_MUST, SEGMENT_LASTING, SEGMENT_LINK = range(13, 18)
-SLOT_SEGMENT, SLOT_BYTES, SLOT_ALIGNED = 19, 20, 21  # by slot, of what it holds
-STEP_WORKSPACE = 22  # by step: bytes of scratch memory in the fastest tier
-SIZES = 23  # of everything below
+# By slot: segment of its residency, bytes, bytes taken (aligned).
+SLOT_SEGMENT, SLOT_BYTES, SLOT_ALIGNED = 19, 20, 21
+# By step: bytes of scratch memory in the fastest tier.
+STEP_WORKSPACE = 22
+# Row of single numbers, and its columns: how many steps, accesses, slots, tiers and resources
+# (tiers and links) there are; bytes of the fastest tier, and bytes of addresses.
+SIZES = 23
 STEPS, ACCESSES, SLOTS, TIERS, RESOURCES, CAPACITY, ADDRESSES = range(7)
-CHEAPEST = 7  # 1: a transfer that finds no idle step goes where its step grows least
+# Column of SIZES; 1: a transfer that finds no idle step goes where its step grows least.
+CHEAPEST = 7
+# Rows of `Tables.ints`.
 INT_ROWS = 24
 
 # Rows of `Tables.floats`, fixed. By access: seconds of its port at home and in the fastest tier,
@@ -49,8 +58,11 @@ ACCESS_HOME_S, ACCESS_FAST_S, ACCESS_LINEAR = range(3)
 # seconds to set up, linear cost of a transfer.
 SEGMENT_HOME_RATE, SEGMENT_FAST_RATE, SEGMENT_LINK_RATE, SEGMENT_SETUP_S = 3, 5, 7, 9
 SEGMENT_LINEAR = 11
-STEP_COMPUTE_S = 13  # by step
-WEIGHTS = 14  # of the totals in the objective
+# By step: seconds of the compute unit.
+STEP_COMPUTE_S = 13
+# By column of TOTALS: its weight in the objective.
+WEIGHTS = 14
+# Rows of `Tables.floats`.
 FLOAT_ROWS = 15
 
 # Rows of `Tables.state`. By step: live bytes in the fastest tier, aligned, workspace included. By
@@ -59,15 +71,21 @@ STEP_LOAD, ACCESS_SLOT = 0, 1
 # By slot: last access (-1: no residency), first step, first step at which operators use it, end,
 # address (-1: none), number of moves of the fill and of the spill.
 SLOT_LAST, SLOT_START, SLOT_READY, SLOT_END, SLOT_OFFSET, SLOT_MOVES = range(2, 8)
-SLOT_PLACE, LISTED = 9, 10  # where a slot is in the list of slots (-1: it is not); the list
-SCRATCH = 11  # four rows for lists
+# By slot: position in the list of slots with an address (-1: not on it). Then that list.
+SLOT_PLACE, LISTED = 9, 10
+# The first of four rows for lists that last as long as a call.
+SCRATCH = 11
+# Row of counters, and its columns: length of LISTED; the game's cursor, rewinds and decisions;
+# units of work so far, of about one step of the program each.
 COUNTS = 15
-LIVE, CURSOR, REWINDS, DECISIONS, WORK = range(5)  # LIVE: length of `LISTED`
-STATE_ROWS = 16  # those of a solver come behind
+LIVE, CURSOR, REWINDS, DECISIONS, WORK = range(5)
+# Rows of `Tables.state` of the engine; those of a solver come behind.
+STATE_ROWS = 16
 
 # Rows of `Tables.seconds`. By step: roofline of everything, then busy seconds of each resource.
 TOTALS, STEP_BUSY, RESOURCE = 0, 1, 2
-BUSY_S, LINEAR = 0, 1  # of TOTALS: sum of STEP_BUSY; bytes in slow memory, or another linear cost
+# Columns of TOTALS: sum of STEP_BUSY; bytes read and written in slow memory, or joules.
+BUSY_S, LINEAR = 0, 1
 
 
 class Tables(NamedTuple):

@@ -1,4 +1,10 @@
-"""Compiled: when data moves, and what the accesses before and after a residency demand.
+"""Compiled: the steps in which a fill or a spill moves its bytes, and those in which it may.
+
+    step       0     1     2     3     4     5     6
+    accesses         write             [read ......]     the residency serves the last three steps
+    fill                   ###   ##                      after the write, in idle link time
+    start                  ^
+    ready                              ^
 
 This module imports numba; import it where it is needed.
 """
@@ -43,22 +49,26 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
-SPARE_BYTES = 1e-6  # added to the room of a step: what is whole but for rounding stays whole
+# Bytes added to the idle bytes of a step: a number that is whole but for rounding stays whole.
+SPARE_BYTES = 1e-6
 
 
 @compiled
 def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) -> None:
-    """Moves of a transfer: bytes into idle steps of [low, high), the rest to the best.
+    """Spread the bytes of a transfer over idle steps of [low, high).
 
-    A fill takes the last steps first, a spill the first ones. What finds no room goes where most
-    moves, among equals to the latest step; without any room, into the step next to the data's use,
-    or (CHEAPEST) into the one that grows least.
+        idle bytes     0   4   9   2      a fill of 8 bytes in steps [0, 4)
+        moves                  6   2      the last steps first
+
+    A fill takes the last steps first, a spill the first ones. Bytes that find no idle step go where
+    most bytes move, among equals to the latest step; without any idle step all go into the step
+    next to the data's access, or (CHEAPEST) into the one that grows least.
 
     Args:
         t: the tables.
         slot: its moves are overwritten.
         way: FILL or SPILL.
-        segment: what moves.
+        segment: whose bytes move.
         low: first step allowed.
         high: one past the last; larger than `low`.
     """
@@ -69,35 +79,35 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
     link_rate = t.floats[SEGMENT_LINK_RATE + way, segment]
     setup_s = t.floats[SEGMENT_SETUP_S + way, segment]
     row = 2 * slot + way
-    left = t.ints[SEGMENT_BYTES, segment]
+    rest_bytes = t.ints[SEGMENT_BYTES, segment]
     count = 0
     step, by = (high - 1, -1) if way == FILL else (low, 1)
-    chosen, least = step, math.inf
-    while low <= step < high and left > 0 and count < MAX_MOVES:
+    cheapest, least_growth = step, math.inf
+    while low <= step < high and rest_bytes > 0 and count < MAX_MOVES:
         busy = t.seconds[STEP_BUSY, step]
         room = min(
             (busy - t.seconds[home, step]) * home_rate,
             (busy - t.seconds[RESOURCE, step]) * fast_rate,
         )
         free = max(busy - t.seconds[link, step] - setup_s, 0.0)
-        part = min(left, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
+        part = min(rest_bytes, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
         if part > 0:
             t.moves[row, count] = step
             t.moves[row, MAX_MOVES + count] = part
             count += 1
-            left -= part
+            rest_bytes -= part
         elif count == 0 and t.ints[SIZES, CHEAPEST] == 1:
             grown = max(
-                t.seconds[home, step] + left / home_rate,
-                t.seconds[RESOURCE, step] + left / fast_rate,
-                t.seconds[link, step] + left / link_rate + setup_s,
+                t.seconds[home, step] + rest_bytes / home_rate,
+                t.seconds[RESOURCE, step] + rest_bytes / fast_rate,
+                t.seconds[link, step] + rest_bytes / link_rate + setup_s,
             )
-            if grown - busy < least:
-                chosen, least = step, max(grown - busy, 0.0)
+            if grown - busy < least_growth:
+                cheapest, least_growth = step, max(grown - busy, 0.0)
         t.state[COUNTS, WORK] += 1
         step += by
     if count == 0:
-        t.moves[row, 0] = chosen
+        t.moves[row, 0] = cheapest
         t.moves[row, MAX_MOVES] = 0
         count = 1
     best = 0
@@ -105,7 +115,7 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
         more = t.moves[row, MAX_MOVES + k] - t.moves[row, MAX_MOVES + best]
         if more > 0 or (more == 0 and way == SPILL):
             best = k
-    t.moves[row, MAX_MOVES + best] += left
+    t.moves[row, MAX_MOVES + best] += rest_bytes
     if way == FILL:  # ascending steps
         for k in range(count // 2):
             other = count - 1 - k
@@ -117,11 +127,16 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
 
 
 @compiled
-def fetch(t: Tables, slot: int, access: int, low: int) -> None:
+def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
     """Fill, first and ready step of the residency in a slot that begins with an access.
 
-    It is copied in steps from `low` on, which must lie before the access's, and arrives no earlier
-    than the access before.
+    The last bytes arrive no earlier than the step of the segment's access before.
+
+    Args:
+        t: the tables.
+        slot: of the residency.
+        access: its first access.
+        low: first step of the fill; before the access's.
     """
     segment = t.ints[ACCESS_SEGMENT, access]
     begin = t.ints[ACCESS_STEP, access]
@@ -135,8 +150,8 @@ def fetch(t: Tables, slot: int, access: int, low: int) -> None:
 
 
 @compiled
-def store(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
-    """Spill of the residency in a slot in steps [low, high); it ends no earlier than the spill."""
+def place_spill(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
+    """Spill of the residency in a slot in steps [low, high), to whose end the residency lasts."""
     spread(t, slot, SPILL, segment, low, high)
     t.state[SLOT_END, slot] = max(t.state[SLOT_END, slot], last_move(t, slot, SPILL) + 1)
 
@@ -208,7 +223,10 @@ def last_write(t: Tables, first: int, last: int) -> int:
 
 @compiled
 def free_from(t: Tables, first: int) -> int:
-    """First step at which a fill before an access may move: data at home, no older residency."""
+    """First step in which a fill before an access may move bytes.
+
+    By then home has the data, and the residency before has ended.
+    """
     start = t.ints[SEGMENT_FIRST, t.ints[ACCESS_SEGMENT, first]]
     step = 0
     if first > start:

@@ -36,7 +36,7 @@ from ullage.solvers.exact.search import CpSatOutcome, forbid, search
 from ullage.solvers.interface import SPILLING_OBJECTIVES, Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.place import place_runs
+from ullage.solvers.state.place import place_spans
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import cuts_nothing
 
@@ -195,7 +195,7 @@ def _offer_repaired(job: Job, spans: Sequence[SpanResidency]) -> None:
     """Drop what finds no hole and offer the rest."""
     state = ResidencyState(job.problem, job.segments)
     try:
-        place_runs(state, spans)
+        place_spans(state, spans)
     except InfeasibleError as error:
         logger.info("cpsat: a solution could not be repaired: %s", error.message)
         return

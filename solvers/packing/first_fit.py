@@ -14,7 +14,7 @@ from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.packing.heuristics import Layout, greedy_orders
 from ullage.solvers.packing.instance import Instance
 
-# Pairs alive together that all ordered passes may visit, some 20 ns each.
+# Most pairs of buffers alive together that all ordered passes may visit, some 20 ns each.
 _MAX_PAIRS = 600_000_000
 
 _compiled = kernel()
@@ -25,6 +25,12 @@ def first_fit_layout(instance: Instance) -> Layout:
 
     Ordered passes stop where their work would exceed a fixed number of pairs of buffers alive
     together: the result depends on the instance alone.
+
+    Args:
+        instance: N buffers, and the peak that is good enough.
+
+    Returns:
+        The layout with the lowest peak.
     """
     best: Layout | None = None
     for layout in _layouts(instance):
@@ -60,9 +66,9 @@ def sweep_fit(starts: Ints, ends: Ints, sizes: Ints, *, best_fit: bool) -> Ints:
     """Place buffers by start (larger first) in the lowest or the tightest gap free at that time.
 
     Args:
-        starts: shape (N,).
-        ends: shape (N,), larger than `starts`.
-        sizes: shape (N,), positive.
+        starts: first step of each buffer, shape (N,).
+        ends: one past its last step, shape (N,), larger than `starts`.
+        sizes: bytes, shape (N,), positive.
         best_fit: the smallest gap that is large enough, else the lowest.
 
     Returns:
@@ -92,9 +98,9 @@ def _sweep(
     leaving = 0
     for i in arrivals:
         while ends[departures[leaving]] <= starts[i]:
-            gone = departures[leaving]
+            departed = departures[leaving]
             leaving += 1
-            low, high = offsets[gone], offsets[gone] + sizes[gone]
+            low, high = offsets[departed], offsets[departed] + sizes[departed]
             # First gap above the freed range, by bisection.
             left, right = 0, gaps
             while left < right:
@@ -122,22 +128,22 @@ def _sweep(
             if gaps > 0 and gap_end[gaps - 1] == top:
                 gaps -= 1
                 top = gap_start[gaps]
-        chosen = -1
+        gap = -1
         for j in range(gaps):
             room = gap_end[j] - gap_start[j]
-            if room >= sizes[i] and (chosen < 0 or room < gap_end[chosen] - gap_start[chosen]):
-                chosen = j
+            if room >= sizes[i] and (gap < 0 or room < gap_end[gap] - gap_start[gap]):
+                gap = j
                 if not best_fit or room == sizes[i]:
                     break
-        if chosen < 0:
+        if gap < 0:
             offsets[i] = top
             top += sizes[i]
             continue
-        offsets[i] = gap_start[chosen]
-        gap_start[chosen] += sizes[i]
-        if gap_start[chosen] == gap_end[chosen]:
+        offsets[i] = gap_start[gap]
+        gap_start[gap] += sizes[i]
+        if gap_start[gap] == gap_end[gap]:
             gaps -= 1
-            for j in range(chosen, gaps):
+            for j in range(gap, gaps):
                 gap_start[j], gap_end[j] = gap_start[j + 1], gap_end[j + 1]
     return offsets
 
@@ -149,13 +155,13 @@ def ordered_first_fit(starts: Ints, ends: Ints, sizes: Ints, order: Ints) -> Int
     sorted by start, or contains s, which is on one path of a segment tree over time.
 
     Args:
-        starts: shape (N,).
-        ends: shape (N,), larger than `starts`.
-        sizes: shape (N,), positive.
+        starts: first step of each buffer, shape (N,).
+        ends: one past its last step, shape (N,), larger than `starts`.
+        sizes: bytes, shape (N,), positive.
         order: shape (N,), indices of the buffers, first placed first.
 
     Returns:
-        Offsets, shape (N,).
+        Offsets in bytes, shape (N,).
     """
     by_start = np.argsort(starts, kind="stable")
     ticks, first_tick = np.unique(starts, return_inverse=True)
@@ -178,7 +184,10 @@ def ordered_first_fit(starts: Ints, ends: Ints, sizes: Ints, order: Ints) -> Int
 
 @_compiled
 def _doubled(values: Ints) -> Ints:
-    """The same with as much room again; numba's `append` takes four times as long to compile."""
+    """The same values in an array of twice the length.
+
+    Numba's `append` takes four times as long to compile.
+    """
     more = np.empty(2 * len(values), np.int64)
     for i in range(len(values)):
         more[i] = values[i]
@@ -202,23 +211,23 @@ def _ordered(first: Ints, last: Ints, sizes: Ints, order: Ints, position: Ints) 
     low = np.empty(count, np.int64)
     high = np.empty(count, np.int64)
     for i in order:
-        found = 0
+        blocking = 0
         for j in range(position[first[i] + 1], position[last[i]]):
             if offsets[j] >= 0:
-                low[found], high[found] = offsets[j], offsets[j] + sizes[j]
-                found += 1
+                low[blocking], high[blocking] = offsets[j], offsets[j] + sizes[j]
+                blocking += 1
         node = leaves + first[i]
         while node >= 1:
             entry = head[node]
             while entry >= 0:
                 j = item[entry]
-                low[found], high[found] = offsets[j], offsets[j] + sizes[j]
-                found += 1
+                low[blocking], high[blocking] = offsets[j], offsets[j] + sizes[j]
+                blocking += 1
                 entry = link[entry]
             node //= 2
         # Rectangles in the way may share addresses (at different times): keep the furthest end.
         address = 0
-        ascending = np.argsort(low[:found])
+        ascending = np.argsort(low[:blocking])
         for k in ascending:
             if low[k] - address >= sizes[i]:
                 break

@@ -1,4 +1,8 @@
-"""The engine's tables of a problem, for whoever decides about residencies in compiled code."""
+"""The engine's tables of a problem: filled from a state of residencies, and read back.
+
+The solvers that decide about residencies in compiled code (the game and the annealer) begin with
+`tables_of` and end with `read_residency`; `solvers/engine/tables.py` names the rows.
+"""
 
 from typing import NamedTuple
 
@@ -72,17 +76,19 @@ from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves, port_seconds
 from ullage.solvers.state.residency_state import ResidencyState
 
-TIE_BREAK = 1e-6  # what a slow byte counts beside its time, objective latency
+# Weight of the seconds of a slow byte beside the latency, objective latency: of equally fast
+# decisions the one with less slow traffic is better.
+TIE_BREAK = 1e-6
 
 
 class Needs(NamedTuple):
-    """What a solver has beside the tables of the engine.
+    """The room that a solver needs in the tables beside the engine's.
 
     Attributes:
-        slots: for its own use.
-        state_rows: behind those of the engine.
-        second_rows: behind those of the engine.
-        width: columns that its rows have at least.
+        slots: slots behind those of accesses and residents.
+        state_rows: rows of `Tables.state` behind those of the engine.
+        second_rows: rows of `Tables.seconds` behind those of the engine.
+        width: least number of columns of all arrays but `moves`.
         cheapest: see `CHEAPEST`.
     """
 
@@ -114,9 +120,13 @@ def residents(state: ResidencyState) -> list[int]:
 
 
 def tables_of(state: ResidencyState, needs: Needs) -> Tables:
-    """Tables in which residents have space and address, and all else is at home, uncounted.
+    """Tables in which residents have space and address, and all other segments are at home.
 
-    The rows of `seconds` are zero: a solver counts what it begins with.
+    The rows of `seconds` are zero: a solver charges what it begins with.
+
+    Args:
+        state: the problem, and residents with addresses.
+        needs: room for the solver.
     """
     segments = movable(state)
     fixed = residents(state)
@@ -159,7 +169,15 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
 
 
 def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int, cost: Floats) -> None:
-    """Rows of a segment and of its accesses."""
+    """Rows of a segment and of its accesses.
+
+    Args:
+        t: filled; segments before it are filled already.
+        state: the problem.
+        number: of the segment in the tables.
+        index: of the segment in the problem.
+        cost: from `linear_costs`.
+    """
     segment, target = state.segments[index], state.target
     home, fast = target.tier(segment.home), target.fastest
     first = 0 if number == 0 else int(t.ints[SEGMENT_LAST, number - 1]) + 1
@@ -199,14 +217,15 @@ def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int, cos
     t.ints[ACCESS_STEP, span] = [access.step for access in segment.accesses]
     t.ints[ACCESS_READS, span] = [access.reads for access in segment.accesses]
     t.ints[ACCESS_WRITES, span] = [access.writes for access in segment.accesses]
-    wanted = [*(access.reads for access in segment.accesses[1:]), segment.is_output]
-    t.ints[ACCESS_WANTED, span] = wanted
+    is_read_later = [*(access.reads for access in segment.accesses[1:]), segment.is_output]
+    t.ints[ACCESS_WANTED, span] = is_read_later
     last_write = -1
-    for access, use in enumerate(segment.accesses, first):
-        last_write = access if use.writes else last_write
-        t.ints[ACCESS_LAST_WRITE, access] = last_write
-        t.floats[ACCESS_HOME_S, access] = port_seconds(home, use.read_bytes, use.written_bytes)
-        t.floats[ACCESS_FAST_S, access] = port_seconds(fast, use.read_bytes, use.written_bytes)
+    for number_of_access, access in enumerate(segment.accesses, first):
+        last_write = number_of_access if access.writes else last_write
+        sizes_of_access = access.read_bytes, access.written_bytes
+        t.ints[ACCESS_LAST_WRITE, number_of_access] = last_write
+        t.floats[ACCESS_HOME_S, number_of_access] = port_seconds(home, *sizes_of_access)
+        t.floats[ACCESS_FAST_S, number_of_access] = port_seconds(fast, *sizes_of_access)
     sizes = [(access.read_bytes, access.written_bytes) for access in segment.accesses]
     t.floats[ACCESS_LINEAR, span] = np.array(sizes, dtype=np.float64) @ (cost[0] - home_cost)
 
@@ -219,7 +238,10 @@ def _fill_order(t: Tables, accesses: int) -> None:
 
 
 def linear_costs(state: ResidencyState) -> Floats:
-    """(M, 2) linear cost of a byte read and of a byte written in each tier."""
+    """(M, 2) linear cost of a byte read and of a byte written in each tier.
+
+    Joules where the objective is energy; else 1 outside the fastest tier, 0 in it.
+    """
     if state.objective == "energy":
         rows = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in state.target.tiers]
     else:
@@ -235,7 +257,7 @@ def _weights(state: ResidencyState) -> tuple[float, float]:
 
 
 def write_residency(t: Tables, slot: int, residency: SegmentResidency) -> None:
-    """Put a residency into a slot, and the slot on the list where it has an address."""
+    """Write a residency into a slot, and put the slot on the list."""
     t.state[SLOT_START, slot], t.state[SLOT_READY, slot] = residency.start, residency.ready
     t.state[SLOT_END, slot], t.state[SLOT_OFFSET, slot] = residency.end, residency.offset
     for way, moves in ((FILL, residency.fill), (SPILL, residency.spill)):
@@ -250,7 +272,7 @@ def write_residency(t: Tables, slot: int, residency: SegmentResidency) -> None:
 
 
 def _shortened(moves: Moves) -> Moves:
-    """At most MAX_MOVES of them: one takes the bytes of those in the middle."""
+    """At most MAX_MOVES moves: one takes the bytes of those in the middle."""
     if len(moves) <= MAX_MOVES:
         return moves
     half = MAX_MOVES // 2
@@ -260,7 +282,13 @@ def _shortened(moves: Moves) -> Moves:
 
 
 def read_residency(t: Tables, slot: int, index: int) -> SegmentResidency:
-    """The residency in a slot, of an segment of the problem."""
+    """The residency in a slot.
+
+    Args:
+        t: the tables.
+        slot: where it is.
+        index: of its segment in the problem.
+    """
 
     def transfer(way: int) -> Moves:
         count, moves = int(t.state[SLOT_MOVES + way, slot]), t.moves[2 * slot + way]

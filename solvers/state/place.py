@@ -93,7 +93,7 @@ def place_what_pays(state: ResidencyState) -> None:
         pass
 
 
-def place_runs(state: ResidencyState, spans: Iterable[Item]) -> None:
+def place_spans(state: ResidencyState, spans: Iterable[Item]) -> None:
     """Replace all residencies of a state by given ones, and give them addresses as far as they fit.
 
     Raises:

@@ -15,10 +15,10 @@ from ullage.rl_agent import solver as rl
 @pytest.mark.parametrize("search", ["evolution", "gumbel", "noise", "none"])
 def test_the_solver_gives_legal_plans(search: str) -> None:
     options = Asked(parameters={"search": search, "simulations": 12})
-    for _, problem, table in CASES[::6]:
+    for _, problem, instance in CASES[::6]:
         plan = solve_with("rl", problem, options)
         assert find_violations(plan) == []
-        assert score(plan).latency_s <= table.all_slow_s * (1 + 1e-9)
+        assert score(plan).latency_s <= instance.all_slow_s * (1 + 1e-9)
         assert plan == solve_with("rl", problem, options)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.support.games import CASES
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.rl_agent.env.game_instance import set_table
+from ullage.rl_agent.env.game_instance import game_instance_of
 from ullage.rl_agent.env.state import start_of
 from ullage.rl_agent.policy.decode import KINDS
 from ullage.rl_agent.policy.features import Encoding, encode
@@ -41,16 +41,16 @@ def begun() -> Training:
 
 
 def large_case() -> tuple[Encoding, Player]:
-    table = CASES[0][2]
+    instance = CASES[0][2]
     for seed in range(50):
         try:
-            table = set_table(random_program(Random(seed), ("inception",)))
+            instance = game_instance_of(random_program(Random(seed), ("inception",)))
         except InfeasibleError:
             continue
         break
-    start = start_of(table)
-    encoding = encode(table.board, start)
-    return encoding, Player(table.board, start, encoding, 60)
+    start = start_of(instance)
+    encoding = encode(instance.arrays, start)
+    return encoding, Player(instance.arrays, start, encoding, 60)
 
 
 def trained(training: Training, generations: int) -> Training:

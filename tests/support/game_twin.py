@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from ullage.hwmodels.cost import compute_seconds
-from ullage.rl_agent.env.game_instance import Table
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Access, Segment
@@ -16,28 +16,28 @@ COPY, NOCOPY, DROP = 0, 1, 2
 class Twin:
     """A game: for each segment its residencies by (first access, last access)."""
 
-    table: Table
+    instance: GameInstance
     forced: set[tuple[int, int]] = field(default_factory=set)
     decided: list[int] = field(default_factory=list)
     rewinds: int = 0
 
     def __post_init__(self) -> None:
         self.problem, self.target = (
-            self.table.residency_state.problem,
-            self.table.residency_state.target,
+            self.instance.residency_state.problem,
+            self.instance.residency_state.target,
         )
         self.compute_s = compute_seconds(self.problem)[0].tolist()
-        segments = self.table.segments
+        segments = self.instance.segments
         self.order = sorted(
             (access.step, int(a), j)
-            for a in self.table.playable
+            for a in self.instance.playable
             for j, access in enumerate(segments[int(a)].accesses)
         )
         self.restart()
 
     def restart(self) -> None:
         """Back to before the first move."""
-        start = self.table.residency_state.residencies
+        start = self.instance.residency_state.residencies
         self.residencies: dict[int, dict[tuple[int, int], SegmentResidency]] = {
             a: {(first, last): residency for first, (last, residency) in residencies.items()}
             for a, residencies in enumerate(start)
@@ -54,15 +54,15 @@ class Twin:
         tiers = {t.name: [0.0] * steps for t in self.target.tiers}
         links = {(k.source, k.destination): [0.0] * steps for k in self.target.links}
         fastest = self.target.fastest.name
-        for a, segment in enumerate(self.table.segments):
-            runs = self.residencies[a]
+        for a, segment in enumerate(self.instance.segments):
+            by_span = self.residencies[a]
             for j, access in enumerate(segment.accesses):
-                near = any(first <= j <= last for first, last in runs)
+                near = any(first <= j <= last for first, last in by_span)
                 tier = self.target.tier(fastest if near else segment.home)
                 tiers[tier.name][access.step] += access.read_bytes / tier.read_bytes_per_s
                 if access.written_bytes:
                     tiers[tier.name][access.step] += access.written_bytes / tier.write_bytes_per_s
-            for residency in runs.values():
+            for residency in by_span.values():
                 self._charge(tiers, links, segment.home, fastest, residency.fill)
                 self._charge(tiers, links, fastest, segment.home, residency.spill)
         rows = [self.compute_s, *tiers.values(), *links.values()]
@@ -110,31 +110,31 @@ class Twin:
     def aligned(self, a: int) -> int:
         """Bytes that a segment takes."""
         unit = self.target.fastest.alignment_bytes
-        return -(-self.table.segments[a].size_bytes // unit) * unit
+        return -(-self.instance.segments[a].size_bytes // unit) * unit
 
     def load(self, step: int, but: set[tuple[int, tuple[int, int]]]) -> int:
         """Live bytes of a step, without some residencies."""
         return self.problem.steps[step].workspace_bytes + sum(
             self.aligned(a)
-            for a, runs in self.residencies.items()
-            for run, s in runs.items()
-            if s.start <= step < s.end and (a, run) not in but
+            for a, by_span in self.residencies.items()
+            for span, s in by_span.items()
+            if s.start <= step < s.end and (a, span) not in but
         )
 
     def settle(
         self, a: int, residency: SegmentResidency, but: set[tuple[int, tuple[int, int]]]
     ) -> SegmentResidency | None:
         """The residency where it was, else in the tightest gap, else at the top."""
-        size = self.table.segments[a].size_bytes
+        size = self.instance.segments[a].size_bytes
         scratch = max(
             self.problem.steps[t].workspace_bytes for t in range(residency.start, residency.end)
         )
         roof = self.target.fastest.capacity_bytes - scratch
         taken = sorted(
-            (s.offset, s.offset + self.table.segments[b].size_bytes)
-            for b, runs in self.residencies.items()
-            for run, s in runs.items()
-            if s.start < residency.end and residency.start < s.end and (b, run) not in but
+            (s.offset, s.offset + self.instance.segments[b].size_bytes)
+            for b, by_span in self.residencies.items()
+            for span, s in by_span.items()
+            if s.start < residency.end and residency.start < s.end and (b, span) not in but
         )
         at = residency.offset
         if 0 <= at <= roof - size and all(high <= at or at + size <= low for low, high in taken):
@@ -151,27 +151,27 @@ class Twin:
 
     # -- rules -------------------------------------------------------------------------------
 
-    def run_of(self, a: int, j: int) -> tuple[int, int] | None:
-        """The run that covers an access."""
-        return next((run for run in self.residencies[a] if run[0] <= j <= run[1]), None)
+    def span_of(self, a: int, j: int) -> tuple[int, int] | None:
+        """The use span of the residency that covers an access, None for none."""
+        return next((span for span in self.residencies[a] if span[0] <= j <= span[1]), None)
 
     def at_home(self, a: int, before: int) -> bool:
         """Whether home holds current data before an access."""
-        segment, valid, j = self.table.segments[a], self.table.segments[a].is_given, 0
+        segment, valid, j = self.instance.segments[a], self.instance.segments[a].is_given, 0
         while j < before:
-            run = self.run_of(a, j)
-            if run is None:
+            span = self.span_of(a, j)
+            if span is None:
                 valid = valid or segment.accesses[j].writes
                 j += 1
             else:
-                wrote = any(e.writes for e in segment.accesses[run[0] : run[1] + 1])
-                valid = bool(self.residencies[a][run].spill) or (valid and not wrote)
-                j = run[1] + 1
+                wrote = any(e.writes for e in segment.accesses[span[0] : span[1] + 1])
+                valid = bool(self.residencies[a][span].spill) or (valid and not wrote)
+                j = span[1] + 1
         return valid
 
     def owes(self, a: int, first: int, last: int) -> bool:
         """Whether a residency must leave a copy at home."""
-        segment = self.table.segments[a]
+        segment = self.instance.segments[a]
         followed = last + 1 < len(segment.accesses)
         if not (segment.accesses[last + 1].reads if followed else segment.is_output):
             return False
@@ -183,13 +183,13 @@ class Twin:
         but: set[tuple[int, tuple[int, int]]],
     ) -> SegmentResidency | None:  # fmt: skip
         """The residency with a spill and an address."""
-        segment, fastest = self.table.segments[a], self.target.fastest.name
+        segment, fastest = self.instance.segments[a], self.target.fastest.name
         if self.target.link(fastest, segment.home) is None:
             return None
         end = segment.accesses[last].step + 1
         writes = [e.step for e in segment.accesses[first : last + 1] if e.writes]
         after = max([*writes, residency.ready - 1]) + 1
-        own = {(a, run) for run in self.residencies[a] if run == (last, last)}
+        own = {(a, span) for span in self.residencies[a] if span == (last, last)}
         for extra in (WINDOW, 0):
             reach = min(limit, end + extra)
             for t in range(end, reach):
@@ -210,38 +210,38 @@ class Twin:
 
     def closed(self, a: int, j: int) -> tuple[bool, SegmentResidency | None]:
         """Whether the residency before access j can end, and what it becomes."""
-        run = self.run_of(a, j - 1) if j else None
-        if run is None or self.residencies[a][run].spill or not self.owes(a, run[0], j - 1):
+        span = self.span_of(a, j - 1) if j else None
+        if span is None or self.residencies[a][span].spill or not self.owes(a, span[0], j - 1):
             return True, None
-        step = self.table.segments[a].accesses[j].step
+        step = self.instance.segments[a].accesses[j].step
         limit = min([step, *(s.start for r, s in self.residencies[a].items() if r[0] >= j)])
-        residency = self.leave(a, self.residencies[a][run], run[0], j - 1, limit, {(a, run)})
+        residency = self.leave(a, self.residencies[a][span], span[0], j - 1, limit, {(a, span)})
         return residency is not None, residency
 
     def kept(self, a: int, j: int) -> SegmentResidency | None:
         """The residency of NOCOPY."""
-        segment = self.table.segments[a]
+        segment = self.instance.segments[a]
         access = segment.accesses[j]
-        run = self.run_of(a, j - 1) if j else None
-        if run is None and access.reads:
+        span = self.span_of(a, j - 1) if j else None
+        if span is None and access.reads:
             return None
         residency = SegmentResidency(a, access.step, access.step, access.step + 1)
-        if run is not None:
-            residency = replace(self.residencies[a][run], end=access.step + 1, spill=())
-        first = j if run is None else run[0]
-        but = {(a, run), (a, (j, j))} if run else {(a, (j, j))}
+        if span is not None:
+            residency = replace(self.residencies[a][span], end=access.step + 1, spill=())
+        first = j if span is None else span[0]
+        but = {(a, span), (a, (j, j))} if span else {(a, (j, j))}
         if j + 1 == len(segment.accesses) and self.owes(a, first, j):
             return self.leave(a, residency, first, j, len(self.problem.steps), but)
         return self.settle(a, residency, but)
 
     def copied(self, a: int, j: int, closing: SegmentResidency | None) -> SegmentResidency | None:
         """The residency of COPY."""
-        segment, fastest = self.table.segments[a], self.target.fastest.name
+        segment, fastest = self.instance.segments[a], self.target.fastest.name
         access: Access = segment.accesses[j]
         if not access.reads or self.target.link(segment.home, fastest) is None:
             return None
         steps = [0, access.step - WINDOW, *(e.step + 1 for e in segment.accesses[:j] if e.writes)]
-        residencies = [s for run, s in self.residencies[a].items() if run[0] < j]
+        residencies = [s for span, s in self.residencies[a].items() if span[0] < j]
         for residency in (*residencies, *([closing] if closing else [])):
             steps += [residency.end, *(t + 1 for t, _ in residency.spill)]
         low = max(steps)
@@ -286,19 +286,19 @@ class Twin:
     def play(self, action: int) -> None:
         """Decide and move on."""
         _, a, j = self.order[self.cursor]
-        run = self.run_of(a, j - 1) if j else None
+        span = self.span_of(a, j - 1) if j else None
         if action == NOCOPY:
             residency = self.kept(a, j)
             assert residency is not None
             self.residencies[a].pop((j, j), None)
-            if run is not None:
-                self.residencies[a].pop(run)
-            self.residencies[a][j if run is None else run[0], j] = residency
+            if span is not None:
+                self.residencies[a].pop(span)
+            self.residencies[a][j if span is None else span[0], j] = residency
         else:
             _, closing = self.closed(a, j)
             copied = self.copied(a, j, closing) if action == COPY else None
-            if closing is not None and run is not None:
-                self.residencies[a][run] = closing
+            if closing is not None and span is not None:
+                self.residencies[a][span] = closing
             if copied is not None:
                 self.residencies[a][j, j] = copied
         self.decided = [*self.decided[: self.cursor], action]
@@ -315,9 +315,9 @@ class Twin:
 
     def _rewind(self) -> None:
         _, a, j = self.order[self.cursor]
-        run = self.run_of(a, j - 1)
-        assert run is not None
-        places = [p for p, (_, b, i) in enumerate(self.order) if b == a and run[0] <= i < j]
+        span = self.span_of(a, j - 1)
+        assert span is not None
+        places = [p for p, (_, b, i) in enumerate(self.order) if b == a and span[0] <= i < j]
         back_to = next(p for p in places if self.decided[p] != DROP)
         self.forced.add(self.order[back_to][1:])
         before = self.decided[:back_to]

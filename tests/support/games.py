@@ -6,10 +6,10 @@ from tests.support.cases import random_case
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
-from ullage.rl_agent.env.game_instance import Table, set_table
+from ullage.rl_agent.env.game_instance import GameInstance, game_instance_of
 
 
-def cases(number: int) -> list[tuple[int, Problem, Table]]:
+def cases(number: int) -> list[tuple[int, Problem, GameInstance]]:
     """Random problems with something to decide, of two generators."""
     found = []
     for seed in range(number):
@@ -20,11 +20,11 @@ def cases(number: int) -> list[tuple[int, Problem, Table]]:
         else:
             problem = random_case(seed, rng.choice((6, 12)))
         try:
-            table = set_table(problem)
+            instance = game_instance_of(problem)
         except InfeasibleError:
             continue
-        if len(table.board.ev_segment):
-            found.append((seed, problem, table))
+        if len(instance.arrays.access_segment):
+            found.append((seed, problem, instance))
     return found
 
 

@@ -1,6 +1,14 @@
-"""The cheapest path of a byte through tiers and steps, compiled: imports numba.
+"""The cheapest path of a segment's bytes through tiers and steps, compiled: imports numba.
 
-Dynamic programming from the last step backwards over the sets of tiers that have a current copy.
+Dynamic programming from the last step backwards over the sets of tiers that have a current copy:
+
+    step        0       1       2       3
+    accesses            write           read
+    sram                #       #       #       the segment is written in sram in step 1,
+    dram                        +       #       DMA puts a copy in dram during step 2
+    set         {}      {sram}  {sram}  {sram, dram}
+
+`sweep` gives the cost of the cheapest path and the choices, `trace` follows them in order of steps.
 """
 
 import numpy as np
@@ -8,14 +16,22 @@ import numpy as np
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
 
-# Rows of `about`, which `search_arguments` fills: steps and masks of tiers.
+# Elements of `about`, which `search_arguments` fills: first step and one past the last; masks of
+# tiers: with a copy at the beginning, with one at the end, with one in every step, in reach of
+# operators, and written by them; whether `exact`, see `sweep`.
 BEGIN, END, START, NEEDED, FORCED, REACH, WRITABLE, EXACT = range(8)
-SIZE, SETUP_SHARE = 0, 1  # of `scale`
-STEP, READS, WRITES = 0, 1, 2  # of `marks`, (3, E)
-READ_BYTES, WRITTEN_BYTES = 0, 1  # of `moved`, (2, E)
-SPACE, READ, WRITE = 0, 1, 2  # of `ports`, (3, n, T)
-MOVE, SETUP = 0, 1  # of `links`, (2, n, n, T)
-KEEP, PUT = 0, 1  # of `choices`, (2, T, 2^n)
+# Elements of `scale`: bytes of the segment, and the share of a link's setup that it pays.
+SIZE, SETUP_SHARE = 0, 1
+# Rows of `marks`, (3, E): step of each access, whether it reads, whether it writes.
+STEP, READS, WRITES = 0, 1, 2
+# Rows of `moved`, (2, E): bytes read and written by each access.
+READ_BYTES, WRITTEN_BYTES = 0, 1
+# Rows of `ports`, (3, n, T): price of a byte of space, of a byte read and of a byte written.
+SPACE, READ, WRITE = 0, 1, 2
+# Rows of `links`, (2, n, n, T): price of a byte moved between two tiers, and of a setup.
+MOVE, SETUP = 0, 1
+# Rows of `choices`, (2, T, 2^n), see `sweep`.
+KEEP, PUT = 0, 1
 
 _compiled = kernel()
 
@@ -33,9 +49,10 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
 ) -> float:
     """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
 
-    `value[t, S]`: cost from step t on with copies in S. `keep[t, S]`: the copies that stay
-    during step t. `put[t, K]`: the tiers that DMA brings a copy to while K stays; in a step that
-    writes the segment, the tier that is written. Ties go to fewer copies and to later moves.
+    `value[t, S]`: cost from step t on with copies in the set S of tiers. `keep[t, S]`: the copies
+    that are kept during step t. `put[t, K]`: the tiers that DMA brings a copy to while K is kept;
+    in a step that writes the segment, the tier that is written. Ties go to fewer copies and to
+    later moves.
 
     An operator that reads without writing uses any copy, unless `exact`: a copy whose bytes have
     come may not be ready yet in a plan that moves its slice over several steps. Before a write all
@@ -57,9 +74,9 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
         value[end, state] = 0.0 if (state & needed) == needed else np.inf
     access = len(steps) - 1
     cost = np.zeros(states)
-    into = np.zeros(n)
+    copy_cost = np.zeros(n)
     for t in range(end - 1, begin - 1, -1):
-        here = access >= 0 and steps[access] == t
+        is_accessed = access >= 0 and steps[access] == t
         must = forced
         if t == begin:
             must |= start
@@ -72,7 +89,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
             for m in range(n):
                 if kept >> m & 1:
                     total += size * space[m, t]
-            if here and reads[access]:
+            if is_accessed and reads[access]:
                 best = np.inf
                 for m in range(n):
                     if kept & reach & (1 << m):
@@ -82,41 +99,41 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
                 total += best
             if total == np.inf:
                 continue
-            rest = np.inf
-            if here and writes[access]:
+            later_cost = np.inf
+            if is_accessed and writes[access]:
                 for m in range(n):
                     in_place = reads[access] and not kept >> m & 1
                     if reach & writable & (1 << m) and not in_place:
                         price = written_bytes[access] * write[m, t] + value[t + 1, 1 << m]
                         if not kept >> m & 1:
                             price += size * space[m, t]
-                        if price < rest:
-                            rest = price
+                        if price < later_cost:
+                            later_cost = price
                             put[t, kept] = 1 << m
                     if kept >> m & 1:
                         break
             else:
                 for d in range(n):
-                    into[d] = np.inf
+                    copy_cost[d] = np.inf
                     if not kept >> d & 1:
                         for s in range(n):
                             if kept >> s & 1:
                                 price = size * move[s, d, t] + setup_share * setup[s, d, t]
-                                into[d] = min(into[d], price + size * space[d, t])
+                                copy_cost[d] = min(copy_cost[d], price + size * space[d, t])
                 others = (states - 1) & ~kept
-                more = 0
+                added = 0
                 while True:  # all subsets of the others, ascending
-                    price = value[t + 1, kept | more]
+                    price = value[t + 1, kept | added]
                     for d in range(n):
-                        if more >> d & 1:
-                            price += into[d]
-                    if price < rest:
-                        rest = price
-                        put[t, kept] = more
-                    more = (more - others) & others
-                    if more == 0:
+                        if added >> d & 1:
+                            price += copy_cost[d]
+                    if price < later_cost:
+                        later_cost = price
+                        put[t, kept] = added
+                    added = (added - others) & others
+                    if added == 0:
                         break
-            cost[kept] = total + rest
+            cost[kept] = total + later_cost
         for state in range(states):
             best = np.inf
             if (state & forced) == forced:
@@ -129,7 +146,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
                     if kept == 0:
                         break
             value[t, state] = best
-        if here:
+        if is_accessed:
             access -= 1
     return float(value[begin, start])
 
@@ -166,7 +183,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
     residencies: Ints,
     served: Ints,
 ) -> int:
-    """Follow the choices of `sweep`: fill stays (k, 5) and served (E, 2); return k.
+    """Follow the choices of `sweep`: fill residencies (k, 5) and served (E, 2); return k.
 
     A residency is (tier, start, ready, end, source tier or -1); served is the tier that each access
     reads and writes, -1 where it does not.
@@ -178,21 +195,21 @@ def trace(  # noqa: PLR0912 - one compiled loop
     read, move, setup = ports[READ], links[MOVE], links[SETUP]
     keep, put = choices[KEEP], choices[PUT]
     n = read.shape[0]
-    open_at = np.empty(n, np.int64)  # index of the open stay of each tier
+    open_at = np.empty(n, np.int64)  # index of the open residency of each tier
     open_at[:] = -1
     count = 0
     state = start
     access = 0
     for t in range(begin, end):
         kept = keep[t, state]
-        here = access < len(steps) and steps[access] == t
+        is_accessed = access < len(steps) and steps[access] == t
         for m in range(n):
             if open_at[m] >= 0 and not kept >> m & 1:
                 residencies[open_at[m], 3] = t
                 open_at[m] = -1
             if kept >> m & 1 and open_at[m] < 0:  # there before the first step
                 count = open_residency(residencies, open_at, count, m, t, t, end, -1)
-        if here and reads[access]:
+        if is_accessed and reads[access]:
             best = -1
             for m in range(n):
                 if kept & reach & (1 << m) and (best < 0 or read[m, t] < read[best, t]):
@@ -200,20 +217,20 @@ def trace(  # noqa: PLR0912 - one compiled loop
                 if kept >> m & 1 and (exact or writes[access]):
                     break
             served[access, 0] = best
-        more = put[t, kept]
-        if here and writes[access]:
+        added = put[t, kept]
+        if is_accessed and writes[access]:
             for m in range(n):
-                if more >> m & 1:
+                if added >> m & 1:
                     served[access, 1] = m
                     if open_at[m] < 0:
                         count = open_residency(residencies, open_at, count, m, t, t, end, -1)
                 elif open_at[m] >= 0:
                     residencies[open_at[m], 3] = t + 1
                     open_at[m] = -1
-            state = more
+            state = added
         else:
             for d in range(n):
-                if more >> d & 1:
+                if added >> d & 1:
                     best = -1
                     least = np.inf
                     for s in range(n):
@@ -222,7 +239,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
                             best = s
                             least = price
                     count = open_residency(residencies, open_at, count, d, t, t + 1, end, best)
-            state = kept | more
-        if here:
+            state = kept | added
+        if is_accessed:
             access += 1
     return count

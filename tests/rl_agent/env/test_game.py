@@ -34,13 +34,13 @@ def test_cases_are_of_use() -> None:
 def test_compiled_and_plain_rules_agree() -> None:
     """Masks, latency and rewinds after every move, whatever is played."""
     rewinds = moves = 0
-    for seed, _, table in CASES:
+    for seed, _, instance in CASES:
         rng = np.random.default_rng(seed)
-        start = start_of(table)
+        start = start_of(instance)
         state = copy_of(start)
         mask = np.zeros(3, dtype=np.bool_)
         begin(state, start, mask)
-        twin = Twin(table)
+        twin = Twin(instance)
         habit = rng.dirichlet((1.0, 1.0, 1.0))
         done = False
         while not done:
@@ -50,7 +50,7 @@ def test_compiled_and_plain_rules_agree() -> None:
             done = bool(step(state, start, action, mask))
             assert done == twin.step(action)
             moves += 1
-            slack_s = 1e-9 * table.all_slow_s
+            slack_s = 1e-9 * instance.all_slow_s
             assert state.total[BUSY_S] == pytest.approx(twin.total_s(), abs=slack_s), seed
         assert state.counts[REWINDS] == twin.rewinds
         rewinds += twin.rewinds
@@ -60,16 +60,16 @@ def test_compiled_and_plain_rules_agree() -> None:
 
 def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
     """What is played at the end of a game and its latency, over many policies."""
-    short = [table for _, _, table in CASES if len(table.board.ev_segment) <= 20]
+    short = [instance for _, _, instance in CASES if len(instance.arrays.access_segment) <= 20]
     games = 0
     for number in range(2000):
-        table = short[number % len(short)]
+        instance = short[number % len(short)]
         rng = np.random.default_rng(number)
-        start = start_of(table)
+        start = start_of(instance)
         state = copy_of(start)
         mask = np.zeros(3, dtype=np.bool_)
         begin(state, start, mask)
-        twin = Twin(table)
+        twin = Twin(instance)
         done = False
         while not done:
             assert mask.tolist() == twin.mask(), number
@@ -77,7 +77,7 @@ def test_compiled_and_plain_rules_agree_on_thousands_of_short_games() -> None:
             done = bool(step(state, start, action, mask))
             assert done == twin.step(action), number
         assert state.counts[REWINDS] == twin.rewinds
-        slack_s = 1e-9 * table.all_slow_s
+        slack_s = 1e-9 * instance.all_slow_s
         assert state.total[BUSY_S] == pytest.approx(twin.total_s(), abs=slack_s), number
         games += 1
     assert games == 2000

@@ -17,8 +17,8 @@ from ullage.solvers.state.build_plan import assemble
 def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
     freer = fitted = 0
     for seed, problem, strict in CASES:
-        table = by_live_bytes(strict)
-        board, start = table.board, start_of(table)
+        instance = by_live_bytes(strict)
+        arrays, start = instance.arrays, start_of(instance)
         state, mask = copy_of(start), np.zeros(3, dtype=np.bool_)
         strict_start = start_of(strict)
         tight, narrow = copy_of(strict_start), np.zeros(3, dtype=np.bool_)
@@ -36,14 +36,14 @@ def test_random_games_keep_to_live_bytes_and_are_plans_once_packed() -> None:
             if same:
                 step(tight, strict_start, action, narrow)
                 same = bool((tight.residency_of == state.residency_of).all())
-            assert (state.load_bytes <= board.capacity_bytes).all()
-        residencies = packed(problem, table, residencies_of(table, state), Budget())
+            assert (state.load_bytes <= arrays.capacity_bytes).all()
+        residencies = packed(problem, instance, residencies_of(instance, state), Budget())
         if residencies is None:
             continue
         fitted += 1
-        plan = assemble(problem, table.segments, residencies)
+        plan = assemble(problem, instance.segments, residencies)
         assert find_violations(plan) == []
-        latency_s = float(state.total[BUSY_S]) + table.overhead_s
+        latency_s = float(state.total[BUSY_S]) + instance.overhead_s
         assert score(plan).latency_s == pytest.approx(latency_s, rel=1e-9)
     assert freer > 0
     assert fitted > len(CASES) / 2

@@ -6,16 +6,16 @@ from tests.support.games import CASES
 from ullage.rl_agent.env.game_instance import by_live_bytes
 from ullage.rl_agent.env.state import BUSY_S, copy_of, start_of
 from ullage.rl_agent.env.turns import begin, step
-from ullage.rl_agent.muzero.arena import advance, deal, open_arena
+from ullage.rl_agent.muzero.arena import advance, begin_games, open_arena
 
 
 def test_games_side_by_side_are_the_games_one_by_one() -> None:
     for seed, _, strict in CASES[::5]:
-        table = by_live_bytes(strict)
-        arena = open_arena(table, 4)
+        instance = by_live_bytes(strict)
+        arena = open_arena(instance, 4)
         rng = np.random.default_rng(seed)
-        deal(arena)
-        states = [copy_of(start_of(table)) for _ in range(4)]
+        begin_games(arena)
+        states = [copy_of(start_of(instance)) for _ in range(4)]
         masks = np.zeros((4, 3), dtype=np.bool_)
         for state, mask in zip(states, masks, strict=True):
             begin(state, arena.start, mask)

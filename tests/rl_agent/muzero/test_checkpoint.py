@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.games import CASES
-from tests.support.muzero import TABLE, agent_of
+from tests.support.muzero import INSTANCE, agent_of
 from ullage.compiler.common.errors import UsageError
 from ullage.rl_agent.env.game_instance import by_live_bytes
 from ullage.rl_agent.muzero.checkpoint import load_agent, save_agent
@@ -17,7 +17,7 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     train(whole, lambda a: a.generation < 4)
     train(half, lambda a: a.generation < 2)
     save_agent(half, tmp_path / "half.safetensors")
-    resumed = load_agent(tmp_path / "half.safetensors", TABLE, half.packer)
+    resumed = load_agent(tmp_path / "half.safetensors", INSTANCE, half.packer)
     assert resumed.best == half.best
     train(resumed, lambda a: a.generation < 4)
     save_agent(whole, tmp_path / "whole.safetensors")
@@ -30,9 +30,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
     agent = agent_of()
     save_agent(agent, tmp_path / "a.safetensors")
-    other = by_live_bytes(min(CASES, key=lambda case: len(case[2].board.ev_segment))[2])
+    other = by_live_bytes(min(CASES, key=lambda case: len(case[2].arrays.access_segment))[2])
     with pytest.raises(UsageError, match="trained per program"):
         load_agent(tmp_path / "a.safetensors", other, agent.packer)
     (tmp_path / "b.safetensors").write_bytes(b"no zip")
     with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
-        load_agent(tmp_path / "b.safetensors", TABLE, agent.packer)
+        load_agent(tmp_path / "b.safetensors", INSTANCE, agent.packer)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.support.muzero import GAMES, TABLE, agent_of
+from tests.support.muzero import GAMES, INSTANCE, agent_of
 from ullage.rl_agent.muzero.arena import open_arena
 from ullage.rl_agent.muzero.learn import learn, loss_of, optimiser
 from ullage.rl_agent.muzero.play import play
@@ -11,11 +11,11 @@ from ullage.rl_agent.muzero.replay import draw, lay_out
 
 def test_learning_lowers_the_loss() -> None:
     agent = agent_of()
-    episodes = play(agent, open_arena(TABLE, GAMES), float("inf"))
+    episodes = play(agent, open_arena(INSTANCE, GAMES), float("inf"))
     positions = lay_out(episodes)
     rng = np.random.default_rng(0)
-    picked = rng.integers(len(positions), size=32)
-    batch = draw(positions, positions.targets(99), picked, 3, rng, imitate=True)
+    indices = rng.integers(len(positions), size=32)
+    batch = draw(positions, positions.targets(99), indices, 3, rng, imitate=True)
     params, moments = agent.params, optimiser(1e-3).init(agent.params)
     before = float(loss_of(params, batch)[0])
     for _ in range(30):

@@ -25,8 +25,8 @@ def test_values_are_what_their_two_bins_say() -> None:
 
 def test_networks_tell_positions_and_actions_apart() -> None:
     params = new_params(0, USES)
-    seen, _ = some_positions()
-    hidden = np.asarray(represent(params, seen))
+    observation, _ = some_positions()
+    hidden = np.asarray(represent(params, observation))
     assert len(np.unique(hidden.round(4), axis=0)) > 1
     after = [np.asarray(move(params, hidden, np.full(GAMES, a))[0]) for a in range(3)]
     assert not np.allclose(after[0], after[1], atol=1e-3)

@@ -33,15 +33,15 @@ def test_targets_sum_rewards_and_trust_values_behind_them() -> None:
 def test_batches_unroll_to_the_end_of_a_game_and_not_beyond() -> None:
     positions = two_games()
     targets = positions.targets(99)
-    picked = np.array([1, 4])
+    indices = np.array([1, 4])
     rng = np.random.default_rng(0)
-    batch = draw(positions, targets, picked, 2, rng, imitate=False)
+    batch = draw(positions, targets, indices, 2, rng, imitate=False)
     assert batch.real.tolist() == [[1, 1, 0], [1, 0, 0]]
     assert batch.rewards.tolist() == [[2, 3], [7, 0]]
     assert batch.values.tolist() == [[5, 3, 0], [7, 0, 0]]
     assert batch.actions[0].tolist() == [1, 2]
-    assert batch.seen.cursor.tolist() == [1, 1]
-    copied = draw(positions, targets, picked, 2, rng, imitate=True)
+    assert batch.observation.cursor.tolist() == [1, 1]
+    copied = draw(positions, targets, indices, 2, rng, imitate=True)
     assert copied.policies[0, 0].tolist() == [0, 1, 0]
     both = joined(batch, copied)
-    assert len(both.actions) == len(both.seen.cells) == len(both.real) == 4
+    assert len(both.actions) == len(both.observation.cells) == len(both.real) == 4

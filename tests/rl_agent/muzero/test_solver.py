@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.games import CASES
-from tests.support.muzero import GAMES, PROBLEM, TABLE
+from tests.support.muzero import GAMES, INSTANCE, PROBLEM
 from tests.support.solving import Asked, solve_with
 from tests.support.timing import within_limit
 from ullage.cli.main import run
@@ -16,7 +16,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.game_instance import by_live_bytes
 from ullage.rl_agent.muzero import solver as muzero
-from ullage.rl_agent.muzero.arena import advance, deal, finished_state, open_arena
+from ullage.rl_agent.muzero.arena import advance, begin_games, finished_state, open_arena
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import assemble
@@ -25,11 +25,11 @@ from ullage.solvers.state.build_plan import assemble
 def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
     repaired = 0
     for seed, problem, strict in CASES:
-        table = by_live_bytes(strict)
-        packer = muzero.packer_of(problem, table, Budget())
-        arena = open_arena(table, 4)
+        instance = by_live_bytes(strict)
+        packer = muzero.packer_of(problem, instance, Budget())
+        arena = open_arena(instance, 4)
         rng = np.random.default_rng(seed)
-        deal(arena)
+        begin_games(arena)
         while not arena.over.all():
             advance(arena, (rng.random((4, 3)) * (arena.masks + 1e-9)).argmax(1))
         for game in range(4):
@@ -38,9 +38,9 @@ def test_what_finds_no_address_is_left_out_and_the_rest_is_a_plan() -> None:
                 continue
             repaired += 1
             busy_s, residencies = found
-            plan = assemble(problem, table.segments, residencies)
+            plan = assemble(problem, instance.segments, residencies)
             assert find_violations(plan) == []
-            assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
+            assert score(plan).latency_s == pytest.approx(busy_s + instance.overhead_s, rel=1e-9)
     assert repaired > 2 * len(CASES)
 
 
@@ -50,7 +50,7 @@ def test_the_solver_gives_legal_plans_and_says_whose_they_are() -> None:
     options = Asked(parameters=parameters, on_improvement=told.append)
     plan = solve_with("muzero", PROBLEM, options)
     assert find_violations(plan) == []
-    assert score(plan).latency_s == pytest.approx(min([*told, TABLE.all_slow_s]), rel=1e-9)
+    assert score(plan).latency_s == pytest.approx(min([*told, INSTANCE.all_slow_s]), rel=1e-9)
     said = " ".join(plan.notes)
     assert "the best of 16 games in 2 generations" in said
     assert "msa has" in said
@@ -67,8 +67,8 @@ def test_without_time_to_compile_the_game_there_is_no_plan_but_the_remedy(
 
 
 def test_with_little_time_games_are_played_by_chance() -> None:
-    arena = open_arena(TABLE, 1)
-    deal(arena)  # compiled from here on
+    arena = open_arena(INSTANCE, 1)
+    begin_games(arena)  # compiled from here on
     advance(arena, arena.masks.argmax(axis=1).astype(np.int64))
 
     def attempt(deadline: float) -> Plan:
@@ -77,7 +77,7 @@ def test_with_little_time_games_are_played_by_chance() -> None:
     plan = within_limit(1.0, attempt)
     assert find_violations(plan) == []
     assert any("games by chance" in note for note in plan.notes)
-    assert score(plan).latency_s <= TABLE.all_slow_s * (1 + 1e-9)
+    assert score(plan).latency_s <= INSTANCE.all_slow_s * (1 + 1e-9)
 
 
 def test_ctrl_c_keeps_the_best_plan(monkeypatch: pytest.MonkeyPatch) -> None:

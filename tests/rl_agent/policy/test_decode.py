@@ -11,50 +11,50 @@ from ullage.hwmodels.cost import score
 from ullage.rl_agent.env.mechanics import restart
 from ullage.rl_agent.env.plans import assignment_of_game
 from ullage.rl_agent.env.state import BUSY_S, RECTANGLES, copy_of, start_of
-from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, run_of
+from ullage.rl_agent.policy.decode import KINDS, LEAST_FALL, decode, is_idle, span_of
 from ullage.rl_agent.policy.features import encode
 from ullage.rl_agent.policy.players import PASSES, Policy, heuristic
-from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TAKEN, Offer, try_run
+from ullage.rl_agent.policy.trial import ASPECTS, FAILED, LATER, TAKEN, Offer, try_residency
 from ullage.rl_agent.training.instances import TrainingInstance
 from ullage.solvers.engine.tables import Tables
 
 
 def test_a_decode_with_addresses_is_a_plan_and_its_score() -> None:
-    for seed, problem, table in CASES:
+    for seed, problem, instance in CASES:
         rng = np.random.default_rng(seed)
-        start = start_of(table)
-        encoding = encode(table.board, start)
+        start = start_of(instance)
+        encoding = encode(instance.arrays, start)
         state = copy_of(start)
         policy = any_policy(encoding, rng)
         busy_s = decode(state, start, encoding.moves, *policy, PASSES, True)
         assert state.counts[RECTANGLES] >= (state.last >= 0).sum()
         assert busy_s <= start.total[BUSY_S] * (1 + 1e-9)
-        plan = assignment_of_game(problem, table, state)
+        plan = assignment_of_game(problem, instance, state)
         assert find_violations(plan) == []
-        assert score(plan).latency_s == pytest.approx(busy_s + table.overhead_s, rel=1e-9)
+        assert score(plan).latency_s == pytest.approx(busy_s + instance.overhead_s, rel=1e-9)
         again = decode(state, start, encoding.moves, *policy, PASSES, True)
         assert again == busy_s
 
 
 def test_a_decode_never_counts_more_live_bytes_than_there_are() -> None:
-    for seed, _, table in CASES:
-        start = start_of(table)
-        encoding = encode(table.board, start)
+    for seed, _, instance in CASES:
+        start = start_of(instance)
+        encoding = encode(instance.arrays, start)
         state = copy_of(start)
         policy = any_policy(encoding, np.random.default_rng(seed))
         loose_s = decode(state, start, encoding.moves, *policy, PASSES, False)
         assert loose_s <= start.total[BUSY_S] * (1 + 1e-9)
-        assert (state.load_bytes <= table.board.capacity_bytes).all()
-        assert (state.load_bytes >= table.board.workspace_bytes).all()
+        assert (state.load_bytes <= instance.arrays.capacity_bytes).all()
+        assert (state.load_bytes >= instance.arrays.workspace_bytes).all()
 
 
 @numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
 def try_candidate(t: Tables, candidate: int, offer: Offer) -> tuple[int, float]:
-    """`try_run` for a candidate, TAKEN where it is idle: kernels cannot be called from Python."""
+    """`try_residency` of a candidate, TAKEN where it is idle: Python cannot call kernels itself."""
     if is_idle(t, candidate):
         return TAKEN, 0.0
-    first, last = run_of(t, candidate)
-    return try_run(t, first, last, offer, False)
+    first, last = span_of(t, candidate)
+    return try_residency(t, first, last, offer, False)
 
 
 @numba.njit(_nrt=False)  # type: ignore[untyped-decorator]
@@ -66,7 +66,7 @@ def begin_anew(t: Tables, start: Tables) -> None:
 def decoded_slowly(instance: TrainingInstance, policy: Policy) -> tuple[float, int]:
     """Busy seconds of a decode, candidate by candidate, and how often one was put back."""
     state, (_, gain_s, room) = instance.state, instance.encoding.moves
-    tables, accesses = state.tables, len(instance.board.ev_segment)
+    tables, accesses = state.tables, len(instance.arrays.access_segment)
     candidates = instance.encoding.moves.candidates.tolist()
     begin_anew(tables, instance.start.tables)
     scores = dict(enumerate(policy.scores.tolist()))

@@ -8,8 +8,8 @@ from ullage.rl_agent.policy.features import FEATURES, encode
 
 
 def test_features_are_numbers_of_the_order_of_one() -> None:
-    for _, _, table in CASES:
-        encoding = encode(table.board, start_of(table))
+    for _, _, instance in CASES:
+        encoding = encode(instance.arrays, start_of(instance))
         assert encoding.features.shape == (len(encoding.key), FEATURES)
         assert np.isfinite(encoding.features).all()
         assert np.abs(encoding.features).max() < 50

@@ -155,8 +155,8 @@ def test_kernels_have_one_signature_each_and_python_cannot_call_them() -> None:
     ]
     assert len(kernels) > 20
     assert all(len(kernel.overloads) <= 1 for kernel in kernels)
-    with pytest.raises(TypeError, match="touch is for kernels only"):
-        costs.touch(_tables(state), 0)
+    with pytest.raises(TypeError, match="update_busy is for kernels only"):
+        costs.update_busy(_tables(state), 0)
 
 
 def test_holes_are_those_of_the_plain_map() -> None:

@@ -1,13 +1,24 @@
-"""Compiled: building a residency of a whole tensor, its moves placed where they cost least.
+"""Compiled: inserting a residency of a whole tensor, its transfers where they cost least.
 
-The rules are those of the engine; here the residency's own operands leave the slow port first, so
-that its moves may use the time.
+    accesses    first ........ last
+    residency   |------|==========|-----|
+                 fill    operators  spill
+
+The rules are those of the engine; here the residency's own operands are charged to the fastest tier
+first, so that its transfers may use the time that they leave on the home tier's port.
 
 This module imports numba; import it where it is needed.
 """
 
-from ullage.solvers.annealing.moves import ADDED, note
-from ullage.solvers.engine.costs import charge_transfer, clear_slot, cover, enlist, load, operate
+from ullage.solvers.annealing.moves import ADDED, log_change
+from ullage.solvers.engine.costs import (
+    charge_accesses,
+    charge_bytes,
+    charge_transfer,
+    clear_slot,
+    cover,
+    list_slot,
+)
 from ullage.solvers.engine.jit import compiled
 from ullage.solvers.engine.tables import (
     ACCESS_LAST_WRITE,
@@ -32,20 +43,21 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.engine.transfers import (
     earliest_fit,
-    fetch,
     free_from,
     last_write,
     latest_fit,
     next_start,
-    store,
+    place_fill,
+    place_spill,
 )
 
-WINDOW_STEPS = 96  # how far before its first access a fill may begin, and a spill end after
+# Steps before the first access from which a fill may begin, and behind the last for a spill's end.
+WINDOW_STEPS = 96
 
 
 @compiled
 def fits_during(t: Tables, size: int, low: int, high: int) -> bool:
-    """Whether so many bytes more fit in all steps of [low, high)."""
+    """Whether `size` more bytes fit by live bytes in all steps of [low, high)."""
     for step in range(low, high):
         if t.state[STEP_LOAD, step] + size > t.ints[SIZES, CAPACITY]:
             return False
@@ -53,8 +65,16 @@ def fits_during(t: Tables, size: int, low: int, high: int) -> bool:
 
 
 @compiled
-def insert_run(t: Tables, first: int, last: int) -> bool:
-    """Add a residency over accesses that are free, its moves placed where they cost least.
+def insert_residency(t: Tables, first: int, last: int) -> bool:
+    """Add a residency over accesses that have none, its transfers placed where they cost least.
+
+    A residency over all accesses of a weight lasts from one inference to the next, without
+    transfers, where there is room in all steps.
+
+    Args:
+        t: the tables.
+        first: first access, whose number is that of the slot.
+        last: last access.
 
     Returns:
         False, and nothing has changed, where it is not legal or does not fit.
@@ -91,15 +111,15 @@ def insert_run(t: Tables, first: int, last: int) -> bool:
     if lasting:
         begin, end = 0, steps
     clear_slot(t, first, begin, end)
-    operate(t, first, last, 1)
+    charge_accesses(t, first, last, 1)
     if fills:
-        fetch(t, first, first, low)
+        place_fill(t, first, first, low)
         charge_transfer(t, first, FILL, segment, 1)
     if spills:
-        store(t, first, segment, after, reach)
+        place_spill(t, first, segment, after, reach)
         charge_transfer(t, first, SPILL, segment, 1)
-    load(t, first, segment, 1)
+    charge_bytes(t, first, segment, 1)
     cover(t, first, last, 1)
-    enlist(t, first)
-    note(t, ADDED, first)
+    list_slot(t, first)
+    log_change(t, ADDED, first)
     return True
