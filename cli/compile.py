@@ -9,6 +9,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.run import MISMATCH, describe, print_execution, step_progress
+from ullage.compiler.common.errors import UsageError
 
 if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
@@ -39,8 +40,9 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the results.")
     ] = None,
     emit: Annotated[
-        str, typer.Option("--emit", metavar="json,html,...", help="What to write into the folder.")
-    ] = "json",
+        str | None,
+        typer.Option("--emit", metavar="json,html,...", help="What to write into -o."),
+    ] = None,
     prove: Annotated[
         bool, typer.Option("--prove", help="Execute the plan and compare with onnxruntime.")
     ] = False,
@@ -60,7 +62,9 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
 
-    emitters = parse_emitters(emit)
+    if emit is not None and output is None:
+        raise UsageError("--emit writes files: say into which folder with -o")
+    emitters = parse_emitters("json" if emit is None else emit)
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))

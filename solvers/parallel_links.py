@@ -30,8 +30,10 @@ def is_needed(target: Target) -> bool:
 
 
 def reduce(problem: Problem) -> Problem:
-    """The problem with one link for each pair of tiers."""
+    """The problem with one link for each pair of tiers; itself where it has no more."""
     target = problem.target
+    if not is_needed(target):
+        return problem
     links = tuple(_merged(links) for links in _ways(target).values())
     return problem.on(replace(target, links=links))
 

@@ -86,8 +86,9 @@ def run_solver(
     begun = time.monotonic()
     if solver_object.is_ours and parallel_links.is_needed(problem.target):
         reduced = parallel_links.reduce(problem)
+        # A plan of the reduced problem costs less than the plan that is made of it: none is told.
         solution = check_solution(
-            solver_object, reduced, solver_object.solve(reduced, options, spent)
+            solver_object, reduced, solver_object.solve(reduced, options, spent.for_member())
         )
         answered: object = parallel_links.recover(problem, solution)
     elif solver_object.is_ours:

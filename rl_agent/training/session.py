@@ -2,11 +2,11 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.rl_agent.policy.features import Encoding
 from ullage.rl_agent.training.engine import open_engine
@@ -91,6 +91,7 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
 
     Raises:
         UsageError: options contradict each other, or there is nothing to train on.
+        TimeLimitError: the time was over before the programs were ready.
     """
     begun_s = time.monotonic()
     if session.out.suffix != ".safetensors":
@@ -100,11 +101,15 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
     resumed = None if session.resume is None else load_training(session.resume)
     options = TrainOptions(seed=session.seed) if resumed is None else resumed.options
     progress("reading programs")
-    pool: list[Program] = (
-        list(_model_programs(session))
+    programs: Iterable[Program] = (
+        _model_programs(session)
         if session.models
-        else list(synthetic_programs(options.pool_seed, options.families, options.programs))
+        else synthetic_programs(options.pool_seed, options.families, options.programs)
     )
+    pool: list[Program] = []
+    for program in programs:
+        pool.append(program)
+        _check_time(session, begun_s, len(pool))
     training = resumed or begin_training(options, _encodings(pool))
     log = session.out.with_suffix(".jsonl")
     lines = old_lines(session.resume, training.generation)
@@ -143,6 +148,21 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
             interrupted = True
     _save(latest, session.out, log, lines)
     return SessionResult(latest, len(pool), log, time.monotonic() - begun_s, interrupted)
+
+
+def _check_time(session: Session, begun_s: float, ready: int) -> None:
+    """Return while there is time; programs are read before anything is learnt.
+
+    Raises:
+        TimeLimitError: there is none left.
+    """
+    limit_s = session.time_limit_s
+    if limit_s is not None and time.monotonic() - begun_s >= limit_s:
+        raise TimeLimitError(
+            f"nothing was trained: {ready} programs were ready when the time limit of "
+            f"{limit_s:.3g} s was over; give more time, or name models to train on",
+            {"ready": ready, "time_limit_s": limit_s},
+        )
 
 
 def _encodings(pool: Sequence[Program]) -> list[Encoding]:

@@ -25,3 +25,12 @@ def test_train_writes_a_checkpoint_that_the_solver_takes(
     assert run(["compile", "squeezenet", "--solver", "rl", *parameters, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verified"]
     assert run(["train", "--out", str(tmp_path / "mine.txt")]) == 2
+
+
+def test_a_limit_too_short_for_the_programs_ends_without_a_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert run(["train", "--out", str(out), "--time-limit", "0.1"]) == 6
+    assert "nothing was trained" in capsys.readouterr().err
+    assert not out.exists()
