@@ -24,7 +24,7 @@ from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solver
-from ullage.solvers.registry import find_solver
+from ullage.solvers.registry import find_solver, missing_packages
 from ullage.solvers.run import Outcome, run_solver
 
 # Seconds that a solver gets for each problem.
@@ -52,9 +52,13 @@ def check_solver(name: str) -> tuple[CheckedCase, ...]:
     """Run a solver on small problems and check its answers.
 
     Raises:
-        UsageError: there is no solver of that name, or its package cannot be imported.
+        UsageError: there is no solver of that name, or what it needs is not installed.
     """
     solver = find_solver(name)
+    missing = missing_packages(solver)
+    if missing:
+        remedy = f"pip install 'ullage[{solver.extra}]'" if solver.extra else "install them"
+        raise UsageError(f"solver {name} needs {', '.join(missing)}: {remedy}")
     cases = [
         _checked(solver, case, problem.minimising(objective))
         for objective in solver.objectives
@@ -78,7 +82,7 @@ def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
         late = time.monotonic() - begun > LIMIT_S + LATE_S
         if late:
             breaches.append(f"it took {time.monotonic() - begun:.2f} s, the limit was {LIMIT_S} s")
-        answer = f"plan of {first.value:.6g}"
+        answer = f"plan of {first.value:.6g} {UNITS[problem.objective]}"
         if name == IMPOSSIBLE:
             breaches.append("it planned what cannot be planned")
         breaches += _unrepeatable(solver, problem, first)
@@ -109,6 +113,8 @@ def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[
         yield "asked twice with the same seed it gave two plans"
 
 
+# Unit of each objective's value.
+UNITS = {"latency": "s", "traffic": "bytes", "energy": "J", "peak": "bytes"}
 # Name of the problem that has no plan.
 IMPOSSIBLE = "operands that do not fit"
 
@@ -129,6 +135,7 @@ def small_problems() -> Iterator[tuple[str, Problem]]:
     program = replace(steady.program, steady_state=True)
     yield "steady state", replace(steady, program=program)
     yield "three tiers", _chain(_three_tiers(), 6)
+    yield "two queues between the same tiers", _chain(_two_queues(), 6)
     yield "no operator at all", problem_from_lists("empty", [], [], chip)
     yield IMPOSSIBLE, _chain(confined.with_fast_memory(64), 3)
 
@@ -137,7 +144,10 @@ def _chip() -> Target:
     """2 KiB of fast memory, DRAM at 1 GB/s, slices of 16 bytes."""
     return Target(
         "check",
-        (Tier("sram", 2048, 16e9, 16e9, 16), Tier("dram", 1 << 30, 1e9, 1e9, 16)),
+        (
+            Tier("sram", 2048, 16e9, 16e9, 16, 1e-12, 1e-12),
+            Tier("dram", 1 << 30, 1e9, 1e9, 16, 40e-12, 50e-12),
+        ),
         (Link("dram", "sram", 1e9), Link("sram", "dram", 1e9)),
         Compute({"int8": 1e9}, 1e9),
         dict.fromkeys(("input", "weight", "activation", "output"), "dram"),
@@ -154,6 +164,12 @@ def _three_tiers() -> Target:
         links=(*chip.links, Link("flash", "dram", 2e8), Link("flash", "sram", 2e8)),
         homes={**chip.homes, "weight": "flash"},
     )
+
+
+def _two_queues() -> Target:
+    """The chip with a second, slower queue from DRAM."""
+    chip = _chip()
+    return replace(chip, links=(*chip.links, Link("dram", "sram", 5e8, name="second")))
 
 
 def _chain(target: Target, operators: int, workspace_bytes: int = 0) -> Problem:

@@ -1,6 +1,7 @@
 """The registry: our solvers by name, third parties' by the entry-point group `ullage.solvers`."""
 
 import difflib
+import logging
 import sys
 from contextlib import redirect_stdout
 from dataclasses import replace
@@ -11,6 +12,8 @@ from importlib.util import find_spec
 
 from ullage.compiler.common.errors import UsageError
 from ullage.solvers.interface import Solver
+
+logger = logging.getLogger(__name__)
 
 # Group of entry points by which third parties register solvers.
 ENTRY_POINT_GROUP = "ullage.solvers"
@@ -39,7 +42,20 @@ def solver_names() -> tuple[str, ...]:
 
 
 def _third_party() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
+    for name in points.keys() & _BUILT_IN.keys():
+        _warn_of_shadowed(name, _origin(points[name]))
+    return points
+
+
+@cache
+def _warn_of_shadowed(name: str, origin: str) -> None:
+    """Say, once, that a third party's solver is not used."""
+    logger.warning("solver %r of %s is not used: one of ullage's own has that name", name, origin)
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "third party"
 
 
 def find_solver(name: str) -> Solver:
@@ -58,7 +74,7 @@ def find_solver(name: str) -> Solver:
         close = difflib.get_close_matches(name, names, 1)
         suggestion = f"; did you mean {close[0]}?" if close else ""
         raise UsageError(f"no solver named {name!r}{suggestion} (there are: {', '.join(names)})")
-    origin = point.dist.name if point.dist else "third party"
+    origin = _origin(point)
     try:
         with redirect_stdout(sys.stderr):  # what it prints must not end up in a JSON document
             loaded = point.load()
@@ -70,8 +86,8 @@ def find_solver(name: str) -> Solver:
         return replace(loaded, name=name, origin=origin)
     if not callable(loaded):
         raise UsageError(
-            f"solver {name!r} of {origin} is a {type(loaded).__name__}; its entry point must name "
-            "a function solve(problem, options, budget), or a Solver"
+            f"solver {name!r} of {origin} has the type {type(loaded).__name__}; its entry point "
+            "must name a function solve(problem, options, budget), or a Solver"
         )
     summary = (loaded.__doc__ or "").strip().split("\n")[0]
     return Solver(name, summary, loaded, origin=origin)
