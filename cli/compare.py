@@ -10,6 +10,16 @@ import typer
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 
+# Columns of the table that a narrow terminal does without, the first of them first.
+LEAST_TELLING = (
+    "Transfers",
+    "Residencies",
+    "Simulated / model",
+    "Slow traffic",
+    "Fast peak",
+    "Speed-up over all-slow",
+)
+
 
 def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     model: options.Model,
@@ -129,6 +139,7 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
         f"{first['model']} on {first['target']}: lower bound {bound} ({first['bound_source']})",
         columns,
         table,
+        optional=LEAST_TELLING,
     )
     for row in rows:
         if "error" in row:

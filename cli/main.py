@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -34,6 +34,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"ullage {version('ullage')}")
+        raise typer.Exit
+
+
+@app.callback(no_args_is_help=True)
+def ullage_command(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Memory compiler and scheduler for ML accelerators."""
+    del version  # its callback has answered
+
+
 app.command("compile")(compile_command)
 app.command("analyze")(analyze_command)
 app.command("compare")(compare_command)
@@ -64,7 +91,9 @@ def run(arguments: list[str]) -> int:
         _report(error.kind, error.message, error.details, as_json=as_json)
         return error.exit_code
     except typer.TyperException as error:
-        _report("usage", error.format_message(), {}, as_json=as_json)
+        message = error.format_message()
+        if message:  # where a command was called with nothing, typer has printed its help
+            _report("usage", message, {}, as_json=as_json)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

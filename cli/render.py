@@ -56,18 +56,48 @@ def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
 
 
 def print_table(
-    title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]
+    title: str,
+    columns: Sequence[tuple[str, str]],
+    rows: Sequence[Sequence[str]],
+    optional: Sequence[str] = (),
 ) -> None:
-    """Print a table; each column is (heading with unit, `left` or `right`)."""
+    """Print a table.
+
+    The cells of the first column are never broken or shortened.
+
+    Args:
+        title: what stands above it.
+        columns: (heading with unit, `left` or `right`) of each.
+        rows: the cells.
+        optional: headings of columns that are left out, one after the other, until the table fits
+            the terminal without a broken cell; a line below says which.
+    """
     from rich.table import Table
     from rich.text import Text
 
+    out = console()
+    shown = list(range(len(columns)))
+    narrowest = [max(map(len, [*columns[c][0].split(), *(r[c] for r in rows)])) for c in shown]
+    left_out: list[str] = []
+    for heading in optional:
+        if sum(narrowest[c] + 3 for c in shown) + 1 <= out.width:  # 3: a line and two blanks
+            break
+        shown = [c for c in shown if columns[c][0] != heading]
+        left_out.append(heading)
     table = Table(title=Text(title), title_justify="left")
-    for heading, side in columns:
-        table.add_column(Text(heading), justify="right" if side == "right" else "left")
+    for c in shown:
+        heading, side = columns[c]
+        table.add_column(
+            Text(heading), justify="right" if side == "right" else "left", no_wrap=c == 0
+        )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console().print(table)
+        table.add_row(*(Text(row[c]) for c in shown))
+    if optional and sum(max(len(columns[c][0]), narrowest[c]) + 3 for c in shown) >= out.width:
+        for column, c in zip(table.columns, shown, strict=True):
+            column.width = narrowest[c]
+    out.print(table)
+    if left_out:
+        out.print(Text(f"not shown in {out.width} columns: {', '.join(left_out)}", style="dim"))
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ullage.solvers.interface import Solver
     from ullage.solvers.parameters import ParameterValue
 
-app = typer.Typer(help="List and show solvers.", no_args_is_help=True)
+app = typer.Typer(help="List, show and check solvers.", no_args_is_help=True)
 
 
 @app.command("list")

@@ -3,7 +3,10 @@
 Needs torch.
 """
 
-import torch
+try:
+    import torch
+except ImportError:
+    raise SystemExit("this example needs torch: pip install 'ullage[torch]'") from None
 
 from ullage.compiler import compile_problem
 from ullage.compiler.integrations.torch_export import problem_from_exported

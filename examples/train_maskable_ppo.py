@@ -4,7 +4,11 @@ Needs sb3_contrib.
 """
 
 import gymnasium
-from sb3_contrib import MaskablePPO
+
+try:
+    from sb3_contrib import MaskablePPO
+except ImportError:
+    raise SystemExit("this example needs SB3-contrib: pip install sb3-contrib") from None
 
 import ullage.rl_agent.env.game  # noqa: F401 - registers the game
 from ullage.hwmodels.cost import score
@@ -20,11 +24,11 @@ agent = MaskablePPO("MultiInputPolicy", game, n_steps=256, batch_size=64, seed=0
 agent.learn(total_timesteps=2048)
 
 observation, info = game.reset(seed=0)
-over, total = False, 0.0
-while not over:
-    mask = info["action_mask"]
-    action, _ = agent.predict(observation, action_masks=mask.astype(bool), deterministic=True)
-    observation, reward, over, _, info = game.step(action)
+over, truncated, total = False, False, 0.0
+while not (over or truncated):
+    mask = info["action_mask"].astype(bool)
+    action, _ = agent.predict(observation, action_masks=mask, deterministic=True)
+    observation, reward, over, truncated, info = game.step(action)
     total += float(reward)
 
 found = score(game.unwrapped.plan())

@@ -148,14 +148,17 @@ def _from_format_1(document: dict[str, Any]) -> dict[str, Any]:
     return converted
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: str | Path) -> Plan:
     """A plan from a file.
+
+    Args:
+        path: the file, `plan.json` of `ullage compile -o`.
 
     Raises:
         UsageError: the file cannot be read or holds no plan.
     """
     try:
-        data = path.read_bytes()
+        data = Path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
     return load_plan(data, str(path))

@@ -32,6 +32,21 @@ def test_compare_gives_each_solver_a_row(
     assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_compare_breaks_no_cell_of_its_table(
+    say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("ullage.cli.render.PIPE_WIDTH", width)
+    names = ("noisy-greedy", "greedy", "all-slow")
+    out, _ = say("compare", tiny, "--dim", "n=8", "--solvers", ",".join(names))
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= width
+    rows = [line for line in lines if line.startswith("│")]
+    assert sorted(row.split()[1] for row in rows) == sorted(names)
+    assert all(row.endswith("│") and "…" not in row for row in rows)
+    assert ("not shown in" in out) == (width < 120)
+
+
 def test_compare_shows_a_solver_that_fails_beside_the_others(
     ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,19 @@ def test_help_of_every_command(say: Callable[..., tuple[str, str]]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["compile", "--help"])
     assert left.value.code == 0
+
+
+def test_version_is_that_of_the_package(say: Callable[..., tuple[str, str]]) -> None:
+    assert say("--version") == (f"ullage {version('ullage')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["solvers"], ["targets"], ["models"]])
+def test_a_command_called_with_nothing_prints_its_help_and_no_more(
+    say: Callable[..., tuple[str, str]], arguments: list[str]
+) -> None:
+    out, err = say(*arguments, code=2)
+    assert " ".join(["Usage: ullage", *arguments]) in out
+    assert err == ""
 
 
 def test_start_up_imports_nothing_heavy() -> None:

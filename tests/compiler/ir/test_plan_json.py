@@ -68,6 +68,7 @@ def test_a_real_plan_survives_the_round_trip(real_plan: Plan, tmp_path: Path) ->
     write_plan(real_plan, tmp_path / "new" / "plan.json")
     again = read_plan(tmp_path / "new" / "plan.json")
     assert again == real_plan
+    assert read_plan(str(tmp_path / "new" / "plan.json")) == again
     verify(again)
     assert again.model["name"] == real_plan.problem.name
     validator().validate(json.loads((tmp_path / "new" / "plan.json").read_bytes()))
