@@ -62,9 +62,9 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
 
+    emitters = parse_emitters("json" if emit is None else emit)
     if emit is not None and output is None:
         raise UsageError("--emit writes files: say into which folder with -o")
-    emitters = parse_emitters("json" if emit is None else emit)
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))

@@ -121,10 +121,17 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
     if quiet or not sys.stderr.isatty():
         yield lambda _: None
         return
+    from rich.text import Text
+
     from ullage.compiler.common.kernel_cache import compiling_told
 
-    with console(stderr=True).status("starting") as status, compiling_told(status.update) as tell:
-        yield tell
+    with console(stderr=True).status("starting") as status:
+
+        def show(text: str) -> None:
+            status.update(Text(text))  # a solver's text may hold brackets
+
+        with compiling_told(show) as tell:
+            yield tell
 
 
 def block_chart(

@@ -1,14 +1,20 @@
 """A solver's contract: its solution is of the given problem, and its bound not above its value."""
 
-from collections.abc import Iterator
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from numbers import Integral, Real
+from typing import Any, TypeVar, get_args
 
 from ullage.compiler.common.errors import ContractError
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Program
-from ullage.solvers.interface import Solution, Solver
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.interface import ShadowPrice, Solution, Solver, StopReason
+
+_Row = TypeVar("_Row", Residency, Transfer)
 
 # Relative amount by which a bound may exceed the value: sums in another order round differently.
 BOUND_TOLERANCE = 1e-9
@@ -41,6 +47,101 @@ def check_solution(solver: Solver, problem: Problem, answered: object) -> Soluti
     for difference in differences(problem, assignment.problem, chooses_order=solver.chooses_order):
         raise broken(solver, difference)
     return answered
+
+
+def plain_solution(solver: Solver, solution: Solution) -> Solution:
+    """A third party's solution with plain numbers and texts: numpy's become Python's.
+
+    Raises:
+        ContractError: a figure is no finite number, or a text none; says which.
+    """
+    bound = solution.bound
+    if bound is not None:
+        if not isinstance(bound, Bound) or not isinstance(bound.source, str):
+            raise broken(solver, f"its bound is a {type(bound).__name__}, not a Bound")
+        bound = Bound(_number(solver, "its bound", bound.value), bound.source)
+    if not isinstance(solution.statistics, Mapping):
+        raise broken(solver, "its statistics are no mapping")
+    prices = _tuple(solver, "its shadow prices", solution.shadow_prices)
+    if not all(isinstance(price, ShadowPrice) for price in prices):
+        raise broken(solver, "its shadow prices are not ShadowPrice objects")
+    if solution.stop_reason not in get_args(StopReason):
+        raise broken(solver, f"it stopped for the unknown reason {solution.stop_reason!r}")
+    assignment = solution.assignment
+    return replace(
+        solution,
+        assignment=replace(
+            assignment,
+            residencies=tuple(_plain_row(solver, row) for row in assignment.residencies),
+            transfers=tuple(_plain_row(solver, row) for row in assignment.transfers),
+        ),
+        bound=bound,
+        shadow_prices=tuple(
+            ShadowPrice(
+                _text(solver, "a shadow price", price.what),
+                _number(solver, "a shadow price", price.saves),
+            )
+            for price in prices
+        ),
+        notes=tuple(
+            _text(solver, "a note", note) for note in _tuple(solver, "its notes", solution.notes)
+        ),
+        statistics={
+            _text(solver, "a statistic", name): _number(solver, f"statistic {name!r}", value)
+            for name, value in solution.statistics.items()
+        },
+    )
+
+
+def _plain_row(solver: Solver, row: _Row) -> _Row:
+    """A residency or transfer with Python's whole numbers."""
+    kind = type(row).__name__
+    plain: dict[str, Any] = {}
+    for item in fields(row):
+        value = getattr(row, item.name)
+        if item.name == "moves":
+            moves = _tuple(solver, f"moves of a {kind}", value)
+            plain["moves"] = tuple(
+                tuple(_whole(solver, f"a move of a {kind}", number) for number in move)
+                for move in moves
+            )
+        elif item.name in ("tier", "source", "destination", "link"):
+            plain[item.name] = _text(solver, f"{item.name} of a {kind}", value)
+        else:
+            plain[item.name] = _whole(solver, f"{item.name} of a {kind}", value)
+    return replace(row, **plain)
+
+
+def _tuple(solver: Solver, what: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise broken(solver, f"{what}: a {type(value).__name__} instead of a tuple")
+    return tuple(value)
+
+
+def _whole(solver: Solver, what: str, value: object) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise broken(solver, f"{what}: {str(value)[:60]} instead of a whole number")
+    return int(value)
+
+
+def _number(solver: Solver, what: str, value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, Real) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise broken(solver, f"{what}: {str(value)[:60]} instead of a finite number")
+    return number
+
+
+def _text(solver: Solver, what: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise broken(solver, f"{what}: a {type(value).__name__} instead of a text")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise broken(solver, f"{what}: a text that is no Unicode") from error
+    return str(value)
 
 
 def check_bound(solver: Solver, bound: float, source: str, value: float) -> None:

@@ -104,7 +104,7 @@ def options_from(
     known = {item.name: item for item in parameters_of(options)}
     values: dict[str, ParameterValue] = {}
     if "seed" in known:
-        values["seed"] = seed
+        values["seed"] = _seed(solver, seed)
     for name, value in given.items():
         if name not in known:
             close = difflib.get_close_matches(name, known, 1)
@@ -114,7 +114,15 @@ def options_from(
                 f"{', '.join(known) or 'none'}; ullage solvers show {solver})"
             )
         values[name] = _converted(solver, known[name], value)
+    if "seed" in known:
+        _seed(solver, int(values["seed"]))
     return options(**values)
+
+
+def _seed(solver: str, seed: int) -> int:
+    if seed < 0:
+        raise UsageError(f"{solver}: a seed is a whole number of at least 0, not {seed}")
+    return seed
 
 
 def changed(options: object) -> dict[str, ParameterValue]:

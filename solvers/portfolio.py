@@ -69,7 +69,11 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
             break
         budget.progress(f"solving with {name}")
         try:
-            race.enter(run_solver(name, problem, budget, seed=options.seed))
+            outcome = run_solver(name, problem, budget, seed=options.seed)
+            race.enter(outcome)
+            if outcome.interrupted:
+                race.interrupted = True
+                break
         except UllageError as error:  # of any kind: members may be a third party's
             race.miss(name, error)
         except KeyboardInterrupt:

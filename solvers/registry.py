@@ -1,6 +1,7 @@
 """The registry: our solvers by name, third parties' by the entry-point group `ullage.solvers`."""
 
 import difflib
+import json
 import logging
 import sys
 from contextlib import redirect_stdout
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 
 from ullage.compiler.common.errors import UsageError
 from ullage.solvers.interface import Solver
+from ullage.solvers.parameters import options_from, parameters_of
 
 logger = logging.getLogger(__name__)
 
@@ -83,14 +85,43 @@ def find_solver(name: str) -> Solver:
             f"solver {name!r} of {origin} cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if isinstance(loaded, Solver):
-        return replace(loaded, name=name, origin=origin)
+        registered = replace(loaded, name=name, origin=origin)
+        _check_fields(registered)
+        return registered
     if not callable(loaded):
         raise UsageError(
             f"solver {name!r} of {origin} has the type {type(loaded).__name__}; its entry point "
             "must name a function solve(problem, options, budget), or a Solver"
         )
-    summary = (loaded.__doc__ or "").strip().split("\n")[0]
+    doc = loaded.__doc__ if isinstance(loaded.__doc__, str) else ""
+    summary = doc.strip().split("\n")[0]
     return Solver(name, summary, loaded, origin=origin)
+
+
+def _check_fields(solver: Solver) -> None:
+    """Return if a third party's `Solver` has what others read of it.
+
+    Raises:
+        UsageError: a field is wrong; says which.
+    """
+    where = f"solver {solver.name!r} of {solver.origin} is registered wrongly"
+    if not callable(solver.solve):
+        raise UsageError(f"{where}: its `solve` is no function")
+    if not isinstance(solver.summary, str):
+        raise UsageError(f"{where}: its summary is no text")
+    for field in ("objectives", "requires"):
+        names = getattr(solver, field)
+        if not isinstance(names, tuple) or not all(isinstance(n, str) for n in names):
+            raise UsageError(f"{where}: its {field} are no tuple of texts")
+    try:
+        options_from(solver.name, solver.options, {}, 0)
+        for parameter in parameters_of(solver.options):
+            json.dumps(parameter.default, allow_nan=False)
+    except Exception as error:
+        raise UsageError(
+            f"{where}: its options must be a frozen dataclass whose fields have defaults of type "
+            f"bool, int, float or str ({type(error).__name__}: {error})"
+        ) from error
 
 
 @cache

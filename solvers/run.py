@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ullage.compiler.common.errors import ContractError, UllageError, UsageError
-from ullage.compiler.ir.assignment import UNPLACED, Assignment
+from ullage.compiler.ir.assignment import UNPLACED
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.solvers import parallel_links
 from ullage.solvers.budget import Budget
-from ullage.solvers.contract import broken, check_bound, check_solution
+from ullage.solvers.contract import broken, check_bound, check_solution, plain_solution
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.isolate import solve_apart
 from ullage.solvers.packing.place_unplaced import place_unplaced
@@ -96,11 +96,27 @@ def run_solver(
     else:
         answered = solve_apart(solver_object, problem, options, spent)
     solve_s = time.monotonic() - begun
-    solution = check_solution(solver_object, problem, answered)
+    if solver_object.is_ours:
+        return _outcome(solver_object, problem, answered, options, seed, solve_s)
+    try:
+        return _outcome(solver_object, problem, answered, options, seed, solve_s)
+    except UllageError:
+        raise
+    except Exception as error:  # fields of a third party's answer may hold anything
+        raise broken(solver_object, f"its answer makes no sense: {error!r}"[:300]) from error
+
+
+def _outcome(
+    solver: Solver, problem: Problem, answered: object, options: object, seed: int, solve_s: float
+) -> Outcome:
+    """The outcome of an answer: checked, labelled, placed, verified and scored."""
+    solution = check_solution(solver, problem, answered)
+    if not solver.is_ours:
+        solution = plain_solution(solver, solution)
     plan = replace(
-        _plan_of(solver_object, solution), seed=seed, options=changed(options), notes=solution.notes
+        _plan_of(solver, solution), seed=seed, options=changed(options), notes=solution.notes
     )
-    return _judged(solver_object, plan, solution, solve_s)
+    return _judged(solver, plan, solution, solve_s)
 
 
 def check_objective(solver: Solver, objective: str) -> None:
@@ -120,7 +136,7 @@ def _plan_of(solver: Solver, solution: Solution) -> Plan:
     """The plan of a solution, labelled and with addresses."""
     assignment = solution.assignment
     if any(residency.offset == UNPLACED for residency in assignment.residencies):
-        assignment = _placed(solver, assignment)
+        assignment = place_unplaced(assignment)
     return Plan(
         problem=assignment.problem,
         residencies=assignment.residencies,
@@ -131,21 +147,9 @@ def _plan_of(solver: Solver, solution: Solution) -> Plan:
     )
 
 
-def _placed(solver: Solver, assignment: Assignment) -> Assignment:
-    try:
-        return place_unplaced(assignment)
-    except UllageError:
-        raise
-    except Exception as error:
-        raise broken(solver, f"its residencies make no sense: {error!r}") from error
-
-
 def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> Outcome:
     """The outcome of a plan: verified and scored, its bound compared with its value."""
-    try:
-        violations = find_violations(plan, limit=1)
-    except Exception as error:  # fields of a third party's plan may hold anything
-        raise broken(solver, f"its plan makes no sense: {error!r}") from error
+    violations = find_violations(plan, limit=1)
     if violations:
         first = violations[0]
         raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)

@@ -1,10 +1,14 @@
 """Third parties' solvers answer what they were asked, or are refused by name with exit code 7."""
 
 import json
+import math
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import evil
@@ -18,11 +22,13 @@ from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.assignment import UNPLACED
+from ullage.compiler.ir.plan_json import dump_plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.bounds import Bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.contract import check_bound, differences
-from ullage.solvers.interface import Solver
+from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
 
@@ -223,3 +229,68 @@ def test_a_bound_and_a_plan_of_an_honest_solver_pass() -> None:
     assert outcome.plan.solver == "honest"
     assert outcome.solution.bound is None
     assert outcome.value >= 0
+
+
+def answering(change: Callable[[Solution], Solution]) -> Callable[..., Solution]:
+    """A solver that changes the answer of an honest one."""
+
+    def solve(problem: Problem, options: object, budget: Budget) -> Solution:
+        return change(evil.honest(problem, options, budget))
+
+    return solve
+
+
+NAN = float("nan")
+WRONG_FIGURES: dict[str, tuple[dict[str, Any], str]] = {
+    "a bound of text": ({"bound": Bound("1", "me")}, "its bound: 1 instead of"),  # type: ignore[arg-type]
+    "a bound of -inf": ({"bound": Bound(-math.inf, "me")}, "its bound: -inf instead of"),
+    "a bound beyond floats": ({"bound": Bound(10**400, "me")}, "its bound: 1000"),
+    "a bare bound": ({"bound": 1.0}, "its bound is a float"),
+    "statistics that are none": ({"statistics": None}, "its statistics are no mapping"),
+    "a statistic that is none": ({"statistics": {"work": NAN}}, "statistic 'work': nan"),
+    "prices that are none": ({"shadow_prices": (1.0,)}, "its shadow prices are not"),
+    "a price of nan": ({"shadow_prices": (ShadowPrice("1 KiB", NAN),)}, "a shadow price: nan"),
+    "notes that are one text": ({"notes": "text"}, "its notes: a str instead of a tuple"),
+    "a note of bytes": ({"notes": (b"text",)}, "a note: a bytes instead of a text"),
+    "a note that is no Unicode": ({"notes": ("\ud800",)}, "a note: a text that is no Unicode"),
+    "a reason of its own": ({"stop_reason": "bored"}, "it stopped for the unknown reason 'bored'"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FIGURES)
+def test_figures_and_texts_that_are_none_are_breaches(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields, breach = WRONG_FIGURES[name]
+    register(monkeypatch, {"theirs": answering(lambda honest: replace(honest, **fields))})
+    with pytest.raises(ContractError, match=re.escape(breach)):
+        run_solver("theirs", ASKED)
+
+
+def test_numbers_of_numpy_become_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    def of_numpy(honest: Solution) -> Solution:
+        assignment = honest.assignment
+        rows = [replace(r, offset=np.int64(r.offset)) for r in assignment.residencies]
+        return replace(
+            honest,
+            assignment=replace(assignment, residencies=tuple(rows)),
+            bound=Bound(np.float32(0.0), "me"),  # type: ignore[arg-type]
+            statistics={"work": np.int64(3)},  # type: ignore[dict-item]
+        )
+
+    register(monkeypatch, {"theirs": answering(of_numpy)})
+    plan = run_solver("theirs", ASKED).plan
+    assert {type(residency.offset) for residency in plan.residencies} == {int}
+    assert type(plan.claimed_bound) is float
+    assert json.loads(dump_plan(plan))["statistics"] == {"work": 3.0}
+
+
+def test_an_answer_with_an_odd_object_inside_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    def odd(honest: Solution) -> Solution:
+        program = replace(honest.assignment.program, steps=None)  # type: ignore[arg-type]
+        problem = replace(honest.assignment.problem, program=program)
+        return replace(honest, assignment=replace(honest.assignment, problem=problem))
+
+    register(monkeypatch, {"theirs": answering(odd)})
+    with pytest.raises(ContractError):
+        run_solver("theirs", ASKED)

@@ -6,9 +6,10 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -158,6 +159,61 @@ def test_it_changes_nothing_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ASKED.steps
     assert "ULLAGE_MEDDLED" not in os.environ
     assert run_solver("greedy", ASKED).value > 0
+
+
+def with_threads(problem: Problem, options: object, budget: Budget) -> Solution:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: budget.progress("x" * (1 + 997 * (i % 300))), range(300)))
+    return evil.honest(problem, options, budget)
+
+
+def test_threads_of_a_solver_may_report_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"theirs": with_threads})
+    texts: list[str] = []
+    run_solver("theirs", ASKED, Budget(progress=texts.append))
+    assert len(texts) == 300
+
+
+def with_processes(problem: Problem, options: object, budget: Budget) -> Solution:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(abs, (-3,)) == 3
+    return evil.honest(problem, options, budget)
+
+
+def test_a_solver_may_have_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"theirs": with_processes})
+    assert run_solver("theirs", ASKED).value > 0
+
+
+def improves_to_nan(problem: Problem, options: object, budget: Budget) -> Solution:
+    budget.on_improvement(float("nan"))
+    return evil.honest(problem, options, budget)
+
+
+def test_an_improvement_to_nan_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"theirs": improves_to_nan})
+    with pytest.raises(ContractError, match="improvement to nan"):
+        run_solver("theirs", ASKED)
+
+
+class LeavesWhenRead:
+    """What runs code of its own where it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return sys.exit, (3,)
+
+
+def leaves_when_read(problem: Problem, options: object, budget: Budget) -> Solution:
+    found = evil.honest(problem, options, budget)
+    return replace(found, notes=cast("tuple[str, ...]", (LeavesWhenRead(),)))
+
+
+def test_an_answer_that_leaves_when_it_is_read_is_a_breach(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register(monkeypatch, {"theirs": leaves_when_read})
+    with pytest.raises(ContractError, match="cannot be read"):
+        run_solver("theirs", ASKED)
 
 
 def test_time_is_left_for_what_comes_after() -> None:

@@ -49,6 +49,23 @@ def test_portfolio_keeps_the_best_plan_when_interrupted(monkeypatch: pytest.Monk
     assert outcome.interrupted
 
 
+def cut_short(problem: Problem, options: object, budget: Budget) -> Solution:
+    """A worse plan than greedy's, kept when the user interrupted."""
+    found = evil.honest(problem, options, budget)
+    return replace(found, stop_reason="interrupted")
+
+
+def test_an_interrupted_member_that_does_not_win_interrupts_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(_: Problem, __: object, ___: Budget) -> Solution:
+        raise AssertionError("the portfolio went on")
+
+    outcome = auto({"msa": cut_short, "fluid": never}, monkeypatch)
+    assert outcome.plan.solver == "greedy"
+    assert outcome.interrupted
+
+
 def test_portfolio_passes_on_an_interrupt_before_any_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         auto({"greedy": interrupted}, monkeypatch)

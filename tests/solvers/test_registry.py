@@ -7,10 +7,12 @@ import pytest
 from tests.support.cases import BUILT_IN, chain, problem_for, solved, target_of
 from tests.support.registering import register
 from tests.support.solving import Asked, solve_with
+from ullage.cli.main import run
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers import registry
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import greedy
 from ullage.solvers.interface import Solution, Solver
@@ -99,3 +101,49 @@ def test_unknown_solvers_and_parameters_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             solve_with("greedy", problem, Asked(parameters=parameters))
+
+
+class NoDataclass:
+    """What cannot hold parameters."""
+
+
+@dataclass(frozen=True)
+class Required:
+    """A parameter without a default."""
+
+    depth: int
+
+
+@pytest.mark.parametrize(
+    ("solver", "why"),
+    [
+        (Solver("x", "", mine, NoDataclass), "its options must be a frozen dataclass"),
+        (Solver("x", "", mine, Required), "its options must be a frozen dataclass"),
+        (Solver("x", "", mine, objectives=None), "its objectives are no tuple"),  # type: ignore[arg-type]
+        (Solver("x", "", mine, requires=5), "its requires are no tuple"),  # type: ignore[arg-type]
+        (Solver("x", "", None), "its `solve` is no function"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_solver_that_is_registered_wrongly_is_an_error_of_its_own(
+    solver: Solver, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, {"odd": solver})
+    with pytest.raises(UsageError, match=why):
+        find_solver("odd")
+    assert run(["solvers", "list", "--json"]) == 0
+
+
+def test_a_third_party_cannot_take_one_of_our_names_unheard(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry._warn_of_shadowed.cache_clear()
+    register(monkeypatch, {"greedy": mine})
+    assert find_solver("greedy").origin == "ullage"
+    assert solver_names().count("greedy") == 1
+    assert "'greedy' of third party is not used" in caplog.text
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--param", "seed=-1"]])
+def test_a_negative_seed_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compile", "squeezenet", "--solver", "rl", *words]) == 2
+    assert "at least 0, not -1" in capsys.readouterr().err

@@ -162,7 +162,7 @@ NO_ANSWER = {
     "vanishes": (vanishes, "its process ended without an answer"),
     "unpicklable": (unpicklable, "it returned a Unpicklable that cannot be handed over"),
     "illegal": (illegal, "its plan is illegal"),
-    "garbled": (garbled, "its plan is illegal: residency"),
+    "garbled": (garbled, "buffer of a Residency: "),
     "unordered": (unordered, "its assignment does not hold a tuple of Residencys"),
 }
 

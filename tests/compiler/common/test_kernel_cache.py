@@ -152,7 +152,7 @@ def test_sources_are_the_modules_with_kernels_and_what_they_import() -> None:
     assert {"decode", "trial", "mechanics", "state"} <= game
     assert not game & {"players", "observe", "arena", "kernel_cache"}
     search = {name.rpartition(".")[2] for name, _ in kernel_sources(anneal.__name__)}
-    assert search >= {"anneal", "moves", "runs", "address", "tables"}
+    assert search >= {"anneal", "moves", "residencies", "address", "tables"}
     assert "search" not in search
     assert {"costs", "transfers", "addresses", "tables", "jit"} <= game & search
 
