@@ -8,16 +8,17 @@ Each stage looks things up in the earlier ones (a use names a buffer, a residenc
 first stage with faults is the last one that is examined.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
-from ullage.compiler.ir.target import Link, Target, Tier
+from ullage.compiler.ir.target import Compute, Link, Target, Tier
 
 # Step of a violation that belongs to no step.
 NO_STEP = -1
@@ -169,6 +170,54 @@ def _target_faults(plan: Assigned) -> Iterator[str]:
     fault = _int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
     if fault:
         yield f"target: {fault}"
+    yield from _figure_faults(plan)
+
+
+def _figure_faults(plan: Assigned) -> Iterator[str]:
+    """Rates must be above 0, times and energies at least 0, and all of them finite."""
+    for tier in plan.target.tiers:
+        where = f"tier {tier.name!r} of the target"
+        yield from _rate_faults(where, "read_bytes_per_s", tier.read_bytes_per_s)
+        if not tier.read_only:
+            yield from _rate_faults(where, "write_bytes_per_s", tier.write_bytes_per_s)
+        yield from _cost_faults(where, "read_energy_j_per_byte", tier.read_energy_j_per_byte)
+        yield from _cost_faults(where, "write_energy_j_per_byte", tier.write_energy_j_per_byte)
+    for link in plan.target.links if _all_are(plan.target.links, Link) else ():
+        where = f"link {link.name!r} of the target"
+        yield from _rate_faults(where, "bandwidth_bytes_per_s", link.bandwidth_bytes_per_s)
+        yield from _cost_faults(where, "setup_s", link.setup_s)
+        yield from _cost_faults(where, "energy_j_per_byte", link.energy_j_per_byte)
+    compute = plan.target.compute
+    if not isinstance(compute, Compute) or not isinstance(compute.macs_per_s, Mapping):
+        yield "the target needs a Compute with macs_per_s by data type"
+        return
+    where = "compute unit of the target"
+    for dtype, rate in compute.macs_per_s.items():
+        yield from _rate_faults(where, f"macs_per_s of {dtype}", rate)
+    yield from _rate_faults(where, "vector_elements_per_s", compute.vector_elements_per_s)
+    yield from _cost_faults(where, "overhead_s", compute.overhead_s)
+    bound = plan.lower_bound if isinstance(plan, Plan) else None
+    if bound is not None and not _is_finite(bound):
+        yield f"its lower bound must be a finite number, is {_show(bound)}"
+
+
+def _rate_faults(where: str, name: str, value: object) -> Iterator[str]:
+    if not (_is_finite(value) and value > 0):
+        yield f"{where}: {name} must be a finite number above 0, is {_show(value)}"
+
+
+def _cost_faults(where: str, name: str, value: object) -> Iterator[str]:
+    if not (_is_finite(value) and value >= 0):
+        yield f"{where}: {name} must be a finite number of at least 0, is {_show(value)}"
+
+
+def _is_finite(value: object) -> TypeGuard[float]:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond floats
+        return False
 
 
 def _buffer_faults(plan: Assigned) -> Iterator[str]:

@@ -144,6 +144,56 @@ def _fields(item: Any) -> list[str]:
     return list(type(item).__dataclass_fields__)
 
 
+def _with_figure(made: Plan, part: str, field: str, value: object) -> Plan:
+    """A plan whose target has another figure in its first tier, first link or compute unit."""
+    target = made.target
+    if part == "compute":
+        return with_target(made, replace(target, compute=replace(target.compute, **{field: value})))
+    items = getattr(target, part)
+    changed = (replace(items[0], **{field: value}), *items[1:])
+    return with_target(made, replace(target, **{part: changed}))
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), 10**400, "1", None])
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ("tiers", "read_bytes_per_s"),
+        ("tiers", "write_bytes_per_s"),
+        ("links", "bandwidth_bytes_per_s"),
+        ("compute", "vector_elements_per_s"),
+    ],
+)
+def test_rates_of_a_target_are_finite_and_above_0(part: str, field: str, value: object) -> None:
+    (violation,) = find_violations(_with_figure(PLANS["prefetch"], part, field, value))
+    assert violation.rule == "malformed"
+    assert f"{field} must be a finite number above 0" in violation.message
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1"])
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ("tiers", "read_energy_j_per_byte"),
+        ("tiers", "write_energy_j_per_byte"),
+        ("links", "setup_s"),
+        ("links", "energy_j_per_byte"),
+        ("compute", "overhead_s"),
+    ],
+)
+def test_costs_of_a_target_are_finite_and_not_negative(
+    part: str, field: str, value: object
+) -> None:
+    (violation,) = find_violations(_with_figure(PLANS["prefetch"], part, field, value))
+    assert f"{field} must be a finite number of at least 0" in violation.message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "1"])
+def test_a_bound_is_a_finite_number(value: Any) -> None:
+    (violation,) = find_violations(replace(PLANS["prefetch"], lower_bound=value))
+    assert "its lower bound must be a finite number" in violation.message
+
+
 @pytest.mark.parametrize("name", ["prefetch", "fastest"])
 def test_garbage_in_any_field_never_crashes(name: str) -> None:
     base = PLANS[name]
