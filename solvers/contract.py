@@ -57,9 +57,10 @@ def plain_solution(solver: Solver, solution: Solution) -> Solution:
     """
     bound = solution.bound
     if bound is not None:
-        if not isinstance(bound, Bound) or not isinstance(bound.source, str):
+        if not isinstance(bound, Bound):
             raise broken(solver, f"its bound is a {type(bound).__name__}, not a Bound")
-        bound = Bound(_number(solver, "its bound", bound.value), bound.source)
+        source = _text(solver, "the source of its bound", bound.source)
+        bound = Bound(_number(solver, "its bound", bound.value), source)
     if not isinstance(solution.statistics, Mapping):
         raise broken(solver, "its statistics are no mapping")
     prices = _tuple(solver, "its shadow prices", solution.shadow_prices)

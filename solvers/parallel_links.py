@@ -39,12 +39,14 @@ def reduce(problem: Problem) -> Problem:
 
 
 def recover(problem: Problem, solution: Solution) -> Solution:
-    """A solution of the reduced problem as one of the problem.
+    """A solution of the reduced problem as one of the problem; itself where nothing was reduced.
 
     Args:
         problem: the problem with its parallel links.
         solution: of the reduced problem; program and capacity of the fastest tier are taken over.
     """
+    if not is_needed(problem.target):
+        return solution
     reduced = solution.assignment
     target = problem.target.with_fast_memory(reduced.target.fastest.capacity_bytes)
     whole = replace(reduced, problem=replace(reduced.problem, target=target))

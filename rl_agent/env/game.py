@@ -35,8 +35,6 @@ from ullage.rl_agent.env.state import (
     start_of,
 )
 from ullage.rl_agent.env.turns import begin, observe, step_and_see
-from ullage.solvers import parallel_links
-from ullage.solvers.interface import Solution
 
 if TYPE_CHECKING:
     import onnx
@@ -115,7 +113,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             )
         chip = problem.target
         self.problem, self.target = problem, chip
-        self._instance = game_instance_of(parallel_links.reduce(problem))
+        self._instance = game_instance_of(problem)
         if not len(self._instance.arrays.access_segment):
             raise UsageError(
                 f"nothing to decide: every tensor of {problem.name} lives in {chip.fastest.name}; "
@@ -187,10 +185,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         left = self.uses - int(self._state.counts[CURSOR])
         if left:
             raise UsageError(f"the game is not over: {left} uses are undecided; step on")
-        played = parallel_links.reduce(self.problem)
-        decided = assignment_of_game(played, self._instance, self._state)
-        if played is not self.problem:
-            decided = parallel_links.recover(self.problem, Solution(decided)).assignment
+        decided = assignment_of_game(self.problem, self._instance, self._state)
         return Plan(self.problem, decided.residencies, decided.transfers, solver="game")
 
     def render(self) -> str | NDArray[np.uint8] | None:

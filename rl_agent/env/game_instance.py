@@ -16,7 +16,9 @@ import numpy as np
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers import parallel_links
 from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.engine_tables import movable
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment, segments_of
@@ -48,21 +50,13 @@ class GameArrays(NamedTuple):
         output: (A,) 1 where it must be at home in the end.
         must: (A,) 1 where operators reach it in the fastest tier only.
         link_up: (A,) link from home to the fastest tier, -1 for none.
-        link_down: (A,) link back, -1 for none.
         read_rate: (M,) bytes/s.
         write_rate: (M,) bytes/s; 0 where read-only.
         link_rate: (L,) bytes/s.
-        link_setup_s: (L,) seconds.
-        link_source: (L,) tier that each link reads.
-        link_destination: (L,) tier that each link writes.
         compute_s: (T,) seconds of the compute unit.
         workspace_bytes: (T,) scratch memory of the step's operator in the fastest tier.
         program_order: (E,) accesses by step, those of one step by segment.
-        place_in_order: (E,) its inverse.
-        slot_size_bytes: (E + R + 3,) size of the segment that a slot holds; three are for trials.
-        slot_aligned_bytes: (E + R + 3,) the same, rounded up to the alignment.
         capacity_bytes: capacity of the fastest tier.
-        alignment_bytes: its alignment.
         address_bytes: addresses that the game gives; more than the capacity where it goes by live
             bytes and a packer finds the addresses afterwards (see `by_live_bytes`).
     """
@@ -81,21 +75,13 @@ class GameArrays(NamedTuple):
     output: Ints
     must: Ints
     link_up: Ints
-    link_down: Ints
     read_rate: Floats
     write_rate: Floats
     link_rate: Floats
-    link_setup_s: Floats
-    link_source: Ints
-    link_destination: Ints
     compute_s: Floats
     workspace_bytes: Ints
     program_order: Ints
-    place_in_order: Ints
-    slot_size_bytes: Ints
-    slot_aligned_bytes: Ints
     capacity_bytes: int
-    alignment_bytes: int
     address_bytes: int
 
 
@@ -129,52 +115,43 @@ def by_live_bytes(instance: GameInstance) -> GameInstance:
 
 
 def game_instance_of(problem: Problem) -> GameInstance:
-    """The game of a problem on its target.
+    """The game of a problem on its target; several links between two tiers count as one.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a mandatory operand has no link to travel on.
     """
-    target = problem.target
+    problem = parallel_links.reduce(problem)
     segments = segments_of(problem)
     start = ResidencyState(problem, segments)
     place_residencies(start)
     residencies = [residency for _, _, residency in start.all_residencies()]
     assemble(problem, segments, residencies)
-    fastest = target.fastest.name
-    movable = [
-        i for i, a in enumerate(segments) if a.size_bytes and a.accesses and a.home != fastest
-    ]
-    residents = [i for i, a in enumerate(segments) if a.home == fastest and start.residencies[i]]
-    arrays = _arrays(problem, [segments[i] for i in movable], [segments[i] for i in residents])
+    playable = movable(start)
+    arrays = _arrays(problem, [segments[i] for i in playable])
     overhead_s = float(overhead_seconds(problem).sum())
     return GameInstance(
         arrays=arrays,
         segments=tuple(segments),
-        playable=np.array(movable, dtype=np.int64),
+        playable=_ints(playable),
         residency_state=start,
         overhead_s=overhead_s,
         all_slow_s=start.busy_time.total_s + overhead_s,
     )
 
 
-def _arrays(
-    problem: Problem, segments: Sequence[Segment], residents: Sequence[Segment]
-) -> GameArrays:
+def _arrays(problem: Problem, segments: Sequence[Segment]) -> GameArrays:
     target = problem.target
     accesses = [(i, access) for i, segment in enumerate(segments) for access in segment.accesses]
     steps = _ints([access.step for _, access in accesses])
     owners = _ints([i for i, _ in accesses])
     order = np.lexsort((owners, steps)).astype(np.int64)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
     sizes = _ints([a.size_bytes for a in segments])
     unit = target.fastest.alignment_bytes
     fastest = target.fastest.name
     links = {(link.source, link.destination): i for i, link in enumerate(target.links)}
     tier = target.tier_index
     counts = _ints([len(a.accesses) for a in segments])
-    slots = np.concatenate([sizes[owners], _ints([a.size_bytes for a in residents] + [0] * 3)])
     return GameArrays(
         access_segment=owners,
         access_step=steps,
@@ -190,21 +167,13 @@ def _arrays(
         output=_ints([a.is_output for a in segments]),
         must=_ints([a.must_be_fastest for a in segments]),
         link_up=_ints([links.get((a.home, fastest), -1) for a in segments]),
-        link_down=_ints([links.get((fastest, a.home), -1) for a in segments]),
         read_rate=np.array([t.read_bytes_per_s for t in target.tiers], dtype=np.float64),
         write_rate=np.array([t.write_bytes_per_s for t in target.tiers], dtype=np.float64),
         link_rate=np.array([k.bandwidth_bytes_per_s for k in target.links], dtype=np.float64),
-        link_setup_s=np.array([k.setup_s for k in target.links], dtype=np.float64),
-        link_source=_ints([tier[k.source] for k in target.links]),
-        link_destination=_ints([tier[k.destination] for k in target.links]),
         compute_s=compute_seconds(problem)[0],
         workspace_bytes=_ints([s.workspace_bytes for s in problem.steps]),
         program_order=order,
-        place_in_order=place,
-        slot_size_bytes=slots,
-        slot_aligned_bytes=-(-slots // unit) * unit,
         capacity_bytes=target.fastest.capacity_bytes,
-        alignment_bytes=unit,
         address_bytes=target.fastest.capacity_bytes,
     )
 

@@ -15,7 +15,9 @@ from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.state import State
+from ullage.solvers import parallel_links
 from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.engine_tables import read_residency
@@ -63,11 +65,12 @@ def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -
     Raises:
         InfeasibleError: a home tier is too small for what must be there.
     """
-    return assemble(
-        problem,
+    decided = assemble(
+        instance.residency_state.problem,
         instance.segments,
         [residency for _, _, residency in residencies_of(instance, state)],
     )
+    return parallel_links.recover(problem, Solution(decided)).assignment
 
 
 def packed(

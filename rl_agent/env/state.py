@@ -19,7 +19,6 @@ from ullage.solvers.engine.tables import (
     COUNTS,
     CURSOR,
     DECISIONS,
-    FILL,
     LINEAR,
     LIVE,
     MAX_MOVES,
@@ -27,14 +26,8 @@ from ullage.solvers.engine.tables import (
     RESOURCE,
     REWINDS,
     SIZES,
-    SLOT_END,
     SLOT_LAST,
-    SLOT_MOVES,
-    SLOT_OFFSET,
-    SLOT_READY,
-    SLOT_START,
     SLOTS,
-    SPILL,
     STATE_ROWS,
     STEP_BUSY,
     STEP_LOAD,
@@ -81,10 +74,6 @@ class State:
 
     def _by_slot(self, row: int) -> Ints:
         return self.tables.state[row, : self.tables.ints[SIZES, SLOTS]]
-
-    def _moves(self, way: int, column: int) -> Ints:
-        slots = 2 * int(self.tables.ints[SIZES, SLOTS])
-        return self.tables.moves[way:slots:2, column : column + MAX_MOVES]
 
     def _seconds(self, low: int, high: int) -> Floats:
         return self.tables.seconds[low:high, : self.tables.ints[SIZES, STEPS]]
@@ -140,56 +129,6 @@ class State:
     def last(self) -> Ints:
         """(N,) last access of the residency in a slot, -1 where there is none."""
         return self._by_slot(SLOT_LAST)
-
-    @property
-    def start(self) -> Ints:
-        """(N,) first step of the residency."""
-        return self._by_slot(SLOT_START)
-
-    @property
-    def ready(self) -> Ints:
-        """(N,) first step at which operators use it."""
-        return self._by_slot(SLOT_READY)
-
-    @property
-    def end(self) -> Ints:
-        """(N,) one past its last step."""
-        return self._by_slot(SLOT_END)
-
-    @property
-    def offset(self) -> Ints:
-        """(N,) address, -1 while none is chosen."""
-        return self._by_slot(SLOT_OFFSET)
-
-    @property
-    def fill_count(self) -> Ints:
-        """(N,) moves of the fill."""
-        return self._by_slot(SLOT_MOVES + FILL)
-
-    @property
-    def fill_step(self) -> Ints:
-        """(N, MOVES) their steps."""
-        return self._moves(FILL, 0)
-
-    @property
-    def fill_bytes(self) -> Ints:
-        """(N, MOVES) their bytes."""
-        return self._moves(FILL, MAX_MOVES)
-
-    @property
-    def spill_count(self) -> Ints:
-        """(N,) moves of the spill."""
-        return self._by_slot(SLOT_MOVES + SPILL)
-
-    @property
-    def spill_step(self) -> Ints:
-        """(N, MOVES) their steps."""
-        return self._moves(SPILL, 0)
-
-    @property
-    def spill_bytes(self) -> Ints:
-        """(N, MOVES) their bytes."""
-        return self._moves(SPILL, MAX_MOVES)
 
 
 def start_of(instance: GameInstance) -> State:

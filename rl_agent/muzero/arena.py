@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats
-from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
+from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.observe import OBSERVATION_SIZE, Floats32
 from ullage.rl_agent.env.rules import ACTIONS, BEGIN, BoolArray
 from ullage.rl_agent.env.state import DECISION, State, copy_of, start_of
@@ -21,22 +21,32 @@ class GameArena(NamedTuple):
     """B games of one program with E accesses.
 
     Attributes:
-        arrays: the static arrays of the program.
         start: the state before the first move.
         games: the tables of every game.
-        masks: (B, ACTIONS) legal actions.
-        observation: (B, OBSERVATION_SIZE), see `observe`.
-        busy_s: (B,) busy seconds of the plan so far.
-        over: (B,) whether the game is over.
     """
 
-    arrays: GameArrays
     start: State
     games: Games
-    masks: BoolArray
-    observation: Floats32
-    busy_s: Floats
-    over: BoolArray
+
+    @property
+    def masks(self) -> BoolArray:
+        """(B, ACTIONS) legal actions."""
+        return self.games.masks
+
+    @property
+    def observation(self) -> Floats32:
+        """(B, OBSERVATION_SIZE), see `observe`."""
+        return self.games.observation
+
+    @property
+    def busy_s(self) -> Floats:
+        """(B,) busy seconds of the plan so far."""
+        return self.games.busy_s
+
+    @property
+    def over(self) -> BoolArray:
+        """(B,) whether the game is over."""
+        return self.games.over
 
     @property
     def uses_decided(self) -> NDArray[np.int8]:
@@ -54,21 +64,18 @@ def open_arena(instance: GameInstance, games: int) -> GameArena:
     """An arena of so many games of a program, none of them begun."""
     start = start_of(instance)
     t = start.tables
-    masks = np.zeros((games, ACTIONS), dtype=np.bool_)
-    observation = np.zeros((games, OBSERVATION_SIZE), dtype=np.float32)
-    busy_s, over = np.zeros(games), np.zeros(games, dtype=np.bool_)
     opened = Games(
         ints=t.ints,
         floats=t.floats,
         state=np.repeat(t.state[None], games, axis=0),
         seconds=np.repeat(t.seconds[None], games, axis=0),
         moves=np.repeat(t.moves[None], games, axis=0),
-        masks=masks,
-        observation=observation,
-        busy_s=busy_s,
-        over=over,
+        masks=np.zeros((games, ACTIONS), dtype=np.bool_),
+        observation=np.zeros((games, OBSERVATION_SIZE), dtype=np.float32),
+        busy_s=np.zeros(games),
+        over=np.zeros(games, dtype=np.bool_),
     )
-    return GameArena(instance.arrays, start, opened, masks, observation, busy_s, over)
+    return GameArena(start, opened)
 
 
 def begin_games(arena: GameArena) -> None:

@@ -19,7 +19,6 @@ from ullage.rl_agent.policy.decode import decode
 from ullage.rl_agent.policy.features import Encoding, encode
 from ullage.rl_agent.policy.players import NOISE, PASSES, Policy, heuristic
 from ullage.rl_agent.training.synthetic import random_program
-from ullage.solvers import parallel_links
 
 # Fewest accesses of a program to train on; smaller ones teach nothing.
 MIN_ACCESSES = 8
@@ -101,7 +100,7 @@ class TrainingInstance(NamedTuple):
 def instance_of(problem: Problem) -> TrainingInstance | None:
     """A program ready to be played; None where it is infeasible or too small to teach."""
     try:
-        instance = game_instance_of(parallel_links.reduce(problem))
+        instance = game_instance_of(problem)
     except InfeasibleError:
         return None
     if len(instance.arrays.access_segment) < MIN_ACCESSES:
