@@ -50,7 +50,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         bool, typer.Option("-q", "--quiet", help="No summary; warnings and errors only.")
     ] = False,
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help="Slowest steps, tensors at the peak, all notes.")
+        bool, typer.Option("-v", "--verbose", help="More steps, tensors, notes; --json: operators.")
     ] = False,
     as_json: options.Json = False,
 ) -> str | None:
@@ -75,6 +75,10 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     if proof is not None:
         summary["execution"] = describe(proof)
     if as_json:
+        if verbose:
+            from ullage.compiler.driver.operators import operators_detail
+
+            summary["operators_detail"] = operators_detail(compiled.plan, compiled.score)
         print_json(summary)
     elif not quiet:
         print_summary(compiled, summary, verbose=verbose)

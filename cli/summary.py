@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ullage.compiler.driver.result import Compiled
 
-# Steps that --verbose lists.
+# Steps that --verbose lists ...
 SLOWEST = 10
+# ... operators that are listed without it, where there are more ...
+WORST = 5
+# ... and the width of their names in columns, at least where the terminal is wider.
+NAME_WIDTH = 24
+# Columns that the other cells of a table of steps and of tensors need.
+STEP_WIDTH, TENSOR_WIDTH = 68, 46
 # Fallbacks listed without --verbose.
 FALLBACKS = 5
 
@@ -21,7 +27,8 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
     from ullage.cli.render import console, print_memory_map, print_pairs
-    from ullage.compiler.driver.summary import fast_memory_profile, summary_rows
+    from ullage.compiler.driver.shares import fast_memory_profile
+    from ullage.compiler.driver.summary import summary_rows
 
     plan = compiled.plan
     chosen = f" ({plan.solver} won)" if "chosen_solver" in summary else ""
@@ -33,23 +40,54 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
     rows = summary_rows(compiled, summary)
     print_pairs([*rows, *(("written", path) for path in summary["written"].values())])
     fastest = plan.target.fastest
-    print_memory_map(fastest.name, fast_memory_profile(compiled), fastest.capacity_bytes)
+    print_memory_map(fastest.name, fast_memory_profile(plan), fastest.capacity_bytes)
     if verbose:
         _print_slowest(compiled)
         _print_peak(compiled)
+    elif plan.program.operators > WORST:
+        _print_worst(compiled)
     shown = len(summary["fallbacks"]) if verbose else FALLBACKS
     _print_notes(summary["notes"], summary["fallbacks"], shown)
 
 
-def _print_slowest(compiled: "Compiled") -> None:
-    from ullage.cli.render import percent, print_table
-    from ullage.compiler.common.units import format_time
-    from ullage.hwmodels.cost import bottleneck
+def _print_worst(compiled: "Compiled") -> None:
+    """Print the operators that take longest, a line each."""
+    from rich.table import Table
+    from rich.text import Text
 
-    cost = compiled.score
-    binding = bottleneck(cost)
-    slowest = sorted(range(len(binding)), key=lambda t: (-cost.elapsed_s[t], t))[:SLOWEST]
-    steps = compiled.plan.problem.steps
+    from ullage.cli.render import console, percent
+    from ullage.compiler.common.units import format_time
+    from ullage.compiler.driver.operators import operators_detail, slowest_operators
+    from ullage.compiler.driver.summary_text import middle_cut
+
+    plan, cost = compiled.plan, compiled.score
+    table = Table.grid(padding=(0, 2))
+    for side in ("left", "left", "right", "right", "left"):
+        table.add_column(justify="right" if side == "right" else "left", no_wrap=True)
+    rows = operators_detail(plan, cost, slowest_operators(plan, cost, WORST))
+    for number, row in enumerate(rows):
+        stall = f", stall {format_time(row['stall_s'])}" if row["stall_s"] > 0 else ""
+        table.add_row(
+            Text("" if number else "slowest", style="dim"),
+            Text(middle_cut(row["name"] or row["kind"], NAME_WIDTH)),
+            Text(format_time(row["elapsed_s"])),
+            Text(percent(row["share"], 1.0)),
+            Text(f"{row['bound_by']}{stall}"),
+        )
+    console().print(table)
+
+
+def _print_slowest(compiled: "Compiled") -> None:
+    from ullage.cli.render import console, percent, print_table
+    from ullage.compiler.common.units import format_size, format_time
+    from ullage.compiler.driver.operators import step_figures
+    from ullage.compiler.driver.summary_text import middle_cut
+
+    room = max(console().width - STEP_WIDTH, NAME_WIDTH)
+    cost, plan = compiled.score, compiled.plan
+    figures = step_figures(plan, cost)
+    steps, elapsed = plan.problem.steps, cost.elapsed_s.tolist()
+    slowest = sorted(range(len(steps)), key=lambda t: (-elapsed[t], t))[:SLOWEST]
     print_table(
         "Slowest steps",
         [
@@ -59,32 +97,35 @@ def _print_slowest(compiled: "Compiled") -> None:
             ("Share", "right"),
             ("Bound by", "left"),
             ("Stall", "right"),
+            ("Computing", "right"),
+            ("MACs", "right"),
+            *((f"{tier.name} bytes", "right") for tier in plan.target.tiers),
         ],
         [
             [
                 str(t),
-                steps[t].name,
-                format_time(float(cost.elapsed_s[t])),
-                percent(float(cost.elapsed_s[t]), cost.latency_s),
-                binding[t],
-                format_time(float(max(0.0, cost.elapsed_s[t] - _work_s(compiled, t)))),
+                middle_cut(steps[t].name, room),
+                format_time(elapsed[t]),
+                percent(elapsed[t], cost.latency_s),
+                figures.bound_by[t],
+                format_time(float(figures.stall_s[t])),
+                percent(float(figures.utilisation[t]), 1.0),
+                f"{steps[t].macs:.3g}",
+                *(format_size(round(size)) for size in figures.operand_bytes[:, t].tolist()),
             ]
             for t in slowest
         ],
+        optional=("MACs", *(f"{tier.name} bytes" for tier in plan.target.tiers), "Computing"),
     )
 
 
-def _work_s(compiled: "Compiled", step: int) -> float:
-    """Seconds of a step in which its operator computes."""
-    cost = compiled.score
-    return float(cost.compute_by_step[step] + cost.overhead_by_step[step])
-
-
 def _print_peak(compiled: "Compiled") -> None:
-    from ullage.cli.render import percent, print_table
+    from ullage.cli.render import console, percent, print_table
     from ullage.compiler.common.units import format_size
     from ullage.compiler.driver.summary import peak_residents
+    from ullage.compiler.driver.summary_text import middle_cut
 
+    room = max(console().width - TENSOR_WIDTH, NAME_WIDTH)
     fastest = compiled.plan.target.fastest.name
     peak = peak_residents(compiled.plan, fastest)
     buffers = compiled.plan.problem.buffers
@@ -94,7 +135,7 @@ def _print_peak(compiled: "Compiled") -> None:
         [("Tensor", "left"), ("Kind", "left"), ("Bytes", "right"), ("Share", "right")],
         [
             [
-                buffers[buffer].name,
+                middle_cut(buffers[buffer].name, room),
                 buffers[buffer].kind,
                 format_size(size),
                 percent(size, peak.size_bytes),

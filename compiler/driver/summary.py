@@ -8,6 +8,15 @@ import numpy as np
 
 from ullage.compiler.common.units import format_size, format_time
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.shares import (
+    dma_busy,
+    dma_busy_by_link,
+    fast_memory_occupancy,
+    operand_access_text,
+    streamed_bytes,
+    traffic_by_kind,
+    traffic_text,
+)
 from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
 from ullage.compiler.ir.plan import Plan
 
@@ -37,6 +46,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, cost.latency_s),
         "simulated_latency_s": compiled.simulation.latency_s,
         "simulated_over_model": _ratio(compiled.simulation.latency_s, cost.latency_s),
+        "inferences_per_s": _ratio(1.0, cost.latency_s),
         "value": compiled.value,
         "lower_bound": compiled.bound.value,
         "lower_bound_s": compiled.bound.value if is_latency else None,
@@ -45,6 +55,11 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "traffic_bytes": cost.traffic_bytes,
         "compulsory_bytes": cost.compulsory_bytes,
         "noncompulsory_bytes": cost.noncompulsory_bytes,
+        "traffic_by_kind_bytes": traffic_by_kind(plan),
+        "streamed_bytes": streamed_bytes(cost),
+        "dma_busy": dma_busy(cost),
+        "dma_busy_by_link": dma_busy_by_link(cost),
+        "fast_memory_occupancy": fast_memory_occupancy(plan, cost),
         "energy_j": cost.energy_j,
         "peak_bytes": cost.peak_bytes,
         "load_bytes": cost.load_bytes,
@@ -121,20 +136,6 @@ def peak_residents(plan: Plan, tier: str) -> TierPeak:
     return TierPeak(step, int(live[step]), tuple(largest_first))
 
 
-def fast_memory_profile(compiled: Compiled) -> list[int]:
-    """(T,) live bytes of the fastest tier, workspace included, at each step."""
-    plan = compiled.plan
-    fastest = plan.target.fastest.name
-    change = np.zeros(len(plan.problem.steps) + 1, dtype=np.int64)
-    for r in plan.residencies:
-        if r.tier == fastest:
-            change[r.start] += r.end_byte - r.start_byte
-            change[r.end] -= r.end_byte - r.start_byte
-    workspace = [step.workspace_bytes for step in plan.problem.steps]
-    live: list[int] = (change.cumsum()[:-1] + np.array(workspace, dtype=np.int64)).tolist()
-    return live
-
-
 def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, text) rows for people: the terminal and the report show the same.
 
@@ -147,9 +148,10 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
     rows = [
         (
             "latency",
-            f"{format_time(cost.latency_s)}   compute alone {format_time(cost.compute_s)}, "
+            f"{format_time(cost.latency_s)}  compute alone {format_time(cost.compute_s)}, "
             f"event-driven replay {format_time(compiled.simulation.latency_s)}",
         ),
+        ("throughput", _throughput(plan, summary)),
         ("against all-slow", _against_all_slow(compiled, summary)),
         (
             "lower bound",
@@ -163,7 +165,9 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
             f"({percent(cost.noncompulsory_bytes, traffic)}) is not compulsory",
         ),
-        ("", "  ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),
+        ("", traffic_text(summary["traffic_by_kind_bytes"]) if traffic else ""),
+        ("", ", ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),
+        ("operands", _operands(plan, summary["streamed_bytes"], traffic)),
         ("energy", f"{cost.energy_j * 1e3:.4g} mJ"),
     ]
     for tier in plan.target.tiers:
@@ -185,6 +189,22 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         )
     )
     return [row for row in rows if row[1]]
+
+
+def _throughput(plan: Plan, summary: Mapping[str, Any]) -> str:
+    """Inferences per second, and how busy DMA and how full the fastest tier are meanwhile."""
+    rate = summary["inferences_per_s"]
+    per_second = "no time is spent" if rate is None else f"{rate:.4g} inferences/s"
+    full = f"{plan.target.fastest.name} {percent(summary['fast_memory_occupancy'], 1.0)} full"
+    return f"{per_second}; DMA busy {percent(summary['dma_busy'], 1.0)}, {full} (mean)"
+
+
+def _operands(plan: Plan, streamed: int, traffic: int) -> str:
+    """Where the compute unit may read operands, and how much of the slow traffic it so reads."""
+    access = operand_access_text(plan.target)
+    if not traffic:
+        return access
+    return f"{access}: {format_size(streamed)} of {format_size(traffic)} is read in place"
 
 
 def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:

@@ -20,3 +20,15 @@ def objective_text(value: float, objective: str) -> str:
     if objective == "energy":
         return f"{value * 1e3:.4g} mJ"
     return format_size(round(value))
+
+
+def middle_cut(name: str, room: int) -> str:
+    """A name of at most `room` characters, cut in its middle: names differ at both ends.
+
+    The end, which tells neighbours apart, keeps a little more than half.
+    """
+    if len(name) <= room:
+        return name
+    head = int((room - 1) * 0.4)
+    tail = room - 1 - head
+    return f"{name[:head]}\u2026{name[len(name) - tail :]}"

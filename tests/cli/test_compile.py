@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
+from ullage.cli.summary import WORST
 from ullage.compiler.common.units import format_size, format_time
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.problem import Problem
@@ -36,6 +37,11 @@ def test_compile_prints_one_document_of_the_contract(ask: Json, tiny: Path, solv
     assert all(found["load_bytes"][t] <= found["peak_bytes"][t] for t in found["peak_bytes"])
     total = found["compulsory_bytes"] + found["noncompulsory_bytes"]
     assert sum(found["traffic_bytes"].values()) == total
+    assert sum(found["traffic_by_kind_bytes"].values()) == total
+    assert found["inferences_per_s"] == pytest.approx(1 / found["latency_s"])
+    assert 0 <= found["dma_busy"] <= 1
+    assert 0 <= found["fast_memory_occupancy"] <= 1
+    assert "operators_detail" not in found
     assert ("chosen_solver" in found) == (solver == "auto")
     if solver == "auto":
         assert found["chosen_solver"] in ("greedy", "msa", "all-slow")
@@ -141,11 +147,59 @@ def test_compile_text_agrees_with_the_document(
     total = found["compulsory_bytes"] + found["noncompulsory_bytes"]
     assert rows["slow traffic"].startswith(format_size(total) + ",")
     assert format_size(found["noncompulsory_bytes"]) in rows["slow traffic"]
+    by_kind = found["traffic_by_kind_bytes"]
+    assert f"weights {format_size(by_kind['weight'])} " in out
+    assert rows["throughput"].startswith(f"{found['inferences_per_s']:.4g} inferences/s; ")
+    assert f"DMA busy {100 * found['dma_busy']:.1f} %" in rows["throughput"]
+    assert f"sram {100 * found['fast_memory_occupancy']:.1f} % full" in rows["throughput"]
+    read = f"{format_size(found['streamed_bytes'])} of {format_size(total)} is read in place"
+    assert rows["operands"] == f"in sram or dram: {read}"
     assert rows["energy"] == f"{found['energy_j'] * 1e3:.4g} mJ"
     assert rows["sram peak"].startswith(format_size(found["peak_bytes"]["sram"]) + " of ")
     assert f"{found['slices']} residencies, {found['transfers']} transfers" in rows["plan"]
     assert "\x1b" not in out
     assert not err
+
+
+def test_verbose_documents_have_every_operator(ask: Json, tiny: Path) -> None:
+    found = ask("compile", tiny, "--dim", "n=8", "--solver", "greedy", "--verbose")
+    rows = found["operators_detail"]
+    assert len(rows) == found["operators"]
+    assert "MatMul" in {row["kind"] for row in rows}
+    assert sum(row["elapsed_s"] for row in rows) <= found["latency_s"] * (1 + 1e-9)
+    work_s = sum(row["compute_s"] + row["overhead_s"] for row in rows)
+    assert work_s == pytest.approx(found["compute_s"])
+    accessed = sum(row["bytes"]["dram"] for row in rows)
+    written = found["traffic_bytes"].get("compute->dram", 0)
+    assert accessed == found["streamed_bytes"] + written
+    for row in rows:
+        assert 0 <= row["utilisation"] <= 1
+        assert row["bound_by"] in (
+            "compute",
+            "sram",
+            "dram",
+            "overhead",
+            *found["dma_busy_by_link"],
+        )
+    starts = [row["start_s"] for row in rows]
+    assert starts == sorted(starts)
+
+
+def test_the_worst_operators_are_listed_where_there_are_many(
+    say: Callable[..., tuple[str, str]], ask: Json, tiny: Path
+) -> None:
+    few, _ = say("compile", tiny, "--dim", "n=8", "--solver", "greedy")
+    assert "slowest" not in few  # that would be all of them
+    asked = ("compile", "squeezenet", "--dtype", "int8", "--solver", "greedy")
+    many, _ = say(*asked)
+    rows = ask(*asked, "-v")["operators_detail"]
+    worst = sorted(rows, key=lambda row: (-row["elapsed_s"], row["step"]))[:WORST]
+    listed = many[many.index("slowest") :].splitlines()
+    assert len(listed) == WORST
+    for line, row in zip(listed, worst, strict=True):
+        assert f"  {format_time(row['elapsed_s'])}  " in line
+        assert f"{100 * row['share']:.1f} %  {row['bound_by']}" in line
+        assert len(line.rstrip()) <= 80
 
 
 def test_output_that_cannot_be_written_is_a_usage_error(
