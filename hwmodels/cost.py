@@ -202,7 +202,6 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     shapeless = 0
     listed = target.compute.macs_per_s
     systolic = target.compute.systolic
-    fastest_rate = max(listed.values(), default=0.0)
     seconds = np.zeros(len(problem.steps))
     for t, step in enumerate(problem.steps):
         if step.kind == DMA_STEP:
@@ -212,11 +211,11 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
         if not step.macs:
             continue
         if step.mac_dtype not in rates:
-            rates[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, "rate")
+            rates[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, is_rate=True)
         rate = rates[step.mac_dtype]
         if systolic is not None and step.gemms:
             cycles = sum(gemm_cycles(gemm, systolic) for gemm in step.gemms)
-            mac_s = cycles / systolic.clock_hz * (fastest_rate / rate)
+            mac_s = cycles / systolic.clock_hz * (max(listed.values()) / rate)
         else:
             shapeless += systolic is not None
             mac_s = step.macs / rate
@@ -250,13 +249,14 @@ def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
     for step in problem.steps:
         if step.macs:
             if step.mac_dtype not in figures:
-                figures[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, "energy")
+                figure_j = _listed_or_scaled(listed, step, target, notes, is_rate=False)
+                figures[step.mac_dtype] = figure_j
             energy_j += step.macs * figures[step.mac_dtype]
     return energy_j, tuple(notes)
 
 
 def _listed_or_scaled(
-    listed: Mapping[str, float], step: Step, target: Target, notes: list[str], what: str
+    listed: Mapping[str, float], step: Step, target: Target, notes: list[str], *, is_rate: bool
 ) -> float:
     """The figure of a data type, or one scaled from another data type by the ratio of their widths.
 
@@ -272,15 +272,21 @@ def _listed_or_scaled(
             f" {', '.join(listed) or 'none'}; add it to the target's compute.macs_per_s",
             {"operator": step.name, "dtype": wanted, "target": target.name},
         )
-    sign = -1.0 if what == "rate" else 1.0
-    best = min(listed, key=lambda dtype: (sign * listed[dtype], bits_of(dtype), dtype))
+
+    def rank(dtype: str) -> tuple[float, int, str]:
+        figure = listed[dtype]
+        return -figure if is_rate else figure, bits_of(dtype), dtype
+
+    what = "rate" if is_rate else "energy"
+    best = min(listed, key=rank)
     factor = bits_of(wanted) / bits_of(best)
-    source = best
     if factor <= 1:
-        source, factor = min(listed, key=lambda dtype: (bits_of(dtype), dtype)), 1.0
-    scaled = f" {'/' if what == 'rate' else 'x'} {factor:g}" if factor > 1 else ""
-    notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {source}'s {what}{scaled}")
-    return listed[source] / factor if what == "rate" else listed[source] * factor
+        narrowest = min(listed, key=lambda dtype: (bits_of(dtype), dtype))
+        notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {narrowest}'s {what}")
+        return listed[narrowest]
+    scaled = f"{'/' if is_rate else 'x'} {factor:g}"
+    notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {best}'s {what} {scaled}")
+    return listed[best] / factor if is_rate else listed[best] * factor
 
 
 def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats) -> dict[str, int]:

@@ -16,6 +16,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,6 @@ from ullage.hwmodels.resources import resources
 _Span = tuple[int, int, int]
 # A part of a use: tier, residency, first byte, one past the last byte.
 _Part = tuple[int, int, int, int]
-
-# As the last byte of a span: it sorts behind every span that begins at the same byte.
-_BEHIND_ALL = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -136,19 +134,16 @@ def _fill(
     """Append the parts of the gaps that a tier's spans hold; return the gaps that remain."""
     remaining: list[tuple[int, int]] = []
     for start, end in gaps:
-        i = max(0, bisect_right(spans, (start, _BEHIND_ALL, 0)) - 1)
+        first = max(0, bisect_right(spans, start, key=itemgetter(0)) - 1)
+        last = bisect_left(spans, end, key=itemgetter(0))
         cursor = start
-        while i < len(spans) and spans[i][0] < end:
-            span_start, span_end, index = spans[i]
-            i += 1
-            if span_end <= cursor:
-                continue
-            if span_start > cursor:
-                remaining.append((cursor, span_start))
-                cursor = span_start
-            stop = min(span_end, end)
-            parts.append((tier, index, cursor, stop))
-            cursor = stop
+        for span_start, span_end, index in spans[first:last]:
+            low, high = max(span_start, cursor), min(span_end, end)
+            if low < high:
+                if cursor < low:
+                    remaining.append((cursor, low))
+                parts.append((tier, index, low, high))
+                cursor = high
         if cursor < end:
             remaining.append((cursor, end))
     return remaining

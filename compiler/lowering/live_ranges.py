@@ -48,7 +48,7 @@ def live_peak(program: Program) -> LivePeak:
     for t, step in enumerate(program.steps):
         change[t] += step.workspace_bytes
         change[t + 1] -= step.workspace_bytes
-    live, best, where = 0, -1, 0
+    live, best, where = 0, 0, 0
     for t in range(steps):
         live += change[t]
         if live > best:
@@ -58,7 +58,7 @@ def live_peak(program: Program) -> LivePeak:
         if begin <= where < end:
             bytes_by_buffer[name] = bytes_by_buffer.get(name, 0) + size
     residents = tuple(sorted(bytes_by_buffer.items(), key=lambda item: -item[1]))
-    return LivePeak(max(best, 0), where, residents)
+    return LivePeak(best, where, residents)
 
 
 def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]:

@@ -1,6 +1,7 @@
 """The cost model against figures worked out by hand (see HAND: sram 100/50 B/s, dram 10/5)."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -21,8 +22,16 @@ from tests.support.targets import (
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Systolic, Tier
-from ullage.hwmodels.cost import bottleneck, compute_seconds, objective_value, score
+from ullage.hwmodels.cost import (
+    bottleneck,
+    compute_seconds,
+    mac_energy_j,
+    objective_value,
+    overhead_seconds,
+    score,
+)
 from ullage.hwmodels.traffic import operand_charges
 
 CHAIN = make_problem(
@@ -205,10 +214,15 @@ def test_in_place_reads_and_writes_the_same_bytes() -> None:
 def test_vector_work_and_macs_run_side_by_side() -> None:
     problem = make_problem(
         {"x": ("input", 1), "y": ("output", 1)},
-        [Op("A", ("x",), ("y",), macs=40, vector=30), Op("B", ("x",), ("y",), macs=80, vector=30)],
+        [
+            Op("V", ("x",), ("y",), vector=17),
+            Op("A", ("x",), ("y",), macs=40, vector=33),
+            Op("B", ("x",), ("y",), macs=81, vector=30),
+        ],
     )
     seconds, notes = compute_seconds(problem)
-    assert seconds.tolist() == [0, 3, 4, 0]  # max(40 / 20, 30 / 10), max(80 / 20, 30 / 10)
+    # V: 17 elements at 10/s. A: 2 s of MACs, 3.3 s of elements. B: 4.05 s of MACs, 3 s of them.
+    assert seconds.tolist() == [0, 1.7, 3.3, 4.05, 0]
     assert notes == ()
 
 
@@ -229,6 +243,9 @@ def test_overhead_is_added_to_operators_only() -> None:
     assert found.elapsed_s.tolist() == [0, 13, 9, 0]
     assert found.compute_s == 3 + 2 * 5
     assert bottleneck(found) == ("idle", "dram", "overhead", "idle")  # B: 5 s against 4 s
+    target = replace(HAND, compute=replace(HAND.compute, overhead_s=4.0))
+    found = score(make_plan(CHAIN, CHAIN_SLOW, target=target))
+    assert bottleneck(found)[2] == "dram"  # it must exceed the others to bind
 
 
 def test_setup_is_charged_where_a_transfer_starts() -> None:
@@ -255,37 +272,79 @@ def test_setup_is_charged_where_a_transfer_starts() -> None:
     assert bottleneck(found)[1] == "dram"
 
 
-@pytest.mark.parametrize(("dtype", "seconds"), [("int8", 16), ("int16", 32)])
+@pytest.mark.parametrize(("dtype", "seconds"), [("int8", 32 / 5), ("int16", 32 / 5 * 2.5)])
 def test_systolic_array(dtype: str, seconds: float) -> None:
-    # 2 folds of k = 8 over 4 rows, each 2 * 4 + 4 + 6 - 2 = 16 cycles, at 2 Hz; int16 is half
-    # as fast as the fastest type.
-    array = Systolic(rows=4, columns=4, clock_hz=2.0)
-    target = replace(HAND, compute=replace(HAND.compute, systolic=array))
+    # 2 folds of k = 8 over 4 rows, each 2 * 4 + 4 + 6 - 2 = 16 cycles, at 5 Hz; int16 is 2.5 times
+    # slower than the fastest type.
+    array = Systolic(rows=4, columns=4, clock_hz=5.0)
+    rates = {"int8": 20.0, "int16": 8.0}
+    target = replace(HAND, compute=replace(HAND.compute, systolic=array, macs_per_s=rates))
     problem = make_problem(
         {}, [Op("A", macs=192, dtype=dtype, gemms=(Gemm(6, 8, 4),)), Op("B", macs=20, dtype=dtype)]
     )
     found, notes = compute_seconds(problem.on(target))
     # B is no matrix product: MACs / rate.
-    assert found.tolist() == [0, seconds, 20 / HAND.compute.macs_per_s[dtype], 0]
+    assert found.tolist() == [0, seconds, 20 / rates[dtype], 0]
     assert len(notes) == 1
     assert notes[0].startswith("operators that are no matrix products (1): costed at the MAC rate")
 
 
-def test_a_wider_type_is_slower_in_proportion() -> None:
-    problem = make_problem(
-        {}, [Op("A", macs=20, dtype="float32"), Op("B", macs=1, dtype="float32")]
+@pytest.mark.parametrize(
+    ("listed", "wanted", "rate", "source", "energy_j", "energy_source"),
+    [
+        # Wider than the best (int8 is the fastest, float16 takes the least energy): in proportion.
+        (
+            {"int8": (30.0, 2.0), "float16": (25.0, 1.5)},
+            "float32",
+            *(30 / 4, "int8's rate / 4", 1.5 * 2, "float16's energy x 2"),
+        ),
+        ({"int8": (30.0, 2.0)}, "int16", 15, "int8's rate / 2", 4.0, "int8's energy x 2"),
+        # As wide as the best, or narrower: as the narrowest, however fast that is.
+        (
+            {"float32": (10.0, 4.0), "float16": (40.0, 1.0), "int8": (20.0, 2.0)},
+            "bfloat16",
+            *(20, "int8's rate", 2.0, "int8's energy"),
+        ),
+        (
+            {"float32": (10.0, 4.0), "float16": (40.0, 1.0), "int8": (20.0, 2.0)},
+            "int4",
+            *(20, "int8's rate", 2.0, "int8's energy"),
+        ),
+        # Equal figures: the narrower type is the best; equal widths: the first by name.
+        (
+            {"int16": (30.0, 2.0), "int8": (30.0, 2.0)},
+            "float32",
+            *(7.5, "int8's rate / 4", 8.0, "int8's energy x 4"),
+        ),
+        (
+            {"uint8": (30.0, 2.0), "int8": (30.0, 2.0)},
+            "bool",
+            *(30, "int8's rate", 2.0, "int8's energy"),
+        ),
+    ],
+)
+def test_an_unlisted_type_is_costed_by_a_listed_one(
+    listed: dict[str, tuple[float, float]],
+    wanted: str,
+    rate: float,
+    source: str,
+    energy_j: float,
+    energy_source: str,
+) -> None:
+    compute = Compute(
+        {dtype: figures[0] for dtype, figures in listed.items()},
+        1.0,
+        0.0,
+        {dtype: figures[1] for dtype, figures in listed.items()},
     )
+    problem = make_problem({}, [Op("A", macs=7, dtype=wanted), Op("B", macs=1, dtype=wanted)])
+    problem = problem.on(replace(HAND, compute=compute))
     seconds, notes = compute_seconds(problem)
-    assert seconds.tolist() == [0, 4, 0.2, 0]  # 20 / (20 / 4)
-    assert notes == ("no float32 MAC rate on hand: costed at int8's rate / 4",)
-
-
-def test_a_narrower_type_is_as_fast_as_the_narrowest() -> None:
-    compute = Compute({"float32": 10.0, "float16": 40.0, "int8": 20.0}, 1.0)
-    problem = make_problem({}, [Op("A", macs=20, dtype="int4")])
-    seconds, notes = compute_seconds(problem.on(replace(HAND, compute=compute)))
-    assert seconds.tolist() == [0, 1, 0]
-    assert notes == ("no int4 MAC rate on hand: costed at int8's rate",)
+    assert seconds.tolist() == pytest.approx([0, 7 / rate, 1 / rate, 0])
+    assert notes == (f"no {wanted} MAC rate on hand: costed at {source}",)
+    joules, notes = mac_energy_j(problem)
+    assert joules == 8 * energy_j
+    assert notes == (f"no {wanted} MAC energy on hand: costed at {energy_source}",)
 
 
 def test_energy_of_an_unlisted_type_is_noted() -> None:
@@ -297,6 +356,65 @@ def test_energy_of_an_unlisted_type_is_noted() -> None:
     found = score(make_plan(problem, [], target=unknown))
     assert found.energy_j == 0
     assert "no MAC energy on hand: energy is that of memory alone" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("read_j", "write_j", "macs", "noted"),
+    [(1.0, 0.0, 5, True), (0.0, 2.0, 5, True), (0.0, 0.0, 5, False), (1.0, 2.0, 0, False)],
+)
+def test_missing_mac_energy_is_noted_where_memory_has_some(
+    read_j: float, write_j: float, macs: int, *, noted: bool
+) -> None:
+    tiers = [
+        replace(tier, read_energy_j_per_byte=read_j, write_energy_j_per_byte=write_j)
+        for tier in HAND.tiers
+    ]
+    compute = replace(HAND.compute, energy_j_per_mac=None)
+    problem = make_problem({}, [Op("A", macs=macs)])
+    joules, notes = mac_energy_j(problem.on(replace(HAND, tiers=tuple(tiers), compute=compute)))
+    assert joules == 0
+    assert bool(notes) is noted
+
+
+@pytest.mark.parametrize("kind", ["Add", "scan"])  # before and behind "dma" in the alphabet
+def test_only_steps_of_dma_are_free(kind: str) -> None:
+    named = with_program(
+        CHAIN, steps=tuple(replace(s, kind=kind if s.uses else s.kind) for s in CHAIN.steps)
+    )
+    target = replace(HAND, compute=replace(HAND.compute, overhead_s=0.25))
+    found = score(make_plan(named, CHAIN_SLOW, target=target))
+    assert found.compute_by_step.tolist() == [0, 2, 1, 0]
+    assert found.overhead_by_step.tolist() == [0, 0.25, 0.25, 0]
+
+
+def test_a_rounded_total_is_never_below_the_compulsory_bytes() -> None:
+    """Half a byte is read at home and half a byte written: each rounds to 0, their sum to 1."""
+    problem = make_problem(
+        {"x": ("input", 2), "y": ("output", 2)},
+        [Op("A", (), (("x", 0, 1, 1),)), Op("B", (("x", 0, 2, 1),), (("y", 0, 2, 1),))],
+    )
+    x, y = problem.buffers
+    problem = with_program(problem, buffers=(x, replace(y, outputs=((0, 1),))))
+    found = score(
+        Plan(
+            problem=problem,
+            residencies=(
+                Residency(0, 0, 2, "dram", 0, 0, 0, 3),
+                Residency(0, 0, 1, "sram", 0, 1, 1, 3),
+                Residency(1, 0, 1, "dram", 2, 2, 2, 4),
+                Residency(1, 1, 2, "sram", 2, 2, 2, 3),
+            ),
+            transfers=(),
+            solver="hand",
+        )
+    )
+    assert found.traffic_bytes == {}
+    assert (found.compulsory_bytes, found.noncompulsory_bytes) == (1, 0)
+
+
+@pytest.mark.parametrize("figure", [overhead_seconds, compute_seconds, mac_energy_j])
+def test_figures_of_a_problem_are_worked_out_once(figure: Callable[[Problem], object]) -> None:
+    assert figure(CHAIN) is figure(CHAIN)
 
 
 def test_traffic_names_both_ends_and_leaves_the_fastest_tier_out() -> None:
@@ -346,10 +464,14 @@ def test_a_missing_link_and_a_read_only_tier_are_errors() -> None:
 
 
 def test_an_unknown_objective_and_a_target_without_rates_are_errors() -> None:
-    with pytest.raises(UsageError, match="unknown objective 'speed'"):
-        objective_value(score(make_plan(CHAIN, CHAIN_SLOW)), "speed")
-    with pytest.raises(UsageError, match="A needs a MAC rate for int8"):
+    found = score(make_plan(CHAIN, CHAIN_SLOW))
+    for objective in ("", "Latency", "energies", "latency ", "peaks", "speed", "traffics"):
+        with pytest.raises(UsageError, match=f"unknown objective '{objective}'"):
+            objective_value(found, objective)
+    with pytest.raises(UsageError, match="A needs a MAC rate for int8, hand lists none"):
         compute_seconds(CHAIN.on(replace(HAND, compute=Compute({}, 1.0))))
+    with pytest.raises(UsageError, match="A needs a MAC rate for string, hand lists int8, int16"):
+        compute_seconds(make_problem({}, [Op("A", macs=1, dtype="string")]))
 
 
 def twin_operand_bytes(plan: Plan) -> dict[tuple[int, int, bool], float]:
