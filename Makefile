@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint bench clean
+.PHONY: compile test lint bench mutate clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -26,6 +26,11 @@ bench: $(VENV)/.test
 	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
 
+# Breaks the core modules in small ways and prints what no test notices (an hour of CPU time):
+# make mutate MODULES="hwmodels/cost.py hwmodels/bounds.py" SAMPLE=100
+mutate: $(VENV)/.mutation
+	$(BIN)/python -m tests.mutation.run $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
+
 clean:
 	rm -rf $(VENV) build out
 
@@ -42,4 +47,8 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/.mutation: $(VENV)/.test
+	$(INSTALL) --editable '.[mutation]'
 	touch $@

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.byte_twins import (
+    REACHES,
+    compulsory_bytes,
+    live_bytes,
+    operand_and_home_j,
+    operand_bytes,
+    operand_seconds,
+)
 from tests.support.changes import with_program
+from tests.support.programs import random_ranges
 from tests.support.targets import (
     HAND,
     Op,
@@ -22,7 +31,13 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Target, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
-from ullage.hwmodels.cost import objective_value, score
+from ullage.hwmodels.cost import (
+    compute_seconds,
+    mac_energy_j,
+    objective_value,
+    overhead_seconds,
+    score,
+)
 from ullage.hwmodels.traffic import compulsory_resident
 
 CHAIN = make_problem(
@@ -153,8 +168,9 @@ def test_each_home_tier_binds_alone_and_the_fastest_never() -> None:
 def test_traffic_peak_and_unknown_objectives() -> None:
     assert bound_of(CHAIN, HAND, "traffic") == Bound(0, "trivial")
     assert bound_of(CHAIN, HAND, "peak") == Bound(60, "max-operator")
-    with pytest.raises(UsageError, match="unknown objective 'speed'"):
-        bound_of(CHAIN, HAND, "speed")
+    for objective in ("", "Latency", "energies", "latency ", "peaks", "speed", "traffics"):
+        with pytest.raises(UsageError, match=f"unknown objective '{objective}'"):
+            bound_of(CHAIN, HAND, objective)
 
 
 def test_peak_counts_bytes_that_overlap_once_and_no_weights() -> None:
@@ -271,3 +287,44 @@ def test_live_bytes_are_the_load_of_the_plan_that_keeps_everything(seed: int) ->
     found = score(Plan(problem.on(target), tuple(residencies), (), "keep"))
     assert live_bytes_bound(problem).value == found.load_bytes["sram"]
     assert bound_of(problem, target, "peak").value <= found.load_bytes["sram"]
+
+
+def ranged_problem(seed: int, target: Target) -> Problem:
+    """A random program of ranged uses with some work in every step."""
+    rng = seeded(seed)
+    program = random_ranges(rng)
+    steps = tuple(
+        replace(step, macs=rng.choice((0, 7)), mac_dtype="int8") if step.uses else step
+        for step in program.steps
+    )
+    return Problem(replace(program, steps=steps), target)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(REACHES), st.sampled_from([0.0, 0.25]))
+def test_bounds_agree_with_byte_by_byte_twins(seed: int, target: Target, overhead_s: float) -> None:
+    problem = ranged_problem(seed, with_overhead(target, overhead_s))
+    compute, overhead = compute_seconds(problem)[0].tolist(), overhead_seconds(problem).tolist()
+    operands = [operand_seconds(problem, step) for step in problem.steps]
+    seconds = {
+        "compute": sum(overhead) + sum(compute),
+        "operands": sum(overhead) + sum(map(max, compute, operands)),
+    }
+    loads, stores = compulsory_bytes(problem, resident=True)
+    for tier in target.tiers[1:]:
+        port_s = 0.0
+        for b, buffer in enumerate(problem.buffers):
+            if target.homes[buffer.kind] == tier.name:
+                port_s += loads[b] / tier.read_bytes_per_s
+                port_s += 0.0 if tier.read_only else stores[b] / tier.write_bytes_per_s
+        seconds[f"compulsory-{tier.name}"] = sum(overhead) + port_s
+    found = bound_of(problem, problem.target, "latency")
+    assert found.value == pytest.approx(max(seconds.values()))
+    assert seconds[found.source] == pytest.approx(found.value)
+
+    joules = mac_energy_j(problem)[0] + operand_and_home_j(problem)
+    assert bound_of(problem, problem.target, "energy").value == pytest.approx(joules)
+    most = max(operand_bytes(problem, step) for step in problem.steps)
+    assert bound_of(problem, problem.target, "peak").value == most
+    assert live_bytes_bound(problem).value == max(live_bytes(problem, None))
+    assert live_bytes_bound(problem, target).value == max(live_bytes(problem, target))

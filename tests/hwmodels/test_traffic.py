@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,31 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.byte_twins import REACHES, THREE, compulsory_bytes
 from tests.support.programs import random_ranges
-from tests.support.targets import HAND
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Buffer, Program, Step
-from ullage.compiler.ir.target import Link, Target, Tier
+from ullage.compiler.ir.target import Target
 from ullage.hwmodels.traffic import (
     compulsory,
     compulsory_resident,
     dma_charges,
     operand_charges,
     tier_bytes,
-)
-
-# Three tiers, the fastest last in the alphabet; two queues from dram to sram.
-THREE = replace(
-    HAND,
-    tiers=(HAND.tiers[0], HAND.tiers[1], Tier("flash", 1000, 2.0, 1.0)),
-    links=(
-        *HAND.links,
-        Link("dram", "sram", 3.0, name="second queue"),
-        Link("flash", "dram", 2.0),
-    ),
-    homes={"input": "dram", "weight": "flash", "activation": "sram", "output": "dram"},
 )
 
 
@@ -160,47 +147,12 @@ def test_moves_are_charged_to_both_tiers_and_the_link_and_setups_once(seed: int)
         assert array.tolist() == [[twin[row, t] for t in range(steps)] for row in range(rows)]
 
 
-def twin_compulsory(problem: Problem, *, resident: bool) -> tuple[list[float], list[float]]:
-    """(loads, stores) by buffer, byte by byte."""
-    loads, stores = [0.0] * len(problem.buffers), [0.0] * len(problem.buffers)
-    target = problem.target
-    for b, buffer in enumerate(problem.buffers):
-        home = target.tier(target.homes[buffer.kind])
-        if home is target.tiers[0]:
-            continue
-        out_of_reach = target.must_be_fastest(buffer.kind) or not home.addressable
-        is_loaded = buffer.kind == "input"
-        is_loaded |= buffer.kind == "weight" and not problem.steady_state
-        for byte in range(buffer.size_bytes):
-            load, store, is_original = 0.0, 0.0, is_loaded
-            for _, use in problem.uses_of[b]:
-                if use.start_byte <= byte < use.end_byte:
-                    share = use.accessed_bytes / (use.end_byte - use.start_byte)
-                    share = 1.0 if resident and out_of_reach else share
-                    if use.write:
-                        store, is_original = share, False
-                    elif is_original:
-                        load = max(load, share)
-            loads[b] += load
-            if any(low <= byte < high for low, high in buffer.outputs):
-                stores[b] += store
-    return loads, stores
-
-
-HOMES = tuple(
-    replace(THREE, operand_access=access, weights_in_fastest=weights, homes=homes, tiers=tiers)
-    for access, weights in (("any", False), ("fastest", False), ("fastest", True))
-    for homes in (THREE.homes, {**THREE.homes, "input": "sram", "activation": "flash"})
-    for tiers in (THREE.tiers, (*THREE.tiers[:2], replace(THREE.tiers[2], addressable=False)))
-)
-
-
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(HOMES))
+@given(st.integers(0, 10**6), st.sampled_from(REACHES))
 def test_compulsory_bytes_agree_with_a_byte_by_byte_twin(seed: int, target: Target) -> None:
     problem = Problem(random_ranges(Random(seed)), target)
     for figure, resident in ((compulsory, False), (compulsory_resident, True)):
-        loads, stores = twin_compulsory(problem, resident=resident)
+        loads, stores = compulsory_bytes(problem, resident=resident)
         assert figure(problem).loads == pytest.approx(loads)
         assert figure(problem).stores == pytest.approx(stores)
 

@@ -1,0 +1,292 @@
+"""Mutation tests: break the core modules in small ways; a mutant that no test notices is a gap.
+
+    make mutate                                            every mutant of every core module
+    make mutate MODULES="hwmodels/cost.py" SAMPLE=50       50 mutants of one module
+
+Mutants are cosmic-ray's. They are tested on a copy of the working tree in a temporary folder. What
+came out is kept in `build/mutation`, one cosmic-ray session for each text of a module, so that an
+interrupted run goes on where it was; survivors are tested again when their tests have changed.
+`judged.yaml` lists the survivors that are equivalent to the module, with the reason, and those that
+are known.
+"""
+
+import argparse
+import difflib
+import hashlib
+import multiprocessing
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import yaml
+from cosmic_ray.commands import init
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import WorkDB
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
+
+from tests.mutation.modules import TESTS_OF
+from tests.mutation.worker import outcome_of, prepare
+
+ROOT = Path(__file__).parents[2]
+SESSIONS = ROOT / "build" / "mutation"
+JUDGED = Path(__file__).with_name("judged.yaml")
+# Comparisons that become `is` or `is not`: for numbers that is `==` or `!=`, which others become.
+SKIPPED = re.compile(
+    r"ReplaceComparisonOperator_(?!Is_|IsNot_)\w+_(Is|IsNot)$|_Is_Eq$|_IsNot_NotEq$"
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a mutant changes: the place, the lines before and after, without indentation."""
+
+    module: str
+    definition: str
+    line: int
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        place = f"{self.module}:{self.line} ({self.definition})"
+        return f"{place}\n    - {self.before}\n    + {self.after}"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """An entry of `judged.yaml`. Blanks make no difference.
+
+    Attributes:
+        where: `module:definition`, with `*` for anything.
+        before: the line as it is (lines joined), or the part of a line that changes.
+        after: what mutants make of it; `*` for anything.
+        reason: why no test can notice them, or why none does.
+    """
+
+    where: str
+    before: str
+    after: tuple[str, ...]
+    reason: str
+
+    def covers(self, change: Change) -> bool:
+        """Whether the entry speaks of a change."""
+        if not fnmatchcase(f"{change.module}:{change.definition}", self.where):
+            return False
+        before, line, mutant = map(_unspaced, (self.before, change.before, change.after))
+        for after in self.after:
+            if after == "*" and line == before:
+                return True
+            at = line.find(before)
+            while at >= 0:
+                if line[:at] + _unspaced(after) + line[at + len(before) :] == mutant:
+                    return True
+                at = line.find(before, at + 1)
+        return False
+
+
+def _unspaced(text: str) -> str:
+    return "".join(text.split())
+
+
+@dataclass
+class Tally:
+    """What became of the mutants of one module.
+
+    Attributes:
+        counts: mutants by outcome: killed, equivalent, known, survived, stillborn.
+        survivors: those that are in no list.
+        used: entries of `judged.yaml` that cover one of them.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    survivors: list[Change] = field(default_factory=list)
+    used: set[Judgement] = field(default_factory=set)
+
+    def add(self, other: "Tally") -> None:
+        """Add what became of others."""
+        self.counts += other.counts
+        self.survivors += other.survivors
+        self.used |= other.used
+
+    @property
+    def share(self) -> float:
+        """Survivors among the mutants that are not equivalent."""
+        alive = self.counts["survived"] + self.counts["known"]
+        return alive / max(1, alive + self.counts["killed"])
+
+
+def read_judged() -> tuple[list[Judgement], list[Judgement]]:
+    """The entries for equivalent mutants, and those for known survivors."""
+    text = yaml.safe_load(JUDGED.read_text(encoding="utf-8"))
+    equivalent, known = (
+        [
+            Judgement(item["where"], item["before"], tuple(item["after"]), item["reason"])
+            for item in text[kind] or ()
+        ]
+        for kind in ("equivalent", "known")
+    )
+    return equivalent, known
+
+
+def copy_tree(folder: Path) -> None:
+    """Copy the project without what git ignores, and lay out the package `ullage`."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout
+    for name in listed.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    link = [sys.executable, "-m", "tests.support.link_types"]
+    subprocess.run(link, cwd=folder, check=True)
+
+
+def session_of(source: Path, text: str) -> WorkDB:
+    """The cosmic-ray session of a module's text, in which its mutants are listed."""
+    SESSIONS.mkdir(parents=True, exist_ok=True)
+    name = ".".join((*source.relative_to(ROOT).with_suffix("").parts, digest(text)[:12]))
+    return WorkDB(str(SESSIONS / f"{name}.sqlite"), WorkDB.Mode.create)
+
+
+def digest(*texts: str) -> str:
+    """A hash of some texts."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def mutants_of(session: WorkDB, sample: int | None) -> list[WorkItem]:
+    """The mutants to test, in an order that is always the same and mixes the kinds."""
+
+    def rank(item: WorkItem) -> str:
+        (mutation,) = item.mutations
+        return digest(mutation.operator_name, str(mutation.occurrence))
+
+    items = [i for i in session.work_items if not SKIPPED.search(i.mutations[0].operator_name)]
+    return sorted(items, key=rank)[:sample]
+
+
+def mutated(item: WorkItem, text: str) -> str:
+    """A module's text with a mutant's change."""
+    (mutation,) = item.mutations
+    changed = mutate_code(text, get_operator(mutation.operator_name)(), mutation.occurrence)
+    return str(changed)
+
+
+def change_of(module: str, item: WorkItem, text: str, changed: str) -> Change:
+    """The lines that a mutant changes."""
+    old, new = text.splitlines(), changed.splitlines()
+    before, after = [], []
+    for tag, a, b, c, d in difflib.SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            before += old[a:b]
+            after += new[c:d]
+    (mutation,) = item.mutations
+    joined = [" ".join(" ".join(lines).split()) for lines in (before, after)]
+    return Change(module, mutation.definition_name or "", mutation.start_pos[0], *joined)
+
+
+def test_module(tree: Path, module: str, sample: int | None, processes: int) -> Iterator[str]:
+    """Test those mutants of a module that have not been tested yet; yields what to print."""
+    text = (tree / module).read_text(encoding="utf-8")
+    tests = TESTS_OF[module]
+    state = digest(*((tree / name).read_text(encoding="utf-8") for name in tests))
+    session = session_of(ROOT / module, text)
+    if not session.num_work_items:
+        init([tree / module], session, {})
+    results = dict(session.results)
+    waiting = [
+        item
+        for item in mutants_of(session, sample)
+        if item.job_id not in results
+        or (
+            results[item.job_id].test_outcome is TestOutcome.SURVIVED
+            and results[item.job_id].output != state
+        )
+    ]
+    yield f"{module}: {len(waiting)} mutants to test"
+    if waiting:
+        with ProcessPoolExecutor(
+            processes, multiprocessing.get_context("spawn"), prepare, (str(tree), module, tests)
+        ) as pool:
+            asked = {pool.submit(outcome_of, mutated(item, text)): item for item in waiting}
+            for done in as_completed(asked):
+                result = WorkResult(WorkerOutcome.NORMAL, state, done.result())
+                session.set_result(asked[done].job_id, result)
+    session.close()
+
+
+def tally_of(
+    tree: Path, module: str, sample: int | None, judged: tuple[list[Judgement], list[Judgement]]
+) -> Tally:
+    """What became of the mutants of a module."""
+    tally = Tally()
+    text = (tree / module).read_text(encoding="utf-8")
+    session = session_of(ROOT / module, text)
+    results = dict(session.results)
+    names = {TestOutcome.KILLED: "killed", TestOutcome.INCOMPETENT: "stillborn"}
+    for item in mutants_of(session, sample):
+        outcome = results[item.job_id].test_outcome
+        if outcome in names:
+            tally.counts[names[outcome]] += 1
+            continue
+        change = change_of(module, item, text, mutated(item, text))
+        for name, entries in zip(("equivalent", "known"), judged, strict=True):
+            entry = next((entry for entry in entries if entry.covers(change)), None)
+            if entry:
+                tally.counts[name] += 1
+                tally.used.add(entry)
+                break
+        else:
+            tally.counts["survived"] += 1
+            tally.survivors.append(change)
+    session.close()
+    return tally
+
+
+def main() -> int:
+    """Run from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="default: the core modules")
+    parser.add_argument("--sample", type=int, help="mutants of each module (default: all)")
+    parser.add_argument("--processes", type=int, default=2, help="side by side (default: 2)")
+    parser.add_argument(
+        "--limit", type=float, default=5.0, help="percent that may survive (default: 5)"
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    asked = parser.parse_args()
+    unknown = set(asked.modules) - set(TESTS_OF)
+    if unknown:
+        parser.error(f"no tests are named for {', '.join(sorted(unknown))}; see modules.py")
+    if asked.fresh:
+        shutil.rmtree(SESSIONS, ignore_errors=True)
+    judged = read_judged()
+    total = Tally()
+    columns = ("killed", "survived", "known", "equivalent", "stillborn")
+    with tempfile.TemporaryDirectory(prefix="ullage-mutation-") as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        for module in asked.modules or TESTS_OF:
+            for line in test_module(tree, module, asked.sample, asked.processes):
+                print(line, flush=True)
+            tally = tally_of(tree, module, asked.sample, judged)
+            total.add(tally)
+            figures = ", ".join(f"{tally.counts[name]} {name}" for name in columns)
+            print(f"{module}: {figures}; {tally.share:.1%} survive", flush=True)
+            for change in tally.survivors:
+                print(f"  {change}")
+    figures = ", ".join(f"{total.counts[name]} {name}" for name in columns)
+    print(f"all: {figures}; {total.share:.1%} survive, {asked.limit:g} % may")
+    if not asked.modules and asked.sample is None:
+        for entry in {*judged[0], *judged[1]} - total.used:
+            print(f"judged.yaml: no mutant survives as {entry.where}: {entry.before}")
+    return int(100 * total.share > asked.limit)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""Figures of a problem worked out byte by byte, and targets on which they differ."""
+
+from dataclasses import replace
+
+from tests.support.targets import HAND
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Step
+from ullage.compiler.ir.target import Link, Target, Tier
+
+# Three tiers, the fastest last in the alphabet; two queues from dram to sram.
+THREE = replace(
+    HAND,
+    tiers=(
+        Tier("sram", 1000, 70.0, 40.0, 1, 1.25, 2.5),
+        Tier("dram", 1000, 9.0, 11.0, 1, 9.5, 21.0),
+        Tier("flash", 1000, 2.5, 1.5, 1, 0.75, 30.0),
+    ),
+    links=(
+        Link("dram", "sram", 10.0, 0.0, 3.5),
+        Link("sram", "dram", 5.0, 0.0, 4.0),
+        Link("dram", "sram", 3.0, 0.0, 3.0, name="second queue"),
+        Link("flash", "dram", 2.0, 0.0, 0.5),
+    ),
+    homes={"input": "dram", "weight": "flash", "activation": "sram", "output": "dram"},
+)
+# What operators reach where: all tiers, not the slowest, only the fastest; homes here and there.
+REACHES = tuple(
+    replace(THREE, operand_access=access, weights_in_fastest=weights, homes=homes, tiers=tiers)
+    for access, weights in (("any", False), ("fastest", False), ("fastest", True))
+    for homes in (THREE.homes, {**THREE.homes, "input": "sram", "activation": "flash"})
+    for tiers in (
+        THREE.tiers,
+        (*THREE.tiers[:2], replace(THREE.tiers[2], addressable=False, read_only=True)),
+        tuple(replace(tier, addressable=False) for tier in THREE.tiers),
+    )
+)
+
+
+def compulsory_bytes(problem: Problem, *, resident: bool) -> tuple[list[float], list[float]]:
+    """(loads, stores) by buffer; with `resident`, bytes out of reach at home count whole."""
+    loads, stores = [0.0] * len(problem.buffers), [0.0] * len(problem.buffers)
+    target = problem.target
+    for b, buffer in enumerate(problem.buffers):
+        home = target.tier(target.homes[buffer.kind])
+        if home is target.tiers[0]:
+            continue
+        out_of_reach = target.must_be_fastest(buffer.kind) or not home.addressable
+        is_loaded = buffer.kind == "input"
+        is_loaded |= buffer.kind == "weight" and not problem.steady_state
+        for byte in range(buffer.size_bytes):
+            load, store, is_original = 0.0, 0.0, is_loaded
+            for _, use in problem.uses_of[b]:
+                if use.start_byte <= byte < use.end_byte:
+                    share = use.accessed_bytes / (use.end_byte - use.start_byte)
+                    share = 1.0 if resident and out_of_reach else share
+                    if use.write:
+                        store, is_original = share, False
+                    elif is_original:
+                        load = max(load, share)
+            loads[b] += load
+            if any(low <= byte < high for low, high in buffer.outputs):
+                stores[b] += store
+    return loads, stores
+
+
+def live_bytes(problem: Problem, target: Target | None) -> list[int]:
+    """Live non-weight bytes at each step, as `live_bytes_bound` defines them."""
+    last = len(problem.steps) - 1
+    live = [0] * (last + 1)
+    for b, buffer in enumerate(problem.buffers):
+        waits = target is not None and target.homes[buffer.kind] != target.tiers[0].name
+        for byte in range(buffer.size_bytes):
+            used = [t for t, use in problem.uses_of[b] if use.start_byte <= byte < use.end_byte]
+            stays = not waits and any(low <= byte < high for low, high in buffer.outputs)
+            is_there = not waits and buffer.kind == "input" and bool(used or stays)
+            if buffer.kind != "weight" and (used or is_there):
+                for t in range(0 if is_there else used[0], (last if stays else used[-1]) + 1):
+                    live[t] += 1
+    return live
+
+
+def operand_bytes(problem: Problem, step: Step) -> int:
+    """Different non-weight bytes that a step uses."""
+    return len(
+        {
+            (use.buffer, byte)
+            for use in step.uses
+            for byte in range(use.start_byte, use.end_byte)
+            if problem.buffers[use.buffer].kind != "weight"
+        }
+    )
+
+
+def operand_seconds(problem: Problem, step: Step) -> float:
+    """Least time of a step's operands at the ports, however they are spread."""
+    target = problem.target
+    fast = target.tiers[0]
+    reached = [tier for tier in target.tiers if tier is fast or tier.addressable]
+    everywhere = sum(
+        tier.read_bytes_per_s
+        if tier.read_only
+        else max(tier.read_bytes_per_s, tier.write_bytes_per_s)
+        for tier in reached
+    )
+    spread_s = confined_s = 0.0
+    for use in step.uses:
+        if use.start_byte == use.end_byte:
+            continue
+        spread_s += use.accessed_bytes / everywhere
+        if target.must_be_fastest(problem.buffers[use.buffer].kind):
+            rate = fast.write_bytes_per_s if use.write else fast.read_bytes_per_s
+            confined_s += use.accessed_bytes / rate
+    return max(spread_s, confined_s)
+
+
+def operand_and_home_j(problem: Problem) -> float:
+    """Least energy of operands and of compulsory traffic, buffer by buffer, without MACs."""
+    target = problem.target
+    fast = target.tiers[0]
+    loads, stores = compulsory_bytes(problem, resident=True)
+    total = 0.0
+    for b, buffer in enumerate(problem.buffers):
+        home = target.tier(target.homes[buffer.kind])
+        confined = target.must_be_fastest(buffer.kind)
+        reached = [fast]
+        if not confined:
+            reached += [tier for tier in target.tiers[1:] if tier.addressable]
+        read_j = min(tier.read_energy_j_per_byte for tier in reached)
+        writable = [t.write_energy_j_per_byte for t in reached if not t.read_only]
+        write_j = min(writable, default=0.0)
+        for _, use in problem.uses_of[b]:
+            if use.start_byte < use.end_byte:
+                total += use.accessed_bytes * (write_j if use.write else read_j)
+        load_j, store_j = home.read_energy_j_per_byte, home.write_energy_j_per_byte
+        if confined:
+            out = [
+                link.energy_j_per_byte + target.tier(link.destination).write_energy_j_per_byte
+                for link in target.links
+                if link.source == home.name
+            ]
+            back = [
+                link.energy_j_per_byte + target.tier(link.source).read_energy_j_per_byte
+                for link in target.links
+                if link.destination == home.name
+            ]
+            load_j += min(out, default=0.0)
+            store_j += min(back, default=0.0)
+        else:
+            load_j -= read_j
+            store_j -= write_j
+        total += loads[b] * load_j + stores[b] * store_j
+    return total
