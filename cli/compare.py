@@ -14,9 +14,12 @@ from ullage.cli.compile import KEPT_BEST
 LEAST_TELLING = (
     "Transfers",
     "Residencies",
+    "Energy",
+    "Minimised",
     "Simulated / model",
-    "Slow traffic",
     "Fast peak",
+    "Avoidable traffic",
+    "Latency",
     "Speed-up over all-slow",
 )
 
@@ -103,11 +106,12 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
 
     columns = [
         ("Solver", "left"),
+        ("Minimised", "left"),
         (objective.capitalize(), "right"),
         ("Gap to bound", "right"),
         ("Speed-up over all-slow", "right"),
         ("Simulated / model", "right"),
-        ("Slow traffic", "right"),
+        *_others(objective),
         ("Fast peak", "right"),
         ("Residencies", "right"),
         ("Transfers", "right"),
@@ -116,17 +120,18 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     table: list[list[str]] = []
     for row in sorted(rows, key=lambda r: (r.get("value") is None, r.get("value") or 0.0)):
         if "error" in row:
-            table.append([row["solver"], row["error"]["kind"], *["-"] * (len(columns) - 2)])
+            table.append([row["solver"], "-", row["error"]["kind"], *["-"] * (len(columns) - 3)])
             continue
         fast = next(iter(row["peak_bytes"].values()))
         table.append(
             [
                 row["solver"],
+                row["minimised"],
                 objective_text(row["value"], objective),
                 gap_text(row["gap"]),
                 _times(row["speedup_over_all_slow"]),
                 f"{row['simulated_over_model'] or 1:.3f}",
-                format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
+                *(_other_cell(row, heading) for heading, _ in _others(objective)),
                 format_size(fast),
                 str(row["slices"]),
                 str(row["transfers"]),
@@ -144,6 +149,20 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     for row in rows:
         if "error" in row:
             typer.echo(f"{row['solver']}: {row['error']['message']}", err=True)
+
+
+def _others(objective: str) -> list[tuple[str, str]]:
+    """Columns of the objectives that the second column does not show."""
+    headings = {"latency": "Latency", "traffic": "Avoidable traffic", "energy": "Energy"}
+    return [(heading, "right") for name, heading in headings.items() if name != objective]
+
+
+def _other_cell(row: dict[str, Any], heading: str) -> str:
+    from ullage.cli.render import objective_text
+
+    keys = {"Latency": "latency_s", "Avoidable traffic": "noncompulsory_bytes"}
+    objective = {"Latency": "latency", "Avoidable traffic": "traffic"}.get(heading, "energy")
+    return objective_text(row[keys.get(heading, "energy_j")], objective)
 
 
 def _times(ratio: float | None) -> str:

@@ -66,6 +66,9 @@ class RlOptions:
         least=0,
     )
     msa: bool = parameter(True, "begin with what msa keeps, too, and be no worse than it")
+    own_plan: bool = parameter(
+        False, "its own plan, even where one that it is held against or begins with is better"
+    )
     seed: int = parameter(0, "of the search")
 
 
@@ -93,6 +96,7 @@ class Method:
             time for, CALLS without a deadline.
         network: gives the scores to begin with.
         msa: begin with what `msa` keeps, too, and be no worse than it.
+        own_plan: return the best game, even where the plan of `msa` is better.
         seed: of the search.
     """
 
@@ -101,6 +105,7 @@ class Method:
     simulations: int
     network: "Network"
     msa: bool
+    own_plan: bool
     seed: int
 
 
@@ -119,7 +124,7 @@ def solve(problem: Problem, options: RlOptions, budget: Budget) -> Solution:
 
     network = load_network(Path(options.checkpoint) if options.checkpoint else None)
     simulations, seed = options.simulations, options.seed
-    method = Method("rl", options.search, simulations, network, options.msa, seed)
+    method = Method("rl", options.search, simulations, network, options.msa, options.own_plan, seed)
     return play(problem, method, budget)
 
 
@@ -134,7 +139,15 @@ def solve_plain(
     """
     from ullage.rl_agent.policy.network import zero_network
 
-    method = Method(name, search, options.simulations, zero_network(), msa=False, seed=options.seed)
+    method = Method(
+        name,
+        search,
+        options.simulations,
+        zero_network(),
+        msa=False,
+        own_plan=True,
+        seed=options.seed,
+    )
     return play(problem, method, budget)
 
 
@@ -200,13 +213,17 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
                 if repaired is not None and repaired[0] < best_s:
                     best_s, residencies = repaired
     notes: tuple[str, ...] = ()
-    if rival is not None and rival.busy_time.total_s < best_s * (1 - WORTH_PACKING):
-        residencies = [residency for _, _, residency in rival.all_residencies()]
+    made_by = ""
+    beaten = rival if not method.own_plan else None
+    if beaten is not None and beaten.busy_time.total_s < best_s * (1 - WORTH_PACKING):
+        residencies = [residency for _, _, residency in beaten.all_residencies()]
+        made_by = "msa"
         notes = ("rl: no game came up to the plan of msa, which this is",)
     return Solution(
         assemble(problem, instance.segments, residencies),
         stop_reason="finished" if budget.deadline is None else "time limit",
         notes=notes,
+        made_by=made_by,
     )
 
 

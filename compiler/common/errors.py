@@ -64,6 +64,13 @@ class TimeLimitError(UllageError):
     kind = "time_limit"
 
 
+class OwnPlanError(UllageError):
+    """A solver was asked for a plan of its own, and has only the one that it began with."""
+
+    exit_code = 6
+    kind = "no_own_plan"
+
+
 class ContractError(UllageError):
     """A solver broke its contract: the message names it and says what it did or returned."""
 

@@ -10,6 +10,7 @@ from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
+from ullage.compiler.driver.bounding import bounded_by, with_best_bound
 from ullage.compiler.driver.options import OBJECTIVES, CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.frontend import Ordering, Prepared, in_order
@@ -134,19 +135,27 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     return solve_prepared(prepared, chosen)
 
 
-def solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
+def solve_prepared(
+    prepared: Prepared, options: CompileOptions, *, quick_bound: bool = True
+) -> Compiled:
     """Solve, verify and score a prepared model; in a joint order also in the file's order.
 
     The better plan of the two is returned, with a note where it is that of the file's order. Its
     bound is the lower of the two orders'. `options.progress` is called when kernels are compiled.
+
+    Args:
+        prepared: the model.
+        options: how to compile.
+        quick_bound: bound the plan by `fluid`'s relaxation where its solver proves less.
     """
     with compiling_told(options.progress) as tell:
-        return _solve_prepared(prepared, replace(options, progress=tell))
+        told = replace(options, progress=tell)
+        return _solve_prepared(prepared, told, quick_bound=quick_bound)
 
 
-def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
+def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
     if prepared.other is None:
-        return _solve_in_order(prepared, options)
+        return _solve_in_order(prepared, options, quick_bound=quick_bound)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)
     begun, limit = time.monotonic(), options.time_limit_s
     own_s = None
@@ -155,14 +164,15 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions) -> Compiled:
         own_s = spent_s + OTHER_SHARE * max(0.0, limit - spent_s)
     plain: Compiled | None = None
     try:
-        plain = _solve_in_order(other, replace(options, time_limit_s=own_s))
+        limited = replace(options, time_limit_s=own_s)
+        plain = _solve_in_order(other, limited, quick_bound=quick_bound)
         if plain.interrupted:
             return _bounded(plain, _free_bound(plain))
         between_s = time.monotonic() - begun
-        result = _solve_in_order(prepared, options)
+        result = _solve_in_order(prepared, options, quick_bound=quick_bound)
     except (InfeasibleError, TimeLimitError):
         if plain is None:
-            result = _solve_in_order(prepared, options)
+            result = _solve_in_order(prepared, options, quick_bound=quick_bound)
             return _bounded(result, _free_bound(result))
         note = "joint: no plan was found in the joint order; that of the file is used"
         return _bounded(_told(plain, note), _free_bound(plain))
@@ -188,8 +198,7 @@ def _free_bound(compiled: Compiled) -> Bound:
 
 def _bounded(compiled: Compiled, bound: Bound) -> Compiled:
     """The same result with a bound no better than the one given."""
-    plan = replace(compiled.plan, lower_bound=bound.value, bound_source=bound.source)
-    return replace(compiled, plan=plan, bound=bound)
+    return replace(compiled, plan=bounded_by(compiled.plan, bound), bound=bound)
 
 
 def _told(compiled: Compiled, note: str) -> Compiled:
@@ -197,7 +206,7 @@ def _told(compiled: Compiled, note: str) -> Compiled:
     return replace(compiled, plan=replace(compiled.plan, notes=(*compiled.plan.notes, note)))
 
 
-def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
+def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
     """Solve, verify and score a prepared model in its order."""
     limit = options.time_limit_s
     deadline = None if limit is None else prepared.started + limit
@@ -235,6 +244,12 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
         slow = options.solver == "all-slow"
         reference = cost if slow else _reference(plan.problem)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
+    interrupted = outcome.interrupted
+    if quick_bound and not interrupted:
+        try:
+            plan = with_best_bound(plan, outcome.value, budget)
+        except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it
+            interrupted = True
     plan = replace(plan, notes=(*plan.notes, *prepared.notes, *cost.notes))
     return Compiled(
         plan=plan,
@@ -247,7 +262,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions) -> Compiled:
         import_s=prepared.import_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
-        interrupted=outcome.interrupted,
+        interrupted=interrupted,
         anytime=trace_of(improvements, begun, solve_s, outcome.value),
         graph=prepared.graph,
     )

@@ -11,7 +11,7 @@ from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
 
 # Gap (value / bound - 1) up to which a plan counts as optimal.
-OPTIMAL_GAP = 1e-9
+OPTIMAL_GAP = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,19 @@ class Compiled:
     @property
     def gap(self) -> float | None:
         """Value / bound - 1; None where the bound is zero and the value is not."""
-        if self.bound.value > 0:
-            return max(0.0, self.value / self.bound.value - 1)
-        return 0.0 if self.value <= 0 else None
+        return gap_of(self.value, self.bound)
 
     @property
     def is_optimal(self) -> bool:
         """Whether the bound proves that no plan of this order is better."""
         return self.gap is not None and self.gap <= OPTIMAL_GAP
+
+
+def gap_of(value: float, bound: Bound) -> float | None:
+    """Value / bound - 1; None where the bound is zero and the value is not."""
+    if bound.value > 0:
+        return max(0.0, value / bound.value - 1)
+    return 0.0 if value <= 0 else None
 
 
 def best_bound(plan: Plan) -> Bound:

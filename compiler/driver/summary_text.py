@@ -1,6 +1,10 @@
 """Figures as texts for people: shares, gaps, objectives; alike on terminal and in reports."""
 
 from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.driver.result import OPTIMAL_GAP
+
+# The smallest gap that two decimals of a percent show.
+SMALLEST_SHOWN = 5e-5
 
 
 def percent(part: float, whole: float) -> str:
@@ -9,8 +13,15 @@ def percent(part: float, whole: float) -> str:
 
 
 def gap_text(gap: float | None) -> str:
-    """A gap in percent, or words where there is none."""
-    return "unknown" if gap is None else f"{100 * gap:.2f} %"
+    """A gap in percent, or words where there is none.
+
+    A gap that is open never reads as 0.00 %, and one that counts as closed always does.
+    """
+    if gap is None:
+        return "unknown"
+    if OPTIMAL_GAP < gap < SMALLEST_SHOWN:
+        return f"{100 * gap:.1g} %"
+    return f"{100 * gap:.2f} %"
 
 
 def objective_text(value: float, objective: str) -> str:

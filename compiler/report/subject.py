@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError
+from ullage.compiler.driver.bounding import with_best_bound
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.budget import Budget
 from ullage.solvers.contract import BOUND_TOLERANCE
 
 # Keys of a summary that only the run that made the plan knows, in seconds.
@@ -25,7 +27,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     What only the run that made the plan knew (the solver in its options, wall-clock times,
     fallbacks) comes from the `summary.json` beside it, where that is a summary of the same plan;
     otherwise the times are zero and a note says so. A bound that the file states is shown as
-    claimed: nobody has proven it in this run.
+    claimed: nobody has proven it in this run. The bound is proven again, as `compile` does.
 
     Args:
         plan: the plan.
@@ -37,7 +39,8 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     """
     verify(plan)
     cost = score(plan)
-    plan = _claiming(plan, objective_value(cost, plan.objective))
+    value = objective_value(cost, plan.objective)
+    plan = with_best_bound(_claiming(plan, value), value, Budget())
     summary = {} if beside is None else _summary_beside(beside, cost, plan)
     notes = (
         plan.notes if summary else (*plan.notes, "report: times of import and solving are unknown")

@@ -1,4 +1,8 @@
-"""Several solvers on one problem, under equal conditions."""
+"""Several solvers on one problem, under equal conditions.
+
+A row holds a plan that its own solver made, or an error. A solver that cannot minimise what was
+asked minimises what it can (`minimised`); its plan is judged by what was asked, like all others.
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -7,12 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
+from ullage.compiler.common.errors import (
+    InfeasibleError,
+    OwnPlanError,
+    UllageError,
+    UsageError,
+)
+from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.result import Compiled, best_bound, lower_bound
 from ullage.compiler.driver.summary import summarise
+from ullage.compiler.frontend import Prepared
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import SPILLING_OBJECTIVES, Solver
 from ullage.solvers.parameters import ParameterValue, parameters_of
+
+# Parameter of solvers that begin with another's plan: to return one of their own.
+OWN_PLAN = "own_plan"
 
 
 def default_solvers(objective: str) -> tuple[str, ...]:
@@ -40,6 +57,9 @@ def parameters_by_solver(
 
     by_solver: dict[str, dict[str, ParameterValue]] = {name: {} for name in solvers}
     known = {n: [p.name for p in parameters_of(find_solver(n).options)] for n in solvers}
+    for name in solvers:
+        if OWN_PLAN in known[name]:
+            by_solver[name][OWN_PLAN] = True
     for key in sorted(parameters, key=lambda name: "." in name):  # what is for one counts last
         owner, dot, parameter = key.rpartition(".")
         takers = [
@@ -60,9 +80,10 @@ def compare_solvers(
 ) -> list[dict[str, Any]]:
     """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
-    The model is read once; each solver has the whole time limit for itself. All plans are of the
-    same problem, so the best bound that any solver proved holds for all. Ctrl-C ends it: the row
-    of the solver that was interrupted says so, if it had a plan, and those after it are missing.
+    The model is read once; each solver has the whole time limit for itself. Plans of the same order
+    are plans of the same problem, so the best bound that any solver proved of it holds for all;
+    where none proved any, that of `fluid`'s relaxation. Ctrl-C ends it: the row of the solver that
+    was interrupted says so, if it had a plan, and those after it are missing.
 
     Raises:
         KeyboardInterrupt: interrupted before any row.
@@ -80,10 +101,17 @@ def compare_solvers(
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []
     for name in solvers:
-        fresh = replace(prepared, started=time.monotonic())
-        solver_options = replace(options, solver=name, parameters=parameters[name])
+        solver_options = replace(
+            options,
+            solver=name,
+            parameters=parameters[name],
+            objective=minimised_by(find_solver(name), options.objective),
+        )
         try:
-            outcome = solve_prepared(fresh, solver_options)
+            outcome = solve_prepared(
+                _minimising(prepared, solver_options.objective), solver_options, quick_bound=False
+            )
+            _check_own(outcome, name)
         except UllageError as error:
             outcomes.append(error)
             continue
@@ -94,11 +122,89 @@ def compare_solvers(
         outcomes.append(outcome)
         if outcome.interrupted:
             break
-    bounds = [outcome.bound for outcome in outcomes if isinstance(outcome, Compiled)]
-    best = max(bounds, key=lambda bound: bound.value, default=None)
+    bounds = _bounds_by_order(
+        [outcome for outcome in outcomes if isinstance(outcome, Compiled)], options.objective
+    )
     return [
         {"solver": name, "error": outcome.to_json()}
         if isinstance(outcome, UllageError)
-        else summarise(replace(outcome, bound=best or outcome.bound))
+        else _row(outcome, options.objective, bounds)
         for name, outcome in zip(solvers, outcomes, strict=False)
     ]
+
+
+def minimised_by(solver: Solver, objective: str) -> str:
+    """What a solver is to minimise where an objective is asked for: that, or the nearest it can.
+
+    `peak` allows no spills, so that it is another problem: it stands in for nothing, nor does
+    anything for it.
+    """
+    if objective in solver.objectives or objective not in SPILLING_OBJECTIVES:
+        return objective
+    return next((name for name in SPILLING_OBJECTIVES if name in solver.objectives), objective)
+
+
+def _minimising(prepared: Prepared, objective: str) -> Prepared:
+    """The prepared model for a solver that begins now."""
+    other = prepared.other
+    return replace(
+        prepared,
+        problem=prepared.problem.minimising(objective),
+        other=None if other is None else _minimising(other, objective),
+        started=time.monotonic(),
+    )
+
+
+def _check_own(outcome: Compiled, solver: str) -> None:
+    """Check that a plan is its row's solver's; `auto` runs others on purpose."""
+    if solver not in {outcome.plan.solver, "auto"}:
+        raise OwnPlanError(
+            f"{solver} returned the plan of {outcome.plan.solver}, not one of its own "
+            f"(--param {solver}.{OWN_PLAN}=true)"
+        )
+
+
+# The steps of a plan -> the best bound of the objective in that order.
+Bounds = dict[tuple[str, ...], Bound]
+
+
+def _bounds_by_order(outcomes: Sequence[Compiled], objective: str) -> Bounds:
+    """The best bound of an objective known for each order that plans have."""
+    bounds: Bounds = {}
+    for outcome in outcomes:
+        order = _order(outcome)
+        found = outcome.bound
+        if outcome.plan.objective != objective:
+            found = lower_bound(outcome.plan.problem.minimising(objective))
+        if order not in bounds or found.value > bounds[order].value:
+            bounds[order] = found
+    for order, bound in bounds.items():
+        plans = [outcome for outcome in outcomes if _order(outcome) == order]
+        judged = [_judged(outcome, objective, bound) for outcome in plans]
+        lowest = min(judged, key=lambda compiled: compiled.value)
+        if bound.source != FLUID and not any(c.bound.source == FLUID for c in plans):
+            improved = with_best_bound(lowest.plan, lowest.value, Budget())
+            bounds[order] = best_bound(improved)
+    return bounds
+
+
+def _order(outcome: Compiled) -> tuple[str, ...]:
+    return tuple(step.name for step in outcome.plan.problem.steps)
+
+
+def _judged(outcome: Compiled, objective: str, bound: Bound) -> Compiled:
+    """A result judged by an objective, with its bound."""
+    plan, anytime = outcome.plan, outcome.anytime
+    if plan.objective != objective:
+        plan = replace(plan, problem=plan.problem.minimising(objective))
+    plan = replace(plan, lower_bound=bound.value, bound_source=bound.source)
+    judged = replace(outcome, plan=plan, bound=bound)
+    if outcome.plan.objective != objective:  # values on the way were of another unit
+        anytime = ((outcome.solve_s, judged.value),)
+    return replace(judged, anytime=anytime)
+
+
+def _row(outcome: Compiled, objective: str, bounds: Bounds) -> dict[str, Any]:
+    """The summary of a result, judged by an objective whatever its solver minimised."""
+    judged = _judged(outcome, objective, bounds[_order(outcome)])
+    return {**summarise(judged), "minimised": outcome.plan.objective}

@@ -11,7 +11,7 @@ from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageErro
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import CompileOptions, solver_of
-from ullage.compiler.driver.result import OPTIMAL_GAP, lower_bound
+from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
@@ -21,6 +21,8 @@ from ullage.solvers.scheduling.orders import JOINT
 DEFAULT_POINTS = 9
 # Time kept for the search for a latency, in multiples of the time of one size.
 REFINING_SHARE = 8
+# Relative distance from the bound at which nothing is left to solve.
+SOLVED_GAP = 1e-9
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def _unbeatable(best: Point | None, size_bytes: int) -> Point | None:
         return None
     plan = best.compiled.plan
     free = lower_bound(plan.problem.on(plan.target.with_fast_memory(size_bytes)))
-    if best.compiled.value > free.value * (1 + OPTIMAL_GAP):
+    if best.compiled.value > free.value * (1 + SOLVED_GAP):
         return None
     return take_over(Point(size_bytes), best, "no plan of any size is better")
 

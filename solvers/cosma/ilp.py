@@ -17,6 +17,7 @@ Parameters:
         comes back to another address. (1) forbids that as published.
     relative_gap: stop when this is proven.
     time_limit_s: for CBC and all, where no deadline is given.
+    own_plan: an error instead of a quick plan where the program gives none.
 """
 
 import time
@@ -75,6 +76,9 @@ class IlpOptions:
     )
     relative_gap: float = parameter(0.0, "gap at which the search ends", least=0)
     time_limit_s: float = parameter(60.0, "seconds where there is no other limit", least=0)
+    own_plan: bool = parameter(
+        False, "its own plan, even where one that it is held against or begins with is better"
+    )
     seed: int = parameter(0, "of the search")
 
 

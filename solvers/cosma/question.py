@@ -7,7 +7,7 @@ spills, no addresses).
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import OwnPlanError, UsageError
 from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
@@ -42,6 +42,7 @@ class CosmaOptions(Protocol):
         space: `addresses`, `load` or `both`: what limits the fastest tier.
         moves: `yes` or `no`: a tensor may leave and come back between two operators.
         time_limit_s: seconds without a deadline.
+        own_plan: an error instead of a quick plan.
         seed: of the search.
     """
 
@@ -55,6 +56,8 @@ class CosmaOptions(Protocol):
     def moves(self) -> str: ...  # noqa: D102
     @property
     def time_limit_s(self) -> float: ...  # noqa: D102
+    @property
+    def own_plan(self) -> bool: ...  # noqa: D102
     @property
     def seed(self) -> int: ...  # noqa: D102
 
@@ -142,7 +145,7 @@ def question_of(solver: str, problem: Problem, options: CosmaOptions, budget: Bu
     form = _form(solver, program, options)
     question = Question(solver, problem, program, form, options, budget, notes)
     if not form.peak and not _fits(program):
-        quick_solution(question)  # which says what is too large
+        _quick_solution(question)  # which says what is too large
     return question
 
 
@@ -193,11 +196,22 @@ def quick_solution(question: Question) -> Solution:
 
     Raises:
         InfeasibleError: an operator's operands do not fit.
+        OwnPlanError: the options ask for the solver's own plan.
     """
+    solution = _quick_solution(question)
+    if question.options.own_plan:
+        raise OwnPlanError(
+            f"{question.solver} has no plan of its own, only {solution.made_by} has one; give more "
+            "time (--time-limit)"
+        )
+    return solution
+
+
+def _quick_solution(question: Question) -> Solution:
     name = "no-spill" if question.form.peak else "greedy"
     outcome = run_solver(name, question.program.problem, question.budget.for_member())
     note = f"{question.solver}: the plan is that of {name}"
-    return Solution(assignment_of(outcome.plan), notes=(*outcome.plan.notes, note))
+    return Solution(assignment_of(outcome.plan), notes=(*outcome.plan.notes, note), made_by=name)
 
 
 def better_solution(question: Question, assignment: Assignment | None, *, proven: bool) -> Solution:
@@ -208,6 +222,8 @@ def better_solution(question: Question, assignment: Assignment | None, *, proven
     """
     if assignment is None:
         return quick_solution(question)
+    if question.options.own_plan:
+        return Solution(assignment)
     narrow = question.form.addresses and not question.form.moves and not question.form.peak
     if proven and not narrow and not question.program.uncounted_bytes()[1]:
         return Solution(assignment)

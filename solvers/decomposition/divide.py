@@ -70,6 +70,9 @@ class DivideOptions:
         most=0.99,
     )
     time_limit_s: float = parameter(60.0, "seconds where there is no other limit", least=0)
+    own_plan: bool = parameter(
+        False, "its own plan, even where one that it is held against or begins with is better"
+    )
     seed: int = parameter(0, "of the search")
 
 
@@ -98,6 +101,8 @@ def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
             _improve(job, options, counts)
 
     work_on(job, options.hint_share, improve)
+    if options.own_plan:
+        job.keep_own()
     assert job.best is not None  # noqa: S101 - else `work_on` raises
     notes = tuple(job.notes)
     if job.maker != "divide":
@@ -108,6 +113,7 @@ def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
         job.stop_reason,
         notes=notes,
         statistics={"parts_solved": counts.solved, "parts_taken": counts.taken},
+        made_by=job.maker,
     )
 
 

@@ -48,6 +48,8 @@ LEAST_RESERVE_S = 0.1
 PLACE_SHARE = 0.25
 # ... in seconds at most.
 MOST_PLACE_S = 10.0
+# Seconds for a plan of its own where the one that it begins with is proven best already.
+MOST_AGAIN_S = 5.0
 # Shares of the memory that are left free, one after the other, where no addresses are found.
 SLACK_SHARES = (0.02, 0.05, 0.1)
 
@@ -69,10 +71,16 @@ def solve(problem: Problem, options: CpsatOptions, budget: Budget) -> Solution:
     job = new_job("cpsat", problem, budget, options.time_limit_s)
 
     def improve_if_open(job: Job) -> None:
-        if not job.is_closed() and not job.budget.is_over():
+        if job.is_closed() and options.own_plan:
+            job.budget = job.budget.at_most(MOST_AGAIN_S)
+        elif job.is_closed():
+            return
+        if not job.budget.is_over():
             improve(job, options)
 
     work_on(job, options.hint_share, improve_if_open)
+    if options.own_plan:
+        job.keep_own()
     return _finished(job)
 
 
@@ -231,7 +239,14 @@ def _finished(job: Job) -> Solution:
                 f"cpsat: no plan that keeps tensors whole is below {job.whole_bound:.6g}; this one "
                 f"is {100 * max(0.0, above):.2f} % above that"
             )
-    return Solution(plan, bound, job.stop_reason, notes=tuple(notes), statistics=statistics)
+    return Solution(
+        plan,
+        bound,
+        job.stop_reason,
+        notes=tuple(notes),
+        statistics=statistics,
+        made_by=job.maker,
+    )
 
 
 SOLVER = Solver(

@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError
+from ullage.compiler.common.errors import (
+    ContractError,
+    InfeasibleError,
+    OwnPlanError,
+    TimeLimitError,
+)
 from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
@@ -39,6 +44,7 @@ class Job:
         certified: the best lower bound of all legal plans.
         best: the best plan so far, with its value before it.
         maker: name of the solver that made the best plan.
+        own: the best plan that this solver made itself, with its value before it.
         notes: notes for the user.
         whole_bound: lower bound of the plans that keep segments whole.
         interrupted: the user interrupted.
@@ -52,6 +58,7 @@ class Job:
     certified: Bound
     best: tuple[float, Assignment] | None = None
     maker: str = ""
+    own: tuple[float, Assignment] | None = None
     notes: list[str] = field(default_factory=list)
     whole_bound: float | None = None
     interrupted: bool = False
@@ -75,11 +82,30 @@ class Job:
     def offer(self, plan: Assignment, maker: str) -> float:
         """Keep a plan if it is the best so far; returns its value."""
         value = value_of(plan)
+        if maker == self.solver and (self.own is None or value < self.own[0]):
+            self.own = (value, plan)
         if self.best is None or value < self.best[0]:
             self.best, self.maker = (value, plan), maker
             self.budget.on_improvement(value)
         self._distrust()
         return value
+
+    def keep_own(self) -> None:
+        """Let the best plan be one that this solver made itself.
+
+        Raises:
+            OwnPlanError: it made none.
+        """
+        if self.own is None:
+            why = (
+                "which is proven best, so that nothing is left to improve"
+                if self.is_closed()
+                else "and found none better in its time; give more (--time-limit)"
+            )
+            raise OwnPlanError(
+                f"{self.solver} has no plan of its own: it began with that of {self.maker}, {why}"
+            )
+        self.best, self.maker = self.own, self.solver
 
     def trust(self, bound: Bound) -> None:
         """Take over a certified bound where it is better."""

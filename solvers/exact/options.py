@@ -38,6 +38,9 @@ class CpsatOptions:
         "COSMA: a tensor may leave and come back between two operators",
         choices=("no", "yes"),
     )
+    own_plan: bool = parameter(
+        False, "its own plan, even where one that it is held against or begins with is better"
+    )
     seed: int = parameter(0, "of the search")
 
     @property

@@ -27,4 +27,7 @@ class FluidOptions:
         "work of the annealing of whole tensors, counted (35 million take a second); 0: none",
         least=0,
     )
+    own_plan: bool = parameter(
+        False, "its own plan, even where one that it is held against or begins with is better"
+    )
     seed: int = parameter(0, "of the annealing")

@@ -15,7 +15,7 @@ fractions are rounded accordingly, placed in one piece each, and improved by ann
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
@@ -118,15 +118,22 @@ def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> _Direct:
 def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solution:
     """The plan of the program between home and the fastest tier, with its bound."""
     reference, relaxation = direct.reference, direct.relaxation
+    if relaxation is None and options.own_plan:
+        raise TimeLimitError(
+            "fluid: its linear program was not solved in time; give more (--time-limit)"
+        )
     if relaxation is None:
         note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
-        return _at_least_heuristic(Solution(reference, notes=(note,)), None, budget)
+        return _at_least_heuristic(
+            Solution(reference, notes=(note,), made_by="all-slow"), None, budget
+        )
     try:
         solution = _sliced_plan(direct.problem, direct.segments, relaxation, options, budget)
     except LookupError:  # what operators cannot do without has no pages
         note = "fluid: slices found no addresses: everything stays slow"
         solution = Solution(reference, notes=(note,))
-    solution = _at_least_heuristic(solution, relaxation.bound, budget)
+    if not options.own_plan:
+        solution = _at_least_heuristic(solution, relaxation.bound, budget)
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
     prices = _prices(relaxation) if direct.problem.objective == "latency" else ()
     return replace(solution, bound=bound, shadow_prices=prices)
@@ -154,7 +161,9 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
             note = f"fluid: {name} lost less than rounding did ({saved:.2%}): its plan"
             theirs = other.plan.notes
             kept = (note for note in notes if note not in theirs)
-            solution = Solution(assignment_of(other.plan), notes=(*theirs, *kept, note))
+            solution = Solution(
+                assignment_of(other.plan), notes=(*theirs, *kept, note), made_by=name
+            )
             value = other.value
     return solution
 

@@ -18,8 +18,12 @@ def test_compare_gives_each_solver_a_row(
     rows = {row["solver"]: row for row in found["rows"]}
     assert {"all-slow", "greedy", "msa"} <= set(rows)
     assert not {"auto", "no-spill"} & set(rows)
+    # `divide` begins with a plan that is proven best, and has none of its own.
+    assert [rows.pop("divide")["error"]["kind"]] == ["no_own_plan"]
     for row in rows.values():
-        has_types(row, COMPILE_KEYS)
+        has_types(row, {**COMPILE_KEYS, "minimised": str})
+        assert row["minimised"] == "latency"
+        assert "chosen_solver" not in row
     assert len({row["lower_bound"] for row in rows.values()}) == 1
     assert rows["greedy"]["latency_s"] <= rows["all-slow"]["latency_s"]
     named = ask("compare", tiny, "--dim", "n=8", "--solvers", "msa, greedy")
@@ -32,7 +36,7 @@ def test_compare_gives_each_solver_a_row(
     assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200])
 def test_compare_breaks_no_cell_of_its_table(
     say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
@@ -44,7 +48,7 @@ def test_compare_breaks_no_cell_of_its_table(
     rows = [line for line in lines if line.startswith("│")]
     assert sorted(row.split()[1] for row in rows) == sorted(names)
     assert all(row.endswith("│") and "…" not in row for row in rows)
-    assert ("not shown in" in out) == (width < 120)
+    assert ("not shown in" in out) == (width < 160)
 
 
 def test_compare_shows_a_solver_that_fails_beside_the_others(
@@ -73,7 +77,9 @@ def test_compare_gives_traces_takes_parameters_and_draws(
     assert "evolution" in picture.read_text(encoding="utf-8")
     for row in found["rows"]:
         assert row["anytime"][-1][1] == row["value"]
-        assert row["solver_options"] == ({} if row["solver"] == "greedy" else {"simulations": 3})
+        own = {"own_plan": True} if row["solver"] == "rl" else {}
+        given = {} if row["solver"] == "greedy" else {"simulations": 3}
+        assert row["solver_options"] == given | own
     out, _ = say("compare", tiny, "--dim", "n=8", *solvers, "--plot", tmp_path / "b.png")
     assert "b.png" in out
     for wrong in (("--plot", tmp_path / "a.pdf"), ("--param", "greedy.simulations=3")):

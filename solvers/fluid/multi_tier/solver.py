@@ -109,6 +109,23 @@ def solve_tiers(
     return Solution(solution, Bound(relaxation.bound, "fluid-lp"))
 
 
+def bound_of_tiers(problem: Problem, options: FluidOptions, budget: Budget) -> Bound | None:
+    """The bound of the relaxation alone; None without one, or while its kernels are not compiled.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    if not _covers_all_ways(problem) or not is_ready():
+        return None
+    tiered = tiered_problem(problem)
+    slicer, reference = _streaming(tiered)
+    columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
+    relaxation = relax_tiers(
+        tiered, columns, reference=_dynamic(reference), options=options, budget=budget
+    )
+    return None if relaxation is None else Bound(relaxation.bound, "fluid-lp")
+
+
 def _covers_all_ways(problem: Problem) -> bool:
     """Whether all bytes of a segment are used alike, so that its paths are those of its bytes.
 

@@ -1,0 +1,47 @@
+"""The best bound known for a plan, whichever solver made it.
+
+A gap says how far a plan is from the best there may be. So that it means the same in every row and
+report, a plan whose solver proved nothing gets the bound of `fluid`'s relaxation, where that comes
+quickly: in `QUICK_S` seconds, and in the time that a limit leaves.
+"""
+
+from dataclasses import replace
+
+from ullage.compiler.driver.result import OPTIMAL_GAP, best_bound, gap_of
+from ullage.compiler.ir.plan import Plan
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.budget import Budget
+from ullage.solvers.contract import BOUND_TOLERANCE
+from ullage.solvers.fluid.bound import fluid_bound
+
+# Seconds that a relaxation may take for its bound alone.
+QUICK_S = 5.0
+# What `fluid` calls its bounds.
+FLUID = "fluid-lp"
+
+
+def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
+    """The plan with the best bound known: its solver's, one that needs none, or `fluid`'s.
+
+    Args:
+        plan: the plan.
+        value: its objective's value, in its unit.
+        budget: the time; none is spent where the gap is closed or `fluid` has had its say.
+    """
+    known = best_bound(plan)
+    gap = gap_of(value, known)
+    if plan.bound_source == FLUID or (gap is not None and gap <= OPTIMAL_GAP):
+        return plan
+    budget.progress("bounding")
+    found = fluid_bound(plan.problem, value, budget.at_most(QUICK_S))
+    if found is None or found.value <= known.value:
+        return plan
+    if found.value > value * (1 + BOUND_TOLERANCE):
+        note = f"the bound {found.value:.9g} of fluid is contradicted by this plan; it is not used"
+        return replace(plan, notes=(*plan.notes, note))
+    return bounded_by(plan, found)
+
+
+def bounded_by(plan: Plan, bound: Bound) -> Plan:
+    """The plan with a bound in the place of its solver's."""
+    return replace(plan, lower_bound=bound.value, bound_source=bound.source)

@@ -1,0 +1,33 @@
+"""The bound of `fluid` alone, for plans of solvers that prove none: its relaxation, not rounded."""
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.problem import Problem
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
+from ullage.solvers.fluid.options import FluidOptions
+from ullage.solvers.fluid.two_tier.relaxation import relax
+from ullage.solvers.interface import SPILLING_OBJECTIVES
+from ullage.solvers.state.segments import segments_of
+
+
+def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
+    """The lower bound that `fluid` proves for a problem; None where it knows none in time.
+
+    Args:
+        problem: the problem.
+        known: the objective's value of a legal plan, in its unit.
+        budget: the time; rounds of the relaxation that it does not allow are left out.
+    """
+    if problem.objective not in SPILLING_OBJECTIVES or budget.is_over():
+        return None
+    options = FluidOptions()
+    if len(problem.target.tiers) > 2:
+        try:
+            return bound_of_tiers(problem, options, budget)
+        except InfeasibleError:  # no streaming plan to begin with, where a solver found another
+            return None
+    relaxation = relax(problem, segments_of(problem), known, options, budget)
+    if relaxation is None or relaxation.bound is None:
+        return None
+    return Bound(relaxation.bound, "fluid-lp")
