@@ -135,8 +135,8 @@ def start_of(instance: GameInstance) -> State:
     """The state before the first move: the plan of `all-slow`, residents with their addresses."""
     initial, busy_time = instance.residency_state, instance.residency_state.busy_time
     target, steps = initial.target, initial.steps
-    needs = Needs(slots=TRIAL_SLOTS, state_rows=GAME_ROWS, second_rows=ADDRESS_CELLS)
-    t = tables_of(initial, needs)
+    rows_behind = (GAME_ROWS, ADDRESS_CELLS)
+    t = tables_of(initial, Needs(TRIAL_SLOTS, *rows_behind, cheapest=True))
     t.ints[SIZES, ADDRESSES] = instance.arrays.address_bytes
     t.state[DECISION] = -1
     rows = [busy_time.tier_s[tier.name] for tier in target.tiers]

@@ -49,7 +49,8 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 
-# Bytes added to the idle bytes of a step: a number that is whole but for rounding stays whole.
+# Bytes added to the idle bytes of a step: a number that is whole but for rounding stays whole. The
+# time that they take on the link tells the growth of two steps apart from rounding, too.
 SPARE_BYTES = 1e-6
 
 
@@ -102,8 +103,8 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
                 t.seconds[RESOURCE, step] + rest_bytes / fast_rate,
                 t.seconds[link, step] + rest_bytes / link_rate + setup_s,
             )
-            if grown - busy < least_growth:
-                cheapest, least_growth = step, max(grown - busy, 0.0)
+            if grown - busy < least_growth - SPARE_BYTES / link_rate:
+                cheapest, least_growth = step, grown - busy
         t.state[COUNTS, WORK] += 1
         step += by
     if count == 0:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from ullage.compiler.ir.target import Link
 from ullage.hwmodels.cost import compute_seconds
 from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.solvers.state.build_plan import SegmentResidency
@@ -44,6 +45,12 @@ class Twin:
         }
         self.cursor = 0
 
+    def link(self, source: str, destination: str) -> Link:
+        """The link of two tiers."""
+        link = self.target.link(source, destination)
+        assert link is not None
+        return link
+
     # -- cost, from scratch ------------------------------------------------------------------
 
     def busy(
@@ -77,8 +84,7 @@ class Twin:
         moves: Moves,
     ) -> None:
         for position, (step, size) in enumerate(moves):
-            link = self.target.link(source, destination)
-            assert link is not None
+            link = self.link(source, destination)
             tiers[source][step] += size / self.target.tier(source).read_bytes_per_s
             tiers[destination][step] += size / self.target.tier(destination).write_bytes_per_s
             setup = 0.0 if position else link.setup_s
@@ -91,8 +97,7 @@ class Twin:
     def room(self, source: str, destination: str, low: int, high: int) -> list[int]:
         """Bytes that could move in each step at no cost, whole ones."""
         busy, tiers, links = self.busy()
-        link = self.target.link(source, destination)
-        assert link is not None
+        link = self.link(source, destination)
         here, there = self.target.tier(source), self.target.tier(destination)
         rooms = []
         for t in range(low, high):
@@ -104,6 +109,45 @@ class Twin:
             )
             rooms.append(int(max(0.0, most) + 1e-6))
         return rooms
+
+    def growth(self, source: str, destination: str, low: int, high: int, size: int) -> list[float]:
+        """Seconds by which each step takes longer if it moves all bytes of a transfer."""
+        busy, tiers, links = self.busy()
+        link = self.link(source, destination)
+        here, there = self.target.tier(source), self.target.tier(destination)
+        grown = [
+            max(
+                tiers[source][t] + size / here.read_bytes_per_s,
+                tiers[destination][t] + size / there.write_bytes_per_s,
+                links[source, destination][t] + size / link.bandwidth_bytes_per_s + link.setup_s,
+            )
+            for t in range(low, high)
+        ]
+        return [max(0.0, seconds - busy[t]) for t, seconds in enumerate(grown, low)]
+
+    def spread(
+        self, size: int, source: str, destination: str, low: int, high: int, *, late: bool = False
+    ) -> Moves:
+        """Bytes into idle steps in turn; the rest goes to the step that takes most.
+
+        Of equal ones that is the latest. Without any idle step all bytes go where the step grows
+        least, of equals to the one next to the use.
+        """
+        room = self.room(source, destination, low, high)
+        turn = range(len(room) - 1, -1, -1) if late else range(len(room))
+        moves: dict[int, int] = {}
+        for position in turn:
+            part = min(room[position], size - sum(moves.values()))
+            if part:
+                moves[position] = part
+        rest = size - sum(moves.values())
+        if moves and rest:
+            moves[max(moves, key=lambda p: (moves[p], p))] += rest
+        elif rest:
+            growth = self.growth(source, destination, low, high, size)
+            equal_s = 1e-6 / self.link(source, destination).bandwidth_bytes_per_s
+            moves[next(p for p in turn if growth[p] <= min(growth) + equal_s)] = size
+        return tuple((low + p, moves[p]) for p in sorted(moves))
 
     # -- space -------------------------------------------------------------------------------
 
@@ -198,9 +242,7 @@ class Twin:
                     break
             if after >= reach:
                 continue
-            spill = _spread(
-                segment.size_bytes, self.room(fastest, segment.home, after, reach), after
-            )
+            spill = self.spread(segment.size_bytes, fastest, segment.home, after, reach)
             found = self.settle(
                 a, replace(residency, end=max(end, spill[-1][0] + 1), spill=spill), but
             )
@@ -263,8 +305,8 @@ class Twin:
         access, fastest = segment.accesses[j], self.target.fastest.name
         used = segment.accesses[j - 1].step if j else -1
         for begin in (low, used):
-            rooms = self.room(segment.home, fastest, begin, access.step)
-            fill = _spread(segment.size_bytes, rooms, begin, late=True)
+            ends = (segment.home, fastest)
+            fill = self.spread(segment.size_bytes, *ends, begin, access.step, late=True)
             if fill[-1][0] >= used:
                 break
         residency = SegmentResidency(a, fill[0][0], fill[-1][0] + 1, access.step + 1, fill)
@@ -325,18 +367,3 @@ class Twin:
         for action in (*before, DROP):
             self.play(action)
         self.rewinds += 1
-
-
-def _spread(size: int, room: list[int], first: int, *, late: bool = False) -> Moves:
-    """Bytes into free steps in turn; what is left to the step that takes most, else the first."""
-    turn = range(len(room) - 1, -1, -1) if late else range(len(room))
-    moves: dict[int, int] = {}
-    for position in turn:
-        part = min(room[position], size - sum(moves.values()))
-        if part:
-            moves[position] = part
-    rest = size - sum(moves.values())
-    if rest:
-        most = max(moves, key=lambda p: (moves[p], p)) if moves else turn[0]
-        moves[most] = moves.get(most, 0) + rest
-    return tuple((first + p, moves[p]) for p in sorted(moves))

@@ -1,6 +1,8 @@
 """The engine's kernels: one signature each, and the same answers as the plain state has."""
 
+from collections.abc import Iterator
 from random import Random
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.state.address_map import best_fit
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import spread
+from ullage.solvers.state.busy_time import Moves, spread
 from ullage.solvers.state.engine_tables import (
     Needs,
     movable,
@@ -66,9 +68,9 @@ def _cases(count: int) -> list[ResidencyState]:
 CASES = _cases(20)
 
 
-def _tables(state: ResidencyState) -> Tables:
-    """Tables with the residencies of an state in their slots and its costs, nothing covered."""
-    t = tables_of(state, Needs(slots=1))
+def _tables(state: ResidencyState, cheapest: bool = False) -> Tables:
+    """Tables with the residencies of a state in their slots and its costs, nothing covered."""
+    t = tables_of(state, Needs(slots=1, cheapest=cheapest))
     busy_time, steps = state.busy_time, state.steps
     rows = [busy_time.tier_s[tier.name] for tier in state.target.tiers]
     rows += [busy_time.link_s[k.source, k.destination] for k in state.target.links]
@@ -96,28 +98,78 @@ account_kernel = entry(_account)
 find_hole_kernel = entry(_find_hole)
 
 
+class Asked(NamedTuple):
+    """A transfer of a segment in steps [low, high), between two tiers."""
+
+    index: int
+    number: int
+    way: int
+    ends: tuple[str, str]
+    low: int
+    high: int
+
+
+def _transfers(t: Tables, state: ResidencyState, rng: Random) -> Iterator[Asked]:
+    """A fill and a spill of each segment, in random steps."""
+    fastest = state.target.fastest.name
+    for number, index in enumerate(movable(state)):
+        home = state.segments[index].home
+        for way, ends in ((FILL, (home, fastest)), (SPILL, (fastest, home))):
+            if t.ints[SEGMENT_LINK + way, number] >= 0:
+                low = rng.randrange(state.steps)
+                high = rng.randrange(low, min(state.steps, low + 60)) + 1
+                yield Asked(index, number, way, ends, low, high)
+
+
+def _moves(t: Tables, asked: Asked) -> Moves:
+    """What the kernel does with a transfer."""
+    slot = len(t.ints[0]) - 1
+    spread_kernel(t, slot, asked.way, asked.number, asked.low, asked.high)
+    residency = read_residency(t, slot, asked.index)
+    t.state[SLOT_MOVES + asked.way, slot] = 0
+    return residency.fill if asked.way == FILL else residency.spill
+
+
 def test_transfers_are_spread_as_the_plain_function_does() -> None:
     rng = Random(0)
     compared = 0
     for state in CASES:
-        t, target = _tables(state), state.target
-        for number, index in enumerate(movable(state)):
-            home, fastest = state.segments[index].home, target.fastest.name
-            for way, ends in ((FILL, (home, fastest)), (SPILL, (fastest, home))):
-                if t.ints[SEGMENT_LINK + way, number] < 0:
-                    continue
-                low = rng.randrange(state.steps)
-                high = rng.randrange(low, min(state.steps, low + 60)) + 1
-                slot = len(t.ints[0]) - 1
-                spread_kernel(t, slot, way, number, low, high)
-                residency = read_residency(t, slot, index)
-                room = state.busy_time.room_bytes(*ends, low, high) + transfers.SPARE_BYTES
-                size = int(t.ints[SEGMENT_BYTES, number])
-                expected = spread(size, room, low, late=way == FILL)
-                assert (residency.fill if way == FILL else residency.spill) == expected
-                t.state[SLOT_MOVES + way, slot] = 0
-                compared += 1
+        t = _tables(state)
+        for asked in _transfers(t, state, rng):
+            room = state.busy_time.room_bytes(*asked.ends, asked.low, asked.high)
+            size = int(t.ints[SEGMENT_BYTES, asked.number])
+            late = asked.way == FILL
+            expected = spread(size, room + transfers.SPARE_BYTES, asked.low, late=late)
+            assert _moves(t, asked) == expected
+            compared += 1
     assert compared > 100
+
+
+def test_a_transfer_without_an_idle_step_goes_where_the_step_grows_least() -> None:
+    """The plain state is charged with all bytes in each of the steps in turn."""
+    rng = Random(1)
+    compared = away = 0
+    for state in CASES:
+        t, busy_time = _tables(state, cheapest=True), state.busy_time
+        for asked in _transfers(t, state, rng):
+            room = busy_time.room_bytes(*asked.ends, asked.low, asked.high)
+            if (room + transfers.SPARE_BYTES >= 1).any():
+                continue
+            size = int(t.ints[SEGMENT_BYTES, asked.number])
+            growth = {}
+            for step in range(asked.low, asked.high):
+                before_s = busy_time.total_s
+                busy_time.add_moves(*asked.ends, ((step, size),))
+                growth[step] = busy_time.total_s - before_s
+                busy_time.add_moves(*asked.ends, ((step, size),), -1)
+            least_s = min(growth.values()) + 1e-9 * busy_time.total_s
+            equals = [step for step, seconds in growth.items() if seconds <= least_s]
+            chosen = equals[-1 if asked.way == FILL else 0]
+            assert _moves(t, asked) == ((chosen, size),)
+            compared += 1
+            away += chosen != (asked.high - 1 if asked.way == FILL else asked.low)
+    assert compared > 20
+    assert away > 5
 
 
 def test_residencies_cost_what_the_plain_state_counts() -> None:
