@@ -1,7 +1,8 @@
 """Emitters: a compiled plan as files for people, runtimes and other tools.
 
-JSON, C tables, Chrome trace, HTML report, MiniMalloc CSV, SVG, ONNX metadata, TFLM's list; and, for
-`analyze`, the graph as DOT and GraphML. Each is a function that writes into a folder.
+JSON, C tables, Chrome trace, HTML report, MiniMalloc CSV, operators as CSV, SVG, ONNX metadata,
+TFLM's list; and, for `analyze`, the graph as DOT and GraphML. Each is a function that writes into a
+folder.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_source import emit_c
+from ullage.compiler.emit.csv_operators import emit_operators
 from ullage.compiler.emit.csv_tiers import emit_csv
 from ullage.compiler.emit.html import emit_html
 from ullage.compiler.emit.json_plan import emit_json
@@ -22,6 +24,7 @@ from ullage.compiler.emit.trace import emit_trace
 EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {
     "json": emit_json,
     "csv": emit_csv,
+    "operators": emit_operators,
     "html": emit_html,
     "svg": emit_svg,
     "c": emit_c,

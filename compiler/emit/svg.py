@@ -6,9 +6,12 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.palette import DARK, KINDS, LIGHT, SHADES, css_variables
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary_text import middle_cut
 from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.ir.program import Buffer
 
 # Size of the map itself, in SVG units.
 WIDTH, HEIGHT = 960, 540
@@ -18,18 +21,19 @@ LEFT, TOP, RIGHT, BOTTOM = 90, 60, 20, 70
 _TICKS = 8
 # Size of rectangles that get a label, at least, and width of one letter, in SVG units.
 _MIN_LABEL_WIDTH, _LABEL_HEIGHT, _LETTER_WIDTH = 40.0, 12.0, 6.5
+# Letters of a name that is cut, at least.
+_MIN_LETTERS = 9
 
-# Colours of the kinds of buffers: Okabe and Ito's, which differ without full colour vision too.
-COLOURS = {"input": "#0072B2", "weight": "#E69F00", "activation": "#009E73", "output": "#CC79A7"}
-_STYLE = """
-:root { --ink: #1b1b1f; --paper: #ffffff; --grid: #d7d7dc; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e8e8ee; --paper: #17171b; --grid: #3a3a42; } }
-text { font: 12px system-ui, sans-serif; fill: var(--ink); }
-.title { font-size: 16px; font-weight: 600; }
-.paper { fill: var(--paper); } .grid { stroke: var(--grid); stroke-width: 1; }
-.slice { stroke: var(--paper); stroke-width: 0.75; } .slice:hover { stroke: var(--ink); }
-.label { font-size: 10px; fill: #000000; pointer-events: none; }
-.workspace { fill: none; stroke: var(--ink); stroke-dasharray: 3 2; }
+_STYLE = f"""
+:root {{ {css_variables(LIGHT)} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {css_variables(DARK)} }} }}
+text {{ font: 12px system-ui, sans-serif; fill: var(--ink); }}
+.title {{ font-size: 16px; font-weight: 600; }}
+.paper {{ fill: var(--panel); }} .grid {{ stroke: var(--line); stroke-width: 1; }}
+.slice {{ stroke: var(--panel); stroke-width: 0.75; }} .slice:hover {{ stroke: var(--ink); }}
+.label {{ font-size: 10px; fill: var(--on-rect); pointer-events: none; }}
+.workspace {{ fill: none; stroke: var(--ink); stroke-dasharray: 3 2; }}
+{" ".join(f"[data-kind={kind}] {{ fill: var(--{kind}); }}" for kind in KINDS)}
 """
 
 
@@ -87,19 +91,36 @@ def _slice(plan: Plan, r: Residency, steps: int, top: int) -> str:
     x, y = _x(r.start, steps), _y(r.offset + size, top)
     width, height = _x(r.end, steps) - x, _y(r.offset, top) - y
     part = "" if size == buffer.size_bytes else f", bytes [{r.start_byte}, {r.end_byte})"
+    names = values_of(buffer, r)
     caption = (
         f"{buffer.name} ({buffer.kind}){part}: {format_size(size)} at {r.offset}, "
         f"steps [{r.start}, {r.end}), ready at {r.ready}"
     )
+    if len(names) > 1:
+        caption += f"; holds {', '.join(names)}"
+    shade, title = SHADES[r.buffer * 7 % len(SHADES)], escape(_clean(caption))
     box = (
         f'<rect class="slice" x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
-        f' fill="{COLOURS[buffer.kind]}"><title>{escape(_clean(caption))}</title></rect>'
+        f' data-kind="{buffer.kind}" fill="{LIGHT[buffer.kind]}"'
+        f' fill-opacity="{shade}"><title>{title}</title></rect>'
     )
     letters = int((width - 6) / _LETTER_WIDTH)
     if width < _MIN_LABEL_WIDTH or height < _LABEL_HEIGHT:
         return box
-    name = buffer.name if len(buffer.name) <= letters else f"{buffer.name[: letters - 1]}\u2026"
-    return box + _text(x + 3, y + height / 2 + 4, name, "label")
+    if letters < min(_MIN_LETTERS, len(buffer.name)):
+        return box
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    label = middle_cut(buffer.name, letters - len(more)) + more
+    return box + _text(x + 3, y + height / 2 + 4, label, "label")
+
+
+def values_of(buffer: Buffer, r: Residency) -> list[str]:
+    """Names of the values, one after the other, that share a residency's bytes."""
+    return [
+        value.name
+        for value in buffer.values
+        if value.start_byte < r.end_byte and value.end_byte > r.start_byte
+    ]
 
 
 def _workspaces(plan: Plan, steps: int, top: int) -> Iterator[str]:
@@ -131,9 +152,12 @@ def _axes(steps: int, top: int) -> Iterator[str]:
 
 
 def _legend() -> Iterator[str]:
-    for index, (kind, colour) in enumerate(COLOURS.items()):
+    for index, kind in enumerate(KINDS):
         x, y = LEFT + 110 * index, TOP + HEIGHT + 48
-        yield f'<rect x="{x}" y="{y}" width="12" height="12" fill="{colour}"/>'
+        yield (
+            f'<rect x="{x}" y="{y}" width="12" height="12" data-kind="{kind}"'
+            f' fill="{LIGHT[kind]}"/>'
+        )
         yield _text(x + 18, y + 10, kind)
 
 

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
+from ullage.compiler.common.palette import KINDS
+from ullage.compiler.driver.operators import step_figures
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
-from ullage.hwmodels.cost import Score, bottleneck
-
-# Kinds of buffers in the order of the page; columns hold indices into it.
-KINDS = ("weight", "activation", "input", "output")
+from ullage.hwmodels.cost import Score
 
 
 def rounded(values: Iterable[float]) -> list[float]:
@@ -23,11 +22,12 @@ def rounded(values: Iterable[float]) -> list[float]:
 def step_columns(plan: Plan, cost: Score) -> dict[str, Any]:
     """T steps: names, kinds, and where their seconds go.
 
-    Keys: name, kind (index into kinds), kinds, elapsed_s, compute_s, overhead_s, tier_s and
-    link_s (a list per tier and link), binding (index into bindings), bindings, workspace_bytes,
-    macs.
+    Keys: name, kind (index into kinds), kinds, elapsed_s, compute_s, overhead_s, stall_s,
+    utilisation, tier_s and link_s (a list per tier and link), operand_bytes (a list per tier),
+    binding (index into bindings), bindings, workspace_bytes, macs. The figures are those of
+    `operators_detail`.
     """
-    steps = plan.problem.steps
+    steps, figures = plan.problem.steps, step_figures(plan, cost)
     bindings = ("compute", *cost.tiers, *cost.links, "overhead", "idle")
     index = {name: i for i, name in enumerate(bindings)}
     kinds, kind = _coded([step.kind for step in steps])
@@ -38,10 +38,13 @@ def step_columns(plan: Plan, cost: Score) -> dict[str, Any]:
         "elapsed_s": rounded(cost.elapsed_s),
         "compute_s": rounded(cost.compute_by_step),
         "overhead_s": rounded(cost.overhead_by_step),
+        "stall_s": rounded(figures.stall_s),
+        "utilisation": rounded(figures.utilisation),
+        "operand_bytes": [[round(size) for size in row] for row in figures.operand_bytes.tolist()],
         "tier_s": [rounded(row) for row in cost.tier_seconds],
         "link_s": [rounded(row) for row in cost.link_seconds],
         "bindings": bindings,
-        "binding": [index[name] for name in bottleneck(cost)],
+        "binding": [index[name] for name in figures.bound_by],
         "workspace_bytes": [step.workspace_bytes for step in steps],
         "macs": [step.macs for step in steps],
     }

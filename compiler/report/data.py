@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ullage.compiler.common.palette import SHADES
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import peak_residents, summarise, summary_rows, time_by_binding
 from ullage.compiler.ir.graph import Value
@@ -44,6 +45,7 @@ def report_data(
         "rows": [list(row) for row in summary_rows(compiled, summary)],
         "binding_s": dict(time_by_binding(compiled)),
         "target": _target(compiled),
+        "shades": SHADES,
         "steps": step_columns(plan, cost),
         "spaces": space_columns(plan),
         "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),
@@ -60,6 +62,8 @@ def report_data(
 
 def _target(compiled: Compiled) -> dict[str, Any]:
     target = compiled.plan.target
+    index = target.tier_index
+    pairs = list(dict.fromkeys((index[x.source], index[x.destination]) for x in target.links))
     return {
         "name": target.name,
         "homes": dict(target.homes),
@@ -72,11 +76,13 @@ def _target(compiled: Compiled) -> dict[str, Any]:
             }
             for tier in target.tiers
         ],
+        "pairs": pairs,
         "links": [
             {
                 "name": link.name,
                 "bandwidth_bytes_per_s": link.bandwidth_bytes_per_s,
                 "setup_s": link.setup_s,
+                "pair": pairs.index((index[link.source], index[link.destination])),
             }
             for link in target.links
         ],

@@ -8,6 +8,8 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ullage.compiler.common.palette import DARK, LIGHT, css_variables
+
 # Assets of the page, in the order in which they are joined.
 STYLES = ("report.css",)
 SCRIPTS = (
@@ -17,7 +19,10 @@ SCRIPTS = (
     "maps.js",
     "side.js",
     "tables.js",
+    "operators.js",
+    "charts.js",
     "app.js",
+    "link.js",
     "input.js",
 )
 # A place in the template that is filled; in one pass, since what is filled in may look like one.
@@ -34,12 +39,19 @@ def render_page(data: Mapping[str, Any]) -> bytes:
     text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
     parts = {
         "title": escape(str(data["title"])),
-        "style": "\n".join(_asset(name) for name in STYLES),
+        "style": "\n".join([_themes(), *map(_asset, STYLES)]),
         "data": text,
         "script": "\n".join(_asset(name) for name in SCRIPTS),
     }
     page = _MARK.sub(lambda mark: parts[mark[1]], _asset("report.html"))
     return page.encode()
+
+
+def _themes() -> str:
+    """The palette as custom properties of CSS."""
+    return (
+        f':root {{ {css_variables(LIGHT)} }}\n:root[data-theme="dark"] {{ {css_variables(DARK)} }}'
+    )
 
 
 @cache

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ullage.compiler.common.palette import CURVES
 from ullage.compiler.studies.plots import GREY, NAMES, unit_of, write_picture
 
 if TYPE_CHECKING:
@@ -12,9 +13,7 @@ if TYPE_CHECKING:
 # A row as `compare_solvers` returns it.
 Row = Mapping[str, Any]
 
-# Colours of curves: Okabe and Ito's, which differ for the colour-blind too ...
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-# ... and markers at their ends, which differ without colour.
+# Markers at the ends of curves, which differ without colour.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 # Share of the y span left free below the bound; twice as much is free above the worst plan shown.
 HEADROOM = 0.08
@@ -61,12 +60,12 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
     names = [row["solver"] for row in rows]
     for row in shown:
         place = names.index(row["solver"])
-        look: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "zorder": 3 + place / 100}
+        look: dict[str, Any] = {"color": CURVES[place % len(CURVES)], "zorder": 3 + place / 100}
         times = [max(at, begin) for at, _ in row["anytime"]]
         values = [value * scale for _, value in row["anytime"]]
         end_s = max(row["solve_s"], begin)
         width = THICKEST - (THICKEST - THINNEST) * place / len(names)
-        style = "-" if place < len(COLOURS) else "--"
+        style = "-" if place < len(CURVES) else "--"
         axes.step([*times, end_s], [*values, values[-1]], where="post", lw=width, ls=style, **look)
         axes.plot([end_s, end], [values[-1]] * 2, lw=0.7, ls=":", **look)
         axes.plot(

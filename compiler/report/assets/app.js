@@ -1,6 +1,6 @@
 // What the user does: panes, selection, search, zoom and pan, keys, theme, print.
 
-const PANES = { overview: "Overview", tensor: "Selected", tensors: "Tensors" };
+const PANES = { overview: "Overview", tensor: "Selected", operators: "Operators", tensors: "Tensors" };
 if (data.compare.length) PANES.compare = "Solvers";
 if (data.sweep.length) PANES.sweep = "Sweep";
 let pane = "overview", pending = false;
@@ -20,7 +20,6 @@ function draw() {
   drawTimeAxis();
   const painters = { binding: drawBinding, compute: drawCompute, port: drawBusy, link: drawBusy, live: drawLive, map: drawMap };
   for (const row of view.rows) {
-    if (row.type === "link") row.colour = "link";
     painters[row.type](row);
     if (row.type === "map") continue;
     ctx.font = "11px system-ui, sans-serif";
@@ -30,6 +29,7 @@ function draw() {
   drawTransfers();
   drawMarks();
   drawMinimap();
+  remember();
   frames.push(performance.now() - begun);
   if (frames.length > 600) frames.shift();
 }
@@ -42,18 +42,18 @@ function drawMarks() {
     if (b < GUTTER || a > view.width - RIGHT) return;
     ctx.strokeStyle = ctx.fillStyle = colour;
     ctx.globalAlpha = 0.14;
-    ctx.fillRect(Math.max(a, GUTTER), AXIS - 4, Math.max(Math.min(b, view.width - RIGHT) - Math.max(a, GUTTER), 1), bottom - AXIS);
+    ctx.fillRect(Math.max(a, GUTTER), AXIS - 4, Math.max(Math.min(b, view.width - RIGHT) - Math.max(a, GUTTER), 1), bottom - AXIS + 4);
     ctx.globalAlpha = 1;
     const x = Math.min(Math.max(a, GUTTER), view.width - RIGHT);
     ctx.setLineDash([4, 3]);
     ctx.lineWidth = 1;
-    ctx.beginPath(); ctx.moveTo(x, AXIS - 6); ctx.lineTo(x, bottom); ctx.stroke();
+    ctx.beginPath(); ctx.moveTo(x, AXIS - 18); ctx.lineTo(x, bottom); ctx.stroke();
     ctx.setLineDash([]);
     ctx.font = "600 10px system-ui, sans-serif";
     const wide = ctx.measureText(text).width + 8, left = Math.min(x, view.width - RIGHT - wide);
-    ctx.fillRect(left, AXIS - 10, wide, 13);
+    ctx.fillRect(left, AXIS - 20, wide, 14);
     ctx.fillStyle = colours.panel;
-    ctx.fillText(text, left + 4, AXIS);
+    ctx.fillText(text, left + 4, AXIS - 9);
   };
   const peak = data.peaks[0];
   if (peak.bytes > 0) mark(at(peak.step), at(peak.step + 1), colours.ink, `peak ${sizeText(peak.bytes)}`);
@@ -108,10 +108,9 @@ function useAxis(seconds) {
   const a = stepAt(view.from), b = stepAt(view.to);
   const whole = view.to - view.from >= axisEnd() * 0.999;
   view.seconds = seconds && total > 0;
-  const place = (s) => at(Math.floor(s)) + (at(Math.min(Math.floor(s) + 1, T)) - at(Math.floor(s))) * (s - Math.floor(s));
   document.getElementById("axis-steps").setAttribute("aria-pressed", String(!view.seconds));
   document.getElementById("axis-seconds").setAttribute("aria-pressed", String(view.seconds));
-  if (whole) show(0, axisEnd()); else show(place(a), place(b));
+  if (whole) show(0, axisEnd()); else show(at(a), at(b));
 }
 
 /** Choose a tensor or a step; `reveal` brings it into view. */
@@ -141,9 +140,11 @@ function showPane(name) {
     document.getElementById(`pane-${key}`).hidden = key !== name;
   }
   const { buffer, step } = view.selected;
+  document.querySelector("main").classList.toggle("wide", name === "operators");
   const fill = {
     tensor: () => (buffer >= 0 ? tensorDetails(buffer) : step >= 0 ? stepDetails(step)
-      : [el("p", { class: "soft" }, "Click a rectangle or a lane, or search.")]),
+      : [el("p", { class: "soft" }, view.notice || "Click a rectangle or a lane, or search.")]),
+    operators: operatorTable,
     tensors: tensorTable,
   };
   if (name in fill) document.getElementById(`pane-${name}`).replaceChildren(...fill[name]());
@@ -175,7 +176,8 @@ function search(text) {
   view.found = found;
   view.turn = -1;
   document.getElementById("matches").textContent = found ? String(found.buffers.length + found.steps.length) : "";
-  if (found) showPane("tensors"); else if (pane === "tensors") showPane("tensors");
+  if (found) showPane(found.buffers.length || pane !== "operators" ? "tensors" : pane);
+  else if (["tensors", "operators"].includes(pane)) showPane(pane);
   redraw();
 }
 

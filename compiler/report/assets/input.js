@@ -1,6 +1,7 @@
 // Pointer, wheel, keys, resizing, printing; and the start.
 
 const tip = document.getElementById("tip");
+const TIP_VALUES = 12; // values that the tooltip lists
 
 function rowAt(y) { return view.rows.find((row) => y >= row.top && y < row.top + row.height); }
 
@@ -10,7 +11,10 @@ function describe(row, x, y) {
   const r = view.hovered;
   if (r >= 0) {
     const b = residencies.buffer[r];
+    const values = valuesAt(r).map((v) => data.values.name[v]);
+    const listed = values.slice(0, TIP_VALUES).join(", ") + (values.length > TIP_VALUES ? ` and ${values.length - TIP_VALUES} more (click)` : "");
     return [buffers.name[b], [KINDS[buffers.kind[b]], typeOf(b), sizeText(buffers.size_bytes[b])].filter(Boolean).join(", "),
+      ...(values.length > 1 ? [`holds ${listed}`] : []),
       `${sliceText(b, residencies.start_byte[r], residencies.end_byte[r])} at ${residencies.offset[r]} in ${tiers[residencies.tier[r]].name}`,
       `steps ${residencies.start[r]} to ${residencies.end[r]}`
         + (residencies.ready[r] > residencies.start[r] ? `, ready at ${residencies.ready[r]}` : "")].join("\n");
@@ -106,7 +110,7 @@ canvas.addEventListener("wheel", (event) => {
 const KEYS = [
   ["drag, \u2190 \u2192", "pan"], ["wheel, + \u2212", "zoom in time"], ["Alt wheel, ] [", "zoom in addresses"],
   ["\u2191 \u2193", "pan addresses"], ["0", "show everything"], ["s", "steps or seconds"], ["/", "search"],
-  ["Enter, n, p", "next, previous match or tensor"], ["Esc", "clear"], ["m", "enlarge the next tier"], ["x", "transfers"], ["t", "light or dark"],
+  ["o", "operators"], ["Enter, n, p", "next, previous match or tensor"], ["Esc", "clear"], ["m", "enlarge the next tier"], ["x", "transfers"], ["t", "light or dark"],
 ];
 
 /** Pan the addresses of the large map. */
@@ -121,7 +125,7 @@ const actions = {
   "[": () => zoomAddresses(view.big, 1 / 0.7), "]": () => zoomAddresses(view.big, 0.7),
   0: fit, Home: fit, s: () => useAxis(!view.seconds), n: () => next(1), p: () => next(-1), Enter: () => next(1),
   m: () => { const shown = view.maps.map((row) => row.tier); view.big = shown[(shown.indexOf(view.big) + 1) % shown.length] ?? 0; layOut(); redraw(); },
-  x: () => toggleArrows(), t: () => turnTheme(), "?": () => toggleKeys(), "/": () => document.getElementById("search").focus(),
+  o: () => showPane("operators"), x: () => toggleArrows(), t: () => turnTheme(), "?": () => toggleKeys(), "/": () => document.getElementById("search").focus(),
   Escape: () => { document.getElementById("search").value = ""; search(""); select({}); toggleKeys(false); },
 };
 document.addEventListener("keydown", (event) => {
@@ -165,6 +169,7 @@ function start() {
   click("fit", fit);
   click("arrows", toggleArrows);
   click("theme", turnTheme);
+  click("link", copyLink);
   click("help", () => toggleKeys());
   document.getElementById("keys").append(el("table", {}, KEYS.map(([key, text]) =>
     el("tr", {}, el("td", {}, el("kbd", {}, key)), el("td", {}, text)))));
@@ -173,7 +178,8 @@ function start() {
   showPane("overview");
   layOut();
   useTheme(document.documentElement.dataset.theme);
-  useAxis(false);
+  restore(location.hash.slice(1));
+  window.addEventListener("hashchange", () => { if (location.hash.slice(1) !== written) restore(location.hash.slice(1)); });
   new ResizeObserver(() => { layOut(); draw(); }).observe(canvas);
   let before = "light";
   window.addEventListener("beforeprint", () => {

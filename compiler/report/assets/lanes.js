@@ -87,7 +87,7 @@ function labelSteps(row) {
     const kind = steps.kinds[steps.kind[t]];
     const room = Math.floor((b - a - 6) / 6);
     if (kind === "dma" || room < Math.min(kind.length, 7)) continue;
-    const text = room >= kind.length ? kind : `${kind.slice(0, room - 1)}\u2026`;
+    const text = middleCut(kind, room);
     ctx.strokeStyle = colours.panel;
     ctx.lineJoin = "round";
     ctx.lineWidth = 3;
@@ -131,7 +131,7 @@ function drawLive(row) {
     const used = largest(top, a, b) / scale * row.height, held = largest(live, a, b) / scale * row.height;
     ctx.fillStyle = colours.idle;
     ctx.fillRect(x, bottom - used, width + 0.5, used);
-    ctx.fillStyle = colours[`tier${Math.min(row.tier, 3)}`];
+    ctx.fillStyle = colours[tierColour(row.tier)];
     ctx.fillRect(x, bottom - held, width + 0.5, held);
   });
 }

@@ -1,7 +1,7 @@
 // Memory maps: a rectangle per residency, address by time, and transfers between them.
 
 const KINDS = data.buffers.kinds;
-const SHADES = 3; // neighbours of one kind differ a little, so that edges are seen
+const SHADES = data.shades.length; // neighbours of one kind differ a little, so that edges are seen
 
 // Residencies by tier and by (kind, shade): few changes of colour while drawing.
 const groups = tiers.map(() => []);
@@ -21,6 +21,8 @@ const groups = tiers.map(() => []);
   }
 }
 
+const LETTER = 6.7; // mean width of a letter of a name, in pixels; a digit's is less
+
 /** Rectangle of a residency on a map: [x, y, width, height]; slivers stay one pixel. */
 function rectangle(row, r) {
   const x = px(at(residencies.start[r])), right = px(at(residencies.end[r]));
@@ -38,7 +40,7 @@ function fillResidencies(row) {
   const large = [];
   for (const { kind, shade, list } of groups[row.tier]) {
     ctx.fillStyle = colours[kind];
-    ctx.globalAlpha = [1, 0.87, 0.75][shade];
+    ctx.globalAlpha = data.shades[shade];
     let lastX = -1, lastY = -1, lastW = -1, lastH = -1;
     for (let i = 0; i < list.length; i += 1) {
       const r = list[i];
@@ -90,13 +92,17 @@ function decorate(large) {
   ctx.font = "11px system-ui, sans-serif";
   for (const [kind, r, x, y, width, height] of named) {
     const a = Math.max(x, left), b = Math.min(x + width, right);
-    const room = Math.floor((b - a - 8) / 6.1);
+    const room = Math.floor((b - a - 8) / LETTER);
     if (room < 4) continue;
-    const text = shortName(buffers.name[residencies.buffer[r]], room);
+    const others = valuesAt(r).length - 1;
+    const more = others > 0 ? ` +${others}` : "";
+    const name = buffers.name[residencies.buffer[r]];
+    if (room < Math.min(9, name.length) + more.length) continue; // what is left would say nothing
+    const text = middleCut(name, room - more.length) + more;
     const middle = Math.min(Math.max(y + height / 2, y + 8), y + height - 3) + 4;
     if (kind !== "activation") { // a plain ground under the text
       ctx.fillStyle = colours[kind];
-      ctx.fillRect(a + 2, middle - 10, text.length * 6.1 + 4, 13);
+      ctx.fillRect(a + 2, middle - 10, ctx.measureText(text).width + 4, 13);
     }
     ctx.fillStyle = colours["on-rect"];
     ctx.fillText(text, a + 4, middle);
@@ -225,7 +231,7 @@ function drawBand(x, a, b, alpha) {
   const stop = clampTo(to, rises ? target[1] + target[3] : target[1]);
   const middle = a + (b - a) * slot[x];
   ctx.globalAlpha = alpha;
-  ctx.strokeStyle = ctx.fillStyle = rises ? colours.link : colours.spill;
+  ctx.strokeStyle = ctx.fillStyle = colours[pairColour(pairOf[x])];
   ctx.lineWidth = Math.min(Math.max((b - a) * 0.2, 1), thickness[x]);
   ctx.setLineDash(rises ? [] : [5, 3]);
   ctx.beginPath(); ctx.moveTo(middle, start); ctx.lineTo(middle, stop); ctx.stroke();

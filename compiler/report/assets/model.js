@@ -108,23 +108,38 @@ function servedBy(use) {
   return [...found].map(([tier, bytes]) => `${tiers[tier].name} ${sizeText(bytes)}`).join(", ");
 }
 
-/** A name that fits so many characters: its last parts, without what every name ends in. */
-function shortName(name, room) {
-  const plain = name.replace(/_output_0$/, "");
-  if (plain.length <= room) return plain;
-  const cuts = [...plain.matchAll(/[/.:]/g)].map((match) => match.index + 1).reverse();
-  let best = plain.slice(cuts[0] || 0);
-  for (const cut of cuts) if (plain.length - cut < room) best = plain.slice(cut);
-  if (best.length < room && best.length < plain.length) return `\u2026${best}`;
-  return best.length <= room ? best : `${best.slice(0, room - 1)}\u2026`;
-}
-
-/** A name cut in its middle: names differ at both ends. */
+/** A name of at most so many characters, cut in its middle: names differ at both ends. */
 function middleCut(name, room) {
   const plain = name.replace(/_output_0$/, "");
   if (plain.length <= room) return plain;
-  const head = Math.floor(room * 0.4);
-  return `${plain.slice(0, head)}\u2026${plain.slice(plain.length - (room - head - 1))}`;
+  const head = Math.floor((room - 1) * 0.4);
+  return `${plain.slice(0, head)}\u2026${plain.slice(plain.length - (room - 1 - head))}`;
+}
+
+/** Numbers of the values that share the bytes [start, end) of a buffer. */
+function valuesIn(buffer, start, end) {
+  return valuesOf[buffer].filter((v) => data.values.start_byte[v] < end && data.values.end_byte[v] > start);
+}
+
+/** Numbers of the values that share a residency's rectangle. */
+function valuesAt(residency) {
+  return valuesIn(residencies.buffer[residency], residencies.start_byte[residency], residencies.end_byte[residency]);
+}
+
+const PAIRS = 6; // colours of pairs of tiers; further pairs repeat them
+
+/** The role in the palette of a pair of tiers that DMA joins, or of a transfer. */
+function pairColour(pair) { return `pair${pair % PAIRS}`; }
+const pairIndex = new Map(data.target.pairs.map(([source, destination], i) => [source * tiers.length + destination, i]));
+const pairOf = Array.from(transfers.source, (source, x) => pairIndex.get(source * tiers.length + transfers.destination[x]) ?? 0);
+/** The role in the palette of a tier. */
+function tierColour(tier) { return `tier${Math.min(tier, 3)}`; }
+/** The role in the palette of what binds a step. */
+function bindingRole(name) {
+  const tier = tiers.findIndex((t) => t.name === name);
+  if (tier >= 0) return tierColour(tier);
+  const link = data.target.links.find((l) => l.name === name);
+  return link ? pairColour(link.pair) : name;
 }
 
 /** The type of a buffer's first value, empty where unknown. */

@@ -24,30 +24,26 @@ function table(columns, rows, empty = "none") {
 }
 
 /** A link to a tensor. */
-function toTensor(buffer, text = shortName(buffers.name[buffer], 44)) {
+function toTensor(buffer, text = middleCut(buffers.name[buffer], 40)) {
   return el("a", {
-    class: "jump", href: "#", title: buffers.name[buffer],
+    class: "jump", href: linkTo({ buffer }), title: buffers.name[buffer],
     onclick: (event) => { event.preventDefault(); select({ buffer }, true); },
   }, chip(KINDS[buffers.kind[buffer]]), text);
 }
 
 /** A link to a step. */
-function toStep(step) {
+function toStep(step, room = 44) {
   const name = steps.kinds[steps.kind[step]] === "dma" ? "DMA only" : steps.name[step];
   return el("a", {
-    class: "jump", href: "#",
+    class: "jump", href: linkTo({ step }), title: name,
     onclick: (event) => { event.preventDefault(); select({ step }, true); },
-  }, `${step}: ${name}`);
+  }, `${step}: ${middleCut(name, room)}`);
 }
 
 function chip(kind) { return el("i", { class: "chip", style: `background: var(--${kind})` }); }
 
 /** The CSS colour of what binds a step. */
-function bindingStyle(name) {
-  const tier = tiers.findIndex((t) => t.name === name);
-  if (tier >= 0) return `var(--tier${Math.min(tier, 3)})`;
-  return ["compute", "overhead", "idle"].includes(name) ? `var(--${name})` : "var(--link)";
-}
+function bindingStyle(name) { return `var(--${bindingRole(name)})`; }
 
 function objectiveText(value) {
   if (summary.objective === "latency") return timeText(value);
@@ -172,7 +168,7 @@ function tensorDetails(b) {
       sliceText(b, transfers.start_byte[x], transfers.end_byte[x]),
       firstMove[x] === lastMove[x] ? String(firstMove[x]) : `${firstMove[x]}\u2013${lastMove[x]}`])));
   if (valuesOf[b].length > 1) parts.push(el("h2", {}, "Values that share its bytes"),
-    ...limited([["value"], ["bytes", 1], ["type"]], valuesOf[b].map((v) => () => [
+    table([["value"], ["bytes", 1], ["type"]], valuesOf[b].map((v) => [
       data.values.name[v], `[${data.values.start_byte[v]}, ${data.values.end_byte[v]})`,
       data.values.types[data.values.type[v]]])));
   return parts;
@@ -196,7 +192,7 @@ function stepDetails(t) {
     el("dl", { class: "facts" }, [
       ["step", String(t)], ["operator", steps.kinds[steps.kind[t]]], ["begins", timeText(clock[t])],
       ["takes", timeText(steps.elapsed_s[t])], ["bound by", steps.bindings[steps.binding[t]]],
-      ["stall", timeText(Math.max(0, steps.elapsed_s[t] - steps.compute_s[t] - steps.overhead_s[t]))],
+      ["stall", timeText(steps.stall_s[t])], ["computing", shareText(steps.utilisation[t], 1)],
       ["MACs", steps.macs[t].toLocaleString("en")],
     ].flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)])),
     el("h2", {}, "Busy"),

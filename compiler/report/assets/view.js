@@ -2,11 +2,11 @@
 
 const canvas = document.getElementById("canvas");
 const ctx = canvas.getContext("2d", { alpha: false });
-const GUTTER = 96, RIGHT = 14, AXIS = 24, MINIMAP = 34;
+const GUTTER = 96, RIGHT = 14, AXIS = 38, MINIMAP = 34;
 
 const view = {
-  seconds: false, // the axis counts seconds, else steps
-  from: 0, to: T, // what is shown, in units of the axis
+  seconds: total > 0, // the axis counts seconds, else steps
+  from: 0, to: total > 0 ? total : T, // what is shown, in units of the axis
   width: 0, height: 0, ratio: 1,
   rows: [], // lanes and maps from top to bottom: {type, top, height, ...}
   minimap: 0, // top of the overview
@@ -20,8 +20,12 @@ const view = {
 
 /** Length of the axis. */
 function axisEnd() { return view.seconds && total > 0 ? total : T; }
-/** Position of a step boundary on the axis. */
-function at(step) { return view.seconds && total > 0 ? clock[step] : step; }
+/** Position of a step boundary on the axis, or of a place within a step. */
+function at(step) {
+  if (!(view.seconds && total > 0)) return step;
+  const whole = Math.floor(step);
+  return step === whole ? clock[step] : clock[whole] + (clock[whole + 1] - clock[whole]) * (step - whole);
+}
 /** Pixel of a position on the axis. */
 function px(position) {
   return GUTTER + (position - view.from) / (view.to - view.from) * (view.width - GUTTER - RIGHT);
@@ -68,14 +72,16 @@ function layOut() {
   canvas.height = Math.round(view.height * view.ratio);
   const rows = [{ type: "binding", label: "bound by", height: STRIP }];
   rows.push({ type: "compute", label: "compute", height: LANE, series: steps.compute_s });
-  tiers.forEach((tier, i) => rows.push({
-    type: "port", label: `${tier.name} port`, height: LANE, series: steps.tier_s[i], binding: 1 + i,
-    colour: `tier${Math.min(i, 3)}`,
-  }));
+  tiers.forEach((tier, i) => {
+    if (steps.tier_s[i].some((s) => s > 0)) rows.push({
+      type: "port", label: `${tier.name} port`, height: LANE, series: steps.tier_s[i], binding: 1 + i,
+      colour: tierColour(i),
+    });
+  });
   data.target.links.forEach((link, i) => {
     if (steps.link_s[i].some((s) => s > 0)) rows.push({
       type: "link", label: link.name.replace("->", " \u2192 "), height: LANE,
-      series: steps.link_s[i], binding: 1 + tiers.length + i, colour: "link",
+      series: steps.link_s[i], binding: 1 + tiers.length + i, colour: pairColour(link.pair),
     });
   });
   rows.push({ type: "live", label: `${tiers[0].name} live`, height: LANE + 5, tier: 0 });
@@ -115,17 +121,14 @@ function readColours() {
   const style = getComputedStyle(document.documentElement);
   colours = {};
   for (const name of ["bg", "panel", "ink", "soft", "line", "sunken", "accent", "weight", "activation",
-    "input", "output", "compute", "tier0", "tier1", "tier2", "tier3", "link", "overhead", "idle",
-    "stall", "spill", "on-rect"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
+    "input", "output", "compute", "overhead", "idle", "stall", "on-rect", "tier0", "tier1", "tier2", "tier3",
+    "pair0", "pair1", "pair2", "pair3", "pair4", "pair5"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
   patterns.clear();
 }
 
 /** The colour of what binds a step, by index into `steps.bindings`. */
 function bindingColour(index) {
-  const name = steps.bindings[index];
-  if (name in colours) return colours[name];
-  const tier = tiers.findIndex((t) => t.name === name);
-  return tier >= 0 ? colours[`tier${Math.min(tier, 3)}`] : colours.link;
+  return colours[bindingRole(steps.bindings[index])];
 }
 
 const patterns = new Map();

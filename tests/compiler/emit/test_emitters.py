@@ -1,6 +1,7 @@
 """Each emitter's file, read back by a reader that is not ours."""
 
 import csv
+import io
 import json
 import struct
 import xml.etree.ElementTree as ET
@@ -17,10 +18,12 @@ from onnx import TensorProto, helper
 from tests.support.changes import with_program
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.common.palette import DARK, LIGHT
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit import EMITTERS, emit_plan
+from ullage.compiler.emit.csv_operators import operators_csv
 from ullage.compiler.emit.onnx_plan import PLAN_KEY, SUMMARY_KEY, read_onnx_plan
 from ullage.compiler.emit.svg import memory_svg
 from ullage.compiler.emit.tflm import (
@@ -32,6 +35,8 @@ from ullage.compiler.emit.tflm import (
 from ullage.compiler.emit.trace import live_bytes
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import dump_plan, published_schema
+from ullage.compiler.ir.program import PlacedValue
+from ullage.compiler.report.subject import compiled_of
 
 OPTIONS = CompileOptions(dtype="int8", fast_memory_bytes=256 * 1024, solver="greedy")
 
@@ -289,6 +294,53 @@ def rectangles(text: str) -> list[ET.Element]:
     root = ET.fromstring(text)  # noqa: S314 - our own file
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     return [e for e in root.iter("{http://www.w3.org/2000/svg}rect") if e.get("class") == "slice"]
+
+
+def test_operators_by_a_csv_reader(compiled: Compiled, folder: Path) -> None:
+    plan, cost = compiled.plan, compiled.score
+    with (folder / "operators.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == plan.program.operators
+    for row in rows:
+        t = int(row["step"])
+        assert row["name"] == plan.problem.steps[t].name
+        assert float(row["elapsed_s"]) == cost.elapsed_s[t]
+        accessed = sum(use.accessed_bytes for use in plan.problem.steps[t].uses)
+        assert int(row["sram_bytes"]) + int(row["dram_bytes"]) == accessed
+    assert sum(int(row["macs"]) for row in rows) == sum(s.macs for s in plan.problem.steps)
+
+
+def test_names_are_no_formulas_in_operators() -> None:
+    compiled = compiled_of(PLANS["chain"])
+    steps = list(compiled.plan.problem.steps)
+    steps[1] = replace(steps[1], name='=HYPERLINK("a", "b")')
+    problem = with_program(compiled.plan.problem, steps=tuple(steps))
+    odd = replace(compiled, plan=replace(compiled.plan, problem=problem))
+    rows = [*csv.DictReader(io.StringIO(operators_csv(odd)))]
+    assert rows[0]["name"] == '\'=HYPERLINK("a", "b")'
+    assert rows[1]["name"] == steps[2].name
+
+
+def test_svg_tells_every_value_of_a_rectangle() -> None:
+    plan = PLANS["concat"]
+    drawn = memory_svg(plan)
+    assert "holds" not in drawn  # every slice in sram holds one value
+    shared = tuple(
+        replace(b, values=(*b.values, PlacedValue(f"{b.name}_view", 0, b.size_bytes)))
+        for b in plan.problem.buffers
+    )
+    titles = [box[0].text or "" for box in rectangles(memory_svg(
+        replace(plan, problem=with_program(plan.problem, buffers=shared))
+    ))]  # fmt: skip
+    assert [title.split("; holds ")[1] for title in titles] == ["c, c_view", "y, y_view"]
+
+
+def test_svg_has_the_palettes_colours() -> None:
+    drawn = memory_svg(PLANS["prefetch"])
+    kinds = {box.get("fill") for box in rectangles(drawn)}
+    assert kinds == {LIGHT["weight"], LIGHT["activation"]}
+    assert f"--weight: {LIGHT['weight']};" in drawn
+    assert f"--weight: {DARK['weight']};" in drawn
 
 
 def test_svg_by_an_xml_parser(compiled: Compiled, folder: Path) -> None:
