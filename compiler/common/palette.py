@@ -77,6 +77,20 @@ KINDS = ("weight", "activation", "input", "output")
 SHADES = (1.0, 0.9, 0.8)
 # Numbers of colours of tiers and of pairs of tiers; further ones repeat the last and the first.
 TIERS, PAIRS = 4, 6
+# Colours of kinds of operators in a drawing of the graph, those that take most time first: Paul
+# Tol's light ones, on which dark text is legible ...
+OPERATORS = (
+    "#99DDFF",
+    "#EEDD88",
+    "#AAAA00",
+    "#FFAABB",
+    "#44BB99",
+    "#BBCC33",
+    "#EE8866",
+    "#77AADD",
+)
+# ... and of all further kinds.
+OTHER_OPERATORS = "#DDDDDD"
 # Colours of curves on white, Okabe and Ito's.
 CURVES = (
     "#0072B2",

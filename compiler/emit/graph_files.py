@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.palette import LIGHT, OPERATORS, OTHER_OPERATORS
 from ullage.compiler.common.units import format_size, format_time
-from ullage.compiler.emit.svg import COLOURS
 from ullage.compiler.frontend import Prepared
 from ullage.hwmodels.cost import compute_seconds
 
@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 # Characters of a name in a picture.
 LABEL_LENGTH = 48
-# Paul Tol's light colours: dark text is legible on them, and they are told apart without full
-# colour vision. The kinds of operators that take most time get the first ones ...
-KIND_COLOURS = "#99DDFF #EEDD88 #AAAA00 #FFAABB #44BB99 #BBCC33 #EE8866 #77AADD".split()
-# ... and kinds beyond the list this one.
-OTHER_COLOUR = "#DDDDDD"
 # Characters that XML 1.0 cannot hold, not even escaped.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 # Characters of a model's name that are replaced in the names of files.
@@ -90,7 +85,7 @@ def _dot_lines(net: "nx.DiGraph") -> Iterator[str]:
             look += f", peripheries={frames}, label={_quoted(*_operator_label(has))}"
         else:
             shape = "note" if has["kind"] == "weight" else "ellipse"
-            look = f'shape={shape}, color="{COLOURS[has["kind"]]}"'
+            look = f'shape={shape}, color="{LIGHT[has["kind"]]}"'
             look += f", label={_quoted(*_value_label(has))}"
         yield f"  n{number} [{look}];"
     numbers = {node: number for number, node in enumerate(net)}
@@ -121,7 +116,7 @@ def _kind_colours(net: "nx.DiGraph") -> dict[str, str]:
         if has["role"] == "operator":
             seconds[has["kind"]] = seconds.get(has["kind"], 0.0) + has["compute_s"]
     ranked = sorted(seconds, key=lambda kind: (-seconds[kind], kind))
-    return dict.fromkeys(ranked, OTHER_COLOUR) | dict(zip(ranked, KIND_COLOURS, strict=False))
+    return dict.fromkeys(ranked, OTHER_OPERATORS) | dict(zip(ranked, OPERATORS, strict=False))
 
 
 def _quoted(*lines: str) -> str:
