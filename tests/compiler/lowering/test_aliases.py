@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from tests.support.graphs import Builder, graphs, random_order, seeds
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.graph import Graph, Kind, Sharing
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import NO_ALIASES, Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.orders import model_order
@@ -41,6 +41,54 @@ def test_random_graphs_in_random_orders_keep_their_data(graph: Graph, seed: int)
         value, whole = graph.values[name], graph.values[root]
         assert 0 <= offset <= whole.size_bytes - value.size_bytes
         assert found.buffer_of[root] == (root, 0)
+
+
+def with_odd_sharings(graph: Graph, rng: Random) -> Graph:
+    """The graph with operators that importers might make: permissions too many or too few."""
+    operators = []
+    for operator in graph.operators:
+        sharings = operator.sharings
+        if len(operator.outputs) > 1 and operator.kind == "Conv" and rng.random() < 0.7:
+            size = graph.values[operator.inputs[0]].size_bytes
+            sharings = tuple(
+                Sharing("in_place", name, operator.inputs[0])
+                for name in operator.outputs
+                if graph.values[name].size_bytes == size
+            )
+        elif len(sharings) > 1 and rng.random() < 0.3:
+            sharings = tuple(rng.sample(sharings, len(sharings) - 1))
+        operators.append(replace(operator, sharings=sharings))
+    return replace(graph, operators=tuple(operators))
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(graph=graphs(), seed=seeds)
+def test_no_operator_overwrites_what_it_reads_but_element_by_element(
+    graph: Graph, seed: int
+) -> None:
+    """The proof runs an operator at once; what it writes first it could still have to read."""
+    rng = Random(seed)
+    graph = with_odd_sharings(graph, rng)
+    order = random_order(graph, rng)
+    found = find_aliases(graph, order, AliasOptions(alignment_bytes=rng.choice((1, 16))))
+    check_aliases(graph, order, found)
+
+    def cells(name: str) -> set[tuple[str, int]]:
+        root, offset = found.buffer_of[name]
+        return {(root, offset + byte) for byte in range(graph.values[name].size_bytes)}
+
+    for operator in graph.operators:
+        absorbed = {name for name in operator.inputs if (operator.name, name) in found.absorbed}
+        if operator.name in found.elided:
+            assert {s.kind for s in operator.sharings} <= {"view", "split", "concat"}
+            assert {s.output for s in operator.sharings} == set(operator.outputs)
+            continue
+        for output in operator.outputs:
+            written = cells(output).difference(*map(cells, absorbed))
+            for source in operator.inputs:
+                if source not in absorbed and cells(source) & written:
+                    assert Sharing("in_place", output, source) in operator.sharings
+                    assert found.buffer_of[source] == found.buffer_of[output]
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -225,6 +273,86 @@ def test_concat_with_a_constant_or_a_repeat_still_runs() -> None:
     found = found_of(build.graph(["y"]))
     assert not found.elided
     assert found.absorbed == {("Concat3", "a")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_output", "shared"),
+    [
+        ("input", False, True),
+        ("weight", False, False),  # weights share with nothing
+        ("activation", False, True),
+        ("output", False, True),
+        # An output has a home of its own: not in what has a home already.
+        ("input", True, False),
+        ("weight", True, False),
+        ("activation", True, True),
+        ("output", True, True),
+    ],
+)
+@pytest.mark.parametrize("how", ["view", "split"])
+def test_what_lies_in_a_value_depends_on_kind_and_output(
+    how: str, kind: Kind, *, is_output: bool, shared: bool
+) -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    if kind in ("input", "weight"):
+        build.value("a", 32, kind)
+    else:
+        build.op(["x"], [("a", 32)])
+    if how == "view":
+        build.view("a", "v")
+    else:
+        build.split("a", [("v", 16), ("w", 16)])
+    build.op(["v"], [("y", 8)])
+    outputs = ["y", *(["v"] if is_output else []), *(["a"] if kind == "output" else [])]
+    found = found_of(build.graph(outputs))
+    assert (found.buffer_of["v"] == ("a", 0)) is shared
+    assert bool(found.elided) is shared
+
+
+def test_a_split_is_done_for_all_parts_or_for_none() -> None:
+    """Of an input, one part an output; and with a part that begins where no slice may."""
+    build = Builder()
+    build.value("x", 64, "input")
+    build.split("x", [("a", 16), ("b", 48)])
+    build.op(["a", "b"], [("c", 40)])
+    build.split("c", [("d", 8), ("e", 32)])
+    build.op(["d", "e"], [("y", 8)])
+    graph = build.graph(["b", "y"])
+    found = found_of(graph)
+    assert found.buffer_of == {name: (name, 0) for name in graph.values}
+    found = found_of(graph, AliasOptions(alignment_bytes=8))
+    assert places(found, "d", "e") == [("c", 0), ("c", 8)]
+    # An output of the operator that is no part of anything: it must run.
+    split = graph.operators[2]
+    partial = replace(split, sharings=split.sharings[:1])
+    other = replace(graph, operators=(*graph.operators[:2], partial, graph.operators[3]))
+    found = found_of(other, AliasOptions(alignment_bytes=8))
+    assert places(found, "d", "e") == [("d", 0), ("e", 0)]
+
+
+def test_a_part_ends_where_a_slice_may_end_or_where_the_whole_does() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 40)])
+    build.split("a", [("b", 16), ("c", 24)])  # c ends at 40, and so does a
+    build.op(["b", "c"], [("d", 40)])
+    build.split("d", [("e", 16), ("f", 8)])  # f ends at 24, d goes on
+    build.op(["e", "f"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "b", "c") == [("a", 0), ("a", 16)]
+    assert places(found, "e", "f") == [("e", 0), ("f", 0)]
+
+
+def test_an_operator_of_several_results_works_in_place_of_none() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    sharings = [Sharing("in_place", name, "a") for name in ("b", "c")]
+    build.op(["a"], [("b", 32), ("c", 32)], sharings=sharings)
+    build.op(["b", "c"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "a", "b", "c") == [("a", 0), ("b", 0), ("c", 0)]
 
 
 # The checker

@@ -1,8 +1,10 @@
 """Problems made from graphs: steps, buffers, ranged uses."""
 
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 
 from tests.support.graphs import Builder, graphs, random_graph, random_order, seeds
@@ -14,7 +16,7 @@ from ullage.compiler.ir.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
-from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions
+from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions, find_aliases
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
@@ -273,6 +275,101 @@ def test_rows_are_those_of_the_outermost_axis_longer_than_one() -> None:
     operator = Operator("op", "Op", ("x", "s"), ("y",))
     problem = problem_of(Graph("rows", values, (operator,), ("x", "s"), ("y",)))
     assert [b.row_bytes for b in problem.buffers] == [6, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("shape", "size_bytes", "row_bytes"),
+    [
+        ((2, 5), 10, 5),
+        ((1, 1, 3, 2), 12, 4),
+        ((4,), 8, 2),
+        ((4,), 2, 1),  # int4: less than a byte each
+        ((3, 0), 0, 1),
+        ((1, 1), 7, 7),
+        ((), 4, 4),
+        ((), 0, 1),
+    ],
+)
+def test_a_row_has_a_byte_at_least(shape: tuple[int, ...], size_bytes: int, row_bytes: int) -> None:
+    values = {
+        "x": Value("x", "input", "int8", shape, size_bytes),
+        "y": Value("y", "output", "int8", (4,), 4),
+    }
+    operator = Operator("op", "Op", ("x",), ("y",))
+    problem = problem_of(Graph("rows", values, (operator,), ("x",), ("y",)))
+    assert buffer(problem, "x").row_bytes == row_bytes
+
+
+Range = tuple[str, int, int, int]  # buffer, first byte, end byte, accessed bytes
+
+
+def joined(ranges: list[Range]) -> list[Range]:
+    """Ranges with bytes in common as one, byte by byte; accesses add up to its size at most."""
+    groups: list[tuple[set[tuple[str, int]], int]] = []
+    for name, low, high, accessed in ranges:
+        cells, total = {(name, byte) for byte in range(low, high)}, accessed
+        for group in [group for group in groups if group[0] & cells]:
+            groups.remove(group)
+            cells, total = cells | group[0], total + group[1]
+        if cells:
+            groups.append((cells, total))
+    found = []
+    for cells, total in groups:
+        name, low = min(cells)
+        found.append((name, low, low + len(cells), min(total, len(cells))))
+    return found
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(graph=graphs(), seed=seeds)
+def test_uses_and_buffers_are_the_union_of_what_values_occupy(graph: Graph, seed: int) -> None:
+    rng = Random(seed)
+    order = random_order(graph, rng)
+    options = AliasOptions(alignment_bytes=rng.choice((1, 16)), in_place=rng.random() < 0.8)
+    sharing = find_aliases(graph, order, options)
+    problem = build_program(graph, order, aliases=options)
+
+    def place(name: str) -> tuple[str, int, int]:
+        root, low = sharing.buffer_of[name]
+        return root, low, low + graph.values[name].size_bytes
+
+    for each in problem.steps:
+        if each.kind == DMA_STEP:
+            continue
+        operator = graph.operators[each.operator]
+        accessed = dict(operator.accessed_bytes)
+        absorbed = {n for n in operator.inputs if (operator.name, n) in sharing.absorbed}
+        reads = [
+            (*place(n), accessed.get(n, graph.values[n].size_bytes))
+            for n in operator.inputs
+            if n not in absorbed
+        ]
+        found = [use for use in uses(problem, each.name) if not use[3]]
+        assert sorted((*use[:3], use[4]) for use in found) == sorted(joined(reads))
+        spared = {(r, byte) for r, low, high in map(place, absorbed) for byte in range(low, high)}
+        written = [
+            (root, byte, byte + 1, 1)
+            for root, low, high in map(place, operator.outputs)
+            for byte in range(low, high)
+            if (root, byte) not in spared
+        ]
+        found = [use for use in uses(problem, each.name) if use[3]]
+        assert sorted(written) == sorted(
+            (root, byte, byte + 1, 1) for root, low, high, *_ in found for byte in range(low, high)
+        )
+        assert all(use[4] == use[2] - use[1] for use in found)
+
+    for each in problem.buffers:
+        inside = [n for n in graph.values if sharing.buffer_of[n][0] == each.name]
+        assert [(v.name, v.start_byte, v.end_byte) for v in each.values] == [
+            (n, *place(n)[1:]) for n in inside
+        ]
+        kept = {b for n in inside if n in graph.outputs for b in range(*place(n)[1:])}
+        assert sorted(kept) == [b for low, high in each.outputs for b in range(low, high)]
+        assert all(b[0] > a[1] for a, b in pairwise(each.outputs))  # joined where they touch
+        kind = graph.values[each.name].kind
+        is_output = any(graph.values[n].kind == "output" for n in inside)
+        assert each.kind == (kind if kind in ("input", "weight") or not is_output else "output")
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)

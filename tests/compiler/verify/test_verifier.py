@@ -24,6 +24,9 @@ from tests.support.plans import (
     problem,
     repeated,
 )
+from tests.support.targets import random_plan as random_slices
+from tests.support.targets import random_problem
+from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
 from tests.support.verify_twin import fault_of
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
@@ -365,6 +368,46 @@ def test_twin_agrees_on_perturbed_plans(name: str, random: Random, changes: int)
     for _ in range(changes):
         made = perturbed(made, random)
     _agree(made)
+
+
+def walked(random: Random) -> Plan:
+    """A legal plan in which slices come and go at random, on two tiers or on three."""
+    if random.random() < 0.5:
+        return random_slices(random_problem(random, random.randint(1, 4)), random)
+    while True:
+        target = three_tier_target(random)
+        made = random_walks(three_tier_problem(random, target, 3), random)
+        if not find_violations(made):
+            return made
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.integers(0, 10**6), st.integers(0, 2))
+def test_twin_agrees_on_random_walks_and_whatever_comes_of_them(seed: int, changes: int) -> None:
+    random = seeded(seed)
+    made = walked(random)
+    for _ in range(changes):
+        made = perturbed(made, random)
+    assert _agree(made) or changes
+
+
+def test_the_order_in_which_a_plan_lists_its_parts_does_not_matter() -> None:
+    for name, base in PLANS.items():
+        broken = [mutation.apply(base, seeded(0)) for mutation in MUTATIONS.values()]
+        for made in (base, *(item for item in broken if item is not None)):
+            rules = rules_of(made)
+            if rules == {"malformed"}:
+                continue
+            random = seeded(1)
+            shuffled = replace(
+                made,
+                residencies=tuple(random.sample(made.residencies, len(made.residencies))),
+                transfers=tuple(random.sample(made.transfers, len(made.transfers))),
+            )
+            if "duplicate" in rules:  # whose copy counts is nowhere said
+                assert "duplicate" in rules_of(shuffled)
+            else:
+                assert rules_of(shuffled) == rules, name
 
 
 def test_random_plans_are_both_legal_and_illegal() -> None:
