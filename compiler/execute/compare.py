@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ullage.compiler.execute.data import Array
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.execute.element_types import Array, is_float, tensor_name
 
 # Kernels add in another order when a fused or whole-model path is chosen; two runs of one float32
 # model on one machine differ by much less than these two together.
@@ -47,7 +49,7 @@ def compare_arrays(name: str, actual: Array, expected: Array, *, half: bool = Fa
         name: name of the output.
         actual: its value in the run by the plan.
         expected: its value in the ordinary run.
-        half: the model has float16 tensors, so the output is no more exact than those are.
+        half: the model has float16 or bfloat16 tensors: the output is no more exact than they are.
     """
     worst, tolerance, bit_exact = float("inf"), 0.0, False
     if actual.shape == expected.shape:
@@ -58,7 +60,7 @@ def compare_arrays(name: str, actual: Array, expected: Array, *, half: bool = Fa
         worst,
         tolerance,
         bit_exact=bit_exact,
-        finite=bool(np.isfinite(expected).all()) if expected.dtype.kind == "f" else True,
+        finite=bool(np.isfinite(_wide(expected)).all()) if _is_inexact(expected) else True,
         constant=_is_constant(expected),
         # Large integers can differ by less than a float64 shows; where none is allowed, bytes
         # decide.
@@ -66,25 +68,47 @@ def compare_arrays(name: str, actual: Array, expected: Array, *, half: bool = Fa
     )
 
 
+def _is_inexact(array: Array) -> bool:
+    """Whether the elements are floating-point or complex numbers."""
+    return is_float(array.dtype) or array.dtype.kind == "c"
+
+
+def _wide(array: Array) -> NDArray[np.float64] | NDArray[np.complex128]:
+    """The numbers in the widest type of their kind."""
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+
 def _is_constant(array: Array) -> bool:
     """Whether more than one element is there and all are equal (or all NaN)."""
     flat = array.reshape(-1)
     if flat.size < 2:
         return False
-    return bool((flat == flat[0]).all() or (flat.dtype.kind == "f" and np.isnan(flat).all()))
+    return bool((flat == flat[0]).all() or (_is_inexact(flat) and np.isnan(_wide(flat)).all()))
 
 
 def _difference(actual: Array, expected: Array, *, half: bool) -> tuple[float, float]:
     """Largest absolute difference of two arrays of one shape, and how much is allowed."""
-    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    a, b = _wide(actual), _wide(expected)
     same = (np.isnan(a) & np.isnan(b)) | (a == b)
     with np.errstate(invalid="ignore"):  # equal infinities have no difference
         difference = np.where(same, 0.0, np.abs(a - b))
     worst = float(np.nan_to_num(difference, nan=np.inf, posinf=np.inf).max(initial=0.0))
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
-    if actual.dtype.kind == "f":
-        relative = RELATIVE_TOLERANCE * (100 if half or actual.dtype == np.float16 else 1)
-        tolerance = ABSOLUTE_TOLERANCE + relative * scale
+    if _is_inexact(actual):
+        tolerance = ABSOLUTE_TOLERANCE + _relative_tolerance(actual.dtype, half=half) * scale
     else:  # a quantised result may round the other way; anything else must be equal
-        tolerance = 1.0 if actual.dtype.itemsize == 1 and actual.dtype.kind in "iu" else 0.0
+        bits = BITS[tensor_name(actual.dtype)]
+        tolerance = 1.0 if 4 <= bits <= 8 and actual.dtype != np.bool_ else 0.0
     return worst, tolerance
+
+
+def _relative_tolerance(dtype: np.dtype[np.generic], *, half: bool) -> float:
+    """Difference allowed as a share of the largest magnitude.
+
+    Types with less precision than float16 may differ by the distance from 1 to their next number.
+    """
+    import ml_dtypes
+
+    if dtype in (np.float32, np.float64) or dtype.kind == "c":
+        return RELATIVE_TOLERANCE * (100 if half else 1)
+    return max(100 * RELATIVE_TOLERANCE, float(ml_dtypes.finfo(dtype).eps))

@@ -2,23 +2,25 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from ullage.compiler.common.dtypes import BITS, storage_bytes
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.importer.load import all_nodes
+from ullage.compiler.execute.element_types import (
+    EXECUTABLE,
+    Array,
+    is_float,
+    numpy_dtype,
+    tensor_name,
+)
+from ullage.compiler.importer.load import all_nodes, element_name
 from ullage.compiler.importer.scope import Scope, TensorType
-
-Array = NDArray[np.generic]
 
 # Bytes of weights beyond which a model is not executed.
 MAX_WEIGHT_BYTES = 2 * 2**30
-# Data types that numpy has, so that models of them can be executed.
-EXECUTABLE = frozenset(
-    """float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool""".split()
-)
 
 
 def model_weights(
@@ -33,13 +35,13 @@ def model_weights(
         seed: seed of weights that the file does not have.
 
     Raises:
-        ModelError: more than 2 GiB of weights, or a data type that numpy does not have.
+        ModelError: more than 2 GiB of weights, or a data type without a fixed size.
     """
     total = 0
     for tensor in proto.graph.initializer:
         tensor_type = scope.types[tensor.name]
         _require_executable(tensor.name, tensor_type)
-        total += tensor_type.elements * np.dtype(tensor_type.dtype).itemsize
+        total += storage_bytes(tensor_type.dtype, tensor_type.elements)
     if total > MAX_WEIGHT_BYTES:
         raise ModelError(
             f"{scope.where}: {total} bytes of weights; execution holds them in memory twice and "
@@ -81,8 +83,8 @@ def model_inputs(
 def _require_executable(name: str, tensor_type: TensorType) -> None:
     if tensor_type.dtype not in EXECUTABLE:
         raise ModelError(
-            f"tensor {name!r} holds {tensor_type.dtype}; plans of such models can be verified, but "
-            "not executed (numpy has no such type)",
+            f"tensor {name!r} holds {tensor_type.dtype}; such a model is "
+            "not executed (its elements have no fixed size)",
             {"tensor": name},
         )
 
@@ -95,13 +97,32 @@ def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
     if folder is None or not (folder / external.get("location", "")).is_file():
         return None
     try:
-        return np.asarray(onnx.numpy_helper.to_array(tensor, base_dir=str(folder)))
+        return np.asarray(onnx.numpy_helper.to_array(_with_length(tensor), base_dir=str(folder)))
     except Exception as error:  # onnx raises types of its own for files outside the folder
         raise ModelError(
             f"the data of weight {tensor.name!r} cannot be read from {external['location']!r}: "
             f"{str(error)[:200]}",
             {"tensor": tensor.name},
         ) from error
+
+
+def _with_length(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """An external tensor that states how many bytes of its file are its own.
+
+    A length of 0, or none, stands for the tensor's own size, as onnxruntime reads it; onnx would
+    take the rest of the file.
+    """
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    if int(stated.get("length") or 0) > 0:
+        return tensor
+    dtype = element_name(tensor.data_type) or ""
+    elements = int(np.prod(tensor.dims, dtype=np.int64))
+    named = onnx.TensorProto()
+    named.CopyFrom(tensor)
+    del named.external_data[:]
+    for key, value in {**stated, "length": str(storage_bytes(dtype, elements))}.items():
+        named.external_data.add(key=key, value=value)
+    return named
 
 
 def _roles(proto: onnx.ModelProto) -> dict[str, str]:
@@ -131,23 +152,32 @@ def _role(op: str, position: int) -> str:
 
 def _drawn(tensor_type: TensorType, role: str, generator: np.random.Generator) -> Array:
     """Random numbers that keep activations of order one through many layers."""
-    shape, dtype = tensor_type.shape, np.dtype(tensor_type.dtype)
+    shape, dtype = tensor_type.shape, numpy_dtype(tensor_type.dtype)
+    # A generator returns a plain number where the shape is (): `asarray` makes it an array.
+    return np.asarray(_numbers(shape, dtype, role, generator)).astype(dtype, copy=False)
+
+
+def _numbers(
+    shape: tuple[int, ...], dtype: np.dtype[np.generic], role: str, generator: np.random.Generator
+) -> Any:  # noqa: ANN401 - an array or, for the shape (), a number
     if dtype == np.bool_:
-        return generator.integers(0, 2, shape).astype(np.bool_)
-    if dtype.kind in "iu":
-        if dtype.itemsize > 1:  # indices, lengths, positions: the one value that always exists
-            high = 2 if role == "input" else 1
-            return generator.integers(0, high, shape).astype(dtype)
-        low = -100 if dtype.kind == "i" else 0
-        return generator.integers(low, 100, shape).astype(dtype)
+        return generator.integers(0, 2, shape)
+    if dtype.kind == "c":
+        return generator.standard_normal(shape) + 1j * generator.standard_normal(shape)
+    if not is_float(dtype):
+        bits = BITS[tensor_name(dtype)]
+        if bits > 8:  # indices, lengths, positions: the one value that always exists
+            return generator.integers(0, 2 if role == "input" else 1, shape)
+        low = -min(100, 2 ** (bits - 1)) if tensor_name(dtype).startswith("int") else 0
+        return generator.integers(low, min(100, 2 ** (bits - 1)), shape)
     if role in ("variance", "scale"):
-        return generator.uniform(0.5, 1.5, shape).astype(dtype)
+        return generator.uniform(0.5, 1.5, shape)
     if role == "quantisation":
-        return generator.uniform(0.01, 0.05, shape).astype(dtype)
+        return generator.uniform(0.01, 0.05, shape)
     if role == "small" or len(shape) < 2:
-        return (0.1 * generator.standard_normal(shape)).astype(dtype)
+        return 0.1 * generator.standard_normal(shape)
     numbers = generator.standard_normal(shape, dtype=np.float32)
     if role != "input":
         fan_in = max(1, int(np.prod(shape[1:])) if len(shape) > 2 else shape[0])
         numbers *= np.float32((1.0 / fan_in) ** 0.5)
-    return numbers.astype(dtype, copy=False)
+    return numbers

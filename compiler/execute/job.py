@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.execute.arena import Arena, Bytes
-from ullage.compiler.execute.data import Array
+from ullage.compiler.execute.arena import Arena
+from ullage.compiler.execute.element_types import Array, as_bytes, numpy_dtype, typed
 from ullage.compiler.execute.kernels import Kernels
 from ullage.compiler.execute.timetable import timetable
 from ullage.compiler.importer.build import Imported
@@ -197,7 +197,7 @@ class ExecutionJob:
         for name in operator.inputs:
             tensor_type = self.imported.scope.types[name]
             if name in absorbed:  # lies in the result already; the kernel's copy is not stored
-                feeds[name] = np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
+                feeds[name] = np.zeros(tensor_type.shape, dtype=numpy_dtype(tensor_type.dtype))
                 continue
             feeds[name] = self._operand(t, name, what)
         results = self.kernels.run(operator, feeds)
@@ -237,17 +237,17 @@ class ExecutionJob:
             if begin < end:
                 what = f"{operator.kind} {operator.name!r} leaving {name!r}"
                 data = self.arena.read(index, begin, end, t, what, self.content[name])
-            results[name] = typed(data.copy(), tensor_type.dtype, tensor_type.shape)
+            results[name] = typed(data.copy(), numpy_dtype(tensor_type.dtype), tensor_type.shape)
         return results
 
     def _operand(self, t: int, name: str, what: str) -> Array:
         tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place.get(name, (0, 0, 0))
         if begin == end:
-            return np.zeros(tensor_type.shape, dtype=np.dtype(tensor_type.dtype))
+            return np.zeros(tensor_type.shape, dtype=numpy_dtype(tensor_type.dtype))
         data = self.arena.read(index, begin, end, t, f"{what} reading {name!r}", self.content[name])
         self._tell(f"step {t}: {what} reads {name!r}")
-        return typed(data, tensor_type.dtype, tensor_type.shape)
+        return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)
 
     @staticmethod
     def _refuse_race(
@@ -279,7 +279,7 @@ class ExecutionJob:
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"
         if begin == end:
-            return typed(data, tensor_type.dtype, tensor_type.shape)
+            return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)
         for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
             address = r.offset + low - r.start_byte
             expected = cut(self.content[name], low - begin, high - begin)
@@ -290,17 +290,4 @@ class ExecutionJob:
             data[low - begin : high - begin] = self.arena.memory[home][
                 address : address + high - low
             ]
-        return typed(data, tensor_type.dtype, tensor_type.shape)
-
-
-def as_bytes(array: Array) -> Bytes:
-    """The bytes of an array, in C order."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-
-
-def typed(data: Bytes, dtype: str, shape: tuple[int, ...]) -> Array:
-    """Bytes as an array; a view where the address allows it."""
-    kind = np.dtype(dtype)
-    if data.ctypes.data % kind.alignment:
-        data = data.copy()
-    return data.view(kind).reshape(shape)
+        return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)

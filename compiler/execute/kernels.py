@@ -1,19 +1,34 @@
 """Kernels: each operator as a small model of its nodes and constants, run by onnxruntime."""
 
+import ctypes
 import logging
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
+from ullage.compiler.common.dtypes import BITS, storage_bytes
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.execute.data import Array
-from ullage.compiler.importer.load import captures
+from ullage.compiler.execute.element_types import (
+    ELEMENT_NUMBERS,
+    Array,
+    as_bytes,
+    is_foreign,
+    number_of,
+    numpy_dtype,
+    typed,
+)
+from ullage.compiler.importer.bounds import product
+from ullage.compiler.importer.load import ELEMENT_NAMES, captures
 from ullage.compiler.importer.scope import Scope, TensorType
 from ullage.compiler.ir.graph import Operator
 
 logger = logging.getLogger(__name__)
+
+# Types of tensors, in onnxruntime's spelling, whose numbers its Python interface does not return.
+FOREIGN_TYPES = frozenset(f"tensor({name})" for name in BITS if is_foreign(numpy_dtype(name)))
 
 
 class Kernels:
@@ -58,7 +73,7 @@ class Kernels:
         read = {n for i in needed for n in self._read_by(i)} - computed - {""}
         feeds = {name: self.constants[name] for name in sorted(read)}
         model = small_model(self.proto, self.scope, nodes, feeds, missing, {})
-        results = self._session("constants", model).run(missing, feeds)
+        results = run_session(self._session("constants", model), missing, feeds)
         self.constants.update(zip(missing, map(np.asarray, results), strict=True))
 
     def _read_by(self, index: int) -> list[str]:
@@ -126,7 +141,7 @@ class Kernels:
             model = small_model(self.proto, self.scope, nodes, feeds, outputs, literals)
             self._sessions[label] = self._session(label, model)
         try:
-            results = self._sessions[label].run(list(outputs), dict(feeds))
+            results = run_session(self._sessions[label], list(outputs), dict(feeds))
         except Exception as error:
             raise ModelError(
                 f"operator {label!r} fails on these numbers: {str(error)[:300]}",
@@ -164,10 +179,10 @@ def small_model(
 
     def info(name: str, tensor_type: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
         if array is not None:
-            number = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            number = number_of(array.dtype)
             return onnx.helper.make_tensor_value_info(name, number, array.shape)
         assert tensor_type is not None  # noqa: S101 - every output was typed by the importer
-        number = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor_type.dtype))
+        number = ELEMENT_NUMBERS[tensor_type.dtype]
         shape = [None] * len(tensor_type.shape) if tensor_type.is_upper_bound else tensor_type.shape
         return onnx.helper.make_tensor_value_info(name, number, shape)
 
@@ -205,3 +220,56 @@ def open_session(model: onnx.ModelProto) -> Any:  # noqa: ANN401 - onnxruntime h
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def run_session(session: Any, names: list[str], feeds: Mapping[str, Array]) -> list[Array]:  # noqa: ANN401
+    """Results of a session of onnxruntime, or of onnx's reference evaluator.
+
+    Types that numpy lacks go in and out as bytes of onnxruntime's own tensors.
+
+    Args:
+        session: what `open_session` returned, or a reference evaluator.
+        names: outputs wanted.
+        feeds: inputs by name.
+    """
+    import onnxruntime
+
+    if not isinstance(session, onnxruntime.InferenceSession):
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # infinities and NaN are numbers like others here
+            return [np.asarray(array) for array in session.run(names, dict(feeds))]
+    written = {output.name: output.type for output in session.get_outputs()}
+    foreign = any(is_foreign(array.dtype) for array in feeds.values()) or any(
+        written.get(name) in FOREIGN_TYPES for name in names
+    )
+    if not foreign:
+        return [np.asarray(array) for array in session.run(names, dict(feeds))]
+    entering = {name: _ort_value(array) for name, array in feeds.items()}
+    return [_array_of(value) for value in session.run_with_ort_values(names, entering)]
+
+
+def _ort_value(array: Array) -> Any:  # noqa: ANN401 - onnxruntime has no stubs
+    """A tensor of onnxruntime with the numbers of an array."""
+    import onnxruntime
+
+    if not is_foreign(array.dtype):
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+    number = number_of(array.dtype)
+    value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(list(array.shape), number)
+    data = as_bytes(array)
+    if data.size:
+        ctypes.memmove(value.data_ptr(), data.ctypes.data, data.size)
+    return value
+
+
+def _array_of(value: Any) -> Array:  # noqa: ANN401 - onnxruntime has no stubs
+    """The numbers of a tensor of onnxruntime."""
+    name = ELEMENT_NAMES[value.element_type()]
+    dtype = numpy_dtype(name)
+    if not is_foreign(dtype):
+        return np.asarray(value.numpy())
+    shape = tuple(value.shape())
+    data = np.empty(storage_bytes(name, product(shape)), dtype=np.uint8)
+    if data.size:
+        ctypes.memmove(data.ctypes.data, value.data_ptr(), data.size)
+    return typed(data, dtype, shape)

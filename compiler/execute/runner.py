@@ -11,9 +11,10 @@ import numpy as np
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
 from ullage.compiler.driver.provenance import check_problem_matches, import_options
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
-from ullage.compiler.execute.data import EXECUTABLE, Array, model_inputs, model_weights
+from ullage.compiler.execute.data import model_inputs, model_weights
+from ullage.compiler.execute.element_types import EXECUTABLE, Array
 from ullage.compiler.execute.job import ExecutionJob
-from ullage.compiler.execute.kernels import Kernels, open_session, small_model
+from ullage.compiler.execute.kernels import Kernels, open_session, run_session, small_model
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
 from ullage.compiler.ir.plan import Plan
@@ -131,7 +132,7 @@ class Executor:
         weights: its initializers.
         inputs: seeded values of its inputs in the first inference.
         kernels: its operators.
-        half: whether any of its tensors is float16.
+        half: whether any of its tensors is float16 or bfloat16.
     """
 
     def __init__(self, model: Path, options: ImportOptions, seed: int = 0, name: str = "") -> None:
@@ -147,7 +148,8 @@ class Executor:
         self.roots = {name: self.kernels.constants[name] for name in roots}
         # onnxruntime computes runs of float16 operators in float32, one operator by itself not.
         self.half = any(
-            tensor_type.dtype == "float16" for tensor_type in imported.scope.types.values()
+            tensor_type.dtype in ("float16", "bfloat16")
+            for tensor_type in imported.scope.types.values()
         )
         self._expected: dict[tuple[int, str], Array] = {}
         self._session: tuple[list[str], Any] | None = None
@@ -167,8 +169,8 @@ class Executor:
                 )
             if value.dtype not in EXECUTABLE:
                 raise ModelError(
-                    f"tensor {name!r} holds {value.dtype}: its plan can be verified, but not "
-                    "executed",
+                    f"tensor {name!r} holds {value.dtype}, whose elements have no fixed size: the "
+                    "model cannot be executed",
                     {"tensor": name},
                 )
 
@@ -257,7 +259,7 @@ class Executor:
                     f"onnxruntime cannot run the model as a whole: {str(error)[:300]}"
                 ) from error
         try:
-            results = self._session[1].run(names, feeds)
+            results = run_session(self._session[1], names, feeds)
         except Exception as error:
             raise ModelError(
                 f"onnxruntime fails on the model as a whole: {str(error)[:300]}"

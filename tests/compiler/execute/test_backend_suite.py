@@ -8,9 +8,9 @@ import pytest
 from tests.support.onnx_suite import RunOutcome, all_cases, execute_case, import_case
 
 # Cases that onnxruntime runs and that are not executed.
-REFUSED_AT_MOST = 160
+REFUSED_AT_MOST = 8
 # Cases that are executed at least.
-EXECUTED_AT_LEAST = 1594
+EXECUTED_AT_LEAST = 1744
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.onnx_models import const, info, model, node, weight
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.execute.data import EXECUTABLE, MAX_WEIGHT_BYTES, model_inputs, model_weights
+from ullage.compiler.execute.data import MAX_WEIGHT_BYTES, model_inputs, model_weights
+from ullage.compiler.execute.element_types import EXECUTABLE, as_bytes, numpy_dtype
 from ullage.compiler.importer.build import Imported, import_detailed
 
 
@@ -124,40 +125,48 @@ def test_activations_stay_of_order_one_through_many_layers() -> None:
         found = found @ array
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float64", "int32", "uint8", "bool"])
-def test_types_that_numpy_has(dtype: str) -> None:
+@pytest.mark.parametrize("dtype", sorted(EXECUTABLE))
+@pytest.mark.parametrize("shape", [(50,), ()])
+def test_every_type_with_a_fixed_size_has_numbers(dtype: str, shape: tuple[int, ...]) -> None:
+    opset = 25
     proto = model(
         [node("Identity", "x", "y"), node("Identity", "w", "v")],
-        [info("x", (50,), dtype)],
+        [info("x", shape, dtype)],
         "y v",
-        [weight("w", (50,), dtype)],
+        [weight("w", shape, dtype)],
+        opset=opset,
     )
-    assert dtype in EXECUTABLE
-    assert str(inputs_of(proto)["x"].dtype) == dtype
-    assert str(weights_of(proto)["w"].dtype) == dtype
-    assert len(np.unique(inputs_of(proto)["x"])) > 1
+    for array in (inputs_of(proto)["x"], weights_of(proto)["w"]):
+        assert array.dtype == numpy_dtype(dtype)
+        assert array.shape == shape
+    assert shape == () or len(set(inputs_of(proto)["x"].tolist())) > 1
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float8e4m3fn", "int4"])
-def test_types_that_numpy_lacks_are_refused(dtype: str) -> None:
-    entering = model(
-        [node("Reshape", "x n", "y")],
-        [info("x", (50,), dtype)],
-        "y",
-        [const("n", [-1])],
-        opset=23,
-    )
-    with pytest.raises(ModelError, match=f"tensor 'x' holds {dtype}"):
-        inputs_of(entering)
-    stored = model(
-        [node("Reshape", "w n", "v"), node("Relu", "x", "y")],
-        {"x": (50,)},
-        "y v",
-        [weight("w", (50,), dtype), const("n", [-1])],
-        opset=23,
-    )
-    with pytest.raises(ModelError, match=f"tensor 'w' holds {dtype}"):
-        weights_of(stored)
+@pytest.mark.parametrize("length", [None, "0"])
+@pytest.mark.parametrize("dtype", ["float32", "int4"])
+def test_external_data_without_a_length_is_the_tensors_own(
+    tmp_path: Path, length: str | None, dtype: str
+) -> None:
+    """As onnxruntime reads it: as many bytes as the tensor has, from the offset on."""
+    size = 256 if dtype == "float32" else 32
+    content = np.random.default_rng(0).integers(0, 120, 64 + size + 100).astype(np.uint8)
+    (tmp_path / "missing.bin").write_bytes(content.tobytes())
+    tensor = weight("w", (8, 8), dtype)
+    tensor.external_data.add(key="offset", value="64")
+    if length is not None:
+        tensor.external_data.add(key="length", value=length)
+    nodes = [node("Identity", "w", "v"), node("Relu", "x", "y")]
+    proto = model(nodes, {"x": (4,)}, "v y", [tensor], opset=23)
+    found = weights_of(proto, tmp_path)["w"]
+    assert as_bytes(found).tobytes() == content[64 : 64 + size].tobytes()
+
+
+def test_external_data_past_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "missing.bin").write_bytes(bytes(300))
+    tensor = weight("w", (8, 8))
+    tensor.external_data.add(key="offset", value="64")
+    with pytest.raises(ModelError, match=r"'w' cannot be read from 'missing\.bin'"):
+        weights_of(product(tensor), tmp_path)
 
 
 def test_too_many_weights_are_refused_before_any_is_made() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.models import MODELS, model_file
 from tests.support.onnx_models import MICROSOFT, const, info, model, node
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.execute.data import Array
+from ullage.compiler.execute.element_types import Array
 from ullage.compiler.execute.kernels import Kernels, open_session
 from ullage.compiler.execute.runner import Executor, compare_arrays
 from ullage.compiler.importer.build import ImportOptions, import_detailed

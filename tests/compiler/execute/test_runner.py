@@ -20,11 +20,12 @@ from tests.support.models import (
     solved,
     steady,
 )
-from tests.support.onnx_models import const, info, model, node
+from tests.support.onnx_models import const, imported, info, model, node
 from tests.support.solving import solve_with
 from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.execute.element_types import numpy_dtype
 from ullage.compiler.execute.runner import (
     Execution,
     Executor,
@@ -346,12 +347,48 @@ def test_data_dependent_shapes_are_refused(tmp_path: Path) -> None:
         compiled(tmp_path, proto, CompileOptions(solver="greedy"))
 
 
-def test_types_that_numpy_lacks_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"]
+)
+def test_types_that_numpy_lacks_run(tmp_path: Path, dtype: str) -> None:
     proto = model(
-        [node("Reshape", "x n", "y")], [info("x", (8,), "bfloat16")], "y", [const("n", [2, 4])]
+        [node("Reshape", "x n", "y"), node("Cast", "y", "z", to=1)],
+        [info("x", (9,), dtype)],
+        "y z",
+        [const("n", [3, 3])],
+        opset=23,
     )
-    with pytest.raises(ModelError, match="'x' holds bfloat16: its plan can be verified, but not"):
-        compiled(tmp_path, proto, CompileOptions(solver="greedy"))
+    done = compiled(tmp_path, proto, CompileOptions(solver="greedy"))
+    assert exact(done)
+    assert [str(a.dtype) for a in done.arrays.values()] == [str(numpy_dtype(dtype)), "float32"]
+
+
+@pytest.mark.parametrize("dtype", ["int4", "uint4"])
+def test_packed_types_run(tmp_path: Path, dtype: str) -> None:
+    """Three rows of five elements: eight bytes, two elements in each."""
+    proto = model(
+        [
+            node("Relu", "x", "r"),
+            node("QuantizeLinear", "r s z", "q"),
+            node("Cast", "q", "y", to=1),
+        ],
+        {"x": (3, 5)},
+        "q y",
+        [const("s", 0.2, "float32"), const("z", 0, dtype)],
+        opset=21,
+    )
+    done = compiled(tmp_path, proto, CompileOptions(solver="greedy", fuse=False))
+    assert exact(done)
+    assert imported(proto).values["q"].size_bytes == 8
+
+
+def test_inputs_of_rank_0_run(tmp_path: Path) -> None:
+    proto = model(
+        [node("Mul", "x s", "y"), node("Cast", "n", "m", to=1), node("Add", "y m", "z")],
+        [info("x", (4, 8)), info("s", ()), info("n", (), "int64")],
+        "z",
+    )
+    assert exact(compiled(tmp_path, proto, CompileOptions(solver="greedy")))
 
 
 def test_half_precision_inside_widens_the_tolerance(tmp_path: Path) -> None:
