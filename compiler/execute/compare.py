@@ -1,6 +1,7 @@
 """Comparison of a run's outputs with those of the ordinary run: differences and tolerances."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,9 +74,11 @@ def _is_inexact(array: Array) -> bool:
     return is_float(array.dtype) or array.dtype.kind == "c"
 
 
-def _wide(array: Array) -> NDArray[np.float64] | NDArray[np.complex128]:
+def _wide(array: Array) -> NDArray[np.inexact[Any]]:
     """The numbers in the widest type of their kind."""
-    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    if array.dtype.kind == "c":
+        return array.astype(np.complex128)
+    return array.astype(np.float64)
 
 
 def _is_constant(array: Array) -> bool:
@@ -111,4 +114,5 @@ def _relative_tolerance(dtype: np.dtype[np.generic], *, half: bool) -> float:
 
     if dtype in (np.float32, np.float64) or dtype.kind == "c":
         return RELATIVE_TOLERANCE * (100 if half else 1)
-    return max(100 * RELATIVE_TOLERANCE, float(ml_dtypes.finfo(dtype).eps))
+    precision: Any = ml_dtypes.finfo(dtype).eps  # type: ignore[no-untyped-call]
+    return max(100 * RELATIVE_TOLERANCE, float(precision))

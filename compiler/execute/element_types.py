@@ -58,7 +58,7 @@ def as_bytes(array: Array) -> Bytes:
     raw[: flat.size] = flat.view(np.uint8) & (2**bits - 1)
     shifts = (bits * np.arange(per_byte)).astype(np.uint8)
     packed: Bytes = np.bitwise_or.reduce(raw.reshape(-1, per_byte) << shifts, axis=1)
-    return packed.astype(np.uint8, copy=False)
+    return packed
 
 
 def typed(data: Bytes, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> Array:
@@ -68,7 +68,8 @@ def typed(data: Bytes, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> A
         shifts = (bits * np.arange(8 // bits)).astype(np.uint8)
         elements = int(np.prod(shape, dtype=np.int64))
         raw = ((data[:, None] >> shifts) & (2**bits - 1)).reshape(-1)[:elements]
-        return raw.astype(np.uint8).view(dtype).reshape(shape)
+        array: Array = raw.astype(np.uint8).view(dtype).reshape(shape)
+        return array
     if data.ctypes.data % dtype.alignment:
         data = data.copy()
     return data.view(dtype).reshape(shape)
