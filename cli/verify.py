@@ -18,13 +18,16 @@ def verify_command(
 ) -> None:
     """Check every rule of a plan: data where operators find it, space, transfers, outputs."""
     from ullage.cli.render import print_json
-    from ullage.compiler.common.errors import VerificationError
+    from ullage.compiler.common.errors import MalformedPlanError, VerificationError
     from ullage.compiler.driver.provenance import check_model_matches
     from ullage.compiler.ir.plan_json import read_plan
-    from ullage.compiler.verify.verifier import find_violations
+    from ullage.compiler.verify.verifier import find_file_violations, malformed_file
 
-    loaded = read_plan(plan)
-    violations = find_violations(loaded)
+    try:
+        loaded = read_plan(plan)
+    except MalformedPlanError as error:
+        raise malformed_file(error) from error
+    violations = find_file_violations(loaded)
     if violations:
         listed = [
             {"rule": v.rule, "message": v.message, "step": v.step, "buffers": list(v.buffers)}

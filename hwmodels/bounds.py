@@ -16,6 +16,9 @@ from ullage.hwmodels.cost import (
 )
 from ullage.hwmodels.traffic import compulsory_resident
 
+# Relative amount by which a bound may exceed the value: sums in another order round differently.
+BOUND_TOLERANCE = 1e-9
+
 
 @dataclass(frozen=True)
 class Bound:

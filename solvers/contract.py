@@ -11,13 +11,10 @@ from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Program
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.interface import ShadowPrice, Solution, Solver, StopReason
 
 _Row = TypeVar("_Row", Residency, Transfer)
-
-# Relative amount by which a bound may exceed the value: sums in another order round differently.
-BOUND_TOLERANCE = 1e-9
 
 
 def broken(solver: Solver, what: str, **details: Any) -> ContractError:  # noqa: ANN401 - JSON values

@@ -36,6 +36,10 @@ class UsageError(UllageError):
     """An option, a target file or an argument is wrong."""
 
 
+class MalformedPlanError(UsageError):
+    """A plan file has an unknown, missing or wrong field."""
+
+
 class ModelError(UllageError):
     """The model cannot be read or planned; the message says where and why."""
 

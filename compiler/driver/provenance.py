@@ -12,16 +12,19 @@ from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import planned_order
+from ullage.compiler.verify.verifier import check_well_formed
 
 
 def check_model_matches(plan: Plan, model: Path) -> None:
     """Check that a model file gives the plan's problem.
 
     Raises:
-        VerificationError: the model gives another problem; names the first difference.
+        VerificationError: the plan is malformed, or the model gives another problem; names the
+            first difference.
         ModelError: the model cannot be read.
         UsageError: what the plan says about its import makes no sense.
     """
+    check_well_formed(plan)
     options = import_options(plan)
     try:
         graph = import_model(model, options, name=plan.problem.name)

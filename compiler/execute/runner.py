@@ -18,6 +18,7 @@ from ullage.compiler.execute.kernels import Kernels, open_session, run_session, 
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.verify.verifier import check_well_formed
 
 __all__ = [
     "Execution",
@@ -106,6 +107,7 @@ def run_plan(model: Path, plan: Plan, options: RunOptions | None = None) -> Exec
         UsageError: an option makes no sense.
     """
     chosen = options or RunOptions()
+    check_well_formed(plan)
     refuse_resized(plan)
     executor = Executor(model, import_options(plan), chosen.seed, name=plan.problem.name)
     return executor.run(plan, chosen)
@@ -177,6 +179,7 @@ class Executor:
     def run(self, plan: Plan, options: RunOptions | None = None) -> Execution:
         """Execute by a plan of this model; errors as for `run_plan`."""
         chosen = options or RunOptions()
+        check_well_formed(plan)
         refuse_resized(plan)
         check_problem_matches(plan, self.imported.graph, str(self.model))
         last = len(plan.problem.steps)

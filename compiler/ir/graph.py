@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.ranges import Count
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -43,10 +44,10 @@ class Gemm:
     Weight stationary: k and n are the dimensions that the array holds, m is streamed.
     """
 
-    m: int
-    k: int
-    n: int
-    count: int = 1
+    m: Count
+    k: Count
+    n: Count
+    count: Count = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ullage.compiler.common.ranges import Count, Index
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target, link_name
@@ -54,14 +55,14 @@ class Residency:
         end: one past the last step at which the space is taken.
     """
 
-    buffer: int
-    start_byte: int
-    end_byte: int
+    buffer: Index
+    start_byte: Count
+    end_byte: Count
     tier: str
-    offset: int
-    start: int
-    ready: int
-    end: int
+    offset: Count
+    start: Index
+    ready: Index
+    end: Index
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,12 @@ class Transfer:
         link: name of the link that it goes over; by default that of the only link between the two.
     """
 
-    buffer: int
-    start_byte: int
-    end_byte: int
+    buffer: Index
+    start_byte: Count
+    end_byte: Count
     source: str
     destination: str
-    moves: tuple[tuple[int, int], ...]
+    moves: tuple[tuple[Index, Count], ...]
     link: str = ""
 
     def __post_init__(self) -> None:

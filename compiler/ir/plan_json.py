@@ -1,70 +1,26 @@
 """Plans as JSON files: loss-free, checked against the published schema when they are read."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import MalformedPlanError, UsageError
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.ir.plan import Plan, Residency, Transfer
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_file import PlanFile, PlanFile1
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import Program
-from ullage.compiler.ir.target import Target
 
 # Version of the files that are written.
-PLAN_FORMAT = 2
+PLAN_FORMAT: Literal[2] = 2
 # Versions that can be read. In version 1 links and transfers have no names, and figures of the
 # search are among `options`.
 READABLE_FORMATS = (1, 2)
 # The published JSON Schema, a file of this package.
 SCHEMA_FILE = "plan.schema.json"
-
-
-@dataclass(frozen=True)
-class PlanFile:
-    """The fields of a plan's JSON file; those of `Plan` with the problem taken apart.
-
-    Attributes:
-        target: the chip planned for, with overrides applied.
-        problem: the steps and buffers planned, a `Program`.
-        residencies: sorted by buffer, start byte, start.
-        transfers: sorted by first step.
-        solver: name of the solver that made it.
-        objective: what was minimised.
-        seed: seed of the solver.
-        options: parameters of the solver that differ from its defaults.
-        model: how to import the model again (name, dtype policy, dims, fusion ...).
-        notes: fallbacks taken on the way; never empty when one was.
-        lower_bound: bound of the objective that the solver proved, in the objective's unit.
-        bound_source: name of what proved it.
-        claimed_bound: bound that a third party's solver claims; nobody here has proven it.
-        claimed_by: who claims it.
-        shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
-        statistics: figures about the search, by name.
-        format_version: version of the file format, `PLAN_FORMAT`.
-    """
-
-    target: Target
-    problem: Program
-    residencies: tuple[Residency, ...]
-    transfers: tuple[Transfer, ...]
-    solver: str
-    objective: str = "latency"
-    seed: int = 0
-    options: Mapping[str, str | int | float | bool] = field(default_factory=dict)
-    model: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    lower_bound: float | None = None
-    bound_source: str = ""
-    claimed_bound: float | None = None
-    claimed_by: str = ""
-    shadow_prices: tuple[tuple[str, float], ...] = ()
-    statistics: Mapping[str, float] = field(default_factory=dict)
-    format_version: int = PLAN_FORMAT
 
 
 # Fields that plan and file have in common.
@@ -73,7 +29,10 @@ _COMMON = tuple(f.name for f in fields(Plan) if f.name != "problem")
 
 def _file_of(plan: Plan) -> PlanFile:
     common = {name: getattr(plan, name) for name in _COMMON}
-    return PlanFile(plan.target, plan.program, objective=plan.objective, **common)
+    objective: Any = plan.objective  # the verifier knows the possible ones
+    return PlanFile(
+        plan.target, plan.program, objective=objective, format_version=PLAN_FORMAT, **common
+    )
 
 
 def _plan_of(read: PlanFile) -> Plan:
@@ -82,70 +41,67 @@ def _plan_of(read: PlanFile) -> Plan:
 
 
 @cache
-def _adapter() -> Any:  # noqa: ANN401 - pydantic's adapter has no useful static type here
+def _adapter(version: int = PLAN_FORMAT) -> Any:  # noqa: ANN401 - pydantic's adapter has no useful static type here
     from pydantic import TypeAdapter
 
-    return TypeAdapter(PlanFile)
+    return TypeAdapter(PlanFile if version == PLAN_FORMAT else PlanFile1)
 
 
 def dump_plan(plan: Plan) -> bytes:
     """A plan as UTF-8 JSON."""
-    return bytes(_adapter().dump_json(_file_of(plan)))
+    return bytes(_adapter().dump_json(_file_of(plan), warnings=False))
 
 
 def load_plan(data: bytes, where: str = "plan") -> Plan:
     """A plan from JSON.
 
     Raises:
-        UsageError: not JSON, another format version, or not a plan; says which field is wrong.
+        MalformedPlanError: a field of the plan is unknown, missing or wrong; says which.
+        UsageError: not JSON, or another format version.
     """
     from pydantic import ValidationError
 
     try:
-        document = json.loads(data)
+        document = json.loads(data, object_pairs_hook=_object)
         version = document.get("format_version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
     if type(version) is not int or version not in READABLE_FORMATS:  # true is 1 to Python
         raise UsageError(
-            f"{where}: plan format {version!r}; this version reads "
+            f"{where}: plan format {_brief(version)}; this version reads "
             f"{' and '.join(map(str, READABLE_FORMATS))}; compile again"
         )
-    if version == 1:
-        data = json.dumps(_from_format_1(document)).encode()
     try:
-        read: PlanFile = _adapter().validate_json(data, strict=None)
+        read = _adapter(version).validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field_name = ".".join(map(str, first["loc"]))
-        raise UsageError(
-            f"{where}: not a plan: field {field_name}: {first['msg']} "
-            f"({error.error_count()} problems in all)"
+        first = error.errors(include_url=False, include_context=False)[0]
+        field_name = ".".join(str(part)[:80] for part in first["loc"])
+        raise MalformedPlanError(
+            f"{where}: not a plan: field {field_name}: {first['msg']}, found "
+            f"{_brief(first['input'])} ({error.error_count()} problems in all)",
+            {"field": field_name, "problems": error.error_count()},
         ) from error
-    return _plan_of(read)
+    return _plan_of(read.as_present() if isinstance(read, PlanFile1) else read)
 
 
-def _from_format_1(document: dict[str, Any]) -> dict[str, Any]:
-    """The document of a file of format 1, changed to the present format.
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON document; one key twice would leave open which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return found
 
-    Format 1 kept statistics and shadow prices among `options`. Its links and transfers have no
-    names; those get their default names when the document is read.
-    """
-    converted = {**document, "format_version": PLAN_FORMAT}
-    options = document.get("options")
-    if not isinstance(options, dict):
-        return converted
-    own = {k: v for k, v in options.items() if isinstance(v, str | int | float)}
-    figures = ("whole_bound", "parts_solved", "parts_taken")
-    converted["options"] = {k: v for k, v in own.items() if k not in (*figures, "interrupted")}
-    converted["statistics"] = {k: own[k] for k in figures if k in own}
-    prices = options.get("prices")
-    converted["shadow_prices"] = [
-        [price.get("what"), price.get("saves_s")]
-        for price in (prices if isinstance(prices, list) else ())
-        if isinstance(price, dict)
-    ]
-    return converted
+
+def _brief(value: object) -> str:
+    """A wrong value as a short text."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        return "an object" if isinstance(value, Mapping) else "an array"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -170,11 +126,17 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 
 def plan_schema() -> dict[str, Any]:
-    """The JSON Schema of plans, made from the dataclasses."""
-    schema: dict[str, Any] = _adapter().json_schema(mode="validation")
-    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    schema["title"] = f"ullage plan, format {PLAN_FORMAT}"
-    return schema
+    """The JSON Schema of plans of every readable format, made from the dataclasses."""
+    from pydantic import TypeAdapter
+
+    inputs = [(version, "validation", _adapter(version)) for version in READABLE_FORMATS]
+    roots, schema = TypeAdapter.json_schemas(inputs)  # type: ignore[arg-type]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"ullage plan, formats {' and '.join(map(str, READABLE_FORMATS))}",
+        "oneOf": [roots[version, "validation"] for version in READABLE_FORMATS],
+        **schema,
+    }
 
 
 def published_schema() -> dict[str, Any]:

@@ -7,12 +7,14 @@ once per problem and kept with it; functions that do so are decorated with `comp
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ullage.compiler.ir.program import Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
 
 Figure = TypeVar("Figure")
+# What a plan may minimise; explained at `Problem`.
+Objective = Literal["latency", "traffic", "energy", "peak"]
 
 
 @dataclass(frozen=True)

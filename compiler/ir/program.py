@@ -11,6 +11,7 @@ of steps and bytes are half-open:
 from dataclasses import dataclass
 from functools import cached_property
 
+from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive
 from ullage.compiler.ir.graph import Gemm, Kind
 
 # Kind of a step without an operator: only transfers run in it.
@@ -31,11 +32,11 @@ class Use:
         value: name of the value in the range.
     """
 
-    buffer: int
-    start_byte: int
-    end_byte: int
+    buffer: Index
+    start_byte: Count
+    end_byte: Count
     write: bool
-    accessed_bytes: int
+    accessed_bytes: Count
     value: str
 
 
@@ -62,13 +63,13 @@ class Step:
 
     name: str
     kind: str
-    operator: int = -1
+    operator: OperatorIndex = -1
     uses: tuple[Use, ...] = ()
-    macs: int = 0
-    mac_dtype: str = "float32"
-    vector_elements: int = 0
+    macs: Count = 0
+    mac_dtype: DtypeName = "float32"
+    vector_elements: Count = 0
     gemms: tuple[Gemm, ...] = ()
-    workspace_bytes: int = 0
+    workspace_bytes: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,8 @@ class PlacedValue:
     """A value and the byte range of a buffer that it occupies."""
 
     name: str
-    start_byte: int
-    end_byte: int
+    start_byte: Count
+    end_byte: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,11 @@ class Buffer:
     """
 
     name: str
-    size_bytes: int
+    size_bytes: Count
     kind: Kind
     values: tuple[PlacedValue, ...] = ()
-    outputs: tuple[tuple[int, int], ...] = ()
-    row_bytes: int = 1
+    outputs: tuple[tuple[Count, Count], ...] = ()
+    row_bytes: Positive = 1
 
 
 @dataclass(frozen=True)

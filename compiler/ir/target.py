@@ -9,6 +9,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from ullage.compiler.common.ranges import (
+    Cells,
+    Count,
+    DtypeName,
+    Joules,
+    Positive,
+    Rate,
+    Seconds,
+    WriteRate,
+)
 from ullage.compiler.ir.graph import Kind
 
 # Where operands may be while their operator runs; explained at `Target`.
@@ -32,12 +42,12 @@ class Tier:
     """
 
     name: str
-    capacity_bytes: int
-    read_bytes_per_s: float
-    write_bytes_per_s: float
-    alignment_bytes: int = 1
-    read_energy_j_per_byte: float = 0.0
-    write_energy_j_per_byte: float = 0.0
+    capacity_bytes: Count
+    read_bytes_per_s: Rate
+    write_bytes_per_s: WriteRate
+    alignment_bytes: Positive = 1
+    read_energy_j_per_byte: Joules = 0.0
+    write_energy_j_per_byte: Joules = 0.0
     addressable: bool = True
     read_only: bool = False
 
@@ -63,9 +73,9 @@ class Link:
 
     source: str
     destination: str
-    bandwidth_bytes_per_s: float
-    setup_s: float = 0.0
-    energy_j_per_byte: float = 0.0
+    bandwidth_bytes_per_s: Rate
+    setup_s: Seconds = 0.0
+    energy_j_per_byte: Joules = 0.0
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -78,10 +88,10 @@ class Link:
 class Systolic:
     """A systolic array, weight stationary: `arrays` grids of rows x columns cells at a clock."""
 
-    rows: int
-    columns: int
-    clock_hz: float
-    arrays: int = 1
+    rows: Cells
+    columns: Cells
+    clock_hz: Rate
+    arrays: Cells = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +107,10 @@ class Compute:
             for the data types listed there scaled by their rate relative to the fastest.
     """
 
-    macs_per_s: Mapping[str, float]
-    vector_elements_per_s: float
-    overhead_s: float = 0.0
-    energy_j_per_mac: Mapping[str, float] | None = None
+    macs_per_s: Mapping[DtypeName, Rate]
+    vector_elements_per_s: Rate
+    overhead_s: Seconds = 0.0
+    energy_j_per_mac: Mapping[DtypeName, Joules] | None = None
     systolic: Systolic | None = None
 
 
@@ -132,7 +142,7 @@ class Target:
     operand_access: OperandAccess = "any"
     weights_in_fastest: bool = False
     split_operands: bool = True
-    slice_granularity_bytes: int = 256
+    slice_granularity_bytes: Count = 256
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

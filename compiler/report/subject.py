@@ -12,10 +12,10 @@ from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
+from ullage.hwmodels.bounds import BOUND_TOLERANCE
 from ullage.hwmodels.cost import Score, objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.budget import Budget
-from ullage.solvers.contract import BOUND_TOLERANCE
 
 # Keys of a summary that only the run that made the plan knows, in seconds.
 TIMES = ("import_s", "solve_s", "total_s")
@@ -63,15 +63,20 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
 def _claiming(plan: Plan, value: float) -> Plan:
     """The plan with the bound that its file states turned into a claim."""
     claimed, by = plan.claimed_bound, plan.claimed_by
+    _refuse_above(claimed, by, value)
     if plan.lower_bound is not None:
         claimed, by = plan.lower_bound, f"{plan.bound_source or plan.solver}, in the plan's file"
+    _refuse_above(claimed, by, value)
+    return replace(plan, lower_bound=None, bound_source="", claimed_bound=claimed, claimed_by=by)
+
+
+def _refuse_above(claimed: float | None, by: str, value: float) -> None:
     if claimed is not None and not claimed <= value * (1 + BOUND_TOLERANCE):
         raise ContractError(
             f"the plan claims the lower bound {claimed:.9g} (by {by}), and its own verified value "
             f"is {value:.9g}: what proved the bound is wrong",
             {"claimed_bound": claimed, "claimed_by": by, "value": value},
         )
-    return replace(plan, lower_bound=None, bound_source="", claimed_bound=claimed, claimed_by=by)
 
 
 def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:

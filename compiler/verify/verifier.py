@@ -8,14 +8,29 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from itertools import chain, islice
 
-from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.common.errors import MalformedPlanError, UllageError, VerificationError
 from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.data import find_data_violations
 from ullage.compiler.verify.loop import find_wrap_violations
 from ullage.compiler.verify.space import find_slice_violations, find_space_violations
-from ullage.compiler.verify.well_formed import Violation, find_malformed, find_problem_faults
+from ullage.compiler.verify.well_formed import (
+    NO_STEP,
+    Violation,
+    find_malformed,
+    find_problem_faults,
+)
+from ullage.hwmodels.bounds import BOUND_TOLERANCE
+from ullage.hwmodels.cost import value_of
 
-__all__ = ["Violation", "find_violations", "verify"]
+__all__ = [
+    "Violation",
+    "check_well_formed",
+    "find_file_violations",
+    "find_violations",
+    "malformed_file",
+    "verify",
+]
 
 # Violations that the message of an error spells out.
 SHOWN = 5
@@ -34,13 +49,55 @@ def find_violations(plan: Assigned, limit: int = 100) -> list[Violation]:
     return sorted(islice(_all_violations(plan), limit), key=lambda violation: violation.step)
 
 
+def find_file_violations(plan: Plan, limit: int = 100) -> list[Violation]:
+    """As `find_violations`, for a plan from a file: its bounds may not be above its own value."""
+    found = find_violations(plan, limit)
+    return found or list(_claim_violations(plan))
+
+
+def _claim_violations(plan: Plan) -> Iterator[Violation]:
+    """Yield bounds of a legal plan that the plan itself refutes."""
+    value = value_of(plan)
+    for which, bound in (("lower", plan.lower_bound), ("claimed", plan.claimed_bound)):
+        if bound is not None and bound > value + BOUND_TOLERANCE * abs(value):
+            message = (
+                f"its {which} bound is {bound:.9g}, and its own {plan.objective} is {value:.9g}: "
+                "what proved the bound is wrong"
+            )
+            yield Violation("bound", message, NO_STEP, ())
+
+
+def malformed_file(error: MalformedPlanError) -> UllageError:
+    """The verdict on a plan file that cannot be read: it is illegal, by the rule `malformed`.
+
+    What a file says about the import of its model is no part of the plan: the error stays one of
+    usage.
+    """
+    if str(error.details["field"]).partition(".")[0] == "model":
+        return error
+    violation = Violation("malformed", error.message, NO_STEP, ())
+    return VerificationError(error.message, {"violations": [asdict(violation)]})
+
+
 def verify(plan: Assigned) -> None:
     """Check that a plan is legal.
 
     Raises:
         VerificationError: it is not. The message has the first broken rules, `details` up to 100.
     """
-    violations = find_violations(plan)
+    _raise_any(plan, find_violations(plan))
+
+
+def check_well_formed(plan: Assigned) -> None:
+    """Check that a plan can be examined at all; it may be illegal nevertheless.
+
+    Raises:
+        VerificationError: it cannot: figures, names or indices in it make no sense.
+    """
+    _raise_any(plan, list(islice(find_malformed(plan), 100)))
+
+
+def _raise_any(plan: Assigned, violations: list[Violation]) -> None:
     if not violations:
         return
     lines = [f"  [{violation.rule}] {violation.message}" for violation in violations[:SHOWN]]

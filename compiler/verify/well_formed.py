@@ -8,22 +8,25 @@ Each stage looks things up in the earlier ones (a use names a buffer, a residenc
 first stage with faults is the last one that is examined.
 """
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeGuard, TypeVar
+from typing import TypeVar, get_args
 
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX
 from ullage.compiler.ir.assignment import Assigned, Assignment
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
-from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.compiler.verify.fields import all_are, amount_fault, int_fault, is_pair, show
+from ullage.compiler.verify.target_form import KINDS, show_name, target_faults
 
 # Step of a violation that belongs to no step.
 NO_STEP = -1
-# The kinds of buffers, each of which needs a home tier.
-KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+# Operator of a DMA-only step.
+NO_OPERATOR = -1
+OBJECTIVES = get_args(Objective)
 
 Item = TypeVar("Item", Residency, Transfer)
 
@@ -48,9 +51,9 @@ class Violation:
 def find_malformed(plan: Assigned) -> Iterator[Violation]:
     """Yield faults that prevent a plan from being examined at all, stage by stage."""
     if not isinstance(plan, Plan | Assignment):
-        yield _malformed(f"a Plan is needed, there is {_show(plan)}")
+        yield _malformed(f"a Plan is needed, there is {show(plan)}")
         return
-    stages = (_target_faults, _buffer_faults, _step_faults, _residency_faults, _transfer_faults)
+    stages = (_context_faults, _buffer_faults, _step_faults, _residency_faults, _transfer_faults)
     for stage in stages:
         sound = True
         for message in stage(plan):
@@ -71,6 +74,7 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
             yield Violation(
                 "problem", f"step {t} ({steps[t].name}) is first or last: must be DMA-only", t, ()
             )
+    yield from _operator_faults(plan)
     pause_steps = 2 if plan.target.needs_dma_steps else 0
     previous = None
     for t, step in enumerate(steps):
@@ -98,152 +102,76 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
                 yield Violation("problem", message, t, (name,))
 
 
+def _operator_faults(plan: Assigned) -> Iterator[Violation]:
+    """Yield operators that no graph of these values can have, and those that run twice."""
+    steps = plan.problem.steps
+    # Every operator of a graph is a step, or has left a value at least, as a view has.
+    most = len(steps) + sum(len(buffer.values) for buffer in plan.problem.buffers) - 1
+    first: dict[int, int] = {}
+    for t, step in enumerate(steps):
+        low, high = (NO_OPERATOR, NO_OPERATOR) if step.kind == DMA_STEP else (0, most)
+        fault = int_fault("operator", step.operator, low, high)
+        if step.kind != DMA_STEP and first.setdefault(step.operator, t) != t:
+            fault = fault or f"operator {step.operator} has run in step {first[step.operator]}"
+        if fault:
+            yield Violation("problem", f"step {t} ({step.name}): {fault}", t, ())
+
+
 def _malformed(message: str) -> Violation:
     return Violation("malformed", message, NO_STEP, ())
 
 
-def _show(value: object) -> str:
-    """A wrong value for a message: its type, and its text cut to 60 characters."""
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
-
-
-def _int_fault(name: str, value: object, low: int, high: int | None = None) -> str:
-    """What is wrong with an integer that must be in [low, high]; empty when nothing is."""
-    # Exactly int: a numpy integer overflows silently and is not JSON.
-    if type(value) is not int:
-        return f"{name} must be an int, is {_show(value)}"
-    if value < low or (high is not None and value > high):
-        return f"{name} must be in [{low}, {'...' if high is None else high}], is {value}"
-    return ""
-
-
 def _range_fault(start: object, end: object, size_bytes: int, shortest: int) -> str:
     """What is wrong with a byte range [start, end) of a buffer; empty when nothing is."""
-    fault = _int_fault("start byte", start, 0, size_bytes)
-    fault = fault or _int_fault("end byte", end, 0, size_bytes)
+    fault = int_fault("start byte", start, 0, size_bytes)
+    fault = fault or int_fault("end byte", end, 0, size_bytes)
     if not fault and isinstance(start, int) and isinstance(end, int) and end - start < shortest:
         return f"byte range [{start}, {end}) must have at least {shortest} bytes"
     return fault
 
 
-def _all_are(values: object, kind: type) -> bool:
-    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2
-
-
-def _target_faults(plan: Assigned) -> Iterator[str]:
+def _context_faults(plan: Assigned) -> Iterator[str]:
+    """Faults of what surrounds the program: objective, bounds, target."""
     if not isinstance(plan.problem, Problem) or not isinstance(plan.program, Program):
         yield "the plan needs a Problem with a Program"
         return
-    target = plan.target
-    if not isinstance(target, Target) or not target.tiers or not _all_are(target.tiers, Tier):
-        yield "the plan needs a Target with a tuple of at least one Tier"
-        return
-    for tier in target.tiers:
-        fault = (
-            ("" if isinstance(tier.name, str) else f"its name is {_show(tier.name)}")
-            or _int_fault("capacity_bytes", tier.capacity_bytes, 0)
-            or _int_fault("alignment_bytes", tier.alignment_bytes, 1)
-        )
-        if fault:
-            yield f"tier {tier.name!r} of the target: {fault}"
-    names = [tier.name for tier in target.tiers if isinstance(tier.name, str)]
-    if len(set(names)) < len(target.tiers):
-        yield f"tiers need distinct names, there are {names}"
-    if not _all_are(target.links, Link) or any(
-        link.source not in names or link.destination not in names for link in target.links
-    ):
-        yield f"links must join tiers among {names}"
-    else:
-        labels = [link.name for link in target.links]
-        if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
-            yield f"links need distinct names, there are {_show(labels)}"
-    homes = target.homes
-    if not isinstance(homes, Mapping) or any(homes.get(kind) not in names for kind in KINDS):
-        yield f"homes must name a tier among {names} for each of {', '.join(KINDS)}"
-    if target.operand_access not in ("any", "fastest"):
-        yield f"operand_access must be any or fastest, is {_show(target.operand_access)}"
-    fault = _int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
-    if fault:
-        yield f"target: {fault}"
-    yield from _figure_faults(plan)
-
-
-def _figure_faults(plan: Assigned) -> Iterator[str]:
-    """Rates must be above 0, times and energies at least 0, and all of them finite."""
-    for tier in plan.target.tiers:
-        where = f"tier {tier.name!r} of the target"
-        yield from _rate_faults(where, "read_bytes_per_s", tier.read_bytes_per_s)
-        if not tier.read_only:
-            yield from _rate_faults(where, "write_bytes_per_s", tier.write_bytes_per_s)
-        yield from _cost_faults(where, "read_energy_j_per_byte", tier.read_energy_j_per_byte)
-        yield from _cost_faults(where, "write_energy_j_per_byte", tier.write_energy_j_per_byte)
-    for link in plan.target.links if _all_are(plan.target.links, Link) else ():
-        where = f"link {link.name!r} of the target"
-        yield from _rate_faults(where, "bandwidth_bytes_per_s", link.bandwidth_bytes_per_s)
-        yield from _cost_faults(where, "setup_s", link.setup_s)
-        yield from _cost_faults(where, "energy_j_per_byte", link.energy_j_per_byte)
-    compute = plan.target.compute
-    if not isinstance(compute, Compute) or not isinstance(compute.macs_per_s, Mapping):
-        yield "the target needs a Compute with macs_per_s by data type"
-        return
-    where = "compute unit of the target"
-    for dtype, rate in compute.macs_per_s.items():
-        yield from _rate_faults(where, f"macs_per_s of {dtype}", rate)
-    yield from _rate_faults(where, "vector_elements_per_s", compute.vector_elements_per_s)
-    yield from _cost_faults(where, "overhead_s", compute.overhead_s)
-    bound = plan.lower_bound if isinstance(plan, Plan) else None
-    if bound is not None and not _is_finite(bound):
-        yield f"its lower bound must be a finite number, is {_show(bound)}"
-
-
-def _rate_faults(where: str, name: str, value: object) -> Iterator[str]:
-    if not (_is_finite(value) and value > 0):
-        yield f"{where}: {name} must be a finite number above 0, is {_show(value)}"
-
-
-def _cost_faults(where: str, name: str, value: object) -> Iterator[str]:
-    if not (_is_finite(value) and value >= 0):
-        yield f"{where}: {name} must be a finite number of at least 0, is {_show(value)}"
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond floats
-        return False
+    if not (isinstance(plan.objective, str) and plan.objective in OBJECTIVES):
+        yield f"the objective must be one of {', '.join(OBJECTIVES)}, is {show(plan.objective)}"
+    if isinstance(plan, Plan):
+        bounds = (("lower", plan.lower_bound), ("claimed", plan.claimed_bound))
+        for which, bound in bounds:
+            fault = "" if bound is None else amount_fault(f"its {which} bound", bound, MAX_FIGURE)
+            if fault:
+                yield fault
+    yield from target_faults(plan.target)
 
 
 def _buffer_faults(plan: Assigned) -> Iterator[str]:
-    if not _all_are(plan.problem.buffers, Buffer):
+    if not all_are(plan.problem.buffers, Buffer):
         yield "the problem needs a tuple of Buffer"
         return
     if type(plan.problem.steady_state) is not bool:
-        yield f"steady_state must be a bool, is {_show(plan.problem.steady_state)}"
+        yield f"steady_state must be a bool, is {show(plan.problem.steady_state)}"
     for index, buffer in enumerate(plan.problem.buffers):
         fault = _buffer_fault(buffer)
         if fault:
-            yield f"buffer {index} ({buffer.name!r}): {fault}"
+            yield f"buffer {index} ({show_name(buffer.name)}): {fault}"
 
 
 def _buffer_fault(buffer: Buffer) -> str:
-    fault = _int_fault("size_bytes", buffer.size_bytes, 0)
-    fault = fault or _int_fault("row_bytes", buffer.row_bytes, 1)
+    fault = int_fault("size_bytes", buffer.size_bytes, 0)
+    fault = fault or int_fault("row_bytes", buffer.row_bytes, 1)
     if fault:
         return fault
     if not isinstance(buffer.name, str):
-        return f"its name must be a str, is {_show(buffer.name)}"
+        return f"its name must be a str, is {show(buffer.name)}"
     if buffer.kind not in KINDS:
-        return f"its kind must be one of {', '.join(KINDS)}, is {_show(buffer.kind)}"
-    if not _all_are(buffer.values, PlacedValue):
+        return f"its kind must be one of {', '.join(KINDS)}, is {show(buffer.kind)}"
+    if not all_are(buffer.values, PlacedValue):
         return "its values must be a tuple of PlacedValue"
-    if not (isinstance(buffer.outputs, tuple) and all(map(_is_pair, buffer.outputs))):
+    if not all(isinstance(value.name, str) for value in buffer.values):
+        return "its values need names that are texts"
+    if not (isinstance(buffer.outputs, tuple) and all(map(is_pair, buffer.outputs))):
         return "its outputs must be a tuple of (start byte, end byte)"
     ranges = [(value.start_byte, value.end_byte) for value in buffer.values]
     for start, end in (*ranges, *buffer.outputs):
@@ -254,34 +182,69 @@ def _buffer_fault(buffer: Buffer) -> str:
 
 
 def _step_faults(plan: Assigned) -> Iterator[str]:
-    if not _all_are(plan.problem.steps, Step):
+    steps, buffers = plan.problem.steps, plan.problem.buffers
+    if not all_are(steps, Step):
         yield "the problem needs a tuple of Step"
         return
-    for t, step in enumerate(plan.problem.steps):
-        fault = _int_fault("workspace_bytes", step.workspace_bytes, 0)
-        if fault or not isinstance(step.kind, str) or not _all_are(step.uses, Use):
-            yield f"step {t} ({step.name!r}): {fault or 'kind must be a str, uses Use tuples'}"
-            continue
-        for use in step.uses:
-            fault = _use_fault(plan.problem.buffers, use)
-            if fault:
-                yield f"step {t} ({step.name!r}), use of {use.value!r}: {fault}"
+    sound = True
+    for t, step in enumerate(steps):
+        for fault in _faults_of_step(step, buffers):
+            sound = False
+            yield f"step {t} ({show_name(step.name)}){fault}"
+    if sound:
+        for what, total in (
+            ("MACs", sum(step.macs for step in steps)),
+            ("vector elements", sum(step.vector_elements for step in steps)),
+            ("accessed bytes", sum(use.accessed_bytes for step in steps for use in step.uses)),
+            ("bytes of buffers", sum(buffer.size_bytes for buffer in buffers)),
+        ):
+            if total > MAX_COUNT:
+                yield f"the program has {total} {what} in all, at most {MAX_COUNT} can be planned"
+
+
+def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
+    """Faults of one step, each with what stands between its name and the fault."""
+    if not (isinstance(step.name, str) and isinstance(step.kind, str)):
+        yield ": name and kind must be texts"
+        return
+    if not all_are(step.uses, Use) or not all_are(step.gemms, Gemm):
+        yield ": it needs tuples of Use and Gemm"
+        return
+    faults = [int_fault("operator", step.operator, NO_OPERATOR, MAX_INDEX)]
+    faults += [
+        int_fault(name, getattr(step, name), 0)
+        for name in ("macs", "vector_elements", "workspace_bytes")
+    ]
+    faults += [
+        int_fault(f"{name} of a Gemm", getattr(gemm, name), 0)
+        for gemm in step.gemms
+        for name in ("m", "k", "n", "count")
+    ]
+    if not (isinstance(step.mac_dtype, str) and step.mac_dtype in BITS):
+        faults.append(f"unknown data type {show(step.mac_dtype)}")
+    yield from (f": {fault}" for fault in faults if fault)
+    for use in step.uses:
+        fault = _use_fault(buffers, use)
+        if fault:
+            yield f", use of {show_name(use.value)}: {fault}"
 
 
 def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:
-    fault = _int_fault("buffer", use.buffer, 0, len(buffers) - 1)
+    fault = int_fault("buffer", use.buffer, 0, len(buffers) - 1)
     if fault:
         return fault
     fault = _range_fault(use.start_byte, use.end_byte, buffers[use.buffer].size_bytes, 0)
-    fault = fault or _int_fault("accessed_bytes", use.accessed_bytes, 0)
+    fault = fault or int_fault("accessed_bytes", use.accessed_bytes, 0)
+    if not fault and not isinstance(use.value, str):
+        return f"its value must be named by a str, is {show(use.value)}"
     if not fault and not isinstance(use.write, bool):
-        return f"write must be a bool, is {_show(use.write)}"
+        return f"write must be a bool, is {show(use.write)}"
     return fault
 
 
 def _slice_fault(plan: Assigned, item: Residency | Transfer) -> str:
     """What is wrong with buffer and byte range of a residency or transfer; empty if nothing."""
-    fault = _int_fault("buffer", item.buffer, 0, len(plan.problem.buffers) - 1)
+    fault = int_fault("buffer", item.buffer, 0, len(plan.problem.buffers) - 1)
     if fault:
         return fault
     return _range_fault(
@@ -292,11 +255,11 @@ def _slice_fault(plan: Assigned, item: Residency | Transfer) -> str:
 def _residency_faults(plan: Assigned) -> Iterator[str]:
     def fault_of(item: Residency) -> str:
         if not isinstance(item.tier, str) or item.tier not in plan.target.tier_index:
-            return f"tier must be one of {names}, is {_show(item.tier)}"
+            return f"tier must be one of {names}, is {show(item.tier)}"
         last = len(plan.problem.steps)
-        fault = _slice_fault(plan, item) or _int_fault("offset", item.offset, 0)
+        fault = _slice_fault(plan, item) or int_fault("offset", item.offset, 0)
         for name in ("start", "ready", "end"):
-            fault = fault or _int_fault(name, getattr(item, name), 0, last)
+            fault = fault or int_fault(name, getattr(item, name), 0, last)
         if fault:
             return fault
         if not item.start <= item.ready <= item.end or item.start == item.end:
@@ -312,16 +275,16 @@ def _transfer_faults(plan: Assigned) -> Iterator[str]:
     def fault_of(item: Transfer) -> str:
         for tier in (item.source, item.destination):
             if not isinstance(tier, str) or tier not in plan.target.tier_index:
-                return f"tiers must be among {names}, there is {_show(tier)}"
+                return f"tiers must be among {names}, there is {show(tier)}"
         if not isinstance(item.link, str):
-            return f"its link must be named by a str, is {_show(item.link)}"
-        if not isinstance(item.moves, tuple) or not all(map(_is_pair, item.moves)):
+            return f"its link must be named by a str, is {show(item.link)}"
+        if not isinstance(item.moves, tuple) or not all(map(is_pair, item.moves)):
             return "moves must be a tuple of (step, bytes) tuples"
         fault = _slice_fault(plan, item)
         for t, moved_bytes in item.moves:
-            fault = fault or _int_fault("step of a move", t, 0, len(plan.problem.steps) - 1)
+            fault = fault or int_fault("step of a move", t, 0, len(plan.problem.steps) - 1)
             if not fault and type(moved_bytes) is not int:
-                fault = f"bytes of a move must be an int, is {_show(moved_bytes)}"
+                fault = f"bytes of a move must be an int, is {show(moved_bytes)}"
         return fault
 
     names = ", ".join(plan.target.tier_index)
@@ -332,7 +295,7 @@ def _item_faults(
     name: str, items: tuple[Item, ...], kind: type, fault_of: Callable[[Item], str]
 ) -> Iterator[str]:
     """Yield the faults of a plan's residencies or transfers, each with its index."""
-    if not _all_are(items, kind):
+    if not all_are(items, kind):
         yield f"every {name} must be a {kind.__name__}, in a tuple"
         return
     for index, item in enumerate(items):

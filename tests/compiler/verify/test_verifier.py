@@ -29,11 +29,13 @@ from tests.support.targets import random_problem
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
 from tests.support.verify_twin import fault_of
 from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.program import Buffer, PlacedValue
-from ullage.compiler.ir.target import Target
-from ullage.compiler.verify.verifier import find_violations, verify
+from ullage.compiler.ir.target import Compute, Link, Systolic, Target
+from ullage.compiler.verify.verifier import find_file_violations, find_violations, verify
 from ullage.compiler.verify.versions import Runs, first_difference
+from ullage.hwmodels.cost import value_of
 
 SEEDS = range(4)
 
@@ -195,6 +197,76 @@ def test_costs_of_a_target_are_finite_and_not_negative(
 def test_a_bound_is_a_finite_number(value: Any) -> None:
     (violation,) = find_violations(replace(PLANS["prefetch"], lower_bound=value))
     assert "its lower bound must be a finite number" in violation.message
+
+
+def test_a_bound_above_the_plans_own_value_is_a_violation() -> None:
+    legal = PLANS["prefetch"]
+    value = value_of(legal)
+    assert find_file_violations(replace(legal, lower_bound=value, claimed_bound=value)) == []
+    for field in ("lower_bound", "claimed_bound"):
+        (violation,) = find_file_violations(replace(legal, **{field: 1.001 * value}))
+        assert violation.rule == "bound"
+        assert "what proved the bound is wrong" in violation.message
+
+
+def with_step(made: Plan, t: int, **changes: Any) -> Plan:
+    steps = list(made.problem.steps)
+    steps[t] = replace(steps[t], **changes)
+    return replace(made, problem=with_program(made.problem, steps=tuple(steps)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"operator": 10**9}, "operator must be in"),
+        ({"operator": 2}, "operator 2 has run in step 1"),
+        ({"macs": 10**400}, "macs must be in [0, 4611686018427387904], is int of 1329 bits"),
+        ({"vector_elements": True}, "vector_elements must be an int"),
+        ({"mac_dtype": "float31"}, "unknown data type str 'float31'"),
+        ({"gemms": (Gemm(1, -1, 1),)}, "k of a Gemm must be in"),
+        ({"macs": 2**62, "operator": 1}, "MACs in all"),
+    ],
+)
+def test_figures_of_a_step_make_sense(changes: dict[str, Any], says: str) -> None:
+    base = with_step(PLANS["chain"], 2, operator=2, macs=1)
+    assert find_violations(base) == []
+    assert says in find_violations(with_step(base, 1, **changes))[0].message
+
+
+def test_the_objective_is_one_that_there_is() -> None:
+    base = PLANS["chain"]
+    unknown = replace(base, problem=replace(base.problem, objective="beauty"))
+    assert "the objective must be one of latency" in find_violations(unknown)[0].message
+
+
+def _target_with(**changes: Any) -> Plan:
+    base = PLANS["prefetch"]
+    return with_target(base, replace(base.target, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"tiers": (DRAM, SRAM)}, "tiers must stand fastest first: 'sram' reads"),
+        ({"links": (UP, DOWN, UP)}, "links need distinct names"),
+        ({"links": (UP, DOWN, Link("sram", "sram", 1.0))}, "both ends are 'sram'"),
+        ({"compute": Compute({}, 1e9)}, "needs the rate of at least one data type"),
+        ({"compute": Compute({"float31": 1e9}, 1e9)}, "unknown data type str 'float31'"),
+        ({"compute": Compute({"int8": 1e9}, 1e9, 0.0, {"int8": -1.0})}, "energy_j_per_mac of int8"),
+        ({"compute": Compute({"int8": 1e300}, 1e9)}, "must be in [0.001, 1e+24]"),
+        (
+            {"compute": Compute({"int8": 1e9}, 1e9, systolic=Systolic(0, 4, 1e9))},
+            "rows of the systolic array must be in",
+        ),
+        ({"split_operands": 1}, "split_operands must be a bool"),
+        ({"tiers": (SRAM, replace(DRAM, capacity_bytes=2**70))}, "capacity_bytes must be in"),
+        ({"homes": {**IN_DRAM, "scratch": "dram"}}, "homes are of input, weight"),
+    ],
+)
+def test_targets_obey_the_rules_of_target_files(changes: dict[str, Any], says: str) -> None:
+    (violation,) = find_violations(_target_with(**changes), limit=1)
+    assert violation.rule == "malformed"
+    assert says in violation.message
 
 
 @pytest.mark.parametrize("name", ["prefetch", "fastest"])

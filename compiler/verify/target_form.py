@@ -1,0 +1,147 @@
+"""Is the target inside a plan sound? The rules of target files, for targets from anywhere.
+
+A plan's file holds its own target, and programs build targets without a file, so `hwmodels.catalog`
+has not checked them.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+
+from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.ranges import MAX_CELLS, MAX_JOULES, MAX_SECONDS
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.target import Compute, Link, Systolic, Target, Tier
+from ullage.compiler.verify.fields import all_are, amount_fault, int_fault, rate_fault, show
+
+# The kinds of buffers, each of which needs a home tier.
+KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+
+
+def target_faults(target: object) -> Iterator[str]:
+    """Yield what is wrong with a target, in words; tiers first, the rest refers to their names."""
+    if not isinstance(target, Target) or not target.tiers or not all_are(target.tiers, Tier):
+        yield "the plan needs a Target with a tuple of at least one Tier"
+        return
+    if not isinstance(target.name, str):
+        yield f"the name of the target must be a str, is {show(target.name)}"
+    sound = True
+    for tier in target.tiers:
+        for fault in filter(None, _tier_faults(tier)):
+            sound = False
+            yield f"tier {show_name(tier.name)} of the target: {fault}"
+    names = [tier.name for tier in target.tiers if isinstance(tier.name, str)]
+    if len(set(names)) < len(target.tiers):
+        yield f"tiers need distinct names, there are {show(names)}"
+    elif sound:
+        yield from _tier_order_faults(target)
+    yield from _link_faults(target, names)
+    yield from _home_faults(target, names)
+    if not isinstance(target.operand_access, str) or target.operand_access not in (
+        "any",
+        "fastest",
+    ):
+        yield f"operand_access must be any or fastest, is {show(target.operand_access)}"
+    for field in ("weights_in_fastest", "split_operands"):
+        if not isinstance(getattr(target, field), bool):
+            yield f"target: {field} must be a bool, is {show(getattr(target, field))}"
+    fault = int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
+    if fault:
+        yield f"target: {fault}"
+    yield from _compute_faults(target.compute)
+
+
+def show_name(name: object) -> str:
+    """A name in quotes, or what stands in its place."""
+    return repr(name[:80]) if isinstance(name, str) else show(name)
+
+
+def _tier_faults(tier: Tier) -> Iterator[str]:
+    if not isinstance(tier.name, str):
+        yield f"its name is {show(tier.name)}"
+    yield int_fault("capacity_bytes", tier.capacity_bytes, 0)
+    yield int_fault("alignment_bytes", tier.alignment_bytes, 1)
+    for flag in ("addressable", "read_only"):
+        if not isinstance(getattr(tier, flag), bool):
+            yield f"{flag} must be a bool, is {show(getattr(tier, flag))}"
+    yield rate_fault("read_bytes_per_s", tier.read_bytes_per_s)
+    if tier.read_only is not True:
+        yield rate_fault("write_bytes_per_s", tier.write_bytes_per_s)
+    elif tier.write_bytes_per_s != 0:
+        # It is never used, but stands in tables beside the others.
+        yield rate_fault("write_bytes_per_s", tier.write_bytes_per_s)
+    for field in ("read_energy_j_per_byte", "write_energy_j_per_byte"):
+        yield amount_fault(field, getattr(tier, field), MAX_JOULES)
+
+
+def _tier_order_faults(target: Target) -> Iterator[str]:
+    """Tiers stand fastest first: solvers, verifier and cost model look in that order."""
+    for faster, slower in pairwise(target.tiers):
+        if slower.read_bytes_per_s > faster.read_bytes_per_s:
+            yield (
+                f"tiers must stand fastest first: {slower.name!r} reads "
+                f"{slower.read_bytes_per_s:g} bytes/s, {faster.name!r} before it "
+                f"{faster.read_bytes_per_s:g}"
+            )
+
+
+def _link_faults(target: Target, names: list[str]) -> Iterator[str]:
+    if not all_are(target.links, Link) or any(
+        link.source not in names or link.destination not in names for link in target.links
+    ):
+        yield f"links must join tiers among {names}"
+        return
+    labels = [link.name for link in target.links]
+    if not all(isinstance(label, str) for label in labels) or len(set(labels)) < len(labels):
+        yield f"links need distinct names, there are {show(labels)}"
+    for link in target.links:
+        where = f"link {show_name(link.name)} of the target"
+        if link.source == link.destination:
+            yield f"{where}: both ends are {link.source!r}"
+        faults = (
+            rate_fault("bandwidth_bytes_per_s", link.bandwidth_bytes_per_s),
+            amount_fault("setup_s", link.setup_s, MAX_SECONDS),
+            amount_fault("energy_j_per_byte", link.energy_j_per_byte, MAX_JOULES),
+        )
+        yield from (f"{where}: {fault}" for fault in faults if fault)
+
+
+def _home_faults(target: Target, names: list[str]) -> Iterator[str]:
+    homes = target.homes
+    if not isinstance(homes, Mapping) or any(homes.get(kind) not in names for kind in KINDS):
+        yield f"homes must name a tier among {names} for each of {', '.join(KINDS)}"
+        return
+    if set(homes) != set(KINDS):
+        yield f"homes are of {', '.join(KINDS)}, there are {show(list(homes))}"
+
+
+def _compute_faults(compute: object) -> Iterator[str]:
+    if not isinstance(compute, Compute) or not isinstance(compute.macs_per_s, Mapping):
+        yield "the target needs a Compute with macs_per_s by data type"
+        return
+    where = "compute unit of the target"
+    if not compute.macs_per_s:
+        yield f"{where}: macs_per_s needs the rate of at least one data type"
+    energies = {} if compute.energy_j_per_mac is None else compute.energy_j_per_mac
+    if not isinstance(energies, Mapping):
+        yield f"{where}: energy_j_per_mac must map data types to joules, is {show(energies)}"
+        energies = {}
+    faults = [rate_fault(f"macs_per_s of {d}", rate) for d, rate in compute.macs_per_s.items()]
+    faults += [
+        amount_fault(f"energy_j_per_mac of {d}", joules, MAX_JOULES)
+        for d, joules in energies.items()
+    ]
+    for dtype in (*compute.macs_per_s, *energies):
+        if dtype not in BITS:
+            faults.append(f"unknown data type {show(dtype)}")
+    faults.append(rate_fault("vector_elements_per_s", compute.vector_elements_per_s))
+    faults.append(amount_fault("overhead_s", compute.overhead_s, MAX_SECONDS))
+    grid = compute.systolic
+    if isinstance(grid, Systolic):
+        faults += [
+            int_fault(f"{field} of the systolic array", getattr(grid, field), 1, MAX_CELLS)
+            for field in ("rows", "columns", "arrays")
+        ]
+        faults.append(rate_fault("clock_hz", grid.clock_hz))
+    elif grid is not None:
+        faults.append(f"systolic must be a Systolic or None, is {show(grid)}")
+    yield from (f"{where}: {fault}" for fault in faults if fault)
