@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from ullage.compiler.driver.result import OPTIMAL_GAP, best_bound, gap_of
 from ullage.compiler.ir.plan import Plan
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.budget import Budget
-from ullage.solvers.contract import BOUND_TOLERANCE
 from ullage.solvers.fluid.bound import fluid_bound
 
 # Seconds that a relaxation may take for its bound alone.
