@@ -195,7 +195,8 @@ def test_module(tree: Path, module: str, sample: int | None, processes: int) -> 
     """Test those mutants of a module that have not been tested yet; yields what to print."""
     text = (tree / module).read_text(encoding="utf-8")
     tests = TESTS_OF[module]
-    state = digest(*((tree / name).read_text(encoding="utf-8") for name in tests))
+    files = sorted({name.partition("::")[0] for name in tests})
+    state = digest(*tests, *((tree / name).read_text(encoding="utf-8") for name in files))
     session = session_of(ROOT / module, text)
     if not session.num_work_items:
         init([tree / module], session, {})

@@ -1,0 +1,122 @@
+"""Rules of data that need a third tier, or a transfer of several moves."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.plans import COMPUTE, DOWN, DRAM, IN_DRAM, SRAM, UP, buffer, plan, problem
+from tests.support.verify_twin import fault_of
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.target import Link, Target, Tier
+from ullage.compiler.verify.verifier import find_violations
+
+NVM = Tier("nvm", 128, 1e9, 1e9, alignment_bytes=4)
+TARGET = Target(
+    "nvm",
+    (SRAM, DRAM, NVM),
+    (UP, DOWN, Link("dram", "nvm", 1e9), Link("nvm", "dram", 1e9)),
+    COMPUTE,
+    IN_DRAM,
+    slice_granularity_bytes=4,
+)
+
+
+def stored_behind(step_3: tuple[str, str] | None, **changes: object) -> Plan:
+    """Buffer a is in sram and dram; its copy in dram goes on to nvm in steps 2 and 4."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 8), buffer("y", 8, "output"))
+    steps = (None, ("x", "a"), None, step_3, None, ("a", "y"), None)
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 7),
+        ("a", 0, 8, "dram", 8, 1, 1, 5),
+        ("a", 0, 8, "nvm", 0, 2, 5, 6),
+        ("a", 0, 8, "sram", 0, 1, 3, 5),
+        ("y", 0, 8, "sram", 8, 3, 3, 7),
+        ("y", 0, 8, "dram", 24, 6, 7, 7),
+    ]
+    moves = [
+        ("a", 0, 8, "dram", "sram", ((2, 8),)),
+        ("a", 0, 8, "dram", "nvm", ((2, 4), (4, 4))),
+        ("y", 0, 8, "sram", "dram", ((6, 8),)),
+    ]
+    held = [tuple(changes.get(f"{r[0]} in {r[3]}", r)) for r in held]  # type: ignore[call-overload]
+    return plan(TARGET, problem("behind", buffers, steps), held, moves)
+
+
+def found_in(made: Plan) -> set[tuple[str, int]]:
+    found = {(violation.rule, violation.step) for violation in find_violations(made)}
+    assert bool(found) == bool(fault_of(made))
+    return found
+
+
+def test_a_source_is_checked_again_at_every_move() -> None:
+    assert found_in(stored_behind(None)) == set()
+    assert found_in(stored_behind(("a", "y"))) == set()
+    # Written in sram between the two moves: what is in dram is stale, all of it.
+    assert ("transfer-source", 4) in found_in(stored_behind(("a", "a")))
+    assert ("transfer-source", 4) in found_in(stored_behind(("x", "a:4:8")))
+    # The half that has moved is checked, too.
+    assert ("transfer-source", 4) in found_in(stored_behind(("x", "a:0:4")))
+
+
+@pytest.mark.parametrize(
+    ("place", "changed", "expected"),
+    [
+        # The source is gone, or not ready, at one of the moves.
+        ("a in dram", ("a", 0, 8, "dram", 8, 1, 1, 4), ("transfer-source", 4)),
+        ("a in nvm", ("a", 0, 8, "nvm", 0, 3, 5, 6), ("transfer-destination", 2)),
+        # Ready one step before the last move, without anything else happening.
+        ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 4, 6), ("early-ready", 4)),
+        # Ready one step after the last bytes have come.
+        ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 6, 7), ("late-ready", 6)),
+    ],
+)
+def test_both_ends_of_a_transfer_are_there_at_every_move(
+    place: str, changed: tuple[object, ...], expected: tuple[str, int]
+) -> None:
+    assert expected in found_in(stored_behind(None, **{place: changed}))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("a:0:4", True),
+        ("a:4:8", True),
+        ("y:0:8", False),  # another buffer
+    ],
+)
+def test_nothing_is_written_while_it_moves_not_even_what_has_arrived(
+    written: str, *, expected: bool
+) -> None:
+    made = stored_behind(None)
+    steps = list(made.problem.steps)
+    steps[4] = problem("", made.problem.buffers, (None, None, None, None, ("x", written))).steps[4]
+    program = replace(made.problem.program, steps=tuple(steps))
+    made = replace(made, problem=replace(made.problem, program=program))
+    assert (("write-during-move", 4) in found_in(made)) is expected
+
+
+def test_outputs_are_checked_range_by_range() -> None:
+    """Two outputs in one buffer, bytes between them that are none, and an output of no bytes."""
+    buffers = (
+        buffer("x", 8, "input"),
+        replace(buffer("y", 16, "output"), outputs=((0, 4), (6, 6), (12, 16))),
+    )
+    made = problem("outputs", buffers, (None, ("x", "y"), None, None))
+    held = [("x", 0, 8, "dram", 0, 0, 0, 4), ("y", 0, 16, "sram", 0, 1, 1, 4)]
+    low = ("y", 0, 4, "dram", 8, 2, 3, 4)
+    high = ("y", 12, 16, "dram", 16, 3, 4, 4)
+    moves = [
+        ("y", 0, 4, "sram", "dram", ((2, 4),)),
+        ("y", 12, 16, "sram", "dram", ((3, 4),)),
+    ]
+    assert found_in(plan(TARGET, made, [*held, low, high], moves)) == set()
+    for kept, moved, message in (
+        ([low], moves[:1], "bytes [12, 16) are not in dram"),
+        ([high], moves[1:], "bytes [0, 4) are not in dram"),
+        ([low, (*high[:5], 3, 3, 4)], moves[:1], "bytes [12, 16) in dram hold no data"),
+    ):
+        broken = plan(TARGET, made, [*held, *kept], moved)
+        (violation,) = find_violations(broken)
+        assert (violation.rule, violation.step, violation.buffers) == ("output-lost", 4, ("y",))
+        assert message in violation.message
+        assert fault_of(broken)

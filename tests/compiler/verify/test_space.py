@@ -1,0 +1,152 @@
+"""Rules of space and of cuts at their edges."""
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.changes import with_program, with_target
+from tests.support.plans import ANY, PLANS, ROWS, buffer, plan, problem
+from tests.support.verify_twin import fault_of
+from ullage.compiler.ir.plan import Plan, Residency
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import PlacedValue
+from ullage.compiler.verify.verifier import find_violations
+
+
+def cut_at(byte: int, granularity: int, *, in_transfer: bool = False) -> Plan:
+    """x, of which the value v is [5, 11) and nothing else ends there, is cut in dram or on its way.
+
+    Rows have 7 bytes; one step reads [0, 13) and one writes y.
+    """
+    x = replace(
+        buffer("x", 24, "input"),
+        values=(PlacedValue("x", 0, 24), PlacedValue("v", 5, 11)),
+        row_bytes=7,
+    )
+    made = problem("cut", (x, buffer("y", 8, "output")), (None, ("x:0:13", "y"), None))
+    held = [("y", 0, 8, "dram", 64, 1, 1, 3)]
+    moves = []
+    if in_transfer:
+        held += [("x", 0, 24, "dram", 0, 0, 0, 3), ("x", 0, 24, "sram", 0, 0, 1, 2)]
+        moves = [
+            ("x", 0, byte, "dram", "sram", ((0, byte),)),
+            ("x", byte, 24, "dram", "sram", ((0, 24 - byte),)),
+        ]
+    else:
+        held += [("x", 0, byte, "dram", 0, 0, 0, 3), ("x", byte, 24, "dram", 32, 0, 0, 3)]
+    target = replace(ROWS if not granularity else ANY, slice_granularity_bytes=granularity)
+    return plan(target, made, held, moves)
+
+
+@pytest.mark.parametrize("in_transfer", [False, True])
+@pytest.mark.parametrize("granularity", [0, 4, 6])
+def test_cuts_are_at_ends_of_values_and_uses_and_at_multiples(
+    granularity: int, *, in_transfer: bool
+) -> None:
+    for byte in range(1, 24):
+        made = cut_at(byte, granularity, in_transfer=in_transfer)
+        allowed = byte in (5, 11, 13) or byte % (granularity or 7) == 0
+        found = find_violations(made)
+        assert not found if allowed else {item.rule for item in found} == {"granularity"}
+        assert bool(found) == bool(fault_of(made))
+        for item in found:
+            assert f"cut at byte {byte}, which is no multiple of {granularity or 7}" in item.message
+
+
+PLACES = st.tuples(st.integers(0, 5), st.integers(1, 3), st.integers(0, 4), st.integers(1, 4))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PLACES, max_size=6), st.integers(0, 7), st.lists(st.integers(0, 4), max_size=4))
+def test_addresses_agree_with_counting_them(
+    places: list[tuple[int, int, int, int]], capacity: int, workspaces: list[int]
+) -> None:
+    """Rectangles of (offset, size) x (start, steps), and workspaces at the top, cell by cell."""
+    last = 6
+    items = [(low, size, start, min(start + steps, last)) for low, size, start, steps in places]
+    buffers = tuple(buffer(f"b{i}", size) for i, (_, size, _, _) in enumerate(items))
+    made = problem("space", buffers, [None] * last)
+    steps = tuple(
+        replace(step, kind="Op", workspace_bytes=size)
+        for step, size in zip(made.steps[1:-1], (*workspaces, 0, 0, 0, 0), strict=False)
+    )
+    made = replace(made, steps=(made.steps[0], *steps, made.steps[-1]))
+    target = replace(
+        ANY,
+        tiers=(replace(ANY.tiers[0], capacity_bytes=capacity, alignment_bytes=1), *ANY.tiers[1:]),
+    )
+    held = tuple(
+        Residency(i, 0, size, "sram", low, start, start, end)
+        for i, (low, size, start, end) in enumerate(items)
+    )
+    cells = [
+        (t, address)
+        for low, size, start, end in items
+        for t, address in product(range(start, end), range(low, low + size))
+    ]
+    tops = [max((a + 1 for at, a in cells if at == t), default=0) for t in range(last)]
+    expected = set()
+    if len(set(cells)) < len(cells):
+        expected.add("overlap")
+    if any(low + size > capacity for low, size, _, _ in items):
+        expected.add("capacity")
+    late = {
+        t
+        for t, step in enumerate(made.steps)
+        if step.workspace_bytes and tops[t] + step.workspace_bytes > capacity
+    }
+    found = find_violations(Plan(Problem(made, target), held, (), "hand"), limit=10_000)
+    assert {item.rule for item in found} - {"workspace"} == expected
+    assert {item.step for item in found if item.rule == "workspace"} == late
+
+
+def test_a_workspace_names_what_is_below_it() -> None:
+    base = PLANS["residual"]
+    steps = list(base.problem.steps)
+    steps[2] = replace(steps[2], workspace_bytes=33)  # b ends at 32 of 64
+    (found,) = find_violations(
+        replace(base, problem=with_program(base.problem, steps=tuple(steps)))
+    )
+    assert (found.rule, found.step, found.buffers) == ("workspace", 2, ("b",))
+    assert "in use up to 32 of 64" in found.message
+    alone = replace(base.target.tiers[0], capacity_bytes=15)
+    tiny = with_target(PLANS["chain"], replace(base.target, tiers=(alone, base.target.tiers[1])))
+    steps = list(tiny.problem.steps)
+    steps[1] = replace(steps[1], workspace_bytes=16)
+    empty = replace(
+        tiny,
+        problem=with_program(tiny.problem, steps=tuple(steps)),
+        residencies=tiny.residencies[:1],
+    )
+    named = [item for item in find_violations(empty) if item.rule == "workspace"]
+    assert [item.buffers for item in named] == [()]
+
+
+@pytest.mark.parametrize(
+    ("moves", "rules"),
+    [
+        (((2, 16),), set()),
+        (((2, 15),), {"moved-bytes"}),
+        (((2, 17),), {"moved-bytes"}),
+        ((), {"moved-bytes"}),
+        (((2, 16), (3, 0)), {"moved-bytes"}),
+        (((2, 17), (3, -1)), {"moved-bytes"}),
+        (((2, 8), (2, 8)), {"transfer-order"}),
+        (((3, 8), (2, 8)), {"transfer-order"}),
+        (((3, 1), (2, 8)), {"moved-bytes", "transfer-order"}),
+    ],
+)
+def test_moves_sum_to_the_slice_and_ascend(
+    moves: tuple[tuple[int, int], ...], rules: set[str]
+) -> None:
+    base = PLANS["spill"]
+    spilled = replace(base.transfers[0], moves=moves)
+    made = replace(base, transfers=(spilled, *base.transfers[1:]))
+    found = find_violations(made)
+    of_moves = {item.rule for item in found} & {"moved-bytes", "transfer-order"}
+    assert of_moves == rules
+    first = moves[0][0] if moves else -1
+    assert all(item.step == first for item in found if item.rule in rules)
