@@ -140,7 +140,7 @@ function showPane(name) {
     document.getElementById(`pane-${key}`).hidden = key !== name;
   }
   const { buffer, step } = view.selected;
-  document.querySelector("main").classList.toggle("wide", name === "operators");
+  document.querySelector("main").classList.toggle("wide", ["operators", "compare"].includes(name));
   const fill = {
     tensor: () => (buffer >= 0 ? tensorDetails(buffer) : step >= 0 ? stepDetails(step)
       : [el("p", { class: "soft" }, view.notice || "Click a rectangle or a lane, or search.")]),
@@ -156,7 +156,7 @@ function makePanes() {
   for (const [key, text] of Object.entries(PANES)) {
     tabs.append(el("button", { id: `tab-${key}`, type: "button", role: "tab", "aria-controls": `pane-${key}`, onclick: () => showPane(key) }, text));
     panes.append(el("div", {
-      id: `pane-${key}`, class: key in fixed ? "pane always" : "pane", role: "tabpanel",
+      id: `pane-${key}`, class: key in fixed || key === "operators" ? "pane always" : "pane", role: "tabpanel",
       "aria-labelledby": `tab-${key}`, "aria-live": key === "tensor" ? "polite" : undefined,
     }, key in fixed ? fixed[key]() : []));
   }

@@ -58,8 +58,9 @@ function sweepChart() {
     const own = rows.filter((row) => row.solver === solver).sort((a, b) => a.fast_memory_bytes - b.fast_memory_bytes);
     const line = (key) => own.filter((row) => row[key] !== null).map((row) => `${X_(row.fast_memory_bytes)},${Y_(row[key])}`).join(" ");
     const ink = inks[i % inks.length];
-    made.append(svg("polyline", { points: line("value"), fill: "none", stroke: ink, "stroke-width": 2 }),
-      svg("polyline", { points: line("lower_bound"), fill: "none", stroke: ink, "stroke-width": 1, "stroke-dasharray": "4 3" }),
+    made.append(svg("polyline", { points: line("value"), fill: "none", stroke: ink, "stroke-width": 2 + 1.5 * (solvers.length - 1 - i) }), // later ones are thinner and hide none
+      // above its plans, so that both are seen where they are equal
+      svg("polyline", { points: line("lower_bound"), fill: "none", stroke: solvers.length > 1 ? ink : "var(--ink)", "stroke-width": 1, "stroke-dasharray": "4 3" }),
       ...own.map((row) => svg("circle", { cx: X_(row.fast_memory_bytes), cy: Y_(row.value), r: 2.5, fill: ink },
         svg("title", {}, `${solver} ${sizeText(row.fast_memory_bytes)}: ${objectiveText(row.value)}`))),
       svg("text", { x: width - 14, y: 14 + 12 * i, "text-anchor": "end", style: `fill:${ink}` }, solver));

@@ -1,6 +1,7 @@
 // Pointer, wheel, keys, resizing, printing; and the start.
 
 const tip = document.getElementById("tip");
+const PRINTED = 40; // operators of the table that are printed
 const TIP_VALUES = 12; // values that the tooltip lists
 
 function rowAt(y) { return view.rows.find((row) => y >= row.top && y < row.top + row.height); }
@@ -184,9 +185,10 @@ function start() {
   let before = "light";
   window.addEventListener("beforeprint", () => {
     before = document.documentElement.dataset.theme;
+    document.getElementById("pane-operators").replaceChildren(...operatorTable(PRINTED));
     useTheme("light"); layOut(); draw();
   });
-  window.addEventListener("afterprint", () => { useTheme(before); layOut(); redraw(); });
+  window.addEventListener("afterprint", () => { showPane(pane); useTheme(before); layOut(); redraw(); });
   draw();
   document.documentElement.dataset.ready = "true";
 }

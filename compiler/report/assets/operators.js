@@ -40,7 +40,8 @@ function sortedOperators() {
   });
 }
 
-function operatorTable() {
+/** The table, with a button per column. */
+function operatorTable(shown = SHOWN) {
   const list = sortedOperators();
   const text = ["operator", "kind", "bound by"];
   const head = el("tr", {}, OPERATOR_COLUMNS.map(([name, , , number, title]) => el("th", {
@@ -55,7 +56,7 @@ function operatorTable() {
       if (event.detail === 0) document.querySelector("#operator-table th[aria-sort$=ending] button").focus();
     },
   }, name, operatorOrder.key === name ? (operatorOrder.down ? " \u2193" : " \u2191") : ""))));
-  const body = list.slice(0, SHOWN).map((t) => el("tr", {}, OPERATOR_COLUMNS.map(([, , cell, number]) =>
+  const body = list.slice(0, shown).map((t) => el("tr", {}, OPERATOR_COLUMNS.map(([, , cell, number]) =>
     el("td", { class: number ? "n" : "" }, cell(t)))));
   const idle = total - operatorSteps.reduce((sum, t) => sum + steps.elapsed_s[t], 0);
   const parts = [
@@ -63,7 +64,7 @@ function operatorTable() {
       idle > total * 1e-9 ? `Steps of DMA alone take ${timeText(idle)} (${shareText(idle, total)}) more. ` : "",
       el("a", { id: "operator-csv", class: "jump", href: "#", download: "operators.csv", onclick: offerCsv }, "Download all as CSV")),
     el("div", { class: "scroll" }, el("table", { id: "operator-table" }, el("thead", {}, head), el("tbody", {}, body)))];
-  if (list.length > SHOWN) parts.push(el("p", { class: "soft" }, `and ${list.length - SHOWN} more; search to find them`));
+  if (list.length > shown) parts.push(el("p", { class: "soft" }, `and ${list.length - shown} more; search to find them`));
   return parts;
 }
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.compiler.studies.test_plots import texts
-from ullage.compiler.studies.plot_anytime import draw_comparison, plot_comparison
+from ullage.compiler.common.palette import CURVES
+from ullage.compiler.studies.plot_anytime import APART, draw_comparison, plot_comparison
 
 pytest.importorskip("matplotlib")
 
@@ -58,6 +60,40 @@ def test_curves_are_the_traces() -> None:
     left, right = axes.get_xlim()
     assert left < 0.002
     assert right > 8.0
+
+
+def test_the_points_where_a_better_plan_was_found_are_marked() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    draw_comparison(ROWS, axes)
+    dots = [collection.get_offsets().tolist() for collection in axes.collections]
+    assert [len(points) for points in dots] == [3, 1, 0]  # slow, quick, the legend's own
+    assert dots[0] == pytest.approx(np.array([[0.5, 1.25], [2.0, 1.2], [2.1, 1.1]]))
+    assert "a better plan found" in [c.get_label() for c in axes.collections]
+
+
+def test_curves_of_one_value_are_drawn_side_by_side() -> None:
+    from matplotlib.figure import Figure
+
+    same = [row(name, 1.1e-3, 1.0, (0.1, 1.3e-3)) for name in ("a", "b", "c")]
+    figure = Figure(dpi=72)
+    axes = figure.add_subplot()
+    draw_comparison([*same, row("other", 1.2e-3, 1.0, (0.1, 1.3e-3))], axes)
+    figure.draw_without_rendering()
+    heights = {}
+    for line in axes.get_lines():
+        if line.get_drawstyle() == "steps-post":
+            points = line.get_transform().transform(line.get_xydata())
+            heights[str(line.get_color())] = float(points[-1][1])
+    true = axes.transData.transform((1.0, 1.1))[1]
+    raised = sorted(height - true for height in heights.values())[:3]
+    assert len(heights) == 4
+    assert raised == pytest.approx([0, APART, 2 * APART], abs=1e-6)  # at 72 dpi pixels are points
+    other = axes.transData.transform((1.0, 1.2))[1]  # it began as they did
+    assert heights[CURVES[3]] == pytest.approx(other + 3 * APART)
+    said = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert "equal curves: side by side" in said
 
 
 def test_what_is_far_above_is_told_and_errors_are_left_out(tmp_path: Path) -> None:
