@@ -23,77 +23,24 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 
-import yaml
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
+from tests.mutation.judged import Change, Judgement, read_judged
 from tests.mutation.modules import TESTS_OF
 from tests.mutation.worker import outcome_of, prepare
 
 ROOT = Path(__file__).parents[2]
 SESSIONS = ROOT / "build" / "mutation"
-JUDGED = Path(__file__).with_name("judged.yaml")
 # Comparisons that become `is` or `is not`: for numbers that is `==` or `!=`, which others become.
 SKIPPED = re.compile(
     r"ReplaceComparisonOperator_(?!Is_|IsNot_)\w+_(Is|IsNot)$|_Is_Eq$|_IsNot_NotEq$"
 )
-
-
-@dataclass(frozen=True)
-class Change:
-    """What a mutant changes: the place, the lines before and after, without indentation."""
-
-    module: str
-    definition: str
-    line: int
-    before: str
-    after: str
-
-    def __str__(self) -> str:
-        place = f"{self.module}:{self.line} ({self.definition})"
-        return f"{place}\n    - {self.before}\n    + {self.after}"
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """An entry of `judged.yaml`. Blanks make no difference.
-
-    Attributes:
-        where: `module:definition`, with `*` for anything.
-        before: the line as it is (lines joined), or the part of a line that changes.
-        after: what mutants make of it; `*` for anything.
-        reason: why no test can notice them, or why none does.
-    """
-
-    where: str
-    before: str
-    after: tuple[str, ...]
-    reason: str
-
-    def covers(self, change: Change) -> bool:
-        """Whether the entry speaks of a change."""
-        if not fnmatchcase(f"{change.module}:{change.definition}", self.where):
-            return False
-        before, line, mutant = map(_unspaced, (self.before, change.before, change.after))
-        for after in self.after:
-            if after == "*" and line == before:
-                return True
-            at = line.find(before)
-            while at >= 0:
-                if line[:at] + _unspaced(after) + line[at + len(before) :] == mutant:
-                    return True
-                at = line.find(before, at + 1)
-        return False
-
-
-def _unspaced(text: str) -> str:
-    return "".join(text.split())
 
 
 @dataclass
@@ -121,19 +68,6 @@ class Tally:
         """Survivors among the mutants that are not equivalent."""
         alive = self.counts["survived"] + self.counts["known"]
         return alive / max(1, alive + self.counts["killed"])
-
-
-def read_judged() -> tuple[list[Judgement], list[Judgement]]:
-    """The entries for equivalent mutants, and those for known survivors."""
-    text = yaml.safe_load(JUDGED.read_text(encoding="utf-8"))
-    equivalent, known = (
-        [
-            Judgement(item["where"], item["before"], tuple(item["after"]), item["reason"])
-            for item in text[kind] or ()
-        ]
-        for kind in ("equivalent", "known")
-    )
-    return equivalent, known
 
 
 def copy_tree(folder: Path) -> None:
@@ -188,7 +122,7 @@ def change_of(module: str, item: WorkItem, text: str, changed: str) -> Change:
             after += new[c:d]
     (mutation,) = item.mutations
     joined = [" ".join(" ".join(lines).split()) for lines in (before, after)]
-    return Change(module, mutation.definition_name or "", mutation.start_pos[0], *joined)
+    return Change(module, mutation.start_pos[0], mutation.definition_name or "", *joined)
 
 
 def test_module(tree: Path, module: str, sample: int | None, processes: int) -> Iterator[str]:
@@ -279,7 +213,7 @@ def main() -> int:
             total.add(tally)
             figures = ", ".join(f"{tally.counts[name]} {name}" for name in columns)
             print(f"{module}: {figures}; {tally.share:.1%} survive", flush=True)
-            for change in tally.survivors:
+            for change in sorted(tally.survivors):
                 print(f"  {change}")
     figures = ", ".join(f"{total.counts[name]} {name}" for name in columns)
     print(f"all: {figures}; {total.share:.1%} survive, {asked.limit:g} % may")
