@@ -90,6 +90,7 @@ DOCUMENTS = {
     "compiler.common.errors.UllageError.to_json": "an error document",
     "compiler.driver.summary.summarise": "what `compile --json` prints",
     "compiler.driver.summary.summary_rows": "what `compile --json` prints",
+    "compiler.importer.scope.attributes": "attributes of an ONNX node, of any type",
     "compiler.lowering.orders.planned_order": "`model` of a plan file",
     "compiler.report.data.report_data": "the data in the page",
     "compiler.report.page.render_page": "the data in the page",

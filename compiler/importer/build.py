@@ -9,6 +9,8 @@ import onnx
 from ullage.compiler.common.dtypes import resized
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer import fusion
+from ullage.compiler.importer.bodies.lift import lift_weights
+from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
@@ -26,12 +28,14 @@ class ImportOptions:
         batch: value of every symbolic first dimension of an input.
         dtype: data type policy: floating-point tensors are planned as this type.
         fuse: form fusion groups, and leave out operators that no output needs.
+        deadline: `time.monotonic()` value at which reading ends, None for never.
     """
 
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
     fuse: bool = True
+    deadline: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,13 @@ def import_detailed(
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         proto = check_model(copy, label)
+    lift_weights(proto.graph, where)
     initializers = {t.name for t in proto.graph.initializer}
     inputs = [v for v in proto.graph.input if v.name not in initializers]
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
-    scope = infer_model(proto, symbols, where)
-    node_list = collect_nodes(proto, scope, chosen.dtype)
+    scope = infer_model(proto, symbols, where, chosen.deadline)
+    prune_branches(proto.graph, scope)
+    node_list = collect_nodes(proto.graph, scope, chosen.dtype)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}

@@ -6,51 +6,71 @@ inference for whole models leaves open. Where a shape depends on data, the large
 used and marked.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.importer import bounds
+from ullage.compiler.importer.bodies.control_flow import control_flow_types
 from ullage.compiler.importer.contrib import contrib_output_types
-from ullage.compiler.importer.control_flow import control_flow_types
-from ullage.compiler.importer.folding import fold
 from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
 from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import (
     Scope,
     TensorType,
+    Work,
     attributes,
     blaming,
     from_proto,
+    is_standard,
     label_of,
     to_proto,
 )
+from ullage.compiler.importer.shapes.bounded import (
+    Found,
+    InferAt,
+    bounded_types,
+    loosened,
+    refusal_reason,
+)
+from ullage.compiler.importer.shapes.implied import implied_shapes, implied_type
 from ullage.compiler.importer.symbols import input_dims
+from ullage.compiler.importer.values.folding import fold
+from ullage.compiler.importer.values.intervals import bound_values
 
 # Elements of an initializer up to which its value is kept: it may be the argument of an operator
 # that computes shapes.
 STORED_LIMIT = 4_096
 
 
-def infer_model(model: onnx.ModelProto, symbols: Mapping[str, int], where: str) -> Scope:
+def infer_model(
+    model: onnx.ModelProto, symbols: Mapping[str, int], where: str, deadline: float | None = None
+) -> Scope:
     """Types of all tensors of a model.
+
+    Args:
+        model: the flat model.
+        symbols: values of symbolic dimensions.
+        where: model, for messages.
+        deadline: `time.monotonic()` value at which reading ends.
 
     Raises:
         ModelError: a tensor's type cannot be known; it is named, with the reason.
+        TimeLimitError: time is over.
     """
     scope = Scope(
         where=where,
         opsets=operator_sets(model, where),
         symbols=symbols,
+        work=Work(deadline),
     )
     _enter_graph(model.graph, scope)
     initializers = {t.name for t in model.graph.initializer}
     for value in model.graph.input:
         if value.name not in initializers:
             scope.types[value.name] = _input_type(value, scope)
+    scope.implied = implied_shapes(model.graph.node, scope)
     _walk(model.graph.node, scope)
     return scope
 
@@ -105,8 +125,9 @@ def _walk_graph(graph: onnx.GraphProto, scope: Scope) -> None:
     _walk(graph.node, scope)
 
 
-def _walk(nodes: Iterable[onnx.NodeProto], scope: Scope) -> None:
+def _walk(nodes: Sequence[onnx.NodeProto], scope: Scope) -> None:
     for position, node in enumerate(nodes):
+        scope.work.visit(scope.where)
         with blaming(node, scope.where):
             _visit(position, node, scope)
 
@@ -119,21 +140,32 @@ def _visit(position: int, node: onnx.NodeProto, scope: Scope) -> None:
                 f"{scope.where}: {label_of(node)} reads {name!r} before it is known; "
                 "the graph is not in order"
             )
-    output_types = _special(position, node, scope)
+    for name in node.output:
+        if name in scope.types:
+            scope.forget(name)  # an outer tensor of that name
+    output_types, reason = _special(position, node, scope), ""
     if output_types is None:
-        output_types = _standard(node, scope)
-    bounded = any(scope.types[name].is_upper_bound for name in read)
+        output_types, reason = _standard(node, scope)
     for name in node.output:
         if not name:
             continue
-        known = output_types.get(name) or from_proto(scope.declared.get(name), name, scope)
+        known = output_types.get(name) or _declared(name, read, scope)
         if known is None:
-            raise _refusal(name, node, scope)
-        scope.types[name] = replace(known, is_upper_bound=known.is_upper_bound or bounded)
+            raise _refusal(name, node, scope, reason)
+        scope.types[name] = known
     fold(node, read, scope)
+    bound_values(node, scope)
 
 
-def _refusal(name: str, node: onnx.NodeProto, scope: Scope) -> ModelError:
+def _declared(name: str, read: Sequence[str], scope: Scope) -> TensorType | None:
+    """The type that the file declares; no more than a bound where an input has no more."""
+    known = from_proto(scope.declared.get(name), name, scope)
+    if known is None or not any(scope.types[i].is_upper_bound for i in read):
+        return known
+    return loosened(known)
+
+
+def _refusal(name: str, node: onnx.NodeProto, scope: Scope, reason: str) -> ModelError:
     """The error for a tensor without a knowable type."""
     proto = scope.declared.get(name)
     kind = proto.WhichOneof("value") if proto is not None else None
@@ -147,17 +179,17 @@ def _refusal(name: str, node: onnx.NodeProto, scope: Scope) -> ModelError:
     return ModelError(
         f"{scope.where}: the shape of {name!r}, a result of {label_of(node)}, cannot be known "
         f"before the model runs (it depends on {', '.join(map(repr, dynamic[:4])) or 'no input'}), "
-        "and no upper bound follows from the operator; export the model with fixed shapes, or cut "
-        "it before this operator",
+        f"and no upper bound follows from the operator{refusal_reason(node, reason)}; export the "
+        "model with fixed shapes, or cut it before this operator",
         {"tensor": name, "operator": node.op_type},
     )
 
 
 def _special(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType] | None:
     """Types of operators that onnx's inference for single nodes does not cover, else None."""
-    if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+    if node.op_type == "Constant" and is_standard(node):
         return _constant(node, scope)
-    if node.op_type in CONTROL_FLOW and node.domain in ("", "ai.onnx"):
+    if node.op_type in CONTROL_FLOW and is_standard(node):
         return control_flow_types(position, node, scope, _walk_graph)
     return None
 
@@ -190,17 +222,23 @@ def _constant(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     )
 
 
-def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
-    """Types by onnx's schema, then by contrib rules, then by bounds for data-dependent shapes."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
+def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType], str]:
+    """Types by onnx's schema, then by bounds for data-dependent shapes, or by contrib rules.
+
+    Returns:
+        The types by name, and what would have to be known for those that are missing.
+    """
+    domain = "" if is_standard(node) else node.domain
     output_types: dict[str, TensorType] = {}
     try:
         schema = onnx.defs.get_schema(node.op_type, scope.opsets.get(domain, 1), domain)
     except onnx.defs.SchemaError:
         schema = None
+    inputs = [scope.types[name] if name else None for name in node.input]
+    protos: Mapping[str, onnx.TypeProto] = {}
     if schema is not None:
         _check_tile(node, scope)
-        protos = _schema_types(schema, node, scope)
+        protos = _schema_types(schema, node, inputs, scope)
         for name, proto in protos.items():
             if proto.WhichOneof("value") not in (None, "tensor_type"):
                 scope.declared[name] = proto  # a sequence or an optional: refused by that name
@@ -209,21 +247,77 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
             for name, proto in protos.items()
             if (known := from_proto(proto, name, scope)) is not None
         }
-    if all(name in output_types for name in node.output if name):
-        return output_types
-    inputs = [scope.types[name] if name else None for name in node.input]
-    node_attributes = attributes(node)
-    for types in (
-        contrib_output_types(node, node_attributes, inputs),
-        bounds.bounded_output_types(node, node_attributes, inputs, scope.arrays),
-    ):
-        for name, triple in zip(node.output, types, strict=False):
-            if name and name not in output_types and triple is not None:
-                dtype, shape, is_bound = triple
-                checked_elements(shape, dtype, name, scope.where)
-                declared = from_proto(scope.declared.get(name), name, scope)
-                output_types[name] = declared or TensorType(dtype, shape, is_bound)
-    return output_types
+    missing = [name for name in node.output if name and name not in output_types]
+    if not missing:
+        return output_types, ""
+    if not domain:
+        found = [_found(protos.get(name)) for name in node.output]
+        types, reason = bounded_types(node, found, scope, _inference(schema, node, scope))
+    else:
+        loose = any(t is not None and t.is_upper_bound for t in inputs)
+        types, reason, found = _contrib(node, inputs, loose=loose), "", []
+    for position, name in enumerate(node.output):
+        known = types[position] if position < len(types) else None
+        if name not in missing:
+            continue
+        if known is None and position < len(found):
+            dtype, lengths = found[position]
+            if dtype is not None and lengths is not None:
+                known = implied_type(name, dtype, lengths, scope)
+        if known is not None:
+            checked_elements(known.shape, known.dtype, name, scope.where)
+            declared = from_proto(scope.declared.get(name), name, scope)
+            output_types[name] = _better(declared, known)
+    return output_types, reason
+
+
+def _better(declared: TensorType | None, known: TensorType) -> TensorType:
+    """What the file declares of a bounded tensor, if that is possible, else the bound."""
+    possible = (
+        declared is not None
+        and known.is_upper_bound
+        and declared.dtype == known.dtype
+        and len(declared.shape) == len(known.shape)
+        and all(a <= b for a, b in zip(declared.shape, known.shape, strict=True))
+    )
+    return declared if possible and declared is not None else known
+
+
+def _contrib(
+    node: onnx.NodeProto, inputs: Sequence[TensorType | None], *, loose: bool
+) -> list[TensorType | None]:
+    """Types by the rules of onnxruntime's operators; bounds where an input has no more."""
+    triples = contrib_output_types(node, attributes(node), inputs)
+    known = [None if t is None else TensorType(*t) for t in triples]
+    return [loosened(t) if t is not None and loose else t for t in known]
+
+
+def _found(proto: onnx.TypeProto | None) -> Found:
+    """Element type and lengths of axes, as far as inference has found them."""
+    if proto is None or proto.WhichOneof("value") != "tensor_type":
+        return None, None
+    tensor = proto.tensor_type
+    dtype = element_name(tensor.elem_type)
+    if not tensor.HasField("shape"):
+        return (None if dtype == "undefined" else dtype), None
+    lengths = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    return (None if dtype == "undefined" else dtype), lengths
+
+
+def _inference(schema: onnx.defs.OpSchema | None, node: onnx.NodeProto, scope: Scope) -> InferAt:
+    """Inference of a node's types for other types of its inputs; nothing where these do not fit."""
+
+    def infer_at(inputs: Sequence[TensorType | None]) -> Mapping[str, TensorType]:
+        if schema is None:
+            return {}
+        try:
+            protos = _schema_types(schema, node, inputs, scope)
+        except ModelError:
+            return {}  # largest lengths that no run has together
+        types = {name: from_proto(proto, name, scope) for name, proto in protos.items()}
+        return {name: known for name, known in types.items() if known is not None}
+
+    return infer_at
 
 
 def _check_tile(node: onnx.NodeProto, scope: Scope) -> None:
@@ -238,9 +332,16 @@ def _check_tile(node: onnx.NodeProto, scope: Scope) -> None:
 
 
 def _schema_types(
-    schema: onnx.defs.OpSchema, node: onnx.NodeProto, scope: Scope
+    schema: onnx.defs.OpSchema,
+    node: onnx.NodeProto,
+    inputs: Sequence[TensorType | None],
+    scope: Scope,
 ) -> dict[str, onnx.TypeProto]:
-    types = {name: to_proto(scope.types[name]) for name in node.input if name}
+    types = {
+        name: to_proto(known)
+        for name, known in zip(node.input, inputs, strict=True)
+        if known is not None
+    }
     data = {
         name: onnx.numpy_helper.from_array(np.array(scope.arrays[name], order="C"), name)
         for name in node.input

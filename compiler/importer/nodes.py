@@ -1,17 +1,21 @@
 """ONNX nodes with all that a plan needs to know of them: operands in memory, work, storage."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx
 
 from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.importer.bounds import scan_length, trip_count
 from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
-from ullage.compiler.importer.optypes import PARAMETER_INPUTS, PARTIALLY_READ, VIEWS
-from ullage.compiler.importer.scope import Scope, attributes, blaming
+from ullage.compiler.importer.optypes import (
+    CONTROL_FLOW,
+    PARAMETER_INPUTS,
+    PARTIALLY_READ,
+    VIEWS,
+)
+from ullage.compiler.importer.scope import Scope, attributes, blaming, is_standard
 from ullage.compiler.importer.storage import sharings_of
 from ullage.compiler.ir.graph import Fallback, Sharing
 
@@ -56,25 +60,31 @@ class NodeList:
     fallbacks: tuple[Fallback, ...]
 
 
-def collect_nodes(model: onnx.ModelProto, scope: Scope, policy: str | None) -> NodeList:
+# A body of If, Loop or Scan, its scope and its nodes.
+Body = tuple[onnx.GraphProto, Scope, NodeList]
+
+
+def collect_nodes(graph: onnx.GraphProto, scope: Scope, policy: str | None) -> NodeList:
     """All nodes that run at inference: those whose results do not follow from constants alone.
 
     Args:
-        model: flat model in topological order.
+        graph: the graph, or the body of an operator, in topological order.
         scope: its types and constants.
         policy: data type that floating-point tensors are planned with, None for their own.
 
     Raises:
         ModelError: a tensor has a type without a place in memory (strings).
+        TimeLimitError: time is over.
     """
-    roots = _weight_roots(model.graph.node, scope)
-    named = {n for p in model.graph.node for n in (*p.input, *p.output, *captures(p))}
-    named.update(value.name for value in model.graph.input)
+    roots = _weight_roots(graph.node, scope)
+    named = {n for p in graph.node for n in (*p.input, *p.output, *captures(p))}
+    named.update(value.name for value in graph.input)
     sizes = planned_sizes(scope, policy, named)
     fallbacks: list[Fallback] = []
     nodes: list[ImportedNode] = []
     labels: set[str] = set()
-    for index, proto in enumerate(model.graph.node):
+    for index, proto in enumerate(graph.node):
+        scope.work.visit(scope.where)
         outputs = [name for name in proto.output if name]
         if not outputs or all(name in scope.constants for name in outputs):
             continue
@@ -158,16 +168,15 @@ def _node(
             activations[name] = None
         elif position not in parameters and scope.types[name].elements > 1:
             weights[roots.get(name, name)] = None
-    for name in captures(proto):
-        if name not in scope.constants:
-            activations[name] = None
-        elif scope.types[name].elements > 1:
-            weights[roots.get(name, name)] = None
+    activations.update((n, None) for n in captures(proto) if n not in scope.constants)
     inputs = [scope.types[name] if name else None for name in proto.input]
     outputs = [scope.types[name] if name else None for name in proto.output]
     body_bytes = 0
-    if any(key[0] == index for key in scope.subscopes):
-        work, body_bytes = _control_flow_work(index, proto, scope, sizes, policy)
+    if proto.op_type in CONTROL_FLOW and is_standard(proto):
+        bodies = _bodies(index, proto, scope, policy)
+        work, body_bytes = _control_flow_work(proto, scope.iterations.get(index, 1), bodies)
+        for graph, inner, body in bodies:
+            weights.update((roots.get(n, n), None) for n in _outer_weights(graph, inner, body))
     else:
         work = work_of(proto.op_type, node_attributes, inputs, outputs)
     accessed: dict[str, int] = {}
@@ -202,34 +211,42 @@ def _mac_dtype(proto: onnx.NodeProto, scope: Scope, policy: str | None) -> str:
     return resized(scope.types[first].dtype, policy) if first else "float32"
 
 
+def _bodies(index: int, proto: onnx.NodeProto, scope: Scope, policy: str | None) -> list[Body]:
+    """The bodies of If, Loop or Scan that may run, with their nodes."""
+    scopes = scope.subscopes.get(index, {})
+    return [
+        (a.g, scopes[a.name], collect_nodes(a.g, scopes[a.name], policy))
+        for a in proto.attribute
+        if a.type == onnx.AttributeProto.GRAPH and a.name in scopes
+    ]
+
+
+def _outer_weights(graph: onnx.GraphProto, inner: Scope, body: NodeList) -> dict[str, None]:
+    """Stored tensors that a body reads; constants computed inside are traced to those."""
+    producers = {name: node for node in graph.node for name in node.output if name}
+    waiting = [name for node in reversed(body.nodes) for name in reversed(node.weights)]
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name in producers:
+            waiting += [n for n in producers[name].input if n]
+        elif inner.types[name].elements > 1:
+            found[name] = None
+    return found
+
+
 def _control_flow_work(
-    index: int,
-    proto: onnx.NodeProto,
-    scope: Scope,
-    sizes: Mapping[str, int],
-    policy: str | None,
+    proto: onnx.NodeProto, trips: int | None, bodies: Sequence[Body]
 ) -> tuple[OperatorWork, int]:
     """Cost of If (the dearer branch), Loop and Scan (body times iterations), and bodies' peak."""
-    node_attributes = attributes(proto)
-    bodies: list[OperatorWork] = []
-    peak = 0
-    reasons: list[str] = []
-    for attribute in proto.attribute:
-        if attribute.type != onnx.AttributeProto.GRAPH:
-            continue
-        inner = scope.subscopes[(index, attribute.name)]
-        body = collect_nodes(onnx.ModelProto(graph=attribute.g), inner, policy)
-        bodies.append(_sum_work(body.nodes))
-        reasons += [f.reason for f in body.fallbacks]
-        peak = max(peak, body_peak_bytes(body, attribute.g, body.sizes))
-    del sizes
-    dearest = max(bodies, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
-    trips: int | None = 1
-    if proto.op_type == "Loop":
-        trips = trip_count(proto, scope.arrays)
-    elif proto.op_type == "Scan":
-        inputs = [scope.types[name] if name else None for name in proto.input]
-        trips = scan_length(node_attributes, inputs)
+    works = [_sum_work(body.nodes) for _, _, body in bodies]
+    reasons = [f.reason for _, _, body in bodies for f in body.fallbacks]
+    peak = max((body_peak_bytes(body, graph, body.sizes) for graph, _, body in bodies), default=0)
+    dearest = max(works, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
     if trips is None:
         reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
         trips = 1
