@@ -110,7 +110,7 @@ function decorate(large) {
 }
 
 function drawWorkspace(row) {
-  if (row.tier !== 0) return;
+  if (row.tier !== 0 || !hasWorkspace) return;
   const capacity = tiers[0].capacity_bytes;
   const first = Math.floor(stepAt(view.from)), last = Math.min(Math.ceil(stepAt(view.to)), T);
   ctx.fillStyle = pattern("workspace", colours.soft, 0.7);
@@ -248,7 +248,9 @@ function drawBand(x, a, b, alpha) {
 /** The residency under a point of a map, the smallest where slivers overlap; -1 for none. */
 function residencyAt(row, x, y) {
   let best = -1, least = Infinity;
+  const before = position(x - 2), after = position(x + 2);
   for (const { list } of groups[row.tier]) for (const r of list) {
+    if (at(residencies.start[r]) > after || at(residencies.end[r]) < before) continue;
     const [a, b, width, height] = rectangle(row, r);
     const slack = height < 3 || width < 3 ? 1.5 : 0;
     if (x < a - slack || x > a + width + slack || y < b - slack || y > b + height + slack) continue;

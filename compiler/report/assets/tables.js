@@ -56,7 +56,7 @@ function showLegend() {
     if (name in data.binding_s) keys.push(key(`bound by ${name}`, swatch(bindingColour(i), isSlow(i) ? "weight" : null)));
   });
   keys.push(key("stall: waiting for data", swatch(colours.panel, "stall")));
-  if (steps.workspace_bytes.some((bytes) => bytes > 0)) keys.push(key("workspace", swatch(colours.panel, "workspace")));
+  if (hasWorkspace) keys.push(key("workspace", swatch(colours.panel, "workspace")));
   data.target.pairs.forEach(([source, destination], i) => {
     if (!pairOf.includes(i)) return;
     const way = source > destination ? "\u2191" : "\u2193";

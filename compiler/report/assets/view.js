@@ -46,13 +46,14 @@ function stepAt(where) {
   return Math.min(Math.max(low + (length ? (where - clock[low]) / length : 0), 0), T);
 }
 
+const hasWorkspace = steps.workspace_bytes.some((bytes) => bytes > 0);
+
 /** Addresses shown of a tier: what is used, or the capacity where that is nearly full. */
 function addressRange(tier) {
   if (view.address[tier]) return view.address[tier];
   const capacity = tiers[tier].capacity_bytes;
   const used = Math.max(summary.peak_bytes[tiers[tier].name], 1);
-  const workspace = tier === 0 && steps.workspace_bytes.some((bytes) => bytes > 0);
-  return [0, workspace || used > 0.6 * capacity ? capacity : used * 1.04];
+  return [0, (tier === 0 && hasWorkspace) || used > 0.6 * capacity ? capacity : used * 1.04];
 }
 /** Pixel of an address in a map; address 0 is at the bottom. */
 function py(row, address) {
