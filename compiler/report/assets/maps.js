@@ -196,6 +196,8 @@ const slot = new Float64Array(X), thickness = new Float64Array(X);
   });
 }
 
+const MOST_ARROWS = 400; // more in view are hidden
+
 /** Transfers in view: a band from the residency that is left to the one that fills. */
 function drawTransfers() {
   if (!view.arrows || !view.maps || view.maps.length < 2) return;
@@ -207,6 +209,10 @@ function drawTransfers() {
   }
   const chosen = view.selected.buffer;
   const crowd = wanted.length;
+  const hidden = chosen < 0 && crowd > MOST_ARROWS;
+  const told = hidden ? `${crowd} transfers in view: zoom in, or choose a tensor, to see them` : "";
+  const place = document.getElementById("crowd");
+  if (place.textContent !== told) place.textContent = told;
   ctx.save();
   ctx.beginPath();
   const mapsTop = view.maps[0].top;
@@ -214,7 +220,7 @@ function drawTransfers() {
   ctx.clip();
   for (const [x, a, b] of wanted) {
     const mine = transfers.buffer[x] === chosen;
-    if (!mine && (chosen >= 0 || crowd > 400)) continue;
+    if (!mine && (chosen >= 0 || hidden)) continue;
     drawBand(x, a, b, mine ? 0.85 : Math.max(0.12, 0.5 - crowd / 900));
   }
   ctx.restore();

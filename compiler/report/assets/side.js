@@ -24,7 +24,7 @@ function table(columns, rows, empty = "none") {
 }
 
 /** A link to a tensor. */
-function toTensor(buffer, text = middleCut(buffers.name[buffer], 40)) {
+function toTensor(buffer, text = middleCut(buffers.name[buffer], 30)) {
   return el("a", {
     class: "jump", href: linkTo({ buffer }), title: buffers.name[buffer],
     onclick: (event) => { event.preventDefault(); select({ buffer }, true); },

@@ -63,5 +63,6 @@ function showLegend() {
     const dashed = source > destination ? "" : " (dashed)";
     keys.push(key(`${way} ${tiers[source].name} \u2192 ${tiers[destination].name}${dashed}`, swatch(colours[pairColour(i)])));
   });
+  keys.push(el("span", { id: "crowd" }));
   document.getElementById("legend").replaceChildren(...keys);
 }

@@ -469,6 +469,10 @@ def test_a_large_plan_paints_soon_and_pans_fast(browser: "Chrome", tmp_path: Pat
     )
     assert drawn < FRAME_MS
     assert run(browser, "return [R, X]") == [10802, 9600]
+    run(browser, "fit(); draw()")
+    assert text_of(browser, "#crowd").startswith("9600 transfers in view")
+    run(browser, "show(clock[10], clock[20]); draw()")
+    assert text_of(browser, "#crowd") == ""
     assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
 
 
