@@ -56,6 +56,18 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
         *_of_verifier("test_error_lists_the_first_and_carries_all", "test_limit_bounds_the_list"),
     ),
     "compiler/verify/versions.py": _of_verifier("test_runs_equal_an_array"),
+    "compiler/verify/well_formed.py": (
+        "tests/compiler/verify/test_well_formed.py",
+        *_of_verifier("test_garbage_in_any_field_never_crashes"),
+    ),
+    "compiler/verify/target_form.py": (
+        "tests/compiler/verify/test_well_formed.py",
+        "tests/compiler/verify/test_fields.py",
+    ),
+    "compiler/verify/fields.py": (
+        "tests/compiler/verify/test_fields.py",
+        "tests/compiler/verify/test_well_formed.py",
+    ),
     "compiler/lowering/live_ranges.py": ("tests/compiler/lowering/test_live_ranges.py",),
     "compiler/lowering/lower.py": ("tests/compiler/lowering/test_lower.py",),
     "compiler/lowering/aliases.py": ("tests/compiler/lowering/test_aliases.py",),

@@ -7,27 +7,27 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Link, Target, Tier
 
-# Three tiers, the fastest last in the alphabet; two queues from dram to sram.
+# Three tiers, the fastest amid the others in the alphabet; two queues from dram to it.
 THREE = replace(
     HAND,
     tiers=(
-        Tier("sram", 1000, 70.0, 40.0, 1, 1.25, 2.5),
+        Tier("fast", 1000, 70.0, 40.0, 1, 1.25, 2.5),
         Tier("dram", 1000, 9.0, 11.0, 1, 9.5, 21.0),
         Tier("flash", 1000, 2.5, 1.5, 1, 0.75, 30.0),
     ),
     links=(
-        Link("dram", "sram", 10.0, 0.0, 3.5),
-        Link("sram", "dram", 5.0, 0.0, 4.0),
-        Link("dram", "sram", 3.0, 0.0, 3.0, name="second queue"),
+        Link("dram", "fast", 10.0, 0.0, 3.5),
+        Link("fast", "dram", 5.0, 0.0, 4.0),
+        Link("dram", "fast", 3.0, 0.0, 3.0, name="second queue"),
         Link("flash", "dram", 2.0, 0.0, 0.5),
     ),
-    homes={"input": "dram", "weight": "flash", "activation": "sram", "output": "dram"},
+    homes={"input": "dram", "weight": "flash", "activation": "fast", "output": "dram"},
 )
 # What operators reach where: all tiers, not the slowest, only the fastest; homes here and there.
 REACHES = tuple(
     replace(THREE, operand_access=access, weights_in_fastest=weights, homes=homes, tiers=tiers)
     for access, weights in (("any", False), ("fastest", False), ("fastest", True))
-    for homes in (THREE.homes, {**THREE.homes, "input": "sram", "activation": "flash"})
+    for homes in (THREE.homes, {**THREE.homes, "input": "fast", "activation": "flash"})
     for tiers in (
         THREE.tiers,
         (*THREE.tiers[:2], replace(THREE.tiers[2], addressable=False, read_only=True)),
