@@ -31,17 +31,20 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from dataclasses import replace
 
     from ullage.cli.render import print_json, progress
+    from ullage.compiler.common.files import check_folder
     from ullage.compiler.driver.compile import prepare
     from ullage.compiler.emit import parse_emitters
     from ullage.compiler.emit.graph_files import GRAPH_FORMATS, emit_graph
     from ullage.compiler.studies.analyze import analyse
 
     formats = parse_emitters(emit, GRAPH_FORMATS)
+    if formats:
+        check_folder(output, "-o")
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json) as tell:
         prepared = prepare(options.read_model_path(model), replace(chosen, progress=tell))
         analysis = analyse(prepared)
-    analysis["written"] = emit_graph(prepared, output, formats)
+    analysis["written"] = list(emit_graph(prepared, output, formats).values())
     if as_json:
         print_json(analysis)
     else:
@@ -107,7 +110,7 @@ def _print(analysis: dict[str, Any]) -> None:
         typer.echo(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
     for note in analysis["notes"]:
         typer.echo(f"note: {note}")
-    for path in analysis["written"].values():
+    for path in analysis["written"]:
         typer.echo(f"written: {path}")
 
 

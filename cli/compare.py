@@ -50,6 +50,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     dtype: options.Dtype = None,
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
+    then: options.Then = None,
+    within: options.Within = None,
     steady_state: options.SteadyState = False,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,

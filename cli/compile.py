@@ -33,6 +33,8 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     dtype: options.Dtype = None,
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
+    then: options.Then = None,
+    within: options.Within = None,
     steady_state: options.SteadyState = False,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
@@ -58,20 +60,34 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     arguments = dict(locals())
     from ullage.cli.render import print_json, progress
     from ullage.cli.summary import print_summary
+    from ullage.compiler.common.files import check_folder, recording
     from ullage.compiler.driver.compile import compile_model
     from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
 
     emitters = parse_emitters("json" if emit is None else emit)
     if emit is not None and output is None:
-        raise UsageError("--emit writes files: say into which folder with -o")
+        raise UsageError("--emit writes files: say into which folder with -o (-o . for this one)")
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose contradict one another: leave one out")
+    if output is not None:
+        check_folder(output, "-o")
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))
-    written = emit_plan(compiled, output, emitters) if output is not None else {}
-    summary = summarise(compiled, written.get("json"))
+    paths: dict[str, str] = {}
+    with recording() as written:
+        try:
+            if output is not None:
+                paths = emit_plan(compiled, output, emitters)
+        except KeyboardInterrupt:
+            compiled = replace(compiled, interrupted=True)
+    summary = summarise(compiled, paths.get("json"))
     summary["written"] = written
-    proof = _prove(model, compiled, quiet=as_json or quiet) if prove else None
+    cut_short = output is not None and not paths
+    proof = None
+    if prove and not cut_short:
+        proof = _prove(model, compiled, quiet=as_json or quiet)
     if proof is not None:
         summary["execution"] = describe(proof)
     if as_json:
@@ -86,6 +102,10 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
             print_execution(proof)
     if proof is not None and not proof.passed:
         raise typer.Exit(MISMATCH)
+    if cut_short:
+        complete = ", ".join(written) or "none"
+        sys.stderr.write(f"interrupted while files were written; complete are: {complete}\n")
+        return KEPT_BEST
     if compiled.interrupted:
         sys.stderr.write("interrupted: this is the best plan found until then\n")
         return KEPT_BEST

@@ -63,8 +63,20 @@ SteadyState = Annotated[
     ),
 ]
 TimeLimit = Annotated[
-    float | None,
-    typer.Option("--time-limit", min=0.0, metavar="S", help="Wall-clock limit in seconds."),
+    str | None,
+    typer.Option("--time-limit", metavar="TIME", help="Wall-clock limit: seconds, 500ms, 2min."),
+]
+Then = Annotated[
+    str | None,
+    typer.Option(
+        "--then",
+        metavar="latency|traffic|energy|peak",
+        help="Then minimise this, while the objective stays within --within.",
+    ),
+]
+Within = Annotated[
+    str | None,
+    typer.Option("--within", metavar="SHARE", help="How much worse --then may make it; 1%."),
 ]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 
@@ -92,6 +104,17 @@ def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
     return values
 
 
+def seconds(text: str | None, option: str) -> float | None:
+    """Seconds of an option's text; None where it is not given.
+
+    Raises:
+        UsageError: it is no time.
+    """
+    from ullage.compiler.common.units import parse_time
+
+    return None if text is None else parse_time(text, option)
+
+
 def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     """The library's options from a command's arguments; those that a command lacks have defaults.
 
@@ -100,8 +123,8 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     """
     from ullage.compiler.common.dtypes import parse_dtype
     from ullage.compiler.common.errors import UsageError
-    from ullage.compiler.common.units import parse_size
-    from ullage.compiler.driver.options import CompileOptions
+    from ullage.compiler.common.units import parse_share, parse_size
+    from ullage.compiler.driver.options import DEFAULT_WITHIN, CompileOptions
 
     dims: dict[str, int] = {}
     for name, value in pairs(arguments.get("dims"), "--dim").items():
@@ -109,6 +132,9 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
             raise UsageError(f"--dim {name} takes a whole number of at least 1, not {value!r}")
         dims[name] = int(value)
     fast = arguments.get("fast_memory")
+    then, within = arguments.get("then"), arguments.get("within")
+    if within is not None and then is None:
+        raise UsageError("--within is the tolerance of --then: say what to minimise then")
     return CompileOptions(
         target=arguments["target"],
         solver=arguments.get("solver", "auto"),
@@ -123,7 +149,9 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         steady_state=arguments.get("steady_state", False),
         overrides=pairs(arguments.get("sets"), "--set"),
         parameters=pairs(arguments.get("params"), "--param"),
-        time_limit_s=arguments.get("time_limit"),
+        time_limit_s=seconds(arguments.get("time_limit"), "--time-limit"),
+        then=then,
+        within=DEFAULT_WITHIN if within is None else parse_share(within, "--within"),
         seed=arguments.get("seed", 0),
     )
 

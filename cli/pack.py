@@ -13,7 +13,9 @@ def pack_command(
         str | None, typer.Option(help="Size of the memory (1048576, 1MiB); else the least.")
     ] = None,
     alignment: Annotated[str, typer.Option(help="Offsets are multiples of this size.")] = "1",
-    time_limit: Annotated[float, typer.Option(help="Seconds to search.")] = 10.0,
+    time_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="Time to search: seconds, 500ms, 2min.")
+    ] = "10",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV to write, with an offset column.")
     ] = None,
@@ -21,10 +23,14 @@ def pack_command(
 ) -> None:
     """Assign offsets to buffers with known lifetimes, and prove the peak optimal where possible."""
     from ullage.cli.render import progress
-    from ullage.compiler.common.units import format_size, format_time, parse_size
+    from ullage.compiler.common.files import check_file
+    from ullage.compiler.common.units import format_size, format_time, parse_size, parse_time
     from ullage.solvers.packing.minimalloc_csv import read_minimalloc_csv, write_minimalloc_csv
     from ullage.solvers.packing.report import pack_table
 
+    limit_s = parse_time(time_limit, "--time-limit")
+    if output is not None:
+        check_file(output, "-o")
     capacity_bytes = None if capacity is None else parse_size(capacity)
     alignment_bytes = parse_size(alignment)
     table = read_minimalloc_csv(file)
@@ -34,7 +40,7 @@ def pack_command(
             table,
             alignment_bytes=alignment_bytes,
             capacity_bytes=capacity_bytes,
-            time_limit_s=time_limit,
+            time_limit_s=limit_s,
         )
     if output is not None:
         write_minimalloc_csv(output, table, packing.offsets.tolist())

@@ -28,13 +28,15 @@ def report_command(
 ) -> None:
     """Write a report: memory map, lanes, what binds each step, what would help."""
     from ullage.cli.render import print_json
-    from ullage.compiler.common.files import write_atomic
+    from ullage.compiler.common.files import check_file, write_atomic
     from ullage.compiler.ir.plan_json import read_plan
     from ullage.compiler.report.data import report_data
     from ullage.compiler.report.extras import read_extras
     from ullage.compiler.report.page import render_page
     from ullage.compiler.report.subject import compiled_of, values_of
 
+    path = output or plan.with_name("report.html")
+    check_file(path, "-o")
     extras = read_extras(also or ())
     compiled = compiled_of(read_plan(plan), plan)
     values, why_not = values_of(
@@ -44,7 +46,6 @@ def report_command(
         plan_with_note = replace(compiled.plan, notes=(*compiled.plan.notes, why_not))
         compiled = replace(compiled, plan=plan_with_note)
     page = render_page(report_data(compiled, values, extras))
-    path = output or plan.with_name("report.html")
     write_atomic(path, page)
     if as_json:
         print_json({"plan": str(plan), "report": str(path), "size_bytes": len(page)})

@@ -38,10 +38,12 @@ def run_command(
 ) -> None:
     """Execute a model by its plan in flat memory, and compare with onnxruntime."""
     from ullage.cli.render import print_json
-    from ullage.compiler.common.files import write_atomic
+    from ullage.compiler.common.files import check_file, write_atomic
     from ullage.compiler.execute.runner import RunOptions, run_plan
     from ullage.compiler.ir.plan_json import read_plan
 
+    if trace is not None:
+        check_file(trace, "--trace")
     loaded = read_plan(plan)
     path = options.read_model_path(model)
     with step_progress(quiet=as_json) as tell:

@@ -23,7 +23,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
 
     Args:
         compiled: what `compile_model` returned.
-        summary: what `summarise` returned for it, with `written` (emitter -> path).
+        summary: what `summarise` returned for it, with `written` (paths).
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
     from ullage.cli.render import console, print_memory_map, print_pairs
@@ -38,7 +38,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         f"solver {summary['solver']}{chosen}, order {summary['order']}"
     )
     rows = summary_rows(compiled, summary)
-    print_pairs([*rows, *(("written", path) for path in summary["written"].values())])
+    print_pairs([*rows, *(("written", path) for path in summary["written"])])
     fastest = plan.target.fastest
     print_memory_map(fastest.name, fast_memory_profile(plan), fastest.capacity_bytes)
     if verbose:

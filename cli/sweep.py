@@ -24,9 +24,9 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         int, typer.Option("--points", min=1, max=1000, help="How many sizes, in equal ratios.")
     ] = 9,
     meet_latency: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            "--meet-latency", metavar="S", help="Name the smallest size that takes at most S."
+            "--meet-latency", metavar="TIME", help="Name the smallest size that is so fast: 11ms."
         ),
     ] = None,
     target: options.TargetName = "edge-npu",
@@ -59,6 +59,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     """Compile for many sizes of fast memory; more memory never looks worse than less."""
     arguments = {name: value for name, value in locals().items() if name != "fast_memory"}
     from ullage.cli.render import print_json, progress
+    from ullage.compiler.common.files import check_folder, recording
     from ullage.compiler.emit import emit_plan, parse_emitters
     from ullage.compiler.studies.plots import check_plot, plot_sweep
     from ullage.compiler.studies.sweep import SweepOptions, check, describe_sweep, sweep
@@ -66,18 +67,22 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 
     emitters = parse_emitters(emit)
     first, last = parse_range(fast_memory)
-    request = SweepOptions(first, last, points, meet_latency)
+    meet_s = options.seconds(meet_latency, "--meet-latency")
+    request = SweepOptions(first, last, points, meet_s)
     chosen = options.compile_options(arguments)
     check(request, chosen)
     if plot is not None:
         check_plot(plot)
+    if output is not None:
+        check_folder(output, "-o")
     with progress(quiet=False) as tell:
         swept = sweep(options.read_model_path(model), request, replace(chosen, progress=tell))
     document = describe_sweep(swept)
     for point, row in zip(swept.points, document["rows"], strict=True):
         if output is not None and point.compiled is not None:
-            written = emit_plan(point.compiled, output / str(point.size_bytes), emitters)
-            row |= {"plan": written.get("json"), "written": written}
+            with recording() as files:
+                paths = emit_plan(point.compiled, output / str(point.size_bytes), emitters)
+            row |= {"plan": paths.get("json"), "written": files}
     if plot is not None:
         plot_sweep(swept, plot)
         document["plot"] = str(plot)
@@ -111,6 +116,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}",
         columns,
         [_cells(row, len(columns)) for row in document["rows"]],
+        optional=("Solve [s]", "Fast peak", "Slow traffic"),
     )
     failed = [row for row in document["rows"] if "error" in row]
     if failed:  # only the error of the largest size, which is the closest to having a plan

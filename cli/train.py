@@ -50,7 +50,9 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     """Train the agent of solver rl; resumed or not, with one job or many: the same result."""
     arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
+    from ullage.compiler.common.files import check_file
 
+    check_file(arguments["out"], "--out")
     train_agent = {"rl": _train_rl, "muzero": _train_muzero}.get(agent)
     if train_agent is None:
         raise UsageError(f"--agent is rl or muzero, not {agent!r}")
@@ -79,7 +81,7 @@ def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
         out=arguments["out"],
         resume=arguments["resume"],
         steps=arguments["steps"],
-        time_limit_s=arguments["time_limit"],
+        time_limit_s=options.seconds(arguments["time_limit"], "--time-limit"),
         seed=arguments["seed"],
         engine=arguments["engine"],
         jobs=arguments["jobs"],
@@ -126,7 +128,7 @@ def _train_muzero(
         out=arguments["out"],
         resume=arguments["resume"],
         steps=arguments["steps"],
-        time_limit_s=arguments["time_limit"],
+        time_limit_s=options.seconds(arguments["time_limit"], "--time-limit"),
         seed=arguments["seed"],
         tensorboard=arguments["tensorboard"],
     )

@@ -164,8 +164,16 @@ def objective_value(score: Score, objective: str) -> float:
 
 
 def value_of(plan: Assigned) -> float:
-    """The figure that a plan's own objective minimises, in its unit; see `objective_value`."""
-    return objective_value(score(plan), plan.objective)
+    """The figure that a plan's own objective minimises, in its unit; see `worth`."""
+    return worth(score(plan), plan.problem)
+
+
+def worth(score: Score, problem: Problem) -> float:
+    """What a problem minimises: its objective's value, and its blend's where it has one."""
+    value = objective_value(score, problem.objective)
+    if problem.blend is not None:
+        value += problem.blend.weight * objective_value(score, problem.blend.objective)
+    return value
 
 
 def unknown_objective(objective: str) -> UsageError:

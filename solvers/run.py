@@ -15,7 +15,7 @@ from ullage.compiler.ir.assignment import UNPLACED
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.hwmodels.cost import Score, objective_value, score, worth
 from ullage.solvers import parallel_links
 from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken, check_bound, check_solution, plain_solution
@@ -47,8 +47,8 @@ class Outcome:
 
     @property
     def value(self) -> float:
-        """The objective's value in its own unit."""
-        return objective_value(self.score, self.plan.objective)
+        """What the problem minimises, in the objective's unit."""
+        return worth(self.score, self.plan.problem)
 
     @property
     def interrupted(self) -> bool:
@@ -155,7 +155,7 @@ def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> O
         raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)
     verdict = score(plan)
     bound = solution.bound
-    if bound is not None:
+    if bound is not None and plan.problem.blend is None:  # a blend's bound is not the objective's
         check_bound(solver, bound.value, bound.source, objective_value(verdict, plan.objective))
         if solver.is_ours:
             plan = replace(plan, lower_bound=bound.value, bound_source=bound.source)

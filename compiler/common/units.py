@@ -19,6 +19,11 @@ _FACTORS = {unit.lower(): 1024**power for power, unit in enumerate(BINARY_UNITS)
 }
 # A number and a unit. Lengths are bounded so that a hostile text cannot make the arithmetic slow.
 _SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,2})?) ?([a-z]{0,3})")
+# Units of times -> seconds.
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
+_NUMBER = r"([0-9]{1,30}(?:\.[0-9]{0,30})?(?:e[+-]?[0-9]{1,2})?|\.[0-9]{1,30})"
+_TIME = re.compile(_NUMBER + r" ?([a-zµ]{0,3})")
+_SHARE = re.compile(_NUMBER + r" ?(%?)")
 # How sizes may be written, for error messages.
 _REMEDY = "write bytes as 262144, 256KiB, 1MiB or 1.5MB"
 
@@ -34,7 +39,7 @@ def parse_size(text: str) -> int:
         UsageError: the text is no size, is negative, is no whole number of bytes, or is larger
             than `MAX_SIZE_BYTES`.
     """
-    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    shown = _shown(text)
     stripped = text.strip()
     if stripped.startswith("-"):
         raise UsageError(f"a size cannot be negative, found {shown!r}; {_REMEDY}")
@@ -52,6 +57,46 @@ def parse_size(text: str) -> int:
     if factor == 1 and exact != int(exact):
         raise UsageError(f"{shown!r} is not a whole number of bytes; {_REMEDY}")
     return int(exact)
+
+
+def parse_time(text: str, what: str) -> float:
+    """Seconds that a text such as `11ms`, `250us`, `1.5 s`, `2min` or `0.011` stands for.
+
+    Args:
+        text: a number, with a unit or in seconds.
+        what: the option that it is given for, for messages.
+
+    Raises:
+        UsageError: the text is no time, or is negative.
+    """
+    match = _TIME.fullmatch(text.strip().lower())
+    if match is None or (match[2] or "s") not in SECONDS:
+        raise UsageError(
+            f"{what} takes a time of at least 0 in seconds or with a unit ({', '.join(SECONDS)}: "
+            f"0.011, 11ms, 250us), not {_shown(text)!r}"
+        )
+    return float(match[1]) * SECONDS[match[2] or "s"]
+
+
+def parse_share(text: str, what: str) -> float:
+    """The share that a text such as `1%` or `0.01` stands for.
+
+    Args:
+        text: a number, in percent where it says so.
+        what: the option that it is given for, for messages.
+
+    Raises:
+        UsageError: the text is no share, or is negative.
+    """
+    match = _SHARE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{what} takes a share of at least 0 (1%, 0.01), not {_shown(text)!r}")
+    return float(match[1]) / (100.0 if match[2] else 1.0)
+
+
+def _shown(text: str) -> str:
+    """A text that may be long, shortened for a message."""
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def format_size(size_bytes: int) -> str:

@@ -11,8 +11,14 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, Usage
 from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound
-from ullage.compiler.driver.options import OBJECTIVES, CompileOptions, solver_of
+from ullage.compiler.driver.options import (
+    OBJECTIVES,
+    CompileOptions,
+    check_consistent,
+    solver_of,
+)
 from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
@@ -51,6 +57,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         raise UsageError(
             f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
         )
+    check_consistent(options)
     limit = options.time_limit_s
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
@@ -150,18 +157,30 @@ def solve_prepared(
     """
     with compiling_told(options.progress) as tell:
         told = replace(options, progress=tell)
-        return _solve_prepared(prepared, told, quick_bound=quick_bound)
+        if told.then is None:
+            return _solve_prepared(prepared, told, quick_bound=quick_bound)
+        first = replace(told, time_limit_s=_shared(prepared, told.time_limit_s, FIRST_SHARE))
+        compiled = _solve_prepared(prepared, first, quick_bound=quick_bound)
+        limit = told.time_limit_s
+        deadline = None if limit is None else prepared.started + limit
+        compiled = minimise_then(compiled, told, Budget(deadline, progress=told.progress))
+        return replace(compiled, total_s=time.monotonic() - prepared.started)
+
+
+def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | None:
+    """A limit, counted from the start of reading, that ends after a share of the time left."""
+    if limit_s is None:
+        return None
+    spent_s = time.monotonic() - prepared.started
+    return spent_s + share * max(0.0, limit_s - spent_s)
 
 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
     if prepared.other is None:
         return _solve_in_order(prepared, options, quick_bound=quick_bound)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)
-    begun, limit = time.monotonic(), options.time_limit_s
-    own_s = None
-    if limit is not None:
-        spent_s = begun - prepared.started
-        own_s = spent_s + OTHER_SHARE * max(0.0, limit - spent_s)
+    begun = time.monotonic()
+    own_s = _shared(prepared, options.time_limit_s, OTHER_SHARE)
     plain: Compiled | None = None
     try:
         limited = replace(options, time_limit_s=own_s)

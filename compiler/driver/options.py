@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
-from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
+from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 from ullage.solvers.interface import Solver
 from ullage.solvers.parameters import ParameterValue, options_from
 from ullage.solvers.registry import find_solver
@@ -12,6 +13,8 @@ from ullage.solvers.run import check_objective
 
 # The objectives that a plan may minimise.
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
+# Share by which a second objective may make the first worse, where none is named.
+DEFAULT_WITHIN = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class CompileOptions:
         dtype: plan floating-point tensors as this type.
         fuse: form fusion groups.
         alias: let values share bytes.
+        then: a second objective, minimised while the first stays within a tolerance; None for none.
+        within: that tolerance, as a share of the first objective's value.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
         overrides: target fields to override (`--set`).
@@ -49,6 +54,8 @@ class CompileOptions:
     dtype: str | None = None
     fuse: bool = True
     alias: bool = True
+    then: str | None = None
+    within: float = DEFAULT_WITHIN
     steady_state: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
@@ -85,5 +92,51 @@ def solver_of(options: CompileOptions) -> Solver:
     solver = find_solver(options.solver)
     if options.objective in OBJECTIVES:
         check_objective(solver, options.objective)
+    _check_then(solver, options)
     options_from(solver.name, solver.options, options.parameters, options.seed)
     return solver
+
+
+def _check_then(solver: Solver, options: CompileOptions) -> None:
+    """Check the second objective.
+
+    Raises:
+        UsageError: it makes no sense beside the first, or the solver cannot minimise it.
+    """
+    second = options.then
+    if second is None:
+        return
+    if second not in OBJECTIVES:
+        raise UsageError(f"unknown objective --then {second!r}; there are: {', '.join(OBJECTIVES)}")
+    if second == options.objective:
+        raise UsageError(f"--then {second}: that is the first objective already")
+    if options.objective == "peak":
+        raise UsageError(
+            f"--objective peak --then {second}: a plan of the smallest peak has no memory to "
+            f"spare; ask for --objective {second} --then peak"
+        )
+    if not 0 <= options.within < float("inf"):
+        raise UsageError(f"--within takes a share of at least 0 (1%, 0.01), not {options.within}")
+    if second != "peak":
+        check_objective(solver, second)
+
+
+def check_consistent(options: CompileOptions) -> None:
+    """Refuse options that contradict one another.
+
+    Raises:
+        UsageError: says which, and what to leave out.
+    """
+    if options.fast_memory_bytes is None:
+        return
+    if options.objective == "peak":
+        raise UsageError(
+            "--objective peak asks for the smallest fast memory, --fast-memory names its size: "
+            "leave one out"
+        )
+    fastest = load_target(options.target).fastest.name
+    field = f"tiers.{fastest}.capacity_bytes"
+    if field in options.overrides:
+        raise UsageError(
+            f"--fast-memory and --set {field} are two capacities of {fastest}: leave one out"
+        )

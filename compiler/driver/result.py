@@ -15,6 +15,27 @@ OPTIMAL_GAP = 1e-6
 
 
 @dataclass(frozen=True)
+class Secondary:
+    """What a second objective gained while the first stayed within a tolerance.
+
+    Attributes:
+        objective: the second objective.
+        within: share by which the first may be worse.
+        before: the second's value, in its unit, of the plan of the first alone.
+        after: its value now.
+        lower_bound: no plan, whatever its first objective, has less; None where nothing proves one.
+        first_before: value of the first objective of the plan of the first alone.
+    """
+
+    objective: str
+    within: float
+    before: float
+    after: float
+    lower_bound: float | None
+    first_before: float
+
+
+@dataclass(frozen=True)
 class Compiled:
     """A verified plan with everything that is known about it.
 
@@ -32,6 +53,7 @@ class Compiled:
         total_s: seconds in all.
         interrupted: the user interrupted the search; this is the best plan until then.
         anytime: (seconds of solving, value of the best plan so far) at every improvement.
+        secondary: what a second objective gained, None where none was asked for.
         graph: the model as imported (types and shapes of its values), where there is one.
     """
 
@@ -47,6 +69,7 @@ class Compiled:
     total_s: float
     interrupted: bool = False
     anytime: tuple[Improvement, ...] = ()
+    secondary: Secondary | None = None
     graph: Graph | None = None
 
     @property

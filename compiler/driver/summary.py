@@ -1,7 +1,7 @@
 """The summary of a compiled plan: what `compile --json` prints (docs/cli.md fixes the keys)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,8 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "fallbacks": list(compiled.fallbacks),
         "plan": plan_path,
     }
+    if compiled.secondary is not None:
+        summary["then"] = asdict(compiled.secondary)
     if plan.solver != compiled.requested_solver:
         summary["chosen_solver"] = plan.solver
     return summary
@@ -159,6 +161,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
         *_claim(compiled),
+        *_then(compiled),
         ("time goes to", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",
@@ -220,6 +223,20 @@ def _shares(seconds_by_binding: Mapping[str, float], total: float) -> str:
     return ", ".join(
         f"{name} {percent(seconds, total)}" for name, seconds in seconds_by_binding.items()
     )
+
+
+def _then(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of a second objective, empty where there is none."""
+    told = compiled.secondary
+    if told is None:
+        return []
+    before, after = (objective_text(v, told.objective) for v in (told.before, told.after))
+    above = compiled.value / told.first_before - 1 if told.first_before else 0.0
+    text = (
+        f"{before} before, {after} now, for {percent(above, 1.0)} of {compiled.plan.objective} "
+        f"({percent(told.within, 1.0)} allowed)"
+    )
+    return [(f"then {told.objective}", text)]
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:

@@ -5,10 +5,11 @@ TFLM's list; and, for `analyze`, the graph as DOT and GraphML. Each is a functio
 folder.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import check_folder
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_source import emit_c
 from ullage.compiler.emit.csv_operators import emit_operators
@@ -51,10 +52,22 @@ def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple
     return names
 
 
-def emit_plan(compiled: Compiled, folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+def emit_plan(
+    compiled: Compiled, folder: Path | str, names: Sequence[str] | str = ("json",)
+) -> dict[str, str]:
     """Write a plan in several forms.
 
+    Args:
+        compiled: what `compile_model` returned.
+        folder: where to; it is made where it is missing.
+        names: of the forms, keys of `EMITTERS`; or one text of them, with commas.
+
     Returns:
-        Name of the form -> path of the file.
+        Name of the form -> path of the file, of the first where a form has several.
+
+    Raises:
+        UsageError: there is no such form, or the folder takes no files.
     """
-    return {name: str(EMITTERS[name](compiled, folder)) for name in names}
+    chosen = parse_emitters(names if isinstance(names, str) else ",".join(names))
+    check_folder(Path(folder), "folder")
+    return {name: str(EMITTERS[name](compiled, Path(folder))) for name in chosen}

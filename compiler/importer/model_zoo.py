@@ -1,10 +1,13 @@
 """Models that have a name: the real graphs that come with the `onnx` package."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import ModelError
 
+# Endings of model files, for suggestions.
+MODEL_FILES = {".onnx", ".json"}
 # Beginning of the file names, which the models' names leave out.
 PREFIX = "light_"
 
@@ -30,7 +33,20 @@ def find_model(name: str) -> Path:
     if name in known:
         return known[name]
     kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+    close = [] if path.is_dir() else _close(path, known)
+    suggestion = f" (did you mean {' or '.join(close)}?)" if close else ""
     raise ModelError(
-        f"{name}: {kind}, and is no known name either; names: {', '.join(known)} "
+        f"{name}: {kind}, and is no known name either{suggestion}; names: {', '.join(known)} "
         "(ullage models list)"
     )
+
+
+def _close(path: Path, known: Mapping[str, Path]) -> list[str]:
+    """Known names, and files of its folder, that a path may have been meant for."""
+    close = difflib.get_close_matches(path.name, known, 2) if path.parent == Path() else []
+    try:
+        beside = {file.name: file for file in path.parent.iterdir() if file.suffix in MODEL_FILES}
+    except OSError:  # no such folder, or not ours to look into
+        return close
+    names = difflib.get_close_matches(path.name, beside, 2)
+    return [*close, *(str(beside[found]) for found in names)][:2]

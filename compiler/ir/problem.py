@@ -18,6 +18,19 @@ Objective = Literal["latency", "traffic", "energy", "peak"]
 
 
 @dataclass(frozen=True)
+class Blend:
+    """A second objective that counts beside the first: value + weight x second value.
+
+    Attributes:
+        objective: `traffic` or `energy`.
+        weight: how much of the first objective's unit a unit of the second is worth; at least 0.
+    """
+
+    objective: str
+    weight: float
+
+
+@dataclass(frozen=True)
 class Problem:
     """What a solver is given.
 
@@ -26,11 +39,14 @@ class Problem:
         target: the chip.
         objective: what is minimised: `latency` (s), `traffic` (non-compulsory bytes), `energy` (J)
             or `peak` (bytes of the fastest tier).
+        blend: a second objective that counts too, None for none. Solvers may pass over it; a bound
+            is never claimed of it.
     """
 
     program: Program
     target: Target
     objective: str = "latency"
+    blend: Blend | None = None
     _figures: dict[Callable[..., Any], Any] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -73,11 +89,28 @@ class Problem:
 
         Both problems share their kept figures, none of which depends on the objective.
         """
-        if objective == self.objective:
+        if objective == self.objective and self.blend is None:
             return self
-        other = replace(self, objective=objective)
+        other = replace(self, objective=objective, blend=None)
         object.__setattr__(other, "_figures", self._figures)  # they do not depend on it
         return other
+
+    def blended(self, blend: Blend) -> "Problem":
+        """The same problem with a second objective beside its own."""
+        other = replace(self, blend=blend)
+        object.__setattr__(other, "_figures", self._figures)  # they do not depend on it
+        return other
+
+    def weight_of(self, objective: str) -> float:
+        """Weight of a figure in what is minimised: 1 for the objective, 0 for what does not count.
+
+        In a blend, that of its second objective.
+        """
+        if objective == self.objective:
+            return 1.0
+        if self.blend is not None and objective == self.blend.objective:
+            return self.blend.weight
+        return 0.0
 
     def once(self, figure: Callable[["Problem"], Figure]) -> Figure:
         """The value of `figure` for this problem: worked out at the first call, then kept."""

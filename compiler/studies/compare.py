@@ -19,7 +19,7 @@ from ullage.compiler.common.errors import (
 )
 from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
-from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.options import CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound, lower_bound
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.frontend import Prepared
@@ -101,13 +101,16 @@ def compare_solvers(
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []
     for name in solvers:
+        minimised = minimised_by(find_solver(name), options.objective)
         solver_options = replace(
             options,
             solver=name,
             parameters=parameters[name],
-            objective=minimised_by(find_solver(name), options.objective),
+            objective=minimised,
+            then=options.then if minimised == options.objective else None,
         )
         try:
+            solver_of(solver_options)
             outcome = solve_prepared(
                 _minimising(prepared, solver_options.objective), solver_options, quick_bound=False
             )

@@ -10,7 +10,7 @@ from typing import Any
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
-from ullage.compiler.driver.options import CompileOptions, solver_of
+from ullage.compiler.driver.options import CompileOptions, check_consistent, solver_of
 from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
@@ -125,6 +125,7 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
         UsageError: says what and what to do.
     """
     solver_of(options)
+    check_consistent(replace(options, fast_memory_bytes=request.first_bytes, objective="latency"))
     if options.objective == "peak":
         raise UsageError(
             "the smallest peak does not depend on the size of fast memory; find it with "

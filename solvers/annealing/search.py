@@ -31,6 +31,7 @@ from ullage.solvers.engine.tables import (
     Tables,
 )
 from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.engine_tables import counts_joules
 from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -118,7 +119,7 @@ def improve(
     gained, note = search(tables, budget, work, lambda g: budget.on_improvement(before - g))
     improved = state_of(state, tables)
     gains = gained > 0  # states compare bytes where the objective is energy
-    better = gains if state.objective == "energy" else improved.improved_since(state.mark())
+    better = gains if counts_joules(state.problem) else improved.improved_since(state.mark())
     return improved if better else state, note
 
 

@@ -156,3 +156,15 @@ def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool)
         rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
         taken[rest] = taken.get(rest, 0) + left
     return tuple((first_step + p, taken[p]) for p in sorted(taken))
+
+
+def byte_price(problem: Problem) -> float:
+    """What a byte to or from slow tiers is worth in seconds, in a blend with latency; else 0.
+
+    Joules count by what a byte read at the slowest tier costs more than in the fastest one.
+    """
+    tiers = problem.target.tiers
+    saved_j = tiers[-1].read_energy_j_per_byte - tiers[0].read_energy_j_per_byte
+    if problem.objective != "latency":
+        return 0.0
+    return problem.weight_of("traffic") + problem.weight_of("energy") * max(0.0, saved_j)

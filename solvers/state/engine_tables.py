@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
+from ullage.compiler.ir.problem import Problem
 from ullage.solvers.engine.tables import (
     ACCESS_FAST_S,
     ACCESS_HOME_S,
@@ -207,7 +208,7 @@ def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int, cos
         t.floats[SEGMENT_SETUP_S + way, number] = link.setup_s
         costs = (home_cost[0], cost[0][1]) if way == FILL else (cost[0][0], home_cost[1])
         per_byte = float(sum(costs))
-        if state.objective == "energy":
+        if counts_joules(state.problem):
             per_byte += link.energy_j_per_byte
         t.floats[SEGMENT_LINEAR + way, number] = size * per_byte
     span = slice(first, last + 1)
@@ -240,19 +241,28 @@ def _fill_order(t: Tables, accesses: int) -> None:
 def linear_costs(state: ResidencyState) -> Floats:
     """(M, 2) linear cost of a byte read and of a byte written in each tier.
 
-    Joules where the objective is energy; else 1 outside the fastest tier, 0 in it.
+    Joules where energy counts; else 1 outside the fastest tier, 0 in it.
     """
-    if state.objective == "energy":
+    if counts_joules(state.problem):
         rows = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in state.target.tiers]
     else:
         rows = [(0.0, 0.0), *((1.0, 1.0) for _ in state.target.tiers[1:])]
     return np.array(rows, dtype=np.float64)
 
 
+def counts_joules(problem: Problem) -> bool:
+    """Whether the linear cost is in joules: energy is the objective, or blended with latency."""
+    second = None if problem.blend is None else problem.blend.objective
+    return "energy" in {problem.objective, second if problem.objective == "latency" else None}
+
+
 def _weights(state: ResidencyState) -> tuple[float, float]:
     """Of seconds and of the linear cost in the objective."""
     if state.objective != "latency":
         return 0.0, 1.0
+    blend = state.problem.blend
+    if blend is not None:
+        return 1.0, blend.weight
     return 1.0, TIE_BREAK / min(t.read_bytes_per_s for t in state.target.tiers)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import BusyTime, Moves, spread
+from ullage.solvers.state.busy_time import BusyTime, Moves, byte_price, spread
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.required import resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
@@ -54,6 +54,7 @@ class ResidencyState:
         target = problem.target
         self.problem = problem
         self.objective = problem.objective
+        self.byte_price = byte_price(problem)
         self.target = target
         self.segments = segments
         self.busy_time = BusyTime(problem)
@@ -164,6 +165,7 @@ class ResidencyState:
         """Whether latency fell, or stayed with less slow traffic; other objectives: the traffic."""
         seconds, moved = self.busy_time.total_s, self.busy_time.slow_bytes
         tolerance = RELATIVE_TOLERANCE * before[0]
+        seconds += self.byte_price * (moved - before[1])
         less = moved < before[1] - 0.5
         if self.objective != "latency":
             return less
@@ -173,7 +175,8 @@ class ResidencyState:
         """Whether the objective (latency; for others the slow traffic) has grown since `mark`."""
         if self.objective != "latency":
             return self.busy_time.slow_bytes > before[1] + 0.5
-        return self.busy_time.total_s > before[0] * (1 + RELATIVE_TOLERANCE)
+        paid = self.byte_price * (self.busy_time.slow_bytes - before[1])
+        return self.busy_time.total_s + paid > before[0] * (1 + RELATIVE_TOLERANCE)
 
     # -- building residencies ----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
 from ullage.cli.summary import WORST
+from ullage.compiler import emit
 from ullage.compiler.common.units import format_size, format_time
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.problem import Problem
@@ -79,7 +80,8 @@ def test_compile_writes_what_it_is_asked_for(ask: Json, tiny: Path, tmp_path: Pa
     out = tmp_path / "new" / "folder"
     found = ask("compile", tiny, "--dim", "n=8", "-o", out, "--emit", "json,csv")
     assert found["plan"] == str(out / "plan.json")
-    assert found["written"]["json"] == found["plan"]
+    assert sorted(found["written"]) == sorted(str(path) for path in out.iterdir())
+    assert found["plan"] in found["written"]
     plan = read_plan(Path(found["plan"]))
     assert find_violations(plan) == []
     assert (len(plan.residencies), len(plan.transfers)) == (found["slices"], found["transfers"])
@@ -207,7 +209,70 @@ def test_output_that_cannot_be_written_is_a_usage_error(
 ) -> None:
     (tmp_path / "file").write_bytes(b"")
     error = ask("compile", tiny, "--batch", 1, "-o", tmp_path / "file", code=2)["error"]
-    assert "cannot be written" in error["message"]
+    assert "is a file, not a folder" in error["message"]
+    assert not (tmp_path / "file").read_bytes()
+
+
+def test_an_output_folder_is_checked_before_anything_is_solved(
+    ask: Json, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def solved(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("ullage.compiler.driver.compile.compile_model", solved)
+    (tmp_path / "file").write_bytes(b"")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        for also in ((), ("--emit", "csv"), ("--time-limit", "3")):
+            error = ask("compile", tiny, "--batch", 1, "-o", folder, *also, code=2)["error"]
+            assert error["kind"] == "usage"
+
+
+def test_options_that_contradict_one_another_are_refused(ask: Json, tiny: Path) -> None:
+    sram = "tiers.sram.capacity_bytes=64KiB"
+    wrong = {
+        ("--quiet", "--verbose"): "--verbose",
+        ("--fast-memory", "64KiB", "--set", sram): "two capacities",
+        ("--objective", "peak", "--fast-memory", "64KiB"): "leave one out",
+        ("--within", "1%"): "--then",
+        ("--then", "traffic", "--within", "-1%"): "--within",
+        ("--then", "traffic", "--within", "much"): "--within",
+        ("--then", "latency"): "first objective",
+        ("--emit", "json"): "-o",
+    }
+    for options, word in wrong.items():
+        error = ask("compile", tiny, "--batch", 1, *options, code=2)["error"]
+        assert error["kind"] == "usage"
+        assert word in error["message"], error["message"]
+    assert ask("compile", tiny, "--batch", 1, "--set", sram)["fast_memory_bytes"] == 65536
+
+
+def test_ctrl_c_while_files_are_written_says_which_are_complete(
+    ask: Json,
+    say: Callable[..., tuple[str, str]],
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(*_: object) -> Path:
+        raise KeyboardInterrupt
+
+    emitters = {**emit.EMITTERS, "c": stopped}
+    monkeypatch.setattr(emit, "EMITTERS", emitters)
+    arguments = ("compile", tiny, "--batch", 1, "-o", tmp_path, "--emit", "json,c,csv")
+    found = ask(*arguments, code=130)
+    there = sorted(str(path) for path in tmp_path.iterdir())
+    assert sorted(found["written"]) == there
+    assert found["interrupted"] is True
+    _, err = say(*arguments, code=130)
+    assert all(path in err for path in there)
+
+
+def test_times_and_shares_carry_units(ask: Json, tiny: Path) -> None:
+    then = ("--then", "traffic", "--within", "2 %")
+    found = ask("compile", tiny, "--batch", 1, "--time-limit", "20s", *then)
+    assert found["then"]["within"] == 0.02
+    for wrong in ("soon", "-1", "1 fortnight", "nan", "1e999s"):
+        assert ask("compile", tiny, "--time-limit", wrong, code=2)["error"]["kind"] == "usage"
 
 
 def test_infeasible_models_exit_with_4_and_figures(

@@ -95,17 +95,21 @@ class TierNetwork:
         self.is_timed = objective == "latency"
         self.access_cost = np.zeros((self.tiers, 2))
         self.move_cost = np.zeros(len(usable))
-        if objective == "energy":
-            joules = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in tiers]
-            self.access_cost = np.array(joules)
-            link_energies = np.array([link.energy_j_per_byte for link in usable])
-            self.move_cost = link_energies + self.access_cost[self.links[:, 0], 0]
-            self.move_cost += self.access_cost[self.links[:, 1], 1]
-        else:  # bytes to and from slow tiers: what `traffic` counts, a tie-break of `latency`
+        if objective != "energy":  # bytes to and from slow tiers; a tie-break of `latency`
             rates = [max(t.read_bytes_per_s, t.write_bytes_per_s) for t in tiers[1:]]
-            weight = TIE_BREAK / sum(rates) if self.is_timed else 1.0
+            tie = TIE_BREAK / sum(rates) if self.is_timed else 0.0
+            weight = tie + problem.weight_of("traffic")
             self.access_cost[1:] = weight
             self.move_cost = np.full(len(usable), weight)
+        joule_weight = problem.weight_of("energy")
+        if joule_weight:
+            pairs_j = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in tiers]
+            joules = np.array(pairs_j)
+            link_energies = np.array([link.energy_j_per_byte for link in usable])
+            moved_j = link_energies + joules[self.links[:, 0], 0]
+            moved_j += joules[self.links[:, 1], 1]
+            self.access_cost += joule_weight * joules
+            self.move_cost += joule_weight * moved_j
 
     def is_uncapacitated(self, tier: int, segments: tuple[Segment, ...]) -> bool:
         """Whether everything that can ever be in a tier fits there at once, whatever happens."""

@@ -104,7 +104,7 @@ def solve_tiers(
     solution = sliced(tiered, slicer, base, relaxation, budget) or reference
     if value_of(solution) > value_of(reference):
         solution = reference
-    if not _covers_all_ways(problem):
+    if problem.blend is not None or not _covers_all_ways(problem):
         return Solution(solution)
     return Solution(solution, Bound(relaxation.bound, "fluid-lp"))
 

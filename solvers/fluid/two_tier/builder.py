@@ -31,6 +31,8 @@ class Builder:
         lp: variables and rows.
         steps: T.
         objective: `latency`, `traffic` or `energy`.
+        byte_weight: of a byte to or from slow tiers in what is minimised.
+        joule_weight: of a joule.
         unit: the objective's value (s, bytes or J) that counts as 1 in the program.
         unit_bytes: bytes that count as 1 in the capacity rows.
         load_steps: longer residencies are entered step by step again (for solving in blocks).
@@ -57,6 +59,8 @@ class Builder:
         target, objective = problem.target, problem.objective
         self.target = target
         self.objective = objective
+        self.byte_weight = problem.weight_of("traffic")
+        self.joule_weight = problem.weight_of("energy")
         self.steps = len(problem.steps)
         self.lp = LinearProgram()
         if objective == "traffic":  # the reference may be 0 bytes, what operators access is not
@@ -177,14 +181,15 @@ class Builder:
                 self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -fast_port)
 
     def _access_cost(self, tier: str, read: float, written: float) -> float:
-        """Cost of an operator's access in the objective, in units; 0 for latency."""
-        if self.objective == "traffic":
-            return 0.0 if tier == self.target.fastest.name else (read + written) / self.unit
-        if self.objective == "energy":
+        """Cost of an operator's access beside time, in units; 0 for latency alone."""
+        cost = 0.0
+        if self.byte_weight and tier != self.target.fastest.name:
+            cost += self.byte_weight * (read + written)
+        if self.joule_weight:
             place = self.target.tier(tier)
             joules = read * place.read_energy_j_per_byte + written * place.write_energy_j_per_byte
-            return joules / self.unit
-        return 0.0
+            cost += self.joule_weight * joules
+        return cost / self.unit
 
     def charge_moves(
         self, source: str, destination: str, steps: Ints, variables: Ints, scale: float
@@ -209,19 +214,20 @@ class Builder:
             self.lp.add_entries(rows[steps], variables, -scale / link.bandwidth_bytes_per_s)
 
     def _move_cost(self, source: str, destination: str) -> float:
-        """Cost of moving one byte in the objective, in units; 0 for latency."""
-        if self.objective == "traffic":
+        """Cost of moving one byte beside time, in units; 0 for latency alone."""
+        cost = 0.0
+        if self.byte_weight:
             fastest = self.target.fastest.name
-            return ((source != fastest) + (destination != fastest)) / self.unit
-        if self.objective == "energy":
+            cost += self.byte_weight * ((source != fastest) + (destination != fastest))
+        if self.joule_weight:
             link = self.target.link(source, destination)
             joules = (
                 self.target.tier(source).read_energy_j_per_byte
                 + self.target.tier(destination).write_energy_j_per_byte
                 + (link.energy_j_per_byte if link else 0.0)
             )
-            return joules / self.unit
-        return 0.0
+            cost += self.joule_weight * joules
+        return cost / self.unit
 
     def space_prices(self, duals: Floats) -> Floats:
         """(T,) price of a byte's space in each step, in units of the objective."""

@@ -88,7 +88,7 @@ def relax(
         worth = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
         opened, shortfall = open_windows(windows, fluid, segments, solution, max(worth, 1e-9))
         bound = None
-        if _is_complete(target, segments):
+        if _is_complete(target, segments) and problem.blend is None:
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
@@ -145,7 +145,8 @@ def _relax_in_blocks(
         return None
     solution = replace(solution, duals=builder.with_load_prices(solution.duals))
     bound = None
-    if _is_complete(target, segments) and not problem.steady_state:
+    unbounded = problem.steady_state or problem.blend is not None
+    if _is_complete(target, segments) and not unbounded:
         bound = _bound(fluid, solution, closed_worth(fluid, segments, solution), problem)
     return Relaxation(fluid, solution, bound, 1)
 

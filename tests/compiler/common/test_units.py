@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.units import MAX_SIZE_BYTES, format_size, format_time, parse_size
+from ullage.compiler.common.units import (
+    MAX_SIZE_BYTES,
+    format_size,
+    format_time,
+    parse_share,
+    parse_size,
+    parse_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -114,3 +121,25 @@ def test_a_printed_size_reads_back_within_its_two_decimals(size_bytes: int) -> N
 )
 def test_times_printed(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
+
+
+def test_times_are_seconds_or_carry_a_unit() -> None:
+    texts = {"0.011": 0.011, "11ms": 0.011, "250 us": 250e-6, "2µs": 2e-6, "5ns": 5e-9, ".5s": 0.5}
+    texts |= {"2min": 120.0, "1h": 3600.0, "1e-3": 1e-3, "3.": 3.0, " 7 S ": 7.0, "0": 0.0}
+    for text, seconds in texts.items():
+        assert parse_time(text, "--time-limit") == pytest.approx(seconds, rel=1e-12)
+
+
+def test_shares_are_numbers_or_percents() -> None:
+    for text, share in {"1%": 0.01, "0.01": 0.01, "2.5 %": 0.025, "0": 0.0, "150%": 1.5}.items():
+        assert parse_share(text, "--within") == pytest.approx(share, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1 week", "nan", "inf", "ms", "1e999", "1,5", "٣", "9" * 50]
+)
+def test_what_is_no_time_nor_share_is_refused_by_its_option(text: str) -> None:
+    with pytest.raises(UsageError, match="--time-limit"):
+        parse_time(text, "--time-limit")
+    with pytest.raises(UsageError, match="--within"):
+        parse_share(text, "--within")

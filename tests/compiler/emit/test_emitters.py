@@ -367,3 +367,13 @@ def test_svg_of_odd_names_and_of_nothing() -> None:
     assert len(rectangles(odd)) == 4
     assert 'class="workspace"' in odd
     assert rectangles(memory_svg(replace(plan, residencies=()))) == []
+
+
+def test_folder_and_forms_may_be_texts(tmp_path: Path) -> None:
+    compiled = compile_model("squeezenet", OPTIONS)
+    assert emit_plan(compiled, str(tmp_path / "a")) == {"json": str(tmp_path / "a" / "plan.json")}
+    assert set(emit_plan(compiled, str(tmp_path / "b"), "csv, c")) == {"csv", "c"}
+    with pytest.raises(UsageError, match="poem"):
+        emit_plan(compiled, tmp_path, ["poem"])
+    with pytest.raises(UsageError, match="is a file"):
+        emit_plan(compiled, tmp_path / "a" / "plan.json", ["json"])

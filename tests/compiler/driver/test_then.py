@@ -1,0 +1,107 @@
+"""A second objective within a tolerance of the first."""
+
+from dataclasses import replace
+
+import pytest
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.driver.then import minimise_then
+from ullage.compiler.ir.problem import Blend
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import objective_value, score, value_of, worth
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
+
+# Slow memory is fast enough here that traffic often costs no time.
+TIGHT = CompileOptions(target="tpu-v4i", fast_memory_bytes=1 << 20)
+
+
+def compiled(options: CompileOptions, model: str = "squeezenet") -> Compiled:
+    return compile_model(model, options)
+
+
+@pytest.mark.parametrize(
+    ("solver", "second"), [("auto", "traffic"), ("fluid", "energy"), ("greedy", "peak")]
+)
+def test_the_second_falls_while_the_first_keeps_its_tolerance(solver: str, second: str) -> None:
+    alone = compiled(replace(TIGHT, solver=solver))
+    both = compiled(replace(TIGHT, solver=solver, then=second, within=0.05))
+    told = both.secondary
+    assert told is not None
+    assert told.first_before == alone.value
+    assert told.before == objective_value(alone.score, second)
+    assert told.after == objective_value(both.score, second) <= told.before
+    assert both.value <= alone.value * 1.05
+    assert both.plan.objective == "latency"
+    assert both.plan.problem.blend is None
+    assert both.bound.value == alone.bound.value
+    assert not find_violations(both.plan)
+    assert score(both.plan).latency_s == both.value == both.anytime[-1][1]
+    if told.lower_bound is not None:
+        assert told.lower_bound <= told.after * (1 + 1e-9)
+    assert summarise(both)["then"]["after"] == told.after
+
+
+def test_a_looser_tolerance_is_never_worse() -> None:
+    after = []
+    for within in (0.0, 0.01, 0.5):
+        told = compiled(replace(TIGHT, solver="fluid", then="traffic", within=within)).secondary
+        assert told is not None
+        after.append(told.after)
+    assert after == sorted(after, reverse=True)
+    assert after[-1] < after[0] <= told.before
+
+
+def test_latency_comes_second_too() -> None:
+    alone = compiled(replace(TIGHT, objective="traffic"))
+    both = compiled(replace(TIGHT, objective="traffic", then="latency", within=0.02))
+    assert both.value <= alone.value * 1.02
+    assert both.score.latency_s <= alone.score.latency_s
+
+
+def test_without_time_the_first_plan_stands() -> None:
+    alone = compiled(TIGHT)
+    both = minimise_then(alone, replace(TIGHT, then="traffic"), Budget(deadline=0.0))
+    assert both.secondary is not None
+    assert both.secondary.after == both.secondary.before
+    assert (both.plan.residencies, both.value) == (alone.plan.residencies, alone.value)
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    wrong = [
+        replace(TIGHT, then="latency"),
+        replace(TIGHT, then="speed"),
+        replace(TIGHT, then="traffic", within=-0.1),
+        replace(TIGHT, fast_memory_bytes=None, objective="peak", then="latency"),
+        replace(TIGHT, solver="rl", then="traffic"),
+    ]
+    for options in wrong:
+        with pytest.raises(UsageError):
+            compiled(options)
+
+
+def test_a_blend_counts_both_and_claims_no_bound() -> None:
+    problem = compiled(replace(TIGHT, solver="all-slow")).plan.problem
+    blended = problem.blended(Blend("traffic", 1e-9))
+    assert blended.minimising("latency").blend is None
+    for solver in ("fluid", "greedy", "auto"):
+        outcome = run_solver(solver, blended)
+        figures = outcome.score
+        assert outcome.plan.lower_bound is None
+        assert outcome.value == figures.latency_s + 1e-9 * figures.noncompulsory_bytes
+        assert outcome.value == worth(figures, blended) == value_of(outcome.plan)
+
+
+def test_a_heavier_weight_brings_less_traffic() -> None:
+    problem = compiled(replace(TIGHT, solver="all-slow")).plan.problem
+    traffic = [
+        run_solver("fluid", problem.blended(Blend("traffic", weight))).score.noncompulsory_bytes
+        for weight in (0.0, 1e-10, 1e-6)
+    ]
+    assert traffic[0] > traffic[-1] >= 0
+    alone = run_solver("fluid", problem.minimising("traffic")).score.noncompulsory_bytes
+    assert traffic[-1] <= alone * 1.01
