@@ -40,7 +40,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     verify(plan)
     cost = score(plan)
     value = objective_value(cost, plan.objective)
-    plan = _reproven(_claiming(plan, value), plan.lower_bound, value)
+    plan = _reproven(plan, value)
     summary = {} if beside is None else _summary_beside(beside, cost, plan)
     notes = (
         plan.notes if summary else (*plan.notes, "report: times of import and solving are unknown")
@@ -60,19 +60,18 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     )
 
 
-def _reproven(plan: Plan, stated: float | None, value: float) -> Plan:
+def _reproven(plan: Plan, value: float) -> Plan:
     """The plan with the best bound known; where that bears out its file's, that is no mere claim.
 
     Args:
-        plan: the plan, the bound of its file turned into a claim.
-        stated: that bound, None where the file has none.
+        plan: the plan as its file has it.
         value: the objective's value.
     """
-    plan = with_best_bound(plan, value, Budget())
-    proven = best_bound(plan).value
+    bounded = with_best_bound(_claiming(plan, value), value, Budget())
+    stated, proven = plan.lower_bound, best_bound(bounded).value
     if stated is None or proven < stated - BOUND_TOLERANCE * abs(stated):
-        return plan
-    return replace(plan, claimed_bound=None, claimed_by="")
+        return bounded
+    return replace(bounded, claimed_bound=plan.claimed_bound, claimed_by=plan.claimed_by)
 
 
 def _claiming(plan: Plan, value: float) -> Plan:
