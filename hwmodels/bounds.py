@@ -82,7 +82,7 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
     steps = len(problem.steps)
     change = np.zeros(steps + 1, dtype=np.int64)
     for b, buffer in enumerate(problem.buffers):
-        uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
+        uses = problem.uses_of[b]
         if buffer.kind == "weight" or not (uses or buffer.outputs):
             continue
         waits = target is not None and target.home(buffer.kind) is not target.fastest
@@ -142,11 +142,10 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
     fastest = target.fastest
     fastest_s, anywhere_bytes = 0.0, 0.0
     for use in step.uses:
-        size = use.accessed_bytes if use.start_byte < use.end_byte else 0
-        anywhere_bytes += size
+        anywhere_bytes += use.accessed_bytes
         if target.must_be_fastest(problem.buffers[use.buffer].kind):
             rate = fastest.write_bytes_per_s if use.write else fastest.read_bytes_per_s
-            fastest_s += size / rate
+            fastest_s += use.accessed_bytes / rate
     ports = sum(_port_rate(tier) for tier in target.tiers if tier.addressable or tier is fastest)
     return max(fastest_s, anywhere_bytes / ports)
 
@@ -178,8 +177,7 @@ def _energy_bound_j(problem: Problem) -> float:
             (tier.write_energy_j_per_byte for tier in reach if not tier.read_only), default=0.0
         )
         for _, use in problem.uses_of[b]:
-            if use.start_byte < use.end_byte:
-                energy_j += use.accessed_bytes * (write_j if use.write else read_j)
+            energy_j += use.accessed_bytes * (write_j if use.write else read_j)
         if confined:
             load_j = home.read_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=True)
             store_j = home.write_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=False)

@@ -168,6 +168,8 @@ def test_each_home_tier_binds_alone_and_the_fastest_never() -> None:
 def test_traffic_peak_and_unknown_objectives() -> None:
     assert bound_of(CHAIN, HAND, "traffic") == Bound(0, "trivial")
     assert bound_of(CHAIN, HAND, "peak") == Bound(60, "max-operator")
+    empty = with_program(CHAIN, steps=())
+    assert bound_of(empty, HAND, "peak") == Bound(0, "max-operator")
     for objective in ("", "Latency", "energies", "latency ", "peaks", "speed", "traffics"):
         with pytest.raises(UsageError, match=f"unknown objective '{objective}'"):
             bound_of(CHAIN, HAND, objective)

@@ -22,7 +22,10 @@ _AGAINST_TWIN = _of_verifier(
 TESTS_OF: dict[str, tuple[str, ...]] = {
     "hwmodels/cost.py": ("tests/hwmodels/test_cost.py",),
     "hwmodels/traffic.py": ("tests/hwmodels/test_cost.py", "tests/hwmodels/test_traffic.py"),
-    "hwmodels/bounds.py": ("tests/hwmodels/test_bounds.py",),
+    "hwmodels/bounds.py": (
+        "tests/hwmodels/test_bounds.py",
+        *_of_verifier("test_a_bound_above_the_plans_own_value_is_a_violation"),
+    ),
     "hwmodels/resources.py": ("tests/hwmodels/test_resources.py", "tests/hwmodels/test_cost.py"),
     "compiler/verify/data.py": (
         *_EACH_RULE,

@@ -164,7 +164,7 @@ def _child(job: _Job, source: str, report: int | None) -> None:
     status = STILLBORN
     try:
         silence = os.open(os.devnull, os.O_RDWR)
-        for stream in (1, 2):
+        for stream in (1, 2) if report is None else ():
             os.dup2(silence, stream)
         limit = _cpu_limit(job)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))

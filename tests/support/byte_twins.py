@@ -13,7 +13,7 @@ THREE = replace(
     tiers=(
         Tier("fast", 1000, 70.0, 40.0, 1, 1.25, 2.5),
         Tier("dram", 1000, 9.0, 11.0, 1, 9.5, 21.0),
-        Tier("flash", 1000, 2.5, 1.5, 1, 0.75, 30.0),
+        Tier("flash", 1000, 8.5, 6.5, 1, 0.75, 30.0),
     ),
     links=(
         Link("dram", "fast", 10.0, 0.0, 3.5),
@@ -31,7 +31,10 @@ REACHES = tuple(
     for tiers in (
         THREE.tiers,
         (*THREE.tiers[:2], replace(THREE.tiers[2], addressable=False, read_only=True)),
-        tuple(replace(tier, addressable=False) for tier in THREE.tiers),
+        tuple(
+            replace(tier, addressable=False, read_only=tier is THREE.tiers[0])
+            for tier in THREE.tiers
+        ),
     )
 )
 
@@ -104,8 +107,6 @@ def operand_seconds(problem: Problem, step: Step) -> float:
     )
     spread_s = confined_s = 0.0
     for use in step.uses:
-        if use.start_byte == use.end_byte:
-            continue
         spread_s += use.accessed_bytes / everywhere
         if target.must_be_fastest(problem.buffers[use.buffer].kind):
             rate = fast.write_bytes_per_s if use.write else fast.read_bytes_per_s
@@ -129,8 +130,7 @@ def operand_and_home_j(problem: Problem) -> float:
         writable = [t.write_energy_j_per_byte for t in reached if not t.read_only]
         write_j = min(writable, default=0.0)
         for _, use in problem.uses_of[b]:
-            if use.start_byte < use.end_byte:
-                total += use.accessed_bytes * (write_j if use.write else read_j)
+            total += use.accessed_bytes * (write_j if use.write else read_j)
         load_j, store_j = home.read_energy_j_per_byte, home.write_energy_j_per_byte
         if confined:
             out = [

@@ -449,7 +449,7 @@ def walked(random: Random) -> Plan:
     while True:
         target = three_tier_target(random)
         made = random_walks(three_tier_problem(random, target, 3), random)
-        if not find_violations(made):
+        if made.residencies and not find_violations(made):
             return made
 
 
