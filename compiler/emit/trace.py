@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.operators import step_figures
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.hwmodels.cost import bottleneck
 from ullage.hwmodels.resources import resources
 
 # Processes of the trace: the cost model, and the replay.
@@ -74,15 +74,15 @@ def _names(plan: Plan) -> Iterator[Event]:
 def _model_events(compiled: Compiled) -> Iterator[Event]:
     plan, score = compiled.plan, compiled.score
     begins = np.concatenate([[0.0], np.cumsum(score.elapsed_s)]).tolist()
+    figures = step_figures(plan, score)
     elapsed, compute = score.elapsed_s.tolist(), score.compute_by_step.tolist()
     overhead = score.overhead_by_step.tolist()
-    for t, (step, binds) in enumerate(zip(plan.problem.steps, bottleneck(score), strict=True)):
-        stall_s = max(0.0, elapsed[t] - overhead[t] - compute[t])
+    for t, (step, binds) in enumerate(zip(plan.problem.steps, figures.bound_by, strict=True)):
         details = {
             "step": t,
             "kind": step.kind,
             "binds": binds,
-            "stall_us": stall_s * _MICROSECONDS,
+            "stall_us": float(figures.stall_s[t]) * _MICROSECONDS,
         }
         yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], details)
         if step.kind != DMA_STEP:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ullage.compiler.common.palette import SHADES
+from ullage.compiler.common.palette import PAIRS, SHADES, TIERS
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import peak_residents, summarise, summary_rows, time_by_binding
 from ullage.compiler.ir.graph import Value
@@ -45,7 +45,7 @@ def report_data(
         "rows": [list(row) for row in summary_rows(compiled, summary)],
         "binding_s": dict(time_by_binding(compiled)),
         "target": _target(compiled),
-        "shades": SHADES,
+        "palette": {"tiers": TIERS, "pairs": PAIRS, "shades": SHADES},
         "steps": step_columns(plan, cost),
         "spaces": space_columns(plan),
         "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),

@@ -16,6 +16,10 @@ function fragment() {
   const parts = new URLSearchParams(linkTo(view.selected).slice(1));
   const whole = view.to - view.from >= axisEnd() * 0.999;
   if (!whole) { parts.set("from", String(Number(view.from.toPrecision(6)))); parts.set("to", String(Number(view.to.toPrecision(6)))); }
+  view.address.forEach((range, i) => {
+    if (range) parts.append("addresses", `${tiers[i].name}:${Math.round(range[0])}-${Math.round(range[1])}`);
+  });
+  if (view.big !== 0) parts.set("tier", tiers[view.big].name);
   if (!["overview", "tensor"].includes(pane)) parts.set("pane", pane);
   return String(parts);
 }
@@ -29,7 +33,7 @@ function remember() {
     written = now;
     document.getElementById("link").href = `#${now}`;
     // A page without an address of its own, as in a preview of mail, has nothing to change.
-    if (location.protocol !== "about:" && location.protocol !== "data:") history.replaceState(null, "", now ? `#${now}` : "#");
+    if (location.protocol !== "about:" && location.protocol !== "data:") history.replaceState(null, "", now ? `#${now}` : location.href.split("#")[0]);
   }, 150);
 }
 
@@ -48,6 +52,14 @@ function restore(text) {
   if (buffer >= 0) select({ buffer }, !zoomed);
   else if (!lost && parts.has("step")) select({ step }, !zoomed);
   else { select({}); if (lost) showPane("tensor"); }
+  const tier = tiers.findIndex((t) => t.name === parts.get("tier"));
+  if (tier >= 0 && view.maps.some((row) => row.tier === tier)) { view.big = tier; layOut(); }
+  view.address.fill(null);
+  for (const text_ of parts.getAll("addresses")) {
+    const [, name, low, high] = /^(.*):(\d+)-(\d+)$/.exec(text_) || [];
+    const at_ = tiers.findIndex((t) => t.name === name);
+    if (at_ >= 0 && Number(low) < Number(high)) showAddresses(at_, Number(low), Number(high));
+  }
   const wanted = parts.get("pane");
   if (wanted !== null && Object.hasOwn(PANES, wanted)) showPane(wanted);
 }

@@ -1,7 +1,7 @@
 // Memory maps: a rectangle per residency, address by time, and transfers between them.
 
 const KINDS = data.buffers.kinds;
-const SHADES = data.shades.length; // neighbours of one kind differ a little, so that edges are seen
+const SHADES = data.palette.shades.length; // neighbours of one kind differ a little, so that edges are seen
 
 // Residencies by tier and by (kind, shade): few changes of colour while drawing.
 const groups = tiers.map(() => []);
@@ -40,7 +40,7 @@ function fillResidencies(row) {
   const large = [];
   for (const { kind, shade, list } of groups[row.tier]) {
     ctx.fillStyle = colours[kind];
-    ctx.globalAlpha = data.shades[shade];
+    ctx.globalAlpha = data.palette.shades[shade];
     let lastX = -1, lastY = -1, lastW = -1, lastH = -1;
     for (let i = 0; i < list.length; i += 1) {
       const r = list[i];

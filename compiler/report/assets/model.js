@@ -126,14 +126,12 @@ function valuesAt(residency) {
   return valuesIn(residencies.buffer[residency], residencies.start_byte[residency], residencies.end_byte[residency]);
 }
 
-const PAIRS = 6; // colours of pairs of tiers; further pairs repeat them
-
-/** The role in the palette of a pair of tiers that DMA joins, or of a transfer. */
-function pairColour(pair) { return `pair${pair % PAIRS}`; }
+/** The role in the palette of a pair of tiers that DMA joins; more pairs than colours repeat them. */
+function pairColour(pair) { return `pair${pair % data.palette.pairs}`; }
 const pairIndex = new Map(data.target.pairs.map(([source, destination], i) => [source * tiers.length + destination, i]));
 const pairOf = Array.from(transfers.source, (source, x) => pairIndex.get(source * tiers.length + transfers.destination[x]) ?? 0);
 /** The role in the palette of a tier. */
-function tierColour(tier) { return `tier${Math.min(tier, 3)}`; }
+function tierColour(tier) { return `tier${Math.min(tier, data.palette.tiers - 1)}`; }
 /** The role in the palette of what binds a step. */
 function bindingRole(name) {
   const tier = tiers.findIndex((t) => t.name === name);

@@ -5,7 +5,7 @@ const operatorSteps = steps.name.map((_, t) => t).filter((t) => steps.kinds[step
 
 // Columns: [heading, what it sorts by, cell, number?, explanation]
 const OPERATOR_COLUMNS = [
-  ["operator", (t) => steps.name[t], (t) => toStep(t, 26), 0, "step and name; a click shows it"],
+  ["operator", (t) => t, (t) => toStep(t, 26), 0, "step and name, in the order in which they run; a click shows it"],
   ["kind", (t) => steps.kinds[steps.kind[t]], (t) => middleCut(steps.kinds[steps.kind[t]], 16), 0, "operator type"],
   ["time", (t) => steps.elapsed_s[t], (t) => timeText(steps.elapsed_s[t]), 1, "how long its step takes"],
   ["share", (t) => steps.elapsed_s[t], (t) => shareText(steps.elapsed_s[t], total), 1, "of the latency"],

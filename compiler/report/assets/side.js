@@ -66,6 +66,8 @@ function showFigures() {
       `${shareText(summary.noncompulsory_bytes, traffic)} not compulsory`],
     ["peak", `${fast} peak`, sizeText(peak), `of ${sizeText(tiers[0].capacity_bytes)}`],
     ["fragmentation", "fragmentation", sizeText(peak - load), `live ${sizeText(load)}`],
+    ["throughput", "inferences per second", summary.inferences_per_s === null ? "-" : String(Number(summary.inferences_per_s.toPrecision(4))),
+      `DMA busy ${shareText(summary.dma_busy, 1)}, ${fast} ${shareText(summary.fast_memory_occupancy, 1)} full`],
     ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, "operands, DMA, MACs"],
   ];
   document.getElementById("figures").replaceChildren(...figures.map(([key, name, value, below]) =>

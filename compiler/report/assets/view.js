@@ -121,9 +121,10 @@ let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   colours = {};
+  const numbered = (role, count) => Array.from({ length: count }, (_, i) => `${role}${i}`);
   for (const name of ["bg", "panel", "ink", "soft", "line", "sunken", "accent", "weight", "activation",
-    "input", "output", "compute", "overhead", "idle", "stall", "on-rect", "tier0", "tier1", "tier2", "tier3",
-    "pair0", "pair1", "pair2", "pair3", "pair4", "pair5"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
+    "input", "output", "compute", "overhead", "idle", "stall", "on-rect",
+    ...numbered("tier", data.palette.tiers), ...numbered("pair", data.palette.pairs)]) colours[name] = style.getPropertyValue(`--${name}`).trim();
   patterns.clear();
 }
 

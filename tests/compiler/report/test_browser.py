@@ -301,21 +301,24 @@ def test_a_link_restores_what_was_shown(page: "Chrome") -> None:
     press(page, "\ue00c")
     page.find_element("id", "axis-steps").click()
     run(page, "select({ buffer: buffers.name.indexOf('b') }); show(1.5, 4.5)")
-    state = "return [view.seconds, view.from, view.to, view.selected.buffer, view.selected.step]"
+    run(page, "showAddresses(0, 16, 48)")
+    state = """return [view.seconds, view.from, view.to, view.selected.buffer, view.selected.step,
+        view.address[0], view.big]"""
     before = run(page, state)
     address = address_of(page, "tensor=b")
-    for parameter in ("axis=steps", "from=1.5", "to=4.5"):
+    for parameter in ("axis=steps", "from=1.5", "to=4.5", "addresses=sram%3A"):
         assert parameter in address
     page.get("about:blank")
     page.get(address)
     assert run(page, state) == before
     assert text_of(page, "#tensor-name") == "b"
-    run(page, "select({ step: 3 }); useAxis(true); fit(); showPane('operators')")
+    run(page, "select({ step: 3 }); useAxis(true); fit(); showPane('operators'); view.big = 1")
     address = address_of(page, "step=3")
     assert "from=" not in address
+    assert "tier=dram" in address
     page.get("about:blank")
     page.get(address)
-    assert run(page, state) == [True, 0, run(page, "return total"), -1, 3]
+    assert run(page, state) == [True, 0, run(page, "return total"), -1, 3, None, 1]
     assert run(page, "return pane") == "operators"
     run(page, "location.hash = 'tensor=a&axis=seconds'")
     press_nothing(page)
@@ -336,7 +339,16 @@ def address_of(browser: "Chrome", part: str) -> str:
 
 @pytest.mark.parametrize(
     "fragment",
-    ["tensor=other", "step=99", "step=x", "step=-1", "from=5&to=2", "from=nan&to=1", "&=%"],
+    [
+        "tensor=other",
+        "step=99",
+        "step=x",
+        "step=-1",
+        "from=5&to=2",
+        "from=nan&to=1",
+        "&=%",
+        "addresses=sram:9-2&tier=no",
+    ],
 )
 def test_a_link_to_something_else_shows_the_whole(
     browser: "Chrome", tmp_path: Path, fragment: str
