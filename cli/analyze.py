@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 
 def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -107,11 +108,11 @@ def _print(analysis: dict[str, Any]) -> None:
         tiers,
     )
     for item in analysis["unsupported"]:
-        typer.echo(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
+        say(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
     for note in analysis["notes"]:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     for path in analysis["written"]:
-        typer.echo(f"written: {path}")
+        say(f"written: {path}")
 
 
 def _proof(analysis: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """`ullage compare`: solvers side by side on one model, under equal conditions."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
+from ullage.cli.streams import say
 
 # Columns of the table that a narrow terminal does without, the first of them first.
 LEAST_TELLING = (
@@ -97,7 +97,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         if plot is not None:
             console().print(f"written: {plot}", markup=False, soft_wrap=True)
     if interrupted:
-        sys.stderr.write(f"interrupted: {len(rows)} of {len(names)} solvers were compared\n")
+        say(f"interrupted: {len(rows)} of {len(names)} solvers were compared", err=True)
         return KEPT_BEST
     return None
 
@@ -150,7 +150,7 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     )
     for row in rows:
         if "error" in row:
-            typer.echo(f"{row['solver']}: {row['error']['message']}", err=True)
+            say(f"{row['solver']}: {row['error']['message']}", err=True, lines=True)
 
 
 def _others(objective: str) -> list[tuple[str, str]]:

@@ -1,6 +1,5 @@
 """`ullage compile`: a model in, a verified and scored plan out."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +8,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.run import MISMATCH, describe, print_execution, step_progress
+from ullage.cli.streams import say
 from ullage.compiler.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         raise typer.Exit(MISMATCH)
     if cut_short:
         complete = ", ".join(written) or "none"
-        sys.stderr.write(f"interrupted while files were written; complete are: {complete}\n")
+        say(f"interrupted while files were written; complete are: {complete}", err=True)
         return KEPT_BEST
     if compiled.interrupted:
-        sys.stderr.write("interrupted: this is the best plan found until then\n")
+        say("interrupted: this is the best plan found until then", err=True)
         return KEPT_BEST
     return None
 

@@ -1,8 +1,10 @@
 """The entry point: commands, exit codes, and errors in the form that people or programs read."""
 
 import json
+import math
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from ullage.cli.pack import pack_command
 from ullage.cli.report import report_command
 from ullage.cli.run import run_command
 from ullage.cli.solvers import app as solvers_app
+from ullage.cli.streams import guard_streams, lost_output, say
 from ullage.cli.sweep import sweep_command
 from ullage.cli.targets import app as targets_app
 from ullage.cli.train import train_command
@@ -24,8 +27,10 @@ from ullage.compiler.common.errors import UllageError
 
 # Exit code after Ctrl-C, as shells have it.
 INTERRUPTED = 130
-# Exit code of an error that is a defect of ullage.
-INTERNAL_ERROR = 1
+# Exit code of an error that is a defect of ullage, or for want of memory; EX_SOFTWARE of sysexits.
+INTERNAL_ERROR = 70
+# Exit code where the work is done and its output cannot be written; EX_IOERR of sysexits.
+OUTPUT_LOST = 74
 
 app = typer.Typer(
     name="ullage",
@@ -78,11 +83,21 @@ app.add_typer(models_app, name="models")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with the documented code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    stdout = guard_streams()
+    code = run(sys.argv[1:] if arguments is None else list(arguments))
+    lost = lost_output(stdout)
+    if lost:
+        say(f"ullage: {lost}", err=True)
+        code = code or OUTPUT_LOST
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return the exit code instead of exiting."""
+    """Run the command line and return the exit code instead of exiting.
+
+    No exception leaves it but `SystemExit`: one that nobody foresaw is a defect, and is reported as
+    one. `ULLAGE_TRACEBACK=1` prints the traceback too.
+    """
     as_json = "--json" in arguments
     try:
         command = typer.main.get_command(app)
@@ -103,6 +118,9 @@ def run(arguments: list[str]) -> int:
         message = "out of memory; plan a smaller model, or on a larger machine"
         _report("memory", message, {}, as_json=as_json)
         return INTERNAL_ERROR
+    except Exception as error:  # noqa: BLE001 - the last guard: a traceback helps no user
+        _report("internal", *_defect(error), as_json=as_json)
+        return INTERNAL_ERROR
     if code == KEPT_BEST:
         return INTERRUPTED
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code and says nothing
@@ -110,9 +128,39 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _defect(error: Exception) -> tuple[str, dict[str, Any]]:
+    """Message and details for an exception that should not have come here."""
+    import os
+    import traceback
+
+    if os.environ.get("ULLAGE_TRACEBACK"):
+        traceback.print_exception(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).parent != Path(typer.__file__).parent]
+    last = (own or frames)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}, in {last.name}"
+    what = f"{type(error).__name__}: {error}"[:300]
+    message = (
+        f"internal error: {what} ({place}). This is a defect of ullage, not of your input; please "
+        "report it with the command line. ULLAGE_TRACEBACK=1 shows where it comes from"
+    )
+    return message, {"type": type(error).__name__, "text": str(error)[:1000], "place": place}
+
+
 def _report(kind: str, message: str, details: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         document = {"error": {"kind": kind, "message": message, "details": details}}
-        sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+        sys.stdout.write(json.dumps(_finite(document), indent=2, default=str) + "\n")
     else:
-        sys.stderr.write(f"ullage: {message}\n")
+        say(f"ullage: {message}", err=True, lines=True)
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON document
+    """A document without NaN and infinities, which JSON has no words for: they become texts."""
+    if isinstance(value, dict):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

@@ -3,6 +3,7 @@
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 app = typer.Typer(help="List models that have a name.", no_args_is_help=True)
 
@@ -43,4 +44,4 @@ def show_command(name: str, as_json: options.Json = False) -> None:
         print_json(document)
     else:
         for key, value in document.items():
-            typer.echo(f"{key}: {value}")
+            say(f"{key}: {value}")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ullage.cli.streams import say
+
 
 def pack_command(
     file: Annotated[Path, typer.Argument(help="CSV with the columns id,lower,upper,size.")],
@@ -56,13 +58,13 @@ def pack_command(
             "method": packing.method,
             "output": None if output is None else str(output),
         }
-        typer.echo(json.dumps(document))
+        say(json.dumps(document))
         return
     verdict = "optimal" if packing.optimal else "not proven optimal"
-    typer.echo(
+    say(
         f"{len(table.ids)} buffers in {packing.peak_bytes} bytes "
         f"({format_size(packing.peak_bytes)}), {verdict}; lower bound "
         f"{packing.lower_bound_bytes} bytes; {format_time(solve_s)}"
     )
     if output is not None:
-        typer.echo(f"offsets written to {output}")
+        say(f"offsets written to {output}")

@@ -1,19 +1,17 @@
 """What commands print: tables, JSON, progress, and the chart of memory on the terminal."""
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from ullage.cli.streams import console, print_json, visible
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from rich.console import Console
 
 __all__ = [
     "block_chart",
@@ -28,8 +26,6 @@ __all__ = [
     "progress",
 ]
 
-# Width of output in columns where there is no terminal.
-PIPE_WIDTH = 160
 # Width of the memory map in columns, where the terminal is wide enough ...
 CHART_WIDTH = 72
 # ... its height in lines ...
@@ -40,19 +36,6 @@ SCALE_WIDTH = 12
 BLOCKS = " ▁▂▃▄▅▆▇█"
 # ... and those for terminals that cannot show blocks.
 ASCII_BLOCKS = " ..::||##"
-
-
-def console(*, stderr: bool = False) -> "Console":
-    """The terminal. A pipe has a fixed width, so that output does not depend on where it runs."""
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PIPE_WIDTH)
-
-
-def print_json(document: Any) -> None:  # noqa: ANN401 - any JSON document
-    """Print one JSON document on stdout, and nothing else."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def print_table(
@@ -84,14 +67,14 @@ def print_table(
             break
         shown = [c for c in shown if columns[c][0] != heading]
         left_out.append(heading)
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(visible(title)), title_justify="left")
     for c in shown:
         heading, side = columns[c]
         table.add_column(
-            Text(heading), justify="right" if side == "right" else "left", no_wrap=c == 0
+            Text(visible(heading)), justify="right" if side == "right" else "left", no_wrap=c == 0
         )
     for row in rows:
-        table.add_row(*(Text(row[c]) for c in shown))
+        table.add_row(*(Text(visible(row[c])) for c in shown))
     if optional and sum(max(len(columns[c][0]), narrowest[c]) + 3 for c in shown) >= out.width:
         for column, c in zip(table.columns, shown, strict=True):
             column.width = narrowest[c]
@@ -107,7 +90,7 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
     table = Table.grid(padding=(0, 2))
     for name, text in rows:
-        table.add_row(Text(name, style="dim"), Text(text))
+        table.add_row(Text(visible(name), style="dim"), Text(visible(text)))
     console().print(table)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 
 def report_command(
@@ -50,4 +51,4 @@ def report_command(
     if as_json:
         print_json({"plan": str(plan), "report": str(path), "size_bytes": len(page)})
     else:
-        typer.echo(f"{path}: {len(page)} bytes")
+        say(f"{path}: {len(page)} bytes")

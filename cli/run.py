@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 if TYPE_CHECKING:
     from ullage.compiler.execute.runner import Execution
@@ -124,11 +125,11 @@ def print_execution(execution: "Execution") -> None:
         verdict = "ok" if c.passed else f"MISMATCH, tolerance {c.tolerance:.3g}"
         doubt = "; one number everywhere, which proves little" if c.constant else ""
         inference = f", inference {c.inference}" if execution.inferences > 1 else ""
-        typer.echo(f"{c.name}{inference}: {state} ({verdict}{doubt})")
+        say(f"{c.name}{inference}: {state} ({verdict}{doubt})")
     for text in execution.fallbacks:
-        typer.echo(f"note: {text}", err=True)
+        say(f"note: {text}", err=True)
     several = f" in {execution.inferences} inferences" if execution.inferences > 1 else ""
-    typer.echo(
+    say(
         f"{'passed' if execution.passed else 'FAILED'}: {execution.steps} operators, "
         f"{execution.transfers} transfers, "
         f"{format_size(execution.bytes_moved)} copied by DMA{several}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 if TYPE_CHECKING:
     from ullage.solvers.interface import Solver
@@ -51,7 +52,7 @@ def list_command(as_json: options.Json = False) -> None:
     columns = [("Solver", "left"), ("What it does", "left"), ("From", "left")]
     print_table("Solvers", columns, [[s.name, s.summary, s.origin] for s in solvers])
     for message in broken.values():
-        typer.echo(message, err=True)
+        say(message, err=True, lines=True)
 
 
 @app.command("show")
@@ -75,7 +76,7 @@ def show_command(name: str, as_json: options.Json = False) -> None:
             }
         )
         return
-    typer.echo(f"{solver.name}: {solver.summary}")
+    say(f"{solver.name}: {solver.summary}")
     columns = [
         ("Parameter", "left"),
         ("Type", "left"),

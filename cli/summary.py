@@ -26,16 +26,23 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         summary: what `summarise` returned for it, with `written` (paths).
         verbose: list the slowest steps, the tensors at the peak and every fallback too.
     """
+    from rich.text import Text
+
     from ullage.cli.render import console, print_memory_map, print_pairs
+    from ullage.cli.streams import visible
     from ullage.compiler.driver.shares import fast_memory_profile
     from ullage.compiler.driver.summary import summary_rows
 
     plan = compiled.plan
     chosen = f" ({plan.solver} won)" if "chosen_solver" in summary else ""
     console().print(
-        f"[bold]{summary['model']}[/bold] on [bold]{summary['target']}[/bold]  "
-        f"{summary['operators']} operators, {summary['buffers']} buffers, "
-        f"solver {summary['solver']}{chosen}, order {summary['order']}"
+        Text.assemble(
+            (visible(summary["model"]), "bold"),
+            " on ",
+            (visible(summary["target"]), "bold"),
+            f"  {summary['operators']} operators, {summary['buffers']} buffers, "
+            f"solver {summary['solver']}{chosen}, order {summary['order']}",
+        )
     )
     rows = summary_rows(compiled, summary)
     print_pairs([*rows, *(("written", path) for path in summary["written"])])
@@ -56,6 +63,7 @@ def _print_worst(compiled: "Compiled") -> None:
     from rich.text import Text
 
     from ullage.cli.render import console, percent
+    from ullage.cli.streams import visible
     from ullage.compiler.common.units import format_time
     from ullage.compiler.driver.operators import operators_detail, slowest_operators
     from ullage.compiler.driver.summary_text import middle_cut
@@ -69,7 +77,7 @@ def _print_worst(compiled: "Compiled") -> None:
         stall = f", stall {format_time(row['stall_s'])}" if row["stall_s"] > 0 else ""
         table.add_row(
             Text("" if number else "slowest", style="dim"),
-            Text(middle_cut(row["name"] or row["kind"], NAME_WIDTH)),
+            Text(visible(middle_cut(row["name"] or row["kind"], NAME_WIDTH))),
             Text(format_time(row["elapsed_s"])),
             Text(percent(row["share"], 1.0)),
             Text(f"{row['bound_by']}{stall}"),
@@ -149,12 +157,13 @@ def _print_notes(notes: Sequence[str], fallbacks: Sequence[str], shown: int) -> 
     from rich.text import Text
 
     from ullage.cli.render import console
+    from ullage.cli.streams import visible
 
     out = console(stderr=True)
     for note in notes:
-        out.print(Text(f"note: {note}", style="yellow"))
+        out.print(Text(visible(f"note: {note}"), style="yellow"))
     for text in fallbacks[:shown]:
-        out.print(Text(f"costed by a fallback: {text}", style="yellow"))
+        out.print(Text(visible(f"costed by a fallback: {text}"), style="yellow"))
     if len(fallbacks) > shown:
         more = f"... and {len(fallbacks) - shown} more (--verbose or --json lists all)"
         out.print(Text(more, style="yellow"))

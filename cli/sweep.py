@@ -1,6 +1,5 @@
 """`ullage sweep`: latency (or another objective) against the size of fast memory."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
+from ullage.cli.streams import say
 
 if TYPE_CHECKING:
     from ullage.compiler.studies.sweep import Sweep
@@ -91,7 +91,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     else:
         _print(swept, document)
     if swept.partial:
-        sys.stderr.write("interrupted: these are the sizes done until then\n")
+        say("interrupted: these are the sizes done until then", err=True)
         return KEPT_BEST
     return None
 
@@ -121,9 +121,9 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     failed = [row for row in document["rows"] if "error" in row]
     if failed:  # only the error of the largest size, which is the closest to having a plan
         size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]
-        sys.stderr.write(f"sizes without a plan: {len(failed)}; {size} bytes: {message}\n")
+        say(f"sizes without a plan: {len(failed)}; {size} bytes: {message}", err=True, lines=True)
     for note in document["notes"]:
-        sys.stderr.write(f"note: {note}\n")
+        say(f"note: {note}", err=True)
     if swept.meeting is not None:
         console().print(swept.meeting.message, markup=False, soft_wrap=True)
     if "plot" in document:

@@ -1,11 +1,11 @@
 """`ullage targets`: the chips that can be compiled for, and the origin of their figures."""
 
-import json
-import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ullage.cli.streams import console, print_json, say, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,7 +28,7 @@ def list_command(as_json: Json = False) -> None:
 
     targets = [describe(name) for name in list_targets()]
     if as_json:
-        _print_json(
+        print_json(
             {
                 "default": DEFAULT_TARGET,
                 "targets": [
@@ -61,7 +61,7 @@ def show_command(
 
     description = describe(name)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "name": description.name,
                 "description": description.description,
@@ -94,10 +94,10 @@ def validate_command(
         for level in ("high", "medium", "low")
     }
     if as_json:
-        _print_json({"file": file, "valid": True, "name": description.name, "confidence": counts})
+        print_json({"file": file, "valid": True, "name": description.name, "confidence": counts})
         return
     figures = ", ".join(f"{count} of {level} confidence" for level, count in counts.items())
-    typer.echo(f"{file}: target {description.name!r} is valid; figures: {figures}")
+    say(f"{file}: target {description.name!r} is valid; figures: {figures}")
 
 
 def _print_tiers(description: "Description") -> None:
@@ -141,20 +141,14 @@ def _source(source: str, note: str) -> str:
 
 
 def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(visible(title)), title_justify="left")
     for column in columns:
         table.add_column(Text(column), overflow="fold", no_wrap=column in _WHOLE)
     for row in rows:
         # As `Text`, since brackets in texts of a file are not markup.
-        cells: list[RenderableType] = [Text(cell) for cell in row]
+        cells: list[RenderableType] = [Text(visible(cell)) for cell in row]
         table.add_row(*cells)
-    # A pipe has no width, and the default is so narrow that it would fold every cell.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    typer.echo(json.dumps(document, indent=2))
+    console().print(table)

@@ -1,6 +1,5 @@
 """`ullage train`: train the agent behind solver `rl` or `muzero`."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
+from ullage.cli.streams import say
 from ullage.compiler.common.errors import UsageError
 
 
@@ -63,7 +63,7 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     else:
         console().print(text, markup=False, soft_wrap=True)
     if document["interrupted"]:
-        sys.stderr.write("interrupted: this is the checkpoint until then\n")
+        say("interrupted: this is the checkpoint until then", err=True)
         return KEPT_BEST
     return None
 

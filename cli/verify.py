@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 
 def verify_command(
@@ -51,7 +52,7 @@ def verify_command(
     if as_json:
         print_json(summary)
     else:
-        typer.echo(
+        say(
             f"{plan}: legal: {summary['residencies']} residencies and {summary['transfers']} "
             f"transfers over {summary['steps']} steps"
             + (", and of this model" if model is not None else "")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ullage.cli import options
+from ullage.cli.streams import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ def warm_up_command(
             }
         )
     elif not quiet:
-        typer.echo(_closing_line(outcomes, total_s, folder))
+        say(_closing_line(outcomes, total_s, folder))
 
 
 def _closing_line(outcomes: "Sequence[WarmedUp]", total_s: float, folder: str | None) -> str:
