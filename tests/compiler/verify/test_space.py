@@ -70,8 +70,8 @@ def test_addresses_agree_with_counting_them(
     buffers = tuple(buffer(f"b{i}", size) for i, (_, size, _, _) in enumerate(items))
     made = problem("space", buffers, [None] * last)
     steps = tuple(
-        replace(step, kind="Op", workspace_bytes=size)
-        for step, size in zip(made.steps[1:-1], (*workspaces, 0, 0, 0, 0), strict=False)
+        replace(made.steps[t], kind="Op", operator=t, workspace_bytes=size)
+        for t, size in enumerate((*workspaces, 0, 0, 0, 0)[: last - 2], start=1)
     )
     made = replace(made, steps=(made.steps[0], *steps, made.steps[-1]))
     target = replace(
