@@ -39,8 +39,8 @@ from ullage.compiler.report.subject import compiled_of
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-FIRST_PAINT_S = 2.0
-FRAME_MS = 50.0  # of drawing; a loaded test machine is no workstation
+# Strokes of the pen in one picture of some 10,000 residencies and as many transfers, at most.
+STROKES = 30_000
 
 # Centre of a buffer's largest residency on the page, by the buffer's name.
 CENTRE = """
@@ -301,12 +301,11 @@ def test_a_link_restores_what_was_shown(page: "Chrome") -> None:
     press(page, "\ue00c")
     page.find_element("id", "axis-steps").click()
     run(page, "select({ buffer: buffers.name.indexOf('b') }); show(1.5, 4.5)")
-    run(page, "showAddresses(0, 16, 48)")
     state = """return [view.seconds, view.from, view.to, view.selected.buffer, view.selected.step,
-        view.address[0], view.big]"""
+        view.big]"""
     before = run(page, state)
     address = address_of(page, "tensor=b")
-    for parameter in ("axis=steps", "from=1.5", "to=4.5", "addresses=sram%3A"):
+    for parameter in ("axis=steps", "from=1.5", "to=4.5"):
         assert parameter in address
     page.get("about:blank")
     page.get(address)
@@ -318,11 +317,23 @@ def test_a_link_restores_what_was_shown(page: "Chrome") -> None:
     assert "tier=dram" in address
     page.get("about:blank")
     page.get(address)
-    assert run(page, state) == [True, 0, run(page, "return total"), -1, 3, None, 1]
+    assert run(page, state) == [True, 0, run(page, "return total"), -1, 3, 1]
     assert run(page, "return pane") == "operators"
     run(page, "location.hash = 'tensor=a&axis=seconds'")
     press_nothing(page)
     assert text_of(page, "#tensor-name") == "a"
+
+
+def test_a_link_restores_a_zoom_in_addresses(browser: "Chrome", tmp_path: Path) -> None:
+    path = tmp_path / "large.html"
+    path.write_bytes(large_page())
+    browser.get(f"{path.as_uri()}#addresses=dram:1000-2000&addresses=sram:9-2&addresses=no:1-2")
+    assert run(browser, "return view.address") == [None, [1000, 2000]]
+    run(browser, "showAddresses(1, 4000, 6000)")
+    address = address_of(browser, "addresses=dram%3A4000-6000")
+    browser.get("about:blank")
+    browser.get(address)
+    assert run(browser, "return view.address") == [None, [4000, 6000]]
 
 
 def address_of(browser: "Chrome", part: str) -> str:
@@ -347,7 +358,7 @@ def address_of(browser: "Chrome", part: str) -> str:
         "from=5&to=2",
         "from=nan&to=1",
         "&=%",
-        "addresses=sram:9-2&tier=no",
+        "tier=no",
     ],
 )
 def test_a_link_to_something_else_shows_the_whole(
@@ -466,21 +477,25 @@ def test_other_plans_are_drawn_without_a_message(
     assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
 
 
-def test_a_large_plan_paints_soon_and_pans_fast(browser: "Chrome", tmp_path: Path) -> None:
+def test_a_large_plan_is_drawn_with_few_strokes(browser: "Chrome", tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     path.write_bytes(large_page())
     browser.get(path.as_uri())
-    paint = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null"
-    painted = run(browser, paint)
-    assert painted is None or painted < 1000 * FIRST_PAINT_S
-    drawn = run(
-        browser,
-        """frames.length = 0;
-        for (let i = 0; i < 40; i += 1) { zoom(0.97); pan(0.01); draw(); }
-        return [...frames].sort((a, b) => a - b)[20];""",
-    )
-    assert drawn < FRAME_MS
     assert run(browser, "return [R, X]") == [10802, 9600]
+    counted = """let count = 0;
+        for (const name of ["fillRect", "strokeRect", "fill", "stroke", "fillText", "strokeText"]) {
+          const real = ctx[name].bind(ctx);
+          ctx[name] = (...given) => { count += 1; real(...given); };
+        }
+        draw();
+        const whole = count;
+        for (let i = 0; i < 40; i += 1) { zoom(0.97); pan(0.01); }
+        count = 0;
+        draw();
+        return [whole, count];"""
+    whole, zoomed = run(browser, counted)
+    assert 0 < whole < STROKES
+    assert 0 < zoomed < STROKES
     run(browser, "fit(); draw()")
     assert text_of(browser, "#crowd").startswith("9600 transfers in view")
     run(browser, "show(clock[10], clock[20]); draw()")
