@@ -12,6 +12,7 @@ import typer
 from ullage.cli.analyze import analyze_command
 from ullage.cli.compare import compare_command
 from ullage.cli.compile import KEPT_BEST, compile_command
+from ullage.cli.diff import diff_command
 from ullage.cli.models import app as models_app
 from ullage.cli.pack import pack_command
 from ullage.cli.report import report_command
@@ -72,6 +73,7 @@ app.command("compare")(compare_command)
 app.command("sweep")(sweep_command)
 app.command("verify")(verify_command)
 app.command("run")(run_command)
+app.command("diff")(diff_command)
 app.command("pack")(pack_command)
 app.command("train")(train_command)
 app.command("report")(report_command)
