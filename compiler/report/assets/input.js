@@ -1,7 +1,7 @@
 // Pointer, wheel, keys, resizing, printing; and the start.
 
 const tip = document.getElementById("tip");
-const PRINTED = 40; // operators of the table that are printed
+const PRINTED = 30; // operators of the table that are printed
 const TIP_VALUES = 12; // values that the tooltip lists
 
 function rowAt(y) { return view.rows.find((row) => y >= row.top && y < row.top + row.height); }
