@@ -40,7 +40,7 @@ def test_compare_gives_each_solver_a_row(
 def test_compare_breaks_no_cell_of_its_table(
     say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    monkeypatch.setattr("ullage.cli.render.PIPE_WIDTH", width)
+    monkeypatch.setattr("ullage.cli.streams.PIPE_WIDTH", width)
     names = ("noisy-greedy", "greedy", "all-slow")
     out, _ = say("compare", tiny, "--dim", "n=8", "--solvers", ",".join(names))
     lines = out.splitlines()
