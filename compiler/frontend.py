@@ -9,9 +9,12 @@ order operators are in a layer above this module.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ullage.compiler.common.dtypes import parse_dtype
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
@@ -56,6 +59,45 @@ class FrontendOptions:
     alias: bool = True
     steady_state: bool = False
     progress: Callable[[str], None] = lambda _: None
+
+
+def checked(options: FrontendOptions) -> FrontendOptions:
+    """The options, with the data type in its canonical spelling.
+
+    Raises:
+        UsageError: an option is not what it must be.
+    """
+    size, batch, dtype = options.fast_memory_bytes, options.batch, options.dtype
+    is_size = size is None or (_is_whole(size) and size >= 0)
+    is_batch = batch is None or (_is_whole(batch) and batch > 0)
+    are_texts = _maps(options.overrides, lambda value: isinstance(value, str))
+    rules: list[tuple[str, bool, str]] = [
+        ("target", isinstance(options.target, str), "the name or file of a target"),
+        ("fast_memory_bytes", is_size, "a whole number of bytes, as 262144"),
+        ("overrides", are_texts, "texts by field, as {'split_operands': 'false'}"),
+        ("dims", _maps(options.dims, _is_whole), "whole numbers by name"),
+        ("batch", is_batch, "a whole number of 1 or more"),
+        ("dtype", isinstance(dtype, str | None), "the name of a data type, as 'int8'"),
+    ]
+    for name, is_right, wanted in rules:
+        if not is_right:
+            raise UsageError(f"{name} is {wanted}, not {getattr(options, name)!r:.80}")
+    return replace(
+        options,
+        dtype=None if dtype is None else parse_dtype(dtype),
+        fast_memory_bytes=None if size is None else int(size),
+    )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _maps(value: object, is_right: Callable[[object], bool]) -> bool:
+    """Whether a value is a mapping from texts to what is right."""
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and is_right(item) for key, item in value.items()
+    )
 
 
 @dataclass(frozen=True)
@@ -127,11 +169,12 @@ def prepare(
 
     Raises:
         ModelError: the model cannot be read.
-        UsageError: an option or the target is wrong.
+        UsageError: an option or the target is wrong, or the model is none.
     """
     from ullage.compiler.importer.build import ImportOptions, import_model
 
     started = time.monotonic()
+    options = checked(options)
     target = load_target(options.target, options.overrides)
     if options.fast_memory_bytes is not None:
         target = target.with_fast_memory(options.fast_memory_bytes)

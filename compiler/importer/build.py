@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from ullage.compiler.common.dtypes import resized
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.importer import fusion
 from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
@@ -77,6 +77,11 @@ def import_detailed(
     chosen = options or ImportOptions()
     if isinstance(model, Path):
         label, where, proto = name or model.stem, str(model), load_model(model)
+    elif not isinstance(model, onnx.ModelProto):
+        raise UsageError(
+            f"a model is a pathlib.Path or an onnx.ModelProto, not {model!r:.80}; "
+            "ullage.compiler.importer.model_zoo.find_model gives the path of a name"
+        )
     else:
         label = where = name or model.graph.name or "model"
         copy = onnx.ModelProto()

@@ -104,12 +104,18 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             raise UsageError(f"render_mode is ansi or rgb_array, not {render_mode!r}")
         self.render_mode = render_mode
         if problem is None:
-            fields = {"dtype": dtype, "order": order, "batch": batch, "overrides": overrides or {}}
-            problem = _read(model, target or DEFAULT_TARGET, fast_memory, fields)
-        elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6:
+            fields: dict[str, Any] = {"dtype": dtype, "order": order, "batch": batch}
+            fields["target"] = DEFAULT_TARGET if target is None else target
+            fields["overrides"] = {} if overrides is None else overrides
+            problem = _read(model, fast_memory, fields)
+        elif not isinstance(problem, Problem):
+            raise UsageError(f"problem is an ullage Problem, not {problem!r:.80}")
+        elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6 or (
+            order != "model"
+        ):
             raise UsageError(
-                f"the problem is built for {problem.target.name}; a model, a target or changes of "
-                "either beside it would not count"
+                f"the problem is built for {problem.target.name}; a model, a target, an order or "
+                "changes of them beside it would not count"
             )
         chip = problem.target
         self.problem, self.target = problem, chip
@@ -161,14 +167,19 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         return self._observe(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Decide about the current use."""
-        if not 0 <= action < ACTIONS or not self._mask[action]:
+        """Decide about the current use.
+
+        Raises:
+            UsageError: the action is no whole number.
+        """
+        number = _whole(action)
+        if not 0 <= number < ACTIONS or not self._mask[number]:
             self._rejected += 1
             over = self._rejected > PATIENCE * self.uses
             return self._observe(), 0.0, False, over, {**self._info(), "rejected": True}
         before = float(self._state.total[BUSY_S])
         observation = np.empty(OBSERVATION_SIZE, dtype=np.float32)
-        is_over = step_and_see(self._state, self._start, int(action), self._mask, observation)
+        is_over = step_and_see(self._state, self._start, number, self._mask, observation)
         saved = before - float(self._state.total[BUSY_S])
         reward = saved / self.all_slow_s if self.all_slow_s > 0 else 0.0
         return _parts(observation), reward, bool(is_over), False, self._info()
@@ -225,13 +236,20 @@ def _parts(observation: NDArray[np.float32]) -> Observation:
     }
 
 
+def _whole(action: object) -> int:
+    """The number of an action, a Python or numpy integer or an array of one."""
+    given = np.asarray(action)
+    if given.size != 1 or given.dtype.kind not in "iu":
+        raise UsageError(f"an action is 0 (COPY), 1 (NOCOPY) or 2 (DROP), not {action!r:.80}")
+    return int(given.item())
+
+
 def _box(*shape: int) -> gymnasium.spaces.Box:
     return gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)
 
 
 def _read(
     model: "str | Path | onnx.ModelProto | None",
-    target: str,
     fast_memory: int | str | None,
     fields: dict[str, Any],
 ) -> Problem:
@@ -242,7 +260,7 @@ def _read(
 
     model = DEFAULT_MODEL if model is None else model
     size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = FrontendOptions(target=target, fast_memory_bytes=size, **fields)
+    options = FrontendOptions(fast_memory_bytes=size, **fields)
     order = find_order(options.order, steady_state=options.steady_state)
     prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
     return prepared.problem

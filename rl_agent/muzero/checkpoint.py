@@ -24,6 +24,8 @@ from ullage.rl_agent.muzero.search import SearchResult
 from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 
 NAME = "muzero"
+# What reading an array or a figure raises that is missing or of another shape or type.
+DAMAGE = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 # Arrays of an episode that are saved; the others come from playing it again.
 PARTS = ("actions", "policies", "values")
 
@@ -58,11 +60,25 @@ def load_agent(path: Path, instance: GameInstance, packer: Packer) -> Agent:
     """The agent of a checkpoint, for the program that it was trained on.
 
     Raises:
-        UsageError: it cannot be read, is of another kind of agent, or of another program.
+        UsageError: it cannot be read, is of another kind of agent, of another program, or holds
+            games that the rules do not allow (those of another version may have).
     """
     arrays, about = read_arrays(path)
     if about.get("agent") != NAME:
         raise UsageError(f"{path} holds no agent of muzero: train one with --agent muzero")
+    try:
+        return _agent_of(path, arrays, about, instance, packer)
+    except DAMAGE as error:
+        raise UsageError(f"{path} is damaged: {error!r}; train anew") from error
+
+
+def _agent_of(
+    path: Path,
+    arrays: dict[str, Any],
+    about: dict[str, Any],
+    instance: GameInstance,
+    packer: Packer,
+) -> Agent:
     uses = len(instance.arrays.access_segment)
     if about["uses"] != uses or about["all_slow_s"] != instance.all_slow_s:
         raise UsageError(
@@ -87,10 +103,30 @@ def load_agent(path: Path, instance: GameInstance, packer: Packer) -> Agent:
         setattr(agent, group, jax.tree.unflatten(jax.tree.structure(tree), loaded))
     agent.generation, agent.games = about["generation"], about["games"]
     agent.unplaced = about["homeless"]
-    agent.window = _replayed(agent, _games(arrays, "window"))
-    agent.elites = _replayed(agent, _games(arrays, "elites"))
-    _play_best(agent, arrays["best_game"])
+    try:
+        agent.window = _replayed(agent, _games(arrays, "window"))
+        agent.elites = _replayed(agent, _games(arrays, "elites"))
+        _play_best(agent, arrays["best_game"])
+    except _ForbiddenError as error:
+        raise UsageError(
+            f"{path} holds games that the rules do not allow, it is of another version of ullage: "
+            "train anew"
+        ) from error
     return agent
+
+
+class _ForbiddenError(Exception):
+    """A game cannot be played as it was recorded."""
+
+
+def _check_legal(
+    actions: NDArray[np.int64], masks: NDArray[np.bool_], playing: NDArray[np.bool_]
+) -> None:
+    """Raise where a game that is not over is to play what is not legal: actions (B,), masks."""
+    chosen = actions[playing]
+    known = (chosen >= 0) & (chosen < ACTIONS)
+    if not known.all() or not masks[playing, chosen].all():
+        raise _ForbiddenError
 
 
 def _games(arrays: dict[str, Any], group: str) -> list[tuple[NDArray[Any], ...]]:
@@ -118,19 +154,26 @@ def _replayed(agent: Agent, games: Sequence[tuple[NDArray[Any], ...]]) -> list[E
 
         def decide(
             _: Observation,
-            __: NDArray[np.bool_],
+            masks: NDArray[np.bool_],
             playing: NDArray[np.bool_],
             number: int,
             filled: Sequence[tuple[NDArray[Any], ...]] = filled,
         ) -> SearchResult:
             rows = [game if on else None for game, on in zip(filled, playing, strict=True)]
+            if any(game is not None and number >= len(game[0]) for game in rows):
+                raise _ForbiddenError
+            actions = np.array([0 if game is None else int(game[0][number]) for game in rows])
+            _check_legal(actions, masks, playing)
             return SearchResult(
-                np.array([0 if game is None else game[0][number] for game in rows]),
+                actions,
                 np.array([np.zeros(ACTIONS) if g is None else g[1][number] for g in rows], "f4"),
                 np.array([0.0 if game is None else game[2][number] for game in rows], "f4"),
             )
 
-        episodes += play_by(arena, agent.scale, decide)[: len(part)]
+        played = play_by(arena, agent.scale, decide)
+        if any(len(e.actions) < len(game[0]) for e, game in zip(played, filled, strict=True)):
+            raise _ForbiddenError
+        episodes += played[: len(part)]
     return episodes
 
 
@@ -142,11 +185,16 @@ def _play_best(agent: Agent, actions: NDArray[np.int8]) -> None:
     nothing = np.zeros((1, ACTIONS), np.float32)
 
     def decide(
-        _: Observation, __: NDArray[np.bool_], ___: NDArray[np.bool_], number: int
+        _: Observation, masks: NDArray[np.bool_], playing: NDArray[np.bool_], number: int
     ) -> SearchResult:
-        return SearchResult(actions[number : number + 1], nothing, nothing[:, 0])
+        if number >= len(actions):
+            raise _ForbiddenError
+        action = actions[number : number + 1].astype(np.int64)
+        _check_legal(action, masks, playing)
+        return SearchResult(action, nothing, nothing[:, 0])
 
-    play_by(arena, agent.scale, decide)
+    if len(play_by(arena, agent.scale, decide)[0].actions) < len(actions):
+        raise _ForbiddenError
     state = finished_state(arena, 0)
     residencies = agent.packer.address(state)
     best = (

@@ -62,8 +62,8 @@ def encode(arrays: GameArrays, start: State) -> Encoding:
     """Candidates and features of a program, once for all decodes.
 
     The heuristic's key: the seconds that the uses of a move lose at home over the square root of
-    the room (bytes x steps) that it takes, as `solvers/msa.py` sorts whole tensors; single uses are
-    put off, since what keeps a tensor over a gap or for its whole life includes them.
+    the room (bytes x steps) that it takes, as `solvers/heuristics/msa.py` sorts whole tensors;
+    single uses are put off, since what keeps a tensor over a gap or all its life includes them.
     """
     candidates = candidates_of(arrays)
     saved_s = _lost_seconds(arrays, start)

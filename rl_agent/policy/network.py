@@ -171,15 +171,19 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {error}; train one with ullage train --out"
         ) from error
+    if not isinstance(about, dict):
+        raise UsageError(f"{path} is no checkpoint of ullage; train one with ullage train --out")
     if about.get("format") != FORMAT:
         raise UsageError(f"{path} has checkpoint format {about.get('format')}, known is {FORMAT}")
     return arrays, about
 
 
 def network_of(arrays: dict[str, Any]) -> Network | None:
-    """The network among a checkpoint's arrays; None where it is not whole or of another shape."""
+    """The network among a checkpoint's arrays; None where one is missing, of another shape, NaN."""
     shapes = {"shift": (FEATURES,), "spread": (FEATURES,), "network": (WEIGHTS,)}
     if any(name not in arrays or arrays[name].shape != shape for name, shape in shapes.items()):
+        return None
+    if not all(np.isfinite(arrays[name]).all() for name in shapes):
         return None
     return Network(*(np.asarray(arrays[name], dtype=np.float64) for name in shapes))
 
@@ -194,6 +198,7 @@ def load_network(path: Path | None = None) -> Network:
     network = network_of(read_arrays(place)[0])
     if network is None:
         raise UsageError(
-            f"{place} holds no network of {WEIGHTS} weights; it is of another version: train anew"
+            f"{place} holds no network of {WEIGHTS} finite weights; it is of another version or "
+            "damaged: train anew"
         )
     return network

@@ -218,7 +218,8 @@ def load_training(path: Path) -> Training:
     """The state of a checkpoint.
 
     Raises:
-        UsageError: it cannot be read, or holds a network without the optimiser's state.
+        UsageError: it cannot be read, or holds a network without the optimiser's state or the
+            options.
     """
     arrays, about = read_arrays(path)
     network = network_of(arrays)
@@ -228,13 +229,18 @@ def load_training(path: Path) -> Training:
             f"{path} cannot be resumed: it holds no optimiser state of {WEIGHTS} weights; "
             "only checkpoints that ullage train wrote can be"
         )
-    options = {**about["options"], "families": tuple(about["options"]["families"])}
+    try:
+        options = {**about["options"], "families": tuple(about["options"]["families"])}
+        generation, reward = int(about["generation"]), float(about["reward"])
+        asked = TrainOptions(**options)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} is damaged: {error!r}; train anew") from error
     return Training(
-        options=TrainOptions(**options),
-        generation=about["generation"],
+        options=asked,
+        generation=generation,
         moving=replace(network, weights=arrays["weights"]),
         average=arrays["network"],
         first=arrays["first"],
         second=arrays["second"],
-        reward=about["reward"],
+        reward=reward,
     )

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.support.game_twin import COPY, DROP, NOCOPY, Twin
+from tests.support.game_twin import DROP, NOCOPY, Twin
 from tests.support.games import CASES
 from tests.support.solving import solve_with
 from ullage.compiler.common.errors import UsageError
@@ -151,6 +152,15 @@ def test_masked_actions_are_rejected() -> None:
         game.plan()
 
 
+@pytest.mark.parametrize("action", ["x", None, 1.0, np.float32(1), np.nan, True, [0, 1], 10**30])
+def test_actions_that_are_no_whole_numbers_are_refused(action: Any) -> None:
+    game = MallocGame(problem=CASES[0][1])
+    _, info = game.reset()
+    with pytest.raises(UsageError, match=r"an action is 0 \(COPY\), 1 \(NOCOPY\) or 2 \(DROP\)"):
+        game.step(action)
+    assert game.step(np.array([DROP]))[4].keys() >= info.keys()  # as vector environments may
+
+
 def test_gymnasium_accepts_the_game() -> None:
     game = gymnasium.make(
         GAME_ID, model="squeezenet", target="edge-npu", fast_memory="128KiB", dtype="int8"
@@ -202,4 +212,27 @@ def test_options_that_make_no_sense_are_refused() -> None:
         MallocGame(problem=problem, target="edge-npu")
     with pytest.raises(UsageError, match="would not count"):
         MallocGame("squeezenet", problem=problem)
-    assert COPY == 0
+    with pytest.raises(UsageError, match="would not count"):
+        MallocGame(problem=problem, order="memory")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": 5},
+        {"target": ""},
+        {"model": 5},
+        {"problem": "squeezenet"},
+        {"fast_memory": 1.5},
+        {"fast_memory": -5},
+        {"dtype": "int9"},
+        {"dtype": np.int8},
+        {"overrides": {"split_operands": False}},
+        {"overrides": "split_operands=false"},
+        {"batch": 0},
+        {"order": None},
+    ],
+)
+def test_options_of_other_types_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        MallocGame(**options)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,14 @@ import pytest
 from tests.support.agent import INSTANCES, begun, large_case
 from ullage.compiler.common.errors import UsageError
 from ullage.rl_agent.policy.decode import KINDS
-from ullage.rl_agent.policy.network import load_network, random_network, zero_network
+from ullage.rl_agent.policy.network import (
+    SHIPPED,
+    load_network,
+    random_network,
+    read_arrays,
+    write_arrays,
+    zero_network,
+)
 from ullage.rl_agent.policy.players import heuristic
 
 
@@ -43,4 +51,20 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     (tmp_path / "bad.safetensors").write_bytes(b"no tensors")
     for path in (tmp_path / "bad.safetensors", tmp_path / "missing.safetensors"):
         with pytest.raises(UsageError, match="cannot be read as a checkpoint"):
+            load_network(path)
+
+
+def test_checkpoints_that_are_damaged_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    arrays, about = read_arrays(SHIPPED)
+    broken: list[tuple[dict[str, Any], Any]] = [
+        ({**arrays, "network": np.full_like(arrays["network"], np.nan)}, about),
+        ({**arrays, "network": arrays["network"][1:]}, about),
+        ({name: array for name, array in arrays.items() if name != "shift"}, about),
+        (arrays, [3]),
+        (arrays, {**about, "format": 2}),
+    ]
+    for parts, text in broken:
+        write_arrays(path, parts, text)
+        with pytest.raises(UsageError, match=r"bad\.safetensors"):
             load_network(path)

@@ -2,11 +2,14 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.support.agent import INSTANCES, POOL, begun, trained
-from ullage.rl_agent.policy.network import load_network
+from ullage.compiler.common.errors import UsageError
+from ullage.rl_agent.policy.network import load_network, read_arrays, write_arrays
 from ullage.rl_agent.training.instances import load_instance
 from ullage.rl_agent.training.train import (
     items_of,
@@ -28,6 +31,25 @@ def test_a_resumed_training_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     ).read_bytes()
     assert not np.array_equal(whole.average, begun().average)
     assert load_network(tmp_path / "whole.safetensors").weights.tolist() == whole.average.tolist()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"options": None},
+        {"options": {"families": []}, "generation": "x"},
+        {"options": {"families": [], "unknown": 1}},
+        {"generation": None},
+        {"reward": None},
+    ],
+)
+def test_damaged_checkpoints_are_not_resumed(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "a.safetensors"
+    save_training(begun(), path)
+    arrays, about = read_arrays(path)
+    write_arrays(path, arrays, {**about, **change})
+    with pytest.raises(UsageError, match="is damaged"):
+        load_training(path)
 
 
 def test_a_generation_does_not_depend_on_who_plays_its_items_or_when() -> None:

@@ -1,0 +1,41 @@
+"""Options of the front end: what they are not is said at once, in words."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.frontend import FrontendOptions, checked, prepare
+from ullage.compiler.importer.model_zoo import find_model
+
+WRONG: list[tuple[str, Any]] = [
+    *(("target", value) for value in (5, None, Path("edge-npu"))),
+    *(("fast_memory_bytes", value) for value in (-1, 1.5, 4096.0, True, "64KiB", [1])),
+    *(("batch", value) for value in (0, -1, 1.5, True, "2")),
+    *(("dtype", value) for value in (8, np.int8, "int9")),
+    *(("overrides", v) for v in ("a=b", ["a=b"], {"split_operands": False}, {5: "x"}, None)),
+    *(("dims", value) for value in ({"n": "3"}, {"n": 1.5}, {0: 1}, [("n", 1)])),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_options_of_other_types_are_refused(name: str, value: object) -> None:
+    options: Any = {name: value}
+    with pytest.raises(UsageError, match=r"data type|is .+, not "):
+        prepare(find_model("squeezenet"), FrontendOptions(**options))
+
+
+def test_what_means_the_same_is_taken() -> None:
+    given: Any = np.int64(4096)
+    options = checked(FrontendOptions(fast_memory_bytes=given, dtype="FP16"))
+    assert options.dtype == "float16"
+    assert options.fast_memory_bytes == 4096
+    assert type(options.fast_memory_bytes) is int
+
+
+@pytest.mark.parametrize("model", [5, "squeezenet", b"onnx", None, ["squeezenet"]])
+def test_what_is_no_model_is_refused(model: Any) -> None:
+    with pytest.raises(UsageError, match=r"pathlib\.Path or an onnx\.ModelProto, not"):
+        prepare(model, FrontendOptions())
