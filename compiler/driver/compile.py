@@ -20,6 +20,7 @@ from ullage.compiler.driver.options import (
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
+from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -27,6 +28,7 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
+from ullage.compiler.verify.well_formed import find_malformed
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import Score
 from ullage.hwmodels.replay.replay import simulate
@@ -107,6 +109,10 @@ def compile_model(
     chosen = options or CompileOptions()
     solver_of(chosen)  # a wrong name is an error before a large model is read
     source = find_model(model) if isinstance(model, str) else model
+    if not isinstance(source, Path) and not hasattr(source, "graph"):
+        raise UsageError(
+            f"a model is a path, a name or a loaded ONNX model, not {type(model).__name__}"
+        )
     return solve_prepared(prepare(source, chosen), chosen)
 
 
@@ -122,9 +128,11 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     Raises:
         InfeasibleError: no legal plan exists.
         TimeLimitError: the limit was reached before any plan.
-        UsageError: an option is wrong.
+        UsageError: an option is wrong, or a field of the problem; names it.
     """
+    _check_problem(problem)
     chosen = options or CompileOptions(objective=problem.objective)
+    solver_of(chosen)
     steady = problem.steady_state or chosen.steady_state
     requested = replace(
         problem,
@@ -140,6 +148,22 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     }
     prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
     return solve_prepared(prepared, chosen)
+
+
+def _check_problem(problem: Problem) -> None:
+    """Check a problem that others have built.
+
+    Raises:
+        UsageError: names the first field that is wrong.
+    """
+    if not isinstance(problem, Problem):
+        raise UsageError(
+            f"a Problem is needed, not {type(problem).__name__}; `problem_from_lists` builds one "
+            "from lists, `compile_model` takes a model"
+        )
+    fault = next(find_malformed(Assignment(problem, (), ())), None)
+    if fault is not None:
+        raise UsageError(f"the problem is malformed: {fault.message}")
 
 
 def solve_prepared(

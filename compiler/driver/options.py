@@ -1,8 +1,10 @@
 """The options of the driver."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import get_type_hints
 
+from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
@@ -74,7 +76,7 @@ class CompileOptions:
             order=self.order,
             dims=self.dims,
             batch=self.batch,
-            dtype=self.dtype,
+            dtype=None if self.dtype is None else parse_dtype(self.dtype),
             fuse=self.fuse,
             alias=self.alias,
             steady_state=self.steady_state,
@@ -86,15 +88,40 @@ def solver_of(options: CompileOptions) -> Solver:
     """The solver that the options name.
 
     Raises:
-        UsageError: there is none of that name, it cannot minimise the objective, or a parameter is
-            wrong.
+        UsageError: there is none of that name, it cannot minimise the objective, a parameter is
+            wrong, or an option has a wrong type.
     """
+    check_types(options)
     solver = find_solver(options.solver)
     if options.objective in OBJECTIVES:
         check_objective(solver, options.objective)
     _check_then(solver, options)
     options_from(solver.name, solver.options, options.parameters, options.seed)
     return solver
+
+
+def check_types(options: CompileOptions) -> None:
+    """Check the type of each option; those of Python callers may be anything.
+
+    Raises:
+        UsageError: names the option, what it is, and what it must be.
+    """
+    if not isinstance(options, CompileOptions):
+        raise UsageError(
+            f"the options are {str(options)[:60]!r}; they are CompileOptions(target=..., ...)"
+        )
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(CompileOptions)
+    for option in fields(CompileOptions):
+        value = getattr(options, option.name)
+        try:
+            TypeAdapter(hints[option.name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise UsageError(
+                f"option {option.name} is {repr(value)[:60]}: {reason[:1].lower()}{reason[1:]}"
+            ) from error
 
 
 def _check_then(solver: Solver, options: CompileOptions) -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Gemm, Graph, Kind, Operator, Sharing, Value
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
+from ullage.compiler.lowering.list_checks import check_operators, check_pairs, check_tensors
 from ullage.compiler.lowering.lower import build_program
 
 TensorKind = Literal["input", "weight", "activation", "output"]
@@ -70,20 +70,29 @@ def problem_from_lists(
         objective: `latency`, `traffic`, `energy` or `peak`.
 
     Raises:
-        UsageError: a name is unknown or given twice, a tensor is read before it is written, or
-            written though it is an input or a weight.
+        UsageError: an entry has a wrong type, size or name, a name is unknown or given twice, a
+            tensor is read before it is written, or written though it is an input or a weight, or
+            an output shares bytes with what its operator does not read or what has another size;
+            says which.
     """
+    if not isinstance(name, str):
+        raise UsageError(f"the model's name is {name!r}; it is a text")
+    if not isinstance(target, Target):
+        raise UsageError(f"{name}: the target is {target!r}; load one: load_target('edge-npu')")
+    if objective not in get_args(Objective):
+        raise UsageError(
+            f"{name}: unknown objective {objective!r}; there are: {', '.join(get_args(Objective))}"
+        )
+    check_tensors(name, tensors, Tensor)
+    check_operators(name, operators, Op)
     by_name = {tensor.name: tensor for tensor in tensors}
-    if len(by_name) != len(tensors):
-        raise UsageError(f"{name}: two tensors have the same name")
-    if len({op.name for op in operators}) != len(operators):
-        raise UsageError(f"{name}: two operators have the same name")
-    _check(name, by_name, operators)
+    _check_order(name, by_name, operators)
+    check_pairs(name, operators, by_name)
     kinds: dict[str, Kind] = {tensor.name: tensor.kind for tensor in tensors}
     graph = Graph(
         name=name,
         values={
-            t.name: Value(t.name, kinds[t.name], "uint8", (t.size_bytes,), t.size_bytes)
+            t.name: Value(t.name, kinds[t.name], "uint8", (int(t.size_bytes),), int(t.size_bytes))
             for t in tensors
         },
         operators=tuple(_operator(op) for op in operators),
@@ -105,29 +114,24 @@ def _operator(op: Op) -> Operator:
         kind=op.name.split(":", maxsplit=1)[0],
         inputs=tuple(dict.fromkeys(op.reads)),
         outputs=tuple(dict.fromkeys(op.writes)),
-        macs=op.macs,
+        macs=int(op.macs),
         mac_dtype=op.dtype,
-        vector_elements=op.vector_elements,
-        gemms=tuple(Gemm(m, k, n) for m, k, n in op.gemms),
-        workspace_bytes=op.workspace_bytes,
+        vector_elements=int(op.vector_elements),
+        gemms=tuple(Gemm(int(m), int(k), int(n)) for m, k, n in op.gemms),
+        workspace_bytes=int(op.workspace_bytes),
         sharings=tuple(shared),
     )
 
 
-def _check(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) -> None:
-    """Check names, sizes and data types, and that tensors are written once, before they are read.
+def _check_order(name: str, tensors: Mapping[str, Tensor], operators: Sequence[Op]) -> None:
+    """Check that names are known, and that tensors are written once, before they are read.
 
     Raises:
         UsageError: says what is wrong.
     """
     known = {t.name for t in tensors.values() if t.kind in ("input", "weight")}
     initial = set(known)
-    for tensor in tensors.values():
-        if tensor.size_bytes < 0:
-            raise UsageError(f"{name}: tensor {tensor.name!r} has {tensor.size_bytes} bytes")
     for op in operators:
-        if op.dtype not in BITS:
-            raise UsageError(f"{name}: operator {op.name!r} has unknown data type {op.dtype!r}")
         for read in op.reads:
             if read not in tensors:
                 raise UsageError(f"{name}: operator {op.name!r} reads unknown tensor {read!r}")
