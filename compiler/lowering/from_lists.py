@@ -1,56 +1,24 @@
 """Problems without ONNX, for compilers that know their operators, tensors and uses themselves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Gemm, Graph, Kind, Operator, Sharing, Value
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
-from ullage.compiler.lowering.list_checks import check_operators, check_pairs, check_tensors
+from ullage.compiler.lowering.lists import (
+    Op,
+    Tensor,
+    TensorKind,
+    check_operators,
+    check_pairs,
+    check_tensors,
+)
 from ullage.compiler.lowering.lower import build_program
 
-TensorKind = Literal["input", "weight", "activation", "output"]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor of a foreign compiler: its size and kind."""
-
-    name: str
-    size_bytes: int
-    kind: TensorKind = "activation"
-
-
-@dataclass(frozen=True)
-class Op:
-    """An operator of a foreign compiler.
-
-    Attributes:
-        name: unique name.
-        reads: names of the tensors it reads.
-        writes: names of the tensors it writes.
-        macs: multiply-accumulates.
-        dtype: data type of the multiplications.
-        vector_elements: elements for the vector unit.
-        gemms: (m, k, n) of its matrix products, for systolic targets.
-        workspace_bytes: scratch memory in the fastest tier.
-        in_place: output -> input that it may overwrite.
-        views: output -> input of which it is another view (the same bytes).
-    """
-
-    name: str
-    reads: Sequence[str]
-    writes: Sequence[str]
-    macs: int = 0
-    dtype: str = "int8"
-    vector_elements: int = 0
-    gemms: Sequence[tuple[int, int, int]] = ()
-    workspace_bytes: int = 0
-    in_place: Mapping[str, str] | None = None
-    views: Mapping[str, str] | None = None
+__all__ = ["Op", "Tensor", "TensorKind", "problem_from_lists"]
 
 
 def problem_from_lists(
@@ -83,8 +51,8 @@ def problem_from_lists(
         raise UsageError(
             f"{name}: unknown objective {objective!r}; there are: {', '.join(get_args(Objective))}"
         )
-    check_tensors(name, tensors, Tensor)
-    check_operators(name, operators, Op)
+    check_tensors(name, tensors)
+    check_operators(name, operators)
     by_name = {tensor.name: tensor for tensor in tensors}
     _check_order(name, by_name, operators)
     check_pairs(name, operators, by_name)

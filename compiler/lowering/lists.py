@@ -1,20 +1,18 @@
-"""Checks of lists that a foreign compiler writes: types, sizes, names, pairs that share bytes.
+"""Operators and tensors as a foreign compiler lists them, and checks of the lists.
 
 Lists come from hand-written code, where a text passes for a list of names and a float for a size.
 Each error says which entry is wrong, what it holds, and what it must be.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from operator import index
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.ir.graph import Kind
-
-if TYPE_CHECKING:
-    from ullage.compiler.lowering.from_lists import Op, Tensor
 
 Entry = TypeVar("Entry")
 
@@ -23,18 +21,58 @@ KINDS = get_args(Kind)
 SHOWN = 60
 
 
-def check_tensors(model: str, tensors: Sequence["Tensor"], kind: type) -> None:
+TensorKind = Literal["input", "weight", "activation", "output"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a foreign compiler: its size and kind."""
+
+    name: str
+    size_bytes: int
+    kind: TensorKind = "activation"
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator of a foreign compiler.
+
+    Attributes:
+        name: unique name.
+        reads: names of the tensors it reads.
+        writes: names of the tensors it writes.
+        macs: multiply-accumulates.
+        dtype: data type of the multiplications.
+        vector_elements: elements for the vector unit.
+        gemms: (m, k, n) of its matrix products, for systolic targets.
+        workspace_bytes: scratch memory in the fastest tier.
+        in_place: output -> input that it may overwrite.
+        views: output -> input of which it is another view (the same bytes).
+    """
+
+    name: str
+    reads: Sequence[str]
+    writes: Sequence[str]
+    macs: int = 0
+    dtype: str = "int8"
+    vector_elements: int = 0
+    gemms: Sequence[tuple[int, int, int]] = ()
+    workspace_bytes: int = 0
+    in_place: Mapping[str, str] | None = None
+    views: Mapping[str, str] | None = None
+
+
+def check_tensors(model: str, tensors: Sequence[Tensor]) -> None:
     """Check each tensor by itself, and that names are unique.
 
     Args:
         model: name of the model, for messages.
         tensors: the list.
-        kind: what each entry must be.
 
     Raises:
         UsageError: says which entry is wrong, and how.
     """
-    entries = _entries(model, "tensors", tensors, kind)
+    entries = _entries(model, "tensors", tensors, Tensor)
     for number, tensor in enumerate(entries):
         where = f"{model}: tensor {number} ({_shown(tensor.name)})"
         _check_name(where, tensor.name)
@@ -46,18 +84,17 @@ def check_tensors(model: str, tensors: Sequence["Tensor"], kind: type) -> None:
     _check_unique(model, "tensors", [tensor.name for tensor in entries])
 
 
-def check_operators(model: str, operators: Sequence["Op"], kind: type) -> None:
+def check_operators(model: str, operators: Sequence[Op]) -> None:
     """Check each operator by itself, and that names are unique.
 
     Args:
         model: name of the model, for messages.
         operators: the list.
-        kind: what each entry must be.
 
     Raises:
         UsageError: says which entry is wrong, and how.
     """
-    entries = _entries(model, "operators", operators, kind)
+    entries = _entries(model, "operators", operators, Op)
     for number, op in enumerate(entries):
         where = f"{model}: operator {number} ({_shown(op.name)})"
         _check_name(where, op.name)
@@ -81,7 +118,7 @@ def check_operators(model: str, operators: Sequence["Op"], kind: type) -> None:
     _check_unique(model, "operators", [op.name for op in entries])
 
 
-def check_pairs(model: str, operators: Sequence["Op"], tensors: Mapping[str, "Tensor"]) -> None:
+def check_pairs(model: str, operators: Sequence[Op], tensors: Mapping[str, Tensor]) -> None:
     """Check the pairs of outputs and inputs that may share bytes.
 
     Raises:
