@@ -19,6 +19,10 @@ from ullage.compiler.importer.symbols import bind_symbols
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
 
+# What is said of a model of which every output is an input or a constant.
+NOTHING_TO_PLAN = "no operator runs at inference: there is nothing to plan, and the plan is empty"
+
+
 @dataclass(frozen=True)
 class ImportOptions:
     """How a model becomes a graph.
@@ -117,8 +121,6 @@ def _graph(
     read = {name for group in groups for node in group.nodes for name in node.activations}
     wanted = read | set(outputs) if options.fuse else None
     operators = tuple(_operator(group, node_list.sizes, wanted) for group in groups)
-    if not operators:
-        raise ModelError(f"{scope.where}: no operator runs at inference; there is nothing to plan")
     values: dict[str, Value] = {}
     for name in inputs:
         _add_value(values, name, "input", scope, node_list.sizes, options.dtype)
@@ -142,8 +144,11 @@ def _graph(
         operators=operators,
         inputs=inputs,
         outputs=tuple(name for name in outputs if name in values),
-        fallbacks=tuple(f for f in node_list.fallbacks if f.operator in planned & labels)
-        + _output_notes(outputs, values, scope),
+        fallbacks=(
+            *(f for f in node_list.fallbacks if f.operator in planned & labels),
+            *_output_notes(outputs, values, scope),
+            *(() if operators else (Fallback(label, "model", NOTHING_TO_PLAN),)),
+        ),
     )
 
 

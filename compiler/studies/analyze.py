@@ -25,7 +25,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
     sizes = {"weight": 0, "activation": 0, "input": 0, "output": 0}
     for value in graph.values.values():
         sizes[value.kind] += value.size_bytes
-    largest = max(graph.values.values(), key=lambda v: v.size_bytes)
+    largest = max(graph.values.values(), key=lambda v: v.size_bytes, default=None)
     tensors = [v for v in graph.values.values() if v.kind != "weight"]
     return {
         "model": graph.name,
@@ -37,8 +37,8 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
         "activations_bytes": sizes["activation"] + sizes["input"] + sizes["output"],
         "inputs_bytes": sizes["input"],
         "outputs_bytes": sum(graph.values[n].size_bytes for n in graph.outputs),
-        "largest_tensor_bytes": largest.size_bytes,
-        "largest_tensor": largest.name,
+        "largest_tensor_bytes": largest.size_bytes if largest else 0,
+        "largest_tensor": largest.name if largest else None,
         "max_operator_bytes": max_operator_bytes(graph),
         "peak_live_bytes": model_peak.size_bytes,
         "min_peak_bytes": smallest.peak_bytes,
@@ -48,7 +48,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
         "min_peak_proven": smallest.is_optimal,
         "min_peak_states": smallest.states,
         "peak_step": best.step,
-        "peak_operator": best_problem.steps[best.step].name,
+        "peak_operator": best_problem.steps[best.step].name if best_problem.steps else None,
         "peak_residents": [{"tensor": name, "bytes": size} for name, size in best.residents],
         "macs": sum(o.macs for o in graph.operators),
         "vector_elements": sum(o.vector_elements for o in graph.operators),
@@ -87,7 +87,8 @@ def _aliases(prepared: Prepared) -> AliasOptions:
 def max_operator_bytes(graph: Graph) -> int:
     """COSMA's M_R: largest sum of one operator's activation inputs and outputs (section 5.1)."""
     values = graph.values
-    return max(
+    sums = (
         sum(values[n].size_bytes for n in {*o.inputs, *o.outputs} if values[n].kind != "weight")
         for o in graph.operators
     )
+    return max(sums, default=0)
