@@ -62,7 +62,8 @@ def _print(analysis: dict[str, Any]) -> None:
         ["activations (all of them)", format_size(analysis["activations_bytes"])],
         [
             "largest tensor",
-            f"{format_size(analysis['largest_tensor_bytes'])} ({analysis['largest_tensor']})",
+            f"{format_size(analysis['largest_tensor_bytes'])} "
+            f"({analysis['largest_tensor'] or 'there is none'})",
         ],
         ["largest operator, nothing shared (M_R)", format_size(analysis["max_operator_bytes"])],
         ["peak in file order", format_size(analysis["peak_live_bytes"])],
@@ -82,7 +83,8 @@ def _print(analysis: dict[str, Any]) -> None:
     )
     alive = [[r["tensor"], format_size(r["bytes"])] for r in analysis["peak_residents"][:8]]
     print_table(
-        f"Alive at the peak (step {analysis['peak_step']}, {analysis['peak_operator']})",
+        f"Alive at the peak (step {analysis['peak_step']}, "
+        f"{analysis['peak_operator'] or 'no operator runs'})",
         [("Buffer", "left"), ("Size", "right")],
         alive,
     )

@@ -5,15 +5,18 @@ step t     residencies end, start, become ready
            the operator reads its operands, runs, writes its results
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from ullage.compiler.common.dtypes import storage_bytes
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.execute.arena import Arena
-from ullage.compiler.execute.element_types import Array, as_bytes, numpy_dtype, typed
+from ullage.compiler.execute.element_types import Array, Bytes, as_bytes, numpy_dtype, typed
 from ullage.compiler.execute.kernels import Kernels
 from ullage.compiler.execute.timetable import timetable
+from ullage.compiler.execute.true_shapes import TrueShapes
 from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan, Transfer
@@ -59,6 +62,8 @@ class ExecutionJob:
         self.aliases = find_aliases(
             graph, order, alias_options(plan.target, alias=bool(model.get("alias", True)))
         )
+        types = imported.scope.types
+        self.shapes = TrueShapes(graph, types, kernels, self.aliases.elided)
         self.content: Contents = contents_of(graph, order, self.aliases)
         self.arena = Arena(plan)
         self.table = timetable(plan)
@@ -81,6 +86,7 @@ class ExecutionJob:
         steps = plan.problem.steps
         weights_remain = plan.problem.steady_state and self.inferences > 0
         self.inferences += 1
+        self.shapes.begin_again()
         opening = table.opening
         if self.inferences > 1:
             self.arena.begin_again(table.loop_carried if weights_remain else ())
@@ -205,12 +211,8 @@ class ExecutionJob:
             if name not in results:
                 continue  # stands for a subgraph's intermediates
             index, begin, _ = self.place[name]
-            data = as_bytes(results[name])
-            planned = graph.values[name].size_bytes
-            if len(data) != planned:
-                raise VerificationError(
-                    f"step {t}, {what}: {name!r} has {len(data)} bytes, planned {planned}"
-                )
+            self.shapes.record(name, results[name], f"step {t}, {what}")
+            data = _filled(as_bytes(results[name]), graph.values[name].size_bytes)
             for low, high in written_ranges(graph, operator, name, absorbed):
                 content = cut(self.content[name], low, high)
                 written = self.arena.write(index, begin + low, t, what, data[low:high], content)
@@ -237,17 +239,23 @@ class ExecutionJob:
             if begin < end:
                 what = f"{operator.kind} {operator.name!r} leaving {name!r}"
                 data = self.arena.read(index, begin, end, t, what, self.content[name])
-            results[name] = typed(data.copy(), numpy_dtype(tensor_type.dtype), tensor_type.shape)
+            results[name] = self._typed(name, data.copy())
         return results
 
     def _operand(self, t: int, name: str, what: str) -> Array:
         tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place.get(name, (0, 0, 0))
         if begin == end:
-            return np.zeros(tensor_type.shape, dtype=numpy_dtype(tensor_type.dtype))
+            return np.zeros(self.shapes.shape_of(name), dtype=numpy_dtype(tensor_type.dtype))
         data = self.arena.read(index, begin, end, t, f"{what} reading {name!r}", self.content[name])
         self._tell(f"step {t}: {what} reads {name!r}")
-        return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)
+        return self._typed(name, data)
+
+    def _typed(self, name: str, data: Bytes) -> Array:
+        """The bytes of a tensor as an array; of one that is planned by a bound, its first bytes."""
+        dtype, shape = self.imported.scope.types[name].dtype, self.shapes.shape_of(name)
+        size = storage_bytes(dtype, math.prod(shape))
+        return typed(data[:size], numpy_dtype(dtype), shape)
 
     @staticmethod
     def _refuse_race(
@@ -271,7 +279,6 @@ class ExecutionJob:
 
     def _final(self, name: str) -> Array:
         """An output after the last step, from its home tier."""
-        tensor_type = self.imported.scope.types[name]
         index, begin, end = self.place[name]
         problem, target = self.plan.problem, self.plan.target
         home = target.homes[problem.buffers[index].kind]
@@ -279,7 +286,7 @@ class ExecutionJob:
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"
         if begin == end:
-            return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)
+            return self._typed(name, data)
         for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
             address = r.offset + low - r.start_byte
             expected = cut(self.content[name], low - begin, high - begin)
@@ -290,4 +297,13 @@ class ExecutionJob:
             data[low - begin : high - begin] = self.arena.memory[home][
                 address : address + high - low
             ]
-        return typed(data, numpy_dtype(tensor_type.dtype), tensor_type.shape)
+        return self._typed(name, data)
+
+
+def _filled(data: Bytes, size_bytes: int) -> Bytes:
+    """Data followed by zeros up to the bytes that are planned for it."""
+    if len(data) == size_bytes:
+        return data
+    filled = np.zeros(size_bytes, dtype=np.uint8)
+    filled[: len(data)] = data
+    return filled

@@ -180,7 +180,10 @@ def small_model(
     def info(name: str, tensor_type: TensorType | None, array: Array | None) -> onnx.ValueInfoProto:
         if array is not None:
             number = number_of(array.dtype)
-            return onnx.helper.make_tensor_value_info(name, number, array.shape)
+            known = scope.types.get(name)
+            loose = known is not None and known.is_upper_bound  # another run has another shape
+            lengths = [None] * array.ndim if loose else array.shape
+            return onnx.helper.make_tensor_value_info(name, number, lengths)
         assert tensor_type is not None  # noqa: S101 - every output was typed by the importer
         number = ELEMENT_NUMBERS[tensor_type.dtype]
         shape = [None] * len(tensor_type.shape) if tensor_type.is_upper_bound else tensor_type.shape

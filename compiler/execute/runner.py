@@ -163,12 +163,6 @@ class Executor:
 
     def _refuse_unexecutable(self) -> None:
         for name, value in self.imported.graph.values.items():
-            if value.is_upper_bound:
-                raise ModelError(
-                    f"the shape of {name!r} depends on data and was planned by its upper bound; "
-                    "such a model cannot be executed step by step at planned sizes",
-                    {"tensor": name},
-                )
             if value.dtype not in EXECUTABLE:
                 raise ModelError(
                     f"tensor {name!r} holds {value.dtype}, whose elements have no fixed size: the "
@@ -247,6 +241,10 @@ class Executor:
         """
         if inference and all((inference, name) in self._expected for name in names):
             return {name: self._expected[inference, name] for name in names}
+        passed_on = {name: inputs[name] for name in names if name in inputs}
+        names = [name for name in names if name not in inputs]
+        if not names:
+            return passed_on
         proto = self.imported.proto
         read = {n for node in proto.graph.node for n in (*node.input, *captures(node))}
         small = {n: a for n, a in self.weights.items() if a.size <= SMALL_ELEMENTS}
@@ -267,7 +265,7 @@ class Executor:
             raise ModelError(
                 f"onnxruntime fails on the model as a whole: {str(error)[:300]}"
             ) from error
-        outputs = {name: np.asarray(a) for name, a in zip(names, results, strict=True)}
+        outputs = passed_on | {n: np.asarray(a) for n, a in zip(names, results, strict=True)}
         if inference:
             self._expected.update({(inference, name): array for name, array in outputs.items()})
         return outputs

@@ -18,7 +18,6 @@ from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
-
 # What is said of a model of which every output is an input or a constant.
 NOTHING_TO_PLAN = "no operator runs at inference: there is nothing to plan, and the plan is empty"
 

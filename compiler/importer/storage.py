@@ -43,7 +43,11 @@ def sharings_of(
     if not operands or not outputs or not node.input[0] or not node.output[0]:
         return ()
     first = node.input[0]
-    if first in sizes and _is_view(node, attributes, types, arrays):
+    if (
+        first in sizes
+        and sizes[first] == sizes.get(outputs[0])
+        and _is_view(node, attributes, types, arrays)
+    ):
         return (Sharing("view", outputs[0], first),)
     if any(types[name].is_upper_bound for name in (*operands, *outputs)):
         return ()

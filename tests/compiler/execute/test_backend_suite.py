@@ -10,7 +10,7 @@ from tests.support.onnx_suite import RunOutcome, all_cases, execute_case, import
 # Cases that onnxruntime runs and that are not executed.
 REFUSED_AT_MOST = 8
 # Cases that are executed at least.
-EXECUTED_AT_LEAST = 1744
+EXECUTED_AT_LEAST = 1796
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tests.support.models import (
 )
 from tests.support.onnx_models import const, imported, info, model, node
 from tests.support.solving import solve_with
-from ullage.compiler.common.errors import InfeasibleError, ModelError, UsageError, VerificationError
+from ullage.compiler.common.errors import InfeasibleError, UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.element_types import numpy_dtype
@@ -341,10 +341,19 @@ def test_output_that_is_an_input(tmp_path: Path) -> None:
     assert {check.name for check in done.outputs} == {"x", "y", "z"}
 
 
-def test_data_dependent_shapes_are_refused(tmp_path: Path) -> None:
+def test_data_dependent_shapes_are_executed(tmp_path: Path) -> None:
     proto = model([node("NonZero", "x", "i"), node("Cast", "i", "y", to=1)], {"x": (4, 8)}, "y")
-    with pytest.raises(ModelError, match="depends on data and was planned by its upper bound"):
-        compiled(tmp_path, proto, CompileOptions(solver="greedy"))
+    done = compiled(tmp_path, proto, CompileOptions(solver="greedy"))
+    assert done.passed
+    assert done.arrays["y"].shape == (2, 32)  # no input is zero
+
+
+def test_a_model_with_nothing_to_plan_runs(tmp_path: Path) -> None:
+    proto = model([node("Shape", "x", "n")], {"x": (4, 8)}, [info("x", (4, 8)), info("n", (2,))])
+    done = compiled(tmp_path, proto, CompileOptions(solver="greedy"))
+    assert done.steps == 0
+    assert exact(done)
+    assert {check.name for check in done.outputs} == {"x"}
 
 
 @pytest.mark.parametrize(

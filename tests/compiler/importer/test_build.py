@@ -16,7 +16,6 @@ from tests.support.onnx_models import (
     subgraph,
     weight,
 )
-from ullage.compiler.common.errors import ModelError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.build import (
@@ -138,10 +137,12 @@ def test_a_constant_output_is_noted_and_not_planned() -> None:
     assert [(f.operator, f.kind) for f in graph.fallbacks] == [("fixed", "output")]
 
 
-def test_a_model_of_constants_has_nothing_to_plan() -> None:
-    proto = model([node("Shape", "x", "y")], {"x": (2,)}, "y")
-    with pytest.raises(ModelError, match="nothing to plan"):
-        imported(proto)
+def test_a_model_of_constants_has_nothing_to_plan_and_says_so() -> None:
+    graph = imported(model([node("Shape", "x", "y")], {"x": (2,)}, "y"))
+    assert graph.operators == ()
+    assert graph.outputs == ()
+    assert [(f.operator, f.kind) for f in graph.fallbacks] == [("y", "output"), ("m", "model")]
+    assert "nothing to plan" in graph.fallbacks[1].reason
 
 
 def test_key_value_caches_are_inputs_and_outputs() -> None:
