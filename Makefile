@@ -10,6 +10,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
 	$(BIN)/ullage compile resnet50 --target edge-npu --dtype int8
+	@echo "the command is $(BIN)/ullage, or ullage after: . $(BIN)/activate"
 
 test: $(VENV)/.test
 	$(BIN)/ullage warm-up

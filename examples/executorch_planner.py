@@ -3,10 +3,13 @@
 Needs executorch.
 """
 
-import torch
-from executorch.exir import ExecutorchBackendConfig, to_edge
-from executorch.exir.memory_planning import MemoryPlanningAlgorithmSuite, greedy
-from executorch.exir.passes import MemoryPlanningPass
+try:
+    import torch
+    from executorch.exir import ExecutorchBackendConfig, to_edge
+    from executorch.exir.memory_planning import MemoryPlanningAlgorithmSuite, greedy
+    from executorch.exir.passes import MemoryPlanningPass
+except ImportError:
+    raise SystemExit("this example needs ExecuTorch: pip install 'ullage[executorch]'") from None
 
 from ullage.compiler.integrations.executorch import ullage_packing
 

@@ -4,6 +4,7 @@ Needs gcc.
 """
 
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from ullage.compiler import CompileOptions, compile_model
 from ullage.compiler.emit.c_source import emit_c
 
+if shutil.which("gcc") is None:
+    raise SystemExit("this example needs gcc: install a C compiler")
 options = CompileOptions(target="edge-npu", dtype="int8", fast_memory_bytes=256 * 1024)
 compiled = compile_model("squeezenet", options)
 player = Path(__file__).with_name("player.c")
