@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ullage.cli.streams import console, print_json, visible
 from ullage.compiler.common.units import format_size
-from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
+from ullage.compiler.driver.summary_text import gap_text, middle_cut, objective_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ __all__ = [
     "print_pairs",
     "print_table",
     "progress",
+    "short_name",
 ]
 
 # Width of the memory map in columns, where the terminal is wide enough ...
@@ -160,6 +161,12 @@ def print_memory_map(name: str, live_bytes: Sequence[int], capacity_bytes: int) 
         out.print(
             Text.assemble((f"{mark} ", "dim"), ("│" if blocks is BLOCKS else "|", "dim"), line)
         )
+
+
+def short_name(name: str, room: int) -> str:
+    """A name in one line of at most `room` columns, cut in its middle as the terminal can show."""
+    mark = "\u2026" if _shows(sys.stdout, "\u2026") else "..."
+    return middle_cut(visible(name), room, mark)
 
 
 def _shows(stream: Any, text: str) -> bool:  # noqa: ANN401 - any text stream

@@ -11,9 +11,9 @@ SLOWEST = 10
 # ... operators that are listed without it, where there are more ...
 WORST = 5
 # ... and the width of their names in columns, at least where the terminal is wider.
-NAME_WIDTH = 24
-# Columns that the other cells of a table of steps and of tensors need.
-STEP_WIDTH, TENSOR_WIDTH = 68, 46
+NAME_WIDTH = 22
+# Columns that other cells need beside operators, in a table of steps, in one of tensors.
+WORST_WIDTH, STEP_WIDTH, TENSOR_WIDTH = 56, 68, 46
 # Fallbacks listed without --verbose.
 FALLBACKS = 5
 
@@ -62,14 +62,13 @@ def _print_worst(compiled: "Compiled") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ullage.cli.render import console, percent
-    from ullage.cli.streams import visible
+    from ullage.cli.render import console, percent, short_name
     from ullage.compiler.common.units import format_time
     from ullage.compiler.driver.operators import operators_detail, slowest_operators
-    from ullage.compiler.driver.summary_text import middle_cut
 
     plan, cost = compiled.plan, compiled.score
-    table = Table.grid(padding=(0, 2))
+    room = max(console().width - WORST_WIDTH, NAME_WIDTH)
+    table = Table.grid(padding=(0, 1))
     for side in ("left", "left", "right", "right", "left"):
         table.add_column(justify="right" if side == "right" else "left", no_wrap=True)
     rows = operators_detail(plan, cost, slowest_operators(plan, cost, WORST))
@@ -77,7 +76,7 @@ def _print_worst(compiled: "Compiled") -> None:
         stall = f", stall {format_time(row['stall_s'])}" if row["stall_s"] > 0 else ""
         table.add_row(
             Text("" if number else "slowest", style="dim"),
-            Text(visible(middle_cut(row["name"] or row["kind"], NAME_WIDTH))),
+            Text(f"{row['step']}: {short_name(row['name'] or row['kind'], room)}"),
             Text(format_time(row["elapsed_s"])),
             Text(percent(row["share"], 1.0)),
             Text(f"{row['bound_by']}{stall}"),
@@ -86,10 +85,9 @@ def _print_worst(compiled: "Compiled") -> None:
 
 
 def _print_slowest(compiled: "Compiled") -> None:
-    from ullage.cli.render import console, percent, print_table
+    from ullage.cli.render import console, percent, print_table, short_name
     from ullage.compiler.common.units import format_size, format_time
     from ullage.compiler.driver.operators import step_figures
-    from ullage.compiler.driver.summary_text import middle_cut
 
     room = max(console().width - STEP_WIDTH, NAME_WIDTH)
     cost, plan = compiled.score, compiled.plan
@@ -112,7 +110,7 @@ def _print_slowest(compiled: "Compiled") -> None:
         [
             [
                 str(t),
-                middle_cut(steps[t].name, room),
+                short_name(steps[t].name, room),
                 format_time(elapsed[t]),
                 percent(elapsed[t], cost.latency_s),
                 figures.bound_by[t],
@@ -128,10 +126,9 @@ def _print_slowest(compiled: "Compiled") -> None:
 
 
 def _print_peak(compiled: "Compiled") -> None:
-    from ullage.cli.render import console, percent, print_table
+    from ullage.cli.render import console, percent, print_table, short_name
     from ullage.compiler.common.units import format_size
     from ullage.compiler.driver.summary import peak_residents
-    from ullage.compiler.driver.summary_text import middle_cut
 
     room = max(console().width - TENSOR_WIDTH, NAME_WIDTH)
     fastest = compiled.plan.target.fastest.name
@@ -143,7 +140,7 @@ def _print_peak(compiled: "Compiled") -> None:
         [("Tensor", "left"), ("Kind", "left"), ("Bytes", "right"), ("Share", "right")],
         [
             [
-                middle_cut(buffers[buffer].name, room),
+                short_name(buffers[buffer].name, room),
                 buffers[buffer].kind,
                 format_size(size),
                 percent(size, peak.size_bytes),

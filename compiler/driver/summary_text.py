@@ -33,13 +33,18 @@ def objective_text(value: float, objective: str) -> str:
     return format_size(round(value))
 
 
-def middle_cut(name: str, room: int) -> str:
+def middle_cut(name: str, room: int, mark: str = "\u2026") -> str:
     """A name of at most `room` characters, cut in its middle: names differ at both ends.
 
     The end, which tells neighbours apart, keeps a little more than half.
+
+    Args:
+        name: the name.
+        room: characters, more than `mark` has.
+        mark: what stands for the part that is left out.
     """
     if len(name) <= room:
         return name
-    head = int((room - 1) * 0.4)
-    tail = room - 1 - head
-    return f"{name[:head]}\u2026{name[len(name) - tail :]}"
+    head = int((room - len(mark)) * 0.4)
+    tail = room - len(mark) - head
+    return f"{name[:head]}{mark}{name[len(name) - tail :]}"

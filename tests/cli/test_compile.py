@@ -199,8 +199,9 @@ def test_the_worst_operators_are_listed_where_there_are_many(
     listed = many[many.index("slowest") :].splitlines()
     assert len(listed) == WORST
     for line, row in zip(listed, worst, strict=True):
-        assert f"  {format_time(row['elapsed_s'])}  " in line
-        assert f"{100 * row['share']:.1f} %  {row['bound_by']}" in line
+        assert f" {row['step']}: {row['name']} " in line
+        assert f" {format_time(row['elapsed_s'])} " in line
+        assert f"{100 * row['share']:.1f} % {row['bound_by']}" in line
         assert len(line.rstrip()) <= 80
 
 

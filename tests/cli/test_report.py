@@ -1,5 +1,6 @@
 """The report command, the summary's memory map, and one truth in report, terminal and JSON."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 from onnx import save as save_model
 
 from ullage.cli.main import run
-from ullage.cli.render import BLOCKS, block_chart
+from ullage.cli.render import BLOCKS, block_chart, short_name
 
 SMALL = ("--fast-memory", "16KiB", "--solver", "msa", "--batch", "64")
 
@@ -109,6 +110,16 @@ def test_quiet_says_nothing_and_verbose_says_more(
     assert "Slowest steps" not in plain
     assert "Slowest steps" in verbose
     assert "at its peak (step" in verbose
+
+
+def test_names_are_cut_as_the_terminal_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "layers.0/attention/MatMul"
+    for encoding, wanted in (("utf-8", "laye\u2026n/MatMul"), ("ascii", "laye.../MatMul")):
+        stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr("sys.stdout", stream)
+        shown = short_name(name, len(wanted))
+        assert shown == wanted
+        assert short_name(name, len(name)) == name
 
 
 def test_block_chart_rises_with_its_values() -> None:
