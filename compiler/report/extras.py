@@ -95,7 +95,19 @@ def _row(path: Path, row: object) -> dict[str, Any]:
     for key, value in cells.items():
         if not (value is None or isinstance(value, str) or _is_figure(value)):
             raise _odd(path, f"`{key}` of a row is neither number nor text")
-    return cells
+    return {**cells, "anytime": _curve(path, row.get("anytime"))}
+
+
+def _curve(path: Path, found: object) -> list[list[float]]:
+    """(seconds, value) at each improvement, empty where a row says nothing about them."""
+    if found is None:
+        return []
+    if not isinstance(found, list) or not all(
+        isinstance(point, list) and len(point) == 2 and all(map(_is_figure, point))
+        for point in found
+    ):
+        raise _odd(path, "`anytime` of a row is no list of [seconds, value]")
+    return found
 
 
 def _price(path: Path, price: object) -> Mapping[str, Any]:

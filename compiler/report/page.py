@@ -20,6 +20,7 @@ SCRIPTS = (
     "side.js",
     "tables.js",
     "operators.js",
+    "curves.js",
     "charts.js",
     "app.js",
     "link.js",

@@ -10,6 +10,7 @@ function comparison() {
         row.speedup_over_all_slow === null ? "-" : `${row.speedup_over_all_slow.toFixed(2)}x`,
         String(row.transfers), timeText(row.solve_s)]))),
     bars(rows.filter((row) => !row.error)),
+    ...curves(rows.filter((row) => !row.error)),
   ];
 }
 

@@ -427,6 +427,43 @@ def test_names_are_cut_in_their_middle(page: "Chrome") -> None:
         assert run(page, "return middleCut(...arguments)", name, room) == middle_cut(name, room)
 
 
+def test_equal_curves_lie_side_by_side_and_dots_mark_better_plans(
+    browser: "Chrome", tmp_path: Path
+) -> None:
+    def row(solver: str, *anytime: tuple[float, float]) -> dict[str, Any]:
+        value = anytime[-1][1]
+        return {
+            "solver": solver,
+            "value": value,
+            "lower_bound": 2e-8,
+            "gap": value / 2e-8 - 1,
+            "speedup_over_all_slow": 1.2,
+            "transfers": 2,
+            "solve_s": 2.0,
+            "anytime": [list(point) for point in anytime],
+        }
+
+    rows = (
+        row("one", (0.1, 4e-8), (1.0, 3e-8)),
+        row("two", (0.2, 4e-8), (1.0, 3e-8)),
+        row("other", (0.1, 2.5e-8)),
+        row("far", (0.1, 9e-7)),
+    )
+    browser.get(write_report(spill(), tmp_path / "report.html", Extras(compare=rows)))
+    browser.find_element("id", "tab-compare").click()
+    dots = run(
+        browser,
+        """return [...document.querySelectorAll("#curves circle")].map(
+          (dot) => [dot.textContent, Number(dot.getAttribute("cy"))])""",
+    )
+    heights = dict(dots)
+    assert len(heights) == 5
+    apart = heights["one after 1 s: 30 ns"] - heights["two after 1 s: 30 ns"]
+    assert apart == pytest.approx(run(browser, "return APART"))
+    assert "Far above: far." in text_of(browser, "#pane-compare")
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
+
+
 def test_every_kind_and_the_arrows_are_drawn(page: "Chrome") -> None:
     press(page, "\ue00c")
     colour = """draw(); const b = buffers.name.indexOf("b"), r = residenciesOf[b][0];

@@ -197,6 +197,9 @@ def test_a_missing_model_is_told() -> None:
         ('{"rows": [{"solver": "a"}]}', "no number"),
         ('{"rows": [{"solver": [1], "value": 1}]}', "neither number nor text"),
         ('{"prices": [{"what": "sram"}]}', "a price needs"),
+        ('{"rows": [{"solver": "a", "value": 1, "anytime": [[1]]}]}', "no list of"),
+        ('{"rows": [{"solver": "a", "value": 1, "anytime": [[1, "x"]]}]}', "no list of"),
+        ('{"rows": [{"solver": "a", "value": 1, "anytime": 3}]}', "no list of"),
         ('{"rows": 3}', "neither"),
     ],
 )
