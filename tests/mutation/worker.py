@@ -36,7 +36,7 @@ WALL_PER_CPU = 20
 MORE_MEMORY_BYTES = 4 << 30
 
 OPTIONS = (
-    *("-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist"),
+    *("-x", "-q", "--tb=line", "--assert=plain", "-p", "no:cacheprovider", "-p", "no:xdist"),
     # The worker has imported the plugins before pytest could rewrite their assertions.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )
@@ -114,16 +114,18 @@ def prepare(tree: str, module: str, tests: tuple[str, ...]) -> None:
     dotted = ".".join(("ullage", *Path(module).with_suffix("").parts))
     _job = _Job(dotted, source, tests)
     reader, writer = os.pipe()
+    log = Path(tree, f"worker-{os.getpid()}.log")
     child = os.fork()
     if not child:
         os.close(reader)
-        _child(_job, source, writer)
+        _child(_job, source, writer, str(log))
     os.close(writer)
     with os.fdopen(reader, encoding="utf-8") as pipe:
         report = pipe.read()
     _, status, usage = os.wait4(child, 0)
     if os.waitstatus_to_exitcode(status):
-        raise RuntimeError(f"the tests of {module} fail as they are: {' '.join(tests)}")
+        text = log.read_text(encoding="utf-8")
+        raise RuntimeError(f"the tests of {module} fail as they are: {' '.join(tests)}\n{text}")
     _job.cpu_s = usage.ru_utime + usage.ru_stime
     for name in json.loads(report):
         importlib.import_module(name)
@@ -153,18 +155,19 @@ def _cpu_limit(job: _Job) -> int:
     return int(PATIENCE * job.cpu_s) + MORE_CPU_S
 
 
-def _child(job: _Job, source: str, report: int | None) -> None:
+def _child(job: _Job, source: str, report: int | None, log: str = os.devnull) -> None:
     """Run the tests on a text of the module; never returns.
 
     Args:
         job: module and tests.
         source: the text.
+        log: file for what pytest prints.
         report: where to write the names of modules that do not depend on the module, if anywhere.
     """
     status = STILLBORN
     try:
-        silence = os.open(os.devnull, os.O_RDWR)
-        for stream in (1, 2) if report is None else ():
+        silence = os.open(log, os.O_RDWR | os.O_CREAT)
+        for stream in (1, 2):
             os.dup2(silence, stream)
         limit = _cpu_limit(job)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
