@@ -83,6 +83,15 @@ class _Mutant(MetaPathFinder, InspectLoader):
         return self.source
 
 
+class _QuickFirst:
+    """A plugin of pytest: tests of one example before those of hundreds."""
+
+    @staticmethod
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.get_closest_marker("hypothesis") is not None)
+
+
 def _is_complete(module: ModuleType) -> bool:
     spec = getattr(module, "__spec__", None)
     return spec is not None and not getattr(spec, "_initializing", False)
@@ -178,7 +187,7 @@ def _child(job: _Job, source: str, report: int | None, log: str = os.devnull) ->
         sys.meta_path.insert(0, mutant)
         if report is None:
             importlib.import_module(job.module)
-        status = int(pytest.main([*OPTIONS, *job.tests]))
+        status = int(pytest.main([*OPTIONS, *job.tests], plugins=[_QuickFirst()]))
         if report is not None:
             foreign = [n for n in sys.modules if n.split(".")[0] not in ("ullage", "tests")]
             names = [n for n in dict.fromkeys((*mutant.before, *foreign)) if _is_found(n)]
