@@ -95,21 +95,19 @@ class _AliasState:
             self.roots[name].is_output = True
         self.outputs = outputs
         self.last_read = dict.fromkeys(graph.values, -1)
-        self.born = dict.fromkeys(graph.values, -1)
         for position, index in enumerate(order):
             operator = graph.operators[index]
             for name in operator.inputs:
                 self.last_read[name] = position
             for name in operator.outputs:
-                self.born[name] = position
                 self.last_read[name] = max(self.last_read[name], position)
         for name in outputs:
             self.last_read[name] = len(order)
 
     def place(self, inner: str, outer: str, offset: int) -> None:
-        """Move the root of `inner`, members included, to `offset` bytes behind `outer`'s begin."""
+        """Move the root of `inner`, which it fills, to `offset` bytes behind `outer`'s begin."""
         source, target = self.root_of[inner], self.root_of[outer]
-        base = self.roots[target].members[outer] + offset - self.roots[source].members[inner]
+        base = self.roots[target].members[outer] + offset
         inner_root = self.roots.pop(source)
         outer_root = self.roots[target]
         for name, at in inner_root.members.items():
@@ -119,27 +117,23 @@ class _AliasState:
             outer_root.active[name] = base + at
         outer_root.is_output |= inner_root.is_output
 
-    def overlapping(self, name: str, position: int | None = None) -> list[str]:
-        """Values that share at least one byte with `name`, itself included.
+    def overlapping(self, name: str, position: int) -> list[str]:
+        """Values that share at least one byte with `name`, itself included, and may still be read.
 
         Args:
             name: the value.
-            position: where given, only values that may be read at it or later, in positions of the
-                order. Positions must not descend from call to call.
+            position: position of the order at which they may be read, or later. It must not descend
+                from call to call.
         """
         root = self.roots[self.root_of[name]]
         low = root.members[name]
         high = low + self.graph.values[name].size_bytes
-        if position is None:
-            candidates = root.members
-        else:
-            dead = [v for v in root.active if self.last_read[v] < position]
-            for v in dead:
-                del root.active[v]
-            candidates = root.active
+        dead = [v for v in root.active if self.last_read[v] < position]
+        for v in dead:
+            del root.active[v]
         return [
             v
-            for v, at in candidates.items()
+            for v, at in root.active.items()
             if at < high and low < at + self.graph.values[v].size_bytes
         ]
 
@@ -274,14 +268,13 @@ def _is_aligned(
 ) -> bool:
     """Whether a part begins and ends at aligned addresses (or ends where the whole does).
 
-    Slices are cut at the ends of parts, and each slice has an address of its own.
+    Slices are cut at the ends of parts, and each slice has an address of its own. The whole begins
+    at an aligned address of its buffer: it is the buffer, or a part itself.
     """
     size = state.graph.values[part].size_bytes
-    root = state.roots[state.root_of[whole]]
-    begin = root.members[whole] + offset
     ends_whole = offset + size == state.graph.values[whole].size_bytes
-    aligned_end = (begin + size) % options.alignment_bytes == 0
-    return begin % options.alignment_bytes == 0 and (ends_whole or aligned_end)
+    is_aligned_end = size % options.alignment_bytes == 0
+    return offset % options.alignment_bytes == 0 and (ends_whole or is_aligned_end)
 
 
 def _try_in_place(state: _AliasState, operator: Operator, position: int, elided: set[str]) -> None:
@@ -297,7 +290,7 @@ def _try_in_place(state: _AliasState, operator: Operator, position: int, elided:
         if standalone:
             state.place(sharing.output, sharing.input, 0)
             return
-        if _may_move_in(state, sharing, position):
+        if _may_move_in(state, sharing):
             state.place(sharing.input, sharing.output, 0)
             return
 
@@ -329,15 +322,10 @@ def _may_overwrite(
     return True
 
 
-def _may_move_in(state: _AliasState, sharing: Sharing, position: int) -> bool:
-    """Whether the input's buffer may lie where the output will be, a part of something larger."""
+def _may_move_in(state: _AliasState, sharing: Sharing) -> bool:
+    """Whether the input's buffer may lie where the output will be, a part of something larger.
+
+    Nothing else is there before the output is written.
+    """
     source = state.roots[state.root_of[sharing.input]]
-    return (
-        state.fills_its_root(sharing.input)
-        and source.kind == "activation"
-        and not source.is_output
-        and all(
-            name == sharing.output or state.born[name] > position
-            for name in state.overlapping(sharing.output)
-        )
-    )
+    return state.fills_its_root(sharing.input) and not source.is_output

@@ -7,10 +7,17 @@ import pytest
 from hypothesis import given, settings
 
 from tests.support.graphs import Builder, graphs, random_order, seeds
+from tests.support.plans import ANY
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.graph import Graph, Kind, Sharing
 from ullage.compiler.lowering.alias_proof import check_aliases
-from ullage.compiler.lowering.aliases import NO_ALIASES, Aliases, AliasOptions, find_aliases
+from ullage.compiler.lowering.aliases import (
+    NO_ALIASES,
+    Aliases,
+    AliasOptions,
+    alias_options,
+    find_aliases,
+)
 from ullage.compiler.lowering.orders import model_order
 
 
@@ -353,6 +360,135 @@ def test_an_operator_of_several_results_works_in_place_of_none() -> None:
     build.op(["b", "c"], [("y", 8)])
     found = found_of(build.graph(["y"]))
     assert places(found, "a", "b", "c") == [("a", 0), ("b", 0), ("c", 0)]
+
+
+def of_one(sharings: list[Sharing], sizes: tuple[int, int, int], outputs: int = 1) -> Aliases:
+    """Decisions on one operator that reads a and b and writes y, and z where it has two outputs."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", sizes[0])])
+    build.op(["x"], [("b", sizes[1])])
+    results = [("y", sizes[2]), ("z", 16)][:outputs]
+    build.op(["a", "b"], results, kind="Odd", sharings=sharings)
+    build.op([name for name, _ in results], [("last", 8)])
+    return found_of(build.graph(["last"]))
+
+
+def test_a_view_is_of_one_value_to_one_and_of_its_size() -> None:
+    of_a, of_b = Sharing("view", "y", "a"), Sharing("view", "y", "b")
+    assert of_one([of_a], (32, 16, 32)).elided == {"Odd2"}
+    assert not of_one([of_a], (32, 16, 24)).elided
+    assert not of_one([of_a], (24, 16, 32)).elided
+    assert not of_one([of_a, of_b], (32, 32, 32)).elided
+    assert not of_one([of_a], (32, 16, 32), outputs=2).elided
+
+
+def test_a_result_overwrites_an_operand_of_its_size_only() -> None:
+    of_a = Sharing("in_place", "y", "a")
+    assert places(of_one([of_a], (32, 16, 32)), "y") == [("a", 0)]
+    assert places(of_one([of_a], (16, 16, 32)), "y") == [("y", 0)]
+    assert places(of_one([of_a], (32, 16, 16)), "y") == [("y", 0)]
+
+
+def test_a_split_of_one_part_is_a_view() -> None:
+    assert places(of_one([Sharing("split", "y", "a")], (32, 16, 32)), "y") == [("a", 0)]
+
+
+@pytest.mark.parametrize("reads_view", [False, True])
+def test_an_operand_that_is_read_whole_is_not_overwritten(*, reads_view: bool) -> None:
+    """The operator reads a element by element, and its view v (or its part p) as a whole."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    if reads_view:
+        build.view("a", "v")
+    else:
+        build.split("a", [("v", 16), ("w", 16)])
+    build.op(["a", "v"], [("b", 32)], sharings=[Sharing("in_place", "b", "a")])
+    build.op(["b"], [("y", 8)])
+    assert places(found_of(build.graph(["y"])), "v", "b") == [("a", 0), ("b", 0)]
+
+
+def test_parts_that_overlap_askew_are_not_overwritten() -> None:
+    """Two Splits of one value: its first half, and the middle of it. Their sum is neither."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 64)])
+    build.split("a", [("p", 32), ("r", 32)])
+    build.split("a", [("s", 16), ("q", 32), ("t", 16)])
+    build.add("p", "q", "sum")
+    build.op(["sum"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "p", "q", "sum") == [("a", 0), ("a", 16), ("sum", 0)]
+
+
+def test_a_part_is_overwritten_while_its_neighbours_live() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 48)])
+    build.split("a", [("p", 16), ("q", 16), ("r", 16)])
+    build.relu("q", "s")
+    build.op(["p", "s", "r"], [("y", 8)])
+    assert places(found_of(build.graph(["y"])), "q", "s") == [("a", 16), ("a", 16)]
+
+
+@pytest.mark.parametrize("reason", ["", "output", "part"])
+def test_an_operand_moves_into_a_concat_unless_it_has_a_place(reason: str) -> None:
+    """Its result will be a part of c; it can be there before unless it is an output, or a part."""
+    build = Builder()
+    build.value("x", 32, "input")
+    if reason == "part":
+        build.op(["x"], [("whole", 64)])
+        build.split("whole", [("a", 32), ("z", 32)])
+        build.op(["z"], [("other", 8)])
+    else:
+        build.op(["x"], [("a", 32)])
+        build.op(["x"], [("other", 8)])
+    build.relu("a", "b")
+    build.op(["x"], [("d", 32)])
+    build.concat(["d", "b"], "c")
+    build.op(["c", "other"], [("y", 8)])
+    found = found_of(build.graph(["y", *(["a"] if reason == "output" else [])]))
+    assert places(found, "b") == [("c", 32)]
+    at = {"": ("c", 32), "output": ("a", 0), "part": ("whole", 0)}[reason]
+    assert places(found, "a") == [at]
+
+
+def test_a_concat_keeps_what_has_a_place_of_its_own_out() -> None:
+    """Of an input, a weight, an output and a part of another value, all are copied."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.value("w", 32, "weight")
+    build.op(["x"], [("o", 32)])
+    build.op(["x"], [("whole", 64)])
+    build.split("whole", [("p", 32), ("q", 32)])
+    build.op(["x"], [("a", 32)])
+    build.concat(["x", "w", "o", "p", "a"], "c")
+    build.op(["c", "q"], [("y", 8)])
+    found = found_of(build.graph(["o", "y"]))
+    assert found.absorbed == {("Concat4", "a")}
+    assert places(found, "a") == [("c", 128)]
+    assert found.elided == {"Split2"}
+
+
+def test_values_of_no_bytes_may_be_in_place_of_one_another() -> None:
+    """A Concat of an empty value and of its Relu: both are in the result already."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 0)])
+    build.relu("a", "b")
+    build.concat(["a", "b"], "c")
+    build.op(["c", "x"], [("y", 8)])
+    assert places(found_of(build.graph(["y"])), "a", "b") == [("c", 0), ("c", 0)]
+
+
+def test_options_follow_the_target() -> None:
+    assert AliasOptions().alignment_bytes == 16
+    whole = replace(ANY, split_operands=False)
+    tiers = tuple(replace(t, alignment_bytes=a) for t, a in zip(ANY.tiers, (4, 32), strict=True))
+    assert alias_options(replace(ANY, tiers=tiers)) == AliasOptions(alignment_bytes=32)
+    assert alias_options(whole) == AliasOptions(parts=False, alignment_bytes=4)
+    assert alias_options(ANY, alias=False) == NO_ALIASES
 
 
 # The checker
