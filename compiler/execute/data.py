@@ -16,7 +16,8 @@ from ullage.compiler.execute.element_types import (
     numpy_dtype,
     tensor_name,
 )
-from ullage.compiler.importer.load import all_nodes, element_name
+from ullage.compiler.importer.load import all_nodes, element_name, operator_sets
+from ullage.compiler.importer.operators.identity import operator_key
 from ullage.compiler.importer.scope import Scope, TensorType
 
 # Bytes of weights beyond which a model is not executed.
@@ -127,10 +128,11 @@ def _with_length(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 def _roles(proto: onnx.ModelProto) -> dict[str, str]:
     """How tensors are used, for those that need numbers of a certain kind (see `_role`)."""
+    opsets = operator_sets(proto, "the model")
     roles: dict[str, str] = {}
     for node in all_nodes(proto.graph.node):
         for position, name in enumerate(node.input):
-            role = _role(node.op_type, position)
+            role = _role(operator_key(node, opsets), position)
             if name and role:
                 roles[name] = role
     return roles

@@ -208,7 +208,7 @@ def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | 
             accessed[name] = min(sizes[name], sum(n.accessed[name] for n in reading))
     return Operator(
         name=group.anchor.label,
-        kind=group.anchor.op,
+        kind=group.anchor.kind,
         inputs=tuple(inputs),
         outputs=(*outputs, scratch_name(group.anchor.label))
         if any(n.body_bytes for n in group.nodes)
@@ -239,17 +239,10 @@ def _sharings(
 ) -> tuple[Sharing, ...]:
     if len(group.nodes) == 1:
         return group.anchor.sharings
-    activations = {name for node in group.nodes for name in node.activations}
-    permitted = {s.input for node in group.nodes for s in node.sharings if s.kind == "in_place"} | {
-        name for node in group.nodes if node.op == "DequantizeLinear" for name in node.activations
-    }
     return tuple(
         Sharing("in_place", outputs[0], name)
         for name in inputs
-        if name in activations
-        and name in permitted
-        and sizes[name] == sizes[outputs[0]]
-        and fusion.enters_elementwise(group, name)
+        if sizes[name] == sizes[outputs[0]] and fusion.enters_elementwise(group, name)
     )
 
 

@@ -9,12 +9,14 @@ A MAC is one multiplication with accumulation. The vector unit is charged one el
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 from ullage.compiler.importer import optypes
 from ullage.compiler.importer.bounds import product
+from ullage.compiler.importer.operators.attention import ATTENTIONS, attention_layout
+from ullage.compiler.importer.operators.identity import key_in_words
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Gemm
 
@@ -58,13 +60,14 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
         if work is not None:
             return work
         return OperatorWork(
-            vector_elements=out + read, fallback=f"{op} with operands of unexpected rank"
+            vector_elements=out + read,
+            fallback=f"{key_in_words(op)} with operands of unexpected rank",
         )
     if op in optypes.ELEMENTWISE or op in optypes.DATA_MOVEMENT or op in optypes.RANDOM:
         return OperatorWork(vector_elements=out)
     if op in optypes.NORMALIZATION:
         return OperatorWork(vector_elements=(3 if op in SOFTMAXES else 4) * out)
-    if op in optypes.REDUCTION or op in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"):
+    if op in READ_ONCE:
         return OperatorWork(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
         return OperatorWork(
@@ -73,7 +76,7 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
     if op in SORTS:
         return OperatorWork(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
     if op in ("RoiAlign", "MaxRoiPool", "GridSample"):
-        samples = max(1, int(attributes.get("sampling_ratio", 2)))
+        samples = max(0, int(attributes.get("sampling_ratio", 0))) or 2  # 0: as many as fit
         return OperatorWork(vector_elements=4 * samples * samples * _elements(outputs, 0))
     if op == "NonMaxSuppression":
         scores = _elements(inputs, 1)
@@ -83,10 +86,15 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
     if op in FREE:
         return OperatorWork()
     return OperatorWork(
-        vector_elements=out + read, fallback=f"no cost rule for {op}: costed by its bytes"
+        vector_elements=out + read,
+        fallback=f"no cost rule for {key_in_words(op)}: costed by its bytes",
     )
 
 
+# One half of the operand gates the other.
+HALVING = frozenset({"BiasSplitGelu", "SwiGLU"})
+# The work is one pass over the operand.
+READ_ONCE = optypes.REDUCTION | HALVING | {"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"}
 # Three passes of the vector unit.
 SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
 # Every element is searched, and every index found is written.
@@ -124,8 +132,9 @@ def _conv(
     if kernel is None or out is None or len(kernel.shape) < 3 or len(out.shape) < 3:
         return None
     group = max(1, int(attributes.get("group", 1)))
+    pixels = out.shape[1:-1] if attributes.get("channels_last", 0) else out.shape[2:]
     gemm = Gemm(
-        m=out.shape[0] * product(out.shape[2:]),
+        m=out.shape[0] * product(pixels),
         k=product(kernel.shape[1:]),
         n=max(1, kernel.shape[0] // group),
         count=group,
@@ -176,11 +185,21 @@ def _matmul(
 ) -> OperatorWork | None:
     del outputs
     return _product_of(
-        inputs[0],
-        inputs[second] if second < len(inputs) else None,
+        _batch_inside(inputs[0], attributes, "A"),
+        _batch_inside(inputs[second], attributes, "B") if second < len(inputs) else None,
         trans_a=bool(attributes.get("transA", 0)),
         trans_b=bool(attributes.get("transB", 0)),
     )
+
+
+def _batch_inside(
+    operand: TensorType | None, attributes: Mapping[str, Any], side: str
+) -> TensorType | None:
+    """An operand of FusedMatMul whose `transBatch` moves the first axis before the last."""
+    if operand is None or not attributes.get(f"transBatch{side}", 0):
+        return operand
+    shape = operand.shape
+    return replace(operand, shape=(*shape[1:-1], shape[0], shape[-1]))
 
 
 def _matmul_nbits(
@@ -236,10 +255,13 @@ def _einsum(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> Ope
     return OperatorWork((gemm,))
 
 
-def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
+def _recurrent(
+    gates: int, hidden_axis: int = 2
+) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
     """The rule of LSTM (4 gates), GRU (3) and RNN (1).
 
-    Inputs are X [seq, batch, input] and R [dirs, gates * hidden, hidden].
+    Inputs are X [seq, batch, input] and R [dirs, gates * hidden, hidden]; `hidden_axis` is 1 where
+    R lies the other way round.
     """
 
     def rule(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
@@ -248,7 +270,7 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Operat
         if x is None or r is None or len(x.shape) != 3 or len(r.shape) != 3:
             return None
         steps, batch, width = x.shape
-        directions, _, hidden = r.shape
+        directions, hidden = r.shape[0], r.shape[hidden_axis]
         return OperatorWork(
             (
                 Gemm(m=steps * batch, k=width, n=gates * hidden, count=directions),
@@ -260,14 +282,13 @@ def _recurrent(gates: int) -> Callable[[Mapping[str, Any], Types, Types], Operat
     return rule
 
 
-def _attention(
-    attributes: Mapping[str, Any], inputs: Types, outputs: Types, past: int = 4
-) -> OperatorWork | None:
-    """Scaled dot product: Q K^T, softmax, times V; with packed weights also the projections.
+def _attention(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+    """ONNX's Attention: scaled dot product Q K^T, softmax, times V.
 
-    `past` is the position among the inputs of the cached keys, [.., past length, head size].
+    Operands are [batch, heads, length, head size] or [batch, length, hidden]; cached keys are the
+    fifth.
     """
-    q = inputs[0]
+    q, k = inputs[0], inputs[1] if len(inputs) > 1 else None
     if q is None or len(q.shape) < 3:
         return None
     heads = int(
@@ -277,29 +298,56 @@ def _attention(
     )
     batch, queries = q.shape[0], q.shape[-2]
     width = q.shape[-1] if len(q.shape) == 4 else max(1, q.shape[-1] // max(1, heads))
-    gemms: list[Gemm] = []
-    weight = inputs[1] if len(inputs) > 1 else None
-    keys = queries
-    if weight is not None and len(weight.shape) == 2:  # com.microsoft Attention: packed QKV
-        gemms.append(Gemm(m=batch * queries, k=weight.shape[0], n=weight.shape[1]))
-        out = outputs[0]
-        if out is not None:
-            width = max(1, out.shape[-1] // max(1, heads))
-    elif weight is not None:
-        keys = weight.shape[-2]
-    cached = inputs[past] if past < len(inputs) else None
+    keys = k.shape[-2] if k is not None else queries
+    cached = inputs[4] if len(inputs) > 4 else None
     if cached is not None and len(cached.shape) in (4, 5):
         keys += cached.shape[-2]
     result = outputs[0] if outputs else None
     value_width = width  # a value head may be wider than a key's
     if result is not None and len(result.shape) >= 3:
         value_width = result.shape[-1] // (1 if len(result.shape) == 4 else max(1, heads))
-    gemms += [
-        Gemm(m=queries, k=width, n=keys, count=batch * heads),
-        Gemm(m=queries, k=keys, n=value_width, count=batch * heads),
-    ]
-    return OperatorWork(tuple(gemms), vector_elements=3 * batch * heads * queries * keys)
+    return _attended(batch * heads, queries, keys, width, value_width)
 
+
+def _attended(count: int, queries: int, keys: int, width: int, value_width: int) -> OperatorWork:
+    """`count` heads: the products with keys and with values, and a softmax between them."""
+    gemms = (
+        Gemm(m=queries, k=width, n=keys, count=count),
+        Gemm(m=queries, k=keys, n=value_width, count=count),
+    )
+    return OperatorWork(gemms, vector_elements=3 * count * queries * keys)
+
+
+def _contrib_attention(
+    op: str,
+) -> Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]:
+    """The rule of an attention of com.microsoft; with packed weights also the projections."""
+
+    def rule(attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> OperatorWork | None:
+        layout = attention_layout(op, attributes, inputs)
+        if layout is None:
+            return None
+        keys = layout.keys
+        cache = outputs[1] if op in GROUPED and len(outputs) > 1 else None
+        if cache is not None and len(cache.shape) == 4:  # the whole sequence, or room for it
+            keys = cache.shape[2]
+        work = _attended(
+            layout.batch * layout.heads,
+            layout.queries,
+            keys,
+            layout.head_size,
+            layout.value_head_size,
+        )
+        if layout.projection is None:
+            return work
+        m, k, n = layout.projection
+        return replace(work, gemms=(Gemm(m=m, k=k, n=n), *work.gemms))
+
+    return rule
+
+
+# Attentions whose second result is the cache of the whole sequence.
+GROUPED = frozenset({"GroupQueryAttention", "SparseAttention"})
 
 # Operator type -> rule for its MACs; a rule returns None where shapes are not as it needs them.
 MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]] = {
@@ -324,7 +372,10 @@ MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork
     "GRU": _recurrent(3),
     "RNN": _recurrent(1),
     "Attention": _attention,
-    "MultiHeadAttention": lambda g, i, o: _attention(g, i, o, past=6),
-    "GroupQueryAttention": lambda g, i, o: _attention(g, i, o, past=3),
-    "QAttention": lambda g, i, o: _attention(g, i, o, past=8),
+    **{op: _contrib_attention(op) for op in ATTENTIONS},
+    **dict.fromkeys(("FusedMatMulActivation", "TransposeMatMul", "MatMulInteger16"), _matmul),
+    "GemmFastGelu": _matmul,
+    "MatMulBnb4": _matmul_nbits,
+    "MatMulFpQ4": _matmul_nbits,
+    "DynamicQuantizeLSTM": _recurrent(4, hidden_axis=1),
 }

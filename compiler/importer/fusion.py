@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ullage.compiler.importer.nodes import ImportedNode
-from ullage.compiler.importer.optypes import ELEMENTWISE, MAX_FUSED_NODES, may_follow
+from ullage.compiler.importer.optypes import MAX_FUSED_NODES, may_follow
 
 
 @dataclass(frozen=True)
@@ -172,13 +172,20 @@ def _with_prologue(
 
 
 def enters_elementwise(group: Group, name: str) -> bool:
-    """Whether a group reads a tensor element by element only, and not by the anchor's window."""
+    """Whether each element of a tensor is read once, for the element of the result at its place.
+
+    Then the group's result may overwrite it: nobody reads it as a scale, by broadcasting or by the
+    anchor's window, and nobody reads again what it was dequantised to.
+    """
     hot = {name}
+    read = False
     for node in group.nodes:
-        if hot.isdisjoint(node.activations):
+        met = hot.intersection((*node.activations, *node.weights))
+        if not met:
             continue
-        if node.op not in ELEMENTWISE:
+        if not met.issubset(node.elementwise):
             return False
+        read = True
         if node.op == "DequantizeLinear":
             hot.update(node.outputs)
-    return True
+    return read

@@ -7,20 +7,31 @@ used and marked.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 import numpy as np
 import onnx
 
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.bodies.control_flow import control_flow_types
-from ullage.compiler.importer.contrib import contrib_output_types
+from ullage.compiler.importer.bounds import Triple
 from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
+from ullage.compiler.importer.operators.contrib import contrib_output_types
+from ullage.compiler.importer.operators.identity import (
+    MICROSOFT,
+    attributes,
+    operator_key,
+    schema_of,
+    standard_domain,
+    version_of,
+)
+from ullage.compiler.importer.operators.legacy import legacy_output_types
+from ullage.compiler.importer.operators.onnxruntime_types import onnxruntime_output_types
 from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import (
     Scope,
     TensorType,
     Work,
-    attributes,
     blaming,
     from_proto,
     is_standard,
@@ -196,7 +207,7 @@ def _special(position: int, node: onnx.NodeProto, scope: Scope) -> dict[str, Ten
 
 def _constant(node: onnx.NodeProto, scope: Scope) -> dict[str, TensorType]:
     name = node.output[0]
-    node_attributes = attributes(node)
+    node_attributes = attributes(node, scope.opsets)
     if "value" in node_attributes and isinstance(node_attributes["value"], onnx.TensorProto):
         tensor = onnx.TensorProto()
         tensor.CopyFrom(node_attributes["value"])
@@ -228,12 +239,9 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
     Returns:
         The types by name, and what would have to be known for those that are missing.
     """
-    domain = "" if is_standard(node) else node.domain
+    domain = standard_domain(node.domain)
     output_types: dict[str, TensorType] = {}
-    try:
-        schema = onnx.defs.get_schema(node.op_type, scope.opsets.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
-        schema = None
+    schema = schema_of(node.op_type, version_of(node, scope.opsets), domain)
     inputs = [scope.types[name] if name else None for name in node.input]
     protos: Mapping[str, onnx.TypeProto] = {}
     if schema is not None:
@@ -250,12 +258,14 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
     missing = [name for name in node.output if name and name not in output_types]
     if not missing:
         return output_types, ""
-    if not domain:
+    by_rule = _by_rule(schema, node, inputs, scope)
+    if by_rule:
+        types, reason, found = by_rule, "", []
+    elif not domain:
         found = [_found(protos.get(name)) for name in node.output]
         types, reason = bounded_types(node, found, scope, _inference(schema, node, scope))
     else:
-        loose = any(t is not None and t.is_upper_bound for t in inputs)
-        types, reason, found = _contrib(node, inputs, loose=loose), "", []
+        types, reason, found = [], "", []
     for position, name in enumerate(node.output):
         known = types[position] if position < len(types) else None
         if name not in missing:
@@ -283,12 +293,39 @@ def _better(declared: TensorType | None, known: TensorType) -> TensorType:
     return declared if possible and declared is not None else known
 
 
-def _contrib(
-    node: onnx.NodeProto, inputs: Sequence[TensorType | None], *, loose: bool
+def _by_rule(
+    schema: onnx.defs.OpSchema | None,
+    node: onnx.NodeProto,
+    inputs: Sequence[TensorType | None],
+    scope: Scope,
 ) -> list[TensorType | None]:
-    """Types by the rules of onnxruntime's operators; bounds where an input has no more."""
-    triples = contrib_output_types(node, attributes(node), inputs)
+    """Types of operators for which onnx has no inference; bounds where an input has no more.
+
+    These are onnxruntime's, by our rules or by its own inference where neither these nor the file
+    say anything, and ONNX's oldest.
+    """
+    key = operator_key(node, scope.opsets)
+    given = attributes(node, scope.opsets)
+    triples: Sequence[Triple | None] = []
+    if schema is not None and not schema.has_type_and_shape_inference_function:
+        triples = legacy_output_types(key, given, inputs)
+    elif schema is None:
+        triples = contrib_output_types(key, node, given, inputs, scope.arrays)
+    open_names = [
+        name
+        for position, name in enumerate(node.output)
+        if name
+        and (position >= len(triples) or triples[position] is None)
+        and from_proto(scope.declared.get(name), name, scope) is None
+    ]
+    if open_names and node.domain == MICROSOFT:
+        asked = onnxruntime_output_types(node, inputs, scope.arrays, scope.opsets)
+        triples = [
+            ours if ours is not None else theirs
+            for ours, theirs in zip_longest(triples[: len(node.output)], asked)
+        ]
     known = [None if t is None else TensorType(*t) for t in triples]
+    loose = any(t is not None and t.is_upper_bound for t in inputs)
     return [loosened(t) if t is not None and loose else t for t in known]
 
 

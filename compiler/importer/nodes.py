@@ -9,14 +9,15 @@ from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
+from ullage.compiler.importer.operators.identity import attributes, operator_key
 from ullage.compiler.importer.optypes import (
     CONTROL_FLOW,
     PARAMETER_INPUTS,
     PARTIALLY_READ,
     VIEWS,
 )
-from ullage.compiler.importer.scope import Scope, attributes, blaming, is_standard
-from ullage.compiler.importer.storage import sharings_of
+from ullage.compiler.importer.scope import Scope, blaming, is_standard
+from ullage.compiler.importer.storage import elementwise_operands, sharings_of
 from ullage.compiler.ir.graph import Fallback, Sharing
 
 
@@ -26,7 +27,8 @@ class ImportedNode:
 
     Attributes:
         index: position in the model.
-        op: operator type.
+        op: which operator it is, as `identity.operator_key` says it.
+        kind: operator type for plans and reports.
         label: unique name.
         activations: tensors read that are inputs or computed by inference, distinct.
         weights: constants read, each resolved to the stored tensor it derives from, distinct.
@@ -36,10 +38,12 @@ class ImportedNode:
         accessed: bytes really read of operands that are read in part.
         body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
         sharings: which outputs may share the bytes of which inputs.
+        elementwise: activations read element by element, each once (`elementwise_operands`).
     """
 
     index: int
     op: str
+    kind: str
     label: str
     activations: tuple[str, ...]
     weights: tuple[str, ...]
@@ -49,6 +53,7 @@ class ImportedNode:
     accessed: Mapping[str, int] = field(default_factory=dict)
     body_bytes: int = 0
     sharings: tuple[Sharing, ...] = ()
+    elementwise: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,13 +104,13 @@ def collect_nodes(graph: onnx.GraphProto, scope: Scope, policy: str | None) -> N
         with blaming(proto, scope.where):
             node = _node(index, label, proto, scope, roots, sizes, policy)
         if node.work.fallback:
-            fallbacks.append(Fallback(label, proto.op_type, node.work.fallback))
+            fallbacks.append(Fallback(label, node.kind, node.work.fallback))
         bounded = [name for name in outputs if scope.types[name].is_upper_bound]
         if bounded and not any(scope.types[name].is_upper_bound for name in proto.input if name):
             fallbacks.append(
                 Fallback(
                     label,
-                    proto.op_type,
+                    node.kind,
                     f"the shape of {bounded[0]} depends on data: planned with its upper bound "
                     f"{list(scope.types[bounded[0]].shape)}",
                 )
@@ -134,18 +139,30 @@ def _unique(label: str, taken: set[str]) -> str:
     return unique
 
 
-def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, str]:
-    """For constants that are views, transposed or dequantised forms of a stored tensor: that."""
-    roots: dict[str, str] = {}
+def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, tuple[str, ...]]:
+    """For constants that are a stored tensor in another form: that tensor.
+
+    Other forms are views, transposed and dequantised ones; a dequantised tensor also needs its
+    scales and zero points, which follow it where they are more than one number.
+    """
+    roots: dict[str, tuple[str, ...]] = {}
     for proto in protos:
         if not proto.input or not proto.output or proto.output[0] not in scope.constants:
             continue
-        source = proto.input[0]
-        if (
-            proto.op_type in VIEWS or proto.op_type in ("DequantizeLinear", "Transpose")
-        ) and source:
-            roots[proto.output[0]] = roots.get(source, source)
+        key = operator_key(proto, scope.opsets)
+        if not proto.input[0] or not (key in VIEWS or key in ("DequantizeLinear", "Transpose")):
+            continue
+        stored = dict.fromkeys(_stored(proto.input[0], roots))
+        if key == "DequantizeLinear":
+            several = [n for n in proto.input[1:] if n and scope.types[n].elements > 1]
+            stored.update(dict.fromkeys(root for n in several for root in _stored(n, roots)))
+        roots[proto.output[0]] = tuple(stored)
     return roots
+
+
+def _stored(name: str, roots: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The tensors that are in memory for a constant, the one with its elements first."""
+    return roots.get(name, (name,))
 
 
 def _node(
@@ -153,12 +170,13 @@ def _node(
     label: str,
     proto: onnx.NodeProto,
     scope: Scope,
-    roots: Mapping[str, str],
+    roots: Mapping[str, tuple[str, ...]],
     sizes: Mapping[str, int],
     policy: str | None,
 ) -> ImportedNode:
-    node_attributes = attributes(proto)
-    parameters = PARAMETER_INPUTS.get(proto.op_type, frozenset())
+    node_attributes = attributes(proto, scope.opsets)
+    key = operator_key(proto, scope.opsets)
+    parameters = PARAMETER_INPUTS.get(key, frozenset())
     activations: dict[str, None] = {}
     weights: dict[str, None] = {}
     for position, name in enumerate(proto.input):
@@ -167,7 +185,7 @@ def _node(
         if name not in scope.constants:
             activations[name] = None
         elif position not in parameters and scope.types[name].elements > 1:
-            weights[roots.get(name, name)] = None
+            weights.update(dict.fromkeys(_stored(name, roots)))
     activations.update((n, None) for n in captures(proto) if n not in scope.constants)
     inputs = [scope.types[name] if name else None for name in proto.input]
     outputs = [scope.types[name] if name else None for name in proto.output]
@@ -176,20 +194,22 @@ def _node(
         bodies = _bodies(index, proto, scope, policy)
         work, body_bytes = _control_flow_work(proto, scope.iterations.get(index, 1), bodies)
         for graph, inner, body in bodies:
-            weights.update((roots.get(n, n), None) for n in _outer_weights(graph, inner, body))
+            outer = _outer_weights(graph, inner, body)
+            weights.update(dict.fromkeys(root for n in outer for root in _stored(n, roots)))
     else:
-        work = work_of(proto.op_type, node_attributes, inputs, outputs)
+        work = work_of(key, node_attributes, inputs, outputs)
     accessed: dict[str, int] = {}
-    if proto.op_type in PARTIALLY_READ and proto.input[0]:
+    if key in PARTIALLY_READ and proto.input[0]:
         data = proto.input[0]
-        stored = roots.get(data, data)
+        stored = _stored(data, roots)[0]
         whole, part = sizes[stored], sum(t.elements for t in outputs if t is not None)
         read = -(-whole * part // max(1, scope.types[data].elements))
         if read < whole:
             accessed[stored] = read
     return ImportedNode(
         index=index,
-        op=proto.op_type,
+        op=key,
+        kind=proto.op_type,
         label=label,
         activations=tuple(activations),
         weights=tuple(weights),
@@ -200,8 +220,13 @@ def _node(
         body_bytes=body_bytes,
         sharings=tuple(
             s
-            for s in sharings_of(proto, node_attributes, scope.types, scope.arrays, sizes)
+            for s in sharings_of(key, proto, node_attributes, scope.types, scope.arrays, sizes)
             if s.input in activations
+        ),
+        elementwise=tuple(
+            name
+            for name in (elementwise_operands(key, proto, scope.types) if proto.output[0] else ())
+            if name in activations
         ),
     )
 

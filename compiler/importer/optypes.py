@@ -6,11 +6,12 @@ UNARY = frozenset(
     DequantizeLinear Elu Erf Exp Floor Gelu HardSigmoid HardSwish IsInf IsNaN LeakyRelu Log Mish
     Neg Not QuantizeLinear Reciprocal Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus
     Softsign Sqrt Swish Tan Tanh ThresholdedRelu QuickGelu FastGelu BiasGelu
-    QLinearSigmoid QLinearLeakyRelu""".split()
+    QLinearSigmoid QLinearLeakyRelu ScaledSiLU""".split()
 )
 BINARY = frozenset(
     """Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less
-    LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor QLinearAdd QLinearMul""".split()
+    LessOrEqual Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor QLinearAdd QLinearMul
+    QLinearWhere""".split()
 )
 # All operators that work element by element.
 ELEMENTWISE = UNARY | BINARY | {"BatchNormalization"}
@@ -19,6 +20,7 @@ ELEMENTWISE = UNARY | BINARY | {"BatchNormalization"}
 MATRIX = frozenset(
     """Conv ConvTranspose Gemm MatMul ConvInteger MatMulInteger QLinearConv QLinearMatMul QGemm
     FusedConv FusedGemm FusedMatMul MatMulNBits MatMulIntegerToFloat DynamicQuantizeMatMul
+    FusedMatMulActivation TransposeMatMul GemmFastGelu MatMulInteger16 MatMulBnb4 MatMulFpQ4
     Einsum""".split()
 )
 # Four passes of the vector unit; three for the softmaxes among them.
@@ -26,17 +28,18 @@ NORMALIZATION = frozenset(
     """GroupNormalization InstanceNormalization LayerNormalization LpNormalization LRN
     MeanVarianceNormalization RMSNormalization SimplifiedLayerNormalization SkipLayerNormalization
     SkipSimplifiedLayerNormalization EmbedLayerNormalization Softmax LogSoftmax Hardmax
-    QLinearSoftmax""".split()
+    QLinearSoftmax TrainingBatchNormalization""".split()
 )
 # One vector element per element of each window.
 POOLING = frozenset(
     """AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool
-    QLinearAveragePool QLinearGlobalAveragePool""".split()
+    QLinearAveragePool QLinearGlobalAveragePool NhwcMaxPool""".split()
 )
 # One vector element per input element.
 REDUCTION = frozenset(
     """ArgMax ArgMin CumSum CumProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
-    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare""".split()
+    ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
+    QLinearReduceMean""".split()
 )
 # Elements are moved rather than computed.
 DATA_MOVEMENT = frozenset(
@@ -49,34 +52,32 @@ DATA_MOVEMENT = frozenset(
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 # The result has the bytes of the first input in the same order.
 VIEWS = frozenset("Reshape Flatten Squeeze Unsqueeze Identity Dropout".split())
+# The operands of element-wise operators that are read element by element, where not all are:
+# scales, zero points, statistics and limits are read again for every element.
+DATA_OPERANDS: dict[str, frozenset[int]] = {
+    **dict.fromkeys(UNARY | {"BatchNormalization"}, frozenset({0})),
+    "QLinearAdd": frozenset({0, 3}),
+    "QLinearMul": frozenset({0, 3}),
+    "QLinearWhere": frozenset({0, 1, 4}),
+}
 # The result depends on random numbers.
 RANDOM = frozenset(
-    "RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli".split()
+    """RandomNormal RandomNormalLike RandomUniform RandomUniformLike Multinomial Bernoulli
+    TrainingDropout BiasDropout BitmaskDropout BitmaskBiasDropout Sampling SampleOp""".split()
 )
 
 # Inputs that are parameters of the instruction, not operands in memory, when they are constant.
+# Scales and zero points are operands: those of more than one element take bytes like other weights.
 PARAMETER_INPUTS: dict[str, frozenset[int]] = {
     op: frozenset(range(1, 9))
     for op in """Clip Expand Pad Reshape Resize Slice Split Squeeze Tile TopK Unsqueeze Upsample
-    CumSum CumProd Trilu QuantizeLinear DequantizeLinear OneHot CenterCropPad Dropout ReduceL1
+    CumSum CumProd Trilu OneHot CenterCropPad Dropout ReduceL1
     ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare NonMaxSuppression CastLike DynamicQuantizeLinear ImageScaler""".split()
 }
 PARAMETER_INPUTS |= {
     "Range": frozenset({0, 1, 2}),
     "ConstantOfShape": frozenset({0}),
-    "QLinearConv": frozenset({1, 2, 4, 5, 6, 7}),
-    "QLinearMatMul": frozenset({1, 2, 4, 5, 6, 7}),
-    "QLinearAdd": frozenset({1, 2, 4, 5, 6, 7}),
-    "QLinearMul": frozenset({1, 2, 4, 5, 6, 7}),
-    "QLinearAveragePool": frozenset({1, 2, 3, 4}),
-    "QLinearGlobalAveragePool": frozenset({1, 2, 3, 4}),
-    "QLinearSigmoid": frozenset({1, 2, 3, 4}),
-    "QLinearLeakyRelu": frozenset({1, 2, 3, 4}),
-    "QLinearSoftmax": frozenset({1, 2, 3, 4}),
-    "QGemm": frozenset({1, 2, 4, 5, 7, 8}),
-    "ConvInteger": frozenset({2, 3}),
-    "MatMulInteger": frozenset({2, 3}),
 }
 
 # Inputs of which only the selected elements are read: as many as the output has.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.optypes import ELEMENTWISE, VIEWS
+from ullage.compiler.importer.optypes import DATA_OPERANDS, ELEMENTWISE, VIEWS
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Sharing
 
@@ -23,6 +23,7 @@ Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def sharings_of(
+    op: str,
     node: onnx.NodeProto,
     attributes: Mapping[str, Any],
     types: Types,
@@ -32,6 +33,7 @@ def sharings_of(
     """The sharings that a node permits, whatever the order and the live ranges.
 
     Args:
+        op: which operator the node is, as `identity.operator_key` says it.
         node: the ONNX node.
         attributes: its attributes.
         types: types of all tensors.
@@ -46,36 +48,56 @@ def sharings_of(
     if (
         first in sizes
         and sizes[first] == sizes.get(outputs[0])
-        and _is_view(node, attributes, types, arrays)
+        and _is_view(op, node, attributes, types, arrays)
     ):
         return (Sharing("view", outputs[0], first),)
     if any(types[name].is_upper_bound for name in (*operands, *outputs)):
         return ()
-    if node.op_type == "Split" and first in sizes:
+    if op == "Split" and first in sizes:
         return _split(node, attributes, types, sizes)
-    if node.op_type in ("Slice", "Gather") and first in sizes:
+    if op in ("Slice", "Gather") and first in sizes:
         offset = _slice_offset(node, attributes, types, arrays)
         if offset is None:
             return ()
         scaled = _scaled(offset, types[first], sizes[first])
         return () if scaled is None else (Sharing("split", outputs[0], first, scaled),)
-    if node.op_type == "Concat":
+    if op == "Concat":
         return _concat(node, attributes, types, sizes)
-    if node.op_type in ELEMENTWISE:
-        return tuple(
-            Sharing("in_place", outputs[0], name)
-            for name in dict.fromkeys(operands)
-            if types[name].elements == types[outputs[0]].elements
-            and sizes[name] == sizes[outputs[0]]
-        )
-    return ()
+    return tuple(
+        Sharing("in_place", outputs[0], name)
+        for name in elementwise_operands(op, node, types)
+        if name in sizes and sizes[name] == sizes[outputs[0]]
+    )
+
+
+def elementwise_operands(op: str, node: onnx.NodeProto, types: Types) -> tuple[str, ...]:
+    """The operands of which each element is read once, for the result's element at that place.
+
+    Only these may be overwritten while the operator runs: what is broadcast (a bias, the scale and
+    the zero point of a quantisation) is read again after the first result is written.
+
+    Args:
+        op: which operator the node is, as `identity.operator_key` says it.
+        node: the node; its first output is meant.
+        types: types of all tensors.
+    """
+    if op not in ELEMENTWISE:
+        return ()
+    places = DATA_OPERANDS.get(op)
+    elements = types[node.output[0]].elements
+    broadcast = {
+        name
+        for position, name in enumerate(node.input)
+        if name
+        and ((places is not None and position not in places) or types[name].elements != elements)
+    }
+    return tuple(name for name in dict.fromkeys(node.input) if name and name not in broadcast)
 
 
 def _is_view(
-    node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, arrays: Arrays
+    op: str, node: onnx.NodeProto, attributes: Mapping[str, Any], types: Types, arrays: Arrays
 ) -> bool:
     """Whether the first output consists of the first input's bytes, unchanged."""
-    op = node.op_type
     source, result = types[node.input[0]], types[node.output[0]]
     if op in VIEWS:
         if op != "Dropout":
@@ -114,7 +136,9 @@ def _split(
 ) -> tuple[Sharing, ...]:
     """Outputs of a Split that are contiguous parts of its input, one after the other."""
     source = types[node.input[0]]
-    axis = int(attributes.get("axis", 0)) % max(1, len(source.shape))
+    if "axis" not in attributes:  # operator set 1 says nothing of a default
+        return ()
+    axis = int(attributes["axis"]) % max(1, len(source.shape))
     if product(source.shape[:axis]) != 1:
         return ()
     sharings: list[Sharing] = []
@@ -134,7 +158,7 @@ def _concat(
 ) -> tuple[Sharing, ...]:
     """Inputs of a Concat that are contiguous parts of the result, one after the other."""
     whole = types[node.output[0]]
-    axis = int(attributes.get("axis", 0)) % max(1, len(whole.shape))
+    axis = int(attributes["axis"]) % max(1, len(whole.shape))
     if product(whole.shape[:axis]) != 1:
         return ()
     sharings: list[Sharing] = []

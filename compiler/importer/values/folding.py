@@ -7,6 +7,7 @@ import logging
 
 import onnx
 
+from ullage.compiler.importer.operators.identity import is_pure, operator_key
 from ullage.compiler.importer.optypes import CONTROL_FLOW, ELEMENTWISE, RANDOM, REDUCTION, VIEWS
 from ullage.compiler.importer.scope import Scope, TensorType, is_standard, label_of
 from ullage.compiler.importer.values.evaluate import NotComputableError, evaluate
@@ -43,20 +44,21 @@ def fold(node: onnx.NodeProto, read: list[str], scope: Scope) -> None:
         scope: scope of the graph in which it is; receives names, values and exact shapes.
     """
     outputs = [name for name in node.output if name]
-    if node.op_type in RANDOM or node.op_type in CONTROL_FLOW:
+    key = operator_key(node, scope.opsets)
+    if key in RANDOM or key in CONTROL_FLOW or not is_pure(node, scope.opsets):
         return
     if not all(name in scope.constants for name in read):
         return
-    if read or node.op_type == "Constant":
+    if read or key == "Constant":
         scope.constants.update(outputs)
-    if node.op_type not in FOLDABLE or not is_standard(node):
+    if key not in FOLDABLE or not is_standard(node):
         return
     if any(name not in scope.arrays for name in read):
         return
     if any(scope.types[name].elements > FOLD_LIMIT for name in outputs):
         return
     sizes = [scope.types[name].elements for name in (*read, *outputs)]
-    elements = sum(sizes) * SLOW.get(node.op_type, 1)
+    elements = sum(sizes) * SLOW.get(key, 1)
     work = scope.work
     if work.folded_bytes > FOLD_BUDGET_BYTES:
         return
