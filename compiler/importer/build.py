@@ -1,6 +1,6 @@
 """From an ONNX model to a `Graph`: the last stage of the import."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,14 +118,15 @@ def _graph(
     options: ImportOptions,
 ) -> Graph:
     read = {name for group in groups for node in group.nodes for name in node.activations}
-    wanted = read | set(outputs) if options.fuse else None
-    operators = tuple(_operator(group, node_list.sizes, wanted) for group in groups)
+    used = read.union(outputs)
+    taken = {*scope.types}
+    operators = tuple(_operator(group, node_list.sizes, used, taken) for group in groups)
     values: dict[str, Value] = {}
     for name in inputs:
         _add_value(values, name, "input", scope, node_list.sizes, options.dtype)
     for operator, group in zip(operators, groups, strict=True):
         for name in operator.outputs:
-            if name == scratch_name(operator.name):
+            if name not in scope.types:  # stands for the inside of a subgraph
                 size = sum(n.body_bytes for n in group.nodes)
                 values[name] = Value(name, "activation", "uint8", (size,), size)
                 continue
@@ -185,16 +186,27 @@ def _add_value(
     )
 
 
-def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | None) -> Operator:
-    """One operator from a group; of several results only the wanted ones (None: all) remain."""
+def _operator(
+    group: fusion.Group, sizes: Mapping[str, int], used: set[str], taken: set[str]
+) -> Operator:
+    """One operator from a group.
+
+    Args:
+        group: its nodes.
+        sizes: planned size in bytes of every tensor.
+        used: tensors that are read, and outputs of the graph. Results that are neither are written
+            all the same: they live while the operator runs.
+        taken: names of tensors; receives one where the operator needs a name for scratch space.
+    """
     inside = {name for node in group.nodes for name in node.outputs}
-    last = group.nodes[-1]
-    if len(group.nodes) == 1:
-        outputs = last.outputs
-    else:
-        outputs = last.outputs if last is not group.anchor else group.anchor.outputs
-    if wanted is not None:
-        outputs = tuple(name for name in outputs if name in wanted) or outputs[:1]
+    anchor, last = group.anchor, group.nodes[-1]
+    outputs = anchor.outputs
+    if last is not anchor:
+        outputs = (*last.outputs, *(name for name in anchor.outputs if name not in used))
+    scratch: tuple[str, ...] = ()
+    if any(n.body_bytes for n in group.nodes):
+        scratch = (scratch_name(anchor.label, taken),)
+        taken.update(scratch)
     inputs = dict.fromkeys(
         name
         for node in group.nodes
@@ -210,9 +222,7 @@ def _operator(group: fusion.Group, sizes: Mapping[str, int], wanted: set[str] | 
         name=group.anchor.label,
         kind=group.anchor.kind,
         inputs=tuple(inputs),
-        outputs=(*outputs, scratch_name(group.anchor.label))
-        if any(n.body_bytes for n in group.nodes)
-        else outputs,
+        outputs=(*outputs, *scratch),
         macs=sum(n.work.macs for n in group.nodes),
         mac_dtype=_mac_dtype(group),
         vector_elements=sum(n.work.vector_elements for n in group.nodes),
@@ -246,9 +256,16 @@ def _sharings(
     )
 
 
-def scratch_name(operator: str) -> str:
+def scratch_name(operator: str, taken: Collection[str] = ()) -> str:
     """Name of the value that stands for the intermediate tensors of an operator's subgraph.
 
     It exists while its operator runs and has a place in the plan like any other value.
+
+    Args:
+        operator: name of the operator.
+        taken: names that it must not have.
     """
-    return f"{operator}#body"
+    name = f"{operator}#body"
+    while name in taken:
+        name += "#"
+    return name

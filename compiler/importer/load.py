@@ -4,31 +4,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import onnx
-from onnx import inliner
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.importer.functions import inline_functions
 from ullage.compiler.ir.dag import find_cycle
 
 # Size in bytes of the largest file: protobuf's own limit.
 MAX_FILE_BYTES = 2**31
 # Size in bytes (64 TiB) beyond which a tensor's dimensions are taken for a mistake.
 MAX_TENSOR_BYTES = 2**46
-# Nodes beyond which a model is refused ...
+# Nodes beyond which a model is refused.
 MAX_NODES = 1_000_000
-# ... and those that it may have once local functions are inlined.
-MAX_INLINED_NODES = 500_000
-# Local functions that may call one another in a chain.
-MAX_CALL_DEPTH = 50
 # Largest version of an operator set that onnx's schema registry takes.
 MAX_OPSET = 2**31 - 1
 # Nodes of a cycle that an error names.
 MAX_SHOWN = 5
-
-# Domain and name of a local function.
-Call = tuple[str, str]
-# The model itself in the graph of calls: it calls functions, and none calls it.
-MODEL: Call = ("", "")
 
 # Number of an ONNX element type -> its name, as `common.dtypes` spells it.
 ELEMENT_NAMES: dict[int, str] = {
@@ -37,8 +28,12 @@ ELEMENT_NAMES: dict[int, str] = {
 }
 
 
-def load_model(path: Path) -> onnx.ModelProto:
+def load_model(path: Path, deadline: float | None = None) -> onnx.ModelProto:
     """Read a model file; external weight data is never opened.
+
+    Args:
+        path: the file.
+        deadline: `time.monotonic()` value at which reading ends, None for never.
 
     Raises:
         ModelError: the file is missing, too large, not ONNX, or its graph is malformed.
@@ -60,14 +55,22 @@ def load_model(path: Path) -> onnx.ModelProto:
             f"{path}: not an ONNX file ({len(data)} bytes do not parse as one); "
             "export the model again"
         ) from error
-    return check_model(model, str(path))
+    return check_model(model, str(path), deadline)
 
 
-def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Inline local functions and refuse models that later stages could not make sense of.
+def check_model(
+    model: onnx.ModelProto, where: str, deadline: float | None = None
+) -> onnx.ModelProto:
+    """Expand local functions and refuse models that later stages could not make sense of.
+
+    Args:
+        model: the model; it is changed.
+        where: its name, for messages.
+        deadline: `time.monotonic()` value at which reading ends, None for never.
 
     Raises:
         ModelError: no graph, cyclic or missing definitions, duplicate names, absurd sizes.
+        TimeLimitError: the deadline passed.
     """
     if not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise ModelError(f"{where}: the file holds no graph; export the model again")
@@ -77,7 +80,7 @@ def check_model(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if len(model.graph.node) > MAX_NODES:
         raise ModelError(f"{where}: {len(model.graph.node)} nodes; at most {MAX_NODES} are read")
     if model.functions:
-        model = _inline(model, where)
+        inline_functions(model, where, deadline)
     _check_graph(model.graph, where)
     return model
 
@@ -101,45 +104,6 @@ def operator_sets(model: onnx.ModelProto, where: str) -> dict[str, int]:
             )
         versions[domain] = entry.version
     return versions
-
-
-def _inline(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Inline the model's local functions; recursive and exploding ones are refused."""
-    import networkx as nx
-
-    bodies: dict[Call, Iterable[onnx.NodeProto]] = {
-        (f.domain, f.name): f.node for f in model.functions
-    }
-    bodies[MODEL] = model.graph.node
-    called = {
-        caller: [call if (call := (n.domain, n.op_type)) in bodies else None for n in all_nodes(b)]
-        for caller, b in bodies.items()
-    }
-    calls = nx.DiGraph(
-        (caller, call) for caller, callees in called.items() for call in callees if call
-    )
-    calls.add_node(MODEL)
-    circle = find_cycle(calls)
-    if circle:
-        chain = " -> ".join(name for _, name in (*circle, circle[0]))
-        raise ModelError(f"{where}: local functions call each other in a circle: {chain}")
-    depth = nx.dag_longest_path_length(calls)
-    if depth > MAX_CALL_DEPTH:
-        raise ModelError(
-            f"{where}: local functions call each other {depth} deep; at most {MAX_CALL_DEPTH}"
-        )
-    sizes: dict[Call | None, int] = {None: 1}
-    for caller in nx.dfs_postorder_nodes(calls, MODEL):  # what is called before who calls
-        sizes[caller] = sum(sizes[call] for call in called[caller])
-    total = sizes[MODEL]
-    if total > MAX_INLINED_NODES:
-        raise ModelError(
-            f"{where}: {total} nodes once local functions are inlined; at most {MAX_INLINED_NODES}"
-        )
-    try:
-        return inliner.inline_local_functions(model)
-    except Exception as error:
-        raise ModelError(f"{where}: local functions cannot be inlined: {error}") from error
 
 
 def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
@@ -173,6 +137,7 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
         for output in node.output:
             if output:
                 _define(defined, output, f"{node.op_type} {node.name!r}", where)
+    _refuse_shadowing(graph, where)
     for node in graph.node:
         for name in node.input:
             if name and name not in defined:
@@ -183,6 +148,31 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
         if value.name not in defined:
             raise ModelError(f"{where}: output {value.name!r} is produced by nothing")
     _sort_nodes(graph, where)
+
+
+def _refuse_shadowing(graph: onnx.GraphProto, where: str) -> None:
+    """Refuse results inside a subgraph that bear the name of a tensor that is known around it.
+
+    Names of a subgraph's inputs and initializers may: they hide the outer tensor.
+    """
+    # (graph, names known around it, what it belongs to)
+    waiting: list[tuple[onnx.GraphProto, frozenset[str], str]] = [(graph, frozenset(), "")]
+    while waiting:
+        inside, outer, owner = waiting.pop()
+        known = {v.name for v in inside.input} | {t.name for t in inside.initializer}
+        for node in inside.node:
+            subgraphs = [g for a in node.attribute for g in (a.g, *a.graphs) if g.node]
+            if subgraphs:
+                around = outer.union(known)
+                waiting += [(g, around, f"{node.op_type} {node.name!r}") for g in subgraphs]
+            for name in node.output:
+                if owner and name in outer:
+                    raise ModelError(
+                        f"{where}: {node.op_type} {node.name!r} inside {owner} writes {name!r}, "
+                        "which is the name of a tensor outside; rename one of them"
+                    )
+            known.update(node.output)
+            known.discard("")
 
 
 def _define(defined: dict[str, str], name: str, by: str, where: str) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -226,3 +227,110 @@ def test_models_of_the_onnx_package_are_well_formed(name: str, *, fuse: bool) ->
     well_formed(graph)
     assert not graph.fallbacks
     assert sum(o.macs for o in graph.operators) > 100_000_000
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_a_tensor_may_have_the_name_that_scratch_space_would_get(*, fuse: bool) -> None:
+    body = subgraph([node("Exp", "x", "e"), node("Neg", "e", "r")], (), [info("r", (2, 4))])
+    branching = node("If", "c", "y", then_branch=body, else_branch=body, name="choice")
+    for other in ("choice#body", "choice#body#"):
+        proto = model(
+            [branching, node("Relu", "y", "choice#body"), node("Neg", "choice#body", other + "?")],
+            [info("c", (), "bool"), info("x", (2, 4))],
+            f"choice#body {other}?",
+        )
+        graph = imported(proto, fuse=fuse)
+        made = only(graph, "If").outputs[1]
+        assert made not in ("choice#body", "y")
+        assert graph.values[made].size_bytes == 64
+        assert graph.values["choice#body"].shape == (2, 4)
+        well_formed(graph)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_results_that_nobody_reads_live_for_one_step(*, fuse: bool) -> None:
+    """The second result of the TopK, the sequence of the LSTM, the indices behind a fused Relu."""
+    proto = model(
+        [
+            node("TopK", "x k", "v i"),
+            node("LSTM", "s w r", "seq last", hidden_size=4),
+            node("MaxPool", "z", "m places", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Relu", "m", "p"),
+        ],
+        {"x": (1, 6), "s": (10, 1, 3), "z": (1, 1, 4, 4)},
+        "v last p",
+        [const("k", [2]), weight("w", (1, 16, 3)), weight("r", (1, 16, 4))],
+    )
+    graph = imported(proto, fuse=fuse)
+    assert only(graph, "TopK").outputs == ("v", "i")
+    assert only(graph, "LSTM").outputs == ("seq", "last")
+    assert graph.values["seq"].size_bytes == 10 * 4 * 4
+    assert graph.values["seq"].kind == "activation"
+    assert graph.values["places"].size_bytes == 2 * 2 * 8
+    assert only(graph, "MaxPool").outputs == (("p", "places") if fuse else ("m", "places"))
+    well_formed(graph)
+
+
+def stored_bytes(proto: onnx.ModelProto, *, fuse: bool) -> int:
+    graph = imported(proto, fuse=fuse)
+    return sum(v.size_bytes for v in graph.values.values() if v.kind == "weight")
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_scales_and_zero_points_take_bytes_once(*, fuse: bool) -> None:
+    """Per axis and per block; a single number is part of the instruction."""
+    per_axis = model(
+        [
+            node("DequantizeLinear", "w s z", "d", axis=0),
+            node("Gather", "d ids", "h"),
+            node("Transpose", "d", "t"),
+            node("MatMul", "h t", "y"),
+        ],
+        [info("ids", (1, 4), "int64")],
+        "y",
+        [weight("w", (1000, 64), "int8"), weight("s", (1000,)), weight("z", (1000,), "int8")],
+        opset=21,
+    )
+    assert stored_bytes(per_axis, fuse=fuse) == 64_000 + 4_000 + 1_000
+    blocked = model(
+        [node("DequantizeLinear", "w s", "d", axis=0, block_size=32), node("MatMul", "x d", "y")],
+        {"x": (1, 256)},
+        "y",
+        [weight("w", (256, 256), "int4"), weight("s", (8, 256))],
+        opset=21,
+    )
+    assert stored_bytes(blocked, fuse=fuse) == 32_768 + 8_192
+    one = model(
+        [node("DequantizeLinear", "w s z", "d"), node("MatMul", "x d", "y")],
+        {"x": (1, 256)},
+        "y",
+        [weight("w", (256, 256), "int8"), weight("s", ()), weight("z", (), "int8")],
+        opset=21,
+    )
+    assert stored_bytes(one, fuse=fuse) == 65_536
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_scales_of_activations_and_of_quantised_operators_take_bytes(*, fuse: bool) -> None:
+    scale, zero = const("s", np.ones(8), "float32"), const("z", np.zeros(8), "int8")
+    through = model(
+        [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")],
+        {"x": (4, 8)},
+        "y",
+        [scale, zero],
+        opset=21,
+    )
+    assert stored_bytes(through, fuse=fuse) == 32 + 8
+    convolution = model(
+        [node("QLinearConv", "x a b w s z a b", "y")],
+        [info("x", (1, 3, 8, 8), "uint8")],
+        "y",
+        [
+            const("a", 0.1, "float32"),
+            const("b", 0, "uint8"),
+            weight("w", (8, 3, 3, 3), "int8"),
+            scale,
+            zero,
+        ],
+    )
+    assert stored_bytes(convolution, fuse=fuse) == 8 * 27 + 32 + 8

@@ -300,3 +300,67 @@ def test_order_is_kept_when_a_group_ends_late() -> None:
     for operator in graph.operators:
         assert set(operator.inputs) <= known
         known |= set(operator.outputs)
+
+
+def overwritten(graph: Graph, result: str) -> set[str]:
+    """Operands that the operator of a result may overwrite."""
+    (operator,) = [o for o in graph.operators if result in o.outputs]
+    return {s.input for s in operator.sharings if s.kind == "in_place"}
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_scales_that_are_computed_are_not_overwritten(*, fuse: bool) -> None:
+    """64 bytes each: four times sixteen int8 data, sixteen float32 scales, the int8 result."""
+    proto = model(
+        [
+            node("Softmax", "m", "scales"),
+            node("DequantizeLinear", "q scales", "d", axis=1),
+            node("QuantizeLinear", "d s z", "y"),
+        ],
+        [info("m", (16,)), info("q", (4, 16), "int8")],
+        "y",
+        [const("s", 0.05, "float32"), const("z", 0, "int8")],
+        opset=21,
+    )
+    graph = imported(proto, fuse=fuse)
+    assert overwritten(graph, "y") == ({"q"} if fuse else set())
+
+
+def test_every_operand_but_the_data_stays() -> None:
+    """One element each, so that no shape tells data from scales, statistics and limits."""
+    one = dict.fromkeys("xsabmv", (1,))
+    for op, operands in (
+        ("QuantizeLinear", "x s"),
+        ("BatchNormalization", "x s b m v"),
+        ("Clip", "x a b"),
+    ):
+        shapes = one | (dict.fromkeys("ab", ()) if op == "Clip" else {})
+        shapes |= {"x": (1, 1, 1, 1)} if op == "BatchNormalization" else {}
+        proto = model([node(op, operands, "y")], {n: shapes[n] for n in operands.split()}, "y")
+        expected = set() if op == "QuantizeLinear" else {"x"}
+        assert overwritten(imported(proto, fuse=False), "y") == expected, op
+
+
+def test_an_operand_that_is_its_own_scale_stays() -> None:
+    proto = model(
+        [node("DequantizeLinear", "q x", "d"), node("Mul", "d x", "y")],
+        [info("q", (1,), "int32"), info("x", (1,))],
+        "y",
+    )
+    assert overwritten(imported(proto, fuse=True), "y") == {"q"}
+
+
+def test_a_dequantised_tensor_that_is_broadcast_stays() -> None:
+    """Sixteen bytes of int8 become four rows of float32, which are 64 bytes like the result."""
+    proto = model(
+        [
+            node("DequantizeLinear", "q s", "d"),
+            node("Relu", "x", "r"),
+            node("Add", "r d", "h"),
+            node("QuantizeLinear", "h s z", "y"),
+        ],
+        [info("q", (16,), "int8"), info("x", (4, 16))],
+        "y",
+        [const("s", 0.05, "float32"), const("z", 0, "int8")],
+    )
+    assert overwritten(imported(proto, fuse=True), "y") == set()
