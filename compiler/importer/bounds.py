@@ -1,13 +1,15 @@
 """Plain types: data type, shape and whether it is an upper bound, without a scope."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 # A type: dtype, shape, and whether the shape is an upper bound.
 Triple = tuple[str, tuple[int, ...], bool]
+# Attributes of a node by name; any type that ONNX's attributes have.
+Attributes = Mapping[str, Any]
 # Values of small constants by name.
 Arrays = Mapping[str, NDArray[np.generic]]
 

@@ -79,7 +79,7 @@ def import_detailed(
     """
     chosen = options or ImportOptions()
     if isinstance(model, Path):
-        label, where, proto = name or model.stem, str(model), load_model(model)
+        label, where, proto = name or model.stem, str(model), load_model(model, chosen.deadline)
     elif not isinstance(model, onnx.ModelProto):
         raise UsageError(
             f"a model is a pathlib.Path or an onnx.ModelProto, not {model!r:.80}; "
@@ -89,7 +89,7 @@ def import_detailed(
         label = where = name or model.graph.name or "model"
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
-        proto = check_model(copy, label)
+        proto = check_model(copy, label, chosen.deadline)
     lift_weights(proto.graph, where)
     initializers = {t.name for t in proto.graph.initializer}
     inputs = [v for v in proto.graph.input if v.name not in initializers]

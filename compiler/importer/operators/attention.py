@@ -6,11 +6,10 @@ head size] or [batch, length, (heads + 2 kv heads) * head size], or packed over 
 heads, length, head size]. Source: the documentation of onnxruntime's contrib operators.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from ullage.compiler.importer.bounds import Triple, Typed
+from ullage.compiler.importer.bounds import Attributes, Triple, Typed
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ ATTENTIONS = frozenset({*PAST_INPUT, "PackedAttention", "PackedMultiHeadAttentio
 
 
 def attention_layout(
-    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
+    op: str, attributes: Attributes, inputs: Sequence[Typed | None]
 ) -> AttentionLayout | None:
     """The layout of an attention; None where its operands are in no known form.
 
@@ -90,7 +89,7 @@ Shapes = Sequence[tuple[int, ...] | None]
 
 
 def _projecting(
-    op: str, attributes: Mapping[str, Any], heads: int, shapes: Shapes, past: int
+    op: str, attributes: Attributes, heads: int, shapes: Shapes, past: int
 ) -> AttentionLayout | None:
     """Packed weights [hidden, queries + keys + values] make all three from one operand."""
     query, weight = shapes[0], shapes[1]
@@ -119,7 +118,7 @@ def _projecting(
 
 
 def _grouped(
-    attributes: Mapping[str, Any], heads: int, shapes: Shapes, past: int
+    attributes: Attributes, heads: int, shapes: Shapes, past: int
 ) -> AttentionLayout | None:
     """Fewer heads of keys and values than of queries; all three packed where there are no keys."""
     query, key = shapes[0], shapes[1]
@@ -176,7 +175,7 @@ def _multi_head(heads: int, shapes: Shapes, past: int) -> AttentionLayout | None
 
 
 def attention_output_types(
-    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None], total: int | None
+    op: str, attributes: Attributes, inputs: Sequence[Typed | None], total: int | None
 ) -> list[Triple | None]:
     """Types (dtype, shape, is_upper_bound) of the results: attended values, then the new cache.
 

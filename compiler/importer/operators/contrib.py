@@ -4,13 +4,12 @@ Shapes follow onnxruntime's documentation of its contrib operators; the tests co
 runs. What has no rule here is asked of onnxruntime's own inference (`onnxruntime_types`).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 
-from ullage.compiler.importer.bounds import Arrays, Triple, Typed
+from ullage.compiler.importer.bounds import Arrays, Attributes, Triple, Typed
 from ullage.compiler.importer.operators.attention import ATTENTIONS, attention_output_types
 
 # Operators whose first output has the shape of the first input.
@@ -34,7 +33,7 @@ PACKED_PRODUCTS = frozenset({"MatMulNBits", "MatMulBnb4", "MatMulFpQ4"})
 def contrib_output_types(
     op: str,
     node: onnx.NodeProto,
-    attributes: Mapping[str, Any],
+    attributes: Attributes,
     inputs: Sequence[Typed | None],
     arrays: Arrays,
 ) -> list[Triple | None]:
@@ -63,7 +62,7 @@ def contrib_output_types(
 
 
 def _shaped(
-    op: str, attributes: Mapping[str, Any], first: Typed, inputs: Sequence[Typed | None]
+    op: str, attributes: Attributes, first: Typed, inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     """Operators whose result has a shape of its own."""
     bound = first.is_upper_bound
@@ -143,7 +142,7 @@ def _where(inputs: Sequence[Typed | None]) -> list[Triple | None]:
     return [(present[1].dtype, _broadcast(*(t.shape for t in present)), bound)]
 
 
-def _reduced(shape: tuple[int, ...], attributes: Mapping[str, Any]) -> tuple[int, ...]:
+def _reduced(shape: tuple[int, ...], attributes: Attributes) -> tuple[int, ...]:
     rank = len(shape)
     axes = {int(axis) % max(1, rank) for axis in attributes.get("axes") or range(rank)}
     if attributes.get("keepdims", 1):
@@ -151,7 +150,7 @@ def _reduced(shape: tuple[int, ...], attributes: Mapping[str, Any]) -> tuple[int
     return tuple(dim for axis, dim in enumerate(shape) if axis not in axes)
 
 
-def _concat(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> list[Triple | None]:
+def _concat(attributes: Attributes, inputs: Sequence[Typed | None]) -> list[Triple | None]:
     """QLinearConcat: output scale and zero point, then (tensor, scale, zero point) triples."""
     parts = [t for t in inputs[2::3] if t is not None]
     if not parts:
@@ -162,9 +161,7 @@ def _concat(attributes: Mapping[str, Any], inputs: Sequence[Typed | None]) -> li
     return [(parts[0].dtype, tuple(shape), any(part.is_upper_bound for part in parts))]
 
 
-def _matmul(
-    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
-) -> list[Triple | None]:
+def _matmul(op: str, attributes: Attributes, inputs: Sequence[Typed | None]) -> list[Triple | None]:
     """Matrix products with numpy's broadcasting.
 
     `transA` turns the last two axes, `transBatchA` moves the first axis behind all others but the
@@ -189,7 +186,7 @@ def _matmul(
     return [(dtype, (*lead, a[-2], b[-1]), bound)]
 
 
-def _turned(shape: tuple[int, ...], attributes: Mapping[str, Any], side: str) -> tuple[int, ...]:
+def _turned(shape: tuple[int, ...], attributes: Attributes, side: str) -> tuple[int, ...]:
     if attributes.get(f"transBatch{side}", 0):
         shape = (*shape[1:-1], shape[0], shape[-1])
     if attributes.get(f"trans{side}", 0):

@@ -11,6 +11,8 @@ from typing import Any
 
 import onnx
 
+from ullage.compiler.importer.bounds import Attributes
+
 # Spellings of ONNX's own domain.
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 MICROSOFT = "com.microsoft"
@@ -110,7 +112,7 @@ def is_pure(node: onnx.NodeProto, opsets: Mapping[str, int]) -> bool:
 
 
 @cache
-def _defaults(op_type: str, version: int, domain: str) -> Mapping[str, Any]:
+def _defaults(op_type: str, version: int, domain: str) -> Attributes:
     """Values of attributes that a node may leave out, by the schema of its version."""
     schema = schema_of(op_type, version, domain)
     found: dict[str, Any] = {}
@@ -123,7 +125,7 @@ def _defaults(op_type: str, version: int, domain: str) -> Mapping[str, Any]:
     return found
 
 
-def attributes(node: onnx.NodeProto, opsets: Mapping[str, int]) -> dict[str, Any]:
+def attributes(node: onnx.NodeProto, opsets: Mapping[str, int]) -> Attributes:
     """The attributes of a node as Python values, with the defaults of its operator set.
 
     Raises:

@@ -1,9 +1,8 @@
 """Result types of ONNX's oldest operators, for which onnx has schemas but no inference."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from ullage.compiler.importer.bounds import Triple, Typed
+from ullage.compiler.importer.bounds import Attributes, Triple, Typed
 
 # Operators of operator set 1 whose result is as the first operand. Binary ones broadcast the second
 # operand to the first, never the other way; Max, Min, Mean and Sum do not broadcast at all.
@@ -15,7 +14,7 @@ LIKE_FIRST = frozenset(
 
 
 def legacy_output_types(
-    op: str, attributes: Mapping[str, Any], inputs: Sequence[Typed | None]
+    op: str, attributes: Attributes, inputs: Sequence[Typed | None]
 ) -> list[Triple | None]:
     """Type (dtype, shape, is_upper_bound) of the first output; empty where no rule is known.
 
