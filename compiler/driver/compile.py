@@ -196,7 +196,7 @@ def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | 
     if limit_s is None:
         return None
     spent_s = time.monotonic() - prepared.started
-    return spent_s + share * max(0.0, limit_s - spent_s)
+    return limit_s if spent_s >= limit_s else spent_s + share * (limit_s - spent_s)
 
 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:

@@ -6,7 +6,7 @@ function comparison() {
     el("h2", {}, "Solvers on the same problem"),
     table([["solver"], ["value", 1], ["gap", 1], ["vs all-slow", 1], ["transfers", 1], ["solve", 1]], rows.map((row) => (row.error
       ? [row.solver, row.error, "-", "-", "-", "-"]
-      : [row.solver, objectiveText(row.value), row.gap === null ? "?" : `${(100 * row.gap).toFixed(2)} %`,
+      : [row.solver, objectiveText(row.value), row.gap === null ? "?" : gapText(row.gap),
         row.speedup_over_all_slow === null ? "-" : `${row.speedup_over_all_slow.toFixed(2)}x`,
         String(row.transfers), timeText(row.solve_s)]))),
     bars(rows.filter((row) => !row.error)),
@@ -72,5 +72,5 @@ function sweepChart() {
     el("p", { class: "soft" }, "Solid: plans. Dashed: proven bounds. Ring: this plan."),
     table([["size"], ["solver"], ["value", 1], ["gap", 1]], data.sweep.map((row) => (row.error
       ? [sizeText(row.fast_memory_bytes || 0), row.solver || "", row.error, "-"]
-      : [sizeText(row.fast_memory_bytes), row.solver, objectiveText(row.value), row.gap === null ? "?" : `${(100 * row.gap).toFixed(2)} %`])))];
+      : [sizeText(row.fast_memory_bytes), row.solver, objectiveText(row.value), row.gap === null ? "?" : gapText(row.gap)])))];
 }

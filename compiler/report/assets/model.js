@@ -27,6 +27,11 @@ function timeText(seconds) {
 }
 
 /** A share with one decimal. */
+// Two decimals, but an open gap never reads as closed (1e-6 counts as closed).
+function gapText(gap) {
+  const open = gap > 1e-6 && gap < 5e-5;
+  return `${open ? Number((100 * gap).toPrecision(1)) : (100 * gap).toFixed(2)} %`;
+}
 function shareText(part, whole) { return whole ? `${(100 * part / whole).toFixed(1)} %` : "-"; }
 
 /** Columns of integers as Float64Array: sizes may exceed 32 bits. */

@@ -57,7 +57,7 @@ function showFigures() {
   const traffic = summary.compulsory_bytes + summary.noncompulsory_bytes;
   const figures = [
     ["latency", "latency", timeText(summary.latency_s), `compute alone ${timeText(summary.compute_s)}`],
-    ["gap", "gap to the bound", summary.gap === null ? "unknown" : `${(100 * summary.gap).toFixed(2)} %`,
+    ["gap", "gap to the bound", summary.gap === null ? "unknown" : gapText(summary.gap),
       `${objectiveText(summary.lower_bound)} (${summary.bound_source})`],
     ["speedup", "against all-slow", summary.speedup_over_all_slow === null ? "-"
       : `${summary.speedup_over_all_slow.toFixed(2)}x`, summary.all_slow_latency_s === null ? "impossible"
