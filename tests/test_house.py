@@ -88,6 +88,7 @@ LOOSE = ("Mapping[str, Any]", "dict[str, Any]")
 DOCUMENTS = {
     "compiler.common.errors.UllageError.revive": "an error document",
     "compiler.common.errors.UllageError.to_json": "an error document",
+    "compiler.driver.operators.operators_detail": "`operators_detail` of `compile --json`",
     "compiler.driver.summary.summarise": "what `compile --json` prints",
     "compiler.driver.summary.summary_rows": "what `compile --json` prints",
     "compiler.importer.scope.attributes": "attributes of an ONNX node, of any type",
@@ -96,6 +97,7 @@ DOCUMENTS = {
     "compiler.report.page.render_page": "the data in the page",
     "compiler.studies.analyze.analyse": "what `analyze --json` prints",
     "compiler.studies.compare.compare_solvers": "rows that `compare --json` prints",
+    "compiler.studies.diff.diff_plans": "what `diff --json` prints",
     "compiler.studies.sweep.describe_sweep": "what `sweep --json` prints",
     "rl_agent.policy.network.network_of": "arrays of a safetensors file, of any type",
     "rl_agent.policy.network.read_arrays": "arrays of a safetensors file, and its JSON header",
