@@ -362,7 +362,12 @@ def test_an_operator_of_several_results_works_in_place_of_none() -> None:
     assert places(found, "a", "b", "c") == [("a", 0), ("b", 0), ("c", 0)]
 
 
-def of_one(sharings: list[Sharing], sizes: tuple[int, int, int], outputs: int = 1) -> Aliases:
+def of_one(
+    sharings: list[Sharing],
+    sizes: tuple[int, int, int],
+    outputs: int = 1,
+    options: AliasOptions | None = None,
+) -> Aliases:
     """Decisions on one operator that reads a and b and writes y, and z where it has two outputs."""
     build = Builder()
     build.value("x", 32, "input")
@@ -371,7 +376,7 @@ def of_one(sharings: list[Sharing], sizes: tuple[int, int, int], outputs: int = 
     results = [("y", sizes[2]), ("z", 16)][:outputs]
     build.op(["a", "b"], results, kind="Odd", sharings=sharings)
     build.op([name for name, _ in results], [("last", 8)])
-    return found_of(build.graph(["last"]))
+    return found_of(build.graph(["last"]), options)
 
 
 def test_a_view_is_of_one_value_to_one_and_of_its_size() -> None:
@@ -381,6 +386,8 @@ def test_a_view_is_of_one_value_to_one_and_of_its_size() -> None:
     assert not of_one([of_a], (24, 16, 32)).elided
     assert not of_one([of_a, of_b], (32, 32, 32)).elided
     assert not of_one([of_a], (32, 16, 32), outputs=2).elided
+    without = of_one([of_a], (32, 16, 32), options=AliasOptions(views=False))
+    assert places(without, "y") == [("y", 0)]
 
 
 def test_a_result_overwrites_an_operand_of_its_size_only() -> None:
@@ -425,11 +432,51 @@ def test_parts_that_overlap_askew_are_not_overwritten() -> None:
 def test_a_part_is_overwritten_while_its_neighbours_live() -> None:
     build = Builder()
     build.value("x", 32, "input")
-    build.op(["x"], [("a", 48)])
-    build.split("a", [("p", 16), ("q", 16), ("r", 16)])
+    build.op(["x"], [("a", 80)])
+    build.split("a", [(name, 16) for name in "pqrst"])
+    build.relu("r", "u")
+    build.op(["p", "q", "u", "s", "t"], [("y", 8)])
+    assert places(found_of(build.graph(["y"])), "r", "u") == [("a", 32), ("a", 32)]
+
+
+def test_a_part_of_a_part_is_not_overwritten_while_a_view_of_it_lives() -> None:
+    """Part q lies in whole, whole in c, and v in all of them, read after q's last reader."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("whole", 64)])
+    build.split("whole", [("p", 32), ("q", 32)])
+    build.view("q", "v")
+    build.op(["x"], [("d", 16)])
+    build.concat(["d", "whole"], "c")
+    build.op(["c"], [("e", 8)])
     build.relu("q", "s")
-    build.op(["p", "s", "r"], [("y", 8)])
-    assert places(found_of(build.graph(["y"])), "q", "s") == [("a", 16), ("a", 16)]
+    build.op(["s", "v", "e"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "whole", "q", "v", "s") == [("c", 16), ("c", 48), ("c", 48), ("s", 0)]
+
+
+def test_what_a_view_outputs_is_no_part_of_a_concat() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.op(["x"], [("a", 32)])
+    build.view("a", "v")
+    build.op(["x"], [("d", 32)])
+    build.concat(["a", "d"], "c")
+    build.op(["c"], [("y", 8)])
+    found = found_of(build.graph(["v", "y"]))
+    assert places(found, "a", "v", "d") == [("a", 0), ("a", 0), ("c", 32)]
+
+
+def test_a_concat_of_a_part_and_of_no_bytes_has_nothing_left_to_do() -> None:
+    build = Builder()
+    build.value("x", 32, "input")
+    build.value("empty", 0, "input")
+    build.op(["x"], [("a", 32)])
+    build.concat(["a", "empty"], "c")
+    build.op(["c"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "a") == [("c", 0)]
+    assert found.elided == {"Concat1"}
 
 
 @pytest.mark.parametrize("reason", ["", "output", "part"])
