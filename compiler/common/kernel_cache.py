@@ -48,6 +48,7 @@ def kernel(**options: Any) -> Callable[[_Function], _Function]:  # noqa: ANN401 
     def decorate(function: _Function) -> _Function:
         import numba
 
+        has_kernels(function.__module__)
         compiled: Any = numba.njit(**options)(function)
         if hasattr(compiled, "signatures"):  # else numba is switched off (NUMBA_DISABLE_JIT)
             # What `cache=True` does, with a store of our own (numba 0.61 to 0.68).
@@ -175,7 +176,7 @@ def kernel_folder(module: str) -> Path | None:
     """The folder in which the kernels of a module are kept; None where they cannot be kept.
 
     Args:
-        module: its name. It is being imported, and the modules that it imports have been.
+        module: its name. The modules that it imports have been imported.
     """
     root = cache_folder()
     try:
@@ -209,8 +210,12 @@ def kernel_sources(module: str) -> tuple[tuple[str, Path], ...]:
         files[name] = _file_of(name)
         if name in _with_kernels:
             files.update(kernel_sources(name))
-    _with_kernels.add(module)
     return tuple(sorted(files.items()))
+
+
+def has_kernels(module: str) -> None:
+    """Note that a module, which is being imported, has kernels."""
+    _with_kernels.add(module)
 
 
 # Modules with kernels that have been imported so far; callees are imported before their callers.

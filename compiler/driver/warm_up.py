@@ -132,6 +132,25 @@ def _run_game() -> None:
     step_and_see(state, start, int(mask.argmax()), mask, vision)
 
 
+def _heuristic_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.engine.joining import try_candidates
+    from ullage.solvers.heuristics.msa_search import advance
+
+    return try_candidates, advance
+
+
+def _run_heuristics() -> None:
+    from ullage.solvers.budget import Budget
+    from ullage.solvers.heuristics.msa import MsaOptions, assign
+    from ullage.solvers.state.greedy_moves import keep_what_pays
+    from ullage.solvers.state.residency_state import ResidencyState
+    from ullage.solvers.state.segments import segments_of
+
+    problem = _tiny("edge-npu")
+    keep_what_pays(ResidencyState(problem, segments_of(problem)), 64, Budget(), compiles=True)
+    assign(problem, MsaOptions(), Budget(), compiles=True)
+
+
 def _annealing_kernels() -> tuple[Any, ...]:
     from ullage.solvers.annealing.anneal import work_on
 
@@ -196,6 +215,12 @@ def _run_orders() -> None:
 FAMILIES = (
     KernelFamily("decode", "solvers rl, evolution, noisy-greedy", _decode_kernels, _run_decode),
     KernelFamily("game", "solver muzero, ullage/MallocGame-v0", _game_kernels, _run_game),
+    KernelFamily(
+        "heuristics",
+        "solvers greedy and msa, and repairs of fluid, on large programs",
+        _heuristic_kernels,
+        _run_heuristics,
+    ),
     KernelFamily("annealing", "solver fluid on whole tensors", _annealing_kernels, _run_annealing),
     KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
     KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),

@@ -15,16 +15,22 @@ from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.env.mechanics import insert_residency, list_on_map, remove_residency
 from ullage.rl_agent.env.state import REMOVED, REMOVED_LAST, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole
-from ullage.solvers.engine.costs import account, clear_slot, copy_slot, cover
+from ullage.solvers.engine.costs import account, copy_slot, cover
 from ullage.solvers.engine.jit import compiled, inlined
+from ullage.solvers.engine.proposals import (
+    IMPOSSIBLE,
+    POSSIBLE,
+    TOO_EARLY,
+    TOO_LATE,
+    fits_during,
+    improves,
+    propose,
+)
 from ullage.solvers.engine.tables import (
-    ACCESS_READS,
     ACCESS_SEGMENT,
     ACCESS_SLOT,
-    ACCESS_STEP,
     BUSY_S,
     CAPACITY,
-    FILL,
     LINEAR,
     MAX_MOVES,
     NOWHERE,
@@ -32,41 +38,22 @@ from ullage.solvers.engine.tables import (
     SEGMENT_BYTES,
     SEGMENT_FIRST,
     SEGMENT_LAST,
-    SEGMENT_LINK,
     SIZES,
     SLOT_END,
     SLOT_LAST,
     SLOT_MOVES,
     SLOT_OFFSET,
-    SLOT_READY,
     SLOT_START,
     SLOTS,
-    SPILL,
     STEP_LOAD,
     TOTALS,
     Tables,
 )
-from ullage.solvers.engine.transfers import (
-    earliest_fit,
-    free_from,
-    last_write,
-    latest_fit,
-    needs_spill,
-    next_start,
-    place_fill,
-    place_spill,
-)
 
-# Share of the latency below which two latencies are equal, as in solvers/state/residency_state.py.
-TOLERANCE = 1e-10
-# Steps ahead of an access in which a fill may begin, and behind one in which a spill may end.
-WINDOW_STEPS = 64
 # Numbers about a candidate in the state in which it is tried.
 ASPECTS = 8
 # Outcomes of a trial: inserted (or there already), no better, to be tried again later.
 TAKEN, FAILED, LATER = 0, 1, 2
-# Outcomes of proposing a residency, see `propose`.
-POSSIBLE, IMPOSSIBLE, TOO_LATE, TOO_EARLY = 0, 1, 2, 3
 # Most accesses by which a residency grows that cannot begin or end at its own accesses.
 MAX_GROWTH = 6
 # Seconds in place of zero in logarithms and quotients.
@@ -89,73 +76,6 @@ class Offer(NamedTuple):
     least: float
     weights: Floats
     aspects: Floats
-
-
-@compiled
-def propose(t: Tables, slot: int, first: int, last: int) -> int:
-    """The residency of accesses first..last with its moves, into a slot.
-
-    Returns:
-        POSSIBLE, IMPOSSIBLE, or what a longer one may mend: TOO_LATE where there is no step before
-        `first` in which it could be fetched, TOO_EARLY where there is none after `last` in which it
-        could be written home, or where another one of the segment has begun by then.
-    """
-    segment = t.ints[ACCESS_SEGMENT, first]
-    aligned = t.ints[SEGMENT_ALIGNED, segment]
-    begin, end = t.ints[ACCESS_STEP, first], t.ints[ACCESS_STEP, last] + 1
-    following = next_start(t, last)
-    if end > following:
-        return TOO_EARLY
-    clear_slot(t, slot, begin, end)
-    if t.ints[ACCESS_READS, first] == 1:
-        if t.ints[SEGMENT_LINK + FILL, segment] < 0:
-            return IMPOSSIBLE
-        low = max(free_from(t, first), begin - WINDOW_STEPS)
-        if low >= begin:
-            return TOO_LATE
-        low = earliest_fit(t, aligned, low, begin, 0, 0)
-        if low >= begin:
-            return IMPOSSIBLE
-        place_fill(t, slot, first, low)
-    if needs_spill(t, first, last):
-        if t.ints[SEGMENT_LINK + SPILL, segment] < 0:
-            return IMPOSSIBLE
-        after = max(last_write(t, first, last) + 1, t.state[SLOT_READY, slot])
-        limit = following
-        if last < t.ints[SEGMENT_LAST, segment]:
-            limit = min(limit, t.ints[ACCESS_STEP, last + 1])
-        if after >= limit:
-            return TOO_EARLY
-        reach = min(limit, end + WINDOW_STEPS)
-        reach = latest_fit(t, aligned, max(end, after), reach, 0)
-        if after >= reach:
-            return IMPOSSIBLE
-        place_spill(t, slot, segment, after, reach)
-    return POSSIBLE
-
-
-@compiled
-def fits(t: Tables, slot: int, aligned: int) -> bool:
-    """Whether the residency in a slot, not charged yet, fits by live bytes."""
-    for step in range(t.state[SLOT_START, slot], t.state[SLOT_END, slot]):
-        if t.state[STEP_LOAD, step] + aligned > t.ints[SIZES, CAPACITY]:
-            return False
-    return True
-
-
-@compiled
-def improves(t: Tables, seconds: float, moved: float) -> bool:
-    """Whether latency fell, or is the same with less slow traffic.
-
-    Args:
-        t: the game, with the trial.
-        seconds: busy seconds without it.
-        moved: slow bytes without it.
-    """
-    tolerance = TOLERANCE * seconds
-    now = t.seconds[TOTALS, BUSY_S]
-    less = t.seconds[TOTALS, LINEAR] < moved - 0.5
-    return bool(now < seconds - tolerance or (now <= seconds + tolerance and less))
 
 
 @compiled
@@ -248,7 +168,7 @@ def try_residency(
                 high = max(high, t.state[REMOVED_LAST, count])
                 steps += t.state[SLOT_END, access] - t.state[SLOT_START, access]
                 count += 1
-        outcome = propose(t, slot, low, high)
+        outcome = propose(t, slot, low, high, NOWHERE, NOWHERE)
         if outcome == TOO_EARLY and high < t.ints[SEGMENT_LAST, segment]:
             high += 1
         elif outcome == TOO_LATE and low > t.ints[SEGMENT_FIRST, segment]:
@@ -257,7 +177,8 @@ def try_residency(
         else:
             break
     verdict, worth = FAILED, 0.0
-    if outcome == POSSIBLE and fits(t, slot, t.ints[SEGMENT_ALIGNED, segment]):
+    start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
+    if outcome == POSSIBLE and fits_during(t, t.ints[SEGMENT_ALIGNED, segment], start, end):
         account(t, slot, low, high, 1)
         if improves(t, before_s, before_bytes):
             if offer.least > -np.inf:

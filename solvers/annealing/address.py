@@ -1,7 +1,4 @@
-"""Compiled: addresses for residencies that a move adds; those around are packed anew where needed.
-
-This module imports numba; import it where it is needed.
-"""
+"""Compiled: addresses for residencies that a move adds; those around are packed anew if needed."""
 
 from ullage.solvers.annealing.moves import MOVED, log_change, log_is_full
 from ullage.solvers.annealing.tables import EJECTED, EJECTED_LAST, LOG_SLOT, LOGGED, OWN_SLOTS

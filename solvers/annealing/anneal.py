@@ -10,8 +10,6 @@ in parts where they still fit; room that remains is offered to other tensors nea
 
 The whole counts as one move: accepted by its cost (Kirkpatrick, Gelatt and Vecchi, "Optimization by
 simulated annealing", Science 220, 1983), and only when all of it gets addresses.
-
-This module imports numba; import it where it is needed.
 """
 
 import math

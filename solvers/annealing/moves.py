@@ -7,8 +7,6 @@ before it moved, is saved in a slot behind those of accesses, one for each entry
     LOG_WHAT  ADDED    REMOVED  MOVED
     LOG_SLOT  7        12       3
     undo      remove   copy back  old address, from the last entry to the first
-
-This module imports numba; import it where it is needed.
 """
 
 from ullage.solvers.annealing.tables import (

@@ -6,8 +6,6 @@
 
 The rules are those of the engine; here the residency's own operands are charged to the fastest tier
 first, so that its transfers may use the time that they leave on the home tier's port.
-
-This module imports numba; import it where it is needed.
 """
 
 from ullage.solvers.annealing.moves import ADDED, log_change
@@ -20,13 +18,13 @@ from ullage.solvers.engine.costs import (
     list_slot,
 )
 from ullage.solvers.engine.jit import compiled
+from ullage.solvers.engine.proposals import fits_during
 from ullage.solvers.engine.tables import (
     ACCESS_LAST_WRITE,
     ACCESS_READS,
     ACCESS_SEGMENT,
     ACCESS_STEP,
     ACCESS_WANTED,
-    CAPACITY,
     COUNTS,
     FILL,
     SEGMENT_ALIGNED,
@@ -36,7 +34,6 @@ from ullage.solvers.engine.tables import (
     SEGMENT_LINK,
     SIZES,
     SPILL,
-    STEP_LOAD,
     STEPS,
     WORK,
     Tables,
@@ -53,15 +50,6 @@ from ullage.solvers.engine.transfers import (
 
 # Steps before the first access from which a fill may begin, and behind the last for a spill's end.
 WINDOW_STEPS = 96
-
-
-@compiled
-def fits_during(t: Tables, size: int, low: int, high: int) -> bool:
-    """Whether `size` more bytes fit by live bytes in all steps of [low, high)."""
-    for step in range(low, high):
-        if t.state[STEP_LOAD, step] + size > t.ints[SIZES, CAPACITY]:
-            return False
-    return True
 
 
 @compiled

@@ -32,7 +32,7 @@ from ullage.solvers.engine.tables import (
 )
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.engine_tables import counts_joules
-from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 
@@ -81,8 +81,7 @@ def whole_residencies(
     place_residencies(best, is_over)
     if not is_over():
         other = ResidencyState(rounded.problem, rounded.segments)
-        close_gaps(other, WINDOW_STEPS, budget)
-        hide_single_uses(other, WINDOW_STEPS, budget)
+        keep_what_pays(other, WINDOW_STEPS, budget)
         place_residencies(other, is_over)
         best = other if other.improved_since(best.mark()) else best
     improved, note = improve(best, budget, work, seed)

@@ -57,7 +57,9 @@ def search_tables(state: ResidencyState, seed: int) -> Tables:
     """
     segments, fixed = movable(state), residents(state)
     own = sum(len(state.segments[index].accesses) for index in segments) + len(fixed)
-    t = tables_of(state, Needs(own + MAX_LOG, state_rows=3, width=MAX_LOG, cheapest=True))
+    t = tables_of(
+        state, Needs(own + MAX_LOG, state_rows=3, width=MAX_LOG, cheapest=True, joules=True)
+    )
     t.state[COUNTS, RANDOM] = 1 + seed % 2147483646
     t.state[COUNTS, OWN_SLOTS] = own
     t.seconds[TOTALS, BEST] = np.inf
@@ -72,7 +74,7 @@ def search_tables(state: ResidencyState, seed: int) -> Tables:
 
 def _count_home(t: Tables, state: ResidencyState) -> None:
     """Charge every access to its home tier."""
-    cost: Floats = linear_costs(state)
+    cost: Floats = linear_costs(state, joules=True)
     seconds = state.busy_time.operand_seconds
     for segment in state.segments:
         home = state.target.tier_index[segment.home]

@@ -36,7 +36,7 @@ from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_what_pays
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment, segments_of
@@ -194,9 +194,8 @@ def _offer(
         first, last = _accesses(job.segments[residency.segment], residency)
         state.add(residency.segment, first, last, residency)
     if mends:
-        close_gaps(state, REPAIR_WINDOW_STEPS, job.budget)
-    if mends and job.problem.objective == "latency":
-        hide_single_uses(state, REPAIR_WINDOW_STEPS, job.budget)
+        hides = job.problem.objective == "latency"
+        keep_what_pays(state, REPAIR_WINDOW_STEPS, job.budget, hides=hides)
     try:
         _place(job, options, state)
         plan = assemble(

@@ -1,7 +1,7 @@
-"""Residency mechanics, compiled once, for the game (`rl_agent`) and the annealer.
+"""Residency mechanics, once, for the heuristics, the annealer and the game (`rl_agent`).
 
 `tables` names the rows, `jit` says how kernels are compiled, `costs` charges residencies,
-`transfers` chooses the steps in which data moves, `addresses` gives residencies their addresses.
-The rules are in docs/engine.md; `solvers.state.engine_tables` fills tables from a problem. The
-plain references are `solvers.state` (busy time, address map) and `tests/support/game_twin.py`.
+`transfers` chooses the steps in which data moves, `proposals` makes residencies of both, `joining`
+lets residencies grow, `addresses` gives them their addresses. The rules are in docs/engine.md;
+`solvers.state` fills tables from a problem (`engine_tables`) and from decisions (`decisions`).
 """

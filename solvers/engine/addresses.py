@@ -8,8 +8,6 @@
           ---------------------------> step
 
 Only the slots on the list (`LISTED`) are in the way of others.
-
-This module imports numba; import it where it is needed.
 """
 
 from ullage.solvers.engine.jit import compiled

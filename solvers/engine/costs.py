@@ -9,8 +9,6 @@ transfers to ports and links; every change brings the steps concerned up to date
     home port         fill  -a0         -a1     accesses a0, a1 leave the home tier
     fastest port      fill  +a0         +a1
     live bytes        +     +     +     +
-
-This module imports numba; import it where it is needed.
 """
 
 from ullage.solvers.engine.jit import compiled

@@ -46,8 +46,10 @@ STEP_WORKSPACE = 22
 # (tiers and links) there are; bytes of the fastest tier, and bytes of addresses.
 SIZES = 23
 STEPS, ACCESSES, SLOTS, TIERS, RESOURCES, CAPACITY, ADDRESSES = range(7)
-# Column of SIZES; 1: a transfer that finds no idle step goes where its step grows least.
-CHEAPEST = 7
+# Columns of SIZES. 1: a transfer that finds no idle step goes where its step grows least. Then
+# steps ahead of an access in which a fill may begin, and behind one in which a spill may end; and
+# the most steps from where a residency begins to its first access, or from its last to its end.
+CHEAPEST, WINDOW, REACH = 7, 8, 9
 # Rows of `Tables.ints`.
 INT_ROWS = 24
 
@@ -60,8 +62,8 @@ SEGMENT_HOME_RATE, SEGMENT_FAST_RATE, SEGMENT_LINK_RATE, SEGMENT_SETUP_S = 3, 5,
 SEGMENT_LINEAR = 11
 # By step: seconds of the compute unit.
 STEP_COMPUTE_S = 13
-# By column of TOTALS: its weight in the objective.
-WEIGHTS = 14
+# By column of TOTALS: its weight in the objective. Then the seconds that a slow byte is worth.
+WEIGHTS, BYTE_PRICE = 14, 2
 # Rows of `Tables.floats`.
 FLOAT_ROWS = 15
 

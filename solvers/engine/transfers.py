@@ -1,12 +1,10 @@
 """Compiled: the steps in which a fill or a spill moves its bytes, and those in which it may.
 
-    step       0     1     2     3     4     5     6
-    accesses         write             [read ......]     the residency serves the last three steps
-    fill                   ###   ##                      after the write, in idle link time
-    start                  ^
-    ready                              ^
-
-This module imports numba; import it where it is needed.
+step       0     1     2     3     4     5     6
+accesses         write             [read ......]     the residency serves the last three steps
+fill                   ###   ##                      after the write, in idle link time
+start                  ^
+ready                              ^
 """
 
 import math
@@ -18,12 +16,12 @@ from ullage.solvers.engine.tables import (
     ACCESS_SLOT,
     ACCESS_STEP,
     ACCESS_WANTED,
-    ACCESS_WRITES,
     CAPACITY,
     CHEAPEST,
     COUNTS,
     FILL,
     MAX_MOVES,
+    REACH,
     RESOURCE,
     SEGMENT_BYTES,
     SEGMENT_FAST_RATE,
@@ -45,6 +43,7 @@ from ullage.solvers.engine.tables import (
     STEP_BUSY,
     STEP_LOAD,
     STEPS,
+    WINDOW,
     WORK,
     Tables,
 )
@@ -55,15 +54,14 @@ SPARE_BYTES = 1e-6
 
 
 @compiled
-def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) -> None:
+def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int, late: bool) -> None:
     """Spread the bytes of a transfer over idle steps of [low, high).
 
-        idle bytes     0   4   9   2      a fill of 8 bytes in steps [0, 4)
+        idle bytes     0   4   9   2      8 bytes late in steps [0, 4)
         moves                  6   2      the last steps first
 
-    A fill takes the last steps first, a spill the first ones. Bytes that find no idle step go where
-    most bytes move, among equals to the latest step; without any idle step all go into the step
-    next to the data's access, or (CHEAPEST) into the one that grows least.
+    Bytes that find no idle step go where most bytes move, among equals to the latest step; without
+    any idle step all go into the first step looked at, or (CHEAPEST) into the one that grows least.
 
     Args:
         t: the tables.
@@ -72,6 +70,7 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
         segment: whose bytes move.
         low: first step allowed.
         high: one past the last; larger than `low`.
+        late: the last steps are taken first, else the first ones.
     """
     home = RESOURCE + t.ints[SEGMENT_HOME, segment]
     link = t.ints[SEGMENT_LINK + way, segment]
@@ -82,16 +81,10 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
     row = 2 * slot + way
     rest_bytes = t.ints[SEGMENT_BYTES, segment]
     count = 0
-    step, by = (high - 1, -1) if way == FILL else (low, 1)
+    step, by = (high - 1, -1) if late else (low, 1)
     cheapest, least_growth = step, math.inf
     while low <= step < high and rest_bytes > 0 and count < MAX_MOVES:
-        busy = t.seconds[STEP_BUSY, step]
-        room = min(
-            (busy - t.seconds[home, step]) * home_rate,
-            (busy - t.seconds[RESOURCE, step]) * fast_rate,
-        )
-        free = max(busy - t.seconds[link, step] - setup_s, 0.0)
-        part = min(rest_bytes, int(max(min(room, free * link_rate), 0.0) + SPARE_BYTES))
+        part = min(rest_bytes, int(idle_bytes(t, way, segment, step) + SPARE_BYTES))
         if part > 0:
             t.moves[row, count] = step
             t.moves[row, MAX_MOVES + count] = part
@@ -103,8 +96,9 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
                 t.seconds[RESOURCE, step] + rest_bytes / fast_rate,
                 t.seconds[link, step] + rest_bytes / link_rate + setup_s,
             )
-            if grown - busy < least_growth - SPARE_BYTES / link_rate:
-                cheapest, least_growth = step, grown - busy
+            grown -= t.seconds[STEP_BUSY, step]
+            if grown < least_growth - SPARE_BYTES / link_rate:
+                cheapest, least_growth = step, grown
         t.state[COUNTS, WORK] += 1
         step += by
     if count == 0:
@@ -114,10 +108,10 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
     best = 0
     for k in range(1, count):
         more = t.moves[row, MAX_MOVES + k] - t.moves[row, MAX_MOVES + best]
-        if more > 0 or (more == 0 and way == SPILL):
+        if more > 0 or (more == 0 and not late):
             best = k
     t.moves[row, MAX_MOVES + best] += rest_bytes
-    if way == FILL:  # ascending steps
+    if late:  # ascending steps
         for k in range(count // 2):
             other = count - 1 - k
             step, part = t.moves[row, k], t.moves[row, MAX_MOVES + k]
@@ -125,6 +119,20 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int) ->
             t.moves[row, MAX_MOVES + k] = t.moves[row, MAX_MOVES + other]
             t.moves[row, other], t.moves[row, MAX_MOVES + other] = step, part
     t.state[SLOT_MOVES + way, slot] = count
+
+
+@compiled
+def idle_bytes(t: Tables, way: int, segment: int, step: int) -> float:
+    """Bytes of a segment that a transfer could move in a step at no cost."""
+    busy = t.seconds[STEP_BUSY, step]
+    home = RESOURCE + t.ints[SEGMENT_HOME, segment]
+    room = min(
+        (busy - t.seconds[home, step]) * t.floats[SEGMENT_HOME_RATE + way, segment],
+        (busy - t.seconds[RESOURCE, step]) * t.floats[SEGMENT_FAST_RATE + way, segment],
+    )
+    link = t.ints[SEGMENT_LINK + way, segment]
+    free = max(busy - t.seconds[link, step] - t.floats[SEGMENT_SETUP_S + way, segment], 0.0)
+    return float(max(min(room, free * t.floats[SEGMENT_LINK_RATE + way, segment]), 0.0))
 
 
 @compiled
@@ -141,11 +149,11 @@ def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
     """
     segment = t.ints[ACCESS_SEGMENT, access]
     begin = t.ints[ACCESS_STEP, access]
-    spread(t, slot, FILL, segment, low, begin)
+    spread(t, slot, FILL, segment, low, begin, True)
     if access > t.ints[SEGMENT_FIRST, segment]:
         used = t.ints[ACCESS_STEP, access - 1]
         if last_move(t, slot, FILL) < used:
-            spread(t, slot, FILL, segment, used, begin)
+            spread(t, slot, FILL, segment, used, begin, True)
     t.state[SLOT_START, slot] = t.moves[2 * slot + FILL, 0]
     t.state[SLOT_READY, slot] = last_move(t, slot, FILL) + 1
 
@@ -153,7 +161,7 @@ def place_fill(t: Tables, slot: int, access: int, low: int) -> None:
 @compiled
 def place_spill(t: Tables, slot: int, segment: int, low: int, high: int) -> None:
     """Spill of the residency in a slot in steps [low, high), to whose end the residency lasts."""
-    spread(t, slot, SPILL, segment, low, high)
+    spread(t, slot, SPILL, segment, low, high, False)
     t.state[SLOT_END, slot] = max(t.state[SLOT_END, slot], last_move(t, slot, SPILL) + 1)
 
 
@@ -193,18 +201,22 @@ def latest_fit(t: Tables, size: int, low: int, high: int, own_high: int) -> int:
 def at_home_before(t: Tables, access: int) -> bool:
     """Whether the home tier holds current data just before an access."""
     segment = t.ints[ACCESS_SEGMENT, access]
-    valid = t.ints[SEGMENT_GIVEN, segment] == 1
-    at = t.ints[SEGMENT_FIRST, segment]
-    while at < access:
+    first = t.ints[SEGMENT_FIRST, segment]
+    write = t.ints[ACCESS_LAST_WRITE, access - 1] if access > first else -1
+    if write < first:
+        return bool(t.ints[SEGMENT_GIVEN, segment] == 1)
+    at = t.state[ACCESS_SLOT, write]
+    if at < 0:
+        return True
+    while at < access:  # what a residency has written is at home when it, or one behind, spilled
         last = t.state[SLOT_LAST, at]
-        if last >= 0:
-            wrote = t.ints[ACCESS_LAST_WRITE, last] >= at
-            valid = t.state[SLOT_MOVES + SPILL, at] > 0 or (valid and not wrote)
-            at = last + 1
-        else:
-            valid = valid or t.ints[ACCESS_WRITES, at] == 1
+        if last < 0:
             at += 1
-    return bool(valid)
+        elif t.state[SLOT_MOVES + SPILL, at] > 0:
+            return True
+        else:
+            at = last + 1
+    return False
 
 
 @compiled
@@ -226,24 +238,34 @@ def last_write(t: Tables, first: int, last: int) -> int:
 def free_from(t: Tables, first: int) -> int:
     """First step in which a fill before an access may move bytes.
 
-    By then home has the data, and the residency before has ended.
+    By then home has the data, and the residency before has ended. Residencies that have ended
+    before the fill's window are not looked for.
     """
     start = t.ints[SEGMENT_FIRST, t.ints[ACCESS_SEGMENT, first]]
     step = 0
     if first > start:
         step = last_write(t, start, first - 1) + 1
+        far = t.ints[ACCESS_STEP, first] - t.ints[SIZES, WINDOW] - t.ints[SIZES, REACH]
         for access in range(first - 1, start - 1, -1):
             slot = t.state[ACCESS_SLOT, access]
             if slot >= 0:
                 return int(max(step, t.state[SLOT_END, slot]))
+            if t.ints[ACCESS_STEP, access] < far:
+                break
     return step
 
 
 @compiled
 def next_start(t: Tables, last: int) -> int:
-    """First step of the next residency of the same segment; the number of steps without one."""
+    """First step of the next residency of the same segment; the number of steps without one.
+
+    Residencies that begin behind a spill's window are not looked for.
+    """
+    far = t.ints[ACCESS_STEP, last] + t.ints[SIZES, WINDOW] + t.ints[SIZES, REACH]
     for access in range(last + 1, t.ints[SEGMENT_LAST, t.ints[ACCESS_SEGMENT, last]] + 1):
         slot = t.state[ACCESS_SLOT, access]
         if slot >= 0:
             return int(t.state[SLOT_START, slot])
+        if t.ints[ACCESS_STEP, access] > far:
+            break
     return int(t.ints[SIZES, STEPS])

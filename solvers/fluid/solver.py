@@ -30,7 +30,6 @@ from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.fluid.two_tier.rounding import (
     REPAIR_WINDOW_STEPS,
     SlicedResidencyState,
-    retime,
     round_requests,
 )
 from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
@@ -38,7 +37,7 @@ from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.packing.pages import Rectangle, page_runs, page_size
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.greedy_moves import keep_what_pays, retime
 from ullage.solvers.state.home_plan import home_assignment
 from ullage.solvers.state.segments import Segment, segments_of
 
@@ -197,14 +196,13 @@ def _sliced_plan(
             r for r in requests if not (r.is_loop_carried or r.is_left) or _is_pinned(slices, r)
         ]
     sliced = SlicedResidencyState(problem, slices, page)
-    round_requests(sliced, requests)
-    close_gaps(sliced, REPAIR_WINDOW_STEPS, budget)
-    hide_single_uses(sliced, REPAIR_WINDOW_STEPS, budget)
+    round_requests(sliced, requests, budget)
+    keep_what_pays(sliced, REPAIR_WINDOW_STEPS, budget)
     if not paged:
         placed, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
         residencies = [residency for _, _, residency in placed.all_residencies()]
         return Solution(assemble(problem, placed.segments, residencies), notes=notes)
-    retime(sliced, budget)
+    retime(sliced, REPAIR_WINDOW_STEPS, budget)
     in_pages = _place_in_pages(sliced)
     residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
     assignment = assemble(problem, sliced.segments, residencies)
@@ -266,7 +264,7 @@ def _rectangles(
     begins = {
         s.segment: i
         for i, s in enumerate(residencies)
-        if not s.start and s.segment in state.loop_carried
+        if not s.start and s.segment in state.untouched
     }
     return [
         Rectangle(

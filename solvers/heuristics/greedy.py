@@ -13,7 +13,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
@@ -40,9 +40,7 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
     segments = segments_of(problem)
     state = ResidencyState(problem, segments)
     nothing_kept = state.mark()
-    close_gaps(state, window, budget)
-    if problem.objective == "latency":
-        hide_single_uses(state, window, budget)
+    keep_what_pays(state, window, budget, hides=problem.objective == "latency")
     notes = notes_on_size(state, "greedy")
     if place_residencies(state, budget.is_over):
         # Each residency paid beside the others; without those that found no hole it may not.

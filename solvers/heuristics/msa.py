@@ -18,28 +18,61 @@ repacked (`max_repacks` times). There is no backtracking; a second sweep offers 
 to the uses that are still served by slow memory.
 """
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import overhead_seconds
 from ullage.solvers.budget import Budget
+from ullage.solvers.engine.tables import (
+    ACCESS_HOME_S,
+    ACCESS_LINEAR,
+    ACCESS_SEGMENT,
+    ACCESS_STEP,
+    ACCESSES,
+    COUNTS,
+    REACH,
+    RESOURCE,
+    RESOURCES,
+    SEGMENT_BYTES,
+    SEGMENT_HOME,
+    SEGMENT_LAST,
+    SIZES,
+    STEP_BUSY,
+    STEP_COMPUTE_S,
+    STEPS,
+    TIERS,
+    WORK,
+    Tables,
+)
 from ullage.solvers.heuristics.msa_addresses import Addresses
+from ullage.solvers.heuristics.msa_search import (
+    ACCESS,
+    AT,
+    BEGIN,
+    CURSOR_SIZE,
+    FINISHED,
+    MSA_ROWS,
+    NEEDS_ADDRESS,
+    OVERHEAD,
+    PAUSED,
+    SKIPPED,
+    STAGE,
+    TAKEN,
+    Rules,
+    advance,
+)
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.busy_time import spread
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.decisions import decisions_of, read_decisions
+from ullage.solvers.state.engine_tables import Needs
+from ullage.solvers.state.kernels import choose_kernel
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
-from ullage.solvers.state.span_lookup import UseSpan
-
-# Steps before a use in which starts of a prefetch are looked for at first.
-FIRST_LOOK_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -88,28 +121,55 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
 
 
 def assign(
-    problem: Problem, options: MsaOptions, budget: Budget
+    problem: Problem, options: MsaOptions, budget: Budget, *, compiles: bool | None = None
 ) -> tuple[ResidencyState, list[str]]:
     """The residencies of memory-space assignment, with addresses, and notes on limits met.
+
+    Args:
+        problem: the problem.
+        options: the parameters.
+        budget: the time; when it is over, what is decided is legal as it stands.
+        compiles: whether kernels are compiled; None: where the program is large, and there is time.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     state = ResidencyState(problem, segments_of(problem))
-    assignment = _Assignment(state, options, budget)
-    queue = _by_memory_boundedness(state)
-    notes: list[str] = []
+    place_residencies(state)  # what operators cannot do without has its place first
+    t = decisions_of(state, Needs(1, second_rows=MSA_ROWS, window=options.spill_window_steps))
+    t.ints[SIZES, REACH] = state.steps
+    t.seconds[RESOURCE + t.ints[SIZES, RESOURCES] + OVERHEAD, : state.steps] = overhead_seconds(
+        problem
+    )
+    queue = _by_memory_boundedness(t)
+    cursor = np.zeros(CURSOR_SIZE, dtype=np.int64)
+    chosen = choose_kernel(advance, int(t.ints[SIZES, ACCESSES]), budget, compiles)
+    addresses = Addresses(state, t, options.max_repacks)
+    rules = Rules(
+        options.min_overlap_ratio,
+        options.preferred_overlap_ratio,
+        options.max_overlap_ratio,
+        options.min_hidden_fraction,
+        options.max_prefetch_starts,
+        options.max_run_ends,
+    )
     for _ in range(options.sweeps):
-        before = state.mark()
-        for index in queue:
-            if budget.remaining_s() <= 0:
-                break  # what is decided is legal as it stands
-            assignment.assign(index)
-        if state.mark() == before:
+        taken = int(cursor[TAKEN])
+        cursor[[AT, ACCESS, STAGE]] = 0, -1, BEGIN
+        outcome, has_address = PAUSED, False
+        while outcome != FINISHED and not budget.is_over():
+            until = int(t.state[COUNTS, WORK]) + chosen.slice_work
+            outcome = chosen.call(t, queue, cursor, rules, until, has_address)
+            has_address = outcome == NEEDS_ADDRESS and addresses.place(cursor)
+        if outcome == NEEDS_ADDRESS:
+            chosen.call(t, queue, cursor, rules, 0, has_address)
+        if cursor[TAKEN] == taken:
             break
-    if budget.remaining_s() <= 0:
+    read_decisions(state, t)
+    notes: list[str] = []
+    if budget.is_over():
         notes.append("msa: the time limit ended the assignment early")
-    if assignment.has_skipped_ends:
+    if cursor[SKIPPED]:
         notes.append(
             f"msa: of buffers with more than {options.max_run_ends} further uses only some "
             "lengths of residencies were tried (parameter max_run_ends)"
@@ -117,190 +177,33 @@ def assign(
     return state, notes
 
 
-def _by_memory_boundedness(state: ResidencyState) -> list[int]:
+def _by_memory_boundedness(t: Tables) -> Ints:
     """Segments, those first whose uses lose most time to slow memory for the room they take.
 
     XLA divides the benefit by the square root of the size; here lifetime counts like size (2 %
     better in the geometric mean over eight models and four capacities).
     """
-    busy_time = state.busy_time
-    keys: list[tuple[float, float, int]] = []
-    for index, segment in enumerate(state.segments):
-        if (
-            not segment.size_bytes
-            or not segment.accesses
-            or segment.home == state.target.fastest.name
-        ):
-            continue
-        lost = 0.0
-        moved = 0.0
-        for access in segment.accesses:
-            seconds = busy_time.operand_seconds(
-                segment.home, access.read_bytes, access.written_bytes
-            )
-            rest = busy_time.busy_without(access.step, segment.home, seconds)
-            lost += max(0.0, float(busy_time.busy_s[access.step]) - rest)
-            moved += access.read_bytes + access.written_bytes
-        lifetime = segment.accesses[-1].step - segment.accesses[0].step + 1
-        weight = math.sqrt(segment.size_bytes * lifetime)
-        keys.append((-lost / weight, -moved / weight, index))
-    return [index for _, _, index in sorted(keys)]
-
-
-class _Assignment:
-    """The decisions so far, with addresses."""
-
-    def __init__(self, state: ResidencyState, options: MsaOptions, budget: Budget) -> None:
-        self.state = state
-        self.options = options
-        self.budget = budget
-        self.has_skipped_ends = False
-        self.overhead_s = overhead_seconds(state.problem)
-        place_residencies(state)  # what operators cannot do without has its place first
-        self.addresses = Addresses(state, options.max_repacks)
-
-    def assign(self, index: int) -> None:
-        """Decide how each use of a segment is served, in program order."""
-        segment = self.state.segments[index]
-        position = 0
-        while position < len(segment.accesses):
-            span = self.state.span_of(index, position)
-            access = segment.accesses[position]
-            if span is None and access.reads:
-                self._prefetch(index, position)
-                span = self.state.span_of(index, position)
-            if span is not None or not access.reads:
-                span = self._no_copy(index, position, span) or span
-            position = position + 1 if span is None else span[1] + 1
-
-    def _no_copy(self, index: int, position: int, span: UseSpan | None) -> UseSpan | None:
-        """Extend a use span (or begin one at a definition) over as many uses as possible."""
-        segment = self.state.segments[index]
-        low = span[0] if span is not None else position
-        reached = span[1] if span is not None else position
-        for high in self._span_ends(reached, len(segment.accesses) - 1):
-            if self.budget.remaining_s() <= 0:
-                return None  # what is decided is legal as it stands
-            old = self.state.lookup.between(index, low, high)
-            if old and old[-1][1] > high:
-                continue  # would cut a residency in two
-            if self._try(index, (low, high), old):
-                return low, high
-        return None
-
-    def _span_ends(self, reached: int, last: int) -> Sequence[int]:
-        """Last accesses to try for a longer use span, the furthest first.
-
-        All of them where they are few, else at distances from `reached` that halve: a segment of
-        many uses would take the cube of their number.
-        """
-        if last - reached <= self.options.max_run_ends:
-            return range(last, reached, -1)
-        self.has_skipped_ends = True
-        halvings = range((last - reached).bit_length())
-        return [reached + ((last - reached) >> k) for k in halvings]
-
-    def _try(self, index: int, span: UseSpan, old: list[UseSpan]) -> bool:
-        """Replace use spans of a segment by one, if it fits, helps, and finds an address."""
-        state = self.state
-        before = state.mark()
-        removed = [(begin, *state.remove(index, begin)) for begin, _ in old]
-        window = self.options.spill_window_steps
-        residency = state.propose(index, *span, window=window)
-        if residency is not None and self._commit(index, span, residency, removed, before):
-            return True
-        for begin, end, kept in removed:
-            state.add(index, begin, end, kept)
-        return False
-
-    def _commit(
-        self,
-        index: int,
-        span: UseSpan,
-        residency: SegmentResidency,
-        removed: list[tuple[int, int, SegmentResidency]],
-        before: tuple[float, float],
-    ) -> bool:
-        """Add a residency if latency falls and an address is found."""
-        state = self.state
-        size = state.aligned_bytes(state.segments[index])
-        if not state.fits(size, residency.start, residency.end):
-            return False
-        state.add(index, *span, residency)
-        if state.improved_since(before) and self.addresses.place(index, span, removed):
-            return True
-        state.remove(index, span[0])
-        return False
-
-    def _prefetch(self, index: int, position: int) -> None:
-        """Copy in before a use, near the preferred overlap first."""
-        state = self.state
-        before = state.mark()
-        size = state.aligned_bytes(state.segments[index])
-        for start in self._prefetch_starts(index, position):
-            if not state.fits(size, start, state.segments[index].accesses[position].step + 1):
-                continue
-            residency = self._prefetch_from(index, position, start)
-            if residency is None or not state.fits(size, residency.start, residency.end):
-                continue
-            state.add(index, position, position, residency)
-            helps = state.improved_since(before)
-            if helps and self.addresses.place(index, (position, position), []):
-                return
-            state.remove(index, position)
-            if not helps:
-                return  # all of the copy is hidden: another start gains as little
-
-    def _prefetch_starts(self, index: int, position: int) -> list[int]:
-        """Steps at which a prefetch may begin, by distance from the preferred overlap ratio."""
-        state, options = self.state, self.options
-        segment = state.segments[index]
-        target = state.target
-        link = target.link(segment.home, target.fastest.name)
-        if link is None:
-            return []
-        rate = min(link.bandwidth_bytes_per_s, target.tier(segment.home).read_bytes_per_s)
-        copy_s = link.setup_s + segment.size_bytes / rate
-        use = segment.accesses[position].step
-        low = state.free_from(index, position)
-        furthest = options.max_overlap_ratio
-        ratios = self._elapsed(low, use, furthest * copy_s) / copy_s
-        allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (ratios <= furthest))
-        distance = np.abs(np.log(ratios[allowed] / options.preferred_overlap_ratio))
-        nearest = allowed[np.argsort(distance, kind="stable")]
-        return [use - 1 - int(back) for back in nearest[: options.max_prefetch_starts]]
-
-    def _elapsed(self, low: int, use: int, enough_s: float) -> NDArray[np.float64]:
-        """Seconds from each step to a use, backwards to step `low` or until there are enough."""
-        steps = FIRST_LOOK_STEPS
-        while True:
-            window = slice(max(low, use - steps), use)
-            busy_s = self.state.busy_time.busy_s[window] + self.overhead_s[window]
-            elapsed = busy_s[::-1].cumsum()
-            if window.start == low or elapsed[-1] > enough_s:
-                return elapsed
-            steps *= 4
-
-    def _prefetch_from(self, index: int, position: int, start: int) -> SegmentResidency | None:
-        """The residency of a prefetch that begins at a step, None without idle time."""
-        state = self.state
-        segment = state.segments[index]
-        use = segment.accesses[position].step
-        fastest = state.target.fastest.name
-        room = state.busy_time.room_bytes(segment.home, fastest, start, use)
-        if int(room.sum()) < self.options.min_hidden_fraction * segment.size_bytes:
-            return None
-        fill = spread(segment.size_bytes, room, start, late=False)
-        if fill[-1][0] < state.used_before(index, position):
-            return None  # here before an earlier use, for which it was not worth it
-        end = use + 1
-        spill: tuple[tuple[int, int], ...] = ()
-        if state.needs_spill(index, position, position):
-            proposed = state.propose(index, position, position)
-            if proposed is None:
-                return None
-            spill, end = proposed.spill, proposed.end
-        return SegmentResidency(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
+    accesses, steps = int(t.ints[SIZES, ACCESSES]), int(t.ints[SIZES, STEPS])
+    firsts = np.flatnonzero(np.diff(t.ints[ACCESS_SEGMENT, :accesses], prepend=-1))
+    if not accesses:
+        return firsts
+    step, owner = t.ints[ACCESS_STEP, :accesses], t.ints[ACCESS_SEGMENT, :accesses]
+    home = t.ints[SEGMENT_HOME, owner]
+    resources = t.seconds[RESOURCE : RESOURCE + t.ints[SIZES, RESOURCES], :steps]
+    rest = np.empty(accesses)  # roofline of the step without the use
+    for tier in range(int(t.ints[SIZES, TIERS])):
+        others = np.maximum(
+            np.delete(resources, tier, axis=0).max(axis=0, initial=0.0),
+            t.floats[STEP_COMPUTE_S, :steps],
+        )
+        own = home == tier
+        without = resources[tier, step[own]] - t.floats[ACCESS_HOME_S, :accesses][own]
+        rest[own] = np.maximum(others[step[own]], without)
+    lost = np.add.reduceat(np.maximum(t.seconds[STEP_BUSY, step] - rest, 0.0), firsts)
+    moved = np.add.reduceat(np.abs(t.floats[ACCESS_LINEAR, :accesses]), firsts)
+    lasts = t.ints[SEGMENT_LAST, : len(firsts)]
+    weight = np.sqrt(t.ints[SEGMENT_BYTES, : len(firsts)] * (step[lasts] - step[firsts] + 1))
+    return np.lexsort((np.arange(len(firsts)), -moved / weight, -lost / weight)).astype(np.int64)
 
 
 SOLVER = Solver(

@@ -10,13 +10,17 @@ import numpy as np
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
+from ullage.solvers.engine.joining import keep_whole
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.decisions import decisions_of, read_decisions
+from ullage.solvers.state.engine_tables import Needs, movable
+from ullage.solvers.state.kernels import choose_kernel
 from ullage.solvers.state.required import require_link
 from ullage.solvers.state.residency_state import ResidencyState
-from ullage.solvers.state.segments import Segment, segments_of
+from ullage.solvers.state.segments import segments_of
 
 
 @dataclass(frozen=True)
@@ -35,14 +39,11 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     fastest = target.fastest
     segments = segments_of(problem)
     state = ResidencyState(problem.on(target.with_fast_memory(2**62)), segments)
-    for index, segment in enumerate(segments):
-        if (
-            segment.size_bytes
-            and segment.accesses
-            and segment.kind != "weight"
-            and segment.home != fastest.name
-        ):
-            _keep(state, index, segment)
+    kept = [index for index in movable(state) if segments[index].kind != "weight"]
+    for index in kept:
+        for first in list(state.residencies[index]):
+            state.remove(index, first)
+    _keep(state, kept)
     listed = state.all_residencies()
     limit = min(options.pack_time_limit_s, max(0.1, budget.remaining_s()))
     packing = pack(
@@ -71,20 +72,24 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     )
 
 
-def _keep(state: ResidencyState, index: int, segment: Segment) -> None:
-    """One residency from first to last access, fetched just before, stored just after."""
-    for first in list(state.residencies[index]):
-        state.remove(index, first)
-    last = len(segment.accesses) - 1
+def _keep(state: ResidencyState, kept: list[int]) -> None:
+    """Give segments one residency each, fetched just before the first access.
+
+    Args:
+        state: no residencies of these segments; there is room for everything. It is changed.
+        kept: indices of the segments.
+    """
     fastest = state.target.fastest.name
-    if segment.accesses[0].reads:
-        require_link(state.problem, segment, segment.home, fastest)
-    if state.needs_spill(index, 0, last):
-        require_link(state.problem, segment, fastest, segment.home)
-    residency = state.propose(index, 0, last, window=1)
-    if residency is None:  # impossible: there are DMA-only steps around it and endless room
-        raise AssertionError(segment)
-    state.add(index, 0, last, residency)
+    for index in kept:
+        segment = state.segments[index]
+        if segment.accesses[0].reads:
+            require_link(state.problem, segment, segment.home, fastest)
+        if state.needs_spill(index, 0, len(segment.accesses) - 1):
+            require_link(state.problem, segment, fastest, segment.home)
+    t = decisions_of(state, Needs(slots=1, window=1))
+    numbers = np.flatnonzero(np.isin(movable(state), kept))
+    choose_kernel(keep_whole, 0, Budget(), compiles=False).call(t, numbers)
+    read_decisions(state, t)
 
 
 SOLVER = Solver(

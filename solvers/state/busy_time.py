@@ -4,7 +4,7 @@ Solvers use it to see what a decision costs before they take it; the score that 
 `ullage.hwmodels.cost`'s, of the finished plan.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import MutableSequence
 from typing import cast
 
 import numpy as np
@@ -75,15 +75,6 @@ class BusyTime:
         """Seconds of a tier's port for an operator's access."""
         return port_seconds(self.target.tier(tier), read_bytes, written_bytes)
 
-    def busy_without(self, step: int, tier: str, seconds: float) -> float:
-        """Roofline of a step if a tier had some seconds less to do."""
-        busy = float(self.compute_s[step])
-        for name, busy_tier in self.tier_s.items():
-            busy = max(busy, float(busy_tier[step]) - (seconds if name == tier else 0.0))
-        for busy_link in self.link_s.values():
-            busy = max(busy, float(busy_link[step]))
-        return busy
-
     def add_moves(self, source: str, destination: str, moves: Moves, sign: int = 1) -> None:
         """Add the time of a transfer (sign -1: take it away), its set-up at its first move."""
         link = self.target.link(source, destination)
@@ -104,23 +95,6 @@ class BusyTime:
             self.slow_bytes += size * slow
             self._touch(step)
 
-    def room_bytes(self, source: str, destination: str, low: int, high: int) -> NDArray[np.float64]:
-        """Bytes that a transfer could move in each of the steps [low, high) at no cost."""
-        link = self.target.link(source, destination)
-        if link is None:
-            return np.zeros(high - low)
-        window = slice(low, high)
-        busy = self.busy_s[window]
-        room = np.minimum(
-            (busy - self.tier_s[source][window]) * self.target.tier(source).read_bytes_per_s,
-            (busy - self.tier_s[destination][window])
-            * self.target.tier(destination).write_bytes_per_s,
-        )
-        free = (busy - self.link_s[source, destination][window] - link.setup_s).clip(0.0)
-        return np.asarray(
-            np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0), dtype=np.float64
-        )
-
 
 def _cells(seconds: NDArray[np.float64]) -> MutableSequence[float]:
     """A view of the same memory, of which an element reads and writes as a Python float."""
@@ -131,31 +105,6 @@ def port_seconds(tier: Tier, read_bytes: float, written_bytes: float) -> float:
     """Seconds that reading and writing keep a tier's port busy."""
     seconds = read_bytes / tier.read_bytes_per_s
     return seconds + (written_bytes / tier.write_bytes_per_s if written_bytes else 0.0)
-
-
-def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
-    """Spread `size` bytes over steps that have room; the rest goes to the step that took most.
-
-    Args:
-        size: bytes of the transfer.
-        room: free bytes of the steps from `first_step` on.
-        first_step: step of `room[0]`.
-        late: fill steps from the last backwards (prefetch), else from the first (spill).
-    """
-    order: Sequence[int] = range(len(room) - 1, -1, -1) if late else range(len(room))
-    taken: dict[int, int] = {}
-    left = size
-    for position in order:
-        part = min(left, int(room[position]))
-        if part > 0:
-            taken[position] = part
-            left -= part
-        if left == 0:
-            break
-    if left:
-        rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
-        taken[rest] = taken.get(rest, 0) + left
-    return tuple((first_step + p, taken[p]) for p in sorted(taken))
 
 
 def byte_price(problem: Problem) -> float:

@@ -24,6 +24,7 @@ from ullage.solvers.engine.tables import (
     ACCESS_WRITES,
     ACCESSES,
     ADDRESSES,
+    BYTE_PRICE,
     CAPACITY,
     CHEAPEST,
     COUNTS,
@@ -34,6 +35,7 @@ from ullage.solvers.engine.tables import (
     LISTED,
     LIVE,
     MAX_MOVES,
+    REACH,
     RESOURCE,
     RESOURCES,
     SEGMENT_ALIGNED,
@@ -71,12 +73,15 @@ from ullage.solvers.engine.tables import (
     STEPS,
     TIERS,
     WEIGHTS,
+    WINDOW,
     Tables,
 )
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import Moves, port_seconds
+from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.residency_state import ResidencyState
 
+# Steps around an access within which its segment is filled and spilled, where nobody says else.
+WINDOW_STEPS = 64
 # Weight of the seconds of a slow byte beside the latency, objective latency: of equally fast
 # decisions the one with less slow traffic is better.
 TIE_BREAK = 1e-6
@@ -91,6 +96,8 @@ class Needs(NamedTuple):
         second_rows: rows of `Tables.seconds` behind those of the engine.
         width: least number of columns of all arrays but `moves`.
         cheapest: see `CHEAPEST`.
+        window: see `WINDOW`.
+        joules: the linear cost is energy where that is the objective; else it is slow traffic.
     """
 
     slots: int = 0
@@ -98,6 +105,8 @@ class Needs(NamedTuple):
     second_rows: int = 0
     width: int = 0
     cheapest: bool = False
+    window: int = WINDOW_STEPS
+    joules: bool = False
 
 
 def movable(state: ResidencyState) -> list[int]:
@@ -107,6 +116,7 @@ def movable(state: ResidencyState) -> list[int]:
         index
         for index, segment in enumerate(state.segments)
         if segment.size_bytes and segment.accesses and segment.home != fastest
+        if index not in state.untouched
     ]
 
 
@@ -152,11 +162,16 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     workspace = [step.workspace_bytes for step in state.problem.steps]
     t.ints[STEP_WORKSPACE, : state.steps] = workspace
     t.floats[STEP_COMPUTE_S, : state.steps] = state.busy_time.compute_s
+    t.ints[SIZES, WINDOW], t.ints[SIZES, REACH] = needs.window, state.steps
     t.floats[WEIGHTS, :2] = _weights(state)
-    cost = linear_costs(state)
-    for number, index in enumerate(segments):
-        _fill_segment(t, state, number, index, cost)
-    _fill_order(t, accesses)
+    t.floats[WEIGHTS, BYTE_PRICE] = state.byte_price
+    cost = linear_costs(state, joules=needs.joules)
+    _fill_segments(t, state, segments)
+    _fill_accesses(t, state, segments, cost)
+    _fill_transfers(t, state, cost, joules=needs.joules)
+    order = np.argsort(t.ints[ACCESS_STEP, :accesses], kind="stable")
+    t.ints[IN_ORDER, :accesses] = order
+    t.ints[ACCESS_RANK, order] = np.arange(accesses)
     t.state[STEP_LOAD, : state.steps] = workspace
     t.state[ACCESS_SLOT] = t.state[SLOT_LAST] = t.state[SLOT_PLACE] = t.state[SLOT_OFFSET] = -1
     for slot, index in enumerate(fixed, accesses):
@@ -169,81 +184,93 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     return t
 
 
-def _fill_segment(t: Tables, state: ResidencyState, number: int, index: int, cost: Floats) -> None:
-    """Rows of a segment and of its accesses.
+def _fill_segments(t: Tables, state: ResidencyState, segments: list[int]) -> None:
+    """Rows of the segments of these indices, and who owns which access."""
+    target, listed = state.target, [state.segments[index] for index in segments]
+    counts = np.array([len(segment.accesses) for segment in listed], dtype=np.int64)
+    span = slice(0, len(listed))
+    t.ints[SEGMENT_LAST, span] = counts.cumsum() - 1
+    t.ints[SEGMENT_FIRST, span] = t.ints[SEGMENT_LAST, span] + 1 - counts
+    t.ints[SEGMENT_BYTES, span] = [segment.size_bytes for segment in listed]
+    t.ints[SEGMENT_ALIGNED, span] = [state.aligned_bytes(segment) for segment in listed]
+    homes = t.ints[SEGMENT_HOME, span]
+    homes[:] = [target.tier_index[segment.home] for segment in listed]
+    t.ints[SEGMENT_GIVEN, span] = [segment.is_given for segment in listed]
+    t.ints[SEGMENT_OUTPUT, span] = [segment.is_output for segment in listed]
+    t.ints[SEGMENT_MUST, span] = [segment.must_be_fastest for segment in listed]
+    steady = state.problem.steady_state
+    t.ints[SEGMENT_LASTING, span] = [steady and segment.kind == "weight" for segment in listed]
+    accesses = slice(0, int(counts.sum()))
+    owners = np.repeat(np.arange(len(listed)), counts)
+    t.ints[ACCESS_SEGMENT, accesses] = t.ints[SLOT_SEGMENT, accesses] = owners
+    t.ints[SLOT_BYTES, accesses] = t.ints[SEGMENT_BYTES, owners]
+    t.ints[SLOT_ALIGNED, accesses] = t.ints[SEGMENT_ALIGNED, owners]
+
+
+def _fill_transfers(t: Tables, state: ResidencyState, cost: Floats, *, joules: bool) -> None:
+    """Rows of segments about their transfers, by home tier; all other rows are filled.
 
     Args:
-        t: filled; segments before it are filled already.
+        t: the tables.
         state: the problem.
-        number: of the segment in the tables.
-        index: of the segment in the problem.
         cost: from `linear_costs`.
+        joules: the same as there.
     """
-    segment, target = state.segments[index], state.target
-    home, fast = target.tier(segment.home), target.fastest
-    first = 0 if number == 0 else int(t.ints[SEGMENT_LAST, number - 1]) + 1
-    last = first + len(segment.accesses) - 1
-    home_cost = cost[target.tier_index[segment.home]]
-    size = segment.size_bytes
-    t.ints[SEGMENT_FIRST, number], t.ints[SEGMENT_LAST, number] = first, last
-    t.ints[SEGMENT_BYTES, number] = size
-    t.ints[SEGMENT_ALIGNED, number] = state.aligned_bytes(segment)
-    t.ints[SEGMENT_HOME, number] = target.tier_index[segment.home]
-    t.ints[SEGMENT_GIVEN, number] = segment.is_given
-    t.ints[SEGMENT_OUTPUT, number] = segment.is_output
-    t.ints[SEGMENT_MUST, number] = segment.must_be_fastest
-    lasting = state.problem.steady_state and segment.kind == "weight"
-    t.ints[SEGMENT_LASTING, number] = lasting
-    for way, source, destination in ((FILL, home, fast), (SPILL, fast, home)):
-        t.ints[SEGMENT_LINK + way, number] = -1
-        link = target.link(source.name, destination.name)
-        if link is None:
-            continue
-        rates = {source.name: source.read_bytes_per_s}
-        rates[destination.name] = destination.write_bytes_per_s
-        t.ints[SEGMENT_LINK + way, number] = RESOURCE + len(target.tiers) + target.links.index(link)
-        t.floats[SEGMENT_HOME_RATE + way, number] = rates[home.name]
-        t.floats[SEGMENT_FAST_RATE + way, number] = rates[fast.name]
-        t.floats[SEGMENT_LINK_RATE + way, number] = link.bandwidth_bytes_per_s
-        t.floats[SEGMENT_SETUP_S + way, number] = link.setup_s
-        costs = (home_cost[0], cost[0][1]) if way == FILL else (cost[0][0], home_cost[1])
-        per_byte = float(sum(costs))
-        if counts_joules(state.problem):
-            per_byte += link.energy_j_per_byte
-        t.floats[SEGMENT_LINEAR + way, number] = size * per_byte
-    span = slice(first, last + 1)
-    t.ints[ACCESS_SEGMENT, span] = t.ints[SLOT_SEGMENT, span] = number
-    t.ints[SLOT_BYTES, span] = size
-    t.ints[SLOT_ALIGNED, span] = t.ints[SEGMENT_ALIGNED, number]
-    t.ints[ACCESS_STEP, span] = [access.step for access in segment.accesses]
-    t.ints[ACCESS_READS, span] = [access.reads for access in segment.accesses]
-    t.ints[ACCESS_WRITES, span] = [access.writes for access in segment.accesses]
-    is_read_later = [*(access.reads for access in segment.accesses[1:]), segment.is_output]
-    t.ints[ACCESS_WANTED, span] = is_read_later
-    last_write = -1
-    for number_of_access, access in enumerate(segment.accesses, first):
-        last_write = number_of_access if access.writes else last_write
-        sizes_of_access = access.read_bytes, access.written_bytes
-        t.ints[ACCESS_LAST_WRITE, number_of_access] = last_write
-        t.floats[ACCESS_HOME_S, number_of_access] = port_seconds(home, *sizes_of_access)
-        t.floats[ACCESS_FAST_S, number_of_access] = port_seconds(fast, *sizes_of_access)
-    sizes = [(access.read_bytes, access.written_bytes) for access in segment.accesses]
-    t.floats[ACCESS_LINEAR, span] = np.array(sizes, dtype=np.float64) @ (cost[0] - home_cost)
+    target, fast = state.target, state.target.fastest
+    homes = t.ints[SEGMENT_HOME, : len(movable(state))]
+    for number, home in enumerate(target.tiers):
+        own = np.flatnonzero(homes == number)
+        for way, source, destination in ((FILL, home, fast), (SPILL, fast, home)):
+            link = target.link(source.name, destination.name)
+            t.ints[SEGMENT_LINK + way, own] = -1
+            if link is None:
+                continue
+            rates = (source.read_bytes_per_s, destination.write_bytes_per_s)
+            home_rate, fast_rate = rates if way == FILL else rates[::-1]
+            row = RESOURCE + len(target.tiers) + target.links.index(link)
+            t.ints[SEGMENT_LINK + way, own] = row
+            t.floats[SEGMENT_HOME_RATE + way, own] = home_rate
+            t.floats[SEGMENT_FAST_RATE + way, own] = fast_rate
+            t.floats[SEGMENT_LINK_RATE + way, own] = link.bandwidth_bytes_per_s
+            t.floats[SEGMENT_SETUP_S + way, own] = link.setup_s
+            there, here = cost[number], cost[0]
+            per_byte = there[0] + here[1] if way == FILL else here[0] + there[1]
+            per_byte += link.energy_j_per_byte if joules and counts_joules(state.problem) else 0.0
+            t.floats[SEGMENT_LINEAR + way, own] = t.ints[SEGMENT_BYTES, own] * per_byte
 
 
-def _fill_order(t: Tables, accesses: int) -> None:
-    """Accesses by step, those of one step by segment."""
-    order = np.argsort(t.ints[ACCESS_STEP, :accesses], kind="stable")
-    t.ints[IN_ORDER, :accesses] = order
-    t.ints[ACCESS_RANK, order] = np.arange(accesses)
+def _fill_accesses(t: Tables, state: ResidencyState, segments: list[int], cost: Floats) -> None:
+    """Rows of the accesses of the segments of these indices, whose own rows are filled."""
+    listed = [access for index in segments for access in state.segments[index].accesses]
+    if not listed:
+        return
+    span = slice(0, len(listed))
+    t.ints[ACCESS_STEP, span] = [access.step for access in listed]
+    t.ints[ACCESS_READS, span] = [access.reads for access in listed]
+    t.ints[ACCESS_WRITES, span] = [access.writes for access in listed]
+    lasts = t.ints[SEGMENT_LAST, : len(segments)]
+    wanted = t.ints[ACCESS_WANTED, span]
+    wanted[:-1] = t.ints[ACCESS_READS, 1 : len(listed)]
+    wanted[lasts] = t.ints[SEGMENT_OUTPUT, : len(segments)]
+    owners, writes = t.ints[ACCESS_SEGMENT, span], t.ints[ACCESS_WRITES, span]
+    last_write = np.maximum.accumulate(np.where(writes == 1, np.arange(len(listed)), -1))
+    first = t.ints[SEGMENT_FIRST, owners]
+    t.ints[ACCESS_LAST_WRITE, span] = np.where(last_write >= first, last_write, -1)
+    sizes = np.array([(access.read_bytes, access.written_bytes) for access in listed])
+    tiers = state.target.tiers
+    rates = np.array([(tier.read_bytes_per_s, tier.write_bytes_per_s or np.inf) for tier in tiers])
+    homes = t.ints[SEGMENT_HOME, owners]
+    t.floats[ACCESS_HOME_S, span] = (sizes / rates[homes]).sum(axis=1)
+    t.floats[ACCESS_FAST_S, span] = (sizes / rates[0]).sum(axis=1)
+    t.floats[ACCESS_LINEAR, span] = (sizes * (cost[0] - cost[homes])).sum(axis=1)
 
 
-def linear_costs(state: ResidencyState) -> Floats:
+def linear_costs(state: ResidencyState, *, joules: bool) -> Floats:
     """(M, 2) linear cost of a byte read and of a byte written in each tier.
 
-    Joules where energy counts; else 1 outside the fastest tier, 0 in it.
+    Joules where energy counts and `joules` asks for them; else 1 outside the fastest tier, 0 in it.
     """
-    if counts_joules(state.problem):
+    if joules and counts_joules(state.problem):
         rows = [(t.read_energy_j_per_byte, t.write_energy_j_per_byte) for t in state.target.tiers]
     else:
         rows = [(0.0, 0.0), *((1.0, 1.0) for _ in state.target.tiers[1:])]
@@ -268,20 +295,25 @@ def _weights(state: ResidencyState) -> tuple[float, float]:
 
 def write_residency(t: Tables, slot: int, residency: SegmentResidency) -> None:
     """Write a residency into a slot, and put the slot on the list."""
-    t.state[SLOT_START, slot], t.state[SLOT_READY, slot] = residency.start, residency.ready
-    t.state[SLOT_END, slot], t.state[SLOT_OFFSET, slot] = residency.end, residency.offset
-    for way, moves in ((FILL, residency.fill), (SPILL, residency.spill)):
-        shortened = _shortened(moves)
-        t.state[SLOT_MOVES + way, slot] = len(shortened)
-        for k, (step, size) in enumerate(shortened):
-            t.moves[2 * slot + way, k] = step
-            t.moves[2 * slot + way, MAX_MOVES + k] = size
+    write_slot(t, slot, residency)
     live = int(t.state[COUNTS, LIVE])
     t.state[LISTED, live], t.state[SLOT_PLACE, slot] = slot, live
     t.state[COUNTS, LIVE] += 1
 
 
-def _shortened(moves: Moves) -> Moves:
+def write_slot(t: Tables, slot: int, residency: SegmentResidency) -> None:
+    """Write a residency into a slot."""
+    t.state[SLOT_START, slot], t.state[SLOT_READY, slot] = residency.start, residency.ready
+    t.state[SLOT_END, slot], t.state[SLOT_OFFSET, slot] = residency.end, residency.offset
+    for way, moves in ((FILL, residency.fill), (SPILL, residency.spill)):
+        kept = shortened(moves)
+        t.state[SLOT_MOVES + way, slot] = len(kept)
+        for k, (step, size) in enumerate(kept):
+            t.moves[2 * slot + way, k] = step
+            t.moves[2 * slot + way, MAX_MOVES + k] = size
+
+
+def shortened(moves: Moves) -> Moves:
     """At most MAX_MOVES moves: one takes the bytes of those in the middle."""
     if len(moves) <= MAX_MOVES:
         return moves

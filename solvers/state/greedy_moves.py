@@ -1,11 +1,36 @@
-"""The improvements that `greedy` tries on a residency state.
+"""The improvements that `greedy` makes, on a residency state.
 
-The rounding of `fluid` and `msa` repair their plans with them too. Each is taken only when the
-objective improves, so a state only gets better.
+The rounding of `fluid` and others repair their plans with them too. Each is taken only when the
+objective improves, so a state only gets better. The engine's kernels try them (see `kernels`).
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from ullage.compiler.common.arrays import Ints
 from ullage.solvers.budget import Budget
-from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.engine.joining import DONE, try_candidates
+from ullage.solvers.engine.tables import (
+    ACCESS_SEGMENT,
+    ACCESS_SLOT,
+    ACCESS_STEP,
+    ACCESSES,
+    COUNTS,
+    FILL,
+    SEGMENT_BYTES,
+    SEGMENT_FIRST,
+    SEGMENT_MUST,
+    SIZES,
+    SLOT_LAST,
+    SLOT_MOVES,
+    SPILL,
+    WORK,
+    Tables,
+)
+from ullage.solvers.state.decisions import decisions_of, read_decisions
+from ullage.solvers.state.engine_tables import Needs, movable
+from ullage.solvers.state.kernels import choose_kernel
 from ullage.solvers.state.residency_state import ResidencyState
 
 # How often the gaps that could not be closed are tried again: one may have to wait for the gap
@@ -13,77 +38,103 @@ from ullage.solvers.state.residency_state import ResidencyState
 MAX_PASSES = 4
 
 
-def close_gaps(state: ResidencyState, window: int, budget: Budget) -> None:
-    """Keep segments over the gaps between two of their accesses, shortest gap first.
+def keep_what_pays(
+    state: ResidencyState,
+    window: int,
+    budget: Budget,
+    *,
+    hides: bool = True,
+    compiles: bool | None = None,
+) -> None:
+    """Close gaps between accesses, then serve single ones in the fastest tier, where that pays.
 
     Args:
         state: the decisions; is changed.
         window: steps before the first access within which a fill may begin, and after the last
             within which a spill must end.
         budget: the time; when it is over, what is decided stays.
+        hides: try single accesses, too.
+        compiles: whether kernels are compiled; None: where the program is large, and there is time.
     """
-    gaps = [
-        (segment.accesses[j].step - segment.accesses[j - 1].step, -segment.size_bytes, index, j)
-        for index, segment in enumerate(state.segments)
-        if segment.size_bytes and segment.home != state.target.fastest.name
-        for j in range(1, len(segment.accesses))
-    ]
-    waiting = sorted(gaps)
+    t = decisions_of(state, Needs(slots=1, window=window))
+    trial = _Trial(t, budget, compiles)
+    _close_gaps(trial)
+    if hides:
+        _hide_singles(trial)
+    read_decisions(state, t)
+
+
+def join_pairs(
+    state: ResidencyState, pairs: Sequence[tuple[int, int]], window: int, budget: Budget
+) -> None:
+    """Keep segments over certain gaps, in the order given, where that pays.
+
+    Args:
+        state: the decisions; is changed.
+        pairs: index of a segment, and the access behind the gap.
+        window: as for `keep_what_pays`.
+        budget: the time.
+    """
+    t = decisions_of(state, Needs(slots=1, window=window))
+    numbers = {index: number for number, index in enumerate(movable(state))}
+    kept = [(numbers[index], access) for index, access in pairs if index in numbers]
+    if kept:
+        chosen = np.array(kept, dtype=np.int64).T
+        last = t.ints[SEGMENT_FIRST, chosen[0]] + chosen[1]
+        _Trial(t, budget).run(last - 1, last)
+        read_decisions(state, t)
+
+
+def retime(state: ResidencyState, window: int, budget: Budget) -> None:
+    """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
+
+    Residencies of segments that must be in the fastest tier stay as they are; arguments as above.
+    """
+    t = decisions_of(state, Needs(slots=1, window=window))
+    slots = np.flatnonzero(t.state[SLOT_LAST, : t.ints[SIZES, ACCESSES]] >= 0)
+    moves = t.state[SLOT_MOVES + FILL, slots] + t.state[SLOT_MOVES + SPILL, slots]
+    may = t.ints[SEGMENT_MUST, t.ints[ACCESS_SEGMENT, slots]] == 0
+    slots = slots[may & (moves > 0)]
+    _Trial(t, budget).run(slots, t.state[SLOT_LAST, slots], anew=True)
+    read_decisions(state, t)
+
+
+class _Trial:
+    """Tables, and the kernel that tries candidates on them."""
+
+    def __init__(self, t: Tables, budget: Budget, compiles: bool | None = None) -> None:
+        self.tables, self.budget = t, budget
+        accesses = int(t.ints[SIZES, ACCESSES])
+        self.kernel = choose_kernel(try_candidates, accesses, budget, compiles)
+        self.steps = t.ints[ACCESS_STEP, :accesses]
+        self.segments = t.ints[ACCESS_SEGMENT, :accesses]
+        self.sizes = t.ints[SEGMENT_BYTES, self.segments]
+
+    def run(self, first: Ints, last: Ints, *, anew: bool = False) -> Ints:
+        """Try candidates; returns the numbers of those that were not taken."""
+        candidates = np.stack([first, last, np.zeros_like(first)])
+        counts = self.tables.state[COUNTS]
+        at = 0
+        while at < len(first) and not self.budget.is_over():
+            until = int(counts[WORK]) + self.kernel.slice_work
+            at = self.kernel.call(self.tables, candidates, at, until, anew)
+        return np.flatnonzero(candidates[DONE] == 0)
+
+
+def _close_gaps(trial: _Trial) -> None:
+    """Keep segments over the gaps between two of their accesses, shortest gap first."""
+    last = np.flatnonzero(trial.segments[1:] == trial.segments[:-1]) + 1
+    gaps = trial.steps[last] - trial.steps[last - 1]
+    waiting = last[np.lexsort((last, -trial.sizes[last], gaps))]
     for _ in range(MAX_PASSES):
-        left = [
-            gap
-            for gap in waiting
-            if budget.remaining_s() <= 0  # what is decided is legal as it stands
-            or not try_span(state, gap[2], gap[3] - 1, gap[3], window)
-        ]
+        left = trial.run(waiting - 1, waiting)
         if len(left) == len(waiting):
             return
-        waiting = left
+        waiting = waiting[left]
 
 
-def hide_single_uses(state: ResidencyState, window: int, budget: Budget) -> None:
-    """Fetch ahead, or store later, what operators would access at home; arguments as above."""
-    single = [
-        (access.step, -segment.size_bytes, index, j)
-        for index, segment in enumerate(state.segments)
-        if segment.size_bytes and segment.home != state.target.fastest.name
-        for j, access in enumerate(segment.accesses)
-        if state.span_of(index, j) is None
-    ]
-    for _, _, index, j in sorted(single):
-        if budget.remaining_s() <= 0:
-            return  # what is decided is legal as it stands
-        if state.span_of(index, j) is None:
-            try_span(state, index, j, j, window)
-
-
-def try_span(state: ResidencyState, index: int, first: int, last: int, window: int) -> bool:
-    """Keep a segment from access `first` to `last`, joined with the residencies it has there.
-
-    The change is taken only when it fits, and when latency falls, or is the same with less traffic.
-
-    Returns:
-        Whether it was taken.
-    """
-    old = sorted({s for e in (first, last) if (s := state.span_of(index, e)) is not None})
-    if len(old) == 1 and old[0][0] <= first and last <= old[0][1]:
-        return True
-    low = min([first, *(span[0] for span in old)])
-    high = max([last, *(span[1] for span in old)])
-    before = state.mark()
-    # Where nothing is written, the accesses inside the old spans remain in the fastest tier whether
-    # the change is taken or not: they stay charged, and only the new ones are accounted for.
-    counted = old if state.lookup.last_write(index, low, high) is None else []
-    removed: list[tuple[int, int, SegmentResidency]] = []
-    for span in old:
-        removed.append((span[0], *state.remove(index, span[0], [span] if counted else [])))
-    residency = state.propose(index, low, high, window=window)
-    size = state.aligned_bytes(state.segments[index])
-    if residency is not None and state.fits(size, residency.start, residency.end):
-        state.add(index, low, high, residency, counted)
-        if state.improved_since(before):
-            return True
-        state.remove(index, low, counted)
-    for begin, end, kept in removed:
-        state.add(index, begin, end, kept, [(begin, end)] if counted else [])
-    return False
+def _hide_singles(trial: _Trial) -> None:
+    """Fetch ahead, or store later, what operators would access at home."""
+    single = np.flatnonzero(trial.tables.state[ACCESS_SLOT, : len(trial.steps)] < 0)
+    single = single[np.lexsort((single, -trial.sizes[single], trial.steps[single]))]
+    trial.run(single, single)

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import BusyTime, Moves, byte_price, spread
+from ullage.solvers.state.busy_time import BusyTime, byte_price
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.required import resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
-from ullage.solvers.state.span_lookup import SpanLookup, UseSpan, uncounted
+from ullage.solvers.state.span_lookup import SpanLookup, UseSpan
 
 # Latencies that differ by less than this share are equal; rounding errors of the sum that is kept
 # up to date stay far below.
@@ -44,6 +44,7 @@ class ResidencyState:
         load_bytes: (T,) live bytes in the fastest tier at each step, aligned, workspace included.
         residencies: for each segment, first access of a use span -> (last access, residency).
         lookup: finds the use span around, before or behind an access.
+        untouched: segments that no search decides about, beside residents of the fastest tier.
     """
 
     def __init__(
@@ -63,13 +64,18 @@ class ResidencyState:
             [step.workspace_bytes for step in problem.steps], dtype=np.int64
         )
         self.residencies: list[dict[int, tuple[int, SegmentResidency]]] = [{} for _ in segments]
-        self.lookup = SpanLookup(self.residencies, segments)
+        self.untouched: set[int] = set()
+        self.look_anew()
         for segment in segments:
             for access in segment.accesses:
                 self.busy_time.add_operand(
                     segment.home, access.step, access.read_bytes, access.written_bytes
                 )
         self._settle_mandatory()
+
+    def look_anew(self) -> None:
+        """Forget what was looked up: somebody has changed the residencies themselves."""
+        self.lookup = SpanLookup(self.residencies, self.segments)
 
     # -- sizes -------------------------------------------------------------------------------
 
@@ -84,22 +90,9 @@ class ResidencyState:
             return True
         return int(self.load_bytes[low:high].max()) + size <= self.target.fastest.capacity_bytes
 
-    def earliest_fit(self, size: int, low: int, high: int) -> int:
-        """Smallest step s in [low, high] such that `size` bytes fit during [s, high)."""
-        room = self.target.fastest.capacity_bytes - size
-        too_full = np.flatnonzero(self.load_bytes[low:high] > room)
-        return low + int(too_full[-1]) + 1 if len(too_full) else low
-
     # -- changes -----------------------------------------------------------------------------
 
-    def add(
-        self,
-        index: int,
-        first: int,
-        last: int,
-        residency: SegmentResidency,
-        counted: Sequence[UseSpan] = (),
-    ) -> None:
+    def add(self, index: int, first: int, last: int, residency: SegmentResidency) -> None:
         """Keep segment `index` in the fastest tier during accesses first..last.
 
         Args:
@@ -107,51 +100,28 @@ class ResidencyState:
             first: first access of the use span.
             last: last access of the use span.
             residency: the residency.
-            counted: use spans inside it whose accesses are charged to the fastest tier already.
         """
-        self._account(index, first, last, residency, 1, counted)
+        self._account(index, first, last, residency, 1)
         self.residencies[index][first] = (last, residency)
         self.lookup.added(index, first)
 
-    def remove(
-        self, index: int, first: int, counted: Sequence[UseSpan] = ()
-    ) -> tuple[int, SegmentResidency]:
-        """Undo `add`; returns what it was.
-
-        Args:
-            index: the segment.
-            first: first access of the use span.
-            counted: use spans inside it whose accesses stay charged to the fastest tier, for an
-                `add` that follows.
-        """
+    def remove(self, index: int, first: int) -> tuple[int, SegmentResidency]:
+        """Undo `add`; returns what it was."""
         last, residency = self.residencies[index].pop(first)
         self.lookup.removed(index, first)
-        self._account(index, first, last, residency, -1, counted)
+        self._account(index, first, last, residency, -1)
         return last, residency
 
     def _account(
-        self,
-        index: int,
-        first: int,
-        last: int,
-        residency: SegmentResidency,
-        sign: int,
-        counted: Sequence[UseSpan],
+        self, index: int, first: int, last: int, residency: SegmentResidency, sign: int
     ) -> None:
         segment = self.segments[index]
         self.load_bytes[residency.start : residency.end] += sign * self.aligned_bytes(segment)
         fastest = self.target.fastest.name
-        for low, high in uncounted(first, last, counted):
-            for access in segment.accesses[low:high]:
-                self.busy_time.add_operand(
-                    segment.home,
-                    access.step,
-                    -sign * access.read_bytes,
-                    -sign * access.written_bytes,
-                )
-                self.busy_time.add_operand(
-                    fastest, access.step, sign * access.read_bytes, sign * access.written_bytes
-                )
+        for access in segment.accesses[first : last + 1]:
+            read, written = sign * access.read_bytes, sign * access.written_bytes
+            self.busy_time.add_operand(segment.home, access.step, -read, -written)
+            self.busy_time.add_operand(fastest, access.step, read, written)
         if residency.fill:
             self.busy_time.add_moves(segment.home, fastest, residency.fill, sign)
         if residency.spill:
@@ -178,7 +148,7 @@ class ResidencyState:
         paid = self.byte_price * (self.busy_time.slow_bytes - before[1])
         return self.busy_time.total_s + paid > before[0] * (1 + RELATIVE_TOLERANCE)
 
-    # -- building residencies ----------------------------------------------------------------
+    # -- looking things up -------------------------------------------------------------------
 
     def span_of(self, index: int, access: int) -> UseSpan | None:
         """The use span that covers an access, None when the operator goes to the home tier."""
@@ -194,68 +164,6 @@ class ResidencyState:
         wrote = self.lookup.last_write(index, first, last) is not None
         return wrote or not self.lookup.at_home_after(index, first)
 
-    def propose(
-        self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
-    ) -> SegmentResidency | None:
-        """The residency of a use span, its moves where they cost least; None where there is none.
-
-        Args:
-            index: the segment.
-            first: first access of the use span.
-            last: last access of the use span.
-            window: steps before the span within which its fill begins, and after it its spill ends.
-            hide_spill: keep it longer than its last access, so that the spill finds idle steps.
-        """
-        segment = self.segments[index]
-        size = self.aligned_bytes(segment)
-        begin, end = segment.accesses[first].step, segment.accesses[last].step + 1
-        following = self.lookup.behind(index, last)
-        next_start = self.steps if following is None else following.start
-        if end > next_start:
-            return None
-        fill: Moves = ()
-        start = begin
-        fastest = self.target.fastest.name
-        if segment.accesses[first].reads:
-            if self.target.link(segment.home, fastest) is None:
-                return None
-            low = max(self.free_from(index, first), begin - window)
-            low = self.earliest_fit(size, low, begin)
-            if low >= begin:
-                return None
-            room = self.busy_time.room_bytes(segment.home, fastest, low, begin)
-            fill = spread(segment.size_bytes, room, low, late=True)
-            used = self.used_before(index, first)
-            if fill[-1][0] < used:
-                fill = spread(segment.size_bytes, room[used - low :], used, late=True)
-            start = fill[0][0]
-        spill: Moves = ()
-        if self.needs_spill(index, first, last):
-            if self.target.link(fastest, segment.home) is None:
-                return None
-            writer = self.lookup.last_write(index, first, last)
-            after = 1 + max(
-                -1 if writer is None else segment.accesses[writer].step,
-                fill[-1][0] if fill else begin - 1,
-            )
-            limit = next_start
-            if last + 1 < len(segment.accesses):
-                limit = min(limit, segment.accesses[last + 1].step)
-            reach = min(limit, end + (window if hide_spill else 0))
-            reach = self._latest_fit(size, max(end, after), reach)
-            if after >= reach:
-                return None
-            room = self.busy_time.room_bytes(fastest, segment.home, after, reach)
-            spill = spread(segment.size_bytes, room, after, late=False)
-            end = max(end, spill[-1][0] + 1)
-        return SegmentResidency(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
-
-    def _latest_fit(self, size: int, low: int, high: int) -> int:
-        """Largest step s in [low, high] such that `size` bytes fit during [low, s)."""
-        room = self.target.fastest.capacity_bytes - size
-        too_full = np.flatnonzero(self.load_bytes[low:high] > room)
-        return low + int(too_full[0]) if len(too_full) else max(low, high)
-
     def free_from(self, index: int, first: int) -> int:
         """First step at which a fill before access `first` may move."""
         step = 0
@@ -264,14 +172,6 @@ class ResidencyState:
             step = max(older.end, older.spill[-1][0] + 1 if older.spill else 0)
         writer = self.lookup.last_write(index, 0, first - 1)
         return step if writer is None else max(step, self.segments[index].accesses[writer].step + 1)
-
-    def used_before(self, index: int, first: int) -> int:
-        """Step of the access before `first`, -1 without one.
-
-        A fill must not end before it: the operator would read the copy that is there, while the
-        decision (and its cost) says the home tier.
-        """
-        return self.segments[index].accesses[first - 1].step if first else -1
 
     # -- what operators cannot do without ----------------------------------------------------
 

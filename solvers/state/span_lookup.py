@@ -76,12 +76,6 @@ class SpanLookup:
         at = bisect_left(firsts, access) - 1
         return self.residencies[index][firsts[at]][1] if at >= 0 else None
 
-    def behind(self, index: int, access: int) -> SegmentResidency | None:
-        """The residency of the first use span that begins after an access."""
-        firsts = self.firsts(index)
-        at = bisect_right(firsts, access)
-        return self.residencies[index][firsts[at]][1] if at < len(firsts) else None
-
     def last_write(self, index: int, first: int, last: int) -> int | None:
         """The last access that writes among first..last, None without one."""
         writes = self._writes.get(index)
@@ -106,13 +100,3 @@ class SpanLookup:
         firsts = self.firsts(index)
         between = firsts[bisect_left(firsts, since) : bisect_left(firsts, before_access)]
         return any(self.residencies[index][first][1].spill for first in between)
-
-
-def uncounted(first: int, last: int, counted: Sequence[UseSpan]) -> list[tuple[int, int]]:
-    """The accesses first..last without the counted spans (ascending), as half-open ranges."""
-    ranges: list[tuple[int, int]] = []
-    for low, high in counted:
-        if first < low:
-            ranges.append((first, low))
-        first = high + 1
-    return [*ranges, (first, last + 1)] if first <= last else ranges

@@ -12,7 +12,7 @@ taken) first. One that does not fit any more is refused, or cut so that a part o
       |    |load|         |load|              accepted before
       +------------------------------------ steps
 
-What is refused is accessed at home; `retime` then moves fills and spills into idle steps.
+What is refused is accessed at home; fills and spills move into idle steps afterwards (`retime`).
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.slicing import SliceRequest, slice_of
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.busy_time import spread
-from ullage.solvers.state.greedy_moves import try_span
+from ullage.solvers.state.greedy_moves import join_pairs
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment
 
@@ -41,8 +40,7 @@ class SlicedResidencyState(ResidencyState):
     Attributes:
         page_bytes: size of a page, 0 where memory is not divided into pages.
         slices: the segments, cut further while requests are accepted.
-        loop_carried: slices with residencies that continue in the next inference; they are left as
-            they are.
+        untouched: slices with residencies that continue in the next inference.
     """
 
     def __init__(
@@ -53,7 +51,6 @@ class SlicedResidencyState(ResidencyState):
     ) -> None:
         self.page_bytes = page_bytes
         self.slices = list(segments)
-        self.loop_carried: set[int] = set()
         super().__init__(problem, self.slices)
         if page_bytes:  # pages have one size and place for all steps: so has the workspace above
             workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
@@ -82,23 +79,15 @@ class SlicedResidencyState(ResidencyState):
         Raises:
             LookupError: they cannot, and no loop-carried slice could make room instead.
         """
-        if not self.slices[index].must_be_fastest or index in self.loop_carried:
-            for begin in list(self.residencies[index]) if index in self.loop_carried else [first]:
+        if not self.slices[index].must_be_fastest or index in self.untouched:
+            for begin in list(self.residencies[index]) if index in self.untouched else [first]:
                 if begin in self.residencies[index]:
                     self.remove(index, begin)
-            self.loop_carried.discard(index)
-        elif self.loop_carried:
-            self.drop(min(self.loop_carried), 0)
+            self.untouched.discard(index)
+        elif self.untouched:
+            self.drop(min(self.untouched), 0)
         else:
             raise LookupError(index)
-
-    def propose(
-        self, index: int, first: int, last: int, *, window: int = 64, hide_spill: bool = True
-    ) -> SegmentResidency | None:
-        """As for any segment, but what continues in the next inference is not touched."""
-        if index in self.loop_carried:
-            return None
-        return super().propose(index, first, last, window=window, hide_spill=hide_spill)
 
     def aligned_bytes(self, segment: Segment) -> int:
         """Bytes of the pages that a segment touches; pages begin at multiples inside the buffer."""
@@ -108,10 +97,14 @@ class SlicedResidencyState(ResidencyState):
         return (last - first) * self.page_bytes
 
 
-def round_requests(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -> int:
+def round_requests(
+    state: SlicedResidencyState, requests: Sequence[SliceRequest], budget: Budget
+) -> int:
     """Add the requested residencies that fit, most valuable slices first.
 
-    A slice that sticks out is cut, so that the part that fits is accepted.
+    Slices that operators reach in the fastest tier only are there in any case: they come first, and
+    are joined over the gaps that the requests close. Another one that sticks out is cut, so that
+    the part that fits is accepted.
 
     Returns:
         How many requests were refused.
@@ -121,12 +114,17 @@ def round_requests(state: SlicedResidencyState, requests: Sequence[SliceRequest]
         by_slice.setdefault(request.slice, []).append(request)
     refused = 0
     order = sorted(by_slice, key=lambda n: (-_worth(state, by_slice[n]), n))
+    mandatory = [
+        (number, access)
+        for number in order
+        if state.segments[number].must_be_fastest
+        for request in by_slice[number]
+        for access in range(request.first + 1, request.last + 1)
+    ]
+    join_pairs(state, mandatory, REPAIR_WINDOW_STEPS, budget)
     for number in order:
         of_slice = by_slice[number]
         if state.segments[number].must_be_fastest:
-            for request in of_slice:
-                for access in range(request.first + 1, request.last + 1):
-                    try_span(state, number, access - 1, access, REPAIR_WINDOW_STEPS)
             continue
         excess = max(_excess(state, number, span) for r in of_slice for span in _spans(state, r))
         rest = state.split(number, excess) if excess > 0 else None
@@ -144,7 +142,7 @@ def _accept_all(state: SlicedResidencyState, requests: Sequence[SliceRequest]) -
     if linked and not _accept_linked(state, linked):
         refused += len(linked)
     else:
-        state.loop_carried.update({number} if linked else ())
+        state.untouched.update({number} if linked else ())
     return refused + sum(not _accept_one(state, r) for r in requests if r not in linked)
 
 
@@ -264,31 +262,5 @@ def _spilled(
         reach += 1
     if after >= reach:
         return None
-    room = state.busy_time.room_bytes(fastest, segment.home, after, reach)
-    spill = spread(segment.size_bytes, room, after, late=False)
-    return replace(residency, end=max(residency.end, spill[-1][0] + 1), spill=spill)
-
-
-def retime(state: SlicedResidencyState, budget: Budget) -> None:
-    """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
-
-    Slices move in one step each, so a step that has room for half of one is passed over until here.
-    """
-    for index, spans in enumerate(state.residencies):
-        if index in state.loop_carried or state.segments[index].must_be_fastest:
-            continue
-        for first, (last, residency) in sorted(spans.items()):
-            if not (residency.fill or residency.spill):
-                continue
-            if budget.remaining_s() <= 0:
-                return  # what is decided is legal as it stands
-            before = state.mark()
-            state.remove(index, first)
-            other = state.propose(index, first, last, window=REPAIR_WINDOW_STEPS)
-            size = state.aligned_bytes(state.segments[index])
-            if other is not None and state.fits(size, other.start, other.end):
-                state.add(index, first, last, other)
-                if state.improved_since(before):
-                    continue
-                state.remove(index, first)
-            state.add(index, first, last, residency)
+    spill = ((after, segment.size_bytes),)
+    return replace(residency, end=max(residency.end, after + 1), spill=spill)

@@ -1,21 +1,43 @@
-"""`msa` on large programs and without time."""
+"""`msa` against its reference, on large programs, and without time."""
 
+import numpy as np
 import pytest
 
+from tests.support.plain_msa import plain_msa
 from tests.support.recurrent import chip, recurrent
 from tests.support.solving import Asked, solve_with
+from tests.support.states import states
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.verify.verifier import find_violations
+from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import msa
+from ullage.solvers.heuristics.msa import MsaOptions
+
+OPTIONS = (
+    MsaOptions(),
+    MsaOptions(max_prefetch_starts=3, max_run_ends=2, max_repacks=1),
+    MsaOptions(min_overlap_ratio=0.0, min_hidden_fraction=0.4, spill_window_steps=3),
+    MsaOptions(max_overlap_ratio=3.0, preferred_overlap_ratio=2.0, sweeps=3),
+)
 
 
-def test_prefetch_starts_do_not_depend_on_how_far_msa_looks_first(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    target = chip(512)
-    problem = recurrent(target, 120, 5)
-    wide = solve_with("msa", problem)
-    monkeypatch.setattr(msa, "FIRST_LOOK_STEPS", 1)
-    assert solve_with("msa", problem) == wide
+@pytest.mark.parametrize("compiles", [False, True])
+def test_decisions_and_addresses_are_those_of_the_reference(compiles: bool) -> None:
+    compared = transfers = 0
+    for seed, state, _ in states(160):
+        problem, options = state.problem, OPTIONS[seed // 4 % len(OPTIONS)]
+        try:
+            plain = plain_msa(problem, options)
+        except InfeasibleError:
+            continue
+        found, _ = msa.assign(problem, options, Budget(), compiles=compiles)
+        assert found.all_residencies() == plain.all_residencies()
+        np.testing.assert_array_equal(found.load_bytes, plain.load_bytes)
+        assert found.busy_time.total_s == pytest.approx(plain.busy_time.total_s, rel=1e-9)
+        compared += 1
+        transfers += any(s.fill for _, _, s in found.all_residencies())
+    assert compared > 100
+    assert transfers > 30
 
 
 def test_msa_tries_fewer_lengths_of_residencies_with_many_uses_and_says_so() -> None:

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from tests.support.cases import chain, check_refusal, problem_for, random_case, target_of
+from tests.support.cases import check_refusal, random_case
 from tests.support.graphs import seeds
 from tests.support.recurrent import chip, recurrent
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.hwmodels.cost import overhead_seconds, score
 from ullage.solvers.budget import Budget
-from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.greedy_moves import close_gaps, hide_single_uses
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
@@ -24,8 +24,7 @@ def test_the_busy_time_of_a_decision_is_the_score_of_its_plan(seed: int) -> None
     problem = random_case(seed, operators=24)
     try:
         residency_state = ResidencyState(problem, segments_of(problem))
-        close_gaps(residency_state, 64, Budget())
-        hide_single_uses(residency_state, 64, Budget())
+        keep_what_pays(residency_state, 64, Budget())
         place_residencies(residency_state)
         residencies = [residency for _, _, residency in residency_state.all_residencies()]
         plan = assemble(problem, residency_state.segments, residencies)
@@ -40,38 +39,12 @@ def test_the_busy_time_of_a_decision_is_the_score_of_its_plan(seed: int) -> None
     )
 
 
-def test_a_prefetch_does_not_arrive_before_an_earlier_use_in_slow_memory() -> None:
-    """The residency of a later use leaves the earlier one where its decision says."""
-    for seed in range(300):
-        problem = random_case(seed, operators=30)
-        try:
-            residency_state = ResidencyState(problem, segments_of(problem))
-        except InfeasibleError:
-            continue
-        for index, segment in enumerate(residency_state.segments):
-            for first in range(1, len(segment.accesses)):
-                if not segment.accesses[first].reads or residency_state.span_of(index, first):
-                    continue
-                residency = residency_state.propose(index, first, first)
-                assert residency is None or residency.ready > segment.accesses[first - 1].step
-
-
-def test_a_residency_says_when_it_is_there() -> None:
-    target = target_of(1024)
-    problem = problem_for(chain(), ["y"], target)
-    residency_state = ResidencyState(problem, segments_of(problem))
-    assert residency_state.propose(1, 0, 1) == SegmentResidency(1, 1, 1, 3)
-    assert residency_state.propose(0, 0, 0) == SegmentResidency(0, 0, 1, 2, fill=((0, 64),))
-    assert residency_state.propose(2, 0, 0) == SegmentResidency(2, 2, 2, 4, spill=((3, 64),))
-
-
 @pytest.mark.parametrize("capacity_bytes", [256, 512, 1024])
 def test_joined_runs_are_charged_as_if_added_at_once(capacity_bytes: int) -> None:
     target = chip(capacity_bytes)
     problem = recurrent(target, 150)
     residency_state = ResidencyState(problem, segments_of(problem))
-    close_gaps(residency_state, 64, Budget())
-    hide_single_uses(residency_state, 64, Budget())
+    keep_what_pays(residency_state, 64, Budget())
     fresh = ResidencyState(problem, segments_of(problem))
     for first, last, residency in residency_state.all_residencies():
         fresh.add(residency.segment, first, last, residency)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from tests.support.graphs import seeds
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import Access, Segment
-from ullage.solvers.state.span_lookup import FEW, SpanLookup, uncounted
+from ullage.solvers.state.span_lookup import FEW, SpanLookup
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -28,11 +28,6 @@ def test_runs_are_found_as_by_looking_at_each(seed: int) -> None:
         assert lookup.of(0, first) == plain_run(residencies[0], first)
         writes = [e for e in range(first, last + 1) if accesses[e].writes]
         assert lookup.last_write(0, first, last) == (writes[-1] if writes else None)
-        behind = [
-            residency.start for f, (_, residency) in sorted(residencies[0].items()) if f > last
-        ]
-        found = lookup.behind(0, last)
-        assert (found.start if found else None) == (behind[0] if behind else None)
         if inside:
             for begin, _ in inside:
                 del residencies[0][begin]
@@ -45,10 +40,3 @@ def test_runs_are_found_as_by_looking_at_each(seed: int) -> None:
 
 def plain_run(runs: dict[int, tuple[int, SegmentResidency]], access: int) -> tuple[int, int] | None:
     return next(((f, last) for f, (last, _) in runs.items() if f <= access <= last), None)
-
-
-def test_uncounted_accesses_are_those_outside_the_runs() -> None:
-    assert uncounted(2, 9, ()) == [(2, 10)]
-    assert uncounted(2, 9, [(2, 4), (6, 6)]) == [(5, 6), (7, 10)]
-    assert uncounted(2, 9, [(2, 9)]) == []
-    assert uncounted(3, 2, ()) == []  # a residency without accesses

@@ -1,0 +1,200 @@
+"""The engine's rules for transfers and for `greedy`, in plain Python on a residency state.
+
+The limit of moves of a transfer is left out: windows of these tests are shorter.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.busy_time import BusyTime, Moves
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.span_lookup import UseSpan
+
+SPARE_BYTES = 1e-6
+MAX_PASSES = 4
+
+
+def room_bytes(
+    busy_time: BusyTime, source: str, destination: str, low: int, high: int
+) -> NDArray[np.float64]:
+    """Bytes that a transfer could move in each of the steps [low, high) at no cost."""
+    link = busy_time.target.link(source, destination)
+    assert link is not None
+    window = slice(low, high)
+    busy = busy_time.busy_s[window]
+    room = np.minimum(
+        (busy - busy_time.tier_s[source][window]) * busy_time.target.tier(source).read_bytes_per_s,
+        (busy - busy_time.tier_s[destination][window])
+        * busy_time.target.tier(destination).write_bytes_per_s,
+    )
+    free = (busy - busy_time.link_s[source, destination][window] - link.setup_s).clip(0.0)
+    least = np.minimum(room, free * link.bandwidth_bytes_per_s).clip(0.0)
+    return np.asarray(least, dtype=np.float64)
+
+
+def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
+    """Spread `size` bytes over steps that have room; the rest goes to the step that took most.
+
+    Args:
+        size: bytes of the transfer.
+        room: free bytes of the steps from `first_step` on.
+        first_step: step of `room[0]`.
+        late: fill steps from the last backwards (prefetch), else from the first (spill).
+    """
+    order: Sequence[int] = range(len(room) - 1, -1, -1) if late else range(len(room))
+    taken: dict[int, int] = {}
+    left = size
+    for position in order:
+        part = min(left, int(room[position] + SPARE_BYTES))
+        if part > 0:
+            taken[position] = part
+            left -= part
+        if left == 0:
+            break
+    if left:
+        rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
+        taken[rest] = taken.get(rest, 0) + left
+    return tuple((first_step + p, taken[p]) for p in sorted(taken))
+
+
+def propose(
+    state: ResidencyState, index: int, first: int, last: int, window: int = 64
+) -> SegmentResidency | None:
+    """The residency of a use span, its moves where they cost least; None where there is none."""
+    segment, lookup = state.segments[index], state.lookup
+    size = state.aligned_bytes(segment)
+    begin, end = segment.accesses[first].step, segment.accesses[last].step + 1
+    following = [s.start for f, (_, s) in state.residencies[index].items() if f > last]
+    next_start = min(following, default=state.steps)
+    if end > next_start:
+        return None
+    fill: Moves = ()
+    start = begin
+    fastest = state.target.fastest.name
+    if segment.accesses[first].reads:
+        if state.target.link(segment.home, fastest) is None:
+            return None
+        low = max(state.free_from(index, first), begin - window)
+        while low < begin and not state.fits(size, low, begin):
+            low += 1
+        if low >= begin:
+            return None
+        room = room_bytes(state.busy_time, segment.home, fastest, low, begin)
+        fill = spread(segment.size_bytes, room, low, late=True)
+        used = segment.accesses[first - 1].step if first else -1
+        if fill[-1][0] < used:
+            fill = spread(segment.size_bytes, room[used - low :], used, late=True)
+        start = fill[0][0]
+    spill: Moves = ()
+    if state.needs_spill(index, first, last):
+        if state.target.link(fastest, segment.home) is None:
+            return None
+        writer = lookup.last_write(index, first, last)
+        after = 1 + max(
+            -1 if writer is None else segment.accesses[writer].step,
+            fill[-1][0] if fill else begin - 1,
+        )
+        limit = next_start
+        if last + 1 < len(segment.accesses):
+            limit = min(limit, segment.accesses[last + 1].step)
+        reach = max(end, after)
+        while reach < min(limit, end + window) and state.fits(size, reach, reach + 1):
+            reach += 1
+        if after >= reach:
+            return None
+        room = room_bytes(state.busy_time, fastest, segment.home, after, reach)
+        spill = spread(segment.size_bytes, room, after, late=False)
+        end = max(end, spill[-1][0] + 1)
+    return SegmentResidency(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
+
+
+def _charge(state: ResidencyState, index: int, span: UseSpan, sign: int) -> None:
+    """Charge accesses to the fastest tier (sign 1) or to the home tier (-1)."""
+    segment = state.segments[index]
+    for access in segment.accesses[span[0] : span[1] + 1]:
+        read, written = sign * access.read_bytes, sign * access.written_bytes
+        state.busy_time.add_operand(segment.home, access.step, -read, -written)
+        state.busy_time.add_operand(state.target.fastest.name, access.step, read, written)
+
+
+def join(state: ResidencyState, index: int, first: int, last: int, window: int) -> bool:
+    """Keep a segment from access `first` to `last`, joined with the residencies it has there.
+
+    What is covered already stays charged to the fastest tier while the change is tried.
+    """
+    old = sorted({s for e in (first, last) if (s := state.span_of(index, e)) is not None})
+    if len(old) == 1 and old[0][0] <= first and last <= old[0][1]:
+        return True
+    low = min([first, *(span[0] for span in old)])
+    high = max([last, *(span[1] for span in old)])
+    before = state.mark()
+    removed = []
+    for span in old:
+        removed.append((span[0], *state.remove(index, span[0])))
+        _charge(state, index, span, 1)
+    residency = propose(state, index, low, high, window)
+    for span in old:
+        _charge(state, index, span, -1)
+    size = state.aligned_bytes(state.segments[index])
+    if residency is not None and state.fits(size, residency.start, residency.end):
+        state.add(index, low, high, residency)
+        if state.improved_since(before):
+            return True
+        state.remove(index, low)
+    for begin, end, kept in removed:
+        state.add(index, begin, end, kept)
+    return False
+
+
+def keep_what_pays(state: ResidencyState, window: int, *, hides: bool = True) -> None:
+    """Close gaps, shortest first, then serve single accesses in the fastest tier."""
+    fastest = state.target.fastest.name
+    movable = [
+        (index, segment)
+        for index, segment in enumerate(state.segments)
+        if segment.size_bytes and segment.home != fastest
+    ]
+    waiting = sorted(
+        (segment.accesses[j].step - segment.accesses[j - 1].step, -segment.size_bytes, index, j)
+        for index, segment in movable
+        for j in range(1, len(segment.accesses))
+    )
+    for _ in range(MAX_PASSES):
+        left = [gap for gap in waiting if not join(state, gap[2], gap[3] - 1, gap[3], window)]
+        if len(left) == len(waiting):
+            break
+        waiting = left
+    single = sorted(
+        (access.step, -segment.size_bytes, index, j)
+        for index, segment in movable
+        for j, access in enumerate(segment.accesses)
+        if state.span_of(index, j) is None
+    )
+    for _, _, index, j in single if hides else ():
+        if state.span_of(index, j) is None:
+            join(state, index, j, j, window)
+
+
+def retime(state: ResidencyState, window: int) -> None:
+    """Plan transfers anew where that is better, what operators use staying charged."""
+    for index, spans in enumerate(state.residencies):
+        if state.segments[index].must_be_fastest:
+            continue
+        for first, (last, residency) in sorted(spans.items()):
+            if not (residency.fill or residency.spill):
+                continue
+            before = state.mark()
+            state.remove(index, first)
+            _charge(state, index, (first, last), 1)
+            other = propose(state, index, first, last, window)
+            _charge(state, index, (first, last), -1)
+            size = state.aligned_bytes(state.segments[index])
+            if other is not None and state.fits(size, other.start, other.end):
+                state.add(index, first, last, other)
+                if state.improved_since(before):
+                    continue
+                state.remove(index, first)
+            state.add(index, first, last, residency)
