@@ -120,3 +120,72 @@ def test_outputs_are_checked_range_by_range() -> None:
         assert (violation.rule, violation.step, violation.buffers) == ("output-lost", 4, ("y",))
         assert message in violation.message
         assert fault_of(broken)
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("a:0:4", False), ("a:8:12", False), ("a:0:8", True), ("a:4:8", True), ("a:7:9", True)],
+)
+def test_bytes_beside_a_slice_may_be_written_while_it_moves(
+    written: str, *, expected: bool
+) -> None:
+    """The slice [4, 8) of a goes from dram to sram in step 2, in which an operator writes a."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 12), buffer("y", 8, "output"))
+    steps = (None, ("x", "a"), ("x", written), ("a:4:8", "y"), None)
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 5),
+        ("a", 0, 12, "dram", 8, 1, 1, 4),
+        ("a", 4, 8, "sram", 0, 2, 3, 4),
+        ("y", 0, 8, "dram", 24, 3, 3, 5),
+    ]
+    moves = [("a", 4, 8, "dram", "sram", ((2, 4),))]
+    target = replace(TARGET, slice_granularity_bytes=1)
+    found = found_in(plan(target, problem("beside", buffers, steps), held, moves))
+    assert (("write-during-move", 2) in found) is expected
+    assert bool(found) is expected
+
+
+@pytest.mark.parametrize(("fast", "slow"), [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize("demand", ["fastest", "addressable"])
+def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
+    fast: str, slow: str, demand: str
+) -> None:
+    """Operands in the slow tier of a target that wants them in the fast one, or cannot reach it."""
+    tiers = (
+        replace(SRAM, name=fast, addressable=demand == "fastest"),
+        replace(DRAM, name=slow),
+        replace(NVM, name="c", addressable=demand == "fastest"),
+    )
+    target = Target(
+        "named",
+        tiers,
+        (Link("c", fast, 1e9), Link(fast, "c", 1e9), Link(slow, fast, 1e9)),
+        COMPUTE,
+        dict.fromkeys(IN_DRAM, "c"),
+        operand_access="fastest" if demand == "fastest" else "any",
+        slice_granularity_bytes=4,
+    )
+    buffers = (buffer("x", 8, "input"), buffer("y", 8, "output"))
+    made = problem("reach", buffers, (None, None, ("x", "y"), None))
+
+    def at(read_in: str, written_in: str) -> set[tuple[str, int]]:
+        held = [
+            ("x", 0, 8, "c", 0, 0, 0, 4),
+            ("x", 0, 8, fast, 0, 0, 1, 3),
+            ("y", 0, 8, written_in, 16, 2, 2, 4),
+            ("y", 0, 8, "c", 8, 3, 4, 4),
+        ]
+        moves = [
+            ("x", 0, 8, "c", fast, ((0, 8),)),
+            ("y", 0, 8, fast, "c", ((3, 8),)),
+        ]
+        if read_in == "c":
+            del held[1], moves[0]
+        if written_in == "c":
+            held = [*held[:-2], ("y", 0, 8, "c", 8, 2, 2, 4)]
+            moves = moves[:-1]
+        return found_in(plan(target, made, held, moves))
+
+    rule = "wrong-tier" if demand == "fastest" else "not-addressable"
+    assert at(fast, fast) == set()
+    assert at("c", fast) == at(fast, "c") == at("c", "c") == {(rule, 2)}
