@@ -47,6 +47,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "deadlines": (["deadlines.py"], ["deadlines"]),
     "muzero": (["muzero.py"], ["muzero"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
+    "real_files": (["real_files.py", "--install"], ["real_files"]),
     "onnx_backend": (["onnx_backend.py"], ["onnx_backend", "onnx_backend_refused"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")

@@ -159,6 +159,7 @@ def prepare(
     model: "Path | onnx.ModelProto",
     options: FrontendOptions,
     choose_order: ChooseOrder = file_order,
+    deadline: float | None = None,
 ) -> Prepared:
     """Read a model and a target and build the problem.
 
@@ -166,9 +167,11 @@ def prepare(
         model: a file, or a loaded model.
         options: how to read it.
         choose_order: chooses the order; `options.order` is its name.
+        deadline: `time.monotonic()` value at which reading ends, None for never.
 
     Raises:
         ModelError: the model cannot be read.
+        TimeLimitError: the deadline passed while the model was read.
         UsageError: an option or the target is wrong, or the model is none.
     """
     from ullage.compiler.importer.build import ImportOptions, import_model
@@ -182,7 +185,11 @@ def prepare(
     graph = import_model(
         model,
         ImportOptions(
-            dims=options.dims, batch=options.batch, dtype=options.dtype, fuse=options.fuse
+            dims=options.dims,
+            batch=options.batch,
+            dtype=options.dtype,
+            fuse=options.fuse,
+            deadline=deadline,
         ),
     )
     options.progress("ordering and lifetimes")

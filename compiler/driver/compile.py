@@ -69,7 +69,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         steady_state=options.steady_state,
         budget=Budget(deadline, options.progress),
     )
-    prepared = frontend.prepare(model, options.frontend, choose)
+    prepared = frontend.prepare(model, options.frontend, choose, deadline)
     graph = prepared.graph
     operator_order = prepared.model["operator_order"]
     if (

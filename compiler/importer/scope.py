@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError
 from ullage.compiler.common.layers import Layers, Names
 from ullage.compiler.importer.load import checked_elements, element_name
+from ullage.compiler.importer.symbols import ANY_LENGTH
 
 # Nodes after which the clock is looked at.
 CHECKED_EVERY = 64
@@ -171,7 +172,7 @@ def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorT
         return None
     shape: list[int] = []
     for dim in tensor.shape.dim:
-        if dim.HasField("dim_value"):
+        if dim.HasField("dim_value") and dim.dim_value != ANY_LENGTH:
             shape.append(dim.dim_value)
         elif dim.dim_param in scope.symbols:
             shape.append(scope.symbols[dim.dim_param])

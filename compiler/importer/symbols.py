@@ -7,14 +7,21 @@ import onnx
 from ullage.compiler.common.errors import ModelError, UsageError
 
 
+# Length that some exporters write for a dimension which may have any; onnxruntime takes it so too.
+ANY_LENGTH = -1
+
+
 def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
-    """Dimensions of a graph input, symbolic ones as names; None when the rank is unknown."""
+    """Dimensions of a graph input, symbolic ones as names; None when the rank is unknown.
+
+    A dimension without a name, or of length -1, is named after the input and its axis.
+    """
     tensor = value.type.tensor_type
     if not tensor.HasField("shape"):
         return None
     return tuple(
         dim.dim_value
-        if dim.HasField("dim_value")
+        if dim.HasField("dim_value") and dim.dim_value != ANY_LENGTH
         else (dim.dim_param or f"{value.name}_dim_{axis}")
         for axis, dim in enumerate(tensor.shape.dim)
     )

@@ -1,12 +1,13 @@
 """Options of the front end: what they are not is said at once, in words."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.frontend import FrontendOptions, checked, prepare
 from ullage.compiler.importer.model_zoo import find_model
 
@@ -39,3 +40,8 @@ def test_what_means_the_same_is_taken() -> None:
 def test_what_is_no_model_is_refused(model: Any) -> None:
     with pytest.raises(UsageError, match=r"pathlib\.Path or an onnx\.ModelProto, not"):
         prepare(model, FrontendOptions())
+
+
+def test_reading_ends_at_the_deadline() -> None:
+    with pytest.raises(TimeLimitError, match="before the model was read"):
+        prepare(find_model("resnet50"), FrontendOptions(), deadline=time.monotonic() - 1)

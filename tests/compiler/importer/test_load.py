@@ -187,7 +187,7 @@ def test_typed_data_must_fit_dimensions_too() -> None:
 @pytest.mark.parametrize(
     ("dims", "complaint"),
     [
-        ((-1, 2), "negative dimension"),
+        ((-2, 2), "negative dimension"),
         ((2**62,), "is larger than"),
         ((2**31, 2**31), "larger than"),
     ],
@@ -323,3 +323,15 @@ def test_a_result_inside_with_the_name_of_a_tensor_outside_is_refused(name: str)
 def test_names_inside_may_repeat_in_the_other_branch() -> None:
     graph = imported(branching(node("Neg", "x", "t"), node("Relu", "t", "r")))
     assert graph.values["y"].shape == (2, 3)
+
+
+def test_a_dimension_of_minus_one_may_have_any_length() -> None:
+    """As onnxruntime takes it: named after the input and its axis."""
+    proto = model(
+        [node("Relu", "x", "h"), node("Exp", "h", "y")],
+        [info("x", (-1, 3))],
+        [info("y", (-1, 3))],
+    )
+    assert "x_dim_0 (of x[0])" in refused(proto)
+    assert imported(proto, batch=2).values["y"].shape == (2, 3)
+    assert imported(proto, dims={"x_dim_0": 5}).values["y"].shape == (5, 3)
