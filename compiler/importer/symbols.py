@@ -6,7 +6,6 @@ import onnx
 
 from ullage.compiler.common.errors import ModelError, UsageError
 
-
 # Length that some exporters write for a dimension which may have any; onnxruntime takes it so too.
 ANY_LENGTH = -1
 
