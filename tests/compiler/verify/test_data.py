@@ -189,3 +189,134 @@ def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
     rule = "wrong-tier" if demand == "fastest" else "not-addressable"
     assert at(fast, fast) == set()
     assert at("c", fast) == at(fast, "c") == at("c", "c") == {(rule, 2)}
+
+
+SENT = "transfer of a bytes [0, 8) dram->nvm in steps 2..4"
+HELD = "a bytes [0, 8) in nvm at addresses [0, 8) during steps"
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        (
+            {"a in nvm": ("a", 0, 8, "nvm", 0, 3, 5, 6)},
+            [
+                f"{SENT}, step 2: no residency takes bytes [0, 8)",
+                f"{HELD} [3, 6), ready at 5: no transfer brings data to bytes [0, 4)",
+                "step 5 (op5) reads a in a: bytes [0, 4) in nvm hold no data, step 1 wrote the "
+                "current data",
+            ],
+        ),
+        (
+            {"a in nvm": ("a", 0, 8, "nvm", 0, 2, 4, 6)},
+            [
+                f"{HELD} [2, 6), ready at 4: no transfer brings data to bytes [4, 8)",
+                f"{SENT}, step 4: still moving to {HELD} [2, 6), ready at 4",
+            ],
+        ),
+        (
+            {"a in nvm": ("a", 0, 8, "nvm", 0, 2, 6, 7)},
+            [
+                "step 5 (op5) reads a in a: bytes [0, 8) are not ready in any tier (seen: sram, "
+                "dram, nvm)",
+                f"{HELD} [2, 7), ready at 6: its last bytes arrive in step 4, it is ready at 5",
+            ],
+        ),
+        (
+            {"a in dram": ("a", 0, 8, "dram", 8, 1, 1, 4)},
+            [f"{SENT}, step 4: bytes [0, 8) are not ready in dram"],
+        ),
+        (
+            {"x in dram": ("x", 0, 8, "dram", 0, 1, 1, 7)},
+            [
+                "x bytes [0, 8) must be in their home tier dram with start = ready = 0: nothing "
+                "holds them there",
+                "step 1 (op1) reads x in x: bytes [0, 8) in dram hold no data",
+            ],
+        ),
+        (
+            {"x in dram": ("x", 4, 8, "dram", 0, 0, 0, 7)},
+            [
+                "x bytes [0, 4) must be in their home tier dram with start = ready = 0: nothing "
+                "holds them there",
+                "step 1 (op1) reads x in x: bytes [0, 4) are not ready in any tier (seen: dram)",
+            ],
+        ),
+    ],
+)
+def test_messages_name_bytes_steps_and_tiers(
+    changes: dict[str, tuple[object, ...]], messages: list[str]
+) -> None:
+    found = find_violations(stored_behind(None, **changes))
+    assert [violation.message for violation in found] == messages
+
+
+def test_messages_say_how_old_data_is() -> None:
+    """The copies in dram and nvm are of step 1; step 3 has written a in sram."""
+    assert [violation.message for violation in find_violations(stored_behind(("a", "a")))] == [
+        f"{SENT}, step 4: bytes [0, 8) in dram hold the data written before step 2, step 3 wrote "
+        "the current data",
+        f"{HELD} [2, 6), ready at 5: bytes [0, 8) were rewritten after they were moved",
+        "step 5 (op5) reads a in a: bytes [0, 8) in nvm hold the data written before step 2, step "
+        "3 wrote the current data",
+    ]
+    assert [violation.message for violation in find_violations(stored_behind(("x", "a:4:8")))] == [
+        f"{SENT}, step 4: bytes [4, 8) in dram hold the data written before step 2, step 3 wrote "
+        "the current data",
+        f"{HELD} [2, 6), ready at 5: bytes [4, 8) were rewritten after they were moved",
+        "step 5 (op5) reads a in a: bytes [4, 8) in nvm hold the data written before step 2, step "
+        "3 wrote the current data",
+    ]
+
+
+def test_initial_and_unwritten_data_are_told_from_each_other() -> None:
+    """The input x is rewritten in sram; the activation a is read before anything wrote it."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 8), buffer("y", 8, "output"))
+    steps = (None, ("x", "y"), ("y", "x"), ("x", "y"), ("a", "y"), None)
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 6),
+        ("x", 0, 8, "sram", 0, 0, 1, 3),
+        ("a", 0, 8, "dram", 8, 3, 3, 6),
+        ("y", 0, 8, "dram", 16, 1, 1, 6),
+    ]
+    made = plan(
+        TARGET, problem("old", buffers, steps), held, [("x", 0, 8, "dram", "sram", ((0, 8),))]
+    )
+    assert [violation.message for violation in find_violations(made)] == [
+        "step 3 (op3) reads x in x: bytes [0, 8) in dram hold the data written before step 0, step "
+        "2 wrote the current data",
+        "step 4 (op4) reads a in a: bytes [0, 8) in dram hold no data, none has been written yet",
+        "step 4 (op4) reads a in a: bytes [0, 8) have not been written before",
+    ]
+    assert fault_of(made)
+
+
+@pytest.mark.parametrize(
+    ("offset", "tier", "contiguous"), [(12, "sram", True), (16, "sram", False), (12, "dram", False)]
+)
+def test_slices_of_a_whole_operand_lie_side_by_side(
+    offset: int, tier: str, *, contiguous: bool
+) -> None:
+    """Bytes [0, 8) of a are at address 4 of sram, the rest somewhere."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 16), buffer("y", 8, "output"))
+    made = problem("whole", buffers, (None, ("x", "a"), ("a", "y"), None))
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 4),
+        ("a", 0, 8, "sram", 4, 1, 1, 3),
+        ("a", 8, 16, tier, offset, 1, 1, 3),
+        ("y", 0, 8, "dram", 64, 2, 2, 4),
+    ]
+    whole = replace(TARGET, split_operands=False)
+    found = find_violations(plan(whole, made, held))
+    if contiguous:
+        assert found == []
+        return
+    assert [(item.rule, item.step) for item in found] == [
+        ("split-operand", 1),
+        ("split-operand", 2),
+    ]
+    places = sorted([("sram", 4), (tier, offset - 8)])
+    listed = ", ".join(f"{name} at {address}" for name, address in places)
+    assert found[1].message == (
+        f"step 2 (op2) reads a in a: must be contiguous in one tier, byte 0 would be in {listed}"
+    )
