@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint bench mutate clean
+.PHONY: compile test lint bench mutate lowest wheel-test clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -32,11 +32,33 @@ bench: $(VENV)/.test
 mutate: $(VENV)/.mutation
 	$(BIN)/python -m tests.mutation.run $(if $(SAMPLE),--sample $(SAMPLE)) $(MODULES)
 
+# The lowest versions that pyproject.toml allows, in an environment of their own, and a smoke test.
+lowest: $(VENV)-lowest/.base
+	$(VENV)-lowest/bin/python tests/support/smoke.py
+
+# The wheel, installed outside the repository in a fresh environment, and the same smoke test.
+wheel-test: $(VENV)/bin/python
+	rm -rf build/wheel build/lib && mkdir -p build/wheel
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
+	  --no-deps --wheel-dir build/wheel .
+	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \
+	wheel=$$(ls "$$PWD"/build/wheel/*.whl); cp tests/support/smoke.py "$$outside"; \
+	$(PYTHON) -m venv "$$outside/venv"; cd "$$outside"; \
+	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$wheel"; \
+	venv/bin/python smoke.py
+
 clean:
-	rm -rf $(VENV) build out
+	rm -rf $(VENV) $(VENV)-lowest build out
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)-lowest/.base: pyproject.toml tests/support/lowest.py
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	$(PYTHON) tests/support/lowest.py > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(VENV)-lowest/constraints.txt --editable .
+	touch $@
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml
 	$(INSTALL) --editable .

@@ -10,6 +10,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.ranges import MAX_SEED
 
 ParameterValue = str | int | float | bool
 Options = TypeVar("Options")
@@ -120,8 +121,8 @@ def options_from(
 
 
 def _seed(solver: str, seed: int) -> int:
-    if seed < 0:
-        raise UsageError(f"{solver}: a seed is a whole number of at least 0, not {seed}")
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"{solver}: a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
     return seed
 
 

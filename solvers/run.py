@@ -158,10 +158,10 @@ def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> O
     if bound is not None and plan.problem.blend is None:  # a blend's bound is not the objective's
         check_bound(solver, bound.value, bound.source, objective_value(verdict, plan.objective))
         if solver.is_ours:
-            plan = replace(plan, lower_bound=bound.value, bound_source=bound.source)
+            plan = replace(plan, lower_bound=max(0.0, bound.value), bound_source=bound.source)
         else:
             claim = f"{solver.name} of {solver.origin}"
-            plan = replace(plan, claimed_bound=bound.value, claimed_by=claim)
+            plan = replace(plan, claimed_bound=max(0.0, bound.value), claimed_by=claim)
     return Outcome(plan, verdict, solution, solve_s)
 
 

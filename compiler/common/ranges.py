@@ -18,6 +18,8 @@ MAX_INDEX = 2**31 - 1
 MAX_SEED = 2**63 - 1
 # Rates of memories, links and compute units, per second.
 MIN_RATE, MAX_RATE = 1e-3, 1e24
+# Smallest time and energy that is not 0.
+MIN_AMOUNT = 1e-18
 # Set-up times and overheads in seconds.
 MAX_SECONDS = 1e9
 # Energies of a byte or a multiply-accumulate in joules.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic.fields import FieldInfo
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.ranges import MAX_RATE, MAX_SECONDS, MIN_AMOUNT, MIN_RATE
 from ullage.compiler.common.units import MAX_SIZE_BYTES, parse_size
 
 
@@ -64,10 +65,20 @@ def _real(value: object) -> float:
     return number
 
 
+def _amount(value: object) -> float:
+    """A time in seconds or an energy in joules."""
+    number = _real(value)
+    if number and not MIN_AMOUNT <= number <= MAX_SECONDS:
+        raise ValueError(f"0 or a number from {MIN_AMOUNT:g} to {MAX_SECONDS:g} is needed")
+    return number
+
+
 def _rate(value: object) -> float:
     number = _real(value)
     if number == 0:
         raise ValueError("a rate must be above 0")
+    if not MIN_RATE <= number <= MAX_RATE:
+        raise ValueError(f"a rate is from {MIN_RATE:g} to {MAX_RATE:g} per second")
     return number
 
 
@@ -163,21 +174,21 @@ class Seconds(Figure):
     """A time in seconds, 0 or more."""
 
     expected_unit = "s"
-    value: Annotated[float, BeforeValidator(_real)]
+    value: Annotated[float, BeforeValidator(_amount)]
 
 
 class JoulesPerByte(Figure):
     """An energy in joules per byte, 0 or more."""
 
     expected_unit = "J/byte"
-    value: Annotated[float, BeforeValidator(_real)]
+    value: Annotated[float, BeforeValidator(_amount)]
 
 
 class JoulesPerMac(Figure):
     """An energy in joules per multiply-accumulate, 0 or more."""
 
     expected_unit = "J/MAC"
-    value: Annotated[float, BeforeValidator(_real)]
+    value: Annotated[float, BeforeValidator(_amount)]
 
 
 def figure_type(field: FieldInfo) -> type[Figure] | None:

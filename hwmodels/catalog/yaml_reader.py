@@ -1,5 +1,6 @@
 """Reading YAML from strangers: scalars, lists and mappings only, in bounded time and memory."""
 
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,14 @@ MAX_SCALAR_CHARACTERS = 2_000
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """A safe loader without anchors, tags, merge keys, duplicate keys or unbounded documents."""
+    """A safe loader without anchors, tags, merge keys, duplicate keys or unbounded documents.
+
+    Scalars are read by the core schema of YAML 1.2, but for some floats: PyYAML's own YAML 1.1
+    takes `on` and `yes` for true, `1:30` for 90, `010` for 8 and `2024-01-01` for a date.
+    """
+
+    # Filled below; without it those of YAML 1.1 would be inherited.
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - declared so by PyYAML
 
     def __init__(self, stream: bytes) -> None:
         super().__init__(stream)
@@ -59,6 +67,34 @@ class _PlainLoader(yaml.SafeLoader):
 
     def _refuse(self, problem: str, where: Any) -> NoReturn:  # noqa: ANN401 an event or a node
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=where.start_mark)
+
+
+_TAG = "tag:yaml.org,2002:"
+# (tag, form, first characters) of the scalars that are no texts.
+_CORE_SCHEMA = (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        # With a point and a sign: 4e9 and 4.0e9 stay texts, which figures read, sizes exactly.
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+        r"|\.(?:nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+    ("merge", r"<<", ["<"]),  # to be refused
+)
+for _name, _form, _first in _CORE_SCHEMA:
+    _PlainLoader.add_implicit_resolver(_TAG + _name, re.compile(f"(?:{_form})\\Z"), _first)
+
+
+def _whole_number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """A whole number: decimal (with leading zeros too), `0x` or `0o`."""
+    text = str(loader.construct_scalar(node))
+    return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+
+
+_PlainLoader.add_constructor(_TAG + "int", _whole_number)
 
 
 def read_yaml_mapping(path: Path) -> dict[str, Any]:

@@ -261,7 +261,12 @@ def _bounded(question: Question, answer: Answer, solution: Solution) -> Solution
     if answer.bound is None or not _is_certified(question):
         return solution
     bound = answer.bound
-    if not question.form.peak:
+    if question.form.peak:
+        # Rooms are rounded up to the alignment, the highest address of a plan is not.
+        bound = max(
+            0.0, bound - max((t.room_bytes - t.size_bytes for t in program.tensors), default=0)
+        )
+    else:
         bound += program.uncounted_bytes()[0]
     solution = replace(solution, statistics={**solution.statistics, "whole_bound": bound})
     if question.form.peak or cuts_nothing(program.problem, program.segments):

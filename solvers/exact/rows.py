@@ -30,6 +30,10 @@ MAX_TICKS_PER_BYTE_LOG2 = 24
 FINE_LOG2 = 23
 # Factors that are tried to make rates whole numbers of ticks per byte.
 SMALL_SCALES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 16, 20, 24, 25, 30, 32, 48, 50, 64, 100, 128, 256)
+# Largest time of a row in ticks: coarser ticks are taken where figures lie further apart.
+MAX_TICKS = 2**48
+# Largest number in a row; CP-SAT computes in signed 64-bit integers.
+MAX_NUMBER = 2**61
 # Number of units at most that a traffic or energy cost is counted in.
 COST_UNITS = 2**44
 
@@ -41,6 +45,11 @@ def whole(value: float) -> int:
     """The value rounded down; the nearest whole number where it differs by a rounding error."""
     nearest = round(value)
     return nearest if abs(value - nearest) <= EXACT * max(1.0, abs(value)) else math.floor(value)
+
+
+def _largest(variable: Any) -> int:  # noqa: ANN401 - a variable of CP-SAT
+    """The largest value that a variable may have."""
+    return int(max(variable.proto.domain))  # as intervals; it takes no negative index
 
 
 @dataclass
@@ -74,11 +83,25 @@ class LatencyCost:
         self.rows: dict[tuple[Resource, int], _Row] = {}
         self.elapsed: dict[int, Any] = {}
         self.scale: dict[Resource, int] = {}
-        for tier in target.tiers:
+
+    def _choose_scales(self) -> None:
+        """Set the tick and the factor of each resource so that every row stays in 64 bits.
+
+        Where figures of a target lie so far apart that this costs precision, coefficients are
+        rounded down further: the model's cost is still at most the real one.
+        """
+        largest_s = self.horizon_s
+        for row in self.rows.values():
+            terms = (abs(seconds) * _largest(variable) for variable, seconds in row.terms)
+            largest_s = max(largest_s, abs(row.constant) + sum(terms))
+        self.tick_s = max(self.tick_s, largest_s / MAX_TICKS)
+        most = int(MAX_NUMBER / max(largest_s / self.tick_s + self.steps + 1, 1.0))
+        for tier in self.target.tiers:
             rates = [tier.read_bytes_per_s] + ([] if tier.read_only else [tier.write_bytes_per_s])
-            self.scale[tier.name] = self._scale_of(rates)
-        for link in target.links:
-            self.scale[link.source, link.destination] = self._scale_of([link.bandwidth_bytes_per_s])
+            self.scale[tier.name] = min(self._scale_of(rates), most)
+        for link in self.target.links:
+            scale = self._scale_of([link.bandwidth_bytes_per_s])
+            self.scale[link.source, link.destination] = min(scale, most)
 
     def _scale_of(self, rates: Sequence[float]) -> int:
         """A factor that makes the ticks per byte of these rates (bytes/s) nearly whole numbers."""
@@ -126,6 +149,7 @@ class LatencyCost:
 
     def finish(self, model: "cp_model.CpModel") -> None:
         """Add the rows and the objective to the model."""
+        self._choose_scales()
         self.least = least = [whole(seconds / self.tick_s) for seconds in self.compute_s]
         for (_, step), row in self.rows.items():
             if not row.terms:
@@ -213,8 +237,10 @@ class LinearCost:
     def finish(self, model: "cp_model.CpModel") -> None:
         """Add the objective to the model."""
         costs = [cost for _, cost in self.terms]
-        self.is_whole = all(cost == round(cost) for cost in (*costs, self.constant))
         total = sum(abs(cost) for cost in costs)
+        self.is_whole = total < COST_UNITS and all(
+            cost == round(cost) for cost in (*costs, self.constant)
+        )
         self.unit = 1.0 if self.is_whole else max(total, 1e-300) / COST_UNITS
         model.minimize(sum(whole(cost / self.unit) * variable for variable, cost in self.terms))
 

@@ -126,11 +126,7 @@ def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solu
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )
-    try:
-        solution = _sliced_plan(direct.problem, direct.segments, relaxation, options, budget)
-    except LookupError:  # what operators cannot do without has no pages
-        note = "fluid: slices found no addresses: everything stays slow"
-        solution = Solution(reference, notes=(note,))
+    solution = _rounded_plan(direct, relaxation, options, budget)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
@@ -175,21 +171,40 @@ def _prices(relaxation: Relaxation) -> tuple[ShadowPrice, ...]:
     return (ShadowPrice(f"10 % more {fastest.name}", 0.1 * fastest.capacity_bytes * per_byte_s),)
 
 
-def _sliced_plan(
-    problem: Problem,
-    segments: Sequence[Segment],
-    relaxation: Relaxation,
-    options: FluidOptions,
-    budget: Budget,
+def _rounded_plan(
+    direct: _Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
 ) -> Solution:
-    """The LP's fractions as a plan: slices accepted, rounding repaired, addresses given."""
+    """The LP's fractions as a plan of slices, else of whole segments, else everything at home.
+
+    Pages round slices up, so that what operators cannot do without may not fit in slices where it
+    does whole. The plan that keeps everything at home is known to be legal.
+    """
+    for cut in (True, False):
+        try:
+            return _sliced_plan(direct, relaxation, options, budget, cut=cut)
+        except (LookupError, InfeasibleError):  # what operators cannot do without has no place
+            continue
+    note = "fluid: slices found no addresses: everything stays slow"
+    return Solution(direct.reference, notes=(note,))
+
+
+def _sliced_plan(
+    direct: _Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget, *, cut: bool
+) -> Solution:
+    """The LP's fractions as a plan: slices accepted, rounding repaired, addresses given.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit in slices.
+        LookupError: it finds no addresses.
+    """
+    problem, segments = direct.problem, direct.segments
     target = problem.target
-    grain, paged = target.slice_granularity_bytes, target.split_operands
-    paged = paged and grain > 0
+    grain = target.slice_granularity_bytes
+    paged = cut and target.split_operands and grain > 0
     page = 0
     if paged:
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
-    grains = [page or _grain(problem, segment) for segment in segments]
+    grains = [page or (_grain(problem, segment) if cut else 0) for segment in segments]
     slices, requests = cut_slices(relaxation.fluid, relaxation.solution, segments, grains)
     if not paged:  # addresses of what wraps around the inference are found for pages only
         requests = [

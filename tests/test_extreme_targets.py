@@ -1,0 +1,102 @@
+"""Figures from end to end of what target files admit: plans or errors by name, never a crash.
+
+`benchmarks/fuzz_targets.py` runs hundreds of these over all solvers.
+"""
+
+import time
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from tests.support.extreme_targets import (
+    LIMIT_S,
+    OBJECTIVES,
+    breaches_of,
+    extreme_problem,
+    extreme_target,
+    extreme_target_file,
+)
+from tests.support.tiny import tiny_problem, tiny_target
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.hwmodels.catalog.checks import check_target
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
+
+SOLVERS = ("greedy", "all-slow", "msa", "fluid", "cpsat", "divide", "ilp", "no-spill", "auto")
+OTHERS = ("fluid", "msa", "cpsat", "divide")
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_solvers_answer_on_extreme_targets(seed: int, objective: str) -> None:
+    answers: dict[str, int] = {}
+    problem = extreme_problem(seed).minimising(objective)
+    assert list(breaches_of(problem, SOLVERS, answers)) == []
+    assert answers
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slow_memory_behind_a_very_fast_one(seed: int) -> None:
+    """SRAM at 1e15 bytes/s, DRAM at 1 byte/s."""
+    rng = Random(seed)
+    sram = Tier("sram", rng.choice((64, 192, 1 << 20)), 1e15, 1e15, 16)
+    dram = Tier("dram", 1 << 20, 1.0, 1.0, 16)
+    rate = rng.choice((1e9, 1.0, 1e15))
+    links = (Link("dram", "sram", rate), Link("sram", "dram", rate))
+    homes = dict.fromkeys(extreme_target(rng).homes, "dram")
+    target = Target("apart", (sram, dram), links, Compute({"int8": 1e12}, 1e12), homes)
+    problem = extreme_problem(seed)
+    assert list(breaches_of(replace(problem, target=target), SOLVERS, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "says"),
+    [
+        (("tiers", 0, "read_bytes_per_s"), 1e25, "a rate is from 0.001 to 1e\\+24"),
+        (("links", 0, "bandwidth_bytes_per_s"), 1e-4, "a rate is from 0.001 to 1e\\+24"),
+        (("links", 0, "setup_s"), 1e10, "0 or a number from 1e-18 to 1e\\+09"),
+        (("links", 0, "energy_j_per_byte"), 1e-30, "0 or a number from 1e-18 to 1e\\+09"),
+        (("tiers", 0, "capacity_bytes"), 2**63, "at most 2\\*\\*62 bytes"),
+    ],
+)
+def test_figures_beyond_the_range_are_refused(
+    path: tuple[str, int, str], value: float, says: str
+) -> None:
+    document = extreme_target_file(Random(1))
+    part, place, field = path
+    document[part][place][field]["value"] = value
+    with pytest.raises(UsageError, match=says):
+        check_target(document, "mine")
+
+
+def small_case(seed: int) -> Problem:
+    """A problem of a few bytes whose alignment and granularity are of their size."""
+    rng = Random(seed)
+    target = tiny_target(rng, fastest=rng.random() < 0.5)
+    alignment = rng.choice((1, 1, 2, 4))
+    tiers = tuple(replace(tier, alignment_bytes=alignment) for tier in target.tiers)
+    target = replace(
+        target,
+        tiers=tiers,
+        split_operands=rng.random() < 0.7,
+        slice_granularity_bytes=rng.choice((0, 1, 2, 2, 4)),
+    )
+    return tiny_problem(rng, target, rng.randint(2, 5), rng.choice((2, 3, 5)))
+
+
+def test_nobody_calls_infeasible_what_greedy_plans() -> None:
+    planned = 0
+    for seed in range(40):
+        problem = small_case(seed)
+        try:
+            run_solver("greedy", problem)
+        except InfeasibleError:
+            continue
+        planned += 1
+        for name in OTHERS:
+            budget = Budget(time.monotonic() + LIMIT_S)
+            assert run_solver(name, problem, budget).plan.target == problem.target, (seed, name)
+    assert planned > 10
