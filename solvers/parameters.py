@@ -121,8 +121,10 @@ def options_from(
 
 
 def _seed(solver: str, seed: int) -> int:
-    if not 0 <= seed <= MAX_SEED:
-        raise UsageError(f"{solver}: a seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+    if seed > MAX_SEED:
+        raise UsageError(f"{solver}: a seed is at most {MAX_SEED}, not {seed}")
+    if seed < 0:
+        raise UsageError(f"{solver}: a seed is a whole number of at least 0, not {seed}")
     return seed
 
 
