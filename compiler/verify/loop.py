@@ -69,7 +69,7 @@ def _first_gap(item: Residency, spans: list[tuple[int, int]]) -> tuple[int, int]
     """The first bytes of a residency that no span (sorted by first byte) covers."""
     covered_to = item.start_byte
     for start, end in spans:
-        if start > covered_to or covered_to >= item.end_byte:
+        if start > covered_to:
             break
         covered_to = max(covered_to, end)
     if covered_to >= item.end_byte:

@@ -56,7 +56,14 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     ),
     "compiler/verify/verifier.py": (
         *_EACH_RULE,
-        *_of_verifier("test_error_lists_the_first_and_carries_all", "test_limit_bounds_the_list"),
+        *_of_verifier(
+            "test_error_lists_the_first_and_carries_all",
+            "test_error_spells_out_five_of_a_hundred",
+            "test_limit_bounds_the_list",
+            "test_a_file_that_cannot_be_read_breaks_the_rule_malformed",
+            "test_a_garbled_plan_is_told_from_an_illegal_one",
+            "test_a_bound_above_the_plans_own_value_is_a_violation",
+        ),
     ),
     "compiler/verify/versions.py": _of_verifier("test_runs_equal_an_array"),
     "compiler/verify/well_formed.py": (

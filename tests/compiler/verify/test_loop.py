@@ -1,11 +1,13 @@
 """The loop boundary, byte by byte, in whatever order a plan lists its residencies."""
 
+from dataclasses import replace
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.plans import ANY, buffer, problem, repeated
+from tests.support.changes import with_target
+from tests.support.plans import ANY, PLANS, buffer, problem, repeated
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.problem import Problem
@@ -55,3 +57,11 @@ def test_the_first_bytes_that_nobody_leaves_are_named(
     for item, text in zip(found, expected, strict=True):
         assert text in item.message
         assert (item.rule, item.step, item.buffers) == ("wrap", LAST, ("w",))
+
+
+def test_what_is_carried_into_read_only_memory_is_named_at_step_0() -> None:
+    base = PLANS["pinned"]
+    tiers = tuple(replace(t, read_only=t.name == "sram") for t in base.target.tiers)
+    found = list(find_wrap_violations(with_target(base, replace(base.target, tiers=tiers))))
+    assert [(item.step, item.buffers) for item in found] == [(0, ("w",)), (0, ("v",))]
+    assert all(item.message.endswith("nothing can be brought to sram") for item in found)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -150,3 +151,82 @@ def test_moves_sum_to_the_slice_and_ascend(
     assert of_moves == rules
     first = moves[0][0] if moves else -1
     assert all(item.step == first for item in found if item.rule in rules)
+
+
+def with_residency(name: str, index: int, **changes: Any) -> Plan:
+    items = list(PLANS[name].residencies)
+    items[index] = replace(items[index], **changes)
+    return replace(PLANS[name], residencies=tuple(items))
+
+
+def with_transfer(name: str, index: int, **changes: Any) -> Plan:
+    items = list(PLANS[name].transfers)
+    items[index] = replace(items[index], **changes)
+    return replace(PLANS[name], transfers=tuple(items))
+
+
+SPILLED = "transfer of a bytes [0, 16) sram->dram in"
+
+
+@pytest.mark.parametrize(
+    ("made", "rule", "step", "buffers", "message"),
+    [
+        (
+            with_residency("chain", 1, offset=6),
+            *("alignment", 1, ("a",)),
+            "a bytes [0, 16) in sram at addresses [6, 22) during steps [1, 3), ready at 1: the "
+            "offset must be a multiple of 4",
+        ),
+        (
+            with_residency("chain", 1, offset=52),
+            *("capacity", 1, ("a",)),
+            "a bytes [0, 16) in sram at addresses [52, 68) during steps [1, 3), ready at 1: sram "
+            "has 64 bytes, 4 too few",
+        ),
+        (
+            with_residency("spill", 3, offset=44),
+            *("overlap", 4, ("b", "a")),
+            "b bytes [0, 48) in sram at addresses [0, 48) during steps [3, 5), ready at 3 overlaps "
+            "a bytes [0, 16) in sram at addresses [44, 60) during steps [4, 6), ready at 5",
+        ),
+        (
+            with_transfer("spill", 0, link="bus"),
+            *("no-link", 2, ("a",)),
+            f"{SPILLED} steps 2..2: the target has no link 'bus' there",
+        ),
+        (
+            with_transfer("spill", 0, link="dram->sram"),
+            *("no-link", 2, ("a",)),
+            f"{SPILLED} steps 2..2: the target has no link 'dram->sram' there",
+        ),
+        (
+            with_transfer("spill", 0, moves=()),
+            *("moved-bytes", -1, ("a",)),
+            f"{SPILLED} no step: the slice has 16 bytes, the moves sum to 0",
+        ),
+        (
+            with_transfer("spill", 0, moves=((2, 17), (3, -1))),
+            *("moved-bytes", 2, ("a",)),
+            f"{SPILLED} steps 2..3: every move must be of at least one byte",
+        ),
+        (
+            with_transfer("spill", 0, moves=((3, 8), (2, 8))),
+            *("transfer-order", 3, ("a",)),
+            f"{SPILLED} steps 3..2: steps of moves must ascend strictly, they are [3, 2]",
+        ),
+    ],
+)
+def test_messages_name_addresses_steps_and_links(
+    made: Plan, rule: str, step: int, buffers: tuple[str, ...], message: str
+) -> None:
+    found = [item for item in find_violations(made) if item.rule == rule]
+    assert [(item.step, item.buffers, item.message) for item in found] == [(step, buffers, message)]
+
+
+def test_a_transfer_to_read_only_memory_is_named_at_its_first_move() -> None:
+    target = PLANS["prefetch"].target
+    tiers = (replace(target.tiers[0], read_only=True), target.tiers[1])
+    made = with_target(PLANS["prefetch"], replace(target, tiers=tiers))
+    found = [item for item in find_violations(made) if "dram->sram" in item.message]
+    assert [(item.rule, item.step, item.buffers) for item in found] == [("read-only", 0, ("w",))]
+    assert found[0].message.endswith("in steps 0..1: sram is read-only")

@@ -28,12 +28,18 @@ from tests.support.targets import random_plan as random_slices
 from tests.support.targets import random_problem
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
 from tests.support.verify_twin import fault_of
-from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.common.errors import MalformedPlanError, VerificationError
 from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.program import Buffer, PlacedValue
 from ullage.compiler.ir.target import Compute, Link, Systolic, Target
-from ullage.compiler.verify.verifier import find_file_violations, find_violations, verify
+from ullage.compiler.verify.verifier import (
+    check_well_formed,
+    find_file_violations,
+    find_violations,
+    malformed_file,
+    verify,
+)
 from ullage.compiler.verify.versions import Runs, first_difference
 from ullage.hwmodels.cost import value_of
 
@@ -135,6 +141,49 @@ def test_error_lists_the_first_and_carries_all() -> None:
     assert len(listed) == len(find_violations(broken)) > 5
     assert listed[0]["message"] in caught.value.message
     assert json.loads(json.dumps(listed))[0]["rule"] == listed[0]["rule"]
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 120])
+def test_error_spells_out_five_of_a_hundred(count: int) -> None:
+    """As many residencies at odd addresses, the last listed first."""
+    buffers = tuple(buffer(f"b{i}", 1) for i in range(count))
+    made = problem("odd", buffers, [None] * (count + 1))
+    held = [(f"b{i}", 0, 1, "dram", 4 * i % 128 + 1, i, i, i + 1) for i in range(count)]
+    listed = plan(PLANS["chain"].target, made, held)
+    broken = replace(listed, residencies=tuple(reversed(listed.residencies)))
+    with pytest.raises(VerificationError) as caught:
+        verify(broken)
+    known = min(count, 100)
+    head, *lines, tail = caught.value.message.splitlines()
+    assert head == f"the plan of solver hand breaks {known} rules where 0 are allowed:"
+    assert tail.startswith("Nothing may run it")
+    first = count - known
+    named = [f"  [alignment] b{first + i} bytes" for i in range(min(count, 5))]
+    assert [line[: len(name)] for line, name in zip(lines, named, strict=False)] == named
+    assert lines[5:] == ([f"  ... and {known - 5} more"] if count > 5 else [])
+    steps = [item["step"] for item in caught.value.details["violations"]]
+    assert steps == list(range(first, count))
+    assert len(find_violations(broken, 10_000)) == count
+
+
+def test_a_file_that_cannot_be_read_breaks_the_rule_malformed() -> None:
+    error = MalformedPlanError("target.tiers is no list", {"field": "target.tiers"})
+    verdict = malformed_file(error)
+    assert isinstance(verdict, VerificationError)
+    (violation,) = verdict.details["violations"]
+    assert (violation["rule"], violation["step"]) == ("malformed", -1)
+    assert verdict.message == violation["message"] == error.message
+    of_import = MalformedPlanError("model.order is no list", {"field": "model.order"})
+    assert malformed_file(of_import) is of_import
+
+
+def test_a_garbled_plan_is_told_from_an_illegal_one() -> None:
+    illegal = replace(PLANS["spill"], residencies=())
+    check_well_formed(illegal)
+    broken = tuple(replace(item, offset=-1) for item in PLANS["spill"].residencies)
+    with pytest.raises(VerificationError) as caught:
+        check_well_formed(replace(illegal, residencies=broken * 20))
+    assert len(caught.value.details["violations"]) == 100
 
 
 @pytest.mark.parametrize("limit", [1, 3])
