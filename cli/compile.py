@@ -64,6 +64,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.driver.compile import compile_model
     from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
+    from ullage.compiler.emit.json_plan import PLAN_FILE
 
     emitters = parse_emitters("json" if emit is None else emit)
     if emit is not None and output is None:
@@ -75,19 +76,23 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))
-    paths: dict[str, str] = {}
+    cut_short = unproven = False
     with recording() as written:
         try:
             if output is not None:
-                paths = emit_plan(compiled, output, emitters)
+                emit_plan(compiled, output, emitters)
         except KeyboardInterrupt:
+            cut_short = True
             compiled = replace(compiled, interrupted=True)
-    summary = summarise(compiled, paths.get("json"))
+    plan_file = None if output is None else str(output / PLAN_FILE)
+    summary = summarise(compiled, plan_file if plan_file in written else None)
     summary["written"] = written
-    cut_short = output is not None and not paths
     proof = None
     if prove and not cut_short:
-        proof = _prove(model, compiled, quiet=as_json or quiet)
+        try:
+            proof = _prove(model, compiled, quiet=as_json or quiet)
+        except KeyboardInterrupt:
+            unproven = summary["interrupted"] = True
     if proof is not None:
         summary["execution"] = describe(proof)
     if as_json:
@@ -105,6 +110,9 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     if cut_short:
         complete = ", ".join(written) or "none"
         say(f"interrupted while files were written; complete are: {complete}", err=True)
+        return KEPT_BEST
+    if unproven:
+        say("interrupted while the plan was executed: it is not proven", err=True)
         return KEPT_BEST
     if compiled.interrupted:
         say("interrupted: this is the best plan found until then", err=True)

@@ -7,6 +7,7 @@ import typer
 
 from ullage.cli import options
 from ullage.cli.run import MISMATCH
+from ullage.cli.streams import say
 
 # Rows that a table shows at most; `--json` has all.
 SHOWN = 10
@@ -47,7 +48,7 @@ def _print(found: dict[str, Any]) -> None:
     one, other = found["before"], found["after"]
     for difference in found["differences"]:
         before, after = (_short(difference[key]) for key in ("before", "after"))
-        typer.echo(f"differs: {difference['what']}: {before} -> {after}")
+        say(f"differs: {difference['what']}: {before} -> {after}")
     rows = [
         ["latency", *_row(found, "latency_s", format_time)],
         ["avoidable traffic", *_row(found, "noncompulsory_bytes", format_size)],
@@ -61,7 +62,7 @@ def _print(found: dict[str, Any]) -> None:
     ]
     columns = [("", "left"), ("Before", "right"), ("After", "right"), ("Change", "right")]
     for name, side in (("before", one), ("after", other)):
-        typer.echo(f"{name}: {side['plan']}, {side['model']} on {side['target']}, {side['solver']}")
+        say(f"{name}: {side['plan']}, {side['model']} on {side['target']}, {side['solver']}")
     print_table("Figures", columns, rows)
     if found["operators"]:
         cells = [
@@ -77,7 +78,7 @@ def _print(found: dict[str, Any]) -> None:
         ]
         title = f"Buffers kept or moved otherwise: {len(found['buffers'])}; bytes by DMA"
         print_table(title, [("Buffer", "left"), *columns[1:3]], cells)
-    typer.echo(_verdict(found))
+    say(_verdict(found))
 
 
 def _verdict(found: dict[str, Any]) -> str:

@@ -78,18 +78,29 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     with progress(quiet=False) as tell:
         swept = sweep(options.read_model_path(model), request, replace(chosen, progress=tell))
     document = describe_sweep(swept)
+    cut_short = False
     for point, row in zip(swept.points, document["rows"], strict=True):
         if output is not None and point.compiled is not None:
+            paths: dict[str, str] = {}
             with recording() as files:
-                paths = emit_plan(point.compiled, output / str(point.size_bytes), emitters)
+                try:
+                    if not cut_short:
+                        folder = output / str(point.size_bytes)
+                        paths = emit_plan(point.compiled, folder, emitters)
+                except KeyboardInterrupt:
+                    cut_short = True
             row |= {"plan": paths.get("json"), "written": files}
-    if plot is not None:
+    if plot is not None and not cut_short:
         plot_sweep(swept, plot)
         document["plot"] = str(plot)
     if as_json:
         print_json(document)
     else:
         _print(swept, document)
+    if cut_short:
+        complete = ", ".join(f for row in document["rows"] for f in row.get("written", ()))
+        say(f"interrupted while files were written; complete are: {complete or 'none'}", err=True)
+        return KEPT_BEST
     if swept.partial:
         say("interrupted: these are the sizes done until then", err=True)
         return KEPT_BEST

@@ -15,6 +15,8 @@ from ullage.solvers.fluid.bound import fluid_bound
 
 # Seconds that a relaxation may take for its bound alone.
 QUICK_S = 5.0
+# Steps of the longest program that is relaxed: longer ones take more than those seconds.
+MOST_STEPS = 2000
 # What `fluid` calls its bounds.
 FLUID = "fluid-lp"
 
@@ -25,11 +27,14 @@ def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
     Args:
         plan: the plan.
         value: its objective's value, in its unit.
-        budget: the time; none is spent where the gap is closed or `fluid` has had its say.
+        budget: the time; none is spent where the gap is closed, `fluid` has had its say, or the
+            program is longer than `MOST_STEPS`.
     """
     known = best_bound(plan)
     gap = gap_of(value, known)
     if plan.bound_source == FLUID or (gap is not None and gap <= OPTIMAL_GAP):
+        return plan
+    if len(plan.problem.steps) > MOST_STEPS:
         return plan
     budget.progress("bounding")
     found = fluid_bound(plan.problem, value, budget.at_most(QUICK_S))

@@ -46,6 +46,9 @@ OTHER_SHARE = 0.4
 SHORT_STEPS = 4000
 # Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
 CLOSING_SHARE = 3.0
+# Time without which a plan gets no bound of its own, in the same multiples: the relaxation of
+# programs of 30 to 1,200 steps took 7 to 20 of them.
+BOUND_SHARE = 20.0
 
 
 def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
@@ -269,6 +272,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     problem = prepared.problem
     early = options.solver != "all-slow" and options.objective != "peak"
     reference = _reference(problem) if early else None
+    took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.monotonic() - begun
         if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that time
@@ -280,6 +284,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     begun = time.monotonic()
     outcome = run_solver(solver, problem, budget, parameters=options.parameters, seed=options.seed)
     solve_s = time.monotonic() - begun
+    took_s = took_s if early else solve_s
     plan, cost = outcome.plan, outcome.score
     plan = replace(plan, model=_described(prepared, plan))
     options.progress("replaying")
@@ -288,7 +293,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         reference = cost if slow else _reference(plan.problem)
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
     interrupted = outcome.interrupted
-    if quick_bound and not interrupted:
+    if quick_bound and not interrupted and budget.remaining_s() >= BOUND_SHARE * took_s:
         try:
             plan = with_best_bound(plan, outcome.value, budget)
         except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it

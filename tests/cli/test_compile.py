@@ -268,6 +268,26 @@ def test_ctrl_c_while_files_are_written_says_which_are_complete(
     assert all(path in err for path in there)
 
 
+def test_ctrl_c_while_a_plan_is_executed_keeps_it_unproven(
+    ask: Json,
+    say: Callable[..., tuple[str, str]],
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ullage.compiler.execute.runner.run_plan", stopped)
+    arguments = ("compile", tiny, "--batch", 1, "-o", tmp_path, "--prove")
+    found = ask(*arguments, code=130)
+    assert found["interrupted"] is True
+    assert "execution" not in found
+    assert found["plan"] == str(tmp_path / "plan.json") in found["written"]
+    _, err = say(*arguments, code=130)
+    assert "not proven" in err
+
+
 def test_times_and_shares_carry_units(ask: Json, tiny: Path) -> None:
     then = ("--then", "traffic", "--within", "2 %")
     found = ask("compile", tiny, "--batch", 1, "--time-limit", "20s", *then)

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from ullage.cli.main import run
+from ullage.compiler import emit
 from ullage.compiler.common.units import format_size
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.verify.verifier import find_violations
 
@@ -166,3 +168,26 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     assert document["partial"] is True
     assert [row["fast_memory_bytes"] for row in document["rows"]] == [65536, 131072]
     assert "interrupted" in err
+
+
+def test_ctrl_c_while_plans_are_written_says_which_are_complete(
+    ask: Json, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit_json, folders = emit.EMITTERS["json"], []
+
+    def stopped(compiled: Compiled, folder: Path) -> Path:
+        folders.append(folder)
+        if len(folders) == 2:
+            raise KeyboardInterrupt
+        return emit_json(compiled, folder)
+
+    monkeypatch.setattr(emit, "EMITTERS", {**emit.EMITTERS, "json": stopped})
+    sizes = ("--fast-memory", "64KiB..1MiB", "--points", 3)
+    found = ask(*QUICK, *sizes, "-o", tmp_path, code=130)
+    there = sorted(str(path) for path in tmp_path.rglob("*.json"))
+    assert sorted(f for row in found["rows"] for f in row["written"]) == there
+    assert len(folders) == 2
+    assert [row["plan"] is None for row in found["rows"]] == [False, True, True]
+    capacity = ("--set", "tiers.sram.capacity_bytes=1MiB")
+    error = ask(*QUICK, *sizes, *capacity, code=2)["error"]
+    assert "two capacities" in error["message"]

@@ -25,11 +25,14 @@ def test_every_solver_gets_the_same_bound(objective: str) -> None:
         assert compiled.value >= compiled.bound.value * (1 - 1e-9)
 
 
-def test_no_time_no_relaxation() -> None:
+def test_no_time_or_too_many_steps_no_relaxation(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = compile_model("squeezenet", CompileOptions(dtype="int8", solver="all-slow"))
     assert compiled.plan.bound_source == "fluid-lp"
     plain = replace(compiled.plan, lower_bound=None, bound_source="")
     assert with_best_bound(plain, compiled.value, Budget(deadline=0.0)) == plain
+    assert with_best_bound(plain, compiled.value, Budget()) != plain
+    monkeypatch.setattr("ullage.compiler.driver.bounding.MOST_STEPS", 10)
+    assert with_best_bound(plain, compiled.value, Budget()) == plain
 
 
 def test_a_gap_that_is_open_never_reads_as_closed() -> None:
