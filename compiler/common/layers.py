@@ -31,9 +31,11 @@ class Layers(MutableMapping[str, Item]):
         return layer
 
     def __contains__(self, name: object) -> bool:
-        return self._layer_of(name) is not None
+        return name in self.own or (self.outside is not None and self._layer_of(name) is not None)
 
     def __getitem__(self, name: str) -> Item:
+        if name in self.own:
+            return self.own[name]
         layer = self._layer_of(name)
         if layer is None:
             raise KeyError(name)

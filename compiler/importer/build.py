@@ -75,6 +75,7 @@ def import_detailed(
 
     Raises:
         ModelError: the model cannot be read or planned.
+        TimeLimitError: the deadline came first.
         UsageError: an option does not fit the model.
     """
     chosen = options or ImportOptions()
@@ -97,6 +98,7 @@ def import_detailed(
     scope = infer_model(proto, symbols, where, chosen.deadline)
     prune_branches(proto.graph, scope)
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
+    scope.work.check(where)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}

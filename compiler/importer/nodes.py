@@ -1,5 +1,6 @@
 """ONNX nodes with all that a plan needs to know of them: operands in memory, work, storage."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -87,7 +88,7 @@ def collect_nodes(graph: onnx.GraphProto, scope: Scope, policy: str | None) -> N
     sizes = planned_sizes(scope, policy, named)
     fallbacks: list[Fallback] = []
     nodes: list[ImportedNode] = []
-    labels: set[str] = set()
+    labels: Counter[str] = Counter()
     for index, proto in enumerate(graph.node):
         scope.work.visit(scope.where)
         outputs = [name for name in proto.output if name]
@@ -129,13 +130,13 @@ def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dic
     }
 
 
-def _unique(label: str, taken: set[str]) -> str:
+def _unique(label: str, taken: Counter[str]) -> str:
     """The label, with a number appended where it is taken; it counts as taken from then on."""
-    unique, number = label, 1
-    while unique in taken:
-        number += 1
-        unique = f"{label}#{number}"
-    taken.add(unique)
+    unique = label
+    while taken[unique]:
+        taken[label] += 1
+        unique = f"{label}#{taken[label]}"
+    taken[unique] = 1
     return unique
 
 

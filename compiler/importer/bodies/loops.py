@@ -18,7 +18,7 @@ from ullage.compiler.importer.scope import Scope, TensorType, label_of
 from ullage.compiler.importer.shapes.axes import has_room_for, joined
 
 # Nodes that may be visited again, in all loops of a model together, to follow growing tensors.
-MOST_REPEATED_NODES = 100_000
+MOST_REPEATED_NODES = 50_000
 # Iterations that are followed where their number is unknown.
 MOST_WIDENINGS = 8
 

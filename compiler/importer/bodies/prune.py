@@ -87,7 +87,6 @@ def _inlined(
             copies.append((value.name, result))
     for name in made - set(names):
         if taken.names[name] > 1:
-            taken.names[name] -= 1
             names[name] = fresh_name(name, taken.names)
     for name in made:
         _move_facts(name, names.get(name, name), inner, scope)

@@ -36,10 +36,10 @@ def _defined_in(graph: onnx.GraphProto) -> set[str]:
 
 def fresh_name(wanted: str, taken: Counter[str]) -> str:
     """The name, with a number where it is taken; it counts as taken from then on."""
-    name, number = wanted, 1
+    name = wanted
     while taken[name]:
-        number += 1
-        name = f"{wanted}/{number}"
+        taken[wanted] += 1
+        name = f"{wanted}/{taken[wanted]}"
     taken[name] = 1
     return name
 
