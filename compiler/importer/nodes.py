@@ -248,9 +248,10 @@ def _bodies(index: int, proto: onnx.NodeProto, scope: Scope, policy: str | None)
 
 
 def _outer_weights(graph: onnx.GraphProto, inner: Scope, body: NodeList) -> dict[str, None]:
-    """Stored tensors that a body reads; constants computed inside are traced to those."""
+    """Stored tensors that a body reads or returns; what is computed from them is traced to them."""
     producers = {name: node for node in graph.node for name in node.output if name}
-    waiting = [name for node in reversed(body.nodes) for name in reversed(node.weights)]
+    waiting = [value.name for value in graph.output if value.name in inner.constants]
+    waiting += [name for node in reversed(body.nodes) for name in reversed(node.weights)]
     found: dict[str, None] = {}
     seen: set[str] = set()
     while waiting:
