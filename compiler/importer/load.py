@@ -150,29 +150,33 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
     _sort_nodes(graph, where)
 
 
-def _refuse_shadowing(graph: onnx.GraphProto, where: str) -> None:
+def _refuse_shadowing(
+    graph: onnx.GraphProto, where: str, around: Sequence[set[str]] = (), owner: str = ""
+) -> None:
     """Refuse results inside a subgraph that bear the name of a tensor that is known around it.
 
     Names of a subgraph's inputs and initializers may: they hide the outer tensor.
+
+    Args:
+        graph: the graph.
+        where: model, for messages.
+        around: names known so far in each of the graphs around it.
+        owner: the node that it belongs to, empty for the main graph.
     """
-    # (graph, names known around it, what it belongs to)
-    waiting: list[tuple[onnx.GraphProto, frozenset[str], str]] = [(graph, frozenset(), "")]
-    while waiting:
-        inside, outer, owner = waiting.pop()
-        known = {v.name for v in inside.input} | {t.name for t in inside.initializer}
-        for node in inside.node:
-            subgraphs = [g for a in node.attribute for g in (a.g, *a.graphs) if g.node]
-            if subgraphs:
-                around = outer.union(known)
-                waiting += [(g, around, f"{node.op_type} {node.name!r}") for g in subgraphs]
-            for name in node.output:
-                if owner and name in outer:
-                    raise ModelError(
-                        f"{where}: {node.op_type} {node.name!r} inside {owner} writes {name!r}, "
-                        "which is the name of a tensor outside; rename one of them"
-                    )
-            known.update(node.output)
-            known.discard("")
+    known = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inside in (attribute.g, *attribute.graphs):
+                if inside.node:
+                    label = f"{node.op_type} {node.name!r}"
+                    _refuse_shadowing(inside, where, (*around, known), label)
+        for name in node.output:
+            if name and any(name in names for names in around):
+                raise ModelError(
+                    f"{where}: {node.op_type} {node.name!r} inside {owner} writes {name!r}, "
+                    "which is the name of a tensor outside; rename one of them"
+                )
+        known.update(name for name in node.output if name)
 
 
 def _define(defined: dict[str, str], name: str, by: str, where: str) -> None:

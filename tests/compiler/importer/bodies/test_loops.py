@@ -16,21 +16,22 @@ CONDITION = node("Identity", "going", "going_on")
 def body(
     nodes: list[onnx.NodeProto],
     *,
-    states: int = 1,
+    level: int = 0,
     rows: str = "",
     condition: onnx.NodeProto = CONDITION,
 ) -> onnx.GraphProto:
-    """A Loop's body: s0, s1 ... become n0, n1 ...; no shape is declared."""
-    carried = [onnx.ValueInfoProto(name=f"s{i}") for i in range(states)]
+    """A Loop's body in which s0 becomes n0 (s1 becomes n1 at level 1); no shape is declared."""
     returned = [onnx.ValueInfoProto(name=name) for name in rows.split()]
+    going_on = f"going_on{level or ''}"
+    condition = node(condition.op_type, " ".join(condition.input), going_on)
     return subgraph(
         [condition, *nodes],
-        [info("i", (), "int64"), info("going", (), "bool"), *carried],
         [
-            info("going_on", (), "bool"),
-            *(onnx.ValueInfoProto(name=f"n{i}") for i in range(states)),
-            *returned,
+            info("i", (), "int64"),
+            info("going", (), "bool"),
+            onnx.ValueInfoProto(name=f"s{level}"),
         ],
+        [info(going_on, (), "bool"), onnx.ValueInfoProto(name=f"n{level}"), *returned],
     )
 
 
@@ -128,8 +129,9 @@ def test_loops_inside_loops_share_one_budget(monkeypatch: pytest.MonkeyPatch) ->
     """Each level visits the one inside more than once: without a budget, for ever."""
     monkeypatch.setattr(loops, "MOST_REPEATED_NODES", 1000)
     inside = body(APPEND)
-    for _ in range(20):
-        inside = body([node("Loop", "trips start s0", "n0", body=inside)])
+    for level in range(1, 20):
+        inner = node("Loop", f"trips start s{level}", f"n{level}", body=inside)
+        inside = body([inner], level=level)
     proto = model(
         [node("Loop", "trips start x", "y", body=inside)],
         {"x": (8, 64)},
@@ -141,8 +143,8 @@ def test_loops_inside_loops_share_one_budget(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_nested_loops_multiply() -> None:
-    inside = [node("Loop", "trips start s0", "n0", body=body(APPEND))]
-    assert shape_of(looped(inside, 3)) == ((8 + 9 * 8, 64), False)
+    inside = [node("Loop", "trips start s1", "n1", body=body(APPEND))]
+    assert shape_of(looped(inside, 3, level=1)) == ((8 + 9 * 8, 64), False)
 
 
 def test_rows_that_differ_and_their_stack_are_bounds() -> None:
