@@ -188,8 +188,8 @@ def _workspace_violations(plan: Assigned, items: list[Residency]) -> Iterator[Vi
 
 
 def _value_and_use_ends(plan: Assigned) -> list[set[int]]:
-    """For each buffer the bytes at which a value or a use begins or ends."""
-    ends = [{0, buffer.size_bytes} for buffer in plan.problem.buffers]
+    """For each buffer its end and the bytes at which a value or a use begins or ends."""
+    ends = [{buffer.size_bytes} for buffer in plan.problem.buffers]
     for index, buffer in enumerate(plan.problem.buffers):
         for value in buffer.values:
             ends[index].update((value.start_byte, value.end_byte))

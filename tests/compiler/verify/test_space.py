@@ -190,6 +190,17 @@ SPILLED = "transfer of a bytes [0, 16) sram->dram in"
             "a bytes [0, 16) in sram at addresses [44, 60) during steps [4, 6), ready at 5",
         ),
         (
+            with_residency("concat", 2, offset=10),
+            *("alignment", 2, ("c",)),
+            "c bytes [6, 18) in dram at addresses [10, 22) during steps [2, 4), ready at 2: the "
+            "offset must be a multiple of 4",
+        ),
+        (
+            with_transfer("spill", 0, moves=((2, 1),) * 30),
+            *("transfer-order", 2, ("a",)),
+            f"{SPILLED} steps 2..2: steps of moves must ascend strictly, they are {[2] * 20}",
+        ),
+        (
             with_transfer("spill", 0, link="bus"),
             *("no-link", 2, ("a",)),
             f"{SPILLED} steps 2..2: the target has no link 'bus' there",
@@ -230,3 +241,21 @@ def test_a_transfer_to_read_only_memory_is_named_at_its_first_move() -> None:
     found = [item for item in find_violations(made) if "dram->sram" in item.message]
     assert [(item.rule, item.step, item.buffers) for item in found] == [("read-only", 0, ("w",))]
     assert found[0].message.endswith("in steps 0..1: sram is read-only")
+
+
+def test_a_workspace_may_lie_where_something_was_long_before() -> None:
+    """Buffer a has [0, 40) of 64 until step 2; the workspace of step 4 needs 32."""
+    buffers = (buffer("x", 4, "input"), buffer("a", 40), buffer("y", 4, "output"))
+    steps = (None, ("x", "a"), None, None, ("x", "y"), None)
+    made = problem("late", buffers, steps)
+    operators = list(made.steps)
+    operators[4] = replace(operators[4], workspace_bytes=32)
+    held = [
+        ("x", 0, 4, "dram", 0, 0, 0, 6),
+        ("a", 0, 40, "sram", 0, 1, 1, 2),
+        ("y", 0, 4, "dram", 4, 4, 4, 6),
+    ]
+    assert find_violations(plan(ANY, replace(made, steps=tuple(operators)), held)) == []
+    held[1] = (*held[1][:7], 5)
+    (found,) = find_violations(plan(ANY, replace(made, steps=tuple(operators)), held))
+    assert (found.rule, found.step) == ("workspace", 4)
