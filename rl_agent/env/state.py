@@ -36,6 +36,7 @@ from ullage.solvers.engine.tables import (
     TOTALS,
     Tables,
 )
+from ullage.solvers.state.decisions import copy_costs
 from ullage.solvers.state.engine_tables import Needs, tables_of, write_residency
 
 __all__ = ["BUSY_S", "CURSOR", "DECISIONS", "NOWHERE", "RECTANGLES", "REWINDS", "SLOW_BYTES"]
@@ -133,19 +134,12 @@ class State:
 
 def start_of(instance: GameInstance) -> State:
     """The state before the first move: the plan of `all-slow`, residents with their addresses."""
-    initial, busy_time = instance.residency_state, instance.residency_state.busy_time
-    target, steps = initial.target, initial.steps
+    initial = instance.residency_state
     rows_behind = (GAME_ROWS, ADDRESS_CELLS)
     t = tables_of(initial, Needs(TRIAL_SLOTS, *rows_behind, cheapest=True))
     t.ints[SIZES, ADDRESSES] = instance.arrays.address_bytes
     t.state[DECISION] = -1
-    rows = [busy_time.tier_s[tier.name] for tier in target.tiers]
-    rows += [busy_time.link_s[link.source, link.destination] for link in target.links]
-    for row, seconds in enumerate(rows, RESOURCE):
-        t.seconds[row, :steps] = seconds
-    t.seconds[STEP_BUSY, :steps] = busy_time.busy_s
-    t.seconds[TOTALS, :2] = busy_time.total_s, busy_time.slow_bytes
-    t.state[STEP_LOAD, :steps] = initial.load_bytes
+    copy_costs(t, initial)
     state = State(t)
     _put_residencies(instance, state)
     return state

@@ -8,7 +8,7 @@ from tests.support.recurrent import chip, recurrent
 from tests.support.three_tiers import three_tier_problem, three_tier_target
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Blend, Problem
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
 
@@ -29,6 +29,9 @@ def states(count: int) -> Iterator[tuple[int, ResidencyState, ResidencyState]]:
     """Pairs of equal states, for problems that can be planned."""
     for seed in range(count):
         problem = _problem(seed).minimising(OBJECTIVES[seed % 3])
+        if seed % 6 == 0:  # latency, with a price on something else
+            second = ("traffic", "energy")[seed // 6 % 2]
+            problem = problem.blended(Blend(second, (1e-10, 1e-2)[seed // 12 % 2]))
         try:
             segments = segments_of(problem)
             yield seed, ResidencyState(problem, segments), ResidencyState(problem, segments)
