@@ -30,7 +30,7 @@ Order = Annotated[
     str, typer.Option("--order", metavar="model|memory|joint", help="Operator order.")
 ]
 Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Value of symbolic first dimensions.")
+    int | None, typer.Option("--batch", min=1, help="Samples: first dimensions of inputs.")
 ]
 Dims = Annotated[
     list[str] | None,

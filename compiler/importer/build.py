@@ -9,13 +9,14 @@ import onnx
 from ullage.compiler.common.dtypes import resized
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.importer import fusion
+from ullage.compiler.importer.batch.rebatch import rebatched
 from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
 from ullage.compiler.importer.scope import Scope
-from ullage.compiler.importer.symbols import bind_symbols
+from ullage.compiler.importer.symbols import bind_symbols, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
 # What is said of a model of which every output is an input or a constant.
@@ -28,7 +29,8 @@ class ImportOptions:
 
     Attributes:
         dims: values of symbolic dimensions, by name.
-        batch: value of every symbolic first dimension of an input.
+        batch: value of every symbolic first dimension of an input; where these are numbers, another
+            one (`rebatch`).
         dtype: data type policy: floating-point tensors are planned as this type.
         fuse: form fusion groups, and leave out operators that no output needs.
         deadline: `time.monotonic()` value at which reading ends, None for never.
@@ -97,6 +99,14 @@ def import_detailed(
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
     scope = infer_model(proto, symbols, where, chosen.deadline)
     prune_branches(proto.graph, scope)
+    fixed = fixed_batches(inputs) if chosen.batch is not None else set()
+    if chosen.batch is not None and fixed and chosen.batch not in fixed:
+        proto, scope = rebatched(
+            proto,
+            scope,
+            chosen.batch,
+            lambda model: infer_model(model, symbols, where, chosen.deadline),
+        )
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
     scope.work.check(where)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
@@ -202,9 +212,12 @@ def _operator(
     """
     inside = {name for node in group.nodes for name in node.outputs}
     anchor, last = group.anchor, group.nodes[-1]
+    unread = tuple(name for name in anchor.outputs if name not in used)
     outputs = anchor.outputs
     if last is not anchor:
-        outputs = (*last.outputs, *(name for name in anchor.outputs if name not in used))
+        outputs = (*last.outputs, *unread)
+    elif any(s.kind == "view" for s in anchor.sharings):  # a Dropout that drops nothing: no mask
+        outputs = tuple(name for name in outputs if name not in unread) or outputs[:1]
     scratch: tuple[str, ...] = ()
     if any(n.body_bytes for n in group.nodes):
         scratch = (scratch_name(anchor.label, taken),)

@@ -39,16 +39,13 @@ def bind_symbols(
 
     Raises:
         ModelError: a symbol has no value (all of them are named).
-        UsageError: a name in `dims` is no symbol of the model, or a batch is set twice.
+        UsageError: a name in `dims` is no symbol of the model.
     """
     bound = dict(dims)
     symbols: dict[str, str] = {}
-    fixed_batches: set[int] = set()
     for value in inputs:
         for axis, dim in enumerate(input_dims(value) or ()):
             if isinstance(dim, int):
-                if axis == 0:
-                    fixed_batches.add(dim)
                 continue
             symbols.setdefault(dim, f"{value.name}[{axis}]")
             if axis == 0 and batch is not None and dim not in dims:
@@ -59,11 +56,6 @@ def bind_symbols(
             f"{where}: no dimension named {', '.join(unknown)}; "
             f"symbolic dimensions: {', '.join(sorted(symbols)) or 'none'}"
         )
-    if batch is not None and not symbols and batch not in fixed_batches:
-        raise UsageError(
-            f"{where}: --batch {batch} was given, but the model's batch is fixed at "
-            f"{sorted(fixed_batches)}; export it with a dynamic batch"
-        )
     missing = {name: place for name, place in symbols.items() if name not in bound}
     if missing:
         listed = ", ".join(f"{name} (of {place})" for name, place in missing.items())
@@ -73,3 +65,10 @@ def bind_symbols(
             {"symbols": sorted(missing)},
         )
     return bound
+
+
+def fixed_batches(inputs: Iterable[onnx.ValueInfoProto]) -> set[int]:
+    """First dimensions of the inputs; empty where one of them is symbolic."""
+    firsts = [dims[0] for value in inputs if (dims := input_dims(value))]
+    numbers = [dim for dim in firsts if isinstance(dim, int)]
+    return set(numbers) if len(numbers) == len(firsts) else set()

@@ -81,8 +81,8 @@ def bound_values(node: onnx.NodeProto, scope: Scope) -> None:
     if not is_standard(node) or node.op_type in CONTROL_FLOW or not node.input:
         return
     outputs = [name for name in node.output if name]
-    if not outputs or all(name in scope.arrays for name in outputs):
-        return
+    if not node.output or not node.output[0] or all(name in scope.arrays for name in outputs):
+        return  # what has bounds is the first result
     if outputs[0] in scope.constants and node.op_type not in ("Shape", "Size"):
         return  # folding has left it alone
     for name, interval in zip(node.output, _intervals(node, scope), strict=False):

@@ -673,3 +673,14 @@ def test_constants_come_in_many_forms(attributes: dict[str, Any], shape: tuple[i
         "y",
     )
     assert shape_of(imported(proto), "y") == (1, 1, *shape)[-2:]
+
+
+def test_the_first_result_may_be_absent() -> None:
+    proto = model(
+        [node("LSTM", "x w r", "_ h", hidden_size=3), node("Relu", "h", "y")],
+        {"x": (5, 1, 8)},
+        "y",
+        [weight("w", (1, 12, 8)), weight("r", (1, 12, 3))],
+    )
+    assert shape_of(imported(proto), "y") == (1, 1, 3)
+    assert shape_of(imported(proto, fuse=True), "h") == (1, 1, 3)

@@ -245,8 +245,8 @@ def test_a_dimension_without_a_name_can_be_given() -> None:
 def test_values_for_nothing_are_refused() -> None:
     with pytest.raises(UsageError, match=r"no dimension named width; .*: batch, length"):
         imported(symbolic(), dims={"width": 3})
-    with pytest.raises(UsageError, match=r"--batch 4 was given, but .* fixed at \[2\]"):
-        imported(model(RELU, {"x": (2, 3)}, "y"), batch=4)
+    with pytest.raises(UsageError, match=r"--batch was given, but .* fixed at \[2, 4\]"):
+        imported(model([node("MatMul", "x w", "y")], {"x": (2, 4), "w": (4, 5)}, "y"), batch=3)
 
 
 def test_inputs_without_rank_or_of_other_kinds_are_refused_by_name() -> None:
