@@ -1,11 +1,13 @@
 """Problems made from graphs: steps, buffers, ranged uses."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support.graphs import Builder, graphs, random_graph, random_order, seeds
 from tests.support.plans import ANY
@@ -17,7 +19,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions, find_aliases
-from ullage.compiler.lowering.lower import build_program
+from ullage.compiler.lowering.lower import _merged, _union, build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
 
@@ -318,6 +320,40 @@ def joined(ranges: list[Range]) -> list[Range]:
         name, low = min(cells)
         found.append((name, low, low + len(cells), min(total, len(cells))))
     return found
+
+
+SPANS = st.tuples(st.integers(0, 12), st.integers(0, 5)).map(lambda pair: (pair[0], sum(pair)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), SPANS, st.integers(0, 5)), max_size=7))
+def test_merged_uses_are_ranges_without_bytes_in_common(
+    asked: list[tuple[int, tuple[int, int], int]],
+) -> None:
+    made = [
+        Use(b, low, high, False, min(accessed, high - low), f"v{i}")
+        for i, (b, (low, high), accessed) in enumerate(asked)
+        if low < high
+    ]
+    found = _merged(made)
+    ranges = [(str(u.buffer), u.start_byte, u.end_byte, u.accessed_bytes) for u in found]
+    wanted = [(str(u.buffer), u.start_byte, u.end_byte, u.accessed_bytes) for u in made]
+    assert ranges == sorted(joined(wanted))
+    for use in found:  # named after what begins first in it
+        first = min((u for u in made if u.buffer == use.buffer), key=_begins_in(use))
+        assert use.value == first.value
+
+
+def _begins_in(outer: Use) -> Callable[[Use], tuple[bool, int]]:
+    return lambda use: (not outer.start_byte <= use.start_byte < outer.end_byte, use.start_byte)
+
+
+@given(st.lists(SPANS, max_size=7))
+def test_a_union_has_no_empty_and_no_touching_ranges(ranges: list[tuple[int, int]]) -> None:
+    found = _union(ranges)
+    covered = sorted({byte for low, high in ranges for byte in range(low, high)})
+    assert [byte for low, high in found for byte in range(low, high)] == covered
+    assert all(low < high for low, high in found)
+    assert all(before[1] < after[0] for before, after in pairwise(found))
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
