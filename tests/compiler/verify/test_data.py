@@ -320,3 +320,18 @@ def test_slices_of_a_whole_operand_lie_side_by_side(
     assert found[1].message == (
         f"step 2 (op2) reads a in a: must be contiguous in one tier, byte 0 would be in {listed}"
     )
+
+
+def test_an_operator_reads_before_it_writes_and_all_of_its_uses_count() -> None:
+    """In step 1 it overwrites what nothing has written; in step 3 no bytes are read before x."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 8), buffer("y", 8, "output"))
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 3),
+        ("a", 0, 8, "sram", 0, 1, 1, 5),
+        ("y", 0, 8, "dram", 16, 2, 2, 5),
+    ]
+    steps = (None, ("a", "a"), ("a", "y"), ("a:4:4 x", "y"), None)
+    made = plan(TARGET, problem("in place", buffers, steps), held)
+    assert found_in(made) == {("problem", 1), ("stale-read", 1), ("not-resident", 3)}
+    sound = (None, ("x", "a"), ("a", "y"), ("a:4:4 a", "y"), None)
+    assert found_in(plan(TARGET, problem("in place", buffers, sound), held)) == set()
