@@ -13,7 +13,7 @@ is looked at: a candidate costs its gap and two windows, however long the reside
 """
 
 from ullage.compiler.common.arrays import Ints
-from ullage.solvers.engine.costs import charge_accesses, charge_transfer, copy_slot, occupy
+from ullage.solvers.engine.costs import charge_accesses, charge_transfer, copy_slot, cover
 from ullage.solvers.engine.jit import compiled, entry
 from ullage.solvers.engine.proposals import POSSIBLE, fits_during, improves, propose
 from ullage.solvers.engine.tables import (
@@ -69,14 +69,18 @@ def try_candidates(t: Tables, candidates: Ints, begin: int, until: int, anew: bo
 def keep_whole(t: Tables, segments: Ints) -> None:
     """Keep segments, of which nothing is kept yet, from first to last access, whatever that costs.
 
-    There are links for the transfers, and steps between the accesses.
+    There are links for the transfers, steps for them, and room for everything: live bytes are not
+    counted.
     """
     slot = t.ints[SIZES, SLOTS] - 1
     for segment in segments:
         first, last = t.ints[SEGMENT_FIRST, segment], t.ints[SEGMENT_LAST, segment]
         propose(t, slot, first, last, NOWHERE, NOWHERE)
         copy_slot(t, slot, first)
-        occupy(t, first, last, 1)
+        charge_accesses(t, first, last, 1)
+        charge_transfer(t, slot, FILL, segment, 1)
+        charge_transfer(t, slot, SPILL, segment, 1)
+        cover(t, first, last, 1)
 
 
 @compiled

@@ -75,6 +75,8 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
 def _keep(state: ResidencyState, kept: list[int]) -> None:
     """Give segments one residency each, fetched just before the first access.
 
+    Live bytes of the state are not brought up to date: they limit nothing.
+
     Args:
         state: no residencies of these segments; there is room for everything. It is changed.
         kept: indices of the segments.

@@ -1,8 +1,15 @@
 """`no-spill`: the smallest fast memory."""
 
 from tests.support.cases import chain, problem_for, solved, target_of
+from tests.support.plain_moves import propose
+from tests.support.states import states
+from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.result import lower_bound
 from ullage.hwmodels.cost import score
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import no_spill
+from ullage.solvers.state.engine_tables import movable
+from ullage.solvers.state.residency_state import ResidencyState
 
 
 def test_no_spill_finds_the_smallest_memory() -> None:
@@ -14,3 +21,39 @@ def test_no_spill_finds_the_smallest_memory() -> None:
     assert lower_bound(problem.minimising("peak")).value == 128
     assert plan.target.fastest.capacity_bytes == 128
     assert plan.notes == ("peak: planned for 128 bytes of sram instead of the target's 16",)
+
+
+def test_residencies_are_those_of_the_reference() -> None:
+    stored = 0
+    for _, state, _ in states(80):
+        problem = state.problem.minimising("peak")
+        try:
+            found = no_spill.solve(problem, no_spill.NoSpillOptions(), Budget()).assignment
+        except (InfeasibleError, UsageError):
+            continue
+        fastest, segments = problem.target.fastest.name, state.segments
+        roomy = ResidencyState(problem.on(problem.target.with_fast_memory(2**62)), segments)
+        for index in movable(roomy):
+            if segments[index].kind != "weight":
+                for first in list(roomy.residencies[index]):
+                    roomy.remove(index, first)
+        for index in movable(roomy):
+            if segments[index].kind != "weight":
+                last = len(segments[index].accesses) - 1
+                residency = propose(roomy, index, 0, last, window=1)
+                assert residency is not None
+                roomy.add(index, 0, last, residency)
+        expected = [residency for _, _, residency in roomy.all_residencies()]
+        kept = sorted(
+            (r.buffer, r.start_byte, r.start, r.ready, r.end)
+            for r in found.residencies
+            if r.tier == fastest
+        )
+        assert kept == sorted(
+            (segments[r.segment].buffer, segments[r.segment].start_byte, r.start, r.ready, r.end)
+            for r in expected
+        )
+        moves = [m for r in expected for m in (r.fill, r.spill) if m]
+        assert sorted(t.moves for t in found.transfers) == sorted(moves)
+        stored += any(r.spill for r in expected)
+    assert stored > 20
