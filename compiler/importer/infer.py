@@ -337,7 +337,10 @@ def _found(proto: onnx.TypeProto | None) -> Found:
     dtype = element_name(tensor.elem_type)
     if not tensor.HasField("shape"):
         return (None if dtype == "undefined" else dtype), None
-    lengths = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+    lengths = [
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None
+        for d in tensor.shape.dim
+    ]
     return (None if dtype == "undefined" else dtype), lengths
 
 

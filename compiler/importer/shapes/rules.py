@@ -184,8 +184,7 @@ def _cut(axis: Axis, start: tuple[float, float], end: tuple[float, float], step:
     """Length of an axis from which one element in `step` is taken, from a start to an end."""
     length = axis.length
     if axis.exact and start[0] == start[1] and end[0] == end[1]:
-        # Python counts as ONNX does.
-        return Axis(len(range(length)[slice(int(start[0]), int(end[0]), step)]))
+        return Axis(_elements_cut(length, int(start[0]), int(end[0]), step))
     if step < 0:
         return Axis(-(-length // -step), exact=False)
     most = float(length)
@@ -200,6 +199,16 @@ def _cut(axis: Axis, start: tuple[float, float], end: tuple[float, float], step:
         most = min(most, end[1])
     most = max(0.0, most)
     return Axis(math.ceil(most / max(1, step)), exact=False)
+
+
+def _elements_cut(length: int, start: int, end: int, step: int) -> int:
+    """Number of elements that a Slice takes from an axis; it cuts ends off as its schema says."""
+    start, end = (at + length if at < 0 else at for at in (start, end))
+    if step > 0:
+        start, end = (min(max(at, 0), length) for at in (start, end))
+    else:
+        start, end = min(max(start, 0), length - 1), min(max(end, -1), length - 1)
+    return max(0, -(-(end - start) // step))
 
 
 def _reshape(case: Case) -> Types:

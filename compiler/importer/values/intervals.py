@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import Interval, Scope, attributes, is_standard
 from ullage.compiler.importer.values.evaluate import NotComputableError, evaluate
+from ullage.compiler.importer.values.folding import FOLD_BUDGET_ELEMENTS
 
 # Elements of a tensor up to which its elements are bounded: shapes have few.
 INTERVAL_LIMIT = 1_024
@@ -54,9 +55,9 @@ ARITHMETIC = frozenset(
 
 
 def interval_of(name: str, scope: Scope) -> Interval | None:
-    """Lowest and highest values of a tensor's elements, None for large tensors and texts.
+    """Lowest and highest values of a tensor's elements, None for large tensors and unknown floats.
 
-    A tensor of which nothing is known has infinite ends.
+    Integers of which nothing is known have infinite ends.
     """
     tensor_type = scope.types[name]
     if tensor_type.is_upper_bound or tensor_type.elements > INTERVAL_LIMIT:
@@ -66,12 +67,12 @@ def interval_of(name: str, scope: Scope) -> Interval | None:
         if array.dtype.kind not in "biuf":
             return None
         exact = array.astype(np.float64)
-        return exact, exact
+        return None if np.isnan(exact).any() else (exact, exact)
     known = scope.ranges.get(name)
     if known is not None:
         return known
-    if tensor_type.dtype not in {*INTEGERS, *EXACT_INTEGERS, "bool"}:
-        return None
+    if tensor_type.dtype not in {*INTEGERS, "bool"}:
+        return None  # floats may be NaN, which no interval holds
     low, high = SMALL_TYPES.get(tensor_type.dtype, (-np.inf, np.inf))
     return np.full(tensor_type.shape, low), np.full(tensor_type.shape, high)
 
@@ -170,6 +171,10 @@ def _monotone(
     node: onnx.NodeProto, intervals: Sequence[Interval | None], scope: Scope
 ) -> Sequence[Interval | None]:
     """Results at the lowest and at the highest values of the inputs."""
+    elements = 2 * sum(scope.types[name].elements for name in (*node.input, *node.output) if name)
+    if scope.work.folded_elements + elements > FOLD_BUDGET_ELEMENTS:
+        return ()
+    scope.work.folded_elements += elements
     data = MONOTONE[node.op_type]
     ends: list[list[NDArray[np.generic] | None]] = []
     for end in (0, 1):
