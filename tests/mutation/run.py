@@ -6,8 +6,8 @@
 Mutants are cosmic-ray's. They are tested on a copy of the working tree in a temporary folder. What
 came out is kept in `build/mutation`, one cosmic-ray session for each text of a module, so that an
 interrupted run goes on where it was; survivors are tested again when their tests have changed.
-`judged.yaml` lists the survivors that are equivalent to the module, with the reason, and those that
-are known.
+`judged.yaml` lists the mutants that are equivalent to the module, with the reason, and survivors
+that are known. Those that are equivalent are tested with `--all` only.
 """
 
 import argparse
@@ -141,8 +141,18 @@ def change_of(module: str, item: WorkItem, text: str, changed: str) -> Change:
     return Change(module, mutation.start_pos[0], mutation.definition_name or "", *joined)
 
 
-def test_module(tree: Path, module: str, sample: int | None, processes: int) -> Iterator[str]:
-    """Test those mutants of a module that have not been tested yet; yields what to print."""
+def test_module(
+    tree: Path, module: str, sample: int | None, processes: int, spared: list[Judgement]
+) -> Iterator[str]:
+    """Test the mutants of a module that have not been tested yet; yields what to print.
+
+    Args:
+        tree: copy of the project.
+        module: path of the module.
+        sample: how many mutants, None for all.
+        processes: workers side by side.
+        spared: entries whose mutants are not tested.
+    """
     text = (tree / module).read_text(encoding="utf-8")
     tests = TESTS_OF[module]
     files = sorted({name.partition("::")[0] for name in tests})
@@ -151,21 +161,21 @@ def test_module(tree: Path, module: str, sample: int | None, processes: int) -> 
     if not session.num_work_items:
         init([tree / module], session, {})
     results = dict(session.results)
-    waiting = [
-        item
-        for item in mutants_of(session, sample)
-        if item.job_id not in results
-        or (
-            results[item.job_id].test_outcome is TestOutcome.SURVIVED
-            and results[item.job_id].output != state
-        )
-    ]
+    waiting: list[tuple[WorkItem, str]] = []
+    for item in mutants_of(session, sample):
+        result = results.get(item.job_id)
+        survived = result is not None and result.test_outcome is TestOutcome.SURVIVED
+        if result is None or (survived and result.output != state):
+            changed = mutated(item, text)
+            change = change_of(module, item, text, changed)
+            if not any(entry.covers(change) for entry in spared):
+                waiting.append((item, changed))
     yield f"{module}: {len(waiting)} mutants to test"
     if waiting:
         with ProcessPoolExecutor(
             processes, multiprocessing.get_context("spawn"), prepare, (str(tree), module, tests)
         ) as pool:
-            asked = {pool.submit(outcome_of, mutated(item, text)): item for item in waiting}
+            asked = {pool.submit(outcome_of, changed): item for item, changed in waiting}
             for done in as_completed(asked):
                 result = WorkResult(WorkerOutcome.NORMAL, state, done.result())
                 session.set_result(asked[done].job_id, result)
@@ -182,9 +192,9 @@ def tally_of(
     results = dict(session.results)
     names = {TestOutcome.KILLED: "killed", TestOutcome.INCOMPETENT: "stillborn"}
     for item in mutants_of(session, sample):
-        outcome = results[item.job_id].test_outcome
-        if outcome in names:
-            tally.counts[names[outcome]] += 1
+        result = results.get(item.job_id)
+        if result is not None and result.test_outcome in names:
+            tally.counts[names[result.test_outcome]] += 1
             continue
         change = change_of(module, item, text, mutated(item, text))
         for name, entries in zip(("equivalent", "known"), judged, strict=True):
@@ -210,6 +220,9 @@ def main() -> int:
         "--limit", type=float, default=5.0, help="percent that may survive (default: 5)"
     )
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    parser.add_argument(
+        "--all", action="store_true", help="test those that are listed as equivalent, too"
+    )
     asked = parser.parse_args()
     unknown = set(asked.modules) - set(TESTS_OF)
     if unknown:
@@ -223,7 +236,8 @@ def main() -> int:
         tree = Path(folder)
         copy_tree(tree)
         for module in asked.modules or TESTS_OF:
-            for line in test_module(tree, module, asked.sample, asked.processes):
+            spared = [] if asked.all else judged[0]
+            for line in test_module(tree, module, asked.sample, asked.processes, spared):
                 print(line, flush=True)
             tally = tally_of(tree, module, asked.sample, judged)
             total.add(tally)
