@@ -43,7 +43,7 @@ def _smoke(folder: Path) -> int:
         ("run", model, plan),
         ("report", plan),
         ("analyze", model, "--json"),
-        ("train", model, "--steps", 1, "--out", folder / "policy.safetensors"),
+        ("train", "squeezenet", "--steps", 1, "--out", folder / "policy.safetensors"),
     ):
         failed += not _says(*command)
     print(f"{len(solvers)} solvers: {', '.join(solvers)}; {failed} failures")
