@@ -83,7 +83,7 @@ def is_compiled(compiled: Any) -> bool:  # noqa: ANN401 - numba's dispatcher
     """Whether a kernel is compiled, in memory or in the folder, for some types of arguments."""
     if not hasattr(compiled, "signatures"):
         return True  # numba is switched off
-    return bool(compiled.signatures) or compiled._cache.holds_any()  # noqa: SLF001
+    return bool(compiled.signatures) or compiled._cache.is_whole()  # noqa: SLF001
 
 
 def not_compiled(solver: str, needed_s: float, available_s: float) -> TimeLimitError:

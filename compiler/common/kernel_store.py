@@ -106,8 +106,16 @@ class KernelStore:
         return None if self.folder is None else str(self.folder)
 
     def holds_any(self) -> bool:
-        """Whether the kernel is kept for at least one combination of argument types."""
-        return self.folder is not None and any(self.folder.glob(f"{self.name}-*{SUFFIX}"))
+        """Whether there is a file of the kernel for at least one combination of argument types."""
+        return bool(self._files())
+
+    def is_whole(self) -> bool:
+        """Whether there are files of the kernel, none of them damaged: those are compiled anew."""
+        files = self._files()
+        return bool(files) and all(_whole_data(path) is not None for path in files)
+
+    def _files(self) -> list[Path]:
+        return [] if self.folder is None else list(self.folder.glob(f"{self.name}-*{SUFFIX}"))
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
         """The compiled kernel for the types of arguments, None where it must be compiled."""
@@ -139,7 +147,7 @@ class KernelStore:
 
     def flush(self) -> None:
         """Delete all files of the kernel."""
-        for path in () if self.folder is None else self.folder.glob(f"{self.name}-*{SUFFIX}"):
+        for path in self._files():
             path.unlink(missing_ok=True)
 
     def _load(self, signature: Any, target_context: Any) -> Any:  # noqa: ANN401 - numba's
@@ -148,13 +156,10 @@ class KernelStore:
         if self.folder is None:
             return None
         path = self._path(signature)
-        try:
-            stored = path.read_bytes()
-        except OSError:
-            return None
-        checksum, data = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
-        if hashlib.sha256(data).digest() != checksum:
-            logger.warning("%s is damaged; the kernel is compiled anew", path)
+        data = _whole_data(path)
+        if data is None:
+            if path.exists():
+                logger.warning("%s is damaged; the kernel is compiled anew", path)
             return None
         _mark_used(self.folder)
         # Files in the user's own folder, as numba's are.
@@ -166,6 +171,16 @@ class KernelStore:
         assert self.folder is not None  # noqa: S101 - callers look
         digest = hashlib.sha256(f"{signature!r}\0{self.options}".encode()).hexdigest()
         return self.folder / f"{self.name}-{digest[:16]}{SUFFIX}"
+
+
+def _whole_data(path: Path) -> bytes | None:
+    """What a kernel file holds; None where it is missing or damaged."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    checksum, data = stored[:CHECKSUM_BYTES], stored[CHECKSUM_BYTES:]
+    return data if hashlib.sha256(data).digest() == checksum else None
 
 
 def _reason(error: UsageError) -> str:

@@ -32,6 +32,17 @@ def test_a_damaged_file_is_compiled_anew(project: Path) -> None:
     assert answer(project, "20") == ("42 0 1", "")
 
 
+def test_a_damaged_file_does_not_count_as_compiled(project: Path) -> None:
+    """Otherwise a time limit would be missed by the time that compiling takes."""
+    answer(project, "20")
+    (kept,) = project.glob("cache/kernels/*/twice-*.kernel")
+    store = KernelStore(kept.parent, "twice", "{}")
+    assert store.is_whole()
+    kept.write_bytes(kept.read_bytes()[:-100])
+    assert store.holds_any()
+    assert not store.is_whole()
+
+
 def test_folders_that_were_not_used_for_a_month_are_dropped(project: Path) -> None:
     kernels = project / "cache" / "kernels"
     for name in ("caller-0123", "callee-4567"):
