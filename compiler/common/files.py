@@ -62,12 +62,13 @@ def check_file(path: Path, option: str) -> None:
     check_folder(path.parent, option)
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path | str, data: bytes) -> None:
     """Write a file under a temporary name beside it, then rename it.
 
     Raises:
         UsageError: the folder cannot be made or written to.
     """
+    path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -120,7 +120,7 @@ def read_plan(path: str | Path) -> Plan:
     return load_plan(data, str(path))
 
 
-def write_plan(plan: Plan, path: Path) -> None:
+def write_plan(plan: Plan, path: Path | str) -> None:
     """Write a plan to a file, whole or not at all."""
     write_atomic(path, dump_plan(plan))
 

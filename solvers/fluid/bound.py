@@ -3,12 +3,18 @@
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.interface import SPILLING_OBJECTIVES
+from ullage.solvers.state.home_plan import home_assignment
 from ullage.solvers.state.segments import segments_of
+
+# Share of the time for the program between home and the fastest tier, where there are more tiers.
+DIRECT_SHARE = 0.3
 
 
 def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
@@ -22,12 +28,17 @@ def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
     if problem.objective not in SPILLING_OBJECTIVES or budget.is_over():
         return None
     options = FluidOptions()
-    if len(problem.target.tiers) > 2:
-        try:
-            return bound_of_tiers(problem, options, budget)
-        except InfeasibleError:  # no streaming plan to begin with, where a solver found another
+    if len(problem.target.tiers) == 2:
+        relaxation = relax(problem, segments_of(problem), known, options, budget)
+        if relaxation is None or relaxation.bound is None:
             return None
-    relaxation = relax(problem, segments_of(problem), known, options, budget)
-    if relaxation is None or relaxation.bound is None:
+        return Bound(relaxation.bound, "fluid-lp")
+    try:
+        direct = None
+        if not needs_detour(problem.target):  # its prices are good ones to begin with
+            at_home = value_of(home_assignment(problem))
+            shared = budget.share(DIRECT_SHARE)
+            direct = relax(problem, segments_of(problem), at_home, options, shared)
+        return bound_of_tiers(problem, options, budget, direct)
+    except InfeasibleError:  # no streaming plan to begin with, where a solver found another
         return None
-    return Bound(relaxation.bound, "fluid-lp")

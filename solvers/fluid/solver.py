@@ -23,6 +23,7 @@ from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.annealing.search import whole_residencies
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.bound import DIRECT_SHARE
 from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
@@ -47,8 +48,6 @@ FALLBACK_GAP = 1e-2
 ALWAYS_FALLBACK_STEPS = 300
 # Programs longer than this are not tried with heuristics, which take their time.
 NEVER_FALLBACK_STEPS = 2000
-# Share of the time for the program between home and the fastest tier, where there are more tiers.
-DIRECT_SHARE = 0.3
 # Share of the time left after it for the program over all tiers.
 TIERS_SHARE = 0.6
 

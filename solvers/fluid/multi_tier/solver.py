@@ -109,8 +109,12 @@ def solve_tiers(
     return Solution(solution, Bound(relaxation.bound, "fluid-lp"))
 
 
-def bound_of_tiers(problem: Problem, options: FluidOptions, budget: Budget) -> Bound | None:
+def bound_of_tiers(
+    problem: Problem, options: FluidOptions, budget: Budget, direct: Relaxation | None = None
+) -> Bound | None:
     """The bound of the relaxation alone; None without one, or while its kernels are not compiled.
+
+    Arguments as of `solve_tiers`.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
@@ -121,7 +125,12 @@ def bound_of_tiers(problem: Problem, options: FluidOptions, budget: Budget) -> B
     slicer, reference = _streaming(tiered)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
     relaxation = relax_tiers(
-        tiered, columns, reference=_dynamic(reference), options=options, budget=budget
+        tiered,
+        columns,
+        reference=_dynamic(reference),
+        options=options,
+        budget=budget,
+        hint=None if direct is None else direct_prices(tiered.network, direct),
     )
     return None if relaxation is None else Bound(relaxation.bound, "fluid-lp")
 

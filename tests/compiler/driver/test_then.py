@@ -2,16 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.driver.then import minimise_then
 from ullage.compiler.ir.problem import Blend
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import list_targets, load_target
 from ullage.hwmodels.cost import objective_value, score, value_of, worth
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
@@ -105,3 +108,27 @@ def test_a_heavier_weight_brings_less_traffic() -> None:
     assert traffic[0] > traffic[-1] >= 0
     alone = run_solver("fluid", problem.minimising("traffic")).score.noncompulsory_bytes
     assert traffic[-1] <= alone * 1.01
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_programs_keep_the_limit_on_every_target(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 20_000, 20).tolist()
+    tensors = [Tensor("x0", sizes[0], "input")]
+    operators = []
+    for i in range(8):
+        tensors += [Tensor(f"w{i}", sizes[2 * i + 1], "weight"), Tensor(f"x{i + 1}", sizes[2 * i])]
+        earlier = int(rng.integers(0, i + 1))
+        reads = dict.fromkeys([f"x{i}", f"w{i}", f"x{earlier}", f"w{earlier}"])
+        operators.append(Op(f"o{i}", list(reads), [f"x{i + 1}"], macs=int(rng.integers(1e3, 1e7))))
+    tensors[-1] = replace(tensors[-1], kind="output")
+    chip = load_target(list_targets()[seed % len(list_targets())]).with_fast_memory(128 * 1024)
+    problem = problem_from_lists("random", tensors, operators, chip)
+    for first, second in (("latency", "traffic"), ("energy", "latency"), ("traffic", "peak")):
+        options = CompileOptions(objective=first, then=second, within=0.1, solver="fluid")
+        both = compile_problem(problem, replace(options, steady_state=bool(seed % 2)))
+        told = both.secondary
+        assert told is not None
+        assert told.after <= told.before
+        assert both.value <= told.first_before * (1 + told.within)
+        assert not find_violations(both.plan)
