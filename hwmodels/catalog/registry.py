@@ -91,12 +91,35 @@ def load_target(name_or_path: str, overrides: Mapping[str, str] | None = None) -
     return describe(name_or_path, overrides).target
 
 
+def _check_arguments(name_or_path: object, overrides: object) -> None:
+    """Refuse arguments of other types, as a call from Python may have them."""
+    if not isinstance(name_or_path, str):
+        raise UsageError(
+            f"a target is named by a text, a name or the path of a YAML file, not by a "
+            f"{type(name_or_path).__name__}: {str(name_or_path)[:60]}"
+        )
+    if overrides is None:
+        return
+    if not isinstance(overrides, Mapping):
+        raise UsageError(
+            "overrides map dotted fields to texts, {'split_operands': 'false'}; found a "
+            f"{type(overrides).__name__}"
+        )
+    for field, text in overrides.items():
+        if not isinstance(field, str) or not isinstance(text, str):
+            raise UsageError(
+                f"overrides[{str(field)[:80]!r}] is {str(text)[:60]!r} of type "
+                f"{type(text).__name__}; both field and value are texts, as --set takes them"
+            )
+
+
 def describe(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Description:
     """A target with the source, confidence and origin of each value.
 
     Raises:
         UsageError: as `load_target`.
     """
+    _check_arguments(name_or_path, overrides)
     chain = _inheritance(find_target(name_or_path))
     document: Any = {}
     origins: dict[str, str] = {}

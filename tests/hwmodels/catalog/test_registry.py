@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.target_files import chip, figure, link, refused, tier, write
 from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.target import Systolic
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets, load_target
 
@@ -175,3 +176,22 @@ def test_parents_that_are_none(tmp_path: Path, parent: Any, complaint: str) -> N
 def test_a_name_is_not_inherited(tmp_path: Path) -> None:
     error = refused(write(tmp_path, {"inherit": "edge-npu", "description": "x"}))
     assert error.details["problems"][0]["field"] == "name"
+
+
+@pytest.mark.parametrize(
+    ("target", "overrides", "says"),
+    [
+        (5, None, "a target is named by a text.*not by a int: 5"),
+        (Path("chip.yaml"), None, "not by a .*Path"),
+        (
+            "edge-npu",
+            {"split_operands": False},
+            "overrides\\['split_operands'\\] is 'False' of type",
+        ),
+        ("edge-npu", {1: "x"}, "both field and value are texts"),
+        ("edge-npu", ["a"], "found a list"),
+    ],
+)
+def test_arguments_of_other_types_are_named(target: Any, overrides: Any, says: str) -> None:
+    with pytest.raises(UsageError, match=says):
+        load_target(target, overrides)
