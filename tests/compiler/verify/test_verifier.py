@@ -40,7 +40,6 @@ from ullage.compiler.verify.verifier import (
     malformed_file,
     verify,
 )
-from ullage.compiler.verify.versions import Runs, first_difference
 from ullage.hwmodels.cost import value_of
 
 SEEDS = range(4)
@@ -540,27 +539,6 @@ def test_random_plans_are_both_legal_and_illegal() -> None:
         if ok and made.transfers
     ]
     assert fast, "no legal random plan has a transfer"
-
-
-RANGES = st.tuples(st.integers(0, 11), st.integers(1, 12)).filter(lambda pair: pair[0] < pair[1])
-
-
-@given(st.lists(st.tuples(RANGES, st.integers(0, 3)), max_size=12), RANGES)
-def test_runs_equal_an_array(
-    assignments: list[tuple[tuple[int, int], int]], asked: tuple[int, int]
-) -> None:
-    runs, array = Runs(12, 0), [0] * 12
-    other = Runs(12, 0)
-    for (start, end), number in assignments:
-        runs.assign(start, end, number)
-        array[start:end] = [number] * (end - start)
-    low, high = asked
-    spread = [number for start, end, number in runs.over(low, high) for _ in range(start, end)]
-    assert spread == array[low:high]
-    assert all(a != b for a, b in zip(runs.numbers, runs.numbers[1:], strict=False))
-    differing = [byte for byte in range(low, high) if array[byte]]
-    found = first_difference(runs, other, low, high)
-    assert (found[0] if found else None) == (differing[0] if differing else None)
 
 
 def test_parts_of_a_large_plan_are_not_mixed_up() -> None:
