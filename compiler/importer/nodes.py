@@ -259,6 +259,8 @@ def _outer_weights(graph: onnx.GraphProto, inner: Scope, body: NodeList) -> dict
         if name in seen:
             continue
         seen.add(name)
+        if name not in inner.constants:
+            continue  # only its shape is read
         if name in producers:
             waiting += [n for n in producers[name].input if n]
         elif inner.types[name].elements > 1:
@@ -299,13 +301,18 @@ def _sum_work(nodes: Iterable[ImportedNode]) -> OperatorWork:
 
 
 def body_peak_bytes(body: NodeList, graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
-    """Largest sum of live bytes while a subgraph runs in file order, captured tensors excluded."""
+    """Largest sum of live bytes while a subgraph runs in file order, captured tensors excluded.
+
+    Constants that are computed inside take bytes all the while.
+    """
     last: dict[str, int] = {value.name: len(body.nodes) for value in graph.output}
     for position, node in enumerate(body.nodes):
         for name in node.activations:
             last[name] = max(last.get(name, 0), position)
     own = {v.name for v in graph.input} | {n for node in body.nodes for n in node.outputs}
+    made = {name for node in graph.node for name in node.output if name}
     live = sum(sizes[v.name] for v in graph.input if v.name in last)
+    live += sum(sizes[n] for n in {n for node in body.nodes for n in node.weights if n in made})
     peak = live
     for position, node in enumerate(body.nodes):
         live += sum(sizes[name] for name in node.outputs)

@@ -102,3 +102,27 @@ def test_a_sparse_initializer_inside_is_refused() -> None:
     other.sparse_initializer.add().values.name = "thin"
     with pytest.raises(ModelError, match="sparse initializer 'thin'"):
         imported(choosing(branch([node("Relu", "x", "a")]), other))
+
+
+def test_only_the_shape_of_a_state_is_no_weight_and_what_is_made_of_it_takes_bytes() -> None:
+    """The zeros follow from constants; they are made inside, in each iteration."""
+    body = subgraph(
+        [
+            node("Identity", "going", "on"),
+            node("Shape", "s", "shape"),
+            node("ConstantOfShape", "shape", "zeros"),
+            node("Add", "s zeros", "n"),
+        ],
+        [info("i", (), "int64"), info("going", (), "bool"), info("s", (4, 256))],
+        [info("on", (), "bool"), info("n", (4, 256))],
+    )
+    proto = model(
+        [node("Loop", "trips _ x", "y", body=body, name="loop")],
+        {"x": (4, 256)},
+        "y",
+        [const("trips", 4)],
+    )
+    graph = imported(proto)
+    assert weights_of(graph) == []
+    state, zeros, result, condition = 4096, 4096, 4096, 1
+    assert graph.values["loop#body"].size_bytes == state + zeros + result + condition
