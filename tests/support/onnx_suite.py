@@ -253,7 +253,8 @@ def execute_case(case: SuiteCase, folder: Path | None = None) -> RunOutcome:
 
 def runs_ordinarily(case: SuiteCase) -> bool:
     """Whether onnxruntime opens the model and runs it on the case's inputs."""
-    feeds = {name: value for name, value in case.inputs.items() if isinstance(value, np.ndarray)}
+    arrays = (np.ndarray, np.generic)
+    feeds = {name: np.asarray(a) for name, a in case.inputs.items() if isinstance(a, arrays)}
     try:
         session = open_session(case.model)
         wanted = {value.name for value in session.get_inputs()}

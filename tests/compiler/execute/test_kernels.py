@@ -1,6 +1,7 @@
 """Single operators as small models."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -9,9 +10,11 @@ import pytest
 from tests.support.models import MODELS, model_file
 from tests.support.onnx_models import MICROSOFT, const, info, model, node
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.element_types import Array
 from ullage.compiler.execute.kernels import Kernels, open_session
-from ullage.compiler.execute.runner import Executor, compare_arrays
+from ullage.compiler.execute.runner import Executor, compare_arrays, run_plan
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.ir.graph import Operator
 
@@ -138,3 +141,40 @@ def test_numbers_that_an_operator_cannot_take_are_a_model_error() -> None:
     with pytest.raises(ModelError, match="fails on these numbers") as caught:
         kernels.run(operator, {"x": drawn(4, 8), "i": np.array([0, 99])})
     assert caught.value.details == {"operator": operator.name}
+
+
+def test_a_chain_of_quantised_operators_of_microsoft_runs(tmp_path: Path) -> None:
+    """Fused, in place where each element is read once, and concatenated with requantisation."""
+    scale, zero = const("s", 0.05, "float32"), const("z", 128, "uint8")
+    kernel = np.random.default_rng(0).integers(100, 150, (4, 4, 3, 3))
+    proto = model(
+        [
+            node("QuantizeLinear", "x s z", "q"),
+            node("QLinearConv", "q s z w s z s z", "c", pads=[1, 1, 1, 1]),
+            node("QLinearLeakyRelu", "c s z s z", "r", domain=MICROSOFT),
+            node("QLinearAdd", "r s z q s z s z", "a", domain=MICROSOFT),
+            node("QLinearMul", "a s z r s z s z", "m", domain=MICROSOFT),
+            node("QLinearSigmoid", "m s z s z", "g", domain=MICROSOFT),
+            node("QLinearConcat", "s z g s z a s z", "j", domain=MICROSOFT, axis=1),
+            node(
+                "QLinearAveragePool",
+                "j s z s z",
+                "p",
+                domain=MICROSOFT,
+                kernel_shape=[2, 2],
+                strides=[2, 2],
+            ),
+            node("QLinearGlobalAveragePool", "p s z s z", "h", domain=MICROSOFT),
+            node("DequantizeLinear", "h s z", "y"),
+        ],
+        {"x": (1, 4, 8, 8)},
+        "y",
+        [scale, zero, const("w", kernel, "uint8")],
+    )
+    file = tmp_path / "m.onnx"
+    onnx.save(proto, file)
+    compiled = compile_model(file, CompileOptions(solver="greedy"))
+    assert not compiled.fallbacks
+    done = run_plan(file, compiled.plan)
+    assert all(check.bit_exact for check in done.outputs)
+    assert not done.fallbacks
