@@ -89,7 +89,7 @@ def small_case(seed: int) -> Problem:
 
 def test_nobody_calls_infeasible_what_greedy_plans() -> None:
     planned = 0
-    for seed in range(40):
+    for seed in range(20):
         problem = small_case(seed)
         try:
             run_solver("greedy", problem)
@@ -99,4 +99,4 @@ def test_nobody_calls_infeasible_what_greedy_plans() -> None:
         for name in OTHERS:
             budget = Budget(time.monotonic() + LIMIT_S)
             assert run_solver(name, problem, budget).plan.target == problem.target, (seed, name)
-    assert planned > 10
+    assert planned > 8
