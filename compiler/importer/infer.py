@@ -282,13 +282,17 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
 
 
 def _better(declared: TensorType | None, known: TensorType) -> TensorType:
-    """What the file declares of a bounded tensor, if that is possible, else the bound."""
+    """What the file declares of a bounded tensor if it has as many elements, else the bound.
+
+    A declared shape of fewer elements may stem from the run that made the file.
+    """
     possible = (
         declared is not None
         and known.is_upper_bound
         and declared.dtype == known.dtype
         and len(declared.shape) == len(known.shape)
         and all(a <= b for a, b in zip(declared.shape, known.shape, strict=True))
+        and declared.elements == known.elements
     )
     return declared if possible and declared is not None else known
 

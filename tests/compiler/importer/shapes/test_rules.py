@@ -201,6 +201,15 @@ def test_a_range_is_bounded_by_its_ends() -> None:
     assert value(proto).shape == (3,)
 
 
+def test_what_the_file_declares_counts_where_it_has_all_elements() -> None:
+    """A Reshape keeps its elements; how many indices NonZero finds, no file can say."""
+    sized = [info("x", (64,)), info("n", (2,), "int64")]
+    reshaped = value(model([node("Reshape", "x n", "y")], sized, [info("y", (4, 16))]))
+    assert (reshaped.shape, reshaped.is_upper_bound) == ((4, 16), False)
+    found = model([node("NonZero", "x", "y")], [info("x", (3, 4))], [info("y", (2, 5), "int64")])
+    assert (value(found).shape, value(found).is_upper_bound) == ((2, 12), True)
+
+
 def test_a_shape_is_known_backwards_from_what_is_declared() -> None:
     proto = model(
         [node("Range", "zero n one", "r"), node("Cos", "r", "c"), node("Mul", "c two", "y")],
