@@ -238,6 +238,8 @@ def _place_one_by_one(state: ResidencyState, workspace: int) -> int:
             _refuse(state, residency)
         _drop(state, residency.segment, first)
         dropped += 1
+        if not state.segments[residency.segment].must_be_fastest:
+            continue  # its other residencies wait for their own turn
         for begin, (_, other) in list(state.residencies[residency.segment].items()):
             if other.offset < 0 and begin >= first:
                 spot = addresses.place(other.start, other.end, size)
