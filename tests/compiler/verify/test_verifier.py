@@ -40,6 +40,7 @@ from ullage.compiler.verify.verifier import (
     malformed_file,
     verify,
 )
+from ullage.hwmodels.bounds import BOUND_TOLERANCE
 from ullage.hwmodels.cost import value_of
 
 SEEDS = range(4)
@@ -159,14 +160,16 @@ def test_error_spells_out_five_of_a_hundred(count: int) -> None:
     first = count - known
     named = [f"  [alignment] b{first + i} bytes" for i in range(min(count, 5))]
     assert [line[: len(name)] for line, name in zip(lines, named, strict=False)] == named
-    assert lines[5:] == ([f"  ... and {known - 5} more"] if count > 5 else [])
+    assert lines[min(count, 5) :] == ([f"  ... and {known - 5} more"] if count > 5 else [])
     steps = [item["step"] for item in caught.value.details["violations"]]
     assert steps == list(range(first, count))
     assert len(find_violations(broken, 10_000)) == count
+    assert len(find_file_violations(broken)) == known
 
 
-def test_a_file_that_cannot_be_read_breaks_the_rule_malformed() -> None:
-    error = MalformedPlanError("target.tiers is no list", {"field": "target.tiers"})
+@pytest.mark.parametrize("field", ["target.tiers", "buffers"])
+def test_a_file_that_cannot_be_read_breaks_the_rule_malformed(field: str) -> None:
+    error = MalformedPlanError(f"{field} is no list", {"field": field})
     verdict = malformed_file(error)
     assert isinstance(verdict, VerificationError)
     (violation,) = verdict.details["violations"]
@@ -251,6 +254,8 @@ def test_a_bound_above_the_plans_own_value_is_a_violation() -> None:
     legal = PLANS["prefetch"]
     value = value_of(legal)
     assert find_file_violations(replace(legal, lower_bound=value, claimed_bound=value)) == []
+    most = value + BOUND_TOLERANCE * abs(value)
+    assert find_file_violations(replace(legal, lower_bound=most, claimed_bound=most)) == []
     for field in ("lower_bound", "claimed_bound"):
         (violation,) = find_file_violations(replace(legal, **{field: 1.001 * value}))
         assert violation.rule == "bound"
