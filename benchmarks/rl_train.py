@@ -1,8 +1,9 @@
-"""The checkpoint that ships, from scratch; and how much a network's seed matters.
+"""Checkpoints like the one that ships, from scratch; and how much a network's seed matters.
 
 Trains a network for each seed on the same synthetic programs, then measures one decode by each on
-programs that no training saw, beside random weights, relative to the heuristic's order (a network
-of zeros). Seed 0 is the one that ships: `ullage train --seed 0 --steps 300` makes the same file.
+programs that no training saw, beside the network that ships and random weights, relative to the
+heuristic's order (a network of zeros). `ullage train --seed 0 --steps 300` makes the same file as
+seed 0 here. The one that ships is older: docs/rl.md says what it is.
 
 Run: python benchmarks/rl_train.py [--seeds 0,1,2] [--generations N] [--out DIR] [--measure-only]
 """
@@ -35,6 +36,7 @@ def main() -> None:
     rows = []
     for kind, (seed, families) in FRESH.items():
         fresh = [e for p in synthetic_programs(seed, families, PROGRAMS) if (e := load_instance(p))]
+        rows.append([kind, "network that ships", *measure(load_network(), fresh)])
         for number in seeds:
             network = load_network(given.out / f"seed{number}.safetensors")
             rows.append([kind, f"network, seed {number}", *measure(network, fresh)])

@@ -135,8 +135,8 @@ class State:
 def start_of(instance: GameInstance) -> State:
     """The state before the first move: the plan of `all-slow`, residents with their addresses."""
     initial = instance.residency_state
-    rows_behind = (GAME_ROWS, ADDRESS_CELLS)
-    t = tables_of(initial, Needs(TRIAL_SLOTS, *rows_behind, cheapest=True))
+    needs = Needs(slots=TRIAL_SLOTS, state_rows=GAME_ROWS, second_rows=ADDRESS_CELLS)
+    t = tables_of(initial, needs)
     t.ints[SIZES, ADDRESSES] = instance.arrays.address_bytes
     t.state[DECISION] = -1
     copy_costs(t, initial)

@@ -57,9 +57,7 @@ def search_tables(state: ResidencyState, seed: int) -> Tables:
     """
     segments, fixed = movable(state), residents(state)
     own = sum(len(state.segments[index].accesses) for index in segments) + len(fixed)
-    t = tables_of(
-        state, Needs(own + MAX_LOG, state_rows=3, width=MAX_LOG, cheapest=True, joules=True)
-    )
+    t = tables_of(state, Needs(own + MAX_LOG, state_rows=3, width=MAX_LOG, joules=True))
     t.state[COUNTS, RANDOM] = 1 + seed % 2147483646
     t.state[COUNTS, OWN_SLOTS] = own
     t.seconds[TOTALS, BEST] = np.inf

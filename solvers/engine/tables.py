@@ -46,10 +46,10 @@ STEP_WORKSPACE = 22
 # (tiers and links) there are; bytes of the fastest tier, and bytes of addresses.
 SIZES = 23
 STEPS, ACCESSES, SLOTS, TIERS, RESOURCES, CAPACITY, ADDRESSES = range(7)
-# Columns of SIZES. 1: a transfer that finds no idle step goes where its step grows least. Then
-# steps ahead of an access in which a fill may begin, and behind one in which a spill may end; and
-# the most steps from where a residency begins to its first access, or from its last to its end.
-CHEAPEST, WINDOW, REACH = 7, 8, 9
+# Columns of SIZES: steps ahead of an access in which a fill may begin, and behind one in which a
+# spill may end; the most steps from where a residency begins to its first access, or from its last
+# one to its end.
+WINDOW, REACH = 7, 8
 # Rows of `Tables.ints`.
 INT_ROWS = 24
 

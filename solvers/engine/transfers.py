@@ -17,7 +17,6 @@ from ullage.solvers.engine.tables import (
     ACCESS_STEP,
     ACCESS_WANTED,
     CAPACITY,
-    CHEAPEST,
     COUNTS,
     FILL,
     MAX_MOVES,
@@ -60,8 +59,8 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int, la
         idle bytes     0   4   9   2      8 bytes late in steps [0, 4)
         moves                  6   2      the last steps first
 
-    Bytes that find no idle step go where most bytes move, among equals to the latest step; without
-    any idle step all go into the first step looked at, or (CHEAPEST) into the one that grows least.
+    Bytes that find no idle step go where most bytes move, among equals to the latest step. Without
+    any idle step all go into the step that grows least, among equals into the first looked at.
 
     Args:
         t: the tables.
@@ -90,7 +89,7 @@ def spread(t: Tables, slot: int, way: int, segment: int, low: int, high: int, la
             t.moves[row, MAX_MOVES + count] = part
             count += 1
             rest_bytes -= part
-        elif count == 0 and t.ints[SIZES, CHEAPEST] == 1:
+        elif count == 0:
             grown = max(
                 t.seconds[home, step] + rest_bytes / home_rate,
                 t.seconds[RESOURCE, step] + rest_bytes / fast_rate,

@@ -26,7 +26,6 @@ from ullage.solvers.engine.tables import (
     ADDRESSES,
     BYTE_PRICE,
     CAPACITY,
-    CHEAPEST,
     COUNTS,
     FILL,
     FLOAT_ROWS,
@@ -95,7 +94,6 @@ class Needs(NamedTuple):
         state_rows: rows of `Tables.state` behind those of the engine.
         second_rows: rows of `Tables.seconds` behind those of the engine.
         width: least number of columns of all arrays but `moves`.
-        cheapest: see `CHEAPEST`.
         window: see `WINDOW`.
         joules: the linear cost is energy where that is the objective; else it is slow traffic.
     """
@@ -104,7 +102,6 @@ class Needs(NamedTuple):
     state_rows: int = 0
     second_rows: int = 0
     width: int = 0
-    cheapest: bool = False
     window: int = WINDOW_STEPS
     joules: bool = False
 
@@ -157,7 +154,6 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     t.ints[SIZES, STEPS], t.ints[SIZES, ACCESSES] = state.steps, accesses
     t.ints[SIZES, SLOTS], t.ints[SIZES, TIERS] = slots, tiers
     t.ints[SIZES, RESOURCES] = tiers + links
-    t.ints[SIZES, CHEAPEST] = needs.cheapest
     t.ints[SIZES, CAPACITY] = t.ints[SIZES, ADDRESSES] = fastest.capacity_bytes
     workspace = [step.workspace_bytes for step in state.problem.steps]
     t.ints[STEP_WORKSPACE, : state.steps] = workspace

@@ -35,29 +35,54 @@ def room_bytes(
     return np.asarray(least, dtype=np.float64)
 
 
-def spread(size: int, room: NDArray[np.float64], first_step: int, *, late: bool) -> Moves:
-    """Spread `size` bytes over steps that have room; the rest goes to the step that took most.
+def growth_s(busy_time: BusyTime, source: str, destination: str, step: int, size: int) -> float:
+    """Seconds by which a step takes longer if it moves all bytes of a transfer."""
+    target = busy_time.target
+    link = target.link(source, destination)
+    assert link is not None
+    seconds = (
+        busy_time.tier_s[source][step] + size / target.tier(source).read_bytes_per_s,
+        busy_time.tier_s[destination][step] + size / target.tier(destination).write_bytes_per_s,
+        busy_time.link_s[source, destination][step]
+        + size / link.bandwidth_bytes_per_s
+        + link.setup_s,
+    )
+    return float(max(seconds) - busy_time.busy_s[step])
+
+
+def spread(
+    busy_time: BusyTime, ends: tuple[str, str], size: int, low: int, high: int, *, late: bool
+) -> Moves:
+    """Spread bytes over idle steps of [low, high); the rest goes to the step that takes most.
+
+    Without any idle step all bytes go where the step grows least.
 
     Args:
+        busy_time: of all steps.
+        ends: source and destination.
         size: bytes of the transfer.
-        room: free bytes of the steps from `first_step` on.
-        first_step: step of `room[0]`.
-        late: fill steps from the last backwards (prefetch), else from the first (spill).
+        low: first step allowed.
+        high: one past the last.
+        late: idle steps are filled from the last backwards (prefetch), else from the first (spill).
     """
-    order: Sequence[int] = range(len(room) - 1, -1, -1) if late else range(len(room))
+    room = room_bytes(busy_time, *ends, low, high) + SPARE_BYTES
+    order: Sequence[int] = range(high - 1, low - 1, -1) if late else range(low, high)
     taken: dict[int, int] = {}
     left = size
-    for position in order:
-        part = min(left, int(room[position] + SPARE_BYTES))
+    for step in order:
+        part = min(left, int(room[step - low]))
         if part > 0:
-            taken[position] = part
+            taken[step] = part
             left -= part
-        if left == 0:
-            break
-    if left:
-        rest = max(taken, key=lambda p: (taken[p], p)) if taken else order[0]
-        taken[rest] = taken.get(rest, 0) + left
-    return tuple((first_step + p, taken[p]) for p in sorted(taken))
+    if taken:
+        taken[max(taken, key=lambda step: (taken[step], step))] += left
+    else:
+        link = busy_time.target.link(*ends)
+        assert link is not None
+        growth = {step: growth_s(busy_time, *ends, step, size) for step in order}
+        least_s = min(growth.values()) + SPARE_BYTES / link.bandwidth_bytes_per_s
+        taken[next(step for step in order if growth[step] <= least_s)] = size
+    return tuple(sorted(taken.items()))
 
 
 def propose(
@@ -82,11 +107,11 @@ def propose(
             low += 1
         if low >= begin:
             return None
-        room = room_bytes(state.busy_time, segment.home, fastest, low, begin)
-        fill = spread(segment.size_bytes, room, low, late=True)
+        ends = (segment.home, fastest)
+        fill = spread(state.busy_time, ends, segment.size_bytes, low, begin, late=True)
         used = segment.accesses[first - 1].step if first else -1
         if fill[-1][0] < used:
-            fill = spread(segment.size_bytes, room[used - low :], used, late=True)
+            fill = spread(state.busy_time, ends, segment.size_bytes, used, begin, late=True)
         start = fill[0][0]
     spill: Moves = ()
     if state.needs_spill(index, first, last):
@@ -105,8 +130,8 @@ def propose(
             reach += 1
         if after >= reach:
             return None
-        room = room_bytes(state.busy_time, fastest, segment.home, after, reach)
-        spill = spread(segment.size_bytes, room, after, late=False)
+        back = (fastest, segment.home)
+        spill = spread(state.busy_time, back, segment.size_bytes, after, reach, late=False)
         end = max(end, spill[-1][0] + 1)
     return SegmentResidency(index, start, fill[-1][0] + 1 if fill else start, end, fill, spill)
 

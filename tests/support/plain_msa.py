@@ -162,10 +162,11 @@ class _Assignment:
         state = self.state
         segment = state.segments[index]
         use = segment.accesses[position].step
-        room = room_bytes(state.busy_time, segment.home, state.target.fastest.name, start, use)
+        ends = (segment.home, state.target.fastest.name)
+        room = room_bytes(state.busy_time, *ends, start, use)
         if int(room.sum()) < self.options.min_hidden_fraction * segment.size_bytes:
             return None
-        fill = spread(segment.size_bytes, room, start, late=False)
+        fill = spread(state.busy_time, ends, segment.size_bytes, start, use, late=False)
         if position and fill[-1][0] < segment.accesses[position - 1].step:
             return None
         end = use + 1

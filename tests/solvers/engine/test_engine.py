@@ -69,9 +69,9 @@ def _cases(count: int) -> list[ResidencyState]:
 CASES = _cases(20)
 
 
-def _tables(state: ResidencyState, cheapest: bool = False) -> Tables:
+def _tables(state: ResidencyState) -> Tables:
     """Tables with the residencies of a state in their slots and its costs, nothing covered."""
-    t = tables_of(state, Needs(slots=1, cheapest=cheapest))
+    t = tables_of(state, Needs(slots=1))
     busy_time, steps = state.busy_time, state.steps
     rows = [busy_time.tier_s[tier.name] for tier in state.target.tiers]
     rows += [busy_time.link_s[k.source, k.destination] for k in state.target.links]
@@ -137,10 +137,9 @@ def test_transfers_are_spread_as_the_plain_function_does() -> None:
     for state in CASES:
         t = _tables(state)
         for asked in _transfers(t, state, rng):
-            room = room_bytes(state.busy_time, *asked.ends, asked.low, asked.high)
-            size = int(t.ints[SEGMENT_BYTES, asked.number])
-            late = asked.way == FILL
-            expected = spread(size, room, asked.low, late=late)
+            size, late = int(t.ints[SEGMENT_BYTES, asked.number]), asked.way == FILL
+            steps = (asked.low, asked.high)
+            expected = spread(state.busy_time, asked.ends, size, *steps, late=late)
             assert _moves(t, asked) == expected
             compared += 1
     assert compared > 100
@@ -151,7 +150,7 @@ def test_a_transfer_without_an_idle_step_goes_where_the_step_grows_least() -> No
     rng = Random(1)
     compared = away = 0
     for state in CASES:
-        t, busy_time = _tables(state, cheapest=True), state.busy_time
+        t, busy_time = _tables(state), state.busy_time
         for asked in _transfers(t, state, rng):
             room = room_bytes(busy_time, *asked.ends, asked.low, asked.high)
             if (room + transfers.SPARE_BYTES >= 1).any():
