@@ -2,7 +2,7 @@
 
 import pytest
 
-from ullage.compiler.verify.fields import show
+from ullage.compiler.verify.fields import amount_fault, rate_fault, show
 from ullage.compiler.verify.target_form import show_name
 
 
@@ -26,3 +26,10 @@ def test_a_name_is_shown_in_quotes_and_cut() -> None:
     assert show_name("a" * 80) == f"'{'a' * 80}'"
     assert show_name("a" * 81) == f"'{'a' * 80}'"
     assert show_name(7) == "int 7"
+
+
+@pytest.mark.parametrize("value", [0, -0.5, -1, float("nan"), float("inf"), 10**400])
+def test_what_is_no_finite_number_above_0_is_called_so(value: float) -> None:
+    assert "must be a finite number above 0" in rate_fault("a rate", value)
+    if value != 0:
+        assert "must be a finite number of at least 0" in amount_fault("a time", value, 1e9)

@@ -314,6 +314,14 @@ def test_operators_are_in_a_range_and_run_once() -> None:
     assert found == (2, (), "step 2 (op2): operator 2 has run in step 1")
 
 
+@pytest.mark.parametrize("kind", ["Add", "scan"])  # before and behind "dma" in the alphabet
+def test_every_kind_but_dma_is_an_operators(kind: str) -> None:
+    named = with_steps(BASE, {1: {"kind": kind}, 2: {"kind": kind}})
+    assert problem_faults(named) == []
+    (found,) = problem_faults(with_steps(named, {1: {"operator": 2}}))
+    assert "has run in step 1" in found[2]
+
+
 def test_uses_access_no_more_than_their_range_and_write_no_weights() -> None:
     x, a = BASE.problem.steps[1].uses
     reads = {1: {"uses": (replace(x, accessed_bytes=9), a)}}
