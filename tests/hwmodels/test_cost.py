@@ -22,7 +22,7 @@ from tests.support.targets import (
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Blend, Problem
 from ullage.compiler.ir.target import Compute, Link, Systolic, Tier
 from ullage.hwmodels.cost import (
     bottleneck,
@@ -31,6 +31,7 @@ from ullage.hwmodels.cost import (
     objective_value,
     overhead_seconds,
     score,
+    value_of,
 )
 from ullage.hwmodels.traffic import operand_charges
 
@@ -461,6 +462,13 @@ def test_a_missing_link_and_a_read_only_tier_are_errors() -> None:
     sealed = replace(HAND, tiers=(HAND.tiers[0], replace(HAND.tiers[1], read_only=True)))
     with pytest.raises(VerificationError, match="dram, which is read-only"):
         score(make_plan(CHAIN, CHAIN_SLOW, target=sealed))
+
+
+def test_a_blend_adds_its_weight_times_the_second_objective() -> None:
+    plan = make_plan(CHAIN, CHAIN_SLOW)  # 12 s, 40 bytes that are not compulsory
+    assert value_of(plan) == 12
+    blended = replace(plan, problem=replace(plan.problem, blend=Blend("traffic", 0.25)))
+    assert value_of(blended) == 12 + 0.25 * 40
 
 
 def test_an_unknown_objective_and_a_target_without_rates_are_errors() -> None:

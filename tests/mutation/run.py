@@ -155,8 +155,9 @@ def test_module(
     """
     text = (tree / module).read_text(encoding="utf-8")
     tests = TESTS_OF[module]
-    files = sorted({name.partition("::")[0] for name in tests})
-    state = digest(*tests, *((tree / name).read_text(encoding="utf-8") for name in files))
+    files = sorted({tree / name.partition("::")[0] for name in tests})
+    files += sorted((tree / "tests" / "support").glob("*.py"))
+    state = digest(*tests, *(file.read_text(encoding="utf-8") for file in files))
     session = session_of(ROOT / module, text)
     if not session.num_work_items:
         init([tree / module], session, {})
