@@ -138,7 +138,7 @@ def network_rows(
 
 def problem_of(graph: Graph, order: Sequence[int], target: Target) -> Problem:
     """The problem in an order, nothing shared."""
-    program = build_program(graph, order, aliases=NO_ALIASES, dma_steps=target.needs_dma_steps)
+    program = build_program(graph, order, aliases=NO_ALIASES, dma_steps=target.dma_steps)
     return Problem(program, target, "traffic")
 
 

@@ -93,7 +93,7 @@ def kept_whole(prepared: Prepared) -> Prepared:
         prepared.graph,
         model_order(prepared.graph),
         aliases=alias_options(target),
-        dma_steps=target.needs_dma_steps,
+        dma_steps=target.dma_steps,
     )
     return replace(prepared, problem=Problem(program, target, prepared.problem.objective))
 

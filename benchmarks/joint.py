@@ -114,7 +114,7 @@ def run(
     plans: dict[str, float] = {}
     for name, order in orders.items():
         program = build_program(
-            graph, order, order_name=name, aliases=aliases, dma_steps=target.needs_dma_steps
+            graph, order, order_name=name, aliases=aliases, dma_steps=target.dma_steps
         )
         said = {**prepared.model, "order": name, "operator_order": list(order)}
         here = replace(

@@ -134,7 +134,7 @@ def measure(
             graph,
             range(operators),
             aliases=alias_options(target),
-            dma_steps=target.needs_dma_steps,
+            dma_steps=target.dma_steps,
         ),
     )
     problem = Problem(program, target)

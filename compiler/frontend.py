@@ -222,7 +222,7 @@ def in_order(
         ordering.order,
         order_name=options.order,
         aliases=alias_options(target, alias=options.alias),
-        dma_steps=target.needs_dma_steps,
+        dma_steps=target.dma_steps,
         steady_state=options.steady_state,
     )
     described = {

@@ -333,7 +333,7 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
         operator_order,
         order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(prepared.model["alias"])),
-        dma_steps=plan.target.needs_dma_steps,
+        dma_steps=plan.target.dma_steps,
         steady_state=plan.problem.steady_state,
     )
     if rebuilt != plan.program:

@@ -86,7 +86,7 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
         planned_order(graph, described),
         order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(described.get("alias", True))),
-        dma_steps=plan.target.needs_dma_steps,
+        dma_steps=plan.target.dma_steps,
         steady_state=steady,
     )
     pairs: tuple[tuple[str, Sequence[Step | Buffer], Sequence[Step | Buffer]], ...] = (

@@ -171,7 +171,7 @@ def _run_annealing() -> None:
 
 
 def _path_kernels() -> tuple[Any, ...]:
-    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+    from ullage.solvers.paths.path_search import sweep, trace
 
     return sweep, trace
 

@@ -19,6 +19,21 @@ DMA_STEP = "dma"
 
 
 @dataclass(frozen=True, slots=True)
+class DmaSteps:
+    """How many DMA-only steps a program has.
+
+    Attributes:
+        between: between two operators: 0, or 2, one in which memory is emptied and one in which it
+            is filled.
+        at_ends: before the first operator, and behind the last: as many as data needs links to
+            come from its home to where operators use it.
+    """
+
+    between: int = 0
+    at_ends: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Use:
     """A step reads or writes the bytes [start_byte, end_byte) of a buffer.
 
@@ -45,7 +60,8 @@ class Step:
     """One operator in the chosen order, or a DMA-only step (kind `dma`, no uses, no cost).
 
     A program begins and ends with a DMA-only step, in which inputs may be fetched before the first
-    operator and outputs stored after the last. On targets where operands must be in the fastest
+    operator and outputs stored after the last; with several where they cross several links. On
+    targets where operands must be in the fastest
     tier there are two between any two operators: one in which memory is emptied, one in which it is
     filled.
 

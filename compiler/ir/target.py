@@ -4,7 +4,7 @@ Target files (YAML with a source and a confidence for every number) are read by
 `ullage.hwmodels.catalog.schema`; solvers and the cost model see only this.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -20,6 +20,7 @@ from ullage.compiler.common.ranges import (
     WriteRate,
 )
 from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.program import DmaSteps
 
 # Where operands may be while their operator runs; explained at `Target`.
 OperandAccess = Literal["any", "fastest"]
@@ -187,16 +188,44 @@ class Target:
             return False
         return kind != "weight" or self.weights_in_fastest
 
-    @property
-    def needs_dma_steps(self) -> bool:
-        """Whether DMA-only steps stand between operators, not only at both ends.
+    @cached_property
+    def dma_steps(self) -> DmaSteps:
+        """The DMA-only steps without which operators might not get at their operands.
 
-        They do where operators cannot use some kind of buffer in its home tier.
+        They stand between operators where these cannot use some kind of buffer in its home tier.
         """
         kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
-        return any(self.must_be_fastest(k) or not self.home(k).addressable for k in kinds)
+        hops = max(self._hops(kind) for kind in kinds)
+        return DmaSteps(between=2 if hops else 0, at_ends=max(1, hops))
+
+    def _hops(self, kind: Kind) -> int:
+        """Links that data of a kind crosses to where operators use it, or back; 0: none.
+
+        Where no links lead there, 1: that nothing can be planned is said by those who plan.
+        """
+        home = self.homes[kind]
+        usable = {self.fastest.name}
+        if not self.must_be_fastest(kind):
+            usable |= {tier.name for tier in self.tiers[1:] if tier.addressable}
+        if home in usable:
+            return 0
+        pairs = [(link.source, link.destination) for link in self.links]
+        fill = _distances(home, pairs)
+        spill = _distances(home, [(b, a) for a, b in pairs]) if kind == "output" else {}
+        ways = [max(fill[t], spill.get(t, 0)) for t in usable if t in fill]
+        return max(1, min(ways, default=1))
 
     def with_fast_memory(self, capacity_bytes: int) -> "Target":
         """The same chip with another capacity of the fastest tier, in bytes."""
         first = replace(self.tiers[0], capacity_bytes=capacity_bytes)
         return replace(self, tiers=(first, *self.tiers[1:]))
+
+
+def _distances(start: str, pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Number of links from a tier to each that it leads to."""
+    known, frontier = {start: 0}, [start]
+    while frontier:
+        reached = [b for a, b in pairs if a in frontier and b not in known]
+        known.update(dict.fromkeys(reached, known[frontier[0]] + 1))
+        frontier = list(dict.fromkeys(reached))
+    return known

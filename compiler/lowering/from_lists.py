@@ -69,7 +69,7 @@ def problem_from_lists(
     )
     aliases: AliasOptions = alias_options(target)
     program = build_program(
-        graph, range(len(operators)), aliases=aliases, dma_steps=target.needs_dma_steps
+        graph, range(len(operators)), aliases=aliases, dma_steps=target.dma_steps
     )
     return Problem(program, target, objective)
 

@@ -19,10 +19,21 @@ two operators, one to empty memory and one to fill it.
 from collections.abc import Sequence
 
 from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
+from ullage.compiler.ir.program import (
+    DMA_STEP,
+    Buffer,
+    DmaSteps,
+    PlacedValue,
+    Program,
+    Step,
+    Use,
+)
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
+
+# Of a target whose operators reach all operands at home.
+ONE_AT_EACH_END = DmaSteps()
 
 
 def build_program(
@@ -31,7 +42,7 @@ def build_program(
     *,
     order_name: str = "model",
     aliases: AliasOptions | None = None,
-    dma_steps: bool = False,
+    dma_steps: DmaSteps = ONE_AT_EACH_END,
     steady_state: bool = False,
 ) -> Program:
     """The program of a graph in an order: operators as steps, values as ranges of buffers.
@@ -41,7 +52,7 @@ def build_program(
         order: every operator index once, in a topological order.
         order_name: how the order was chosen.
         aliases: what may share storage, default everything.
-        dma_steps: put DMA-only steps between operators, two by two.
+        dma_steps: how many DMA-only steps stand between operators and at both ends.
         steady_state: the steps repeat for ever.
 
     Raises:
@@ -54,12 +65,13 @@ def build_program(
     for name in graph.values:
         if name in used:
             numbers.setdefault(sharing.buffer_of[name][0], len(numbers))
-    steps = [Step("start", DMA_STEP)]
+    starts = range(1, dma_steps.at_ends + 1)
+    steps = [Step("start" if number == 1 else f"start {number}", DMA_STEP) for number in starts]
     for index in order:
         operator = graph.operators[index]
         if operator.name in sharing.elided:
             continue
-        if dma_steps and len(steps) > 1:
+        if dma_steps.between and len(steps) > dma_steps.at_ends:
             steps += [
                 Step(f"empty before {operator.name}", DMA_STEP),
                 Step(f"fill before {operator.name}", DMA_STEP),
@@ -77,7 +89,7 @@ def build_program(
                 workspace_bytes=operator.workspace_bytes,
             )
         )
-    steps.append(Step("finish", DMA_STEP))
+    steps += [Step("finish" if n == 1 else f"finish {n}", DMA_STEP) for n in starts]
     buffers = _buffers(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 

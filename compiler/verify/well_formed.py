@@ -75,7 +75,7 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
                 "problem", f"step {t} ({steps[t].name}) is first or last: must be DMA-only", t, ()
             )
     yield from _operator_faults(plan)
-    pause_steps = 2 if plan.target.needs_dma_steps else 0
+    pause_steps = plan.target.dma_steps.between
     previous = None
     for t, step in enumerate(steps):
         if step.kind == DMA_STEP:

@@ -75,6 +75,8 @@ FILLERS = 4
 NEAR = 24
 # Steps before its first access from which a residency ejects others, so that its fill has room.
 BACK_STEPS = 8
+# The same, more rarely, for fills that take as long as several operators compute.
+FAR_BACK_STEPS = 64
 # Tasks of `work_on`.
 BEGIN, RESTART, MOVE = range(3)
 # Share of the cost by which it must fall to count as better: rounding of running sums stays below.
@@ -140,7 +142,9 @@ def _clear(t: Tables, first: int, last: int, back: int, ejected: int) -> int:
                 last_of = t.state[SLOT_LAST, slot]
                 if covers and last_of >= 0 and t.ints[SLOT_SEGMENT, slot] != segment:
                     if t.ints[SEGMENT_MUST, t.ints[SLOT_SEGMENT, slot]] and last_of == slot:
-                        continue
+                        use = t.ints[ACCESS_STEP, slot]
+                        if use - 1 <= step <= use + 1:
+                            continue  # the shortest residency that it can have
                     candidates += 1
                     if _random(t, candidates) == 0:
                         ejectable = slot
@@ -216,7 +220,10 @@ def _force(t: Tables, first: int, last: int) -> bool:
         False, with the changes in the log, where it cannot be inserted.
     """
     _take_away(t, first, last)
-    back = 1 + (_random(t, BACK_STEPS) if _random(t, 3) == 0 else 0)
+    back = 1
+    draw = _random(t, 6)
+    if draw < 2:
+        back += _random(t, BACK_STEPS if draw == 0 else FAR_BACK_STEPS)
     ejected = _clear(t, first, last, back, 0)
     if ejected < 0 or log_is_full(t) or not insert_residency(t, first, last):
         return False

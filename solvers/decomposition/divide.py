@@ -124,7 +124,9 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
     if len(target.tiers) != 2 or len(homes) != 1:
         job.notes.append("divide: parts are not cut on targets with more than two tiers or homes")
         return
-    cuts = narrow_cuts(problem, job.segments, options.part_operators, at_dma=target.needs_dma_steps)
+    cuts = narrow_cuts(
+        problem, job.segments, options.part_operators, at_dma=target.dma_steps.between > 0
+    )
     parts = [(max(0, a - 1), min(len(problem.steps), b + 1)) for a, b in pairwise(cuts)]
     borders = [
         ((a + b) // 2, (b + c) // 2) for a, b, c in zip(cuts, cuts[1:], cuts[2:], strict=False)

@@ -24,18 +24,18 @@ from ullage.hwmodels.cost import value_of
 from ullage.solvers.annealing.search import whole_residencies
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import DIRECT_SHARE
-from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.fluid.two_tier.rounding import (
     REPAIR_WINDOW_STEPS,
-    SlicedResidencyState,
     round_requests,
 )
+from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.packing.pages import Rectangle, page_runs, page_size
+from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.greedy_moves import keep_what_pays, retime
@@ -204,7 +204,10 @@ def _sliced_plan(
     if paged:
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
     grains = [page or (_grain(problem, segment) if cut else 0) for segment in segments]
-    slices, requests = cut_slices(relaxation.fluid, relaxation.solution, segments, grains)
+    axis = relaxation.axis
+    slices, requests = cut_slices(relaxation.fluid, relaxation.solution, axis.segments, grains)
+    slices = tuple(axis.long_segment(item) for item in slices)
+    requests = [axis.long_request(request) for request in requests]
     if not paged:  # addresses of what wraps around the inference are found for pages only
         requests = [
             r for r in requests if not (r.is_loop_carried or r.is_left) or _is_pinned(slices, r)
@@ -217,7 +220,7 @@ def _sliced_plan(
         residencies = [residency for _, _, residency in placed.all_residencies()]
         return Solution(assemble(problem, placed.segments, residencies), notes=notes)
     retime(sliced, REPAIR_WINDOW_STEPS, budget)
-    in_pages = _place_in_pages(sliced)
+    in_pages = _place_in_pages(sliced, budget)
     residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
     assignment = assemble(problem, sliced.segments, residencies)
     elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
@@ -241,23 +244,32 @@ def _grain(problem: Problem, segment: Segment) -> int:
     return target.slice_granularity_bytes or problem.buffers[segment.buffer].row_bytes
 
 
-def _place_in_pages(state: SlicedResidencyState) -> list[Residency]:
+def _place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
     """Residencies of the fastest tier in runs of adjacent pages.
 
     Slices that find no pages (in steady state, where the rule is not optimal) lose their
-    residencies.
+    residencies, or others keep fewer bytes from one inference to the next.
     """
     page, target = state.page_bytes, state.target
     workspace = max((step.workspace_bytes for step in state.problem.steps), default=0)
     while True:
         entries = state.all_residencies()
         rectangles = _rectangles(state, [residency for _, _, residency in entries])
-        runs = page_runs(rectangles, page, target.fastest.capacity_bytes - workspace)
-        lost = [entry for entry, pages in zip(entries, runs, strict=True) if pages is None]
+        room = target.fastest.capacity_bytes - workspace
+        runs, missing = page_runs(rectangles, page, room)
+        lost = [
+            (*entry, size)
+            for entry, size, pages in zip(entries, missing, runs, strict=True)
+            if pages is None
+        ]
         if not lost:
             break
-        for first, _, residency in lost:
-            state.drop(residency.segment, first)
+        for first, _, residency, size in lost:
+            cut = state.cut_loop_carried(size, residency.start, residency.end)
+            if cut is None:
+                state.drop(residency.segment, first)
+            else:
+                retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
     placed: list[Residency] = []
     for (_, _, residency), pages in zip(entries, runs, strict=True):
         segment = state.slices[residency.segment]

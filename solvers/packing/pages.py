@@ -44,7 +44,7 @@ class Rectangle:
 
 def page_runs(
     rectangles: Sequence[Rectangle], page_bytes: int, capacity_bytes: int
-) -> list[list[tuple[int, int]] | None]:
+) -> tuple[list[list[tuple[int, int]] | None], list[int]]:
     """Give rectangles pages by the left-edge rule.
 
     Intervals of an interval graph, sorted by start, each given any free colour, use as many colours
@@ -52,14 +52,37 @@ def page_runs(
     fragmentation. The tightest run of free pages is taken; only where none is long enough the
     rectangle is divided. Rectangles that continue in the next inference make arcs of intervals:
     their pages are chosen first, and the others may use them in between if they end in time; there
-    the rule is not optimal any more.
+    the rule is not optimal any more, so it is tried from the other end of time as well.
 
     Returns:
         For each rectangle its runs of pages (offset, bytes) in byte order; None where no pages are
-        left (in steady state only).
+        left (in steady state only). And for each the bytes for which none are left.
     """
+    runs, missing = _left_edge(rectangles, page_bytes, capacity_bytes)
+    if any(missing):
+        mirrored = _left_edge(_mirrored(rectangles), page_bytes, capacity_bytes)
+        if sum(mirrored[1]) < sum(missing):
+            return mirrored
+    return runs, missing
+
+
+def _mirrored(rectangles: Sequence[Rectangle]) -> list[Rectangle]:
+    """The same with time running backwards: what ends the inference begins it."""
+    last = max(r.end for r in rectangles)
+    after = {r.before: i for i, r in enumerate(rectangles) if r.before >= 0}
+    return [
+        Rectangle(last - r.end, last - r.start, r.size_bytes, after.get(i, -1))
+        for i, r in enumerate(rectangles)
+    ]
+
+
+def _left_edge(
+    rectangles: Sequence[Rectangle], page_bytes: int, capacity_bytes: int
+) -> tuple[list[list[tuple[int, int]] | None], list[int]]:
+    """`page_runs` in one direction of time."""
     pool = _Pool(capacity_bytes // page_bytes, max((r.end for r in rectangles), default=0))
     taken: list[list[tuple[int, int, int]] | None] = [None] * len(rectangles)
+    missing = [0] * len(rectangles)
     busy: list[tuple[int, int]] = []
     deadline: dict[int, int] = {}  # loop-carried rectangle -> step that needs its pages again
     order = sorted(
@@ -77,12 +100,16 @@ def page_runs(
             until = deadline.get(ended)
             runs = taken[ended] or []
             pool.give(runs if until is None else [(first, n, until) for first, n, _ in runs])
-        taken[i] = pool.take(-(-rectangle.size_bytes // page_bytes), rectangle.end)
+        count = -(-rectangle.size_bytes // page_bytes)
+        taken[i] = pool.take(count, rectangle.end)
         if taken[i] is not None:
             heappush(busy, (rectangle.end, i))
+        else:
+            missing[i] = (count - pool.usable(rectangle.end)) * page_bytes
     for i in tails:
         taken[i] = taken[rectangles[i].before]
-    return [None if runs is None else _joined(runs, page_bytes) for runs in taken]
+    runs_of = [None if runs is None else _joined(runs, page_bytes) for runs in taken]
+    return runs_of, missing
 
 
 def _joined(runs: Sequence[tuple[int, int, int]], page_bytes: int) -> list[tuple[int, int]]:
@@ -155,12 +182,16 @@ class _Pool:
         for first, count, until in runs:
             self.free.setdefault(until, FreePages()).give(first, count)
 
+    def usable(self, end: int) -> int:
+        """Number of pages that are free until step `end`."""
+        freed = sum(pages.count for until, pages in self.free.items() if until >= end)
+        return freed + self.total - self.top
+
     def take(self, count: int, end: int) -> list[tuple[int, int, int]] | None:
         """`count` pages until step `end`, those that are needed soonest after it first."""
-        usable = sorted(until for until in self.free if until >= end)
-        usable_pages = sum(self.free[until].count for until in usable)
-        if usable_pages + self.total - self.top < count:
+        if self.usable(end) < count:
             return None
+        usable = sorted(until for until in self.free if until >= end)
         taken: list[tuple[int, int, int]] = []
         for until in usable:
             part = min(count, self.free[until].count)

@@ -92,7 +92,7 @@ def problem_of(task: OrderingTask, order: Sequence[int]) -> Problem:
         order,
         order_name="joint",
         aliases=task.aliases,
-        dma_steps=task.target.needs_dma_steps,
+        dma_steps=task.target.dma_steps,
         steady_state=task.steady_state,
     )
     return Problem(program, task.target, task.objective)
@@ -113,7 +113,8 @@ def value_of(task: OrderingTask, order: Sequence[int], reference: float) -> Valu
     value *= builder.unit
     if builder.is_timed:
         value += float(overhead_seconds(problem).sum())
-    return Valued(tuple(order), value, problem, segments, relaxation)
+    axis = relaxation.axis
+    return Valued(tuple(order), value, axis.problem, axis.segments, relaxation)
 
 
 def stall_weights(valued: Valued) -> Floats:

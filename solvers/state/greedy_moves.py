@@ -4,7 +4,7 @@ The rounding of `fluid` and others repair their plans with them too. Each is tak
 objective improves, so a state only gets better. The engine's kernels try them (see `kernels`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from ullage.solvers.engine.tables import (
     FILL,
     SEGMENT_BYTES,
     SEGMENT_FIRST,
-    SEGMENT_MUST,
     SIZES,
     SLOT_LAST,
     SLOT_MOVES,
@@ -85,16 +84,24 @@ def join_pairs(
         read_decisions(state, t)
 
 
-def retime(state: ResidencyState, window: int, budget: Budget) -> None:
+def retime(
+    state: ResidencyState, window: int, budget: Budget, only: Collection[int] | None = None
+) -> None:
     """Spread fills and spills, byte by byte, over idle steps nearby where that is faster.
 
-    Residencies of segments that must be in the fastest tier stay as they are; arguments as above.
+    Args:
+        state: the decisions; is changed.
+        window: as for `keep_what_pays`.
+        budget: the time.
+        only: indices of the segments whose transfers are tried; None: all.
     """
     t = decisions_of(state, Needs(slots=1, window=window))
     slots = np.flatnonzero(t.state[SLOT_LAST, : t.ints[SIZES, ACCESSES]] >= 0)
     moves = t.state[SLOT_MOVES + FILL, slots] + t.state[SLOT_MOVES + SPILL, slots]
-    may = t.ints[SEGMENT_MUST, t.ints[ACCESS_SEGMENT, slots]] == 0
-    slots = slots[may & (moves > 0)]
+    slots = slots[moves > 0]
+    if only is not None:
+        wanted = [number for number, index in enumerate(movable(state)) if index in only]
+        slots = slots[np.isin(t.ints[ACCESS_SEGMENT, slots], wanted)]
     _Trial(t, budget).run(slots, t.state[SLOT_LAST, slots], anew=True)
     read_decisions(state, t)
 

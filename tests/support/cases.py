@@ -91,7 +91,7 @@ def random_case(seed: int, operators: int = 9) -> Problem:
     graph = random_graph(rng, operators)
     order = random_order(graph, rng)
     aliases = alias_options(target)
-    program = build_program(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps)
+    program = build_program(graph, order, aliases=aliases, dma_steps=target.dma_steps)
     return Problem(program, target)
 
 
@@ -146,5 +146,5 @@ def problem_for(build: Builder, outputs: list[str], target: Target) -> Problem:
     graph = build.graph(outputs)
     order = tuple(range(len(graph.operators)))
     aliases = alias_options(target)
-    program = build_program(graph, order, aliases=aliases, dma_steps=target.needs_dma_steps)
+    program = build_program(graph, order, aliases=aliases, dma_steps=target.dma_steps)
     return Problem(program, target)

@@ -53,7 +53,7 @@ def three_tier_problem(rng: Random, target: Target, operators: int) -> Problem:
         graph,
         order,
         aliases=alias_options(target),
-        dma_steps=target.needs_dma_steps,
+        dma_steps=target.dma_steps,
         steady_state=rng.random() < 0.3,
     )
     return Problem(program, target)

@@ -49,7 +49,7 @@ def _problem(plan: Plan) -> str:
                 return "weight written"
         # Two operators with fewer than two DMA-only steps between them.
         crowded = any(other.kind != DMA_STEP for other in steps[t + 1 : t + 3])
-        if plan.target.needs_dma_steps and step.kind != DMA_STEP and crowded:
+        if plan.target.dma_steps.between and step.kind != DMA_STEP and crowded:
             return "no room for DMA"
     return ""
 

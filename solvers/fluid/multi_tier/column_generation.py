@@ -26,11 +26,12 @@ from ullage.compiler.common.arrays import Floats
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.multi_tier.master import Column, Master, MasterProgram, column_of
-from ullage.solvers.fluid.multi_tier.network import TIE_BREAK, PathPrices, TierNetwork
-from ullage.solvers.fluid.multi_tier.paths import path_cost, shifted
-from ullage.solvers.fluid.multi_tier.setting import TieredProblem
+from ullage.solvers.fluid.multi_tier.master import Master, MasterProgram
 from ullage.solvers.fluid.options import FluidOptions
+from ullage.solvers.paths.column import Column, column_of
+from ullage.solvers.paths.network import TIE_BREAK, PathPrices, TierNetwork
+from ullage.solvers.paths.paths import path_cost, shifted
+from ullage.solvers.paths.setting import TieredProblem
 
 # Share of the time left that the relaxation gets; the rest is for cutting, repairing and scoring.
 LP_SHARE = 0.6

@@ -16,76 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork
-from ullage.solvers.fluid.multi_tier.paths import END, SOURCE, START, Path
 from ullage.solvers.lp.program import INFINITY, Basis, LinearProgram, reduced_costs
 from ullage.solvers.lp.solve import solve_lp
+from ullage.solvers.paths.column import Column
+from ullage.solvers.paths.network import TierNetwork
 
 # Name of the LP solver that is tried where the first one finds no optimum.
 SECOND = "highs"
 # Number of columns up to which it is tried; it takes minutes for larger programs.
 SECOND_COLUMNS = 10_000
-
-
-@dataclass(frozen=True)
-class Column:
-    """A path of a segment with what it takes, for the whole segment.
-
-    Attributes:
-        segment: index of the segment.
-        path: the path.
-        busy_at: (k,) flat index (resource, step) of the port or link seconds.
-        busy_s: (k,) seconds.
-        load_at: (j,) flat index (tier, step <= T) of changes of the load.
-        load_bytes: (j,) bytes that come (positive) or go.
-        cost: objective without time.
-    """
-
-    segment: int
-    path: Path
-    busy_at: Ints
-    busy_s: Floats
-    load_at: Ints
-    load_bytes: Floats
-    cost: float
-
-
-def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Path) -> Column:
-    """The column of a path of a whole segment."""
-    n, steps, size = network.tiers, network.steps, float(live_range.size_bytes)
-    residencies = path.residencies
-    moved = residencies[residencies[:, SOURCE] >= 0]
-    at, seconds, cost = [], [], 0.0
-    if len(moved):
-        link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
-        links = np.array([link_of[s, d] for d, s in moved[:, [0, SOURCE]].tolist()])
-        when = moved[:, START]
-        at += [moved[:, SOURCE] * steps + when, moved[:, 0] * steps + when]
-        at += [(n + links) * steps + when]
-        seconds += [size / network.rates_read[moved[:, SOURCE]]]
-        seconds += [size / network.rates_write[moved[:, 0]], size / network.link_rates[links]]
-        seconds[-1] = seconds[-1] + live_range.setup_share * network.setups_s[links]
-        cost += size * float(network.move_cost[links].sum())
-    sides = (
-        (network.rates_read, live_range.read_bytes),
-        (network.rates_write, live_range.written_bytes),
-    )
-    for side, (rates, accessed) in enumerate(sides):
-        tiers = path.served[:, side]
-        used = tiers >= 0
-        at.append(tiers[used] * steps + live_range.steps[used])
-        seconds.append(accessed[used] / rates[tiers[used]])
-        cost += float((accessed[used] * network.access_cost[tiers[used], side]).sum())
-    return Column(
-        index,
-        path,
-        np.concatenate(at),
-        np.concatenate(seconds),
-        np.concatenate([residencies[:, 0], residencies[:, 0]]) * (steps + 1)
-        + np.concatenate([residencies[:, START], residencies[:, END]]),
-        np.repeat([size, -size], len(residencies)),
-        cost,
-    )
 
 
 @dataclass(frozen=True)

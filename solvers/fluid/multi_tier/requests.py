@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.solvers.fluid.multi_tier.paths import END, START, Path
-from ullage.solvers.fluid.multi_tier.slices import Slice
+from ullage.solvers.paths.paths import END, START, Path
+from ullage.solvers.paths.slices import Slice
 from ullage.solvers.state.segments import Segment
 
 

@@ -10,24 +10,22 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
-from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import TiersRelaxation
-from ullage.solvers.fluid.multi_tier.master import column_of
-from ullage.solvers.fluid.multi_tier.network import PathPrices
-from ullage.solvers.fluid.multi_tier.paths import Path
-from ullage.solvers.fluid.multi_tier.plan import NoAddress, Unplaced, residencies_of, transfers_of
-from ullage.solvers.fluid.multi_tier.polish import polish
 from ullage.solvers.fluid.multi_tier.requests import requested_slices, space_taken
-from ullage.solvers.fluid.multi_tier.setting import TieredProblem
-from ullage.solvers.fluid.multi_tier.slices import Slice, Slicer
+from ullage.solvers.paths.column import column_of
+from ullage.solvers.paths.improve import improved, keep_free
+from ullage.solvers.paths.network import PathPrices
+from ullage.solvers.paths.paths import Path
+from ullage.solvers.paths.plan import NoAddress, Unplaced
+from ullage.solvers.paths.setting import TieredProblem
+from ullage.solvers.paths.slices import Slice, Slicer
+from ullage.solvers.paths.streaming import assignment_of, listed
 
 # How often addresses are looked for, with fewer requests each time.
 TRIES = 10
 # How many of those tries leave more room free; later ones give up loop-carried slices.
 KEEPS_FREE = 3
-# How often addresses are looked for after slices moved to better paths.
-POLISHES = 4
 # Share of a segment from which on a path gets a slice; less is rounding error of the LP.
 LEAST_SHARE = 1e-7
 
@@ -57,7 +55,7 @@ def sliced(
             slicer.take(requests, order, prices, budget.is_over)
         try:
             plan = assignment_of(tiered, slicer)
-            return _polished(tiered, slicer, order, plan, budget)
+            return improved(tiered, slicer, order, plan, budget.is_over)
         except NoAddress as refused:
             if budget.is_over():
                 break
@@ -69,7 +67,7 @@ def sliced(
                     placed = slicer.items[bad.segment]
                     requests[bad.segment] = [settled if item is bad else item for item in placed]
                 elif attempt <= KEEPS_FREE:
-                    _keep_free(slicer, residency, attempt)
+                    keep_free(slicer, residency, attempt)
                 else:
                     slicer.carries = False  # except for what is requested
                     _let_go(tiered, slicer, requests, base, residency, whole=attempt > TRIES - 3)
@@ -125,35 +123,6 @@ def _let_go(
             break
 
 
-def _keep_free(slicer: Slicer, residency: Unplaced, times: int) -> None:
-    """Leave more space free where something found no address."""
-    slicer.ledger.room[residency.tier, residency.start : residency.end] -= (
-        times * residency.size_bytes
-    )
-
-
-def _polished(
-    tiered: TieredProblem, slicer: Slicer, order: Sequence[int], plan: Assignment, budget: Budget
-) -> Assignment:
-    """The plan with its slices on better paths, where these have addresses."""
-    if not tiered.network.is_timed:
-        return plan
-    start = {index: list(items) for index, items in slicer.items.items()}
-    for attempt in range(1, POLISHES + 1):
-        if polish(tiered.network, slicer, order, budget.is_over) <= 0:
-            break
-        try:
-            assignment = assignment_of(tiered, slicer)
-        except NoAddress as refused:
-            for residency in refused.residencies:
-                _keep_free(slicer, residency, attempt)
-            slicer.place(start)
-            continue
-        # Slices that moved together shared a set-up, which the search does not know.
-        return min(plan, assignment, key=lambda p: score(p).latency_s)
-    return plan
-
-
 def _settled(tiered: TieredProblem, item: Slice, prices: PathPrices) -> Slice | None:
     """A loop-carried slice, kept all the time in the tiers in which it was loop-carried.
 
@@ -199,24 +168,3 @@ def _worth(tiered: TieredProblem, base: Sequence[Slice], requested: Sequence[Sli
 
     space = sum(space_taken(s.path, capacitated) * (s.end_byte - s.start_byte) for s in requested)
     return (seconds(base) - seconds(requested)) / max(space, 1e-30)
-
-
-def listed(slicer: Slicer) -> list[Slice]:
-    """All slices in the order of segments (buffers) and bytes."""
-    return [item for index in sorted(slicer.items) for item in slicer.items[index]]
-
-
-def assignment_of(tiered: TieredProblem, slicer: Slicer) -> Assignment:
-    """The assignment of the slices, with addresses.
-
-    Raises:
-        NoAddress: some have none.
-    """
-    slices = listed(slicer)
-    buffers = [tiered.segments[item.segment].buffer for item in slices]
-    network = tiered.network
-    return Assignment(
-        network.problem,
-        tuple(residencies_of(network, slicer.ledger, slices, tiered.uncapacitated, buffers)),
-        tuple(transfers_of(network, slices, buffers)),
-    )

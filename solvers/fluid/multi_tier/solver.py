@@ -9,8 +9,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
@@ -19,52 +17,22 @@ from ullage.hwmodels.cost import mac_energy_j, overhead_seconds, value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import relax_tiers
 from ullage.solvers.fluid.multi_tier.hint import direct_prices
-from ullage.solvers.fluid.multi_tier.master import Column, column_of
-from ullage.solvers.fluid.multi_tier.plan import NoAddress
-from ullage.solvers.fluid.multi_tier.rounding import assignment_of, listed, sliced
-from ullage.solvers.fluid.multi_tier.setting import TieredProblem, tiered_problem
-from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice, Slicer
+from ullage.solvers.fluid.multi_tier.rounding import sliced
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
+from ullage.solvers.paths.column import Column, column_of
+from ullage.solvers.paths.setting import TieredProblem, tiered_problem
+from ullage.solvers.paths.slices import Slice
+from ullage.solvers.paths.streaming import streaming
 
-# Number of pages at most that a tier is cut into.
-PAGES = 65536
-# A tier of fewer pages than this is not cut into pages.
-FEWEST_PAGES = 64
 # Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
 COMPILE_S = 6.0
 
 
-def streaming_assignment(problem: Problem) -> Assignment:
-    """The assignment that streams operators one by one: the reference where home is out of reach.
-
-    Raises:
-        InfeasibleError: an operator's operands do not fit wherever they may lie.
-    """
-    return _streaming(tiered_problem(problem))[1]
-
-
-def _streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
-    """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
-    try:
-        slicer = _slicer(tiered, FEWEST_PAGES)
-        slicer.streaming()
-        return slicer, assignment_of(tiered, slicer)
-    except NoAddress:
-        slicer = _slicer(tiered, 1)
-        slicer.streaming()
-    try:
-        return slicer, assignment_of(tiered, slicer)
-    except NoAddress as refused:
-        raise slicer.refusal(
-            listed(slicer)[min(residency.slice for residency in refused.residencies)].segment
-        ) from None
-
-
 def is_ready() -> bool:
     """Whether the search for paths is compiled."""
-    from ullage.solvers.fluid.multi_tier.path_search import sweep, trace
+    from ullage.solvers.paths.path_search import sweep, trace
 
     return is_compiled(sweep) and is_compiled(trace)
 
@@ -85,7 +53,7 @@ def solve_tiers(
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
     tiered = tiered_problem(problem)
-    slicer, reference = _streaming(tiered)
+    slicer, reference = streaming(tiered)
     if budget.remaining_s() < COMPILE_S and not is_ready():
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
@@ -122,7 +90,7 @@ def bound_of_tiers(
     if not _covers_all_ways(problem) or not is_ready():
         return None
     tiered = tiered_problem(problem)
-    slicer, reference = _streaming(tiered)
+    slicer, reference = streaming(tiered)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
     relaxation = relax_tiers(
         tiered,
@@ -147,33 +115,6 @@ def _covers_all_ways(problem: Problem) -> bool:
         for step in problem.steps
         for use in step.uses
     )
-
-
-def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:
-    """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
-    network, target = tiered.network, tiered.network.target
-    grain = target.slice_granularity_bytes
-    units: list[int] = []
-    paged: list[bool] = []
-    for m, tier in enumerate(target.tiers):
-        page = int(np.lcm(max(1, grain), tier.alignment_bytes))
-        has_pages = target.split_operands and grain > 0 and not tiered.uncapacitated >> m & 1
-        paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
-        page *= max(1, tier.capacity_bytes // PAGES // page)
-        units.append(page if paged[m] else tier.alignment_bytes)
-    ledger = Ledger(network, units, paged)
-    grains = []
-    for segment in tiered.segments:
-        cut = grain or tiered.network.problem.buffers[segment.buffer].row_bytes
-        for unit, has_pages in sorted(zip(units, paged, strict=True)):
-            if (
-                has_pages
-                and unit % cut == 0
-                and (unit == units[0] or unit * 64 <= segment.size_bytes)
-            ):
-                cut = unit
-        grains.append(cut if target.split_operands else 0)
-    return Slicer(network, tiered.segments, tiered.live_ranges, tiered.finder, ledger, grains)
 
 
 def _columns_of(tiered: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:

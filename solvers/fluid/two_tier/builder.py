@@ -55,6 +55,7 @@ class Builder:
         *,
         reference: float,
         load_steps: int = 1 << 60,
+        has_capacity: NDArray[np.bool_] | None = None,
     ) -> None:
         target, objective = problem.target, problem.objective
         self.target = target
@@ -75,6 +76,9 @@ class Builder:
         self.marks: list[tuple[int, int]] = []
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
         room = (capacity_bytes - workspace) / self.unit_bytes
+        if has_capacity is not None:
+            # What leaves was there in the step before, what arrives is there in the step after.
+            room = np.where(has_capacity, room, 2.0 * capacity_bytes / self.unit_bytes)
         self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
         # Of long residencies: load[t] = load[t - 1] + what comes - what goes.
         self.load = self.lp.add_variables(self.steps, 0.0, room)

@@ -14,6 +14,7 @@ from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
 from ullage.solvers.fluid.two_tier.program import FluidProgram
+from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lp, solve_lps
@@ -37,12 +38,14 @@ class Relaxation:
         bound: certified lower bound of the objective in its unit; None where the target has ways
             that the LP does not know (more than two tiers).
         rounds: number of solves, with windows opened in between.
+        axis: the problem and its segments in the program's steps.
     """
 
     fluid: FluidProgram
     solution: LpSolution
     bound: float | None
     rounds: int
+    axis: TimeAxis
 
 
 def relax(
@@ -62,16 +65,18 @@ def relax(
         options: parameters of `fluid`.
         budget: the time.
     """
+    axis = time_axis(problem, segments)
+    problem, segments = axis.problem, axis.segments
     target = problem.target
     if len(problem.steps) > options.whole_steps:
-        return _relax_in_blocks(problem, segments, reference, options, budget)
+        return _relax_in_blocks(axis, reference, options, budget)
     windows = Windows(options.window_steps)
     best: Relaxation | None = None
     for number in range(1, options.max_rounds + 1):
         left = budget.share(LP_SHARE).remaining_s()
         if left <= 0:
             break
-        builder = Builder(problem, reference=reference)
+        builder = Builder(problem, reference=reference, has_capacity=axis.has_capacity)
         fluid = build_fluid(
             builder,
             segments,
@@ -92,7 +97,7 @@ def relax(
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
-        best = Relaxation(fluid, solution, bound, number)
+        best = Relaxation(fluid, solution, bound, number, axis)
         enough = shortfall <= ENOUGH * abs(solution.objective + builder.constant)
         if enough or not opened:
             break
@@ -110,15 +115,14 @@ def _is_complete(target: Target, segments: Sequence[Segment]) -> bool:
 
 
 def _relax_in_blocks(
-    problem: Problem,
-    segments: Sequence[Segment],
-    reference: float,
-    options: FluidOptions,
-    budget: Budget,
+    axis: TimeAxis, reference: float, options: FluidOptions, budget: Budget
 ) -> Relaxation | None:
     """`relax` for a program that is too long for one solve; None when a block was not solved."""
+    problem, segments = axis.problem, axis.segments
     target = problem.target
-    builder = Builder(problem, reference=reference, load_steps=LOAD_STEPS)
+    builder = Builder(
+        problem, reference=reference, load_steps=LOAD_STEPS, has_capacity=axis.has_capacity
+    )
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
     fluid = build_fluid(
         builder,
@@ -148,7 +152,7 @@ def _relax_in_blocks(
     unbounded = problem.steady_state or problem.blend is not None
     if _is_complete(target, segments) and not unbounded:
         bound = _bound(fluid, solution, closed_worth(fluid, segments, solution), problem)
-    return Relaxation(fluid, solution, bound, 1)
+    return Relaxation(fluid, solution, bound, 1, axis)
 
 
 def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:

@@ -17,7 +17,7 @@ from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.graph import Gemm, Graph, Operator, Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, DmaSteps, PlacedValue, Program, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions, find_aliases
 from ullage.compiler.lowering.lower import _merged, _union, build_program
 from ullage.compiler.lowering.orders import model_order
@@ -111,7 +111,7 @@ def test_costs_of_operators_are_carried_over() -> None:
 
 def test_two_dma_only_steps_stand_between_operators_where_asked() -> None:
     graph = chain()
-    problem = build_program(graph, model_order(graph), dma_steps=True)
+    problem = build_program(graph, model_order(graph), dma_steps=DmaSteps(2, 1))
     assert [s.name for s in problem.steps] == [
         "start",
         "Conv0",
@@ -122,6 +122,20 @@ def test_two_dma_only_steps_stand_between_operators_where_asked() -> None:
     ]
     assert problem.operators == 2
     assert all(s == Step(s.name, DMA_STEP) for s in problem.steps if s.kind == DMA_STEP)
+
+
+def test_as_many_dma_only_steps_stand_at_both_ends_as_asked() -> None:
+    graph = chain()
+    problem = build_program(graph, model_order(graph), dma_steps=DmaSteps(2, 2))
+    names = [s.name for s in problem.steps if s.kind == DMA_STEP]
+    assert names == [
+        "start",
+        "start 2",
+        "empty before Conv1",
+        "fill before Conv1",
+        "finish",
+        "finish 2",
+    ]
 
 
 def test_the_order_decides_the_steps() -> None:
@@ -413,15 +427,15 @@ def test_uses_and_buffers_are_the_union_of_what_values_occupy(graph: Graph, seed
 def test_random_problems_are_well_formed(graph: Graph, seed: int) -> None:
     rng = Random(seed)
     order = random_order(graph, rng)
-    dma_steps = rng.random() < 0.5
+    dma_steps = DmaSteps(rng.choice((0, 2)), rng.randint(1, 3))
     problem = build_program(graph, order, dma_steps=dma_steps)
     plan = Plan(Problem(problem, ANY), (), (), "none")
     assert list(find_problem_faults(plan)) == []
     ran = [s.operator for s in problem.steps if s.kind != DMA_STEP]
     assert ran == [i for i in order if i in ran]
-    gap = 3 if dma_steps else 1
+    gap = 1 + dma_steps.between
     at = [t for t, s in enumerate(problem.steps) if s.kind != DMA_STEP]
-    assert at == [1 + gap * k for k in range(len(ran))]
+    assert at == [dma_steps.at_ends + gap * k for k in range(len(ran))]
     for name in graph.outputs:
         size = graph.values[name].size_bytes
         places = [(b, p) for b in problem.buffers for p in b.values if p.name == name]

@@ -68,7 +68,7 @@ def test_the_default_target() -> None:
     assert target.compute.macs_per_s["int8"] == 0.5e12
     assert target.slice_granularity_bytes == 256
     assert target.split_operands
-    assert not target.needs_dma_steps
+    assert not target.dma_steps.between
 
 
 def test_cosma_inherits_and_demands_residency() -> None:

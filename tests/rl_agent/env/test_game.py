@@ -28,8 +28,8 @@ from ullage.solvers.state.segments import segments_of
 
 def test_cases_are_of_use() -> None:
     assert len(CASES) >= 40
-    assert any(problem.target.needs_dma_steps for _, problem, _ in CASES)
-    assert any(not problem.target.needs_dma_steps for _, problem, _ in CASES)
+    assert any(problem.target.dma_steps.between for _, problem, _ in CASES)
+    assert any(not problem.target.dma_steps.between for _, problem, _ in CASES)
 
 
 def test_compiled_and_plain_rules_agree() -> None:

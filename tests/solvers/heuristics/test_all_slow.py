@@ -12,7 +12,7 @@ from tests.support.cases import (
 )
 from tests.support.graphs import seeds
 from ullage.hwmodels.cost import score
-from ullage.solvers.fluid.multi_tier.network import needs_detour
+from ullage.solvers.paths.network import needs_detour
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)

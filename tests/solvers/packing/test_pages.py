@@ -19,7 +19,7 @@ def test_pages_use_no_more_than_what_is_alive(seed: int) -> None:
     for _ in range(rng.randint(1, 20)):
         start = rng.randint(0, 20)
         rectangles.append((start, start + rng.randint(1, 9), rng.randint(1, 5 * page)))
-    found = page_runs([Rectangle(*one) for one in rectangles], page, 10**6 * page)
+    found, _ = page_runs([Rectangle(*one) for one in rectangles], page, 10**6 * page)
     taken: dict[tuple[int, int], int] = {}
     load = [0] * 40
     pages = [[o for at, n in runs or () for o in range(at, at + n, page)] for runs in found]
@@ -46,7 +46,7 @@ def test_pages_of_what_is_carried_over_are_the_same_on_both_sides(seed: int) -> 
     for _ in range(rng.randint(1, 20)):
         start = rng.randint(0, steps - 1)
         rectangles.append(Rectangle(start, rng.randint(start + 1, steps), 16 * rng.randint(1, 5)))
-    found = page_runs(rectangles, 16, 16 * 60)
+    found, _ = page_runs(rectangles, 16, 16 * 60)
     taken: set[tuple[int, int]] = set()
     for one, runs in zip(rectangles, found, strict=True):
         if runs is None:

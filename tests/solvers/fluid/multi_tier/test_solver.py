@@ -23,7 +23,7 @@ from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.fluid.multi_tier import rounding as tiers_round
-from ullage.solvers.fluid.multi_tier.network import needs_detour
+from ullage.solvers.paths.network import needs_detour
 
 OBJECTIVES = ("latency", "traffic", "energy")
 

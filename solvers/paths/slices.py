@@ -13,8 +13,9 @@ import numpy as np
 from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
-from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
-from ullage.solvers.fluid.multi_tier.paths import Finder, Path, is_exact
+from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
+from ullage.solvers.paths.paths import START, Finder, Path, is_exact
+from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Segment
 
 # Price of a byte of the fastest tier for one step in a streaming plan; that of other tiers is 1.
@@ -36,12 +37,28 @@ class Slice:
         start_byte: first byte in the buffer.
         end_byte: one past the last.
         path: where it is and when.
+        parts: (bytes, path) of the slices that it was joined from, whose moves its transfers make;
+            none for a slice that moves as a whole.
     """
 
     segment: int
     start_byte: int
     end_byte: int
     path: Path
+    parts: tuple[tuple[int, Path], ...] = ()
+
+    @property
+    def moving(self) -> tuple[tuple[int, Path], ...]:
+        """(bytes, path) of what moves together."""
+        return self.parts or ((self.end_byte - self.start_byte, self.path),)
+
+    def moves_into(self, row: int) -> Moves:
+        """(step, bytes) of the transfer into a residency of the path, in order of steps."""
+        moved: dict[int, int] = {}
+        for size, path in self.moving:
+            step = int(path.residencies[row, START])
+            moved[step] = moved.get(step, 0) + size
+        return tuple(sorted(moved.items()))
 
 
 class Ledger:

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.solvers.fluid.multi_tier.network import LiveRange, PathPrices, TierNetwork
+from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
 
 # Columns of `Path.residencies`; column 0 is the tier.
 START, READY, END, SOURCE = 1, 2, 3, 4
@@ -94,7 +94,7 @@ class Finder:
     def _sweep(
         self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
     ) -> float:
-        from ullage.solvers.fluid.multi_tier.path_search import sweep
+        from ullage.solvers.paths.path_search import sweep
 
         about = self._about(live_range, start, needed, exact=exact)
         return float(
@@ -111,7 +111,7 @@ class Finder:
         )
 
     def _trace(self, live_range: LiveRange, start: int, prices: PathPrices, *, exact: bool) -> Path:
-        from ullage.solvers.fluid.multi_tier.path_search import trace
+        from ullage.solvers.paths.path_search import trace
 
         served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
         count = trace(

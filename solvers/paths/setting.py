@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.fluid.multi_tier.network import LiveRange, TierNetwork, live_range_of
-from ullage.solvers.fluid.multi_tier.paths import Finder
+from ullage.solvers.paths.network import LiveRange, TierNetwork, live_range_of
+from ullage.solvers.paths.paths import Finder
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.segments import Segment, segments_of
 

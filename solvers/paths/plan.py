@@ -7,10 +7,10 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
-from ullage.solvers.fluid.multi_tier.network import TierNetwork
-from ullage.solvers.fluid.multi_tier.paths import END, READY, SOURCE, START
-from ullage.solvers.fluid.multi_tier.slices import Ledger, Slice
 from ullage.solvers.packing.pack import pack
+from ullage.solvers.paths.network import TierNetwork
+from ullage.solvers.paths.paths import END, READY, SOURCE, START
+from ullage.solvers.paths.slices import Ledger, Slice
 
 # Bytes of a slice that lie side by side in a tier: (first byte, one past the last, address).
 PlacedRange = tuple[int, int, int]
@@ -256,19 +256,26 @@ def transfers_of(
     """One transfer for each residency that DMA fills; neighbours that move together are one."""
     names = [tier.name for tier in network.target.tiers]
     rows = [
-        (row[SOURCE], row[0], row[START], buffers[i], item.start_byte, item.end_byte)
+        (row[SOURCE], row[0], tuple(step for step, _ in moves), buffers[i], item, moves)
         for i, item in enumerate(slices)
-        for row in item.path.residencies.tolist()
-        if row[SOURCE] >= 0
+        for at, row in enumerate(item.path.residencies.tolist())
+        if row[SOURCE] >= 0 and (moves := item.moves_into(at))
     ]
-    merged: list[list[int]] = []
-    for row in sorted(rows):
-        if merged and merged[-1][:4] == list(row[:4]) and merged[-1][5] == row[4]:
-            merged[-1][5] = row[5]
+    rows.sort(key=lambda row: (*row[:4], row[4].start_byte))
+    transfers: list[Transfer] = []
+    for source, tier, steps, buffer, item, moves in rows:
+        last = transfers[-1] if transfers else None
+        way = (buffer, names[source], names[tier])
+        if (
+            last is not None
+            and (last.buffer, last.source, last.destination) == way
+            and last.end_byte == item.start_byte
+            and tuple(step for step, _ in last.moves) == steps
+        ):
+            both = zip(last.moves, moves, strict=True)
+            joined = tuple((step, one + two) for (step, one), (_, two) in both)
+            transfers[-1] = replace(last, end_byte=item.end_byte, moves=joined)
         else:
-            merged.append(list(row))
-    transfers = [
-        Transfer(buffer, low, high, names[a], names[b], ((step, high - low),))
-        for a, b, step, buffer, low, high in merged
-    ]
+            span = (buffer, item.start_byte, item.end_byte)
+            transfers.append(Transfer(*span, names[source], names[tier], moves))
     return sorted(transfers, key=lambda t: (t.moves[0][0], t.buffer, t.start_byte, t.destination))

@@ -1,0 +1,161 @@
+"""Chips whose compute unit reaches the fastest memory only: how near plans come to their bounds.
+
+Every model, on each target, at the smallest fast memory in which its whole operators fit, and at
+1.5 and 3 times that; one-shot and in steady state; operands cut and whole. Ratios are of a plan's
+value to the certified bound of its order. The table is written after every model.
+
+Run: python benchmarks/scratchpad.py [--models DIR] [--only NAME,NAME] [--solvers fluid,greedy,msa]
+[--targets edge-npu-spm,...] [--max-operators N]
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from common import model_files, write_table
+from heuristics import geomean, read
+
+from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.driver.compile import solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.lower import build_program
+from ullage.compiler.lowering.orders import model_order
+
+NAME = "scratchpad"
+SCALES = (1.0, 1.5, 3.0)
+ROUNDING_BYTES = 4096  # sizes are multiples of it
+TARGETS = {  # name -> fields that make operands mandatory
+    "edge-npu-spm": {},
+    "ethos-u65-512": {"operand_access": "fastest", "weights_in_fastest": True},
+    "cosma": {"weights_in_fastest": True},
+}
+Row = list[str]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--solvers", default="fluid,greedy,msa")
+    parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--max-operators", type=int, default=2000)
+    parser.add_argument("--name", default=NAME, help="of the table")
+    given = parser.parse_args()
+    wanted = [name for name in given.only.split(",") if name]
+    solvers = given.solvers.split(",")
+    rows: list[Row] = []
+    figures: dict[tuple[str, str], list[float]] = {}
+    for file in model_files(given.models):
+        if wanted and file.stem not in wanted:
+            continue
+        for target in given.targets.split(","):
+            for row in rows_of(file, target, solvers, given.max_operators, figures):
+                rows.append(row)
+                print(" | ".join(row), flush=True)
+        table(given.name, rows, solvers, figures)
+    print(table(given.name, rows, solvers, figures))
+
+
+def rows_of(
+    file: Path,
+    target: str,
+    solvers: list[str],
+    most: int,
+    figures: dict[tuple[str, str], list[float]],
+) -> Iterator[Row]:
+    """A row for each way to cut, size and regime of one model on one target."""
+    streaming = read(file, target, "int8")
+    if streaming is None or streaming.problem.program.operators > most:
+        return
+    for split in (True, False):
+        prepared = bound_to_scratchpad(streaming, target, split=split)
+        chip = prepared.target
+        smallest = smallest_bytes(prepared, chip)
+        if smallest is None:
+            continue
+        for scale in SCALES:
+            size = -(-round(scale * smallest) // ROUNDING_BYTES) * ROUNDING_BYTES
+            for steady in (False, True):
+                kind = f"{'split' if split else 'whole'}, {'steady' if steady else 'one-shot'}"
+                row = run(prepared, chip.with_fast_memory(size), steady, solvers, kind, figures)
+                yield [file.stem, target, kind, str(size >> 10), *row]
+
+
+def bound_to_scratchpad(prepared: Prepared, target: str, *, split: bool) -> Prepared:
+    """The model on the target with mandatory operands, cut or whole."""
+    chip = replace(prepared.target, **TARGETS[target], split_operands=split)
+    graph = prepared.graph
+    program = build_program(
+        graph, model_order(graph), aliases=alias_options(chip), dma_steps=chip.dma_steps
+    )
+    return replace(prepared, problem=Problem(program, chip, "latency"))
+
+
+def smallest_bytes(prepared: Prepared, chip: Target) -> int | None:
+    """The smallest fast memory with a streaming plan; None where a home is too small."""
+    size = chip.fastest.alignment_bytes
+    for _ in range(50):
+        try:
+            solve(prepared, chip.with_fast_memory(size), steady=False, solver="all-slow")
+        except InfeasibleError as error:
+            if error.details.get("tier") != chip.fastest.name:
+                return None
+            size = max(size + 1, int(str(error.details["needed_bytes"])))
+        else:
+            return size
+    return None
+
+
+def run(
+    prepared: Prepared,
+    chip: Target,
+    steady: bool,
+    solvers: list[str],
+    kind: str,
+    figures: dict[tuple[str, str], list[float]],
+) -> Row:
+    """The bound, and each solver's ratio to it and its seconds."""
+    row: Row = []
+    bound = 0.0
+    for solver in solvers:
+        try:
+            found = solve(prepared, chip, steady=steady, solver=solver)
+        except UllageError as error:
+            row += [type(error).__name__, "-"]
+            continue
+        bound = max(bound, found.bound.value)
+        figures.setdefault((kind, solver), []).append(found.value / bound)
+        row += [f"{found.value / bound:.5f}", f"{found.solve_s:.2f}"]
+    return [f"{1e3 * bound:.5f}", *row]
+
+
+def solve(prepared: Prepared, chip: Target, *, steady: bool, solver: str) -> Compiled:
+    """A verified plan of one solver."""
+    problem = Problem(replace(prepared.problem.program, steady_state=steady), chip, "latency")
+    fresh = replace(prepared, problem=problem, started=time.monotonic())
+    return solve_prepared(fresh, CompileOptions(solver=solver, steady_state=steady))
+
+
+def table(
+    name: str, rows: list[Row], solvers: list[str], figures: dict[tuple[str, str], list[float]]
+) -> str:
+    """Write the rows so far."""
+    columns = ["model", "target", "kind", "KiB", "bound ms"]
+    columns += [c for solver in solvers for c in (f"{solver}/bound", "s")]
+    parts = [
+        f"{kind}, {solver}: geomean {geomean(ratios):.5f}, most {max(ratios):.5f} of {len(ratios)}"
+        for (kind, solver), ratios in sorted(figures.items())
+    ]
+    title = f"Operands that must be in the fastest memory, int8: {len(rows)} rows"
+    return write_table(name, "; ".join([title, *parts]), columns, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Residency state of slices: cut while requests are accepted, counted in pages."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.fluid.two_tier.slicing import slice_of
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment
+
+
+class SlicedResidencyState(ResidencyState):
+    """Residency state of slices that can still be cut, counted in whole pages where there are any.
+
+    Attributes:
+        page_bytes: size of a page, 0 where memory is not divided into pages.
+        slices: the segments, cut further while requests are accepted.
+        untouched: slices with residencies that continue in the next inference; they are left as
+            they are.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        segments: Sequence[Segment],
+        page_bytes: int,
+    ) -> None:
+        self.page_bytes = page_bytes
+        self.slices = list(segments)
+        super().__init__(problem, self.slices)
+        if page_bytes:  # pages have one size and place for all steps: so has the workspace above
+            workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
+            self.load_bytes += workspace.max(initial=0) - workspace
+
+    def split(self, index: int, excess_bytes: int) -> int | None:
+        """Cut at least `excess_bytes` off the end of a slice without residencies.
+
+        Returns:
+            The new slice, None when nothing would be left (or the memory has no pages).
+        """
+        segment = self.slices[index]
+        if not self.page_bytes:
+            return None
+        cut = (segment.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
+        if cut <= segment.start_byte:
+            return None
+        self.slices[index] = slice_of(segment, segment.start_byte, cut)
+        self.slices.append(slice_of(segment, cut, segment.end_byte))
+        self.residencies.append({})
+        return len(self.slices) - 1
+
+    def drop(self, index: int, first: int) -> None:
+        """Take a residency back: its operators go to the home tier, or it is fetched for each.
+
+        Raises:
+            LookupError: they cannot, and no loop-carried slice could make room instead.
+        """
+        if not self.slices[index].must_be_fastest or index in self.untouched:
+            for begin in list(self.residencies[index]) if index in self.untouched else [first]:
+                if begin in self.residencies[index]:
+                    self.remove(index, begin)
+            self.untouched.discard(index)
+            if self.slices[index].must_be_fastest:
+                self.add_singles(index)
+        elif self.untouched:
+            self.drop(min(self.untouched), 0)
+        else:
+            raise LookupError(index)
+
+    def cut_loop_carried(self, missing_bytes: int, start: int, end: int) -> int | None:
+        """Keep fewer bytes from one inference to the next where that frees pages for [start, end).
+
+        Pages to which a slice comes back at the end of the inference are free before, but not for
+        what lasts beyond that step. Of the smallest slice with enough of them, bytes are cut off;
+        they have no residencies then, but for those that operators cannot do without.
+
+        Returns:
+            The slice that was cut off, or the whole one; None where no slice comes back then.
+        """
+        candidates = [
+            (self.aligned_bytes(self.slices[index]), index)
+            for index in self.untouched
+            if any(
+                start < residency.start < end and residency.end == self.steps
+                for _, residency in self.residencies[index].values()
+            )
+        ]
+        if not candidates:
+            return None
+        enough = [candidate for candidate in candidates if candidate[0] >= missing_bytes]
+        _, index = min(enough) if enough else max(candidates)
+        kept = [(first, *self.remove(index, first)) for first in sorted(self.residencies[index])]
+        self.untouched.discard(index)
+        rest = self.split(index, missing_bytes)
+        if rest is None:
+            rest = index
+        else:
+            size = self.slices[index].size_bytes
+            for first, last, residency in kept:
+                fill = tuple((step, size) for step, _ in residency.fill)
+                spill = tuple((step, size) for step, _ in residency.spill)
+                self.add(index, first, last, replace(residency, fill=fill, spill=spill))
+            self.untouched.add(index)
+        if self.slices[rest].must_be_fastest:
+            self.add_singles(rest)
+        return rest
+
+    def add_singles(self, index: int) -> None:
+        """The shortest residencies for all accesses of a slice that have none."""
+        for access in range(len(self.slices[index].accesses)):
+            if self.span_of(index, access) is None:
+                self.add_single(index, access)
+
+    def aligned_bytes(self, segment: Segment) -> int:
+        """Bytes of the pages that a segment touches; pages begin at multiples inside the buffer."""
+        if not self.page_bytes:
+            return super().aligned_bytes(segment)
+        first, last = segment.start_byte // self.page_bytes, -(-segment.end_byte // self.page_bytes)
+        return (last - first) * self.page_bytes

@@ -1,0 +1,107 @@
+"""Plans where operands must be brought to where operators reach them, without a linear program.
+
+Every operand begins on the streaming way: it comes just before each use and goes just after. Large
+ones are cut into pieces, so that each can come at a time of its own. Then piece after piece, each
+is taken out of the plan and put where it costs least beside all others: fetched earlier, while
+something else is computed, kept until its next use, stored later (coordinate descent; `polish`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.paths.improve import improved, keep_free
+from ullage.solvers.paths.plan import NoAddress
+from ullage.solvers.paths.setting import TieredProblem, tiered_problem
+from ullage.solvers.paths.slices import Slice, Slicer
+from ullage.solvers.paths.streaming import assignment_of, streaming
+
+# Bytes of a piece, where memory is large ...
+PIECE_BYTES = 32 << 10
+# ... and its share of the fastest tier, where it is small.
+PIECE_SHARE = 1 / 48
+# Number of pieces, about, of a program with so many bytes that pieces must be larger.
+MOST_PIECES = 1500
+# How many times longer than its set-up a piece takes to move, at least.
+PIECE_SETUPS = 16
+# Order of segments: (tiered problem, segment) -> sort key.
+Rank = Callable[[TieredProblem, int], tuple[float, ...]]
+
+
+def by_first_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
+    """Segments in the order in which operators first use them."""
+    live_range = tiered.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - only segments with a live range have slices
+    return (float(live_range.steps[0]) if len(live_range.steps) else 0.0, float(index))
+
+
+def by_bytes_per_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
+    """Segments by the bytes that their uses move, per step of their live range, most first."""
+    live_range = tiered.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - only segments with a live range have slices
+    used = live_range.size_bytes * len(live_range.steps)
+    return (-used / max(1, live_range.end - live_range.begin), float(index))
+
+
+def plan_of_pieces(problem: Problem, rank: Rank, is_over: Callable[[], bool]) -> Assignment:
+    """A plan by coordinate descent over pieces; see the module's description.
+
+    Args:
+        problem: the problem.
+        rank: order in which segments are tried.
+        is_over: whether the time is over; what is decided then is legal.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    tiered = tiered_problem(problem)
+    slicer, reference = streaming(tiered)
+    if is_over():
+        return reference
+    slicer.place(_pieces(tiered, slicer))
+    order = sorted(slicer.items, key=lambda index: rank(tiered, index))
+    try:
+        start = assignment_of(tiered, slicer)
+    except NoAddress as refused:  # pieces lie less densely than whole operands
+        for residency in refused.residencies:
+            keep_free(slicer, residency, 1)
+        start = reference
+    slicer.carries = False  # what is kept from the start leaves no room to fetch the rest in time
+    found = improved(tiered, slicer, order, start, is_over)
+    if problem.steady_state and not is_over():
+        slicer.carries = True
+        found = improved(tiered, slicer, order, found, is_over)
+    return found
+
+
+def _pieces(tiered: TieredProblem, slicer: Slicer) -> dict[int, Sequence[Slice]]:
+    """The slices of the streaming plan, cut into pieces where the target cuts operands."""
+    network = tiered.network
+    setup_bytes = network.setups_s * network.link_rates * PIECE_SETUPS
+    small = int(network.target.fastest.capacity_bytes * PIECE_SHARE)
+    total = sum(tiered.segments[index].size_bytes for index in slicer.items)
+    wanted = max(
+        min(PIECE_BYTES, small), int(setup_bytes.max(initial=0.0)), total // MOST_PIECES, 1
+    )
+    pieces: dict[int, Sequence[Slice]] = {}
+    for index, items in slicer.items.items():
+        grain = slicer.grains[index]
+        cut = [p for item in items for p in _cut(item, grain, wanted)] if grain else items
+        pieces[index] = list(cut)
+    return pieces
+
+
+def _cut(item: Slice, grain: int, wanted: int) -> list[Slice]:
+    """A slice in pieces of about the same size, cut at multiples of the grain in its buffer."""
+    count = max(1, round((item.end_byte - item.start_byte) / wanted))
+    even = np.linspace(item.start_byte, item.end_byte, count + 1)[1:-1]
+    cuts = np.unique(np.round(even / grain).astype(np.int64) * grain).tolist()
+    inside = [cut for cut in cuts if item.start_byte < cut < item.end_byte]
+    ends = [*inside, item.end_byte]
+    return [
+        replace(item, start_byte=low, end_byte=high)
+        for low, high in zip([item.start_byte, *inside], ends, strict=True)
+    ]

@@ -1,0 +1,88 @@
+"""The plan that streams operators one by one, and its slices: where every search begins."""
+
+import numpy as np
+
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
+from ullage.solvers.paths.setting import TieredProblem, tiered_problem
+from ullage.solvers.paths.slices import Ledger, Slice, Slicer
+
+# Number of pages at most that a tier is cut into.
+PAGES = 65536
+# A tier of fewer pages than this is not cut into pages.
+FEWEST_PAGES = 64
+
+
+def streaming_assignment(problem: Problem) -> Assignment:
+    """The assignment that streams operators one by one: the reference where home is out of reach.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    return streaming(tiered_problem(problem))[1]
+
+
+def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
+    """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
+    try:
+        slicer = _slicer(tiered, FEWEST_PAGES)
+        slicer.streaming()
+        return slicer, assignment_of(tiered, slicer)
+    except NoAddress:
+        slicer = _slicer(tiered, 1)
+        slicer.streaming()
+    try:
+        return slicer, assignment_of(tiered, slicer)
+    except NoAddress as refused:
+        raise slicer.refusal(
+            listed(slicer)[min(residency.slice for residency in refused.residencies)].segment
+        ) from None
+
+
+def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:
+    """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
+    network, target = tiered.network, tiered.network.target
+    grain = target.slice_granularity_bytes
+    units: list[int] = []
+    paged: list[bool] = []
+    for m, tier in enumerate(target.tiers):
+        page = int(np.lcm(max(1, grain), tier.alignment_bytes))
+        has_pages = target.split_operands and grain > 0 and not tiered.uncapacitated >> m & 1
+        paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
+        page *= max(1, tier.capacity_bytes // PAGES // page)
+        units.append(page if paged[m] else tier.alignment_bytes)
+    ledger = Ledger(network, units, paged)
+    grains = []
+    for segment in tiered.segments:
+        cut = grain or tiered.network.problem.buffers[segment.buffer].row_bytes
+        for unit, has_pages in sorted(zip(units, paged, strict=True)):
+            if (
+                has_pages
+                and unit % cut == 0
+                and (unit == units[0] or unit * 64 <= segment.size_bytes)
+            ):
+                cut = unit
+        grains.append(cut if target.split_operands else 0)
+    return Slicer(network, tiered.segments, tiered.live_ranges, tiered.finder, ledger, grains)
+
+
+def listed(slicer: Slicer) -> list[Slice]:
+    """All slices in the order of segments (buffers) and bytes."""
+    return [item for index in sorted(slicer.items) for item in slicer.items[index]]
+
+
+def assignment_of(tiered: TieredProblem, slicer: Slicer) -> Assignment:
+    """The assignment of the slices, with addresses.
+
+    Raises:
+        NoAddress: some have none.
+    """
+    slices = listed(slicer)
+    buffers = [tiered.segments[item.segment].buffer for item in slices]
+    network = tiered.network
+    return Assignment(
+        network.problem,
+        tuple(residencies_of(network, slicer.ledger, slices, tiered.uncapacitated, buffers)),
+        tuple(transfers_of(network, slices, buffers)),
+    )

@@ -1,0 +1,73 @@
+"""Coordinate descent over pieces: legal, above every bound, and near it."""
+
+from random import Random
+
+import pytest
+
+from tests.support.scratchpads import (
+    BEST_OF_FOUR_S,
+    four_operators,
+    scratchpad_problem,
+    scratchpad_target,
+)
+from tests.support.solving import plan_of, solve_with
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import value_of
+from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.interface import Solution
+from ullage.solvers.paths.greedy import by_bytes_per_use, by_first_use, plan_of_pieces
+from ullage.solvers.paths.streaming import streaming_assignment
+
+RANKS = {"by_first_use": by_first_use, "by_bytes_per_use": by_bytes_per_use}
+
+
+@pytest.mark.parametrize("rank", RANKS)
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_plans_are_legal_and_between_the_bound_and_streaming(hops: int, rank: str) -> None:
+    planned = gained = 0
+    for seed in range(25):
+        rng = Random(seed)
+        target = scratchpad_target(rng, hops, room=rng.choice((256, 512, 2048)))
+        problem = scratchpad_problem(rng, target, 7, steady_state=rng.random() < 0.3)
+        try:
+            streamed = streaming_assignment(problem)
+        except InfeasibleError:
+            continue
+        found = plan_of_pieces(problem, RANKS[rank], lambda: False)
+        plan = plan_of("greedy", Solution(found))
+        assert not find_violations(plan)
+        assert simulate(plan).latency_s >= 0
+        bound = solve_with("fluid", problem).lower_bound
+        assert bound is not None
+        assert bound * (1 - 1e-9) <= value_of(found) <= value_of(streamed) * (1 + 1e-9)
+        planned += 1
+        gained += value_of(found) < 0.9 * value_of(streamed)
+    assert planned > 10
+    assert gained > 5
+
+
+@pytest.mark.parametrize("objective", ["traffic", "energy"])
+def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
+    gained = 0
+    for seed in range(15):
+        rng = Random(seed)
+        target = scratchpad_target(rng, rng.choice((1, 2)), room=2048)
+        problem = scratchpad_problem(rng, target, 6).minimising(objective)
+        streamed = streaming_assignment(problem)
+        found = plan_of_pieces(problem, by_first_use, lambda: False)
+        assert not find_violations(plan_of("greedy", Solution(found)))
+        assert value_of(found) <= value_of(streamed) * (1 + 1e-9)
+        gained += value_of(found) < value_of(streamed)
+    assert gained > 5
+
+
+def test_weights_are_fetched_while_something_is_computed() -> None:
+    found = plan_of_pieces(four_operators(), by_first_use, lambda: False)
+    assert value_of(found) == pytest.approx(BEST_OF_FOUR_S, rel=1e-6)
+
+
+def test_when_the_time_is_over_operators_are_streamed() -> None:
+    problem = four_operators()
+    found = plan_of_pieces(problem, by_first_use, lambda: True)
+    assert value_of(found) == value_of(streaming_assignment(problem))
