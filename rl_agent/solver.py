@@ -27,6 +27,7 @@ from ullage.solvers.heuristics import msa
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.prefetch import prefetched_residencies
 
 if TYPE_CHECKING:
     from ullage.rl_agent.policy.network import Network
@@ -219,6 +220,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         residencies = [residency for _, _, residency in beaten.all_residencies()]
         made_by = "msa"
         notes = ("rl: no game came up to the plan of msa, which this is",)
+    residencies = prefetched_residencies(problem, instance.segments, residencies, budget)
     return Solution(
         assemble(problem, instance.segments, residencies),
         stop_reason="finished" if budget.deadline is None else "time limit",

@@ -23,6 +23,7 @@ from ullage.solvers.parameters import parameter
 from ullage.solvers.registry import missing_packages
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
+from ullage.solvers.state.prefetch import prefetched_residencies
 
 if TYPE_CHECKING:
     from ullage.rl_agent.env.game_instance import GameInstance
@@ -119,8 +120,9 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     except KeyboardInterrupt:
         stop_reason = "interrupted"
     notes = (*_notes(agent, reports, rivals), *warnings)
+    residencies = prefetched_residencies(problem, instance.segments, agent.best[1], budget)
     return Solution(
-        assemble(problem, instance.segments, agent.best[1]), stop_reason=stop_reason, notes=notes
+        assemble(problem, instance.segments, residencies), stop_reason=stop_reason, notes=notes
     )
 
 

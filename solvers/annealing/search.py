@@ -34,6 +34,7 @@ from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.engine_tables import counts_joules
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.prefetch import prefetched
 from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
@@ -79,10 +80,12 @@ def whole_residencies(
 
     best = rounded
     place_residencies(best, is_over)
+    best = prefetched(best, budget)
     if not is_over():
         other = ResidencyState(rounded.problem, rounded.segments)
         keep_what_pays(other, WINDOW_STEPS, budget)
         place_residencies(other, is_over)
+        other = prefetched(other, budget)
         best = other if other.improved_since(best.mark()) else best
     improved, note = improve(best, budget, work, seed)
     return improved, (note,) if note else ()

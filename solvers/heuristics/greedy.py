@@ -4,6 +4,10 @@ Between two uses of a tensor there is a gap. Gaps are closed (the tensor is kept
 the order of their length, so that what is used soonest is kept, as long as space lasts and the
 latency does not grow. Then operands that a step would wait for are fetched ahead, in idle time of
 the link, and results that a step would wait for are stored later. One pass, no search.
+
+Where operands must be brought to where operators reach them, and may come in pieces or cross
+several links, the same ideas hold for each piece: those used first go first, each to the times and
+tiers that cost least beside the others (`solvers.paths.greedy`).
 """
 
 from dataclasses import dataclass
@@ -12,9 +16,11 @@ from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
+from ullage.solvers.paths.greedy import brings_operands, by_first_use, plan_of_pieces
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_residencies
+from ullage.solvers.state.prefetch import prefetched
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
 
@@ -36,6 +42,9 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
+    if brings_operands(problem):
+        found = plan_of_pieces(problem, by_first_use, budget.is_over)
+        return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     window = options.prefetch_window_steps
     segments = segments_of(problem)
     state = ResidencyState(problem, segments)
@@ -49,6 +58,7 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
         if state.worse_than(nothing_kept):
             state = ResidencyState(problem, segments)
             place_residencies(state)
+    state = prefetched(state, budget)
     cut_short = budget.is_over()
     if cut_short:
         notes += ("greedy: the time limit ended the pass over gaps and uses early",)

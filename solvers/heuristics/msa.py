@@ -66,11 +66,13 @@ from ullage.solvers.heuristics.msa_search import (
 )
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
+from ullage.solvers.paths.greedy import brings_operands, by_bytes_per_use, plan_of_pieces
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.decisions import decisions_of, read_decisions
 from ullage.solvers.state.engine_tables import Needs
 from ullage.solvers.state.kernels import choose_kernel
 from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.prefetch import prefetched
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
 
@@ -110,7 +112,11 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
+    if brings_operands(problem):
+        found = plan_of_pieces(problem, by_bytes_per_use, budget.is_over)
+        return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     state, notes = assign(problem, options, budget)
+    state = prefetched(state, budget)
     return Solution(
         assemble(
             problem, state.segments, [residency for _, _, residency in state.all_residencies()]

@@ -14,6 +14,7 @@ import numpy as np
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.paths.improve import improved, keep_free
+from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.paths.plan import NoAddress
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice, Slicer
@@ -29,6 +30,12 @@ MOST_PIECES = 1500
 PIECE_SETUPS = 16
 # Order of segments: (tiered problem, segment) -> sort key.
 Rank = Callable[[TieredProblem, int], tuple[float, ...]]
+
+
+def brings_operands(problem: Problem) -> bool:
+    """Whether plans of pieces are the way: operands come over several links, or must, in pieces."""
+    target = problem.target
+    return needs_detour(target) or (target.dma_steps.between > 0 and target.split_operands)
 
 
 def by_first_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:

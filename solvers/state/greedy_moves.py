@@ -93,7 +93,7 @@ def retime(
         state: the decisions; is changed.
         window: as for `keep_what_pays`.
         budget: the time.
-        only: indices of the segments whose transfers are tried; None: all.
+        only: indices of the segments whose transfers are tried, in the order of uses; None: all.
     """
     t = decisions_of(state, Needs(slots=1, window=window))
     slots = np.flatnonzero(t.state[SLOT_LAST, : t.ints[SIZES, ACCESSES]] >= 0)
@@ -102,6 +102,7 @@ def retime(
     if only is not None:
         wanted = [number for number, index in enumerate(movable(state)) if index in only]
         slots = slots[np.isin(t.ints[ACCESS_SEGMENT, slots], wanted)]
+        slots = slots[np.argsort(t.ints[ACCESS_STEP, slots], kind="stable")]
     _Trial(t, budget).run(slots, t.state[SLOT_LAST, slots], anew=True)
     read_decisions(state, t)
 

@@ -194,10 +194,14 @@ def _pack(
 
 
 def _may_drop(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> bool:
+    """Whether operators can do without a residency, or with shorter ones in its place."""
     segment = state.segments[residency.segment]
     if segment.home == state.target.fastest.name:
         return False
-    return not segment.must_be_fastest or last > first
+    if not segment.must_be_fastest or last > first:
+        return True
+    use = segment.accesses[first].step
+    return residency.start < use - 1 or residency.end > use + 2
 
 
 def _worth(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> float:
