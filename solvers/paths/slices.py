@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_size
 from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
 from ullage.solvers.paths.paths import START, Finder, Path, is_exact
 from ullage.solvers.state.busy_time import Moves
@@ -24,8 +22,6 @@ STREAMING_FASTEST = 3.0
 STREAMING_MOVE = 0.4
 # How often a slice that does not fit is halved to find the part that does.
 HALVINGS = 6
-# Number of tensors that an error names, largest first.
-SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +55,18 @@ class Slice:
             step = int(path.residencies[row, START])
             moved[step] = moved.get(step, 0) + size
         return tuple(sorted(moved.items()))
+
+
+class NoRoom(Exception):  # noqa: N818 - it is caught where it is expected
+    """A segment found no way with room.
+
+    Attributes:
+        segment: index of the segment.
+    """
+
+    def __init__(self, segment: int) -> None:
+        super().__init__(f"segment {segment} has no way with room")
+        self.segment = segment
 
 
 class Ledger:
@@ -149,7 +157,7 @@ class Slicer:
         """Place all segments with as little space as they need.
 
         Raises:
-            InfeasibleError: an operator's operands do not fit wherever they may lie.
+            NoRoom: a segment found no way with room.
         """
         n, steps = self.network.tiers, self.network.steps
         space = np.ones((n, steps))
@@ -164,7 +172,7 @@ class Slicer:
             segment = self.segments[index]
             placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=False)
             if placed is None:
-                raise self.refusal(index)
+                raise NoRoom(index)
             self.items[index] = placed
 
     def _freedom(self, index: int) -> int:
@@ -290,44 +298,20 @@ class Slicer:
             slices += more
         return slices
 
-    def refusal(self, index: int) -> InfeasibleError:
-        """The error for a segment for which there is no room at one of its accesses."""
-        network, segment, live_range = self.network, self.segments[index], self.live_ranges[index]
-        assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
-        tiers = [m for m in range(network.tiers) if live_range.reach >> m & 1]
-        spare = [
-            sum(int((self.ledger.room - self.ledger.load)[m, t]) for m in tiers)
-            for t in live_range.steps.tolist()
-        ] or [0]
-        step = int(live_range.steps[int(np.argmin(spare))]) if len(live_range.steps) else 0
-        names = [network.target.tiers[m].name for m in tiers]
-        available = sum(int(network.room[m, step]) for m in tiers)
-        taken = sum(int(self.ledger.load[m, step]) for m in tiers)
-        needed = max(taken + segment.size_bytes, available + 1)
-        where, buffers = network.problem.steps[step], network.problem.buffers
-        sizes = {buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
-        sizes.setdefault(buffers[segment.buffer].name, segment.size_bytes)
-        largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-        listed = ", ".join(f"{name} ({format_size(size)})" for name, size in largest)
-        remedies = [
-            f"--set tiers.{names[-1]}.capacity_bytes={needed}",
-            f"--fast-memory {needed}",
-            "--dtype int8",
-        ]
-        return InfeasibleError(
-            f"step {step} ({where.kind} {where.name!r}) cannot run on {network.target.name}: its "
-            f"operands must be in {' or '.join(names)}, where what is there at once takes "
-            f"{format_size(needed)}, available {format_size(available)}, excess "
-            f"{format_size(needed - available)}; largest: {listed}. To do: "
-            + ", or ".join(remedies),
-            {
-                "tier": names[-1],
-                "needed_bytes": needed,
-                "available_bytes": available,
-                "excess_bytes": needed - available,
-                "step": step,
-                "operator": where.name,
-                "largest_tensors": [{"tensor": name, "bytes": size} for name, size in largest],
-                "remedies": remedies,
-            },
+    def peak_with(self, tiers: Sequence[int], room_bytes: int) -> int | None:
+        """Bytes that streaming takes at most in the first of some tiers if all of them had room.
+
+        None where there is no streaming plan even so.
+        """
+        ledger = Ledger(self.network, self.ledger.units, self.ledger.paged)
+        taken = self.network.room[list(tiers)]
+        ledger.room[list(tiers)] = room_bytes
+        other = Slicer(
+            self.network, self.segments, self.live_ranges, self.finder, ledger, self.grains
         )
+        try:
+            other.streaming()
+        except NoRoom:
+            return None
+        capacity = self.network.target.tiers[tiers[0]].capacity_bytes
+        return int((ledger.load[tiers[0]] + capacity - taken[0]).max())

@@ -5,13 +5,16 @@ import numpy as np
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
+from ullage.solvers.paths.refusal import refusal
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
-from ullage.solvers.paths.slices import Ledger, Slice, Slicer
+from ullage.solvers.paths.slices import Ledger, NoRoom, Slice, Slicer
 
 # Number of pages at most that a tier is cut into.
 PAGES = 65536
 # A tier of fewer pages than this is not cut into pages.
 FEWEST_PAGES = 64
+# More pages than any tier has: none is cut.
+NO_PAGES = 1 << 62
 
 
 def streaming_assignment(problem: Problem) -> Assignment:
@@ -24,20 +27,24 @@ def streaming_assignment(problem: Problem) -> Assignment:
 
 
 def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
-    """Slicer and plan of the least space; small tiers are cut into pages where they must be."""
-    try:
-        slicer = _slicer(tiered, FEWEST_PAGES)
-        slicer.streaming()
-        return slicer, assignment_of(tiered, slicer)
-    except NoAddress:
-        slicer = _slicer(tiered, 1)
-        slicer.streaming()
-    try:
-        return slicer, assignment_of(tiered, slicer)
-    except NoAddress as refused:
-        raise slicer.refusal(
-            listed(slicer)[min(residency.slice for residency in refused.residencies)].segment
-        ) from None
+    """Slicer and plan of the least space; small tiers are cut into pages where they must be.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie, or no plan was
+            found in which they do.
+        UsageError: no links bring operands to where operators reach them.
+    """
+    for fewest_pages in (FEWEST_PAGES, 1, NO_PAGES):
+        slicer = _slicer(tiered, fewest_pages)
+        try:
+            slicer.streaming()
+            return slicer, assignment_of(tiered, slicer)
+        except NoRoom as refused:
+            segment = refused.segment
+        except NoAddress as refused:
+            first = min(residency.slice for residency in refused.residencies)
+            segment = listed(slicer)[first].segment
+    raise refusal(tiered, slicer, segment)
 
 
 def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:

@@ -30,6 +30,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.busy_time import Moves
+from ullage.solvers.state.infeasibility import smaller_types
 from ullage.solvers.state.segments import Segment
 
 
@@ -230,13 +231,14 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
     names = [
         {"tensor": problem.buffers[b].name, "bytes": problem.buffers[b].size_bytes} for b in largest
     ]
+    remedies = [f"--set tiers.{tier}.capacity_bytes={needed}", *smaller_types(problem)]
     raise InfeasibleError(
         f"{tier} of {target.name} is too small for the tensors whose home it is: needed "
         f"{format_size(needed)}, available {format_size(available)}, excess "
         f"{format_size(needed - available)}; largest: "
         + ", ".join(f"{n['tensor']} ({format_size(int(str(n['bytes'])))})" for n in names)
-        + f". Plan with smaller data types (--dtype int8), another target, or a larger memory "
-        f"(--set tiers.{tier}.capacity_bytes=SIZE)",
+        + ". To do: "
+        + ", or ".join(["plan for another target", *remedies]),
         {
             "tier": tier,
             "needed_bytes": needed,
@@ -244,6 +246,6 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
             "excess_bytes": needed - available,
             "step": 0,
             "largest_tensors": names,
-            "remedies": ["--dtype int8", f"--set tiers.{tier}.capacity_bytes={needed}"],
+            "remedies": remedies,
         },
     )

@@ -12,38 +12,47 @@ SHOWN = 5
 
 
 def step_refusal(
-    problem: Problem, step: int, needed_bytes: int, present: Sequence[Segment]
+    problem: Problem,
+    step: int,
+    needed_bytes: int,
+    present: Sequence[Segment],
+    tiers: Sequence[str] = (),
 ) -> InfeasibleError:
-    """The error for a step whose mandatory operands and workspace exceed the fastest tier.
+    """The error for a step whose mandatory operands and workspace exceed the memory for them.
 
     Args:
         problem: the problem.
         step: the step.
-        needed_bytes: bytes that it needs in the fastest tier, aligned, workspace included.
+        needed_bytes: bytes that it needs there, aligned, workspace included.
         present: segments that must be there.
+        tiers: the tiers in which operators reach them; none: the fastest.
     """
     target = problem.target
-    available = target.fastest.capacity_bytes
+    names = tiers or (target.fastest.name,)
+    available = sum(target.tier(name).capacity_bytes for name in names)
     where = problem.steps[step]
     here = [(problem.buffers[segment.buffer].name, segment.size_bytes) for segment in present]
-    if where.workspace_bytes:
+    if where.workspace_bytes and target.fastest.name in names:
         here.append((f"workspace of {where.name}", where.workspace_bytes))
     here.sort(key=lambda item: -item[1])
     listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:SHOWN])
-    remedies = {
-        f"--fast-memory {needed_bytes}": "give it more",
-        "--dtype int8": "plan smaller data",
-    }
+    more = f"--fast-memory {needed_bytes}"
+    if names[0] != target.fastest.name or len(names) > 1:
+        last = target.tier(names[-1])
+        enough = last.capacity_bytes + needed_bytes - available
+        more = f"--set tiers.{last.name}.capacity_bytes={enough}"
+    remedies = {more: "give it more"}
+    remedies |= dict.fromkeys(smaller_types(problem), "plan smaller data")
     if target.operand_access == "fastest":
         remedies["--set operand_access=any"] = "let operands stay in slower memory if the chip can"
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
     return InfeasibleError(
         f"step {step} ({where.kind} {where.name!r}) cannot run on {target.name}: what it needs in "
-        f"{target.fastest.name} takes {format_size(needed_bytes)}, available "
+        f"{' or '.join(names)} takes {format_size(needed_bytes)}, available "
         f"{format_size(available)}, excess {format_size(needed_bytes - available)}; largest: "
         f"{listed}. To do: {advice}",
         {
-            "tier": target.fastest.name,
+            "tier": names[-1],
             "needed_bytes": needed_bytes,
             "available_bytes": available,
             "excess_bytes": needed_bytes - available,
@@ -51,5 +60,13 @@ def step_refusal(
             "operator": where.name,
             "largest_tensors": [{"tensor": name, "bytes": size} for name, size in here[:SHOWN]],
             "remedies": list(remedies),
+            "proven": True,
         },
     )
+
+
+def smaller_types(problem: Problem) -> list[str]:
+    """The remedy of smaller data types, where the program has any that are larger than a byte."""
+    small = ("int8", "int4")
+    wide = any(step.macs and not step.mac_dtype.endswith(small) for step in problem.steps)
+    return ["--dtype int8"] if wide else []

@@ -206,8 +206,6 @@ def keep_what_pays(state: ResidencyState, window: int, *, hides: bool = True) ->
 def retime(state: ResidencyState, window: int) -> None:
     """Plan transfers anew where that is better, what operators use staying charged."""
     for index, spans in enumerate(state.residencies):
-        if state.segments[index].must_be_fastest:
-            continue
         for first, (last, residency) in sorted(spans.items()):
             if not (residency.fill or residency.spill):
                 continue

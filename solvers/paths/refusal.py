@@ -1,0 +1,135 @@
+"""Why operands cannot be brought to where operators reach them: no links, no room, or none found.
+
+What no plan can do is said with the operator's own figures: the bytes that it needs at once in the
+tiers where it reaches them. Anything else is "found no plan", with the memory that would do.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
+from ullage.compiler.common.units import format_size
+from ullage.solvers.paths.network import PathPrices
+from ullage.solvers.paths.setting import TieredProblem
+from ullage.solvers.paths.slices import Slicer
+from ullage.solvers.state.infeasibility import SHOWN, smaller_types, step_refusal
+
+# More bytes than any memory has.
+ENDLESS = 1 << 62
+
+
+def refusal(tiered: TieredProblem, slicer: Slicer, index: int) -> UllageError:
+    """The error for a segment that found no way with room.
+
+    Args:
+        tiered: the problem.
+        slicer: the slicer that had none.
+        index: the segment.
+    """
+    return _no_way(tiered, index) or _too_small(tiered) or _not_found(tiered, slicer, index)
+
+
+def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
+    """The error for data that no links bring where it must be, however large memories are."""
+    network, segment = tiered.network, tiered.segments[index]
+    live_range = tiered.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
+    n, steps = network.tiers, network.steps
+    move = np.full((n, n, steps), np.inf)
+    move[network.links[:, 0], network.links[:, 1]] = 0.0
+    free = np.zeros((n, steps))
+    prices = PathPrices(free, move, np.zeros((n, n, steps)), free, free)
+    cost, _ = tiered.finder.cheapest(live_range, prices, carry=False, exact=True)
+    if np.isfinite(cost):
+        return None
+    target, name = network.target, network.problem.buffers[segment.buffer].name
+    reach = [tier.name for m, tier in enumerate(target.tiers) if live_range.reach >> m & 1]
+    home = target.tier_index[segment.home]
+    outwards = _reached(home, network.links.tolist())
+    arrives = any(outwards >> m & 1 and live_range.reach >> m & 1 for m in range(n))
+    reads = bool(live_range.reads.any()) and segment.is_given
+    ways = [(segment.home, reach[0]), (reach[0], segment.home)]
+    source, destination = ways[int(arrives or not reads)]
+    return UsageError(
+        f"{name!r} must move from {source} to {destination}, and {target.name} has no link between "
+        "them; add one, or links over other tiers, or choose a home that has one (--set "
+        "homes.KIND=TIER)",
+        {"source": source, "destination": destination, "tensor": name},
+    )
+
+
+def _reached(start: int, links: Sequence[Sequence[int]]) -> int:
+    """Mask of the tiers that links lead to from one."""
+    mask = 1 << start
+    for _ in links:
+        mask |= sum(1 << b for a, b in links if mask >> a & 1 and not mask >> b & 1)
+    return mask
+
+
+def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
+    """The error for an operator whose own operands do not fit where it reaches them."""
+    network = tiered.network
+    problem, target = network.problem, network.target
+    used: dict[int, list[int]] = {}
+    for index, segment in enumerate(tiered.segments):
+        for access in segment.accesses if tiered.live_ranges[index] is not None else ():
+            used.setdefault(access.step, []).append(index)
+    worst, found = 0, None
+    for step, indices in sorted(used.items()):
+        reach = {index: _reach_of(tiered, index) for index in indices}
+        for mask in sorted(set(reach.values())):
+            tiers = [m for m in range(network.tiers) if mask >> m & 1]
+            here = [i for i in dict.fromkeys(indices) if reach[i] & ~mask == 0]
+            unit = min(target.tiers[m].alignment_bytes for m in tiers)
+            needed = sum(-(-tiered.segments[i].size_bytes // unit) * unit for i in here)
+            needed += problem.steps[step].workspace_bytes if mask & 1 else 0
+            available = sum(target.tiers[m].capacity_bytes for m in tiers)
+            if needed - available > worst:
+                worst = needed - available
+                names = [target.tiers[m].name for m in tiers]
+                segments = [tiered.segments[i] for i in here]
+                found = step_refusal(problem, step, needed, segments, names)
+    return found
+
+
+def _reach_of(tiered: TieredProblem, index: int) -> int:
+    live_range = tiered.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
+    return live_range.reach
+
+
+def _not_found(tiered: TieredProblem, slicer: Slicer, index: int) -> InfeasibleError:
+    """The error where no operator is too large by itself, but no plan was found."""
+    network, segment = tiered.network, tiered.segments[index]
+    target, problem = network.target, network.problem
+    name = problem.buffers[segment.buffer].name
+    choices = [[m] for m in range(network.tiers) if network.writable >> m & 1]
+    for tiers in [*choices, list(range(network.tiers))]:
+        peak = slicer.peak_with(tiers, ENDLESS)
+        if peak is not None:
+            break
+    tier = target.tiers[tiers[0]]
+    needed = max(int(peak or 0), tier.capacity_bytes + 1)
+    step = int(tiered.segments[index].accesses[0].step) if segment.accesses else 0
+    where = problem.steps[step]
+    sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
+    largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    remedies = [f"--set tiers.{tier.name}.capacity_bytes={needed}", *smaller_types(problem)]
+    return InfeasibleError(
+        f"found no plan for {target.name}: every operator fits by itself, but {name!r} has no room "
+        f"beside what else must be there; with {format_size(needed)} of {tier.name} (available "
+        f"{format_size(tier.capacity_bytes)}, excess {format_size(needed - tier.capacity_bytes)}) "
+        "there is one. To do: " + ", or ".join(remedies),
+        {
+            "tier": tier.name,
+            "needed_bytes": needed,
+            "available_bytes": tier.capacity_bytes,
+            "excess_bytes": needed - tier.capacity_bytes,
+            "step": step,
+            "operator": where.name,
+            "largest_tensors": [{"tensor": n, "bytes": size} for n, size in largest],
+            "remedies": remedies,
+            "proven": False,
+        },
+    )
