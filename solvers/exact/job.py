@@ -18,7 +18,8 @@ from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.exact.residencies import residencies_of_plan
-from ullage.solvers.interface import StopReason
+from ullage.solvers.heuristics.msa import MsaOptions, whole_plan
+from ullage.solvers.interface import SPILLING_OBJECTIVES, StopReason
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Segment, segments_of
@@ -189,4 +190,9 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
         assignment = assignment_of(answer.plan)
         if residencies_of_plan(assignment, job.segments) is not None:
             job.offer(assignment, name)
+    if job.best is None and refusal is None and job.problem.objective in SPILLING_OBJECTIVES:
+        try:  # quick plans cut operands that must be brought
+            job.offer(whole_plan(job.problem, MsaOptions(), quick).assignment, "msa")
+        except InfeasibleError as error:
+            refusal = error
     return refusal

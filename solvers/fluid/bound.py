@@ -5,11 +5,11 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.multi_tier.network import needs_detour
 from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.interface import SPILLING_OBJECTIVES
+from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.state.home_plan import home_assignment
 from ullage.solvers.state.segments import segments_of
 

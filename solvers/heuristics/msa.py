@@ -115,6 +115,16 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     if brings_operands(problem):
         found = plan_of_pieces(problem, by_bytes_per_use, budget.is_over)
         return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
+    return whole_plan(problem, options, budget)
+
+
+def whole_plan(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
+    """The plan in which segments stay whole, also where the target cuts operands.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+        UsageError: operands cross several links.
+    """
     state, notes = assign(problem, options, budget)
     state = prefetched(state, budget)
     return Solution(

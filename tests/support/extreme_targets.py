@@ -131,7 +131,7 @@ def extreme_problem(seed: int) -> Problem:
         graph,
         random_order(graph, rng),
         aliases=alias_options(target),
-        dma_steps=target.needs_dma_steps,
+        dma_steps=target.dma_steps,
     )
     return Problem(program, target)
 

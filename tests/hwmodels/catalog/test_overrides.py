@@ -1,5 +1,6 @@
 """Overrides of target fields."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -80,8 +81,8 @@ def test_overrides_are_checked_together(tmp_path: Path) -> None:
 
 def test_documented_overrides_are_valid() -> None:
     text = (Path(__file__).parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("--set ")]
-    assert len(lines) == 9
-    for line in lines:
-        field, value = line.removeprefix("--set ").strip("'").split("=")
+    shown = text.split("## Overrides")[1].split("```")[1]
+    overrides = re.findall(r"--set '?([^\s=]+)=([^\s']+)", shown)
+    assert len(overrides) == 9
+    for field, value in overrides:
         assert load_target("edge-npu", {field: value}) != load_target("edge-npu")

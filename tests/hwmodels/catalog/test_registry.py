@@ -16,6 +16,7 @@ SHIPPED = (
     "a100-host",
     "cosma",
     "edge-npu",
+    "edge-npu-spm",
     "ethos-u55-128",
     "ethos-u65-512",
     "phone-npu-flash",
