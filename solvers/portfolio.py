@@ -1,11 +1,12 @@
 """`auto`: a portfolio under one deadline; the best plan wins.
 
 Members run one after the other, cheap ones first. The best plan so far is always kept: when the
-deadline comes, a member fails or the user presses Ctrl-C, it is the answer. Where tensors are kept
-whole, a deadline was given, and the best plan is not proven best, the time left goes to an exact
-solver.
+deadline comes, a member fails or the user presses Ctrl-C, it is the answer. An exact solver follows
+while it may pay: for the time left where a deadline was given and the best plan is not proven best,
+for some seconds, which a note names, where none was given and the plan is far above its bound.
 """
 
+import math
 from dataclasses import dataclass, replace
 
 from ullage.compiler.common.errors import (
@@ -27,6 +28,8 @@ from ullage.solvers.run import Outcome, run_solver
 LEAST_REFINE_S = 2.0
 # Relative distance from its bound within which a plan is proven best.
 PROVEN = 1e-6
+# Relative distance from its bound beyond which a plan is worth more seconds than were asked for.
+FAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class PortfolioOptions:
     members: str = parameter(
         "greedy,msa,fluid,all-slow,no-spill", "names of the solvers to run, in their order"
     )
-    refine: str = parameter(
-        "cpsat", "exact solver for the time that is left where tensors stay whole; empty: none"
+    refine: str = parameter("cpsat", "exact solver for plans that are not proven best; empty: none")
+    patience_s: float = parameter(
+        4.0,
+        "seconds of the exact solver where no time limit is given and the plan is more than 1 % "
+        "above its bound; 0: none",
+        least=0,
     )
     seed: int = parameter(0, "of all members")
 
@@ -61,15 +68,22 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
         find_solver(refiner)  # raises at once for an unknown name
     race = _Race(problem)
     for number, name in enumerate((*members, refiner)):
-        refines = number == len(members)
-        if refines and not _worth_refining(refiner, race, budget):
-            break
+        allowed = budget
+        if number == len(members):
+            if not _worth_refining(refiner, race, budget, options.patience_s):
+                break
+            if budget.deadline is None:
+                allowed = budget.at_most(options.patience_s)
+                race.notes.append(
+                    f"auto: {race.gap():.1%} above the bound, so {refiner} had "
+                    f"{options.patience_s:g} s as well (--time-limit gives more or less)"
+                )
         if budget.is_over():
             race.notes.append(f"auto: the time limit left {name} out")
             break
         budget.progress(f"solving with {name}")
         try:
-            outcome = run_solver(name, problem, budget, seed=options.seed)
+            outcome = run_solver(name, problem, allowed, seed=options.seed)
             race.enter(outcome)
             if outcome.interrupted:
                 race.interrupted = True
@@ -114,6 +128,12 @@ class _Race:
         if self.best is None or outcome.value < self.best.value:
             self.best = outcome
 
+    def gap(self) -> float:
+        """How far the best plan is above the best bound; infinite without one."""
+        if self.best is None or self.bound is None or self.bound.value <= 0:
+            return math.inf
+        return self.best.value / self.bound.value - 1
+
     def miss(self, name: str, error: UllageError) -> None:
         """Note a member without a plan: it may not know such targets, be too slow, or broken."""
         if isinstance(error, InfeasibleError | UsageError):
@@ -150,15 +170,20 @@ class _Race:
         )
 
 
-def _worth_refining(name: str, race: _Race, budget: Budget) -> bool:
-    """Whether an exact solver of whole tensors may still find something better in time."""
+def _worth_refining(name: str, race: _Race, budget: Budget, patience_s: float) -> bool:
+    """Whether an exact solver of whole tensors may still find something better in time.
+
+    Plans of operands that may be cut are worth it only where they are far from their bound.
+    """
     best, problem = race.best, race.problem
-    if not name or best is None or budget.deadline is None:
+    if not name or best is None or problem.objective not in find_solver(name).objectives:
         return False
-    if budget.remaining_s() < LEAST_REFINE_S or problem.target.split_operands:
+    if min(budget.remaining_s(), patience_s if budget.deadline is None else math.inf) <= 0:
         return False
-    if problem.objective not in find_solver(name).objectives:
+    if budget.deadline is not None and budget.remaining_s() < LEAST_REFINE_S:
         return False
+    if budget.deadline is None or problem.target.split_operands:
+        return race.gap() > FAR and not math.isinf(race.gap())
     return race.bound is None or best.value > race.bound.value * (1 + PROVEN)
 
 

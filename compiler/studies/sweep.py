@@ -80,6 +80,8 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     check(request, options)
     middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
     single = middle if options.order == JOINT else None
+    if options.solver == "auto":  # what one plan may take is too much for each of many sizes
+        options = replace(options, parameters={"patience_s": 0.0, **options.parameters})
     prepared = prepare(model, replace(options, fast_memory_bytes=single))
     alignment = prepared.target.fastest.alignment_bytes
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)

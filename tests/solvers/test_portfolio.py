@@ -17,6 +17,7 @@ from tests.support.registering import put_in_place, register
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers import portfolio
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.run import Outcome, run_solver
@@ -87,8 +88,9 @@ def test_portfolio_says_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> No
     [
         (30.0, {"split_operands": False}, "cpsat", 1),
         (30.0, {"split_operands": False}, "", 0),
-        (30.0, {"split_operands": True}, "cpsat", 0),  # exact solvers keep tensors whole
-        (None, {"split_operands": False}, "cpsat", 0),
+        (None, {"split_operands": False}, "cpsat", 1),
+        (None, {"split_operands": True}, "cpsat", 1),  # far above its bound
+        (None, {"split_operands": False}, "", 0),
         (1.0, {"split_operands": False}, "cpsat", 0),
     ],
 )
@@ -108,13 +110,29 @@ def test_portfolio_gives_the_time_that_is_left_to_an_exact_solver(
         return run_solver("msa", problem, told).solution
 
     put_in_place("cpsat", exact, monkeypatch)
+    if limit_s is None:  # all-slow proves no bound to be far from
+        monkeypatch.setattr(portfolio._Race, "gap", lambda _: 0.5)
     deadline = None if limit_s is None else time.monotonic() + limit_s
     parameters = {"members": "all-slow", "refine": refine}
     options = Asked(deadline=deadline, parameters=parameters)
     plan = solve_with("auto", problem, options)
     assert len(calls) == asked
     assert plan.solver == ("cpsat" if asked else "all-slow")
-    assert all(told.deadline == deadline for told in calls)
+    for told in calls:
+        if deadline is not None:
+            assert told.deadline == deadline
+        else:
+            assert told.deadline is not None
+            assert told.deadline - time.monotonic() <= 4.0
+            assert any("so cpsat had 4 s as well" in note for note in plan.notes)
+
+
+def test_portfolio_without_patience_stops_at_quick_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_in_place("cpsat", lambda *_: pytest.fail("asked"), monkeypatch)
+    monkeypatch.setattr(portfolio._Race, "gap", lambda _: 0.5)
+    problem = problem_for(chain(), ["y"], replace(target_of(1024), split_operands=False))
+    parameters = {"members": "all-slow", "patience_s": 0.0}
+    assert solve_with("auto", problem, Asked(parameters=parameters)).solver == "all-slow"
 
 
 def test_portfolio_knows_no_unknown_exact_solver() -> None:

@@ -122,7 +122,9 @@ def test_sizes_without_time_left_take_over_or_say_so(
     assert last.taken_from_bytes == 16 * KIB
     assert last.compiled is not None
     assert any("too slow for this size" in note for note in last.compiled.plan.notes)
-    with pytest.raises(TimeLimitError, match=r"shared by all sizes|before solving began"):
+    with pytest.raises(
+        TimeLimitError, match=r"shared by all sizes|before solving began|before the model was read"
+    ):
         sweep(deep, ask(), replace(GREEDY, time_limit_s=1e-6))
 
 
