@@ -1,5 +1,6 @@
 """From an ONNX model to a `Graph`: the last stage of the import."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,6 +135,7 @@ def _graph(
     taken = {*scope.types}
     operators = tuple(_operator(group, node_list.sizes, used, taken) for group in groups)
     values: dict[str, Value] = {}
+    returned = frozenset(outputs)
     for name in inputs:
         _add_value(values, name, "input", scope, node_list.sizes, options.dtype)
     for operator, group in zip(operators, groups, strict=True):
@@ -142,7 +144,7 @@ def _graph(
                 size = sum(n.body_bytes for n in group.nodes)
                 values[name] = Value(name, "activation", "uint8", (size,), size)
                 continue
-            kind: Kind = "output" if name in outputs else "activation"
+            kind: Kind = "output" if name in returned else "activation"
             _add_value(values, name, kind, scope, node_list.sizes, options.dtype)
     for operator in operators:
         for name in operator.inputs:
@@ -228,11 +230,15 @@ def _operator(
         for name in (*node.activations, *node.weights)
         if name not in inside
     )
+    readings: Counter[str] = Counter()
+    for node in group.nodes:
+        readings.update({*node.activations, *node.weights})
+    partly = dict.fromkeys(name for node in group.nodes for name in node.accessed)
     accessed: dict[str, int] = {}
-    for name in inputs:
-        reading = [n for n in group.nodes if name in (*n.activations, *n.weights)]
-        if all(name in n.accessed for n in reading):
-            accessed[name] = min(sizes[name], sum(n.accessed[name] for n in reading))
+    for name in (name for name in inputs if name in partly):
+        parts = [n.accessed[name] for n in group.nodes if name in n.accessed]
+        if len(parts) == readings[name]:
+            accessed[name] = min(sizes[name], sum(parts))
     return Operator(
         name=group.anchor.label,
         kind=group.anchor.kind,
@@ -264,10 +270,9 @@ def _sharings(
 ) -> tuple[Sharing, ...]:
     if len(group.nodes) == 1:
         return group.anchor.sharings
+    as_large = [name for name in inputs if sizes[name] == sizes[outputs[0]]]
     return tuple(
-        Sharing("in_place", outputs[0], name)
-        for name in inputs
-        if sizes[name] == sizes[outputs[0]] and fusion.enters_elementwise(group, name)
+        Sharing("in_place", outputs[0], name) for name in fusion.elementwise_inputs(group, as_large)
     )
 
 

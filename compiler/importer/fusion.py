@@ -50,6 +50,7 @@ def fuse(
         if n.op == "DequantizeLinear" and n.outputs[0] not in outputs and readers.get(n.outputs[0])
     }
     position = {node.index: i for i, node in enumerate(nodes)}
+    arrivals = _Arrivals(producer, position, inlined)
     taken: set[int] = set(inlined)
     groups: list[Group] = []
     for node in live:
@@ -57,7 +58,7 @@ def fuse(
             continue
         members = [node]
         taken.add(node.index)
-        _grow(members, taken, readers, producer, outputs, elements, position, inlined)
+        _grow(members, taken, readers, outputs, elements, position, arrivals)
         taken.update(m.index for m in members)
         groups.append(Group(_with_prologue(members, producer, inlined), node))
     groups.sort(key=lambda g: position[g.nodes[-1].index])
@@ -81,11 +82,10 @@ def _grow(
     members: list[ImportedNode],
     taken: set[int],
     readers: Mapping[str, list[ImportedNode]],
-    producer: Mapping[str, ImportedNode],
     outputs: frozenset[str],
     elements: Mapping[str, int],
     position: Mapping[int, int],
-    inlined: set[int],
+    arrivals: "_Arrivals",
 ) -> None:
     """Append to `members` the nodes that may follow them.
 
@@ -120,10 +120,7 @@ def _grow(
             not may_follow(anchor.op, candidate.op)
             or len(candidate.outputs) != 1
             or elements[candidate.outputs[0]] != size
-            or not all(
-                n in results or _available_before(n, start, producer, position, inlined)
-                for n in candidate.activations
-            )
+            or not arrivals.are_before(candidate, start, results)
         ):
             break
         tentative.append(candidate)
@@ -138,22 +135,46 @@ def _grow(
             members[:] = tentative
 
 
-def _available_before(
-    name: str,
-    start: int,
-    producer: Mapping[str, ImportedNode],
-    position: Mapping[int, int],
-    inlined: set[int],
-) -> bool:
-    """Whether a tensor exists before file position `start`, so that its reader need not wait."""
-    maker = producer.get(name)
-    if maker is None:
+class _Arrivals:
+    """At which file positions the operands of nodes are there."""
+
+    def __init__(
+        self,
+        producer: Mapping[str, ImportedNode],
+        position: Mapping[int, int],
+        inlined: set[int],
+    ) -> None:
+        self.producer, self.position, self.inlined = producer, position, inlined
+        self._of_node: dict[int, list[tuple[int, str]]] = {}
+
+    def are_before(self, node: ImportedNode, start: int, results: set[str]) -> bool:
+        """Whether a node's operands, but for some results, exist before a file position.
+
+        Looks at no more operands than there are results: a node with n operands may be asked for
+        by each of their n producers.
+        """
+        latest_first = self._of_node.get(node.index)
+        if latest_first is None:
+            latest_first = sorted(((self._of(n), n) for n in node.activations), reverse=True)
+            self._of_node[node.index] = latest_first
+        for arrival, name in latest_first:
+            if arrival < start:
+                return True
+            if name not in results:
+                return False
         return True
-    if maker.index in inlined:
-        return all(
-            _available_before(n, start, producer, position, inlined) for n in maker.activations
-        )
-    return position[maker.index] < start
+
+    def _of(self, name: str) -> int:
+        """Position of the node that makes a tensor, -1 for inputs; through dequantisations."""
+        latest = -1
+        waiting = [name]
+        while waiting:
+            maker = self.producer.get(waiting.pop())
+            if maker is not None and maker.index in self.inlined:
+                waiting += maker.activations
+            elif maker is not None:
+                latest = max(latest, self.position[maker.index])
+        return latest
 
 
 def _with_prologue(
@@ -171,21 +192,36 @@ def _with_prologue(
     return (*sorted(before.values(), key=lambda n: n.index), *members)
 
 
-def enters_elementwise(group: Group, name: str) -> bool:
-    """Whether each element of a tensor is read once, for the element of the result at its place.
+def elementwise_inputs(group: Group, names: Sequence[str]) -> list[str]:
+    """Those of a group's inputs of which each element is read once, for the result at its place.
 
-    Then the group's result may overwrite it: nobody reads it as a scale, by broadcasting or by the
-    anchor's window, and nobody reads again what it was dequantised to.
+    Then the group's result may overwrite them: nobody reads them as a scale, by broadcasting or by
+    the anchor's window, and nobody reads again what they were dequantised to.
+
+    Args:
+        group: the group.
+        names: tensors that it reads from outside.
     """
-    hot = {name}
-    read = False
+    readers: dict[str, list[ImportedNode]] = {}
+    spoiled: dict[int, set[str]] = {}  # node -> what it reads in another way
     for node in group.nodes:
-        met = hot.intersection((*node.activations, *node.weights))
-        if not met:
-            continue
-        if not met.issubset(node.elementwise):
-            return False
-        read = True
-        if node.op == "DequantizeLinear":
-            hot.update(node.outputs)
-    return read
+        operands = {*node.activations, *node.weights}
+        spoiled[node.index] = operands.difference(node.elementwise)
+        for name in operands:
+            readers.setdefault(name, []).append(node)
+    return [name for name in names if _is_elementwise(name, readers, spoiled)]
+
+
+def _is_elementwise(
+    name: str, readers: Mapping[str, list[ImportedNode]], spoiled: Mapping[int, set[str]]
+) -> bool:
+    """Whether all that read a tensor, or what it is dequantised to, do so element by element."""
+    waiting = [name]
+    while waiting:
+        hot = waiting.pop()
+        for node in readers.get(hot, ()):
+            if hot in spoiled[node.index]:
+                return False
+            if node.op == "DequantizeLinear":
+                waiting += node.outputs
+    return bool(readers.get(name))

@@ -255,7 +255,7 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
             for name, proto in protos.items()
             if (known := from_proto(proto, name, scope)) is not None
         }
-    missing = [name for name in node.output if name and name not in output_types]
+    missing = {name for name in node.output if name and name not in output_types}
     if not missing:
         return output_types, ""
     by_rule = _by_rule(schema, node, inputs, scope)

@@ -3,6 +3,7 @@
 `lowering.aliases` decides which of these sharings are used.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,12 +163,13 @@ def _concat(
     if product(whole.shape[:axis]) != 1:
         return ()
     sharings: list[Sharing] = []
+    times = Counter(node.input)
     elements = 0
     for name in node.input:
         offset = _scaled(elements, whole, sizes[node.output[0]])
         if offset is None:
             return ()
-        if name in sizes and list(node.input).count(name) == 1:
+        if name in sizes and times[name] == 1:
             sharings.append(Sharing("concat", node.output[0], name, offset))
         elements += types[name].elements
     return tuple(sharings)

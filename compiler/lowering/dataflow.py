@@ -10,9 +10,9 @@ Views, and Splits and Concats in place, compute nothing; they pass data on:
 Both proofs, by symbolic execution and by running the plan, compare memory with these contents.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.graph import Graph, Operator, Sharing
 from ullage.compiler.lowering.aliases import Aliases
 from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
@@ -44,12 +44,18 @@ def step_content(graph: Graph, operator: Operator, aliases: Aliases, content: Co
     data, named after the output.
     """
     arranges = operator.name in aliases.elided or bool(absorbed_inputs(operator, aliases))
+    sources: dict[str, ByteRuns] = {}
+    parts: dict[str, list[Sharing]] = {}
+    for sharing in operator.sharings if arranges else ():
+        parts.setdefault(sharing.output, []).append(sharing)
+        if sharing.kind in ("view", "split") and sharing.input not in sources:
+            sources[sharing.input] = ByteRuns()
+            sources[sharing.input].write(0, content[sharing.input])
     for name in operator.outputs:
         size = graph.values[name].size_bytes
+        content[name] = [(0, size, name, 0)] if size else []
         if arranges:
-            content[name] = _arranged(graph, operator, name, content)
-        else:
-            content[name] = [(0, size, name, 0)] if size else []
+            content[name] = _arranged(size, content[name], parts.get(name, ()), sources, content)
 
 
 def absorbed_inputs(operator: Operator, aliases: Aliases) -> set[str]:
@@ -57,22 +63,31 @@ def absorbed_inputs(operator: Operator, aliases: Aliases) -> set[str]:
     return {name for name in operator.inputs if (operator.name, name) in aliases.absorbed}
 
 
-def _arranged(graph: Graph, operator: Operator, output: str, content: Contents) -> list[DataRange]:
-    """Content of the result of an operator that passes bytes on without computing."""
-    size = graph.values[output].size_bytes
+def _arranged(
+    size_bytes: int,
+    own: Sequence[DataRange],
+    parts: Iterable[Sharing],
+    sources: Mapping[str, ByteRuns],
+    content: Contents,
+) -> list[DataRange]:
+    """Content of a result of an operator that passes bytes on without computing.
+
+    Args:
+        size_bytes: size of the result.
+        own: the operator's own data, for bytes that no sharing covers.
+        parts: the sharings of the result.
+        sources: contents of the inputs of views and Splits.
+        content: contents of all values so far.
+    """
     result = ByteRuns()
-    if size:
-        result.write(0, [(0, size, output, 0)])  # what no sharing covers is the operator's own
-    for sharing in operator.sharings:
-        if sharing.output != output:
-            continue
+    result.write(0, own)
+    for sharing in parts:
         if sharing.kind == "concat":
             result.write(sharing.offset_bytes, content[sharing.input])
         elif sharing.kind in ("view", "split"):
-            source = ByteRuns()
-            source.write(0, content[sharing.input])
-            result.write(0, source.read(sharing.offset_bytes, sharing.offset_bytes + size))
-    return result.read(0, size)
+            low = sharing.offset_bytes
+            result.write(0, sources[sharing.input].read(low, low + size_bytes))
+    return result.read(0, size_bytes)
 
 
 def written_ranges(
@@ -80,7 +95,8 @@ def written_ranges(
 ) -> list[tuple[int, int]]:
     """Byte ranges [low, high) of an output that its operator writes: all but absorbed parts."""
     position, gaps = 0, []
-    for sharing in sorted(operator.sharings, key=lambda s: s.offset_bytes):
+    parts = operator.sharings if absorbed else ()  # a Concat's: it has one output
+    for sharing in sorted(parts, key=lambda s: s.offset_bytes):
         if sharing.kind == "concat" and sharing.output == output and sharing.input in absorbed:
             if position < sharing.offset_bytes:
                 gaps.append((position, sharing.offset_bytes))

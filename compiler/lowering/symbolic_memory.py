@@ -27,7 +27,8 @@ class ByteRuns:
         if begin >= end:
             return runs
         first = bisect_right(self.runs, begin, key=lambda r: r[1])
-        for low, high, origin, at in self.runs[first:]:
+        for index in range(first, len(self.runs)):  # a slice would copy all that follows
+            low, high, origin, at = self.runs[index]
             if low >= end:
                 break
             cut = max(low, begin)
