@@ -7,6 +7,7 @@ c, 48 B               |=========|
 live bytes  64   96   80   48   0       peak: 96 bytes in step 1, residents a and b
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -66,9 +67,16 @@ def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]
     buffer, uses = program.buffers[index], program.uses_of[index]
     edges = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
     edges.update(edge for output in buffer.outputs for edge in output)
-    for low, high in pairwise(sorted(edges)):
-        touching = [t for t, u in uses if u.start_byte < high and low < u.end_byte]
+    pieces = sorted(edges)
+    first_use, last_use = [len(program.steps)] * len(pieces), [-1] * len(pieces)
+    for t, use in uses:
+        first, last = bisect_left(pieces, use.start_byte), bisect_left(pieces, use.end_byte)
+        for piece in range(first, last):
+            first_use[piece] = min(first_use[piece], t)
+            last_use[piece] = max(last_use[piece], t)
+    for piece, (low, high) in enumerate(pairwise(pieces)):
+        is_used = last_use[piece] >= 0
         is_output = any(a < high and low < b for a, b in buffer.outputs)
-        if touching or is_output:
-            begin = 0 if buffer.kind == "input" else min(touching, default=0)
-            yield high - low, begin, len(program.steps) if is_output else max(touching) + 1
+        if is_used or is_output:
+            begin = 0 if buffer.kind == "input" or not is_used else first_use[piece]
+            yield high - low, begin, len(program.steps) if is_output else last_use[piece] + 1

@@ -9,13 +9,14 @@ overwrite is one more case: its other readers are in S, and its bytes are saved.
 Picard, "Maximal closure of a graph and applications to combinatorial problems", 1976.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ullage.solvers.scheduling.order_items import GIVEN, Items, bits
+from ullage.solvers.scheduling.order_items import GIVEN, Items, Reuse, bits
 from ullage.solvers.scheduling.order_moves import OrderMoves
 
 # Capacity of an arc that no minimum cut contains, in bytes.
@@ -86,7 +87,7 @@ def cut_bound_bytes(
         if while_running <= bound or time.monotonic() > deadline:
             break
         network = network or CutNetwork(items)
-        bound = max(bound, _least_while_running(network, moves, operator))
+        bound = _raised(network, moves, operator, bound, deadline)
     return bound
 
 
@@ -101,17 +102,25 @@ def _profile(moves: OrderMoves, order: Sequence[int]) -> list[tuple[int, int]]:
     return profile
 
 
-def _least_while_running(network: CutNetwork, moves: OrderMoves, operator: int) -> int:
-    """Least live bytes while an operator runs, over all orders."""
-    outside = 1 << operator
-    earlier = moves.before[operator]
-    plain = network.least_live_bytes(earlier, outside)
-    cases = [] if plain is None else [plain + moves.needs_bytes[operator]]
-    for reuse in moves.reuses[operator]:
-        least = network.least_live_bytes(earlier | reuse.others, outside)
-        if least is not None:
-            cases.append(least + moves.needs_bytes[operator] - reuse.size_bytes)
-    return min(cases)
+def _raised(
+    network: CutNetwork, moves: OrderMoves, operator: int, bound: int, deadline: float
+) -> int:
+    """The bound, or the least live bytes while an operator runs, over all orders, if more.
+
+    Each operand that may be overwritten is a case of its own: the first that proves no more than
+    the bound, or the deadline, ends it.
+    """
+    outside, earlier = 1 << operator, moves.before[operator]
+    least: float = float("inf")
+    for number, reuse in enumerate((Reuse(0, 0), *moves.reuses[operator])):
+        if number and time.monotonic() > deadline:
+            return bound
+        live = network.least_live_bytes(earlier | reuse.others, outside)
+        if live is not None:
+            least = min(least, live + moves.needs_bytes[operator] - reuse.size_bytes)
+        if least <= bound:
+            return bound
+    return bound if math.isinf(least) else int(least)
 
 
 def operand_bound_bytes(items: Items, moves: OrderMoves) -> int:

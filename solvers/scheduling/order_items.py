@@ -9,6 +9,7 @@ it saves the bytes of an operand that dies there.
 Sets of operators are bit masks (Python integers), bit i for operator i.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -120,12 +121,15 @@ def _items(storage: _Storage, options: AliasOptions, disputed: frozenset[str]) -
     for _, _, _, item in ranges:
         key = (item.writer, item.readers, item.kept)
         sizes[key] = sizes.get(key, 0) + item.size_bytes
+    by_buffer: dict[str, list[tuple[int, int, Item]]] = {}
+    for name, low, high, item in ranges:
+        by_buffer.setdefault(name, []).append((low, high, item))
     reuses: list[tuple[Reuse, ...]] = []
     for i, step in enumerate(steps):
         operator = graph.operators[step.operator]
         open_result = any(storage.aliases.buffer_of[n][0] in disputed for n in operator.outputs)
         usable = options.in_place and not open_result
-        reuses.append(_reuses(storage, operator, i, ranges) if usable else ())
+        reuses.append(_reuses(storage, operator, i, by_buffer) if usable else ())
     return Items(
         operators=tuple(step.operator for step in steps),
         before=_before(graph, number),
@@ -163,18 +167,21 @@ def _ranges(
             continue
         cuts = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
         cuts.update(edge for output in buffer.outputs for edge in output)
-        for low, high in pairwise(sorted(cuts)):
-            writer, readers = GIVEN, 0
-            for t, use in uses:
-                if use.start_byte < high and low < use.end_byte:
-                    operator = number[program.steps[t].operator]
-                    if use.write:
-                        writer = operator
-                    else:
-                        readers |= 1 << operator
+        edges = sorted(cuts)
+        writers = [GIVEN] * len(edges)
+        readers = [0] * len(edges)
+        for t, use in uses:
+            operator = number[program.steps[t].operator]
+            first, last = bisect_left(edges, use.start_byte), bisect_left(edges, use.end_byte)
+            for piece in range(first, last):
+                if use.write:
+                    writers[piece] = operator
+                else:
+                    readers[piece] |= 1 << operator
+        for piece, (low, high) in enumerate(pairwise(edges)):
             kept = any(start < high and low < end for start, end in buffer.outputs)
-            if writer != GIVEN or readers or kept:
-                item = Item(high - low, writer, readers, kept)
+            if writers[piece] != GIVEN or readers[piece] or kept:
+                item = Item(high - low, writers[piece], readers[piece], kept)
                 result.append((buffer.name, low, high, item))
     return result
 
@@ -183,7 +190,7 @@ def _reuses(
     storage: _Storage,
     operator: Operator,
     number: int,
-    ranges: Sequence[tuple[str, int, int, Item]],
+    ranges: Mapping[str, Sequence[tuple[int, int, Item]]],
 ) -> tuple[Reuse, ...]:
     """Operands that the result may overwrite once nobody else needs them.
 
@@ -208,11 +215,10 @@ def _reuses(
             or not (alone or may_move)
         ):
             continue
-        inside = [
-            item
-            for name, low, high, item in ranges
-            if name == source and low < offset + size and offset < high
-        ]
+        pieces = ranges.get(source, ())
+        first = bisect_right(pieces, offset, key=lambda piece: piece[1])
+        last = bisect_left(pieces, offset + size, key=lambda piece: piece[0])
+        inside = [item for _, _, item in pieces[first:last]]
         if inside and not any(item.kept for item in inside):
             others = 0
             for item in inside:

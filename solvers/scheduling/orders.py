@@ -6,7 +6,7 @@ from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.solvers.budget import Budget
-from ullage.solvers.scheduling.peak_order import memory_order
+from ullage.solvers.scheduling.peak_order import smallest_peak
 
 # Names of the orders, as `--order` takes them.
 MODEL, MEMORY, JOINT = "model", "memory", "joint"
@@ -38,7 +38,12 @@ def find_order(
     if name == MODEL:
         return file_order
     if name == MEMORY:
-        return lambda graph, _, aliases: Ordering(memory_order(graph, aliases, whole.deadline))
+
+        def memory(graph: Graph, _: Target, aliases: AliasOptions) -> Ordering:
+            found = smallest_peak(graph, aliases, deadline=whole.deadline)
+            return Ordering(found.order, found.notes)
+
+        return memory
     if name == JOINT:
 
         def joint(graph: Graph, target: Target, aliases: AliasOptions) -> Ordering:

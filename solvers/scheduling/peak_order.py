@@ -23,6 +23,12 @@ from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, fin
 
 # Seconds of wall clock that the search may take.
 LIMIT_S = 2.0
+# Share of the time to the deadline that the search may take: solving needs the rest.
+SHARE = 0.25
+# Bytes of sets of operators beyond which nothing is searched: all of a graph's, roughly.
+MAX_SET_BYTES = 512 << 20
+# Remark where not even one order was tried.
+CUT_SHORT = "order: its time was over before the search had a first order; the file's is used"
 # Number of moves (an operator tried after a set of others): one to two seconds of them.
 LIMIT_MOVES = 600_000
 # Share of the time left that the cuts may take.
@@ -48,6 +54,7 @@ class OrderResult:
         bound_source: how the bound was proven: `operands`, `cuts` or `search`.
         states: sets of operators expanded.
         limited: a limit ended the search.
+        notes: remarks for the plan: why there was no search, or how far it came.
     """
 
     order: tuple[int, ...]
@@ -57,6 +64,7 @@ class OrderResult:
     bound_source: str
     states: int
     limited: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def is_optimal(self) -> bool:
@@ -91,14 +99,17 @@ def smallest_peak(
     Args:
         graph: the graph.
         aliases: what may share storage, default everything. Pass what the problem is built with.
-        deadline: `time.monotonic()` value to stop at.
+        deadline: `time.monotonic()` value at which the whole job ends; the search takes a share.
         limit_s: seconds to search at most.
         limit_moves: moves to evaluate at most. Unless the deadline ends the search, the result
             depends on this alone.
     """
     now = time.monotonic()
-    until = now + limit_s if deadline is None else min(deadline, now + limit_s)
+    until = now + (limit_s if deadline is None else min(limit_s, SHARE * (deadline - now)))
     options = aliases or AliasOptions()
+    set_bytes = _set_bytes(graph)
+    if now > until or set_bytes > MAX_SET_BYTES:
+        return _not_searched(graph, options, too_large=set_bytes > MAX_SET_BYTES)
     items, bounding = order_items(graph, options)
     narrowing = _Narrowing(items, Effort(limit_moves, until))
     narrowing.run()
@@ -122,7 +133,27 @@ def smallest_peak(
         bound_source=source,
         states=narrowing.effort.states,
         limited=narrowing.bound < narrowing.peak,
+        notes=() if narrowing.has_tried else (CUT_SHORT,),
     )
+
+
+def _set_bytes(graph: Graph) -> int:
+    """Bytes of the sets that a search begins with: about one for each operator and operand."""
+    operators = len(graph.operators)
+    return operators // 8 * (2 * operators + 2 * sum(len(o.inputs) for o in graph.operators))
+
+
+def _not_searched(graph: Graph, options: AliasOptions, *, too_large: bool) -> OrderResult:
+    """The file's order, with no bound."""
+    order = model_order(graph)
+    peak = order_peak_bytes(graph, order, options)
+    why = (
+        f"{len(graph.operators)} operators are too many to search"
+        if too_large
+        else "no time was left to search"
+    )
+    note = f"order: {why}; the file's order is used"
+    return OrderResult(order, peak, 0, "model", "operands", 0, limited=True, notes=(note,))
 
 
 class _Narrowing:
@@ -137,10 +168,12 @@ class _Narrowing:
         self.method = "model"
         self.bound = operand_bound_bytes(items, self.moves)
         self.source = "operands"
+        self.has_tried = False
 
     def run(self) -> None:
         """Search until the peak is proven or a limit is reached."""
         self._beam(1, "greedy")
+        self.has_tried = not self.effort.is_spent() or self.effort.moves_left <= 0
         self.bound_by_cuts()
         states, width = FIRST_STATES, FIRST_WIDTH
         while self.bound < self.peak and not self.effort.is_spent():

@@ -83,12 +83,16 @@ class Probe:
         effort: limits.
         exceeded: smallest sum above the budget that was met: when the search ends without an
             order, no order has a smaller peak.
+        is_late: the deadline passed inside an expansion, which is incomplete.
+        looks: how often it was asked whether it has.
     """
 
     moves: OrderMoves
     budget: int
     effort: Effort
     exceeded: float = field(default=float("inf"))
+    is_late: bool = False
+    looks: int = 0
 
     def start(self) -> SearchNode:
         """The node in which only operators that may run at once have run."""
@@ -99,9 +103,18 @@ class Probe:
         """One node for each operator that fits, each with all that can be run at once after it."""
         children: list[SearchNode] = []
         for operator in bits(node.ready):
+            if self._looks_late():
+                break
             if self._fits(node.done, node.live, operator):
                 children.append(self._after(node, operator))
         return children
+
+    def _looks_late(self) -> bool:
+        """Whether the deadline has passed, as last seen: the clock is looked at now and then."""
+        self.looks += 1
+        if not self.is_late and self.looks % CLOCK_EVERY == 0:
+            self.is_late = time.monotonic() > self.effort.deadline
+        return self.is_late
 
     def _fits(self, done: int, live: int, operator: int) -> bool:
         """Whether an operator runs within the budget after a set; counts the move."""
@@ -129,7 +142,7 @@ class Probe:
         path = list(node.path)
         suspects = (suspects | unfit) & ready
         rooted = 0  # operators from which a larger set is to be tried
-        while suspects or rooted:
+        while (suspects or rooted) and not self._looks_late():
             if not suspects:
                 root = (rooted & -rooted).bit_length() - 1
                 rooted &= rooted - 1
@@ -215,6 +228,8 @@ def find_order(probe: Probe, states: int) -> tuple[list[int] | None, bool]:
             if child.done not in seen:
                 seen.add(child.done)
                 children.append(child)
+        if probe.is_late:
+            return None, False
         stack += sorted(children, key=lambda each: -each.live)
     return None, not stack
 

@@ -17,11 +17,12 @@ from ullage.compiler.lowering.live_ranges import live_peak
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order, planned_order
 from ullage.hwmodels.bounds import live_bytes_bound
+from ullage.solvers.scheduling import peak_order
 from ullage.solvers.scheduling.cut_bound import cut_bound_bytes, operand_bound_bytes
 from ullage.solvers.scheduling.order_items import order_items
 from ullage.solvers.scheduling.order_moves import OrderMoves, moves_of
 from ullage.solvers.scheduling.peak_order import memory_order, order_peak_bytes, smallest_peak
-from ullage.solvers.scheduling.state_space import Effort, Probe, beam_order, find_order
+from ullage.solvers.scheduling.state_space import Effort, Probe, SearchNode, beam_order, find_order
 
 SHARING = (NO_ALIASES, AliasOptions(), AliasOptions(parts=False), AliasOptions(in_place=False))
 FEW_ORDERS = 400  # of a graph, for brute force through the real problem
@@ -260,7 +261,30 @@ def test_limits_end_the_search_with_an_order_and_a_bound() -> None:
     assert few == smallest_peak(graph, limit_s=60, limit_moves=4000)
     none = smallest_peak(graph, deadline=time.monotonic() - 1)
     assert none.order == model_order(graph)
+    assert none.notes == ("order: no time was left to search; the file's order is used",)
     assert none.lower_bound_bytes <= few.peak_bytes
+
+
+def test_a_wide_fan_ends_in_time_with_the_files_order_or_a_better_one() -> None:
+    """3000 readers of one tensor: one expansion, one cut per operand take longer than the limit."""
+    build = Builder()
+    build.value("x", 64, "input")
+    parts = [build.op(["x"], [(f"v{i}", 64)]) for i in range(3000)]
+    graph = build.graph([build.op(parts, [("y", 64)])])
+    items, _ = order_items(graph, AliasOptions())
+    probe = Probe(moves_of(items), 10**9, Effort(10**9, 0.0))
+    assert len(probe.children(SearchNode(0, 64, probe.moves.first_ready(), 0, (), None))) < 64
+    assert probe.is_late
+    found = within_limit(0.5, lambda deadline: smallest_peak(graph, deadline=deadline))
+    assert found.peak_bytes <= order_peak_bytes(graph, model_order(graph))
+
+
+def test_sets_that_would_fill_memory_are_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = wide_graph(60)
+    monkeypatch.setattr(peak_order, "MAX_SET_BYTES", 100)
+    found = smallest_peak(graph)
+    assert (found.order, found.limited) == (model_order(graph), True)
+    assert found.notes == ("order: 60 operators are too many to search; the file's order is used",)
 
 
 def test_plans_carry_their_order() -> None:
