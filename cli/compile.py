@@ -76,6 +76,8 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = compile_model(model, replace(chosen, progress=tell))
+    if compiled.plan.shortfall:  # even --quiet: whoever uses such a plan must know
+        say(f"warning: {compiled.plan.shortfall}", err=True)
     cut_short = unproven = False
     with recording() as written:
         try:

@@ -54,7 +54,8 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
     elif plan.program.operators > WORST:
         _print_worst(compiled)
     shown = len(summary["fallbacks"]) if verbose else FALLBACKS
-    _print_notes(summary["notes"], summary["fallbacks"], shown)
+    notes = [note for note in summary["notes"] if note != plan.shortfall]  # said as a warning
+    _print_notes(notes, summary["fallbacks"], shown)
 
 
 def _print_worst(compiled: "Compiled") -> None:

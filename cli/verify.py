@@ -48,7 +48,10 @@ def verify_command(
         "steps": len(loaded.problem.steps),
         "residencies": len(loaded.residencies),
         "transfers": len(loaded.transfers),
+        "fits_chip": not loaded.shortfall,
     }
+    if loaded.shortfall:
+        say(f"warning: {loaded.shortfall}", err=True)
     if as_json:
         print_json(summary)
     else:

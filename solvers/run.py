@@ -116,6 +116,11 @@ def _outcome(
     plan = replace(
         _plan_of(solver, solution), seed=seed, options=changed(options), notes=solution.notes
     )
+    there = problem.target.fastest.capacity_bytes
+    if plan.target.fastest.capacity_bytes > there:  # only for `peak`: `check_solution` has seen it
+        plan = replace(plan, chip_fast_memory_bytes=there)
+        if plan.shortfall not in plan.notes:  # a portfolio hands on the notes of its members
+            plan = replace(plan, notes=(plan.shortfall, *plan.notes))
     return _judged(solver, plan, solution, solve_s)
 
 

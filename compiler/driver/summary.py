@@ -64,6 +64,8 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "peak_bytes": cost.peak_bytes,
         "load_bytes": cost.load_bytes,
         "fast_memory_bytes": plan.target.fastest.capacity_bytes,
+        "fits_chip": not plan.shortfall,
+        "chip_fast_memory_bytes": _there(plan),
         "operators": plan.program.operators,
         "buffers": len(plan.problem.buffers),
         "slices": len(plan.residencies),
@@ -87,6 +89,12 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     if plan.solver != compiled.requested_solver:
         summary["chosen_solver"] = plan.solver
     return summary
+
+
+def _there(plan: Plan) -> int:
+    """Capacity of the chip's fastest tier in bytes, where a plan of `peak` needs more, too."""
+    stated = plan.chip_fast_memory_bytes if plan.shortfall else None
+    return plan.target.fastest.capacity_bytes if stated is None else stated
 
 
 def _ratio(a: float, b: float) -> float | None:
@@ -173,13 +181,16 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ("operands", _operands(plan, summary["streamed_bytes"], traffic)),
         ("energy", f"{cost.energy_j * 1e3:.4g} mJ"),
     ]
+    if plan.shortfall:
+        rows.append(("does not fit", plan.shortfall))
     for tier in plan.target.tiers:
         peak, load = cost.peak_bytes[tier.name], cost.load_bytes[tier.name]
+        there = _there(plan) if tier.name == plan.target.fastest.name else tier.capacity_bytes
         rows.append(
             (
                 f"{tier.name} peak",
-                f"{format_size(peak)} of {format_size(tier.capacity_bytes)} "
-                f"({percent(peak, tier.capacity_bytes)}), live {format_size(load)}, "
+                f"{format_size(peak)} of {format_size(there)} "
+                f"({percent(peak, there)}), live {format_size(load)}, "
                 f"fragmentation {format_size(peak - load)}",
             )
         )

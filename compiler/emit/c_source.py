@@ -75,6 +75,14 @@ def arena_bytes(plan: Plan) -> list[int]:
     return [used[tier.name] for tier in tiers]
 
 
+def _chip_capacities(plan: Plan) -> list[int]:
+    """For each tier the bytes that the chip has, though a plan of `peak` may need more."""
+    capacities = [tier.capacity_bytes for tier in plan.target.tiers]
+    if plan.chip_fast_memory_bytes is not None and plan.shortfall:
+        capacities[0] = plan.chip_fast_memory_bytes
+    return capacities
+
+
 def macro_names(plan: Plan) -> list[str]:
     """An upper-case C name for each tier, all different."""
     names: list[str] = []
@@ -226,16 +234,18 @@ def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
         *(f"#define {name} {value}" for name, value in figures.items()),
         "/* Define ULLAGE_..._CAPACITY_BYTES to check the plan against your memory. */",
     ]
-    for index, (tier, macro, arena) in enumerate(
-        zip(plan.target.tiers, macro_names(plan), arena_bytes(plan), strict=True)
+    for index, (capacity, macro, arena) in enumerate(
+        zip(_chip_capacities(plan), macro_names(plan), arena_bytes(plan), strict=True)
     ):
         lines += [
             f"#define ULLAGE_TIER_{macro} {index}",
             f"#define ULLAGE_{macro}_ARENA_BYTES {arena}",
             f"#ifndef ULLAGE_{macro}_CAPACITY_BYTES",
-            f"#define ULLAGE_{macro}_CAPACITY_BYTES {tier.capacity_bytes}",
+            f"#define ULLAGE_{macro}_CAPACITY_BYTES {capacity}",
             "#endif",
         ]
+    if plan.shortfall:
+        lines.append(_comment(f"{plan.shortfall}: it does not compile unless you have that much."))
     lines.append(_TYPES.rstrip())
     lines += [f"extern const {kind} {name}[];" for kind, name, _ in tables]
     lines += ["#ifdef __cplusplus", "}", "#endif", "#endif", ""]

@@ -135,7 +135,7 @@ def describe_allocation(plan: Plan, names: Sequence[str], numbers: Sequence[int]
     offsets = dict(zip(names, numbers[3:], strict=True))
     sizes = {v.name: v.end_byte - v.start_byte for b in plan.problem.buffers for v in b.values}
     fixed = {name: offset for name, offset in offsets.items() if offset != AT_RUNTIME}
-    notes = []
+    notes = [plan.shortfall] if plan.shortfall else []
     weights = {v.name for b in plan.problem.buffers if b.kind == "weight" for v in b.values}
     moved = [name for name in offsets if name not in fixed and name not in weights]
     if moved:

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ullage.compiler.common.ranges import Count, Index
+from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target, link_name
@@ -115,6 +116,9 @@ class Plan:
         claimed_by: who claims it.
         shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
         statistics: figures about the search, by name.
+        chip_fast_memory_bytes: capacity of the fastest tier that the chip has, where the plan needs
+            more than that: its target then has the capacity that the plan needs. None where the
+            target is the chip.
     """
 
     problem: Problem
@@ -131,6 +135,7 @@ class Plan:
     claimed_by: str = ""
     shadow_prices: tuple[tuple[str, float], ...] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
+    chip_fast_memory_bytes: int | None = None
 
     @property
     def program(self) -> Program:
@@ -146,3 +151,15 @@ class Plan:
     def objective(self) -> str:
         """What was minimised."""
         return self.problem.objective
+
+    @property
+    def shortfall(self) -> str:
+        """That the plan needs more fast memory than the chip has, in words; empty where it fits."""
+        there, fastest = self.chip_fast_memory_bytes, self.target.fastest
+        needed = fastest.capacity_bytes
+        if there is None or there >= needed:
+            return ""
+        return (
+            f"the plan does not fit the chip's {format_size(there)} of {fastest.name}: it needs "
+            f"{format_size(needed)} ({needed} bytes, {needed - there} more than there are)"
+        )

@@ -86,6 +86,8 @@ class PlanFile:
         claimed_by: who claims it.
         shadow_prices: (resource, what one more unit of it saves in the objective's unit) pairs.
         statistics: figures about the search, by name.
+        chip_fast_memory_bytes: capacity of the fastest tier that the chip has, where the plan needs
+            more than that and the target's is what it needs; null where the target is the chip.
         format_version: version of the file format.
     """
 
@@ -107,6 +109,7 @@ class PlanFile:
     claimed_by: str = ""
     shadow_prices: tuple[tuple[str, Figure], ...] = ()
     statistics: Mapping[str, Figure] = field(default_factory=dict)
+    chip_fast_memory_bytes: Count | None = None
     format_version: Literal[2] = field(kw_only=True)
 
 

@@ -155,7 +155,7 @@ def plan_of(question: Question, decided: CosmaDecision, notes: list[str]) -> Ass
     steps = [t for t, step in enumerate(problem.steps) if step.kind != DMA_STEP]
     residencies, heights = residencies_of(segments, steps, decided.spans)
     if question.form.peak:
-        return _peak_plan(question, problem, segments, residencies, notes)
+        return _peak_plan(question, problem, segments, residencies)
     offsets = _offsets(question, problem, segments, residencies, heights)
     if offsets is None:
         notes.append(f"{question.solver}: no addresses were found for its solution")
@@ -192,7 +192,6 @@ def _peak_plan(
     problem: Problem,
     segments: Sequence[Segment],
     residencies: Sequence[SegmentResidency],
-    notes: list[str],
 ) -> Assignment:
     """A plan in as much fast memory as the residencies need, holes included."""
     target = question.program.target
@@ -211,10 +210,5 @@ def _peak_plan(
     tops += [0] * (len(problem.steps) - len(tops))
     needed = max(o + s.workspace_bytes for o, s in zip(tops, problem.steps, strict=True))
     fastest = target.fastest
-    if needed > fastest.capacity_bytes:
-        notes.append(
-            f"peak: planned for {needed} bytes of {fastest.name} instead of the target's "
-            f"{fastest.capacity_bytes}"
-        )
     uncapacitated = target.with_fast_memory(max(needed, fastest.capacity_bytes))
     return assemble(problem.on(uncapacitated), segments, placed)

@@ -1,7 +1,7 @@
 """`no-spill`: everything but weights is in fast memory for its whole live range.
 
 This answers the objective `peak`: the smallest fast memory with which nothing has to leave. The
-capacity of the target is raised to what is needed, and a note says so.
+capacity of the target is raised to what is needed, which `solvers/run.py` makes the plan say.
 """
 
 from dataclasses import dataclass, replace
@@ -61,15 +61,8 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     ]
     workspace = max((s.workspace_bytes for s in problem.steps), default=0)
     needed = packing.peak_bytes + workspace
-    note = (
-        f"peak: planned for {needed} bytes of {fastest.name} instead of the target's "
-        f"{fastest.capacity_bytes}"
-    )
     capacity = max(needed, fastest.capacity_bytes)
-    return Solution(
-        assemble(problem.on(target.with_fast_memory(capacity)), segments, residencies),
-        notes=(note,) if needed > fastest.capacity_bytes else (),
-    )
+    return Solution(assemble(problem.on(target.with_fast_memory(capacity)), segments, residencies))
 
 
 def _keep(state: ResidencyState, kept: list[int]) -> None:

@@ -68,6 +68,33 @@ def test_compile_finds_the_smallest_memory_without_spills(ask: Json) -> None:
     assert found["notes"]
 
 
+def test_a_peak_above_the_chips_memory_is_told_everywhere(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, tmp_path: Path
+) -> None:
+    ask_peak = ("compile", tiny, "--dim", "n=8", "--objective", "peak")
+    fits = ask(*ask_peak)
+    assert (fits["fits_chip"], fits["notes"]) == (True, [])
+    assert say(*ask_peak, "-q") == ("", "")
+    small = (*ask_peak, "--set", "tiers.sram.capacity_bytes=64", "-o", tmp_path)
+    found = ask(*small, "--emit", "json,c,html,tflm")
+    assert found["fits_chip"] is False
+    assert (found["chip_fast_memory_bytes"], found["fast_memory_bytes"]) == (64, found["value"])
+    plan = read_plan(tmp_path / "plan.json")
+    assert plan.shortfall
+    assert found["notes"].count(plan.shortfall) == 1
+    assert "#define ULLAGE_SRAM_CAPACITY_BYTES 64\n" in (tmp_path / "ullage_plan.h").read_text()
+    assert "does not fit" in (tmp_path / "report.html").read_text()
+    listed = json.loads((tmp_path / "offline_memory_allocation.json").read_text())
+    assert plan.shortfall in listed["notes"]
+    warning = f"warning: {plan.shortfall}\n"
+    assert say(*small, "-q") == ("", warning)
+    out, err = say(*small)
+    assert err.count(plan.shortfall) == 1
+    assert f"of {format_size(64)}" in out
+    assert say("verify", tmp_path / "plan.json")[1] == warning
+    assert ask("verify", tmp_path / "plan.json")["fits_chip"] is False
+
+
 def test_compile_of_a_real_network_beats_all_slow(ask: Json) -> None:
     found = ask("compile", "resnet50", "--dtype", "int8", "--order", "memory", "--batch", 1)
     has_types(found, COMPILE_KEYS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cases import chain, problem_for, solved, target_of
 from tests.support.changes import with_program
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
@@ -131,6 +132,17 @@ def test_a_smaller_memory_fails_to_compile(tmp_path: Path) -> None:
     built = build(tmp_path, "-DULLAGE_SRAM_CAPACITY_BYTES=15")
     assert built.returncode != 0
     assert "the plan needs more SRAM than there is" in built.stderr
+
+
+@needs_gcc
+def test_tables_that_need_more_than_the_chip_has_do_not_compile_for_it(tmp_path: Path) -> None:
+    plan = solved("no-spill", problem_for(chain(), ["y"], target_of(16)), "peak")
+    assert plan is not None
+    write(plan, tmp_path)
+    built = build(tmp_path)
+    assert built.returncode != 0
+    assert "the plan needs more SRAM than there is" in built.stderr
+    assert build(tmp_path, "-DULLAGE_SRAM_CAPACITY_BYTES=128").returncode == 0
 
 
 @needs_gcc

@@ -20,7 +20,27 @@ def test_no_spill_finds_the_smallest_memory() -> None:
     assert score(plan).peak_bytes["sram"] == 128
     assert lower_bound(problem.minimising("peak")).value == 128
     assert plan.target.fastest.capacity_bytes == 128
-    assert plan.notes == ("peak: planned for 128 bytes of sram instead of the target's 16",)
+    assert plan.chip_fast_memory_bytes == 16
+    text = (
+        "the plan does not fit the chip's 16 B of sram: it needs 128 B (128 bytes, 112 more than "
+        "there are)"
+    )
+    assert plan.shortfall == text
+    assert plan.notes == (text,)
+
+
+def test_a_plan_that_fits_the_chip_says_nothing() -> None:
+    plan = solved("no-spill", problem_for(chain(), ["y"], target_of(128)), "peak")
+    assert plan is not None
+    assert plan.chip_fast_memory_bytes is None
+    assert (plan.shortfall, plan.notes) == ("", ())
+
+
+def test_a_portfolio_says_once_that_the_plan_does_not_fit() -> None:
+    plan = solved("auto", problem_for(chain(), ["y"], target_of(16)), "peak")
+    assert plan is not None
+    assert plan.chip_fast_memory_bytes == 16
+    assert plan.notes.count(plan.shortfall) == 1
 
 
 def test_residencies_are_those_of_the_reference() -> None:
