@@ -21,6 +21,7 @@ from ullage.hwmodels.bounds import Bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver, StopReason
 from ullage.solvers.parameters import parameter
+from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 
@@ -178,6 +179,8 @@ def _worth_refining(name: str, race: _Race, budget: Budget, patience_s: float) -
     best, problem = race.best, race.problem
     if not name or best is None or problem.objective not in find_solver(name).objectives:
         return False
+    if needs_detour(problem.target):
+        return False  # exact solvers move data in one hop
     if min(budget.remaining_s(), patience_s if budget.deadline is None else math.inf) <= 0:
         return False
     if budget.deadline is not None and budget.remaining_s() < LEAST_REFINE_S:

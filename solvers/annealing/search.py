@@ -78,6 +78,7 @@ def whole_residencies(
     def is_over() -> bool:
         return budget.remaining_s() <= 0
 
+    rounded.untouched.clear()  # what is kept for all inferences is for the search to decide, too
     best = rounded
     place_residencies(best, is_over)
     best = prefetched(best, budget)

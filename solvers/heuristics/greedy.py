@@ -43,7 +43,7 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     if brings_operands(problem):
-        found = plan_of_pieces(problem, by_first_use, budget.is_over)
+        found = plan_of_pieces(problem, by_first_use, budget)
         return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     window = options.prefetch_window_steps
     segments = segments_of(problem)

@@ -113,7 +113,7 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     if brings_operands(problem):
-        found = plan_of_pieces(problem, by_bytes_per_use, budget.is_over)
+        found = plan_of_pieces(problem, by_bytes_per_use, budget)
         return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     return whole_plan(problem, options, budget)
 

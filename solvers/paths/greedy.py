@@ -11,10 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
 from ullage.solvers.paths.improve import improved, keep_free
 from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.path_search import sweep, trace
 from ullage.solvers.paths.plan import NoAddress
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice, Slicer
@@ -28,8 +31,15 @@ PIECE_SHARE = 1 / 48
 MOST_PIECES = 1500
 # How many times longer than its set-up a piece takes to move, at least.
 PIECE_SETUPS = 16
+# Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
+COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
 Rank = Callable[[TieredProblem, int], tuple[float, ...]]
+
+
+def is_ready() -> bool:
+    """Whether the search for paths is compiled."""
+    return is_compiled(sweep) and is_compiled(trace)
 
 
 def brings_operands(problem: Problem) -> bool:
@@ -53,18 +63,19 @@ def by_bytes_per_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
     return (-used / max(1, live_range.end - live_range.begin), float(index))
 
 
-def plan_of_pieces(problem: Problem, rank: Rank, is_over: Callable[[], bool]) -> Assignment:
+def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     """A plan by coordinate descent over pieces; see the module's description.
 
     Args:
         problem: the problem.
         rank: order in which segments are tried.
-        is_over: whether the time is over; what is decided then is legal.
+        budget: the time; when it is over, what is decided is legal.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    tiered = tiered_problem(problem)
+    is_over = budget.is_over
+    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
     slicer, reference = streaming(tiered)
     if is_over():
         return reference

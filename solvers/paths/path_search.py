@@ -1,4 +1,4 @@
-"""The cheapest path of a segment's bytes through tiers and steps, compiled: imports numba.
+"""The cheapest path of a segment's bytes through tiers and steps, compiled.
 
 Dynamic programming from the last step backwards over the sets of tiers that have a current copy:
 
@@ -14,7 +14,7 @@ Dynamic programming from the last step backwards over the sets of tiers that hav
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
-from ullage.compiler.common.kernel_cache import kernel
+from ullage.solvers.engine.jit import compiled, entry
 
 # Elements of `about`, which `search_arguments` fills: first step and one past the last; masks of
 # tiers: with a copy at the beginning, with one at the end, with one in every step, in reach of
@@ -33,11 +33,9 @@ MOVE, SETUP = 0, 1
 # Rows of `choices`, (2, T, 2^n), see `sweep`.
 KEEP, PUT = 0, 1
 
-_compiled = kernel()
 
-
-@_compiled
-def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
+@entry
+def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     about: Ints,
     scale: Floats,
     marks: Ints,
@@ -46,6 +44,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
     links: Floats,
     value: Floats,
     choices: Ints,
+    scratch: Floats,
 ) -> float:
     """Fill value (T + 1, 2^n), keep and put (T, 2^n); return the cost of the cheapest path.
 
@@ -73,8 +72,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
     for state in range(states):
         value[end, state] = 0.0 if (state & needed) == needed else np.inf
     access = len(steps) - 1
-    cost = np.zeros(states)
-    copy_cost = np.zeros(n)
+    cost, copy_cost = scratch[0], scratch[1]  # overwritten: of states, of tiers
     for t in range(end - 1, begin - 1, -1):
         is_accessed = access >= 0 and steps[access] == t
         must = forced
@@ -151,7 +149,7 @@ def sweep(  # noqa: PLR0912, PLR0915 - one compiled loop
     return float(value[begin, start])
 
 
-@_compiled
+@compiled
 def open_residency(
     residencies: Ints,
     open_at: Ints,
@@ -172,8 +170,8 @@ def open_residency(
     return count + 1
 
 
-@_compiled
-def trace(  # noqa: PLR0912 - one compiled loop
+@entry
+def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
     about: Ints,
     scale: Floats,
     marks: Ints,
@@ -182,6 +180,7 @@ def trace(  # noqa: PLR0912 - one compiled loop
     choices: Ints,
     residencies: Ints,
     served: Ints,
+    open_at: Ints,
 ) -> int:
     """Follow the choices of `sweep`: fill residencies (k, 5) and served (E, 2); return k.
 
@@ -195,8 +194,8 @@ def trace(  # noqa: PLR0912 - one compiled loop
     read, move, setup = ports[READ], links[MOVE], links[SETUP]
     keep, put = choices[KEEP], choices[PUT]
     n = read.shape[0]
-    open_at = np.empty(n, np.int64)  # index of the open residency of each tier
-    open_at[:] = -1
+    for m in range(n):
+        open_at[m] = -1  # index of the open residency of each tier
     count = 0
     state = start
     access = 0

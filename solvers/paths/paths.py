@@ -19,7 +19,9 @@ from functools import cached_property
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.engine.jit import interpreted
 from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
+from ullage.solvers.paths.path_search import sweep, trace
 
 # Columns of `Path.residencies`; column 0 is the tier.
 START, READY, END, SOURCE = 1, 2, 3, 4
@@ -48,10 +50,18 @@ class Path:
 
 
 class Finder:
-    """Finds cheapest paths (`path_search`), and holds the tables that the search fills."""
+    """Finds cheapest paths (`path_search`), and holds the tables that the search fills.
 
-    def __init__(self, network: TierNetwork) -> None:
+    Args:
+        network: the network.
+        is_plain: search in plain Python, for few steps and segments: nothing is compiled or loaded.
+    """
+
+    def __init__(self, network: TierNetwork, *, is_plain: bool = False) -> None:
         self.network = network
+        self.is_plain = is_plain
+        self.scratch = np.zeros((2, 1 << network.tiers))
+        self.open_at = np.zeros(network.tiers, dtype=np.int64)
         states = 1 << network.tiers
         self.value = np.zeros((network.steps + 1, states))
         self.choices = np.zeros((2, network.steps, states), dtype=np.int64)
@@ -94,11 +104,10 @@ class Finder:
     def _sweep(
         self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
     ) -> float:
-        from ullage.solvers.paths.path_search import sweep
-
         about = self._about(live_range, start, needed, exact=exact)
+        search = interpreted(sweep) if self.is_plain else sweep
         return float(
-            sweep(
+            search(
                 about,
                 live_range.scale,
                 live_range.marks,
@@ -107,14 +116,14 @@ class Finder:
                 prices.links,
                 self.value,
                 self.choices,
+                self.scratch,
             )
         )
 
     def _trace(self, live_range: LiveRange, start: int, prices: PathPrices, *, exact: bool) -> Path:
-        from ullage.solvers.paths.path_search import trace
-
         served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
-        count = trace(
+        follow = interpreted(trace) if self.is_plain else trace
+        count = follow(
             self._about(live_range, start, live_range.needed, exact=exact),
             live_range.scale,
             live_range.marks,
@@ -123,6 +132,7 @@ class Finder:
             self.choices,
             self.rows,
             served,
+            self.open_at,
         )
         residencies = self.rows[:count].copy()
         loop_carried = start & ~live_range.start if live_range.is_loop_carried else 0

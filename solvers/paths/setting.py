@@ -8,6 +8,10 @@ from ullage.solvers.paths.paths import Finder
 from ullage.solvers.state.infeasibility import step_refusal
 from ullage.solvers.state.segments import Segment, segments_of
 
+# Steps times segments times sets of tiers up to which paths are searched in plain Python: importing
+# numba takes longer.
+PLAIN_WORK = 6_000
+
 
 @dataclass(frozen=True)
 class TieredProblem:
@@ -33,8 +37,12 @@ class TieredProblem:
         return [m for m in range(self.network.tiers) if not self.uncapacitated >> m & 1]
 
 
-def tiered_problem(problem: Problem) -> TieredProblem:
+def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
     """Make a problem ready: its network, segments and live ranges.
+
+    Args:
+        problem: the problem.
+        compiles: there is time to compile the search for paths, or it is compiled already.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.
@@ -49,4 +57,6 @@ def tiered_problem(problem: Problem) -> TieredProblem:
         1 << m for m in range(1, network.tiers) if network.is_uncapacitated(m, segments)
     )
     live_ranges = tuple(live_range_of(network, segment, uncapacitated) for segment in segments)
-    return TieredProblem(network, segments, live_ranges, uncapacitated, Finder(network))
+    work = network.steps * len(segments) << network.tiers
+    finder = Finder(network, is_plain=work <= PLAIN_WORK or not compiles)
+    return TieredProblem(network, segments, live_ranges, uncapacitated, finder)

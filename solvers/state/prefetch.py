@@ -8,6 +8,7 @@ turn, in the order of uses, is spread over idle steps around it, as far as there
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.state.build_plan import SegmentResidency
@@ -28,9 +29,6 @@ def prefetched(state: ResidencyState, budget: Budget) -> ResidencyState:
     Args:
         state: decisions with addresses; unchanged.
         budget: the time.
-
-    Raises:
-        InfeasibleError: what operators cannot do without has no place.
     """
     fastest = state.target.fastest.name
     must = {
@@ -46,7 +44,10 @@ def prefetched(state: ResidencyState, budget: Budget) -> ResidencyState:
             break
         other = _copy(best)
         retime(other, WINDOW_STEPS, budget, must)
-        place_residencies(other, budget.is_over)
+        try:
+            place_residencies(other, budget.is_over)
+        except InfeasibleError:  # longer residencies lie where others must: these stand
+            break
         if not other.improved_since(best.mark()):
             break
         best = other
@@ -59,11 +60,7 @@ def prefetched_residencies(
     residencies: Sequence[SegmentResidency],
     budget: Budget,
 ) -> list[SegmentResidency]:
-    """`prefetched` for residencies with addresses, of all segments.
-
-    Raises:
-        InfeasibleError: what operators cannot do without has no place.
-    """
+    """`prefetched` for residencies with addresses, of all segments."""
     state = ResidencyState(problem, segments)
     fastest = state.target.fastest.name
     for index, segment in enumerate(segments):

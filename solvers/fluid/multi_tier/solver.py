@@ -9,7 +9,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ullage.compiler.common.kernel_cache import is_compiled, too_late_to_compile
+from ullage.compiler.common.kernel_cache import too_late_to_compile
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
@@ -22,19 +22,10 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.column import Column, column_of
+from ullage.solvers.paths.greedy import COMPILE_S, is_ready
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice
 from ullage.solvers.paths.streaming import streaming
-
-# Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
-COMPILE_S = 6.0
-
-
-def is_ready() -> bool:
-    """Whether the search for paths is compiled."""
-    from ullage.solvers.paths.path_search import sweep, trace
-
-    return is_compiled(sweep) and is_compiled(trace)
 
 
 def solve_tiers(
@@ -52,7 +43,7 @@ def solve_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    tiered = tiered_problem(problem)
+    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
     slicer, reference = streaming(tiered)
     if budget.remaining_s() < COMPILE_S and not is_ready():
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
@@ -89,7 +80,7 @@ def bound_of_tiers(
     """
     if not _covers_all_ways(problem) or not is_ready():
         return None
-    tiered = tiered_problem(problem)
+    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
     slicer, reference = streaming(tiered)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
     relaxation = relax_tiers(

@@ -15,6 +15,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import value_of
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.greedy import by_bytes_per_use, by_first_use, plan_of_pieces
 from ullage.solvers.paths.streaming import streaming_assignment
@@ -34,7 +35,7 @@ def test_plans_are_legal_and_between_the_bound_and_streaming(hops: int, rank: st
             streamed = streaming_assignment(problem)
         except InfeasibleError:
             continue
-        found = plan_of_pieces(problem, RANKS[rank], lambda: False)
+        found = plan_of_pieces(problem, RANKS[rank], Budget())
         plan = plan_of("greedy", Solution(found))
         assert not find_violations(plan)
         assert simulate(plan).latency_s >= 0
@@ -55,7 +56,7 @@ def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
         target = scratchpad_target(rng, rng.choice((1, 2)), room=2048)
         problem = scratchpad_problem(rng, target, 6).minimising(objective)
         streamed = streaming_assignment(problem)
-        found = plan_of_pieces(problem, by_first_use, lambda: False)
+        found = plan_of_pieces(problem, by_first_use, Budget())
         assert not find_violations(plan_of("greedy", Solution(found)))
         assert value_of(found) <= value_of(streamed) * (1 + 1e-9)
         gained += value_of(found) < value_of(streamed)
@@ -63,11 +64,11 @@ def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
 
 
 def test_weights_are_fetched_while_something_is_computed() -> None:
-    found = plan_of_pieces(four_operators(), by_first_use, lambda: False)
+    found = plan_of_pieces(four_operators(), by_first_use, Budget())
     assert value_of(found) == pytest.approx(BEST_OF_FOUR_S, rel=1e-6)
 
 
 def test_when_the_time_is_over_operators_are_streamed() -> None:
     problem = four_operators()
-    found = plan_of_pieces(problem, by_first_use, lambda: True)
+    found = plan_of_pieces(problem, by_first_use, Budget(0.0))
     assert value_of(found) == value_of(streaming_assignment(problem))

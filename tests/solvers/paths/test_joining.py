@@ -6,6 +6,7 @@ from random import Random
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from tests.support.solving import plan_of
 from ullage.compiler.verify.verifier import find_violations
+from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.greedy import by_first_use, plan_of_pieces
 from ullage.solvers.paths.joining import join_transfers
@@ -45,7 +46,7 @@ def test_set_ups_make_transfers_fewer() -> None:
     rng = Random(3)
     free = scratchpad_target(rng, 2, room=4096)
     problem = scratchpad_problem(Random(4), free, 8)
-    plan = plan_of_pieces(problem, by_first_use, lambda: False)
+    plan = plan_of_pieces(problem, by_first_use, Budget())
     links = {(t.source, t.destination) for t in plan.transfers}
     assert {("t2", "t1"), ("t1", "t0")} <= links
 

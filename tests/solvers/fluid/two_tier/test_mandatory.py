@@ -21,13 +21,17 @@ def test_four_weights_wait_for_nothing_but_the_first() -> None:
     assert score(plan).latency_s == pytest.approx(BEST_OF_FOUR_S, rel=1e-6)
 
 
+@pytest.mark.parametrize("granularity", [8, 0])
 @pytest.mark.parametrize("steady_state", [False, True])
 @pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
-def test_plans_are_legal_and_near_the_bound(objective: str, *, steady_state: bool) -> None:
+def test_plans_are_legal_and_near_the_bound(
+    objective: str, granularity: int, *, steady_state: bool
+) -> None:
     ratios = []
     for seed in range(25):
         rng = Random(seed)
-        target = scratchpad_target(rng, 1, room=rng.choice((256, 512, 2048)))
+        room = rng.choice((256, 512, 2048))
+        target = scratchpad_target(rng, 1, room=room, granularity=granularity)
         problem = scratchpad_problem(rng, target, 7, steady_state=steady_state)
         try:
             plan = solve_with("fluid", problem, Asked(objective))
@@ -42,4 +46,4 @@ def test_plans_are_legal_and_near_the_bound(objective: str, *, steady_state: boo
         ratios.append(value / max(plan.lower_bound, 1e-30))
     assert len(ratios) > 15
     if objective == "latency":
-        assert sorted(ratios)[len(ratios) // 2] < 1.1
+        assert sorted(ratios)[len(ratios) // 2] < (1.1 if granularity else 1.3)
