@@ -13,6 +13,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ullage.compiler.common.clock import check_time
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
@@ -193,8 +194,10 @@ def prepare(
         ),
     )
     options.progress("ordering and lifetimes")
+    check_time(deadline, graph.name)
     ordering = choose_order(graph, target, alias_options(target, alias=options.alias))
     path = str(model) if isinstance(model, Path) else None
+    check_time(deadline, graph.name)
     return in_order(graph, target, ordering, options, path=path, started=started)
 
 

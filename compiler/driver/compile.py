@@ -46,6 +46,8 @@ OTHER_SHARE = 0.4
 SHORT_STEPS = 4000
 # Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
 CLOSING_SHARE = 3.0
+# Time that the reference, the quickest plan and its checks take, in multiples of what reading took.
+CHECKS_SHARE = 1.3
 # Time without which a plan gets no bound of its own, in the same multiples: the relaxation of
 # programs of 30 to 1,200 steps took 7 to 20 of them.
 BOUND_SHARE = 20.0
@@ -268,8 +270,15 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
             f"the time limit of {limit} s was over before solving began (reading the model took "
             f"{prepared.import_s:.2f} s); give more time (--time-limit)"
         )
-    begun = time.monotonic()
     problem = prepared.problem
+    least_s = CHECKS_SHARE * prepared.import_s
+    if len(problem.steps) > SHORT_STEPS and budget.remaining_s() < least_s:
+        raise TimeLimitError(
+            f"of the time limit of {limit} s {max(0.0, budget.remaining_s()):.2f} s are left after "
+            f"reading {len(problem.steps)} steps; to make, verify and replay the quickest plan of "
+            f"them takes about {least_s:.2f} s; give more time (--time-limit)"
+        )
+    begun = time.monotonic()
     early = options.solver != "all-slow" and options.objective != "peak"
     reference = _reference(problem) if early else None
     took_s = 0.0

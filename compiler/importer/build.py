@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from ullage.compiler.common.clock import check_time
 from ullage.compiler.common.dtypes import resized
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.importer import fusion
@@ -94,12 +95,15 @@ def import_detailed(
         copy = onnx.ModelProto()
         copy.CopyFrom(model)
         proto = check_model(copy, label, chosen.deadline)
+    check_time(chosen.deadline, where)
     lift_weights(proto.graph, where)
+    check_time(chosen.deadline, where)
     initializers = {t.name for t in proto.graph.initializer}
     inputs = [v for v in proto.graph.input if v.name not in initializers]
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
     scope = infer_model(proto, symbols, where, chosen.deadline)
     prune_branches(proto.graph, scope)
+    scope.work.check(where)
     fixed = fixed_batches(inputs) if chosen.batch is not None else set()
     if chosen.batch is not None and fixed and chosen.batch not in fixed:
         proto, scope = rebatched(
@@ -111,11 +115,13 @@ def import_detailed(
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
     scope.work.check(where)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
+    scope.work.check(where)
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}
         groups = fusion.fuse(node_list.nodes, frozenset(outputs), elements)
     else:
         groups = tuple(fusion.Group((node,), node) for node in node_list.nodes)
+    scope.work.check(where)
     names = tuple(v.name for v in inputs)
     graph = _graph(label, groups, node_list, scope, names, outputs, chosen)
     return Imported(graph, proto, scope)

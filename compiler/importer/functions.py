@@ -265,15 +265,21 @@ class _Expansion:
         self.functions, self.bodies = functions, bodies
         self.where, self.deadline = where, deadline
         self.stack: list[_Frame] = []
-        self.taken: list[str] = []
+        self.taken: set[str] = set()
         self.calls = self.copied = 0
-        # (function, name inside) -> name of a constant in the flat model, and the nodes of those.
-        self.shared: dict[tuple[Call, str], str] = {}
+        # Function -> name inside -> name of a constant in the flat model, and the nodes of those.
+        self.shared: dict[Call, dict[str, str]] = {}
         self.constants: list[onnx.NodeProto] = []
 
     def expand(self, graph: onnx.GraphProto) -> None:
         """Replace the calls in a graph."""
-        self.taken = [name for name in _names_in(graph) if "#" in name]
+        self.taken = {
+            name[: end + 1]
+            for name in _names_in(graph)
+            if "#" in name
+            for end, letter in enumerate(name)
+            if letter == "/"
+        }
         flat: list[onnx.NodeProto] = []
         self.stack.append(_Frame(iter(list(graph.node)), flat, {}, "", {}))
         while self.stack:
@@ -329,8 +335,8 @@ class _Expansion:
 
     def _count(self) -> None:
         self.copied += 1
-        late = self.deadline is not None and time.monotonic() > self.deadline
-        if late and self.copied % CHECKED_EVERY == 0:
+        due = self.copied % CHECKED_EVERY == 0
+        if due and self.deadline is not None and time.monotonic() > self.deadline:
             raise TimeLimitError(
                 f"{self.where}: the time limit passed while local functions were expanded "
                 f"({self.copied} nodes so far)"
@@ -390,33 +396,34 @@ class _Expansion:
             else:
                 names[inner] = outer
         defaults = {a.name: a for a in function.attribute_proto}
-        shared = {name for owner, name in self.shared if owner == call}
+        shared = self.shared.get(call, {})
         body = (n for n in self.bodies[call] if not (n.output and n.output[0] in shared))
         self.stack.append(
             _Frame(body, frame.target, names, prefix, {**defaults, **given}, frame.depth, ending)
         )
 
     def _new_prefix(self, function: str) -> str:
-        """A beginning of names that no name of the model has."""
+        """A beginning of names that no name of the model has; `taken` are beginnings to a slash."""
         while True:
             self.calls += 1
             prefix = f"{function}#{self.calls}/"
-            if not any(name.startswith(prefix) for name in self.taken):
+            if prefix not in self.taken:
                 return prefix
 
     def _share_constants(self, call: Call, names: dict[str, str]) -> None:
         """Constants of a function that depend on no attribute of its call: one node for all."""
+        shared = self.shared.setdefault(call, {})
         for node in self.bodies[call]:
             if node.op_type != "Constant" or standard_domain(node.domain) or not node.output:
                 continue
             if any(attribute.ref_attr_name for attribute in node.attribute):
                 continue
-            key = (call, node.output[0])
-            if key not in self.shared:
-                self.shared[key] = self._new_prefix(call[1]) + node.output[0]
+            name = node.output[0]
+            if name not in shared:
+                shared[name] = self._new_prefix(call[1]) + name
                 copy = onnx.NodeProto()
                 copy.CopyFrom(node)
-                copy.output[0] = self.shared[key]
+                copy.output[0] = shared[name]
                 copy.name = ""
                 self.constants.append(copy)
-            names[node.output[0]] = self.shared[key]
+            names[name] = shared[name]

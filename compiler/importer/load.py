@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 
+from ullage.compiler.common.clock import check_time, timed
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.functions import inline_functions
@@ -55,6 +56,7 @@ def load_model(path: Path, deadline: float | None = None) -> onnx.ModelProto:
             f"{path}: not an ONNX file ({len(data)} bytes do not parse as one); "
             "export the model again"
         ) from error
+    check_time(deadline, str(path))
     return check_model(model, str(path), deadline)
 
 
@@ -81,7 +83,7 @@ def check_model(
         raise ModelError(f"{where}: {len(model.graph.node)} nodes; at most {MAX_NODES} are read")
     if model.functions:
         inline_functions(model, where, deadline)
-    _check_graph(model.graph, where)
+    _check_graph(model.graph, where, deadline)
     return model
 
 
@@ -117,10 +119,10 @@ def all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterable[onnx.NodeProto]:
                 yield from all_nodes(graph.node)
 
 
-def _check_graph(graph: onnx.GraphProto, where: str) -> None:
+def _check_graph(graph: onnx.GraphProto, where: str, deadline: float | None) -> None:
     """Check that names are defined once, and, in some order of the nodes, before they are used."""
     defined: dict[str, str] = {}
-    for tensor in graph.initializer:
+    for tensor in timed(graph.initializer, deadline, where):
         _define(defined, tensor.name, "an initializer", where)
         _check_initializer(tensor, where)
     for sparse in graph.sparse_initializer:
@@ -131,14 +133,14 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
     for value in graph.input:
         if defined.get(value.name) != "an initializer":  # IR 3 lists weights as inputs too
             _define(defined, value.name, "an input", where)
-    for node in graph.node:
+    for node in timed(graph.node, deadline, where):
         if not node.op_type:
             raise ModelError(f"{where}: node {node.name!r} has no operator type")
         for output in node.output:
             if output:
                 _define(defined, output, f"{node.op_type} {node.name!r}", where)
-    _refuse_shadowing(graph, where)
-    for node in graph.node:
+    _refuse_shadowing(graph, where, deadline)
+    for node in timed(graph.node, deadline, where):
         for name in node.input:
             if name and name not in defined:
                 raise ModelError(
@@ -147,11 +149,15 @@ def _check_graph(graph: onnx.GraphProto, where: str) -> None:
     for value in graph.output:
         if value.name not in defined:
             raise ModelError(f"{where}: output {value.name!r} is produced by nothing")
-    _sort_nodes(graph, where)
+    _sort_nodes(graph, where, deadline)
 
 
 def _refuse_shadowing(
-    graph: onnx.GraphProto, where: str, around: Sequence[set[str]] = (), owner: str = ""
+    graph: onnx.GraphProto,
+    where: str,
+    deadline: float | None = None,
+    around: Sequence[set[str]] = (),
+    owner: str = "",
 ) -> None:
     """Refuse results inside a subgraph that bear the name of a tensor that is known around it.
 
@@ -160,16 +166,17 @@ def _refuse_shadowing(
     Args:
         graph: the graph.
         where: model, for messages.
+        deadline: `time.monotonic()` value at which reading ends, None for never.
         around: names known so far in each of the graphs around it.
         owner: the node that it belongs to, empty for the main graph.
     """
     known = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    for node in graph.node:
+    for node in timed(graph.node, deadline, where):
         for attribute in node.attribute:
             for inside in (attribute.g, *attribute.graphs):
                 if inside.node:
                     label = f"{node.op_type} {node.name!r}"
-                    _refuse_shadowing(inside, where, (*around, known), label)
+                    _refuse_shadowing(inside, where, deadline, (*around, known), label)
         for name in node.output:
             if name and any(name in names for names in around):
                 raise ModelError(
@@ -187,13 +194,13 @@ def _define(defined: dict[str, str], name: str, by: str, where: str) -> None:
     defined[name] = by
 
 
-def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
+def _sort_nodes(graph: onnx.GraphProto, where: str, deadline: float | None) -> None:
     """Put nodes into a topological order, the file's own where it is one already."""
     nodes = list(graph.node)
     producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     needs = [
         {producer[name] for name in (*node.input, *captures(node)) if name in producer}
-        for node in nodes
+        for node in timed(nodes, deadline, where)
     ]
     if all(max(earlier, default=-1) < index for index, earlier in enumerate(needs)):
         return
@@ -203,7 +210,7 @@ def _sort_nodes(graph: onnx.GraphProto, where: str) -> None:
     dag.add_nodes_from(range(len(nodes)))
     dag.add_edges_from((early, index) for index, earlier in enumerate(needs) for early in earlier)
     try:
-        order = list(nx.lexicographical_topological_sort(dag))
+        order = list(timed(nx.lexicographical_topological_sort(dag), deadline, where))
     except nx.NetworkXUnfeasible:
         cycle = _described([nodes[index] for index in find_cycle(dag)])
         raise ModelError(f"{where}: the graph has a cycle through {cycle}") from None

@@ -2,15 +2,20 @@
 
 from dataclasses import replace
 
+import pytest
+
 from tests.support.cases import (
     chain,
     problem_for,
     solved,
     target_of,
 )
+from ullage.compiler.common.errors import TimeLimitError
+from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise
+from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.verify.verifier import find_violations
 
 
@@ -29,3 +34,13 @@ def test_compile_works_where_all_slow_has_no_room() -> None:
     summary = summarise(compiled)
     assert summary["all_slow_latency_s"] is None
     assert summary["speedup_over_all_slow"] is None
+
+
+def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A plan of many steps takes as long to verify and replay as the model took to read."""
+    monkeypatch.setattr(driver, "SHORT_STEPS", 3)
+    prepared = replace(driver.prepare(find_model("squeezenet"), CompileOptions()), import_s=1e6)
+    with pytest.raises(TimeLimitError, match=r"after reading \d+ steps; .* give more time"):
+        driver.solve_prepared(prepared, CompileOptions(solver="greedy", time_limit_s=1e5))
