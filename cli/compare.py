@@ -105,6 +105,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 def _print(rows: list[dict[str, Any]], objective: str) -> None:
     from ullage.cli.render import gap_text, objective_text, print_table
     from ullage.compiler.common.units import format_size
+    from ullage.compiler.driver.summary_text import bound_text
+    from ullage.hwmodels.bounds import Bound
 
     columns = [
         ("Solver", "left"),
@@ -141,9 +143,9 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
             ]
         )
     first = next(row for row in rows if "error" not in row)
-    bound = objective_text(first["lower_bound"], objective)
+    bound = bound_text(Bound(first["lower_bound"], first["bound_source"]), objective)
     print_table(
-        f"{first['model']} on {first['target']}: lower bound {bound} ({first['bound_source']})",
+        f"{first['model']} on {first['target']}: lower bound {bound}",
         columns,
         table,
         optional=LEAST_TELLING,

@@ -62,7 +62,9 @@ def _print(found: dict[str, Any]) -> None:
     ]
     columns = [("", "left"), ("Before", "right"), ("After", "right"), ("Change", "right")]
     for name, side in (("before", one), ("after", other)):
-        say(f"{name}: {side['plan']}, {side['model']} on {side['target']}, {side['solver']}")
+        bound = f"; {side['stated_bound_text']}" if side["stated_bound_text"] else ""
+        subject = f"{side['plan']}, {side['model']} on {side['target']}"
+        say(f"{name}: {subject}, {side['solver']}, order {side['order']}{bound}")
     print_table("Figures", columns, rows)
     if found["operators"]:
         cells = [

@@ -124,7 +124,8 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         ("Solve [s]", "right"),
     ]
     print_table(
-        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}",
+        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}, "
+        f"{_orders(document['rows'])}",
         columns,
         [_cells(row, len(columns)) for row in document["rows"]],
         optional=("Solve [s]", "Fast peak", "Slow traffic"),
@@ -139,6 +140,12 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         console().print(swept.meeting.message, markup=False, soft_wrap=True)
     if "plot" in document:
         console().print(f"written: {document['plot']}", markup=False, soft_wrap=True)
+
+
+def _orders(rows: list[dict[str, Any]]) -> str:
+    """The orders for which the curve's bounds are known to hold."""
+    every = all(row["bound_every_order"] for row in rows if "error" not in row)
+    return f"lower bounds for {'every' if every else 'this'} order"
 
 
 def _cells(row: dict[str, Any], columns: int) -> list[str]:

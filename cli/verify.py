@@ -21,6 +21,7 @@ def verify_command(
     from ullage.cli.render import print_json
     from ullage.compiler.common.errors import MalformedPlanError, VerificationError
     from ullage.compiler.driver.provenance import check_model_matches
+    from ullage.compiler.driver.summary_text import stated_bound_text
     from ullage.compiler.ir.plan_json import read_plan
     from ullage.compiler.verify.verifier import find_file_violations, malformed_file
 
@@ -49,6 +50,9 @@ def verify_command(
         "residencies": len(loaded.residencies),
         "transfers": len(loaded.transfers),
         "fits_chip": not loaded.shortfall,
+        "order": loaded.program.order,
+        "stated_bound": loaded.lower_bound,
+        "stated_bound_source": loaded.bound_source or None,
     }
     if loaded.shortfall:
         say(f"warning: {loaded.shortfall}", err=True)
@@ -60,3 +64,5 @@ def verify_command(
             f"transfers over {summary['steps']} steps"
             + (", and of this model" if model is not None else "")
         )
+        if bound := stated_bound_text(loaded):
+            say(f"it {bound} (not proven here: `ullage report` does)")

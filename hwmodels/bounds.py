@@ -16,6 +16,10 @@ from ullage.hwmodels.cost import (
 )
 from ullage.hwmodels.traffic import compulsory_resident
 
+# Sources of bounds that hold in every order of the operators, beside `compulsory-TIER`: they add up
+# what each operator takes by itself. `max-operator` is none, since in another order other results
+# may take over the bytes of dead operands.
+EVERY_ORDER = ("compute", "operands", "trivial", "compulsory-energy")
 # Relative amount by which a bound may exceed the value: sums in another order round differently.
 BOUND_TOLERANCE = 1e-9
 
@@ -31,6 +35,11 @@ class Bound:
 
     value: float
     source: str
+
+    @property
+    def every_order(self) -> bool:
+        """Whether it is known to hold in every order of the operators, not in the plan's alone."""
+        return self.source in EVERY_ORDER or self.source.startswith("compulsory-")
 
 
 def order_free_bound(problem: Problem) -> Bound:

@@ -17,7 +17,7 @@ from ullage.compiler.driver.shares import (
     traffic_by_kind,
     traffic_text,
 )
-from ullage.compiler.driver.summary_text import gap_text, objective_text, percent
+from ullage.compiler.driver.summary_text import bound_text, gap_text, objective_text, percent
 from ullage.compiler.ir.plan import Plan
 
 
@@ -52,6 +52,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "lower_bound_s": compiled.bound.value if is_latency else None,
         "gap": compiled.gap,
         "bound_source": compiled.bound.source,
+        "bound_every_order": compiled.bound.every_order,
         "traffic_bytes": cost.traffic_bytes,
         "compulsory_bytes": cost.compulsory_bytes,
         "noncompulsory_bytes": cost.noncompulsory_bytes,
@@ -165,8 +166,8 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ("against all-slow", _against_all_slow(compiled, summary)),
         (
             "lower bound",
-            f"{objective_text(compiled.bound.value, plan.objective)} of {plan.objective}, proven "
-            f"by {compiled.bound.source}: gap {gap_text(compiled.gap)} ({summary['status']})",
+            f"{bound_text(compiled.bound, plan.objective)}: gap {gap_text(compiled.gap)} "
+            f"({summary['status']})",
         ),
         *_claim(compiled),
         *_then(compiled),
@@ -256,4 +257,5 @@ def _claim(compiled: Compiled) -> list[tuple[str, str]]:
     if plan.claimed_bound is None:
         return []
     text = objective_text(plan.claimed_bound, plan.objective)
-    return [("claimed bound", f"{text} of {plan.objective}, claimed by {plan.claimed_by}")]
+    claim = f"{text} of {plan.objective} for this order, claimed by {plan.claimed_by}"
+    return [("claimed bound", claim)]

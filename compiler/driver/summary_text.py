@@ -2,6 +2,8 @@
 
 from ullage.compiler.common.units import format_size, format_time
 from ullage.compiler.driver.result import OPTIMAL_GAP
+from ullage.compiler.ir.plan import Plan
+from ullage.hwmodels.bounds import Bound
 
 # The smallest gap that two decimals of a percent show.
 SMALLEST_SHOWN = 5e-5
@@ -22,6 +24,27 @@ def gap_text(gap: float | None) -> str:
     if OPTIMAL_GAP < gap < SMALLEST_SHOWN:
         return f"{100 * gap:.1g} %"
     return f"{100 * gap:.2f} %"
+
+
+def bound_text(bound: Bound, objective: str) -> str:
+    """A bound with its unit, the orders of the operators for which it holds, and its proof."""
+    value = objective_text(bound.value, objective)
+    return f"{value} of {objective} {orders_text(bound)}, proven by {bound.source}"
+
+
+def orders_text(*bounds: Bound) -> str:
+    """The orders of the operators for which bounds are known to hold."""
+    return "for every order" if all(b.every_order for b in bounds) else "for this order"
+
+
+def stated_bound_text(plan: Plan) -> str:
+    """The lower bound that a plan's file states, which nobody proves anew; empty for none."""
+    if plan.lower_bound is None:
+        return ""
+    bound = Bound(plan.lower_bound, plan.bound_source or plan.solver)
+    value = objective_text(bound.value, plan.objective)
+    orders = orders_text(bound)
+    return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
 
 
 def objective_text(value: float, objective: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.driver.summary_text import stated_bound_text
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.program import DMA_STEP
@@ -84,7 +85,10 @@ def _figures(side: Side) -> dict[str, Any]:
         "target": plan.target.name,
         "solver": plan.solver,
         "objective": plan.objective,
+        "order": plan.program.order,
         "value": objective_value(cost, plan.objective),
+        "stated_bound": plan.lower_bound,
+        "stated_bound_text": stated_bound_text(plan),
         **{name: getattr(cost, name) for name in FIGURES},
         "traffic_bytes": cost.traffic_bytes,
         "peak_bytes": cost.peak_bytes,

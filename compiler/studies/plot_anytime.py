@@ -8,7 +8,9 @@ import numpy as np
 
 from ullage.compiler.common.palette import CURVES
 from ullage.compiler.driver.anytime import Improvement
+from ullage.compiler.driver.summary_text import orders_text
 from ullage.compiler.studies.plots import GREY, NAMES, unit_of, write_picture
+from ullage.hwmodels.bounds import Bound
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +95,8 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
         axes.plot([end_s], [values[-1]], marker=marker, ms=7, **edge, **look)
     if any(len(row["anytime"]) > 1 for row in shown):
         axes.scatter([], [], s=DOT, color=GREY, label="a better plan found")
-    label = f"lower bound, proven: {bound:.4g} {unit}"
+    orders = orders_text(Bound(first["lower_bound"], first["bound_source"]))
+    label = f"lower bound {orders}: {bound:.4g} {unit}"
     axes.axhline(bound, color=GREY, ls="--", lw=1.3, label=label)
     if max(ranks, default=0):
         axes.plot([], [], ls="none", label="equal curves: side by side")

@@ -15,6 +15,7 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.units import BINARY_UNITS, format_size, format_time
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary_text import orders_text
 from ullage.compiler.studies.sweep import Sweep
 from ullage.compiler.studies.sweep_points import Point
 from ullage.hwmodels.cost import objective_value
@@ -104,6 +105,7 @@ def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     values = [compiled.value for _, compiled in solved]
     bounds = [compiled.bound.value for _, compiled in solved]
     ceiling = None if slow is None else objective_value(slow, objective)
+    orders = orders_text(*(compiled.bound for _, compiled in solved))
     scale, unit = unit_of(objective, max([*values, ceiling or 0.0]))
     above = [value * scale for value in values]
     below = [bound * scale for bound in bounds]
@@ -122,7 +124,7 @@ def draw_sweep(swept: Sweep, axes: "Axes") -> None:
         mfc="white",
         ls="--",
         lw=1.3,
-        label="lower bound, proven",
+        label=f"lower bound {orders}",
     )
     if objective == "latency":
         floor = min(compiled.score.compute_s for _, compiled in solved) * scale

@@ -35,6 +35,8 @@ class Meeting:
         best_latency_s: lowest latency of any size, None without any plan.
         best_bound_s: lower bound of the latency at the largest size.
         excluded: the bound proves that no size of the range meets the latency.
+        every_order: the proof is known to hold in every order of the operators, not in that of the
+            plans alone.
         at_range_start: the smallest size of the range meets it; a smaller one may, too.
     """
 
@@ -45,27 +47,32 @@ class Meeting:
     best_bound_s: float | None
     excluded: bool
     at_range_start: bool
+    every_order: bool = False
 
     @property
     def message(self) -> str:
         """The answer for people."""
         wanted = format_time(self.latency_s)
+        orders = f"for {'every' if self.every_order else 'this'} order"
         if self.smallest_bytes is None:
             if self.best_latency_s is None or self.best_bound_s is None:
                 return f"no size of the range has a plan, so none is known to meet {wanted}"
             best, bound = format_time(self.best_latency_s), format_time(self.best_bound_s)
             proof = (
-                f"the lower bound {bound} proves that none can"
+                f"the lower bound {bound} {orders} proves that none can"
                 if self.excluded
-                else (f"the lower bound {bound} leaves open whether one can")
+                else (f"the lower bound {bound} {orders} leaves open whether one can")
             )
             return f"no size of the range meets {wanted}: the best plan takes {best}, and {proof}"
         text = f"{wanted} is met with {_exact(self.smallest_bytes)} of fast memory"
         if self.at_range_start:
             text += ", the smallest size of the range"
         if self.insufficient_bytes is not None:
-            return f"{text}; proven not to be met with {_exact(self.insufficient_bytes)} or less"
-        return f"{text}; no size of the range is proven to be too small"
+            return (
+                f"{text}; proven {orders} not to be met with {_exact(self.insufficient_bytes)} "
+                "or less"
+            )
+        return f"{text}; no size of the range is proven to be too small {orders}"
 
 
 def _exact(size_bytes: int) -> str:
@@ -86,7 +93,24 @@ def judge(points: Sequence[Point], latency_s: float) -> Meeting:
         best_bound_s=solved[-1].bound.value if solved else None,
         excluded=insufficient is not None and insufficient >= points[-1].size_bytes,
         at_range_start=smallest is not None and smallest == points[0].size_bytes,
+        every_order=_proof_of_every_order(points, latency_s, smallest, insufficient),
     )
+
+
+def _proof_of_every_order(
+    points: Sequence[Point], latency_s: float, smallest: int | None, insufficient: int | None
+) -> bool:
+    """Whether the bound that the answer names is known to hold in every order.
+
+    That operands of a step do not fit may have to do with which values share bytes in this order.
+    """
+    bounds = {p.size_bytes: p.compiled.bound for p in points if p.compiled is not None}
+    if not bounds:
+        return False
+    if smallest is None or insufficient is None:
+        return bounds[max(bounds)].every_order
+    told = bounds.get(insufficient)
+    return told is not None and told.value > latency_s and told.every_order
 
 
 def meets(point: Point, latency_s: float) -> bool:

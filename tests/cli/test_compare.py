@@ -32,6 +32,9 @@ def test_compare_gives_each_solver_a_row(
     for name, row in rows.items():
         line = next(line for line in out.splitlines() if line.startswith(f"│ {name} "))
         assert format_time(row["latency_s"]) in line
+    orders = "every" if rows["greedy"]["bound_every_order"] else "this"
+    title = f"of latency for {orders} order, proven by {rows['greedy']['bound_source']}"
+    assert title in out
     peak = ask("compare", tiny, "--dim", "n=8", "--objective", "peak")
     assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
 

@@ -24,6 +24,19 @@ def test_verify_accepts_a_plan_and_its_model(
     out, _ = say("verify", plan_path, "--model", tiny)
     assert "legal" in out
     assert "of this model" in out
+    assert (found["order"], found["stated_bound"]) == (plan.program.order, plan.lower_bound)
+
+
+def test_verify_says_of_which_order_a_stated_bound_is(
+    ask: Json, say: Callable[..., tuple[str, str]], plan_path: Path
+) -> None:
+    plan = read_plan(plan_path)
+    for source, orders in (("fluid-lp", "this"), ("compute", "every")):
+        write_plan(replace(plan, lower_bound=1e-6, bound_source=source), plan_path)
+        out, _ = say("verify", plan_path)
+        assert f"the lower bound 1 us of latency for {orders} order, by {source}" in out
+        assert ask("verify", plan_path)["stated_bound_source"] == source
+        assert f"for {orders} order, by {source}" in say("diff", plan_path, plan_path)[0]
 
 
 def test_verify_refuses_another_model(ask: Json, plan_path: Path) -> None:

@@ -330,3 +330,14 @@ def test_bounds_agree_with_byte_by_byte_twins(seed: int, target: Target, overhea
     assert bound_of(problem, problem.target, "peak").value == most
     assert live_bytes_bound(problem).value == max(live_bytes(problem, None))
     assert live_bytes_bound(problem, target).value == max(live_bytes(problem, target))
+
+
+def test_bounds_say_whether_they_hold_in_every_order() -> None:
+    problem = make_problem(
+        {"a": ("input", 64), "b": ("output", 64)}, [Op("one", ("a",), ("b",), macs=8)]
+    )
+    for objective in ("latency", "energy", "traffic"):
+        assert order_free_bound(problem.minimising(objective)).every_order
+    assert not order_free_bound(problem.minimising("peak")).every_order
+    assert not live_bytes_bound(problem).every_order
+    assert not Bound(1.0, "fluid-lp").every_order

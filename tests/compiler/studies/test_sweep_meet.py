@@ -74,6 +74,20 @@ def test_a_solver_that_proves_bounds_gives_both_ends(deep: Path) -> None:
     assert excluded * 0.99 - 16 <= answer.insufficient_bytes <= excluded
     assert not answer.excluded
     assert str(answer.smallest_bytes) in answer.message
+    assert "proven for this order not to be met with" in answer.message
+
+
+def test_a_proof_of_every_order_says_so(deep: Path) -> None:
+    found = sweep(deep, ask(meet_latency_s=1e-9), GREEDY)
+    compiled = found.points[-1].compiled
+    assert found.meeting is not None
+    assert compiled is not None
+    assert compiled.bound.every_order
+    assert "for every order proves that none can" in found.meeting.message
+    bound = Bound(compiled.bound.value, "made-up")
+    of_this = replace(found.points[-1], compiled=replace(compiled, bound=bound))
+    answer = judge([*found.points[:-1], of_this], 1e-9)
+    assert "for this order proves that none can" in answer.message
 
 
 def test_the_proof_that_operands_do_not_fit_counts(deep: Path) -> None:
@@ -84,6 +98,7 @@ def test_the_proof_that_operands_do_not_fit_counts(deep: Path) -> None:
     assert found.meeting.insufficient_bytes == required - 1
     assert found.meeting.smallest_bytes is not None
     assert required <= found.meeting.smallest_bytes <= 1.02 * required
+    assert "for this order" in found.meeting.message  # what shares bytes may differ in others
     assert insufficient_bytes(found.points[-1:], 1.0) is None
 
 
