@@ -171,7 +171,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ),
         *_claim(compiled),
         *_then(compiled),
-        ("time goes to", _shares(time_by_binding(compiled), cost.latency_s)),
+        ("steps bound by", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",
             f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
@@ -232,9 +232,10 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
 
 
 def _shares(seconds_by_binding: Mapping[str, float], total: float) -> str:
-    return ", ".join(
+    shares = ", ".join(
         f"{name} {percent(seconds, total)}" for name, seconds in seconds_by_binding.items()
     )
+    return f"{shares} of latency" if shares else ""
 
 
 def _then(compiled: Compiled) -> list[tuple[str, str]]:

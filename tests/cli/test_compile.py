@@ -175,6 +175,14 @@ def test_compile_text_agrees_with_the_document(
     orders = "every" if found["bound_every_order"] else "this"
     proof = f"of latency for {orders} order, proven by {found['bound_source']}: gap"
     assert proof in rows["lower bound"]
+    said = rows["steps bound by"]
+    assert said.endswith(" of latency")
+    shares: dict[str, float] = {}
+    for row in ask(*arguments, "--verbose")["operators_detail"]:
+        shares[row["bound_by"]] = shares.get(row["bound_by"], 0.0) + row["share"]
+    for binding, share in shares.items():
+        shown = float(said.split(f"{binding} ")[1].split(" %")[0])
+        assert shown >= 100 * share - 0.06  # steps of DMA alone are not listed
     total = found["compulsory_bytes"] + found["noncompulsory_bytes"]
     assert rows["slow traffic"].startswith(format_size(total) + ",")
     assert format_size(found["noncompulsory_bytes"]) in rows["slow traffic"]

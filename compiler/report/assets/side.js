@@ -94,7 +94,7 @@ function overview() {
       el("i", { style: `width:${share}%` }), el("em", { style: `left:${share}%;right:0` })),
     el("p", { class: "soft" }, `No plan ${summary.bound_every_order ? "in any order" : "of this order"} has less ${summary.objective} than ${objectiveText(lower)} `
       + `(${summary.bound_source}); this one has ${objectiveText(value)}: ${summary.status}.`),
-    el("h2", {}, "Where time goes"),
+    el("h2", {}, "Latency by what binds the steps"),
     el("div", { class: "bar" }, bound.map(([name, s]) =>
       el("i", { title: name, style: `width:${100 * s / summary.latency_s}%;background:${bindingStyle(name)}` }))),
     table([["bound by"], ["time", 1], ["share", 1]], bound.map(([name, s]) => [
