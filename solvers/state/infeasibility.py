@@ -9,6 +9,10 @@ from ullage.solvers.state.segments import Segment
 
 # Number of tensors that the message names, largest first.
 SHOWN = 5
+# Why no plan can do with less.
+WHOLE_OPERATORS = (
+    "Operators run whole: they are not cut into tiles yet, so the operator that needs most decides"
+)
 
 
 def step_refusal(
@@ -31,10 +35,13 @@ def step_refusal(
     names = tiers or (target.fastest.name,)
     available = sum(target.tier(name).capacity_bytes for name in names)
     where = problem.steps[step]
-    here = [(problem.buffers[segment.buffer].name, segment.size_bytes) for segment in present]
+    sizes: dict[str, int] = {}
+    for segment in present:  # a tensor of several segments counts once, with all of them
+        name = problem.buffers[segment.buffer].name
+        sizes[name] = sizes.get(name, 0) + segment.size_bytes
     if where.workspace_bytes and target.fastest.name in names:
-        here.append((f"workspace of {where.name}", where.workspace_bytes))
-    here.sort(key=lambda item: -item[1])
+        sizes[f"workspace of {where.name}"] = where.workspace_bytes
+    here = sorted(sizes.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:SHOWN])
     more = f"--fast-memory {needed_bytes}"
     if names[0] != target.fastest.name or len(names) > 1:
@@ -50,7 +57,7 @@ def step_refusal(
         f"step {step} ({where.kind} {where.name!r}) cannot run on {target.name}: what it needs in "
         f"{' or '.join(names)} takes {format_size(needed_bytes)}, available "
         f"{format_size(available)}, excess {format_size(needed_bytes - available)}; largest: "
-        f"{listed}. To do: {advice}",
+        f"{listed}. {WHOLE_OPERATORS}. To do: {advice}",
         {
             "tier": names[-1],
             "needed_bytes": needed_bytes,

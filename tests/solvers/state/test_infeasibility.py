@@ -12,6 +12,7 @@ from tests.support.cases import (
     target_of,
 )
 from tests.support.solving import Asked, solve_with
+from tests.support.targets import Op, make_problem
 from ullage.compiler.common.errors import InfeasibleError
 
 
@@ -41,3 +42,21 @@ def test_a_home_that_is_too_small_is_refused_with_figures() -> None:
         solve_with("all-slow", problem, Asked())
     check_refusal(raised.value)
     assert raised.value.details["tier"] == "dram"
+
+
+def test_a_refusal_says_that_operators_run_whole_and_names_each_tensor_once() -> None:
+    parts = [Op("one", ("x",), (("a", 0, 64, 64),)), Op("two", ("x",), (("a", 64, 128, 64),))]
+    problem = make_problem(
+        {"x": ("input", 32), "a": ("activation", 128), "y": ("output", 96)},
+        [*parts, Op("all", ("a",), ("y",))],
+        target_of(128, operand_access="fastest"),
+    )
+    for name in ("greedy", "fluid"):
+        with pytest.raises(
+            InfeasibleError, match="Operators run whole: they are not cut"
+        ) as raised:
+            solve_with(name, problem, Asked())
+        details = raised.value.details
+        assert details["operator"] == "all"
+        largest = [(item["tensor"], item["bytes"]) for item in details["largest_tensors"]]
+        assert largest == [("a", 128), ("y", 96)]
