@@ -45,10 +45,9 @@ def test_a_home_that_is_too_small_is_refused_with_figures() -> None:
 
 
 def test_a_refusal_says_that_operators_run_whole_and_names_each_tensor_once() -> None:
-    parts = [Op("one", ("x",), (("a", 0, 64, 64),)), Op("two", ("x",), (("a", 64, 128, 64),))]
     problem = make_problem(
-        {"x": ("input", 32), "a": ("activation", 128), "y": ("output", 96)},
-        [*parts, Op("all", ("a",), ("y",))],
+        {"a": ("input", 128), "y": ("output", 96), "z": ("output", 16)},
+        [Op("all", ("a",), ("y",)), Op("half", (("a", 0, 64, 64),), ("z",))],
         target_of(128, operand_access="fastest"),
     )
     for name in ("greedy", "fluid"):
