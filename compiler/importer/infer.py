@@ -7,6 +7,7 @@ used and marked.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 import numpy as np
@@ -27,6 +28,7 @@ from ullage.compiler.importer.operators.identity import (
 )
 from ullage.compiler.importer.operators.legacy import legacy_output_types
 from ullage.compiler.importer.operators.onnxruntime_types import onnxruntime_output_types
+from ullage.compiler.importer.operators.padding import conv_transpose_shape, without_ignored_pads
 from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import (
     Scope,
@@ -255,6 +257,7 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
             for name, proto in protos.items()
             if (known := from_proto(proto, name, scope)) is not None
         }
+        output_types.update(_corrected(node, inputs, output_types, scope))
     missing = {name for name in node.output if name and name not in output_types}
     if not missing:
         return output_types, ""
@@ -279,6 +282,23 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
             declared = from_proto(scope.declared.get(name), name, scope)
             output_types[name] = _better(declared, known)
     return output_types, reason
+
+
+def _corrected(
+    node: onnx.NodeProto,
+    inputs: Sequence[TensorType | None],
+    inferred: Mapping[str, TensorType],
+    scope: Scope,
+) -> dict[str, TensorType]:
+    """Types of results of which onnx's inference is known to be wrong."""
+    name = next(iter(node.output), "")
+    if node.op_type != "ConvTranspose" or not is_standard(node) or name not in inferred:
+        return {}
+    shape = conv_transpose_shape(attributes(node, scope.opsets), inputs)
+    if shape is None:
+        return {}
+    checked_elements(shape, inferred[name].dtype, name, scope.where)
+    return {name: replace(inferred[name], shape=shape)}
 
 
 def _better(declared: TensorType | None, known: TensorType) -> TensorType:
@@ -359,7 +379,8 @@ def _inference(schema: onnx.defs.OpSchema | None, node: onnx.NodeProto, scope: S
         except ModelError:
             return {}  # largest lengths that no run has together
         types = {name: from_proto(proto, name, scope) for name, proto in protos.items()}
-        return {name: known for name, known in types.items() if known is not None}
+        found = {name: known for name, known in types.items() if known is not None}
+        return found | _corrected(node, inputs, found, scope)
 
     return infer_at
 
@@ -394,7 +415,7 @@ def _schema_types(
     try:
         return onnx.shape_inference.infer_node_outputs(
             schema,
-            node,
+            without_ignored_pads(node),
             types,
             data,
             opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in scope.opsets.items()],
