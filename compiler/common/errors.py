@@ -47,6 +47,10 @@ class ModelError(UllageError):
     kind = "model"
 
 
+class NeverRunsError(ModelError):
+    """An operator contradicts its operands, whatever the data: what contains it cannot run."""
+
+
 class InfeasibleError(UllageError):
     """No legal plan exists on this target; details give needed, available and excess bytes."""
 

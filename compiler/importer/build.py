@@ -166,6 +166,7 @@ def _graph(
         outputs=tuple(name for name in outputs if name in values),
         fallbacks=(
             *(f for f in node_list.fallbacks if f.operator in planned & labels),
+            *(Fallback(label, "If", reason) for label, reason in scope.work.skipped),
             *_output_notes(outputs, values, scope),
             *(() if operators else (Fallback(label, "model", NOTHING_TO_PLAN),)),
         ),

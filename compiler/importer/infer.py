@@ -13,7 +13,7 @@ from itertools import zip_longest
 import numpy as np
 import onnx
 
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, NeverRunsError
 from ullage.compiler.importer.bodies.control_flow import control_flow_types
 from ullage.compiler.importer.bounds import Triple
 from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
@@ -422,7 +422,7 @@ def _schema_types(
         )
     except Exception as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else repr(error)
-        raise ModelError(
+        raise NeverRunsError(
             f"{scope.where}: {label_of(node)} is malformed (output "
             f"{next(iter(node.output), '')!r}): {reason}",
             {"operator": node.op_type},

@@ -69,6 +69,7 @@ class Work:
         folded_elements: elements read and written to compute them.
         visited: nodes visited so far, those of bodies once for each visit.
         repeated: those that were visited again because the shapes of a loop changed.
+        skipped: (If, reason) for branches that cannot run and were left out, each once.
     """
 
     deadline: float | None = None
@@ -76,6 +77,7 @@ class Work:
     folded_elements: int = 0
     visited: int = 0
     repeated: int = 0
+    skipped: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def visit(self, where: str) -> None:
         """Count a node.

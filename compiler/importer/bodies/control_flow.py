@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import onnx
 
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, NeverRunsError
 from ullage.compiler.importer.bodies.loops import Passes, Trips, iterate
 from ullage.compiler.importer.load import checked_elements, element_name
 from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
@@ -72,16 +72,33 @@ def _branches(
     scope: Scope,
     walk_graph: WalkGraph,
 ) -> Types:
-    """Results of an If: of the branch that runs, where the condition is constant, else of both."""
-    chosen = scope.arrays.get(node.input[0]) if node.input else None
-    if chosen is not None and chosen.size == 1:
-        taken = "then_branch" if bool(np.asarray(chosen).reshape(-1)[0]) else "else_branch"
+    """Results of an If: of the branch that runs, where that is certain, else of both.
+
+    It is certain where the condition is a constant, and where an operator of the other branch
+    contradicts its operands at the shapes that are planned.
+
+    Raises:
+        ModelError: a branch that may run cannot be typed, or none can run.
+    """
+    taken = _taken_branch(node, scope)
+    if taken is not None:
         graphs = {taken: graphs[taken]}
     scopes: dict[str, Scope] = {}
     bodies: list[Types] = []
+    broken: dict[str, NeverRunsError] = {}
     for attribute, graph in graphs.items():
-        scopes[attribute] = scope.inside(f"{label_of(node)}.{attribute}")
-        bodies.append(_walked(graph, scopes[attribute], [], walk_graph))
+        inner = scope.inside(f"{label_of(node)}.{attribute}")
+        try:
+            bodies.append(_walked(graph, inner, [], walk_graph))
+            scopes[attribute] = inner
+        except NeverRunsError as error:
+            broken[attribute] = error
+    if not bodies:
+        raise next(iter(broken.values()))
+    for attribute, error in broken.items():
+        reason = f"{attribute} is left out, it cannot run: {error.message}"
+        scope.work.skipped[label_of(node), reason] = None
+    graphs = {attribute: graphs[attribute] for attribute in scopes}
     scope.subscopes[position] = scopes
     if len({len(body) for body in bodies}) > 1:
         raise ModelError(f"{scope.where}: the branches of {label_of(node)} return different counts")
@@ -103,6 +120,15 @@ def _branches(
         if name:
             _join_values(name, results[at], [n[at] for n in names], list(scopes.values()), scope)
     return results
+
+
+def _taken_branch(node: onnx.NodeProto, scope: Scope) -> str | None:
+    """The branch that an If takes whatever the data, None where that is open."""
+    name = node.input[0] if node.input else ""
+    chosen = scope.arrays.get(name)
+    if chosen is None or chosen.size != 1:
+        return None
+    return "then_branch" if bool(np.asarray(chosen).reshape(-1)[0]) else "else_branch"
 
 
 def _join_values(
@@ -148,7 +174,10 @@ def _loop(
         takes = [TensorType("int64", ()), TensorType("bool", ()), *states]
         return _walked(graph, inner, takes, _numbered(graph, trips, walk_graph))[1:], inner
 
-    passes = iterate(node, graph, start, trips, scope, walk)
+    try:
+        passes = iterate(node, graph, start, trips, scope, walk)
+    except NeverRunsError as error:  # where it does not go round, what contains it runs
+        raise ModelError(error.message, error.details) from error
     scope.iterations[position] = trips.most
     if passes.scope is not None:
         scope.subscopes[position] = {"body": passes.scope}
@@ -266,7 +295,10 @@ def _scan(
         return _walked(graph, inner, [*carried, *elements], walk_graph), inner
 
     trips = Trips(length.length, exact=length.exact)
-    passes = iterate(node, graph, start, trips, scope, walk)
+    try:
+        passes = iterate(node, graph, start, trips, scope, walk)
+    except NeverRunsError as error:  # where it does not go round, what contains it runs
+        raise ModelError(error.message, error.details) from error
     scope.iterations[position] = length.length * (batch[0].length if batch else 1)
     if passes.scope is not None:
         scope.subscopes[position] = {"body": passes.scope}

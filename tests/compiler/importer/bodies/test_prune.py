@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from tests.support.onnx_models import const, imported, info, model, node, subgraph
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.ir.graph import Graph
 
@@ -171,3 +172,58 @@ def test_a_condition_that_differs_between_iterations_keeps_both_branches() -> No
     graph = imported(proto)
     assert graph.values["y"].shape == (12, 2)
     assert {v.name for v in graph.values.values() if v.kind == "weight"} == {"w1", "w2"}
+
+
+def by_rate(*, then: onnx.NodeProto, otherwise: onnx.NodeProto) -> onnx.ModelProto:
+    """An If whose condition is an input, over a tensor of shape [4, 64]."""
+    return model(
+        [
+            node("Relu", "x", "r"),
+            node("If", "c", "t", name="rate",
+                 then_branch=branch(then), else_branch=branch(otherwise)),
+            node("Sigmoid", "t", "y"),
+        ],
+        [info("x", (4, 64)), info("c", (), "bool")],
+        "y",
+        [const("a", np.zeros((64, 8)), "float32"), const("b", np.zeros((32, 8)), "float32")],
+    )  # fmt: skip
+
+
+def test_a_branch_that_contradicts_its_operands_is_left_out_with_a_note() -> None:
+    proto = by_rate(then=node("MatMul", "r a", "p"), otherwise=node("MatMul", "r b", "q"))
+    graph = imported(proto)
+    assert [o.kind for o in graph.operators] == ["Relu", "MatMul", "Sigmoid"]
+    assert graph.values["y"].shape == (4, 8)
+    assert "b" not in graph.values
+    (note,) = graph.fallbacks
+    assert (note.operator, note.kind) == ("If 'rate'", "If")
+    assert "else_branch is left out, it cannot run" in note.reason
+    assert "MatMul" in note.reason
+
+
+def test_branches_that_both_contradict_their_operands_are_refused_by_name() -> None:
+    proto = by_rate(then=node("MatMul", "r b", "p"), otherwise=node("MatMul", "r b", "q"))
+    with pytest.raises(ModelError, match=r"else_branch: MatMul .* is malformed \(output 'q'\)"):
+        imported(proto)
+
+
+def test_a_branch_that_may_run_and_cannot_be_typed_is_refused_by_name() -> None:
+    unknown = node("Mystery", "r", "q", domain="nobody.knows")
+    proto = by_rate(then=node("MatMul", "r a", "p"), otherwise=unknown)
+    with pytest.raises(ModelError, match=r"the shape of 'q', a result of Mystery"):
+        imported(proto)
+
+
+def test_a_loop_that_contradicts_its_operands_may_go_round_never() -> None:
+    """What is around it can run, so that it is refused, and no branch is left out for it."""
+    number, more, state = info("i", (), "int64"), info("m", (), "bool"), info("s", (4, 64))
+    body = subgraph(
+        [node("Identity", "m", "on"), node("MatMul", "s b", "bad"), node("Identity", "s", "s2")],
+        [number, more, state],
+        [UNTYPED(name="on"), UNTYPED(name="s2")],
+    )
+    looping = node("Loop", "n _ r", "q", body=body)
+    proto = by_rate(then=node("MatMul", "r a", "p"), otherwise=looping)
+    proto.graph.input.append(info("n", (), "int64"))
+    with pytest.raises(ModelError, match="MatMul"):
+        imported(proto)
