@@ -47,7 +47,7 @@ SHORT_STEPS = 4000
 # Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
 CLOSING_SHARE = 3.0
 # Time that the reference, the quickest plan and its checks take, in multiples of what reading took.
-CHECKS_SHARE = 1.3
+CHECKS_SHARE = 1.5
 # Time without which a plan gets no bound of its own, in the same multiples: the relaxation of
 # programs of 30 to 1,200 steps took 7 to 20 of them.
 BOUND_SHARE = 20.0

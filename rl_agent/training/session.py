@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ullage.compiler.common.errors import TimeLimitError, UsageError
@@ -30,6 +30,10 @@ from ullage.rl_agent.training.train import (
 DEFAULT_STEPS = 300
 # Seconds between two checkpoints.
 SAVE_EVERY_S = 10.0
+# Share of a time limit after which reading of synthetic programs ends, if a batch is there.
+READING_SHARE = 0.4
+# Programs between two texts of progress.
+TOLD_EVERY = 64
 # Programs whose features give mean and spread for scaling.
 SCALED_BY = 256
 # Capacities over that of the target's fast memory with which each model is a program to train on.
@@ -91,7 +95,7 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
 
     Raises:
         UsageError: options contradict each other, or there is nothing to train on.
-        TimeLimitError: the time was over before the programs were ready.
+        TimeLimitError: the time was over before a generation was trained; nothing is written.
     """
     begun_s = time.monotonic()
     if session.out.suffix != ".safetensors":
@@ -107,9 +111,16 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
         else synthetic_programs(options.pool_seed, options.families, options.programs)
     )
     pool: list[Program] = []
+    chooses_pool = resumed is None and not session.models
     for program in programs:
         pool.append(program)
         _check_time(session, begun_s, len(pool))
+        if len(pool) % TOLD_EVERY == 0:
+            progress(f"reading programs: {len(pool)} so far")
+        if chooses_pool and len(pool) >= options.batch and _has_read_enough(session, begun_s):
+            break
+    if chooses_pool:  # a resumed run reads as many
+        options = replace(options, programs=len(pool))
     training = resumed or begin_training(options, _encodings(pool))
     log = session.out.with_suffix(".jsonl")
     lines = old_lines(session.resume, training.generation)
@@ -119,15 +130,21 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
     saved = time.monotonic()
     latest = training
 
+    longest_s, generation_begun = 0.0, time.monotonic()
+
     def goes_on(now: Training) -> bool:
-        out_of_time = (
-            session.time_limit_s is not None and time.monotonic() - begun_s >= session.time_limit_s
+        nonlocal generation_begun
+        generation_begun = time.monotonic()
+        spent_s = generation_begun - begun_s
+        out_of_time = session.time_limit_s is not None and (
+            spent_s >= session.time_limit_s or spent_s + longest_s > session.time_limit_s
         )
         return not out_of_time and (steps is None or now.generation < steps)
 
     def report(now: Training) -> None:
-        nonlocal saved, latest
+        nonlocal saved, latest, longest_s
         latest = now
+        longest_s = max(longest_s, time.monotonic() - generation_begun)
         seconds = round(time.monotonic() - begun_s, 3)
         line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
         lines.append(json.dumps(line))
@@ -146,8 +163,16 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
             latest = train(training, pool, goes_on, report, play)
         except KeyboardInterrupt:
             interrupted = True
+    if not interrupted and session.time_limit_s is not None and latest is training:
+        _check_time(session, begun_s, len(pool))
     _save(latest, session.out, log, lines)
     return SessionResult(latest, len(pool), log, time.monotonic() - begun_s, interrupted)
+
+
+def _has_read_enough(session: Session, begun_s: float) -> bool:
+    """Whether the share of the time limit that reading may take is over."""
+    limit_s = session.time_limit_s
+    return limit_s is not None and time.monotonic() - begun_s >= READING_SHARE * limit_s
 
 
 def _check_time(session: Session, begun_s: float, ready: int) -> None:
