@@ -95,8 +95,8 @@ def _branches(
             broken[attribute] = error
     if not bodies:
         raise next(iter(broken.values()))
-    for attribute, error in broken.items():
-        reason = f"{attribute} is left out, it cannot run: {error.message}"
+    for attribute, fault in broken.items():
+        reason = f"{attribute} is left out, it cannot run: {fault.message}"
         scope.work.skipped[label_of(node), reason] = None
     graphs = {attribute: graphs[attribute] for attribute in scopes}
     scope.subscopes[position] = scopes
