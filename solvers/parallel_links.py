@@ -1,11 +1,12 @@
 """Reduction: several links between the same two tiers (DMA queues) become one for the solvers.
 
-`reduce` merges them into one link of their bandwidths together, whose set-up no plan can undercut:
-for any split of n transfers and B bytes over links of bandwidth w (W together) and set-up s,
-max over links of (set-ups + bytes / w) >= n * min(w * s / W) + B / W. So a bound of the reduced
-problem is one of the problem. `recover` gives every transfer of a plan its link again: cut in
-proportion to the bandwidths where the target cuts, or each to the link that is least busy in its
-steps; the better of the two by the cost model.
+A link with a name of its own counts as well: to solvers a link is a pair of tiers. `reduce` merges
+them into one link of their bandwidths together, whose set-up no plan can undercut: for any split of
+n transfers and B bytes over links of bandwidth w (W together) and set-up s, max over links of
+(set-ups + bytes / w) >= n * min(w * s / W) + B / W. So a bound of the reduced problem is one of the
+problem. `recover` gives every transfer of a plan its link again: cut in proportion to the
+bandwidths where the target cuts, or each to the link that is least busy in its steps; the better of
+the two by the cost model.
 """
 
 from collections.abc import Iterator
@@ -25,8 +26,11 @@ Ways = dict[tuple[str, str], tuple[Link, ...]]
 
 
 def is_needed(target: Target) -> bool:
-    """Whether two links join the same tiers, in the same direction."""
-    return any(len(links) > 1 for links in _ways(target).values())
+    """Whether two links join the same tiers in one direction, or one has a name of its own."""
+    ways = _ways(target)
+    return len(ways) < len(target.links) or any(
+        link.name != _unnamed(link).name for link in target.links
+    )
 
 
 def reduce(problem: Problem) -> Problem:
@@ -69,7 +73,7 @@ def _merged(links: tuple[Link, ...]) -> Link:
     """Parallel links as one link that is at least as good as any use of them."""
     first, rate = links[0], sum(link.bandwidth_bytes_per_s for link in links)
     if len(links) == 1:
-        return first
+        return _unnamed(first)
     return Link(
         first.source,
         first.destination,
@@ -77,6 +81,11 @@ def _merged(links: tuple[Link, ...]) -> Link:
         min(link.setup_s * link.bandwidth_bytes_per_s / rate for link in links),
         min(link.energy_j_per_byte for link in links),
     )
+
+
+def _unnamed(link: Link) -> Link:
+    """A link under the name that one without a name of its own has."""
+    return replace(link, name=f"{link.source}->{link.destination}")
 
 
 def _spread(plan: Assignment) -> Assignment:

@@ -4,6 +4,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
+from ullage.solvers import parallel_links
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
 from ullage.solvers.fluid.options import FluidOptions
@@ -27,6 +28,7 @@ def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
     """
     if problem.objective not in SPILLING_OBJECTIVES or budget.is_over():
         return None
+    problem = parallel_links.reduce(problem)  # a bound of it holds for every use of the links
     options = FluidOptions()
     if len(problem.target.tiers) == 2:
         relaxation = relax(problem, segments_of(problem), known, options, budget)

@@ -4,30 +4,38 @@ What no plan can do is said with the operator's own figures: the bytes that it n
 tiers where it reaches them. Anything else is "found no plan", with the memory that would do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
+from ullage.compiler.ir.problem import Problem
 from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slicer
 from ullage.solvers.state.infeasibility import SHOWN, smaller_types, step_refusal
 
+# Whether a problem has a streaming plan.
+Streams = Callable[[Problem], bool]
 # More bytes than any memory has.
 ENDLESS = 1 << 62
+# Capacities that are tried, in times of the least.
+GROWTH = (1.0, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0)
 
 
-def refusal(tiered: TieredProblem, slicer: Slicer, index: int) -> UllageError:
+def refusal(tiered: TieredProblem, slicer: Slicer, index: int, streams: Streams) -> UllageError:
     """The error for a segment that found no way with room.
 
     Args:
         tiered: the problem.
         slicer: the slicer that had none.
         index: the segment.
+        streams: whether there is a streaming plan of a problem.
     """
-    return _no_way(tiered, index) or _too_small(tiered) or _not_found(tiered, slicer, index)
+    found = _no_way(tiered, index) or _too_small(tiered)
+    return found or _not_found(tiered, slicer, index, streams)
 
 
 def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
@@ -82,7 +90,9 @@ def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
             tiers = [m for m in range(network.tiers) if mask >> m & 1]
             here = [i for i in dict.fromkeys(indices) if reach[i] & ~mask == 0]
             unit = min(target.tiers[m].alignment_bytes for m in tiers)
-            needed = sum(-(-tiered.segments[i].size_bytes // unit) * unit for i in here)
+            sizes = [tiered.segments[i].size_bytes for i in here]
+            needed = sum(-(-size // unit) * unit for size in sizes)
+            needed -= max((-size % unit for size in sizes), default=0)  # of what lies on top
             needed += problem.steps[step].workspace_bytes if mask & 1 else 0
             available = sum(target.tiers[m].capacity_bytes for m in tiers)
             if needed - available > worst:
@@ -99,7 +109,9 @@ def _reach_of(tiered: TieredProblem, index: int) -> int:
     return live_range.reach
 
 
-def _not_found(tiered: TieredProblem, slicer: Slicer, index: int) -> InfeasibleError:
+def _not_found(
+    tiered: TieredProblem, slicer: Slicer, index: int, streams: Streams
+) -> InfeasibleError:
     """The error where no operator is too large by itself, but no plan was found."""
     network, segment = tiered.network, tiered.segments[index]
     target, problem = network.target, network.problem
@@ -110,7 +122,7 @@ def _not_found(tiered: TieredProblem, slicer: Slicer, index: int) -> InfeasibleE
         if peak is not None:
             break
     tier = target.tiers[tiers[0]]
-    needed = max(int(peak or 0), tier.capacity_bytes + 1)
+    needed = _enough(problem, tiers[0], max(int(peak or 0), tier.capacity_bytes + 1), streams)
     step = int(tiered.segments[index].accesses[0].step) if segment.accesses else 0
     where = problem.steps[step]
     sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
@@ -133,3 +145,17 @@ def _not_found(tiered: TieredProblem, slicer: Slicer, index: int) -> InfeasibleE
             "proven": False,
         },
     )
+
+
+def _enough(problem: Problem, tier: int, least_bytes: int, streams: Streams) -> int:
+    """A capacity of a tier with which there is a streaming plan, tried; else a generous one."""
+    target = problem.target
+    unit = target.tiers[tier].alignment_bytes
+    needed = least_bytes
+    for factor in GROWTH:
+        needed = -(-round(least_bytes * factor) // unit) * unit
+        larger = replace(target.tiers[tier], capacity_bytes=needed)
+        tiers = (*target.tiers[:tier], larger, *target.tiers[tier + 1 :])
+        if streams(problem.on(replace(target, tiers=tiers))):
+            break
+    return needed

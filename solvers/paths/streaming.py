@@ -1,5 +1,7 @@
 """The plan that streams operators one by one, and its slices: where every search begins."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
@@ -34,17 +36,38 @@ def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
             found in which they do.
         UsageError: no links bring operands to where operators reach them.
     """
+    found = _found(tiered)
+    if isinstance(found, _Refused):
+        raise refusal(tiered, found.slicer, found.segment, _streams)
+    return found
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """The last slicer that was tried, and the segment for which it found no way or no address."""
+
+    slicer: Slicer
+    segment: int
+
+
+def _streams(problem: Problem) -> bool:
+    """Whether a problem has a streaming plan."""
+    return not isinstance(_found(tiered_problem(problem)), _Refused)
+
+
+def _found(tiered: TieredProblem) -> tuple[Slicer, Assignment] | _Refused:
+    """Slicer and plan of the least space, in pages or not."""
     for fewest_pages in (FEWEST_PAGES, 1, NO_PAGES):
         slicer = _slicer(tiered, fewest_pages)
         try:
             slicer.streaming()
             return slicer, assignment_of(tiered, slicer)
         except NoRoom as refused:
-            segment = refused.segment
+            last = _Refused(slicer, refused.segment)
         except NoAddress as refused:
             first = min(residency.slice for residency in refused.residencies)
-            segment = listed(slicer)[first].segment
-    raise refusal(tiered, slicer, segment)
+            last = _Refused(slicer, listed(slicer)[first].segment)
+    return last
 
 
 def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:

@@ -33,6 +33,10 @@ def step_refusal(
     """
     target = problem.target
     names = tiers or (target.fastest.name,)
+    unit = min(target.tier(name).alignment_bytes for name in names)
+    # What lies at the top of a memory needs no room behind it.
+    spare = max((-segment.size_bytes % unit for segment in present), default=0)
+    proven = needed_bytes - spare > sum(target.tier(name).capacity_bytes for name in names)
     available = sum(target.tier(name).capacity_bytes for name in names)
     where = problem.steps[step]
     sizes: dict[str, int] = {}
@@ -53,8 +57,9 @@ def step_refusal(
     if target.operand_access == "fastest":
         remedies["--set operand_access=any"] = "let operands stay in slower memory if the chip can"
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
+    verdict = "cannot run" if proven else "found no room"
     return InfeasibleError(
-        f"step {step} ({where.kind} {where.name!r}) cannot run on {target.name}: what it needs in "
+        f"step {step} ({where.kind} {where.name!r}) {verdict} on {target.name}: what it needs in "
         f"{' or '.join(names)} takes {format_size(needed_bytes)}, available "
         f"{format_size(available)}, excess {format_size(needed_bytes - available)}; largest: "
         f"{listed}. {WHOLE_OPERATORS}. To do: {advice}",
@@ -67,7 +72,7 @@ def step_refusal(
             "operator": where.name,
             "largest_tensors": [{"tensor": name, "bytes": size} for name, size in here[:SHOWN]],
             "remedies": list(remedies),
-            "proven": True,
+            "proven": proven,
         },
     )
 

@@ -16,6 +16,8 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.rl_agent.env.game import MallocGame
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.bound import fluid_bound
 from ullage.solvers.parallel_links import is_needed, reduce
 from ullage.solvers.registry import find_solver
 
@@ -100,3 +102,39 @@ def test_games_on_two_queues_end_in_legal_plans() -> None:
         transfers += len(plan.transfers)
     assert games > 2
     assert transfers > 0
+
+
+@pytest.mark.parametrize("solver", ["all-slow", "greedy", "msa", "fluid", "cpsat", "auto"])
+def test_links_with_names_of_their_own_are_used_under_them(solver: str) -> None:
+    planned = 0
+    for seed in range(25):
+        problem = random_case(seed, operators=8)
+        links = [replace(link, name=f"dma{i}") for i, link in enumerate(problem.target.links)]
+        problem = problem.on(replace(problem.target, links=tuple(links)))
+        try:
+            plan = solve_with(solver, problem)
+        except InfeasibleError:
+            continue
+        assert find_violations(plan) == []
+        planned += bool(plan.transfers)
+        assert {t.link for t in plan.transfers} <= {link.name for link in links}
+    assert planned > 3
+
+
+def test_the_bound_for_everybody_knows_that_queues_work_side_by_side() -> None:
+    """It is never above a plan of any solver, with two queues beside every link."""
+    compared = 0
+    for seed in range(30):
+        problem = with_queues(random_case(seed, operators=7), seed)
+        try:
+            values = [
+                score(solve_with(name, problem)).latency_s
+                for name in ("all-slow", "greedy", "fluid")
+            ]
+        except InfeasibleError:
+            continue
+        bound = fluid_bound(problem, max(values), Budget())
+        if bound is not None:
+            compared += 1
+            assert bound.value <= min(values) * (1 + 1e-9)
+    assert compared > 10

@@ -1,0 +1,77 @@
+"""Refusals: what is called proven is, and a size that is named has a plan."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from tests.support.scratchpads import scratchpad_problem, scratchpad_target
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.paths.streaming import streaming_assignment
+
+
+def on_size(problem: Problem, size: int) -> Problem:
+    return problem.on(problem.target.with_fast_memory(size))
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_the_size_that_is_named_has_a_plan(hops: int) -> None:
+    kinds = set()
+    for seed in range(60):
+        rng = Random(seed)
+        problem = scratchpad_problem(rng, scratchpad_target(rng, hops, room=64), 6)
+        steps = tuple(
+            replace(s, workspace_bytes=rng.choice((0, 0, 40))) if s.uses else s
+            for s in problem.steps
+        )
+        problem = replace(problem, program=replace(problem.program, steps=steps))
+        tried = 0
+        while True:
+            try:
+                streaming_assignment(problem)
+                break
+            except InfeasibleError as error:
+                details = error.details
+                assert details["excess_bytes"] == (
+                    details["needed_bytes"] - details["available_bytes"]
+                )
+                kinds.add(bool(details["proven"]))
+                tier = problem.target.tier(str(details["tier"]))
+                assert int(str(details["needed_bytes"])) > tier.capacity_bytes
+                tiers = [
+                    replace(t, capacity_bytes=int(str(details["needed_bytes"])))
+                    if t.name == tier.name
+                    else t
+                    for t in problem.target.tiers
+                ]
+                problem = problem.on(replace(problem.target, tiers=tuple(tiers)))
+                tried += 1
+                assert tried <= 3 * hops + 6
+    assert True in kinds
+
+
+def test_proven_holds_below_the_size_too() -> None:
+    """With a byte less than is needed no plan exists: the operator's operands alone are larger."""
+    proven = 0
+    for seed in range(30):
+        rng = Random(seed)
+        problem = scratchpad_problem(rng, scratchpad_target(rng, 1, room=16), 5)
+        try:
+            streaming_assignment(problem)
+        except InfeasibleError as error:
+            if error.details["proven"]:
+                step = problem.steps[int(str(error.details["step"]))]
+                sizes = {u.buffer: problem.buffers[u.buffer].size_bytes for u in step.uses}
+                assert sum(sizes.values()) + step.workspace_bytes > 16
+                proven += 1
+    assert proven > 10
+
+
+def test_without_links_the_missing_one_is_named() -> None:
+    rng = Random(0)
+    problem = scratchpad_problem(rng, scratchpad_target(rng, 2, room=4096), 4)
+    cut = replace(problem.target, links=problem.target.links[2:])
+    with pytest.raises(UsageError, match="no link between them; add one") as raised:
+        streaming_assignment(problem.on(cut))
+    assert {raised.value.details["source"], raised.value.details["destination"]} == {"t0", "t2"}
