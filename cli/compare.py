@@ -139,20 +139,27 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
                 format_size(fast),
                 str(row["slices"]),
                 str(row["transfers"]),
-                f"{row['solve_s']:.3f}",
+                f"{row['solve_s']:.3f}{'*' if row['stop_reason'] == 'time limit' else ''}",
             ]
         )
+    same = all(row.get("minimised", objective) == objective for row in rows)
     first = next(row for row in rows if "error" not in row)
     bound = bound_text(Bound(first["lower_bound"], first["bound_source"]), objective)
     print_table(
         f"{first['model']} on {first['target']}: lower bound {bound}",
         columns,
         table,
-        optional=LEAST_TELLING,
+        optional=tuple(h for h in LEAST_TELLING if h != "Minimised" or same),
     )
+    late = [row["solver"] for row in rows if row.get("stop_reason") == "time limit"]
+    if late:
+        say(f"* ended by the time limit before it was done: {', '.join(late)}")
+    refused: dict[str, list[str]] = {}
     for row in rows:
         if "error" in row:
-            say(f"{row['solver']}: {row['error']['message']}", err=True, lines=True)
+            refused.setdefault(row["error"]["message"], []).append(row["solver"])
+    for message, solvers in refused.items():
+        say(f"{', '.join(solvers)}: {message}", err=True, lines=True)
 
 
 def _others(objective: str) -> list[tuple[str, str]]:

@@ -170,7 +170,7 @@ def _cells(row: dict[str, Any], columns: int) -> list[str]:
         "-" if speedup is None else f"{speedup:.3f}x",
         format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
         format_size(next(iter(row["peak_bytes"].values()))),
-        maker,
+        f"{maker}*" if row["stop_reason"] == "time limit" else maker,
         prover,
         f"{row['solve_s']:.3f}",
     ]

@@ -223,7 +223,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     residencies = prefetched_residencies(problem, instance.segments, residencies, budget)
     return Solution(
         assemble(problem, instance.segments, residencies),
-        stop_reason="finished" if budget.deadline is None else "time limit",
+        stop_reason="time limit" if playing.is_over() else "finished",
         notes=notes,
         made_by=made_by,
     )

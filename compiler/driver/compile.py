@@ -224,6 +224,7 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
             return _bounded(result, _free_bound(result))
         note = "joint: no plan was found in the joint order; that of the file is used"
         return _bounded(_told(plain, note), _free_bound(plain))
+    late = "time limit" in {plain.stop_reason, result.stop_reason} and not result.interrupted
     # Plans of several solvers or sizes may be of either order: what bounds them must hold in both.
     bound = min(result.bound, plain.bound, key=lambda bound: bound.value)
     now = time.monotonic()
@@ -235,7 +236,7 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
         )
         result = _told(plain, note)
     timed = replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
-    return _bounded(timed, bound)
+    return _bounded(replace(timed, stop_reason="time limit") if late else timed, bound)
 
 
 def _free_bound(compiled: Compiled) -> Bound:
@@ -320,6 +321,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted=interrupted,
+        stop_reason="interrupted" if interrupted else outcome.solution.stop_reason,
         anytime=trace_of(improvements, begun, solve_s, outcome.value),
         graph=prepared.graph,
     )

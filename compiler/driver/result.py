@@ -9,6 +9,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
+from ullage.solvers.interface import StopReason
 
 # Gap (value / bound - 1) up to which a plan counts as optimal.
 OPTIMAL_GAP = 1e-6
@@ -52,6 +53,7 @@ class Compiled:
         solve_s: seconds spent solving.
         total_s: seconds in all.
         interrupted: the user interrupted the search; this is the best plan until then.
+        stop_reason: why the solver ended: it was done, its time was over, or Ctrl-C.
         anytime: (seconds of solving, value of the best plan so far) at every improvement.
         secondary: what a second objective gained, None where none was asked for.
         graph: the model as imported (types and shapes of its values), where there is one.
@@ -68,6 +70,7 @@ class Compiled:
     solve_s: float
     total_s: float
     interrupted: bool = False
+    stop_reason: StopReason = "finished"
     anytime: tuple[Improvement, ...] = ()
     secondary: Secondary | None = None
     graph: Graph | None = None

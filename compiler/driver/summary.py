@@ -77,6 +77,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "anytime": [list(point) for point in compiled.anytime],
         "verified": True,
         "interrupted": compiled.interrupted,
+        "stop_reason": "interrupted" if compiled.interrupted else compiled.stop_reason,
         "solver_options": dict(plan.options),
         "statistics": dict(plan.statistics),
         "claimed_bound": plan.claimed_bound,

@@ -14,7 +14,14 @@ from ullage.compiler.driver.options import CompileOptions, check_consistent, sol
 from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
-from ullage.compiler.studies.sweep_points import Point, describe_point, monotone, spaced, take_over
+from ullage.compiler.studies.sweep_points import (
+    Point,
+    describe_point,
+    early_note,
+    monotone,
+    spaced,
+    take_over,
+)
 from ullage.solvers.scheduling.orders import JOINT
 
 # Sizes of a sweep where their number is not specified.
@@ -106,6 +113,7 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
             f"{late} of {len(points)} sizes had too little time for a plan of their own; give more "
             "(--time-limit) or ask for fewer (--points)"
         )
+    notes += early_note(points)
     meeting = None
     if request.meet_latency_s is not None:
         meeting = judge(points, request.meet_latency_s)

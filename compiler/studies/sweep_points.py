@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.common.errors import UllageError, UsageError
+from ullage.compiler.common.errors import TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import parse_size
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.summary import summarise
@@ -22,6 +22,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.interface import StopReason
 
 # Beginning of the note of a plan that was made for another size.
 NOTE = "sweep: the plan"
@@ -161,8 +162,27 @@ def take_over(point: Point, source: Point, why: str) -> Point:
         solve_s=0.0 if own is None else own.solve_s,
         total_s=0.0 if own is None else own.total_s,
         interrupted=own is not None and own.interrupted,
+        stop_reason=_ended(point),
     )
     return replace(point, compiled=taken, taken_from_bytes=origin)
+
+
+def _ended(point: Point) -> StopReason:
+    """Why solving for this very size ended, whatever plan it has now."""
+    if point.compiled is not None:
+        return point.compiled.stop_reason
+    return "time limit" if isinstance(point.error, TimeLimitError) else "finished"
+
+
+def early_note(points: Sequence[Point]) -> list[str]:
+    """The note about sizes that have a plan, and whose solver was cut short by the time."""
+    early = sum(point.compiled is not None and _ended(point) == "time limit" for point in points)
+    if not early:
+        return []
+    return [
+        f"{early} of {len(points)} sizes ended when their share of the time was over, before their "
+        "solver was done (marked * in the table): more time (--time-limit) may find better plans"
+    ]
 
 
 def monotone(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -119,6 +119,8 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
             )
     except KeyboardInterrupt:
         stop_reason = "interrupted"
+    if stop_reason == "finished" and agent.generation - generations_before < generations:
+        stop_reason = "time limit"
     notes = (*_notes(agent, reports, rivals), *warnings)
     residencies = prefetched_residencies(problem, instance.segments, agent.best[1], budget)
     return Solution(

@@ -4,6 +4,7 @@ Objectives are `traffic` (non-compulsory bytes) and `peak` (the largest sum of r
 spills, no addresses).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -15,7 +16,7 @@ from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.cosma.tensors import CosmaProgram, program_of
-from ullage.solvers.interface import Solution
+from ullage.solvers.interface import Solution, StopReason
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import cuts_nothing
 
@@ -60,6 +61,16 @@ class CosmaOptions(Protocol):
     def own_plan(self) -> bool: ...  # noqa: D102
     @property
     def seed(self) -> int: ...  # noqa: D102
+
+
+# Why a solver of COSMA's problem ended, by the status of its answer (see `Answer`).
+ENDED_BY: Mapping[str, StopReason] = {
+    "optimal": "finished",
+    "infeasible": "finished",
+    "feasible": "time limit",
+    "unknown": "time limit",
+    "unwritten": "time limit",
+}
 
 
 @dataclass(frozen=True)
@@ -250,7 +261,7 @@ def finished(question: Question, answer: Answer, *notes: str, interrupted: bool 
         solution,
         assignment=replace(plan, problem=plan.problem.on(target)),
         notes=(*solution.notes, *question.notes, *(note for note in notes if note)),
-        stop_reason="interrupted" if interrupted else "finished",
+        stop_reason="interrupted" if interrupted else ENDED_BY[answer.status],
     )
     return replace(answer, solution=_bounded(question, answer, solution))
 

@@ -136,7 +136,10 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
         gained = 0
         for at, span in enumerate(spans):
             left = job.budget.share(1 - RESERVE_SHARE).remaining_s()
-            if left < LEAST_S or job.is_closed():
+            if job.is_closed():
+                return
+            if left < LEAST_S:
+                job.cut_short = True
                 return
             following = len(borders) if number == 0 else 0
             share = left / (len(spans) - at + following)
@@ -174,6 +177,7 @@ def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s
         return False
     if inner.interrupted:
         raise KeyboardInterrupt
+    job.cut_short = job.cut_short or inner.cut_short
     solved = None if inner.best is None else residencies_of_plan(inner.best[1], segments)
     if solved is None or inner.best is None or inner.best[0] >= begun:
         return False

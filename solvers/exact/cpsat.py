@@ -173,6 +173,7 @@ def _search(job: Job, options: CpsatOptions, model: ResidencyModel) -> CpSatOutc
         report=report,
     )
     job.interrupted = job.interrupted or outcome.interrupted
+    job.cut_short = job.cut_short or not (outcome.optimal or outcome.infeasible)
     return outcome
 
 

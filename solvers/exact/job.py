@@ -49,6 +49,7 @@ class Job:
         notes: notes for the user.
         whole_bound: lower bound of the plans that keep segments whole.
         interrupted: the user interrupted.
+        cut_short: a search ended at its limit, before its proof.
     """
 
     solver: str
@@ -63,6 +64,7 @@ class Job:
     notes: list[str] = field(default_factory=list)
     whole_bound: float | None = None
     interrupted: bool = False
+    cut_short: bool = False
 
     @property
     def target(self) -> Target:
@@ -74,7 +76,7 @@ class Job:
         """Why the solver ended."""
         if self.interrupted:
             return "interrupted"
-        return "time limit" if self.budget.is_over() else "finished"
+        return "time limit" if self.cut_short or self.budget.is_over() else "finished"
 
     def remaining_s(self) -> float:
         """Seconds until the solver must end."""

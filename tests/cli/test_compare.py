@@ -1,13 +1,18 @@
 """`ullage compare`."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.units import format_time
+from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import greedy
 from ullage.solvers.interface import Solution
 
 
@@ -102,3 +107,52 @@ def test_compare_keeps_what_it_has_when_interrupted(
     assert [row["solver"] for row in found["rows"]] == ["greedy"]
     assert found["interrupted"] is True
     assert ask(*arguments, "msa,greedy", code=130)["error"]["kind"] == "interrupted"
+
+
+def test_compare_tells_a_message_of_several_solvers_once(
+    say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> Solution:
+        raise UsageError("no link between the two")
+
+    for name in ("cpsat", "divide", "rl"):
+        put_in_place(name, refuses, monkeypatch)
+    arguments = ("compare", tiny, "--dim", "n=8", "--solvers", "greedy,cpsat,divide,rl,no-spill")
+    out, err = say(*arguments)
+    assert err.count("no link between the two") == 1
+    assert "cpsat, divide, rl: no link between the two\n" in err
+    assert "\nno-spill: " in f"\n{err}"
+    assert all(f"│ {name} " in out for name in ("cpsat", "divide", "rl"))
+
+
+def test_compare_marks_rows_that_ran_out_of_time(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(problem: Problem, _: object, budget: Budget) -> Solution:
+        return replace(
+            greedy.solve(problem, greedy.GreedyOptions(), budget), stop_reason="time limit"
+        )
+
+    put_in_place("msa", late, monkeypatch)
+    arguments = ("compare", tiny, "--dim", "n=8", "--solvers", "greedy,msa")
+    rows = {row["solver"]: row for row in ask(*arguments)["rows"]}
+    assert {n: r["stop_reason"] for n, r in rows.items()} == {
+        "greedy": "finished",
+        "msa": "time limit",
+    }
+    out, _ = say(*arguments)
+    marked = [line.split()[1] for line in out.splitlines() if line.endswith("* │")]
+    assert marked == ["msa"]
+    assert "* ended by the time limit before it was done: msa" in out
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_compare_says_what_was_minimised_where_that_is_not_what_was_asked(
+    say: Callable[..., tuple[str, str]], tiny: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("ullage.cli.streams.PIPE_WIDTH", width)
+    arguments = ("compare", tiny, "--dim", "n=8", "--target", "cosma", "--no-alias", "--solvers")
+    out, _ = say(*arguments, "greedy,ilp")
+    cells = {line.split()[1]: line.split()[3] for line in out.splitlines() if line.startswith("│")}
+    assert cells == {"greedy": "latency", "ilp": "traffic"}
+    assert max(map(len, out.splitlines())) <= width

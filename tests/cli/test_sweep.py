@@ -7,17 +7,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.registering import put_in_place
 from ullage.cli.main import run
 from ullage.compiler import emit
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.ir.plan_json import read_plan
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import greedy
+from ullage.solvers.interface import Solution
 
 Json = Callable[..., dict[str, Any]]
 QUICK = ("squeezenet", "--dtype", "int8", "--solver", "greedy")
@@ -193,3 +199,25 @@ def test_ctrl_c_while_plans_are_written_says_which_are_complete(
     capacity = ("--set", "tiers.sram.capacity_bytes=1MiB")
     error = ask(*QUICK, *sizes, *capacity, code=2)["error"]
     assert "two capacities" in error["message"]
+
+
+def test_sizes_whose_time_was_over_are_marked(
+    ask: Json, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(problem: Problem, _: object, budget: Budget) -> Solution:
+        found = greedy.solve(problem, greedy.GreedyOptions(), budget)
+        tight = problem.target.fastest.capacity_bytes < 131072
+        return replace(found, stop_reason="time limit" if tight else "finished")
+
+    put_in_place("msa", late, monkeypatch)
+    arguments = ("squeezenet", "--dtype", "int8", "--solver", "msa")
+    arguments += ("--fast-memory", "64KiB..256KiB", "--points", "2")
+    found = ask(*arguments)
+    assert [row["stop_reason"] for row in found["rows"]] == ["time limit", "finished"]
+    [note] = found["notes"]
+    assert note.startswith("1 of 2 sizes ended when their share of the time was over")
+    assert run(["sweep", *arguments]) == 0
+    said = capsys.readouterr()
+    rows = [line for line in said.out.splitlines() if line.startswith("│")]
+    assert ["msa* " in line for line in rows] == [True, False]
+    assert note in said.err

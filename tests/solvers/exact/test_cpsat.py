@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.brute_force import Oracle
-from tests.support.cases import random_case, solved, target_of
+from tests.support.cases import chain, problem_for, random_case, solved, target_of
 from tests.support.solving import Asked, solve_with
 from tests.support.timing import within_limit
 from tests.support.tiny import tiny_problem, tiny_target
@@ -25,9 +25,12 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.budget import Budget
+from ullage.solvers.exact import cpsat as cpsat_solver
+from ullage.solvers.exact.job import new_job
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.residencies import hint, residencies_of_plan, residencies_of_solution
 from ullage.solvers.exact.rows import LatencyCost, whole
+from ullage.solvers.exact.search import CpSatOutcome
 from ullage.solvers.packing.place_exactly import Block, place
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
@@ -255,3 +258,18 @@ def test_senseless_parameters_are_refused(parameters: dict[str, float]) -> None:
     problem = tiny_case(0, 2)
     with pytest.raises(UsageError):
         solve_with("cpsat", problem, Asked(parameters=parameters))
+
+
+@pytest.mark.parametrize(
+    ("proved", "reason"),
+    [({"optimal": True}, "finished"), ({"infeasible": True}, "finished"), ({}, "time limit")],
+)
+def test_a_search_that_ends_without_proof_was_cut_short(
+    monkeypatch: pytest.MonkeyPatch, proved: dict[str, bool], reason: str
+) -> None:
+    ended = CpSatOutcome(None, 0.0, None, optimal=False, infeasible=False, interrupted=False)
+    monkeypatch.setattr(cpsat_solver, "search", lambda *_, **__: replace(ended, **proved))
+    problem = problem_for(chain(), ["y"], target_of(64))
+    job = new_job("cpsat", problem, Budget(), 60.0)
+    cpsat_solver.improve(job, cpsat_solver.CpsatOptions())
+    assert job.stop_reason == reason
