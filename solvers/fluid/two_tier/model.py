@@ -40,6 +40,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ullage.compiler.common.arrays import Ints
+from ullage.compiler.common.errors import TimeLimitError
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.builder import Builder
 from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
 from ullage.solvers.lp.program import INFINITY
@@ -47,6 +49,8 @@ from ullage.solvers.state.segments import Segment
 
 # Number of steps before the window of a gap, evenly spaced, in which data may arrive at first.
 SPARSE_STEPS = 8
+# Segments, or gaps of one, between two looks at the clock.
+CLOCK_EVERY = 64
 
 
 @dataclass
@@ -97,6 +101,7 @@ def build_fluid(
     *,
     steady_state: bool,
     windows: Windows,
+    budget: Budget | None = None,
 ) -> FluidProgram:
     """Build the linear program of a problem.
 
@@ -105,11 +110,19 @@ def build_fluid(
         segments: the problem's segments.
         steady_state: steps repeat for ever, weights survive.
         windows: which moves the program knows.
+        budget: the time, default no limit.
+
+    Raises:
+        TimeLimitError: the deadline passed; a tensor that an operator writes and n others read
+            takes entries in proportion to n squared.
     """
+    spent = budget or Budget()
     resident: list[Ints] = []
     gaps: list[Gap] = []
     spills: list[SpillVariables] = []
     for index, segment in enumerate(segments):
+        if index % CLOCK_EVERY == 0:
+            _check(spent)
         rows = _SegmentRows(index, segment, windows, [], [], {})
         if segment.size_bytes and segment.accesses:
             if segment.home == builder.target.fastest.name:
@@ -119,7 +132,7 @@ def build_fluid(
                 for access, use in enumerate(segment.accesses):
                     if use.writes:
                         builder.mark(use.step)
-                        spills += _add_spills(builder, rows, access)
+                        spills += _add_spills(builder, rows, access, spent)
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
     builder.close()
@@ -216,7 +229,9 @@ def _access_before(
     return None
 
 
-def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillVariables]:
+def _add_spills(
+    builder: Builder, rows: _SegmentRows, write: int, budget: Budget
+) -> list[SpillVariables]:
     """Add the variables of storing home what an access wrote into fast memory.
 
     For every gap up to a reader (and up to the end of an output), what is not kept through it must
@@ -232,6 +247,8 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillV
     spills: list[SpillVariables] = []
     since = segment.accesses[write].step
     for number, (end, kept, access) in enumerate(gaps):
+        if number % CLOCK_EVERY == CLOCK_EVERY - 1:
+            _check(budget)
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
         steps = _spill_steps(builder, rows, access, first, end)
         e = lp.add_variables(len(steps), 0.0, 1.0)
@@ -260,6 +277,16 @@ def _add_spills(builder: Builder, rows: _SegmentRows, write: int) -> list[SpillV
         spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
     return spills
+
+
+def _check(budget: Budget) -> None:
+    """Return while there is time.
+
+    Raises:
+        TimeLimitError: there is none left.
+    """
+    if budget.is_over():
+        raise TimeLimitError("fluid: the time was over before its linear program was built")
 
 
 def _spill_steps(builder: Builder, rows: _SegmentRows, access: int, first: int, end: int) -> Ints:

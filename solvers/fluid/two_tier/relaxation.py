@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
@@ -73,16 +74,21 @@ def relax(
     windows = Windows(options.window_steps)
     best: Relaxation | None = None
     for number in range(1, options.max_rounds + 1):
-        left = budget.share(LP_SHARE).remaining_s()
+        part = budget.share(LP_SHARE)
+        builder = Builder(problem, reference=reference, has_capacity=axis.has_capacity)
+        try:
+            fluid = build_fluid(
+                builder,
+                segments,
+                steady_state=problem.steady_state,
+                windows=windows,
+                budget=part,
+            )
+        except TimeLimitError:
+            break
+        left = part.remaining_s()
         if left <= 0:
             break
-        builder = Builder(problem, reference=reference, has_capacity=axis.has_capacity)
-        fluid = build_fluid(
-            builder,
-            segments,
-            steady_state=problem.steady_state,
-            windows=windows,
-        )
         solution = solve_lp(
             fluid.program,
             solver=options.lp_solver,
@@ -124,13 +130,17 @@ def _relax_in_blocks(
         problem, reference=reference, load_steps=LOAD_STEPS, has_capacity=axis.has_capacity
     )
     # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
-    fluid = build_fluid(
-        builder,
-        segments,
-        steady_state=False,
-        windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
-    )
     programs_budget = budget.share(LP_SHARE)
+    try:
+        fluid = build_fluid(
+            builder,
+            segments,
+            steady_state=False,
+            windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
+            budget=programs_budget,
+        )
+    except TimeLimitError:
+        return None
 
     def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[LpSolution | None]:
         budget.progress(f"fluid: linear program, {done:.0%}")
