@@ -27,6 +27,8 @@ __all__ = [
     "short_name",
 ]
 
+# Columns that sentences in a table have at least.
+FOLDED_WIDTH = 20
 # Width of the memory map in columns, where the terminal is wide enough ...
 CHART_WIDTH = 72
 # ... its height in lines ...
@@ -44,6 +46,7 @@ def print_table(
     columns: Sequence[tuple[str, str]],
     rows: Sequence[Sequence[str]],
     optional: Sequence[str] = (),
+    folding: Sequence[str] = (),
 ) -> None:
     """Print a table.
 
@@ -55,6 +58,7 @@ def print_table(
         rows: the cells.
         optional: headings of columns that are left out, one after the other, until the table fits
             the terminal without a broken cell; a line below says which.
+        folding: headings of columns whose cells are sentences, broken over lines where they must.
     """
     from rich.table import Table
     from rich.text import Text
@@ -62,6 +66,9 @@ def print_table(
     out = console()
     shown = list(range(len(columns)))
     narrowest = [max(map(len, [*columns[c][0].split(), *(r[c] for r in rows)])) for c in shown]
+    for c in shown:
+        if columns[c][0] in folding:
+            narrowest[c] = min(narrowest[c], FOLDED_WIDTH)
     left_out: list[str] = []
     for heading in optional:
         if sum(narrowest[c] + 3 for c in shown) + 1 <= out.width:  # 3: a line and two blanks
@@ -72,13 +79,17 @@ def print_table(
     for c in shown:
         heading, side = columns[c]
         table.add_column(
-            Text(visible(heading)), justify="right" if side == "right" else "left", no_wrap=c == 0
+            Text(visible(heading)),
+            justify="right" if side == "right" else "left",
+            no_wrap=c == 0,
+            overflow="fold",
         )
     for row in rows:
         table.add_row(*(Text(visible(row[c])) for c in shown))
     if optional and sum(max(len(columns[c][0]), narrowest[c]) + 3 for c in shown) >= out.width:
         for column, c in zip(table.columns, shown, strict=True):
-            column.width = narrowest[c]
+            if columns[c][0] not in folding:
+                column.width = narrowest[c]
     out.print(table)
     if left_out:
         out.print(Text(f"not shown in {out.width} columns: {', '.join(left_out)}", style="dim"))

@@ -5,18 +5,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ullage.cli.streams import console, print_json, say, visible
+from ullage.cli.streams import print_json, say
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from ullage.compiler.ir.target import Target
     from ullage.hwmodels.catalog.registry import Description
 
 app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
 
-# Columns whose cells are never broken over lines.
-_WHOLE = {"Name", "Field", "Fast memory"}
+# Columns of figures, and of tiers.
+FIGURE_COLUMNS = ("Field", "Value", "Unit", "Confidence", "Origin", "Source")
+TIER_COLUMNS = (
+    "Tier",
+    "Usable capacity",
+    "Read [GB/s]",
+    "Write [GB/s]",
+    "Alignment [bytes]",
+    "Read [pJ/byte]",
+    "Write [pJ/byte]",
+    "Home of",
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -24,6 +32,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 @app.command("list")
 def list_command(as_json: Json = False) -> None:
     """List the shipped targets."""
+    from ullage.cli.render import print_table
     from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets
 
     targets = [describe(name) for name in list_targets()]
@@ -46,9 +55,8 @@ def list_command(as_json: Json = False) -> None:
         )
         return
     rows = [[each.name, _fastest(each.target), each.description] for each in targets]
-    _print_table(
-        f"Targets (default: {DEFAULT_TARGET})", ["Name", "Fast memory", "What it is"], rows
-    )
+    columns = [("Name", "left"), ("Fast memory", "left"), ("What it is", "left")]
+    print_table(f"Targets (default: {DEFAULT_TARGET})", columns, rows, folding=("What it is",))
 
 
 @app.command("show")
@@ -57,6 +65,7 @@ def show_command(
     as_json: Json = False,
 ) -> None:
     """Show a target's resolved values, and where each comes from."""
+    from ullage.cli.render import print_table
     from ullage.hwmodels.catalog.registry import describe
 
     description = describe(name)
@@ -72,12 +81,18 @@ def show_command(
         )
         return
     _print_tiers(description)
-    columns = ["Field", "Value", "Unit", "Confidence", "Origin", "Source"]
+    columns = [(name, "left") for name in FIGURE_COLUMNS]
     rows = [
         [v.field, _shown(v.value), v.unit, v.confidence, v.origin, _source(v.source, v.note)]
         for v in description.values
     ]
-    _print_table("Values and where they come from", columns, rows)
+    print_table(
+        "Values and where they come from",
+        columns,
+        rows,
+        optional=("Origin", "Unit", "Confidence", "Source"),
+        folding=("Source",),
+    )
 
 
 @app.command("validate")
@@ -101,10 +116,10 @@ def validate_command(
 
 
 def _print_tiers(description: "Description") -> None:
+    from ullage.cli.render import print_table
     from ullage.compiler.common.units import format_size
 
-    columns = ["Tier", "Usable capacity", "Read [GB/s]", "Write [GB/s]", "Alignment [bytes]"]
-    columns += ["Read [pJ/byte]", "Write [pJ/byte]", "Home of"]
+    columns = [(name, "left") for name in TIER_COLUMNS]
     rows = []
     for tier in description.target.tiers:
         homes = [kind for kind, home in description.target.homes.items() if home == tier.name]
@@ -121,7 +136,13 @@ def _print_tiers(description: "Description") -> None:
                 ", ".join(homes),
             ]
         )
-    _print_table(f"{description.name}: {description.description}", columns, rows)
+    print_table(
+        f"{description.name}: {description.description}",
+        columns,
+        rows,
+        optional=("Alignment [bytes]", "Write [pJ/byte]", "Read [pJ/byte]"),
+        folding=("Home of",),
+    )
 
 
 def _fastest(target: "Target") -> str:
@@ -138,17 +159,3 @@ def _shown(value: float | str) -> str:
 
 def _source(source: str, note: str) -> str:
     return f"{source} ({note})" if note else source
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(visible(title)), title_justify="left")
-    for column in columns:
-        table.add_column(Text(column), overflow="fold", no_wrap=column in _WHOLE)
-    for row in rows:
-        # As `Text`, since brackets in texts of a file are not markup.
-        cells: list[RenderableType] = [Text(visible(cell)) for cell in row]
-        table.add_row(*cells)
-    console().print(table)

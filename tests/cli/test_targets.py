@@ -87,3 +87,22 @@ def test_errors_are_raised_for_the_main_entry(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, arguments)
         assert isinstance(result.exception, UsageError)
         assert result.stdout == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_tables_are_readable_on_narrow_terminals(
+    monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    monkeypatch.setattr("ullage.cli.streams.PIPE_WIDTH", width)
+    for name in list_targets():
+        document, text = run_json("show", name), run("show", name)
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= width
+        for figure in document["values"]:
+            row = next(line for line in lines if line.startswith(f"│ {figure['field']} "))
+            value = figure["value"]
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            assert (shown.lower() if isinstance(value, bool) else shown) in row
+        assert f"not shown in {width} columns" in text
+        assert ("Source" in text.split("not shown in")[-2]) == (width >= 80)
+    assert max(map(len, run("list").splitlines())) <= width
