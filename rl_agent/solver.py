@@ -24,9 +24,9 @@ from ullage.compiler.common.kernel_cache import is_compiled, not_compiled
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import msa
-from ullage.solvers.interface import Solution, Solver
+from ullage.solvers.interface import Solution, Solver, StopReason
 from ullage.solvers.parameters import parameter
-from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble
 from ullage.solvers.state.prefetch import prefetched_residencies
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ ADDRESSED_SHARE = 0.3
 PLAYED_SHARE = 0.8
 # Gain over the latency that is worth a call of the packer.
 WORTH_PACKING = 1e-6
+# Seconds of the packer, and of fetching beside computing, after Ctrl-C.
+HURRIED_S = 1.0
 # Seconds that must remain where kernels are not compiled yet: three times what an idle core of 2025
 # takes to compile them (docs/kernels.md).
 COMPILE_S = 20.0
@@ -153,11 +155,12 @@ def solve_plain(
 
 
 def play(problem: Problem, method: Method, budget: Budget) -> Solution:
-    """The best plan that a way of playing finds.
+    """The best plan that a way of playing finds; Ctrl-C keeps the best so far.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         TimeLimitError: less time than compiling the kernels may take.
+        KeyboardInterrupt: it came before any plan.
     """
     from ullage.rl_agent.env.game_instance import game_instance_of
     from ullage.rl_agent.env.plans import packed, repair, residencies_of
@@ -172,11 +175,11 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     for_msa = budget.share(MSA_SHARE)
     instance = game_instance_of(problem)
     if not len(instance.arrays.access_segment):
-        residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
+        at_home = [residency for _, _, residency in instance.residency_state.all_residencies()]
         note = (
             f"{method.solver}: nothing to decide, all tensors live in {problem.target.fastest.name}"
         )
-        return Solution(assemble(problem, instance.segments, residencies), notes=(note,))
+        return Solution(assemble(problem, instance.segments, at_home), notes=(note,))
     start = start_of(instance)
     encoding = encode(instance.arrays, start)
     learned = method.network.policy(encoding)
@@ -197,33 +200,46 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     end = _end_of(with_addresses)
     placed = Player(instance.arrays, start, encoding, limit, end, addresses=True)
     placed.improved = lambda busy_s: budget.on_improvement(busy_s + instance.overhead_s)
-    _search(method.search, placed, starts, rng)
-    residencies = [residency for _, _, residency in residencies_of(instance, placed.replay())]
+    interrupted = _search(method.search, placed, starts, rng)
+    beaten = None if method.own_plan else rival
+    residencies: list[SegmentResidency] = []
     best_s = placed.best_s
-    if not playing.is_over():
+    if not math.isinf(best_s):
+        residencies = [residency for _, _, residency in residencies_of(instance, placed.replay())]
+    elif beaten is None:
+        raise KeyboardInterrupt
+    if not interrupted and not playing.is_over():
         budget.progress("playing by live bytes")
         loose = Player(instance.arrays, start, encoding, limit, _end_of(playing))
-        _search(method.search, loose, [placed.best, *starts], rng)
-        if loose.best_s < best_s * (1 - WORTH_PACKING):
-            by_span = residencies_of(instance, loose.replay())
-            with_offsets = packed(problem, instance, by_span, budget)
-            if with_offsets is not None:
-                residencies, best_s = with_offsets, loose.best_s
-            else:
-                repaired = repair(problem, instance, by_span)
-                if repaired is not None and repaired[0] < best_s:
-                    best_s, residencies = repaired
+        try:
+            interrupted = _search(method.search, loose, [placed.best, *starts], rng)
+            if loose.best_s < best_s * (1 - WORTH_PACKING):
+                by_span = residencies_of(instance, loose.replay())
+                packing = budget.at_most(HURRIED_S) if interrupted else budget
+                with_offsets = packed(problem, instance, by_span, packing)
+                if with_offsets is not None:
+                    residencies, best_s = with_offsets, loose.best_s
+                else:
+                    repaired = repair(problem, instance, by_span)
+                    if repaired is not None and repaired[0] < best_s:
+                        best_s, residencies = repaired
+        except KeyboardInterrupt:  # while a game is packed; the plan with addresses stands
+            interrupted = True
     notes: tuple[str, ...] = ()
     made_by = ""
-    beaten = rival if not method.own_plan else None
     if beaten is not None and beaten.busy_time.total_s < best_s * (1 - WORTH_PACKING):
         residencies = [residency for _, _, residency in beaten.all_residencies()]
         made_by = "msa"
         notes = ("rl: no game came up to the plan of msa, which this is",)
-    residencies = prefetched_residencies(problem, instance.segments, residencies, budget)
+    try:
+        rest = budget.at_most(HURRIED_S) if interrupted else budget
+        residencies = prefetched_residencies(problem, instance.segments, residencies, rest)
+    except KeyboardInterrupt:  # the plan is complete without
+        interrupted = True
+    ended: StopReason = "time limit" if playing.is_over() else "finished"
     return Solution(
         assemble(problem, instance.segments, residencies),
-        stop_reason="time limit" if playing.is_over() else "finished",
+        stop_reason="interrupted" if interrupted else ended,
         notes=notes,
         made_by=made_by,
     )
@@ -241,10 +257,13 @@ def is_ready() -> bool:
     return is_compiled(play_by_score)
 
 
-def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> None:  # noqa: ANN401
+def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -> bool:  # noqa: ANN401
     """Play the starts, the network's or the best so far first; then search from the best.
 
     Time or simulator calls may run out in between.
+
+    Returns:
+        whether the user interrupted; the player's best game stands all the same, if there is one.
     """
     from ullage.rl_agent.policy.gumbel import gumbel_search
     from ullage.rl_agent.policy.players import OutOfCallsError, evolve, noisy_greedy
@@ -252,11 +271,14 @@ def _search(name: str, player: "Player", starts: "Sequence[Policy]", rng: Any) -
     try:
         for policy in starts:
             player.value(policy)
+        if name != "none":
+            play = {"evolution": evolve, "gumbel": gumbel_search, "noise": noisy_greedy}[name]
+            play(player, player.best, rng)
     except OutOfCallsError:
-        return
-    if name != "none":
-        play = {"evolution": evolve, "gumbel": gumbel_search, "noise": noisy_greedy}[name]
-        play(player, player.best, rng)
+        return False
+    except KeyboardInterrupt:
+        return True
+    return False
 
 
 SOLVER = Solver(

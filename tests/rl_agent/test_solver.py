@@ -10,6 +10,10 @@ from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.rl_agent import solver as rl
+from ullage.rl_agent.env import plans
+from ullage.rl_agent.policy.players import Player, Policy
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
 
 
 @pytest.mark.parametrize("search", ["evolution", "gumbel", "noise", "none"])
@@ -55,3 +59,59 @@ def test_the_solver_refuses_parameters_that_make_no_sense() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             solve_with("rl", problem, Asked(parameters=parameters))
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, at_call: int, *, addresses: bool) -> None:
+    """Ctrl-C comes at a call of the players of one round of games."""
+    play = Player.value
+
+    def value(player: Player, policy: Policy) -> float:
+        if player.addresses is addresses and player.calls + 1 == at_call:
+            raise KeyboardInterrupt
+        return play(player, policy)
+
+    monkeypatch.setattr(Player, "value", value)
+
+
+@pytest.mark.parametrize("name", ["rl", "evolution", "noisy-greedy"])
+@pytest.mark.parametrize("addresses", [True, False])
+def test_ctrl_c_keeps_the_best_plan(
+    name: str, addresses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupting(monkeypatch, 9, addresses=addresses)
+    for _, problem, instance in CASES[::6]:
+        told: list[float] = []
+        budget = Budget(on_improvement=told.append)
+        outcome = run_solver(name, problem, budget, parameters={"simulations": 20})
+        assert outcome.interrupted
+        assert find_violations(outcome.plan) == []
+        assert outcome.value <= instance.all_slow_s * (1 + 1e-9)
+        assert outcome.value <= min(told) * (1 + 1e-9)
+
+
+def test_ctrl_c_before_the_first_game_leaves_the_plan_of_msa(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    interrupting(monkeypatch, 1, addresses=True)
+    _, problem, _ = CASES[0]
+    outcome = run_solver("rl", problem, parameters={"simulations": 20})
+    assert outcome.interrupted
+    assert outcome.plan.solver == "msa"
+    assert find_violations(outcome.plan) == []
+    for name, parameters in (("evolution", {}), ("rl", {"msa": False}), ("rl", {"own_plan": True})):
+        with pytest.raises(KeyboardInterrupt):
+            run_solver(name, problem, parameters={"simulations": 20, **parameters})
+
+
+@pytest.mark.parametrize("stage", ["packed", "prefetched_residencies"])
+def test_ctrl_c_at_the_end_keeps_the_plan(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plans if stage == "packed" else rl, stage, stopped)
+    reasons = set()
+    for _, problem, _ in CASES[::6]:
+        outcome = run_solver("rl", problem, parameters={"simulations": 12})
+        reasons.add(outcome.solution.stop_reason)
+        assert find_violations(outcome.plan) == []
+    assert "interrupted" in reasons
