@@ -33,6 +33,11 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
     "scaling": (["scaling.py"], ["scaling"]),
+    "shapes": (["shapes.py"], ["shapes"]),
+    "shapes_long": (
+        ["shapes.py", "chain", "--sizes", "100000", "--limit", "150", "--table", "shapes_long"],
+        ["shapes_long"],
+    ),
     "joint": (["joint.py"], ["joint"]),
     "rl_speed": (["rl_speed.py"], ["rl_speed"]),
     "rl_players": (["rl_players.py"], ["rl_players", "rl_one_decode"]),

@@ -13,6 +13,7 @@ from itertools import zip_longest
 import numpy as np
 import onnx
 
+from ullage.compiler.common.clock import timed
 from ullage.compiler.common.errors import ModelError, NeverRunsError
 from ullage.compiler.importer.bodies.control_flow import control_flow_types
 from ullage.compiler.importer.bounds import Triple
@@ -80,16 +81,18 @@ def infer_model(
     )
     _enter_graph(model.graph, scope)
     initializers = {t.name for t in model.graph.initializer}
-    for value in model.graph.input:
+    for value in timed(model.graph.input, deadline, where):
         if value.name not in initializers:
             scope.types[value.name] = _input_type(value, scope)
+    scope.work.check(where)
     scope.implied = implied_shapes(model.graph.node, scope)
+    scope.work.check(where)
     _walk(model.graph.node, scope)
     return scope
 
 
 def _enter_graph(graph: onnx.GraphProto, scope: Scope) -> None:
-    for tensor in graph.initializer:
+    for tensor in timed(graph.initializer, scope.work.deadline, scope.where):
         dtype = element_name(tensor.data_type)
         if dtype is None:
             raise ModelError(f"{scope.where}: initializer {tensor.name!r} has no element type")
