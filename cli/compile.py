@@ -71,6 +71,12 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         raise UsageError("--emit writes files: say into which folder with -o (-o . for this one)")
     if quiet and verbose:
         raise UsageError("--quiet and --verbose contradict one another: leave one out")
+    if prove and dtype is not None:
+        from ullage.compiler.execute.runner import resized
+
+        raise UsageError(
+            f"--prove executes the plan, and that is not possible with {resized(dtype)}"
+        )
     if output is not None:
         check_folder(output, "-o")
     chosen = options.compile_options(arguments)

@@ -120,10 +120,16 @@ def refuse_resized(plan: Plan) -> None:
         UsageError: the plan is one of those.
     """
     if plan.model.get("dtype"):
-        raise UsageError(
-            f"the plan was made with --dtype {plan.model['dtype']}: it is sized for numbers that "
-            "the model does not contain; compile without --dtype to execute it"
-        )
+        raise UsageError(f"the plan was made with {resized(plan.model['dtype'])}")
+
+
+def resized(dtype: str) -> str:
+    """Why no plan under a data type policy can be executed, and what can be, in words."""
+    return (
+        f"--dtype {dtype}: it is sized for numbers that the model does not contain, so there is "
+        "nothing to execute. Quantise the model itself (QuantizeLinear and DequantizeLinear around "
+        "its operators, QDQ) and compile that without --dtype, or leave --dtype out"
+    )
 
 
 class Executor:

@@ -307,6 +307,23 @@ def test_seed(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call(capsys, "run", file, plan, "--seed", "5", "--json")[0] == 0
 
 
+def test_prove_refuses_a_data_type_before_anything_else(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    for asked in (file, tmp_path / "missing.onnx"):  # the model is not even looked for
+        code, stdout, err = call(
+            capsys, "compile", asked, "--dtype", "int8", "--prove", "-o", out, "--json"
+        )
+        assert code == 2
+        error = json.loads(stdout)["error"]
+        assert error["kind"] == "usage"
+        assert "--prove" in error["message"]
+        assert "QDQ" in error["message"]
+        assert err == ""
+        assert not out.exists()
+
+
 def test_compile_prove(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "compile", file, "--fast-memory", "4KiB", "--prove", "--json")
     document = json.loads(out)
@@ -325,4 +342,4 @@ def test_compile_prove(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_compile_prove_with_another_type(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "compile", file, "--dtype", "int8", "--prove", "--json")
     assert (code, json.loads(out)["error"]["kind"]) == (2, "usage")
-    assert "compile without --dtype" in json.loads(out)["error"]["message"]
+    assert "leave --dtype out" in json.loads(out)["error"]["message"]
