@@ -11,6 +11,8 @@ from ullage.cli.streams import say
 
 # Rows that a table shows at most; `--json` has all.
 SHOWN = 10
+# Buffers of other size that a line names at most.
+NAMED = 3
 
 
 def diff_command(
@@ -43,12 +45,11 @@ def diff_command(
 
 def _print(found: dict[str, Any]) -> None:
     from ullage.cli.render import objective_text, print_table
-    from ullage.compiler.common.units import format_size, format_time
+    from ullage.compiler.common.units import counted, format_size, format_time
 
     one, other = found["before"], found["after"]
     for difference in found["differences"]:
-        before, after = (_short(difference[key]) for key in ("before", "after"))
-        say(f"differs: {difference['what']}: {before} -> {after}")
+        say(f"differs: {_difference(**difference)}")
     rows = [
         ["latency", *_row(found, "latency_s", format_time)],
         ["avoidable traffic", *_row(found, "noncompulsory_bytes", format_size)],
@@ -73,13 +74,14 @@ def _print(found: dict[str, Any]) -> None:
         ]
         title = f"Operators whose time changed: {len(found['operators'])}"
         print_table(title, [("Operator", "left"), *columns[1:3]], cells)
-    if found["buffers"]:
-        cells = [
-            [row["buffer"], *map(format_size, row["transferred_bytes"])]
-            for row in found["buffers"][:SHOWN]
-        ]
-        title = f"Buffers kept or moved otherwise: {len(found['buffers'])}; bytes by DMA"
+    moved = [r for r in found["buffers"] if len(set(r["transferred_bytes"])) > 1]
+    if moved:
+        cells = [[r["buffer"], *map(format_size, r["transferred_bytes"])] for r in moved[:SHOWN]]
+        title = f"Buffers of which DMA moves more or less: {len(moved)}"
         print_table(title, [("Buffer", "left"), *columns[1:3]], cells)
+    if kept := len(found["buffers"]) - len(moved):
+        also = " also" if moved else ""
+        say(f"{counted(kept, 'buffer')}{also} kept otherwise, as many bytes moved")
     say(_verdict(found))
 
 
@@ -113,6 +115,31 @@ def _time(seconds: float | None) -> str:
     return "-" if seconds is None else format_time(seconds)
 
 
+def _difference(what: str, before: object, after: object) -> str:
+    """A difference of two problems in words."""
+    from ullage.compiler.common.units import counted, format_size
+
+    if what == "buffers" and isinstance(before, dict) and isinstance(after, dict):
+        names = list(dict.fromkeys([*before, *after]))
+        sizes = [
+            f"{name} "
+            + " -> ".join(format_size(d[name]) if name in d else "none" for d in (before, after))
+            for name in names[:NAMED]
+        ]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        return f"{counted(len(names), 'buffer')} of other size: {', '.join(sizes)}{more}"
+    return f"{what}: {_short(before)} -> {_short(after)}"
+
+
 def _short(value: object) -> str:
-    text = str(value)
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        text = ", ".join(f"{name}={_short(each)}" for name, each in value.items()) or "none"
+    elif isinstance(value, (list, tuple)):
+        text = ", ".join(map(_short, value)) or "none"
+    else:
+        text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

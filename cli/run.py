@@ -118,7 +118,7 @@ def describe(execution: "Execution") -> dict[str, Any]:
 
 def print_execution(execution: "Execution") -> None:
     """Print a run for people."""
-    from ullage.compiler.common.units import format_size
+    from ullage.compiler.common.units import counted, format_size
 
     for c in execution.outputs:
         state = "bit-exact" if c.bit_exact else f"max difference {c.max_abs_diff:.3g}"
@@ -130,7 +130,7 @@ def print_execution(execution: "Execution") -> None:
         say(f"note: {text}", err=True)
     several = f" in {execution.inferences} inferences" if execution.inferences > 1 else ""
     say(
-        f"{'passed' if execution.passed else 'FAILED'}: {execution.steps} operators, "
-        f"{execution.transfers} transfers, "
+        f"{'passed' if execution.passed else 'FAILED'}: {counted(execution.steps, 'operator')}, "
+        f"{counted(execution.transfers, 'transfer')}, "
         f"{format_size(execution.bytes_moved)} copied by DMA{several}"
     )

@@ -30,6 +30,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
 
     from ullage.cli.render import console, print_memory_map, print_pairs
     from ullage.cli.streams import visible
+    from ullage.compiler.common.units import counted
     from ullage.compiler.driver.shares import fast_memory_profile
     from ullage.compiler.driver.summary import summary_rows
 
@@ -40,7 +41,8 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
             (visible(summary["model"]), "bold"),
             " on ",
             (visible(summary["target"]), "bold"),
-            f"  {summary['operators']} operators, {summary['buffers']} buffers, "
+            f"  {counted(summary['operators'], 'operator')}, "
+            f"{counted(summary['buffers'], 'buffer')}, "
             f"solver {summary['solver']}{chosen}, order {summary['order']}",
         )
     )

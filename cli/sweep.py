@@ -127,7 +127,10 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}, "
         f"{_orders(document['rows'])}",
         columns,
-        [_cells(row, len(columns)) for row in document["rows"]],
+        [
+            _cells(row, shown, len(columns))
+            for row, shown in zip(document["rows"], _sizes(document["rows"]), strict=True)
+        ],
         optional=("Solve [s]", "Fast peak", "Slow traffic"),
     )
     failed = [row for row in document["rows"] if "error" in row]
@@ -148,11 +151,22 @@ def _orders(rows: list[dict[str, Any]]) -> str:
     return f"lower bounds for {'every' if every else 'this'} order"
 
 
-def _cells(row: dict[str, Any], columns: int) -> list[str]:
+def _sizes(rows: list[dict[str, Any]]) -> list[str]:
+    """The sizes of the rows; in bytes too where two round to the same text."""
+    from ullage.compiler.common.units import format_size
+
+    sizes = [row["fast_memory_bytes"] for row in rows]
+    texts = list(map(format_size, sizes))
+    return [
+        f"{text} ({size} B)" if texts.count(text) > 1 else text
+        for text, size in zip(texts, sizes, strict=True)
+    ]
+
+
+def _cells(row: dict[str, Any], size: str, columns: int) -> list[str]:
     from ullage.cli.render import gap_text, objective_text
     from ullage.compiler.common.units import format_size
 
-    size = format_size(row["fast_memory_bytes"])
     if "error" in row:
         return [size, row["error"]["kind"], *["-"] * (columns - 2)]
     speedup = row["speedup_over_all_slow"]

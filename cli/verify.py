@@ -20,6 +20,7 @@ def verify_command(
     """Check every rule of a plan: data where operators find it, space, transfers, outputs."""
     from ullage.cli.render import print_json
     from ullage.compiler.common.errors import MalformedPlanError, VerificationError
+    from ullage.compiler.common.units import counted
     from ullage.compiler.driver.provenance import check_model_matches
     from ullage.compiler.driver.summary_text import stated_bound_text
     from ullage.compiler.ir.plan_json import read_plan
@@ -36,7 +37,7 @@ def verify_command(
             for v in violations
         ]
         raise VerificationError(
-            f"{plan}: {len(violations)} violations; first: {violations[0].message}",
+            f"{plan}: {counted(len(violations), 'violation')}; first: {violations[0].message}",
             {"violations": listed},
         )
     if model is not None:
@@ -60,8 +61,9 @@ def verify_command(
         print_json(summary)
     else:
         say(
-            f"{plan}: legal: {summary['residencies']} residencies and {summary['transfers']} "
-            f"transfers over {summary['steps']} steps"
+            f"{plan}: legal: {counted(len(loaded.residencies), 'residency', 'residencies')} and "
+            f"{counted(len(loaded.transfers), 'transfer')} over "
+            f"{counted(len(loaded.problem.steps), 'step')}"
             + (", and of this model" if model is not None else "")
         )
         if bound := stated_bound_text(loaded):

@@ -99,6 +99,17 @@ def _shown(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number with its noun: `1 transfer`, `2 transfers`.
+
+    Args:
+        number: how many.
+        one: the noun in the singular.
+        several: its plural, where that is not with an `s`.
+    """
+    return f"{number} {one if number == 1 else several or one + 's'}"
+
+
 def format_size(size_bytes: int) -> str:
     """A size in binary units with at most two decimals: `1.5 KiB`, `64 MiB`."""
     magnitude = abs(size_bytes)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.common.units import counted, format_size, format_time
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -17,7 +17,13 @@ from ullage.compiler.driver.shares import (
     traffic_by_kind,
     traffic_text,
 )
-from ullage.compiler.driver.summary_text import bound_text, gap_text, objective_text, percent
+from ullage.compiler.driver.summary_text import (
+    bound_text,
+    change_text,
+    gap_text,
+    objective_text,
+    percent,
+)
 from ullage.compiler.ir.plan import Plan
 
 
@@ -199,7 +205,8 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
     rows.append(
         (
             "plan",
-            f"{summary['slices']} residencies, {summary['transfers']} transfers, verified; "
+            f"{counted(summary['slices'], 'residency', 'residencies')}, "
+            f"{counted(summary['transfers'], 'transfer')}, verified; "
             f"import {compiled.import_s:.2f} s, solve {compiled.solve_s:.2f} s, "
             f"total {compiled.total_s:.2f} s",
         )
@@ -247,7 +254,7 @@ def _then(compiled: Compiled) -> list[tuple[str, str]]:
     before, after = (objective_text(v, told.objective) for v in (told.before, told.after))
     above = compiled.value / told.first_before - 1 if told.first_before else 0.0
     text = (
-        f"{before} before, {after} now, for {percent(above, 1.0)} of {compiled.plan.objective} "
+        f"{before} before, {after} now, for {change_text(above)} of {compiled.plan.objective} "
         f"({percent(told.within, 1.0)} allowed)"
     )
     return [(f"then {told.objective}", text)]

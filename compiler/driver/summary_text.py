@@ -26,6 +26,13 @@ def gap_text(gap: float | None) -> str:
     return f"{100 * gap:.2f} %"
 
 
+def change_text(change: float) -> str:
+    """A change in percent with its sign; one that is not zero never reads as zero."""
+    if change and abs(change) < SMALLEST_SHOWN / 10:
+        return f"{100 * change:+.1g} %"
+    return f"{100 * change:+.3f} %"
+
+
 def bound_text(bound: Bound, objective: str) -> str:
     """A bound with its unit, the orders of the operators for which it holds, and its proof."""
     value = objective_text(bound.value, objective)

@@ -23,7 +23,7 @@ from ullage.compiler.common.errors import InfeasibleError, OwnPlanError, TimeLim
 from ullage.compiler.driver.bounding import with_best_bound
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, Secondary
-from ullage.compiler.driver.summary_text import objective_text
+from ullage.compiler.driver.summary_text import change_text, objective_text
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Blend, Problem
 from ullage.compiler.verify.verifier import verify
@@ -93,7 +93,7 @@ def _with_plan(compiled: Compiled, best: _Pair, told: Secondary) -> Compiled:
     above = best.first / told.first_before - 1 if told.first_before else 0.0
     note = (
         f"then {told.objective}: {objective_text(told.before, told.objective)} -> "
-        f"{objective_text(told.after, told.objective)}, {old.objective} {100 * above:+.3f} % "
+        f"{objective_text(told.after, told.objective)}, {old.objective} {change_text(above)} "
         f"(allowed {100 * told.within:g} %)"
     )
     plan = replace(

@@ -19,6 +19,7 @@ from ullage.compiler.report.columns import (
 )
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.marginal import marginal_seconds
+from ullage.hwmodels.cost import mac_energy_j
 
 # Version of the document.
 REPORT_FORMAT = 1
@@ -44,6 +45,7 @@ def report_data(
         "summary": summary,
         "rows": [list(row) for row in summary_rows(compiled, summary)],
         "binding_s": dict(time_by_binding(compiled)),
+        "energy_of": _energy_of(compiled),
         "target": _target(compiled),
         "palette": {"tiers": TIERS, "pairs": PAIRS, "shades": SHADES},
         "steps": step_columns(plan, cost),
@@ -58,6 +60,16 @@ def report_data(
         "compare": [dict(row) for row in other_data.compare],
         "sweep": [dict(row) for row in other_data.sweep],
     }
+
+
+def _energy_of(compiled: Compiled) -> list[str]:
+    """What the plan's energy is made of."""
+    parts = {
+        "operands": True,
+        "DMA": bool(compiled.plan.transfers),
+        "MACs": mac_energy_j(compiled.plan.problem)[0] > 0,
+    }
+    return [name for name, counts in parts.items() if counts]
 
 
 def _target(compiled: Compiled) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
 from ullage.cli.summary import WORST
 from ullage.compiler import emit
-from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.common.units import counted, format_size, format_time
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
@@ -195,7 +195,10 @@ def test_compile_text_agrees_with_the_document(
     assert rows["operands"] == f"in sram or dram: {read}"
     assert rows["energy"] == f"{found['energy_j'] * 1e3:.4g} mJ"
     assert rows["sram peak"].startswith(format_size(found["peak_bytes"]["sram"]) + " of ")
-    assert f"{found['slices']} residencies, {found['transfers']} transfers" in rows["plan"]
+    assert rows["plan"].startswith(
+        f"{counted(found['slices'], 'residency', 'residencies')}, "
+        f"{counted(found['transfers'], 'transfer')}, verified; "
+    )
     assert "\x1b" not in out
     assert not err
 

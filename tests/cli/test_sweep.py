@@ -221,3 +221,13 @@ def test_sizes_whose_time_was_over_are_marked(
     rows = [line for line in said.out.splitlines() if line.startswith("│")]
     assert ["msa* " in line for line in rows] == [True, False]
     assert note in said.err
+
+
+def test_sizes_that_round_alike_are_shown_in_bytes_too(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (*QUICK, "--fast-memory", "1090000..1090048", "--points", "2")
+    assert run(["sweep", *arguments]) == 0
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert [row.split("│")[1].strip() for row in rows] == [
+        "1.04 MiB (1090000 B)",
+        "1.04 MiB (1090048 B)",
+    ]

@@ -51,6 +51,9 @@ function objectiveText(value) {
   return sizeText(Math.round(value));
 }
 
+/** A number with its noun: 1 transfer, 2 transfers. */
+function counted(number, one, several = `${one}s`) { return `${number} ${number === 1 ? one : several}`; }
+
 function showFigures() {
   const fast = tiers[0].name;
   const peak = summary.peak_bytes[fast], load = summary.load_bytes[fast];
@@ -68,15 +71,15 @@ function showFigures() {
     ["peak", `${fast} peak`, sizeText(peak), `of ${sizeText(tiers[0].capacity_bytes)}, fragmentation ${sizeText(peak - load)}`],
     ["throughput", "inferences per second", summary.inferences_per_s === null ? "-" : String(Number(summary.inferences_per_s.toPrecision(4))),
       `DMA busy ${shareText(summary.dma_busy, 1)}, ${fast} ${shareText(summary.fast_memory_occupancy, 1)} full`],
-    ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, "operands, DMA, MACs"],
+    ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, data.energy_of.join(", ")],
   ];
   document.getElementById("figures").replaceChildren(...figures.map(([key, name, value, below]) =>
     el("div", { class: "figure", "data-figure": key }, el("span", {}, name), el("b", {}, value), el("span", {}, below))));
   document.getElementById("title").textContent = data.title;
   const chosen = summary.chosen_solver ? ` (${summary.chosen_solver} won)` : "";
   document.getElementById("subtitle").textContent = [
-    `${summary.operators} operators`, `${summary.buffers} buffers`, `${summary.slices} residencies`,
-    `${summary.transfers} transfers`, `solver ${summary.solver}${chosen}`, `order ${summary.order}`,
+    counted(summary.operators, "operator"), counted(summary.buffers, "buffer"),
+    counted(summary.slices, "residency", "residencies"), counted(summary.transfers, "transfer"), `solver ${summary.solver}${chosen}`, `order ${summary.order}`,
     `minimises ${summary.objective}`, summary.steady_state ? "steady state" : "one inference",
   ].join(" \u00b7 ");
 }

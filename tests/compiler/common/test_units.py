@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.units import (
     MAX_SIZE_BYTES,
+    counted,
     format_size,
     format_time,
     parse_share,
@@ -143,3 +144,13 @@ def test_what_is_no_time_nor_share_is_refused_by_its_option(text: str) -> None:
         parse_time(text, "--time-limit")
     with pytest.raises(UsageError, match="--within"):
         parse_share(text, "--within")
+
+
+def test_nouns_agree_with_their_numbers() -> None:
+    assert [counted(n, "transfer") for n in (0, 1, 2)] == [
+        "0 transfers",
+        "1 transfer",
+        "2 transfers",
+    ]
+    assert counted(1, "residency", "residencies") == "1 residency"
+    assert counted(3, "residency", "residencies") == "3 residencies"

@@ -221,3 +221,16 @@ def test_rows_of_several_sizes_are_a_sweep(tmp_path: Path) -> None:
     assert [row["solver"] for row in read_extras([path]).compare] == ["msa", "fluid", "no-spill"]
     with pytest.raises(UsageError, match="cannot be read"):
         read_extras([tmp_path / "missing.json"])
+
+
+def test_energy_says_what_it_is_made_of() -> None:
+    plan = plans.prefetch()
+    target = plan.target
+    joules = {"int8": 1e-12}
+    for energies, macs in ((None, []), (joules, ["MACs"])):
+        compute = replace(target.compute, energy_j_per_mac=energies)
+        priced = with_target(plan, replace(target, compute=compute))
+        steps = plan.program.steps
+        busy = tuple(replace(s, macs=8, mac_dtype="int8") if s.uses else s for s in steps)
+        worked = with_program(priced, steps=busy)
+        assert data_of(worked)["energy_of"] == ["operands", "DMA", *macs]
