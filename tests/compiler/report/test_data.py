@@ -232,5 +232,5 @@ def test_energy_says_what_it_is_made_of() -> None:
         priced = with_target(plan, replace(target, compute=compute))
         steps = plan.program.steps
         busy = tuple(replace(s, macs=8, mac_dtype="int8") if s.uses else s for s in steps)
-        worked = with_program(priced, steps=busy)
+        worked = replace(priced, problem=with_program(priced.problem, steps=busy))
         assert data_of(worked)["energy_of"] == ["operands", "DMA", *macs]
