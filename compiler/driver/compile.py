@@ -14,6 +14,7 @@ from ullage.compiler.driver.bounding import bounded_by, with_best_bound
 from ullage.compiler.driver.options import (
     OBJECTIVES,
     CompileOptions,
+    check_applies,
     check_consistent,
     solver_of,
 )
@@ -127,17 +128,20 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     Args:
         problem: program, target and objective.
         options: how to compile, by default with solver `auto` for the problem's objective. Where
-            options are passed, their objective counts. Steady state is planned where either the
+            options are passed, their objective counts; what they say of target, order or how a
+            model is read must agree with the problem. Steady state is planned where either the
             problem or the options say so.
 
     Raises:
         InfeasibleError: no legal plan exists.
         TimeLimitError: the limit was reached before any plan.
-        UsageError: an option is wrong, or a field of the problem; names it.
+        UsageError: an option is wrong or contradicts the problem, or a field of the problem is
+            wrong; names it.
     """
     _check_problem(problem)
     chosen = options or CompileOptions(objective=problem.objective)
     solver_of(chosen)
+    check_applies(chosen, problem)
     steady = problem.steady_state or chosen.steady_state
     requested = replace(
         problem,

@@ -7,6 +7,7 @@ from typing import get_type_hints
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
+from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 from ullage.solvers.interface import Solver
 from ullage.solvers.parameters import ParameterValue, options_from
@@ -15,6 +16,8 @@ from ullage.solvers.run import check_objective
 
 # The objectives that a plan may minimise.
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
+# The order of the operators where none is named: the file's.
+DEFAULT_ORDER = "model"
 # Share by which a second objective may make the first worse, where none is named.
 DEFAULT_WITHIN = 0.01
 
@@ -24,7 +27,7 @@ class CompileOptions:
     """How `compile_model` is to plan; the command line has the same options.
 
     Attributes:
-        target: name or file of a target.
+        target: name or file of a target; None for the default, and for a problem its own.
         solver: name of a solver.
         objective: `latency`, `traffic`, `energy` or `peak`.
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
@@ -46,11 +49,11 @@ class CompileOptions:
         progress: called with a short text at each stage.
     """
 
-    target: str = DEFAULT_TARGET
+    target: str | None = None
     solver: str = "auto"
     objective: str = "latency"
     fast_memory_bytes: int | None = None
-    order: str = "model"
+    order: str = DEFAULT_ORDER
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
@@ -69,7 +72,7 @@ class CompileOptions:
     def frontend(self) -> FrontendOptions:
         """The part that says how to read the model and the target."""
         return FrontendOptions(
-            target=self.target,
+            target=DEFAULT_TARGET if self.target is None else self.target,
             fast_memory_bytes=self.fast_memory_bytes,
             overrides=self.overrides,
             objective=self.objective,
@@ -161,9 +164,49 @@ def check_consistent(options: CompileOptions) -> None:
             "--objective peak asks for the smallest fast memory, --fast-memory names its size: "
             "leave one out"
         )
-    fastest = load_target(options.target).fastest.name
+    fastest = load_target(options.frontend.target).fastest.name
     field = f"tiers.{fastest}.capacity_bytes"
     if field in options.overrides:
         raise UsageError(
             f"--fast-memory and --set {field} are two capacities of {fastest}: leave one out"
         )
+
+
+def check_applies(options: CompileOptions, problem: Problem) -> None:
+    """Refuse options that a problem contradicts: it has a target, an order and sizes already.
+
+    Raises:
+        UsageError: says which option, and what to change instead.
+    """
+    own, order = problem.target, problem.program.order
+    if options.target is not None:
+        asked = load_target(options.target, options.overrides)
+        if options.fast_memory_bytes is not None:
+            asked = asked.with_fast_memory(options.fast_memory_bytes)
+        if asked != own:
+            raise UsageError(
+                f"option target is {options.target!r} with its overrides, and the problem is of "
+                f"another: {own.name!r}; leave it out, or plan `problem.on(load_target(...))`"
+            )
+    elif options.overrides:
+        raise UsageError(
+            "option overrides changes a target that is read by its name, and the problem has one "
+            "already; plan `problem.on(load_target(name, overrides))`"
+        )
+    elif options.fast_memory_bytes not in (None, own.fastest.capacity_bytes):
+        raise UsageError(
+            f"option fast_memory_bytes is {options.fast_memory_bytes}, the problem's target has "
+            f"{own.fastest.capacity_bytes}; plan `problem.on(target.with_fast_memory(...))`"
+        )
+    if options.order not in (DEFAULT_ORDER, order):
+        raise UsageError(
+            f"option order is {options.order!r}, and the steps of the problem are in order "
+            f"already ({order!r}); leave it out, or compile a model"
+        )
+    plain = CompileOptions()
+    for name in ("dims", "batch", "dtype", "fuse", "alias"):
+        if getattr(options, name) != getattr(plain, name):
+            raise UsageError(
+                f"option {name} says how a model is read, and a problem is not read from one; "
+                "leave it out, or use compile_model"
+            )

@@ -1,6 +1,7 @@
 """The main job."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,14 @@ from tests.support.cases import (
     solved,
     target_of,
 )
-from ullage.compiler.common.errors import TimeLimitError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
 
 
 def test_compile_works_where_all_slow_has_no_room() -> None:
@@ -44,3 +46,41 @@ def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
     prepared = replace(driver.prepare(find_model("squeezenet"), CompileOptions()), import_s=1e6)
     with pytest.raises(TimeLimitError, match=r"after reading \d+ steps; .* give more time"):
         driver.solve_prepared(prepared, CompileOptions(solver="greedy", time_limit_s=1e5))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": "edge-npu"}, "option target is 'edge-npu' .* of another: 'hand'"),
+        ({"overrides": {"split_operands": "false"}}, "option overrides"),
+        ({"fast_memory_bytes": 7}, "option fast_memory_bytes is 7, .* has 64"),
+        ({"order": "joint"}, "option order is 'joint'"),
+        ({"dims": {"n": 2}}, "option dims"),
+        ({"batch": 2}, "option batch"),
+        ({"dtype": "int8"}, "option dtype"),
+        ({"fuse": False}, "option fuse"),
+        ({"alias": False}, "option alias"),
+    ],
+)
+def test_options_that_contradict_a_problem_are_refused(
+    changes: dict[str, Any], message: str
+) -> None:
+    problem = problem_for(chain(), ["y"], target_of(64))
+    with pytest.raises(UsageError, match=message):
+        compile_problem(problem, CompileOptions(**changes))
+
+
+def test_options_that_agree_with_a_problem_are_accepted() -> None:
+    chip = load_target("edge-npu")
+    problem = problem_for(chain(), ["y"], chip)
+    for changes in (
+        {"target": "edge-npu"},
+        {"fast_memory_bytes": chip.fastest.capacity_bytes},
+        {"order": problem.program.order},
+        {"objective": "traffic"},
+    ):
+        agreed: dict[str, Any] = changes
+        assert compile_problem(problem, CompileOptions(**agreed)).plan.target == chip
+    small = problem.on(chip.with_fast_memory(4096))
+    options = CompileOptions(target="edge-npu", fast_memory_bytes=4096)
+    assert compile_problem(small, options).plan.target == small.target

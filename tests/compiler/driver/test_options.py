@@ -12,7 +12,7 @@ from ullage.compiler.driver.options import CompileOptions
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("target", None),
+        ("target", 7),
         ("solver", 3),
         ("fast_memory_bytes", "1MiB"),
         ("fast_memory_bytes", 1.5),
