@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ullage.cli.streams import console, print_json, visible
-from ullage.compiler.common.units import format_size
-from ullage.compiler.driver.summary_text import gap_text, middle_cut, objective_text, percent
+from ullage.compiler.common.units import format_size, objective_text
+from ullage.compiler.driver.summary_text import gap_text, middle_cut, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

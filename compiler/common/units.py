@@ -6,6 +6,10 @@ from decimal import Decimal
 
 from ullage.compiler.common.errors import UsageError
 
+# Relative distance from a bound up to which a plan counts as optimal ...
+CLOSED = 1e-6
+# ... and the smallest that two decimals of a percent show.
+SMALLEST_SHOWN = 5e-5
 # Largest size that a text may stand for, so that arithmetic on sizes fits 64-bit integers.
 MAX_SIZE_BYTES = 2**62
 
@@ -135,3 +139,19 @@ def format_time(seconds: float) -> str:
 def _four_digits(number: float) -> str:
     """Four significant digits without an exponent, where the number is 1 or larger."""
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
+def percent_above(share: float) -> str:
+    """A distance in percent; one that is open, above `CLOSED`, never reads as 0.00 %."""
+    if CLOSED < share < SMALLEST_SHOWN:
+        return f"{100 * share:.1g} %"
+    return f"{100 * share:.2f} %"
+
+
+def objective_text(value: float, objective: str) -> str:
+    """An objective's value with its unit."""
+    if objective == "latency":
+        return format_time(value)
+    if objective == "energy":
+        return f"{value * 1e3:.4g} mJ"
+    return format_size(round(value))

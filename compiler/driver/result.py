@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ullage.compiler.common.units import CLOSED
 from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
@@ -12,7 +13,7 @@ from ullage.hwmodels.replay.replay import Simulation
 from ullage.solvers.interface import StopReason
 
 # Gap (value / bound - 1) up to which a plan counts as optimal.
-OPTIMAL_GAP = 1e-6
+OPTIMAL_GAP = CLOSED
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.common.units import counted, format_size, format_time
+from ullage.compiler.common.units import counted, format_size, format_time, objective_text
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -21,7 +21,6 @@ from ullage.compiler.driver.summary_text import (
     bound_text,
     change_text,
     gap_text,
-    objective_text,
     percent,
 )
 from ullage.compiler.ir.plan import Plan

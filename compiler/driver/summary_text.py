@@ -1,12 +1,8 @@
 """Figures as texts for people: shares, gaps, objectives; alike on terminal and in reports."""
 
-from ullage.compiler.common.units import format_size, format_time
-from ullage.compiler.driver.result import OPTIMAL_GAP
+from ullage.compiler.common.units import SMALLEST_SHOWN, objective_text, percent_above
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.bounds import Bound
-
-# The smallest gap that two decimals of a percent show.
-SMALLEST_SHOWN = 5e-5
 
 
 def percent(part: float, whole: float) -> str:
@@ -19,11 +15,7 @@ def gap_text(gap: float | None) -> str:
 
     A gap that is open never reads as 0.00 %, and one that counts as closed always does.
     """
-    if gap is None:
-        return "unknown"
-    if OPTIMAL_GAP < gap < SMALLEST_SHOWN:
-        return f"{100 * gap:.1g} %"
-    return f"{100 * gap:.2f} %"
+    return "unknown" if gap is None else percent_above(gap)
 
 
 def change_text(change: float) -> str:
@@ -52,15 +44,6 @@ def stated_bound_text(plan: Plan) -> str:
     value = objective_text(bound.value, plan.objective)
     orders = orders_text(bound)
     return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
-
-
-def objective_text(value: float, objective: str) -> str:
-    """An objective's value with its unit."""
-    if objective == "latency":
-        return format_time(value)
-    if objective == "energy":
-        return f"{value * 1e3:.4g} mJ"
-    return format_size(round(value))
 
 
 def middle_cut(name: str, room: int, mark: str = "\u2026") -> str:

@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ullage.compiler.common.errors import InfeasibleError, OwnPlanError, TimeLimitError
+from ullage.compiler.common.units import objective_text
 from ullage.compiler.driver.bounding import with_best_bound
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, Secondary
-from ullage.compiler.driver.summary_text import change_text, objective_text
+from ullage.compiler.driver.summary_text import change_text
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Blend, Problem
 from ullage.compiler.verify.verifier import verify

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_time
+from ullage.compiler.common.units import CLOSED, format_time, objective_text, percent_above
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import mac_energy_j
@@ -235,11 +235,7 @@ def _finished(job: Job) -> Solution:
         if cuts_nothing(job.problem, job.segments):
             bound = max(bound, Bound(job.whole_bound, "cpsat"), key=lambda b: b.value)
         elif job.whole_bound > bound.value:
-            above = value / job.whole_bound - 1 if job.whole_bound > 0 else math.inf
-            notes.append(
-                f"cpsat: no plan that keeps tensors whole is below {job.whole_bound:.6g}; this one "
-                f"is {100 * max(0.0, above):.2f} % above that"
-            )
+            notes.append(_whole_note(value, job.whole_bound, job.problem.objective))
     return Solution(
         plan,
         bound,
@@ -247,6 +243,23 @@ def _finished(job: Job) -> Solution:
         notes=tuple(notes),
         statistics=statistics,
         made_by=job.maker,
+    )
+
+
+def _whole_note(value: float, bound: float, objective: str) -> str:
+    """How far a plan is from the bound of the plans that keep tensors whole.
+
+    Args:
+        value: the plan's, in the objective's unit.
+        bound: above 0.
+        objective: what is minimised.
+    """
+    above = max(0.0, value / bound - 1)
+    this = "is one of the best of these" if above <= CLOSED else f"is {percent_above(above)} above"
+    return (
+        f"cpsat: no plan that keeps every tensor whole has less than "
+        f"{objective_text(bound, objective)} of {objective}, and this one {this}. The lower bound "
+        "of the summary is another: it holds for plans that cut tensors, too"
     )
 
 

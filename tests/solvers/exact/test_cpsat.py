@@ -15,6 +15,7 @@ from tests.support.solving import Asked, solve_with
 from tests.support.timing import within_limit
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.units import objective_text
 from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import Prepared
@@ -26,6 +27,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.budget import Budget
 from ullage.solvers.exact import cpsat as cpsat_solver
+from ullage.solvers.exact.cpsat import _whole_note
 from ullage.solvers.exact.job import new_job
 from ullage.solvers.exact.model import ResidencyModel
 from ullage.solvers.exact.residencies import hint, residencies_of_plan, residencies_of_solution
@@ -213,7 +215,29 @@ def test_it_beats_the_quick_solvers_on_a_real_model() -> None:
     assert done.plan.statistics["whole_bound"] > 0.95 * done.value
     # Parts of tensors could do better, so that bound is not claimed.
     assert done.bound.value < done.plan.statistics["whole_bound"]
-    assert any("keeps tensors whole" in note for note in done.plan.notes)
+    note = next(note for note in done.plan.notes if "keeps every tensor whole" in note)
+    assert objective_text(done.plan.statistics["whole_bound"], "latency") in note
+
+
+@pytest.mark.parametrize(
+    ("value", "objective", "words"),
+    [
+        (6.63119e-3, "latency", "6.631 ms of latency, and this one is one of the best of these"),
+        (6.63119e-3 * 1.00002, "latency", "and this one is 0.002 % above"),
+        (6.63119e-3 * 1.0321, "latency", "and this one is 3.21 % above"),
+    ],
+)
+def test_the_bound_of_whole_tensors_is_told_with_its_unit(
+    value: float, objective: str, words: str
+) -> None:
+    note = _whole_note(value, 6.63119e-3, objective)
+    assert words in note
+    assert "lower bound of the summary is another" in note
+
+
+def test_the_bound_of_whole_tensors_has_the_unit_of_the_objective() -> None:
+    assert "less than 2 KiB of traffic" in _whole_note(4096, 2048, "traffic")
+    assert "less than 2.5 mJ of energy" in _whole_note(3e-3, 2.5e-3, "energy")
 
 
 def large() -> Prepared:
