@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ullage.cli.streams import console, print_json, visible
+from ullage.cli.streams import console, print_json, say, visible
 from ullage.compiler.common.units import format_size, objective_text
 from ullage.compiler.driver.summary_text import gap_text, middle_cut, percent
 
@@ -27,6 +27,8 @@ __all__ = [
     "short_name",
 ]
 
+# Seconds between lines of progress where there is no terminal.
+LINE_S = 25.0
 # Columns that sentences in a table have at least.
 FOLDED_WIDTH = 20
 # Width of the memory map in columns, where the terminal is wide enough ...
@@ -108,18 +110,22 @@ def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
 
 @contextmanager
 def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
-    """A spinner on stderr with a text; nothing where stderr is no terminal.
+    """A spinner on stderr with a text; where stderr is no terminal, a line every `LINE_S` seconds.
 
     Yields:
         A function that shows another text.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet:
         yield lambda _: None
         return
     from rich.text import Text
 
     from ullage.compiler.common.kernel_cache import compiling_told
 
+    if not sys.stderr.isatty():
+        with progress_lines() as show_line, compiling_told(show_line) as tell:
+            yield tell
+        return
     with console(stderr=True).status("starting") as status:
 
         def show(text: str) -> None:
@@ -127,6 +133,36 @@ def progress(*, quiet: bool) -> Iterator["Callable[[str], None]"]:
 
         with compiling_told(show) as tell:
             yield tell
+
+
+@contextmanager
+def progress_lines() -> Iterator["Callable[[str], None]"]:
+    """A line on stderr with the latest text every `LINE_S` seconds, whoever computes meanwhile.
+
+    Yields:
+        A function that takes another text.
+    """
+    import threading
+    import time
+
+    begun, over = time.monotonic(), threading.Event()
+    latest = ["starting"]
+
+    def tell_now_and_then() -> None:
+        while not over.wait(LINE_S):
+            say(f"after {time.monotonic() - begun:.0f} s: {latest[0]}", err=True)
+
+    teller = threading.Thread(target=tell_now_and_then, daemon=True)
+    teller.start()
+
+    def show(text: str) -> None:
+        latest[0] = text
+
+    try:
+        yield show
+    finally:
+        over.set()
+        teller.join()
 
 
 def block_chart(

@@ -71,16 +71,20 @@ def run_command(
 
 
 def step_progress(*, quiet: bool) -> Any:  # noqa: ANN401 - a context manager of a callback
-    """A progress bar over steps on stderr; nothing where stderr is no terminal."""
+    """A progress bar over steps on stderr; where that is no terminal, a line now and then."""
     from contextlib import contextmanager
 
     from rich.progress import Progress
 
-    from ullage.cli.render import console
+    from ullage.cli.render import console, progress_lines
 
     @contextmanager
     def bar() -> Any:  # noqa: ANN401 - a generator of one callback
-        if quiet or not sys.stderr.isatty():
+        if not quiet and not sys.stderr.isatty():
+            with progress_lines() as show:
+                yield lambda done, total: show(f"executing, step {done} of {total}")
+            return
+        if quiet:
             yield lambda *_: None
             return
         with Progress(console=console(stderr=True), transient=True) as progress:

@@ -20,6 +20,8 @@ LABELS = {"name", "description", "inherit", "source", "destination"}
 
 # Fields of which there is one per data type.
 _BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")
+# Names that an error lists beside the field that was probably meant.
+NEAR = 5
 
 
 def settable_fields(file: schema.TargetFile) -> dict[str, type]:
@@ -88,12 +90,17 @@ def overridden(
 
 
 def _unknown_field(path: str, fields: Mapping[str, type], label: str) -> UsageError:
-    close = difflib.get_close_matches(path[:120], fields, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    shown = [field for field in fields if not field.startswith(_BY_DTYPE)]
-    shown += [f"{prefix}DTYPE" for prefix in _BY_DTYPE]
+    close = difflib.get_close_matches(path[:120], fields, n=1, cutoff=0.5)
+    names = [field for field in fields if not field.startswith(_BY_DTYPE)]
+    names += [f"{prefix}DTYPE" for prefix in _BY_DTYPE]
+    near = difflib.get_close_matches(path[:120], names, n=NEAR + 1, cutoff=0.5)
+    near = [name for name in near if name not in close][:NEAR]
+    hint = f"; did you mean {close[0]}?" if close else ";"
+    if near:
+        hint += f" Near it: {', '.join(near)};"
     return UsageError(
-        f"{OVERRIDE_ORIGIN}: {label} has no field {path[:120]!r}; {hint}fields: {', '.join(shown)}",
+        f"{OVERRIDE_ORIGIN}: {label} has no field {path[:120]!r}{hint} "
+        f"`ullage targets show {label}` lists its fields",
         {"field": path[:120], "fields": list(fields)},
     )
 

@@ -92,11 +92,13 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     agent = _agent(instance, packer, reference_s, options, budget)
     reports: list[Report] = []
     generations, generations_before = options.generations, agent.generation
+    until = _until(generations, limit_s)
+    budget.progress(f"muzero: trains with {options.games} games a generation, {until}")
 
     def report(now: "Report") -> None:
         reports.append(now)
         budget.progress(
-            f"muzero: generation {now.generation}, best {format_time(now.best_s)}, "
+            f"muzero: generation {now.generation} ({until}), best {format_time(now.best_s)}, "
             f"without noise {format_time(now.greedy_s)}"
         )
 
@@ -126,6 +128,12 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
     return Solution(
         assemble(problem, instance.segments, residencies), stop_reason=stop_reason, notes=notes
     )
+
+
+def _until(generations: int, limit_s: float) -> str:
+    """When training ends, in words."""
+    time_is_over = f"until {limit_s:.0f} s are over"
+    return f"{generations} generations or {time_is_over}" if generations else time_is_over
 
 
 def is_ready() -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.target_files import chip, refused, write
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.target import Systolic
 from ullage.hwmodels.catalog.registry import describe, load_target
 
@@ -86,3 +87,19 @@ def test_documented_overrides_are_valid() -> None:
     assert len(overrides) == 9
     for field, value in overrides:
         assert load_target("edge-npu", {field: value}) != load_target("edge-npu")
+
+
+def test_an_unknown_field_gets_a_suggestion_and_few_names() -> None:
+    with pytest.raises(UsageError) as raised:
+        load_target("edge-npu", {"tiers.sram.capacity": "2MiB"})
+    message = raised.value.message
+    assert "did you mean tiers.sram.capacity_bytes?" in message
+    near = message.split("Near it: ")[1].split(";")[0].split(", ")
+    assert 1 <= len(near) <= 5
+    assert "tiers.dram.capacity_bytes" in near
+    assert "`ullage targets show edge-npu`" in message
+    assert len(raised.value.details["fields"]) > 30
+    with pytest.raises(UsageError) as raised:
+        load_target("edge-npu", {"zzz": "1"})
+    assert "did you mean" not in raised.value.message
+    assert "`ullage targets show edge-npu`" in raised.value.message

@@ -95,3 +95,23 @@ def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"needs jax, mctx.*pip install 'ullage\[muzero\]'"):
         solve_with("muzero", PROBLEM)
     assert run(["train", "squeezenet", "--agent", "muzero"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "until"),
+    [
+        ({}, "until 294 s are over"),
+        ({"generations": 7}, "7 generations or until 294 s are over"),
+        ({"time_limit_s": 100.0}, "until 98 s are over"),
+    ],
+)
+def test_progress_says_first_until_when_it_trains(
+    monkeypatch: pytest.MonkeyPatch, parameters: dict[str, float], until: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ullage.rl_agent.muzero.train.study", stopped)
+    told: list[str] = []
+    run_solver("muzero", PROBLEM, Budget(None, told.append), parameters={"games": 4, **parameters})
+    assert told[0] == f"muzero: trains with 4 games a generation, {until}"
