@@ -109,11 +109,12 @@ class Prepared:
         graph: the model as imported.
         problem: its steps and buffers, the chip, and what is to be minimised.
         model: how to import the model again, for the plan.
-        import_s: seconds spent reading.
+        import_s: seconds spent reading, without the choice of the order.
         started: `time.monotonic()` value when reading began.
         notes: remarks about the import that the plan must carry.
         other: where another order than the file's was chosen, the same model in the file's order:
             no plan may be worse than the one for that.
+        order_s: seconds spent choosing the order.
     """
 
     graph: Graph
@@ -123,6 +124,7 @@ class Prepared:
     started: float
     notes: tuple[str, ...] = ()
     other: "Prepared | None" = None
+    order_s: float = 0.0
 
     @property
     def target(self) -> Target:
@@ -195,10 +197,13 @@ def prepare(
     )
     options.progress("ordering and lifetimes")
     check_time(deadline, graph.name)
+    begun = time.monotonic()
     ordering = choose_order(graph, target, alias_options(target, alias=options.alias))
+    order_s = time.monotonic() - begun
     path = str(model) if isinstance(model, Path) else None
     check_time(deadline, graph.name)
-    return in_order(graph, target, ordering, options, path=path, started=started)
+    prepared = in_order(graph, target, ordering, options, path=path, started=started)
+    return replace(prepared, import_s=prepared.import_s - order_s, order_s=order_s)
 
 
 def in_order(

@@ -92,6 +92,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         path=prepared.model["path"],
         started=prepared.started,
     )
+    plain = replace(plain, import_s=prepared.import_s, order_s=prepared.order_s)
     return replace(prepared, other=plain)
 
 
@@ -273,7 +274,8 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     if budget.is_over():
         raise TimeLimitError(
             f"the time limit of {limit} s was over before solving began (reading the model took "
-            f"{prepared.import_s:.2f} s); give more time (--time-limit)"
+            f"{prepared.import_s:.2f} s, choosing the order {prepared.order_s:.2f} s); give more "
+            "time (--time-limit)"
         )
     problem = prepared.problem
     least_s = CHECKS_SHARE * prepared.import_s
@@ -322,6 +324,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         fallbacks=fallbacks,
         requested_solver=options.solver,
         import_s=prepared.import_s,
+        order_s=prepared.order_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted=interrupted,

@@ -57,6 +57,7 @@ class Compiled:
         stop_reason: why the solver ended: it was done, its time was over, or Ctrl-C.
         anytime: (seconds of solving, value of the best plan so far) at every improvement.
         secondary: what a second objective gained, None where none was asked for.
+        order_s: seconds spent choosing the order of the operators.
         graph: the model as imported (types and shapes of its values), where there is one.
     """
 
@@ -74,6 +75,7 @@ class Compiled:
     stop_reason: StopReason = "finished"
     anytime: tuple[Improvement, ...] = ()
     secondary: Secondary | None = None
+    order_s: float = 0.0
     graph: Graph | None = None
 
     @property

@@ -25,6 +25,9 @@ from ullage.compiler.driver.summary_text import (
 )
 from ullage.compiler.ir.plan import Plan
 
+# Seconds that are shown as 0.00.
+SHORT_S = 0.005
+
 
 def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any]:
     """The summary of a compiled plan, JSON-serialisable, with units in the names.
@@ -77,6 +80,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "slices": len(plan.residencies),
         "transfers": len(plan.transfers),
         "import_s": compiled.import_s,
+        "order_s": compiled.order_s,
         "solve_s": compiled.solve_s,
         "total_s": compiled.total_s,
         "anytime": [list(point) for point in compiled.anytime],
@@ -206,11 +210,19 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             "plan",
             f"{counted(summary['slices'], 'residency', 'residencies')}, "
             f"{counted(summary['transfers'], 'transfer')}, verified; "
-            f"import {compiled.import_s:.2f} s, solve {compiled.solve_s:.2f} s, "
+            f"import {compiled.import_s:.2f} s, {_order_time(compiled)}"
+            f"solve {compiled.solve_s:.2f} s, "
             f"total {compiled.total_s:.2f} s",
         )
     )
     return [row for row in rows if row[1]]
+
+
+def _order_time(compiled: Compiled) -> str:
+    """The time that choosing the order took; empty where the file's was taken."""
+    if compiled.plan.program.order == "model" and compiled.order_s < SHORT_S:
+        return ""
+    return f"order {compiled.order_s:.2f} s, "
 
 
 def _throughput(plan: Plan, summary: Mapping[str, Any]) -> str:

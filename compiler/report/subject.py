@@ -54,6 +54,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         fallbacks=tuple(map(str, summary.get("fallbacks", ()))),
         requested_solver=str(summary.get("solver", plan.solver)),
         import_s=float(summary.get("import_s", 0.0)),
+        order_s=_seconds(summary.get("order_s")),
         solve_s=float(summary.get("solve_s", 0.0)),
         total_s=float(summary.get("total_s", 0.0)),
         interrupted=summary.get("interrupted") is True,
@@ -132,6 +133,11 @@ def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     )
     known = all(type(summary.get(key)) in {int, float} for key in TIMES)
     return summary if same and known else {}
+
+
+def _seconds(stated: object) -> float:
+    """Seconds of a summary; those of earlier versions do not say how long the order took."""
+    return float(stated) if isinstance(stated, int | float) else 0.0
 
 
 def _all_slow(plan: Plan) -> Score | None:

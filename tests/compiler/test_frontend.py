@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from ullage.compiler.common.errors import TimeLimitError, UsageError
-from ullage.compiler.frontend import FrontendOptions, checked, prepare
+from ullage.compiler.frontend import FrontendOptions, Ordering, checked, file_order, prepare
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import AliasOptions
 
 WRONG: list[tuple[str, Any]] = [
     *(("target", value) for value in (5, None, Path("edge-npu"))),
@@ -45,3 +48,16 @@ def test_what_is_no_model_is_refused(model: Any) -> None:
 def test_reading_ends_at_the_deadline() -> None:
     with pytest.raises(TimeLimitError, match="before the model was read"):
         prepare(find_model("resnet50"), FrontendOptions(), deadline=time.monotonic() - 1)
+
+
+def test_choosing_the_order_is_no_part_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("ullage.compiler.frontend.time.monotonic", lambda: clock[0])
+
+    def choose(graph: Graph, target: Target, aliases: AliasOptions) -> Ordering:
+        clock[0] += 8.0
+        return file_order(graph, target, aliases)
+
+    path = find_model("squeezenet")
+    prepared = prepare(path, FrontendOptions(), choose)
+    assert (prepared.import_s, prepared.order_s) == (0.0, 8.0)

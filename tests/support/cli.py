@@ -38,6 +38,7 @@ COMPILE_KEYS: dict[str, type | tuple[type, ...]] = {
     "slices": int,
     "transfers": int,
     "import_s": float,
+    "order_s": float,
     "solve_s": float,
     "total_s": float,
     "verified": bool,
