@@ -18,7 +18,7 @@ LEAST_TELLING = (
     "Minimised",
     "Simulated / model",
     "Fast peak",
-    "Avoidable traffic",
+    "Repeated traffic",
     "Latency",
     "Speed-up over all-slow",
 )
@@ -164,15 +164,15 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
 
 def _others(objective: str) -> list[tuple[str, str]]:
     """Columns of the objectives that the second column does not show."""
-    headings = {"latency": "Latency", "traffic": "Avoidable traffic", "energy": "Energy"}
+    headings = {"latency": "Latency", "traffic": "Repeated traffic", "energy": "Energy"}
     return [(heading, "right") for name, heading in headings.items() if name != objective]
 
 
 def _other_cell(row: dict[str, Any], heading: str) -> str:
     from ullage.cli.render import objective_text
 
-    keys = {"Latency": "latency_s", "Avoidable traffic": "noncompulsory_bytes"}
-    objective = {"Latency": "latency", "Avoidable traffic": "traffic"}.get(heading, "energy")
+    keys = {"Latency": "latency_s", "Repeated traffic": "noncompulsory_bytes"}
+    objective = {"Latency": "latency", "Repeated traffic": "traffic"}.get(heading, "energy")
     return objective_text(row[keys.get(heading, "energy_j")], objective)
 
 

@@ -52,7 +52,7 @@ def _print(found: dict[str, Any]) -> None:
         say(f"differs: {_difference(**difference)}")
     rows = [
         ["latency", *_row(found, "latency_s", format_time)],
-        ["avoidable traffic", *_row(found, "noncompulsory_bytes", format_size)],
+        ["repeated traffic", *_row(found, "noncompulsory_bytes", format_size)],
         ["energy", *_row(found, "energy_j", lambda joules: objective_text(joules, "energy"))],
     ]
     peaks = [next(iter(side["peak_bytes"].values())) for side in (one, other)]

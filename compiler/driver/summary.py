@@ -185,7 +185,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         (
             "slow traffic",
             f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
-            f"({percent(cost.noncompulsory_bytes, traffic)}) is not compulsory",
+            f"({percent(cost.noncompulsory_bytes, traffic)}) beyond each byte moved once",
         ),
         ("", traffic_text(summary["traffic_by_kind_bytes"]) if traffic else ""),
         ("", ", ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),

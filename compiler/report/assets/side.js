@@ -67,8 +67,8 @@ function showFigures() {
       : `${summary.speedup_over_all_slow.toFixed(2)}x`, summary.all_slow_latency_s === null ? "impossible"
       : `${timeText(summary.all_slow_latency_s)} all-slow`],
     ["traffic", "slow traffic", sizeText(traffic),
-      `${shareText(summary.noncompulsory_bytes, traffic)} not compulsory`],
-    ["peak", `${fast} peak`, sizeText(peak), `of ${sizeText(tiers[0].capacity_bytes)}, fragmentation ${sizeText(peak - load)}`],
+      `${shareText(summary.noncompulsory_bytes, traffic)} beyond each byte moved once`],
+    ["peak", `${fast} peak`, sizeText(peak), `of ${sizeText(summary.chip_fast_memory_bytes)}${summary.fits_chip ? "" : ": does not fit"}, fragmentation ${sizeText(peak - load)}`],
     ["throughput", "inferences per second", summary.inferences_per_s === null ? "-" : String(Number(summary.inferences_per_s.toPrecision(4))),
       `DMA busy ${shareText(summary.dma_busy, 1)}, ${fast} ${shareText(summary.fast_memory_occupancy, 1)} full`],
     ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, data.energy_of.join(", ")],

@@ -15,8 +15,9 @@ from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.driver.summary import summarise
+from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.target import Link, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 
@@ -84,3 +85,20 @@ def test_options_that_agree_with_a_problem_are_accepted() -> None:
     small = problem.on(chip.with_fast_memory(4096))
     options = CompileOptions(target="edge-npu", fast_memory_bytes=4096)
     assert compile_problem(small, options).plan.target == small.target
+
+
+def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
+    tiers = tuple(
+        Tier(name, size, 16e9, 16e9, 16, addressable=False)
+        for name, size in (("tcm", 4096), ("l2", 4096), ("dram", 1 << 20))
+    )
+    pairs = (("dram", "l2"), ("l2", "tcm"), ("tcm", "l2"), ("l2", "dram"))
+    links = tuple(Link(a, b, 1e9) for a, b in pairs)
+    problem = problem_for(chain(), ["y"], target_of(4096, tiers=tiers, links=links))
+    done = compile_problem(problem, CompileOptions(solver="fluid", objective="traffic"))
+    summary = summarise(done)
+    assert summary["noncompulsory_bytes"] >= summary["compulsory_bytes"] > 0  # two hops each way
+    assert summary["lower_bound"] > 0.9 * summary["noncompulsory_bytes"]  # which no plan avoids
+    row = dict(summary_rows(done, summary))["slow traffic"]
+    assert row.endswith("beyond each byte moved once")
+    assert "compulsory" not in row
