@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["whole_tensors_exact"],
     ),
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
+    "scratchpad": (["scratchpad.py"], ["scratchpad"]),
     "scaling": (["scaling.py"], ["scaling"]),
     "shapes": (["shapes.py"], ["shapes"]),
     "shapes_long": (
