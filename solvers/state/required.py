@@ -69,9 +69,10 @@ def require_link(problem: Problem, segment: Segment, source: str, destination: s
     target = problem.target
     if target.link(source, destination) is None:
         name = problem.buffers[segment.buffer].name
+        others = ", or go over other tiers (--solver fluid)" if problem.objective != "peak" else ""
         raise UsageError(
             f"{name!r} must move from {source} to {destination}, and {target.name} has no "
-            "link between them; add one (these solvers move data in one hop), choose a home that "
-            "has one (--set homes.KIND=TIER), or go over other tiers (--solver fluid)",
+            "link between them; add one (these solvers move data in one hop), or choose a home "
+            f"that has one (--set homes.KIND=TIER){others}",
             {"source": source, "destination": destination, "tensor": name},
         )

@@ -1,13 +1,17 @@
 """`no-spill`: the smallest fast memory."""
 
+import pytest
+
 from tests.support.cases import chain, problem_for, solved, target_of
 from tests.support.plain_moves import propose
 from tests.support.states import states
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.result import lower_bound
+from ullage.compiler.ir.target import Link, Tier
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import no_spill
+from ullage.solvers.run import run_solver
 from ullage.solvers.state.engine_tables import movable
 from ullage.solvers.state.residency_state import ResidencyState
 
@@ -77,3 +81,16 @@ def test_residencies_are_those_of_the_reference() -> None:
         assert sorted(t.moves for t in found.transfers) == sorted(moves)
         stored += any(r.spill for r in expected)
     assert stored > 20
+
+
+def test_no_remedy_is_named_that_cannot_minimise_the_peak() -> None:
+    """`fluid` goes over several links, but `peak` is not among what it minimises."""
+    tiers = tuple(
+        Tier(name, 4096, 16e9, 16e9, 16, addressable=False) for name in ("tcm", "l2", "dram")
+    )
+    pairs = (("dram", "l2"), ("l2", "tcm"), ("tcm", "l2"), ("l2", "dram"))
+    links = tuple(Link(a, b, 1e9) for a, b in pairs)
+    problem = problem_for(chain(), ["y"], target_of(4096, tiers=tiers, links=links))
+    with pytest.raises(UsageError, match="no link between them; add one") as raised:
+        run_solver("no-spill", problem.minimising("peak"))
+    assert "fluid" not in raised.value.message
