@@ -84,3 +84,10 @@ class ContractError(UllageError):
 
     exit_code = 7
     kind = "contract"
+
+
+class OutputError(UllageError):
+    """The work is done and its output cannot be written: a full disk."""
+
+    exit_code = 74
+    kind = "output"

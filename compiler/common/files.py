@@ -1,14 +1,32 @@
-"""Writing files so that a reader never sees half of one, and knowing which were written."""
+"""Reading files up to a size; writing them so that a reader never sees half of one."""
 
+import errno
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import OutputError, UllageError, UsageError
 
+# Size in bytes (1 GiB) of the largest plan, table or checkpoint that is read.
+MAX_READ_BYTES = 2**30
+# Bytes that are asked of a pipe at once.
+_CHUNK_BYTES = 2**20
+# Characters of a file's name that a temporary one keeps: names have at most 255 bytes.
+_NAME_KEPT = 40
+# Errors of a device that takes no more.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISREG, "a file"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a character device"),
+    (stat.S_ISBLK, "a block device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 # Files written since `recording` began, None outside it.
 _written: ContextVar[list[str] | None] = ContextVar("written", default=None)
 
@@ -62,28 +80,92 @@ def check_file(path: Path, option: str) -> None:
     check_folder(path.parent, option)
 
 
+def kind_of(path: Path | str) -> str:
+    """What lies at a path, links followed: `a file`, `a folder`, `a named pipe` ...; else empty."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - as given: a Path cannot hold every text
+    except (OSError, ValueError):
+        return ""
+    return next((name for is_one, name in _KINDS if is_one(mode)), "no file")
+
+
+def read_file(path: Path | str, most_bytes: int, error: type[UllageError] = UsageError) -> bytes:
+    """The content of a file or of a pipe.
+
+    Devices are refused: some never end. A pipe is read until its writer closes it.
+
+    Args:
+        path: the file.
+        most_bytes: size beyond which it is refused; no more than that is ever held.
+        error: what is raised.
+
+    Raises:
+        UllageError: of the class `error`: it cannot be read, is a folder or a device, or is larger.
+    """
+    kind = kind_of(path)
+    if kind not in ("", "a file", "a named pipe"):
+        raise error(f"{path}: cannot be read: it is {kind}; name a file")
+    try:
+        with Path(path).open("rb", buffering=0) as stream:
+            size_bytes = os.fstat(stream.fileno()).st_size
+            chunks: list[bytes] = []
+            left = most_bytes + 1 if size_bytes <= most_bytes else 0
+            while left and (chunk := stream.read(min(left, max(size_bytes + 1, _CHUNK_BYTES)))):
+                chunks.append(chunk)
+                left -= len(chunk)
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        raise error(f"{path}: cannot be read: {reason}") from failure
+    if not left:
+        raise error(f"{path}: larger than {most_bytes} bytes, the most that is read of such a file")
+    return b"".join(chunks)
+
+
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write a file under a temporary name beside it, then rename it.
 
+    A symbolic link stays: what it points to is written. So does the mode of a file that is there.
+    What is no regular file, such as a pipe or a device, is opened and written to.
+
     Raises:
-        UsageError: the folder cannot be made or written to.
+        UsageError: it is a folder, or its folder cannot be made or written to.
+        OutputError: it cannot hold the data: the device is full.
     """
-    path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if kind_of(path) in ("", "a file"):
+            _replace(Path(os.path.realpath(path)), data)
+        else:
+            _write_through(path, data)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        kind = OutputError if getattr(error, "errno", None) in _FULL else UsageError
+        raise kind(f"{path}: cannot be written: {reason}") from error
+    if (files := _written.get()) is not None and str(path) not in files:
+        files.append(str(path))
+
+
+def _replace(target: Path, data: bytes) -> None:
+    """Write a regular file, whole or not at all."""
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:_NAME_KEPT]}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-        if (files := _written.get()) is not None and str(path) not in files:
-            files.append(str(path))
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _write_through(path: Path | str, data: bytes) -> None:
+    """Write to a pipe or a device; one whose reader leaves has had what it wanted."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY), "wb") as stream:
+            stream.write(data)
+    except BrokenPipeError:
+        return

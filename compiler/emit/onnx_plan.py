@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import ModelError, UsageError
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import read_file, write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan
@@ -89,10 +89,9 @@ def _load(path: Path) -> "onnx.ModelProto":
     import onnx
     from google.protobuf.message import DecodeError
 
+    data = read_file(path, MAX_FILE_BYTES, ModelError)
     try:
-        return onnx.load(str(path), load_external_data=False)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+        return onnx.load_from_string(data)
     except DecodeError as error:
         raise ModelError(f"{path}: not an ONNX file: {error}") from error
 

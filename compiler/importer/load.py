@@ -8,6 +8,7 @@ import onnx
 from ullage.compiler.common.clock import check_time, timed
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.files import read_file
 from ullage.compiler.importer.functions import inline_functions
 from ullage.compiler.ir.dag import find_cycle
 
@@ -39,15 +40,12 @@ def load_model(path: Path, deadline: float | None = None) -> onnx.ModelProto:
     Raises:
         ModelError: the file is missing, too large, not ONNX, or its graph is malformed.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ModelError(
-                f"{path}: {path.stat().st_size} bytes, but a protobuf file holds at most "
-                f"{MAX_FILE_BYTES}; store the weights as external data"
-            )
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+        raise ModelError(
+            f"{path}: {path.stat().st_size} bytes, but a protobuf file holds at most "
+            f"{MAX_FILE_BYTES}; store the weights as external data"
+        )
+    data = read_file(path, MAX_FILE_BYTES, ModelError)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

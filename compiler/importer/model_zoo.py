@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.files import kind_of
 
 # Endings of model files, for suggestions.
 MODEL_FILES = {".onnx", ".json"}
@@ -32,11 +33,12 @@ def find_model(name: str) -> Path:
     known = named_models()
     if name in known:
         return known[name]
-    kind = "is a folder, not a file" if path.is_dir() else "does not exist"
-    close = [] if path.is_dir() else _close(path, known)
+    kind = kind_of(path)
+    close = [] if kind else _close(path, known)
     suggestion = f" (did you mean {' or '.join(close)}?)" if close else ""
+    fault = f"is {kind}, not a file" if kind else "does not exist"
     raise ModelError(
-        f"{name}: {kind}, and is no known name either{suggestion}; names: {', '.join(known)} "
+        f"{name}: {fault}, and is no known name either{suggestion}; names: {', '.join(known)} "
         "(ullage models list)"
     )
 

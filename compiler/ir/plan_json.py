@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ullage.compiler.common.errors import MalformedPlanError, UsageError
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_file import PlanFile, PlanFile1
 from ullage.compiler.ir.problem import Problem
@@ -111,13 +111,10 @@ def read_plan(path: str | Path) -> Plan:
         path: the file, `plan.json` of `ullage compile -o`.
 
     Raises:
-        UsageError: the file cannot be read or holds no plan.
+        UsageError: the file cannot be read, is a folder or a device, is larger than 1 GiB, or
+            holds no plan.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return load_plan(data, str(path))
+    return load_plan(read_file(path, MAX_READ_BYTES), str(path))
 
 
 def write_plan(plan: Plan, path: Path | str) -> None:

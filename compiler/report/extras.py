@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 
 # Keys of a row of `compare --json` or `sweep --json` that the report uses.
 KEYS = (
@@ -71,9 +72,7 @@ def read_extras(paths: Sequence[Path]) -> Extras:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
+        document = json.loads(read_file(path, MAX_READ_BYTES))
     except (ValueError, RecursionError) as error:
         raise _odd(path, f"no JSON: {error}") from error
     if not isinstance(document, dict):

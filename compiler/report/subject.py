@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError
+from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError, UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.driver.bounding import with_best_bound
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
@@ -123,8 +124,8 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
 def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     """The summary in the plan's folder, empty where it is missing or another plan's."""
     try:
-        summary = json.loads(path.with_name("summary.json").read_bytes())
-    except (OSError, ValueError):
+        summary = json.loads(read_file(path.with_name("summary.json"), MAX_READ_BYTES))
+    except (UsageError, ValueError, RecursionError):
         return {}
     if not isinstance(summary, dict) or not isinstance(summary.get("fallbacks"), list):
         return {}

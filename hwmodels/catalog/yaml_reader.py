@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import yaml
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import kind_of, read_file
 
 # Size in bytes beyond which a file is refused.
 MAX_FILE_BYTES = 1_000_000
@@ -104,15 +105,12 @@ def read_yaml_mapping(path: Path) -> dict[str, Any]:
         UsageError: the file cannot be read, is larger than 1 MB, is no YAML, is no mapping with
             text keys, or uses anchors, tags, merge keys or a key twice.
     """
-    try:
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file; give the path of a YAML target file")
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{str(path)[:200]}: cannot be read: {error}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise UsageError(f"{path}: larger than {MAX_FILE_BYTES} bytes, too large for a target file")
+    if (kind := kind_of(path)) != "a file":
+        found = f" (it is {kind})" if kind else ""
+        raise UsageError(
+            f"{str(path)[:200]}: no such file{found}; give the path of a YAML target file"
+        )
+    content = read_file(path, MAX_FILE_BYTES)
     try:
         loader = _PlainLoader(content)
         try:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
 from ullage.rl_agent.policy.decode import KINDS
 from ullage.rl_agent.policy.features import FEATURES, Encoding
 from ullage.rl_agent.policy.players import Policy
@@ -161,13 +161,16 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         UsageError: it is missing or no such file.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            about = json.loads((file.metadata() or {})["about"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        data = read_file(path, MAX_READ_BYTES)
+        arrays = load(data)
+        # The format: the length of a JSON header in eight bytes, little end first; the header.
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        about = json.loads(header["__metadata__"]["about"])
+    except (UsageError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {error}; train one with ullage train --out"
         ) from error

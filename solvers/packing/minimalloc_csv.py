@@ -6,13 +6,12 @@ github.com/google/minimalloc.
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
 
 # Columns that a file must have, in any order.
 COLUMNS = ("id", "lower", "upper", "size")
@@ -22,8 +21,6 @@ _UNSUPPORTED = ("alignment", "gaps")
 _MAX_VALUE = 2**62
 # Digits of a number beyond which it is not even converted.
 _MAX_DIGITS = 20
-# Bytes of a file beyond which it is refused.
-_MAX_FILE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def read_minimalloc_csv(path: Path) -> BufferTable:
 
 
 def write_minimalloc_csv(path: Path, table: BufferTable, offsets: Sequence[int]) -> None:
-    """Write `id,lower,upper,size,offset`, whole or not at all (a new file, then a rename).
+    """Write `id,lower,upper,size,offset`, whole or not at all (see `write_atomic`).
 
     Raises:
         UsageError: the path cannot be written.
@@ -109,42 +106,17 @@ def write_minimalloc_csv(path: Path, table: BufferTable, offsets: Sequence[int])
     writer.writerows(
         zip(table.ids, table.lower, table.upper, table.size_bytes, offsets, strict=True)
     )
-    if path.exists() and not path.is_file():
-        raise UsageError(f"cannot write {path}: it is not a regular file; name another")
-    temporary: str | None = None
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="", dir=path.parent, prefix=f".{path.name[:40]}.",
-            delete=False,
-        ) as file:  # fmt: skip
-            temporary = file.name
-            file.write(text.getvalue())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-        temporary = None
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"cannot write {path}: {error}; name a file in a folder that exists and is writable"
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: cannot be written: no such folder; name one that exists")
+    write_atomic(path, text.getvalue().encode())
 
 
 def _text(path: Path) -> str:
     try:
-        if path.is_file() and path.stat().st_size > _MAX_FILE_BYTES:
-            raise UsageError(f"{path} is larger than 1 GiB; is it a table of buffers?")
-        raw = path.read_bytes()
-    except (OSError, ValueError) as error:
+        raw = read_file(path, MAX_READ_BYTES)
+    except UsageError as error:
         raise UsageError(
-            f"cannot read {path}: {error}; name a CSV file with the columns {','.join(COLUMNS)}"
+            f"{error}; a CSV file with the columns {','.join(COLUMNS)} is read"
         ) from error
     try:
         return raw.decode("utf-8-sig")

@@ -1,5 +1,6 @@
 """The command line as a whole: help, lists, wrong words, start-up."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -163,3 +164,9 @@ def test_help_imports_neither_networkx_nor_gymnasium() -> None:
         )
         assert "Usage: ullage" in done.stdout
         assert not {"networkx", "gymnasium", "numpy"} & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(("command", "code"), [("verify", 2), ("compile", 3)])
+def test_devices_are_refused_as_what_they_are(ask: Json, command: str, code: int) -> None:
+    error = ask(command, os.devnull, code=code)["error"]
+    assert "is a character device" in error["message"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.cases import random_case
 from tests.support.plans import PLANS
 from tests.support.solving import Asked, solve_with
-from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, OutputError, UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -228,7 +228,7 @@ def test_write_atomic_leaves_nothing_behind_on_failure(
     def interrupt(_: Path, __: Path) -> Path:
         raise KeyboardInterrupt
 
-    for broken, error in ((no_space, UsageError), (interrupt, KeyboardInterrupt)):
+    for broken, error in ((no_space, OutputError), (interrupt, KeyboardInterrupt)):
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", broken)
             with pytest.raises(error):

@@ -99,7 +99,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert "no such file" in refused(str(tmp_path / "nul\0.yaml")).message
     (tmp_path / "dir.yaml").mkdir()
     assert "no such file" in refused(str(tmp_path / "dir.yaml")).message
-    assert "cannot be read" in refused(f"{'x' * 5000}.yaml").message
+    assert "no such file" in refused(f"{'x' * 5000}.yaml").message
     os.mkfifo(tmp_path / "pipe.yaml")  # opening it would wait for ever
     assert "no such file" in refused(str(tmp_path / "pipe.yaml")).message
 

@@ -89,14 +89,14 @@ def test_hostile_files_are_refused(tmp_path: Path, content: str | bytes, message
 
 def test_unreadable_paths_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent.csv", tmp_path / "nul\0.csv"):
-        with pytest.raises(UsageError, match="cannot read"):
+        with pytest.raises(UsageError, match="cannot be read"):
             read_minimalloc_csv(path)
 
 
 def test_unwritable_paths_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     table = BufferTable(("1",), (0,), (1,), (1,))
     for path in (tmp_path / "absent" / "out.csv", tmp_path, tmp_path / "nul\0.csv"):
-        with pytest.raises(UsageError, match="cannot write"):
+        with pytest.raises(UsageError, match="cannot be written"):
             write_minimalloc_csv(path, table, [0])
     assert not list(tmp_path.iterdir())
 
