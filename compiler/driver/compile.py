@@ -174,6 +174,14 @@ def _check_problem(problem: Problem) -> None:
     fault = next(find_malformed(Assignment(problem, (), ())), None)
     if fault is not None:
         raise UsageError(f"the problem is malformed: {fault.message}")
+    holder: dict[str, int] = {}
+    for number, buffer in enumerate(problem.program.buffers):
+        for value in buffer.values:
+            if holder.setdefault(value.name, number) != number:
+                raise UsageError(
+                    f"the problem is malformed: value {value.name!r} lies in buffers "
+                    f"{holder[value.name]} and {number}; a value lies in one"
+                )
 
 
 def solve_prepared(

@@ -1,5 +1,6 @@
 """The options of the driver."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import get_type_hints
@@ -125,6 +126,8 @@ def check_types(options: CompileOptions) -> None:
             raise UsageError(
                 f"option {option.name} is {repr(value)[:60]}: {reason[:1].lower()}{reason[1:]}"
             ) from error
+    if options.time_limit_s is not None and math.isnan(options.time_limit_s):
+        raise UsageError("option time_limit_s is nan: it is a number of seconds, or None")
 
 
 def _check_then(solver: Solver, options: CompileOptions) -> None:

@@ -15,6 +15,7 @@ from ullage.compiler.lowering.lists import (
     check_operators,
     check_pairs,
     check_tensors,
+    check_unicode,
 )
 from ullage.compiler.lowering.lower import build_program
 
@@ -45,6 +46,7 @@ def problem_from_lists(
     """
     if not isinstance(name, str):
         raise UsageError(f"the model's name is {name!r}; it is a text")
+    check_unicode("the model", name)
     if not isinstance(target, Target):
         raise UsageError(f"{name}: the target is {target!r}; load one: load_target('edge-npu')")
     if objective not in get_args(Objective):

@@ -181,6 +181,17 @@ def _entries(model: str, what: str, given: Sequence[Entry], kind: type) -> Seque
 def _check_name(where: str, name: object) -> None:
     if not isinstance(name, str) or not name:
         raise UsageError(f"{where}: the name is {_shown(name)}; it is a text that is not empty")
+    check_unicode(where, name)
+
+
+def check_unicode(where: str, name: str) -> None:
+    """Refuse a name that no file can hold: one with half of a surrogate pair.
+
+    Raises:
+        UsageError: names it.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise UsageError(f"{where}: the name {_shown(name)} is no Unicode text; rename it")
 
 
 def _check_names(where: str, what: str, names: object) -> None:

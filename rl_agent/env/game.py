@@ -129,6 +129,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         self._state = copy_of(self._start)
         self._mask = np.zeros(ACTIONS, dtype=np.bool_)
         self._rejected = 0
+        self._begun = False
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         boxes: dict[str, gymnasium.Space[Any]] = {
             "map": _box(ADDRESS_CELLS, OBSERVED_STEPS),
@@ -164,6 +165,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         super().reset(seed=seed, options=options)
         begin(self._state, self._start, self._mask)
         self._rejected = 0
+        self._begun = True
         return self._observe(), self._info()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -171,7 +173,10 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
 
         Raises:
             UsageError: the action is no whole number.
+            ResetNeeded: no game has begun.
         """
+        if not self._begun:
+            raise gymnasium.error.ResetNeeded("no game has begun; call reset() before step()")
         number = _whole(action)
         if not 0 <= number < ACTIONS or not self._mask[number]:
             self._rejected += 1

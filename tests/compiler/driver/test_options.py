@@ -24,6 +24,7 @@ from ullage.compiler.driver.options import CompileOptions
         ("steady_state", 1),
         ("overrides", {"x": 1}),
         ("time_limit_s", "5"),
+        ("time_limit_s", float("nan")),
         ("seed", "a"),
         ("seed", -1),
         ("within", "1%"),

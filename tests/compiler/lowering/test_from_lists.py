@@ -145,3 +145,20 @@ def test_a_problem_built_by_hand_is_checked_before_it_is_solved() -> None:
         compile_problem(replace(problem, program=replace(program, steps=steps)))
     with pytest.raises(UsageError, match="a Problem is needed, not Program"):
         compile_problem(program)  # type: ignore[arg-type]
+
+
+def test_names_that_no_file_can_hold_are_refused() -> None:
+    odd = "x\udcff"
+    with pytest.raises(UsageError, match=r"tensor 0 .* is no Unicode text"):
+        problem_from_lists("mine", [replace(TENSORS[0], name=odd)], [], TARGET)
+    with pytest.raises(UsageError, match="is no Unicode text"):
+        problem_from_lists("mine", TENSORS, [replace(OPERATORS[0], name=odd)], TARGET)
+    with pytest.raises(UsageError, match=r"the model: .* is no Unicode text"):
+        problem_from_lists(odd, TENSORS, OPERATORS, TARGET)
+
+
+def test_a_problem_whose_buffers_are_doubled_is_malformed() -> None:
+    problem = problem_from_lists("mine", TENSORS, OPERATORS, TARGET)
+    doubled = replace(problem.program, buffers=problem.program.buffers * 2)
+    with pytest.raises(UsageError, match="malformed: value 'x' lies in buffers 0 and"):
+        compile_problem(replace(problem, program=doubled))

@@ -32,6 +32,14 @@ def test_cases_are_of_use() -> None:
     assert any(not problem.target.dma_steps.between for _, problem, _ in CASES)
 
 
+def test_a_step_before_the_first_reset_is_refused() -> None:
+    game = MallocGame()
+    with pytest.raises(gymnasium.error.ResetNeeded, match="no game has begun"):
+        game.step(0)
+    game.reset()
+    game.step(0)
+
+
 def test_compiled_and_plain_rules_agree() -> None:
     """Masks, latency and rewinds after every move, whatever is played."""
     rewinds = moves = 0
