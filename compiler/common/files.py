@@ -73,11 +73,16 @@ def check_file(path: Path, option: str) -> None:
         option: the option that names it, for messages.
 
     Raises:
-        UsageError: it is a folder, or its folder takes no files.
+        UsageError: it is a folder, its folder takes no files, or it is a device that takes no data.
     """
     if path.is_dir():
         raise UsageError(f"{option} {path}: is a folder; name a file")
-    check_folder(path.parent, option)
+    if kind_of(path) not in ("", "a file"):  # written to in place, whatever its folder takes
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"{option} {path}: cannot be written to; name a file")
+        return
+    real = Path(os.path.realpath(path)) if path.is_symlink() else path
+    check_folder(real.parent, option)
 
 
 def kind_of(path: Path | str) -> str:

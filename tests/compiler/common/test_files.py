@@ -197,3 +197,14 @@ def test_kinds(tmp_path: Path) -> None:
     found = {name: kind_of(tmp_path / name) for name in ("pipe", "file", "dangling", "absent")}
     assert found == {"pipe": "a named pipe", "file": "a file", "dangling": "", "absent": ""}
     assert (kind_of(tmp_path), kind_of(os.devnull)) == ("a folder", "a character device")
+
+
+def test_a_link_is_checked_by_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "file" / "below")
+    (tmp_path / "good").symlink_to("absent")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is a file, not a folder"):
+        check_file(tmp_path / "link", "-o")
+    check_file(tmp_path / "good", "-o")
+    check_file(tmp_path / "pipe", "-o")
