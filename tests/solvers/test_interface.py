@@ -39,7 +39,11 @@ def test_solvers_return_legal_plans_or_say_why_not(seed: int) -> None:
     chosen = plans["auto"]
     assert (chosen is not None) == bool(best)
     if chosen is not None:
-        assert objective_value(score(chosen), objective) == min(best)
+        value = objective_value(score(chosen), objective)
+        if chosen.solver == "cpsat":  # asked where the others are far above the bound
+            assert value <= min(best) * (1 + 1e-9)
+        else:
+            assert value == min(best)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)

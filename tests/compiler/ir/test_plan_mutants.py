@@ -46,7 +46,8 @@ def format_1() -> dict[str, Any]:
         del row["name"]
     for row in document["transfers"]:
         del row["link"]
-    for key in ("statistics", "shadow_prices", "claimed_bound", "claimed_by"):
+    newer = ("statistics", "shadow_prices", "claimed_bound", "claimed_by", "chip_fast_memory_bytes")
+    for key in newer:
         del document[key]
     prices = [{"what": "sram", "saves_s": 0.1, "source": "fluid-lp"}]
     document["options"] |= {"prices": prices, "parts_taken": 3.0, "interrupted": True}
