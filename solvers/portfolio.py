@@ -181,12 +181,11 @@ def _worth_refining(name: str, race: _Race, budget: Budget, patience_s: float) -
         return False
     if needs_detour(problem.target):
         return False  # exact solvers move data in one hop
-    if min(budget.remaining_s(), patience_s if budget.deadline is None else math.inf) <= 0:
+    unlimited = budget.deadline is None
+    if (patience_s <= 0) if unlimited else (budget.remaining_s() < LEAST_REFINE_S):
         return False
-    if budget.deadline is not None and budget.remaining_s() < LEAST_REFINE_S:
-        return False
-    if budget.deadline is None or problem.target.split_operands:
-        return race.gap() > FAR and not math.isinf(race.gap())
+    if unlimited or problem.target.split_operands:
+        return FAR < race.gap() < math.inf
     return race.bound is None or best.value > race.bound.value * (1 + PROVEN)
 
 

@@ -8,6 +8,7 @@ import onnx
 
 from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.importer.bodies.rename import fresh_name
 from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
 from ullage.compiler.importer.operators.identity import attributes, operator_key
@@ -101,7 +102,7 @@ def collect_nodes(graph: onnx.GraphProto, scope: Scope, policy: str | None) -> N
                     "fixed size in memory; cut the model before it",
                     {"tensor": name, "operator": proto.op_type},
                 )
-        label = _unique(proto.name or f"{proto.op_type}:{outputs[0]}", labels)
+        label = fresh_name(proto.name or f"{proto.op_type}:{outputs[0]}", labels, mark="#")
         with blaming(proto, scope.where):
             node = _node(index, label, proto, scope, roots, sizes, policy)
         if node.work.fallback:
@@ -128,16 +129,6 @@ def planned_sizes(scope: Scope, policy: str | None, names: Iterable[str]) -> dic
         for name, tensor_type in known.items()
         if tensor_type.dtype in BITS
     }
-
-
-def _unique(label: str, taken: Counter[str]) -> str:
-    """The label, with a number appended where it is taken; it counts as taken from then on."""
-    unique = label
-    while taken[unique]:
-        taken[label] += 1
-        unique = f"{label}#{taken[label]}"
-    taken[unique] = 1
-    return unique
 
 
 def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ Target files (YAML with a source and a confidence for every number) are read by
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ullage.compiler.common.ranges import (
     Cells,
@@ -210,8 +210,8 @@ class Target:
         if home in usable:
             return 0
         pairs = [(link.source, link.destination) for link in self.links]
-        fill = _distances(home, pairs)
-        spill = _distances(home, [(b, a) for a, b in pairs]) if kind == "output" else {}
+        fill = distances(home, pairs)
+        spill = distances(home, [(b, a) for a, b in pairs]) if kind == "output" else {}
         ways = [max(fill[t], spill.get(t, 0)) for t in usable if t in fill]
         return max(1, min(ways, default=1))
 
@@ -221,8 +221,16 @@ class Target:
         return replace(self, tiers=(first, *self.tiers[1:]))
 
 
-def _distances(start: str, pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
-    """Number of links from a tier to each that it leads to."""
+_Tier = TypeVar("_Tier", str, int)
+
+
+def distances(start: _Tier, pairs: Sequence[Sequence[_Tier]]) -> dict[_Tier, int]:
+    """Number of links from a tier to each that it leads to, itself included.
+
+    Args:
+        start: name or index of the tier.
+        pairs: source and destination of each link.
+    """
     known, frontier = {start: 0}, [start]
     while frontier:
         reached = [b for a, b in pairs if a in frontier and b not in known]

@@ -189,15 +189,7 @@ def state_of(state: ResidencyState, t: Tables) -> ResidencyState:
         t: its tables.
     """
     best = ResidencyState(state.problem, state.segments)
-    fastest = state.target.fastest.name
-    for index, segment in enumerate(best.segments):
-        for first in list(best.residencies[index]) if segment.home != fastest else ():
-            best.remove(index, first)
-    for first, last, residency in best_residencies(t, state):
-        if best.segments[residency.segment].home == fastest:
-            best.residencies[residency.segment][0] = (last, residency)
-        else:
-            best.add(residency.segment, first, last, residency)
+    best.replace_all(best_residencies(t, state))
     return best
 
 

@@ -35,11 +35,11 @@ from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.place_exactly import blocks_of, place
 from ullage.solvers.parameters import parameter
-from ullage.solvers.state.build_plan import SegmentResidency, assemble
+from ullage.solvers.state.build_plan import SegmentResidency, assemble, with_accesses
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_what_pays
 from ullage.solvers.state.residency_state import ResidencyState
-from ullage.solvers.state.segments import Segment, segments_of
+from ullage.solvers.state.segments import segments_of
 
 # Share of the time left that is kept for placing and checking the plan after a part.
 RESERVE_SHARE = 0.05
@@ -193,12 +193,7 @@ def _offer(
 ) -> None:
     """Give a stitched plan addresses and offer it; `mends`: close gaps across its borders first."""
     state = ResidencyState(job.problem, job.segments)
-    for index, spans in enumerate(state.residencies):
-        for first in list(spans):
-            state.remove(index, first)
-    for residency in residencies:
-        first, last = _accesses(job.segments[residency.segment], residency)
-        state.add(residency.segment, first, last, residency)
+    state.replace_all(with_accesses(job.segments, residencies))
     if mends:
         hides = job.problem.objective == "latency"
         keep_what_pays(state, REPAIR_WINDOW_STEPS, job.budget, hides=hides)
@@ -216,14 +211,6 @@ def _offer(
         logger.warning("%s", job.notes[-1])
         return
     job.offer(plan, "divide")
-
-
-def _accesses(segment: Segment, residency: SegmentResidency) -> tuple[int, int]:
-    """First and last access of a segment that a residency covers; (0, -1) where it covers none."""
-    inside = [
-        j for j, e in enumerate(segment.accesses) if residency.ready <= e.step < residency.end
-    ]
-    return (inside[0], inside[-1]) if inside else (0, -1)
 
 
 def _place(job: Job, options: DivideOptions, state: ResidencyState) -> None:

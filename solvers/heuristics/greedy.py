@@ -12,13 +12,11 @@ tiers that cost least beside the others (`solvers.paths.greedy`).
 
 from dataclasses import dataclass
 
-from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.paths.greedy import brings_operands, by_first_use, plan_of_pieces
-from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.greedy import by_first_use, solution_of_pieces
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import drop_what_no_longer_pays, notes_on_size, place_residencies
@@ -44,13 +42,9 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    if brings_operands(problem):
-        try:
-            found = plan_of_pieces(problem, by_first_use, budget)
-            return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
-        except InfeasibleError as error:
-            if error.details.get("proven", True) or needs_detour(problem.target):
-                raise  # else whole segments may lie more densely than pieces
+    in_pieces = solution_of_pieces(problem, by_first_use, budget)
+    if in_pieces is not None:
+        return in_pieces
     window = options.prefetch_window_steps
     segments = segments_of(problem)
     state = ResidencyState(problem, segments)

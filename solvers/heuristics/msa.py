@@ -23,7 +23,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.arrays import Ints
-from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import overhead_seconds
 from ullage.solvers.budget import Budget
@@ -67,8 +66,7 @@ from ullage.solvers.heuristics.msa_search import (
 )
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.paths.greedy import brings_operands, by_bytes_per_use, plan_of_pieces
-from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.greedy import by_bytes_per_use, solution_of_pieces
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.decisions import decisions_of, read_decisions
 from ullage.solvers.state.engine_tables import Needs
@@ -114,13 +112,9 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    if brings_operands(problem):
-        try:
-            found = plan_of_pieces(problem, by_bytes_per_use, budget)
-            return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
-        except InfeasibleError as error:
-            if error.details.get("proven", True) or needs_detour(problem.target):
-                raise  # else whole segments may lie more densely than pieces
+    in_pieces = solution_of_pieces(problem, by_bytes_per_use, budget)
+    if in_pieces is not None:
+        return in_pieces
     return whole_plan(problem, options, budget)
 
 

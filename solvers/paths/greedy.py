@@ -11,10 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution
 from ullage.solvers.paths.improve import improved, keep_free
 from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.paths.path_search import sweep, trace
@@ -42,6 +44,11 @@ def is_ready() -> bool:
     return is_compiled(sweep) and is_compiled(trace)
 
 
+def has_time_to_search(budget: Budget) -> bool:
+    """Whether the search for paths is compiled, or there is time to compile it."""
+    return is_ready() or budget.remaining_s() > COMPILE_S
+
+
 def brings_operands(problem: Problem) -> bool:
     """Whether plans of pieces are the way: operands come over several links, or must, in pieces."""
     target = problem.target
@@ -63,6 +70,26 @@ def by_bytes_per_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
     return (-used / max(1, live_range.end - live_range.begin), float(index))
 
 
+def solution_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Solution | None:
+    """`plan_of_pieces` where that is the way; None where segments are to stay whole.
+
+    They are, too, where pieces found no room although no operator is too large: whole segments may
+    lie more densely.
+
+    Raises:
+        InfeasibleError: an operator's operands do not fit wherever they may lie.
+    """
+    if not brings_operands(problem):
+        return None
+    try:
+        found = plan_of_pieces(problem, rank, budget)
+    except InfeasibleError as error:
+        if error.details.get("proven", True) or needs_detour(problem.target):
+            raise
+        return None
+    return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
+
+
 def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     """A plan by coordinate descent over pieces; see the module's description.
 
@@ -75,7 +102,7 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
     is_over = budget.is_over
-    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
+    tiered = tiered_problem(problem, compiles=has_time_to_search(budget))
     slicer, reference = streaming(tiered)
     if is_over():
         return reference

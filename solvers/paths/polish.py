@@ -69,7 +69,7 @@ class BusyTable:
     def prices_of_seconds(self, size_bytes: int) -> Floats:
         """(n + L, T) share of the seconds of moving so many bytes that makes the step longer.
 
-        None where time is not the objective.
+        All 0 where time is not the objective.
         """
         network = self.network
         if not network.is_timed:

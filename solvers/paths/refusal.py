@@ -4,7 +4,7 @@ What no plan can do is said with the operator's own figures: the bytes that it n
 tiers where it reaches them. Anything else is "found no plan", with the memory that would do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,10 +12,11 @@ import numpy as np
 from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import distances
 from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slicer
-from ullage.solvers.state.infeasibility import SHOWN, smaller_types, step_refusal
+from ullage.solvers.state.infeasibility import SHOWN, padding_on_top, smaller_types, step_refusal
 
 # Whether a problem has a streaming plan.
 Streams = Callable[[Problem], bool]
@@ -53,9 +54,8 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
         return None
     target, name = network.target, network.problem.buffers[segment.buffer].name
     reach = [tier.name for m, tier in enumerate(target.tiers) if live_range.reach >> m & 1]
-    home = target.tier_index[segment.home]
-    outwards = _reached(home, network.links.tolist())
-    arrives = any(outwards >> m & 1 and live_range.reach >> m & 1 for m in range(n))
+    outwards = distances(target.tier_index[segment.home], network.links.tolist())
+    arrives = any(live_range.reach >> m & 1 for m in outwards)
     reads = bool(live_range.reads.any()) and segment.is_given
     ways = [(segment.home, reach[0]), (reach[0], segment.home)]
     source, destination = ways[int(arrives or not reads)]
@@ -65,14 +65,6 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
         "homes.KIND=TIER)",
         {"source": source, "destination": destination, "tensor": name},
     )
-
-
-def _reached(start: int, links: Sequence[Sequence[int]]) -> int:
-    """Mask of the tiers that links lead to from one."""
-    mask = 1 << start
-    for _ in links:
-        mask |= sum(1 << b for a, b in links if mask >> a & 1 and not mask >> b & 1)
-    return mask
 
 
 def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
@@ -92,11 +84,11 @@ def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
             unit = min(target.tiers[m].alignment_bytes for m in tiers)
             sizes = [tiered.segments[i].size_bytes for i in here]
             needed = sum(-(-size // unit) * unit for size in sizes)
-            needed -= max((-size % unit for size in sizes), default=0)  # of what lies on top
             needed += problem.steps[step].workspace_bytes if mask & 1 else 0
             available = sum(target.tiers[m].capacity_bytes for m in tiers)
-            if needed - available > worst:
-                worst = needed - available
+            excess = needed - padding_on_top(sizes, unit) - available
+            if excess > worst:
+                worst = excess
                 names = [target.tiers[m].name for m in tiers]
                 segments = [tiered.segments[i] for i in here]
                 found = step_refusal(problem, step, needed, segments, names)

@@ -17,7 +17,7 @@ outputs last to the end. A later write in the fastest tier makes it stale: there
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,16 @@ class SegmentResidency:
     fill: Moves = ()
     spill: Moves = ()
     offset: int = -1
+
+
+def with_accesses(
+    segments: Sequence[Segment], residencies: Iterable[SegmentResidency]
+) -> Iterator[tuple[int, int, SegmentResidency]]:
+    """Each residency with the first and last access that it covers; (0, -1) where there is none."""
+    for residency in residencies:
+        accesses = segments[residency.segment].accesses
+        inside = [j for j, e in enumerate(accesses) if residency.ready <= e.step < residency.end]
+        yield (*((inside[0], inside[-1]) if inside else (0, -1)), residency)
 
 
 def assemble(

@@ -1,6 +1,6 @@
 """The error for operands that do not fit into the fastest tier: figures, tensors, remedies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
@@ -34,10 +34,9 @@ def step_refusal(
     target = problem.target
     names = tiers or (target.fastest.name,)
     unit = min(target.tier(name).alignment_bytes for name in names)
-    # What lies at the top of a memory needs no room behind it.
-    spare = max((-segment.size_bytes % unit for segment in present), default=0)
-    proven = needed_bytes - spare > sum(target.tier(name).capacity_bytes for name in names)
     available = sum(target.tier(name).capacity_bytes for name in names)
+    spare = padding_on_top((segment.size_bytes for segment in present), unit)
+    proven = needed_bytes - spare > available
     where = problem.steps[step]
     sizes: dict[str, int] = {}
     for segment in present:  # a tensor of several segments counts once, with all of them
@@ -75,6 +74,11 @@ def step_refusal(
             "proven": proven,
         },
     )
+
+
+def padding_on_top(sizes_bytes: Iterable[int], alignment_bytes: int) -> int:
+    """Most bytes of padding that aligned blocks can do without: behind the one that lies on top."""
+    return max((-size % alignment_bytes for size in sizes_bytes), default=0)
 
 
 def smaller_types(problem: Problem) -> list[str]:

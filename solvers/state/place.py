@@ -99,11 +99,7 @@ def place_spans(state: ResidencyState, spans: Iterable[Item]) -> None:
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
-    for index, residencies in enumerate(state.residencies):
-        for first in list(residencies):
-            state.remove(index, first)
-    for first, last, residency in spans:
-        state.add(residency.segment, first, last, residency)
+    state.replace_all(spans)
     place_what_pays(state)
 
 

@@ -5,13 +5,12 @@ legal: fetched in the DMA-only step before its use, stored in the one behind. He
 turn, in the order of uses, is spread over idle steps around it, as far as there is room.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.build_plan import SegmentResidency, with_accesses
 from ullage.solvers.state.greedy_moves import retime
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -62,41 +61,16 @@ def prefetched_residencies(
 ) -> list[SegmentResidency]:
     """`prefetched` for residencies with addresses, of all segments."""
     state = ResidencyState(problem, segments)
-    fastest = state.target.fastest.name
-    for index, segment in enumerate(segments):
-        for first in list(state.residencies[index]) if segment.home != fastest else ():
-            state.remove(index, first)
-    for residency in residencies:
-        segment = segments[residency.segment]
-        if segment.home == fastest:
-            last, _ = state.residencies[residency.segment][0]
-            state.residencies[residency.segment][0] = (last, residency)
-            continue
-        inside = range(*_covered(segment, residency))
-        state.add(residency.segment, inside.start, inside.stop - 1, residency)
+    state.replace_all(with_accesses(segments, residencies))
     better = prefetched(state, budget)
     if better is state:
         return list(residencies)
     return [residency for _, _, residency in better.all_residencies()]
 
 
-def _covered(segment: Segment, residency: SegmentResidency) -> tuple[int, int]:
-    """Accesses [first, end) that a residency serves."""
-    steps = [access.step for access in segment.accesses]
-    return bisect_left(steps, residency.ready), bisect_left(steps, residency.end)
-
-
 def _copy(state: ResidencyState) -> ResidencyState:
     """The same decisions in a state of their own."""
     other = ResidencyState(state.problem, state.segments)
     other.untouched = set(state.untouched)
-    fastest = state.target.fastest.name
-    for index, segment in enumerate(other.segments):
-        for first in list(other.residencies[index]) if segment.home != fastest else ():
-            other.remove(index, first)
-    for first, last, residency in state.all_residencies():
-        if other.segments[residency.segment].home == fastest:
-            other.residencies[residency.segment][first] = (last, residency)
-        else:
-            other.add(residency.segment, first, last, residency)
+    other.replace_all(state.all_residencies())
     return other

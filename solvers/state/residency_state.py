@@ -15,7 +15,7 @@ Accesses outside all spans go to the home tier. Addresses come later (`place`); 
 live bytes counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +111,22 @@ class ResidencyState:
         self.lookup.removed(index, first)
         self._account(index, first, last, residency, -1)
         return last, residency
+
+    def replace_all(self, spans: Iterable[tuple[int, int, SegmentResidency]]) -> None:
+        """Have these residencies and no others: (first access, last access, residency).
+
+        Segments that live in the fastest tier have theirs in any case; it only gets its address.
+        """
+        fastest = self.target.fastest.name
+        for index, segment in enumerate(self.segments):
+            for first in list(self.residencies[index]) if segment.home != fastest else ():
+                self.remove(index, first)
+        for first, last, residency in spans:
+            index = residency.segment
+            if self.segments[index].home == fastest:
+                self.residencies[index][0] = (last, residency)
+            else:
+                self.add(index, first, last, residency)
 
     def _account(
         self, index: int, first: int, last: int, residency: SegmentResidency, sign: int

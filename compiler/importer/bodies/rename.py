@@ -34,12 +34,12 @@ def _defined_in(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def fresh_name(wanted: str, taken: Counter[str]) -> str:
-    """The name, with a number where it is taken; it counts as taken from then on."""
+def fresh_name(wanted: str, taken: Counter[str], mark: str = "/") -> str:
+    """The name, with a mark and a number where it is taken; it counts as taken from then on."""
     name = wanted
     while taken[name]:
         taken[wanted] += 1
-        name = f"{wanted}/{taken[wanted]}"
+        name = f"{wanted}{mark}{taken[wanted]}"
     taken[name] = 1
     return name
 

@@ -22,7 +22,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.column import Column, column_of
-from ullage.solvers.paths.greedy import COMPILE_S, is_ready
+from ullage.solvers.paths.greedy import COMPILE_S, has_time_to_search, is_ready
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice
 from ullage.solvers.paths.streaming import streaming
@@ -43,9 +43,10 @@ def solve_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
+    searches = has_time_to_search(budget)
+    tiered = tiered_problem(problem, compiles=searches)
     slicer, reference = streaming(tiered)
-    if budget.remaining_s() < COMPILE_S and not is_ready():
+    if not searches:
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
     base = {index: list(items) for index, items in slicer.items.items()}
@@ -80,7 +81,7 @@ def bound_of_tiers(
     """
     if not _covers_all_ways(problem) or not is_ready():
         return None
-    tiered = tiered_problem(problem, compiles=is_ready() or budget.remaining_s() > COMPILE_S)
+    tiered = tiered_problem(problem)
     slicer, reference = streaming(tiered)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
     relaxation = relax_tiers(

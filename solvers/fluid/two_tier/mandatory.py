@@ -32,8 +32,6 @@ from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.two_tier.slicing import SliceRequest
 from ullage.solvers.state.build_plan import SegmentResidency
 
-Lifted = list[tuple[int, int, SegmentResidency]]
-
 
 def round_mandatory(
     state: SlicedResidencyState, number: int, requests: Sequence[SliceRequest]
@@ -49,7 +47,7 @@ def round_mandatory(
         Slice and access behind each gap that the requests close, where nothing near them fits: they
         may still be joined one by one.
     """
-    singles = _lift(state, number)
+    singles = state.lift(number)
     if _grant(state, number, requests):
         return []
     excess = max(excess_bytes(state, number, span) for r in requests for span in spans_of(state, r))
@@ -60,33 +58,26 @@ def round_mandatory(
     for part in (number, rest):
         state.add_singles(part)
     pairs: list[tuple[int, int]] = []
-    lifted = _lift(state, number)
+    lifted = state.lift(number)
     if not _grant(state, number, requests):
         _put(state, number, lifted)
         pairs += _grant_near(state, number, requests)
     return pairs + _grant_near(state, rest, [replace(r, slice=rest) for r in requests])
 
 
-def _lift(state: SlicedResidencyState, number: int) -> Lifted:
-    """Take all residencies of a slice away, and say what they were."""
-    return [(first, *state.remove(number, first)) for first in sorted(state.residencies[number])]
-
-
-def _put(state: SlicedResidencyState, number: int, lifted: Lifted) -> None:
-    """Undo `_lift`."""
+def _put(
+    state: SlicedResidencyState, number: int, lifted: Sequence[tuple[int, int, SegmentResidency]]
+) -> None:
+    """Undo `lift`."""
     for first, last, residency in lifted:
         state.add(number, first, last, residency)
 
 
 def _fit_singles(state: SlicedResidencyState, number: int) -> bool:
-    """Add singles for the accesses that no residency covers; whether they fit."""
-    fit = True
-    for access in range(len(state.segments[number].accesses)):
-        if state.span_of(number, access) is None:
-            state.add_single(number, access)
-            _, residency = state.residencies[number][access]
-            fit = fit and state.fits(0, residency.start, residency.end)
-    return fit
+    """Add singles for the accesses that no residency covers; whether all fit then."""
+    state.add_singles(number)
+    residencies = (residency for _, residency in state.residencies[number].values())
+    return all(state.fits(0, residency.start, residency.end) for residency in residencies)
 
 
 def _grant(state: SlicedResidencyState, number: int, requests: Sequence[SliceRequest]) -> bool:
@@ -102,7 +93,7 @@ def _grant(state: SlicedResidencyState, number: int, requests: Sequence[SliceReq
         if linked:
             state.untouched.add(number)
         return True
-    _lift(state, number)
+    state.lift(number)
     return False
 
 
@@ -110,13 +101,13 @@ def _grant_near(
     state: SlicedResidencyState, number: int, requests: Sequence[SliceRequest]
 ) -> list[tuple[int, int]]:
     """Replace a slice's singles by what is near its requests and fits; else the pairs to join."""
-    singles = _lift(state, number)
+    singles = state.lift(number)
     for request in requests:
         if not (request.is_loop_carried or request.is_left):
             _accept_late(state, request)
     if _fit_singles(state, number):
         return []
-    _lift(state, number)
+    state.lift(number)
     _put(state, number, singles)
     return [
         (number, access)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.fluid.two_tier.slicing import slice_of
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment
 
@@ -91,7 +92,7 @@ class SlicedResidencyState(ResidencyState):
             return None
         enough = [candidate for candidate in candidates if candidate[0] >= missing_bytes]
         _, index = min(enough) if enough else max(candidates)
-        kept = [(first, *self.remove(index, first)) for first in sorted(self.residencies[index])]
+        kept = self.lift(index)
         self.untouched.discard(index)
         rest = self.split(index, missing_bytes)
         if rest is None:
@@ -106,6 +107,10 @@ class SlicedResidencyState(ResidencyState):
         if self.slices[rest].must_be_fastest:
             self.add_singles(rest)
         return rest
+
+    def lift(self, index: int) -> list[tuple[int, int, SegmentResidency]]:
+        """Take all residencies of a slice away; (first access, last access, residency) of each."""
+        return [(first, *self.remove(index, first)) for first in sorted(self.residencies[index])]
 
     def add_singles(self, index: int) -> None:
         """The shortest residencies for all accesses of a slice that have none."""
