@@ -13,8 +13,8 @@ from ullage.compiler.common.kernel_store import activity
 from ullage.compiler.driver import warm_up as warming
 from ullage.compiler.driver.warm_up import FAMILIES, KernelFamily, kept_in, warm_up
 from ullage.hwmodels.catalog.registry import load_target
-from ullage.solvers.fluid.multi_tier import solver as tiers
 from ullage.solvers.packing.pack import pack
+from ullage.solvers.paths import greedy as paths
 from ullage.solvers.state import kernels
 
 
@@ -64,8 +64,8 @@ def test_what_cannot_be_kept_is_not_compiled(
 def test_without_time_to_compile_paths_operators_are_streamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tiers, "is_ready", lambda: False)
+    monkeypatch.setattr(paths, "is_ready", lambda: False)
     assert len(load_target("a100-host").tiers) == 3
-    soon = Asked(deadline=time.monotonic() + tiers.COMPILE_S)
+    soon = Asked(deadline=time.monotonic() + paths.COMPILE_S)
     plan = solve_with("fluid", warming._tiny("a100-host"), soon)
     assert any("streamed: kernels" in note and "ullage warm-up" in note for note in plan.notes)
