@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
+from ullage.compiler.ir.reach import Reach
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -86,6 +87,8 @@ class Operator:
         accessed_bytes: (input name, bytes really read) where less than the whole is touched.
         sharings: storage that outputs may share with inputs.
         nodes: indices of its nodes in the prepared ONNX model.
+        reach: how it can be cut into parts, and what each part reads; None where there is no rule,
+            and it runs whole.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Operator:
     accessed_bytes: tuple[tuple[str, int], ...] = ()
     sharings: tuple[Sharing, ...] = ()
     nodes: tuple[int, ...] = ()
+    reach: Reach | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +143,7 @@ class Graph:
         - An operator's key is its index (int). `role` is `operator`; `name` and `kind` (str),
           `macs`, `vector_elements`, `workspace_bytes` (int), `mac_dtype` (str), `gemms` (tuple of
           `Gemm`), `accessed_bytes` (tuple of (input name, bytes)), `sharings` (tuple of
-          `Sharing`), `nodes` (tuple of int).
+          `Sharing`), `nodes` (tuple of int), `reach` (`Reach` or None).
         - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
           `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool).
 
