@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from tests.support.byte_twins import (
     REACHES,
+    THREE,
     compulsory_bytes,
     live_bytes,
     operand_and_home_j,
     operand_bytes,
     operand_seconds,
+    renamed,
 )
 from tests.support.changes import with_program
 from tests.support.programs import random_ranges
@@ -303,8 +305,16 @@ def ranged_problem(seed: int, target: Target) -> Problem:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(REACHES), st.sampled_from([0.0, 0.25]))
-def test_bounds_agree_with_byte_by_byte_twins(seed: int, target: Target, overhead_s: float) -> None:
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from(REACHES),
+    st.sampled_from([0.0, 0.25]),
+    st.permutations([tier.name for tier in THREE.tiers]),
+)
+def test_bounds_agree_with_byte_by_byte_twins(
+    seed: int, reach: Target, overhead_s: float, names: list[str]
+) -> None:
+    target = renamed(reach, names)
     problem = ranged_problem(seed, with_overhead(target, overhead_s))
     compute, overhead = compute_seconds(problem)[0].tolist(), overhead_seconds(problem).tolist()
     operands = [operand_seconds(problem, step) for step in problem.steps]

@@ -1,5 +1,6 @@
 """Figures of a problem worked out byte by byte, and targets on which they differ."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.support.targets import HAND
@@ -37,6 +38,20 @@ REACHES = tuple(
         ),
     )
 )
+
+
+def renamed(target: Target, names: Sequence[str]) -> Target:
+    """The target with these names for its tiers, fastest first: no figure may depend on them."""
+    new = {tier.name: name for tier, name in zip(target.tiers, names, strict=True)}
+    return replace(
+        target,
+        tiers=tuple(replace(tier, name=new[tier.name]) for tier in target.tiers),
+        links=tuple(
+            replace(link, source=new[link.source], destination=new[link.destination])
+            for link in target.links
+        ),
+        homes={kind: new[home] for kind, home in target.homes.items()},
+    )
 
 
 def compulsory_bytes(problem: Problem, *, resident: bool) -> tuple[list[float], list[float]]:
