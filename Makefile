@@ -23,7 +23,7 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy -p ullage
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.test
+bench: $(VENV)/.mutation
 	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +73,11 @@ class Tally:
         self.counts += other.counts
         self.survivors += other.survivors
         self.used |= other.used
+
+    def __str__(self) -> str:
+        columns = ("killed", "survived", "known", "equivalent", "stillborn")
+        figures = ", ".join(f"{self.counts[name]} {name}" for name in columns)
+        return f"{figures}; {self.share:.1%} survive"
 
     @property
     def share(self) -> float:
@@ -211,6 +216,32 @@ def tally_of(
     return tally
 
 
+def tallies_of(
+    modules: Iterable[str],
+    sample: int | None = None,
+    processes: int = 2,
+    *,
+    also_equivalent: bool = False,
+) -> Iterator[tuple[str, Tally]]:
+    """Test the mutants of some modules; yields each module with what became of its mutants.
+
+    Args:
+        modules: their paths.
+        sample: how many mutants of each, None for all.
+        processes: workers side by side.
+        also_equivalent: whether to test those that are listed as equivalent, too.
+    """
+    judged = read_judged()
+    with tempfile.TemporaryDirectory(prefix="ullage-mutation-") as folder:
+        tree = Path(folder)
+        copy_tree(tree)
+        for module in modules:
+            spared = [] if also_equivalent else judged[0]
+            for line in test_module(tree, module, sample, processes, spared):
+                print(line, flush=True)
+            yield module, tally_of(tree, module, sample, judged)
+
+
 def main() -> int:
     """Run from the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -232,22 +263,15 @@ def main() -> int:
         shutil.rmtree(SESSIONS, ignore_errors=True)
     judged = read_judged()
     total = Tally()
-    columns = ("killed", "survived", "known", "equivalent", "stillborn")
-    with tempfile.TemporaryDirectory(prefix="ullage-mutation-") as folder:
-        tree = Path(folder)
-        copy_tree(tree)
-        for module in asked.modules or TESTS_OF:
-            spared = [] if asked.all else judged[0]
-            for line in test_module(tree, module, asked.sample, asked.processes, spared):
-                print(line, flush=True)
-            tally = tally_of(tree, module, asked.sample, judged)
-            total.add(tally)
-            figures = ", ".join(f"{tally.counts[name]} {name}" for name in columns)
-            print(f"{module}: {figures}; {tally.share:.1%} survive", flush=True)
-            for change in sorted(tally.survivors):
-                print(f"  {change}")
-    figures = ", ".join(f"{total.counts[name]} {name}" for name in columns)
-    print(f"all: {figures}; {total.share:.1%} survive, {asked.limit:g} % may")
+    tallies = tallies_of(
+        asked.modules or TESTS_OF, asked.sample, asked.processes, also_equivalent=asked.all
+    )
+    for module, tally in tallies:
+        total.add(tally)
+        print(f"{module}: {tally}", flush=True)
+        for change in sorted(tally.survivors):
+            print(f"  {change}")
+    print(f"all: {total}, {asked.limit:g} % may")
     if not asked.modules and asked.sample is None:
         for entry in {*judged[0], *judged[1]} - total.used:
             print(f"judged.yaml: no mutant survives as {entry.where}: {entry.before}")

@@ -1,0 +1,54 @@
+"""Table of the mutants of the core modules: how many there are, and which no test notices.
+
+python benchmarks/mutation.py   # an hour of CPU time; less what `make mutate` has tested already
+
+Exit code 1 when more than 5 % of those survive that differ from the module. How mutants are made
+and tested: `tests/mutation/run.py`; which are no different, and why: `tests/mutation/judged.yaml`.
+"""
+
+import sys
+
+from common import ROOT, write_table
+
+sys.path.insert(0, str(ROOT))
+
+from tests.mutation.modules import TESTS_OF
+from tests.mutation.run import Tally, tallies_of
+
+LIMIT = 0.05
+COLUMNS = ("module", "mutants", "no valid module", "equivalent", "killed", "survive", "survive %")
+
+
+def row_of(name: str, tally: Tally) -> list[str | int]:
+    """A line of the table: what became of the mutants of a module."""
+    counts = tally.counts
+    alive = counts["survived"] + counts["known"]
+    shown = [counts["stillborn"], counts["equivalent"], counts["killed"], alive]
+    return [name, sum(shown), *shown, f"{tally.share:.1%}"]
+
+
+def _as_code(line: str) -> str:
+    """A line of code in a cell of a Markdown table."""
+    escaped = line.replace("|", "\\|")
+    return f"`{escaped}`"
+
+
+def main() -> int:
+    total = Tally()
+    rows = []
+    for module, tally in tallies_of(TESTS_OF):
+        total.add(tally)
+        rows.append(row_of(module, tally))
+    rows.append(row_of("all", total))
+    print(write_table("mutation", "Mutants of the core modules", COLUMNS, rows))
+    survivors = [
+        (f"{change.module}:{change.line}", _as_code(change.before), _as_code(change.after))
+        for change in sorted(total.survivors)
+    ]
+    columns = ("place", "line", "mutant that no test notices")
+    print(write_table("mutation_survivors", "Mutants that survive", columns, survivors))
+    return int(total.share > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
