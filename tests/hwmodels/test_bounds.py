@@ -17,6 +17,7 @@ from tests.support.byte_twins import (
     renamed,
 )
 from tests.support.changes import with_program
+from tests.support.frozen import changeable
 from tests.support.programs import random_ranges
 from tests.support.targets import (
     HAND,
@@ -32,6 +33,7 @@ from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Target, Tier
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels import bounds
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import (
     compute_seconds,
@@ -351,3 +353,7 @@ def test_bounds_say_whether_they_hold_in_every_order() -> None:
     assert not order_free_bound(problem.minimising("peak")).every_order
     assert not live_bytes_bound(problem).every_order
     assert not Bound(1.0, "fluid-lp").every_order
+
+
+def test_bounds_are_never_changed() -> None:
+    assert changeable(bounds) == []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.changes import with_program, with_target
+from tests.support.frozen import changeable
 from tests.support.targets import (
     HAND,
     Op,
@@ -24,6 +25,7 @@ from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Blend, Problem
 from ullage.compiler.ir.target import Compute, Link, Systolic, Tier
+from ullage.hwmodels import cost
 from ullage.hwmodels.cost import (
     bottleneck,
     compute_seconds,
@@ -538,3 +540,7 @@ def test_random_plans_agree_with_a_byte_by_byte_twin(seed: int) -> None:
     assert found.load_bytes["sram"] <= found.peak_bytes["sram"]
     total = found.compulsory_bytes + found.noncompulsory_bytes
     assert total == pytest.approx(sum(found.traffic_bytes.values()), abs=1)
+
+
+def test_scores_are_never_changed() -> None:
+    assert changeable(cost) == []

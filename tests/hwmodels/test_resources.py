@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.frozen import changeable
 from tests.support.targets import HAND, make_problem
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Transfer
 from ullage.compiler.ir.target import Link, Tier
+from ullage.hwmodels import resources as module
 from ullage.hwmodels.resources import resources, resources_of
 
 # Two queues from dram to sram, and a tier that cannot be written.
@@ -96,3 +98,7 @@ def test_a_link_is_found_by_its_name_and_ends(
         TABLE.link_of(transfer)
     with pytest.raises(VerificationError, match="the target has none"):
         resources_of(replace(TARGET, links=())).link_of(transfer)
+
+
+def test_tables_of_resources_are_never_changed() -> None:
+    assert changeable(module) == []

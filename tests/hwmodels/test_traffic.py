@@ -10,12 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.byte_twins import REACHES, THREE, compulsory_bytes
+from tests.support.frozen import changeable
 from tests.support.programs import random_ranges
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Buffer, Program, Step
 from ullage.compiler.ir.target import Target
+from ullage.hwmodels import traffic
 from ullage.hwmodels.traffic import (
     compulsory,
     compulsory_resident,
@@ -161,3 +163,7 @@ def test_compulsory_bytes_agree_with_a_byte_by_byte_twin(seed: int, target: Targ
 def test_compulsory_bytes_are_worked_out_once(figure: Callable[[Problem], object]) -> None:
     problem = Problem(random_ranges(Random(1)), THREE)
     assert figure(problem) is figure(problem)
+
+
+def test_charges_are_never_changed() -> None:
+    assert changeable(traffic) == []

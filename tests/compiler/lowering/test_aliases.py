@@ -6,10 +6,12 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 
+from tests.support.frozen import changeable
 from tests.support.graphs import Builder, graphs, random_order, seeds
 from tests.support.plans import ANY
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.graph import Graph, Kind, Sharing
+from ullage.compiler.lowering import aliases
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import (
     NO_ALIASES,
@@ -479,6 +481,21 @@ def test_a_concat_of_a_part_and_of_no_bytes_has_nothing_left_to_do() -> None:
     assert found.elided == {"Concat1"}
 
 
+def test_a_concat_that_copies_all_it_has_overwrites_no_operand() -> None:
+    """Part p has its place and is copied to c; only element-wise operators work in place."""
+    build = Builder()
+    build.value("x", 32, "input")
+    build.value("empty", 0, "input")
+    build.op(["x"], [("whole", 64)])
+    build.split("whole", [("p", 32), ("q", 32)])
+    build.op(["q"], [("other", 8)])
+    build.concat(["p", "empty"], "c")
+    build.op(["c", "other"], [("y", 8)])
+    found = found_of(build.graph(["y"]))
+    assert places(found, "p", "c") == [("whole", 0), ("c", 0)]
+    assert found.elided == {"Split1"}
+
+
 @pytest.mark.parametrize("reason", ["", "output", "part"])
 def test_an_operand_moves_into_a_concat_unless_it_has_a_place(reason: str) -> None:
     """Its result will be a part of c; it can be there before unless it is an output, or a part."""
@@ -626,3 +643,7 @@ def test_checker_sees_a_weight_overwritten() -> None:
     build.op(["a", "w"], [("y", 32)])
     graph = build.graph(["y"])
     refused(graph, moved(found_of(graph), "a", "w", 0), "w", "a")
+
+
+def test_decisions_are_never_changed() -> None:
+    assert changeable(aliases) == ["_Root"]  # buffers in the making

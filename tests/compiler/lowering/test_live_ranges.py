@@ -6,8 +6,10 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.frozen import changeable
 from tests.support.programs import random_ranges
 from ullage.compiler.ir.program import Buffer, Program, Step, Use
+from ullage.compiler.lowering import live_ranges
 from ullage.compiler.lowering.live_ranges import LivePeak, live_peak
 
 
@@ -58,3 +60,12 @@ def test_the_first_of_equal_peaks_is_named_and_residents_are_sorted_by_size() ->
     )
     found = live_peak(Program("drawn", "model", steps, buffers))
     assert found == LivePeak(96, 1, (("b", 64), ("a", 32)))
+
+
+def test_a_program_of_no_steps_needs_nothing() -> None:
+    buffers = (Buffer("a", 32, "input"), Buffer("y", 32, "output", (), ((0, 32),)))
+    assert live_peak(Program("empty", "model", (), buffers)) == LivePeak(0, 0, ())
+
+
+def test_peaks_are_never_changed() -> None:
+    assert changeable(live_ranges) == []

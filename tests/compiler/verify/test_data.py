@@ -291,6 +291,22 @@ def test_initial_and_unwritten_data_are_told_from_each_other() -> None:
     assert fault_of(made)
 
 
+def test_an_operator_in_the_first_step_breaks_one_rule_and_its_data_count() -> None:
+    """Step 0 must be DMA-only; what an operator writes there has been written nevertheless."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 8), buffer("y", 8, "output"))
+    steps = (("x", "a"), ("a", "y"), ("x", "a"), ("x", "y"), None)
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 5),
+        ("a", 0, 8, "dram", 8, 0, 0, 5),
+        ("y", 0, 8, "dram", 16, 1, 1, 5),
+    ]
+    made = plan(TARGET, problem("early", buffers, steps), held)
+    assert [violation.message for violation in find_violations(made)] == [
+        "step 0 (op0) is first or last: must be DMA-only"
+    ]
+    assert fault_of(made)
+
+
 @pytest.mark.parametrize(
     ("offset", "tier", "contiguous"), [(12, "sram", True), (16, "sram", False), (12, "dram", False)]
 )

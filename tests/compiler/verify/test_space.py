@@ -104,6 +104,21 @@ def test_addresses_agree_with_counting_them(
     assert {item.step for item in found if item.rule == "workspace"} == late
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_a_slice_on_two_others_is_told_twice(order: str) -> None:
+    """Two slices overlap since step 1; c comes in step 2 to the address of the upper one, b."""
+    places = {"a": (0, 12), "b": (8, 4)}
+    buffers = (*(buffer(name, places[name][1]) for name in order), buffer("c", 4))
+    held = [(name, 0, size, "sram", at, 1, 1, 3) for name, (at, size) in places.items()]
+    held.append(("c", 0, 4, "sram", 8, 2, 2, 3))
+    found = find_violations(plan(ANY, problem("three", buffers, [None] * 4), held))
+    assert [(item.rule, item.step, set(item.buffers)) for item in found] == [
+        ("overlap", 1, {"a", "b"}),
+        ("overlap", 2, {"a", "c"}),
+        ("overlap", 2, {"b", "c"}),
+    ]
+
+
 def test_a_workspace_names_what_is_below_it() -> None:
     base = PLANS["residual"]
     steps = list(base.problem.steps)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.changes import with_program, with_target
+from tests.support.frozen import changeable
 from tests.support.plans import KINDS, PLANS
 from ullage.compiler.common.ranges import (
     MAX_CELLS,
@@ -22,6 +23,7 @@ from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Use
 from ullage.compiler.ir.target import Link, Systolic
+from ullage.compiler.verify import well_formed
 from ullage.compiler.verify.verifier import find_violations
 from ullage.compiler.verify.well_formed import find_malformed, find_problem_faults
 
@@ -344,3 +346,7 @@ def test_steps_of_dma_stand_between_operators_where_the_target_needs_them(pause:
     assert [item[0] for item in found] == ([3 + pause] if pause < 2 else [])
     assert all(f"there are {pause}" in item[2] for item in found)
     assert dma.kind == DMA_STEP
+
+
+def test_violations_are_never_changed() -> None:
+    assert changeable(well_formed) == []
