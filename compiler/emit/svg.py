@@ -105,11 +105,11 @@ def _slice(plan: Plan, r: Residency, steps: int, top: int) -> str:
         f' fill-opacity="{shade}"><title>{title}</title></rect>'
     )
     letters = int((width - 6) / _LETTER_WIDTH)
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
     if width < _MIN_LABEL_WIDTH or height < _LABEL_HEIGHT:
         return box
-    if letters < min(_MIN_LETTERS, len(buffer.name)):
-        return box
-    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    if letters < min(_MIN_LETTERS, len(buffer.name)) + len(more):
+        return box  # what is left of the name would say nothing
     label = middle_cut(buffer.name, letters - len(more)) + more
     return box + _text(x + 3, y + height / 2 + 4, label, "label")
 

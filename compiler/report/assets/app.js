@@ -140,7 +140,7 @@ function showPane(name) {
     document.getElementById(`pane-${key}`).hidden = key !== name;
   }
   const { buffer, step } = view.selected;
-  document.querySelector("main").classList.toggle("wide", ["operators", "compare"].includes(name));
+  document.querySelector("main").classList.toggle("wide", ["operators", "tensors", "compare"].includes(name));
   const fill = {
     tensor: () => (buffer >= 0 ? tensorDetails(buffer) : step >= 0 ? stepDetails(step)
       : [el("p", { class: "soft" }, view.notice || "Click a rectangle or a lane, or search.")]),

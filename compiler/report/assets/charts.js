@@ -22,6 +22,13 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
+/** Ticks of an axis of values of the objective, round in the unit in which they are written. */
+function valueTicks(low, most, pixels) {
+  const bytes = !["latency", "energy"].includes(summary.objective);
+  const unit = bytes ? 1024 ** Math.max(Math.floor(Math.log2(most) / 10), 0) : 1;
+  return ticks(low / unit, most / unit, pixels, 28, unit === 1 && bytes).map((value) => Number((value * unit).toPrecision(6)));
+}
+
 function bars(rows) {
   const most = Math.max(...rows.map((row) => row.value), 1e-30);
   const lower = Math.max(...rows.map((row) => row.lower_bound ?? 0));
@@ -42,13 +49,13 @@ function sweepChart() {
   const width = 340, height = 210, left = 58, bottom = 34;
   const xs = rows.map((row) => Math.log2(row.fast_memory_bytes));
   const low = Math.min(...xs), high = Math.max(...xs, low + 1e-9);
-  const top = 1.06 * Math.max(...rows.map((row) => row.value));
+  const top = 1.06 * Math.max(...rows.map((row) => row.value), 1e-30);
   const X_ = (bytes) => left + (Math.log2(bytes) - low) / (high - low) * (width - left - 24);
   const Y_ = (value) => height - bottom - value / top * (height - bottom - 8);
   const made = svg("svg", { class: "chart", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Value over fast memory size" });
-  for (const part of [0, 0.25, 0.5, 0.75, 1]) made.append(
-    svg("line", { x1: left, x2: width - 12, y1: Y_(top * part), y2: Y_(top * part), stroke: "var(--line)" }),
-    svg("text", { x: left - 5, y: Y_(top * part) + 3, "text-anchor": "end" }, objectiveText(top * part)));
+  for (const value of valueTicks(0, top, height - bottom - 8)) made.append(
+    svg("line", { x1: left, x2: width - 12, y1: Y_(value), y2: Y_(value), stroke: "var(--line)" }),
+    svg("text", { class: "tick", x: left - 5, y: Y_(value) + 3, "text-anchor": "end" }, objectiveText(value)));
   const sizes = [...new Set(rows.map((row) => row.fast_memory_bytes))].sort((a, b) => a - b);
   const every = Math.ceil(sizes.length / 5);
   sizes.forEach((bytes, i) => { if (i % every === 0) made.append(svg("text", { x: X_(bytes), y: height - 18, "text-anchor": "middle" }, sizeText(bytes))); });

@@ -32,6 +32,20 @@ function ranks(curves_, same) {
   return found;
 }
 
+const MOST_SECONDS = 6; // ticks on the axis of seconds
+
+/** Ticks of a logarithmic axis: powers of ten, and 2 and 5 times them where these alone are few; else its ends. */
+function logTicks(start, end) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(start)); 10 ** power <= end; power += 1) {
+    for (const k of [1, 2, 5]) if (k * 10 ** power >= start && k * 10 ** power <= end) found.push([k, Number(`${k}e${power}`)]);
+  }
+  if (found.length < 2) return [start, end];
+  const kept = found.length <= MOST_SECONDS ? found : found.filter(([k]) => k === 1);
+  const every = Math.ceil(kept.length / MOST_SECONDS);
+  return kept.filter((_, i) => i % every === 0).map(([, seconds]) => seconds);
+}
+
 /** The chart, with what its curves are; nothing where no row says when it found its plans. */
 function curves(rows) {
   const solved = rows.filter((row) => (row.anytime ?? []).length);
@@ -52,12 +66,12 @@ function curves(rows) {
   const X_ = (s) => left + Math.log(Math.max(s, start) / start) / Math.log(end / start) * (width - left - right);
   const Y_ = (value) => Math.max(height - bottom - (value - low) / (most - low) * (height - bottom - top), top);
   const made = svg("svg", { class: "chart", id: "curves", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": "Best value so far over seconds of solving" });
-  for (const value of ticks(low, most, height - bottom - top, 28)) made.append(
+  for (const value of valueTicks(low, most, height - bottom - top)) made.append(
     svg("line", { x1: left, x2: width - right, y1: Y_(value), y2: Y_(value), stroke: "var(--line)" }),
-    svg("text", { x: left - 5, y: Y_(value) + 3, "text-anchor": "end" }, objectiveText(Number(value.toPrecision(6)))));
-  for (let power = Math.ceil(Math.log10(start)); 10 ** power <= end; power += 1) made.append(
-    svg("text", { x: X_(10 ** power), y: height - 16, "text-anchor": "middle" }, timeText(10 ** power)));
-  made.append(svg("text", { x: (left + width) / 2, y: height - 3, "text-anchor": "middle" }, "solving"),
+    svg("text", { x: left - 5, y: Y_(value) + 3, "text-anchor": "end" }, objectiveText(value)));
+  for (const seconds of logTicks(start, end)) made.append(
+    svg("text", { class: "second", x: X_(seconds), y: height - 16, "text-anchor": "middle" }, timeText(seconds)));
+  made.append(svg("text", { x: (left + width) / 2, y: height - 3, "text-anchor": "middle" }, "seconds of solving (logarithmic)"),
     svg("line", { x1: left, x2: width - right, y1: Y_(bound), y2: Y_(bound), stroke: "var(--stall)", "stroke-dasharray": "3 2" }));
   const places = ranks(shown.map((row) => row.anytime), 1e-4 * (most - low));
   const keys = shown.map((row, i) => {

@@ -23,12 +23,15 @@ function table(columns, rows, empty = "none") {
   return el("table", {}, el("thead", {}, head), el("tbody", {}, body));
 }
 
-/** A link to a tensor. */
-function toTensor(buffer, text = middleCut(buffers.name[buffer], 30)) {
+const TAIL = 12; // characters at the end of a name that are shown where its column is narrow
+
+/** A link to a tensor; where the name has no room, it is cut in its middle. */
+function toTensor(buffer) {
+  const text = middleCut(buffers.name[buffer], 60);
   return el("a", {
     class: "jump", href: linkTo({ buffer }), title: buffers.name[buffer],
     onclick: (event) => { event.preventDefault(); select({ buffer }, true); },
-  }, chip(KINDS[buffers.kind[buffer]]), text);
+  }, chip(KINDS[buffers.kind[buffer]]), el("span", { class: "head" }, text.slice(0, -TAIL)), el("span", { class: "tail" }, text.slice(-TAIL)));
 }
 
 /** A link to a step. */
@@ -74,7 +77,7 @@ function showFigures() {
     ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, data.energy_of.join(", ")],
   ];
   document.getElementById("figures").replaceChildren(...figures.map(([key, name, value, below]) =>
-    el("div", { class: "figure", "data-figure": key }, el("span", {}, name), el("b", {}, value), el("span", {}, below))));
+    el("div", { class: "figure", "data-figure": key }, el("span", {}, name), el("b", {}, value), el("span", {}, below.replace(/(\d) /g, "$1\u00a0")))));
   document.getElementById("title").textContent = data.title;
   const chosen = summary.chosen_solver ? ` (${summary.chosen_solver} won)` : "";
   document.getElementById("subtitle").textContent = [
@@ -107,7 +110,7 @@ function overview() {
     table([["change"], ["saves", 1], ["how known"]], data.help.map((row) =>
       [row.what, row.saves_s === null ? "?" : timeText(row.saves_s), row.source])),
     el("h2", {}, "Tensors that hurt most"),
-    el("p", { class: "soft" }, "What the plan would save at most if this tensor alone were in fast memory for nothing."),
+    el("p", { class: "soft" }, "What the plan would save at most if this tensor alone were in fast memory at no cost."),
     table([["tensor"], ["size", 1], ["would save", 1]], best(buffers.costs_s).map((b) =>
       [toTensor(b), sizeText(buffers.size_bytes[b]), timeText(buffers.costs_s[b])]), "none: nothing in slow memory costs time"),
     el("h2", {}, "Tensors that earn their place"),
@@ -151,7 +154,7 @@ function tensorDetails(b) {
     ["producer", made === undefined ? "none: it is there at the start" : toStep(uses.step[made])],
     ["uses", String(usesOf[b].filter((u) => !uses.write[u]).length)],
     ["saves", `${timeText(buffers.saves_s[b])} against staying in ${home}`],
-    ["would save", `${timeText(buffers.costs_s[b])} at most, if it were in ${tiers[0].name} for nothing`],
+    ["would save", `${timeText(buffers.costs_s[b])} at most, if it were in ${tiers[0].name} at no cost`],
   ];
   const parts = [
     el("h3", { id: "tensor-name" }, chip(KINDS[buffers.kind[b]]), buffers.name[b]),

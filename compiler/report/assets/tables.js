@@ -25,7 +25,7 @@ function tensorTable() {
     },
   }, key, order.key === key ? (order.down ? " \u2193" : " \u2191") : ""))));
   const body = list.slice(0, SHOWN).map((b) => el("tr", {},
-    el("td", { class: "tensor" }, toTensor(b, middleCut(buffers.name[b], 30))),
+    el("td", { class: "tensor" }, toTensor(b)),
     el("td", { class: "n" }, sizeText(buffers.size_bytes[b])), el("td", { class: "n" }, timeText(buffers.saves_s[b])),
     el("td", { class: "n" }, timeText(buffers.costs_s[b]))));
   const found = [

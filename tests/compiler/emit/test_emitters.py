@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import struct
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -333,6 +334,26 @@ def test_svg_tells_every_value_of_a_rectangle() -> None:
         replace(plan, problem=with_program(plan.problem, buffers=shared))
     ))]  # fmt: skip
     assert [title.split("; holds ")[1] for title in titles] == ["c, c_view", "y, y_view"]
+
+
+def test_svg_labels_say_enough_of_a_name_or_nothing() -> None:
+    plan = PLANS["concat"]
+    for length in (1, 4, 9, 30, 200):
+        buffers = tuple(
+            replace(
+                b,
+                name=f"{chr(ord('a') + i)}{'n' * (length - 1)}",
+                values=tuple(PlacedValue(f"v{i}_{k}", 0, b.size_bytes) for k in range(12)),
+            )
+            for i, b in enumerate(plan.problem.buffers)
+        )
+        drawn = memory_svg(replace(plan, problem=with_program(plan.problem, buffers=buffers)))
+        labels = re.findall(r'class="label">([^<]*)</text>', drawn)
+        assert labels or length > 1
+        for label in labels:
+            name, more = label.split(" ")
+            assert more == "+11"
+            assert len(name) >= min(length, 9), label
 
 
 def test_svg_has_the_palettes_colours() -> None:

@@ -427,6 +427,70 @@ def test_names_are_cut_in_their_middle(page: "Chrome") -> None:
         assert run(page, "return middleCut(...arguments)", name, room) == middle_cut(name, room)
 
 
+def test_a_narrow_column_cuts_names_in_their_middle(browser: "Chrome", tmp_path: Path) -> None:
+    long = "network/stage_3/block_17/branch_b/weights_" + "x" * 9
+    made = spill()
+    buffers = tuple(
+        replace(b, name=f"{long}_{i}" if i else "w") for i, b in enumerate(made.problem.buffers)
+    )
+    renamed = replace(made, problem=with_program(made.problem, buffers=buffers))
+    browser.get(write_report(renamed, tmp_path / "report.html"))
+    try:
+        browser.set_window_size(1280, 720)
+        for pane in ("overview", "tensors"):
+            browser.find_element("id", f"tab-{pane}").click()
+            shown = run(
+                browser,
+                """const links = document.querySelectorAll(`#pane-${arguments[0]} td.tensor a`);
+                return [...links].map((a) => {
+                  const cell = a.closest("td").getBoundingClientRect();
+                  const [head, tail] = [".head", ".tail"].map((part) => a.querySelector(part));
+                  return [a.textContent, head.scrollWidth > head.clientWidth, tail.textContent,
+                    tail.getBoundingClientRect().right <= cell.right + 0.5];
+                })""",
+                pane,
+            )
+            assert shown, pane
+            assert all(inside for *_, inside in shown), (pane, shown)
+            for text, cut, tail, _ in shown:
+                assert text.endswith(tail)
+                assert cut or text == "w" or pane == "tensors", (pane, text)
+    finally:
+        browser.set_window_size(1400, 900)
+
+
+@pytest.mark.parametrize("width", [400, 800, 1024, 1280, 1440, 1920])
+def test_nothing_reaches_over_the_window(page: "Chrome", width: int) -> None:
+    try:
+        page.set_window_size(width, 800)
+        over = run(
+            page,
+            """const wide = document.documentElement.clientWidth;
+            return [document.documentElement.scrollWidth - wide, ...[...document.querySelectorAll(
+              "#figures, #figures b, #figures span, header, main > *")].map(
+              (e) => Math.max(e.getBoundingClientRect().right - wide,
+                e.scrollWidth - e.clientWidth - 1)
+            )].filter((d) => d > 0.5)""",
+        )
+        assert over == []
+    finally:
+        page.set_window_size(1400, 900)
+
+
+def test_ticks_of_charts_are_round(page: "Chrome") -> None:
+    labels = run(
+        page,
+        """showPane("sweep"); return [...document.querySelectorAll("#pane-sweep .tick")].map(
+          (text) => text.textContent)""",
+    )
+    assert labels == ["0 s", "20 ns", "40 ns", "60 ns"]
+    assert run(page, "return logTicks(0.3, 4)") == [0.5, 1, 2]
+    assert run(page, "return logTicks(1e-4, 30)") == [1e-4, 1e-3, 1e-2, 0.1, 1, 10]
+    assert run(page, "return logTicks(1.1, 1.9)") == [1.1, 1.9]
+    sizes = """summary.objective = "traffic"; return valueTicks(0, 5000, 150).map(objectiveText)"""
+    assert run(page, sizes) == ["0 B", "1 KiB", "2 KiB", "3 KiB", "4 KiB"]
+
+
 def test_equal_curves_lie_side_by_side_and_dots_mark_better_plans(
     browser: "Chrome", tmp_path: Path
 ) -> None:
