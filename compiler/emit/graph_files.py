@@ -142,7 +142,8 @@ def graphml_text(net: "nx.DiGraph") -> str:
 
     Node ids are `operator0`, `value0` and so on, since names need not be ids. Attributes are
     numbers and texts: shapes are `1x3x224x224`, truth values `true` and `false`, `fused_nodes` is
-    the length of `nodes`; the other tuples (`gemms`, `sharings`, `accessed_bytes`) are left out.
+    the length of `nodes`; `reach` and other tuples (`gemms`, `sharings`, `accessed_bytes`) are left
+    out.
     """
     import networkx as nx
 
@@ -156,7 +157,7 @@ def graphml_text(net: "nx.DiGraph") -> str:
         else:
             shape = "x".join(map(str, has["shape"]))
             own = has | {"shape": shape, "is_upper_bound": str(has["is_upper_bound"]).lower()}
-        simple = {name: v for name, v in own.items() if not isinstance(v, tuple)}
+        simple = {name: v for name, v in own.items() if isinstance(v, int | float | str)}
         texts = {name: _xml(v) for name, v in simple.items() if isinstance(v, str)}
         plain.add_node(keys[node], **(simple | texts))
     for source, result, has in net.edges(data=True):

@@ -17,6 +17,7 @@ from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
+from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
@@ -124,6 +125,8 @@ def import_detailed(
     scope.work.check(where)
     names = tuple(v.name for v in inputs)
     graph = _graph(label, groups, node_list, scope, names, outputs, chosen)
+    scope.work.check(where)
+    graph = with_reach(graph, groups, proto.graph, scope)
     return Imported(graph, proto, scope)
 
 

@@ -138,18 +138,28 @@ def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, t
     scales and zero points, which follow it where they are more than one number.
     """
     roots: dict[str, tuple[str, ...]] = {}
+    for name, proto in stored_forms(protos, scope).items():
+        stored = dict.fromkeys(_stored(proto.input[0], roots))
+        if operator_key(proto, scope.opsets) == "DequantizeLinear":
+            several = [n for n in proto.input[1:] if n and scope.types[n].elements > 1]
+            stored.update(dict.fromkeys(root for n in several for root in _stored(n, roots)))
+        roots[name] = tuple(stored)
+    return roots
+
+
+def stored_forms(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, onnx.NodeProto]:
+    """The nodes by whose results constants are a stored tensor in another form, by result.
+
+    In file order; a form of a form stands behind it.
+    """
+    forms: dict[str, onnx.NodeProto] = {}
     for proto in protos:
         if not proto.input or not proto.output or proto.output[0] not in scope.constants:
             continue
         key = operator_key(proto, scope.opsets)
-        if not proto.input[0] or not (key in VIEWS or key in ("DequantizeLinear", "Transpose")):
-            continue
-        stored = dict.fromkeys(_stored(proto.input[0], roots))
-        if key == "DequantizeLinear":
-            several = [n for n in proto.input[1:] if n and scope.types[n].elements > 1]
-            stored.update(dict.fromkeys(root for n in several for root in _stored(n, roots)))
-        roots[proto.output[0]] = tuple(stored)
-    return roots
+        if proto.input[0] and (key in VIEWS or key in ("DequantizeLinear", "Transpose")):
+            forms[proto.output[0]] = proto
+    return forms
 
 
 def _stored(name: str, roots: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -1,0 +1,174 @@
+"""Reach of normalisations and reductions: the axes that they sum over are needed whole."""
+
+from collections.abc import Iterable
+
+from ullage.compiler.importer.reach.site import Maps, Reads, Rule, Site, broadcast, labelled
+from ullage.compiler.ir.reach import AxisMap, Reach
+
+
+def softmax(site: Site) -> Reach | None:
+    """Softmax, LogSoftmax, Hardmax: an axis; before operator set 13 all axes from it on."""
+    shape = site.shape(0)
+    if not shape:
+        return None
+    flattened = site.version < 13 or (site.op == "QLinearSoftmax" and site.number("opset") < 13)
+    axis = site.number("axis", 1 if flattened else -1) % len(shape)
+    return _normalized(site, range(axis, len(shape)) if flattened else (axis,))
+
+
+def last_axis(site: Site) -> Reach | None:
+    """Normalisations of com.microsoft over the last axis."""
+    shape = site.shape(0)
+    return _normalized(site, (len(shape) - 1,)) if shape else None
+
+
+def from_axis(site: Site) -> Reach | None:
+    """LayerNormalization and RMSNormalization: all axes from `axis` on."""
+    shape = site.shape(0)
+    if not shape:
+        return None
+    return _normalized(site, range(site.number("axis", -1) % len(shape), len(shape)))
+
+
+def over_axis(site: Site) -> Reach | None:
+    """LpNormalization: one axis."""
+    shape = site.shape(0)
+    return _normalized(site, (site.number("axis", -1) % len(shape),)) if shape else None
+
+
+def mean_variance(site: Site) -> Reach | None:
+    """MeanVarianceNormalization: some axes."""
+    shape = site.shape(0)
+    if not shape:
+        return None
+    axes = site.attributes.get("axes", (0, 2, 3))
+    return _normalized(site, [int(axis) % len(shape) for axis in axes])
+
+
+def _normalized(site: Site, axes: Iterable[int]) -> Reach | None:
+    """The result is as the first operand; the others are broadcast to it, or read whole."""
+    out, whole = site.result, set(axes)
+    if out is None:
+        return None
+    inputs: Reads = ()
+    for position in range(len(site.inputs)):
+        shape = site.shape(position)
+        if shape is None:
+            continue
+        pairs = list(zip(reversed(shape), reversed(out), strict=False))
+        if len(shape) > len(out) or any(mine not in (1, length) for mine, length in pairs):
+            inputs += site.whole(position)
+            continue
+        maps = broadcast(shape, out)
+        inputs += site.read(position, [m if m and m.axis not in whole else None for m in maps])
+    return Reach(labelled(len(out), "elements", whole), inputs)
+
+
+def instance(site: Site) -> Reach | None:
+    """InstanceNormalization [N, C, *S]: statistics of each image and channel."""
+    out = site.result
+    if out is None or len(out) < 2:
+        return None
+    rank = len(out)
+    maps: Maps = (AxisMap(0), AxisMap(1), *[None] * (rank - 2))
+    inputs = site.read(0, maps)
+    for position in range(1, len(site.inputs)):
+        inputs += site.parameter(position, 1, out[1])
+    return Reach(labelled(rank, "elements", range(2, rank)), inputs)
+
+
+def grouped(site: Site) -> Reach | None:
+    """GroupNormalization [N, C, *S] and GroupNorm [N, *S, C]: statistics of groups of channels.
+
+    A part needs the whole groups that its channels lie in.
+    """
+    out = site.result
+    last = site.op != "GroupNormalization" and bool(site.number("channels_last", 1))
+    groups = site.number("groups" if site.op != "GroupNormalization" else "num_groups")
+    if out is None or len(out) < 2 or groups < 1:
+        return None
+    rank = len(out)
+    axis = rank - 1 if last else 1
+    size = out[axis] // groups
+    if size < 1 or out[axis] % groups:
+        return None
+    maps: list[AxisMap | None] = [None] * rank
+    maps[0], maps[axis] = AxisMap(0), AxisMap(axis, divisor=size, unit=size)
+    inputs = site.read(0, maps)
+    for position in range(1, len(site.inputs)):
+        inputs += site.parameter(position, axis, out[axis])
+    whole = [a for a in range(rank) if a not in (0, axis)]
+    return Reach(labelled(rank, "elements", whole), inputs)
+
+
+def local_response(site: Site) -> Reach | None:
+    """LRN: the sum of squares over a window of channels, one more behind where its size is even."""
+    out, size = site.result, site.number("size")
+    if out is None or len(out) < 2 or size < 1:
+        return None
+    rank = len(out)
+    maps = [AxisMap(axis) for axis in range(rank)]
+    maps[1] = AxisMap(1, first=-((size - 1) // 2), last=size // 2)
+    return Reach(labelled(rank, "elements"), site.read(0, maps))
+
+
+def reduction(site: Site) -> Reach | None:
+    """Reductions over some axes, given as an attribute or a constant operand; over all without."""
+    shape = site.shape(0)
+    if shape is None:
+        return None
+    axes = site.integers(1, "axes") if site.has(1) or "axes" in site.attributes else []
+    if axes is None and site.op != "QLinearReduceMean":
+        return None
+    if site.op == "QLinearReduceMean":
+        axes = [int(axis) for axis in site.attributes.get("axes", ())]
+    if not axes and site.number("noop_with_empty_axes"):
+        return _normalized(site, ())
+    return _reduced(site, {axis % max(1, len(shape)) for axis in axes or range(len(shape))})
+
+
+def extreme_index(site: Site) -> Reach | None:
+    """ArgMax and ArgMin: over one axis."""
+    shape = site.shape(0)
+    return _reduced(site, {site.number("axis") % len(shape)}) if shape else None
+
+
+def _reduced(site: Site, axes: set[int]) -> Reach | None:
+    shape, out = site.shape(0), site.result
+    if shape is None or out is None:
+        return None
+    kept = [axis for axis in range(len(shape)) if axis not in axes]
+    if site.number("keepdims", 1):
+        places = {axis: axis for axis in kept}
+    else:
+        places = {axis: place for place, axis in enumerate(kept)}
+    maps = [AxisMap(places[axis]) if axis in places else None for axis in range(len(shape))]
+    whole = set(range(len(out))) - set(places.values())
+    inputs = (*site.read(0, maps), *site.rest_whole(1))
+    return Reach(labelled(len(out), "elements", whole), inputs)
+
+
+def along_axis(axis_position: int = -1, attribute_default: int = 0) -> Rule:
+    """Operators that need one axis whole and work apart along the others: CumSum, TopK.
+
+    Args:
+        axis_position: of the operand that says which axis; negative for the attribute `axis`.
+        attribute_default: the attribute's default.
+    """
+
+    def rule(site: Site) -> Reach | None:
+        shape, out = site.shape(0), site.result
+        if not shape or out is None or len(out) != len(shape):
+            return None
+        if axis_position < 0:
+            given: list[int] | None = [site.number("axis", attribute_default)]
+        else:
+            given = site.integers(axis_position)
+        if given is None or len(given) != 1:
+            return None
+        axis = given[0] % len(shape)
+        maps = [None if a == axis else AxisMap(a) for a in range(len(shape))]
+        inputs = (*site.read(0, maps), *site.rest_whole(1))
+        return Reach(labelled(len(out), "elements", (axis,)), inputs)
+
+    return rule

@@ -1,0 +1,69 @@
+"""Rules of reach by execution: nothing outside a reach matters, its first and last indices do."""
+
+import numpy as np
+import pytest
+
+from tests.support.reach_cases import CASES, ReachCase
+from tests.support.reach_oracle import Findings, examine, sums_up
+
+# Cases in which rubbish in a first or last index may change nothing, and why.
+MAY_BE_LOOSE = {
+    "max_pool": "the largest of a window may be another element",
+    "max_ceil": "the same",
+    "max_dilated": "the same",
+    "max_lower": "the same",
+    "max_indices": "the same",
+    "regions": "the images' channels are read where a region lies",
+    "arg_max": "the place of the largest may be elsewhere",
+    "top": "the largest may be others",
+    "reduce_all": "the largest of all may be another element",
+    "qlinear_matmul": "results are clipped",
+    "qlinear_conv": "results are clipped",
+    "quantised": "results are clipped",
+    "where": "the condition takes the other operand",
+}
+PARTS = 6
+
+
+def experiments(case: ReachCase) -> Findings:
+    """What random parts of all operators of a case show."""
+    bench = case.bench()
+    rng = np.random.default_rng(3)
+    found = Findings()
+    for operator in bench.imported.graph.operators:
+        assert operator.reach is not None, operator.kind
+        one = examine(bench, operator, rng, PARTS)
+        found.parts += one.parts
+        found.ends += one.ends
+        found.wrong += one.wrong
+        found.loose += one.loose
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+def test_a_part_depends_on_its_reach_and_on_nothing_else(case: ReachCase) -> None:
+    found = experiments(case)
+    assert found.parts or case.name == "reduce_all"
+    assert not found.wrong, "\n".join(found.wrong)
+    if case.name not in MAY_BE_LOOSE:
+        assert not found.loose, "\n".join(found.loose)
+
+
+def test_the_exceptions_are_cases() -> None:
+    assert set(MAY_BE_LOOSE) <= {case.name for case in CASES}
+
+
+@pytest.mark.parametrize(
+    "name",
+    """conv conv_stride conv_rows conv_transpose_stride matmul matmul_batch vector_left gemm
+    gemm_turned fused_matmul einsum einsum_implicit turned_weight reshaped_weight""".split(),
+)
+def test_parts_of_a_reduction_add_up(name: str) -> None:
+    (case,) = [case for case in CASES if case.name == name]
+    bench = case.bench()
+    (operator,) = bench.imported.graph.operators
+    assert operator.reach is not None
+    assert operator.reach.reduction > 1
+    rng = np.random.default_rng(5)
+    for _ in range(4):
+        assert sums_up(bench, operator, rng)
