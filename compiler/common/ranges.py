@@ -38,6 +38,8 @@ Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Index = Annotated[int, Field(ge=0, le=MAX_INDEX)]
 # An operator, -1 where there is none.
 OperatorIndex = Annotated[int, Field(ge=-1, le=MAX_INDEX)]
+# An axis of a tensor, -1 for the reduction of an operator.
+AxisIndex = Annotated[int, Field(ge=-1, le=MAX_INDEX)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Cells = Annotated[int, Field(ge=1, le=MAX_CELLS)]
 Rate = Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE, json_schema_extra=_NO_NAN)]

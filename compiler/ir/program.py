@@ -13,6 +13,7 @@ from functools import cached_property
 
 from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive
 from ullage.compiler.ir.graph import Gemm, Kind
+from ullage.compiler.ir.reach import AxisRange
 
 # Kind of a step without an operator: only transfers run in it.
 DMA_STEP = "dma"
@@ -57,7 +58,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator in the chosen order, or a DMA-only step (kind `dma`, no uses, no cost).
+    """An operator or a part of one, or a DMA-only step (kind `dma`, no uses, no cost).
 
     A program begins and ends with a DMA-only step, in which inputs may be fetched before the first
     operator and outputs stored after the last; with several where they cross several links. On
@@ -75,6 +76,7 @@ class Step:
         vector_elements: elements that the vector unit processes.
         gemms: the MACs as matrix products.
         workspace_bytes: scratch memory needed in the fastest tier.
+        ranges: the ranges of output axes that this part of the operator makes; empty: all of it.
     """
 
     name: str
@@ -86,15 +88,57 @@ class Step:
     vector_elements: Count = 0
     gemms: tuple[Gemm, ...] = ()
     workspace_bytes: Count = 0
+    ranges: tuple[AxisRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AxisCuts:
+    """Where an axis of a value is cut into cells.
+
+    Attributes:
+        axis: the axis.
+        ends: 0, the index behind each cell, and so the length of the axis last; ascending.
+    """
+
+    axis: Index
+    ends: tuple[Count, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """In which order the elements of a value that is made in parts lie in its bytes.
+
+    The value is divided into cells by the cuts of some axes; cells follow one another in the
+    lexicographic order of those axes. Inside a cell one axis is outermost, and the others follow in
+    ascending order: a range of that axis is a contiguous range of bytes.
+
+        rows outermost, columns cut at 4 of 8      rows of columns 0-3 | rows of columns 4-7
+
+    Attributes:
+        axis: the outermost axis inside a cell.
+        cuts: the axes that are cut, ascending; never `axis`.
+    """
+
+    axis: Index
+    cuts: tuple[AxisCuts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PlacedValue:
-    """A value and the byte range of a buffer that it occupies."""
+    """A value and the byte range of a buffer that it occupies.
+
+    Attributes:
+        name: the value.
+        start_byte: first byte of the range.
+        end_byte: one past its last byte.
+        layout: the order of its elements where it is made or read in parts; None: that of ONNX,
+            row-major over all axes.
+    """
 
     name: str
     start_byte: Count
     end_byte: Count
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ullage.compiler.common.ranges import AxisIndex, Count
+
 # [start, end) of one axis, in elements of it.
 Interval = tuple[int, int]
 # One interval for each axis of a tensor.
@@ -22,6 +24,21 @@ Box = tuple[Interval, ...]
 REDUCTION = -1
 # How work divides when an output axis is cut; explained at `Reach`.
 WorkDimension = Literal["m", "n", "count", "elements", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class AxisRange:
+    """The range [start, end) of an output axis; axis -1 is the reduction.
+
+    Attributes:
+        axis: the axis, from 0, or `REDUCTION`.
+        start: first index.
+        end: one past the last index.
+    """
+
+    axis: AxisIndex
+    start: Count
+    end: Count
 
 
 @dataclass(frozen=True, slots=True)

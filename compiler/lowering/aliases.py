@@ -15,7 +15,7 @@ overwritten while it is still to be read; `check_aliases` proves that independen
 execution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ullage.compiler.ir.graph import Graph, Kind, Operator, Sharing
@@ -148,17 +148,24 @@ def alias_options(target: Target, *, alias: bool = True) -> AliasOptions:
     return AliasOptions(parts=target.split_operands, alignment_bytes=target.alignment_bytes)
 
 
-def find_aliases(graph: Graph, order: Sequence[int], options: AliasOptions) -> Aliases:
+def find_aliases(
+    graph: Graph,
+    order: Sequence[int],
+    options: AliasOptions,
+    apart: Collection[str] = frozenset(),
+) -> Aliases:
     """Decide which values share bytes.
 
     Args:
         graph: the graph.
         order: operator indices in execution order.
         options: what may share.
+        apart: names of operators whose results must have bytes of their own.
     """
     state = _AliasState(graph, order)
     elided: set[str] = set()
     absorbed: set[tuple[str, str]] = set()
+    order = [index for index in order if graph.operators[index].name not in apart]
     for index in order:
         operator = graph.operators[index]
         _try_view(state, operator, options, elided)

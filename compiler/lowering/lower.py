@@ -16,7 +16,7 @@ On targets where operands must be brought to the fastest tier, two DMA-only step
 two operators, one to empty memory and one to fill it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
 from ullage.compiler.ir.program import (
@@ -31,6 +31,7 @@ from ullage.compiler.ir.program import (
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
+from ullage.compiler.lowering.layouts import LaidOut
 
 # Of a target whose operators reach all operands at home.
 ONE_AT_EACH_END = DmaSteps()
@@ -60,11 +61,7 @@ def build_program(
     """
     sharing = find_aliases(graph, order, aliases or AliasOptions())
     check_aliases(graph, order, sharing)
-    used = {n for o in graph.operators for n in (*o.inputs, *o.outputs)} | set(graph.inputs)
-    numbers: dict[str, int] = {}
-    for name in graph.values:
-        if name in used:
-            numbers.setdefault(sharing.buffer_of[name][0], len(numbers))
+    numbers = buffer_numbers(graph, sharing)
     starts = range(1, dma_steps.at_ends + 1)
     steps = [Step("start" if number == 1 else f"start {number}", DMA_STEP) for number in starts]
     for index in order:
@@ -90,7 +87,7 @@ def build_program(
             )
         )
     steps += [Step("finish" if n == 1 else f"finish {n}", DMA_STEP) for n in starts]
-    buffers = _buffers(graph, sharing, numbers)
+    buffers = buffers_of(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
@@ -121,10 +118,10 @@ def _uses(
         root, offset = sharing.buffer_of[name]
         for low, high in written_ranges(graph, operator, name, absorbed):
             writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
-    return (*_merged(reads), *_merged(writes))
+    return (*merged_uses(reads), *merged_uses(writes))
 
 
-def _merged(uses: Sequence[Use]) -> list[Use]:
+def merged_uses(uses: Sequence[Use]) -> list[Use]:
     """Uses of one direction, overlapping ranges of a buffer joined into one."""
     result: list[Use] = []
     for use in sorted(uses, key=lambda u: (u.buffer, u.start_byte)):
@@ -138,8 +135,31 @@ def _merged(uses: Sequence[Use]) -> list[Use]:
     return result
 
 
-def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[Buffer, ...]:
-    """The buffers in the order of `numbers`, with the values in each."""
+def buffer_numbers(graph: Graph, sharing: Aliases) -> dict[str, int]:
+    """Buffer name -> index into `Program.buffers`, in the order of the graph's values."""
+    used = {n for o in graph.operators for n in (*o.inputs, *o.outputs)} | set(graph.inputs)
+    numbers: dict[str, int] = {}
+    for name in graph.values:
+        if name in used:
+            numbers.setdefault(sharing.buffer_of[name][0], len(numbers))
+    return numbers
+
+
+def buffers_of(
+    graph: Graph,
+    sharing: Aliases,
+    numbers: dict[str, int],
+    laid_out: Mapping[str, LaidOut] | None = None,
+) -> tuple[Buffer, ...]:
+    """The buffers in the order of `numbers`, with the values in each.
+
+    Args:
+        graph: the graph.
+        sharing: where each value lies.
+        numbers: buffer name -> index into `Program.buffers`.
+        laid_out: the layouts of the values that have one.
+    """
+    layouts = laid_out or {}
     members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
     for name, value in graph.values.items():
         root, offset = sharing.buffer_of[name]
@@ -161,11 +181,18 @@ def _buffers(graph: Graph, sharing: Aliases, numbers: dict[str, int]) -> tuple[B
                 size_bytes=size,
                 kind=kind,
                 values=tuple(
-                    PlacedValue(value.name, offset, offset + value.size_bytes)
+                    PlacedValue(
+                        value.name,
+                        offset,
+                        offset + value.size_bytes,
+                        layouts[value.name].layout if value.name in layouts else None,
+                    )
                     for offset, value in inside
                 ),
                 outputs=_union([(o, o + v.size_bytes) for o, v in inside if v.name in outputs]),
-                row_bytes=_row_bytes(graph.values[root]),
+                row_bytes=layouts[root].row_bytes
+                if root in layouts
+                else _row_bytes(graph.values[root]),
             )
         )
     return tuple(buffers)

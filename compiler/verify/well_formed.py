@@ -20,6 +20,7 @@ from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.verify.fields import all_are, amount_fault, int_fault, is_pair, show
+from ullage.compiler.verify.part_form import layout_fault, ranges_fault
 from ullage.compiler.verify.target_form import KINDS, show_name, target_faults
 
 # Step of a violation that belongs to no step.
@@ -103,7 +104,10 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
 
 
 def _operator_faults(plan: Assigned) -> Iterator[Violation]:
-    """Yield operators that no graph of these values can have, and those that run twice."""
+    """Yield operators that no graph of these values can have, and those that run twice.
+
+    Parts of an operator run in steps of their own; each says which ranges it makes.
+    """
     steps = plan.problem.steps
     # Every operator of a graph is a step, or has left a value at least, as a view has.
     most = len(steps) + sum(len(buffer.values) for buffer in plan.problem.buffers) - 1
@@ -111,8 +115,9 @@ def _operator_faults(plan: Assigned) -> Iterator[Violation]:
     for t, step in enumerate(steps):
         low, high = (NO_OPERATOR, NO_OPERATOR) if step.kind == DMA_STEP else (0, most)
         fault = int_fault("operator", step.operator, low, high)
-        if step.kind != DMA_STEP and first.setdefault(step.operator, t) != t:
-            fault = fault or f"operator {step.operator} has run in step {first[step.operator]}"
+        earlier = t if step.kind == DMA_STEP else first.setdefault(step.operator, t)
+        if earlier != t and not (step.ranges and steps[earlier].ranges):
+            fault = fault or f"operator {step.operator} has run in step {earlier}"
         if fault:
             yield Violation("problem", f"step {t} ({step.name}): {fault}", t, ())
 
@@ -173,6 +178,12 @@ def _buffer_fault(buffer: Buffer) -> str:
         return "its values need names that are texts"
     if not (isinstance(buffer.outputs, tuple) and all(map(is_pair, buffer.outputs))):
         return "its outputs must be a tuple of (start byte, end byte)"
+    faults = (
+        f"value {show_name(v.name)}: {layout_fault(v)}" for v in buffer.values if layout_fault(v)
+    )
+    fault = next(faults, "")
+    if fault:
+        return fault
     ranges = [(value.start_byte, value.end_byte) for value in buffer.values]
     for start, end in (*ranges, *buffer.outputs):
         fault = _range_fault(start, end, buffer.size_bytes, 0)
@@ -220,6 +231,7 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
         for gemm in step.gemms
         for name in ("m", "k", "n", "count")
     ]
+    faults.append(ranges_fault(step))
     if not (isinstance(step.mac_dtype, str) and step.mac_dtype in BITS):
         faults.append(f"unknown data type {show(step.mac_dtype)}")
     yield from (f": {fault}" for fault in faults if fault)

@@ -1,0 +1,126 @@
+"""Bytes of boxes: where the elements that a part makes or reads lie in the bytes of their value.
+
+The layout is `program.Layout`: cells one after the other, in each of them one axis outermost.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import product
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.graph import Value
+from ullage.compiler.ir.program import Layout
+from ullage.compiler.ir.reach import Box, Interval
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Bytes of a value that a box occupies, or reaches.
+
+    Attributes:
+        start: first byte, counted from the beginning of the value.
+        end: one past the last.
+        accessed_bytes: those of them that belong to the box.
+    """
+
+    start: int
+    end: int
+    accessed_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell: its interval on each cut axis, where it begins, and bytes of an outermost row."""
+
+    intervals: tuple[Interval, ...]
+    start: int
+    row_bytes: int
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """A value in a layout.
+
+    Attributes:
+        value: the value.
+        layout: the order of its elements.
+    """
+
+    value: Value
+    layout: Layout
+
+    @cached_property
+    def cells(self) -> tuple[_Cell, ...]:
+        """The cells in the order of their bytes; `check` raises what can go wrong."""
+        shape = self.value.shape
+        element = Fraction(self.value.size_bytes, max(1, math.prod(shape)))
+        cut = {cuts.axis for cuts in self.layout.cuts} | {self.layout.axis}
+        rest = math.prod(size for axis, size in enumerate(shape) if axis not in cut)
+        spans = [list(zip(c.ends, c.ends[1:], strict=False)) for c in self.layout.cuts]
+        cells: list[_Cell] = []
+        start = 0
+        for intervals in product(*spans):
+            row = element * rest * math.prod(high - low for low, high in intervals)
+            if row.denominator != 1:
+                raise UsageError(
+                    f"{self.value.name!r} cannot be made in parts along axis {self.layout.axis}: "
+                    f"a row takes {float(row):g} bytes, no whole number"
+                )
+            cells.append(_Cell(intervals, start, int(row)))
+            start += int(row) * shape[self.layout.axis]
+        return tuple(cells)
+
+    def check(self) -> None:
+        """Work out the cells.
+
+        Raises:
+            UsageError: a row of a cell is no whole number of bytes.
+        """
+        self.cells  # noqa: B018 - kept for later
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of the outermost axis in the first cell, at least 1."""
+        return max(1, self.cells[0].row_bytes)
+
+    def ranges(self, box: Box) -> list[ByteRange]:
+        """The byte ranges that hold a box, ascending, adjacent ones joined.
+
+        Where the box ends inside a cell, the range reaches to the end of the cell's rows.
+        """
+        low, high = box[self.layout.axis]
+        result: list[ByteRange] = []
+        share = Fraction(1)  # of a cell's rows, by the axes that are not cut
+        cut = {cuts.axis for cuts in self.layout.cuts} | {self.layout.axis}
+        for axis, size in enumerate(self.value.shape):
+            if axis not in cut and size:
+                share *= Fraction(box[axis][1] - box[axis][0], size)
+        for cell in self.cells:
+            part = share
+            for cuts, (begin, end) in zip(self.layout.cuts, cell.intervals, strict=True):
+                overlap = min(end, box[cuts.axis][1]) - max(begin, box[cuts.axis][0])
+                part *= Fraction(max(0, overlap), end - begin)
+            if not part or low >= high:
+                continue
+            start, stop = cell.start + low * cell.row_bytes, cell.start + high * cell.row_bytes
+            accessed = math.ceil((stop - start) * part)
+            if result and result[-1].end == start:
+                last = result[-1]
+                result[-1] = ByteRange(last.start, stop, last.accessed_bytes + accessed)
+            elif start < stop:
+                result.append(ByteRange(start, stop, accessed))
+        return result
+
+
+def whole_range(value: Value) -> list[ByteRange]:
+    """All bytes of a value as one range; none for an empty value."""
+    size = value.size_bytes
+    return [ByteRange(0, size, size)] if size else []
+
+
+def whole_box(shape: Sequence[int]) -> Box:
+    """The box that is the whole tensor."""
+    return tuple((0, size) for size in shape)
