@@ -61,10 +61,12 @@ $(VENV)-lowest/.base: pyproject.toml tests/support/lowest.py
 	touch $@
 
 $(VENV)/.base: $(VENV)/bin/python pyproject.toml
+	@echo "installing ullage and what it needs into $(VENV): some minutes, 800 MB; pip is silent meanwhile"
 	$(INSTALL) --editable .
 	touch $@
 
 $(VENV)/.test: $(VENV)/bin/python pyproject.toml
+	@echo "installing ullage and what its tests need into $(VENV): some minutes; pip is silent meanwhile"
 	$(INSTALL) --editable '.[test]'
 	touch $@ $(VENV)/.base
 

@@ -54,7 +54,8 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 def _print(analysis: dict[str, Any]) -> None:
     from ullage.cli.render import print_table
-    from ullage.compiler.common.units import format_size, format_time
+    from ullage.compiler.common.units import format_count, format_size, format_time
+    from ullage.compiler.driver.summary_text import order_text
 
     rows = [
         ["operators", f"{analysis['operators']} over {analysis['buffers']} buffers"],
@@ -69,13 +70,13 @@ def _print(analysis: dict[str, Any]) -> None:
         ["peak in file order", format_size(analysis["peak_live_bytes"])],
         [
             "smallest peak found (M_P)",
-            f"{format_size(analysis['min_peak_bytes'])} in order {analysis['min_peak_order']}, "
-            + _proof(analysis),
+            f"{format_size(analysis['min_peak_bytes'])} in "
+            f"{order_text(analysis['min_peak_order'])}, {_proof(analysis)}",
         ],
         [
             "work",
-            f"{analysis['macs'] / 1e6:,.1f} M MAC, {analysis['vector_elements'] / 1e6:,.1f} M"
-            f" vector elements, {format_time(analysis['compute_s'])} of computing",
+            f"{format_count(analysis['macs'])} MACs, {format_count(analysis['vector_elements'])} "
+            f"vector elements, {format_time(analysis['compute_s'])} of computing",
         ],
     ]
     print_table(

@@ -46,6 +46,7 @@ def diff_command(
 def _print(found: dict[str, Any]) -> None:
     from ullage.cli.render import objective_text, print_table
     from ullage.compiler.common.units import counted, format_size, format_time
+    from ullage.compiler.driver.summary_text import order_text
 
     one, other = found["before"], found["after"]
     for difference in found["differences"]:
@@ -65,7 +66,7 @@ def _print(found: dict[str, Any]) -> None:
     for name, side in (("before", one), ("after", other)):
         bound = f"; {side['stated_bound_text']}" if side["stated_bound_text"] else ""
         subject = f"{side['plan']}, {side['model']} on {side['target']}"
-        say(f"{name}: {subject}, {side['solver']}, order {side['order']}{bound}")
+        say(f"{name}: {subject}, {side['solver']}, {order_text(side['order'])}{bound}")
     print_table("Figures", columns, rows)
     if found["operators"]:
         cells = [

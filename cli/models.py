@@ -5,6 +5,12 @@ import typer
 from ullage.cli import options
 from ullage.cli.streams import say
 
+# What `run` can prove with these models.
+CONSTANT_WEIGHTS = (
+    "real graphs whose weights are all one number: sizes, times and plans are right, but outputs "
+    "of `ullage run` hardly depend on the input; use a trained model for that"
+)
+
 app = typer.Typer(help="List models that have a name.", no_args_is_help=True)
 
 
@@ -18,8 +24,11 @@ def list_command(as_json: options.Json = False) -> None:
     if as_json:
         print_json({"models": [{"name": n, "path": str(p)} for n, p in paths.items()]})
         return
-    rows = [[name, str(path)] for name, path in paths.items()]
+    rows = [[name, path.name] for name, path in paths.items()]
     print_table("Models", [("Model", "left"), ("File", "left")], rows)
+    for folder in dict.fromkeys(str(path.parent) for path in paths.values()):
+        say(f"in {folder}")
+    say(CONSTANT_WEIGHTS)
 
 
 @app.command("show")

@@ -20,17 +20,25 @@ SolverName = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Objective = Annotated[
     str,
-    typer.Option("--objective", metavar="latency|traffic|energy|peak", help="What to minimise."),
+    typer.Option(
+        "--objective", metavar="NAME", help="What to minimise: latency, traffic, energy or peak."
+    ),
 ]
 FastMemory = Annotated[
     str | None,
     typer.Option("--fast-memory", metavar="SIZE", help="Capacity of the fastest tier: 256KiB ..."),
 ]
 Order = Annotated[
-    str, typer.Option("--order", metavar="model|memory|joint", help="Operator order.")
+    str,
+    typer.Option(
+        "--order",
+        metavar="NAME",
+        help="Order of operators: model (the file's), memory or joint (searched).",
+    ),
 ]
 Batch = Annotated[
-    int | None, typer.Option("--batch", min=1, help="Samples: first dimensions of inputs.")
+    int | None,
+    typer.Option("--batch", metavar="N", min=1, help="Samples: first dimensions of inputs."),
 ]
 Dims = Annotated[
     list[str] | None,
@@ -70,15 +78,17 @@ Then = Annotated[
     str | None,
     typer.Option(
         "--then",
-        metavar="latency|traffic|energy|peak",
-        help="Then minimise this, while the objective stays within --within.",
+        metavar="NAME",
+        help="A second objective: as little of it as --within allows.",
     ),
 ]
 Within = Annotated[
     str | None,
-    typer.Option("--within", metavar="SHARE", help="How much worse --then may make it; 1%."),
+    typer.Option(
+        "--within", metavar="SHARE", help="How much worse --then may make the first: 1% ..."
+    ),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -10,16 +10,24 @@ from ullage.cli.streams import say
 
 
 def pack_command(
-    file: Annotated[Path, typer.Argument(help="CSV with the columns id,lower,upper,size.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help="CSV with the columns id,lower,upper,size.")
+    ],
     capacity: Annotated[
-        str | None, typer.Option(help="Size of the memory (1048576, 1MiB); else the least.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Size of the memory (1048576, 1MiB); else the least."),
     ] = None,
-    alignment: Annotated[str, typer.Option(help="Offsets are multiples of this size.")] = "1",
+    alignment: Annotated[
+        str, typer.Option(metavar="SIZE", help="Offsets are multiples of this size.")
+    ] = "1",
     time_limit: Annotated[
         str, typer.Option(metavar="TIME", help="Time to search: seconds, 500ms, 2min.")
     ] = "10",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV to write, with an offset column.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.csv", help="CSV to write, with an offset column."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "objective_text",
     "percent",
     "print_json",
+    "print_lines",
     "print_memory_map",
     "print_pairs",
     "print_table",
@@ -52,7 +53,7 @@ def print_table(
 ) -> None:
     """Print a table.
 
-    The cells of the first column are never broken or shortened.
+    The cells of the first column are never broken or shortened; headings break between words.
 
     Args:
         title: what stands above it.
@@ -77,7 +78,7 @@ def print_table(
             break
         shown = [c for c in shown if columns[c][0] != heading]
         left_out.append(heading)
-    table = Table(title=Text(visible(title)), title_justify="left")
+    table = Table()
     for c in shown:
         heading, side = columns[c]
         table.add_column(
@@ -91,21 +92,49 @@ def print_table(
     if optional and sum(max(len(columns[c][0]), narrowest[c]) + 3 for c in shown) >= out.width:
         for column, c in zip(table.columns, shown, strict=True):
             if columns[c][0] not in folding:
-                column.width = narrowest[c]
+                column.width, column.no_wrap = narrowest[c], False  # its cells have room
+    out.print(Text(visible(title), style="table.title"))  # as wide as the terminal, not the table
     out.print(table)
     if left_out:
         out.print(Text(f"not shown in {out.width} columns: {', '.join(left_out)}", style="dim"))
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and texts in two columns, without lines."""
-    from rich.table import Table
+    """Print names and texts in two columns, without lines and without blanks at their ends."""
+    print_lines(rows, ("left", "left"), gap=2)
+
+
+def print_lines(rows: Sequence[Sequence[str]], sides: Sequence[str], gap: int = 1) -> None:
+    """Print columns without lines and without blanks at their ends; the last breaks where it must.
+
+    Args:
+        rows: the cells; those of the first column are dim.
+        sides: `left` or `right` of each column.
+        gap: blanks between columns.
+    """
+    from rich.cells import cell_len
     from rich.text import Text
 
-    table = Table.grid(padding=(0, 2))
-    for name, text in rows:
-        table.add_row(Text(visible(name), style="dim"), Text(visible(text)))
-    console().print(table)
+    out = console()
+    shown = [[visible(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*shown, strict=True)]
+    left = sum(width + gap for width in widths[:-1])
+    for row in shown:
+        line = Text()
+        for number, (cell, width, side) in enumerate(
+            zip(row[:-1], widths[:-1], sides[:-1], strict=True)
+        ):
+            blanks = " " * (width - cell_len(cell))
+            text = blanks + cell if side == "right" else cell + blanks
+            line.append(text + " " * gap, "" if number else "dim")
+        last = Text(row[-1])
+        parts = last.wrap(out, max(out.width - left, FOLDED_WIDTH)) if row[-1] else [last]
+        for number, part in enumerate(parts):
+            part.rstrip()
+            start = Text(" " * left) if number else line
+            whole = start + part
+            whole.rstrip()
+            out.print(whole, soft_wrap=True)
 
 
 @contextmanager
@@ -193,20 +222,28 @@ def block_chart(
 
 
 def print_memory_map(name: str, live_bytes: Sequence[int], capacity_bytes: int) -> None:
-    """Print the live bytes of a tier over the steps as a small chart, relative to its capacity."""
+    """Print the live bytes of a tier over the steps as a small chart, relative to its capacity.
+
+    Where nothing lives there at any step, a line says so instead.
+    """
     from rich.text import Text
 
     out = console()
     blocks = BLOCKS if _shows(out.file, BLOCKS) else ASCII_BLOCKS
     width = max(min(CHART_WIDTH, out.width - 24), 8)
     lines = block_chart(live_bytes, capacity_bytes, width, CHART_HEIGHT, blocks)
+    if not any(live_bytes):
+        out.print(Text(f"nothing lives in {name}", style="dim"))
+        return
     most = f"{name} live, {format_size(max(live_bytes))} at most"
     out.print(Text(f"{most} (steps 0 to {len(live_bytes) - 1})", style="dim"))
     scale = [f"{format_size(capacity_bytes):>{SCALE_WIDTH}}", *[" " * SCALE_WIDTH] * len(lines)]
     scale[len(lines) - 1] = f"{'0 B':>{SCALE_WIDTH}}"
     for mark, line in zip(scale, lines, strict=False):
         out.print(
-            Text.assemble((f"{mark} ", "dim"), ("│" if blocks is BLOCKS else "|", "dim"), line)
+            Text.assemble(
+                (f"{mark} ", "dim"), ("│" if blocks is BLOCKS else "|", "dim"), line.rstrip()
+            )
         )
 
 

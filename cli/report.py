@@ -17,7 +17,8 @@ def report_command(
         typer.Option("-o", "--output", metavar="FILE.html", help="Default: report.html beside it."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="The plan's model, for types and shapes.")
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="The plan's model, for types and shapes."),
     ] = None,
     also: Annotated[
         list[Path] | None,

@@ -13,7 +13,7 @@ WORST = 5
 # ... and the width of their names in columns, at least where the terminal is wider.
 NAME_WIDTH = 22
 # Columns that other cells need beside operators, in a table of steps, in one of tensors.
-WORST_WIDTH, STEP_WIDTH, TENSOR_WIDTH = 56, 68, 46
+WORST_WIDTH, STEP_WIDTH, TENSOR_WIDTH = 70, 82, 46
 # Fallbacks listed without --verbose.
 FALLBACKS = 5
 
@@ -33,6 +33,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
     from ullage.compiler.common.units import counted
     from ullage.compiler.driver.shares import fast_memory_profile
     from ullage.compiler.driver.summary import summary_rows
+    from ullage.compiler.driver.summary_text import order_text
 
     plan = compiled.plan
     chosen = f" ({plan.solver} won)" if "chosen_solver" in summary else ""
@@ -43,7 +44,7 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
             (visible(summary["target"]), "bold"),
             f"  {counted(summary['operators'], 'operator')}, "
             f"{counted(summary['buffers'], 'buffer')}, "
-            f"solver {summary['solver']}{chosen}, order {summary['order']}",
+            f"solver {summary['solver']}{chosen}, {order_text(summary['order'])}",
         )
     )
     rows = summary_rows(compiled, summary)
@@ -56,40 +57,43 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
     elif plan.program.operators > WORST:
         _print_worst(compiled)
     shown = len(summary["fallbacks"]) if verbose else FALLBACKS
-    notes = [note for note in summary["notes"] if note != plan.shortfall]  # said as a warning
+    told = f"then {compiled.secondary.objective}:" if compiled.secondary else "\n"
+    notes = [
+        note
+        for note in summary["notes"]  # a shortfall is said as a warning, `then` is a row
+        if note != plan.shortfall and not note.startswith(told)
+    ]
     _print_notes(notes, summary["fallbacks"], shown)
 
 
 def _print_worst(compiled: "Compiled") -> None:
     """Print the operators that take longest, a line each."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from ullage.cli.render import console, percent, short_name
+    from ullage.cli.render import console, percent, print_lines, short_name
     from ullage.compiler.common.units import format_time
     from ullage.compiler.driver.operators import operators_detail, slowest_operators
 
     plan, cost = compiled.plan, compiled.score
     room = max(console().width - WORST_WIDTH, NAME_WIDTH)
-    table = Table.grid(padding=(0, 1))
-    for side in ("left", "left", "right", "right", "left"):
-        table.add_column(justify="right" if side == "right" else "left", no_wrap=True)
     rows = operators_detail(plan, cost, slowest_operators(plan, cost, WORST))
+    lines = []
     for number, row in enumerate(rows):
         stall = f", stall {format_time(row['stall_s'])}" if row["stall_s"] > 0 else ""
-        table.add_row(
-            Text("" if number else "slowest", style="dim"),
-            Text(f"{row['step']}: {short_name(row['name'] or row['kind'], room)}"),
-            Text(format_time(row["elapsed_s"])),
-            Text(percent(row["share"], 1.0)),
-            Text(f"{row['bound_by']}{stall}"),
+        lines.append(
+            [
+                "" if number else "slowest",
+                f"{row['step']}: {short_name(row['name'] or row['kind'], room)}",
+                row["kind"] if row["kind"].lower() not in row["name"].lower() else "",
+                format_time(row["elapsed_s"]),
+                percent(row["share"], 1.0),
+                f"{row['bound_by']}{stall}",
+            ]
         )
-    console().print(table)
+    print_lines(lines, ("left", "left", "left", "right", "right", "left"))
 
 
 def _print_slowest(compiled: "Compiled") -> None:
     from ullage.cli.render import console, percent, print_table, short_name
-    from ullage.compiler.common.units import format_size, format_time
+    from ullage.compiler.common.units import format_count, format_size, format_time
     from ullage.compiler.driver.operators import step_figures
 
     room = max(console().width - STEP_WIDTH, NAME_WIDTH)
@@ -102,6 +106,7 @@ def _print_slowest(compiled: "Compiled") -> None:
         [
             ("Step", "right"),
             ("Operator", "left"),
+            ("Kind", "left"),
             ("Time", "right"),
             ("Share", "right"),
             ("Bound by", "left"),
@@ -114,17 +119,23 @@ def _print_slowest(compiled: "Compiled") -> None:
             [
                 str(t),
                 short_name(steps[t].name, room),
+                "DMA only" if steps[t].kind == "dma" else steps[t].kind,
                 format_time(elapsed[t]),
                 percent(elapsed[t], cost.latency_s),
                 figures.bound_by[t],
                 format_time(float(figures.stall_s[t])),
                 percent(float(figures.utilisation[t]), 1.0),
-                f"{steps[t].macs:.3g}",
+                format_count(steps[t].macs),
                 *(format_size(round(size)) for size in figures.operand_bytes[:, t].tolist()),
             ]
             for t in slowest
         ],
-        optional=("MACs", *(f"{tier.name} bytes" for tier in plan.target.tiers), "Computing"),
+        optional=(
+            "Kind",
+            "MACs",
+            *(f"{tier.name} bytes" for tier in plan.target.tiers),
+            "Computing",
+        ),
     )
 
 

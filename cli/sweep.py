@@ -21,7 +21,10 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         typer.Option("--fast-memory", metavar="FROM..TO", help="Sizes: 64KiB..16MiB ..."),
     ],
     points: Annotated[
-        int, typer.Option("--points", min=1, max=1000, help="How many sizes, in equal ratios.")
+        int,
+        typer.Option(
+            "--points", metavar="N", min=1, max=1000, help="How many sizes, in equal ratios."
+        ),
     ] = 9,
     meet_latency: Annotated[
         str | None,

@@ -61,7 +61,10 @@ def list_command(as_json: Json = False) -> None:
 
 @app.command("show")
 def show_command(
-    name: Annotated[str, typer.Argument(help="A shipped target, or the path of a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|FILE", help="A shipped target, or the path of a YAML file."),
+    ],
     as_json: Json = False,
 ) -> None:
     """Show a target's resolved values, and where each comes from."""
@@ -97,7 +100,7 @@ def show_command(
 
 @app.command("validate")
 def validate_command(
-    file: Annotated[str, typer.Argument(help="Path of a YAML target file.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Path of a YAML target file.")],
     as_json: Json = False,
 ) -> None:
     """Check a target file; a wrong one is an error that names each field and a remedy."""

@@ -15,10 +15,13 @@ from ullage.compiler.common.errors import UsageError
 def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL ...]", help="Programs to train on; none: synthetic ones."),
+        typer.Argument(metavar="MODEL ...", help="Programs to train on; none: synthetic ones."),
     ] = None,
     agent: Annotated[
-        str, typer.Option("--agent", metavar="rl|muzero", help="Whom; muzero learns one program.")
+        str,
+        typer.Option(
+            "--agent", metavar="rl|muzero", help="Which agent; muzero learns one program."
+        ),
     ] = "rl",
     target: options.TargetName = "edge-npu",
     dtype: options.Dtype = "int8",
@@ -31,15 +34,19 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         Path | None, typer.Option("--resume", metavar="CKPT", help="Checkpoint to go on from.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, metavar="N", help="Generations in all.")
+        int | None,
+        typer.Option("--steps", min=1, metavar="N", help="Generations to train, in all."),
     ] = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, metavar="N", help="Processes that play.")
+        int, typer.Option("--jobs", min=1, metavar="N", help="Processes that play games at once.")
     ] = 1,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="processes|ray", help="Where they run.")
+        str,
+        typer.Option(
+            "--engine", metavar="processes|ray", help="What runs the processes of --jobs."
+        ),
     ] = "processes",
     tensorboard: Annotated[
         Path | None,

@@ -13,7 +13,8 @@ from ullage.cli.streams import say
 def verify_command(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A plan.json.")],
     model: Annotated[
-        str | None, typer.Option("--model", help="Also check that the plan is of this model.")
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="Also check that the plan is of this model."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:

@@ -13,7 +13,7 @@ docs/plan-semantics.md has the definition.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -58,11 +58,11 @@ class Score:
     latency_s: float
     compute_s: float
     energy_j: float
-    elapsed_s: Floats
-    compute_by_step: Floats
-    overhead_by_step: Floats
-    tier_seconds: Floats
-    link_seconds: Floats
+    elapsed_s: Floats = field(repr=False)
+    compute_by_step: Floats = field(repr=False)
+    overhead_by_step: Floats = field(repr=False)
+    tier_seconds: Floats = field(repr=False)
+    link_seconds: Floats = field(repr=False)
     traffic_bytes: dict[str, int]
     compulsory_bytes: int
     noncompulsory_bytes: int

@@ -19,6 +19,7 @@ from ullage.compiler.common.errors import (
     UllageError,
     UsageError,
 )
+from ullage.compiler.common.units import objective_text
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
@@ -82,7 +83,7 @@ def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
         late = time.monotonic() - begun > LIMIT_S + LATE_S
         if late:
             breaches.append(f"it took {time.monotonic() - begun:.2f} s, the limit was {LIMIT_S} s")
-        answer = f"plan of {first.value:.6g} {UNITS[problem.objective]}"
+        answer = f"plan of {objective_text(first.value, problem.objective)}"
         if name == IMPOSSIBLE:
             breaches.append("it planned what cannot be planned")
         breaches += _unrepeatable(solver, problem, first)
@@ -113,8 +114,6 @@ def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[
         yield "asked twice with the same seed it gave two plans"
 
 
-# Unit of each objective's value.
-UNITS = {"latency": "s", "traffic": "bytes", "energy": "J", "peak": "bytes"}
 # Name of the problem that has no plan.
 IMPOSSIBLE = "operands that do not fit"
 

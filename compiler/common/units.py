@@ -1,4 +1,4 @@
-"""Sizes and times as people write and read them: `256KiB`, `1.5 MB`, `12.03 ms`."""
+"""Quantities as people write and read them: `256KiB`, `1.5 MB`, `12.03 ms`, `0.41 uJ`, `3.9 M`."""
 
 import math
 import re
@@ -86,16 +86,23 @@ def parse_share(text: str, what: str) -> float:
     """The share that a text such as `1%` or `0.01` stands for.
 
     Args:
-        text: a number, in percent where it says so.
+        text: a number, in percent where it says so; from 1 on it must say so.
         what: the option that it is given for, for messages.
 
     Raises:
-        UsageError: the text is no share, or is negative.
+        UsageError: the text is no share, is negative, or is 1 or more and does not say whether
+            that is a percentage.
     """
     match = _SHARE.fullmatch(text.strip())
     if match is None:
         raise UsageError(f"{what} takes a share of at least 0 (1%, 0.01), not {_shown(text)!r}")
-    return float(match[1]) / (100.0 if match[2] else 1.0)
+    number = float(match[1])
+    if number >= 1 and not match[2]:
+        raise UsageError(
+            f"{what} {_shown(text)}: {number:g} % or {100 * number:g} %? Write {number:g}% or "
+            f"{100 * number:g}%; without a percent sign a share is below 1 (0.01 is 1%)"
+        )
+    return number / (100.0 if match[2] else 1.0)
 
 
 def _shown(text: str) -> str:
@@ -136,6 +143,32 @@ def format_time(seconds: float) -> str:
     return f"{_four_digits(seconds * 1e9)} ns"
 
 
+def format_energy(joules: float) -> str:
+    """An energy with four significant digits in the largest fitting unit: `5.359 mJ`, `41 pJ`."""
+    if joules == 0 or not math.isfinite(joules):
+        return f"{joules:g} J"
+    for unit, scale in (("J", 1.0), ("mJ", 1e3), ("uJ", 1e6), ("nJ", 1e9)):
+        if float(f"{abs(joules) * scale:.4g}") >= 1:
+            return f"{_four_digits(joules * scale)} {unit}"
+    return f"{_four_digits(joules * 1e12)} pJ"
+
+
+def format_count(number: float) -> str:
+    """A count or a rate with four significant digits: `93.14`, `13120`, `349.2 M`, `1.2 G`.
+
+    Whole numbers below a million stand in full; from there on the unit is a letter for thousands.
+    """
+    if not math.isfinite(number):
+        return f"{number:g}"
+    if abs(number) < 1e6 and float(number).is_integer():
+        return f"{number:.0f}"
+    rounded = float(f"{number:.4g}")
+    for letter, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if abs(rounded) >= scale:
+            return f"{_four_digits(rounded / scale)} {letter}"
+    return _four_digits(rounded)
+
+
 def _four_digits(number: float) -> str:
     """Four significant digits without an exponent, where the number is 1 or larger."""
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
@@ -153,5 +186,5 @@ def objective_text(value: float, objective: str) -> str:
     if objective == "latency":
         return format_time(value)
     if objective == "energy":
-        return f"{value * 1e3:.4g} mJ"
+        return format_energy(value)
     return format_size(round(value))

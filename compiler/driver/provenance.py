@@ -1,10 +1,11 @@
 """Does a plan belong to a model? Import the model as the plan says, and compare the problems."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ullage.compiler.common.dtypes import parse_dtype
-from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
@@ -26,13 +27,8 @@ def check_model_matches(plan: Plan, model: Path) -> None:
     """
     check_well_formed(plan)
     options = import_options(plan)
-    try:
+    with importing_as_planned(plan, model):
         graph = import_model(model, options, name=plan.problem.name)
-    except UsageError as error:
-        raise VerificationError(
-            f"{model} cannot be imported as the plan says: {error.message}: not the same model, or "
-            "imported with other options"
-        ) from error
     check_problem_matches(plan, graph, str(model))
 
 
@@ -66,6 +62,30 @@ def _odd(field: str, value: object, wanted: str) -> UsageError:
     return UsageError(
         f"the plan's model.{field} is {str(value)[:60]!r}; it must be {wanted}. Compile again"
     )
+
+
+@contextmanager
+def importing_as_planned(plan: Plan, model: Path) -> Iterator[None]:
+    """A model is imported as a plan says: dimensions that do not agree are the plan's fault.
+
+    Raises:
+        VerificationError: the plan binds other dimensions than the model has.
+    """
+    try:
+        yield
+    except UsageError as error:
+        raise VerificationError(
+            f"{model} cannot be imported as the plan says: {error.message}: not the same model, or "
+            "imported with other options"
+        ) from error
+    except ModelError as error:
+        if "symbols" not in error.details:
+            raise
+        names = ", ".join(error.details["symbols"])
+        raise VerificationError(
+            f"the plan, of {plan.problem.name}, gives no value for the dimensions of {model} "
+            f"({names}): not the same model, or imported with other options; compile it again"
+        ) from error
 
 
 def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ullage.compiler.common.units import CLOSED
+from ullage.compiler.common.units import CLOSED, objective_text, percent_above
 from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
@@ -77,6 +77,15 @@ class Compiled:
     secondary: Secondary | None = None
     order_s: float = 0.0
     graph: Graph | None = None
+
+    def __repr__(self) -> str:
+        """One line, in the words of the terminal."""
+        gap = "unknown" if self.gap is None else percent_above(self.gap)
+        value, bound = (
+            objective_text(v, self.plan.objective) for v in (self.value, self.bound.value)
+        )
+        found = f"{self.plan.objective} {value}, lower bound {bound}, gap {gap}"
+        return f"<Compiled {self.plan!r}: {found}>"
 
     @property
     def value(self) -> float:

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ullage.compiler.common.units import counted, format_size, format_time, objective_text
+from ullage.compiler.common.units import (
+    counted,
+    format_count,
+    format_energy,
+    format_size,
+    format_time,
+    objective_text,
+)
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -18,6 +25,7 @@ from ullage.compiler.driver.shares import (
     traffic_text,
 )
 from ullage.compiler.driver.summary_text import (
+    beyond_text,
     bound_text,
     change_text,
     gap_text,
@@ -185,12 +193,13 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         (
             "slow traffic",
             f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
-            f"({percent(cost.noncompulsory_bytes, traffic)}) beyond each byte moved once",
+            f"({percent(cost.noncompulsory_bytes, traffic)}) "
+            f"{beyond_text(steady_state=plan.problem.steady_state)}",
         ),
         ("", traffic_text(summary["traffic_by_kind_bytes"]) if traffic else ""),
         ("", ", ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),
         ("operands", _operands(plan, summary["streamed_bytes"], traffic)),
-        ("energy", f"{cost.energy_j * 1e3:.4g} mJ"),
+        ("energy", format_energy(cost.energy_j)),
     ]
     if plan.shortfall:
         rows.append(("does not fit", plan.shortfall))
@@ -228,7 +237,7 @@ def _order_time(compiled: Compiled) -> str:
 def _throughput(plan: Plan, summary: Mapping[str, Any]) -> str:
     """Inferences per second, and how busy DMA and how full the fastest tier are meanwhile."""
     rate = summary["inferences_per_s"]
-    per_second = "no time is spent" if rate is None else f"{rate:.4g} inferences/s"
+    per_second = "no time is spent" if rate is None else f"{format_count(rate)} inferences/s"
     full = f"{plan.target.fastest.name} {percent(summary['fast_memory_occupancy'], 1.0)} full"
     return f"{per_second}; DMA busy {percent(summary['dma_busy'], 1.0)}, {full} (mean)"
 
@@ -244,10 +253,11 @@ def _operands(plan: Plan, streamed: int, traffic: int) -> str:
 def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     if compiled.all_slow is None:
         return "impossible: the home tiers are too small to hold everything"
-    return (
-        f"{summary['speedup_over_all_slow'] or 1:.2f}x faster than "
-        f"{format_time(compiled.all_slow.latency_s)} with everything in its home tier"
-    )
+    times = f"{summary['speedup_over_all_slow'] or 1:.2f}"
+    slow = f"{format_time(compiled.all_slow.latency_s)} with everything in its home tier"
+    if times == "1.00":
+        return f"as fast as {slow}"
+    return f"{times}x faster than {slow}" if float(times) > 1 else f"slower than {slow}: {times}x"
 
 
 def _shares(seconds_by_binding: Mapping[str, float], total: float) -> str:

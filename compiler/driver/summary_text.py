@@ -25,6 +25,20 @@ def change_text(change: float) -> str:
     return f"{100 * change:+.3f} %"
 
 
+def order_text(order: str) -> str:
+    """An order of the operators in words: `model` is that of the file."""
+    return "the file's order" if order == "model" else f"order {order}"
+
+
+def beyond_text(*, steady_state: bool) -> str:
+    """What non-compulsory traffic is, behind its bytes.
+
+    In steady state weights may stay where they are, so that loading them once counts, too.
+    """
+    moved = "inputs and outputs" if steady_state else "each byte"
+    return f"beyond {moved} moved once"
+
+
 def bound_text(bound: Bound, objective: str) -> str:
     """A bound with its unit, the orders of the operators for which it holds, and its proof."""
     value = objective_text(bound.value, objective)

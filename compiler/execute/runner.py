@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
-from ullage.compiler.driver.provenance import check_problem_matches, import_options
+from ullage.compiler.driver.provenance import (
+    check_problem_matches,
+    import_options,
+    importing_as_planned,
+)
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import model_inputs, model_weights
 from ullage.compiler.execute.element_types import EXECUTABLE, Array
@@ -109,7 +113,9 @@ def run_plan(model: Path, plan: Plan, options: RunOptions | None = None) -> Exec
     chosen = options or RunOptions()
     check_well_formed(plan)
     refuse_resized(plan)
-    executor = Executor(model, import_options(plan), chosen.seed, name=plan.problem.name)
+    options_of_plan = import_options(plan)
+    with importing_as_planned(plan, model):
+        executor = Executor(model, options_of_plan, chosen.seed, name=plan.problem.name)
     return executor.run(plan, chosen)
 
 

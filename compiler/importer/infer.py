@@ -191,12 +191,17 @@ def _refusal(name: str, node: onnx.NodeProto, scope: Scope, reason: str) -> Mode
             "have a place in memory",
             {"tensor": name, "operator": node.op_type},
         )
+    remedy = "export the model with fixed shapes, or cut it before this operator"
+    if not is_standard(node):
+        remedy = (
+            f"declare the type and shape of {name!r} in the model's value_info "
+            "(onnx.helper.make_tensor_value_info), or cut the model before this operator"
+        )
     dynamic = [i for i in node.input if i and i not in scope.constants]
     return ModelError(
         f"{scope.where}: the shape of {name!r}, a result of {label_of(node)}, cannot be known "
         f"before the model runs (it depends on {', '.join(map(repr, dynamic[:4])) or 'no input'}), "
-        f"and no upper bound follows from the operator{refusal_reason(node, reason)}; export the "
-        "model with fixed shapes, or cut it before this operator",
+        f"and no upper bound follows from the operator{refusal_reason(node, reason)}; {remedy}",
         {"tensor": name, "operator": node.op_type},
     )
 

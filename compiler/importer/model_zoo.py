@@ -36,6 +36,11 @@ def find_model(name: str) -> Path:
     kind = kind_of(path)
     close = [] if kind else _close(path, known)
     suggestion = f" (did you mean {' or '.join(close)}?)" if close else ""
+    if not kind and (path.suffix in MODEL_FILES or path.parent != Path()):  # no name looks so
+        raise ModelError(
+            f"{name}: no such file{suggestion}; give the path of an .onnx file, or a name "
+            "(ullage models list)"
+        )
     fault = f"is {kind}, not a file" if kind else "does not exist"
     raise ModelError(
         f"{name}: {fault}, and is no known name either{suggestion}; names: {', '.join(known)} "

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
+from ullage.compiler.common.units import counted
 from ullage.compiler.ir.reach import Reach
 
 if TYPE_CHECKING:
@@ -134,6 +135,11 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     fallbacks: tuple[Fallback, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: a graph in full is thousands."""
+        operators = counted(len(self.operators), "operator")
+        return f"<Graph {self.name}: {operators}, {counted(len(self.values), 'value')}>"
 
     def to_networkx(self) -> "nx.DiGraph":
         """The graph for networkx: a node per operator and a node per value; nothing is lost.

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ullage.compiler.common.ranges import Count, Index
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import counted, format_size
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target, link_name
@@ -136,6 +136,14 @@ class Plan:
     shadow_prices: tuple[tuple[str, float], ...] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
     chip_fast_memory_bytes: int | None = None
+
+    def __repr__(self) -> str:
+        """One line: a plan in full is thousands."""
+        made = f"{counted(len(self.residencies), 'residency', 'residencies')}, "
+        return (
+            f"<Plan of {self.program.name} on {self.target.name} by {self.solver}: {made}"
+            f"{counted(len(self.transfers), 'transfer')}>"
+        )
 
     @property
     def program(self) -> Program:

@@ -66,6 +66,12 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
         version = document.get("format_version")
     except (ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
+    if "format_version" not in document:
+        keys = ", ".join(_brief(key) for key in list(document)[:4]) or "nothing"
+        raise UsageError(
+            f"{where}: not a plan: it has no format_version (it has {keys}); plans are the files "
+            "plan.json that `ullage compile MODEL -o DIR` writes"
+        )
     if type(version) is not int or version not in READABLE_FORMATS:  # true is 1 to Python
         raise UsageError(
             f"{where}: plan format {_brief(version)}; this version reads "

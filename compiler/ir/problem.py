@@ -51,6 +51,10 @@ class Problem:
         default_factory=dict, init=False, compare=False, repr=False
     )
 
+    def __repr__(self) -> str:
+        """One line: a problem in full is thousands."""
+        return f"<Problem {self.program!r} on {self.target.name}, objective {self.objective}>"
+
     def __getstate__(self) -> dict[str, Any]:
         """The state for pickling, without the kept figures: they can be worked out again."""
         return {**vars(self), "_figures": {}}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive
+from ullage.compiler.common.units import counted
 from ullage.compiler.ir.graph import Gemm, Kind
 from ullage.compiler.ir.reach import AxisRange
 
@@ -181,6 +182,11 @@ class Program:
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
     steady_state: bool = False
+
+    def __repr__(self) -> str:
+        """One line: a program in full is thousands."""
+        steps, buffers = counted(len(self.steps), "step"), counted(len(self.buffers), "buffer")
+        return f"<Program {self.name}, order {self.order}: {steps}, {buffers}>"
 
     @cached_property
     def operators(self) -> int:

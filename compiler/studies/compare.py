@@ -5,7 +5,7 @@ asked minimises what it can (`minimised`); its plan is judged by what was asked,
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +75,11 @@ def parameters_by_solver(
     return by_solver
 
 
+def _counting(progress: Callable[[str], None], place: str) -> Callable[[str], None]:
+    """Progress texts that say which solver they are about."""
+    return lambda text: progress(f"{place}: {text}")
+
+
 def compare_solvers(
     model: Path, solvers: Sequence[str], options: CompileOptions
 ) -> list[dict[str, Any]]:
@@ -100,10 +105,11 @@ def compare_solvers(
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []
-    for name in solvers:
+    for number, name in enumerate(solvers, 1):
         minimised = minimised_by(find_solver(name), options.objective)
         solver_options = replace(
             options,
+            progress=_counting(options.progress, f"{number} of {len(solvers)}, {name}"),
             solver=name,
             parameters=parameters[name],
             objective=minimised,

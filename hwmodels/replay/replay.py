@@ -13,7 +13,7 @@ are shared with the cost model, nothing else.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,10 +55,10 @@ class Simulation:
 
     latency_s: float
     stall_s: float
-    step_start_s: Floats
-    step_end_s: Floats
-    transfer_start_s: Floats
-    transfer_end_s: Floats
+    step_start_s: Floats = field(repr=False)
+    step_end_s: Floats = field(repr=False)
+    transfer_start_s: Floats = field(repr=False)
+    transfer_end_s: Floats = field(repr=False)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,13 @@ from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
 from ullage.cli.summary import WORST
 from ullage.compiler import emit
-from ullage.compiler.common.units import counted, format_size, format_time
+from ullage.compiler.common.units import (
+    counted,
+    format_count,
+    format_energy,
+    format_size,
+    format_time,
+)
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
@@ -188,12 +194,14 @@ def test_compile_text_agrees_with_the_document(
     assert format_size(found["noncompulsory_bytes"]) in rows["slow traffic"]
     by_kind = found["traffic_by_kind_bytes"]
     assert f"weights {format_size(by_kind['weight'])} " in out
-    assert rows["throughput"].startswith(f"{found['inferences_per_s']:.4g} inferences/s; ")
+    assert rows["throughput"].startswith(
+        f"{format_count(found['inferences_per_s'])} inferences/s; "
+    )
     assert f"DMA busy {100 * found['dma_busy']:.1f} %" in rows["throughput"]
     assert f"sram {100 * found['fast_memory_occupancy']:.1f} % full" in rows["throughput"]
     read = f"{format_size(found['streamed_bytes'])} of {format_size(total)} is read in place"
     assert rows["operands"] == f"in sram or dram: {read}"
-    assert rows["energy"] == f"{found['energy_j'] * 1e3:.4g} mJ"
+    assert rows["energy"] == format_energy(found["energy_j"])
     assert rows["sram peak"].startswith(format_size(found["peak_bytes"]["sram"]) + " of ")
     assert rows["plan"].startswith(
         f"{counted(found['slices'], 'residency', 'residencies')}, "

@@ -343,3 +343,20 @@ def test_compile_prove_with_another_type(file: Path, capsys: pytest.CaptureFixtu
     code, out, _ = call(capsys, "compile", file, "--dtype", "int8", "--prove", "--json")
     assert (code, json.loads(out)["error"]["kind"]) == (2, "usage")
     assert "leave --dtype out" in json.loads(out)["error"]["message"]
+
+
+def test_a_plan_of_another_model_is_named_not_its_dimensions(
+    plan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.onnx"
+    onnx.save(model([node("Relu", "x", "y")], {"x": ("batch", 4)}, "y"), other)
+    for command in (
+        ["run", str(other), str(plan)],
+        ["verify", str(plan), "--model", str(other)],
+        ["report", str(plan), "--model", str(other)],
+    ):
+        assert run(command) == 5
+        said = capsys.readouterr().err
+        assert "gives no value for the dimensions" in said
+        assert "(batch): not the same model" in said
+        assert "--dim" not in said  # none of these commands has it

@@ -26,6 +26,26 @@ function timeText(seconds) {
   return "";
 }
 
+/** An energy as the terminal writes it: four significant digits. */
+function energyText(joules) {
+  if (!joules) return "0 J";
+  for (const [unit, scale] of [["J", 1], ["mJ", 1e3], ["uJ", 1e6], ["nJ", 1e9], ["pJ", 1e12]]) {
+    const scaled = Number((joules * scale).toPrecision(4));
+    if (Math.abs(scaled) >= 1 || unit === "pJ") return `${scaled} ${unit}`;
+  }
+  return "";
+}
+
+/** A count or a rate as the terminal writes it: whole numbers below a million in full. */
+function countText(count) {
+  if (count < 1e6 && Number.isInteger(count)) return String(count);
+  const rounded = Number(count.toPrecision(4));
+  for (const [letter, scale] of [["P", 1e15], ["T", 1e12], ["G", 1e9], ["M", 1e6]]) {
+    if (rounded >= scale) return `${Number((rounded / scale).toPrecision(4))} ${letter}`;
+  }
+  return String(rounded);
+}
+
 /** A share with one decimal. */
 // Two decimals, but an open gap never reads as closed (1e-6 counts as closed).
 function gapText(gap) {

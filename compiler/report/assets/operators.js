@@ -22,14 +22,6 @@ function bindingChip(t) {
   return [el("i", { class: "chip", style: `background:${bindingStyle(name)}` }), name];
 }
 
-/** A count with three significant digits: 231k, 1.02G. */
-function countText(count) {
-  for (const [unit, scale] of [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]]) {
-    if (count >= scale) return `${Number((count / scale).toPrecision(3))}${unit}`;
-  }
-  return String(count);
-}
-
 /** Steps of operators that the search found, or all, as the table sorts them. */
 function sortedOperators() {
   const of = OPERATOR_COLUMNS.find(([name]) => name === operatorOrder.key)[1];

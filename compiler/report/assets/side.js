@@ -50,7 +50,7 @@ function bindingStyle(name) { return `var(--${bindingRole(name)})`; }
 
 function objectiveText(value) {
   if (summary.objective === "latency") return timeText(value);
-  if (summary.objective === "energy") return `${Number((value * 1e3).toPrecision(4))} mJ`;
+  if (summary.objective === "energy") return energyText(value);
   return sizeText(Math.round(value));
 }
 
@@ -70,11 +70,11 @@ function showFigures() {
       : `${summary.speedup_over_all_slow.toFixed(2)}x`, summary.all_slow_latency_s === null ? "impossible"
       : `${timeText(summary.all_slow_latency_s)} all-slow`],
     ["traffic", "slow traffic", sizeText(traffic),
-      `${shareText(summary.noncompulsory_bytes, traffic)} beyond each byte moved once`],
+      `${shareText(summary.noncompulsory_bytes, traffic)} beyond ${summary.steady_state ? "inputs and outputs" : "each byte"} moved once`],
     ["peak", `${fast} peak`, sizeText(peak), `of ${sizeText(summary.chip_fast_memory_bytes)}${summary.fits_chip ? "" : ": does not fit"}, fragmentation ${sizeText(peak - load)}`],
-    ["throughput", "inferences per second", summary.inferences_per_s === null ? "-" : String(Number(summary.inferences_per_s.toPrecision(4))),
+    ["throughput", "inferences per second", summary.inferences_per_s === null ? "-" : countText(summary.inferences_per_s),
       `DMA busy ${shareText(summary.dma_busy, 1)}, ${fast} ${shareText(summary.fast_memory_occupancy, 1)} full`],
-    ["energy", "energy", `${Number((summary.energy_j * 1e3).toPrecision(4))} mJ`, data.energy_of.join(", ")],
+    ["energy", "energy", energyText(summary.energy_j), data.energy_of.join(", ")],
   ];
   document.getElementById("figures").replaceChildren(...figures.map(([key, name, value, below]) =>
     el("div", { class: "figure", "data-figure": key }, el("span", {}, name), el("b", {}, value), el("span", {}, below.replace(/(\d) /g, "$1\u00a0")))));
@@ -82,7 +82,7 @@ function showFigures() {
   const chosen = summary.chosen_solver ? ` (${summary.chosen_solver} won)` : "";
   document.getElementById("subtitle").textContent = [
     counted(summary.operators, "operator"), counted(summary.buffers, "buffer"),
-    counted(summary.slices, "residency", "residencies"), counted(summary.transfers, "transfer"), `solver ${summary.solver}${chosen}`, `order ${summary.order}`,
+    counted(summary.slices, "residency", "residencies"), counted(summary.transfers, "transfer"), `solver ${summary.solver}${chosen}`, summary.order === "model" ? "the file's order" : `order ${summary.order}`,
     `minimises ${summary.objective}`, summary.steady_state ? "steady state" : "one inference",
   ].join(" \u00b7 ");
 }

@@ -10,6 +10,8 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.units import (
     MAX_SIZE_BYTES,
     counted,
+    format_count,
+    format_energy,
     format_size,
     format_time,
     parse_share,
@@ -134,6 +136,49 @@ def test_times_are_seconds_or_carry_a_unit() -> None:
 def test_shares_are_numbers_or_percents() -> None:
     for text, share in {"1%": 0.01, "0.01": 0.01, "2.5 %": 0.025, "0": 0.0, "150%": 1.5}.items():
         assert parse_share(text, "--within") == pytest.approx(share, rel=1e-12)
+
+
+@pytest.mark.parametrize("text", ["1", "5", "1.5", "200"])
+def test_a_share_from_one_on_says_whether_it_is_a_percentage(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_share(text, "--fail-if-slower")
+    number = float(text)
+    assert f"{number:g}%" in caught.value.message
+    assert f"{100 * number:g}%" in caught.value.message
+
+
+def test_energies_have_the_unit_that_fits() -> None:
+    shown = {
+        0.0: "0 J",
+        2.5: "2.5 J",
+        0.99999: "1 J",
+        5.3594e-3: "5.359 mJ",
+        4.554e-4: "455.4 uJ",
+        5.12e-9: "5.12 nJ",
+        3e-12: "3 pJ",
+        4e-16: "0.0004 pJ",
+        1234.5: "1234 J",
+    }
+    assert {joules: format_energy(joules) for joules in shown} == shown
+
+
+def test_counts_have_no_exponent() -> None:
+    shown = {
+        0: "0",
+        64: "64",
+        51_384: "51384",
+        999_999: "999999",
+        0.5: "0.5",
+        93.1412: "93.14",
+        13_123.4: "13120",
+        999_999.9: "1 M",
+        8_388_608: "8.389 M",
+        3.077e7: "30.77 M",
+        1.25e8: "125 M",
+        2.5e12: "2.5 T",
+        7e18: "7000 P",
+    }
+    assert {number: format_count(number) for number in shown} == shown
 
 
 @pytest.mark.parametrize(

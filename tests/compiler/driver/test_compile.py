@@ -12,6 +12,7 @@ from tests.support.cases import (
     target_of,
 )
 from ullage.compiler.common.errors import TimeLimitError, UsageError
+from ullage.compiler.common.units import format_time
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
@@ -102,3 +103,23 @@ def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
     row = dict(summary_rows(done, summary))["slow traffic"]
     assert row.endswith("beyond each byte moved once")
     assert "compulsory" not in row
+
+
+def test_in_steady_state_weights_count_as_moved_once_too_often() -> None:
+    problem = problem_for(chain(), ["y"], target_of(4096))
+    steady = replace(problem, program=replace(problem.program, steady_state=True))
+    done = compile_problem(steady, CompileOptions())
+    row = dict(summary_rows(done, summarise(done)))["slow traffic"]
+    assert row.endswith("beyond inputs and outputs moved once")
+
+
+def test_results_are_shown_in_a_line() -> None:
+    done = driver.compile_model("resnet50", CompileOptions(solver="greedy", dtype="int8"))
+    shown = repr(done)
+    assert "light_resnet50 on edge-npu by greedy" in shown
+    assert f"latency {format_time(done.score.latency_s)}, lower bound" in shown
+    for part in (done, done.plan, done.plan.problem, done.plan.program, done.graph):
+        assert len(repr(part)) < 300
+    for figures in (done.score, done.simulation):
+        assert len(repr(figures)) < 1000
+        assert "array" not in repr(figures)

@@ -439,7 +439,9 @@ def test_declared_types_fill_what_inference_leaves_open() -> None:
         "y",
         domains=["vendor"],
     )
-    assert "'h', a result of Mystery" in refused(proto)
+    message = refused(proto)
+    assert "'h', a result of Mystery" in message
+    assert "declare the type and shape of 'h' in the model's value_info" in message
     proto.graph.value_info.append(info("h", (2, 7), "float16"))
     graph = imported(proto)
     assert shape_of(graph, "y") == (2, 7)

@@ -25,5 +25,9 @@ def test_what_does_not_exist_brings_what_may_have_been_meant(tmp_path: Path) -> 
     assert f"did you mean {tmp_path / 'encoder.onnx'}?" in raised.value.message
     with pytest.raises(ModelError, match="is a folder"):
         find_model(str(tmp_path))
+    for missing in (str(tmp_path / "nowhere" / "x.onnx"), "nowhere.onnx", "nowhere/x"):
+        with pytest.raises(ModelError) as raised:  # a path: names of models do not help
+            find_model(missing)
+        assert raised.value.message.startswith(f"{missing}: no such file; give the path")
     with pytest.raises(ModelError, match="does not exist, and is no known name either; names"):
-        find_model(str(tmp_path / "nowhere" / "x.onnx"))
+        find_model("nowhere")

@@ -128,6 +128,14 @@ def test_other_format_versions_are_refused(version: Any) -> None:
         load_plan(json.dumps(changed(format_version=version)).encode())
 
 
+def test_another_json_file_is_told_from_an_old_plan() -> None:
+    with pytest.raises(UsageError) as raised:
+        load_plan(b'{"model": "resnet50", "target": "edge-npu"}', "out/summary.json")
+    message = raised.value.message
+    assert message.startswith("out/summary.json: not a plan: it has no format_version")
+    assert "plan.json" in message
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -27,7 +27,7 @@ from tests.support.plans import (
 )
 from tests.support.reports import large_page, write_report
 from ullage.compiler.common.palette import DARK, LIGHT
-from ullage.compiler.common.units import format_size, format_time
+from ullage.compiler.common.units import format_count, format_energy, format_size, format_time
 from ullage.compiler.driver.operators import operators_detail
 from ullage.compiler.driver.summary_text import gap_text, middle_cut, percent
 from ullage.compiler.emit.csv_operators import operators_csv
@@ -544,6 +544,12 @@ def test_sizes_and_times_are_written_as_the_terminal_writes_them(page: "Chrome")
     times = [0.0, 1.0, 0.99999, 0.01203, 1.5e-6, 9.9995e-7, 3e-9, 12345.6, 4e-10]
     assert run(page, "return arguments[0].map(sizeText)", sizes) == [*map(format_size, sizes)]
     assert run(page, "return arguments[0].map(timeText)", times) == [*map(format_time, times)]
+    energies = [0.0, 2.5, 0.99999, 5.3594e-3, 4.554e-4, 5.12e-9, 3e-12, 4e-16]
+    assert run(page, "return arguments[0].map(energyText)", energies) == [
+        *map(format_energy, energies)
+    ]
+    counts = [0, 64, 51384, 0.5, 93.1412, 13123.4, 999999.9, 8388608, 1.25e8, 2.5e12, 7e18]
+    assert run(page, "return arguments[0].map(countText)", counts) == [*map(format_count, counts)]
 
 
 def test_the_key_figures_are_the_plans(page: "Chrome") -> None:
