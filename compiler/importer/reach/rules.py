@@ -8,7 +8,17 @@ import onnx
 from ullage.compiler.importer import optypes
 from ullage.compiler.importer.bounds import Arrays
 from ullage.compiler.importer.operators.identity import attributes, operator_key, version_of
-from ullage.compiler.importer.reach import matrix, movement, normalization, pointwise, windows
+from ullage.compiler.importer.reach import (
+    attention,
+    indexing,
+    matrix,
+    movement,
+    normalization,
+    pointwise,
+    recurrent,
+    resize,
+    windows,
+)
 from ullage.compiler.importer.reach.site import Rule, Site
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.reach import InputReach, Reach, WorkDimension
@@ -81,12 +91,32 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("ArgMax", "ArgMin"), normalization.extreme_index),
     **dict.fromkeys(("CumSum", "CumProd"), normalization.along_axis(axis_position=1)),
     "TopK": normalization.along_axis(attribute_default=-1),
+    "Slice": indexing.slice_,
+    "Pad": indexing.pad,
+    "CenterCropPad": indexing.crop_or_pad,
+    "Gather": indexing.gather,
+    "GatherElements": indexing.gather_elements,
+    "GatherND": indexing.gather_nd,
+    **dict.fromkeys(("ScatterElements", "Scatter"), indexing.scatter_elements),
+    "ScatterND": indexing.scatter_nd,
+    "OneHot": indexing.one_hot,
+    "ReverseSequence": indexing.reverse_sequence,
+    "GridSample": indexing.grid_sample,
+    **dict.fromkeys(("Resize", "Upsample"), resize.resize),
+    "Attention": attention.attention,
+    **dict.fromkeys(
+        ("com.microsoft.Attention", "QAttention", "MultiHeadAttention", "GroupQueryAttention"),
+        attention.contributed,
+    ),
+    **dict.fromkeys(("RotaryEmbedding", "com.microsoft.RotaryEmbedding"), attention.rotary),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent.recurrent),
 }
 
 # Operators whose results beside the first are cut along the same axes.
 PARALLEL_RESULTS = frozenset(
     """MaxPool NhwcMaxPool LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization
-    SkipSimplifiedLayerNormalization Split Dropout TopK""".split()
+    SkipSimplifiedLayerNormalization Split Dropout TopK LSTM GRU RNN Attention
+    com.microsoft.Attention QAttention MultiHeadAttention GroupQueryAttention""".split()
 )
 # Operators whose rules look at lengths of axes one by one, so that axes whose lengths depend on
 # data leave the others as they are.
@@ -111,11 +141,11 @@ def reach_of(
     """
     key = operator_key(proto, opsets)
     rule = RULES.get(key)
-    if rule is None or not proto.output or not proto.output[0]:
+    if rule is None or not proto.output:
         return None
     names = [name for name in (*proto.input, *proto.output) if name]
-    if any(name not in types for name in names):
-        return None
+    if any(name not in types or 0 in types[name].shape for name in names):
+        return None  # of an empty tensor there are no parts
     if any(types[name].is_upper_bound for name in names) and key not in AXIS_BY_AXIS:
         return None
     results = [name for name in proto.output if name]
