@@ -205,7 +205,7 @@ def _intermediates(case: SuiteCase, imported: Imported) -> dict[str, Any]:
     """Every tensor of the flat model, by onnx's reference evaluator; empty where it cannot."""
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {n: _array(v) for n, v in case.inputs.items() if v is not None}
+    feeds = {n: array_of(v) for n, v in case.inputs.items() if v is not None}
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -222,7 +222,8 @@ def _intermediates(case: SuiteCase, imported: Imported) -> dict[str, Any]:
     }
 
 
-def _array(value: Any) -> Any:
+def array_of(value: Any) -> Any:
+    """A value of a case as an array where it is a tensor of a file."""
     return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
 
 
@@ -239,7 +240,7 @@ def execute_case(case: SuiteCase, folder: Path | None = None) -> RunOutcome:
                 return RunOutcome(wrong="two plans of one model differ")
             plan = replace(plans[0], model=prepared.model)
             executor = Executor(path, import_options(plan), name=case.name)
-            given = {n: np.asarray(_array(case.inputs[n])) for n in executor.inputs}
+            given = {n: np.asarray(array_of(case.inputs[n])) for n in executor.inputs}
             done = executor.run(plan, RunOptions(inputs=given))
         except ModelError as error:
             return RunOutcome(refusal=error.message, ordinary=runs_ordinarily(case))

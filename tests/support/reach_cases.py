@@ -349,9 +349,163 @@ def _normalization() -> list[ReachCase]:
         case("reduce_all", node("ReduceMax", "x", "y"), x),
         case("reduce_old", node("ReduceL2", "x", "y", axes=[1, 3], keepdims=0), x, opset=13),
         case("arg_max", node("ArgMax", "x", "y", axis=1, keepdims=0), x),
+        case("lrn", node("LRN", "x", "y", size=5), x),
         case("cum_sum", node("CumSum", "x a", "y"), x, a=np.array(2)),
         case("top", node("TopK", "x k", "y i", axis=1), x, k=np.array([3])),
     ]  # fmt: skip
+
+
+def _indexing() -> list[ReachCase]:
+    x = {"x": (2, 6, 9, 5)}
+
+    def slices(
+        name: str, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+    ) -> ReachCase:
+        return case(
+            f"slice_{name}",
+            node("Slice", "x s e a t", "y"),
+            x,
+            s=np.array(starts),
+            e=np.array(ends),
+            a=np.array(axes),
+            t=np.array(steps),
+        )
+
+    def pads(mode: str, name: str, *amounts: int) -> ReachCase:
+        return case(
+            f"pad_{mode}_{name}",
+            node("Pad", "x p _ a", "y", mode=mode),
+            x,
+            p=np.array(amounts),
+            a=np.array([2, 3]),
+        )
+
+    return [
+        slices("rows", [1, -4], [6, 99], [1, 2], [1, 1]),
+        slices("steps", [1, 0], [8, 5], [2, 3], [3, 2]),
+        slices("backwards", [-1, 99], [-99, 0], [2, 1], [-1, -2]),
+        pads("constant", "around", 2, 1, 3, 0),
+        pads("constant", "cut", -2, 1, 3, -1),
+        *(pads(mode, "around", 2, 3, 3, 1) for mode in ("reflect", "edge", "wrap")),
+        pads("edge", "cut", -2, 1, 3, -1),
+        case("crop_or_pad", node("CenterCropPad", "x s", "y"), x, s=np.array([3, 5, 12, 2])),
+        case("gather_rows", node("Gather", "x i", "y", axis=1), x, i=np.array([4, -1, 0, 2])),
+        case("gather_one", node("Gather", "x i", "y", axis=2), x, i=np.array(-2)),
+        case("gather_matrix", node("Gather", "x i", "y", axis=2), x, i=np.array([[1, 2], [5, 3]])),
+        case(
+            "gather_by_data",
+            node("Gather", "x i", "y", axis=1),
+            {**x, "i": integers(0, 5, (3, 4), "int64")},
+        ),
+        case(
+            "gather_elements",
+            node("GatherElements", "x i", "y", axis=1),
+            {"x": (4, 6, 3), "i": integers(0, 5, (3, 5, 3), "int64")},
+        ),
+        case(
+            "gather_nd",
+            node("GatherND", "x i", "y", batch_dims=1),
+            {"x": (2, 6, 5), "i": integers(0, 5, (2, 3, 1), "int64")},
+        ),
+        case(
+            "scatter_elements",
+            node("ScatterElements", "x i u", "y", axis=1),
+            {"x": (4, 6, 3), "u": (3, 2, 3)},
+            i=np.array([[[0, 1, 2], [3, 4, 5]]] * 3),
+        ),
+        case(
+            "scatter_nd",
+            node("ScatterND", "x i u", "y"),
+            {"x": (4, 5, 6), "u": (2, 5, 6)},
+            i=np.array([[1], [3]]),
+        ),
+        case("one_hot", node("OneHot", "i d v", "y", axis=1),
+             {"i": integers(0, 5, (3, 4), "int64")}, d=np.array(6), v=(2,)),
+        case("reverse", node("ReverseSequence", "x l", "y", batch_axis=0, time_axis=1),
+             {"x": (3, 5, 4)}, l=np.array([2, 5, 3])),
+        case("grid", node("GridSample", "x g", "y"), {"x": (2, 3, 5, 4), "g": (2, 6, 3, 2)}),
+    ]  # fmt: skip
+
+
+def _resizing() -> list[ReachCase]:
+    x: dict[str, Tensor] = {"x": (1, 2, 9, 7)}
+    found = []
+    for mode, how, sizes in (
+        ("nearest", "half_pixel", (18, 14)),
+        ("nearest", "asymmetric", (13, 5)),
+        ("nearest", "align_corners", (5, 11)),
+        ("nearest", "tf_half_pixel_for_nn", (6, 11)),
+        ("nearest", "half_pixel_symmetric", (6, 10)),
+        ("linear", "half_pixel", (18, 5)),
+        ("linear", "asymmetric", (13, 4)),
+        ("linear", "align_corners", (17, 4)),
+        ("linear", "pytorch_half_pixel", (1, 11)),
+        ("cubic", "half_pixel", (18, 5)),
+        ("cubic", "align_corners", (5, 11)),
+    ):
+        nodes = node("Resize", "x _ _ s", "y", mode=mode, coordinate_transformation_mode=how)
+        found.append(case(f"resize_{mode}_{how}_{sizes[0]}", nodes, x, s=np.array([1, 2, *sizes])))
+    for rounding in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        nodes = node("Resize", "x _ s", "y", nearest_mode=rounding,
+                     coordinate_transformation_mode="half_pixel")  # fmt: skip
+        found.append(case(f"resize_{rounding}", nodes, x, s=np.array([1, 1, 1.4, 0.5], np.float32)))
+    for mode in ("linear", "cubic"):
+        nodes = node("Resize", "x _ _ s", "y", mode=mode, antialias=1)
+        found.append(case(f"resize_smooth_{mode}", nodes, x, s=np.array([1, 2, 4, 3])))
+    nodes = node("Resize", "x r _ s", "y", mode="linear", extrapolation_value=3.0,
+                 coordinate_transformation_mode="tf_crop_and_resize")  # fmt: skip
+    region = np.array([0, 0, -0.2, 0.3, 1, 1, 0.8, 1.4], np.float32)
+    found.append(case("resize_crop", nodes, x, r=region, s=np.array([1, 2, 7, 8])))
+    scales = np.array([1, 1, 2, 1.5], np.float32)
+    found.append(case("resize_old", node("Resize", "x s", "y"), x, opset=10, s=scales))
+    found.append(case("upsample", node("Upsample", "x s", "y"), x, opset=9, s=scales))
+    return found
+
+
+def _attention() -> list[ReachCase]:
+    several = {"q": (2, 4, 3, 5), "k": (2, 2, 6, 5), "v": (2, 2, 6, 4)}
+    flat = {"q": (2, 3, 20), "k": (2, 6, 10), "v": (2, 6, 8)}
+    microsoft = {"q": (2, 3, 8), "k": (2, 6, 8), "v": (2, 6, 8)}
+    packed: dict[str, Any] = {"w": (6, 24), "b": (24,)}
+    return [
+        case("attention", node("Attention", "q k v", "y", is_causal=1), several, opset=23),
+        case("attention_mask", node("Attention", "q k v m", "y"), several, opset=23,
+             m=(1, 4, 3, 6)),
+        case("attention_flat", node("Attention", "q k v m", "y", q_num_heads=4, kv_num_heads=2),
+             flat, opset=23, m=(3, 6)),
+        case("multi_head", node("MultiHeadAttention", "q k v b _ a", "y", domain=MICROSOFT,
+             num_heads=4), {**microsoft, "a": (1, 4, 3, 6)}, b=(24,)),
+        case("packed_weights", node("Attention", "x w b", "y", domain=MICROSOFT, num_heads=4),
+             {"x": (2, 3, 6)}, **packed),
+        case("rotary", node("RotaryEmbedding", "x c s", "y", num_heads=2), {"x": (2, 3, 8)},
+             c=(2, 3, 2), s=(2, 3, 2), opset=23),
+        case("rotary_heads", node("RotaryEmbedding", "x c s p", "y"), {"x": (2, 4, 3, 6)},
+             c=(9, 3), s=(9, 3), p=np.array([[1, 2, 3], [4, 5, 6]]), opset=23),
+    ]  # fmt: skip
+
+
+def _recurrent() -> list[ReachCase]:
+    x: dict[str, Tensor] = {"x": (5, 3, 2)}
+
+    def layer(op: str, gates: int, outputs: str, directions: int, **attributes: Any) -> ReachCase:
+        hidden = 4
+        return case(
+            f"{op}_{len(outputs)}_{directions}".lower(),
+            node(op, "x w r b _ h", outputs, hidden_size=hidden, **attributes),
+            x,
+            w=(directions, gates * hidden, 2),
+            r=(directions, gates * hidden, hidden),
+            b=(directions, 2 * gates * hidden),
+            h=(directions, 3, hidden),
+        )
+
+    return [
+        layer("LSTM", 4, "y", 2, direction="bidirectional"),
+        layer("LSTM", 4, "_ y c", 1),
+        layer("GRU", 3, "y", 1, direction="reverse"),
+        layer("GRU", 3, "_ y", 2, direction="bidirectional"),
+        layer("RNN", 1, "y", 1),
+    ]
 
 
 def _groups() -> list[ReachCase]:
@@ -429,5 +583,9 @@ CASES: tuple[ReachCase, ...] = (
     *_pointwise(),
     *_movement(),
     *_normalization(),
+    *_indexing(),
+    *_resizing(),
+    *_attention(),
+    *_recurrent(),
     *_groups(),
 )

@@ -4,28 +4,51 @@ from collections.abc import Sequence
 
 from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.reach.site import Maps, Reads, Site, broadcast, identity, labelled
-from ullage.compiler.ir.reach import AxisMap, Reach
+from ullage.compiler.ir.reach import AxisMap, Interval, Reach
 
 
 def view(site: Site) -> Reach | None:
     """Reshape, Flatten, Squeeze, Unsqueeze: the same elements in the same order.
 
     Axes fall into blocks of equal products, [6, 4] -> [2, 3, 4] into 6 -> 2 * 3 and 4 -> 4. In a
-    block a range of the first output axis is a range of the first input axis; other axes of the
-    block are needed whole.
+    block a range of the first output axis is a range of the first input axis, and of the axes
+    behind it where it does not go around them; ranges of further output axes need all of it.
     """
     shape, out = site.shape(0), site.result
     if shape is None or out is None or not product(out) or product(shape) != product(out):
         return None
     maps: list[AxisMap | None] = [None] * len(shape)
     for old, new in _blocks(shape, out):
-        if not old or not new:
-            continue
         elements = product([out[axis] for axis in new[1:]])
         divisor = product([shape[axis] for axis in old[1:]])
         maps[old[0]] = _reduced(new[0], elements, divisor)
+        for place, axis in enumerate(old[1:], 2):
+            each = product([shape[inner] for inner in old[place:]])
+            maps[axis] = _wrapped(new[0], out[new[0]], elements, each, shape[axis])
     inputs = (*site.read(0, maps), *site.rest_whole(1))
     return Reach(labelled(len(out), "elements"), inputs)
+
+
+def _wrapped(axis: int, length: int, elements: int, each: int, size: int) -> AxisMap | None:
+    """Map to an inner axis of a block; None where every row goes around it.
+
+    Args:
+        axis: the output axis.
+        length: of it.
+        elements: of one of its rows.
+        each: elements of one row of the inner axis.
+        size: length of the inner axis.
+    """
+    if elements >= each * size:
+        return None
+    table: list[Interval] = []
+    for row in range(length):
+        first, last = row * elements // each, ((row + 1) * elements - 1) // each
+        if first // size == last // size:
+            table.append((first % size, last % size + 1))
+        else:
+            table.append((0, size))
+    return AxisMap(axis, table=tuple(table))
 
 
 def _reduced(axis: int, elements: int, divisor: int) -> AxisMap:

@@ -102,13 +102,18 @@ def grouped(site: Site) -> Reach | None:
 
 
 def local_response(site: Site) -> Reach | None:
-    """LRN: the sum of squares over a window of channels, one more behind where its size is even."""
+    """LRN: the sum of squares over a window of channels, one more behind where its size is even.
+
+    Channels before the window are read too: onnxruntime's kernel keeps a running sum from the first
+    channel on, whose rounding depends on all of them.
+    """
     out, size = site.result, site.number("size")
     if out is None or len(out) < 2 or size < 1:
         return None
     rank = len(out)
     maps = [AxisMap(axis) for axis in range(rank)]
-    maps[1] = AxisMap(1, first=-((size - 1) // 2), last=size // 2)
+    behind = size // 2 + 1
+    maps[1] = AxisMap(1, table=tuple((0, min(c + behind, out[1])) for c in range(out[1])))
     return Reach(labelled(rank, "elements"), site.read(0, maps))
 
 

@@ -6,15 +6,15 @@ weight 0 are left out.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ullage.compiler.importer.reach.site import Site, labelled
 from ullage.compiler.ir.reach import AxisMap, Interval, Reach
 
-# Transformation of a coordinate: of a row of the result, by its scale.
-Coordinate = Callable[[int, np.floating], float]
+# Rows by which a length may differ from the scaled one and the scale still be their exact ratio.
+LENGTHS_AGREE = 1e-3
 
 
 def resize(site: Site) -> Reach | None:
@@ -117,7 +117,7 @@ def _coordinates(
         (np.float32, scale),
         (np.float64, np.float64(scale)),
     ]
-    if math.floor(size * float(scale)) == length:
+    if abs(size * float(scale) - length) < LENGTHS_AGREE:
         kinds.append((np.float64, exact))
     for number, ratio in kinds:
         yield float(_coordinate(how, number(row), number, ratio, size, length, region))

@@ -17,6 +17,8 @@ MAY_BE_LOOSE = {
     "arg_max": "the place of the largest may be elsewhere",
     "top": "the largest may be others",
     "reduce_all": "the largest of all may be another element",
+    "resize_ceil": "a coordinate is a whole number in single precision and more in double",
+    "lrn": "channels before the window change the rounding of a running sum, or not",
     "qlinear_matmul": "results are clipped",
     "qlinear_conv": "results are clipped",
     "quantised": "results are clipped",
