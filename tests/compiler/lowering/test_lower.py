@@ -6,7 +6,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.graphs import Builder, graphs, random_graph, random_order, seeds
@@ -376,6 +376,7 @@ def _begins_in(outer: Use) -> Callable[[Use], tuple[bool, int]]:
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(SPANS, max_size=7))
+@example([(0, 2), (4, 12), (6, 8)])  # one inside another, behind a third
 def test_a_union_has_no_empty_and_no_touching_ranges(ranges: list[tuple[int, int]]) -> None:
     found = _union(ranges)
     covered = sorted({byte for low, high in ranges for byte in range(low, high)})
