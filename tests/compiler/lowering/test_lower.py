@@ -19,7 +19,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, DmaSteps, PlacedValue, Program, Step, Use
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions, find_aliases
-from ullage.compiler.lowering.lower import _merged, _union, build_program
+from ullage.compiler.lowering.lower import _union, build_program, merged_uses
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_problem_faults
 
@@ -349,7 +349,7 @@ def test_merged_uses_are_ranges_without_bytes_in_common(
         for i, (b, (low, high), accessed) in enumerate(asked)
         if low < high
     ]
-    found = _merged(made)
+    found = merged_uses(made)
     ranges = [(str(u.buffer), u.start_byte, u.end_byte) for u in found]
     wanted = sorted(
         joined([(str(u.buffer), u.start_byte, u.end_byte, u.accessed_bytes) for u in made])
