@@ -112,10 +112,23 @@ def _print(analysis: dict[str, Any]) -> None:
     )
     for item in analysis["unsupported"]:
         say(f"costed by a fallback: {item['kind']} {item['operator']}: {item['reason']}")
+    for line in _whole(analysis["barriers"]):
+        say(f"runs whole, never in parts: {line}")
     for note in analysis["notes"]:
         say(f"note: {note}")
     for path in analysis["written"]:
         say(f"written: {path}")
+
+
+def _whole(barriers: list[dict[str, str]]) -> list[str]:
+    """Operators that cannot be cut, alike ones on one line."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for barrier in barriers:
+        alike.setdefault((barrier["kind"], barrier["reason"]), []).append(barrier["operator"])
+    return [
+        f"{kind} {names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for (kind, reason), names in alike.items()
+    ]
 
 
 def _proof(analysis: dict[str, Any]) -> str:

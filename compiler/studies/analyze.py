@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.importer.reach.barriers import barriers
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.program import Program
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
@@ -70,6 +71,9 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
         ],
         "unsupported": [
             {"operator": f.operator, "kind": f.kind, "reason": f.reason} for f in graph.fallbacks
+        ],
+        "barriers": [
+            {"operator": b.operator, "kind": b.kind, "reason": b.reason} for b in barriers(graph)
         ],
         "notes": list(notes),
         "import_s": prepared.import_s,

@@ -86,3 +86,29 @@ def test_analyze_prints_what_a_model_needs(
     out, _ = say("analyze", tiny, "--dim", "n=8")
     assert format_size(found["weights_bytes"]) in out
     assert format_size(found["min_peak_bytes"]) in out
+
+
+def test_analyze_lists_operators_that_run_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nodes = [
+        helper.make_node("Det", ["x"], [f"d{place}"], name=f"det {place}") for place in range(3)
+    ]
+    nodes.append(helper.make_node("Sum", [f"d{place}" for place in range(3)], ["y"], name="sum"))
+    graph = helper.make_graph(
+        nodes,
+        "whole",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 3, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
+    )
+    path = tmp_path / "whole.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    assert run(["analyze", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["barriers"]
+    assert found == [
+        {"operator": f"det {place}", "kind": "Det", "reason": "no rule for Det"}
+        for place in range(3)
+    ]
+    assert run(["analyze", str(path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "runs whole, never in parts: Det det 0 and 2 more: no rule for Det" in shown

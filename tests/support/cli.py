@@ -57,6 +57,7 @@ ANALYZE_KEYS: dict[str, type] = {
     "peak_residents": list,
     "macs": int,
     "unsupported": list,
+    "barriers": list,
     "tiers": list,
 }
 
