@@ -42,10 +42,10 @@ def main() -> int:
     rows.append(row_of("all", total))
     print(write_table("mutation", "Mutants of the core modules", COLUMNS, rows))
     survivors = [
-        (f"{change.module}:{change.line}", _as_code(change.before), _as_code(change.after))
-        for change in sorted(total.survivors)
+        (f"{change.module}:{change.line}", _as_code(change.before), _as_code(change.after), reason)
+        for change, reason in sorted([*total.known, *((s, "") for s in total.survivors)])
     ]
-    columns = ("place", "line", "mutant that no test notices")
+    columns = ("place", "line", "mutant that no test notices", "why")
     print(write_table("mutation_survivors", "Mutants that survive", columns, survivors))
     return int(total.share > LIMIT)
 

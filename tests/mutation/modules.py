@@ -66,8 +66,10 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
         ),
     ),
     "compiler/verify/versions.py": ("tests/compiler/verify/test_versions.py",),
+    "compiler/verify/part_form.py": ("tests/compiler/verify/test_part_form.py",),
     "compiler/verify/well_formed.py": (
         "tests/compiler/verify/test_well_formed.py",
+        "tests/compiler/verify/test_part_form.py",
         *_of_verifier("test_garbage_in_any_field_never_crashes"),
     ),
     "compiler/verify/target_form.py": (

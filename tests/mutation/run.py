@@ -61,17 +61,20 @@ class Tally:
     Attributes:
         counts: mutants by outcome: killed, equivalent, known, survived, stillborn.
         survivors: those that are in no list.
+        known: those that are listed as known, with the reason why no test notices them.
         used: entries of `judged.yaml` that cover one of them.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     survivors: list[Change] = field(default_factory=list)
+    known: list[tuple[Change, str]] = field(default_factory=list)
     used: set[Judgement] = field(default_factory=set)
 
     def add(self, other: "Tally") -> None:
         """Add what became of others."""
         self.counts += other.counts
         self.survivors += other.survivors
+        self.known += other.known
         self.used |= other.used
 
     def __str__(self) -> str:
@@ -208,6 +211,8 @@ def tally_of(
             if entry:
                 tally.counts[name] += 1
                 tally.used.add(entry)
+                if name == "known":
+                    tally.known.append((change, entry.reason))
                 break
         else:
             tally.counts["survived"] += 1
@@ -271,6 +276,8 @@ def main() -> int:
         print(f"{module}: {tally}", flush=True)
         for change in sorted(tally.survivors):
             print(f"  {change}")
+        for change, reason in sorted(tally.known):
+            print(f"  known: {change}\n    {reason}")
     print(f"all: {total}, {asked.limit:g} % may")
     if not asked.modules and asked.sample is None:
         for entry in {*judged[0], *judged[1]} - total.used:
