@@ -544,3 +544,10 @@ def test_random_plans_agree_with_a_byte_by_byte_twin(seed: int) -> None:
 
 def test_scores_are_never_changed() -> None:
     assert changeable(cost) == []
+
+
+def test_a_score_is_shown_on_one_line_without_its_arrays() -> None:
+    shown = repr(score(make_plan(CHAIN, CHAIN_SLOW)))
+    assert shown.startswith("Score(latency_s=12")
+    assert "array" not in shown
+    assert "\n" not in shown
