@@ -21,7 +21,7 @@ from ullage.compiler.common.ranges import (
 )
 from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.program import DMA_STEP, Use
+from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
 from ullage.compiler.ir.target import Link, Systolic
 from ullage.compiler.verify import well_formed
 from ullage.compiler.verify.verifier import find_violations
@@ -346,6 +346,12 @@ def test_steps_of_dma_stand_between_operators_where_the_target_needs_them(pause:
     assert [item[0] for item in found] == ([3 + pause] if pause < 2 else [])
     assert all(f"there are {pause}" in item[2] for item in found)
     assert dma.kind == DMA_STEP
+
+
+def test_a_buffer_may_have_no_bytes() -> None:
+    buffers = (*BASE.problem.buffers, Buffer("empty", 0, "activation"))
+    made = replace(BASE, problem=with_program(BASE.problem, buffers=buffers))
+    assert find_violations(made) == []
 
 
 def test_violations_are_never_changed() -> None:
