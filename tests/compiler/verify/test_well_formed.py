@@ -354,5 +354,31 @@ def test_a_buffer_may_have_no_bytes() -> None:
     assert find_violations(made) == []
 
 
+@pytest.mark.parametrize(
+    ("where", "low", "high", "shortest"),
+    [
+        (USE, "start_byte", "end_byte", 0),
+        ((*BUFFER, "values", 0), "start_byte", "end_byte", 0),
+        ((*BUFFER, "outputs"), "", "", 0),
+        (ITEM, "start_byte", "end_byte", 1),
+        (MOVE, "start_byte", "end_byte", 1),
+    ],
+)
+def test_no_range_ends_before_it_begins(where: Path, low: str, high: str, shortest: int) -> None:
+    def found(start: int, end: int) -> list[str]:
+        if not low:
+            return faults(changed(BASE, where, ((start, end),)))
+        made = changed(BASE, (*where, low), start)
+        return faults(changed(made, (*where, high), end))
+
+    for start in (4, 8):
+        for size in (-start, -1, 0):
+            expected = f"byte range [{start}, {start + size}) must have at least {shortest} bytes"
+            messages = found(start, start + size)
+            assert len(messages) == (size < shortest)
+            assert all(expected in message for message in messages)
+    assert found(7, 8) == []
+
+
 def test_violations_are_never_changed() -> None:
     assert changeable(well_formed) == []
