@@ -135,7 +135,8 @@ class Reach:
     Attributes:
         axes: for each axis of the output how the work divides when it is cut: `m`, `n` or `count`,
             the dimension of the matrix products (`Gemm`) that becomes shorter; `elements`, there
-            are no products and vector work divides; `none`, it must not be cut. With several
+            are no products and vector work divides; `none`, it must not be cut (maps of it say
+            what its elements depend on, though no part of an operator makes them). With several
             outputs, an axis that may be cut has the same length in all of them, and every part
             makes the same range of each.
         inputs: what is read of each input.

@@ -30,7 +30,7 @@ def demand(
     Raises:
         UsageError: there is no such value, or the box does not lie in it.
     """
-    _check(graph, output, box)
+    check_box(graph, output, box)
     demanded: dict[str, Box] = {}
     if all(start < end for start, end in box):
         demanded[output] = box
@@ -70,7 +70,7 @@ def _hull(a: Box, b: Box) -> Box:
     return tuple((min(x[0], y[0]), max(x[1], y[1])) for x, y in zip(a, b, strict=True))
 
 
-def _check(graph: Graph, output: str, box: Box) -> None:
+def check_box(graph: Graph, output: str, box: Box) -> None:
     """Check that a box lies in a value.
 
     Raises:

@@ -6,6 +6,8 @@ from ullage.compiler.importer.bounds import product
 from ullage.compiler.importer.reach.rules import RULES
 from ullage.compiler.ir.graph import Graph, Operator
 
+DATA_DEPENDENT = "the length of an axis depends on data"
+
 
 @dataclass(frozen=True, slots=True)
 class Barrier:
@@ -35,10 +37,10 @@ def _reason(graph: Graph, operator: Operator) -> str:
     """Why an operator cannot be cut; empty where it can."""
     values = [graph.values[name] for name in (*operator.outputs, *operator.inputs)]
     shape = values[0].shape
-    bounded = next((v for v in values if v.is_upper_bound), None)
+    bounded = any(v.is_upper_bound for v in values)
     if operator.reach is None:
-        if bounded is not None:
-            return f"the shape of {bounded.name} depends on data"
+        if bounded:
+            return DATA_DEPENDENT
         if any(0 in v.shape for v in values):
             return "a tensor is empty"
         if operator.kind in RULES:
@@ -50,6 +52,6 @@ def _reason(graph: Graph, operator: Operator) -> str:
     )
     if cut or operator.reach.reduction > 1 or product(shape) <= 1:
         return ""
-    if bounded is not None:
-        return f"the shape of {bounded.name} depends on data"
+    if bounded:
+        return DATA_DEPENDENT
     return "every part of its result needs all of its input"

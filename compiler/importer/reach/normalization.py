@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ullage.compiler.importer.reach.site import Maps, Reads, Rule, Site, broadcast, labelled
+from ullage.compiler.importer.reach.site import Maps, Reads, Site, broadcast, identity, labelled
 from ullage.compiler.ir.reach import AxisMap, Reach
 
 
@@ -153,27 +153,28 @@ def _reduced(site: Site, axes: set[int]) -> Reach | None:
     return Reach(labelled(len(out), "elements", whole), inputs)
 
 
-def along_axis(axis_position: int = -1, attribute_default: int = 0) -> Rule:
-    """Operators that need one axis whole and work apart along the others: CumSum, TopK.
+def running(site: Site) -> Reach | None:
+    """CumSum and CumProd: one axis is not cut, since all before an element belongs to it."""
+    shape, given = site.shape(0), site.integers(1)
+    if not shape or given is None or len(given) != 1 or site.result != shape:
+        return None
+    axis, length = given[0] % len(shape), shape[given[0]]
+    own = 0 if site.number("exclusive") else 1
+    table = tuple(
+        (index + 1 - own, length) if site.number("reverse") else (0, index + own)
+        for index in range(length)
+    )
+    maps = [AxisMap(a, table=table) if a == axis else AxisMap(a) for a in range(len(shape))]
+    inputs = (*site.read(0, maps), *site.whole(1))
+    return Reach(labelled(len(shape), "elements", (axis,)), inputs)
 
-    Args:
-        axis_position: of the operand that says which axis; negative for the attribute `axis`.
-        attribute_default: the attribute's default.
-    """
 
-    def rule(site: Site) -> Reach | None:
-        shape, out = site.shape(0), site.result
-        if not shape or out is None or len(out) != len(shape):
-            return None
-        if axis_position < 0:
-            given: list[int] | None = [site.number("axis", attribute_default)]
-        else:
-            given = site.integers(axis_position)
-        if given is None or len(given) != 1:
-            return None
-        axis = given[0] % len(shape)
-        maps = [None if a == axis else AxisMap(a) for a in range(len(shape))]
-        inputs = (*site.read(0, maps), *site.rest_whole(1))
-        return Reach(labelled(len(out), "elements", (axis,)), inputs)
-
-    return rule
+def largest(site: Site) -> Reach | None:
+    """TopK: one axis is needed whole."""
+    shape, out = site.shape(0), site.result
+    if not shape or out is None or len(out) != len(shape):
+        return None
+    axis = site.number("axis", -1) % len(shape)
+    maps = identity(len(shape), [a for a in range(len(shape)) if a != axis])
+    inputs = (*site.read(0, maps), *site.rest_whole(1))
+    return Reach(labelled(len(out), "elements", (axis,)), inputs)

@@ -23,7 +23,8 @@ def recurrent(site: Site) -> Reach | None:
         batch, direction = (0, 1) if first else (1, 0)
     if len(out) != (4 if present[0] else 3):
         return None
-    data = (AxisMap(batch), None, None) if first else (None, AxisMap(batch), None)
+    steps = _steps(site, out) if present[0] else None
+    data = (AxisMap(batch), steps, None) if first else (steps, AxisMap(batch), None)
     state = (AxisMap(batch), AxisMap(direction)) if first else (AxisMap(direction), AxisMap(batch))
     inputs: Reads = site.read(0, data)
     for position in range(1, len(site.inputs)):
@@ -39,6 +40,17 @@ def recurrent(site: Site) -> Reach | None:
     axes: list[WorkDimension] = ["none"] * len(out)
     axes[batch], axes[direction] = "m", "count"
     return Reach(tuple(axes), inputs)
+
+
+def _steps(site: Site, out: Sequence[int]) -> AxisMap | None:
+    """Map to the steps that a step of Y depends on: those before it, or behind it in reverse."""
+    axis = 1 if site.number("layout") else 0
+    length, direction = out[axis], site.text("direction", "forward")
+    if direction == "bidirectional" or site.has(4):  # in reverse a length says where it begins
+        return None
+    if direction == "reverse":
+        return AxisMap(axis, table=tuple((step, length) for step in range(length)))
+    return AxisMap(axis, table=tuple((0, step + 1) for step in range(length)))
 
 
 def _by_direction(shape: Sequence[int], direction: int) -> tuple[AxisMap | None, ...]:

@@ -89,8 +89,8 @@ RULES: dict[str, Rule] = {
         if op.startswith(("Reduce", "QLinearReduce"))
     },
     **dict.fromkeys(("ArgMax", "ArgMin"), normalization.extreme_index),
-    **dict.fromkeys(("CumSum", "CumProd"), normalization.along_axis(axis_position=1)),
-    "TopK": normalization.along_axis(attribute_default=-1),
+    **dict.fromkeys(("CumSum", "CumProd"), normalization.running),
+    "TopK": normalization.largest,
     "Slice": indexing.slice_,
     "Pad": indexing.pad,
     "CenterCropPad": indexing.crop_or_pad,

@@ -34,9 +34,9 @@ def test_each_reason_is_told() -> None:
     found = barriers(imported(model(nodes, entering, "d z p c r h l", [keep, *matrices])))
     assert found == (
         Barrier("det", "Det", "no rule for Det"),
-        Barrier("zeros", "NonZero", "the shape of z depends on data"),
+        Barrier("zeros", "NonZero", "the length of an axis depends on data"),
         Barrier("all", "Softmax", "every part of its result needs all of its input"),
-        Barrier("some", "Compress", "the shape of c depends on data"),
+        Barrier("some", "Compress", "the length of an axis depends on data"),
         Barrier("both", "GRU", "no rule for GRU with such operands, attributes or results"),
     )
 
