@@ -5,6 +5,7 @@ Run: python benchmarks/real_files.py [FOLDER ...] [--install]
 Looks for .onnx files in the folders given, and in those of PACKAGES that are installed here. With
 --install the packages are installed into a temporary virtual environment first (by pip, without
 what they depend on). Symbolic dimensions get the first of LENGTHS with which a file can be read.
+The plan is that of `greedy` for edge-npu, in the file's own data types.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import Executor, import_options
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.symbols import input_dims
+from ullage.hwmodels.cost import value_of
 
 PACKAGES = (
     "basic-pitch",
@@ -42,11 +44,15 @@ LENGTHS = (64, 32, 1, 512, 2048, 43844)
 # What the makers of files say of their dimensions.
 KNOWN = {"batch": 1, "sequence": 512, "input_dim_1": 512, "state_dim_1": 1}
 COLUMNS = (
+    "package",
     "file",
     "KB",
     "dimensions",
     "nodes",
     "operators",
+    "weights KiB",
+    "activations KiB",
+    "latency ms",
     "bounded or without a cost rule",
     "import s",
     "plan s",
@@ -62,39 +68,55 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as inside:
-        folders = [*given.folders]
-        if given.install:
-            folders.append(installed(Path(inside)))
-        files = sorted({*files_in(folders), *files_of_packages()}, key=lambda f: (f.name, str(f)))
-        rows = [row_of(file) for file in files]
-    print(write_table("real_files", "ONNX files of packages on PyPI", COLUMNS, rows))
+        listed = {file: "" for folder in given.folders for file in folder.rglob("*.onnx")}
+        versions: dict[str, str] = {}
+        for package in PACKAGES:
+            distribution = distribution_of(package, Path(inside) if given.install else None)
+            if distribution is not None:
+                versions[package] = f"{package} {distribution.version}"
+                listed |= dict.fromkeys(files_of(distribution), versions[package])
+        without = [v for v in versions.values() if v not in listed.values()]
+        files = sorted(listed, key=lambda f: (listed[f], f.name, str(f)))
+        rows = [[listed[file], *row_of(file)] for file in files]
+    rows += [[package, *[""] * (len(COLUMNS) - 2), "ships no ONNX file"] for package in without]
+    missing = [package for package in PACKAGES if package not in versions]
+    rows += [[p, *[""] * (len(COLUMNS) - 2), "not installed"] for p in missing]
+    read = sum(row[COLUMNS.index("latency ms")] != "" for row in rows)
+    ran = sum(row[COLUMNS.index("executed")] in ("bit-exact", "within tolerance") for row in rows)
+    title = f"ONNX files of packages on PyPI: {len(files)} files, {read} planned, {ran} executed"
+    print(write_table("real_files", title, COLUMNS, rows))
 
 
-def installed(folder: Path) -> Path:
-    """The packages in a virtual environment of their own."""
-    venv.create(folder, with_pip=True)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
-    for package in PACKAGES:  # one by one: a package that is gone does not take the others along
-        subprocess.run([*pip, package], check=False)
-    return folder / "lib"
+def distribution_of(package: str, folder: Path | None) -> importlib.metadata.Distribution | None:
+    """A package as it is installed; None without it.
 
-
-def files_in(folders: list[Path]) -> Iterator[Path]:
-    for folder in folders:
-        yield from folder.rglob("*.onnx")
-
-
-def files_of_packages() -> Iterator[Path]:
-    for package in PACKAGES:
+    Args:
+        package: its name on PyPI.
+        folder: install it into a virtual environment there, each package into one of its own; None:
+            look for it here.
+    """
+    if folder is None:
         try:
-            listed = importlib.metadata.files(package) or ()
+            return importlib.metadata.distribution(package)
         except importlib.metadata.PackageNotFoundError:
-            continue
-        yield from (Path(str(f.locate())) for f in listed if f.suffix == ".onnx")
+            return None
+    home = folder / package
+    venv.create(home, with_pip=True)
+    pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-deps"]
+    subprocess.run([*pip, package], check=False)
+    paths = [str(path) for path in home.glob("lib*/python*/site-packages")]
+    return next(iter(importlib.metadata.distributions(name=package, path=paths)), None)
+
+
+def files_of(distribution: importlib.metadata.Distribution) -> Iterator[Path]:
+    """The ONNX files of a package."""
+    for file in distribution.files or ():
+        if file.suffix == ".onnx":
+            yield Path(str(file.locate()))
 
 
 def row_of(file: Path) -> list[str]:
-    """What became of a file."""
+    """What became of a file: the columns behind its package."""
     proto = onnx.load(file, load_external_data=False)
     begun = time.monotonic()
     refusals: list[str] = []
@@ -112,7 +134,7 @@ def row_of(file: Path) -> list[str]:
     nodes = str(len(proto.graph.node))
     reason = refusals[0].splitlines()[0][:200]
     print(f"{file.name}: {reason}", flush=True)
-    return [file.name, size, "", nodes, "", "", "", "", "no", f"import refused: {reason}"]
+    return [file.name, size, "", nodes, *[""] * 7, "no", f"import refused: {reason}"]
 
 
 def dims_of(proto: onnx.ModelProto, length: int) -> dict[str, int]:
@@ -136,6 +158,9 @@ def told(
     begun = time.monotonic()
     plan = replace(plan_by("greedy", prepared.problem), model=prepared.model)
     plan_s = time.monotonic() - begun
+    bytes_of = {True: 0, False: 0}
+    for value in graph.values.values():
+        bytes_of[value.kind == "weight"] += value.size_bytes
     remark = ""
     try:
         done = Executor(file, import_options(plan), 0, graph.name).run(plan)
@@ -151,6 +176,9 @@ def told(
         ", ".join(f"{name}={n}" for name, n in dims.items()),
         str(len(proto.graph.node)),
         str(len(graph.operators)),
+        f"{bytes_of[True] / 1024:.0f}",
+        f"{bytes_of[False] / 1024:.0f}",
+        f"{1000 * value_of(plan):.4g}",
         str(len(graph.fallbacks)),
         f"{import_s:.2f}",
         f"{plan_s:.2f}",
