@@ -28,7 +28,19 @@ SIZES = (1_000, 10_000, 50_000, 200_000)
 SHARE, GRACE_S = 1.1, 1.0
 # Seconds beyond the limit after which a run is stopped.
 PATIENCE_S = 100.0
-COLUMNS = ("shape", "nodes", "exit code", "wall s", "CPU s", "peak RSS MiB", "in time", "remarks")
+COLUMNS = (
+    "shape",
+    "nodes",
+    "exit code",
+    "limit s",
+    "wall s",
+    "CPU s",
+    "peak RSS MiB",
+    "in time",
+    "remarks",
+)
+# Most resident memory that a run may take.
+MOST_MIB = 2048
 
 
 def main() -> None:
@@ -56,16 +68,17 @@ def main() -> None:
                 path.unlink()
                 print(" | ".join(map(str, rows[-1])), flush=True)
                 late = sum(row[COLUMNS.index("in time")] != "yes" for row in rows)
+                most = max(row[COLUMNS.index("peak RSS MiB")] for row in rows)
                 title = (
-                    f"Shapes of graphs, --solver {given.solver} --order {given.order} "
-                    f"--time-limit {given.limit:g}: {len(rows)} runs, {late} late"
+                    f"Shapes of graphs, --solver {given.solver} --order {given.order}: {len(rows)} "
+                    f"runs, {late} late, {most} MiB at most (allowed: {MOST_MIB})"
                 )
                 by_shape = sorted(rows, key=lambda row: (chosen.index(row[0]), row[1]))
                 write_table(given.table, title, COLUMNS, by_shape)
 
 
 def measured(path: Path, given: argparse.Namespace) -> tuple[Any, ...]:
-    """Exit code, seconds, memory and the first remark of one run of the command."""
+    """Exit code, limit, seconds, memory and the first remark of one run of the command."""
     command = [str(Path(sys.executable).with_name("ullage")), "compile", str(path), "--json"]
     command += ["--solver", given.solver, "--order", given.order]
     command += ["--time-limit", str(given.limit)]
@@ -88,7 +101,8 @@ def measured(path: Path, given: argparse.Namespace) -> tuple[Any, ...]:
     in_time = "yes" if wall_s <= SHARE * given.limit + GRACE_S else "NO"
     cpu_s = usage.ru_utime + usage.ru_stime
     peak_mib = usage.ru_maxrss >> 10
-    return process.returncode, f"{wall_s:.2f}", f"{cpu_s:.2f}", peak_mib, in_time, remark
+    seconds = (f"{given.limit:g}", f"{wall_s:.2f}", f"{cpu_s:.2f}")
+    return process.returncode, *seconds, peak_mib, in_time, remark
 
 
 def remark_of(out: str, errors: str) -> str:
