@@ -9,6 +9,7 @@ Within one step, events happen in the order of their phases:
                '---------------------------------------- residencies with ready = t are checked
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ullage.compiler.ir.assignment import Assigned
@@ -63,35 +64,43 @@ class Log:
     tiers: set[str] = field(default_factory=set)
 
 
-def logs_of(plan: Assigned) -> list[Log]:
-    """The events of each buffer of a well-formed plan."""
-    logs = [Log() for _ in plan.problem.buffers]
-    last = len(plan.problem.steps)
-    for index, item in enumerate(plan.residencies):
-        log = logs[item.buffer]
-        log.tiers.add(item.tier)
-        log.events.append((item.start, START, index, 0))
-        if item.ready > item.start:
-            log.events.append((item.ready, ARRIVE, index, 0))
-        if item.end < last:
-            log.events.append((item.end, END, index, 0))
-    for transfer in plan.transfers:
-        if any(move_faults(transfer)):
-            continue  # reported elsewhere; its bytes never arrive
-        log = logs[transfer.buffer]
-        log.tiers.update((transfer.source, transfer.destination))
-        for t, moved_bytes in transfer.moves:
-            log.events.append((t, MOVE, len(log.flights), moved_bytes))
-        log.flights.append(Flight(transfer))
-    for t, step in enumerate(plan.problem.steps):
-        for use in step.uses:
+def logs_of(plan: Assigned) -> Iterator[Log]:
+    """The events of each buffer of a well-formed plan, one buffer at a time."""
+    count, last = len(plan.problem.buffers), len(plan.problem.steps)
+    residencies = _by_buffer(count, (item.buffer for item in plan.residencies))
+    transfers = _by_buffer(count, (transfer.buffer for transfer in plan.transfers))
+    for buffer, uses in enumerate(plan.problem.uses_of):
+        log = Log()
+        for index in residencies[buffer]:
+            item = plan.residencies[index]
+            log.tiers.add(item.tier)
+            log.events.append((item.start, START, index, 0))
+            if item.ready > item.start:
+                log.events.append((item.ready, ARRIVE, index, 0))
+            if item.end < last:
+                log.events.append((item.end, END, index, 0))
+        for index in transfers[buffer]:
+            transfer = plan.transfers[index]
+            if any(move_faults(transfer)):
+                continue  # reported elsewhere; its bytes never arrive
+            log.tiers.update((transfer.source, transfer.destination))
+            for t, moved_bytes in transfer.moves:
+                log.events.append((t, MOVE, len(log.flights), moved_bytes))
+            log.flights.append(Flight(transfer))
+        for t, use in uses:
             if use.start_byte == use.end_byte:
                 continue
-            log = logs[use.buffer]
             log.events.append((t, WRITE if use.write else READ, len(log.uses), 0))
             log.uses.append(use)
             if use.write:
                 log.writes.setdefault(t, []).append(use)
-    for log in logs:
         log.events.sort()
-    return logs
+        yield log
+
+
+def _by_buffer(count: int, buffers: Iterable[int]) -> list[list[int]]:
+    """For each of a number of buffers the positions at which it is named."""
+    positions: list[list[int]] = [[] for _ in range(count)]
+    for position, buffer in enumerate(buffers):
+        positions[buffer].append(position)
+    return positions
