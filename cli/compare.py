@@ -27,11 +27,11 @@ LEAST_TELLING = (
 def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     model: options.Model,
     solvers: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--solvers", metavar="a,b,c", help="Solvers, default all but auto and those of extras."
         ),
-    ] = "",
+    ] = None,
     target: options.TargetName = "edge-npu",
     objective: options.Objective = "latency",
     fast_memory: options.FastMemory = None,
@@ -73,7 +73,9 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
     if plot is not None:
         check_plot(plot)
-    names = [n.strip() for n in solvers.split(",") if n.strip()]
+    names = [n.strip() for n in (solvers or "").split(",") if n.strip()]
+    if solvers is not None and not names:
+        raise UsageError(f"--solvers {solvers!r} names no solver; leave it out for all")
     names = names or list(default_solvers(objective))
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
@@ -93,7 +95,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     if as_json:
         print_json(document)
     else:
-        _print(rows, chosen.objective)
+        _print(rows, chosen.minimised)
         if plot is not None:
             console().print(f"written: {plot}", markup=False, soft_wrap=True)
     if interrupted:

@@ -66,7 +66,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.emit import emit_plan, parse_emitters
     from ullage.compiler.emit.json_plan import PLAN_FILE
 
-    emitters = parse_emitters("json" if emit is None else emit)
+    emitters = parse_emitters("json" if emit is None else emit or ",")
     if emit is not None and output is None:
         raise UsageError("--emit writes files: say into which folder with -o (-o . for this one)")
     if quiet and verbose:

@@ -14,6 +14,7 @@ from ullage.cli.analyze import analyze_command
 from ullage.cli.compare import compare_command
 from ullage.cli.compile import KEPT_BEST, compile_command
 from ullage.cli.diff import diff_command
+from ullage.cli.interrupts import INTERRUPTED, NOTHING_YET, raise_again
 from ullage.cli.models import app as models_app
 from ullage.cli.pack import pack_command
 from ullage.cli.report import report_command
@@ -27,8 +28,6 @@ from ullage.cli.verify import verify_command
 from ullage.cli.warm_up import warm_up_command
 from ullage.compiler.common.errors import UllageError
 
-# Exit code after Ctrl-C, as shells have it.
-INTERRUPTED = 130
 # Exit code of an error that is a defect of ullage, or for want of memory; EX_SOFTWARE of sysexits.
 INTERNAL_ERROR = 70
 # Exit code where the work is done and its output cannot be written; EX_IOERR of sysexits.
@@ -108,6 +107,7 @@ def run(arguments: list[str]) -> int:
     """
     as_json = "--json" in arguments
     try:
+        raise_again()
         command = typer.main.get_command(app)
         code = command.main(args=arguments, prog_name="ullage", standalone_mode=False)
     except UllageError as error:
@@ -132,7 +132,7 @@ def run(arguments: list[str]) -> int:
     if code == KEPT_BEST:
         return INTERRUPTED
     if code == INTERRUPTED:  # typer turns Ctrl-C into this code and says nothing
-        _report("interrupted", "interrupted before any plan was found", {}, as_json=as_json)
+        _report("interrupted", NOTHING_YET, {}, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

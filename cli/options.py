@@ -133,14 +133,12 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     """
     from ullage.compiler.common.dtypes import parse_dtype
     from ullage.compiler.common.errors import UsageError
-    from ullage.compiler.common.units import parse_share, parse_size
+    from ullage.compiler.common.units import parse_count, parse_share, parse_size
     from ullage.compiler.driver.options import DEFAULT_WITHIN, CompileOptions
 
     dims: dict[str, int] = {}
     for name, value in pairs(arguments.get("dims"), "--dim").items():
-        if not value.isdecimal() or int(value) < 1:
-            raise UsageError(f"--dim {name} takes a whole number of at least 1, not {value!r}")
-        dims[name] = int(value)
+        dims[name] = parse_count(value, f"--dim {name}")
     fast = arguments.get("fast_memory")
     then, within = arguments.get("then"), arguments.get("within")
     if within is not None and then is None:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ullage.cli.streams import console, print_json, say, visible
+from ullage.cli.streams import console, print_json, say
 from ullage.compiler.common.units import format_size, objective_text
+from ullage.compiler.common.visible import visible
 from ullage.compiler.driver.summary_text import gap_text, middle_cut, percent
 
 if TYPE_CHECKING:

@@ -1,40 +1,24 @@
-r"""What reaches the terminal: texts without control characters, streams that may be closed or full.
-
-Names of tensors, operators and targets come from files of strangers. An escape sequence among them
-could move the cursor, rewrite lines or set the title of the window, a right-to-left mark could turn
-the rest of a line around; so control and format characters are shown as escapes (`\x1b`).
-"""
+"""What reaches the terminal: harmless texts, on streams that may be closed or full."""
 
 import errno
 import io
 import json
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import typer
 
+from ullage.compiler.common.visible import visible
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
 
-# Unicode categories of characters that are shown as escapes: control, format, surrogate, and the
-# separators of lines and paragraphs.
-_ESCAPED = ("Cc", "Cf", "Cs", "Zl", "Zp")
-# Joiners of letters and emoji, format characters that change no other text.
-_JOINERS = "\u200c\u200d"
 # Width of output in columns where there is no terminal.
 PIPE_WIDTH = 160
-
-
-def visible(text: str) -> str:
-    """A text in one line, with control and format characters as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(character) for character in text)
 
 
 def visible_lines(text: str) -> str:
@@ -45,13 +29,6 @@ def visible_lines(text: str) -> str:
     first, *rest = text.split("\n")
     lines = [line if line.startswith(" ") else f"  {line}" for line in rest]
     return "\n".join(map(visible, [first, *lines]))
-
-
-@cache
-def _shown(character: str) -> str:
-    if character in _JOINERS or unicodedata.category(character) not in _ESCAPED:
-        return character
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def say(text: str, *, err: bool = False, lines: bool = False) -> None:

@@ -29,8 +29,8 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
     from rich.text import Text
 
     from ullage.cli.render import console, print_memory_map, print_pairs
-    from ullage.cli.streams import visible
     from ullage.compiler.common.units import counted
+    from ullage.compiler.common.visible import visible
     from ullage.compiler.driver.shares import fast_memory_profile
     from ullage.compiler.driver.summary import summary_rows
     from ullage.compiler.driver.summary_text import order_text
@@ -168,7 +168,7 @@ def _print_notes(notes: Sequence[str], fallbacks: Sequence[str], shown: int) -> 
     from rich.text import Text
 
     from ullage.cli.render import console
-    from ullage.cli.streams import visible
+    from ullage.compiler.common.visible import visible
 
     out = console(stderr=True)
     for note in notes:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any, TypeVar, get_args
 
@@ -66,13 +66,13 @@ def plain_solution(solver: Solver, solution: Solution) -> Solution:
     if solution.stop_reason not in get_args(StopReason):
         raise broken(solver, f"it stopped for the unknown reason {solution.stop_reason!r}")
     assignment = solution.assignment
-    return replace(
-        solution,
-        assignment=replace(
-            assignment,
-            residencies=tuple(_plain_row(solver, row) for row in assignment.residencies),
-            transfers=tuple(_plain_row(solver, row) for row in assignment.transfers),
+    return Solution(
+        assignment=Assignment(
+            assignment.problem,
+            tuple(_plain_row(solver, row, Residency) for row in assignment.residencies),
+            tuple(_plain_row(solver, row, Transfer) for row in assignment.transfers),
         ),
+        stop_reason=next(r for r in get_args(StopReason) if r == solution.stop_reason),
         bound=bound,
         shadow_prices=tuple(
             ShadowPrice(
@@ -91,11 +91,11 @@ def plain_solution(solver: Solver, solution: Solution) -> Solution:
     )
 
 
-def _plain_row(solver: Solver, row: _Row) -> _Row:
-    """A residency or transfer with Python's whole numbers."""
-    kind = type(row).__name__
+def _plain_row(solver: Solver, row: _Row, made: type[_Row]) -> _Row:
+    """A residency or transfer, and no subclass, with Python's whole numbers."""
+    kind = made.__name__
     plain: dict[str, Any] = {}
-    for item in fields(row):
+    for item in fields(made):
         value = getattr(row, item.name)
         if item.name == "moves":
             moves = _tuple(solver, f"moves of a {kind}", value)
@@ -107,7 +107,7 @@ def _plain_row(solver: Solver, row: _Row) -> _Row:
             plain[item.name] = _text(solver, f"{item.name} of a {kind}", value)
         else:
             plain[item.name] = _whole(solver, f"{item.name} of a {kind}", value)
-    return replace(row, **plain)
+    return made(**plain)
 
 
 def _tuple(solver: Solver, what: str, value: object) -> tuple[Any, ...]:

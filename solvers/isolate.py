@@ -10,24 +10,23 @@ import json
 import math
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
 import time
-from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Literal
+from typing import Any
 from warnings import catch_warnings, filterwarnings
 
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.contract import broken
-from ullage.solvers.interface import Solver, solution_of
+from ullage.solvers.contract import broken, check_solution, plain_solution
+from ullage.solvers.interface import Solution, Solver, solution_of
+from ullage.solvers.messages import Inbox, Message, MessageKind, packed, send, unpacked
 
 # Seconds after the deadline within which the solver must be back.
 GRACE_S = 0.15
@@ -37,16 +36,6 @@ INTERRUPT_S = 2.0
 POLL_S = 0.05
 # Seconds between two looks of the solver's process at whether ours is still there.
 ORPHAN_S = 0.5
-
-MessageKind = Literal["progress", "improved", "answer", "error", "breach"]
-
-
-@dataclass(frozen=True)
-class _Message:
-    """A message from the solver's process: its kind and its content."""
-
-    kind: MessageKind
-    content: Any = None
 
 
 def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budget) -> object:
@@ -70,13 +59,14 @@ def solve_apart(solver: Solver, problem: Problem, options: object, budget: Budge
         filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
         process.start()
     theirs.close()
+    inbox = Inbox(ours)
     try:
-        return _watch(solver, process, ours, budget)
+        return _watch(solver, process, inbox, budget)
     except KeyboardInterrupt:
         with suppress(OSError):
             os.kill(process.pid or 0, signal.SIGINT)
         left = Budget(time.monotonic() + INTERRUPT_S)
-        return _watch(solver, process, ours, left, interrupted=True)
+        return _watch(solver, process, inbox, left, interrupted=True)
     finally:
         _end(process)
         ours.close()
@@ -94,7 +84,7 @@ def _end(process: BaseProcess) -> None:
 def _watch(
     solver: Solver,
     process: BaseProcess,
-    pipe: Connection,
+    inbox: Inbox,
     budget: Budget,
     *,
     interrupted: bool = False,
@@ -107,23 +97,25 @@ def _watch(
                 raise KeyboardInterrupt
             raise broken(solver, "it was not back when its time was over, and was ended")
         was_there = process.is_alive()
-        if not pipe.poll(min(POLL_S, left_s)) and was_there:
-            continue
         try:
-            data = pipe.recv_bytes() if was_there or pipe.poll() else b""
-        except EOFError:
-            data = b""
-        if not data:
+            data = inbox.take(min(POLL_S, left_s) if was_there else 0.0)
+            ended = data is None and inbox.is_idle and not was_there
+        except (EOFError, OSError):
+            data, ended = None, True
+        if ended:
             if interrupted:
                 raise KeyboardInterrupt
             raise broken(solver, "its process ended without an answer (it crashed)")
+        if data is None:
+            continue
         message = _unpickled(solver, data)
         if message.kind == "progress":
             budget.progress(str(message.content))
         elif message.kind == "improved":
-            if not math.isfinite(message.content):
-                raise broken(solver, f"it reported an improvement to {message.content}")
-            budget.on_improvement(message.content)
+            value = message.content
+            if not isinstance(value, float) or not math.isfinite(value):
+                raise broken(solver, f"it reported an improvement to {value!r:.60}")
+            budget.on_improvement(value)
         elif message.kind == "error":
             raise _revived(solver, message.content)
         elif message.kind == "breach":
@@ -134,15 +126,12 @@ def _watch(
             return message.content
 
 
-def _unpickled(solver: Solver, data: bytes) -> _Message:
-    """A message of the solver's process; unpickling runs code of the solver's classes."""
+def _unpickled(solver: Solver, data: bytes) -> Message:
+    """A message of the solver's process."""
     try:
-        with redirect_stdout(sys.stderr):
-            message = pickle.loads(data)  # noqa: S301 - of a solver that the user has installed
-    except (Exception, SystemExit) as error:
+        return unpacked(data)
+    except Exception as error:
         raise broken(solver, f"its answer cannot be read: {error!r}"[:300]) from error
-    assert isinstance(message, _Message)  # noqa: S101 - `_work` sends nothing else
-    return message
 
 
 def _revived(solver: Solver, document: Any) -> UllageError:  # noqa: ANN401 - JSON
@@ -158,7 +147,10 @@ def _revived(solver: Solver, document: Any) -> UllageError:  # noqa: ANN401 - JS
 def _report_of(error: BaseException) -> tuple[MessageKind, object]:
     """The message about what a solver raised."""
     if isinstance(error, UllageError):
-        return "error", error.to_json()
+        try:
+            return "error", json.loads(json.dumps(error.to_json(), allow_nan=False))
+        except Exception as failure:  # noqa: BLE001 - its details may be anything
+            return "breach", f"it raised an error that cannot be read: {failure!r}"
     if isinstance(error, RecursionError):
         return "breach", "it recursed too deeply (RecursionError)"
     if isinstance(error, SystemExit):
@@ -188,30 +180,32 @@ def _work(
 
     lock = threading.Lock()  # solvers may have threads
 
-    def send(kind: MessageKind, content: object) -> None:
-        data = pickle.dumps(_Message(kind, content))
+    def tell(kind: MessageKind, content: object) -> None:
+        data = packed(Message(kind, content))
         with lock:
-            pipe.send_bytes(data)
+            send(pipe, data)
 
     budget = Budget(
         deadline,
-        progress=lambda text: send("progress", str(text)),
-        on_improvement=lambda value: send("improved", float(value)),
+        progress=lambda text: tell("progress", str(text)),
+        on_improvement=lambda value: tell("improved", float(value)),
     )
     try:
         answer = solver.solve(problem, options, budget)
         answer = solution_of(answer) if isinstance(answer, Plan) else answer
+        if isinstance(answer, Solution):  # numbers and texts of classes of its own stay behind
+            answer = plain_solution(solver, check_solution(solver, problem, answer))
     except BaseException as error:  # noqa: BLE001 - whatever it is, its process reports it
         try:
-            send(*_report_of(error))
+            tell(*_report_of(error))
         except Exception:  # noqa: BLE001 - texts of its errors are its own code
-            send("breach", f"it raised {type(error).__name__}")
+            tell("breach", f"it raised {type(error).__name__}")
     else:
         try:
-            send("answer", answer)
+            tell("answer", answer)
         except Exception as error:  # noqa: BLE001 - what cannot be pickled is no solution
             kind = type(answer).__name__
-            send("breach", f"it returned a {kind} that cannot be handed over: {error!r}"[:300])
+            tell("breach", f"it returned a {kind} that cannot be handed over: {error!r}"[:300])
     with suppress(OSError):
         pipe.close()
     os._exit(0)

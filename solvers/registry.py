@@ -3,8 +3,10 @@
 import difflib
 import json
 import logging
+import os
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -78,11 +80,14 @@ def find_solver(name: str) -> Solver:
         raise UsageError(f"no solver named {name!r}{suggestion} (there are: {', '.join(names)})")
     origin = _origin(point)
     try:
-        with redirect_stdout(sys.stderr):  # what it prints must not end up in a JSON document
+        with _stdout_to_stderr():  # what it prints must not end up in a JSON document
             loaded = point.load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a stranger's module raises, it is not ours
         raise UsageError(
-            f"solver {name!r} of {origin} cannot be imported: {type(error).__name__}: {error}"
+            f"solver {name!r} of {origin} cannot be imported: {type(error).__name__}: "
+            f"{_text_of(error)}"
         ) from error
     if isinstance(loaded, Solver):
         registered = replace(loaded, name=name, origin=origin)
@@ -96,6 +101,33 @@ def find_solver(name: str) -> Solver:
     doc = loaded.__doc__ if isinstance(loaded.__doc__, str) else ""
     summary = doc.strip().split("\n")[0]
     return Solver(name, summary, loaded, origin=origin)
+
+
+def _text_of(error: BaseException) -> str:
+    """The text of an exception whose class may be anybody's."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - its `__str__` is a stranger's code too
+        return "(its text cannot be had)"
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """While the context is open, what is printed, also beneath Python, goes to standard error."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # it is closed
+        kept = -1
+    if kept >= 0:
+        os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if kept >= 0:
+            os.dup2(kept, 1)
+            os.close(kept)
 
 
 def _check_fields(solver: Solver) -> None:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from ullage.compiler.common.errors import OutputError, UllageError, UsageError
+from ullage.compiler.common.visible import is_unicode
 
 # Size in bytes (1 GiB) of the largest plan, table or checkpoint that is read.
 MAX_READ_BYTES = 2**30
@@ -29,6 +30,34 @@ _KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
 )
 # Files written since `recording` began, None outside it.
 _written: ContextVar[list[str] | None] = ContextVar("written", default=None)
+# Files held back since `together` began, None outside it.
+_held: ContextVar[list[tuple[Path | str, bytes]] | None] = ContextVar("held", default=None)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Hold back the files that are written meanwhile: where one cannot be made, none is written.
+
+    After Ctrl-C those that are complete are written.
+    """
+    held: list[tuple[Path | str, bytes]] = []
+    token = _held.set(held)
+    try:
+        yield
+    except KeyboardInterrupt:
+        _held.reset(token)
+        _write_all(held)
+        raise
+    except BaseException:
+        _held.reset(token)
+        raise
+    _held.reset(token)
+    _write_all(held)
+
+
+def _write_all(held: list[tuple[Path | str, bytes]]) -> None:
+    for path, data in held:
+        write_atomic(path, data)
 
 
 @contextmanager
@@ -56,10 +85,11 @@ def check_folder(folder: Path, option: str) -> None:
     Raises:
         UsageError: it is a file, lies below one, or may not be written to.
     """
+    _check_name(folder, option)
     nearest = folder
-    while not nearest.exists() and nearest != nearest.parent:
+    while not kind_of(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
-    if not nearest.is_dir():
+    if kind_of(nearest) != "a folder":
         raise UsageError(f"{option} {folder}: {nearest} is a file, not a folder; name another one")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UsageError(f"{option} {folder}: cannot be written to; name a writable folder")
@@ -75,14 +105,22 @@ def check_file(path: Path, option: str) -> None:
     Raises:
         UsageError: it is a folder, its folder takes no files, or it is a device that takes no data.
     """
-    if path.is_dir():
+    _check_name(path, option)
+    kind = kind_of(path)
+    if kind == "a folder":
         raise UsageError(f"{option} {path}: is a folder; name a file")
-    if kind_of(path) not in ("", "a file"):  # written to in place, whatever its folder takes
+    if kind not in ("", "a file"):  # written to in place, whatever its folder takes
         if not os.access(path, os.W_OK):
             raise UsageError(f"{option} {path}: cannot be written to; name a file")
         return
-    real = Path(os.path.realpath(path)) if path.is_symlink() else path
+    real = Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - a Path's own raises where a name is too long
     check_folder(real.parent, option)
+
+
+def _check_name(path: Path, option: str) -> None:
+    """Refuse a name that the documents about what was written could not hold."""
+    if not is_unicode(str(path)):
+        raise UsageError(f"{option} {path}: this name is no Unicode text; name another one")
 
 
 def kind_of(path: Path | str) -> str:
@@ -92,6 +130,11 @@ def kind_of(path: Path | str) -> str:
     except (OSError, ValueError):
         return ""
     return next((name for is_one, name in _KINDS if is_one(mode)), "no file")
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether a path leads to a regular file; names that no file can have lead to none."""
+    return kind_of(path) == "a file"
 
 
 def read_file(path: Path | str, most_bytes: int, error: type[UllageError] = UsageError) -> bytes:
@@ -136,6 +179,9 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         UsageError: it is a folder, or its folder cannot be made or written to.
         OutputError: it cannot hold the data: the device is full.
     """
+    if (held := _held.get()) is not None:
+        held.append((path, data))
+        return
     try:
         if kind_of(path) in ("", "a file"):
             _replace(Path(os.path.realpath(path)), data)
@@ -149,12 +195,17 @@ def write_atomic(path: Path | str, data: bytes) -> None:
         files.append(str(path))
 
 
+def temporary_beside(path: Path) -> Path:
+    """A name that nobody has for a file that will be renamed to another as soon as it is whole."""
+    return path.with_name(f".{path.name[:_NAME_KEPT]}.{secrets.token_hex(8)}")
+
+
 def _replace(target: Path, data: bytes) -> None:
     """Write a regular file, whole or not at all."""
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name[:_NAME_KEPT]}.{secrets.token_hex(8)}")
+    temporary = temporary_beside(target)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:

@@ -27,6 +27,7 @@ _SIZE = re.compile(r"([0-9]{1,30}(?:\.[0-9]{1,30})?(?:e[+-]?[0-9]{1,2})?) ?([a-z
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0}
 _NUMBER = r"([0-9]{1,30}(?:\.[0-9]{0,30})?(?:e[+-]?[0-9]{1,2})?|\.[0-9]{1,30})"
 _TIME = re.compile(_NUMBER + r" ?([a-zµ]{0,3})")
+_COUNT = re.compile(r"[0-9]{1,30}")
 _SHARE = re.compile(_NUMBER + r" ?(%?)")
 # How sizes may be written, for error messages.
 _REMEDY = "write bytes as 262144, 256KiB, 1MiB or 1.5MB"
@@ -80,6 +81,24 @@ def parse_time(text: str, what: str) -> float:
             f"0.011, 11ms, 250us), not {_shown(text)!r}"
         )
     return float(match[1]) * SECONDS[match[2] or "s"]
+
+
+def parse_count(text: str, what: str) -> int:
+    """The whole number from 1 to 2**62 that a text stands for.
+
+    Args:
+        text: decimal digits.
+        what: the option that it is given for, for messages.
+
+    Raises:
+        UsageError: the text is none.
+    """
+    number = int(text) if _COUNT.fullmatch(text) else 0
+    if not 1 <= number <= MAX_SIZE_BYTES:
+        raise UsageError(
+            f"{what} takes a whole number of at least 1 and at most 2**62, not {_shown(text)!r}"
+        )
+    return number
 
 
 def parse_share(text: str, what: str) -> float:

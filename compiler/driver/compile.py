@@ -16,6 +16,7 @@ from ullage.compiler.driver.options import (
     CompileOptions,
     check_applies,
     check_consistent,
+    check_types,
     solver_of,
 )
 from ullage.compiler.driver.result import Compiled, best_bound
@@ -61,16 +62,16 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         ModelError: the model cannot be read.
         UsageError: an option or the target is wrong.
     """
-    if options.objective not in OBJECTIVES:
+    if options.minimised not in OBJECTIVES:
         raise UsageError(
-            f"unknown objective {options.objective!r}; there are: {', '.join(OBJECTIVES)}"
+            f"unknown objective {options.minimised!r}; there are: {', '.join(OBJECTIVES)}"
         )
     check_consistent(options)
     limit = options.time_limit_s
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
         options.order,
-        objective=options.objective,
+        objective=options.minimised,
         seed=options.seed,
         steady_state=options.steady_state,
         budget=Budget(deadline, options.progress),
@@ -128,10 +129,9 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
 
     Args:
         problem: program, target and objective.
-        options: how to compile, by default with solver `auto` for the problem's objective. Where
-            options are passed, their objective counts; what they say of target, order or how a
-            model is read must agree with the problem. Steady state is planned where either the
-            problem or the options say so.
+        options: how to compile, by default with solver `auto`. What they say of objective, target,
+            order or how a model is read must agree with the problem; left out, the problem's own
+            count. Steady state is planned where either the problem or the options say so.
 
     Raises:
         InfeasibleError: no legal plan exists.
@@ -140,15 +140,13 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
             wrong; names it.
     """
     _check_problem(problem)
-    chosen = options or CompileOptions(objective=problem.objective)
+    asked = options or CompileOptions()
+    check_types(asked)
+    check_applies(asked, problem)
+    chosen = replace(asked, objective=problem.objective)
     solver_of(chosen)
-    check_applies(chosen, problem)
     steady = problem.steady_state or chosen.steady_state
-    requested = replace(
-        problem,
-        program=replace(problem.program, steady_state=steady),
-        objective=chosen.objective,
-    )
+    requested = replace(problem, program=replace(problem.program, steady_state=steady))
     graph = Graph(problem.name, {}, (), (), ())
     described = {
         "name": problem.name,
@@ -294,7 +292,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
             f"them takes about {least_s:.2f} s; give more time (--time-limit)"
         )
     begun = time.monotonic()
-    early = options.solver != "all-slow" and options.objective != "peak"
+    early = options.solver != "all-slow" and options.minimised != "peak"
     reference = _reference(problem) if early else None
     took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference

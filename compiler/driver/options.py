@@ -17,6 +17,8 @@ from ullage.solvers.run import check_objective
 
 # The objectives that a plan may minimise.
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
+# The objective of a model where none is named.
+DEFAULT_OBJECTIVE = "latency"
 # The order of the operators where none is named: the file's.
 DEFAULT_ORDER = "model"
 # Share by which a second objective may make the first worse, where none is named.
@@ -30,7 +32,8 @@ class CompileOptions:
     Attributes:
         target: name or file of a target; None for the default, and for a problem its own.
         solver: name of a solver.
-        objective: `latency`, `traffic`, `energy` or `peak`.
+        objective: `latency`, `traffic`, `energy` or `peak`; None for latency, and for a problem its
+            own.
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
         order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (chosen
             together with the assignment, for the objective and the target).
@@ -52,7 +55,7 @@ class CompileOptions:
 
     target: str | None = None
     solver: str = "auto"
-    objective: str = "latency"
+    objective: str | None = None
     fast_memory_bytes: int | None = None
     order: str = DEFAULT_ORDER
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -70,13 +73,18 @@ class CompileOptions:
     progress: Callable[[str], None] = lambda _: None
 
     @property
+    def minimised(self) -> str:
+        """The objective that is minimised where a model is compiled."""
+        return DEFAULT_OBJECTIVE if self.objective is None else self.objective
+
+    @property
     def frontend(self) -> FrontendOptions:
         """The part that says how to read the model and the target."""
         return FrontendOptions(
             target=DEFAULT_TARGET if self.target is None else self.target,
             fast_memory_bytes=self.fast_memory_bytes,
             overrides=self.overrides,
-            objective=self.objective,
+            objective=self.minimised,
             order=self.order,
             dims=self.dims,
             batch=self.batch,
@@ -97,8 +105,8 @@ def solver_of(options: CompileOptions) -> Solver:
     """
     check_types(options)
     solver = find_solver(options.solver)
-    if options.objective in OBJECTIVES:
-        check_objective(solver, options.objective)
+    if options.minimised in OBJECTIVES:
+        check_objective(solver, options.minimised)
     _check_then(solver, options)
     options_from(solver.name, solver.options, options.parameters, options.seed)
     return solver
@@ -141,9 +149,9 @@ def _check_then(solver: Solver, options: CompileOptions) -> None:
         return
     if second not in OBJECTIVES:
         raise UsageError(f"unknown objective --then {second!r}; there are: {', '.join(OBJECTIVES)}")
-    if second == options.objective:
+    if second == options.minimised:
         raise UsageError(f"--then {second}: that is the first objective already")
-    if options.objective == "peak":
+    if options.minimised == "peak":
         raise UsageError(
             f"--objective peak --then {second}: a plan of the smallest peak has no memory to "
             f"spare; ask for --objective {second} --then peak"
@@ -162,7 +170,7 @@ def check_consistent(options: CompileOptions) -> None:
     """
     if options.fast_memory_bytes is None:
         return
-    if options.objective == "peak":
+    if options.minimised == "peak":
         raise UsageError(
             "--objective peak asks for the smallest fast memory, --fast-memory names its size: "
             "leave one out"
@@ -182,6 +190,12 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
         UsageError: says which option, and what to change instead.
     """
     own, order = problem.target, problem.program.order
+    if options.objective not in (None, problem.objective):
+        raise UsageError(
+            f"option objective is {options.objective!r}, and the problem is to minimise "
+            f"{problem.objective!r}; leave it out, or plan "
+            f"`problem.minimising({options.objective!r})`"
+        )
     if options.target is not None:
         asked = load_target(options.target, options.overrides)
         if options.fast_memory_bytes is not None:

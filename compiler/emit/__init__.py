@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.files import check_folder
+from ullage.compiler.common.files import check_folder, together
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_source import emit_c
 from ullage.compiler.emit.csv_operators import emit_operators
@@ -43,9 +43,11 @@ def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple
         known: names that are allowed; those of `EMITTERS`, or of `GRAPH_FORMATS`.
 
     Raises:
-        UsageError: a name is unknown.
+        UsageError: a name is unknown, or a text that is not empty has none.
     """
     names = tuple(dict.fromkeys(n.strip() for n in text.split(",") if n.strip()))
+    if text and not names:
+        raise UsageError(f"{text!r} names nothing to write; there are: {', '.join(known)}")
     for name in names:
         if name not in known:
             raise UsageError(f"nothing emits {name!r}; there are: {', '.join(known)}")
@@ -55,7 +57,7 @@ def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple
 def emit_plan(
     compiled: Compiled, folder: Path | str, names: Sequence[str] | str = ("json",)
 ) -> dict[str, str]:
-    """Write a plan in several forms.
+    """Write a plan in several forms: all of them, or none where one cannot be made.
 
     Args:
         compiled: what `compile_model` returned.
@@ -70,4 +72,5 @@ def emit_plan(
     """
     chosen = parse_emitters(names if isinstance(names, str) else ",".join(names))
     check_folder(Path(folder), "folder")
-    return {name: str(EMITTERS[name](compiled, Path(folder))) for name in chosen}
+    with together():
+        return {name: str(EMITTERS[name](compiled, Path(folder))) for name in chosen}

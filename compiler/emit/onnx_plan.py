@@ -1,12 +1,13 @@
 """`onnx`: the model with its plan in `metadata_props`, and the reader of such files."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import ModelError, UsageError
-from ullage.compiler.common.files import read_file, write_atomic
+from ullage.compiler.common.files import is_file, read_file, temporary_beside, write_atomic
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan
@@ -49,9 +50,11 @@ def emit_onnx(compiled: Compiled, folder: Path) -> Path:
             f"{source} with its plan has {len(data)} bytes, a protobuf file holds at most "
             f"{MAX_FILE_BYTES}; store the weights as external data"
         )
-    _bring_weights(model, source.parent, folder)
+    weights = _weights_to_bring(model, source.parent, folder)
     path = folder / f"{source.stem}.planned.onnx"
     write_atomic(path, data)
+    for old, new in weights:
+        _copy(old, new)
     return path
 
 
@@ -96,34 +99,49 @@ def _load(path: Path) -> "onnx.ModelProto":
         raise ModelError(f"{path}: not an ONNX file: {error}") from error
 
 
-def _bring_weights(model: "onnx.ModelProto", source: Path, folder: Path) -> None:
-    """Copy external weight files to the new model's folder, under the names that it uses."""
+def _weights_to_bring(
+    model: "onnx.ModelProto", source: Path, folder: Path
+) -> list[tuple[Path, Path]]:
+    """(from, to) of external weight files, for the new model's folder and the names that it uses.
+
+    Raises:
+        ModelError: a file lies outside the model's folder.
+    """
+    found = []
     for name in sorted(_external_files(model)):
         old, new = source / name, folder / name
-        inside = (
-            not Path(name).is_absolute()
-            and old.resolve().is_relative_to(source.resolve())
-            and new.resolve().is_relative_to(folder.resolve())
-        )
-        if not inside:
+        if not (_is_inside(old, source) and _is_inside(new, folder)):
             raise ModelError(
                 f"the model keeps weights in {name!r}, outside its own folder; save it with its "
                 "weights beside it"
             )
-        if not old.is_file() or (new.exists() and new.samefile(old)):
+        if not is_file(old) or (is_file(new) and new.samefile(old)):
             continue  # weights may be absent: shapes suffice for a plan
-        _copy(old, new)
+        found.append((old, new))
+    return found
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path leads into a folder, links followed."""
+    try:
+        real = Path(os.path.realpath(path))
+    except ValueError:  # a NUL in it
+        return False
+    return real.is_relative_to(os.path.realpath(folder))
 
 
 def _copy(old: Path, new: Path) -> None:
     """Copy a file, whole or not at all; not a link, since onnx refuses to read through one."""
-    temporary = new.with_name(f".{new.name}.part")
+    temporary = temporary_beside(new)
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(old, temporary)
-        temporary.replace(new)
+        try:
+            shutil.copyfile(old, temporary)
+            temporary.replace(new)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{new}: cannot be written: {error.strerror or error}") from error
 
 

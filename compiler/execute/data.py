@@ -9,6 +9,7 @@ import onnx
 
 from ullage.compiler.common.dtypes import BITS, storage_bytes
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.files import is_file
 from ullage.compiler.execute.element_types import (
     EXECUTABLE,
     Array,
@@ -95,7 +96,7 @@ def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
     external = {entry.key: entry.value for entry in tensor.external_data}
-    if folder is None or not (folder / external.get("location", "")).is_file():
+    if folder is None or not is_file(folder / external.get("location", "")):
         return None
     try:
         return np.asarray(onnx.numpy_helper.to_array(_with_length(tensor), base_dir=str(folder)))

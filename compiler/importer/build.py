@@ -10,6 +10,7 @@ import onnx
 from ullage.compiler.common.clock import check_time
 from ullage.compiler.common.dtypes import resized
 from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.common.visible import is_unicode
 from ullage.compiler.importer import fusion
 from ullage.compiler.importer.batch.rebatch import rebatched
 from ullage.compiler.importer.bodies.lift import lift_weights
@@ -19,7 +20,7 @@ from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
-from ullage.compiler.importer.symbols import bind_symbols, fixed_batches
+from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
 # What is said of a model of which every output is an input or a constant.
@@ -84,7 +85,13 @@ def import_detailed(
         UsageError: an option does not fit the model.
     """
     chosen = options or ImportOptions()
+    check_sizes(chosen.dims, chosen.batch)
     if isinstance(model, Path):
+        if not is_unicode(str(model)):
+            raise ModelError(
+                f"{model}: a plan names the file of its model, and this name is no Unicode text; "
+                "rename the file"
+            )
         label, where, proto = name or model.stem, str(model), load_model(model, chosen.deadline)
     elif not isinstance(model, onnx.ModelProto):
         raise UsageError(

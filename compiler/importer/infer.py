@@ -19,6 +19,7 @@ from ullage.compiler.importer.bodies.control_flow import control_flow_types
 from ullage.compiler.importer.bounds import Triple
 from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
 from ullage.compiler.importer.operators.contrib import contrib_output_types
+from ullage.compiler.importer.operators.einsum import check_equation
 from ullage.compiler.importer.operators.identity import (
     MICROSOFT,
     attributes,
@@ -256,6 +257,8 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
     protos: Mapping[str, onnx.TypeProto] = {}
     if schema is not None:
         _check_tile(node, scope)
+        if node.op_type == "Einsum":
+            check_equation(node, f"{scope.where}: {label_of(node)}")
         protos = _schema_types(schema, node, inputs, scope)
         for name, proto in protos.items():
             if proto.WhichOneof("value") not in (None, "tensor_type"):

@@ -8,7 +8,7 @@ import onnx
 from ullage.compiler.common.clock import check_time, timed
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.common.files import read_file
+from ullage.compiler.common.files import is_file, read_file
 from ullage.compiler.importer.functions import inline_functions
 from ullage.compiler.ir.dag import find_cycle
 
@@ -40,7 +40,7 @@ def load_model(path: Path, deadline: float | None = None) -> onnx.ModelProto:
     Raises:
         ModelError: the file is missing, too large, not ONNX, or its graph is malformed.
     """
-    if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
+    if is_file(path) and path.stat().st_size > MAX_FILE_BYTES:
         raise ModelError(
             f"{path}: {path.stat().st_size} bytes, but a protobuf file holds at most "
             f"{MAX_FILE_BYTES}; store the weights as external data"

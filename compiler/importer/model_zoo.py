@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ullage.compiler.common.errors import ModelError
-from ullage.compiler.common.files import kind_of
+from ullage.compiler.common.files import is_file, kind_of
 
 # Endings of model files, for suggestions.
 MODEL_FILES = {".onnx", ".json"}
@@ -28,7 +28,7 @@ def find_model(name: str) -> Path:
         ModelError: neither a file nor a known name.
     """
     path = Path(name)
-    if path.is_file():
+    if is_file(path):
         return path
     known = named_models()
     if name in known:

@@ -1,13 +1,34 @@
 """Symbolic dimensions of a model's inputs, and the values that the user sets for them."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 
 import onnx
 
 from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.common.ranges import MAX_COUNT
 
 # Length that some exporters write for a dimension which may have any; onnxruntime takes it so too.
 ANY_LENGTH = -1
+
+
+def check_sizes(dims: Mapping[str, int], batch: int | None) -> None:
+    """Check the sizes that the user gives.
+
+    Args:
+        dims: values of symbolic dimensions, by name.
+        batch: number of samples, None where it is not given.
+
+    Raises:
+        UsageError: one is not a whole number from 1 to 2**62; names it.
+    """
+    given = [(f"dimension {name!r}", size) for name, size in dims.items()]
+    given += [] if batch is None else [("the batch", batch)]
+    for what, size in given:
+        whole = isinstance(size, Integral) and not isinstance(size, bool)
+        if not whole or not 1 <= size <= MAX_COUNT:
+            shown = "one beyond that" if whole and abs(size) > MAX_COUNT else f"{size!r:.60}"
+            raise UsageError(f"{what} is a whole number from 1 to 2**62, not {shown}")
 
 
 def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:

@@ -34,7 +34,7 @@ def cover(
         The extents in byte order, and the ranges [low, high) that no candidate has.
     """
     extents: list[Extent] = []
-    missing = [(begin, end)]
+    missing = [(begin, end)] if begin < end else []  # no bytes are nowhere
     for r in candidates:
         rest: list[tuple[int, int]] = []
         for low, high in missing:

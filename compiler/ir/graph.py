@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
 from ullage.compiler.common.units import counted
+from ullage.compiler.common.visible import is_unicode
 from ullage.compiler.ir.reach import Reach
 
 if TYPE_CHECKING:
@@ -301,9 +302,14 @@ def _check_names(
 ) -> None:
     """Check that every name stands for a value, and that no two operators have the same one.
 
+    Names must be texts that a plan's file can hold.
+
     Raises:
         UsageError: says which.
     """
+    for name in (*values, *(operator.name for operator in operators)):
+        if not isinstance(name, str) or not is_unicode(name):
+            raise UsageError(f"the name {name!r} is no Unicode text; rename it")
     seen: set[str] = set()
     used = set(ends)
     for operator in operators:

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar, get_args
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import MAX_COUNT
+from ullage.compiler.common.visible import is_unicode
 from ullage.compiler.ir.graph import Kind
 
 Entry = TypeVar("Entry")
@@ -190,7 +191,7 @@ def check_unicode(where: str, name: str) -> None:
     Raises:
         UsageError: names it.
     """
-    if any("\ud800" <= character <= "\udfff" for character in name):
+    if not is_unicode(name):
         raise UsageError(f"{where}: the name {_shown(name)} is no Unicode text; rename it")
 
 

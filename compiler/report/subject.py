@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError, UsageError
-from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file
 from ullage.compiler.driver.bounding import with_best_bound
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
@@ -112,7 +112,7 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
         check_model_matches(plan, model)
         return import_model(model, import_options(plan), name=plan.problem.name).values, None
     model_path = plan.model.get("path")
-    if not isinstance(model_path, str) or not Path(model_path).is_file():
+    if not isinstance(model_path, str) or not is_file(model_path):
         return {}, "report: the model is not at hand, so types and shapes are unknown (--model)"
     try:
         graph = import_model(Path(model_path), import_options(plan), name=plan.problem.name)

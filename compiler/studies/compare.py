@@ -106,19 +106,19 @@ def compare_solvers(
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []
     for number, name in enumerate(solvers, 1):
-        minimised = minimised_by(find_solver(name), options.objective)
+        minimised = minimised_by(find_solver(name), options.minimised)
         solver_options = replace(
             options,
             progress=_counting(options.progress, f"{number} of {len(solvers)}, {name}"),
             solver=name,
             parameters=parameters[name],
             objective=minimised,
-            then=options.then if minimised == options.objective else None,
+            then=options.then if minimised == options.minimised else None,
         )
         try:
             solver_of(solver_options)
             outcome = solve_prepared(
-                _minimising(prepared, solver_options.objective), solver_options, quick_bound=False
+                _minimising(prepared, solver_options.minimised), solver_options, quick_bound=False
             )
             _check_own(outcome, name)
         except UllageError as error:
@@ -132,12 +132,12 @@ def compare_solvers(
         if outcome.interrupted:
             break
     bounds = _bounds_by_order(
-        [outcome for outcome in outcomes if isinstance(outcome, Compiled)], options.objective
+        [outcome for outcome in outcomes if isinstance(outcome, Compiled)], options.minimised
     )
     return [
         {"solver": name, "error": outcome.to_json()}
         if isinstance(outcome, UllageError)
-        else _row(outcome, options.objective, bounds)
+        else _row(outcome, options.minimised, bounds)
         for name, outcome in zip(solvers, outcomes, strict=False)
     ]
 

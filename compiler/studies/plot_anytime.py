@@ -9,7 +9,7 @@ import numpy as np
 from ullage.compiler.common.palette import CURVES
 from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.driver.summary_text import orders_text
-from ullage.compiler.studies.plots import GREY, NAMES, unit_of, write_picture
+from ullage.compiler.studies.plots import GREY, NAMES, drawn, unit_of, write_picture
 from ullage.hwmodels.bounds import Bound
 
 if TYPE_CHECKING:
@@ -126,7 +126,8 @@ def _title(row: Row) -> str:
     from ullage.compiler.common.units import format_size
 
     memory = format_size(row["fast_memory_bytes"])
-    return f"{row['model']} on {row['target']}, {memory} of fast memory, seed {row['seed']}"
+    model, target = drawn(row["model"]), drawn(row["target"])
+    return f"{model} on {target}, {memory} of fast memory, seed {row['seed']}"
 
 
 def _ranks(curves: Sequence[Sequence[Improvement]], same: float) -> list[int]:
@@ -162,7 +163,7 @@ def _raised(axes: "Axes", points: float) -> "Transform":
 
 def _label(row: Row, scale: float, unit: str) -> str:
     gap = "" if row["gap"] is None else f" (+{100 * row['gap']:.2f} %)"
-    return f"{row['solver']}: {row['value'] * scale:.4g} {unit}{gap}"
+    return f"{drawn(row['solver'])}: {row['value'] * scale:.4g} {unit}{gap}"
 
 
 def _span(values: Sequence[float], bound: float) -> tuple[float, float]:

@@ -5,17 +5,18 @@
 
 import io
 import math
-import os
+import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import check_file, write_atomic
 from ullage.compiler.common.units import BINARY_UNITS, format_size, format_time
+from ullage.compiler.common.visible import visible
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.driver.summary_text import orders_text
+from ullage.compiler.driver.summary_text import middle_cut, orders_text
 from ullage.compiler.studies.sweep import Sweep
 from ullage.compiler.studies.sweep_points import Point
 from ullage.hwmodels.cost import objective_value
@@ -31,6 +32,8 @@ MOST_TICKS = 9
 DPI = 150
 # Grey of lines and text, and of areas.
 GREY, LIGHT = "0.35", "0.88"
+# Characters of a name that a picture shows.
+NAME_LENGTH = 60
 # Objective -> words for the y axis.
 NAMES = {"latency": "latency", "traffic": "non-compulsory traffic", "energy": "energy"}
 
@@ -48,12 +51,7 @@ def check_plot(path: Path) -> None:
             "--plot needs matplotlib, which is not installed; install it with "
             "`pip install 'ullage[plot]'` or leave --plot out"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--plot {path}: cannot be written: {error.strerror or error}") from error
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UsageError(f"--plot {path}: cannot be written; name a file in a writable folder")
+    check_file(path, "--plot")
 
 
 def plot_sweep(swept: Sweep, path: Path) -> None:
@@ -85,7 +83,12 @@ def write_picture(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.hashsalt": "ullage", "svg.fonttype": "none", "font.size": 10}):
+    with (
+        rc_context({"svg.hashsalt": "ullage", "svg.fonttype": "none", "font.size": 10}),
+        warnings.catch_warnings(),
+    ):
+        # Names may have any letters; those that the font lacks are boxes, no reason for a warning.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.add_subplot())
@@ -94,6 +97,11 @@ def write_picture(
         metadata = {"Date": None} if suffix == "svg" else {}
         figure.savefig(stream, format=suffix, dpi=DPI, metadata=metadata)
     write_atomic(path, stream.getvalue())
+
+
+def drawn(name: str) -> str:
+    """A name as text in a picture: no control characters, and dollars begin no formula."""
+    return middle_cut(visible(name), NAME_LENGTH).replace("$", r"\$")
 
 
 def draw_sweep(swept: Sweep, axes: "Axes") -> None:
@@ -133,7 +141,9 @@ def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     _meeting(axes, swept, solved, scale)
     axes.set_ylabel(f"{NAMES.get(objective, objective)} [{unit}]")
     axes.set_title(
-        f"{swept.request['model']} on {swept.request['target']}, solver {swept.request['solver']}"
+        "{} on {}, solver {}".format(
+            *(drawn(str(swept.request[what])) for what in ("model", "target", "solver"))
+        )
         + (" (interrupted)" if swept.partial else ""),
         loc="left",
         fontsize="medium",

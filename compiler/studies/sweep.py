@@ -136,7 +136,7 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
     """
     solver_of(options)
     check_consistent(replace(options, fast_memory_bytes=request.first_bytes, objective="latency"))
-    if options.objective == "peak":
+    if options.minimised == "peak":
         raise UsageError(
             "the smallest peak does not depend on the size of fast memory; find it with "
             "`ullage compile --objective peak`"
@@ -144,8 +144,8 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
     latency_s = request.meet_latency_s
     if latency_s is None:
         return
-    if options.objective != "latency":
-        raise UsageError(f"--meet-latency needs --objective latency, not {options.objective}")
+    if options.minimised != "latency":
+        raise UsageError(f"--meet-latency needs --objective latency, not {options.minimised}")
     if not 0 < latency_s < float("inf"):
         raise UsageError(f"--meet-latency takes seconds above 0, not {latency_s}")
 
@@ -297,7 +297,7 @@ def _described(prepared: Prepared, options: CompileOptions) -> dict[str, Any]:
         "model": prepared.graph.name,
         "target": prepared.target.name,
         "solver": options.solver,
-        "objective": options.objective,
+        "objective": options.minimised,
         "order": options.order,
         "seed": options.seed,
         "steady_state": options.steady_state,

@@ -4,6 +4,7 @@ import math
 from typing import TypeGuard
 
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_RATE, MIN_RATE
+from ullage.compiler.common.visible import is_unicode
 
 
 def show(value: object) -> str:
@@ -40,6 +41,13 @@ def amount_fault(name: str, value: object, most: float) -> str:
     if value > most:
         return f"{name} must be at most {most:g}, is {show(value)}"
     return ""
+
+
+def text_fault(name: str, value: object) -> str:
+    """What is wrong with a text, which must be one that a file can hold; empty if nothing is."""
+    if not isinstance(value, str):
+        return f"{name} must be a str, is {show(value)}"
+    return "" if is_unicode(value) else f"{name} must be Unicode text, is {show(value)}"
 
 
 def all_are(values: object, kind: type) -> bool:

@@ -11,7 +11,14 @@ from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.ranges import MAX_CELLS, MAX_JOULES, MAX_SECONDS
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import Compute, Link, Systolic, Target, Tier
-from ullage.compiler.verify.fields import all_are, amount_fault, int_fault, rate_fault, show
+from ullage.compiler.verify.fields import (
+    all_are,
+    amount_fault,
+    int_fault,
+    rate_fault,
+    show,
+    text_fault,
+)
 
 # The kinds of buffers, each of which needs a home tier.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
@@ -22,8 +29,9 @@ def target_faults(target: object) -> Iterator[str]:
     if not isinstance(target, Target) or not target.tiers or not all_are(target.tiers, Tier):
         yield "the plan needs a Target with a tuple of at least one Tier"
         return
-    if not isinstance(target.name, str):
-        yield f"the name of the target must be a str, is {show(target.name)}"
+    fault = text_fault("the name of the target", target.name)
+    if fault:
+        yield fault
     sound = True
     for tier in target.tiers:
         for fault in filter(None, _tier_faults(tier)):
@@ -56,8 +64,7 @@ def show_name(name: object) -> str:
 
 
 def _tier_faults(tier: Tier) -> Iterator[str]:
-    if not isinstance(tier.name, str):
-        yield f"its name is {show(tier.name)}"
+    yield text_fault("its name", tier.name)
     yield int_fault("capacity_bytes", tier.capacity_bytes, 0)
     yield int_fault("alignment_bytes", tier.alignment_bytes, 1)
     for flag in ("addressable", "read_only"):
@@ -98,6 +105,7 @@ def _link_faults(target: Target, names: list[str]) -> Iterator[str]:
         if link.source == link.destination:
             yield f"{where}: both ends are {link.source!r}"
         faults = (
+            text_fault("its name", link.name) if isinstance(link.name, str) else "",
             rate_fault("bandwidth_bytes_per_s", link.bandwidth_bytes_per_s),
             amount_fault("setup_s", link.setup_s, MAX_SECONDS),
             amount_fault("energy_j_per_byte", link.energy_j_per_byte, MAX_JOULES),

@@ -19,7 +19,14 @@ from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
-from ullage.compiler.verify.fields import all_are, amount_fault, int_fault, is_pair, show
+from ullage.compiler.verify.fields import (
+    all_are,
+    amount_fault,
+    int_fault,
+    is_pair,
+    show,
+    text_fault,
+)
 from ullage.compiler.verify.part_form import layout_fault, ranges_fault
 from ullage.compiler.verify.target_form import KINDS, show_name, target_faults
 
@@ -142,6 +149,12 @@ def _context_faults(plan: Assigned) -> Iterator[str]:
         return
     if not (isinstance(plan.objective, str) and plan.objective in OBJECTIVES):
         yield f"the objective must be one of {', '.join(OBJECTIVES)}, is {show(plan.objective)}"
+    for fault in (
+        text_fault("the name of the program", plan.program.name),
+        text_fault("its order", plan.program.order),
+    ):
+        if fault:
+            yield fault
     if isinstance(plan, Plan):
         bounds = (("lower", plan.lower_bound), ("claimed", plan.claimed_bound))
         for which, bound in bounds:
@@ -168,14 +181,17 @@ def _buffer_fault(buffer: Buffer) -> str:
     fault = fault or int_fault("row_bytes", buffer.row_bytes, 1)
     if fault:
         return fault
-    if not isinstance(buffer.name, str):
-        return f"its name must be a str, is {show(buffer.name)}"
+    fault = text_fault("its name", buffer.name)
+    if fault:
+        return fault
     if buffer.kind not in KINDS:
         return f"its kind must be one of {', '.join(KINDS)}, is {show(buffer.kind)}"
     if not all_are(buffer.values, PlacedValue):
         return "its values must be a tuple of PlacedValue"
-    if not all(isinstance(value.name, str) for value in buffer.values):
-        return "its values need names that are texts"
+    for value in buffer.values:
+        fault = text_fault("the name of a value of it", value.name)
+        if fault:
+            return fault
     if not (isinstance(buffer.outputs, tuple) and all(map(is_pair, buffer.outputs))):
         return "its outputs must be a tuple of (start byte, end byte)"
     faults = (
@@ -215,8 +231,9 @@ def _step_faults(plan: Assigned) -> Iterator[str]:
 
 def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
     """Faults of one step, each with what stands between its name and the fault."""
-    if not (isinstance(step.name, str) and isinstance(step.kind, str)):
-        yield ": name and kind must be texts"
+    fault = text_fault("name", step.name) or text_fault("kind", step.kind)
+    if fault:
+        yield f": {fault}"
         return
     if not all_are(step.uses, Use) or not all_are(step.gemms, Gemm):
         yield ": it needs tuples of Use and Gemm"
@@ -247,8 +264,7 @@ def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:
         return fault
     fault = _range_fault(use.start_byte, use.end_byte, buffers[use.buffer].size_bytes, 0)
     fault = fault or int_fault("accessed_bytes", use.accessed_bytes, 0)
-    if not fault and not isinstance(use.value, str):
-        return f"its value must be named by a str, is {show(use.value)}"
+    fault = fault or text_fault("the name of its value", use.value)
     if not fault and not isinstance(use.write, bool):
         return f"write must be a bool, is {show(use.write)}"
     return fault

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ullage.compiler.common.errors import TimeLimitError, UsageError
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file, write_atomic
 from ullage.rl_agent.policy.features import Encoding
 from ullage.rl_agent.training.engine import open_engine
 from ullage.rl_agent.training.instances import (
@@ -202,12 +202,23 @@ def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
 
 
 def old_lines(resume: Path | None, generation: int) -> list[str]:
-    """The log of the run that is resumed, up to its checkpoint."""
+    """The log of the run that is resumed, up to its checkpoint.
+
+    Raises:
+        UsageError: it is no log.
+    """
     log = None if resume is None else resume.with_suffix(".jsonl")
-    if log is None or not log.is_file():
+    if log is None or not is_file(log):
         return []
-    lines = log.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if json.loads(line)["generation"] <= generation]
+    data = read_file(log, MAX_READ_BYTES)
+    try:
+        lines = data.decode().splitlines()
+        return [line for line in lines if json.loads(line)["generation"] <= generation]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"{log} is not the log of a training run, and --resume would go on with it: {error}; "
+            "move it away, or restore it"
+        ) from error
 
 
 def _model_programs(session: Session) -> Iterator[ModelProgram]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
+from ullage.compiler.common.files import MAX_READ_BYTES, kind_of, read_file, write_atomic
 
 # Columns that a file must have, in any order.
 COLUMNS = ("id", "lower", "upper", "size")
@@ -106,7 +106,7 @@ def write_minimalloc_csv(path: Path, table: BufferTable, offsets: Sequence[int])
     writer.writerows(
         zip(table.ids, table.lower, table.upper, table.size_bytes, offsets, strict=True)
     )
-    if not path.parent.is_dir():
+    if kind_of(path.parent) != "a folder":
         raise UsageError(f"{path}: cannot be written: no such folder; name one that exists")
     write_atomic(path, text.getvalue().encode())
 

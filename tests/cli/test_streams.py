@@ -13,7 +13,8 @@ from onnx import TensorProto, helper
 
 from tests.support.cli import Json
 from ullage.cli import main as entry
-from ullage.cli.streams import console, say, visible, visible_lines
+from ullage.cli.streams import console, say, visible_lines
+from ullage.compiler.common.visible import visible
 
 # A title for the window, a bell, a C1 introducer, a right-to-left override, a line break, markup.
 HOSTILE = "a\x1b]0;owned\x07\x9b31m\u202egpj.\u2066\n[red]ullage: done"

@@ -3,10 +3,13 @@
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -203,9 +206,8 @@ class LeavesWhenRead:
         return sys.exit, (3,)
 
 
-def leaves_when_read(problem: Problem, options: object, budget: Budget) -> Solution:
-    found = evil.honest(problem, options, budget)
-    return replace(found, notes=cast("tuple[str, ...]", (LeavesWhenRead(),)))
+def leaves_when_read(_problem: Problem, _options: object, _budget: Budget) -> Solution:
+    return cast("Solution", LeavesWhenRead())
 
 
 def test_an_answer_that_leaves_when_it_is_read_is_a_breach(
@@ -213,6 +215,79 @@ def test_an_answer_that_leaves_when_it_is_read_is_a_breach(
 ) -> None:
     register(monkeypatch, {"theirs": leaves_when_read})
     with pytest.raises(ContractError, match="cannot be read"):
+        run_solver("theirs", ASKED)
+
+
+def open_files() -> set[int]:
+    return {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+
+
+def writes_to_its_pipe(text: bytes) -> Callable[[Problem, object, Budget], Solution]:
+    before = open_files()
+
+    def solve(problem: Problem, options: object, budget: Budget) -> Solution:
+        for descriptor in open_files() - before:
+            with suppress(OSError):
+                os.write(descriptor, text)
+        time.sleep(0 if budget.remaining_s() > 100 else 600)
+        return evil.honest(problem, options, budget)
+
+    return solve
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux's list of open files")
+@pytest.mark.parametrize(
+    "text", [b"\0\0\0\0\0\1\0\0begun", b"\xff" * 8 + b"x", b"\0" * 8, pickle.dumps(5)]
+)
+def test_a_message_that_is_never_ended_holds_nobody_up(
+    text: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, {"theirs": writes_to_its_pipe(text)})
+
+    def ask(limit_s: float) -> None:
+        with pytest.raises(ContractError):
+            run_solver("theirs", ASKED, Budget(time.monotonic() + limit_s))
+
+    within_limit(1.0, ask)
+    with pytest.raises(ContractError):
+        run_solver("theirs", ASKED)
+
+
+class Marked(int):
+    """A number of a class of its own."""
+
+
+class Named(str):
+    """A text likewise."""
+
+    __slots__ = ()
+
+
+def answers_in_own_classes(problem: Problem, options: object, budget: Budget) -> Solution:
+    found = evil.honest(problem, options, budget)
+    held = tuple(
+        replace(r, offset=Marked(r.offset), tier=Named(r.tier))
+        for r in found.assignment.residencies
+    )
+    assignment = replace(found.assignment, residencies=held)
+    return replace(found, assignment=assignment, notes=(Named("a note"),))
+
+
+def test_numbers_and_texts_of_own_classes_become_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"theirs": answers_in_own_classes})
+    plan = run_solver("theirs", ASKED).plan
+    assert {type(r.offset) for r in plan.residencies} == {int}
+    assert {type(r.tier) for r in plan.residencies} == {str}
+    assert [type(note) for note in plan.notes] == [str]
+
+
+def raises_nothing_json_holds(_problem: Problem, _options: object, _budget: Budget) -> Solution:
+    raise InfeasibleError("no room", {"needed": float("nan")})
+
+
+def test_an_error_that_no_document_holds_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, {"theirs": raises_nothing_json_holds})
+    with pytest.raises(ContractError, match="an error that cannot be read"):
         run_solver("theirs", ASKED)
 
 

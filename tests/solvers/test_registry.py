@@ -1,6 +1,8 @@
 """The registry: ours first, third parties by name, clear words where there is none."""
 
+import os
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint
 
 import pytest
 
@@ -75,6 +77,46 @@ def test_a_solver_that_cannot_be_imported_is_an_error_of_its_own() -> None:
         find_solver("broken")
 
 
+class Mute(Exception):  # noqa: N818 - a stranger's
+    """Says nothing, not even when it is asked."""
+
+    def __str__(self) -> str:
+        raise ValueError("no")
+
+
+class Unlike(BaseException):
+    """Derives from no `Exception`."""
+
+
+@pytest.mark.parametrize("error", [Mute(), Unlike("of another kind"), SystemExit(0), MemoryError()])
+def test_whatever_an_import_raises_is_an_error_of_its_solver(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, {"theirs": error, "mine": mine})
+    with pytest.raises(UsageError, match=rf"'theirs' .* imported: {type(error).__name__}: "):
+        find_solver("theirs")
+    assert run(["solvers", "list"]) == 0
+
+
+def test_what_an_import_writes_is_not_on_stdout(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def load(_: EntryPoint) -> object:
+        print("by Python", flush=True)  # noqa: T201 - that is its vice
+        os.write(1, b"beneath Python\n")
+        return mine
+
+    point = EntryPoint("theirs", "anything:solve", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
+    monkeypatch.setattr(EntryPoint, "load", load)
+    find_solver("theirs")
+    os.write(1, b"afterwards\n")
+    said = capfd.readouterr()
+    assert said.out == "afterwards\n"
+    assert "by Python\n" in said.err
+    assert "beneath Python\n" in said.err
+
+
 @pytest.mark.usefixtures("third_party")
 def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
     target = target_of(1024)
@@ -84,7 +126,7 @@ def test_objectives_that_a_solver_does_not_know_are_refused() -> None:
     with pytest.raises(UsageError, match=message):
         compile_problem(problem, CompileOptions(solver="full"))
     with pytest.raises(UsageError, match="greedy cannot minimise peak"):
-        compile_problem(problem, CompileOptions(solver="greedy", objective="peak"))
+        compile_problem(problem.minimising("peak"), CompileOptions(solver="greedy"))
 
 
 def test_unknown_solvers_and_parameters_are_refused() -> None:

@@ -20,7 +20,7 @@ class FakePoint:
 
     def load(self) -> object:
         """What the entry point names."""
-        if isinstance(self.loaded, Exception):
+        if isinstance(self.loaded, BaseException):
             raise self.loaded
         return self.loaded
 

@@ -4,6 +4,7 @@ import os
 import resource
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ from ullage.compiler.common.errors import ModelError, OutputError, UsageError
 from ullage.compiler.common.files import (
     check_file,
     check_folder,
+    is_file,
     kind_of,
     read_file,
     recording,
+    together,
     write_atomic,
 )
 
@@ -208,3 +211,54 @@ def test_a_link_is_checked_by_what_it_points_to(tmp_path: Path) -> None:
         check_file(tmp_path / "link", "-o")
     check_file(tmp_path / "good", "-o")
     check_file(tmp_path / "pipe", "-o")
+
+
+# Names that no file can have; the first by its length.
+NO_NAMES = ("x" * 5000, "a\0b", "loop/x")
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_names_that_no_file_can_have_lead_nowhere(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    path = tmp_path / name
+    assert kind_of(path) == ""
+    assert not is_file(path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_file(path, 10)
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_atomic(path, b"1")
+
+
+@pytest.mark.parametrize("check", [check_file, check_folder])
+def test_names_that_no_document_holds_are_refused(
+    check: Callable[[Path, str], None], tmp_path: Path
+) -> None:
+    check(tmp_path / ("x" * 5000), "-o")  # is told when it is written
+    with pytest.raises(UsageError, match="no Unicode text; name another one"):
+        check(tmp_path / os.fsdecode(b"\xff"), "-o")
+
+
+def _write_then_raise(path: Path, error: BaseException) -> None:
+    with together():
+        write_atomic(path, b"1")
+        assert not path.exists()
+        raise error
+
+
+def test_where_one_file_cannot_be_made_none_is_written(tmp_path: Path) -> None:
+    with recording() as written, pytest.raises(ModelError):
+        _write_then_raise(tmp_path / "one", ModelError("the second cannot be made"))
+    assert (written, list(tmp_path.iterdir())) == ([], [])
+    with recording() as written, together():
+        write_atomic(tmp_path / "one", b"1")
+        write_atomic(tmp_path / "two", b"2")
+    assert written == [str(tmp_path / "one"), str(tmp_path / "two")]
+    write_atomic(tmp_path / "three", b"3")  # nothing is held back any more
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_after_ctrl_c_the_files_that_are_complete_are_written(tmp_path: Path) -> None:
+    with recording() as written, pytest.raises(KeyboardInterrupt):
+        _write_then_raise(tmp_path / "one", KeyboardInterrupt())
+    assert written == [str(tmp_path / "one")]
+    assert (tmp_path / "one").read_bytes() == b"1"

@@ -14,6 +14,7 @@ from ullage.compiler.common.units import (
     format_energy,
     format_size,
     format_time,
+    parse_count,
     parse_share,
     parse_size,
     parse_time,
@@ -199,3 +200,16 @@ def test_nouns_agree_with_their_numbers() -> None:
     ]
     assert counted(1, "residency", "residencies") == "1 residency"
     assert counted(3, "residency", "residencies") == "3 residencies"
+
+
+@pytest.mark.parametrize("text", ["1", "007", str(2**62)])
+def test_counts_accepted(text: str) -> None:
+    assert parse_count(text, "--dim n") == int(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "+1", "1.0", "1e3", " 1", "1_0", "\u0663", str(2**62 + 1), "9" * 5000]
+)
+def test_counts_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--dim n takes a whole number .* at most 2\*\*62"):
+        parse_count(text, "--dim n")

@@ -57,6 +57,8 @@ def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
         ({"overrides": {"split_operands": "false"}}, "option overrides"),
         ({"fast_memory_bytes": 7}, "option fast_memory_bytes is 7, .* has 64"),
         ({"order": "joint"}, "option order is 'joint'"),
+        ({"objective": "energy"}, "option objective is 'energy', .* to minimise 'latency'"),
+        ({"objective": "beauty"}, "option objective is 'beauty'"),
         ({"dims": {"n": 2}}, "option dims"),
         ({"batch": 2}, "option batch"),
         ({"dtype": "int8"}, "option dtype"),
@@ -88,6 +90,12 @@ def test_options_that_agree_with_a_problem_are_accepted() -> None:
     assert compile_problem(small, options).plan.target == small.target
 
 
+def test_a_problem_keeps_its_objective_whatever_else_is_asked() -> None:
+    problem = problem_for(chain(), ["y"], target_of(64)).minimising("energy")
+    for options in (None, CompileOptions(solver="greedy"), CompileOptions(objective="energy")):
+        assert compile_problem(problem, options).plan.objective == "energy"
+
+
 def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
     tiers = tuple(
         Tier(name, size, 16e9, 16e9, 16, addressable=False)
@@ -96,7 +104,7 @@ def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
     pairs = (("dram", "l2"), ("l2", "tcm"), ("tcm", "l2"), ("l2", "dram"))
     links = tuple(Link(a, b, 1e9) for a, b in pairs)
     problem = problem_for(chain(), ["y"], target_of(4096, tiers=tiers, links=links))
-    done = compile_problem(problem, CompileOptions(solver="fluid", objective="traffic"))
+    done = compile_problem(problem.minimising("traffic"), CompileOptions(solver="fluid"))
     summary = summarise(done)
     assert summary["noncompulsory_bytes"] >= summary["compulsory_bytes"] > 0  # two hops each way
     assert summary["lower_bound"] > 0.9 * summary["noncompulsory_bytes"]  # which no plan avoids

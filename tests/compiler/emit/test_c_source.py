@@ -14,11 +14,12 @@ from tests.support.cases import chain, problem_for, solved, target_of
 from tests.support.changes import with_program
 from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
-from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Link
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 
 PLAYER = Path(__file__).parents[3] / "examples" / "player.c"
 FLAGS = "-std=c11 -Wall -Wextra -pedantic -Werror -fsanitize=address,undefined".split()
@@ -72,6 +73,16 @@ def test_kernels_read_what_was_written(name: str, tmp_path: Path) -> None:
         "wrong": 0,
     }
     assert found["copies"] >= sum(len(t.moves) for t in plan.transfers)
+
+
+@needs_gcc
+def test_tensors_without_bytes_are_nowhere_and_play(tmp_path: Path) -> None:
+    tensors = [Tensor("x", 0, "input"), Tensor("w", 0, "weight"), Tensor("v", 8, "weight")]
+    tensors += [Tensor("a", 0), Tensor("y", 8, "output"), Tensor("z", 0, "output")]
+    operators = [Op("f", ["x", "w"], ["a"]), Op("g", ["a", "v"], ["y", "z"])]
+    problem = problem_from_lists("empty", tensors, operators, target_of(64))
+    plan = compile_problem(problem, CompileOptions(solver="greedy")).plan
+    assert passes(write(plan, tmp_path))["wrong"] == 0
 
 
 @needs_gcc

@@ -230,6 +230,24 @@ def test_onnx_refuses_weights_elsewhere(tmp_path: Path) -> None:
         emit_plan(done, tmp_path / "out", ("onnx",))
 
 
+@pytest.mark.parametrize("name", ["../w.bin", "/etc/passwd", "a\0b", "..", "loop/../../w.bin"])
+def test_where_one_form_fails_no_file_is_left(name: str, tmp_path: Path) -> None:
+    model = external(tmp_path / "m.onnx", name)
+    done = compile_model(model, CompileOptions(solver="greedy"))
+    with pytest.raises(ModelError, match="outside its own folder"):
+        emit_plan(done, tmp_path / "out", ("json", "csv", "html", "onnx"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "loop", "absent", "folder"])
+def test_weights_that_are_no_file_are_not_brought(name: str, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    done = compile_model(external(tmp_path / "m.onnx", name), CompileOptions(solver="greedy"))
+    emit_plan(done, tmp_path / "out", ("onnx",))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["m.planned.onnx"]
+
+
 def test_onnx_without_a_file_or_a_plan_says_so(compiled: Compiled, tmp_path: Path) -> None:
     unnamed = replace(compiled, plan=replace(compiled.plan, model={"name": "m", "path": None}))
     with pytest.raises(UsageError, match="not made from a model file"):
@@ -394,6 +412,9 @@ def test_folder_and_forms_may_be_texts(tmp_path: Path) -> None:
     compiled = compile_model("squeezenet", OPTIONS)
     assert emit_plan(compiled, str(tmp_path / "a")) == {"json": str(tmp_path / "a" / "plan.json")}
     assert set(emit_plan(compiled, str(tmp_path / "b"), "csv, c")) == {"csv", "c"}
+    for nothing in (",", " ", [" ", ""]):
+        with pytest.raises(UsageError, match="names nothing to write"):
+            emit_plan(compiled, tmp_path, nothing)
     with pytest.raises(UsageError, match="poem"):
         emit_plan(compiled, tmp_path, ["poem"])
     with pytest.raises(UsageError, match="is a file"):

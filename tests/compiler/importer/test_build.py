@@ -1,5 +1,6 @@
 """The graph as a whole: kinds, order, data type policy, notes; and that it compiles."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.support.onnx_models import (
     subgraph,
     weight,
 )
+from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.build import (
@@ -334,3 +336,20 @@ def test_scales_of_activations_and_of_quantised_operators_take_bytes(*, fuse: bo
         ],
     )
     assert stored_bytes(convolution, fuse=fuse) == 8 * 27 + 32 + 8
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, "2", None, 2**62 + 1, 2**63, 10**4000])
+def test_sizes_that_are_none_are_refused(size: object) -> None:
+    fixed = model([node("Relu", "x", "y")], {"x": (2, 3)}, "y")
+    for options in (ImportOptions(dims={"n": size}), ImportOptions(batch=size)):  # type: ignore[dict-item,arg-type]
+        if options == ImportOptions():  # None: no batch is given
+            continue
+        with pytest.raises(UsageError, match="is a whole number from 1 to"):
+            import_model(fixed, options)
+
+
+def test_a_file_whose_name_no_plan_holds_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.onnx")
+    onnx.save(model([node("Relu", "x", "y")], {"x": (2, 3)}, "y"), path)
+    with pytest.raises(ModelError, match="no Unicode text; rename the file"):
+        import_model(path)

@@ -106,6 +106,8 @@ def _without(node: object, attribute: str) -> Callable[[Any], Any]:
         (lambda net: net.add_edge(0, 1), "0 -> 1 joins two operators"),
         (lambda net: net.add_edge(1, "y"), "'y' is written by 2 operators"),
         (lambda net: net.add_edge("z", 0), "cycle: "),
+        (lambda net: net.nodes[1].update(name="\udcff"), "is no Unicode text; rename it"),
+        (lambda net: net.add_node("\udcff", **net.nodes["x"]), "is no Unicode text; rename it"),
         (lambda net: net.add_node(7, **net.nodes["x"]), "value 7 needs a text"),
         (lambda net: net.nodes[1].update(name=net.nodes[0]["name"]), "two operators have the name"),
         (lambda net: net.nodes[1].update(accessed_bytes=(("v", 1),)), "'v' is named in the graph"),

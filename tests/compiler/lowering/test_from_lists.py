@@ -157,6 +157,31 @@ def test_names_that_no_file_can_hold_are_refused() -> None:
         problem_from_lists(odd, TENSORS, OPERATORS, TARGET)
 
 
+@pytest.mark.parametrize("what", ["program", "order", "buffer", "value", "step", "use", "tier"])
+def test_names_in_a_problem_built_by_hand_are_texts_that_files_hold(what: str) -> None:
+    problem, odd = problem_from_lists("mine", TENSORS, OPERATORS, TARGET), "x\udcff"
+    program, target = problem.program, problem.target
+    step, buffer = program.steps[1], program.buffers[0]
+    use, value = replace(step.uses[0], value=odd), replace(buffer.values[0], name=odd)
+    tier = replace(target.tiers[-1], name=odd)
+    others = program.buffers[1:], (program.steps[0], *program.steps[2:])
+    changed = {
+        "program": replace(program, name=odd),
+        "order": replace(program, order=odd),
+        "buffer": replace(program, buffers=(replace(buffer, name=odd), *others[0])),
+        "value": replace(program, buffers=(replace(buffer, values=(value,)), *others[0])),
+        "step": replace(program, steps=(others[1][0], replace(step, name=odd), *others[1][1:])),
+        "use": replace(
+            program,
+            steps=(others[1][0], replace(step, uses=(use, *step.uses[1:])), *others[1][1:]),
+        ),
+        "tier": program,
+    }
+    chip = replace(target, tiers=(*target.tiers[:-1], tier)) if what == "tier" else target
+    with pytest.raises(UsageError, match="must be Unicode text"):
+        compile_problem(replace(problem, program=changed[what], target=chip))
+
+
 def test_a_problem_whose_buffers_are_doubled_is_malformed() -> None:
     problem = problem_from_lists("mine", TENSORS, OPERATORS, TARGET)
     doubled = replace(problem.program, buffers=problem.program.buffers * 2)

@@ -1,6 +1,7 @@
 """Pictures of sweeps: what is drawn, what is refused, same bytes for the same sweep."""
 
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -30,11 +31,12 @@ def made() -> Make:
 
     def make(objective: str = "latency", meet_s: float | None = None) -> Sweep:
         plan = PLANS["spill"]
-        options = CompileOptions(solver="greedy", objective=objective)
+        options = CompileOptions(solver="greedy")
         points = [Point(8, error=InfeasibleError("too small"))]
         for size in (16, 64, 256):
             target = plan.target.with_fast_memory(size)
-            points.append(Point(size, compile_problem(plan.problem.on(target), options)))
+            asked = plan.problem.on(target).minimising(objective)
+            points.append(Point(size, compile_problem(asked, options)))
         curve = monotone(points)
         asked = {
             "model": "spill", "target": "any", "solver": "greedy", "objective": objective
@@ -124,6 +126,21 @@ def test_units_suit_the_largest_value() -> None:
     assert plots.unit_of("traffic", 0.0) == (1.0, "B")
 
 
+@pytest.mark.parametrize(
+    "name", ["\x1b[31mred", "half \ud83d", "$\\frac{$", "$x$", "\u202eturned", "\u5927", "x" * 3000]
+)
+def test_any_name_can_be_drawn(name: str, made: Make, tmp_path: Path) -> None:
+    swept = made()
+    odd = replace(swept, request={**swept.request, "model": name})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plots.plot_sweep(odd, tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    ET.fromstring(text)  # noqa: S314 - our own
+
+
 def test_what_cannot_be_written_is_refused(
     made: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,9 +149,11 @@ def test_what_cannot_be_written_is_refused(
             plots.check_plot(tmp_path / name)
     (tmp_path / "file").write_text("")
     (tmp_path / "folder.svg").mkdir()
-    for path in (tmp_path / "file" / "a.svg", tmp_path / "folder.svg"):
-        with pytest.raises(UsageError, match="cannot be written"):
-            plots.check_plot(path)
+    for path, fault in (("file/a.svg", "is a file, not a folder"), ("folder.svg", "is a folder")):
+        with pytest.raises(UsageError, match=fault):
+            plots.check_plot(tmp_path / path)
+    plots.check_plot(tmp_path / "new" / "a.svg")
+    assert not (tmp_path / "new").exists()
     monkeypatch.setattr(plots, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match=re.escape("pip install 'ullage[plot]'")):
         plots.plot_sweep(made(), tmp_path / "a.svg")

@@ -73,7 +73,7 @@ JOULES = ((0, 0.5, MAX_JOULES), (-1e-9, 1.1e9, NAN, INF, True, "1", None))
 SECONDS = ((0, 0.5, MAX_SECONDS), (-1e-9, 1.1e9, NAN, -INF, False, "1", None))
 BOUND = ((None, 0, 7.5, MAX_FIGURE), (-1.0, 1.1e300, NAN, INF, 10**400, "1", True))
 CELLS = ((1, MAX_CELLS), (0, MAX_CELLS + 1, 1.0))
-TEXT = (("other",), (1, None, ("x",)))
+TEXT = (("other", "\U0001f600"), (1, None, ("x",), "half \ud83d"))
 
 EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     (("problem", "objective"), "the objective", (
@@ -128,7 +128,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*BUFFER, "name"), "name", TEXT),
     ((*BUFFER, "kind"), "kind", ((*KINDS,), ("outputs", "", None))),
     ((*BUFFER, "values"), "values must be a tuple of PlacedValue", (((),), (None, [], (1,)))),
-    ((*BUFFER, "values", 0, "name"), "values need names", TEXT),
+    ((*BUFFER, "values", 0, "name"), "the name of a value of it must be", TEXT),
     ((*BUFFER, "values", 0, "start_byte"), "range", ((0, 8), (-1, 9, 0.0, None))),
     ((*BUFFER, "values", 0, "end_byte"), "range", ((0, 8), (-1, 9, 8.0, None))),
     ((*BUFFER, "outputs"), "outputs must be a tuple", (
@@ -136,8 +136,8 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*BUFFER, "outputs"), "output range", (
         (((0, 8),), ((0, 0), (8, 8))), (((-1, 8),), ((0, 9),), ((5, 4),), ((0, 8), (0, 9))))),
     ((*PROGRAM, "steps"), "a tuple of Step", ((), (None, list(BASE.problem.steps), (1,)))),
-    ((*STEP, "name"), "name and kind must be texts", TEXT),
-    ((*STEP, "kind"), "name and kind must be texts", TEXT),
+    ((*STEP, "name"), "name must be", TEXT),
+    ((*STEP, "kind"), "kind must be", TEXT),
     ((*STEP, "operator"), "operator", ((-1, MAX_INDEX), (-2, MAX_INDEX + 1, 1.0, True))),
     ((*STEP, "macs"), "macs", COUNT),
     ((*STEP, "vector_elements"), "vector_elements", (
@@ -155,7 +155,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*USE, "start_byte"), "byte", ((0, 8), (-1, 9, None))),
     ((*USE, "end_byte"), "byte", ((0, 8), (-1, 9, None))),
     ((*USE, "accessed_bytes"), "accessed_bytes", ((0, 9), (-1, MAX_COUNT + 1, 1.0))),
-    ((*USE, "value"), "its value", TEXT),
+    ((*USE, "value"), "its value must be", TEXT),
     ((*USE, "write"), "write must be a bool", FLAG),
     (("residencies",), "every residency", (((),), (None, list(BASE.residencies), (1,)))),
     ((*ITEM, "tier"), "tier must be one of sram, dram", (("sram", "dram"), ("nvm", None, []))),

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.agent import POOL
-from ullage.compiler.common.errors import TimeLimitError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.rl_agent.training import session as sessions
 from ullage.rl_agent.training.instances import Program
-from ullage.rl_agent.training.session import Session, SessionResult, run_session
+from ullage.rl_agent.training.session import Session, SessionResult, old_lines, run_session
 from ullage.rl_agent.training.train import Training, TrainOptions, load_training
 
 PER_PROGRAM_S, PER_GENERATION_S = 1.0, 10.0
@@ -81,3 +81,18 @@ def test_without_a_generation_there_is_an_error_and_no_checkpoint(
     with pytest.raises(TimeLimitError, match="nothing was trained"):
         run(path, limit_s, told)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", [b"\xff", b"no JSON\n", b"[1]\n", b"{}\n", b'{"generation": null}\n']
+)
+def test_a_log_that_is_none_is_refused(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "agent.jsonl").write_bytes(text)
+    with pytest.raises(UsageError, match="is not the log of a training run"):
+        old_lines(tmp_path / "agent.safetensors", 3)
+
+
+def test_the_log_is_kept_up_to_its_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "agent.jsonl").write_text('{"generation": 1}\n{"generation": 2}\n')
+    assert old_lines(tmp_path / "agent.safetensors", 1) == ['{"generation": 1}']
+    assert old_lines(tmp_path / "other.safetensors", 1) == old_lines(None, 1) == []

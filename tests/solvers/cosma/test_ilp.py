@@ -132,7 +132,7 @@ def test_a_free_order_saves_what_the_given_one_must_spill() -> None:
     assert peak.objective == objective_value(score(peak.plan), "peak") == 13
     assert ilp(problem, "peak").objective == 20
     compiled = compile_problem(
-        problem, CompileOptions(solver="ilp", objective="traffic", parameters=FREE)
+        problem.minimising("traffic"), CompileOptions(solver="ilp", parameters=FREE)
     )
     assert compiled.plan.model["order"] == "ilp"
 
