@@ -16,7 +16,7 @@ from ullage.compiler.driver.summary_text import stated_bound_text
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.verify.verifier import find_violations
+from ullage.compiler.verify.verifier import find_file_violations
 from ullage.hwmodels.cost import Score, objective_value, score
 
 # Share of the operators of the larger plan that the other must have, to be of the same model.
@@ -71,7 +71,7 @@ def diff_plans(before: Path, after: Path, fail_if_slower: float | None = None) -
 def _side(path: Path) -> Side:
     """A plan from a file, verified and scored."""
     plan = read_plan(path)
-    violations = find_violations(plan, limit=1)
+    violations = find_file_violations(plan, limit=1)
     if violations:
         raise VerificationError(f"{path}: the plan is illegal: {violations[0].message}")
     return Side(path, plan, score(plan))

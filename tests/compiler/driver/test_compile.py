@@ -81,7 +81,7 @@ def test_options_that_agree_with_a_problem_are_accepted() -> None:
         {"target": "edge-npu"},
         {"fast_memory_bytes": chip.fastest.capacity_bytes},
         {"order": problem.program.order},
-        {"objective": "traffic"},
+        {"objective": "latency"},
     ):
         agreed: dict[str, Any] = changes
         assert compile_problem(problem, CompileOptions(**agreed)).plan.target == chip

@@ -82,3 +82,7 @@ def test_an_illegal_plan_is_not_compared(tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(json.dumps(document))
     with pytest.raises(VerificationError, match="illegal"):
         diff_plans(one, tmp_path / "bad.json")
+    document = json.loads(one.read_text()) | {"lower_bound": 1e9}
+    (tmp_path / "proud.json").write_text(json.dumps(document))
+    with pytest.raises(VerificationError, match="illegal: its lower bound is"):
+        diff_plans(one, tmp_path / "proud.json")
