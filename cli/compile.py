@@ -26,6 +26,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     objective: options.Objective = "latency",
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
+    schedule: options.Schedule = "whole",
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,

@@ -36,6 +36,12 @@ Order = Annotated[
         help="Order of operators: model (the file's), memory or joint (searched).",
     ),
 ]
+Schedule = Annotated[
+    str,
+    typer.Option(
+        "--schedule", metavar="whole|cascade|FILE", help="Run operators whole, or in stripes."
+    ),
+]
 Batch = Annotated[
     int | None,
     typer.Option("--batch", metavar="N", min=1, help="Samples: first dimensions of inputs."),
@@ -149,6 +155,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         objective=arguments.get("objective", "latency"),
         fast_memory_bytes=None if fast is None else parse_size(fast),
         order=arguments.get("order", "model"),
+        schedule=arguments.get("schedule", "whole"),
         dims=dims,
         batch=arguments.get("batch"),
         dtype=None if arguments.get("dtype") is None else parse_dtype(arguments["dtype"]),

@@ -18,10 +18,11 @@ from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
-from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
+from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 
 if TYPE_CHECKING:
@@ -112,8 +113,9 @@ class Prepared:
         import_s: seconds spent reading, without the choice of the order.
         started: `time.monotonic()` value when reading began.
         notes: remarks about the import that the plan must carry.
-        other: where another order than the file's was chosen, the same model in the file's order:
-            no plan may be worse than the one for that.
+        other: the same model in the file's order, where another was chosen, or with whole
+            operators, where a search cut some: no plan may be worse than the one for that.
+        schedule_s: seconds spent choosing the schedule.
         order_s: seconds spent choosing the order.
     """
 
@@ -125,6 +127,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     other: "Prepared | None" = None
     order_s: float = 0.0
+    schedule_s: float = 0.0
 
     @property
     def target(self) -> Target:
@@ -214,6 +217,7 @@ def in_order(
     *,
     path: str | None,
     started: float,
+    schedule: Schedule | None = None,
 ) -> Prepared:
     """A graph in a chosen order, ready to be solved.
 
@@ -224,10 +228,14 @@ def in_order(
         options: how the graph was read.
         path: file of the model, None where it was not read from one.
         started: `time.monotonic()` value when reading began.
+        schedule: in which parts the operators run, default whole.
+
+    Raises:
+        UsageError: the schedule is none of this graph.
     """
-    program = build_program(
+    program = lower_schedule(
         graph,
-        ordering.order,
+        schedule or Schedule.whole(ordering.order),
         order_name=options.order,
         aliases=alias_options(target, alias=options.alias),
         dma_steps=target.dma_steps,
@@ -245,6 +253,8 @@ def in_order(
         "alias": options.alias,
         "steady_state": options.steady_state,
     }
+    if schedule is not None and not schedule.is_whole:
+        described["schedule"] = schedule.to_json()
     import_s = time.monotonic() - started
     problem = Problem(program, target, options.objective)
     return Prepared(graph, problem, described, import_s, started, ordering.notes)

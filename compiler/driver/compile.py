@@ -20,6 +20,7 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.schedules import check_schedule_option, scheduled
 from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
@@ -67,6 +68,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
             f"unknown objective {options.minimised!r}; there are: {', '.join(OBJECTIVES)}"
         )
     check_consistent(options)
+    check_schedule_option(options)
     limit = options.time_limit_s
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
@@ -77,6 +79,11 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         budget=Budget(deadline, options.progress),
     )
     prepared = frontend.prepare(model, options.frontend, choose, deadline)
+    return scheduled(_beside_file_order(prepared, options), options, deadline)
+
+
+def _beside_file_order(prepared: Prepared, options: CompileOptions) -> Prepared:
+    """A prepared model, with the same in the file's order where a joint order was chosen."""
     graph = prepared.graph
     operator_order = prepared.model["operator_order"]
     if (
@@ -115,6 +122,7 @@ def compile_model(
     from ullage.compiler.importer.model_zoo import find_model
 
     chosen = options or CompileOptions()
+    check_schedule_option(chosen)
     solver_of(chosen)  # a wrong name is an error before a large model is read
     source = find_model(model) if isinstance(model, str) else model
     if not isinstance(source, Path) and not hasattr(source, "graph"):
@@ -218,6 +226,8 @@ def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
     if prepared.other is None:
         return _solve_in_order(prepared, options, quick_bound=quick_bound)
+    if "schedule" in prepared.model:
+        return _solve_beside_whole(prepared, prepared.other, options, quick_bound=quick_bound)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)
     begun = time.monotonic()
     own_s = _shared(prepared, options.time_limit_s, OTHER_SHARE)
@@ -248,6 +258,40 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
         result = _told(plain, note)
     timed = replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
     return _bounded(replace(timed, stop_reason="time limit") if late else timed, bound)
+
+
+def _solve_beside_whole(
+    prepared: Prepared, whole: Prepared, options: CompileOptions, *, quick_bound: bool
+) -> Compiled:
+    """The better of the plan in parts and that of whole operators; each has its own bound."""
+    whole = replace(whole.on(prepared.target), started=prepared.started)
+    begun = time.monotonic()
+    limited = replace(options, time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE))
+    plain: Compiled | None = None
+    try:
+        plain = _solve_prepared(whole, limited, quick_bound=quick_bound)
+        if plain.interrupted:
+            return plain
+    except (InfeasibleError, TimeLimitError):
+        plain = None
+    between_s = time.monotonic() - begun
+    try:
+        result = _solve_in_order(prepared, options, quick_bound=quick_bound)
+    except (InfeasibleError, TimeLimitError) as error:
+        if plain is None:
+            raise
+        return _told(plain, f"cascade: no plan in parts was found: {error.message}")
+    if plain is None:
+        return result
+    now = time.monotonic()
+    trace = joined(plain.anytime, result.anytime, between_s)
+    if result.value > plain.value:
+        note = (
+            f"cascade: the plan in parts ({result.value:.6g}) is worse than that of whole operators"
+            f" ({plain.value:.6g}), which is used"
+        )
+        result = _told(plain, note)
+    return replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
 
 
 def _free_bound(compiled: Compiled) -> Bound:
@@ -331,6 +375,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         requested_solver=options.solver,
         import_s=prepared.import_s,
         order_s=prepared.order_s,
+        schedule_s=prepared.schedule_s,
         solve_s=solve_s,
         total_s=time.monotonic() - prepared.started,
         interrupted=interrupted,

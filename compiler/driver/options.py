@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import get_type_hints
 
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 from ullage.solvers.interface import Solver
 from ullage.solvers.parameters import ParameterValue, options_from
@@ -21,6 +23,8 @@ OBJECTIVES = ("latency", "traffic", "energy", "peak")
 DEFAULT_OBJECTIVE = "latency"
 # The order of the operators where none is named: the file's.
 DEFAULT_ORDER = "model"
+# The schedules that are chosen by name; anything else is a file.
+WHOLE, CASCADE = "whole", "cascade"
 # Share by which a second objective may make the first worse, where none is named.
 DEFAULT_WITHIN = 0.01
 
@@ -37,6 +41,9 @@ class CompileOptions:
         fast_memory_bytes: capacity of the fastest tier instead of the target's.
         order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (chosen
             together with the assignment, for the objective and the target).
+        schedule: `whole` (each operator is one step), `cascade` (groups of operators run stripe by
+            stripe, chosen for the objective and the target), the path of a schedule's JSON file, or
+            a `Schedule`.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
@@ -58,6 +65,7 @@ class CompileOptions:
     objective: str | None = None
     fast_memory_bytes: int | None = None
     order: str = DEFAULT_ORDER
+    schedule: str | Path | Schedule = WHOLE
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
@@ -221,7 +229,7 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
             f"already ({order!r}); leave it out, or compile a model"
         )
     plain = CompileOptions()
-    for name in ("dims", "batch", "dtype", "fuse", "alias"):
+    for name in ("schedule", "dims", "batch", "dtype", "fuse", "alias"):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(
                 f"option {name} says how a model is read, and a problem is not read from one; "

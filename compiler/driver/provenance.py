@@ -11,8 +11,8 @@ from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.lower import build_program
-from ullage.compiler.lowering.orders import planned_order
+from ullage.compiler.lowering.orders import planned_schedule
+from ullage.compiler.lowering.parts import lower_schedule
 from ullage.compiler.verify.verifier import check_well_formed
 
 
@@ -101,9 +101,9 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
             f"the plan's model.steady_state is {str(described['steady_state'])[:60]!r}, its "
             f"problem's is {steady}: not of one compilation. Compile again"
         )
-    rebuilt = build_program(
+    rebuilt = lower_schedule(
         graph,
-        planned_order(graph, described),
+        planned_schedule(graph, described),
         order_name=plan.program.order,
         aliases=alias_options(plan.target, alias=bool(described.get("alias", True))),
         dma_steps=plan.target.dma_steps,

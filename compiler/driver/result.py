@@ -58,6 +58,7 @@ class Compiled:
         anytime: (seconds of solving, value of the best plan so far) at every improvement.
         secondary: what a second objective gained, None where none was asked for.
         order_s: seconds spent choosing the order of the operators.
+        schedule_s: seconds spent choosing in which parts they run.
         graph: the model as imported (types and shapes of its values), where there is one.
     """
 
@@ -76,6 +77,7 @@ class Compiled:
     anytime: tuple[Improvement, ...] = ()
     secondary: Secondary | None = None
     order_s: float = 0.0
+    schedule_s: float = 0.0
     graph: Graph | None = None
 
     def __repr__(self) -> str:
@@ -99,7 +101,7 @@ class Compiled:
 
     @property
     def is_optimal(self) -> bool:
-        """Whether the bound proves that no plan of this order is better."""
+        """Whether the bound proves that no plan of this order and schedule is better."""
         return self.gap is not None and self.gap <= OPTIMAL_GAP
 
 

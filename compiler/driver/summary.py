@@ -14,6 +14,7 @@ from ullage.compiler.common.units import (
     format_time,
     objective_text,
 )
+from ullage.compiler.driver.options import WHOLE
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -53,6 +54,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "solver": compiled.requested_solver,
         "objective": plan.objective,
         "order": plan.program.order,
+        "schedule": schedule_name(plan),
         "seed": plan.seed,
         "steady_state": plan.problem.steady_state,
         "status": "optimal" if compiled.is_optimal else "feasible",
@@ -84,11 +86,13 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "fits_chip": not plan.shortfall,
         "chip_fast_memory_bytes": _there(plan),
         "operators": plan.program.operators,
+        "parts": plan.program.parts,
         "buffers": len(plan.problem.buffers),
         "slices": len(plan.residencies),
         "transfers": len(plan.transfers),
         "import_s": compiled.import_s,
         "order_s": compiled.order_s,
+        "schedule_s": compiled.schedule_s,
         "solve_s": compiled.solve_s,
         "total_s": compiled.total_s,
         "anytime": [list(point) for point in compiled.anytime],
@@ -184,11 +188,12 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ("against all-slow", _against_all_slow(compiled, summary)),
         (
             "lower bound",
-            f"{bound_text(compiled.bound, plan.objective)}: gap {gap_text(compiled.gap)} "
-            f"({summary['status']})",
+            f"{bound_text(compiled.bound, plan.objective, in_parts=is_cut(plan))}: "
+            f"gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
         *_claim(compiled),
         *_then(compiled),
+        ("schedule", _schedule(plan)),
         ("steps bound by", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",
@@ -228,10 +233,36 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
 
 
 def _order_time(compiled: Compiled) -> str:
-    """The time that choosing the order took; empty where the file's was taken."""
-    if compiled.plan.program.order == "model" and compiled.order_s < SHORT_S:
+    """The time that choosing order and schedule took; empty where both were given."""
+    order = schedule = ""
+    if compiled.plan.program.order != "model" or compiled.order_s >= SHORT_S:
+        order = f"order {compiled.order_s:.2f} s, "
+    if compiled.schedule_s >= SHORT_S:
+        schedule = f"schedule {compiled.schedule_s:.2f} s, "
+    return order + schedule
+
+
+def is_cut(plan: Plan) -> bool:
+    """Whether some operator runs in parts."""
+    return any(step.ranges for step in plan.problem.steps)
+
+
+def schedule_name(plan: Plan) -> str:
+    """How the schedule was chosen; `whole` where each operator is one step."""
+    described = plan.model.get("schedule")
+    return WHOLE if described is None else str(described["name"])
+
+
+def _schedule(plan: Plan) -> str:
+    """How many operators run in how many parts; empty where each runs whole."""
+    cut = [step.operator for step in plan.problem.steps if step.ranges]
+    if not cut:
         return ""
-    return f"order {compiled.order_s:.2f} s, "
+    operators = counted(plan.program.operators, "operator")
+    return (
+        f"{schedule_name(plan)}: {len(set(cut))} of {operators} in {counted(len(cut), 'part')}, "
+        f"{counted(plan.program.parts, 'step')} in all"
+    )
 
 
 def _throughput(plan: Plan, summary: Mapping[str, Any]) -> str:

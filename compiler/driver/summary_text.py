@@ -39,10 +39,17 @@ def beyond_text(*, steady_state: bool) -> str:
     return f"beyond {moved} moved once"
 
 
-def bound_text(bound: Bound, objective: str) -> str:
-    """A bound with its unit, the orders of the operators for which it holds, and its proof."""
+def bound_text(bound: Bound, objective: str, *, in_parts: bool = False) -> str:
+    """A bound with its unit, the orders of the operators for which it holds, and its proof.
+
+    Args:
+        bound: the bound.
+        objective: what it bounds.
+        in_parts: some operators run in parts; other parts may have another bound.
+    """
     value = objective_text(bound.value, objective)
-    return f"{value} of {objective} {orders_text(bound)}, proven by {bound.source}"
+    holds = "for this schedule" if in_parts else orders_text(bound)
+    return f"{value} of {objective} {holds}, proven by {bound.source}"
 
 
 def orders_text(*bounds: Bound) -> str:

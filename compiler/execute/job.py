@@ -21,7 +21,12 @@ from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.lowering.aliases import alias_options, find_aliases
+from ullage.compiler.lowering.aliases import (
+    Aliases,
+    AliasOptions,
+    alias_options,
+    find_aliases,
+)
 from ullage.compiler.lowering.dataflow import Contents, absorbed_inputs, contents_of, written_ranges
 from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.lowering.symbolic_memory import cut
@@ -58,17 +63,21 @@ class ExecutionJob:
             for placed in buffer.values
         }
         model = plan.model
-        order = planned_order(graph, model)
-        self.aliases = find_aliases(
-            graph, order, alias_options(plan.target, alias=bool(model.get("alias", True)))
-        )
+        options = alias_options(plan.target, alias=bool(model.get("alias", True)))
+        self.aliases, self.content = self._storage(options)
         types = imported.scope.types
         self.shapes = TrueShapes(graph, types, kernels, self.aliases.elided)
-        self.content: Contents = contents_of(graph, order, self.aliases)
         self.arena = Arena(plan)
         self.table = timetable(plan)
         self.trace: list[str] = []
         self.inferences = self.passed = self.steps = self.bytes_moved = 0
+
+    def _storage(self, options: AliasOptions) -> tuple[Aliases, Contents]:
+        """Which values share bytes, and which data each value holds."""
+        graph = self.imported.graph
+        order = planned_order(graph, self.plan.model)
+        aliases = find_aliases(graph, order, options)
+        return aliases, contents_of(graph, order, aliases)
 
     def walk(
         self, inputs: Mapping[str, Array], weights: Mapping[str, Array], until: int
@@ -144,7 +153,7 @@ class ExecutionJob:
             if begin == end:
                 continue
             home = target.homes[problem.buffers[index].kind]
-            data = as_bytes(array)
+            data = self._stored(name, array)
             what = f"loading {name!r}"
             for r, low, high in self.arena.extents(index, begin, end, 0, what, tier=home):
                 address = r.offset + low - r.start_byte
@@ -153,6 +162,11 @@ class ExecutionJob:
                 self.arena.owners[home].replace(
                     address, address + size, cut(self.content[name], low - begin, high - begin)
                 )
+
+    def _stored(self, name: str, array: Array) -> Bytes:
+        """The bytes of a value as they lie in its buffer."""
+        del name
+        return as_bytes(array)
 
     def _move(
         self, t: int, moves: "list[tuple[Transfer, int, int]] | tuple[()]"
@@ -279,6 +293,10 @@ class ExecutionJob:
 
     def _final(self, name: str) -> Array:
         """An output after the last step, from its home tier."""
+        return self._typed(name, self._final_bytes(name))
+
+    def _final_bytes(self, name: str) -> Bytes:
+        """The bytes of a value after the last step, from its buffer's home tier."""
         index, begin, end = self.place[name]
         problem, target = self.plan.problem, self.plan.target
         home = target.homes[problem.buffers[index].kind]
@@ -286,7 +304,7 @@ class ExecutionJob:
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"
         if begin == end:
-            return self._typed(name, data)
+            return data
         for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
             address = r.offset + low - r.start_byte
             expected = cut(self.content[name], low - begin, high - begin)
@@ -297,7 +315,7 @@ class ExecutionJob:
             data[low - begin : high - begin] = self.arena.memory[home][
                 address : address + high - low
             ]
-        return self._typed(name, data)
+        return data
 
 
 def _filled(data: Bytes, size_bytes: int) -> Bytes:

@@ -19,6 +19,7 @@ from ullage.compiler.execute.data import model_inputs, model_weights
 from ullage.compiler.execute.element_types import EXECUTABLE, Array
 from ullage.compiler.execute.job import ExecutionJob
 from ullage.compiler.execute.kernels import Kernels, open_session, run_session, small_model
+from ullage.compiler.execute.parts_job import PartsJob
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
 from ullage.compiler.ir.plan import Plan
@@ -199,7 +200,8 @@ class Executor:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
         user_inputs = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
-        job = ExecutionJob(
+        kind = PartsJob if "schedule" in plan.model else ExecutionJob
+        job = kind(
             self.imported,
             self.kernels,
             plan,

@@ -6,13 +6,20 @@ and figures outside their range (`common.ranges`) are refused, field by field.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Required,  # pydantic asks for it under Python 3.11
+)
 
 from pydantic import ConfigDict, Field
-from typing_extensions import TypedDict  # pydantic asks for it under Python 3.11
+from typing_extensions import TypedDict
 
 from ullage.compiler.common.ranges import (
     MAX_COUNT,
+    AxisIndex,
     BoundValue,
     Count,
     DtypeName,
@@ -37,6 +44,32 @@ Whole = Annotated[int, Field(ge=-MAX_COUNT, le=MAX_COUNT)]
 OptionValue = str | Whole | Figure | bool
 
 
+class PartFields(TypedDict, total=False):
+    """A part of a schedule.
+
+    Attributes:
+        operator: index of the operator in the graph.
+        ranges: [axis, start, end] of each axis of its output that is cut; axis -1 is the reduction.
+        copy: how often these elements were made before.
+    """
+
+    operator: Required[Index]
+    ranges: list[list[AxisIndex | Count]]
+    copy: Count
+
+
+class ScheduleFields(TypedDict):
+    """A schedule: in which parts operators run, and in which order.
+
+    Attributes:
+        name: how it was chosen.
+        parts: the parts in the order in which they run.
+    """
+
+    name: str
+    parts: list[PartFields]
+
+
 class ModelFields(TypedDict, total=False):
     """How to import the model again; a plan that was made without a model has some of them.
 
@@ -51,6 +84,7 @@ class ModelFields(TypedDict, total=False):
         fuse: fusion groups were formed.
         alias: values may share bytes.
         steady_state: inferences follow one another for ever.
+        schedule: the parts in which the operators run; absent where each runs whole.
     """
 
     name: str
@@ -63,6 +97,7 @@ class ModelFields(TypedDict, total=False):
     fuse: bool
     alias: bool
     steady_state: bool
+    schedule: ScheduleFields
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,12 @@ class Program:
 
     @cached_property
     def operators(self) -> int:
-        """Number of steps that run an operator."""
+        """Number of operators that run, each counted once."""
+        return len({step.operator for step in self.steps if step.kind != DMA_STEP})
+
+    @cached_property
+    def parts(self) -> int:
+        """Number of steps that run an operator or a part of one."""
         return sum(step.kind != DMA_STEP for step in self.steps)
 
     @cached_property

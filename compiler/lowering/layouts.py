@@ -10,6 +10,9 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import product
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.program import Layout
@@ -72,6 +75,18 @@ class LaidOut:
             cells.append(_Cell(intervals, start, int(row)))
             start += int(row) * shape[self.layout.axis]
         return tuple(cells)
+
+    def element_order(self) -> NDArray[np.int64]:
+        """(E,) row-major indices of the elements in the order in which their bytes lie."""
+        shape = self.value.shape
+        indices = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+        order: list[NDArray[np.int64]] = []
+        for cell in self.cells:
+            inside = indices
+            for cuts, (low, high) in zip(self.layout.cuts, cell.intervals, strict=True):
+                inside = inside.take(range(low, high), axis=cuts.axis)
+            order.append(np.moveaxis(inside, self.layout.axis, 0).ravel())
+        return np.concatenate(order)
 
     def check(self) -> None:
         """Work out the cells.

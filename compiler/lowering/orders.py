@@ -6,11 +6,28 @@ from typing import Any
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.dag import is_order, operator_dag
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.schedule import Schedule
 
 
 def model_order(graph: Graph) -> tuple[int, ...]:
     """Operators as the file lists them."""
     return tuple(range(len(graph.operators)))
+
+
+def planned_schedule(graph: Graph, model: Mapping[str, Any]) -> Schedule:
+    """The schedule that a plan describes; operators run whole in its order where it has none.
+
+    Args:
+        graph: the graph of the plan's model.
+        model: the plan's `model`.
+
+    Raises:
+        UsageError: the schedule has a wrong form, or the order is wrong.
+    """
+    document = model.get("schedule")
+    if document is None:
+        return Schedule.whole(planned_order(graph, model))
+    return Schedule.from_json(document)
 
 
 def planned_order(graph: Graph, model: Mapping[str, Any]) -> tuple[int, ...]:

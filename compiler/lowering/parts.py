@@ -41,6 +41,7 @@ def lower_schedule(
     graph: Graph,
     schedule: Schedule,
     *,
+    order_name: str | None = None,
     aliases: AliasOptions | None = None,
     dma_steps: DmaSteps = ONE_AT_EACH_END,
     steady_state: bool = False,
@@ -50,6 +51,7 @@ def lower_schedule(
     Args:
         graph: the graph.
         schedule: parts of its operators, in the order in which they run.
+        order_name: how the order of the operators was chosen, default the name of the schedule.
         aliases: what may share storage, default everything.
         dma_steps: how many DMA-only steps stand between steps with operators and at both ends.
         steady_state: the steps repeat for ever.
@@ -64,7 +66,7 @@ def lower_schedule(
         return build_program(
             graph,
             schedule.order,
-            order_name=schedule.name,
+            order_name=order_name or schedule.name,
             aliases=options,
             dma_steps=dma_steps,
             steady_state=steady_state,
@@ -109,7 +111,11 @@ def lower_schedule(
         )
     steps += [Step("finish" if n == 1 else f"finish {n}", DMA_STEP) for n in starts]
     return Program(
-        graph.name, schedule.name, tuple(steps), (*buffers, *accumulators.buffers), steady_state
+        graph.name,
+        order_name or schedule.name,
+        tuple(steps),
+        (*buffers, *accumulators.buffers),
+        steady_state,
     )
 
 

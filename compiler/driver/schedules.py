@@ -1,0 +1,120 @@
+"""`--schedule`: in which parts operators run, by name, from a file, or as an object.
+
+`cascade` is searched for inside the order that was chosen, and planned beside whole operators; a
+schedule that somebody made is planned as it is.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
+from ullage.compiler.frontend import Ordering, Prepared, in_order
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.orders import planned_order
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import SPILLING_OBJECTIVES
+
+
+def check_schedule_option(options: CompileOptions) -> None:
+    """Refuse a schedule that contradicts other options, before a model is read.
+
+    Raises:
+        UsageError: says what, and what to change.
+    """
+    if options.schedule == CASCADE and options.objective not in SPILLING_OBJECTIVES:
+        raise UsageError(
+            f"--schedule cascade minimises {', '.join(sorted(SPILLING_OBJECTIVES))}, not "
+            f"{options.objective}; leave it out, or name a file"
+        )
+
+
+def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | None) -> Prepared:
+    """A prepared model in the schedule that the options name.
+
+    Args:
+        prepared: the model with whole operators.
+        options: how to compile.
+        deadline: `time.monotonic()` value at which the whole job ends, None for never.
+
+    Raises:
+        UsageError: the file holds no schedule of this model, or the target has more than two
+            memories, for which no cascades are chosen.
+    """
+    if options.schedule == WHOLE or not prepared.graph.operators:
+        return prepared
+    begun = time.monotonic()
+    order = planned_order(prepared.graph, prepared.model)
+    if options.schedule == CASCADE:
+        schedule = _chosen(prepared, order, options, Budget(deadline, options.progress))
+        if schedule.is_whole:
+            return replace(prepared, schedule_s=time.monotonic() - begun)
+    else:
+        given = options.schedule
+        schedule = given if isinstance(given, Schedule) else read_schedule(Path(given))
+    cut = in_order(
+        prepared.graph,
+        prepared.target,
+        Ordering(order, prepared.notes),
+        options.frontend,
+        path=prepared.model["path"],
+        started=prepared.started,
+        schedule=schedule,
+    )
+    return replace(
+        cut,
+        import_s=prepared.import_s,
+        order_s=prepared.order_s,
+        schedule_s=time.monotonic() - begun,
+        other=prepared if options.schedule == CASCADE else None,
+    )
+
+
+def read_schedule(path: Path) -> Schedule:
+    """The schedule in a JSON file.
+
+    Raises:
+        UsageError: the file cannot be read, or holds none; says where.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"--schedule {path}: there is no such file; it takes whole, cascade, or a JSON file"
+        )
+    try:
+        document = json.loads(read_file(path, MAX_READ_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: no JSON document: {error}") from error
+    try:
+        return Schedule.from_json(document)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}", error.details) from error
+
+
+def _chosen(
+    prepared: Prepared, order: tuple[int, ...], options: CompileOptions, budget: Budget
+) -> Schedule:
+    """The schedule that the search finds in its share of the time."""
+    from ullage.solvers.scheduling.cascade.search import schedule_until
+    from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+
+    if len(prepared.target.tiers) != 2:
+        raise UsageError(
+            f"--schedule cascade is for targets of two memories; {prepared.target.name} has "
+            f"{len(prepared.target.tiers)}: leave it out, or name a file"
+        )
+    options.progress("choosing cascades")
+    task = SchedulingTask(
+        graph=prepared.graph,
+        order=order,
+        target=prepared.target,
+        aliases=alias_options(prepared.target, alias=options.alias),
+        steady_state=options.steady_state,
+        objective=options.objective,
+        seed=options.seed,
+        budget=budget,
+    )
+    return schedule_until(task).schedule

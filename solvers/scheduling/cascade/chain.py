@@ -1,0 +1,150 @@
+"""Groups along an order, chosen by dynamic programming over pairs of neighbours.
+
+A group pays for its computing and its transfers, whichever takes longer; two neighbours pay for
+what is live between them and finds no room beside either:
+
+    group 1 | group 2        live across the boundary: X bytes
+                             room: memory - what the larger of the two keeps
+                             moved: the share of X beyond the room, out and in again
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats
+from ullage.compiler.ir.target import Target
+from ullage.solvers.scheduling.cascade.estimate import (
+    GroupEstimate,
+    OrderFacts,
+    groups_ending_at,
+)
+from ullage.solvers.scheduling.cascade.stripes import Cascade
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Groups that end at one position, as arrays over them."""
+
+    groups: list[GroupEstimate]
+    own_s: Floats
+    front_bytes: Floats
+    back_bytes: Floats
+    consumed_bytes: Floats
+    produced_bytes: Floats
+
+
+def estimated_groups(
+    facts: OrderFacts, is_late: Callable[[], bool]
+) -> list[list[GroupEstimate]] | None:
+    """By position, the estimates of the groups that end there; None when time is over first."""
+    groups: list[list[GroupEstimate]] = []
+    for last in range(1, len(facts.order) + 1):
+        if is_late():
+            return None
+        groups.append(list(groups_ending_at(facts, last)))
+    return groups
+
+
+def choose_groups(
+    facts: OrderFacts,
+    groups: Sequence[Sequence[GroupEstimate]],
+    target: Target,
+    compute_weight: float | None,
+) -> list[Cascade]:
+    """The groups with the smallest estimate, in the order.
+
+    Args:
+        facts: the graph in its order.
+        groups: by position, the estimates of the groups that end there.
+        target: the chip.
+        compute_weight: None: a group takes as long as its computing or its transfers, whichever
+            is longer. Else the weight of compute time, from 0 to 1, in a sum with transfer time:
+            where transfers find room behind the computing of other groups, sums over the whole
+            order count.
+    """
+    count = len(facts.order)
+    crossing = _crossing_bytes(facts)
+    capacity = float(target.fastest.capacity_bytes)
+    rate = _slow_rate(target)
+    transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
+    tables: list[_Table] = []
+    best: list[Floats] = []  # by end, by group: estimate of everything up to it
+    before: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []  # by end, by group: predecessor
+    for last in range(1, count + 1):
+        table = _table(groups[last - 1], capacity, rate, compute_weight)
+        values = np.empty(len(table.groups))
+        previous = np.full(len(table.groups), -1, dtype=np.int64)
+        firsts = np.array([g.cascade.first for g in table.groups])
+        for first in np.unique(firsts):
+            rows = np.flatnonzero(firsts == first)
+            if first == 0:
+                values[rows] = table.own_s[rows]
+                continue
+            other = tables[first - 1]
+            used = np.maximum(other.back_bytes[:, None], table.front_bytes[None, rows])
+            live = crossing[first]
+            spilled = np.clip(live - (capacity - used), 0.0, live) / max(1.0, live)
+            moved = other.produced_bytes[:, None] + table.consumed_bytes[None, rows]
+            total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
+            previous[rows] = total.argmin(axis=0)
+            values[rows] = total.min(axis=0) + table.own_s[rows]
+        tables.append(table)
+        best.append(values)
+        before.append(previous)
+    cascades: list[Cascade] = []
+    end, row = count, int(best[-1].argmin())
+    while end > 0:
+        group = tables[end - 1].groups[row]
+        cascades.append(group.cascade)
+        row = int(before[end - 1][row])
+        end = group.cascade.first
+    return cascades[::-1]
+
+
+def _table(
+    groups: Sequence[GroupEstimate], capacity: float, rate: float, compute_weight: float | None
+) -> _Table:
+    """The groups as arrays; those whose line buffers do not fit are left out."""
+    kept = [g for g in groups if g.cascade.stripes == 1 or g.kept_bytes <= capacity]
+    transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
+    own: list[float] = []
+    front: list[float] = []
+    back: list[float] = []
+    for g in kept:
+        room = max(0.0, capacity - g.kept_bytes)
+        again = max(0.0, g.weight_bytes - room) * (g.cascade.stripes - 1)
+        moved = g.weight_bytes + g.given_bytes + again
+        if compute_weight is None:
+            own.append(max(g.compute_s, moved / rate))
+        else:
+            own.append(compute_weight * g.compute_s + transfer_weight * moved / rate)
+        held = min(capacity, g.kept_bytes + g.weight_bytes)
+        whole = g.cascade.stripes == 1
+        front.append(min(capacity, g.produced_bytes) if whole else held)
+        back.append(min(capacity, g.consumed_bytes) if whole else held)
+    return _Table(
+        kept,
+        np.array(own),
+        np.array(front),
+        np.array(back),
+        np.array([float(g.consumed_bytes) for g in kept]),
+        np.array([float(g.produced_bytes) for g in kept]),
+    )
+
+
+def _crossing_bytes(facts: OrderFacts) -> Floats:
+    """(N + 1,) bytes of computed values live between the operators before and behind a position."""
+    change = np.zeros(len(facts.order) + 2)
+    for name, place in facts.maker.items():
+        readers = [p for p in facts.readers.get(name, ()) if p < len(facts.order)]
+        if readers:
+            change[place + 1] += facts.size(name)
+            change[max(readers) + 1] -= facts.size(name)
+    return np.asarray(change.cumsum()[:-1])
+
+
+def _slow_rate(target: Target) -> float:
+    """Bytes per second at which the second tier is read."""
+    return target.tiers[1].read_bytes_per_s

@@ -1,0 +1,249 @@
+"""Quick estimates of groups: what stripes keep in fast memory, and what they move.
+
+For each operator that may end a group, each axis of its output and each number of stripes, one walk
+back along the order gives the estimates of all groups that end there:
+
+    order     ... conv1 | dw1 | pw1 | conv2 | dw2 | pw2      groups that end with pw2 begin with
+                                          <-  <-  <-         pw2, dw2, conv2, ...
+
+A walk ends at an operator that cannot be cut, or of which a stripe needs everything.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import DMA_STEP
+from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_ends
+
+# Operators of a group at most.
+LONGEST = 40
+# Numbers of stripes that are looked at.
+STRIPES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+# Axes of the last operator that are looked at, the first of those longer than 1.
+AXES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEstimate:
+    """A group with what it needs and moves, estimated.
+
+    Attributes:
+        cascade: the group.
+        kept_bytes: line buffers, and what is live inside a stripe; whole operators: their operands.
+        weight_bytes: weights of its operators.
+        compute_s: compute time, overhead of all parts included.
+        given_bytes: what it reads of the graph's inputs and writes of its outputs.
+        consumed_bytes: values made before the group that it reads.
+        produced_bytes: values made by the group that are read behind it.
+    """
+
+    cascade: Cascade
+    kept_bytes: float
+    weight_bytes: int
+    compute_s: float
+    given_bytes: int
+    consumed_bytes: int
+    produced_bytes: int
+
+
+@dataclass(frozen=True)
+class OrderFacts:
+    """A graph in an order, as the estimates need it.
+
+    Attributes:
+        graph: the graph.
+        order: operator indices.
+        maker: by value the position of the operator that makes it; inputs and weights have none.
+        readers: by value the positions that read it; the length of the order for an output.
+        compute_s: by position the compute time of the whole operator, 0 for one that vanishes.
+        overhead_s: time of each part on top.
+    """
+
+    graph: Graph
+    order: tuple[int, ...]
+    maker: Mapping[str, int]
+    readers: Mapping[str, tuple[int, ...]]
+    compute_s: Sequence[float]
+    overhead_s: float
+
+    @classmethod
+    def of(cls, graph: Graph, order: Sequence[int], problem: Problem) -> "OrderFacts":
+        """The facts of a graph in an order.
+
+        Args:
+            graph: the graph.
+            order: operator indices.
+            problem: the problem of that order, with whole operators.
+        """
+        seconds = {
+            step.operator: float(s)
+            for step, s in zip(problem.steps, compute_seconds(problem)[0], strict=True)
+            if step.kind != DMA_STEP
+        }
+        maker: dict[str, int] = {}
+        readers: dict[str, list[int]] = {}
+        for position, index in enumerate(order):
+            operator = graph.operators[index]
+            maker.update(dict.fromkeys(operator.outputs, position))
+            for name in operator.inputs:
+                readers.setdefault(name, []).append(position)
+        for name in graph.outputs:
+            readers.setdefault(name, []).append(len(order))
+        return cls(
+            graph,
+            tuple(order),
+            maker,
+            {name: tuple(sorted(set(places))) for name, places in readers.items()},
+            [seconds.get(index, 0.0) for index in order],
+            problem.target.compute.overhead_s,
+        )
+
+    def operator(self, position: int) -> Operator:
+        """The operator at a position of the order."""
+        return self.graph.operators[self.order[position]]
+
+    def size(self, name: str) -> int:
+        """Bytes of a value."""
+        return self.graph.values[name].size_bytes
+
+
+def groups_ending_at(facts: OrderFacts, last: int) -> Iterator[GroupEstimate]:
+    """Estimates of the groups whose last operator is at position `last - 1`."""
+    yield _single(facts, last - 1)
+    operator = facts.operator(last - 1)
+    if operator.reach is None:
+        return
+    shape = facts.graph.values[operator.outputs[0]].shape
+    axes = [a for a, size in enumerate(shape) if size > 1 and operator.reach.axes[a] != "none"]
+    for axis in axes[:AXES]:
+        for stripes in STRIPES:
+            if stripes <= shape[axis]:
+                yield from _walk(facts, Cascade(last - 1, last, stripes, axis))
+
+
+def _single(facts: OrderFacts, position: int) -> GroupEstimate:
+    """An operator that runs whole."""
+    operator = facts.operator(position)
+    crossing = _Crossing(facts, position + 1)
+    crossing.add(position)
+    operands = sum(
+        facts.size(name)
+        for name in dict.fromkeys((*operator.inputs, *operator.outputs))
+        if facts.graph.values[name].kind != "weight"
+    )
+    return crossing.estimate(Cascade(position, position + 1), float(operands), 1)
+
+
+def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
+    """Groups in that many stripes of that axis, from the shortest to the longest."""
+    last, graph = begin.last, facts.graph
+    size = graph.values[facts.operator(last - 1).outputs[0]].shape[begin.axis]
+    ends = stripe_ends(size, begin.stripes)
+    middle = len(ends) // 2
+    before, now = Demands(graph), Demands(graph)  # the ends of one stripe, the rows of the next
+    first_end, second_end = ends[middle - 1], ends[middle]
+    for name in facts.operator(last - 1).outputs:
+        shape = graph.values[name].shape
+        box = [(0, length) for length in shape]
+        box[begin.axis] = (first_end - 1, first_end)
+        before.demand(name, tuple(box))
+        box[begin.axis] = (first_end, second_end)
+        now.demand(name, tuple(box))
+    crossing = _Crossing(facts, last)
+    kept: dict[str, float] = {}
+    live = widest = 0.0
+    for position in range(last - 1, max(-1, last - 1 - LONGEST), -1):
+        operator = facts.operator(position)
+        if operator.reach is None:
+            return
+        old, new = before.of(operator), now.of(operator)
+        if not old or not new or old.keys() != new.keys():
+            return
+        axis = next(iter(new))
+        if operator.reach.axes[axis] == "none":
+            return
+        done, end = old[axis][1], new[axis][1]
+        length = graph.values[operator.outputs[0]].shape[axis]
+        for name in operator.outputs:
+            row = facts.size(name) / length
+            if position < last - 1:
+                kept[name] = row * max(0, done - new[axis][0])
+        live = sum(facts.size(name) for name in operator.outputs) / length * max(0, end - done)
+        before.pass_on(operator, {axis: (max(0, done - 1), done)})
+        now.pass_on(operator, {axis: (min(done, end - 1), end)})
+        fed = 0.0
+        for name in operator.inputs:
+            if graph.values[name].kind == "weight" or name not in now.boxes:
+                continue
+            share, halo = _share(graph, name, before, now)
+            fed += facts.size(name) * share
+            kept[name] = facts.size(name) * halo
+        widest = max(widest, live + fed)
+        crossing.add(position)
+        cascade = Cascade(position, last, begin.stripes, begin.axis)
+        yield crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes)
+
+
+def _share(graph: Graph, name: str, before: Demands, now: Demands) -> tuple[float, float]:
+    """Shares of a value that a stripe reads anew, and that it has from the stripe before."""
+    new, halo = 1.0, 1.0
+    old_box, box = before.boxes.get(name), now.boxes[name]
+    if old_box is None:
+        return 1.0, 0.0
+    cut = False
+    for (_, old_end), (low, high), size in zip(old_box, box, graph.values[name].shape, strict=True):
+        if size and (low, high) != (0, size):
+            new *= max(0, high - max(low, old_end)) / size
+            halo *= max(0, min(high, old_end) - low) / size
+            cut = True
+    return (new, halo) if cut else (0.0, 1.0)
+
+
+class _Crossing:
+    """What a group that grows backwards moves across its ends."""
+
+    def __init__(self, facts: OrderFacts, last: int) -> None:
+        self.facts, self.last = facts, last
+        self.weights: dict[str, int] = {}
+        self.consumed: dict[str, int] = {}
+        self.given: dict[str, int] = {}
+        self.produced: dict[str, int] = {}
+        self.compute_s = 0.0
+        self.operators = 0
+
+    def add(self, position: int) -> None:
+        """Put the operator at a position in front of the group."""
+        facts = self.facts
+        operator = facts.operator(position)
+        self.compute_s += facts.compute_s[position]
+        self.operators += facts.compute_s[position] > 0
+        for name in operator.outputs:
+            self.consumed.pop(name, None)
+            places = facts.readers.get(name, ())
+            if len(facts.order) in places:
+                self.given[name] = facts.size(name)
+            if any(self.last <= place < len(facts.order) for place in places):
+                self.produced[name] = facts.size(name)
+        for name in operator.inputs:
+            kind = facts.graph.values[name].kind
+            if kind == "weight":
+                self.weights[name] = facts.size(name)
+            elif name in facts.maker:
+                self.consumed[name] = facts.size(name)
+            else:
+                self.given[name] = facts.size(name)
+
+    def estimate(self, cascade: Cascade, kept_bytes: float, stripes: int) -> GroupEstimate:
+        """The estimate of the group as it is now."""
+        return GroupEstimate(
+            cascade=cascade,
+            kept_bytes=kept_bytes,
+            weight_bytes=sum(self.weights.values()),
+            compute_s=self.compute_s + self.facts.overhead_s * stripes * self.operators,
+            given_bytes=sum(self.given.values()),
+            consumed_bytes=sum(self.consumed.values()),
+            produced_bytes=sum(self.produced.values()),
+        )

@@ -1,0 +1,160 @@
+"""Changes of groups that the local search tries."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ullage.solvers.scheduling.cascade.estimate import AXES, STRIPES, OrderFacts
+from ullage.solvers.scheduling.cascade.stripes import Cascade
+
+Groups = list[Cascade]
+# Operators of a new group at most.
+NEW_GROUP = 8
+
+
+def random_move(
+    facts: OrderFacts, groups: Sequence[Cascade], at: int, rng: np.random.Generator
+) -> Groups | None:
+    """Other groups near one of them; None where the move that was drawn changes nothing."""
+    moves = (_other_stripes, _other_axis, _merged, _split, _grown, _shrunk, _new_group)
+    chances = (0.28, 0.06, 0.2, 0.1, 0.13, 0.13, 0.1)
+    move = moves[int(rng.choice(len(moves), p=chances))]
+    return move(facts, list(groups), at, rng)
+
+
+def _axes(facts: OrderFacts, last: int) -> list[tuple[int, int]]:
+    """(axis, length) of the axes along which the operator before position `last` can be cut."""
+    operator = facts.operator(last - 1)
+    if operator.reach is None:
+        return []
+    shape = facts.graph.values[operator.outputs[0]].shape
+    axes = [
+        (axis, size)
+        for axis, size in enumerate(shape)
+        if size > 1 and operator.reach.axes[axis] != "none"
+    ]
+    return axes[:AXES]
+
+
+def _with_stripes(
+    facts: OrderFacts,
+    first: int,
+    last: int,
+    stripes: int,
+    axis: int | None,
+    rng: np.random.Generator,
+) -> Groups | None:
+    """A group of these positions; operators one by one where there is one stripe."""
+    if stripes <= 1:
+        return [Cascade(p, p + 1) for p in range(first, last)]
+    axes = _axes(facts, last)
+    fitting = [a for a, size in axes if size >= 2 and (axis is None or a == axis)]
+    if not fitting:
+        fitting = [a for a, _ in axes]
+    if not fitting:
+        return None
+    chosen = fitting[int(rng.integers(len(fitting)))] if axis is None else fitting[0]
+    size = dict(axes)[chosen]
+    return [Cascade(first, last, min(stripes, size), chosen)]
+
+
+def _other_stripes(
+    facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
+) -> Groups | None:
+    group = groups[at]
+    ladder = (1, *STRIPES)
+    place = min(range(len(ladder)), key=lambda i: abs(ladder[i] - group.stripes))
+    step = int(rng.choice((-2, -1, 1, 2)))
+    other = ladder[min(len(ladder) - 1, max(0, place + step))]
+    if other == group.stripes:
+        return None
+    axis = group.axis if group.stripes > 1 else None
+    made = _with_stripes(facts, group.first, group.last, other, axis, rng)
+    return None if made is None else groups[:at] + made + groups[at + 1 :]
+
+
+def _other_axis(
+    facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
+) -> Groups | None:
+    group = groups[at]
+    others = [a for a, _ in _axes(facts, group.last) if a != group.axis or group.stripes == 1]
+    if not others:
+        return None
+    stripes = group.stripes if group.stripes > 1 else int(rng.choice(STRIPES[:6]))
+    axis = others[int(rng.integers(len(others)))]
+    made = _with_stripes(facts, group.first, group.last, stripes, axis, rng)
+    return None if made is None else groups[:at] + made + groups[at + 1 :]
+
+
+def _merged(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
+    if at + 1 >= len(groups):
+        return None
+    one, other = groups[at], groups[at + 1]
+    stripes = max(one.stripes, other.stripes, 2)
+    axis = other.axis if other.stripes > 1 else None
+    made = _with_stripes(facts, one.first, other.last, stripes, axis, rng)
+    return None if made is None else groups[:at] + made + groups[at + 2 :]
+
+
+def _split(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
+    group = groups[at]
+    if group.last - group.first < 2 or group.stripes == 1:
+        return None
+    middle = int(rng.integers(group.first + 1, group.last))
+    front = _with_stripes(facts, group.first, middle, group.stripes, None, rng)
+    if front is None:
+        return None
+    back = Cascade(middle, group.last, group.stripes, group.axis)
+    return [*groups[:at], *front, back, *groups[at + 1 :]]
+
+
+def _grown(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
+    """Take an operator from the group in front or behind."""
+    group = groups[at]
+    if group.stripes == 1:
+        return None
+    if rng.random() < 0.5 and at > 0:
+        front = groups[at - 1]
+        rest: Groups | None = []
+        if front.last - front.first > 1:
+            rest = _with_stripes(facts, front.first, front.last - 1, front.stripes, None, rng)
+        if rest is None:
+            return None
+        grown = Cascade(group.first - 1, group.last, group.stripes, group.axis)
+        return [*groups[: at - 1], *rest, grown, *groups[at + 1 :]]
+    if at + 1 >= len(groups):
+        return None
+    behind = groups[at + 1]
+    made = _with_stripes(facts, group.first, group.last + 1, group.stripes, None, rng)
+    if made is None:
+        return None
+    rest = []
+    if behind.last - behind.first > 1:
+        rest = [Cascade(behind.first + 1, behind.last, behind.stripes, behind.axis)]
+    return [*groups[:at], *made, *rest, *groups[at + 2 :]]
+
+
+def _shrunk(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
+    """Give the first or the last operator of a group its own."""
+    group = groups[at]
+    if group.stripes == 1 or group.last - group.first < 2:
+        return None
+    if rng.random() < 0.5:
+        rest = Cascade(group.first + 1, group.last, group.stripes, group.axis)
+        return [*groups[:at], Cascade(group.first, group.first + 1), rest, *groups[at + 1 :]]
+    made = _with_stripes(facts, group.first, group.last - 1, group.stripes, None, rng)
+    if made is None:
+        return None
+    return [*groups[:at], *made, Cascade(group.last - 1, group.last), *groups[at + 1 :]]
+
+
+def _new_group(
+    facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
+) -> Groups | None:
+    """Several groups that follow one another as one."""
+    end = min(len(groups), at + int(rng.integers(2, NEW_GROUP + 1)))
+    if end - at < 2:
+        return None
+    stripes = int(rng.choice(STRIPES[:9]))
+    made = _with_stripes(facts, groups[at].first, groups[end - 1].last, stripes, None, rng)
+    return None if made is None else groups[:at] + made + groups[end:]

@@ -1,0 +1,164 @@
+"""`cascade`: which operators run stripe by stripe together, for an objective on a target.
+
+1. The schedule of whole operators is valued by its fluid LP.
+2. Dynamic programs over the order (`chain`) with a few weights of computing against transfers give
+   a few ways to group it; each is valued by its LP.
+3. Local search from the best: a group where steps wait gets other stripes, another axis or other
+   ends (`moves`), and what improves the LP is kept, until the deadline or until nothing improves.
+
+The result is never worse by the LP than whole operators. Whether its plan is no worse either, the
+caller checks by planning both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.schedule import Schedule
+from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.moves import random_move
+from ullage.solvers.scheduling.cascade.stripes import Cascade
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask, ValuedGroups, value_groups
+
+# Seconds that the search takes where the job has no time limit.
+DEFAULT_BUDGET_S = 5.0
+# Share of a job's time that the search takes where it has one; the rest is for planning.
+LIMIT_SHARE = 0.5
+# Weights of compute time in the dynamic programs; None: whichever takes longer, group by group.
+COMPUTE_WEIGHTS = (None, 0.02, 0.1, 0.5)
+# Moves that are tried at most.
+LIMIT_TRIES = 5000
+# Moves in a row without gain after which the search ends, for each group.
+PATIENCE_EACH = 12
+# Relative gain of a value below which it is within the tolerance of the LP.
+GAIN = 1e-5
+# Share of the mean loss that every group has: groups are also tried where nothing waits.
+LEAST_WEIGHT = 0.05
+
+
+@dataclass(frozen=True)
+class CascadeResult:
+    """A schedule, and what it is worth beside whole operators.
+
+    Attributes:
+        schedule: the schedule; whole operators where no other is better.
+        cascades: its groups.
+        value: optimum of its LP in the objective's unit; None where it could not be solved.
+        whole_value: that of whole operators.
+        tries: moves tried.
+        gains: how many of them were taken.
+    """
+
+    schedule: Schedule
+    cascades: tuple[Cascade, ...] = ()
+    value: float | None = None
+    whole_value: float | None = None
+    tries: int = 0
+    gains: int = 0
+
+
+def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> CascadeResult:
+    """The best schedule found by the task's deadline.
+
+    Unless the deadline ends the search, the result depends on the task and its seed alone.
+
+    Args:
+        task: the graph in its order, the target and the objective.
+        tries: moves to try at most.
+    """
+    whole = Schedule.whole(task.order)
+    problem = task.problem_of(whole)
+    singles = [Cascade(p, p + 1) for p in range(len(task.order))]
+    facts = OrderFacts.of(task.graph, task.order, problem)
+    reference = 0.0
+    try:
+        reference = run_solver("all-slow", problem).value
+    except InfeasibleError:
+        return CascadeResult(whole)
+    best = start = value_groups(task, facts, singles, reference)
+    estimates = estimated_groups(facts, task.budget.is_over)
+    seen: set[tuple[Cascade, ...]] = {tuple(singles)}
+    for weight in COMPUTE_WEIGHTS if estimates is not None else ():
+        if task.budget.is_over():
+            break
+        groups = choose_groups(facts, estimates or [], task.target, weight)
+        if tuple(groups) in seen:
+            continue
+        seen.add(tuple(groups))
+        valued = value_groups(task, facts, groups, reference)
+        if valued is not None and (best is None or valued.value < best.value * (1 - GAIN)):
+            best = valued
+            task.budget.progress(f"cascades: {valued.value:.6g}")
+    if best is None:
+        return CascadeResult(whole)
+    search = _LocalSearch(task, facts, reference, best, seen)
+    search.improve(tries)
+    return CascadeResult(
+        schedule=search.best.schedule,
+        cascades=search.best.cascades,
+        value=search.best.value,
+        whole_value=None if start is None else start.value,
+        tries=search.tries,
+        gains=search.gains,
+    )
+
+
+def schedule_until(task: SchedulingTask) -> CascadeResult:
+    """The schedule found within its share of the whole job's time; without a limit within 5 s."""
+    budget = task.budget
+    unlimited = budget.deadline is None
+    limited = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
+    return cascade_schedule(replace(task, budget=limited))
+
+
+class _LocalSearch:
+    """Moves on groups, judged by the LP of the whole schedule."""
+
+    def __init__(
+        self,
+        task: SchedulingTask,
+        facts: OrderFacts,
+        reference: float,
+        best: ValuedGroups,
+        seen: set[tuple[Cascade, ...]],
+    ) -> None:
+        self.task, self.facts, self.reference = task, facts, reference
+        self.best = best
+        self.tries = self.gains = 0
+        self._seen = seen
+        self._rng = np.random.default_rng(task.seed)
+
+    def improve(self, tries: int) -> None:
+        """Try moves until the tries, the time or the patience end."""
+        idle = 0
+        while self.tries < tries and not self.task.budget.is_over():
+            if idle > PATIENCE_EACH * len(self.best.cascades):
+                break
+            idle += 1
+            at = self._waiting_group(self.best)
+            groups = random_move(self.facts, self.best.cascades, at, self._rng)
+            if groups is None or tuple(groups) in self._seen:
+                continue
+            self._seen.add(tuple(groups))
+            self.tries += 1
+            if self._take(groups):
+                idle = 0
+
+    def _take(self, groups: Sequence[Cascade]) -> bool:
+        valued = value_groups(self.task, self.facts, groups, self.reference)
+        if valued is None or valued.value >= self.best.value * (1 - GAIN):
+            return False
+        self.best = valued
+        self.gains += 1
+        shown = f"{valued.value:.6g}, {self.gains} gains in {self.tries} tries"
+        self.task.budget.progress(f"cascades: {shown}")
+        return True
+
+    def _waiting_group(self, valued: ValuedGroups) -> int:
+        """A group, likelier the more its steps wait."""
+        weights = valued.lost + LEAST_WEIGHT * max(1e-30, float(valued.lost.mean()))
+        return int(self._rng.choice(len(weights), p=weights / weights.sum()))

@@ -1,0 +1,106 @@
+"""`schedule` of the driver: searched for, from a file, and refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.tiled_models import residual_network, saved
+from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.provenance import check_model_matches
+from ullage.compiler.driver.summary import summarise, summary_rows
+from ullage.compiler.ir.plan_json import dump_plan, load_plan
+from ullage.compiler.ir.schedule import Schedule, part_of
+
+SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return saved(residual_network(size=32), tmp_path)
+
+
+def test_cascades_are_never_worse_than_whole_operators(path: Path) -> None:
+    whole = compile_model(path, SMALL)
+    cascade = compile_model(path, replace(SMALL, schedule="cascade"))
+    assert cascade.value < whole.value
+    assert cascade.bound.value <= cascade.value
+    summary = summarise(cascade)
+    assert summary["schedule"] == "cascade"
+    assert summary["parts"] > summary["operators"] == summarise(whole)["operators"]
+    rows = dict(summary_rows(cascade, summary))
+    assert "parts" in rows["schedule"]
+    assert "for this schedule" in rows["lower bound"]
+    assert "schedule" not in dict(summary_rows(whole, summarise(whole)))
+
+
+def test_a_plan_in_parts_survives_its_file_and_matches_its_model(path: Path) -> None:
+    plan = compile_model(path, replace(SMALL, schedule="cascade")).plan
+    again = load_plan(dump_plan(plan))
+    assert again == plan
+    check_model_matches(again, path)
+    document = json.loads(dump_plan(plan))
+    parts = document["model"]["schedule"]["parts"]
+    cut = next(i for i, part in enumerate(parts) if "ranges" in part)
+    parts[cut]["ranges"][0][2] += 1
+    with pytest.raises((VerificationError, UsageError)):
+        check_model_matches(load_plan(json.dumps(document).encode()), path)
+
+
+def test_a_schedule_from_a_file_is_planned_as_it_is(path: Path, tmp_path: Path) -> None:
+    made = compile_model(path, replace(SMALL, schedule="cascade")).plan
+    file = tmp_path / "schedule.json"
+    file.write_text(json.dumps(made.model["schedule"]))
+    for given in (str(file), file, Schedule.from_json(made.model["schedule"])):
+        plan = compile_model(path, replace(SMALL, schedule=given)).plan
+        assert plan.program == made.program
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        ("{", "no JSON document"),
+        ("[]", 'a list "parts"'),
+        ('{"parts": []}', "leaves out operator 0"),
+        ('{"parts": [{"operator": 99}]}', "operators"),
+    ],
+)
+def test_a_wrong_file_is_refused(
+    path: Path, tmp_path: Path, content: str | None, message: str
+) -> None:
+    file = tmp_path / "schedule.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UsageError, match=message):
+        compile_model(path, replace(SMALL, schedule=str(file)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "peak", "fast_memory_bytes": None, "solver": "no-spill"}, "not peak"),
+        ({"target": "phone-npu-flash"}, "two memories"),
+        ({"schedule": 3}, "option schedule"),
+    ],
+)
+def test_contradictions_are_refused(path: Path, changes: dict[str, Any], message: str) -> None:
+    options = replace(replace(SMALL, schedule="cascade"), **changes)
+    with pytest.raises(UsageError, match=message):
+        compile_model(path, options)
+
+
+def test_a_schedule_may_be_made_by_hand(path: Path) -> None:
+    whole = compile_model(path, SMALL).plan
+    order = [step.operator for step in whole.problem.steps if step.operator >= 0]
+    parts = list(Schedule.whole(order).parts)
+    rows = 16
+    parts[:1] = [part_of(order[0], {2: (r, r + 4)}) for r in range(0, rows, 4)]
+    views = set(range(max(order) + 1)) - set(order)
+    parts += [part_of(index, {}) for index in sorted(views)]
+    plan = compile_model(path, replace(SMALL, schedule=Schedule("mine", tuple(parts)))).plan
+    assert sum(step.operator == order[0] for step in plan.problem.steps) == 4

@@ -1,0 +1,109 @@
+"""Cascades: parts of groups, estimates, and a search that never makes things worse."""
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+
+from tests.support.tiled import check_execution, random_tiled_graph
+from tests.support.tiled_models import residual_network
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.aliases import AliasOptions, alias_options
+from ullage.compiler.lowering.lower import build_program
+from ullage.compiler.lowering.parts import lower_schedule
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
+from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.search import cascade_schedule
+from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, stripe_ends
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+
+
+def facts_of(graph: Graph) -> OrderFacts:
+    order = range(len(graph.operators))
+    problem = Problem(build_program(graph, order), load_target("edge-npu"))
+    return OrderFacts.of(graph, order, problem)
+
+
+def task_of(graph: Graph, memory_bytes: int, seconds: float) -> SchedulingTask:
+    target = load_target("edge-npu").with_fast_memory(memory_bytes)
+    order = tuple(range(len(graph.operators)))
+    budget = Budget().at_most(seconds)
+    aliases = alias_options(target)
+    return SchedulingTask(graph, order, target, aliases, False, "latency", 0, budget)
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_parts_of_random_groups_compute_the_graph(seed: int) -> None:
+    rng = Random(seed)
+    graph = random_tiled_graph(rng, operators=8)
+    facts = facts_of(graph)
+    count = len(graph.operators)
+    ends = sorted({0, count, *rng.sample(range(1, count), 2)})
+    parts = []
+    for first, last in pairwise(ends):
+        shape = graph.values[graph.operators[last - 1].outputs[0]].shape
+        axis = rng.choice([a for a in range(1, 4) if shape[a] > 1])
+        cascade = Cascade(first, last, rng.randint(2, 6), axis)
+        made = cascade_parts(graph, facts.order, cascade, facts.readers)
+        if made is None:
+            made = cascade_parts(graph, facts.order, Cascade(first, last), facts.readers)
+        assert made is not None
+        parts += made
+    program = lower_schedule(
+        graph, Schedule("mine", tuple(parts)), aliases=AliasOptions(alignment_bytes=1)
+    )
+    check_execution(graph, program)
+    macs = sum(step.macs for step in program.steps)
+    assert macs == sum(operator.macs for operator in graph.operators)  # nothing is made twice
+
+
+def test_stripes_are_as_equal_as_whole_rows_allow() -> None:
+    assert stripe_ends(10, 4) == [3, 5, 8, 10]
+    assert stripe_ends(3, 8) == [1, 2, 3]
+    assert stripe_ends(7, 1) == [7]
+
+
+@pytest.mark.parametrize("weight", [None, 0.0, 0.5])
+def test_groups_partition_the_order(weight: float | None) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    facts = facts_of(graph)
+    estimates = estimated_groups(facts, lambda: False)
+    assert estimates is not None
+    target = load_target("edge-npu").with_fast_memory(4096)
+    groups = choose_groups(facts, estimates, target, weight)
+    assert [g.first for g in groups] == [0, *(g.last for g in groups[:-1])]
+    assert groups[-1].last == len(graph.operators)
+    assert any(g.stripes > 1 for g in groups)
+
+
+def test_estimates_stop_when_time_is_over() -> None:
+    graph = import_model(residual_network(), ImportOptions())
+    assert estimated_groups(facts_of(graph), lambda: True) is None
+
+
+def test_the_search_gains_and_repeats() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    found = cascade_schedule(task_of(graph, 4096, 600), tries=6)
+    assert found.value is not None
+    assert found.whole_value is not None
+    assert found.value < 0.9 * found.whole_value
+    again = cascade_schedule(task_of(graph, 4096, 600), tries=6)
+    assert again == found
+
+
+def test_where_everything_fits_operators_stay_whole() -> None:
+    graph = import_model(residual_network(), ImportOptions())
+    found = cascade_schedule(task_of(graph, 1 << 24, 600), tries=3)
+    assert found.value is not None
+    assert found.whole_value is not None
+    assert found.value <= found.whole_value
+
+
+def test_without_time_operators_stay_whole() -> None:
+    graph = import_model(residual_network(), ImportOptions())
+    assert cascade_schedule(task_of(graph, 4096, 0)).schedule.is_whole

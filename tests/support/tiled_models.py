@@ -1,0 +1,49 @@
+"""ONNX models whose operators can be cut, small enough to be run many times."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from tests.support.onnx_models import info, model, node
+
+
+def _weights(rng: np.random.Generator, name: str, *shape: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+
+
+def residual_network(seed: int = 0, size: int = 16) -> onnx.ModelProto:
+    """Convolutions of several strides, a residual, a concatenation, pools and a product."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        node("Conv", "x w0", "a", kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        node("Relu", "a", "b"),
+        node("Conv", "b w1", "c", kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=8),
+        node("Conv", "c w2", "d", kernel_shape=[1, 1]),
+        node("Add", "b d", "e"),
+        node("Conv", "e w3", "f", kernel_shape=[1, 1]),
+        node("MaxPool", "e", "g", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Concat", "f g", "h", axis=1),
+        node("AveragePool", "h", "i", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "i w4", "j", kernel_shape=[3, 3], dilations=[2, 2], pads=[2, 2, 2, 2]),
+        node("GlobalAveragePool", "j", "k"),
+        node("Flatten", "k", "l"),
+        node("Gemm", "l w5", "y"),
+    ]
+    initializers = [
+        _weights(rng, "w0", 8, 3, 3, 3),
+        _weights(rng, "w1", 8, 1, 3, 3),
+        _weights(rng, "w2", 8, 8, 1, 1),
+        _weights(rng, "w3", 8, 8, 1, 1),
+        _weights(rng, "w4", 8, 16, 3, 3),
+        _weights(rng, "w5", 8, 10),
+    ]
+    return model(nodes, [info("x", [1, 3, size, size])], [info("y", [1, 10])], initializers)
+
+
+def saved(proto: onnx.ModelProto, folder: Path) -> Path:
+    """The model in a file."""
+    path = folder / "tiled.onnx"
+    onnx.save(proto, path)
+    return path
