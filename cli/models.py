@@ -52,5 +52,7 @@ def show_command(name: str, as_json: options.Json = False) -> None:
     if as_json:
         print_json(document)
     else:
+        before = {"operators": " (in the file; compiling fuses some of them)"}
         for key, value in document.items():
-            say(f"{key}: {value}")
+            shown = ", ".join(value) if isinstance(value, list) else value
+            say(f"{key}: {shown}{before.get(key, '')}")

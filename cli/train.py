@@ -98,8 +98,9 @@ def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
     training = trained.training
     text = (
         f"{session.out}: {training.generation} generations on {trained.programs} programs in "
-        f"{format_time(trained.total_s)}; one decode saves {100 * training.reward:+.2f} % "
-        f"over the heuristic (smoothed, with training noise); log: {trained.log}"
+        f"{format_time(trained.total_s)}; plans by its scores, without search, save "
+        f"{100 * training.reward:+.2f} % over the heuristic's (smoothed, with training noise); "
+        f"log: {trained.log}; use it: --solver rl --param checkpoint={session.out}"
     )
     document = {
         "agent": "rl",
@@ -143,7 +144,7 @@ def _train_muzero(
     text = (
         f"{session.out}: {trained.games} games in {trained.generation} generations in "
         f"{format_time(trained.total_s)}; best plan {format_time(trained.best_s)}; "
-        f"log: {trained.log}"
+        f"log: {trained.log}; use it: --solver muzero --param checkpoint={session.out}"
     )
     document = {
         "agent": "muzero",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ullage.compiler.common.palette import CURVES
+from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.driver.summary_text import orders_text
 from ullage.compiler.studies.plots import GREY, NAMES, drawn, unit_of, write_picture
@@ -162,7 +163,7 @@ def _raised(axes: "Axes", points: float) -> "Transform":
 
 
 def _label(row: Row, scale: float, unit: str) -> str:
-    gap = "" if row["gap"] is None else f" (+{100 * row['gap']:.2f} %)"
+    gap = "" if row["gap"] is None else f" (+{percent_above(row['gap'])})"
     return f"{drawn(row['solver'])}: {row['value'] * scale:.4g} {unit}{gap}"
 
 

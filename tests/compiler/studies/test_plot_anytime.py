@@ -8,7 +8,12 @@ import pytest
 
 from tests.compiler.studies.test_plots import texts
 from ullage.compiler.common.palette import CURVES
-from ullage.compiler.studies.plot_anytime import APART, draw_comparison, plot_comparison
+from ullage.compiler.studies.plot_anytime import (
+    APART,
+    _label,
+    draw_comparison,
+    plot_comparison,
+)
 
 pytest.importorskip("matplotlib")
 
@@ -52,6 +57,9 @@ def test_curves_are_the_traces() -> None:
     labels = [str(text.get_label()) for text in axes.get_lines()]
     assert "lower bound for this order: 1 ms" in labels
     assert "slow: 1.1 ms (+10.00 %)" in labels
+    assert _label({"solver": "near", "value": 1e-3, "gap": 2e-5}, 1e3, "ms") == (
+        "near: 1 ms (+0.002 %)"  # an open gap never reads as 0.00 %
+    )
     markers = [str(line.get_marker()) for line in axes.get_lines()]
     ends = [marker for marker in markers if marker != "None"]
     assert len(set(ends)) == len(ends) == 2  # told apart without colour
