@@ -188,7 +188,7 @@ def _place_homes(
                 block[0], block[1] = min(block[0], start), max(block[1], end)
         if not blocks:
             continue
-        inside, sizes = _rows(segments, tier)
+        inside, sizes = _rows(segments, {index for index, *_ in homes}, tier)
         buffers = list(blocks)
         packing = pack(
             np.array([blocks[b][0] for b in buffers], dtype=np.int64),
@@ -218,16 +218,19 @@ def _place_homes(
     return copies
 
 
-def _rows(segments: Sequence[Segment], tier: Tier) -> tuple[dict[int, int], dict[int, int]]:
+def _rows(
+    segments: Sequence[Segment], stored: set[int], tier: Tier
+) -> tuple[dict[int, int], dict[int, int]]:
     """Where each segment lies in its buffer's block, and the size of each buffer's block, in bytes.
 
-    Segments follow one another, each at an aligned offset. Importers align the parts of a buffer,
-    so this is mostly the offset inside the buffer itself.
+    Segments with a copy at home follow one another, each at an aligned offset. Importers align the
+    parts of a buffer, so where all have one this is mostly the offset inside the buffer itself.
+    Those that never come home take no space: a use that must be in one place touches none of them.
     """
     inside: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for index, segment in enumerate(segments):
-        if segment.home == tier.name:
+        if segment.home == tier.name and index in stored:
             taken = sizes.get(segment.buffer, 0)
             inside[index] = -(-taken // tier.alignment_bytes) * tier.alignment_bytes
             sizes[segment.buffer] = inside[index] + segment.size_bytes
