@@ -55,6 +55,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
     "real_files": (["real_files.py", "--install"], ["real_files"]),
     "onnx_backend": (["onnx_backend.py"], ["onnx_backend", "onnx_backend_refused"]),
+    "reach": (["reach.py"], ["reach_coverage", "reach_suite", "reach_cases"]),
     "mutation": (["mutation.py"], ["mutation", "mutation_survivors"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")

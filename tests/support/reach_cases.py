@@ -351,6 +351,7 @@ def _normalization() -> list[ReachCase]:
         case("arg_max", node("ArgMax", "x", "y", axis=1, keepdims=0), x),
         case("lrn", node("LRN", "x", "y", size=5), x),
         case("cum_sum", node("CumSum", "x a", "y"), x, a=np.array(2)),
+        case("cum_prod", node("CumProd", "x a", "y"), x, a=np.array(1), opset=26),
         case("top", node("TopK", "x k", "y i", axis=1), x, k=np.array([3])),
     ]  # fmt: skip
 
@@ -508,6 +509,196 @@ def _recurrent() -> list[ReachCase]:
     ]
 
 
+def _contributed() -> list[ReachCase]:
+    x: dict[str, Tensor] = {"x": (2, 3, 4, 6)}
+    bytes_ = integers(0, 255, (2, 3, 4, 6), "uint8")
+    row = integers(0, 255, (6,), "uint8", 8)
+    plane = integers(0, 255, (1, 3, 1, 6), "uint8", 9)
+    scale, zero = np.float32(0.02), np.array(128, np.uint8)
+    wide, low = np.float32(0.05), np.array(100, np.uint8)
+
+    def contributed(name: str, op: str, inputs: str, entering: dict[str, Tensor], *,
+                    outputs: str = "y", attributes: dict[str, Any] | None = None,
+                    **weights: Tensor) -> ReachCase:  # fmt: skip
+        made = node(op, inputs, outputs, domain=MICROSOFT, **(attributes or {}))
+        return case(name, made, entering, **weights)
+
+    quantised: dict[str, Tensor] = {"s": scale, "z": zero, "t": wide, "v": low}
+    found = [
+        contributed("fast_gelu", "FastGelu", "x b", x, b=(6,)),
+        contributed("quick_gelu", "QuickGelu", "x", x),
+        contributed(
+            "fused_gemm",
+            "FusedGemm",
+            "x w b",
+            {"x": (5, 6)},
+            w=(6, 7),
+            b=(7,),
+            attributes={"activation": "Relu"},
+        ),
+        contributed(
+            "matmul_to_float",
+            "MatMulIntegerToFloat",
+            "x w a c z q b",
+            {"x": integers(0, 255, (3, 5, 8), "uint8")},
+            a=np.float32(0.1),
+            w=integers(0, 255, (8, 6), "uint8", 3),
+            c=(6,),
+            z=zero,
+            q=integers(0, 255, (6,), "uint8", 5),
+            b=(6,),
+        ),
+        contributed(
+            "qgemm",
+            "QGemm",
+            "x s z w c q b t v",
+            {"x": integers(0, 255, (5, 8), "uint8")},
+            w=integers(-128, 127, (8, 6), "int8", 3),
+            c=np.full(6, 0.02, np.float32),
+            q=np.zeros(6, np.int8),
+            b=integers(-99, 99, (6,), "int32"),
+            s=scale,
+            z=zero,
+            t=np.float32(0.5),
+            v=zero,
+        ),
+        contributed(
+            "qlinear_add", "QLinearAdd", "x s z r s z t v", {"x": bytes_, "r": row}, **quantised
+        ),
+        contributed(
+            "qlinear_mul", "QLinearMul", "x s z r s z t v", {"x": bytes_, "r": plane}, **quantised
+        ),
+        contributed(
+            "qlinear_where",
+            "QLinearWhere",
+            "c x s z r s z t v",
+            {"x": bytes_, "r": row, "c": np.eye(4, 6) > 0},
+            **quantised,
+        ),
+        contributed(
+            "qlinear_sigmoid",
+            "QLinearSigmoid",
+            "x s z t v",
+            {"x": bytes_},
+            s=scale,
+            z=zero,
+            t=np.float32(0.004),
+            v=np.array(0, np.uint8),
+        ),
+        contributed("qlinear_leaky", "QLinearLeakyRelu", "x s z t v", {"x": bytes_}, **quantised),
+        contributed(
+            "qlinear_softmax",
+            "QLinearSoftmax",
+            "x s z t v",
+            {"x": bytes_},
+            attributes={"axis": 2, "opset": 13},
+            **quantised,
+        ),
+        contributed(
+            "qlinear_concat",
+            "QLinearConcat",
+            "t v x s z r s z",
+            {"x": bytes_, "r": integers(0, 255, (2, 2, 4, 6), "uint8", 9)},
+            attributes={"axis": 1},
+            **quantised,
+        ),
+        contributed(
+            "qlinear_average",
+            "QLinearAveragePool",
+            "x s z t v",
+            {"x": bytes_},
+            attributes={"kernel_shape": [2, 3], "pads": [1, 1, 0, 1]},
+            **quantised,
+        ),
+        contributed(
+            "qlinear_global",
+            "QLinearGlobalAveragePool",
+            "x s z t v",
+            {"x": bytes_},
+            attributes={"channels_last": 1},
+            **quantised,
+        ),
+        contributed(
+            "nhwc_pool",
+            "NhwcMaxPool",
+            "x",
+            {"x": bytes_},
+            attributes={"kernel_shape": [2, 3], "strides": [1, 1]},
+        ),
+        contributed(
+            "simplified_norm",
+            "SkipSimplifiedLayerNormalization",
+            "x k g",
+            {"x": (2, 5, 8), "k": (2, 5, 8)},
+            g=(8,),
+        ),
+        contributed(
+            "skip_norm",
+            "SkipLayerNormalization",
+            "x k g b a",
+            {"x": (2, 5, 8), "k": (2, 5, 8)},
+            g=(8,),
+            b=(8,),
+            a=(8,),
+        ),
+        contributed(
+            "skip_norm_sum",
+            "SkipLayerNormalization",
+            "x k g b",
+            {"x": (2, 5, 8), "k": (2, 5, 8)},
+            outputs="y _ _ u",
+            g=(8,),
+            b=(8,),
+        ),
+        contributed(
+            "grouped_query",
+            "GroupQueryAttention",
+            "q k v _ _ l n",
+            {"q": (2, 4, 32), "k": (2, 4, 16), "v": (2, 4, 16)},
+            outputs="y a c",
+            attributes={"num_heads": 4, "kv_num_heads": 2},
+            l=np.array([3, 3], np.int32),
+            n=np.array(4, np.int32),
+        ),
+        contributed(
+            "qattention",
+            "QAttention",
+            "x w b s c _ z q",
+            {"x": integers(0, 255, (2, 3, 8), "uint8")},
+            w=integers(-128, 127, (8, 24), "int8", 3),
+            s=scale,
+            c=scale,
+            b=(24,),
+            z=zero,
+            q=np.array(0, np.int8),
+            attributes={"num_heads": 2},
+        ),
+        contributed(
+            "rotary_microsoft",
+            "RotaryEmbedding",
+            "x p c s",
+            {"x": (2, 3, 8)},
+            p=np.array([[1, 2, 3], [4, 5, 6]]),
+            c=(9, 2),
+            s=(9, 2),
+            attributes={"num_heads": 2},
+        ),
+        case("simplified", node("SimplifiedLayerNormalization", "x s", "y", axis=-1), x, s=(6,)),
+        case("global_lp", node("GlobalLpPool", "x", "y", p=2), x),
+        case(
+            "max_regions",
+            node("MaxRoiPool", "x r", "y", pooled_shape=[2, 2]),
+            {"x": (6, 2, 4, 6)},
+            mild=True,
+            r=np.array([[0, 0, 0, 3, 2], [1, 1, 1, 5, 3], [0, 2, 0, 4, 3]], np.float32),
+        ),
+    ]
+    for op in ("ReduceL1", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"):
+        positive: dict[str, Tensor] = {"x": np.abs(values(np.random.default_rng(1), (3, 4, 5))) + 1}
+        found.append(case(op.lower(), node(op, "x", "y", axes=[1]), positive, opset=13, mild=True))
+    return found
+
+
 def _groups() -> list[ReachCase]:
     return [
         case(
@@ -587,5 +778,6 @@ CASES: tuple[ReachCase, ...] = (
     *_resizing(),
     *_attention(),
     *_recurrent(),
+    *_contributed(),
     *_groups(),
 )

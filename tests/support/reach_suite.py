@@ -1,4 +1,8 @@
-"""Rules of reach on the backend suite of the onnx wheel: experiments with parts of operators."""
+"""Rules of reach by experiments with parts of operators, on many models.
+
+`suite_findings` takes the backend suite of the onnx wheel with its values, `model_findings` any
+model: each operator by itself, with random operands, so that nobody needs the weights.
+"""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,14 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from tests.support.onnx_suite import SuiteCase, array_of, dims_of
 from tests.support.reach_oracle import Bench, bench, examine
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.execute.kernels import Kernels
 from ullage.compiler.importer.build import Imported, ImportOptions, import_detailed
 from ullage.compiler.ir.graph import Operator
 
 PARTS = 6
+# Work of an operator beyond which it is not run.
+MOST_MACS = 1_000_000_000
+MOST_BYTES = 100_000_000
 
 
 @dataclass
@@ -71,12 +80,14 @@ def _bench(case: SuiteCase, imported: Imported) -> Bench:
     return bench(imported, inputs, weights)
 
 
-def _examine(name: str, ready: Bench, operator: Operator, found: SuiteFindings) -> None:
+def _examine(
+    name: str, ready: Bench, operator: Operator, found: SuiteFindings, parts: int = PARTS
+) -> None:
     if any(ready.values[tensor].dtype.kind == "V" for tensor in operator.inputs):
         found.not_run["numpy has no such numbers"] += 1
         return
     try:
-        one = examine(ready, operator, np.random.default_rng(1), PARTS)
+        one = examine(ready, operator, np.random.default_rng(1), parts)
     except ModelError:
         found.not_run["the kernel refuses rubbish"] += 1
         return
@@ -85,3 +96,50 @@ def _examine(name: str, ready: Bench, operator: Operator, found: SuiteFindings) 
     found.wrong += [f"{name}: {text}" for text in one.wrong]
     found.ends[operator.kind] += one.ends
     found.loose[operator.kind] += len(one.loose)
+
+
+def model_findings(imported: Imported, parts: int) -> SuiteFindings:
+    """Experiments with the operators of a model that have a reach; of those alike, with one.
+
+    Operands are random; those of large operators are not drawn.
+    """
+    found = SuiteFindings()
+    kernels = Kernels(imported.proto, imported.scope, {})
+    seen: set[object] = set()
+    values = imported.graph.values
+    for operator in imported.graph.operators:
+        if operator.reach is None:
+            found.unruled[operator.kind] += 1
+            continue
+        found.ruled[operator.kind] += 1
+        names = (*operator.inputs, *operator.outputs)
+        size = sum(values[name].size_bytes for name in names)
+        if operator.macs > MOST_MACS or size > MOST_BYTES:
+            found.not_run["larger than the experiments allow"] += 1
+            continue
+        reads = [(values[n].shape, values[n].dtype) for n in names]
+        nodes = [imported.proto.graph.node[index].op_type for index in operator.nodes]
+        kind = repr((nodes, reads, [(i.axes, i.at_end) for i in operator.reach.inputs]))
+        if kind in seen:
+            continue
+        seen.add(kind)
+        drawn = {n: drawn_values(values[n].shape, values[n].dtype) for n in operator.inputs}
+        try:
+            made = kernels.run(operator, drawn)
+        except ModelError:
+            found.not_run["the kernel refuses random operands"] += 1
+            continue
+        ready = Bench(imported, kernels, {**drawn, **made})
+        _examine(imported.graph.name, ready, operator, found, parts)
+    return found
+
+
+def drawn_values(shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:
+    """Random numbers around 1, for logarithms, roots and quotients; indices are 0 or 1."""
+    rng = np.random.default_rng(17)
+    if dtype.startswith("float"):
+        return rng.uniform(0.5, 1.5, shape).astype(dtype)
+    if dtype == "bool":
+        return rng.integers(0, 2, shape) > 0
+    high = 2 if dtype in ("int64", "int32") else 100
+    return rng.integers(0, high, shape).astype(dtype)

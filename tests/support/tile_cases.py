@@ -12,8 +12,7 @@ from typing import Any
 
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
-from ullage.compiler.lowering.demand import demand
-from ullage.compiler.lowering.dependence import dependence
+from ullage.compiler.lowering.demand import demand, dependence
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "cases" / "tiles"
 

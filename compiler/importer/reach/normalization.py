@@ -78,27 +78,19 @@ def instance(site: Site) -> Reach | None:
 
 
 def grouped(site: Site) -> Reach | None:
-    """GroupNormalization [N, C, *S] and GroupNorm [N, *S, C]: statistics of groups of channels.
+    """GroupNormalization [N, C, *S]: statistics of groups of channels.
 
     A part needs the whole groups that its channels lie in.
     """
-    out = site.result
-    last = site.op != "GroupNormalization" and bool(site.number("channels_last", 1))
-    groups = site.number("groups" if site.op != "GroupNormalization" else "num_groups")
-    if out is None or len(out) < 2 or groups < 1:
+    out, groups = site.result, site.number("num_groups")
+    if out is None or len(out) < 2 or groups < 1 or out[1] % groups:
         return None
-    rank = len(out)
-    axis = rank - 1 if last else 1
-    size = out[axis] // groups
-    if size < 1 or out[axis] % groups:
-        return None
-    maps: list[AxisMap | None] = [None] * rank
-    maps[0], maps[axis] = AxisMap(0), AxisMap(axis, divisor=size, unit=size)
+    rank, size = len(out), out[1] // groups
+    maps: Maps = (AxisMap(0), AxisMap(1, divisor=size, unit=size), *[None] * (rank - 2))
     inputs = site.read(0, maps)
     for position in range(1, len(site.inputs)):
-        inputs += site.parameter(position, axis, out[axis])
-    whole = [a for a in range(rank) if a not in (0, axis)]
-    return Reach(labelled(rank, "elements", whole), inputs)
+        inputs += site.parameter(position, 1, out[1])
+    return Reach(labelled(rank, "elements", range(2, rank)), inputs)
 
 
 def local_response(site: Site) -> Reach | None:
@@ -123,10 +115,8 @@ def reduction(site: Site) -> Reach | None:
     if shape is None:
         return None
     axes = site.integers(1, "axes") if site.has(1) or "axes" in site.attributes else []
-    if axes is None and site.op != "QLinearReduceMean":
+    if axes is None:
         return None
-    if site.op == "QLinearReduceMean":
-        axes = [int(axis) for axis in site.attributes.get("axes", ())]
     if not axes and site.number("noop_with_empty_axes"):
         return _normalized(site, ())
     return _reduced(site, {axis % max(1, len(shape)) for axis in axes or range(len(shape))})

@@ -89,21 +89,3 @@ def quantization(site: Site) -> Reach | None:
         else:
             inputs += site.whole(position)
     return Reach(labelled(rank, "elements"), inputs)
-
-
-def halving(site: Site) -> Reach | None:
-    """BiasSplitGelu and SwiGLU: one half of the last axis gates the other."""
-    shape, out = site.shape(0), site.result
-    if shape is None or out is None or len(shape) != len(out) or not out:
-        return None
-    rank = len(out)
-    half = out[-1]
-    if shape[-1] != 2 * half:
-        return None
-    lead = tuple(AxisMap(axis) for axis in range(rank - 1))
-    inputs = (
-        *site.read(0, (*lead, AxisMap(rank - 1))),
-        *site.read(0, (*lead, AxisMap(rank - 1, first=half, last=half))),
-        *site.rest_whole(1),
-    )
-    return Reach(labelled(rank, "elements"), inputs)

@@ -37,7 +37,6 @@ RULES: dict[str, Rule] = {
     "PRelu": pointwise.parametric,
     "QuantizeLinear": pointwise.quantization,
     "DequantizeLinear": pointwise.quantization,
-    **dict.fromkeys(("BiasSplitGelu", "SwiGLU"), pointwise.halving),
     "Conv": windows.convolution(),
     "FusedConv": windows.convolution(),
     "ConvInteger": windows.convolution(per_channel=(3,), bias=-1),
@@ -79,15 +78,11 @@ RULES: dict[str, Rule] = {
         ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"), normalization.last_axis
     ),
     "InstanceNormalization": normalization.instance,
-    **dict.fromkeys(("GroupNormalization", "GroupNorm"), normalization.grouped),
+    "GroupNormalization": normalization.grouped,
     "LpNormalization": normalization.over_axis,
     "MeanVarianceNormalization": normalization.mean_variance,
     "LRN": normalization.local_response,
-    **{
-        op: normalization.reduction
-        for op in optypes.REDUCTION
-        if op.startswith(("Reduce", "QLinearReduce"))
-    },
+    **{op: normalization.reduction for op in optypes.REDUCTION if op.startswith("Reduce")},
     **dict.fromkeys(("ArgMax", "ArgMin"), normalization.extreme_index),
     **dict.fromkeys(("CumSum", "CumProd"), normalization.running),
     "TopK": normalization.largest,
@@ -144,7 +139,9 @@ def reach_of(
     if rule is None or not proto.output:
         return None
     names = [name for name in (*proto.input, *proto.output) if name]
-    if any(name not in types or 0 in types[name].shape for name in names):
+    if any(name not in types for name in names):
+        return None
+    if any(0 in types[name].shape for name in names if name not in arrays):
         return None  # of an empty tensor there are no parts
     if any(types[name].is_upper_bound for name in names) and key not in AXIS_BY_AXIS:
         return None
