@@ -101,12 +101,13 @@ def _examine(
 def model_findings(imported: Imported, parts: int) -> SuiteFindings:
     """Experiments with the operators of a model that have a reach; of those alike, with one.
 
-    Operands are random; those of large operators are not drawn.
+    Operands are random, but for small constants (a Gather's indices); those of large operators are
+    not drawn.
     """
     found = SuiteFindings()
     kernels = Kernels(imported.proto, imported.scope, {})
     seen: set[object] = set()
-    values = imported.graph.values
+    values, known = imported.graph.values, imported.scope.arrays
     for operator in imported.graph.operators:
         if operator.reach is None:
             found.unruled[operator.kind] += 1
@@ -123,7 +124,10 @@ def model_findings(imported: Imported, parts: int) -> SuiteFindings:
         if kind in seen:
             continue
         seen.add(kind)
-        drawn = {n: drawn_values(values[n].shape, values[n].dtype) for n in operator.inputs}
+        drawn = {
+            n: known[n] if n in known else drawn_values(values[n].shape, values[n].dtype)
+            for n in operator.inputs
+        }
         try:
             made = kernels.run(operator, drawn)
         except ModelError:
