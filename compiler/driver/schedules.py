@@ -113,7 +113,7 @@ def _chosen(
         target=prepared.target,
         aliases=alias_options(prepared.target, alias=options.alias),
         steady_state=options.steady_state,
-        objective=options.objective,
+        objective=options.minimised,
         seed=options.seed,
         budget=budget,
     )
