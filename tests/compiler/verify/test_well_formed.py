@@ -328,8 +328,9 @@ def test_uses_access_no_more_than_their_range_and_write_no_weights() -> None:
     x, a = BASE.problem.steps[1].uses
     reads = {1: {"uses": (replace(x, accessed_bytes=9), a)}}
     assert [item[:2] for item in problem_faults(with_steps(BASE, reads))] == [(1, ("x",))]
-    inner = {1: {"uses": (replace(x, start_byte=2, end_byte=6, accessed_bytes=4), a)}}
-    assert problem_faults(with_steps(BASE, inner)) == []
+    for accessed in (0, 3, 4):  # a gather reads less than its range
+        inner = {1: {"uses": (replace(x, start_byte=2, end_byte=6, accessed_bytes=accessed), a)}}
+        assert problem_faults(with_steps(BASE, inner)) == []
     inner = {1: {"uses": (replace(x, start_byte=2, end_byte=6, accessed_bytes=5), a)}}
     assert len(problem_faults(with_steps(BASE, inner))) == 1
     writes = {1: {"uses": (x, a, Use(1, 0, 4, True, 4, "w"))}}
