@@ -322,6 +322,9 @@ def test_every_kind_but_dma_is_an_operators(kind: str) -> None:
     assert problem_faults(named) == []
     (found,) = problem_faults(with_steps(named, {1: {"operator": 2}}))
     assert "has run in step 1" in found[2]
+    for t in (0, 3):
+        found = problem_faults(with_steps(BASE, {t: {"kind": kind, "operator": 5}}))
+        assert found == [(t, (), f"step {t} (dma) is first or last: must be DMA-only")]
 
 
 def test_uses_access_no_more_than_their_range_and_write_no_weights() -> None:
@@ -379,6 +382,8 @@ def test_no_range_ends_before_it_begins(where: Path, low: str, high: str, shorte
             assert len(messages) == (size < shortest)
             assert all(expected in message for message in messages)
     assert found(7, 8) == []
+    (message,) = found(4, -1)
+    assert "end byte must be in [0, " in message
 
 
 def test_violations_are_never_changed() -> None:
