@@ -191,6 +191,24 @@ def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
     assert at("c", fast) == at(fast, "c") == at("c", "c") == {(rule, 2)}
 
 
+@pytest.mark.parametrize("fast", ["a", "z"])  # before and behind "dram" in the alphabet
+def test_an_input_is_at_home_alone_before_the_first_step(fast: str) -> None:
+    """A residency elsewhere with start = ready = 0 holds nothing that no transfer brings."""
+    target = replace(
+        TARGET,
+        tiers=(replace(SRAM, name=fast), DRAM),
+        links=(Link("dram", fast, 1e9), Link(fast, "dram", 1e9)),
+    )
+    buffers = (buffer("x", 8, "input"), buffer("y", 8, "output"))
+    held = [
+        ("x", 0, 8, "dram", 0, 0, 0, 3),
+        ("x", 0, 8, fast, 0, 0, 0, 3),
+        ("y", 0, 8, "dram", 8, 1, 1, 3),
+    ]
+    found = found_in(plan(target, problem("home", buffers, (None, ("x", "y"), None)), held))
+    assert found == {("stale-read", 1)}
+
+
 SENT = "transfer of a bytes [0, 8) dram->nvm in steps 2..4"
 HELD = "a bytes [0, 8) in nvm at addresses [0, 8) during steps"
 
