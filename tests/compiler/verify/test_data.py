@@ -191,6 +191,12 @@ def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
     assert at("c", fast) == at(fast, "c") == at("c", "c") == {(rule, 2)}
 
 
+def test_an_input_that_is_not_at_home_is_named_in_step_0() -> None:
+    late = stored_behind(None, **{"x in dram": ("x", 0, 8, "dram", 0, 1, 1, 7)})
+    found = [violation for violation in find_violations(late) if violation.rule == "home"]
+    assert [(violation.step, violation.buffers) for violation in found] == [(0, ("x",))]
+
+
 @pytest.mark.parametrize("fast", ["a", "z"])  # before and behind "dram" in the alphabet
 def test_an_input_is_at_home_alone_before_the_first_step(fast: str) -> None:
     """A residency elsewhere with start = ready = 0 holds nothing that no transfer brings."""
