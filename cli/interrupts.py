@@ -2,14 +2,13 @@
 
 In between it raises `KeyboardInterrupt`, as everywhere in Python. While modules are imported that
 would end in a traceback, or in an error of the module that it happened to meet; while the process
-ends, in another exit code than that of the work, which is done.
+ends, in another exit code than that of the work, which is done. This module imports next to
+nothing: before it is there, Ctrl-C is Python's own.
 """
 
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 # Exit code after Ctrl-C, as shells have it.
 INTERRUPTED = 130
@@ -44,14 +43,14 @@ def raise_again() -> None:
 def leave_with(code: int) -> None:
     """From now on Ctrl-C ends the process with the code of the work that is done."""
 
-    def leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    def leave(_signal: int, _frame: object) -> None:
         os._exit(code)
 
     if signal.getsignal(signal.SIGINT) in (_leave, signal.default_int_handler):
         signal.signal(signal.SIGINT, leave)
 
 
-def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _leave(_signal: int, _frame: object) -> None:
     as_json = "--json" in sys.argv
     text = _DOCUMENT if as_json else f"ullage: {NOTHING_YET}\n"
     try:
