@@ -51,6 +51,13 @@ from ullage.solvers.state.segments import Segment
 SPARSE_STEPS = 8
 # Segments, or gaps of one, between two looks at the clock.
 CLOCK_EVERY = 64
+# Most entries of the rows that say what of a result is at home, n squared for n readers of one: 240
+# MB before the program is frozen and copied.
+MAX_HOME_ENTRIES = 10_000_000
+
+
+class ProgramTooLargeError(Exception):
+    """The program would have more entries than memory and time allow."""
 
 
 @dataclass
@@ -113,10 +120,12 @@ def build_fluid(
         budget: the time, default no limit.
 
     Raises:
-        TimeLimitError: the deadline passed; a tensor that an operator writes and n others read
-            takes entries in proportion to n squared.
+        TimeLimitError: the deadline passed.
+        ProgramTooLargeError: there are more than `MAX_HOME_ENTRIES`; a tensor that an operator
+            writes and n others read takes entries in proportion to n squared.
     """
     spent = budget or Budget()
+    home_entries = 0
     resident: list[Ints] = []
     gaps: list[Gap] = []
     spills: list[SpillVariables] = []
@@ -132,7 +141,10 @@ def build_fluid(
                 for access, use in enumerate(segment.accesses):
                     if use.writes:
                         builder.mark(use.step)
-                        spills += _add_spills(builder, rows, access, spent)
+                        left = MAX_HOME_ENTRIES - home_entries
+                        added, entries = _add_spills(builder, rows, access, spent, left)
+                        spills += added
+                        home_entries += entries
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
     builder.close()
@@ -230,13 +242,16 @@ def _access_before(
 
 
 def _add_spills(
-    builder: Builder, rows: _SegmentRows, write: int, budget: Budget
-) -> list[SpillVariables]:
+    builder: Builder, rows: _SegmentRows, write: int, budget: Budget, most: int
+) -> tuple[list[SpillVariables], int]:
     """Add the variables of storing home what an access wrote into fast memory.
 
     For every gap up to a reader (and up to the end of an output), what is not kept through it must
     be home by its end. It was stored in an earlier gap (as e or f of that gap), or it lingers in
     this gap until it is stored (e: takes space from the gap's beginning). See the picture above.
+
+    Returns:
+        The variables, and how many entries say what is at home; no row is begun beyond `most`.
     """
     lp, segment = builder.lp, rows.segment
     readers = _readers_of_version(segment, write)
@@ -246,9 +261,12 @@ def _add_spills(
         gaps.append((builder.steps, -1, len(segment.accesses)))
     spills: list[SpillVariables] = []
     since = segment.accesses[write].step
+    home_entries = 0
     for number, (end, kept, access) in enumerate(gaps):
         if number % CLOCK_EVERY == CLOCK_EVERY - 1:
             _check(budget)
+        if home_entries > most:
+            raise ProgramTooLargeError(f"{len(gaps)} readers of one result")
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
         steps = _spill_steps(builder, rows, access, first, end)
         e = lp.add_variables(len(steps), 0.0, 1.0)
@@ -261,6 +279,7 @@ def _add_spills(
         if kept >= 0:
             entries[kept] = 1.0
         row = lp.add_row(0.0, INFINITY, entries)
+        home_entries += len(entries)
         home = (builder.target.fastest.name, segment.home)
         for variables in (e, f):
             if len(variables):
@@ -273,10 +292,11 @@ def _add_spills(
             all_home = [*before, *e.tolist(), *f.tolist()]
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
+            home_entries += len(entries)
         span = (first, since + 1, end)
         spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
-    return spills
+    return spills, home_entries
 
 
 def _check(budget: Budget) -> None:

@@ -13,7 +13,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
-from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
+from ullage.solvers.fluid.two_tier.model import ProgramTooLargeError, Windows, build_fluid
 from ullage.solvers.fluid.two_tier.program import FluidProgram
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
@@ -56,7 +56,7 @@ def relax(
     options: FluidOptions,
     budget: Budget,
 ) -> Relaxation | None:
-    """Solve the LP; None when the deadline comes before the first solution.
+    """Solve the LP; None when the deadline comes before the first solution, or it is too large.
 
     Args:
         problem: the problem.
@@ -84,7 +84,7 @@ def relax(
                 windows=windows,
                 budget=part,
             )
-        except TimeLimitError:
+        except (TimeLimitError, ProgramTooLargeError):
             break
         left = part.remaining_s()
         if left <= 0:
@@ -139,7 +139,7 @@ def _relax_in_blocks(
             windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
             budget=programs_budget,
         )
-    except TimeLimitError:
+    except (TimeLimitError, ProgramTooLargeError):
         return None
 
     def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[LpSolution | None]:
