@@ -36,7 +36,11 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "scaling": (["scaling.py"], ["scaling"]),
     "shapes": (["shapes.py"], ["shapes"]),
     "shapes_long": (
-        ["shapes.py", "chain", "--sizes", "100000", "--limit", "150", "--table", "shapes_long"],
+        [
+            "shapes.py",
+            *("chain", "weights"),
+            *("--sizes", "200000", "--limit", "3000", "--table", "shapes_long"),
+        ],
         ["shapes_long"],
     ),
     "joint": (["joint.py"], ["joint"]),
