@@ -66,6 +66,8 @@ def test_a_source_is_checked_again_at_every_move() -> None:
         ("a in nvm", ("a", 0, 8, "nvm", 0, 3, 5, 6), ("transfer-destination", 2)),
         # Ready one step before the last move, without anything else happening.
         ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 4, 6), ("early-ready", 4)),
+        # Ready before the first move.
+        ("a in nvm", ("a", 0, 8, "nvm", 0, 1, 1, 6), ("early-ready", 2)),
         # Ready one step after the last bytes have come.
         ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 6, 7), ("late-ready", 6)),
     ],
@@ -124,7 +126,15 @@ def test_outputs_are_checked_range_by_range() -> None:
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [("a:0:4", False), ("a:8:12", False), ("a:0:8", True), ("a:4:8", True), ("a:7:9", True)],
+    [
+        ("a:0:4", False),
+        ("a:8:12", False),
+        ("a:9:12", False),
+        ("a:0:3", False),
+        ("a:0:8", True),
+        ("a:4:8", True),
+        ("a:7:9", True),
+    ],
 )
 def test_bytes_beside_a_slice_may_be_written_while_it_moves(
     written: str, *, expected: bool
