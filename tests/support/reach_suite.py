@@ -21,8 +21,8 @@ from ullage.compiler.ir.graph import Operator
 
 PARTS = 6
 # Work of an operator beyond which it is not run.
-MOST_MACS = 1_000_000_000
-MOST_BYTES = 100_000_000
+MOST_MACS = 120_000_000
+MOST_BYTES = 20_000_000
 
 
 @dataclass

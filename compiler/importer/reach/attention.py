@@ -107,7 +107,7 @@ def _projecting(site: Site) -> Reach:
         else:
             inputs += site.whole(position)
     several = sum(map(bool, site.outputs)) > 1  # the cache has its batch second
-    axes: tuple[WorkDimension, ...] = ("none" if several else "count", "none", "none")
+    axes: tuple[WorkDimension, ...] = ("none" if several else "m", "none", "none")
     return Reach(axes, inputs)
 
 

@@ -14,7 +14,7 @@ import onnx
 from ullage.compiler.importer.fusion import Group
 from ullage.compiler.importer.nodes import stored_forms
 from ullage.compiler.importer.reach.rules import reach_of
-from ullage.compiler.importer.reach.site import Maps, identity
+from ullage.compiler.importer.reach.site import MOST_ROWS, Maps, identity
 from ullage.compiler.importer.scope import Scope, blaming
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, InputReach, Reach, WorkDimension
@@ -102,6 +102,8 @@ class _Walk:
             return outer
         if outer == AxisMap(outer.axis):
             return replace(inner, axis=outer.axis)
+        if self.lengths[outer.axis] > MOST_ROWS:
+            return None
         between = (outer.interval(i, i + 1, middle) for i in range(self.lengths[outer.axis]))
         return AxisMap(outer.axis, table=tuple(inner.interval(*rows, size) for rows in between))
 

@@ -4,7 +4,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.importer.reach.movement import index_map
-from ullage.compiler.importer.reach.site import Maps, Reads, Site, identity, labelled
+from ullage.compiler.importer.reach.site import (
+    MOST_ROWS,
+    Maps,
+    Reads,
+    Site,
+    identity,
+    labelled,
+    table_map,
+)
 from ullage.compiler.ir.reach import AxisMap, Reach
 
 
@@ -31,9 +39,16 @@ def slice_(site: Site) -> Reach | None:
         size, start, step = shape[axis], starts[place], steps[place]
         start = max(0, start + size if start < 0 else start)
         start = min(start, size if step > 0 else size - 1)
-        maps[axis] = index_map(axis, [start + i * step for i in range(out[axis])])
+        if step > 0:
+            maps[axis] = AxisMap(axis, multiplier=step, first=start, last=start)
+        else:
+            maps[axis] = _backwards(axis, out[axis], start, step)
     inputs = (*site.read(0, maps), *site.rest_whole(1))
     return Reach(labelled(rank, "elements", whole), inputs)
+
+
+def _backwards(axis: int, length: int, start: int, step: int) -> AxisMap | None:
+    return table_map(axis, length, lambda i: (start + i * step, start + i * step + 1))
 
 
 def pad(site: Site) -> Reach | None:
@@ -54,30 +69,28 @@ def pad(site: Site) -> Reach | None:
         return None
     maps: list[AxisMap | None] = list(identity(rank))
     for place, axis in enumerate(axes):
-        before, behind = pads[place], pads[place + len(axes)]
-        mode = site.text("mode", "constant")
-        indices = _padded(shape[axis], before, behind, mode)
-        if len(indices) != out[axis]:
-            return None
-        if mode == "constant" and max(indices, default=-1) >= 0:
-            maps[axis] = AxisMap(axis, first=-before, last=-before)
-        else:
-            maps[axis] = index_map(axis, indices)
+        maps[axis] = _padded(
+            axis, shape[axis], pads[place], pads[place + len(axes)], site.text("mode", "constant")
+        )
     inputs = (*site.read(0, maps), *site.rest_whole(1))
     return Reach(labelled(rank, "elements"), inputs)
 
 
-def _padded(size: int, before: int, behind: int, mode: str) -> list[int]:
-    """For each element of a padded axis the element that it is a copy of, -1 for a constant."""
+def _padded(axis: int, size: int, before: int, behind: int, mode: str) -> AxisMap | None:
+    """Map of a padded axis; what is constant needs nothing, what is repeated its original."""
     kept = np.arange(max(0, -before), size - max(0, -behind))
+    if mode == "constant" and kept.size:
+        return AxisMap(axis, first=-before, last=-before)
+    if size + before + behind > MOST_ROWS:
+        return None
     width = (max(0, before), max(0, behind))
-    if mode == "constant" or not kept.size:
-        return [int(i) for i in np.pad(kept, width, constant_values=-1)]
-    if mode == "reflect":
-        return [int(i) for i in np.pad(kept, width, mode="reflect")]
-    if mode == "wrap":
-        return [int(i) for i in np.pad(kept, width, mode="wrap")]
-    return [int(i) for i in np.pad(kept, width, mode="edge")]
+    if mode == "reflect" and kept.size:
+        return index_map(axis, np.pad(kept, width, mode="reflect").tolist())
+    if mode == "wrap" and kept.size:
+        return index_map(axis, np.pad(kept, width, mode="wrap").tolist())
+    if mode == "edge" and kept.size:
+        return index_map(axis, np.pad(kept, width, mode="edge").tolist())
+    return index_map(axis, [-1] * (size + before + behind))
 
 
 def crop_or_pad(site: Site) -> Reach | None:

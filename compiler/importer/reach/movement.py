@@ -3,7 +3,15 @@
 from collections.abc import Sequence
 
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.reach.site import Maps, Reads, Site, broadcast, identity, labelled
+from ullage.compiler.importer.reach.site import (
+    Maps,
+    Reads,
+    Site,
+    broadcast,
+    identity,
+    labelled,
+    table_map,
+)
 from ullage.compiler.ir.reach import AxisMap, Interval, Reach
 
 
@@ -41,14 +49,14 @@ def _wrapped(axis: int, length: int, elements: int, each: int, size: int) -> Axi
     """
     if elements >= each * size:
         return None
-    table: list[Interval] = []
-    for row in range(length):
+
+    def rows(row: int) -> Interval:
         first, last = row * elements // each, ((row + 1) * elements - 1) // each
         if first // size == last // size:
-            table.append((first % size, last % size + 1))
-        else:
-            table.append((0, size))
-    return AxisMap(axis, table=tuple(table))
+            return first % size, last % size + 1
+        return 0, size
+
+    return table_map(axis, length, rows)
 
 
 def _reduced(axis: int, elements: int, divisor: int) -> AxisMap:
@@ -174,7 +182,7 @@ def tile(site: Site) -> Reach | None:
     if shape is None or out is None or len(shape) != len(out):
         return None
     maps = [
-        None if length == 1 else index_map(axis, [index % length for index in range(out[axis])])
+        AxisMap(axis) if length == out[axis] else _repeated(axis, length, out[axis])
         for axis, length in enumerate(shape)
     ]
     return Reach(labelled(len(out), "elements"), (*site.read(0, maps), *site.rest_whole(1)))
@@ -198,18 +206,26 @@ def space_to_depth(site: Site) -> Reach | None:
     shape, out, block = site.shape(0), site.result, site.number("blocksize")
     if shape is None or out is None or len(shape) != 4 or block < 1:
         return None
-    channels = index_map(1, [index % shape[1] for index in range(out[1])])
-    maps = (AxisMap(0), channels, *(AxisMap(axis, unit=block) for axis in (2, 3)))
+    maps = (
+        AxisMap(0),
+        _repeated(1, shape[1], out[1]),
+        *(AxisMap(axis, unit=block) for axis in (2, 3)),
+    )
     return Reach(labelled(4, "elements"), site.read(0, maps))
 
 
-def index_map(axis: int, indices: Sequence[int]) -> AxisMap:
-    """Map of an input axis of which each output index takes one index; -1 for none.
+def _repeated(axis: int, length: int, out: int) -> AxisMap | None:
+    """Map of an axis that is there again and again."""
+    return table_map(axis, out, lambda index: (index % length, index % length + 1))
 
-    A table, or a formula where the indices are equally far apart in growing order.
-    """
-    step = indices[1] - indices[0] if len(indices) > 1 else 1
-    regular = step > 0 and min(indices, default=0) >= 0
-    if regular and list(indices) == list(range(indices[0], indices[-1] + 1, step)):
-        return AxisMap(axis, multiplier=step, first=indices[0], last=indices[0])
-    return AxisMap(axis, table=tuple((i, i + 1) if i >= 0 else (0, 0) for i in indices))
+
+def index_map(axis: int, indices: Sequence[int]) -> AxisMap | None:
+    """Map of an input axis of which each output index takes one index, -1 for none."""
+    first = indices[0] if indices else 0
+    if first >= 0 and list(indices) == list(range(first, first + len(indices))):
+        return AxisMap(axis, first=first, last=first)
+
+    def rows(index: int) -> Interval:
+        return (indices[index], indices[index] + 1) if indices[index] >= 0 else (0, 0)
+
+    return table_map(axis, len(indices), rows)

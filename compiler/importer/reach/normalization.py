@@ -2,8 +2,16 @@
 
 from collections.abc import Iterable
 
-from ullage.compiler.importer.reach.site import Maps, Reads, Site, broadcast, identity, labelled
-from ullage.compiler.ir.reach import AxisMap, Reach
+from ullage.compiler.importer.reach.site import (
+    Maps,
+    Reads,
+    Site,
+    broadcast,
+    identity,
+    labelled,
+    table_map,
+)
+from ullage.compiler.ir.reach import AxisMap, Interval, Reach
 
 
 def softmax(site: Site) -> Reach | None:
@@ -103,9 +111,8 @@ def local_response(site: Site) -> Reach | None:
     if out is None or len(out) < 2 or size < 1:
         return None
     rank = len(out)
-    maps = [AxisMap(axis) for axis in range(rank)]
-    behind = size // 2 + 1
-    maps[1] = AxisMap(1, table=tuple((0, min(c + behind, out[1])) for c in range(out[1])))
+    maps: list[AxisMap | None] = list(identity(rank))
+    maps[1] = table_map(1, out[1], lambda channel: (0, min(channel + size // 2 + 1, out[1])))
     return Reach(labelled(rank, "elements"), site.read(0, maps))
 
 
@@ -150,11 +157,12 @@ def running(site: Site) -> Reach | None:
         return None
     axis, length = given[0] % len(shape), shape[given[0]]
     own = 0 if site.number("exclusive") else 1
-    table = tuple(
-        (index + 1 - own, length) if site.number("reverse") else (0, index + own)
-        for index in range(length)
-    )
-    maps = [AxisMap(a, table=table) if a == axis else AxisMap(a) for a in range(len(shape))]
+
+    def rows(index: int) -> Interval:
+        return (index + 1 - own, length) if site.number("reverse") else (0, index + own)
+
+    maps: list[AxisMap | None] = list(identity(len(shape)))
+    maps[axis] = table_map(axis, length, rows)
     inputs = (*site.read(0, maps), *site.whole(1))
     return Reach(labelled(len(shape), "elements", (axis,)), inputs)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ullage.compiler.importer.reach.site import Reads, Site
+from ullage.compiler.importer.reach.site import Reads, Site, table_map
 from ullage.compiler.ir.reach import AxisMap, Reach, WorkDimension
 
 
@@ -49,8 +49,8 @@ def _steps(site: Site, out: Sequence[int]) -> AxisMap | None:
     if direction == "bidirectional" or site.has(4):  # in reverse a length says where it begins
         return None
     if direction == "reverse":
-        return AxisMap(axis, table=tuple((step, length) for step in range(length)))
-    return AxisMap(axis, table=tuple((0, step + 1) for step in range(length)))
+        return table_map(axis, length, lambda step: (step, length))
+    return table_map(axis, length, lambda step: (0, step + 1))
 
 
 def _by_direction(shape: Sequence[int], direction: int) -> tuple[AxisMap | None, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ullage.compiler.importer.reach.site import Site, labelled
+from ullage.compiler.importer.reach.site import MOST_ROWS, Site, labelled
 from ullage.compiler.ir.reach import AxisMap, Interval, Reach
 
 # Rows by which a length may differ from the scaled one and the scale still be their exact ratio.
@@ -27,8 +27,11 @@ def resize(site: Site) -> Reach | None:
     regions = _regions(site, len(shape))
     if scales is None or (how == "tf_crop_and_resize" and regions is None):
         return None
-    maps = []
+    maps: list[AxisMap | None] = []
     for axis, (size, length) in enumerate(zip(shape, out, strict=True)):
+        if length > MOST_ROWS:
+            maps.append(None)
+            continue
         if size == length and scales[axis] == 1 and how != "tf_crop_and_resize":
             maps.append(AxisMap(axis))
             continue

@@ -7,10 +7,12 @@ import numpy as np
 
 from ullage.compiler.importer.bounds import Arrays, Attributes
 from ullage.compiler.importer.scope import TensorType
-from ullage.compiler.ir.reach import AxisMap, InputReach, Reach, WorkDimension
+from ullage.compiler.ir.reach import AxisMap, InputReach, Interval, Reach, WorkDimension
 
 # For each axis of an input its map, None where every part needs the whole axis.
 Maps = tuple[AxisMap | None, ...]
+# Rows of the longest table: beyond it an axis is needed whole, or a coarser formula is taken.
+MOST_ROWS = 65_536
 # What is read of some inputs.
 Reads = tuple[InputReach, ...]
 
@@ -128,6 +130,13 @@ def labelled(
     return tuple("none" if axis in whole else label for axis in range(rank))
 
 
+def table_map(axis: int, length: int, rows: Callable[[int], Interval]) -> AxisMap | None:
+    """Map of which each output index says its range; None, the whole axis, for a very long one."""
+    if length > MOST_ROWS:
+        return None
+    return AxisMap(axis, table=tuple(rows(index) for index in range(length)))
+
+
 def window_map(
     axis: int, out: int, size: int, taps: int, stride: int, dilation: int, pad: int
 ) -> AxisMap:
@@ -146,7 +155,7 @@ def window_map(
     """
     reach = (taps - 1) * dilation
     outside = pad > 0 or (out - 1) * stride - pad + reach >= size
-    if dilation == 1 or taps == 1 or not outside:
+    if dilation == 1 or taps == 1 or not outside or out > MOST_ROWS:
         return AxisMap(axis, multiplier=stride, first=-pad, last=reach - pad)
     table = []
     for index in range(out):

@@ -9,8 +9,16 @@ channels divide the count of products instead: parts that end at a border betwee
 MACs exactly, others by their share.
 """
 
-from ullage.compiler.importer.reach.site import Maps, Reads, Rule, Site, labelled, window_map
-from ullage.compiler.ir.reach import REDUCTION, AxisMap, Reach, WorkDimension
+from ullage.compiler.importer.reach.site import (
+    Maps,
+    Reads,
+    Rule,
+    Site,
+    labelled,
+    table_map,
+    window_map,
+)
+from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval, Reach, WorkDimension
 
 
 def convolution(kernel: int = 1, per_channel: tuple[int, ...] = (), bias: int = 2) -> Rule:
@@ -137,17 +145,17 @@ def transposed(site: Site) -> Reach | None:
     if group > 1:
         maps[1] = AxisMap(1, divisor=weight[1], unit=data[1] // group)
     for side in range(rank - 2):
-        table = []
-        for row in range(out[2 + side]):
-            feeding = [
-                at // strides[side]
-                for at in (
-                    row + pads[side] - tap * dilations[side] for tap in range(weight[2 + side])
-                )
-                if at % strides[side] == 0 and 0 <= at // strides[side] < data[2 + side]
-            ]
-            table.append((min(feeding), max(feeding) + 1) if feeding else (0, 0))
-        maps.append(AxisMap(2 + side, table=tuple(table)))
+        maps.append(
+            _feeding(
+                2 + side,
+                out[2 + side],
+                data[2 + side],
+                weight[2 + side],
+                strides[side],
+                dilations[side],
+                pads[side],
+            )
+        )
     rest = [None] * (rank - 2)
     # The kernel's rows are the input's channels, its columns the output's within a group.
     if group == 1:
@@ -162,6 +170,22 @@ def transposed(site: Site) -> Reach | None:
         *site.parameter(2, 1, out[1], at_end=True),
     )
     return Reach(tuple(axes), inputs, data[1] if group == 1 else 0)
+
+
+def _feeding(
+    axis: int, out: int, size: int, taps: int, stride: int, dilation: int, pad: int
+) -> AxisMap | None:
+    """Map of a spatial axis of a ConvTranspose; arguments as for `site.window_map`."""
+    before = pad - (taps - 1) * dilation
+    if dilation == 1:  # a run of places, of which every stride-th is an input row
+        return AxisMap(axis, divisor=stride, first=before + stride - 1, last=pad)
+
+    def rows(row: int) -> Interval:
+        places = range(row + before, row + pad + 1, dilation)
+        feeding = [p // stride for p in places if p % stride == 0 and 0 <= p // stride < size]
+        return (feeding[0], feeding[-1] + 1) if feeding else (0, 0)
+
+    return table_map(axis, out, rows)
 
 
 def _spatial(
