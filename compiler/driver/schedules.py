@@ -26,10 +26,10 @@ def check_schedule_option(options: CompileOptions) -> None:
     Raises:
         UsageError: says what, and what to change.
     """
-    if options.schedule == CASCADE and options.objective not in SPILLING_OBJECTIVES:
+    if options.schedule == CASCADE and options.minimised not in SPILLING_OBJECTIVES:
         raise UsageError(
             f"--schedule cascade minimises {', '.join(sorted(SPILLING_OBJECTIVES))}, not "
-            f"{options.objective}; leave it out, or name a file"
+            f"{options.minimised}; leave it out, or name a file"
         )
 
 

@@ -1,0 +1,125 @@
+"""Cascades against whole operators: latency of both plans, and the bound of each schedule.
+
+Every model at each size of fast memory, int8, in the file's order. `fluid` plans both. The search
+has the same seconds everywhere; on a busy machine it tries less. The table is written after every
+row.
+
+Run: python benchmarks/cascades.py [--models DIR] [--only NAME,NAME] [--sizes KIB,KIB]
+[--seconds S] [--target NAME] [--max-operators N] [--name TABLE]
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from common import model_files, write_table
+from heuristics import geomean
+
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.search import cascade_schedule
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+
+COLUMNS = (
+    "model",
+    "memory",
+    "whole, ms",
+    "cascade, ms",
+    "whole / cascade",
+    "bound of the schedule, ms",
+    "gap",
+    "parts",
+    "operators cut",
+    "moves tried",
+    "search, CPU s",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--sizes", default="256")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--target", default="edge-npu")
+    parser.add_argument("--max-operators", type=int, default=300)
+    parser.add_argument("--name", default="cascades")
+    given = parser.parse_args()
+    wanted = [name for name in given.only.split(",") if name]
+    rows: list[list[str]] = []
+    gains: list[float] = []
+    for file in model_files(given.models):
+        if wanted and file.stem not in wanted:
+            continue
+        try:
+            graph = import_model(file, ImportOptions(dtype="int8"))
+        except UllageError as error:
+            print(f"{file.stem}: {error.message}")
+            continue
+        if len(graph.operators) > given.max_operators:
+            continue
+        for size in given.sizes.split(","):
+            try:
+                row, gain = row_of(graph, int(size), given.target, given.seconds)
+            except UllageError as error:
+                print(f"{file.stem} at {size} KiB: {error.message}")
+                continue
+            rows.append([file.stem, f"{size} KiB", *row])
+            gains.append(gain)
+            title = (
+                f"Cascades and whole operators, {given.target}, int8, search of "
+                f"{given.seconds:g} s: geometric mean of whole / cascade {geomean(gains):.3f} "
+                f"over {len(gains)} rows"
+            )
+            write_table(given.name, title, COLUMNS, rows)
+            print(rows[-1], flush=True)
+
+
+def row_of(
+    graph: Graph, size_kib: int, target_name: str, seconds: float
+) -> tuple[list[str], float]:
+    """Cells of a model at a size, and whole / cascade."""
+    target = load_target(target_name).with_fast_memory(size_kib * 1024)
+    task = SchedulingTask(
+        graph=graph,
+        order=model_order(graph),
+        target=target,
+        aliases=alias_options(target),
+        steady_state=False,
+        objective="latency",
+        seed=0,
+        budget=Budget().at_most(seconds),
+    )
+    whole = run_solver("fluid", task.problem_of(Schedule.whole(task.order)))
+    begun = time.process_time()
+    found = cascade_schedule(task)
+    search_s = time.process_time() - begun
+    problem = task.problem_of(found.schedule)
+    cut = run_solver("fluid", problem)
+    best, bound = cut.value, cut.solution.bound
+    shown = "-" if bound is None else f"{bound.value * 1e3:.4f}"
+    gap = "-" if bound is None else f"{100 * (cut.value / bound.value - 1):.2f} %"
+    ratio = whole.value / min(best, whole.value)
+    cells = [
+        f"{whole.value * 1e3:.4f}",
+        f"{best * 1e3:.4f}",
+        f"{whole.value / best:.3f}",
+        shown,
+        gap,
+        str(problem.program.parts),
+        f"{len(found.schedule.cut_operators)} of {problem.program.operators}",
+        str(found.tries),
+        f"{search_s:.1f}",
+    ]
+    return cells, ratio
+
+
+if __name__ == "__main__":
+    main()
