@@ -9,6 +9,7 @@ from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.paths.network import TierNetwork
+from ullage.solvers.paths.page_map import PageMap, picked
 from ullage.solvers.paths.paths import END, READY, SOURCE, START
 from ullage.solvers.paths.slices import Ledger, Slice
 
@@ -161,71 +162,51 @@ def _in_pages(
     """
     unit = ledger.units[tier]
     pages = (network.room[tier] // unit).astype(np.int64)
-    free_from = np.zeros(int(pages.max()), dtype=np.int64)
-    until = np.full(len(free_from), network.steps + 1, dtype=np.int64)
+    page_map = PageMap(int(pages.max()), network.steps + 1)
     order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
     back = {  # loop-carried slice -> its step
         index: start
         for index, start, _, end, source in table.tolist()
         if end == network.steps and source >= 0 and slices[index].path.loop_carried >> tier & 1
     }
+    taken: list[Ints] = [np.zeros((0, 2), dtype=np.int64)] * len(table)
     kept: dict[int, Ints] = {}
-    taken: list[Ints] = [np.zeros(0, dtype=np.int64)] * len(table)
     failed: list[Unplaced] = []
     for at in order.tolist():
         index, start, _, end, _ = table[at].tolist()
         item = slices[index]
         count = ledger.needs(tier, item.start_byte, item.end_byte) // unit
         if start and back.get(index) == start:
-            pages_of_item = kept[index]
+            ranges = kept[index]
+            page_map.reserve(ranges, page_map.never)
         else:
             limit = int(pages[start:end].min())
-            open_ = np.flatnonzero((free_from[:limit] <= start) & (until[:limit] >= end))
-            if len(open_) < count:
-                failed.append(Unplaced(index, tier, start, end, (count - len(open_)) * unit))
+            open_runs = page_map.open(limit, start, end)
+            found = int((open_runs[:, 1] - open_runs[:, 0]).sum())
+            if found < count:
+                failed.append(Unplaced(index, tier, start, end, (count - found) * unit))
                 continue
-            pages_of_item = _picked(open_, until, count, downwards=bool((pages != limit).any()))
+            ranges = picked(open_runs, count, downwards=bool((pages != limit).any()))
         if start == 0 and index in back:
-            kept[index] = pages_of_item
-            until[pages_of_item] = back[index]
-        elif start and back.get(index) == start:
-            until[pages_of_item] = network.steps + 1
-        free_from[pages_of_item] = end
-        taken[at] = pages_of_item
+            kept[index] = ranges
+            page_map.reserve(ranges, back[index])
+        page_map.take(ranges, start, end)
+        taken[at] = ranges
     if failed:
         raise NoAddress(failed)
     return [
-        _ranges(slices[row[0]], unit, pages_of_item)
-        for row, pages_of_item in zip(table.tolist(), taken, strict=True)
+        _ranges(slices[row[0]], unit, ranges)
+        for row, ranges in zip(table.tolist(), taken, strict=True)
     ]
 
 
-def _picked(open_: Ints, until: Ints, count: int, *, downwards: bool) -> Ints:
-    """`count` of the open pages: those that are reserved soonest, else neighbours if there are."""
-    soonest = until[open_]
-    if soonest.min() < soonest.max():
-        order = np.lexsort((-open_ if downwards else open_, soonest))
-        return np.sort(open_[order[:count]])
-    ends = np.flatnonzero(np.diff(open_, append=open_[-1] + 2) > 1)
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - begins + 1
-    enough = np.flatnonzero(lengths >= count)
-    if len(enough):
-        best = enough[np.argmin(lengths[enough])]
-        first = ends[best] - count + 1 if downwards else begins[best]
-        return open_[first : first + count]
-    return open_[-count:] if downwards else open_[:count]
-
-
 def _ranges(item: Slice, unit: int, pages: Ints) -> list[PlacedRange]:
-    """Neighbouring pages with neighbouring bytes as one range."""
+    """The bytes of a slice in its runs of pages (first, one past the last), with addresses."""
     ranges: list[PlacedRange] = []
     base = item.start_byte // unit * unit
-    breaks = np.flatnonzero(np.diff(pages) != 1) + 1
-    for part in np.split(pages, breaks):
-        high = base + len(part) * unit
-        low = max(base, item.start_byte)
-        ranges.append((low, min(high, item.end_byte), int(part[0]) * unit))
+    for first, stop in pages.tolist():
+        high = base + (stop - first) * unit
+        ranges.append((max(base, item.start_byte), min(high, item.end_byte), first * unit))
         base = high
     return ranges
 
