@@ -34,6 +34,8 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
     "scratchpad": (["scratchpad.py"], ["scratchpad"]),
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
+    "chains": (["chains.py"], ["chains"]),
+    "lp_time": (["lp_time.py"], ["lp_time"]),
     "scaling": (["scaling.py"], ["scaling"]),
     "shapes": (["shapes.py"], ["shapes"]),
     "shapes_long": (

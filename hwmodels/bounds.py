@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
@@ -14,12 +13,16 @@ from ullage.hwmodels.cost import (
     overhead_seconds,
     unknown_objective,
 )
-from ullage.hwmodels.traffic import compulsory_resident
+from ullage.hwmodels.crossings import crossing_bytes, crossing_seconds, way_energy_j
+from ullage.hwmodels.resources import resources
+from ullage.hwmodels.traffic import compulsory, compulsory_resident
 
 # Sources of bounds that hold in every order of the operators, beside `compulsory-TIER`: they add up
 # what each operator takes by itself. `max-operator` is none, since in another order other results
 # may take over the bytes of dead operands.
 EVERY_ORDER = ("compute", "operands", "trivial", "compulsory-energy")
+# Bytes by which the score may differ from an exact sum: it rounds each of its few sums of bytes.
+TRAFFIC_ROUNDING_BYTES = 8
 # Relative amount by which a bound may exceed the value: sums in another order round differently.
 BOUND_TOLERANCE = 1e-9
 
@@ -52,10 +55,12 @@ def order_free_bound(problem: Problem) -> Bound:
 
     latency: `compute` (compute and overhead), `operands` (the same, where reading and writing its
         operands takes an operator longer than its computation, wherever they lie) or
-        `compulsory-TIER` (overhead, and the first loads and last stores of a home tier).
-    traffic: 0 non-compulsory bytes, `trivial`.
+        `compulsory-NAME` (overhead, and what first loads and last stores take at least at a tier's
+        port or on a link: at home, and wherever no way between home and operators leads around).
+    traffic: the further links that first loads and last stores cross (`compulsory-hops`), 0 where
+        they need none (`trivial`).
     energy: MACs, every operand access where it is cheapest, and what first loads and last stores
-        at the home tiers cost beyond that: `compulsory-energy`.
+        cost beyond that, on the cheapest way: `compulsory-energy`.
     peak: `max-operator`, the largest non-weight storage that one operator uses (M_R of COSMA, arXiv
         2311.18246). It holds for plans whose operators use the fastest tier for these operands:
         `peak` asks for the smallest fast memory with which no operand has to lie elsewhere.
@@ -67,7 +72,7 @@ def order_free_bound(problem: Problem) -> Bound:
     if objective == "latency":
         return _latency_bound(problem)
     if objective == "traffic":
-        return Bound(0.0, "trivial")
+        return _traffic_bound(problem)
     if objective == "energy":
         return Bound(_energy_bound_j(problem), "compulsory-energy")
     if objective == "peak":
@@ -117,7 +122,6 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
 
 def _latency_bound(problem: Problem) -> Bound:
     """The largest of the bounds on the latency, in seconds."""
-    target = problem.target
     compute, _ = compute_seconds(problem)
     overhead = overhead_seconds(problem)
     operands = np.array([_operand_seconds(problem, step) for step in problem.steps])
@@ -125,20 +129,19 @@ def _latency_bound(problem: Problem) -> Bound:
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
     ]
-    needed = compulsory_resident(problem)
-    for tier in target.tiers[1:]:
-        at_home = _at_home(problem, tier)
-        port_s = float(needed.loads @ at_home) / tier.read_bytes_per_s
-        if not tier.read_only:
-            port_s += float(needed.stores @ at_home) / tier.write_bytes_per_s
-        bounds.append(Bound(float(overhead.sum()) + port_s, f"compulsory-{tier.name}"))
+    for name, seconds in crossing_seconds(problem).items():
+        bounds.append(Bound(float(overhead.sum()) + seconds, f"compulsory-{name}"))
     return max(bounds, key=lambda bound: bound.value)
 
 
-def _at_home(problem: Problem, tier: Tier) -> Floats:
-    """(B,) 1.0 for the buffers whose home is the tier, else 0.0."""
-    target = problem.target
-    return np.array([float(target.homes[buffer.kind] == tier.name) for buffer in problem.buffers])
+def _traffic_bound(problem: Problem) -> Bound:
+    """Non-compulsory traffic of bytes that cross more than one link, or further than they count."""
+    needed = compulsory(problem)
+    hops = crossing_bytes(problem) - float(needed.loads.sum() + needed.stores.sum())
+    uses = (use for step in problem.steps for use in step.uses)
+    if any(use.accessed_bytes != use.end_byte - use.start_byte for use in uses):
+        hops -= TRAFFIC_ROUNDING_BYTES  # shares of bytes, summed by tier and rounded
+    return Bound(hops, "compulsory-hops") if hops > 0 else Bound(0.0, "trivial")
 
 
 def _operand_seconds(problem: Problem, step: Step) -> float:
@@ -170,10 +173,10 @@ def _energy_bound_j(problem: Problem) -> float:
     """Joules of MACs, of operand accesses where cheapest, and of compulsory traffic beyond those.
 
     An operand that is accessed at home is a compulsory byte and an access at the same time, so only
-    the difference to the cheapest tier is added. Where operators cannot reach the home, all of the
-    home's energy is added, and that of the link and of the transfer's other end.
+    the difference to the cheapest tier is added. Where operators cannot reach the home, all that
+    the cheapest way costs is added.
     """
-    target = problem.target
+    target, table = problem.target, resources(problem)
     energy_j, _ = mac_energy_j(problem)
     needed = compulsory_resident(problem)
     for b, buffer in enumerate(problem.buffers):
@@ -187,32 +190,14 @@ def _energy_bound_j(problem: Problem) -> float:
         )
         for _, use in problem.uses_of[b]:
             energy_j += use.accessed_bytes * (write_j if use.write else read_j)
-        if confined:
-            load_j = home.read_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=True)
-            store_j = home.write_energy_j_per_byte + _cheapest_hop_j(target, home, outgoing=False)
+        if confined or not home.addressable:
+            load_j = way_energy_j(target, table, buffer.kind, outgoing=True)
+            store_j = way_energy_j(target, table, buffer.kind, outgoing=False)
         else:
             load_j = home.read_energy_j_per_byte - read_j
             store_j = home.write_energy_j_per_byte - write_j
         energy_j += float(needed.loads[b]) * load_j + float(needed.stores[b]) * store_j
     return energy_j
-
-
-def _cheapest_hop_j(target: Target, home: Tier, *, outgoing: bool) -> float:
-    """Least joules per byte of a transfer from (or to) the home tier.
-
-    The link and the other end count, the home tier's own energy does not.
-    """
-    costs = [
-        link.energy_j_per_byte
-        + (
-            target.tier(link.destination).write_energy_j_per_byte
-            if outgoing
-            else target.tier(link.source).read_energy_j_per_byte
-        )
-        for link in target.links
-        if (link.source if outgoing else link.destination) == home.name
-    ]
-    return min(costs, default=0.0)
 
 
 def _operand_bytes(problem: Problem, step: Step) -> int:

@@ -19,7 +19,7 @@ class FluidOptions:
     max_rounds: int = parameter(20, "rounds of opening windows, two tiers", least=1)
     max_tier_rounds: int = parameter(80, "rounds of column generation, three tiers", least=1)
     whole_steps: int = parameter(
-        2000, "programs of more steps are solved in overlapping blocks", least=0
+        2000, "programs of more operators are solved in overlapping blocks", least=0
     )
     block_window_steps: int = parameter(16, "window_steps of programs solved in blocks", least=1)
     search_work: int = parameter(

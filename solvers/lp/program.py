@@ -4,7 +4,7 @@ Solvers build programs of some 100,000 variables in blocks of rows and columns; 
 them (`solve` does).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from ullage.compiler.common.arrays import Floats, Ints
 
 # A side of a row or variable that does not bind.
 INFINITY = float("inf")
+# Entries of a row from which on they are kept in arrays: a list takes several times the memory.
+LONG_ROW = 32
 
 
 class _Numbers:
@@ -39,6 +41,31 @@ class _Numbers:
         return self.data[: self.size]
 
 
+class _Entries:
+    """Entries of a matrix, or costs of variables: arrays of them, and single ones in lists."""
+
+    def __init__(self, keys: int) -> None:
+        self.keys = [_Numbers(np.int64) for _ in range(keys)]
+        self.values = _Numbers(np.float64)
+        self.single_keys: list[list[int]] = [[] for _ in range(keys)]
+        self.single_values: list[float] = []
+
+    def add(self, keys: Sequence[Ints | int], values: Floats | float) -> None:
+        """Append entries: arrays of one length, or numbers that are repeated."""
+        count = _length(*keys, values)
+        for numbers, key in zip(self.keys, keys, strict=True):
+            numbers.add(count, key)
+        self.values.add(count, values)
+
+    def arrays(self) -> tuple[list[Ints], Floats]:
+        """All keys and values, single ones last."""
+        keys = [
+            np.concatenate([numbers.array(), np.array(single, dtype=np.int64)])
+            for numbers, single in zip(self.keys, self.single_keys, strict=True)
+        ]
+        return keys, np.concatenate([self.values.array(), np.array(self.single_values)])
+
+
 class LinearProgram:
     """minimise cost x subject to row_low <= A x <= row_high, low <= x <= high.
 
@@ -50,94 +77,115 @@ class LinearProgram:
     """
 
     def __init__(self) -> None:
-        self.variables = 0
-        self.rows = 0
-        self._low, self._high = _Numbers(np.float64), _Numbers(np.float64)
-        self._row_low, self._row_high = _Numbers(np.float64), _Numbers(np.float64)
-        self._entry_rows, self._entry_columns = _Numbers(np.int64), _Numbers(np.int64)
-        self._entry_values = _Numbers(np.float64)
-        self._cost_columns, self._cost_values = _Numbers(np.int64), _Numbers(np.float64)
+        self._low: list[float] = []
+        self._high: list[float] = []
+        self._row_low: list[float] = []
+        self._row_high: list[float] = []
+        self._raised: list[tuple[Ints, Floats]] = []
+        self._entries, self._cost = _Entries(2), _Entries(1)
 
-    def add_variables(self, count: int, low: object, high: object) -> Ints:
+    @property
+    def variables(self) -> int:
+        """Number of variables."""
+        return len(self._low)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self._row_low)
+
+    def add_variables(self, count: int, low: Floats | float, high: Floats | float) -> Ints:
         """Indices of `count` new variables; they cost nothing until `add_cost`."""
         first = self.variables
-        self._low.add(count, low)
-        self._high.add(count, high)
-        self.variables += count
+        self._low += _repeated(count, low)
+        self._high += _repeated(count, high)
         return np.arange(first, first + count, dtype=np.int64)
 
     def add_variable(self, low: float, high: float) -> int:
         """Index of a new variable."""
-        self._low.add(1, low)
-        self._high.add(1, high)
-        self.variables += 1
-        return self.variables - 1
+        self._low.append(low)
+        self._high.append(high)
+        return len(self._low) - 1
 
-    def add_rows(self, count: int, low: object, high: object) -> Ints:
+    def add_rows(self, count: int, low: Floats | float, high: Floats | float) -> Ints:
         """Indices of `count` new rows."""
         first = self.rows
-        self._row_low.add(count, low)
-        self._row_high.add(count, high)
-        self.rows += count
+        self._row_low += _repeated(count, low)
+        self._row_high += _repeated(count, high)
         return np.arange(first, first + count, dtype=np.int64)
 
     def add_row(self, low: float, high: float, entries: Mapping[int, float]) -> int:
         """Index of a new row with (variable -> value) entries."""
-        row = self.rows
-        self._row_low.add(1, low)
-        self._row_high.add(1, high)
-        self.rows += 1
-        self._entry_rows.add(len(entries), row)
-        self._entry_columns.add(len(entries), list(entries))
-        self._entry_values.add(len(entries), list(entries.values()))
+        row = len(self._row_low)
+        self._row_low.append(low)
+        self._row_high.append(high)
+        if len(entries) > LONG_ROW:
+            columns = np.fromiter(entries, dtype=np.int64, count=len(entries))
+            values = np.fromiter(entries.values(), dtype=np.float64, count=len(entries))
+            self._entries.add((row, columns), values)
+            return row
+        single_rows, single_columns = self._entries.single_keys
+        single_rows += [row] * len(entries)
+        single_columns += entries
+        self._entries.single_values += entries.values()
         return row
 
     def add_entry(self, row: int, column: int, value: float) -> None:
         """One entry of A."""
-        self._entry_rows.add(1, row)
-        self._entry_columns.add(1, column)
-        self._entry_values.add(1, value)
+        rows, columns = self._entries.single_keys
+        rows.append(row)
+        columns.append(column)
+        self._entries.single_values.append(value)
 
     def add_entries(self, rows: Ints | int, columns: Ints | int, values: Floats | float) -> None:
         """Entries of A; repeated ones add up. Scalars and arrays of one length."""
-        count = _length(rows, columns, values)
-        self._entry_rows.add(count, rows)
-        self._entry_columns.add(count, columns)
-        self._entry_values.add(count, values)
+        self._entries.add((rows, columns), values)
 
     def add_cost(self, columns: Ints | int, values: Floats | float) -> None:
         """Add to the cost of variables; repeated ones add up."""
-        count = _length(columns, values)
-        self._cost_columns.add(count, columns)
-        self._cost_values.add(count, values)
+        if isinstance(columns, int) and isinstance(values, float):
+            self._cost.single_keys[0].append(columns)
+            self._cost.single_values.append(values)
+        else:
+            self._cost.add((columns,), values)
 
     def raise_rows(self, rows: Ints, amount: Floats) -> None:
         """Raise the lower side of rows."""
-        self._row_low.array()[rows] += amount
+        self._raised.append((rows, amount))
 
     def frozen(self) -> "FrozenProgram":
         """The program as flat arrays, entries sorted by row, duplicates summed."""
         width = max(1, self.variables)
-        keys = self._entry_rows.array() * width + self._entry_columns.array()
+        (rows, columns), entry_values = self._entries.arrays()
+        keys = rows * width + columns
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         first = np.flatnonzero(np.diff(keys, prepend=-1))
-        values = self._entry_values.array()[order]
+        values = entry_values[order]
         summed = np.add.reduceat(values, first) if len(first) else values
         kept = summed != 0.0
         unique = keys[first][kept]
+        (costed,), costs = self._cost.arrays()
         cost = np.zeros(self.variables)
-        np.add.at(cost, self._cost_columns.array(), self._cost_values.array())
+        np.add.at(cost, costed, costs)
+        row_low = np.array(self._row_low, dtype=np.float64)
+        for raised, amount in self._raised:
+            row_low[raised] += amount
         return FrozenProgram(
             cost=cost,
-            low=self._low.array().copy(),
-            high=self._high.array().copy(),
-            row_low=self._row_low.array().copy(),
-            row_high=self._row_high.array().copy(),
+            low=np.array(self._low, dtype=np.float64),
+            high=np.array(self._high, dtype=np.float64),
+            row_low=row_low,
+            row_high=np.array(self._row_high, dtype=np.float64),
             entry_rows=unique // width,
             entry_columns=unique % width,
             entry_values=summed[kept],
         )
+
+
+def _repeated(count: int, value: Floats | float) -> list[float]:
+    """`count` numbers: an array of them, or one repeated."""
+    return value.tolist() if isinstance(value, np.ndarray) else [value] * count
 
 
 def _length(*parts: NDArray[Any] | float) -> int:

@@ -53,7 +53,7 @@ def _joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment) -> Assignme
         return plan
     known = {index: list(items) for index, items in slicer.items.items()}
     joined = plan
-    if join_transfers(slicer):
+    if join_transfers(tiered.network, slicer):
         try:
             joined = assignment_of(tiered, slicer)
         except NoAddress:  # longer residencies fit by their sum, but not side by side

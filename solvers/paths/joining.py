@@ -7,46 +7,147 @@ and starts once, so that slices which differ only in when they move save set-ups
     slice 1   DRAM ======|     L2      .=======|                    after    1 transfer, 2 moves
     joined    DRAM ======|     L2  .xxx.=======|       x takes space, not ready yet
 
-What is joined takes the space of all from the first move on, and is ready after the last.
+What is joined takes the space of all from the first move on, and is ready after the last. Over a
+chain of links nothing moves on before all is there, so what is joined on one link may have to wait
+for the next: those that would move on sooner are put off to that step, if they may.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Ints
-from ullage.solvers.paths.network import LiveRange
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.paths.column import column_of
+from ullage.solvers.paths.network import LiveRange, TierNetwork
 from ullage.solvers.paths.paths import END, READY, SOURCE, START, Path, is_exact
-from ullage.solvers.paths.slices import Slice, Slicer
+from ullage.solvers.paths.slices import Ledger, Slice, Slicer, part_of
 
 
-def join_transfers(slicer: Slicer) -> int:
-    """Join neighbours where that is legal and there is room; returns how many were joined."""
+def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
+    """Join neighbours where that is legal, fits and makes no step longer than it saves elsewhere.
+
+    Returns:
+        How many were joined; the slicer's slices are changed.
+    """
+    busy_s = _busy_seconds(network, slicer)
     joined = 0
     for index, items in slicer.items.items():
         live_range = slicer.live_ranges[index]
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         number = 0
         while number + 1 < len(items):
-            one, two = items[number : number + 2]
-            together = _together(live_range, one, two)
-            if together is None:
+            better = _better(network, slicer.ledger, busy_s, live_range, items, number)
+            if better is None:
                 number += 1
-                continue
-            for item in (one, two):
-                slicer.ledger.book(item, -1)
-            fits = slicer.ledger.fits(together)
-            for item in (together,) if fits else (one, two):
-                slicer.ledger.book(item)
-            if fits:
-                items[number : number + 2] = [together]
-                joined += 1
             else:
-                number += 1
+                _charge(network, busy_s, items, -1.0)
+                items[number : number + 2] = [better]
+                _charge(network, busy_s, items, 1.0)
+                joined += 1
     return joined
 
 
-def _together(live_range: LiveRange, one: Slice, two: Slice) -> Slice | None:
+def _better(
+    network: TierNetwork,
+    ledger: Ledger,
+    busy_s: Floats,
+    live_range: LiveRange,
+    items: Sequence[Slice],
+    number: int,
+) -> Slice | None:
+    """Two neighbours of a segment joined as costs least, and booked so; None where it costs more.
+
+    With and without moves that are put off until all that is joined has arrived where they begin.
+    """
+    one, two = items[number : number + 2]
+    best, least = None, 0.0
+    for item in (one, two):
+        ledger.book(item, -1)
+    for waits in (False, True):
+        together = _together(live_range, one, two, waits=waits)
+        if together is None or not ledger.fits(together):
+            continue
+        after = [*items[:number], together, *items[number + 2 :]]
+        cost = _added_s(network, busy_s, items, after)
+        if cost < least or (best is None and cost <= least):
+            best, least = together, cost
+    for item in (one, two) if best is None else (best,):
+        ledger.book(item)
+    return best
+
+
+def _busy_seconds(network: TierNetwork, slicer: Slicer) -> Floats:
+    """(n + L, T) seconds that ports and links are busy in each step."""
+    busy_s = np.zeros((network.tiers + len(network.links), network.steps))
+    for index, items in slicer.items.items():
+        live_range = slicer.live_ranges[index]
+        assert live_range is not None  # noqa: S101 - only segments with a live range have slices
+        for item in items:
+            still = item.path.residencies.copy()
+            still[:, SOURCE] = -1
+            part = part_of(live_range, item.end_byte - item.start_byte)
+            column = column_of(network, index, part, replace(item.path, residencies=still))
+            np.add.at(busy_s.reshape(-1), column.busy_at, column.busy_s)
+        _charge(network, busy_s, items, 1.0)
+    return busy_s
+
+
+def _charge(network: TierNetwork, busy_s: Floats, items: Sequence[Slice], sign: float) -> None:
+    """Add the seconds of a segment's transfers, or take them away (sign -1)."""
+    for (resource, step), seconds in _transfer_seconds(network, items).items():
+        busy_s[resource, step] += sign * seconds
+
+
+def _added_s(
+    network: TierNetwork, busy_s: Floats, before: Sequence[Slice], after: Sequence[Slice]
+) -> float:
+    """Seconds by which the plan grows where a segment's slices are others; objective time."""
+    changes = _transfer_seconds(network, after)
+    for cell, seconds in _transfer_seconds(network, before).items():
+        changes[cell] = changes.get(cell, 0.0) - seconds
+    steps = sorted({step for _, step in changes})
+    at = {step: i for i, step in enumerate(steps)}
+    there = busy_s[:, steps]
+    compute_s = network.compute_s[steps]
+    was = np.maximum(there.max(axis=0), compute_s).sum()
+    for (resource, step), seconds in changes.items():
+        there[resource, at[step]] += seconds
+    return float(np.maximum(there.max(axis=0), compute_s).sum() - was)
+
+
+def _transfer_seconds(network: TierNetwork, items: Sequence[Slice]) -> dict[tuple[int, int], float]:
+    """(port or link, step) -> seconds of the transfers of a segment's slices.
+
+    As in a plan, neighbours that move in the same steps over the same link are one transfer, which
+    starts once.
+    """
+    seconds: dict[tuple[int, int], float] = {}
+    link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
+    begun: dict[tuple[int, int, tuple[int, ...]], int] = {}  # way and steps -> end of its bytes
+    for item in items:
+        for row, (tier, _, _, _, source) in enumerate(item.path.residencies.tolist()):
+            if source < 0:
+                continue
+            link = link_of[source, tier]
+            moves = item.moves_into(row)
+            way = (source, tier, tuple(step for step, _ in moves))
+            if begun.get(way) != item.start_byte:
+                cell = network.tiers + link, moves[0][0]
+                seconds[cell] = seconds.get(cell, 0.0) + float(network.setups_s[link])
+            begun[way] = item.end_byte
+            for step, size in moves:
+                for resource, rate in (
+                    (source, network.rates_read[source]),
+                    (tier, network.rates_write[tier]),
+                    (network.tiers + link, network.link_rates[link]),
+                ):
+                    cell = resource, step
+                    seconds[cell] = seconds.get(cell, 0.0) + size / float(rate)
+    return seconds
+
+
+def _together(live_range: LiveRange, one: Slice, two: Slice, *, waits: bool) -> Slice | None:
     """Two slices, side by side, as one; None where they go different ways, or one too late."""
     a, b = one.path.residencies, two.path.residencies
     same = a.shape == b.shape and bool((a[:, [0, SOURCE]] == b[:, [0, SOURCE]]).all())
@@ -54,15 +155,50 @@ def _together(live_range: LiveRange, one: Slice, two: Slice) -> Slice | None:
         return None
     if not np.array_equal(one.path.served, two.path.served):
         return None
+    parts = [*one.moving, *two.moving]
+    moves = np.array([path.residencies[:, START] for _, path in parts])  # (parts, rows)
     rows = a.copy()
     rows[:, START] = np.minimum(a[:, START], b[:, START])
     rows[:, READY] = np.maximum(a[:, READY], b[:, READY])
     rows[:, END] = np.maximum(a[:, END], b[:, END])
+    if waits:
+        _put_off(a, rows, moves)
     path = Path(rows, one.path.served)
-    moved = np.maximum(a[:, START], b[:, START])
-    if not (_is_consistent(live_range, path, moved) and is_exact(live_range, path)):
+    if not (_is_consistent(live_range, path, moves.max(axis=0)) and is_exact(live_range, path)):
         return None
-    return replace(one, end_byte=two.end_byte, path=path, parts=(*one.moving, *two.moving))
+    moving = tuple(
+        (size, replace(part, residencies=_with_starts(part.residencies, starts)))
+        for (size, part), starts in zip(parts, moves, strict=True)
+    )
+    return replace(one, end_byte=two.end_byte, path=path, parts=moving)
+
+
+def _put_off(before: Ints, rows: Ints, moves: Ints) -> None:
+    """Let all moves wait until what they begin at is ready; `rows` and `moves` are changed.
+
+    Args:
+        before: rows of one of the slices, which say where each move begins.
+        rows: of what is joined.
+        moves: (parts, rows) the step in which each part moves.
+    """
+    for at in np.argsort(before[:, START], kind="stable").tolist():
+        source, start = before[at, SOURCE], before[at, START]
+        here = (before[:, READY] <= start) & (start < before[:, END])
+        origins = np.flatnonzero((before[:, 0] == source) & here)
+        if source < 0 or not len(origins):
+            continue
+        origin = origins[0]
+        moves[:, at] = np.maximum(moves[:, at], rows[origin, READY])
+        first, last = moves[:, at].min(), moves[:, at].max()
+        rows[at, START], rows[at, READY] = first, last + 1
+        rows[origin, END] = max(rows[origin, END], last + 1)
+
+
+def _with_starts(residencies: Ints, starts: Ints) -> Ints:
+    """Rows of a path with other first steps."""
+    changed = residencies.copy()
+    changed[:, START] = starts
+    return changed
 
 
 def _is_consistent(live_range: LiveRange, path: Path, moved: Ints) -> bool:

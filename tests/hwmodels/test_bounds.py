@@ -10,6 +10,8 @@ from tests.support.byte_twins import (
     REACHES,
     THREE,
     compulsory_bytes,
+    crossing_bytes,
+    crossing_seconds,
     live_bytes,
     operand_and_home_j,
     operand_bytes,
@@ -34,7 +36,12 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Target, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels import bounds
-from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
+from ullage.hwmodels.bounds import (
+    TRAFFIC_ROUNDING_BYTES,
+    Bound,
+    live_bytes_bound,
+    order_free_bound,
+)
 from ullage.hwmodels.cost import (
     compute_seconds,
     mac_energy_j,
@@ -324,18 +331,20 @@ def test_bounds_agree_with_byte_by_byte_twins(
         "compute": sum(overhead) + sum(compute),
         "operands": sum(overhead) + sum(map(max, compute, operands)),
     }
-    loads, stores = compulsory_bytes(problem, resident=True)
-    for tier in target.tiers[1:]:
-        port_s = 0.0
-        for b, buffer in enumerate(problem.buffers):
-            if target.homes[buffer.kind] == tier.name:
-                port_s += loads[b] / tier.read_bytes_per_s
-                port_s += 0.0 if tier.read_only else stores[b] / tier.write_bytes_per_s
-        seconds[f"compulsory-{tier.name}"] = sum(overhead) + port_s
+    for name, busy_s in crossing_seconds(problem).items():
+        seconds[f"compulsory-{name}"] = sum(overhead) + busy_s
     found = bound_of(problem, problem.target, "latency")
     assert found.value == pytest.approx(max(seconds.values()))
     assert seconds[found.source] == pytest.approx(found.value)
 
+    loads, stores = compulsory_bytes(problem, resident=False)
+    hops = crossing_bytes(problem) - sum(loads) - sum(stores)
+    uses = [use for step in problem.steps for use in step.uses]
+    if any(use.accessed_bytes < use.end_byte - use.start_byte for use in uses):
+        hops -= TRAFFIC_ROUNDING_BYTES
+    found = bound_of(problem, problem.target, "traffic")
+    assert found.value == pytest.approx(max(0.0, hops), abs=1e-6)
+    assert found.source == ("compulsory-hops" if found.value else "trivial")
     joules = mac_energy_j(problem)[0] + operand_and_home_j(problem)
     assert bound_of(problem, problem.target, "energy").value == pytest.approx(joules)
     most = max(operand_bytes(problem, step) for step in problem.steps)

@@ -1,9 +1,10 @@
 """Figures of a problem worked out byte by byte, and targets on which they differ."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tests.support.targets import HAND
+from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Link, Target, Tier
@@ -146,22 +147,105 @@ def operand_and_home_j(problem: Problem) -> float:
         write_j = min(writable, default=0.0)
         for _, use in problem.uses_of[b]:
             total += use.accessed_bytes * (write_j if use.write else read_j)
-        load_j, store_j = home.read_energy_j_per_byte, home.write_energy_j_per_byte
-        if confined:
-            out = [
-                link.energy_j_per_byte + target.tier(link.destination).write_energy_j_per_byte
-                for link in target.links
-                if link.source == home.name
-            ]
-            back = [
-                link.energy_j_per_byte + target.tier(link.source).read_energy_j_per_byte
-                for link in target.links
-                if link.destination == home.name
-            ]
-            load_j += min(out, default=0.0)
-            store_j += min(back, default=0.0)
+        if confined or not home.addressable:
+            load_j = way_j(target, buffer.kind, outgoing=True)
+            store_j = way_j(target, buffer.kind, outgoing=False)
         else:
-            load_j -= read_j
-            store_j -= write_j
+            load_j = home.read_energy_j_per_byte - read_j
+            store_j = home.write_energy_j_per_byte - write_j
         total += loads[b] * load_j + stores[b] * store_j
     return total
+
+
+def _ways(target: Target, kind: Kind, *, outgoing: bool) -> list[tuple[list[Link], Tier]]:
+    """All ways without a circle from a home to a tier of operators, or back, with that tier."""
+    home, fast = target.tier(target.homes[kind]), target.tiers[0]
+    ends = [fast]
+    if not target.must_be_fastest(kind):
+        ends += [tier for tier in target.tiers[1:] if tier.addressable]
+    found = []
+    begun: list[tuple[list[Link], list[str]]] = [([], [home.name])]
+    while begun:
+        links, tiers = begun.pop()
+        end = target.tier(tiers[-1])
+        if end in ends and (outgoing or not end.read_only):
+            found.append((links, end))
+        for link in target.links:
+            here, there = link.source, link.destination
+            if not outgoing:
+                here, there = there, here
+            is_read_only = target.tier(link.destination).read_only
+            if here == tiers[-1] and there not in tiers and not is_read_only:
+                begun.append(([*links, link], [*tiers, there]))
+    return found
+
+
+def _crossing(
+    problem: Problem, of_link: Callable[[Link], float], of_access: Callable[[Tier, bool], float]
+) -> float:
+    """Least of a figure that first loads and last stores add up to, all ways tried."""
+    whole = compulsory_bytes(problem, resident=True)
+    share = compulsory_bytes(problem, resident=False)
+    total = 0.0
+    for number, outgoing in enumerate((True, False)):
+        for b, buffer in enumerate(problem.buffers):
+            if whole[number][b]:
+                total += min(
+                    (
+                        whole[number][b] * sum(of_link(link) for link in links)
+                        + share[number][b] * of_access(end, not outgoing)
+                        for links, end in _ways(problem.target, buffer.kind, outgoing=outgoing)
+                    ),
+                    default=0.0,
+                )
+    return total
+
+
+def crossing_seconds(problem: Problem) -> dict[str, float]:
+    """Least seconds of each port but the fastest tier's, and of each link."""
+    target = problem.target
+    seconds = {}
+    for tier in target.tiers[1:]:
+
+        def of_link(link: Link, tier: Tier = tier) -> float:
+            busy = 0.0
+            if link.source == tier.name:
+                busy += 1 / tier.read_bytes_per_s
+            if link.destination == tier.name:
+                busy += 1 / tier.write_bytes_per_s
+            return busy
+
+        def of_access(end: Tier, write: bool, tier: Tier = tier) -> float:
+            rate = tier.write_bytes_per_s if write else tier.read_bytes_per_s
+            return 1 / rate if end is tier else 0.0
+
+        seconds[tier.name] = _crossing(problem, of_link, of_access)
+    for one in target.links:
+
+        def moving(link: Link, one: Link = one) -> float:
+            return 1 / one.bandwidth_bytes_per_s if link is one else 0.0
+
+        seconds[one.name] = _crossing(problem, moving, lambda _end, _write: 0.0)
+    return seconds
+
+
+def crossing_bytes(problem: Problem) -> float:
+    """Least bytes of all hops, and of accesses in slow tiers."""
+    fast = problem.target.tiers[0]
+    return _crossing(problem, lambda _link: 1.0, lambda end, _write: float(end is not fast))
+
+
+def way_j(target: Target, kind: Kind, *, outgoing: bool) -> float:
+    """Least joules of a byte on its way."""
+    return min(
+        (
+            sum(
+                target.tier(link.source).read_energy_j_per_byte
+                + link.energy_j_per_byte
+                + target.tier(link.destination).write_energy_j_per_byte
+                for link in links
+            )
+            for links, _ in _ways(target, kind, outgoing=outgoing)
+        ),
+        default=0.0,
+    )

@@ -90,22 +90,24 @@ def solve_in_blocks(
     clock: Ints,
     load: Ints,
     solve: Solve,
+    first: Floats,
 ) -> LpSolution | None:
     """A feasible solution of the whole program, with multipliers.
 
     Args:
-        program: the program; with all variables at their lower ends, and the clock at its upper
-            ends, rows of different steps must not contradict each other.
+        program: the program.
         steps_of: (n,) step that each variable serves.
         steps_of_rows: (m,) step that each row is about.
         clock: variables of the elapsed time of each step; none for other objectives.
         load: variables of the running sum of the load of each step.
         solve: solves one block.
+        first: (n,) a solution but for the clock, which is put at its upper ends: while one block
+            is solved the rest of the program is as it says, or as a block before left it.
 
     Returns:
         None when a block could not be solved (reason logged by `solve`).
     """
-    state = _begin(program, clock)
+    state = _begin(program, clock, first)
     last = int(steps_of.max(initial=0)) + 1
     order = np.argsort(steps_of, kind="stable")
     sorted_steps = steps_of[order]
@@ -158,11 +160,11 @@ def _within_the_clock(program: FrozenProgram, clock: Ints, duals: Floats) -> Flo
     return duals
 
 
-def _begin(program: FrozenProgram, clock: Ints) -> _BlockState:
-    """The program with all variables at their lower ends, the clock at its upper ends."""
+def _begin(program: FrozenProgram, clock: Ints, first: Floats) -> _BlockState:
+    """The program with its first solution, the clock at its upper ends."""
     by_column = np.argsort(program.entry_columns, kind="stable")
     counts = np.bincount(program.entry_columns, minlength=len(program.cost))
-    values = program.low.copy()
+    values = first.copy()
     values[clock] = program.high[clock]
     weights = program.entry_values * values[program.entry_columns]
     activity = np.bincount(program.entry_rows, weights=weights, minlength=len(program.row_low))

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.fluid.two_tier.pauses import Pauses, waits_at_one_port
+from ullage.solvers.fluid.two_tier.pending import Moves, Spans
 from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
 from ullage.solvers.state.segments import Access
@@ -41,12 +43,14 @@ class Builder:
         constant: part of the objective that no decision changes, in its units.
         tie_per_byte: small cost of a byte through a slow port: among equals, less traffic.
         tie_constant: that cost when no operand is accessed in the fastest tier.
+        has_capacity: (T,) whether the capacity of a step is in its row; elsewhere it is empty.
         capacity_rows: (T,) rows.
         load: (T,) variables: bytes held longer than `DIRECT_STEPS`, in capacities.
         load_rows: (T,) rows.
         port_rows: tier -> (T,) rows.
         link_rows: (source, destination) -> (T,) rows.
         fast_port_binds: (T,) whether the port of the fastest tier can be what a step waits for.
+        pauses: the DMA-only steps in which moves have no variables but next to accesses.
     """
 
     def __init__(
@@ -74,15 +78,20 @@ class Builder:
         self.load_steps = load_steps
         self.elapsed: Ints = np.zeros(0, dtype=np.int64)
         self.marks: list[tuple[int, int]] = []
+        self._spans = Spans()
+        self._moves = {(link.source, link.destination): Moves() for link in target.links}
         workspace = np.array([step.workspace_bytes for step in problem.steps], dtype=np.float64)
         room = (capacity_bytes - workspace) / self.unit_bytes
-        if has_capacity is not None:
-            # What leaves was there in the step before, what arrives is there in the step after.
-            room = np.where(has_capacity, room, 2.0 * capacity_bytes / self.unit_bytes)
+        self.has_capacity = (
+            np.ones(self.steps, dtype=bool) if has_capacity is None else has_capacity
+        )
+        # What leaves was there in the step before, what arrives is there in the step after.
+        room = np.where(self.has_capacity, room, 2.0 * capacity_bytes / self.unit_bytes)
         self.capacity_rows = self.lp.add_rows(self.steps, -INFINITY, room)
         # Of long residencies: load[t] = load[t - 1] + what comes - what goes.
         self.load = self.lp.add_variables(self.steps, 0.0, room)
-        self.lp.add_entries(self.capacity_rows, self.load, 1.0)
+        bounded = self.has_capacity
+        self.lp.add_entries(self.capacity_rows[bounded], self.load[bounded], 1.0)
         self.load_rows = self.lp.add_rows(self.steps, 0.0, 0.0)
         self.lp.add_entries(self.load_rows, self.load, -1.0)
         self.lp.add_entries(self.load_rows[1:], self.load[:-1], 1.0)
@@ -100,6 +109,12 @@ class Builder:
         rates = sum(max(tier.read_bytes_per_s, tier.write_bytes_per_s) for tier in slow)
         self.tie_per_byte = TIE_BREAK / (rates * self.unit) if self.is_timed and slow else 0.0
         self.tie_constant = 0.0
+        one_port = not self.is_timed or waits_at_one_port(
+            target,
+            fast_port_binds=bool(self.fast_port_binds.any()),
+            link_binds=bool(self.link_rows),
+        )
+        self.pauses = Pauses(~self.has_capacity & one_port)
 
     def _add_time(self, compute: Floats, longest: float) -> None:
         """Add the elapsed time of each step, from its compute time to `longest`, and its rows."""
@@ -129,39 +144,26 @@ class Builder:
 
         Steps count modulo T; no span is longer than T.
         """
-        if end <= start:
-            return
-        if not DIRECT_STEPS < end - start <= self.load_steps:
-            steps = np.arange(start, end) % self.steps
-            self.lp.add_entries(self.capacity_rows[steps], variable, size / self.unit_bytes)
-            return
-        share = size / self.unit_bytes
-        if start < 0:  # from the inference before: [T + start, T), then [0, end)
-            self._change_load(start + self.steps, variable, share)
-            self._change_load(min(end + self.steps, self.steps), variable, -share)
-            if end > 0:
-                self._change_load(0, variable, share)
-        else:
-            self._change_load(start, variable, share)
-        self._change_load(end, variable, -share)
+        self._spans.add([start], [end], [variable], size / self.unit_bytes)
 
     def occupy_until(self, starts: Ints, end: int, variables: Ints, size: int) -> None:
-        """Let fractions take space from their own starts (ascending) until one end."""
-        tail = len(starts) - int(
-            np.argmin(np.append(starts[::-1] == end - 1 - np.arange(len(starts)), False))
-        )
-        tail = max(tail, len(starts) - DIRECT_STEPS)
-        for start, variable in zip(starts[:tail].tolist(), variables[:tail].tolist(), strict=True):
-            self.occupy(start, end, variable, size)
-        first, columns = starts[tail:], variables[tail:]  # every step from its first to the end
-        here, which = np.nonzero(np.tri(len(first), dtype=bool))
-        rows = self.capacity_rows[first[here] % self.steps]
-        self.lp.add_entries(rows, columns[which], size / self.unit_bytes)
+        """`occupy` for fractions of one segment from their own starts until one end."""
+        ends = [end] * len(starts)
+        self._spans.add(starts.tolist(), ends, variables.tolist(), size / self.unit_bytes)
 
-    def _change_load(self, step: int, variable: int, share: float) -> None:
-        """Raise the running load by a variable's share of the capacity from a step on."""
-        if 0 <= step < self.steps:
-            self.lp.add_entry(int(self.load_rows[step]), variable, share)
+    def occupy_from(self, start: int, ends: Ints, variables: Ints, size: int) -> None:
+        """`occupy` for fractions of one segment from one start until their own ends."""
+        starts = [start] * len(ends)
+        self._spans.add(starts, ends.tolist(), variables.tolist(), size / self.unit_bytes)
+
+    def _add_spans(self) -> None:
+        """Enter the space of all spans: short ones step by step, long ones in the running sum."""
+        taken, changes = self._spans.entries(self.steps, DIRECT_STEPS, self.load_steps)
+        steps, variables, shares = taken
+        bounded = self.has_capacity[steps]
+        rows = self.capacity_rows[steps[bounded]]
+        self.lp.add_entries(rows, variables[bounded], shares[bounded])
+        self.lp.add_entries(self.load_rows[changes[0]], *changes[1:])
 
     def charge_access(self, home: str, access: Access, accessed: int) -> None:
         """Charge an operand: fraction `accessed` in the fastest tier (-1: none), rest at home."""
@@ -199,23 +201,32 @@ class Builder:
         self, source: str, destination: str, steps: Ints, variables: Ints, scale: float
     ) -> None:
         """Charge moves of fraction x scale bytes over a link; steps count modulo T."""
-        link = self.target.link(source, destination)
-        assert link is not None  # noqa: S101 - callers ask first
-        self.lp.add_cost(variables, scale * self._move_cost(source, destination))
+        self._moves[source, destination].add(steps.tolist(), variables.tolist(), scale)
+
+    def _add_moves(self, source: str, destination: str, moves: Moves) -> None:
+        """Enter what all moves over a link cost, and the time that they keep ports and it busy."""
+        variables = np.array(moves.variables, dtype=np.int64)
+        scales = np.array(moves.scales, dtype=np.float64)
+        self.lp.add_cost(variables, scales * self._move_cost(source, destination))
         if not self.is_timed:
             return
-        steps = steps % self.steps
-        self.lp.add_cost(variables, scale * self.tie_per_byte)
-        scale /= self.unit
-        read = scale / self.target.tier(source).read_bytes_per_s
-        written = scale / self.target.tier(destination).write_bytes_per_s
+        self.lp.add_cost(variables, scales * self.tie_per_byte)
+        steps = np.array(moves.steps, dtype=np.int64) % self.steps
+        scales /= self.unit
         fastest = self.target.fastest.name
-        for tier, seconds in ((source, read), (destination, written)):
-            binding = self.fast_port_binds[steps] if tier == fastest else slice(None)
-            self.lp.add_entries(self.port_rows[tier][steps[binding]], variables[binding], -seconds)
-        rows = self.link_rows.get((source, destination))
-        if rows is not None:
-            self.lp.add_entries(rows[steps], variables, -scale / link.bandwidth_bytes_per_s)
+        read = self.target.tier(source).read_bytes_per_s
+        written = self.target.tier(destination).write_bytes_per_s
+        for tier, rate in ((source, read), (destination, written)):
+            binds = self.fast_port_binds[steps] if tier == fastest else np.ones(len(steps), bool)
+            self.lp.add_entries(
+                self.port_rows[tier][steps[binds]], variables[binds], -scales[binds] / rate
+            )
+        link, rows = (
+            self.target.link(source, destination),
+            self.link_rows.get((source, destination)),
+        )
+        if rows is not None and link is not None:
+            self.lp.add_entries(rows[steps], variables, -scales / link.bandwidth_bytes_per_s)
 
     def _move_cost(self, source: str, destination: str) -> float:
         """Cost of moving one byte beside time, in units; 0 for latency alone."""
@@ -291,7 +302,10 @@ class Builder:
         return duals
 
     def close(self) -> None:
-        """Enter the operands' constant port time; to be called when all accesses are charged."""
+        """Enter spans, moves, and operands' constant port time, when all of them are known."""
+        self._add_spans()
+        for (source, destination), moves in self._moves.items():
+            self._add_moves(source, destination, moves)
         for tier, rows in self.port_rows.items():
             if tier != self.target.fastest.name:
                 self.lp.raise_rows(rows, self.busy[tier])

@@ -205,12 +205,13 @@ def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) 
     early = rows.windows.arrivals.get((rows.index, access))
     if early is None:
         far = max(first, end - rows.windows.reach_steps)
-        count = min(SPARSE_STEPS, window - far)
-        early = far + (window - far) * np.arange(count, dtype=np.int64) // max(1, count)
-    steps = np.concatenate([early, np.arange(window, end, dtype=np.int64)])
+        early = builder.pauses.arrivals(far, window, end)
+        count = min(SPARSE_STEPS, len(early))
+        early = early[len(early) * np.arange(count, dtype=np.int64) // max(1, count)]
+    steps = np.concatenate([early, builder.pauses.arrivals(window, end, end)])
     if not linked:
         steps = steps[:0]
-    moved = lp.add_variables(len(steps), 0.0, 1.0)
+    moved = lp.add_variables(len(steps), 0.0, _most(segment))
     kept = lp.add_variable(0.0, 1.0) if before is not None else -1
     present = lp.add_variable(float(segment.must_be_fastest), 1.0)
     sum_row = lp.add_row(0.0, 0.0, {present: -1.0})  # k + moves - x = 0
@@ -268,9 +269,10 @@ def _add_spills(
         if home_entries > most:
             raise ProgramTooLargeError(f"{len(gaps)} readers of one result")
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
-        steps = _spill_steps(builder, rows, access, first, end)
-        e = lp.add_variables(len(steps), 0.0, 1.0)
-        f = lp.add_variables(len(steps) if number + 1 < len(gaps) else 0, 0.0, 1.0)
+        steps = _spill_steps(builder, rows, access, since, (first, end))
+        e = lp.add_variables(len(steps), 0.0, _most(segment))
+        copied = len(steps) if number + 1 < len(gaps) else 0
+        f = lp.add_variables(copied, 0.0, _most(segment))
         before = [
             v for spill in spills for v in (*spill.lingering.tolist(), *spill.copied.tolist())
         ]
@@ -284,8 +286,7 @@ def _add_spills(
         for variables in (e, f):
             if len(variables):
                 builder.charge_moves(*home, steps, variables, segment.size_bytes)
-        for step, variable in zip(steps.tolist(), e.tolist(), strict=True):
-            builder.occupy(since + 1, step + 1, variable, segment.size_bytes)
+        builder.occupy_from(since + 1, steps + 1, e, segment.size_bytes)
         read_row = -1
         accessed = rows.accessed[access] if kept >= 0 else -1
         if kept >= 0 and accessed != rows.present[access]:  # what the reader has from home is there
@@ -293,10 +294,19 @@ def _add_spills(
             entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
             home_entries += len(entries)
-        span = (first, since + 1, end)
+        span = (first, since, end)
         spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
         since = end
     return spills, home_entries
+
+
+def _most(segment: Segment) -> float:
+    """Upper end of a variable of moves, which other rows keep at 1 or less.
+
+    Where all of a segment must move, the end must not bind: its multiplier would take over what the
+    access pays, and windows would seem worth opening that are not.
+    """
+    return 2.0 if segment.must_be_fastest else 1.0
 
 
 def _check(budget: Budget) -> None:
@@ -309,13 +319,20 @@ def _check(budget: Budget) -> None:
         raise TimeLimitError("fluid: the time was over before its linear program was built")
 
 
-def _spill_steps(builder: Builder, rows: _SegmentRows, access: int, first: int, end: int) -> Ints:
-    """Steps of the gap before an access in which the program has variables for storing home."""
+def _spill_steps(
+    builder: Builder, rows: _SegmentRows, access: int, since: int, gap: tuple[int, int]
+) -> Ints:
+    """Steps in which the program has variables for storing home what step `since` accessed.
+
+    They are in the gap [first, end) before an access.
+    """
+    first, end = gap
     if builder.target.link(builder.target.fastest.name, rows.segment.home) is None:
         return np.zeros(0, dtype=np.int64)
     reach = min(end, first + rows.windows.default_steps)
-    late = rows.windows.spills.get((rows.index, access), np.zeros(0, dtype=np.int64))
-    return np.concatenate([np.arange(first, reach, dtype=np.int64), late])
+    near = builder.pauses.spills(first, reach, since)
+    late = rows.windows.spills.get((rows.index, access))
+    return near if late is None else np.concatenate([near, late])
 
 
 def _readers_of_version(segment: Segment, access: int) -> list[int]:

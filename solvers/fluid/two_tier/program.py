@@ -3,11 +3,13 @@
 `model` builds it; `windows`, `slicing` and `rounding` read it. For the letters see `model`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ullage.compiler.common.arrays import Ints
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
 from ullage.solvers.lp.program import FrozenProgram
+from ullage.solvers.state.segments import Segment
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class SpillVariables:
         write: the access that wrote it.
         reader: the access that ends the gap; the number of accesses at the end of an output.
         first_step: first step in which it can be stored.
-        lingers_from: first step in which data that is kept only to be stored takes space.
+        since: step of the access before: the write, or the reader that ends the gap before.
         end: one past its last step.
         steps: steps that the program knows, ascending.
         lingering: variables e: stored in that step, and kept until then only for that.
@@ -63,13 +65,18 @@ class SpillVariables:
     write: int
     reader: int
     first_step: int
-    lingers_from: int
+    since: int
     end: int
     steps: Ints
     lingering: Ints
     copied: Ints
     row: int
     read_row: int
+
+    @property
+    def lingers_from(self) -> int:
+        """First step in which data that is kept only to be stored takes space."""
+        return self.since + 1
 
 
 @dataclass(frozen=True)
@@ -90,3 +97,22 @@ class FluidProgram:
     resident: tuple[Ints, ...]
     gaps: tuple[Gap, ...]
     spills: tuple[SpillVariables, ...]
+
+
+def streaming_values(fluid: FluidProgram, segments: Sequence[Segment]) -> Floats:
+    """(n,) values of the variables, but for time, where nothing is kept from access to access.
+
+    What must be in the fastest tier arrives in the step before each access, and is stored home
+    right after it was written; everything else stays at home. It fits wherever operators do.
+    """
+    values = fluid.program.low.copy()
+    for gap in fluid.gaps:
+        if segments[gap.segment].must_be_fastest and len(gap.moved):
+            values[gap.moved[-1]] = 1.0
+    stored: tuple[int, int] | None = None
+    for spill in fluid.spills:
+        write = spill.segment, spill.write
+        if segments[spill.segment].must_be_fastest and write != stored and len(spill.lingering):
+            values[spill.lingering[0]] = 1.0
+        stored = write
+    return values

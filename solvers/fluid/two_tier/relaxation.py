@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
@@ -14,7 +16,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import ProgramTooLargeError, Windows, build_fluid
-from ullage.solvers.fluid.two_tier.program import FluidProgram
+from ullage.solvers.fluid.two_tier.program import FluidProgram, streaming_values
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
@@ -25,6 +27,10 @@ from ullage.solvers.state.segments import Segment
 LP_SHARE = 0.7
 # No more windows are opened once all closed ones are worth less than this share of the value.
 ENOUGH = 1e-3
+# As `ENOUGH`, for programs solved in blocks, ...
+BLOCKS_ENOUGH = 1e-2
+# ... which are solved so many times at most.
+BLOCK_ROUNDS = 3
 # Bytes by which the score may differ from an exact sum: it rounds each of its few sums of bytes.
 TRAFFIC_ROUNDING_BYTES = 8
 
@@ -69,7 +75,7 @@ def relax(
     axis = time_axis(problem, segments)
     problem, segments = axis.problem, axis.segments
     target = problem.target
-    if len(problem.steps) > options.whole_steps:
+    if problem.program.operators > options.whole_steps:
         return _relax_in_blocks(axis, reference, options, budget)
     windows = Windows(options.window_steps)
     best: Relaxation | None = None
@@ -123,46 +129,74 @@ def _is_complete(target: Target, segments: Sequence[Segment]) -> bool:
 def _relax_in_blocks(
     axis: TimeAxis, reference: float, options: FluidOptions, budget: Budget
 ) -> Relaxation | None:
-    """`relax` for a program that is too long for one solve; None when a block was not solved."""
+    """`relax` for a program that is too long for one solve; None when a block was not solved.
+
+    Where what must be in the fastest tier is fetched long before it is used, windows are opened as
+    in `relax`, but fewer times, and only while closed ones are worth much.
+    """
     problem, segments = axis.problem, axis.segments
-    target = problem.target
-    builder = Builder(
-        problem, reference=reference, load_steps=LOAD_STEPS, has_capacity=axis.has_capacity
-    )
-    # Weights do not wrap here: what is kept from one inference to the next touches all blocks.
+    windows = Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2)
     programs_budget = budget.share(LP_SHARE)
-    try:
-        fluid = build_fluid(
-            builder,
-            segments,
-            steady_state=False,
-            windows=Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2),
-            budget=programs_budget,
+    is_bound = _is_complete(problem.target, segments) and problem.blend is None
+    best: Relaxation | None = None
+    for number in range(1, BLOCK_ROUNDS + 1):
+        builder = Builder(
+            problem, reference=reference, load_steps=LOAD_STEPS, has_capacity=axis.has_capacity
         )
-    except (TimeLimitError, ProgramTooLargeError):
-        return None
+        try:  # weights do not wrap: what is kept for the next inference touches all blocks
+            fluid = build_fluid(
+                builder, segments, steady_state=False, windows=windows, budget=programs_budget
+            )
+        except (TimeLimitError, ProgramTooLargeError):
+            break
+        solution = _solved_in_blocks(fluid, segments, options, programs_budget)
+        if solution is None:
+            break
+        worth = closed_worth(fluid, segments, solution)
+        bound = None
+        if is_bound and not problem.steady_state:
+            # Without any multipliers it is the time to compute; those of blocks may say less.
+            unpriced = replace(solution, duals=np.zeros_like(solution.duals))
+            bound = _bound(fluid, solution, worth, problem)
+            bound = max(bound, _bound(fluid, unpriced, 0.0, problem))
+            if best is not None and best.bound is not None:
+                bound = max(bound, best.bound)
+        best = Relaxation(fluid, solution, bound, number, axis)
+        if worth <= BLOCKS_ENOUGH * abs(solution.objective + builder.constant):
+            break
+        least = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
+        if not open_windows(windows, fluid, segments, solution, max(least, 1e-9))[0]:
+            break
+    return best
+
+
+def _solved_in_blocks(
+    fluid: FluidProgram, segments: Sequence[Segment], options: FluidOptions, budget: Budget
+) -> LpSolution | None:
+    """A feasible solution of a program, block by block, with multipliers; None without time."""
+    builder = fluid.builder
 
     def solve_blocks(programs: Sequence[FrozenProgram], done: float) -> list[LpSolution | None]:
         budget.progress(f"fluid: linear program, {done:.0%}")
-        left = programs_budget.remaining_s()
+        left = budget.remaining_s()
         if left <= 0:
             return [None] * len(programs)
         limit = None if math.isinf(left) else left
         return solve_lps(programs, solver=options.lp_solver, time_limit_s=limit)
 
     steps_of = builder.steps_of_variables()
-    steps_of_rows = builder.steps_of_rows(fluid.program, steps_of)
     solution = solve_in_blocks(
-        fluid.program, steps_of, steps_of_rows, builder.elapsed, builder.load, solve_blocks
+        fluid.program,
+        steps_of,
+        builder.steps_of_rows(fluid.program, steps_of),
+        builder.elapsed,
+        builder.load,
+        solve_blocks,
+        streaming_values(fluid, segments),
     )
     if solution is None:
         return None
-    solution = replace(solution, duals=builder.with_load_prices(solution.duals))
-    bound = None
-    unbounded = problem.steady_state or problem.blend is not None
-    if _is_complete(target, segments) and not unbounded:
-        bound = _bound(fluid, solution, closed_worth(fluid, segments, solution), problem)
-    return Relaxation(fluid, solution, bound, 1, axis)
+    return replace(solution, duals=builder.with_load_prices(solution.duals))
 
 
 def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:

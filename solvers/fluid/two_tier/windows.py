@@ -29,7 +29,7 @@ class WindowPrices:
         steps: T.
         duals: (m,) multipliers of the program's rows.
         space: (2 T + 1,) price of a byte's space from step -T up to, without, step t, at T + t.
-        moves: (source, destination) of a link -> (T,) price of moving a byte.
+        moves: (source, destination) of a link -> (T,) price of moving a byte; infinite in pauses.
         fastest: name of the fastest tier.
     """
 
@@ -41,8 +41,10 @@ class WindowPrices:
         self.duals = duals
         self.space: Floats = np.concatenate([[0.0], np.cumsum(np.concatenate([space, space]))])
         self.moves = {
-            (link.source, link.destination): builder.move_prices(
-                duals, link.source, link.destination
+            (link.source, link.destination): np.where(
+                builder.pauses.is_pause,  # those that can be better are open from the beginning
+                np.inf,
+                builder.move_prices(duals, link.source, link.destination),
             )
             for link in builder.target.links
         }
@@ -128,40 +130,61 @@ def _add_steps(known: dict[tuple[int, int], Ints], key: tuple[int, int], paying:
 def closed_worth(fluid: FluidProgram, segments: Sequence[Segment], solution: LpSolution) -> float:
     """Upper bound of the worth of all closed windows, in time linear in the number of gaps.
 
-    The sum of gains of `open_windows`, but with the cheapest steps looked up in running extremes.
-    These may reach a little further than the gap, so the result may be larger, never smaller. Not
-    for steady state.
+    The sum of gains of `open_windows`, but with the best step of each gap looked up, open ones
+    included, so the result may be larger, never smaller. Not for steady state.
     """
     prices = WindowPrices(fluid, solution)
     steps = prices.steps
     space = prices.space[steps : 2 * steps + 1]
-    best_early: dict[tuple[str, str], Floats] = {}
-    cheapest: dict[tuple[str, str], Floats] = {}
-    cheapest_late: dict[tuple[str, str], Floats] = {}
+    early: dict[tuple[str, str], RangeMaxima] = {}
+    cheapest: dict[tuple[str, str], RangeMaxima] = {}
+    late: dict[tuple[str, str], RangeMaxima] = {}
     for link, price in prices.moves.items():
-        best_early[link] = np.maximum.accumulate(space[:-1] - price)
-        cheapest[link] = np.minimum.accumulate(price[::-1])[::-1]
-        cheapest_late[link] = np.minimum.accumulate((space[1:] + price)[::-1])[::-1]
+        early[link] = RangeMaxima(space[:-1] - price)
+        cheapest[link] = RangeMaxima(-price)
+        late[link] = RangeMaxima(-(space[1:] + price))
     worth = 0.0
     for gap in _partial_gaps(fluid):
         size = segments[gap.segment].size_bytes
-        early = best_early[segments[gap.segment].home, prices.fastest][gap.end - 1]
-        worth += max(0.0, prices.duals[gap.sum_row] + size * (early - space[gap.end]))
+        best = early[segments[gap.segment].home, prices.fastest].of(gap.first_step, gap.end)
+        worth += max(0.0, prices.duals[gap.sum_row] + size * (best - space[gap.end]))
     for spill, later in _partial_spills(fluid, prices):
         gap_price = max(prices.duals[spill.row], 0.0)
         segment = segments[spill.segment]
-        link, first = (prices.fastest, segment.home), spill.first_step
-        late = cheapest_late[link][first] - space[spill.lingers_from]
-        lingering = gap_price + later - segment.size_bytes * late
-        copied = later - segment.size_bytes * cheapest[link][first]
+        link = prices.fastest, segment.home
+        held = late[link].of(spill.first_step, spill.end) + space[spill.lingers_from]
+        lingering = gap_price + later + segment.size_bytes * held
+        copied = later + segment.size_bytes * cheapest[link].of(spill.first_step, spill.end)
         worth += max(0.0, lingering) + max(0.0, copied)
     return worth
 
 
+class RangeMaxima:
+    """The largest of any stretch of an array, looked up in constant time.
+
+    Level k has the maxima of all stretches of 2^k numbers; two of them cover any stretch.
+    """
+
+    def __init__(self, values: Floats) -> None:
+        self.levels = [values]
+        width = 1
+        while 2 * width <= len(values):
+            last = self.levels[-1]
+            self.levels.append(np.maximum(last[:-width], last[width:]))
+            width *= 2
+
+    def of(self, low: int, high: int) -> float:
+        """The largest of values[low:high], which is not empty."""
+        level = (high - low).bit_length() - 1
+        maxima = self.levels[level]
+        return float(max(maxima[low], maxima[high - (1 << level)]))
+
+
 def _partial_gaps(fluid: FluidProgram) -> Iterator[Gap]:
     """Gaps with closed steps for arrivals."""
+    pauses = fluid.builder.pauses
     for gap in fluid.gaps:
-        if len(gap.steps) and gap.end - gap.first_step > len(gap.steps):
+        if len(gap.steps) and pauses.count_arrivals(gap.first_step, gap.end) > len(gap.steps):
             yield gap
 
 
@@ -172,6 +195,7 @@ def _partial_spills(
 
     What is stored in a gap is at home for its reader, and for the later gaps of the same write.
     """
+    pauses = fluid.builder.pauses
     later = 0.0
     following: SpillVariables | None = None
     for spill in reversed(fluid.spills):
@@ -181,7 +205,8 @@ def _partial_spills(
         ):
             later = 0.0
         later += max(prices.duals[spill.read_row], 0.0) if spill.read_row >= 0 else 0.0
-        if len(spill.steps) and spill.end - spill.first_step > len(spill.steps):
+        span = spill.first_step, spill.end, spill.since
+        if len(spill.steps) and pauses.count_spills(*span) > len(spill.steps):
             yield spill, later
         later += max(prices.duals[spill.row], 0.0)
         following = spill

@@ -30,7 +30,7 @@ def test_joined_plans_are_legal_and_have_fewer_transfers() -> None:
         polish(tiered.network, slicer, sorted(slicer.items), lambda: False)
         try:
             before = assignment_of(tiered, slicer)
-            joined += join_transfers(slicer)
+            joined += join_transfers(tiered.network, slicer)
             after = assignment_of(tiered, slicer)
         except NoAddress:
             continue

@@ -1,0 +1,129 @@
+"""Chains of memories: operators reach the fastest tier only, and data crosses two or three links.
+
+A chip with DRAM behind an L2 behind a scratchpad; a GPU whose weights come from an NVMe drive over
+host and device memory; an A100 with little L2 and device memory; and a training graph on a chip
+with two tiers. Each row is a verified plan of `fluid`, held against its certified bound; the last
+column is the most that the ratio may be.
+
+Run: python benchmarks/chains.py [--models DIR] [--only NAME,NAME]
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from common import ROOT, SHARED, model_files, write_table
+from heuristics import geomean
+
+from ullage.compiler.common.errors import UllageError
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import CompileOptions
+
+TARGETS = ROOT / "benchmarks" / "targets"
+NPU, NVME = str(TARGETS / "npu-l2.yaml"), str(TARGETS / "gpu-nvme.yaml")
+TRAINING = SHARED.parent / "training" / "transformer_train.onnx"
+MIB = 1 << 20
+NAME = "chains"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One plan.
+
+    Attributes:
+        model: stem of the model's file.
+        target: name or file of the target.
+        most: the most that value / bound may be.
+        dtype: of values, None for the model's own.
+        overrides: of the target's fields.
+    """
+
+    model: str
+    target: str
+    most: float
+    dtype: str | None = "int8"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+
+def _sizes(**tiers: int) -> dict[str, str]:
+    return {f"tiers.{name}.capacity_bytes": str(size) for name, size in tiers.items()}
+
+
+# Sizes of the scratchpad are those at which the largest whole operator fits.
+CASES = (
+    Case("mobilenet_v2", NPU, 1.03, overrides=_sizes(tcm=3 * MIB)),
+    Case("resnet50", NPU, 1.03, overrides=_sizes(tcm=3 * MIB)),
+    Case("bert_base_128", NPU, 1.03, overrides=_sizes(tcm=24 * MIB, l2=32 * MIB)),
+    Case("mobilenet_v2", NVME, 1.03),
+    Case("resnet50", NVME, 1.03),
+    Case("bert_base_128", NVME, 1.03),
+    *(
+        Case(model, "a100-host", 1.05, overrides=_sizes(l2=4 * MIB, hbm=40_000_000))
+        for model in ("mobilenet_v2", "resnet50", "bert_base_128")
+    ),
+    Case(
+        TRAINING.stem,
+        "edge-npu",
+        1.05,
+        None,
+        {"operand_access": "fastest", **_sizes(sram=28 * MIB)},
+    ),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--only", default="", help="names of models")
+    given = parser.parse_args()
+    wanted = [name for name in given.only.split(",") if name]
+    files = {file.stem: file for file in model_files(given.models)}
+    if TRAINING.is_file():
+        files[TRAINING.stem] = TRAINING
+    rows: list[list[str]] = []
+    ratios: list[float] = []
+    for case in CASES:
+        if case.model not in files or (wanted and case.model not in wanted):
+            continue
+        rows.append(run(case, files[case.model], ratios))
+        print(" | ".join(rows[-1]), flush=True)
+        write(rows, ratios)
+    print(write(rows, ratios))
+
+
+def write(rows: list[list[str]], ratios: list[float]) -> str:
+    """The table so far."""
+    columns = ["model", "target", "sizes MiB", "bound ms", "fluid/bound", "at most"]
+    columns += ["all-slow/fluid", "simulated/model", "links", "transfers", "CPU s"]
+    title = f"Chains of memories: fluid/bound geomean {geomean(ratios):.4f}, most {max(ratios):.4f}"
+    return write_table(NAME, title, columns, rows)
+
+
+def run(case: Case, file: Path, ratios: list[float]) -> list[str]:
+    """One verified plan."""
+    options = CompileOptions(
+        target=case.target, solver="fluid", dtype=case.dtype, overrides=dict(case.overrides)
+    )
+    row = [case.model, Path(case.target).stem]
+    try:
+        prepared = prepare(file, options)
+        since = time.process_time()
+        done = solve_prepared(replace(prepared, started=time.monotonic()), options)
+    except UllageError as error:
+        return [*row, "-", "-", error.kind, f"{case.most}", *["-"] * 5]
+    cpu_s = time.process_time() - since
+    target = done.plan.target
+    ratio = done.value / done.bound.value
+    ratios.append(ratio)
+    slow = "-" if done.all_slow is None else f"{done.all_slow.latency_s / done.value:.3f}"
+    row += [" / ".join(f"{tier.capacity_bytes / MIB:.3g}" for tier in target.tiers)]
+    row += [f"{1e3 * done.bound.value:.5f}", f"{ratio:.4f}", f"{case.most}", slow]
+    row += [f"{done.simulation.latency_s / done.score.latency_s:.3f}"]
+    used = {(t.source, t.destination) for t in done.plan.transfers}
+    return [*row, str(len(used)), str(len(done.plan.transfers)), f"{cpu_s:.1f}"]
+
+
+if __name__ == "__main__":
+    main()
