@@ -16,7 +16,7 @@ from ullage.compiler.importer.nodes import stored_forms
 from ullage.compiler.importer.reach.rules import reach_of
 from ullage.compiler.importer.reach.site import MOST_ROWS, Maps, identity
 from ullage.compiler.importer.scope import Scope, blaming
-from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, InputReach, Reach, WorkDimension
 
 
@@ -130,7 +130,7 @@ def with_reach(
         members = [proto.node[node.index] for node in group.nodes]
         with blaming(members[-1], scope.where):
             anchor = group.nodes.index(group.anchor)
-            reach = group_reach(members, anchor, operator.inputs, forms, scope)
+            reach = group_reach(members, anchor, operator, forms, scope)
         operators.append(replace(operator, reach=reach))
     return replace(graph, operators=tuple(operators))
 
@@ -138,7 +138,7 @@ def with_reach(
 def group_reach(
     members: Sequence[onnx.NodeProto],
     anchor: int,
-    inputs: Sequence[str],
+    operator: Operator,
     forms: Mapping[str, onnx.NodeProto],
     scope: Scope,
 ) -> Reach | None:
@@ -148,12 +148,13 @@ def group_reach(
         members: nodes of the group in the order in which they run; the last makes its result.
         anchor: which of them does the main work; those before it are dequantisations, those behind
             it work element by element.
-        inputs: names of the tensors in memory that the group reads.
+        operator: the group as an operator, whose inputs and outputs are the tensors in memory.
         forms: for constants that are another constant in another form, the node that makes them.
         scope: types and constants of the model.
     """
     result = next((name for name in members[-1].output if name), "")
-    if not result or any(name not in scope.types for name in inputs):
+    names = (result, *operator.inputs, *operator.outputs)
+    if any(name not in scope.types for name in names):
         return None
     reaches = [reach_of(node, scope.opsets, scope.types, scope.arrays) for node in members]
     main = reaches[anchor]
@@ -163,11 +164,15 @@ def group_reach(
     walk = _Walk(scope, {REDUCTION: main.reduction, **dict(enumerate(shape))})
     walk.add(result, identity(len(shape)), at_end=False)
     forbidden: set[int] = set()
+    if len(members) - 1 > anchor:  # what nobody reads has the axes of the anchor's result
+        forbidden = _axes_apart(shape, [scope.types[name].shape for name in operator.outputs])
     for node, reach in zip(reversed(members[anchor + 1 :]), reversed(reaches), strict=False):
         if reach is not None:
             forbidden |= _axes_cut(walk, node, reach, "none")
         walk.pass_through(node, reach, at_end=main.reduction > 0)
     node = members[anchor]
+    if _other_rank(walk, node):
+        return None
     labels: list[WorkDimension] = ["none"] * len(shape)
     for label in ("m", "n", "count", "elements"):
         for axis in _axes_cut(walk, node, main, label) - forbidden:
@@ -175,8 +180,26 @@ def group_reach(
     walk.pass_through(node, main, main=True)
     for node, reach in zip(reversed(members[:anchor]), reversed(reaches[:anchor]), strict=True):
         walk.pass_through(node, reach, at_end=False)
-    _to_stored(walk, set(inputs), forms)
-    return Reach(tuple(labels), _inputs(walk, inputs), main.reduction)
+    _to_stored(walk, set(operator.inputs), forms)
+    return Reach(tuple(labels), _inputs(walk, operator.inputs), main.reduction)
+
+
+def _axes_apart(shape: tuple[int, ...], others: Sequence[tuple[int, ...]]) -> set[int]:
+    """Axes of a result that not all results have: those of another length; all for another rank."""
+    return {
+        axis
+        for axis, length in enumerate(shape)
+        if any(len(other) != len(shape) or other[axis] != length for other in others)
+    }
+
+
+def _other_rank(walk: _Walk, node: onnx.NodeProto) -> bool:
+    """Whether a result of a node that is read has not as many axes as its first one."""
+    results = [name for name in node.output if name]
+    rank = len(walk.scope.types[results[0]].shape)
+    return any(
+        len(walk.scope.types[name].shape) != rank for name in results if name in walk.accesses
+    )
 
 
 def _axes_cut(walk: _Walk, node: onnx.NodeProto, reach: Reach, label: WorkDimension) -> set[int]:
