@@ -1,5 +1,6 @@
 """Chains of one and two links against the best plan of all: nobody is better, no bound above."""
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -20,8 +21,8 @@ SOLVERS = ("fluid", "greedy", "msa", "all-slow")
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
 
 
-def tiny_chain(rng: Random, hops: int) -> Target:
-    """A chain in which one byte takes seconds; nothing can be cut."""
+def tiny_chain(rng: Random, hops: int, *, split: bool = False) -> Target:
+    """A chain in which one byte takes seconds; operands stay whole, or are cut anywhere."""
     sizes = [rng.randint(3, 6), *[rng.randint(3, 8) for _ in range(hops - 1)], 1000]
     rates = [7.0, *sorted((rng.choice((2.0, 4.0)) for _ in range(hops)), reverse=True)]
     tiers = tuple(
@@ -40,12 +41,14 @@ def tiny_chain(rng: Random, hops: int) -> Target:
         dict.fromkeys(KINDS, tiers[-1].name),
         operand_access=rng.choice(("any", "fastest")),
         weights_in_fastest=rng.random() < 0.5,
-        split_operands=False,
-        slice_granularity_bytes=64,
+        split_operands=split,
+        slice_granularity_bytes=1 if split else 64,
     )
 
 
-def tiny_chain_problem(rng: Random, target: Target, operators: int) -> Problem:
+def tiny_chain_problem(
+    rng: Random, target: Target, operators: int, *, steady_state: bool = False
+) -> Problem:
     """A chain of operators, each with a weight, perhaps; results of a byte or two."""
     tensors, ops = [Tensor("x0", 1, "input")], []
     for i in range(operators):
@@ -56,7 +59,8 @@ def tiny_chain_problem(rng: Random, target: Target, operators: int) -> Problem:
         kind = "output" if i == operators - 1 else "activation"
         tensors.append(Tensor(f"x{i + 1}", 1, kind))
         ops.append(Op(f"op{i}", reads, [f"x{i + 1}"], macs=rng.choice((0, 5, 30))))
-    return problem_from_lists("tiny-chain", tensors, ops, target)
+    problem = problem_from_lists("tiny-chain", tensors, ops, target)
+    return replace(problem, program=replace(problem.program, steady_state=steady_state))
 
 
 @pytest.mark.parametrize(("hops", "operators", "seeds"), [(1, 2, 12), (2, 1, 8), (2, 2, 6)])
