@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.plans import COMPUTE, DOWN, DRAM, IN_DRAM, SRAM, UP, buffer, plan, problem
 from tests.support.verify_twin import fault_of
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.target import Link, Target, Tier
 from ullage.compiler.verify.verifier import find_violations
 
@@ -76,6 +76,29 @@ def test_both_ends_of_a_transfer_are_there_at_every_move(
     place: str, changed: tuple[object, ...], expected: tuple[str, int]
 ) -> None:
     assert expected in found_in(stored_behind(None, **{place: changed}))
+
+
+@pytest.mark.parametrize(
+    ("held", "added"),
+    [
+        # The first half has no place at all, or the second has one since step 3 only.
+        (("a", 4, 8, "nvm", 4, 2, 6, 7), ()),
+        (("a", 0, 4, "nvm", 0, 2, 5, 6), (Residency(1, 4, 8, "nvm", 4, 3, 6, 7),)),
+    ],
+)
+def test_bytes_arrive_beside_those_of_their_transfer_that_have_no_place(
+    held: tuple[object, ...], added: tuple[Residency, ...]
+) -> None:
+    """The second half of a comes in step 4 and is ready in step 6, one step too late."""
+    made = stored_behind(None, **{"a in nvm": held})
+    found = found_in(replace(made, residencies=(*made.residencies, *added)))
+    assert {("transfer-destination", 2), ("late-ready", 6)} <= found
+
+
+def test_a_transfer_at_fault_is_reported_at_the_first_move_only() -> None:
+    made = stored_behind(None, **{"a in nvm": ("a", 0, 8, "nvm", 0, 1, 1, 6)})
+    early = [found.step for found in find_violations(made) if found.rule == "early-ready"]
+    assert early == [2]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +228,20 @@ def test_an_input_that_is_not_at_home_is_named_in_step_0() -> None:
     late = stored_behind(None, **{"x in dram": ("x", 0, 8, "dram", 0, 1, 1, 7)})
     found = [violation for violation in find_violations(late) if violation.rule == "home"]
     assert [(violation.step, violation.buffers) for violation in found] == [(0, ("x",))]
+
+
+def test_half_an_input_at_home_is_not_enough_whatever_moves_in_step_0() -> None:
+    """The half of x that is used is at home and is fetched; the weight before it is there, all."""
+    buffers = (buffer("w", 8, "weight"), buffer("x", 8, "input"), buffer("y", 8, "output"))
+    held = [
+        ("w", 0, 8, "dram", 0, 0, 0, 3),
+        ("x", 0, 4, "dram", 8, 0, 0, 3),
+        ("x", 0, 4, "sram", 0, 0, 1, 2),
+        ("y", 0, 8, "dram", 16, 1, 1, 3),
+    ]
+    moves = [("x", 0, 4, "dram", "sram", ((0, 4),))]
+    made = plan(TARGET, problem("half", buffers, (None, ("w x:0:4", "y"), None)), held, moves)
+    assert found_in(made) == {("home", 0)}
 
 
 @pytest.mark.parametrize("fast", ["a", "z"])  # before and behind "dram" in the alphabet
@@ -370,6 +407,20 @@ def test_slices_of_a_whole_operand_lie_side_by_side(
     assert found[1].message == (
         f"step 2 (op2) reads a in a: must be contiguous in one tier, byte 0 would be in {listed}"
     )
+
+
+def test_a_scattered_operand_is_told_by_five_of_its_places() -> None:
+    """Six slices of a, 4 bytes each, with gaps of 4 bytes between them."""
+    buffers = (buffer("x", 8, "input"), buffer("a", 24), buffer("y", 8, "output"))
+    made = problem("scattered", buffers, (None, ("x", "a"), ("a", "y"), None))
+    slices = [("a", 4 * i, 4 * i + 4, "sram", 8 * i, 1, 1, 3) for i in range(6)]
+    held = [("x", 0, 8, "dram", 0, 0, 0, 4), *slices, ("y", 0, 8, "dram", 64, 2, 2, 4)]
+    found = find_violations(plan(replace(TARGET, split_operands=False), made, held))
+    listed = "sram at 0, sram at 4, sram at 8, sram at 12, sram at 16"
+    assert [violation.message for violation in found] == [
+        f"step {step}: must be contiguous in one tier, byte 0 would be in {listed}"
+        for step in ("1 (op1) writes a in a", "2 (op2) reads a in a")
+    ]
 
 
 def test_an_operator_reads_before_it_writes_and_all_of_its_uses_count() -> None:
