@@ -26,6 +26,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
         "tests/hwmodels/test_bounds.py",
         *_of_verifier("test_a_bound_above_the_plans_own_value_is_a_violation"),
     ),
+    "hwmodels/crossings.py": ("tests/hwmodels/test_crossings.py", "tests/hwmodels/test_bounds.py"),
     "hwmodels/resources.py": ("tests/hwmodels/test_resources.py", "tests/hwmodels/test_cost.py"),
     "compiler/verify/data.py": (
         *_EACH_RULE,
