@@ -40,6 +40,7 @@ def main() -> int:
         ["whose dependence is no more than needed or touched", tiles.exact],
         ["whose demand is no more than the hull of that", tiles.within_hull],
         ["cases with an operator without a rule", len(tiles.refused)],
+        ["cases that ask for parts along an axis that is not cut", len(tiles.uncut)],
     ]
     print(write_table("reach_cases", "Cases of public faults", ("what", "count"), rows))
     return 1 if wrong or tiles.missing else 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.importer.build import ImportOptions, import_model
-from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.lowering.demand import demand, dependence
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "cases" / "tiles"
@@ -27,6 +27,7 @@ class TileFindings:
         exact: rows in which the dependence is no more than what is needed or touched.
         within_hull: rows in which the demand is no more than the hull of that.
         refused: cases with an operator that has no reach.
+        uncut: cases that ask for parts along an axis that is not cut, with the operator's type.
     """
 
     rows: int = 0
@@ -34,6 +35,7 @@ class TileFindings:
     exact: int = 0
     within_hull: int = 0
     refused: list[str] = field(default_factory=list)
+    uncut: list[str] = field(default_factory=list)
 
 
 def cases() -> list[dict[str, Any]]:
@@ -54,7 +56,22 @@ def tile_findings(chosen: list[dict[str, Any]]) -> TileFindings:
             found.refused.append(case["file"])
         for row in case["rows"]:
             _compare(graph, case, row, found)
+        fused = import_model(FOLDER / case["file"], ImportOptions())
+        makers = {name: operator for operator in fused.operators for name in operator.outputs}
+        for tile in case["tile"]:
+            maker = makers.get(tile["output"])
+            if maker is not None and not _is_cut(maker, tile["axis"]):
+                found.uncut.append(f"{case['file']}: {maker.kind}")
     return found
+
+
+def _is_cut(operator: Operator, axis: int | str) -> bool:
+    """Whether an operator is cut along an axis, or along its reduction (`K`)."""
+    if operator.reach is None:
+        return False
+    if axis == "K":
+        return operator.reach.reduction > 1
+    return operator.reach.axes[int(axis)] != "none"
 
 
 def _compare(graph: Graph, case: dict[str, Any], row: dict[str, Any], found: TileFindings) -> None:

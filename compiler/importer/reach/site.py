@@ -117,7 +117,7 @@ def broadcast(shape: Sequence[int], result: Sequence[int]) -> Maps:
     """Maps of an operand that numpy's rules broadcast to a result: axes are aligned at the end."""
     offset = len(result) - len(shape)
     return tuple(
-        AxisMap(axis + offset) if length > 1 and length == result[axis + offset] else None
+        AxisMap(axis + offset) if length == result[axis + offset] else None
         for axis, length in enumerate(shape)
     )
 

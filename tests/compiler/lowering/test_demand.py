@@ -93,6 +93,10 @@ def test_demands_hold_what_experiments_show_to_be_needed() -> None:
     found = tile_findings(cases())
     assert not found.missing, "\n".join(found.missing)
     assert found.refused == []
+    # Along the axis that is normalised, and against time.
+    kinds = {text.split(": ")[1] for text in found.uncut}
+    assert kinds == {"Softmax", "LayerNormalization", "GRU", "LSTM", "CumSum"}
+    assert len(found.uncut) == 8
     assert found.rows == 319
     assert found.exact >= 0.93 * found.rows
     assert found.within_hull >= 0.95 * found.rows
