@@ -12,35 +12,24 @@ fastest tier, the two-tier program is tried too. Where operands are whole, or cu
 fractions are rounded accordingly, placed in one piece each, and improved by annealing.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.ir.assignment import Assignment, assignment_of
-from ullage.compiler.ir.plan import Residency
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
-from ullage.solvers.annealing.search import whole_residencies
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import DIRECT_SHARE
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
+from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
-from ullage.solvers.fluid.two_tier.rounding import (
-    REPAIR_WINDOW_STEPS,
-    round_requests,
-)
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
-from ullage.solvers.packing.pages import Rectangle, page_runs, page_size
 from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.greedy_moves import keep_what_pays, retime
 from ullage.solvers.state.home_plan import home_assignment
-from ullage.solvers.state.segments import Segment, segments_of
+from ullage.solvers.state.segments import segments_of
 
 # A plan further above its bound than this is held against the heuristics' ...
 FALLBACK_GAP = 1e-2
@@ -87,33 +76,16 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
     return replace(other, bound=solution.bound)
 
 
-@dataclass(frozen=True)
-class _Direct:
-    """The program of data that moves between home and the fastest tier only, solved.
-
-    Attributes:
-        problem: the problem.
-        segments: the segments of the problem.
-        reference: the assignment that keeps everything at home.
-        relaxation: None where the LP was not solved.
-    """
-
-    problem: Problem
-    segments: tuple[Segment, ...]
-    reference: Assignment
-    relaxation: Relaxation | None
-
-
-def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> _Direct:
+def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> Direct:
     """Solve the program between home and the fastest tier."""
     segments = segments_of(problem)
     reference = home_assignment(problem)
     known = value_of(reference)
     budget.on_improvement(known)
-    return _Direct(problem, segments, reference, relax(problem, segments, known, options, budget))
+    return Direct(problem, segments, reference, relax(problem, segments, known, options, budget))
 
 
-def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solution:
+def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solution:
     """The plan of the program between home and the fastest tier, with its bound."""
     reference, relaxation = direct.reference, direct.relaxation
     if relaxation is None and options.own_plan:
@@ -129,7 +101,7 @@ def _direct_plan(direct: _Direct, options: FluidOptions, budget: Budget) -> Solu
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )
-    solution = _rounded_plan(direct, relaxation, options, budget)
+    solution = rounded_plan(direct, relaxation, options, budget)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
@@ -172,141 +144,6 @@ def _prices(relaxation: Relaxation) -> tuple[ShadowPrice, ...]:
     per_byte_s = float(builder.space_prices(relaxation.solution.duals).sum()) * builder.unit
     fastest = builder.target.fastest
     return (ShadowPrice(f"10 % more {fastest.name}", 0.1 * fastest.capacity_bytes * per_byte_s),)
-
-
-def _rounded_plan(
-    direct: _Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
-) -> Solution:
-    """The LP's fractions as a plan of slices, else of whole segments, else everything at home.
-
-    Pages round slices up, so that what operators cannot do without may not fit in slices where it
-    does whole. The plan that keeps everything at home is known to be legal.
-    """
-    for cut in (True, False):
-        try:
-            return _sliced_plan(direct, relaxation, options, budget, cut=cut)
-        except (LookupError, InfeasibleError):  # what operators cannot do without has no place
-            continue
-    note = "fluid: slices found no addresses: everything stays slow"
-    return Solution(direct.reference, notes=(note,))
-
-
-def _sliced_plan(
-    direct: _Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget, *, cut: bool
-) -> Solution:
-    """The LP's fractions as a plan: slices accepted, rounding repaired, addresses given.
-
-    Raises:
-        InfeasibleError: what operators cannot do without does not fit in slices.
-        LookupError: it finds no addresses.
-    """
-    problem, segments = direct.problem, direct.segments
-    target = problem.target
-    grain = target.slice_granularity_bytes
-    paged = cut and target.split_operands and grain > 0
-    page = 0
-    if paged:
-        page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
-    grains = [page or (_grain(problem, segment) if cut else 0) for segment in segments]
-    axis = relaxation.axis
-    slices, requests = cut_slices(relaxation.fluid, relaxation.solution, axis.segments, grains)
-    slices = tuple(axis.long_segment(item) for item in slices)
-    requests = [axis.long_request(request) for request in requests]
-    if not paged:  # addresses of what wraps around the inference are found for pages only
-        requests = [
-            r for r in requests if not (r.is_loop_carried or r.is_left) or _is_pinned(slices, r)
-        ]
-    sliced = SlicedResidencyState(problem, slices, page)
-    round_requests(sliced, requests, budget)
-    keep_what_pays(sliced, REPAIR_WINDOW_STEPS, budget)
-    if not paged:
-        placed, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
-        residencies = [residency for _, _, residency in placed.all_residencies()]
-        return Solution(assemble(problem, placed.segments, residencies), notes=notes)
-    retime(sliced, REPAIR_WINDOW_STEPS, budget)
-    in_pages = _place_in_pages(sliced, budget)
-    residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
-    assignment = assemble(problem, sliced.segments, residencies)
-    elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
-    ordered = sorted(elsewhere + in_pages, key=lambda r: (r.buffer, r.start_byte, r.start))
-    return Solution(replace(assignment, residencies=tuple(ordered)))
-
-
-def _is_pinned(slices: Sequence[Segment], request: SliceRequest) -> bool:
-    """Whether a request keeps a weight at all steps, in every inference."""
-    last = len(slices[request.slice].accesses) - 1
-    return (
-        request.is_loop_carried and request.is_left and (request.first, request.last) == (0, last)
-    )
-
-
-def _grain(problem: Problem, segment: Segment) -> int:
-    """Bytes between possible cuts of a segment; 0 where it is not cut at all."""
-    target = problem.target
-    if not target.split_operands:
-        return 0
-    return target.slice_granularity_bytes or problem.buffers[segment.buffer].row_bytes
-
-
-def _place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
-    """Residencies of the fastest tier in runs of adjacent pages.
-
-    Slices that find no pages (in steady state, where the rule is not optimal) lose their
-    residencies, or others keep fewer bytes from one inference to the next.
-    """
-    page, target = state.page_bytes, state.target
-    workspace = max((step.workspace_bytes for step in state.problem.steps), default=0)
-    while True:
-        entries = state.all_residencies()
-        rectangles = _rectangles(state, [residency for _, _, residency in entries])
-        room = target.fastest.capacity_bytes - workspace
-        runs, missing = page_runs(rectangles, page, room)
-        lost = [
-            (*entry, size)
-            for entry, size, pages in zip(entries, missing, runs, strict=True)
-            if pages is None
-        ]
-        if not lost:
-            break
-        for first, _, residency, size in lost:
-            cut = state.cut_loop_carried(size, residency.start, residency.end)
-            if cut is None:
-                state.drop(residency.segment, first)
-            else:
-                retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
-    placed: list[Residency] = []
-    for (_, _, residency), pages in zip(entries, runs, strict=True):
-        segment = state.slices[residency.segment]
-        base = segment.start_byte // page * page
-        for offset, size in pages or ():
-            low, high = max(segment.start_byte, base), min(base + size, segment.end_byte)
-            # A run that begins inside the slice's first page keeps the page's own address.
-            span = (segment.buffer, low, high, target.fastest.name, offset)
-            placed.append(Residency(*span, residency.start, residency.ready, residency.end))
-            base += size
-    return placed
-
-
-def _rectangles(
-    state: SlicedResidencyState, residencies: Sequence[SegmentResidency]
-) -> list[Rectangle]:
-    """The residencies as rectangles; loop-carried ones refer to where they begin the inference."""
-    begins = {
-        s.segment: i
-        for i, s in enumerate(residencies)
-        if not s.start and s.segment in state.untouched
-    }
-    return [
-        Rectangle(
-            residency.start,
-            residency.end,
-            state.aligned_bytes(state.slices[residency.segment]),
-            begins.get(residency.segment, -1)
-            if residency.start and residency.end == state.steps
-            else -1,
-        )
-        for residency in residencies
-    ]
 
 
 SOLVER = Solver(

@@ -70,11 +70,11 @@ def place_residencies(state: ResidencyState, is_over: Callable[[], bool] = lambd
         crowds = _crowds(listed, sticking, apart=is_large) or [listed]
         taken = 0
         for crowd in crowds:
-            candidates = [item for item in crowd if _may_drop(state, *item)]
-            candidates.sort(key=lambda item: (_worth(state, *item), item[2].segment, item[0]))
+            candidates = [item for item in crowd if may_drop(state, *item)]
+            candidates.sort(key=lambda item: (worth_of(state, *item), item[2].segment, item[0]))
             for first, _, residency in candidates[: 2**attempt]:
                 if first in state.residencies[residency.segment]:  # it may be in two crowds
-                    _drop(state, residency.segment, first)
+                    drop(state, residency.segment, first)
                     taken += 1
         if not taken:
             break
@@ -189,7 +189,7 @@ def _pack(
     return packing.offsets, False
 
 
-def _may_drop(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> bool:
+def may_drop(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> bool:
     """Whether operators can do without a residency, or with shorter ones in its place."""
     segment = state.segments[residency.segment]
     if segment.home == state.target.fastest.name:
@@ -200,7 +200,7 @@ def _may_drop(state: ResidencyState, first: int, last: int, residency: SegmentRe
     return residency.start < use - 1 or residency.end > use + 2
 
 
-def _worth(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> float:
+def worth_of(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> float:
     """Slow-tier bytes that a residency saves, per byte and step that it takes."""
     segment = state.segments[residency.segment]
     saved = sum(e.read_bytes + e.written_bytes for e in segment.accesses[first : last + 1])
@@ -208,7 +208,7 @@ def _worth(state: ResidencyState, first: int, last: int, residency: SegmentResid
     return saved / (segment.size_bytes * (residency.end - residency.start))
 
 
-def _drop(state: ResidencyState, index: int, first: int) -> None:
+def drop(state: ResidencyState, index: int, first: int) -> None:
     """Take a residency back; mandatory segments keep single residencies around each access."""
     segment = state.segments[index]
     last, _ = state.remove(index, first)
@@ -224,9 +224,9 @@ def _place_one_by_one(state: ResidencyState, workspace: int) -> int:
         target.fastest.capacity_bytes - workspace, target.fastest.alignment_bytes
     )
     listed = state.all_residencies()
-    needed = [item for item in listed if not _may_drop(state, *item)]
-    wanted = [item for item in listed if _may_drop(state, *item)]
-    wanted.sort(key=lambda item: (-_worth(state, *item), item[2].segment, item[0]))
+    needed = [item for item in listed if not may_drop(state, *item)]
+    wanted = [item for item in listed if may_drop(state, *item)]
+    wanted.sort(key=lambda item: (-worth_of(state, *item), item[2].segment, item[0]))
     dropped = 0
     for first, _, residency in (*needed, *wanted):
         size = state.segments[residency.segment].size_bytes
@@ -234,9 +234,9 @@ def _place_one_by_one(state: ResidencyState, workspace: int) -> int:
         if offset is not None:
             state.place(residency.segment, first, offset)
             continue
-        if not _may_drop(state, first, state.residencies[residency.segment][first][0], residency):
+        if not may_drop(state, first, state.residencies[residency.segment][first][0], residency):
             _refuse(state, residency)
-        _drop(state, residency.segment, first)
+        drop(state, residency.segment, first)
         dropped += 1
         if not state.segments[residency.segment].must_be_fastest:
             continue  # its other residencies wait for their own turn

@@ -14,6 +14,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.fluid.two_tier.pauses import Pauses, waits_at_one_port
 from ullage.solvers.fluid.two_tier.pending import Moves, Spans
+from ullage.solvers.fluid.two_tier.setups import Setups
 from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram
 from ullage.solvers.state.busy_time import port_seconds
 from ullage.solvers.state.segments import Access
@@ -31,6 +32,8 @@ class Builder:
 
     Attributes:
         lp: variables and rows.
+        problem: the problem.
+        target: its target.
         steps: T.
         objective: `latency`, `traffic` or `energy`.
         byte_weight: of a byte to or from slow tiers in what is minimised.
@@ -38,6 +41,7 @@ class Builder:
         unit: the objective's value (s, bytes or J) that counts as 1 in the program.
         unit_bytes: bytes that count as 1 in the capacity rows.
         load_steps: longer residencies are entered step by step again (for solving in blocks).
+        setups: set-ups of the links; None where they are left out.
         elapsed: (T,) variables, empty where time is not the objective.
         marks: (variables so far, step that the following ones serve).
         constant: part of the objective that no decision changes, in its units.
@@ -60,9 +64,10 @@ class Builder:
         reference: float,
         load_steps: int = 1 << 60,
         has_capacity: NDArray[np.bool_] | None = None,
+        setups: bool = False,
     ) -> None:
         target, objective = problem.target, problem.objective
-        self.target = target
+        self.problem, self.target = problem, target
         self.objective = objective
         self.byte_weight = problem.weight_of("traffic")
         self.joule_weight = problem.weight_of("energy")
@@ -76,6 +81,7 @@ class Builder:
         self.constant = 0.0
         self.is_timed = objective == "latency"
         self.load_steps = load_steps
+        self.setups: Setups | None = None
         self.elapsed: Ints = np.zeros(0, dtype=np.int64)
         self.marks: list[tuple[int, int]] = []
         self._spans = Spans()
@@ -102,7 +108,7 @@ class Builder:
         self.fast_port_binds = np.zeros(self.steps, dtype=bool)
         if self.is_timed:
             self.fast_port_binds = _port_can_bind(problem, compute_s)
-            self._add_time(compute_s / self.unit, reference / self.unit)
+            self._add_time(compute_s / self.unit, reference / self.unit, setups=setups)
         # Among equals the plan with less traffic: TIE_BREAK of the latency at most, as no more
         # bytes than the ports' rates times the latency go through them.
         slow = [tier for tier in target.tiers if tier.name != target.fastest.name]
@@ -116,7 +122,7 @@ class Builder:
         )
         self.pauses = Pauses(~self.has_capacity & one_port)
 
-    def _add_time(self, compute: Floats, longest: float) -> None:
+    def _add_time(self, compute: Floats, longest: float, *, setups: bool) -> None:
         """Add the elapsed time of each step, from its compute time to `longest`, and its rows."""
         elapsed = self.lp.add_variables(self.steps, compute, np.maximum(compute, longest))
         self.elapsed = elapsed
@@ -125,10 +131,13 @@ class Builder:
             self.port_rows[tier.name] = self.lp.add_rows(self.steps, 0.0, INFINITY)
             self.lp.add_entries(self.port_rows[tier.name], elapsed, 1.0)
         for link in self.target.links:
-            if self._link_binds(link.source, link.destination):
+            has_setup = setups and link.setup_s > 0
+            if has_setup or self._link_binds(link.source, link.destination):
                 rows = self.lp.add_rows(self.steps, 0.0, INFINITY)
                 self.link_rows[link.source, link.destination] = rows
                 self.lp.add_entries(rows, elapsed, 1.0)
+        if setups:
+            self.setups = Setups(self.problem, self.lp, self.unit, self.link_rows)
 
     def _link_binds(self, source: str, destination: str) -> bool:
         """Whether a link can be slower than both of its ports."""

@@ -147,6 +147,8 @@ def build_fluid(
                         home_entries += entries
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
+    if builder.setups is not None:
+        builder.setups.charge_spills(_stored(segments, gaps, spills))
     builder.close()
     return FluidProgram(
         program=builder.lp.frozen(),
@@ -155,6 +157,22 @@ def build_fluid(
         gaps=tuple(gaps),
         spills=tuple(spills),
     )
+
+
+def _stored(
+    segments: Sequence[Segment], gaps: Sequence[Gap], spills: Sequence[SpillVariables]
+) -> list[tuple[Segment, int, int]]:
+    """For each write the segment, the step, and what is kept to the last gap behind it."""
+    kept_of = {(gap.segment, gap.access): gap.kept for gap in gaps}
+    last = {(spill.segment, spill.write): spill.reader for spill in spills}
+    return [
+        (
+            segments[index],
+            segments[index].accesses[write].step,
+            kept_of.get((index, reader), -1),
+        )
+        for (index, write), reader in last.items()
+    ]
 
 
 def _add_fixed(builder: Builder, segment: Segment) -> None:
@@ -226,6 +244,8 @@ def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) 
             lp.add_row(-INFINITY, 1.0, {last: 1.0, int(moved[0]): 1.0})
     if len(steps):
         builder.charge_moves(segment.home, target.fastest.name, steps, moved, size)
+        if builder.setups is not None:
+            builder.setups.charge_arrivals(segment, steps, moved)
         builder.occupy_until(steps, end, moved, size)
     wraps = wraps and access == 0
     return Gap(rows.index, access, present, kept, first, end, steps, moved, sum_row, wraps)

@@ -17,6 +17,7 @@ from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
 from ullage.solvers.fluid.two_tier.model import ProgramTooLargeError, Windows, build_fluid
 from ullage.solvers.fluid.two_tier.program import FluidProgram, streaming_values
+from ullage.solvers.fluid.two_tier.setups import setups_matter
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
@@ -78,10 +79,13 @@ def relax(
     if problem.program.operators > options.whole_steps:
         return _relax_in_blocks(axis, reference, options, budget)
     windows = Windows(options.window_steps)
+    setups = setups_matter(problem, segments, reference)
     best: Relaxation | None = None
     for number in range(1, options.max_rounds + 1):
         part = budget.share(LP_SHARE)
-        builder = Builder(problem, reference=reference, has_capacity=axis.has_capacity)
+        builder = Builder(
+            problem, reference=reference, has_capacity=axis.has_capacity, setups=setups
+        )
         try:
             fluid = build_fluid(
                 builder,

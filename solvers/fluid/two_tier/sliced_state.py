@@ -8,6 +8,7 @@ import numpy as np
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.fluid.two_tier.slicing import slice_of
 from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment
 
@@ -17,6 +18,8 @@ class SlicedResidencyState(ResidencyState):
 
     Attributes:
         page_bytes: size of a page, 0 where memory is not divided into pages.
+        grains_bytes: for each slice, bytes inside the buffer at whose multiples it may be cut; 0:
+            it may not be.
         slices: the segments, cut further while requests are accepted.
         untouched: slices with residencies that continue in the next inference; they are left as
             they are.
@@ -27,8 +30,10 @@ class SlicedResidencyState(ResidencyState):
         problem: Problem,
         segments: Sequence[Segment],
         page_bytes: int,
+        grains_bytes: Sequence[int],
     ) -> None:
         self.page_bytes = page_bytes
+        self.grains_bytes = list(grains_bytes)
         self.slices = list(segments)
         super().__init__(problem, self.slices)
         if page_bytes:  # pages have one size and place for all steps: so has the workspace above
@@ -39,18 +44,33 @@ class SlicedResidencyState(ResidencyState):
         """Cut at least `excess_bytes` off the end of a slice without residencies.
 
         Returns:
-            The new slice, None when nothing would be left (or the memory has no pages).
+            The new slice, None when nothing would be left (or it must not be cut).
         """
-        segment = self.slices[index]
-        if not self.page_bytes:
+        segment, grain = self.slices[index], self.grains_bytes[index]
+        if not grain:
             return None
-        cut = (segment.end_byte - excess_bytes) // self.page_bytes * self.page_bytes
+        cut = (segment.end_byte - excess_bytes) // grain * grain
         if cut <= segment.start_byte:
             return None
         self.slices[index] = slice_of(segment, segment.start_byte, cut)
         self.slices.append(slice_of(segment, cut, segment.end_byte))
+        self.grains_bytes.append(grain)
         self.residencies.append({})
         return len(self.slices) - 1
+
+    def join(self, low: int, high: int) -> None:
+        """Append the bytes of one slice to its neighbour below; neither has residencies."""
+        one, two = self.slices[low], self.slices[high]
+        accesses = tuple(
+            replace(
+                a,
+                read_bytes=a.read_bytes + b.read_bytes,
+                written_bytes=a.written_bytes + b.written_bytes,
+            )
+            for a, b in zip(one.accesses, two.accesses, strict=True)
+        )
+        self.slices[low] = replace(one, end_byte=two.end_byte, accesses=accesses)
+        self.slices[high] = replace(two, start_byte=two.end_byte, accesses=())
 
     def drop(self, index: int, first: int) -> None:
         """Take a residency back: its operators go to the home tier, or it is fetched for each.
@@ -108,6 +128,22 @@ class SlicedResidencyState(ResidencyState):
             self.add_singles(rest)
         return rest
 
+    def cut_off(self, index: int, size_bytes: int) -> int | None:
+        """Cut at least so many bytes off a slice; they lose what residencies they can.
+
+        Returns:
+            The new slice; None where the slice cannot be cut so.
+        """
+        kept = self.lift(index)
+        rest = self.split(index, size_bytes)
+        size = self.slices[index].size_bytes
+        for first, last, residency in kept:
+            fill, spill = _first_bytes(residency.fill, size), _first_bytes(residency.spill, size)
+            self.add(index, first, last, replace(residency, fill=fill, spill=spill))
+        if rest is not None and self.slices[rest].must_be_fastest:
+            self.add_singles(rest)
+        return rest
+
     def lift(self, index: int) -> list[tuple[int, int, SegmentResidency]]:
         """Take all residencies of a slice away; (first access, last access, residency) of each."""
         return [(first, *self.remove(index, first)) for first in sorted(self.residencies[index])]
@@ -124,3 +160,14 @@ class SlicedResidencyState(ResidencyState):
             return super().aligned_bytes(segment)
         first, last = segment.start_byte // self.page_bytes, -(-segment.end_byte // self.page_bytes)
         return (last - first) * self.page_bytes
+
+
+def _first_bytes(moves: Moves, size_bytes: int) -> Moves:
+    """The moves of the first bytes of a transfer, which moves its slice in address order."""
+    kept: list[tuple[int, int]] = []
+    for step, size in moves:
+        part = min(size, size_bytes)
+        if part:
+            kept.append((step, part))
+        size_bytes -= part
+    return tuple(kept)

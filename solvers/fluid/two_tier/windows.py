@@ -31,6 +31,7 @@ class WindowPrices:
         space: (2 T + 1,) price of a byte's space from step -T up to, without, step t, at T + t.
         moves: (source, destination) of a link -> (T,) price of moving a byte; infinite in pauses.
         fastest: name of the fastest tier.
+        setups: set-ups of the links; None where the program leaves them out.
     """
 
     def __init__(self, fluid: FluidProgram, solution: LpSolution) -> None:
@@ -49,6 +50,7 @@ class WindowPrices:
             for link in builder.target.links
         }
         self.fastest = builder.target.fastest.name
+        self.setups = builder.setups
 
     def early_gains(self, gap: Gap, segment: Segment) -> tuple[Ints, Floats]:
         """Closed steps of a gap, and what arriving of the whole segment there would gain."""
@@ -57,6 +59,8 @@ class WindowPrices:
         early = np.setdiff1d(np.arange(gap.first_step, gap.end), gap.steps, assume_unique=True)
         space = self.space[gap.end + self.steps] - self.space[early + self.steps]
         gain = self.duals[gap.sum_row]
+        if self.setups is not None:
+            gain = gain - self.setups.arrival_prices(segment, self.duals, early % self.steps)
         return early, np.asarray(gain - size * (price[early % self.steps] + space))
 
     def late_gains(

@@ -1,0 +1,206 @@
+"""Plans of the LP's fractions: slices in pages or rows, or in one piece each.
+
+`solver` describes the steps.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.problem import Problem
+from ullage.hwmodels.cost import value_of
+from ullage.solvers.annealing.search import whole_residencies
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.options import FluidOptions
+from ullage.solvers.fluid.two_tier.joining import join_slices
+from ullage.solvers.fluid.two_tier.placement import place_in_pages, place_in_rows
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation
+from ullage.solvers.fluid.two_tier.rounding import REPAIR_WINDOW_STEPS, round_requests
+from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
+from ullage.solvers.interface import Solution
+from ullage.solvers.packing.pages import page_size
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.greedy_moves import keep_what_pays, retime
+from ullage.solvers.state.segments import Segment
+
+# A plan no further above its bound than this is not held against another way to round.
+NEAR = 2e-4
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The program of data that moves between home and the fastest tier only, solved.
+
+    Attributes:
+        problem: the problem.
+        segments: the segments of the problem.
+        reference: the assignment that keeps everything at home.
+        relaxation: None where the LP was not solved.
+    """
+
+    problem: Problem
+    segments: tuple[Segment, ...]
+    reference: Assignment
+    relaxation: Relaxation | None
+
+
+class _Planner(Protocol):
+    """A way to make a plan of the LP's fractions."""
+
+    def __call__(
+        self,
+        direct: Direct,
+        relaxation: Relaxation,
+        options: FluidOptions,
+        budget: Budget,
+        *,
+        cut: bool,
+    ) -> Solution: ...
+
+
+def rounded_plan(
+    direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
+) -> Solution:
+    """The LP's fractions as a plan of slices, else of whole segments, else everything at home.
+
+    Pages round slices up, so that what operators cannot do without may not fit in slices where it
+    does whole. The plan that keeps everything at home is known to be legal.
+    """
+    target = direct.problem.target
+    plans: list[_Planner] = []
+    if target.split_operands:
+        plans.append(_plan_in_parts)
+    if not (target.split_operands and target.slice_granularity_bytes):
+        plans.append(_plan_in_one_piece)
+    best: Solution | None = None
+    for cut, plan in (*((True, plan) for plan in plans), (False, _plan_in_one_piece)):
+        if best is not None and not cut:
+            break
+        try:
+            found = plan(direct, relaxation, options, budget, cut=cut)
+        except (LookupError, InfeasibleError):  # what operators cannot do without has no place
+            continue
+        best = min((s for s in (best, found) if s), key=lambda s: value_of(s.assignment))
+        bound = relaxation.bound
+        if bound is not None and value_of(best.assignment) <= bound * (1 + NEAR):
+            break
+    if best is not None:
+        return best
+    note = "fluid: slices found no addresses: everything stays slow"
+    return Solution(direct.reference, notes=(note,))
+
+
+def _plan_in_parts(
+    direct: Direct,
+    relaxation: Relaxation,
+    options: FluidOptions,  # noqa: ARG001 - nothing is searched
+    budget: Budget,
+    *,
+    cut: bool,
+) -> Solution:
+    """The LP's fractions as slices that may lie in several places each: in pages, or in rows.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit in slices.
+        LookupError: it finds no addresses.
+    """
+    target = direct.problem.target
+    grain, page = target.slice_granularity_bytes, 0
+    if grain > 0:
+        page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
+    sliced = _decided(direct, relaxation, budget, page_bytes=page, cut=cut, in_parts=True)
+    retime(sliced, REPAIR_WINDOW_STEPS, budget)
+    in_parts = place_in_pages(sliced, budget) if page else place_in_rows(sliced, budget)
+    residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
+    assignment = assemble(direct.problem, sliced.segments, residencies)
+    elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
+    ordered = sorted(elsewhere + in_parts, key=lambda r: (r.buffer, r.start_byte, r.start))
+    return Solution(replace(assignment, residencies=tuple(ordered)))
+
+
+def _plan_in_one_piece(
+    direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget, *, cut: bool
+) -> Solution:
+    """The LP's fractions as slices (or segments) in one piece each, improved by annealing.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit, or finds no addresses.
+    """
+    sliced = _decided(direct, relaxation, budget, page_bytes=0, cut=cut, in_parts=False)
+    placed, notes = whole_residencies(sliced, budget, options.search_work, options.seed)
+    residencies = [residency for _, _, residency in placed.all_residencies()]
+    return Solution(assemble(direct.problem, placed.segments, residencies), notes=notes)
+
+
+def _decided(
+    direct: Direct,
+    relaxation: Relaxation,
+    budget: Budget,
+    *,
+    page_bytes: int,
+    cut: bool,
+    in_parts: bool,
+) -> SlicedResidencyState:
+    """The LP's fractions as slices, accepted and repaired; without addresses.
+
+    Args:
+        direct: the problem.
+        relaxation: its LP, solved.
+        budget: the time.
+        page_bytes: size of a page, 0 where memory has none.
+        cut: segments are cut into slices, where the target cuts operands.
+        in_parts: slices may lie in several places each, so that they may be divided further, and
+            kept from one inference to the next for a part of it.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit in slices.
+    """
+    problem, segments, axis = direct.problem, direct.segments, relaxation.axis
+
+    # Where operators can use home instead, a slice in one piece that does not fit stays there.
+    divides = in_parts or problem.target.dma_steps.between > 0
+
+    def grains_of(items: Sequence[Segment]) -> list[int]:
+        if page_bytes or not cut:
+            return [page_bytes] * len(items)
+        return [_grain(problem, item, aligned=divides) for item in items]
+
+    slices, requests = cut_slices(
+        relaxation.fluid, relaxation.solution, axis.segments, grains_of(segments)
+    )
+    slices = tuple(axis.long_segment(item) for item in slices)
+    requests = [axis.long_request(request) for request in requests]
+    if not in_parts:
+        requests = [
+            r for r in requests if not (r.is_loop_carried or r.is_left) or _is_pinned(slices, r)
+        ]
+    grains = grains_of(slices) if divides else [0] * len(slices)
+    sliced = SlicedResidencyState(problem, slices, page_bytes, grains)
+    round_requests(sliced, requests, budget)
+    join_slices(sliced, budget)
+    keep_what_pays(sliced, REPAIR_WINDOW_STEPS, budget)
+    return sliced
+
+
+def _is_pinned(slices: Sequence[Segment], request: SliceRequest) -> bool:
+    """Whether a request keeps a weight at all steps, in every inference."""
+    last = len(slices[request.slice].accesses) - 1
+    return (
+        request.is_loop_carried and request.is_left and (request.first, request.last) == (0, last)
+    )
+
+
+def _grain(problem: Problem, segment: Segment, *, aligned: bool) -> int:
+    """Bytes between cuts of a segment; 0 where it is not cut at all.
+
+    Aligned cuts lie at whole units of space, so that the slices of a segment take no more than it.
+    """
+    target = problem.target
+    if not target.split_operands:
+        return 0
+    cut = target.slice_granularity_bytes or problem.buffers[segment.buffer].row_bytes
+    return math.lcm(cut, target.fastest.alignment_bytes) if aligned else cut

@@ -1,0 +1,173 @@
+"""Addresses for slices: in equal pages, or between rows where memory has no pages."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ullage.compiler.ir.plan import Residency
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.two_tier.rounding import REPAIR_WINDOW_STEPS
+from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
+from ullage.solvers.packing.pages import Rectangle, page_runs
+from ullage.solvers.packing.rows import Strip, row_runs
+from ullage.solvers.state.build_plan import SegmentResidency
+from ullage.solvers.state.greedy_moves import retime
+from ullage.solvers.state.place import Item, drop, may_drop, worth_of
+
+# How often slices are placed between rows, each time with others shortened.
+MAX_TRIES = 12
+
+
+def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
+    """Residencies of the fastest tier in runs of adjacent pages.
+
+    Slices that find no pages (in steady state, where the rule is not optimal) lose their
+    residencies, or others keep fewer bytes from one inference to the next.
+
+    Raises:
+        LookupError: what operators cannot do without finds no pages.
+    """
+    page, target = state.page_bytes, state.target
+    while True:
+        entries = state.all_residencies()
+        befores = _befores(state, [residency for _, _, residency in entries])
+        rectangles = [
+            Rectangle(r.start, r.end, state.aligned_bytes(state.slices[r.segment]), before)
+            for (_, _, r), before in zip(entries, befores, strict=True)
+        ]
+        runs, missing = page_runs(rectangles, page, _room(state))
+        lost = [
+            (*entry, size)
+            for entry, size, pages in zip(entries, missing, runs, strict=True)
+            if pages is None
+        ]
+        if not lost:
+            break
+        for first, _, residency, size in lost:
+            cut = state.cut_loop_carried(size, residency.start, residency.end)
+            if cut is None:
+                state.drop(residency.segment, first)
+            else:
+                retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
+    placed: list[Residency] = []
+    for (_, _, residency), pages in zip(entries, runs, strict=True):
+        segment = state.slices[residency.segment]
+        base = segment.start_byte // page * page
+        for offset, size in pages or ():
+            low, high = max(segment.start_byte, base), min(base + size, segment.end_byte)
+            # A run that begins inside the slice's first page keeps the page's own address.
+            span = (segment.buffer, low, high, target.fastest.name, offset)
+            placed.append(Residency(*span, residency.start, residency.ready, residency.end))
+            base += size
+    return placed
+
+
+def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
+    """Residencies of the fastest tier in holes of any size, cut between rows.
+
+    Where one finds no room, those that are worth least beside it are shortened, twice as many bytes
+    each time, and what it lacks stays free.
+
+    Raises:
+        LookupError: what operators cannot do without finds no room.
+    """
+    fastest = state.target.fastest
+    for attempt in range(MAX_TRIES):
+        entries = state.all_residencies()
+        befores = _befores(state, [residency for _, _, residency in entries])
+        strips = [
+            Strip(
+                r.start,
+                r.end,
+                state.slices[r.segment].start_byte,
+                state.slices[r.segment].end_byte,
+                state.grains_bytes[r.segment],
+                before,
+            )
+            for (_, _, r), before in zip(entries, befores, strict=True)
+        ]
+        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state))
+        if not any(missing):
+            return [
+                Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *steps)
+                for (_, _, r), placed in zip(entries, runs, strict=True)
+                for steps in [(r.start, r.ready, r.end)]
+                for low, high, address in placed
+            ]
+        shortened: set[int] = set()
+        lacking = [(r, size) for (_, _, r), size in zip(entries, missing, strict=True) if size]
+        for residency, size in lacking:
+            shortened |= _make_room(state, residency, size << attempt // 2, entries)
+        for residency, size in lacking:  # what was left over in pieces stays free
+            state.load_bytes[residency.start : residency.end] += size
+        if not shortened:
+            break
+        retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
+    raise LookupError("rows")
+
+
+def _make_room(
+    state: SlicedResidencyState, wanted: SegmentResidency, size: int, entries: Sequence[Item]
+) -> set[int]:
+    """Shorten residencies beside one that found no room for some bytes; the slices they are of.
+
+    Those first that are there in the fullest step for later, and are worth least.
+    """
+    span = slice(wanted.start, wanted.end)
+    fullest = wanted.start + int(state.load_bytes[span].argmax())
+    beside = [
+        (not _waits(state, item, fullest, fullest + 1), worth_of(state, *item), item)
+        for item in entries
+        if state.residencies[item[2].segment].get(item[0]) == item[1:]
+        and (item[2].segment in state.untouched or may_drop(state, *item))
+        and _waits(state, item, wanted.start, wanted.end)
+    ]
+    beside.sort(key=lambda entry: (entry[0], entry[1], entry[2][2].segment, entry[2][0]))
+    shortened: set[int] = set()
+    freed = 0
+    for _, _, (first, _, residency) in beside:
+        if freed >= size:
+            break
+        index = residency.segment
+        if index in shortened:
+            continue
+        if index in state.untouched:
+            state.drop(index, first)
+        else:
+            rest = state.cut_off(index, size - freed)
+            if rest is None:
+                drop(state, index, first)
+            else:
+                index = rest
+        shortened.add(index)
+        freed += state.aligned_bytes(state.slices[index])
+    return shortened
+
+
+def _waits(state: SlicedResidencyState, item: Item, begin: int, end: int) -> bool:
+    """Whether a residency is there during some of the steps [begin, end) without being used."""
+    first, last, residency = item
+    uses = [e.step for e in state.slices[residency.segment].accesses[first : last + 1]]
+    steps = np.arange(max(begin, residency.start), min(end, residency.end))
+    return bool((np.abs(steps[:, None] - np.array(uses)[None]) > 1).all(axis=1).any())
+
+
+def _room(state: SlicedResidencyState) -> int:
+    """Bytes below the largest workspace."""
+    workspace = max((step.workspace_bytes for step in state.problem.steps), default=0)
+    return state.target.fastest.capacity_bytes - workspace
+
+
+def _befores(state: SlicedResidencyState, residencies: Sequence[SegmentResidency]) -> list[int]:
+    """For each residency at the end of an inference the one at its beginning, -1 for none."""
+    begins = {
+        s.segment: i
+        for i, s in enumerate(residencies)
+        if not s.start and s.segment in state.untouched
+    }
+    return [
+        begins.get(residency.segment, -1)
+        if residency.start and residency.end == state.steps
+        else -1
+        for residency in residencies
+    ]
