@@ -15,14 +15,16 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.improve import improved, keep_free
-from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.network import PathPrices, needs_detour
 from ullage.solvers.paths.path_search import sweep, trace
+from ullage.solvers.paths.paths import Path
 from ullage.solvers.paths.plan import NoAddress
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
-from ullage.solvers.paths.slices import Slice, Slicer
+from ullage.solvers.paths.slices import Slice, Slicer, part_of
 from ullage.solvers.paths.streaming import assignment_of, streaming
 
 # Bytes of a piece, where memory is large ...
@@ -33,6 +35,8 @@ PIECE_SHARE = 1 / 48
 MOST_PIECES = 1500
 # How many times longer than its set-up a piece takes to move, at least.
 PIECE_SETUPS = 16
+# In steady state, shares of the room beside the streaming plan in which weights are kept at first.
+KEPT_SHARES = (1.0,)
 # Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
 COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
@@ -115,11 +119,75 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
             keep_free(slicer, residency, 1)
         start = reference
     slicer.carries = False  # what is kept from the start leaves no room to fetch the rest in time
+    if not problem.steady_state:
+        return improved(tiered, slicer, order, start, is_over)
+    streamed = {index: list(items) for index, items in slicer.items.items()}
     found = improved(tiered, slicer, order, start, is_over)
-    if problem.steady_state and not is_over():
-        slicer.carries = True
+    slicer.carries = True
+    if not is_over():
         found = improved(tiered, slicer, order, found, is_over)
+    for share in KEPT_SHARES:  # but where nearly all is kept, little is left to fetch
+        if is_over():
+            break
+        slicer.place(streamed)
+        if not _keep_weights(tiered, slicer, share):
+            break
+        slicer.carries = False
+        try:
+            kept = assignment_of(tiered, slicer)
+        except NoAddress:
+            continue
+        kept = improved(tiered, slicer, order, kept, is_over)
+        slicer.carries = True
+        found = min(found, improved(tiered, slicer, order, kept, is_over), key=value_of)
     return found
+
+
+def _keep_weights(tiered: TieredProblem, slicer: Slicer, share: float) -> int:
+    """Keep pieces of weights for all inferences, where they have room beside all that streams.
+
+    Args:
+        tiered: the problem.
+        slicer: with its pieces on the streaming way; is changed.
+        share: of the room that streaming leaves free at all steps.
+
+    Returns:
+        How many pieces are kept.
+    """
+    room = int((slicer.ledger.room[0] - slicer.ledger.load[0]).min() * share)
+    kept = 0
+    for index, items in slicer.items.items():
+        live_range = tiered.live_ranges[index]
+        if live_range is None or not live_range.is_loop_carried or not len(live_range.steps):
+            continue
+        for number, item in enumerate(items):
+            size = slicer.ledger.needs(0, item.start_byte, item.end_byte)
+            if size > room:
+                continue
+            slicer.ledger.book(item, -1)
+            path = _pinned(tiered, slicer, item)
+            other = item if path is None else replace(item, path=path)
+            fits = slicer.ledger.fits(other)
+            slicer.ledger.book(other if fits else item)
+            if fits and path is not None:
+                items[number] = other
+                room -= size
+                kept += 1
+    return kept
+
+
+def _pinned(tiered: TieredProblem, slicer: Slicer, item: Slice) -> Path | None:
+    """The path of a piece that never leaves the fastest tier; None where there is none."""
+    network = tiered.network
+    live_range = slicer.live_ranges[item.segment]
+    assert live_range is not None  # noqa: S101 - only segments with a live range have slices
+    size = item.end_byte - item.start_byte
+    free = np.zeros((network.tiers, network.steps))
+    move = np.full((network.tiers, network.tiers, network.steps), np.inf)
+    move[network.links[:, 0], network.links[:, 1]] = 1.0
+    prices = PathPrices(free, move, np.zeros_like(move), free, free)
+    _, path = slicer.finder.cheapest(part_of(live_range, size), prices, exact=True)
+    return path if path is not None and path.loop_carried & 1 else None
 
 
 def _pieces(tiered: TieredProblem, slicer: Slicer) -> dict[int, Sequence[Slice]]:
