@@ -1,20 +1,22 @@
 """Chips whose compute unit reaches the fastest memory only: how near plans come to their bounds.
 
 Every model, on each target, at the smallest fast memory in which its whole operators fit, and at
-1.5 and 3 times that; one-shot and in steady state; operands cut and whole. Ratios are of a plan's
-value to the certified bound of its order. The table is written after every model.
+1.5 and 3 times that; one-shot and in steady state; operands cut (`split`) and whole. Ratios are of
+a plan's value to the certified bound of its order. The table is written after every model; with
+`--keep`, rows of the table that is there stay where they are not measured again.
 
 Run: python benchmarks/scratchpad.py [--models DIR] [--only NAME,NAME] [--solvers fluid,greedy,msa]
-[--targets edge-npu-spm,...] [--max-operators N]
+[--targets edge-npu-spm,...] [--kinds split,whole] [--max-operators N] [--keep]
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from common import model_files, write_table
+from common import RESULTS, model_files, write_table
 from heuristics import geomean, read
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError
@@ -36,45 +38,56 @@ TARGETS = {  # name -> fields that make operands mandatory
     "ethos-u65-512": {"operand_access": "fastest", "weights_in_fastest": True},
     "cosma": {"weights_in_fastest": True},
 }
-Row = list[str]
+KINDS = {"split": True, "whole": False}
+SOLVERS = ("fluid", "greedy", "msa")
+KEY = ("model", "target", "kind", "KiB")  # what a row is about
+Row = dict[str, str]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path)
     parser.add_argument("--only", default="")
-    parser.add_argument("--solvers", default="fluid,greedy,msa")
+    parser.add_argument("--solvers", default=",".join(SOLVERS))
     parser.add_argument("--targets", default=",".join(TARGETS))
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--max-operators", type=int, default=2000)
+    parser.add_argument("--keep", action="store_true", help="rows that are not measured again")
     parser.add_argument("--name", default=NAME, help="of the table")
     given = parser.parse_args()
     wanted = [name for name in given.only.split(",") if name]
     solvers = given.solvers.split(",")
+    columns = [*KEY[:3], KEY[3], "bound ms"]
+    columns += [column for s in solvers for column in (f"{s}/bound", f"{s} s")]
+    stored = RESULTS / f"{given.name}.json"
     rows: list[Row] = []
-    figures: dict[tuple[str, str], list[float]] = {}
+    if given.keep and stored.is_file():
+        rows = [row for row in json.loads(stored.read_text()) if set(columns) <= set(row)]
     for file in model_files(given.models):
         if wanted and file.stem not in wanted:
             continue
         for target in given.targets.split(","):
-            for row in rows_of(file, target, solvers, given.max_operators, figures):
-                rows.append(row)
-                print(" | ".join(row), flush=True)
-        table(given.name, rows, solvers, figures)
-    print(table(given.name, rows, solvers, figures))
+            kinds = [KINDS[kind] for kind in given.kinds.split(",")]
+            for cells in rows_of(file, target, solvers, kinds, given.max_operators):
+                row = dict(zip(columns, cells, strict=True))
+                rows = [r for r in rows if any(r[key] != row[key] for key in KEY)] + [row]
+                print(" | ".join(cells), flush=True)
+        table(given.name, rows, solvers, columns)
+    print(table(given.name, rows, solvers, columns))
 
 
 def rows_of(
     file: Path,
     target: str,
     solvers: list[str],
+    kinds: list[bool],
     most: int,
-    figures: dict[tuple[str, str], list[float]],
-) -> Iterator[Row]:
+) -> Iterator[list[str]]:
     """A row for each way to cut, size and regime of one model on one target."""
     streaming = read(file, target, "int8")
     if streaming is None or streaming.problem.program.operators > most:
         return
-    for split in (True, False):
+    for split in kinds:
         prepared = bound_to_scratchpad(streaming, target, split=split)
         chip = prepared.target
         smallest = smallest_bytes(prepared, chip)
@@ -84,7 +97,7 @@ def rows_of(
             size = -(-round(scale * smallest) // ROUNDING_BYTES) * ROUNDING_BYTES
             for steady in (False, True):
                 kind = f"{'split' if split else 'whole'}, {'steady' if steady else 'one-shot'}"
-                row = run(prepared, chip.with_fast_memory(size), steady, solvers, kind, figures)
+                row = run(prepared, chip.with_fast_memory(size), steady, solvers)
                 yield [file.stem, target, kind, str(size >> 10), *row]
 
 
@@ -118,22 +131,26 @@ def run(
     chip: Target,
     steady: bool,
     solvers: list[str],
-    kind: str,
-    figures: dict[tuple[str, str], list[float]],
-) -> Row:
+) -> list[str]:
     """The bound, and each solver's ratio to it and its seconds."""
-    row: Row = []
+    values: list[tuple[float, float] | str] = []
     bound = 0.0
     for solver in solvers:
         try:
             found = solve(prepared, chip, steady=steady, solver=solver)
         except UllageError as error:
-            row += [type(error).__name__, "-"]
+            values.append(type(error).__name__)
             continue
         bound = max(bound, found.bound.value)
-        figures.setdefault((kind, solver), []).append(found.value / bound)
-        row += [f"{found.value / bound:.5f}", f"{found.solve_s:.2f}"]
-    return [f"{1e3 * bound:.5f}", *row]
+        values.append((found.value, found.solve_s))
+    row = [f"{1e3 * bound:.5f}"]
+    for value in values:
+        row += (
+            [value, "-"]
+            if isinstance(value, str)
+            else [f"{value[0] / bound:.5f}", f"{value[1]:.2f}"]
+        )
+    return row
 
 
 def solve(prepared: Prepared, chip: Target, *, steady: bool, solver: str) -> Compiled:
@@ -143,18 +160,26 @@ def solve(prepared: Prepared, chip: Target, *, steady: bool, solver: str) -> Com
     return solve_prepared(fresh, CompileOptions(solver=solver, steady_state=steady))
 
 
-def table(
-    name: str, rows: list[Row], solvers: list[str], figures: dict[tuple[str, str], list[float]]
-) -> str:
-    """Write the rows so far."""
-    columns = ["model", "target", "kind", "KiB", "bound ms"]
-    columns += [c for solver in solvers for c in (f"{solver}/bound", "s")]
-    parts = [
-        f"{kind}, {solver}: geomean {geomean(ratios):.5f}, most {max(ratios):.5f} of {len(ratios)}"
-        for (kind, solver), ratios in sorted(figures.items())
-    ]
+def table(name: str, rows: list[Row], solvers: list[str], columns: list[str]) -> str:
+    """Write the rows so far, after what they come to for each target, kind and solver."""
+    order = sorted(
+        rows, key=lambda row: (list(TARGETS).index(row["target"]), row["model"], row["kind"])
+    )
+    parts = []
+    for target in TARGETS:
+        here = [row for row in rows if row["target"] == target]
+        for kind in sorted({row["kind"] for row in here}):
+            for solver in solvers:
+                cells = [row[f"{solver}/bound"] for row in here if row["kind"] == kind]
+                ratios = [float(cell) for cell in cells if cell[0].isdigit()]
+                if ratios:
+                    parts.append(
+                        f"{target}, {kind}, {solver}: geomean {geomean(ratios):.5f}, "
+                        f"most {max(ratios):.5f} of {len(ratios)}"
+                    )
     title = f"Operands that must be in the fastest memory, int8: {len(rows)} rows"
-    return write_table(name, "; ".join([title, *parts]), columns, rows)
+    cells_of = [[row[column] for column in columns] for row in order]
+    return write_table(name, "; ".join([title, *parts]), columns, cells_of)
 
 
 if __name__ == "__main__":
