@@ -149,7 +149,7 @@ class LinearProgram:
         else:
             self._cost.add((columns,), values)
 
-    def raise_rows(self, rows: Ints | int, amount: Floats | float) -> None:
+    def raise_rows(self, rows: Ints, amount: Floats) -> None:
         """Raise the lower side of rows."""
         self._raised.append((rows, amount))
 

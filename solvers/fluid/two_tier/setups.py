@@ -129,11 +129,13 @@ class Setups:
             if rows is None:
                 continue
             balance = self._balance(rows[::-1])
+            asked = np.zeros(steps)
             for segment, write, kept in stored:
                 share = self.share(segment, self._fastest, home) if segment.home == home else 0.0
                 if not share or write + 2 > steps:
                     continue
-                behind = balance[steps - 2 - write]
-                self._lp.raise_rows(behind, share)
+                behind = steps - 2 - write
+                asked[behind] += share
                 if kept >= 0:
-                    self._lp.add_entry(int(behind), kept, share)
+                    self._lp.add_entry(int(balance[behind]), kept, share)
+            self._lp.raise_rows(balance, asked)
