@@ -22,6 +22,10 @@ from ullage.solvers.scheduling.cascade.estimate import (
 )
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 
+# Price of a part, as a share of the time that the whole order takes at least: of groupings that are
+# nearly as good, the one of fewer parts is planned sooner.
+PART_PRICE = 3e-6
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -69,11 +73,14 @@ def choose_groups(
     capacity = float(target.fastest.capacity_bytes)
     rate = _slow_rate(target)
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
+    computing_s = sum(facts.compute_s)
+    weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
+    price = PART_PRICE * max(computing_s, sum(weights) / rate)
     tables: list[_Table] = []
     best: list[Floats] = []  # by end, by group: estimate of everything up to it
     before: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []  # by end, by group: predecessor
     for last in range(1, count + 1):
-        table = _table(groups[last - 1], capacity, rate, compute_weight)
+        table = _table(groups[last - 1], capacity, rate, price, compute_weight)
         values = np.empty(len(table.groups))
         previous = np.full(len(table.groups), -1, dtype=np.int64)
         firsts = np.array([g.cascade.first for g in table.groups])
@@ -104,7 +111,11 @@ def choose_groups(
 
 
 def _table(
-    groups: Sequence[GroupEstimate], capacity: float, rate: float, compute_weight: float | None
+    groups: Sequence[GroupEstimate],
+    capacity: float,
+    rate: float,
+    price: float,
+    compute_weight: float | None,
 ) -> _Table:
     """The groups as arrays; those whose line buffers do not fit are left out."""
     kept = [g for g in groups if g.cascade.stripes == 1 or g.kept_bytes <= capacity]
@@ -117,9 +128,10 @@ def _table(
         again = max(0.0, g.weight_bytes - room) * (g.cascade.stripes - 1)
         moved = g.weight_bytes + g.given_bytes + again
         if compute_weight is None:
-            own.append(max(g.compute_s, moved / rate))
+            own.append(max(g.compute_s, moved / rate) + price * g.parts)
         else:
-            own.append(compute_weight * g.compute_s + transfer_weight * moved / rate)
+            seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
+            own.append(seconds + price * g.parts)
         held = min(capacity, g.kept_bytes + g.weight_bytes)
         whole = g.cascade.stripes == 1
         front.append(min(capacity, g.produced_bytes) if whole else held)

@@ -38,6 +38,7 @@ class GroupEstimate:
         given_bytes: what it reads of the graph's inputs and writes of its outputs.
         consumed_bytes: values made before the group that it reads.
         produced_bytes: values made by the group that are read behind it.
+        parts: steps that its operators take.
     """
 
     cascade: Cascade
@@ -47,6 +48,7 @@ class GroupEstimate:
     given_bytes: int
     consumed_bytes: int
     produced_bytes: int
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -246,4 +248,5 @@ class _Crossing:
             given_bytes=sum(self.given.values()),
             consumed_bytes=sum(self.consumed.values()),
             produced_bytes=sum(self.produced.values()),
+            parts=stripes * self.operators,
         )

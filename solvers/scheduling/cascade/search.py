@@ -4,7 +4,8 @@
 2. Dynamic programs over the order (`chain`) with a few weights of computing against transfers give
    a few ways to group it; each is valued by its LP.
 3. Local search from the best: a group where steps wait gets other stripes, another axis or other
-   ends (`moves`), and what improves the LP is kept, until the deadline or until nothing improves.
+   ends (`moves`). In long graphs the LP of the stretch around the change judges first (`stretch`).
+   What improves the LP of the whole graph is kept, until the deadline or until nothing improves.
 
 The result is never worse by the LP than whole operators. Whether its plan is no worse either, the
 caller checks by planning both.
@@ -21,6 +22,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.moves import random_move
+from ullage.solvers.scheduling.cascade.stretch import Stretch, changed_span
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask, ValuedGroups, value_groups
 
@@ -34,10 +36,16 @@ COMPUTE_WEIGHTS = (None, 0.02, 0.1, 0.5)
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
 PATIENCE_EACH = 12
+# Operators of a graph up to which each move is judged by the LP of the whole graph at once.
+DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
 GAIN = 1e-5
 # Share of the mean loss that every group has: groups are also tried where nothing waits.
 LEAST_WEIGHT = 0.05
+
+
+# First and last position of a stretch, and its groups.
+_Place = tuple[int, int, tuple[Cascade, ...]]
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,7 @@ class _LocalSearch:
         self.best = best
         self.tries = self.gains = 0
         self._seen = seen
+        self._stretches: dict[_Place, tuple[Stretch | None, float | None]] = {}
         self._rng = np.random.default_rng(task.seed)
 
     def improve(self, tries: int) -> None:
@@ -145,8 +154,26 @@ class _LocalSearch:
                 continue
             self._seen.add(tuple(groups))
             self.tries += 1
-            if self._take(groups):
+            if self._ranks(groups) and self._take(groups):
                 idle = 0
+
+    def _ranks(self, groups: Sequence[Cascade]) -> bool:
+        """Whether the stretch around a change gains; True in short graphs."""
+        best = self.best.cascades
+        if len(self.facts.order) <= DIRECT_OPERATORS:
+            return True
+        first, last = changed_span(self.facts, best, groups)
+        if last - first == len(self.facts.order):
+            return True
+        key = (first, last, tuple(g for g in best if first <= g.first and g.last <= last))
+        if key not in self._stretches:
+            stretch = Stretch.of(self.task, self.facts, first, last)
+            self._stretches[key] = (stretch, None if stretch is None else stretch.value(best))
+        stretch, now = self._stretches[key]
+        if stretch is None or now is None:
+            return True
+        then = stretch.value(groups)
+        return then is not None and then < now * (1 - GAIN)
 
     def _take(self, groups: Sequence[Cascade]) -> bool:
         valued = value_groups(self.task, self.facts, groups, self.reference)
