@@ -202,7 +202,7 @@ def with_addresses(
     busy_s = player.value(policy)
     residencies = residencies_of(instance, player.replay())
     if packed(problem, instance, residencies, Budget()) is None:
-        repaired = repair(problem, instance, residencies)
+        repaired = repair(problem, instance, residencies, Budget())
         busy_s = instance.all_slow_s - instance.overhead_s if repaired is None else repaired[0]
     return busy_s + instance.overhead_s
 

@@ -153,11 +153,14 @@ def run(
     return row
 
 
-def solve(prepared: Prepared, chip: Target, *, steady: bool, solver: str) -> Compiled:
-    """A verified plan of one solver."""
+def solve(
+    prepared: Prepared, chip: Target, *, steady: bool, solver: str, limit_s: float | None = None
+) -> Compiled:
+    """A verified plan of one solver, its time limited where it is given."""
     problem = Problem(replace(prepared.problem.program, steady_state=steady), chip, "latency")
     fresh = replace(prepared, problem=problem, started=time.monotonic())
-    return solve_prepared(fresh, CompileOptions(solver=solver, steady_state=steady))
+    options = CompileOptions(solver=solver, steady_state=steady, time_limit_s=limit_s)
+    return solve_prepared(fresh, options)
 
 
 def table(name: str, rows: list[Row], solvers: list[str], columns: list[str]) -> str:

@@ -27,7 +27,8 @@ from ullage.solvers.heuristics import msa
 from ullage.solvers.interface import Solution, Solver, StopReason
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.prefetch import prefetched_residencies
+from ullage.solvers.state.prefetch import has_fetches, prefetched_residencies
+from ullage.solvers.state.segments import segments_of
 
 if TYPE_CHECKING:
     from ullage.rl_agent.policy.network import Network
@@ -45,6 +46,8 @@ CALLS = 400
 # packing and finishing.
 ADDRESSED_SHARE = 0.3
 PLAYED_SHARE = 0.8
+# The same where operands must be fetched: their times are searched for afterwards.
+FETCHED_SHARES = 0.2, 0.5
 # Gain over the latency that is worth a call of the packer.
 WORTH_PACKING = 1e-6
 # Seconds of the packer, and of fetching beside computing, after Ctrl-C.
@@ -171,7 +174,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     left_s = budget.remaining_s()
     if left_s < COMPILE_S and not is_ready():
         raise not_compiled(method.solver, COMPILE_S, left_s)
-    with_addresses, playing = budget.share(ADDRESSED_SHARE), budget.share(PLAYED_SHARE)
+    with_addresses, playing = (budget.share(share) for share in _shares_of(problem))
     for_msa = budget.share(MSA_SHARE)
     instance = game_instance_of(problem)
     if not len(instance.arrays.access_segment):
@@ -220,7 +223,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
                 if with_offsets is not None:
                     residencies, best_s = with_offsets, loose.best_s
                 else:
-                    repaired = repair(problem, instance, by_span)
+                    repaired = repair(problem, instance, by_span, packing)
                     if repaired is not None and repaired[0] < best_s:
                         best_s, residencies = repaired
         except KeyboardInterrupt:  # while a game is packed; the plan with addresses stands
@@ -233,7 +236,9 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         notes = ("rl: no game came up to the plan of msa, which this is",)
     try:
         rest = budget.at_most(HURRIED_S) if interrupted else budget
-        residencies = prefetched_residencies(problem, instance.segments, residencies, rest)
+        residencies = prefetched_residencies(
+            problem, instance.segments, residencies, rest, searches=True
+        )
     except KeyboardInterrupt:  # the plan is complete without
         interrupted = True
     ended: StopReason = "time limit" if playing.is_over() else "finished"
@@ -243,6 +248,13 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         notes=notes,
         made_by=made_by,
     )
+
+
+def _shares_of(problem: Problem) -> tuple[float, float]:
+    """Shares of the time by which games with addresses end, and games by live bytes."""
+    if has_fetches(problem, segments_of(problem)):
+        return FETCHED_SHARES
+    return ADDRESSED_SHARE, PLAYED_SHARE
 
 
 def _end_of(budget: Budget) -> float:

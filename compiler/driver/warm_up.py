@@ -170,6 +170,26 @@ def _run_annealing() -> None:
     improve(start, Budget())
 
 
+def _fetch_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.engine.fetching import work_on
+
+    return (work_on,)
+
+
+def _run_fetches() -> None:
+    from ullage.solvers.budget import Budget
+    from ullage.solvers.state.place import place_residencies
+    from ullage.solvers.state.prefetch import prefetched
+    from ullage.solvers.state.residency_state import ResidencyState
+    from ullage.solvers.state.segments import segments_of
+
+    problem = _tiny("edge-npu-spm", split_operands="false")
+    problem = problem.on(problem.target.with_fast_memory(64 * 1024))  # its operators fit
+    start = ResidencyState(problem, segments_of(problem))
+    place_residencies(start)
+    prefetched(start, Budget(), searches=True)
+
+
 def _path_kernels() -> tuple[Any, ...]:
     from ullage.solvers.paths.path_search import sweep, trace
 
@@ -222,6 +242,12 @@ FAMILIES = (
         _run_heuristics,
     ),
     KernelFamily("annealing", "solver fluid on whole tensors", _annealing_kernels, _run_annealing),
+    KernelFamily(
+        "fetches",
+        "whole tensors that operators reach in the fastest tier only, all solvers",
+        _fetch_kernels,
+        _run_fetches,
+    ),
     KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
     KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),
     KernelFamily("orders", "order joint", _order_kernels, _run_orders),

@@ -109,11 +109,17 @@ def packed(
 
 
 def repair(
-    problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency]
+    problem: Problem, instance: GameInstance, residencies: Iterable[SpanResidency], budget: Budget
 ) -> tuple[float, list[SegmentResidency]] | None:
     """A plan of a game by live bytes, without the residencies that find no address.
 
     Residencies that do not pay without the dropped ones are dropped, too.
+
+    Args:
+        problem: the problem.
+        instance: its game.
+        residencies: of the finished game.
+        budget: the time; packing takes PACKING_SHARE of it.
 
     Returns:
         Busy seconds, and residencies with addresses; None where an operand that must be in the
@@ -121,7 +127,7 @@ def repair(
     """
     residency_state = ResidencyState(problem, instance.segments)
     try:
-        place_spans(residency_state, residencies)
+        place_spans(residency_state, residencies, budget.share(PACKING_SHARE).is_over)
     except InfeasibleError as error:
         logger.info("a game could not be repaired: %s", error.message)
         return None

@@ -168,7 +168,7 @@ def packer_of(problem: Problem, instance: "GameInstance", budget: Budget) -> "Pa
 
     return Packer(
         address,
-        lambda state: repair(problem, instance, residencies_of(instance, state)),
+        lambda state: repair(problem, instance, residencies_of(instance, state), budget),
     )
 
 

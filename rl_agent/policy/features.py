@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.rl_agent.env.game_instance import GameArrays, GameInstance
@@ -19,6 +20,9 @@ FEATURES = 39
 ROOM_POWER = 0.5
 # By how much candidates of one access are behind, in the key's logarithm.
 SINGLE_LAST = 3.0
+# By how much fetches of operands that must be there are behind all else, and one behind the other,
+# in the same unit.
+FETCH_LAST, FETCH_APART = 2.0, 0.2
 # By how much the candidates that a known plan keeps are ahead, in the same unit.
 KEEP_FIRST = 100.0
 # Steps of a candidate at which the feature of its length is a half.
@@ -64,6 +68,7 @@ def encode(arrays: GameArrays, start: State) -> Encoding:
     The heuristic's key: the seconds that the uses of a move lose at home over the square root of
     the room (bytes x steps) that it takes, as `solvers/heuristics/msa.py` sorts whole tensors;
     single uses are put off, since what keeps a tensor over a gap or all its life includes them.
+    When operands that must be there arrive is decided last, of the first uses first.
     """
     candidates = candidates_of(arrays)
     saved_s = _lost_seconds(arrays, start)
@@ -71,6 +76,10 @@ def encode(arrays: GameArrays, start: State) -> Encoding:
     room = np.maximum(moves.size * moves.length, 1).astype(np.float64)
     key = np.log(np.maximum(moves.lost_s, TINY_S)) - ROOM_POWER * np.log(room)
     key -= SINGLE_LAST * (moves.kind == SINGLE)
+    fetched = _is_fetch(arrays, moves)
+    if fetched.any():  # when all is decided but this, in the order of uses
+        ranks = np.argsort(np.argsort(moves.low[fetched], kind="stable"))
+        key[fetched] = key.min() - FETCH_LAST - FETCH_APART * ranks
     features = _features(arrays, start, moves, saved_s, key)
     by_step = np.lexsort((candidates, moves.high)).astype(np.int64)
     return Encoding(Moves(candidates, moves.lost_s, room), features, key, by_step)
@@ -97,7 +106,12 @@ def lead_of_residencies(
     is_kept = (residency_of[moves.first] >= 0) & (
         residency_of[moves.first] == residency_of[moves.last]
     )
-    return np.asarray(KEEP_FIRST * is_kept)
+    return np.asarray(KEEP_FIRST * (is_kept & ~_is_fetch(arrays, moves)))
+
+
+def _is_fetch(arrays: GameArrays, moves: _Moves) -> NDArray[np.bool_]:
+    """(C,) whether a candidate says when an operand that must be there arrives."""
+    return np.asarray((moves.kind == SINGLE) & (arrays.must[moves.segment] == 1))
 
 
 def _moves_of(arrays: GameArrays, candidates: Ints, saved_s: Floats) -> _Moves:

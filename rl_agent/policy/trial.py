@@ -16,6 +16,7 @@ from ullage.rl_agent.env.mechanics import insert_residency, list_on_map, remove_
 from ullage.rl_agent.env.state import REMOVED, REMOVED_LAST, TRIAL_SLOTS
 from ullage.solvers.engine.addresses import find_hole
 from ullage.solvers.engine.costs import account, copy_slot, cover
+from ullage.solvers.engine.fetching import place_fetch
 from ullage.solvers.engine.jit import compiled, inlined
 from ullage.solvers.engine.proposals import (
     IMPOSSIBLE,
@@ -29,8 +30,10 @@ from ullage.solvers.engine.proposals import (
 from ullage.solvers.engine.tables import (
     ACCESS_SEGMENT,
     ACCESS_SLOT,
+    ACCESS_STEP,
     BUSY_S,
     CAPACITY,
+    FILL,
     LINEAR,
     MAX_MOVES,
     NOWHERE,
@@ -38,6 +41,7 @@ from ullage.solvers.engine.tables import (
     SEGMENT_BYTES,
     SEGMENT_FIRST,
     SEGMENT_LAST,
+    SEGMENT_MUST,
     SIZES,
     SLOT_END,
     SLOT_LAST,
@@ -49,6 +53,7 @@ from ullage.solvers.engine.tables import (
     TOTALS,
     Tables,
 )
+from ullage.solvers.engine.transfers import earliest_fit, free_from
 
 # Numbers about a candidate in the state in which it is tried.
 ASPECTS = 8
@@ -134,6 +139,9 @@ def try_residency(
 ) -> tuple[int, float]:
     """Try one residency over accesses first..last, joined with the residencies between.
 
+    What operators reach in the fastest tier only has a residency in any case; tried over the first
+    access of that, it is fetched anew: the earliest idle steps are taken.
+
     Where there is no step for its fill before the first or for its spill after the last of them,
     since accesses follow each other too closely, it is tried over more accesses, as for a sum that
     is read and written in place.
@@ -151,9 +159,11 @@ def try_residency(
     slot = t.ints[SIZES, SLOTS] - TRIAL_SLOTS
     segment = t.ints[ACCESS_SEGMENT, first]
     low, high = first, last
+    must = t.ints[SEGMENT_MUST, segment] == 1
     if t.state[ACCESS_SLOT, first] >= 0:
         low = t.state[ACCESS_SLOT, first]
-        if t.state[SLOT_LAST, low] >= last:
+        anew = must and low == first and first == last and t.state[SLOT_MOVES + FILL, low] > 0
+        if t.state[SLOT_LAST, low] >= last and not anew:
             return TAKEN, 0.0
     if t.state[ACCESS_SLOT, last] >= 0:
         high = max(high, t.state[SLOT_LAST, t.state[ACCESS_SLOT, last]])
@@ -177,6 +187,11 @@ def try_residency(
         else:
             break
     verdict, worth = FAILED, 0.0
+    if outcome == POSSIBLE and must and t.state[SLOT_MOVES + FILL, slot] > 0:
+        begin, aligned = t.ints[ACCESS_STEP, low], t.ints[SEGMENT_ALIGNED, segment]
+        from_step = earliest_fit(t, aligned, free_from(t, low), begin, 0, 0)
+        if from_step < begin:
+            place_fetch(t, slot, low, from_step, True)
     start, end = t.state[SLOT_START, slot], t.state[SLOT_END, slot]
     if outcome == POSSIBLE and fits_during(t, t.ints[SEGMENT_ALIGNED, segment], start, end):
         account(t, slot, low, high, 1)

@@ -81,15 +81,23 @@ def whole_residencies(
     rounded.untouched.clear()  # what is kept for all inferences is for the search to decide, too
     best = rounded
     place_residencies(best, is_over)
-    best = prefetched(best, budget)
+    spans = _spans(best)
+    best = prefetched(best, budget, searches=True, seed=seed)
+    fetches = best is not rounded
     if not is_over():
         other = ResidencyState(rounded.problem, rounded.segments)
         keep_what_pays(other, WINDOW_STEPS, budget)
         place_residencies(other, is_over)
-        other = prefetched(other, budget)
-        best = other if other.improved_since(best.mark()) else best
+        if _spans(other) != spans or not fetches:
+            other = prefetched(other, budget, searches=True, seed=seed)
+            best = other if other.improved_since(best.mark()) else best
     improved, note = improve(best, budget, work, seed)
     return improved, (note,) if note else ()
+
+
+def _spans(state: ResidencyState) -> set[tuple[int, int, int]]:
+    """Segment, first and last access of each residency, whenever its bytes move."""
+    return {(residency.segment, first, last) for first, last, residency in state.all_residencies()}
 
 
 def improve(

@@ -12,6 +12,9 @@
        parts        |====0====|====1====|====2====|
        borders           |----0----|----1----|
 
+Where operators reach some tensors in the fastest tier only, and so must wait for their transfers,
+the times of these are searched for before, from several seeds.
+
 Only what the cost model finds better is taken, so the plan is never worse than the quick ones. The
 bound is that of the whole problem: parts with their ends pinned bound nothing.
 """
@@ -29,7 +32,7 @@ from ullage.hwmodels.bounds import Bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.decomposition.parts import narrow_cuts, part_of
 from ullage.solvers.exact import cpsat
-from ullage.solvers.exact.job import Job, new_job, work_on
+from ullage.solvers.exact.job import Job, new_job, search_fetches, work_on
 from ullage.solvers.exact.options import CpsatOptions
 from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import Solution, Solver
@@ -38,6 +41,7 @@ from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import SegmentResidency, assemble, with_accesses
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_what_pays
+from ullage.solvers.state.prefetch import has_fetches
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import segments_of
 
@@ -51,7 +55,9 @@ PLACE_S = 1.0
 PLACE_SHARE = 0.1
 # Steps around an access within which a repaired residency is filled and spilled.
 REPAIR_WINDOW_STEPS = 64
-# Number of passes over parts or borders, at most.
+# Searches for times of fetches that gain nothing, one after the other, before it ends.
+IDLE_SEARCHES = 4
+# Number of passes over parts or borders, or of searches for times of fetches, at most.
 PASSES = 50
 
 logger = logging.getLogger(__name__)
@@ -124,6 +130,8 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
     if len(target.tiers) != 2 or len(homes) != 1:
         job.notes.append("divide: parts are not cut on targets with more than two tiers or homes")
         return
+    if has_fetches(problem, job.segments):
+        _search_fetches(job, options)
     cuts = narrow_cuts(
         problem, job.segments, options.part_operators, at_dma=target.dma_steps.between > 0
     )
@@ -150,6 +158,23 @@ def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
         counts.taken += gained
         if not gained and (number or not borders):
             break
+
+
+def _search_fetches(job: Job, options: DivideOptions) -> None:
+    """Search for times of mandatory transfers until several searches in a row gain nothing.
+
+    Parts alone would not do: what the plan fetches for steps beyond a part takes link time inside
+    it, and a part can only say that operators read as many bytes at home, where these may not.
+    """
+    idle = 0
+    for number in range(1, PASSES + 1):
+        if job.is_closed() or job.budget.share(1 - RESERVE_SHARE).remaining_s() < LEAST_S:
+            return
+        job.budget.progress(f"divide: search {number} for times of fetches")
+        found = search_fetches(job, job.budget.share(1 - RESERVE_SHARE), options.seed + number)
+        idle = 0 if found else idle + 1
+        if idle == IDLE_SEARCHES:
+            return
 
 
 def _solve_part(job: Job, options: DivideOptions, span: tuple[int, int], limit_s: float) -> bool:

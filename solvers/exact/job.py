@@ -22,6 +22,8 @@ from ullage.solvers.heuristics.msa import MsaOptions, whole_plan
 from ullage.solvers.interface import SPILLING_OBJECTIVES, StopReason
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import run_solver
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.prefetch import has_fetches, prefetched_residencies
 from ullage.solvers.state.segments import Segment, segments_of
 
 logger = logging.getLogger(__name__)
@@ -192,9 +194,32 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
         assignment = assignment_of(answer.plan)
         if residencies_of_plan(assignment, job.segments) is not None:
             job.offer(assignment, name)
+    if job.best is not None and job.maker != "fluid":  # which searches for them itself
+        search_fetches(job, quick, 0)
     if job.best is None and refusal is None and job.problem.objective in SPILLING_OBJECTIVES:
         try:  # quick plans cut operands that must be brought
             job.offer(whole_plan(job.problem, MsaOptions(), quick).assignment, "msa")
         except InfeasibleError as error:
             refusal = error
     return refusal
+
+
+def search_fetches(job: Job, budget: Budget, seed: int) -> bool:
+    """Search for other times of the best plan's mandatory transfers; whether that made it better.
+
+    Args:
+        job: the job.
+        budget: the time.
+        seed: of the search.
+    """
+    if job.best is None or budget.is_over():
+        return False
+    before, plan = job.best
+    residencies = residencies_of_plan(plan, job.segments)
+    if residencies is None or not has_fetches(job.problem, job.segments):
+        return False
+    better = prefetched_residencies(
+        job.problem, job.segments, residencies, budget.for_member(), searches=True, seed=seed
+    )
+    job.offer(assemble(job.problem, job.segments, better), job.solver)
+    return job.best[0] < before

@@ -82,25 +82,57 @@ def place_residencies(state: ResidencyState, is_over: Callable[[], bool] = lambd
     return dropped + _place_one_by_one(state, workspace)
 
 
-def place_what_pays(state: ResidencyState) -> None:
+def pack_once(state: ResidencyState) -> list[Item]:
+    """Give all residencies addresses by packing them once.
+
+    Returns:
+        Those that stick out of the memory; where there are any, nothing has changed.
+    """
+    workspace = max((s.workspace_bytes for s in state.problem.steps), default=0)
+    room = state.target.fastest.capacity_bytes - workspace
+    listed = state.all_residencies()
+    offsets, fits = _pack(state, [residency for _, _, residency in listed], workspace)
+    if not fits:
+        ends = [
+            int(offset) + state.segments[item[2].segment].size_bytes
+            for item, offset in zip(listed, offsets, strict=True)
+        ]
+        return [item for item, end in zip(listed, ends, strict=True) if end > room]
+    for (first, _, residency), offset in zip(listed, offsets, strict=True):
+        state.place(residency.segment, first, int(offset))
+    return []
+
+
+def place_what_pays(state: ResidencyState, is_over: Callable[[], bool] = lambda: False) -> None:
     """Give residencies addresses; then drop those that no longer pay without the ones dropped.
+
+    Args:
+        state: the decisions.
+        is_over: as for `place_residencies`.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
-    place_residencies(state)
+    place_residencies(state, is_over)
     while drop_what_no_longer_pays(state):
         pass
 
 
-def place_spans(state: ResidencyState, spans: Iterable[Item]) -> None:
+def place_spans(
+    state: ResidencyState, spans: Iterable[Item], is_over: Callable[[], bool] = lambda: False
+) -> None:
     """Replace all residencies of a state by given ones, and give them addresses as far as they fit.
+
+    Args:
+        state: the decisions.
+        spans: the residencies.
+        is_over: as for `place_residencies`.
 
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
     state.replace_all(spans)
-    place_what_pays(state)
+    place_what_pays(state, is_over)
 
 
 def _crowds(
