@@ -190,8 +190,11 @@ def has_address(t: Tables, slot: int) -> bool:
     size = t.ints[SEGMENT_BYTES, t.ints[ACCESS_SEGMENT, slot]]
     if is_free(t, slot, size, slot, NOWHERE):
         return True
-    t.state[SLOT_OFFSET, slot] = find_hole(t, slot, size, slot, NOWHERE)
-    return bool(t.state[SLOT_OFFSET, slot] >= 0)
+    offset = find_hole(t, slot, size, slot, NOWHERE)
+    if offset < 0:
+        return False
+    t.state[SLOT_OFFSET, slot] = offset
+    return True
 
 
 @compiled

@@ -1,12 +1,14 @@
 """After a warm-up nothing is left to compile, whatever the solvers are given."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.cases import random_case
+from tests.support.scratchpads import four_operators
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.kernel_store import activity
@@ -37,6 +39,10 @@ def test_a_second_run_compiles_nothing_and_neither_do_the_solvers(
             except InfeasibleError:
                 continue
     solve_with("fluid", warming._tiny("a100-host"))
+    whole = four_operators()
+    whole = whole.on(replace(whole.target, split_operands=False))
+    for name in ("fluid", "greedy", "rl"):
+        solve_with(name, whole, Asked(parameters={"simulations": 3} if name == "rl" else {}))
     starts = np.arange(6000) // 2
     pack(starts, starts + 3, np.ones(6000, dtype=np.int64), time_limit_s=0.1)
     assert activity.compiled == before
