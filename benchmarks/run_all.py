@@ -36,6 +36,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
     "chains": (["chains.py"], ["chains"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
+    "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),
     "scaling": (["scaling.py"], ["scaling"]),
     "shapes": (["shapes.py"], ["shapes"]),
     "shapes_long": (

@@ -27,7 +27,7 @@ from ullage.solvers.heuristics import msa
 from ullage.solvers.interface import Solution, Solver, StopReason
 from ullage.solvers.parameters import parameter
 from ullage.solvers.state.build_plan import SegmentResidency, assemble
-from ullage.solvers.state.prefetch import has_fetches, prefetched_residencies
+from ullage.solvers.state.prefetch import has_fetches, prefetched, prefetched_residencies
 from ullage.solvers.state.segments import segments_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ CALLS = 400
 ADDRESSED_SHARE = 0.3
 PLAYED_SHARE = 0.8
 # The same where operands must be fetched: their times are searched for afterwards.
-FETCHED_SHARES = 0.2, 0.5
+FETCHED_SHARES = 0.15, 0.4
 # Gain over the latency that is worth a call of the packer.
 WORTH_PACKING = 1e-6
 # Seconds of the packer, and of fetching beside computing, after Ctrl-C.
@@ -192,7 +192,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     rival = None
     if method.msa:
         budget.progress("playing what msa keeps")
-        rival = msa.assign(problem, msa.MsaOptions(), for_msa)[0]
+        rival = prefetched(msa.assign(problem, msa.MsaOptions(), for_msa)[0], for_msa)
         kept = [
             (residency.segment, first, last) for first, last, residency in rival.all_residencies()
         ]
@@ -236,9 +236,12 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         notes = ("rl: no game came up to the plan of msa, which this is",)
     try:
         rest = budget.at_most(HURRIED_S) if interrupted else budget
-        residencies = prefetched_residencies(
+        better = prefetched_residencies(
             problem, instance.segments, residencies, rest, searches=True
         )
+        if made_by and better != residencies:
+            notes, made_by = ("rl: the plan of msa, with other times of fetches",), ""
+        residencies = better
     except KeyboardInterrupt:  # the plan is complete without
         interrupted = True
     ended: StopReason = "time limit" if playing.is_over() else "finished"

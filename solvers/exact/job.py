@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Names of the quick solvers, the fastest first.
 QUICK = ("msa", "greedy", "fluid")
+# Share of the time left, after the quick solvers, of a search for times of mandatory transfers.
+FETCH_SHARE = 0.2
 # Relative distance from its bound within which a plan is optimal.
 SAME = 1e-9
 
@@ -195,7 +197,7 @@ def quick_plans(job: Job, hint_share: float) -> InfeasibleError | None:
         if residencies_of_plan(assignment, job.segments) is not None:
             job.offer(assignment, name)
     if job.best is not None and job.maker != "fluid":  # which searches for them itself
-        search_fetches(job, quick, 0)
+        search_fetches(job, job.budget.share(FETCH_SHARE), 0)
     if job.best is None and refusal is None and job.problem.objective in SPILLING_OBJECTIVES:
         try:  # quick plans cut operands that must be brought
             job.offer(whole_plan(job.problem, MsaOptions(), quick).assignment, "msa")
