@@ -31,6 +31,7 @@ from ullage.solvers.state.prefetch import has_fetches, prefetched, prefetched_re
 from ullage.solvers.state.segments import segments_of
 
 if TYPE_CHECKING:
+    from ullage.rl_agent.env.game_instance import GameInstance
     from ullage.rl_agent.policy.network import Network
     from ullage.rl_agent.policy.players import Player, Policy
 
@@ -193,9 +194,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     if method.msa:
         budget.progress("playing what msa keeps")
         rival = prefetched(msa.assign(problem, msa.MsaOptions(), for_msa)[0], for_msa)
-        kept = [
-            (residency.segment, first, last) for first, last, residency in rival.all_residencies()
-        ]
+        kept = ((kept.segment, first, last) for first, last, kept in rival.all_residencies())
         starts.append(learned.moved(lead_of_residencies(instance, encoding, kept)))
     rng = np.random.default_rng(method.seed)
     budget.progress("playing with addresses")
@@ -234,23 +233,33 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
         residencies = [residency for _, _, residency in beaten.all_residencies()]
         made_by = "msa"
         notes = ("rl: no game came up to the plan of msa, which this is",)
-    try:
-        rest = budget.at_most(HURRIED_S) if interrupted else budget
-        better = prefetched_residencies(
-            problem, instance.segments, residencies, rest, searches=True
-        )
-        if made_by and better != residencies:
-            notes, made_by = ("rl: the plan of msa, with other times of fetches",), ""
-        residencies = better
-    except KeyboardInterrupt:  # the plan is complete without
-        interrupted = True
+    rest = budget.at_most(HURRIED_S) if interrupted else budget
+    better, stopped = _fetched_better(problem, instance, residencies, rest)
+    if made_by and better != residencies:
+        notes, made_by = ("rl: the plan of msa, with other times of fetches",), ""
     ended: StopReason = "time limit" if playing.is_over() else "finished"
     return Solution(
-        assemble(problem, instance.segments, residencies),
-        stop_reason="interrupted" if interrupted else ended,
+        assemble(problem, instance.segments, better),
+        stop_reason="interrupted" if interrupted or stopped else ended,
         notes=notes,
         made_by=made_by,
     )
+
+
+def _fetched_better(
+    problem: Problem,
+    instance: "GameInstance",
+    residencies: list[SegmentResidency],
+    budget: Budget,
+) -> tuple[list[SegmentResidency], bool]:
+    """The best plan with other times of mandatory transfers; whether the user interrupted."""
+    try:
+        better = prefetched_residencies(
+            problem, instance.segments, residencies, budget, searches=True
+        )
+    except KeyboardInterrupt:  # the plan is complete without
+        return residencies, True
+    return better, False
 
 
 def _shares_of(problem: Problem) -> tuple[float, float]:

@@ -171,7 +171,7 @@ def _run_annealing() -> None:
 
 
 def _fetch_kernels() -> tuple[Any, ...]:
-    from ullage.solvers.engine.fetching import work_on
+    from ullage.solvers.engine.fetch_search import work_on
 
     return (work_on,)
 

@@ -11,11 +11,9 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
-from ullage.solvers.engine.fetching import (
+from ullage.solvers.engine.fetch_search import (
     DRAWN,
-    EARLY,
     FAILED,
-    LATE,
     LIST_WIDTH,
     NEXT,
     PLACE,
@@ -25,6 +23,7 @@ from ullage.solvers.engine.fetching import (
     SHORTEN,
     work_on,
 )
+from ullage.solvers.engine.fetching import EARLY, LATE
 from ullage.solvers.engine.jit import interpreted
 from ullage.solvers.engine.tables import (
     ACCESS_STEP,
