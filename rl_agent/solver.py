@@ -47,8 +47,9 @@ CALLS = 400
 # packing and finishing.
 ADDRESSED_SHARE = 0.3
 PLAYED_SHARE = 0.8
-# The same where operands must be fetched: their times are searched for afterwards.
-FETCHED_SHARES = 0.15, 0.4
+# These three shares where operands must be fetched: their times are searched for afterwards, and
+# are the better part of what `msa` does.
+FETCHED_SHARES = 0.4, 0.5, 0.65
 # Gain over the latency that is worth a call of the packer.
 WORTH_PACKING = 1e-6
 # Seconds of the packer, and of fetching beside computing, after Ctrl-C.
@@ -175,8 +176,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     left_s = budget.remaining_s()
     if left_s < COMPILE_S and not is_ready():
         raise not_compiled(method.solver, COMPILE_S, left_s)
-    with_addresses, playing = (budget.share(share) for share in _shares_of(problem))
-    for_msa = budget.share(MSA_SHARE)
+    for_msa, with_addresses, playing = (budget.share(share) for share in _shares_of(problem))
     instance = game_instance_of(problem)
     if not len(instance.arrays.access_segment):
         at_home = [residency for _, _, residency in instance.residency_state.all_residencies()]
@@ -262,11 +262,11 @@ def _fetched_better(
     return better, False
 
 
-def _shares_of(problem: Problem) -> tuple[float, float]:
-    """Shares of the time by which games with addresses end, and games by live bytes."""
+def _shares_of(problem: Problem) -> tuple[float, float, float]:
+    """Shares of the time by which msa, games with addresses and games by live bytes end."""
     if has_fetches(problem, segments_of(problem)):
         return FETCHED_SHARES
-    return ADDRESSED_SHARE, PLAYED_SHARE
+    return MSA_SHARE, ADDRESSED_SHARE, PLAYED_SHARE
 
 
 def _end_of(budget: Budget) -> float:

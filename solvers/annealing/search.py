@@ -53,6 +53,8 @@ COOL = 0.003
 # Seconds that must remain where kernels are not compiled yet: three times what an idle core of 2025
 # takes to compile them (docs/kernels.md).
 COMPILE_S = 25.0
+# Share of the time left that giving addresses, before anything is searched for, may take.
+PLACED_SHARE = 0.3
 # Steps over which the greedy moves may place a transfer.
 WINDOW_STEPS = 64
 
@@ -74,20 +76,16 @@ def whole_residencies(
     Raises:
         InfeasibleError: what operators cannot do without has no place.
     """
-
-    def is_over() -> bool:
-        return budget.remaining_s() <= 0
-
     rounded.untouched.clear()  # what is kept for all inferences is for the search to decide, too
     best = rounded
-    place_residencies(best, is_over)
+    place_residencies(best, budget.share(PLACED_SHARE).is_over)
     spans = _spans(best)
     best = prefetched(best, budget, searches=True, seed=seed)
     fetches = best is not rounded
-    if not is_over():
+    if not budget.is_over():
         other = ResidencyState(rounded.problem, rounded.segments)
         keep_what_pays(other, WINDOW_STEPS, budget)
-        place_residencies(other, is_over)
+        place_residencies(other, budget.share(PLACED_SHARE).is_over)
         if _spans(other) != spans or not fetches:
             other = prefetched(other, budget, searches=True, seed=seed)
             best = other if other.improved_since(best.mark()) else best

@@ -105,7 +105,7 @@ def test_ctrl_c_before_the_first_game_leaves_the_plan_of_msa(
 
 @pytest.mark.parametrize("stage", ["packed", "prefetched_residencies"])
 def test_ctrl_c_at_the_end_keeps_the_plan(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(*_: object) -> None:
+    def stopped(*_: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(plans if stage == "packed" else rl, stage, stopped)

