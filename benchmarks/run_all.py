@@ -96,9 +96,9 @@ def assemble() -> None:
         "Made by `make bench` (`benchmarks/run_all.py`); do not edit. Absolute times depend on the "
         "machine; ratios are within one run.",
         "",
-        "`edge-npu` also reads operands from DRAM in place; `edge-npu-spm` is the same chip without "
-        "that: what an operator touches lies in SRAM. Tables that name no target are about the "
-        "default, `edge-npu`.",
+        "`edge-npu` also reads operands from DRAM in place; `edge-npu-spm` is the same chip "
+        "without that: what an operator touches lies in SRAM. Tables that name no target are about "
+        "the default, `edge-npu`.",
         "",
         f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}; {versions}.",
