@@ -106,6 +106,7 @@ def row_of(
     best, bound = cut.value, cut.solution.bound
     shown = "-" if bound is None else f"{bound.value * 1e3:.4f}"
     gap = "-" if bound is None else f"{100 * (cut.value / bound.value - 1):.2f} %"
+    cut_operators = len({step.operator for step in problem.steps if step.ranges})
     ratio = whole.value / min(best, whole.value)
     cells = [
         f"{whole.value * 1e3:.4f}",
@@ -114,7 +115,7 @@ def row_of(
         shown,
         gap,
         str(problem.program.parts),
-        f"{len(found.schedule.cut_operators)} of {problem.program.operators}",
+        f"{cut_operators} of {problem.program.operators}",
         str(found.tries),
         f"{search_s:.1f}",
     ]
