@@ -20,15 +20,16 @@ def check_sizes(dims: Mapping[str, int], batch: int | None) -> None:
         batch: number of samples, None where it is not given.
 
     Raises:
-        UsageError: one is not a whole number from 1 to 2**62; names it.
+        UsageError: a dimension is not a whole number from 0 (no elements) to 2**62, or the batch
+            none from 1; names it.
     """
-    given = [(f"dimension {name!r}", size) for name, size in dims.items()]
-    given += [] if batch is None else [("the batch", batch)]
-    for what, size in given:
+    given = [(f"dimension {name!r}", size, 0) for name, size in dims.items()]
+    given += [] if batch is None else [("the batch", batch, 1)]
+    for what, size, least in given:
         whole = isinstance(size, Integral) and not isinstance(size, bool)
-        if not whole or not 1 <= size <= MAX_COUNT:
+        if not whole or not least <= size <= MAX_COUNT:
             shown = "one beyond that" if whole and abs(size) > MAX_COUNT else f"{size!r:.60}"
-            raise UsageError(f"{what} is a whole number from 1 to 2**62, not {shown}")
+            raise UsageError(f"{what} is a whole number from {least} to 2**62, not {shown}")
 
 
 def input_dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...] | None:
