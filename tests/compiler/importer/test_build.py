@@ -338,13 +338,20 @@ def test_scales_of_activations_and_of_quantised_operators_take_bytes(*, fuse: bo
     assert stored_bytes(convolution, fuse=fuse) == 8 * 27 + 32 + 8
 
 
-@pytest.mark.parametrize("size", [0, -1, True, 1.5, "2", None, 2**62 + 1, 2**63, 10**4000])
+def test_a_dimension_may_be_empty_a_batch_not() -> None:
+    sized = model([node("Relu", "x", "y")], {"x": ("n", 3)}, "y")
+    assert import_model(sized, ImportOptions(dims={"n": 0})).values["y"].size_bytes == 0
+    with pytest.raises(UsageError, match="the batch is a whole number from 1"):
+        import_model(sized, ImportOptions(batch=0))
+
+
+@pytest.mark.parametrize("size", [-1, True, 1.5, "2", None, 2**62 + 1, 2**63, 10**4000])
 def test_sizes_that_are_none_are_refused(size: object) -> None:
     fixed = model([node("Relu", "x", "y")], {"x": (2, 3)}, "y")
     for options in (ImportOptions(dims={"n": size}), ImportOptions(batch=size)):  # type: ignore[dict-item,arg-type]
         if options == ImportOptions():  # None: no batch is given
             continue
-        with pytest.raises(UsageError, match="is a whole number from 1 to"):
+        with pytest.raises(UsageError, match=r"is a whole number from [01] to"):
             import_model(fixed, options)
 
 
