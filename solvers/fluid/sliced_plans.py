@@ -15,12 +15,13 @@ from ullage.hwmodels.cost import value_of
 from ullage.solvers.annealing.search import whole_residencies
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
-from ullage.solvers.fluid.two_tier.joining import join_slices
-from ullage.solvers.fluid.two_tier.placement import place_in_pages, place_in_rows
+from ullage.solvers.fluid.slices.joining import join_slices
+from ullage.solvers.fluid.slices.placement import place_in_pages, place_in_rows
+from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS, round_requests
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.slices.slicing import cut_slices
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
-from ullage.solvers.fluid.two_tier.rounding import REPAIR_WINDOW_STEPS, round_requests
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest, cut_slices
 from ullage.solvers.interface import Solution
 from ullage.solvers.packing.pages import page_size
 from ullage.solvers.state.build_plan import assemble

@@ -2,8 +2,8 @@
 
 1. Solve the LP of `two_tier.model` (windows opened until prices say that no other step could pay).
    Its dual value, made safe against the solver's tolerance, bounds every legal plan of this order.
-2. Cut the fractions into slices (`two_tier.slicing`), add them while they fit, the most valuable
-   per byte and step first (`two_tier.rounding`), and let the greedy moves fill what rounding left.
+2. Cut the fractions into slices (`slices.slicing`), add them while they fit, the most valuable
+   per byte and step first (`slices.rounding`), and let the greedy moves fill what rounding left.
 3. Give the slices addresses in equal pages, for which the left-edge rule needs no more than the
    live bytes: nothing is lost to fragmentation. Adjacent pages become one residency.
 

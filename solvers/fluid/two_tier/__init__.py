@@ -1,1 +1,1 @@
-"""Home and the fastest tier only: windows, the program, its relaxation, slices, rounding."""
+"""Home and the fastest tier only: windows, the linear program, its relaxation."""

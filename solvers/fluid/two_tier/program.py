@@ -116,3 +116,28 @@ def streaming_values(fluid: FluidProgram, segments: Sequence[Segment]) -> Floats
             values[spill.lingering[0]] = 1.0
         stored = write
     return values
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRequest:
+    """A use span of a slice that the LP asks for.
+
+    Attributes:
+        slice: index of the slice.
+        first: first access of the use span.
+        last: its last access.
+        fill: step in which the slice is fetched, -1 when it is not.
+        spill: step in which it is stored home, -1 when the LP does not say.
+        is_loop_carried: it is there from the first step on, because the inference before left it.
+        is_left: it remains to the end of the inference, for the next one.
+        tail: step in which it is fetched at the end of the inference before; -1: it is not.
+    """
+
+    slice: int
+    first: int
+    last: int
+    fill: int
+    spill: int = -1
+    is_loop_carried: bool = False
+    is_left: bool = False
+    tail: int = -1

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.state.segments import Segment
 
 

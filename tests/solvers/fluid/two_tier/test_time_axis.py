@@ -17,7 +17,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier import relaxation
 from ullage.solvers.fluid.two_tier.pauses import Pauses, waits_at_one_port
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import Segment, segments_of

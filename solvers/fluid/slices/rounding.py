@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.mandatory import round_mandatory
-from ullage.solvers.fluid.two_tier.requests import (
+from ullage.solvers.fluid.slices.mandatory import round_mandatory
+from ullage.solvers.fluid.slices.requests import (
     accept_linked,
     accept_one,
     excess_bytes,
     spans_of,
 )
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.state.greedy_moves import join_pairs
 from ullage.solvers.state.residency_state import ResidencyState
 

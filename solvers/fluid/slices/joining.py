@@ -12,7 +12,7 @@ before; it takes the space of both from its first move on, and both are ready af
 from itertools import pairwise
 
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.residency_state import ResidencyState
 from ullage.solvers.state.segments import Segment

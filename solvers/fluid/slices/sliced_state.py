@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.fluid.two_tier.slicing import slice_of
+from ullage.solvers.fluid.slices.slicing import slice_of
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.residency_state import ResidencyState

@@ -6,8 +6,8 @@ import numpy as np
 
 from ullage.compiler.ir.plan import Residency
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.rounding import REPAIR_WINDOW_STEPS
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.packing.pages import Rectangle, page_runs
 from ullage.solvers.packing.rows import Strip, row_runs
 from ullage.solvers.state.build_plan import SegmentResidency

@@ -24,37 +24,17 @@ from itertools import pairwise
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
+from ullage.solvers.fluid.two_tier.program import (
+    FluidProgram,
+    Gap,
+    SliceRequest,
+    SpillVariables,
+)
 from ullage.solvers.lp.program import LpSolution
 from ullage.solvers.state.segments import Segment
 
 # Fraction from which on a tensor that must not be cut counts as wholly resident; below, as absent.
 WHOLE_FROM = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class SliceRequest:
-    """A use span of a slice that the LP asks for.
-
-    Attributes:
-        slice: index of the slice.
-        first: first access of the use span.
-        last: its last access.
-        fill: step in which the slice is fetched, -1 when it is not.
-        spill: step in which it is stored home, -1 when the LP does not say.
-        is_loop_carried: it is there from the first step on, because the inference before left it.
-        is_left: it remains to the end of the inference, for the next one.
-        tail: step in which it is fetched at the end of the inference before; -1: it is not.
-    """
-
-    slice: int
-    first: int
-    last: int
-    fill: int
-    spill: int = -1
-    is_loop_carried: bool = False
-    is_left: bool = False
-    tail: int = -1
 
 
 def cut_slices(

@@ -5,9 +5,9 @@ import numpy as np
 from tests.solvers.fluid.two_tier.test_setups import SETUP_S, one_operator, with_setups
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.joining import join_slices
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import slice_of
+from ullage.solvers.fluid.slices.joining import join_slices
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.slices.slicing import slice_of
 from ullage.solvers.state.segments import segments_of
 
 

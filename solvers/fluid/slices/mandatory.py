@@ -22,14 +22,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from ullage.solvers.fluid.two_tier.requests import (
+from ullage.solvers.fluid.slices.requests import (
     accept_linked,
     accept_one,
     excess_bytes,
     spans_of,
 )
-from ullage.solvers.fluid.two_tier.sliced_state import SlicedResidencyState
-from ullage.solvers.fluid.two_tier.slicing import SliceRequest
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.state.build_plan import SegmentResidency
 
 

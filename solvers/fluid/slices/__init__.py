@@ -1,0 +1,1 @@
+"""From the optimum of the LP to whole slices: cutting, rounding, addresses, joining."""
