@@ -34,7 +34,7 @@ from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.engine_tables import counts_joules
 from ullage.solvers.state.greedy_moves import keep_what_pays
 from ullage.solvers.state.place import place_residencies
-from ullage.solvers.state.prefetch import prefetched
+from ullage.solvers.state.prefetch import fetched_near, prefetched
 from ullage.solvers.state.residency_state import ResidencyState
 
 logger = logging.getLogger(__name__)
@@ -81,15 +81,22 @@ def whole_residencies(
     place_residencies(best, budget.share(PLACED_SHARE).is_over)
     spans = _spans(best)
     best = prefetched(best, budget, searches=True, seed=seed)
-    fetches = best is not rounded
+    fetches, plain = best is not rounded, [rounded]
     if not budget.is_over():
         other = ResidencyState(rounded.problem, rounded.segments)
         keep_what_pays(other, WINDOW_STEPS, budget)
         place_residencies(other, budget.share(PLACED_SHARE).is_over)
+        plain.append(other)
         if _spans(other) != spans or not fetches:
             other = prefetched(other, budget, searches=True, seed=seed)
             best = other if other.improved_since(best.mark()) else best
     improved, note = improve(best, budget, work, seed)
+    if fetches and rounded.problem.steady_state and not budget.is_over():
+        # Early fetches take the room in which weights could stay from one inference to the next.
+        near, *others = [fetched_near(state, budget) for state in plain]
+        near = others[0] if others and others[0].improved_since(near.mark()) else near
+        other = prefetched(improve(near, budget, work, seed)[0], budget, searches=True, seed=seed)
+        improved = other if other.improved_since(improved.mark()) else improved
     return improved, (note,) if note else ()
 
 

@@ -74,20 +74,33 @@ def prefetched(
     """
     if not has_fetches(state.problem, state.segments):
         return state
-    must = {
+    must = _mandatory(state)
+    if state.untouched:  # the tables do not know where they lie
+        return fetched_near(state, budget)
+    if searches and (budget.remaining_s() > COMPILE_S or is_compiled(work_on)):
+        best = _best([state, *_searched(state, must, budget, seed)])
+        return best if best is not state else fetched_near(state, budget)
+    best = fetched_near(state, budget)
+    return _best([best, *_in_orders(best, must, budget)])
+
+
+def fetched_near(state: ResidencyState, budget: Budget) -> ResidencyState:
+    """The decisions with each mandatory transfer near its use, placed; as given where none pays.
+
+    Args:
+        state: decisions with addresses; unchanged.
+        budget: the time.
+    """
+    return _best([state, *_where_they_stand(state, _mandatory(state), budget)])
+
+
+def _mandatory(state: ResidencyState) -> set[int]:
+    """Segments that must be in the fastest tier and live elsewhere, by their index."""
+    return {
         index
         for index, segment in enumerate(state.segments)
         if segment.must_be_fastest and segment.home != state.target.fastest.name
     }
-    if state.untouched:  # the tables do not know where they lie
-        return _best([state, *_where_they_stand(state, must, budget)])
-    if searches and (budget.remaining_s() > COMPILE_S or is_compiled(work_on)):
-        best = _best([state, *_searched(state, must, budget, seed)])
-        return (
-            best if best is not state else _best([state, *_where_they_stand(state, must, budget)])
-        )
-    best = _best([state, *_where_they_stand(state, must, budget)])
-    return _best([best, *_in_orders(best, must, budget)])
 
 
 def prefetched_residencies(
