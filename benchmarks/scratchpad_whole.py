@@ -37,7 +37,7 @@ MODELS = {  # file -> kind of graph
     "lstm_tagger": "recurrent",
     "mlp_train": "training step",
 }
-SOLVERS = ("fluid", "rl", "divide", "greedy", "msa", "auto")
+SOLVERS = ("fluid", "rl", "divide", "greedy", "msa")
 MOST = 1.015  # value / that of `cpsat` of the solvers named in JUDGED
 JUDGED = ("fluid", "rl", "divide")
 Row = list[str]
