@@ -26,9 +26,9 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
+from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.run import run_solver
-from ullage.solvers.state.home_plan import home_assignment
 from ullage.solvers.state.segments import segments_of
 
 # A plan further above its bound than this is held against the heuristics' ...
