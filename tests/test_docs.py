@@ -154,6 +154,23 @@ def test_links_lead_somewhere() -> None:
             assert link.startswith("http") or (page.parent / link).exists(), (page.name, link)
 
 
+def test_links_to_a_section_lead_to_its_heading() -> None:
+    found = [
+        (page, link, section)
+        for page in (*PAGES, ROOT / "CHANGELOG.md")
+        for link, section in re.findall(
+            r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8")
+        )
+    ]
+    assert found
+    for page, link, section in found:
+        text = (page.parent / link if link else page).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        # A section's name in links: small letters, blanks as hyphens, no other signs.
+        names = [re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in headings]
+        assert section in names, (page.name, link, section)
+
+
 def test_tables_name_every_target_and_solver() -> None:
     for page, names in (("targets.md", list_targets()), ("solvers.md", solver_names())):
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")

@@ -36,6 +36,8 @@ from tests.mutation.worker import outcome_of, prepare
 
 ROOT = Path(__file__).parents[2]
 SESSIONS = ROOT / "build" / "mutation"
+# Digits of a hash that tell the texts of a module apart.
+DIGITS = 12
 # Of cosmic-ray's replacements of operators, those that are hardest to notice: who notices `<` for
 # `<=` and `!=` notices the others, too (relational operators: Kaminski, Ammann, Offutt, "Improving
 # logic-based testing", 2013). Every other kind of mutant is tested as it is.
@@ -59,16 +61,18 @@ class Tally:
     """What became of the mutants of one module.
 
     Attributes:
-        counts: mutants by outcome: killed, equivalent, known, survived, stillborn.
+        counts: mutants by outcome: killed, equivalent, known, survived, stillborn, untested.
         survivors: those that are in no list.
         known: those that are listed as known, with the reason why no test notices them.
         used: entries of `judged.yaml` that cover one of them.
+        text: first digits of the SHA-256 of the module's text; empty for several modules.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     survivors: list[Change] = field(default_factory=list)
     known: list[tuple[Change, str]] = field(default_factory=list)
     used: set[Judgement] = field(default_factory=set)
+    text: str = ""
 
     def add(self, other: "Tally") -> None:
         """Add what became of others."""
@@ -104,7 +108,7 @@ def copy_tree(folder: Path) -> None:
 def session_of(source: Path, text: str) -> WorkDB:
     """The cosmic-ray session of a module's text, in which its mutants are listed."""
     SESSIONS.mkdir(parents=True, exist_ok=True)
-    name = ".".join((*source.relative_to(ROOT).with_suffix("").parts, digest(text)[:12]))
+    name = ".".join((*source.relative_to(ROOT).with_suffix("").parts, digest(text)[:DIGITS]))
     return WorkDB(str(SESSIONS / f"{name}.sqlite"), WorkDB.Mode.create)
 
 
@@ -195,8 +199,8 @@ def tally_of(
     tree: Path, module: str, sample: int | None, judged: tuple[list[Judgement], list[Judgement]]
 ) -> Tally:
     """What became of the mutants of a module."""
-    tally = Tally()
     text = (tree / module).read_text(encoding="utf-8")
+    tally = Tally(text=digest(text)[:DIGITS])
     session = session_of(ROOT / module, text)
     results = dict(session.results)
     names = {TestOutcome.KILLED: "killed", TestOutcome.INCOMPETENT: "stillborn"}
@@ -215,8 +219,8 @@ def tally_of(
                     tally.known.append((change, entry.reason))
                 break
         else:
-            tally.counts["survived"] += 1
-            tally.survivors.append(change)
+            tally.counts["survived" if result else "untested"] += 1
+            tally.survivors += [change] if result else []
     session.close()
     return tally
 
@@ -227,6 +231,7 @@ def tallies_of(
     processes: int = 2,
     *,
     also_equivalent: bool = False,
+    only_tested: bool = False,
 ) -> Iterator[tuple[str, Tally]]:
     """Test the mutants of some modules; yields each module with what became of its mutants.
 
@@ -235,6 +240,7 @@ def tallies_of(
         sample: how many mutants of each, None for all.
         processes: workers side by side.
         also_equivalent: whether to test those that are listed as equivalent, too.
+        only_tested: whether to test none and tell of those that have been tested before.
     """
     judged = read_judged()
     with tempfile.TemporaryDirectory(prefix="ullage-mutation-") as folder:
@@ -242,7 +248,7 @@ def tallies_of(
         copy_tree(tree)
         for module in modules:
             spared = [] if also_equivalent else judged[0]
-            for line in test_module(tree, module, sample, processes, spared):
+            for line in () if only_tested else test_module(tree, module, sample, processes, spared):
                 print(line, flush=True)
             yield module, tally_of(tree, module, sample, judged)
 

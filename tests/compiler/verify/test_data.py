@@ -262,6 +262,25 @@ def test_an_input_is_at_home_alone_before_the_first_step(fast: str) -> None:
     assert found == {("stale-read", 1)}
 
 
+def test_a_transfer_whose_moves_do_not_fill_it_brings_nothing_and_stops_no_other() -> None:
+    """Half of a is moved to nvm; the transfer to sram, which is listed behind it, brings all."""
+    made = stored_behind(None)
+    half = replace(made.transfers[0], moves=((2, 4),))
+    assert half.destination == "nvm"
+    broken = replace(made, transfers=(half, *made.transfers[1:]))
+    found = [violation for violation in find_violations(broken) if violation.rule == "unfilled"]
+    assert [violation.step for violation in found] == [5]
+    assert "in nvm" in found[0].message
+    assert fault_of(broken)
+
+
+def test_a_use_of_no_bytes_hides_no_later_use() -> None:
+    buffers = (buffer("x", 8, "input"), buffer("y", 8, "output"))
+    steps = (None, ("x:4:4", "y"), ("x", "y"), ("x", "y"), None)
+    held = [("x", 0, 8, "dram", 0, 0, 0, 3), ("y", 0, 8, "dram", 16, 1, 1, 5)]
+    assert found_in(plan(TARGET, problem("empty", buffers, steps), held)) == {("not-resident", 3)}
+
+
 SENT = "transfer of a bytes [0, 8) dram->nvm in steps 2..4"
 HELD = "a bytes [0, 8) in nvm at addresses [0, 8) during steps"
 
