@@ -66,6 +66,8 @@ def test_a_source_is_checked_again_at_every_move() -> None:
         ("a in nvm", ("a", 0, 8, "nvm", 0, 3, 5, 6), ("transfer-destination", 2)),
         # Ready one step before the last move, without anything else happening.
         ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 4, 6), ("early-ready", 4)),
+        # Ready between two moves.
+        ("a in nvm", ("a", 0, 8, "nvm", 0, 2, 3, 6), ("early-ready", 4)),
         # Ready before the first move.
         ("a in nvm", ("a", 0, 8, "nvm", 0, 1, 1, 6), ("early-ready", 2)),
         # Ready one step after the last bytes have come.
@@ -225,9 +227,10 @@ def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
 
 
 def test_an_input_that_is_not_at_home_is_named_in_step_0() -> None:
-    late = stored_behind(None, **{"x in dram": ("x", 0, 8, "dram", 0, 1, 1, 7)})
-    found = [violation for violation in find_violations(late) if violation.rule == "home"]
-    assert [(violation.step, violation.buffers) for violation in found] == [(0, ("x",))]
+    for start in (0, 1):  # fetched from nowhere, or not there before step 1
+        late = stored_behind(None, **{"x in dram": ("x", 0, 8, "dram", 0, start, 1, 7)})
+        found = [violation for violation in find_violations(late) if violation.rule == "home"]
+        assert [(violation.step, violation.buffers) for violation in found] == [(0, ("x",))]
 
 
 def test_half_an_input_at_home_is_not_enough_whatever_moves_in_step_0() -> None:
