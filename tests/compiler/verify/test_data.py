@@ -180,23 +180,25 @@ def test_bytes_beside_a_slice_may_be_written_while_it_moves(
     assert bool(found) is expected
 
 
-@pytest.mark.parametrize(("fast", "slow"), [("a", "b"), ("b", "a")])
+@pytest.mark.parametrize(
+    ("fast", "slow", "home"), [("a", "b", "c"), ("b", "a", "c"), ("c", "b", "a")]
+)
 @pytest.mark.parametrize("demand", ["fastest", "addressable"])
 def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
-    fast: str, slow: str, demand: str
+    fast: str, slow: str, home: str, demand: str
 ) -> None:
     """Operands in the slow tier of a target that wants them in the fast one, or cannot reach it."""
     tiers = (
         replace(SRAM, name=fast, addressable=demand == "fastest"),
         replace(DRAM, name=slow),
-        replace(NVM, name="c", addressable=demand == "fastest"),
+        replace(NVM, name=home, addressable=demand == "fastest"),
     )
     target = Target(
         "named",
         tiers,
-        (Link("c", fast, 1e9), Link(fast, "c", 1e9), Link(slow, fast, 1e9)),
+        (Link(home, fast, 1e9), Link(fast, home, 1e9), Link(slow, fast, 1e9)),
         COMPUTE,
-        dict.fromkeys(IN_DRAM, "c"),
+        dict.fromkeys(IN_DRAM, home),
         operand_access="fastest" if demand == "fastest" else "any",
         slice_granularity_bytes=4,
     )
@@ -205,25 +207,25 @@ def test_operands_are_where_operators_reach_them_whatever_tiers_are_called(
 
     def at(read_in: str, written_in: str) -> set[tuple[str, int]]:
         held = [
-            ("x", 0, 8, "c", 0, 0, 0, 4),
+            ("x", 0, 8, home, 0, 0, 0, 4),
             ("x", 0, 8, fast, 0, 0, 1, 3),
             ("y", 0, 8, written_in, 16, 2, 2, 4),
-            ("y", 0, 8, "c", 8, 3, 4, 4),
+            ("y", 0, 8, home, 8, 3, 4, 4),
         ]
         moves = [
-            ("x", 0, 8, "c", fast, ((0, 8),)),
-            ("y", 0, 8, fast, "c", ((3, 8),)),
+            ("x", 0, 8, home, fast, ((0, 8),)),
+            ("y", 0, 8, fast, home, ((3, 8),)),
         ]
-        if read_in == "c":
+        if read_in == home:
             del held[1], moves[0]
-        if written_in == "c":
-            held = [*held[:-2], ("y", 0, 8, "c", 8, 2, 2, 4)]
+        if written_in == home:
+            held = [*held[:-2], ("y", 0, 8, home, 8, 2, 2, 4)]
             moves = moves[:-1]
         return found_in(plan(target, made, held, moves))
 
     rule = "wrong-tier" if demand == "fastest" else "not-addressable"
     assert at(fast, fast) == set()
-    assert at("c", fast) == at(fast, "c") == at("c", "c") == {(rule, 2)}
+    assert at(home, fast) == at(fast, home) == at(home, home) == {(rule, 2)}
 
 
 def test_an_input_that_is_not_at_home_is_named_in_step_0() -> None:
