@@ -8,10 +8,12 @@ import pytest
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import objective_value, score
-from ullage.hwmodels.crossings import crossing_bytes, crossing_seconds
+from ullage.hwmodels.crossings import crossing_bytes, crossing_seconds, way_energy_j
+from ullage.hwmodels.resources import resources
 
 
 @pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
@@ -65,3 +67,46 @@ def test_what_some_way_goes_around_does_not_count() -> None:
     assert seconds["t1"] == pytest.approx(50 * 2 / middle.read_bytes_per_s)
     assert seconds["t2"] == pytest.approx(150 / home.read_bytes_per_s)
     assert crossing_bytes(problem) == 100 + 2 * 50
+
+
+def loads_j(target: Target) -> float:
+    """Least joules that a byte of an input takes on its way to operators."""
+    tensors = [Tensor("x", 100, "input"), Tensor("y", 50, "output")]
+    problem = problem_from_lists("one", tensors, [Op("op", ["x"], ["y"])], target)
+    return way_energy_j(target, resources(problem), "input", outgoing=True)
+
+
+def with_addressable(target: Target, *names: str) -> Target:
+    """The target with these tiers, and no others, within reach of operators."""
+    tiers = (replace(tier, addressable=tier.name in names) for tier in target.tiers)
+    return replace(target, tiers=tuple(tiers))
+
+
+def test_a_way_ends_where_operators_reach_the_bytes() -> None:
+    hop_j = 2e-12  # a read and a write
+    chain = scratchpad_target(Random(0), 3, room=4096)
+    assert loads_j(chain) == pytest.approx(3 * hop_j)
+    # t1 is within reach; t1 and t2 are passed on the way to it, and t2 is not within reach.
+    assert loads_j(with_addressable(chain, "t0", "t1")) == pytest.approx(2 * hop_j)
+    assert loads_j(with_addressable(chain, "t0", "t2")) == pytest.approx(hop_j)
+
+
+def test_a_tier_out_of_reach_ends_no_way() -> None:
+    chain = scratchpad_target(Random(0), 3, room=4096)
+    # t2 is within reach, but only t1 leads to it: the home t3 is joined to t1, and t1 to t0 and t2.
+    links = {(link.source, link.destination): link for link in chain.links}
+    home = replace(links["t3", "t2"], destination="t1", name="t3->t1")
+    ways = (home, links["t1", "t0"], links["t1", "t2"], links["t0", "t1"])
+    back = replace(links["t2", "t3"], source="t1", name="t1->t3")
+    target = with_addressable(replace(chain, links=(*ways, back)), "t0", "t2")
+    assert loads_j(target) == pytest.approx(2 * 2e-12)
+
+
+def test_operators_reach_the_fastest_tier_whatever_is_said_of_it() -> None:
+    chain = scratchpad_target(Random(0), 2, room=4096)
+    target = with_addressable(chain, "t1")
+    links = {(link.source, link.destination): link for link in chain.links}
+    past = replace(links["t2", "t1"], destination="t0", name="t2->t0")
+    store = replace(links["t1", "t2"], source="t0", name="t0->t2")
+    target = replace(target, links=(past, store))
+    assert loads_j(target) == pytest.approx(2e-12)
