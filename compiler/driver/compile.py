@@ -122,7 +122,6 @@ def compile_model(
     from ullage.compiler.importer.model_zoo import find_model
 
     chosen = options or CompileOptions()
-    check_schedule_option(chosen)
     solver_of(chosen)  # a wrong name is an error before a large model is read
     source = find_model(model) if isinstance(model, str) else model
     if not isinstance(source, Path) and not hasattr(source, "graph"):
