@@ -69,7 +69,7 @@ def tiny_chain_problem(
 
 
 @pytest.mark.parametrize(
-    ("hops", "operators", "seeds"), [(1, 2, 12), (2, 1, 8), (2, 2, 6), (3, 1, 3)]
+    ("hops", "operators", "seeds"), [(1, 2, 12), (2, 1, 8), (2, 2, 2), (3, 1, 3)]
 )
 def test_no_plan_beats_the_best_and_no_bound_is_above_it(
     hops: int, operators: int, seeds: int
