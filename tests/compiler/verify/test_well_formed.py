@@ -388,3 +388,11 @@ def test_no_range_ends_before_it_begins(where: Path, low: str, high: str, shorte
 
 def test_violations_are_never_changed() -> None:
     assert changeable(well_formed) == []
+
+
+@pytest.mark.parametrize("text", ["\ud800", 3])
+@pytest.mark.parametrize("field", ["name", "order"])
+def test_program_and_order_have_names_that_a_file_holds(field: str, text: object) -> None:
+    changed = replace(BASE, problem=with_program(BASE.problem, **{field: text}))
+    (fault,) = find_malformed(changed)
+    assert "must be" in fault.message
