@@ -21,10 +21,9 @@ from ullage.compiler.execute.element_types import Array, as_bytes, numpy_dtype, 
 from ullage.compiler.execute.job import ExecutionJob
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.ir.reach import REDUCTION
+from ullage.compiler.ir.reach import REDUCTION, whole_box
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions
 from ullage.compiler.lowering.dataflow import Contents
-from ullage.compiler.lowering.layouts import whole_box
 from ullage.compiler.lowering.orders import planned_schedule
 from ullage.compiler.lowering.parts import Access, resolve
 from ullage.compiler.lowering.symbolic_memory import DataRange

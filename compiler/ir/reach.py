@@ -10,7 +10,7 @@ axis by axis, from maps that hold for every range:
 Ranges are half-open. A reach may be larger than what the values depend on, never smaller.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,16 @@ Box = tuple[Interval, ...]
 REDUCTION = -1
 # How work divides when an output axis is cut; explained at `Reach`.
 WorkDimension = Literal["m", "n", "count", "elements", "none"]
+
+
+def whole_box(shape: Sequence[int]) -> Box:
+    """The box that is the whole tensor."""
+    return tuple((0, size) for size in shape)
+
+
+def hull(one: Box, other: Box) -> Box:
+    """The smallest box that holds two boxes of a tensor."""
+    return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

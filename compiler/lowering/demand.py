@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph, Operator, Sharing
-from ullage.compiler.ir.reach import REDUCTION, AxisMap, Box, Interval
+from ullage.compiler.ir.reach import REDUCTION, AxisMap, Box, Interval, hull, whole_box
 
 # For each axis of a value which of its indices are meant.
 Masks = tuple[NDArray[np.bool_], ...]
@@ -50,7 +50,7 @@ def demand(
             continue
         made = {name: demanded[name] for name in operator.outputs if name in demanded}
         for name, needed in _needed(graph, operator, made).items() if made else ():
-            demanded[name] = _hull(demanded.get(name, needed), needed)
+            demanded[name] = hull(demanded.get(name, needed), needed)
     return demanded
 
 
@@ -58,8 +58,10 @@ def _needed(graph: Graph, operator: Operator, made: dict[str, Box]) -> dict[str,
     """By input of an operator what it needs for boxes of its outputs."""
     shapes = {name: graph.values[name].shape for name in operator.inputs}
     if operator.reach is None:
-        return {name: whole_of(shape) for name, shape in shapes.items() if 0 not in shape}
-    ranges: dict[int, Interval] = dict(enumerate(whole_of(graph.values[operator.outputs[0]].shape)))
+        return {name: whole_box(shape) for name, shape in shapes.items() if 0 not in shape}
+    ranges: dict[int, Interval] = dict(
+        enumerate(whole_box(graph.values[operator.outputs[0]].shape))
+    )
     for axis, label in enumerate(operator.reach.axes):
         if label != "none":  # outputs are cut together
             asked = [made_box[axis] for made_box in made.values()]
@@ -67,17 +69,8 @@ def _needed(graph: Graph, operator: Operator, made: dict[str, Box]) -> dict[str,
     found: dict[str, Box] = {}
     for name, boxes in operator.reach.boxes(ranges, shapes).items():
         for box in boxes:
-            found[name] = _hull(found.get(name, box), box)
+            found[name] = hull(found.get(name, box), box)
     return {name: box for name, box in found.items() if all(low < high for low, high in box)}
-
-
-def whole_of(shape: tuple[int, ...]) -> Box:
-    """The box of a whole tensor."""
-    return tuple((0, length) for length in shape)
-
-
-def _hull(a: Box, b: Box) -> Box:
-    return tuple((min(x[0], y[0]), max(x[1], y[1])) for x, y in zip(a, b, strict=True))
 
 
 def dependence(graph: Graph, output: str, box: Box) -> dict[str, tuple[tuple[Interval, ...], ...]]:

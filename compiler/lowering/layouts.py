@@ -4,7 +4,6 @@ The layout is `program.Layout`: cells one after the other, in each of them one a
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -134,8 +133,3 @@ def whole_range(value: Value) -> list[ByteRange]:
     """All bytes of a value as one range; none for an empty value."""
     size = value.size_bytes
     return [ByteRange(0, size, size)] if size else []
-
-
-def whole_box(shape: Sequence[int]) -> Box:
-    """The box that is the whole tensor."""
-    return tuple((0, size) for size in shape)

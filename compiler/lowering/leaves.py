@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ullage.compiler.ir.graph import Graph, Operator, Sharing
-from ullage.compiler.ir.reach import Box
+from ullage.compiler.ir.reach import Box, whole_box
 from ullage.compiler.lowering.aliases import Aliases
-from ullage.compiler.lowering.layouts import whole_box
 
 
 @dataclass(frozen=True)

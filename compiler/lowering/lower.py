@@ -62,17 +62,13 @@ def build_program(
     sharing = find_aliases(graph, order, aliases or AliasOptions())
     check_aliases(graph, order, sharing)
     numbers = buffer_numbers(graph, sharing)
-    starts = range(1, dma_steps.at_ends + 1)
-    steps = [Step("start" if number == 1 else f"start {number}", DMA_STEP) for number in starts]
+    steps = end_steps("start", dma_steps)
     for index in order:
         operator = graph.operators[index]
         if operator.name in sharing.elided:
             continue
-        if dma_steps.between and len(steps) > dma_steps.at_ends:
-            steps += [
-                Step(f"empty before {operator.name}", DMA_STEP),
-                Step(f"fill before {operator.name}", DMA_STEP),
-            ]
+        if len(steps) > dma_steps.at_ends:
+            steps += steps_before(operator.name, dma_steps)
         steps.append(
             Step(
                 name=operator.name,
@@ -86,9 +82,22 @@ def build_program(
                 workspace_bytes=operator.workspace_bytes,
             )
         )
-    steps += [Step("finish" if n == 1 else f"finish {n}", DMA_STEP) for n in starts]
+    steps += end_steps("finish", dma_steps)
     buffers = buffers_of(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
+
+
+def end_steps(name: str, dma_steps: DmaSteps) -> list[Step]:
+    """The DMA-only steps at one end of a program, `start` or `finish`."""
+    numbers = range(1, dma_steps.at_ends + 1)
+    return [Step(name if n == 1 else f"{name} {n}", DMA_STEP) for n in numbers]
+
+
+def steps_before(name: str, dma_steps: DmaSteps) -> list[Step]:
+    """The DMA-only steps between an operator and the one of this name that runs next."""
+    if not dma_steps.between:
+        return []
+    return [Step(f"empty before {name}", DMA_STEP), Step(f"fill before {name}", DMA_STEP)]
 
 
 def _uses(

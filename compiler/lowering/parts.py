@@ -16,18 +16,20 @@ from math import ceil, prod
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.program import DMA_STEP, Buffer, DmaSteps, Program, Step, Use
-from ullage.compiler.ir.reach import REDUCTION, Box, Interval
+from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Step, Use
+from ullage.compiler.ir.reach import REDUCTION, Box, Interval, whole_box
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule, reach_of
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
-from ullage.compiler.lowering.layouts import ByteRange, LaidOut, whole_box, whole_range
+from ullage.compiler.lowering.layouts import ByteRange, LaidOut, whole_range
 from ullage.compiler.lowering.leaves import Leaves
 from ullage.compiler.lowering.lower import (
     ONE_AT_EACH_END,
     buffer_numbers,
     buffers_of,
     build_program,
+    end_steps,
     merged_uses,
+    steps_before,
 )
 from ullage.compiler.lowering.part_layouts import LayoutConflictError, LeafBox, choose_layouts
 from ullage.compiler.lowering.part_work import part_work
@@ -75,8 +77,7 @@ def lower_schedule(
     numbers = buffer_numbers(graph, lowered.aliases)
     buffers = buffers_of(graph, lowered.aliases, numbers, lowered.laid_out)
     accumulators = _Accumulators(len(buffers), graph)
-    starts = range(1, dma_steps.at_ends + 1)
-    steps = [Step("start" if n == 1 else f"start {n}", DMA_STEP) for n in starts]
+    steps = end_steps("start", dma_steps)
     count: dict[int, int] = {}
     for part in schedule.parts:
         count[part.operator] = count.get(part.operator, 0) + 1
@@ -89,8 +90,8 @@ def lower_schedule(
         name = operator.name
         if count[part.operator] > 1:
             name = f"{name} [{made[part.operator]}/{count[part.operator]}]"
-        if dma_steps.between and len(steps) > dma_steps.at_ends:
-            steps += [Step(f"empty before {name}", DMA_STEP), Step(f"fill before {name}", DMA_STEP)]
+        if len(steps) > dma_steps.at_ends:
+            steps += steps_before(name, dma_steps)
         work = part_work(graph, operator, part.intervals)
         before, behind = accumulators.of(operator, part)
         reads = [_use(lowered.aliases, numbers, access, write=False) for access in accesses.reads]
@@ -109,7 +110,7 @@ def lower_schedule(
                 ranges=part.ranges,
             )
         )
-    steps += [Step("finish" if n == 1 else f"finish {n}", DMA_STEP) for n in starts]
+    steps += end_steps("finish", dma_steps)
     return Program(
         graph.name,
         order_name or schedule.name,

@@ -18,11 +18,11 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.lower import build_program
-from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
 from ullage.solvers.state.segments import Segment, segments_of
 
 # Options of the LPs: windows open little, since hundreds are solved.
@@ -108,12 +108,7 @@ def value_of(task: OrderingTask, order: Sequence[int], reference: float) -> Valu
         return None
     if relaxation is None:
         return None
-    builder = relaxation.fluid.builder
-    value = relaxation.solution.objective + builder.constant + builder.tie_constant
-    value *= builder.unit
-    if builder.is_timed:
-        value += float(overhead_seconds(problem).sum())
-    axis = relaxation.axis
+    value, axis = optimum(problem, relaxation), relaxation.axis
     return Valued(tuple(order), value, axis.problem, axis.segments, relaxation)
 
 
@@ -122,13 +117,7 @@ def stall_weights(valued: Valued) -> Floats:
 
     Latency: the time that its step takes beyond computing. Else the price of space in its step.
     """
-    builder = valued.relaxation.fluid.builder
-    solution = valued.relaxation.solution
-    if builder.is_timed:
-        elapsed = solution.values[builder.elapsed] * builder.unit
-        lost = np.maximum(0.0, elapsed - compute_seconds(valued.problem)[0])
-    else:
-        lost = builder.space_prices(solution.duals)
+    lost = lost_by_step(valued.relaxation)
     at = {step.operator: t for t, step in enumerate(valued.problem.steps)}
     weights = np.array([lost[at[o]] if o in at else 0.0 for o in valued.order])
     mean = float(weights.mean()) if len(weights) else 0.0

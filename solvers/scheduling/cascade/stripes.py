@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.reach import Box, Interval
+from ullage.compiler.ir.reach import Box, Interval, hull, whole_box
 from ullage.compiler.ir.schedule import Part, part_of
 
 # The range of one axis that is demanded of an operator, by axis; empty: nothing is cut.
@@ -55,9 +55,7 @@ class Demands:
     def demand(self, name: str, box: Box) -> None:
         """Demand a box of a value, besides what is demanded of it already."""
         known = self.boxes.get(name)
-        if known is not None:
-            box = tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(known, box, strict=True))
-        self.boxes[name] = box
+        self.boxes[name] = box if known is None else hull(known, box)
 
     def of(self, operator: Operator) -> Ranges | None:
         """The ranges that an operator must make; None where nothing of it is demanded.
@@ -86,7 +84,7 @@ class Demands:
         shapes = {name: self.graph.values[name].shape for name in operator.inputs}
         if operator.reach is None:
             for name, shape in shapes.items():
-                self.demand(name, tuple((0, size) for size in shape))
+                self.demand(name, whole_box(shape))
             return
         for name, boxes in operator.reach.boxes(ranges, shapes).items():
             for box in boxes:

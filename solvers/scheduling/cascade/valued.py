@@ -13,13 +13,13 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.parts import lower_schedule
-from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
+from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs: windows open little, since many are solved.
@@ -114,23 +114,13 @@ def value_groups(
         return None
     if relaxation is None:
         return None
-    builder = relaxation.fluid.builder
-    value = relaxation.solution.objective + builder.constant + builder.tie_constant
-    value *= builder.unit
-    axis = relaxation.axis.problem
-    lost = np.zeros(len(axis.steps))
-    if builder.is_timed:
-        value += float(overhead_seconds(problem).sum())
-        elapsed = relaxation.solution.values[builder.elapsed] * builder.unit
-        lost = np.maximum(0.0, elapsed - compute_seconds(axis)[0])
-    else:
-        lost = builder.space_prices(relaxation.solution.duals)
     place = {index: position for position, index in enumerate(task.order)}
     group_of = np.zeros(len(task.order) + 1, dtype=np.int64)
     for number, cascade in enumerate(cascades):
         group_of[cascade.first : cascade.last] = number
     by_group = np.zeros(len(cascades))
-    for step, loss in zip(axis.steps, lost.tolist(), strict=True):
+    steps, lost = relaxation.axis.problem.steps, lost_by_step(relaxation)
+    for step, loss in zip(steps, lost.tolist(), strict=True):
         if step.operator >= 0:
             by_group[group_of[place[step.operator]]] += loss
-    return ValuedGroups(tuple(cascades), schedule, value, by_group)
+    return ValuedGroups(tuple(cascades), schedule, optimum(problem, relaxation), by_group)
