@@ -78,6 +78,8 @@ class Step:
         gemms: the MACs as matrix products.
         workspace_bytes: scratch memory needed in the fastest tier.
         ranges: the ranges of output axes that this part of the operator makes; empty: all of it.
+        axis_names: what the axes of these ranges are called, one name each (`rows`, `channels`);
+            empty where nobody says.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Step:
     gemms: tuple[Gemm, ...] = ()
     workspace_bytes: Count = 0
     ranges: tuple[AxisRange, ...] = ()
+    axis_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """From a graph and a schedule to a program: parts of operators as steps.
 
     schedule                                steps
-    conv1 rows [0, 4)                       conv1 [1/2]   write a, rows [0, 4)
-    conv2 rows [0, 3), reads rows [0, 4)    conv2 [1/2]   read a, rows [0, 4); write b, rows [0, 3)
-    conv1 rows [4, 8)                       conv1 [2/2]   write a, rows [4, 8)
-    conv2 rows [3, 8), reads rows [2, 8)    conv2 [2/2]   read a, rows [2, 8); write b, rows [3, 8)
+    conv1 rows [0, 4)                       conv1 [rows 0:4)   write a, rows [0, 4)
+    conv2 rows [0, 3), reads rows [0, 4)    conv2 [rows 0:3)   read a, rows [0, 4)
+    conv1 rows [4, 8)                       conv1 [rows 4:8)   write a, rows [4, 8)
+    conv2 rows [3, 8), reads rows [2, 8)    conv2 [rows 3:8)   read a, rows [2, 8)
 
 What comes out is an ordinary program. Here a's rows [0, 2) are dead after the second step: memory
 for a is a line buffer of six rows, without anybody having asked for one.
@@ -16,6 +16,7 @@ from math import ceil, prod
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.part_names import axis_name, part_name
 from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Step, Use
 from ullage.compiler.ir.reach import REDUCTION, Box, Interval, whole_box
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule, reach_of
@@ -78,18 +79,13 @@ def lower_schedule(
     buffers = buffers_of(graph, lowered.aliases, numbers, lowered.laid_out)
     accumulators = _Accumulators(len(buffers), graph)
     steps = end_steps("start", dma_steps)
-    count: dict[int, int] = {}
-    for part in schedule.parts:
-        count[part.operator] = count.get(part.operator, 0) + 1
-    made = dict.fromkeys(count, 0)
     for part, accesses in zip(schedule.parts, lowered.accesses, strict=True):
         operator = graph.operators[part.operator]
         if accesses is None:
             continue
-        made[part.operator] += 1
-        name = operator.name
-        if count[part.operator] > 1:
-            name = f"{name} [{made[part.operator]}/{count[part.operator]}]"
+        rank = len(graph.values[operator.outputs[0]].shape)
+        axis_names = tuple(axis_name(operator.kind, r.axis, rank) for r in part.ranges)
+        name = part_name(operator.name, part.ranges, axis_names, part.copy)
         if len(steps) > dma_steps.at_ends:
             steps += steps_before(name, dma_steps)
         work = part_work(graph, operator, part.intervals)
@@ -108,6 +104,7 @@ def lower_schedule(
                 gemms=work.gemms,
                 workspace_bytes=operator.workspace_bytes,
                 ranges=part.ranges,
+                axis_names=axis_names,
             )
         )
     steps += end_steps("finish", dma_steps)

@@ -5,7 +5,7 @@ from itertools import pairwise
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_INDEX
 from ullage.compiler.ir.program import DMA_STEP, AxisCuts, Layout, PlacedValue, Step
 from ullage.compiler.ir.reach import REDUCTION, AxisRange
-from ullage.compiler.verify.fields import all_are, int_fault
+from ullage.compiler.verify.fields import all_are, int_fault, text_fault
 
 
 def ranges_fault(step: Step) -> str:
@@ -28,7 +28,9 @@ def ranges_fault(step: Step) -> str:
         previous = r.axis
     if step.ranges and step.kind == DMA_STEP:
         return "a DMA-only step makes no ranges"
-    return ""
+    if not isinstance(step.axis_names, tuple) or len(step.axis_names) not in {0, len(step.ranges)}:
+        return "the names of its axes must be a tuple, empty or of one text for each range"
+    return next(filter(None, (text_fault("name of an axis", n) for n in step.axis_names)), "")
 
 
 def layout_fault(value: PlacedValue) -> str:

@@ -60,10 +60,10 @@ def test_a_line_buffer_is_what_the_next_stripe_reads() -> None:
     program = lower_schedule(graph, schedule)
     assert [step.name for step in program.steps] == [
         "start",
-        "conv0 [1/2]",
-        "conv1 [1/2]",
-        "conv0 [2/2]",
-        "conv1 [2/2]",
+        "conv0 [rows 0:5)",
+        "conv1 [rows 0:4)",
+        "conv0 [rows 5:8)",
+        "conv1 [rows 4:8)",
         "finish",
     ]
     row = 2 * 4
@@ -100,7 +100,7 @@ def test_dma_steps_stand_between_parts() -> None:
     program = lower_schedule(graph, schedule, dma_steps=DmaSteps(2, 2))
     kinds = ["dma" if step.kind == DMA_STEP else step.name for step in program.steps]
     pair = ["dma", "dma"]
-    assert kinds == [*pair, "conv0 [1/2]", *pair, "conv0 [2/2]", *pair, "conv1", *pair]
+    assert kinds == [*pair, "conv0 [rows 0:4)", *pair, "conv0 [rows 4:8)", *pair, "conv1", *pair]
 
 
 @pytest.mark.parametrize(

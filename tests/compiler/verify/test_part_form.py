@@ -79,6 +79,25 @@ def test_a_dma_only_step_makes_no_ranges(kind: str) -> None:
     assert of_ranges(ranges, kind) == ""
 
 
+AXIS_NAMES = "the names of its axes must be a tuple, empty or of one text for each range"
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        ((), ""),
+        (("rows",), ""),
+        (["rows"], AXIS_NAMES),
+        (("rows", "columns"), AXIS_NAMES),
+        ((2,), "name of an axis must be a str, is int 2"),
+        (("\ud800",), "name of an axis must be Unicode text, is str '\\ud800'"),
+    ],
+)
+def test_axes_of_ranges_have_names_or_none(names: Any, fault: str) -> None:
+    step = Step("s", "Conv", 0, ranges=(AxisRange(2, 0, 1),), axis_names=names)
+    assert ranges_fault(step) == fault
+
+
 def of_layout(layout: Any) -> str:
     return layout_fault(PlacedValue("v", 0, 64, layout))
 
