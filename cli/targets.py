@@ -94,7 +94,7 @@ def show_command(
         columns,
         rows,
         optional=("Origin", "Unit", "Confidence", "Source"),
-        folding=("Source",),
+        folding=("Value", "Source"),
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -208,7 +208,8 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
         asked = load_target(options.target, options.overrides)
         if options.fast_memory_bytes is not None:
             asked = asked.with_fast_memory(options.fast_memory_bytes)
-        if asked != own:
+        # Problems have steps already: which cuts the target allows makes no difference.
+        if replace(asked, tile_axes=own.tile_axes) != own:
             raise UsageError(
                 f"option target is {options.target!r} with its overrides, and the problem is of "
                 f"another: {own.name!r}; leave it out, or plan `problem.on(load_target(...))`"

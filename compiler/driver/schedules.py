@@ -13,7 +13,8 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
 from ullage.compiler.frontend import Ordering, Prepared, in_order
-from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.schedule import Schedule, check_schedule
+from ullage.compiler.ir.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
 from ullage.solvers.budget import Budget
@@ -42,8 +43,9 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         deadline: `time.monotonic()` value at which the whole job ends, None for never.
 
     Raises:
-        UsageError: the file holds no schedule of this model, or the target has more than two
-            memories, for which no cascades are chosen.
+        UsageError: the file holds no schedule of this model, or one that the target does not
+            allow; or the target allows no parts or has more than two memories, for which no
+            cascades are chosen.
     """
     if options.schedule == WHOLE or not prepared.graph.operators:
         return prepared
@@ -56,6 +58,8 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
     else:
         given = options.schedule
         schedule = given if isinstance(given, Schedule) else read_schedule(Path(given))
+        check_schedule(schedule, prepared.graph)
+        check_tiles(schedule, prepared.graph, prepared.target)
     cut = in_order(
         prepared.graph,
         prepared.target,
@@ -101,6 +105,11 @@ def _chosen(
     from ullage.solvers.scheduling.cascade.search import schedule_until
     from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
+    if not prepared.target.tile_axes:
+        raise UsageError(
+            f"operators run whole on {prepared.target.name}: use --schedule whole, another target, "
+            "or --set tiles.allowed=true"
+        )
     if len(prepared.target.tiers) != 2:
         raise UsageError(
             f"--schedule cascade is for targets of two memories; {prepared.target.name} has "
@@ -108,7 +117,7 @@ def _chosen(
         )
     options.progress("choosing cascades")
     task = SchedulingTask(
-        graph=prepared.graph,
+        graph=with_allowed_cuts(prepared.graph, prepared.target),
         order=order,
         target=prepared.target,
         aliases=alias_options(prepared.target, alias=options.alias),

@@ -7,7 +7,7 @@ Target files (YAML with a source and a confidence for every number) are read by
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 from ullage.compiler.common.ranges import (
     Cells,
@@ -24,6 +24,9 @@ from ullage.compiler.ir.program import DmaSteps
 
 # Where operands may be while their operator runs; explained at `Target`.
 OperandAccess = Literal["any", "fastest"]
+# How an operator may be cut into parts; explained at `Target`.
+TileAxis = Literal["rows", "channels", "products", "elements", "reduction"]
+TILE_AXES: tuple[TileAxis, ...] = get_args(TileAxis)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,11 @@ class Target:
         split_operands: the bytes of one operand may be in several tiers or places.
         slice_granularity_bytes: slices are cut at multiples of it; 0: between rows of the
             outermost axis longer than 1.
+        tile_axes: how operators may be cut into parts, by what becomes shorter: `rows` of their
+            matrix products (positions: rows and columns of an image, tokens), `channels` (columns
+            of the products), `products` (how many there are: batch, heads, groups), `elements` (an
+            operator without products), `reduction` (with accumulators in memory). Empty: operators
+            run whole.
     """
 
     name: str
@@ -144,6 +152,7 @@ class Target:
     weights_in_fastest: bool = False
     split_operands: bool = True
     slice_granularity_bytes: Count = 256
+    tile_axes: tuple[TileAxis, ...] = ()
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

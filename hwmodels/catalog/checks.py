@@ -28,6 +28,7 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "compute": schema.ComputeEntry,
     "homes": schema.HomesEntry,
     "policy": schema.PolicyEntry,
+    "tiles": schema.TilesEntry,
 }
 
 

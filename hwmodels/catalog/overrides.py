@@ -35,7 +35,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
             figure = figures.figure_type(field)
             if figure is not None or field.annotation is bool:
                 fields[f"{path}{key}"] = figure or bool
-            elif key in ("operand_access", *schema.KINDS):
+            elif key in ("operand_access", "axes", *schema.KINDS):
                 fields[f"{path}{key}"] = str
 
     add(schema.TargetFile, "")
@@ -49,6 +49,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
         fields[f"compute.macs_per_s.{dtype}"] = figures.MacsPerSecond
         fields[f"compute.energy_j_per_mac.{dtype}"] = figures.JoulesPerMac
     add(schema.HomesEntry, "homes.")
+    add(schema.TilesEntry, "tiles.")
     for tier in file.tiers:
         fields[f"policy.reserved_bytes.{tier.name}"] = figures.Bytes
     return fields

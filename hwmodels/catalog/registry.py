@@ -252,7 +252,7 @@ def _leaves(node: object, path: str) -> Iterator[str]:
     if isinstance(node, Mapping) and "value" not in node:
         for key, child in node.items():
             yield from _leaves(child, f"{start}{key}")
-    elif isinstance(node, list):
+    elif isinstance(node, list) and _is_named_list(node):
         for entry in node:
             yield from _leaves(entry, f"{start}{entry_name(entry)}")
     else:
@@ -280,6 +280,9 @@ def _values(node: Any, path: str, origins: Mapping[str, str]) -> Iterator[Resolv
     elif isinstance(node, Mapping):
         for key, child in node.items():
             yield from _values(child, f"{start}{key}", origins)
+    elif isinstance(node, list) and all(isinstance(entry, str) for entry in node):
+        text = ", ".join(node)
+        yield ResolvedValue(path, text, "", "", "", "", origins.get(path, "default"))
     elif isinstance(node, list):
         for entry in node:
             name = entry_name(entry.model_dump(include=LABELS))

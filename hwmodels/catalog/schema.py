@@ -4,10 +4,21 @@ Every figure has a source and a confidence; docs/targets.md explains the format.
 must agree on (links, homes, order of tiers) is checked in `checks`.
 """
 
-from pydantic import Field, StrictBool
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, StrictBool
 
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.target import Compute, Link, OperandAccess, Systolic, Target, Tier
+from ullage.compiler.ir.target import (
+    TILE_AXES,
+    Compute,
+    Link,
+    OperandAccess,
+    Systolic,
+    Target,
+    Tier,
+    TileAxis,
+)
 from ullage.hwmodels.catalog.quantities import (
     Alignment,
     Bytes,
@@ -86,6 +97,20 @@ class HomesEntry(Strict):
     output: str
 
 
+def _tile_axes(value: object) -> object:
+    """A list of axes; a text from the command line names them with commas between."""
+    return value.split(",") if isinstance(value, str) else value
+
+
+class TilesEntry(Strict):
+    """Whether operators may run in parts, and how they may be cut (see `Target.tile_axes`)."""
+
+    allowed: StrictBool
+    axes: Annotated[list[TileAxis], BeforeValidator(_tile_axes)] = Field(
+        default=list(TILE_AXES), min_length=1
+    )
+
+
 class PolicyEntry(Strict):
     """Choices of the system rather than the chip: bytes that OS and software stack use, by tier."""
 
@@ -106,6 +131,7 @@ class TargetFile(Strict):
     weights_in_fastest: StrictBool = False
     split_operands: StrictBool = True
     slice_granularity: Granularity
+    tiles: TilesEntry = TilesEntry(allowed=False)
     policy: PolicyEntry = PolicyEntry()
 
 
@@ -148,6 +174,7 @@ def resolve(file: TargetFile) -> Target:
         weights_in_fastest=file.weights_in_fastest,
         split_operands=file.split_operands,
         slice_granularity_bytes=file.slice_granularity.value,
+        tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
     )
 
 

@@ -104,3 +104,19 @@ def test_a_schedule_may_be_made_by_hand(path: Path) -> None:
     parts += [part_of(index, {}) for index in sorted(views)]
     plan = compile_model(path, replace(SMALL, schedule=Schedule("mine", tuple(parts)))).plan
     assert sum(step.operator == order[0] for step in plan.problem.steps) == 4
+
+
+def test_targets_without_tiles_refuse_parts(path: Path) -> None:
+    on_cosma = replace(SMALL, target="cosma", schedule="cascade")
+    with pytest.raises(UsageError, match=r"tiles\.allowed=true"):
+        compile_model(path, on_cosma)
+    made = compile_model(path, replace(SMALL, schedule="cascade")).plan
+    given = Schedule.from_json(made.model["schedule"])
+    with pytest.raises(UsageError, match="run whole on cosma"):
+        compile_model(path, replace(on_cosma, schedule=given))
+    narrow = {"tiles.axes": "channels"}
+    with pytest.raises(UsageError, match="cuts the rows of"):
+        compile_model(path, replace(SMALL, schedule=given, overrides=narrow))
+    plan = compile_model(path, replace(SMALL, schedule="cascade", overrides=narrow)).plan
+    cut = [step for step in plan.problem.steps if step.ranges]
+    assert all(r.axis == 1 for step in cut for r in step.ranges)

@@ -44,6 +44,7 @@ def format_1() -> dict[str, Any]:
     document["format_version"] = 1
     for row in document["target"]["links"]:
         del row["name"]
+    del document["target"]["tile_axes"]
     for row in document["transfers"]:
         del row["link"]
     newer = ("statistics", "shadow_prices", "claimed_bound", "claimed_by", "chip_fast_memory_bytes")

@@ -28,6 +28,7 @@ def test_overrides_take_effect_and_are_reported() -> None:
         "slice_granularity": "row",
         "homes.input": "sram",
         "policy.reserved_bytes.sram": "12KiB",
+        "tiles.axes": "channels,rows",
     }
     found = describe("edge-npu", overrides)
     target = found.target
@@ -41,6 +42,7 @@ def test_overrides_take_effect_and_are_reported() -> None:
     assert target.links[0].setup_s == 2e-6
     assert target.slice_granularity_bytes == 0
     assert target.homes["input"] == "sram"
+    assert target.tile_axes == ("rows", "channels")
     origins = {value.field: value.origin for value in found.values}
     assert all(origins[field] == "--set" for field in overrides)
     assert load_target("edge-npu").split_operands  # the shipped file is untouched
@@ -56,6 +58,8 @@ def test_overrides_take_effect_and_are_reported() -> None:
         ("tiers.sram.capacity_bytes.value", "1", "no field"),
         ("split_operands", "maybe", "write true or false"),
         ("operand_access", "slow", "'any' or 'fastest'"),
+        ("tiles.axes", "rows,columns", "tiles.axes.1: found 'columns': Input should be 'rows'"),
+        ("tiles.allowed", "perhaps", "write true or false"),
         ("homes.weight", "flash", "use one of: sram, dram"),
         ("tiers.sram.capacity_bytes", "-1", "cannot be negative"),
         ("tiers.sram.capacity_bytes", "much", "is not a size"),

@@ -52,6 +52,15 @@ def test_shipped_targets_are_sound(name: str) -> None:
             assert value.confidence in ("high", "medium", "low")
 
 
+def test_which_targets_allow_parts() -> None:
+    whole = {name for name in SHIPPED if not load_target(name).tile_axes}
+    assert whole == {"a100-host", "cosma"}
+    assert "reduction" in load_target("edge-npu-spm").tile_axes
+    assert "reduction" not in load_target("ethos-u65-512").tile_axes
+    values = {v.field: v.value for v in describe("ethos-u55-128").values}
+    assert values["tiles.axes"] == "rows, channels, products, elements"
+
+
 def test_figures_from_memory_are_of_low_confidence() -> None:
     for name in SHIPPED:
         for value in describe(name).values:
