@@ -86,15 +86,16 @@ def show_command(
     _print_tiers(description)
     columns = [(name, "left") for name in FIGURE_COLUMNS]
     rows = [
-        [v.field, _shown(v.value), v.unit, v.confidence, v.origin, _source(v.source, v.note)]
+        [v.field, value, v.unit, v.confidence, v.origin, _source(v.source, v.note)]
         for v in description.values
+        for value in _shown(v.value).split(", ")  # of a list each entry
     ]
     print_table(
         "Values and where they come from",
         columns,
         rows,
         optional=("Origin", "Unit", "Confidence", "Source"),
-        folding=("Value", "Source"),
+        folding=("Source",),
     )
 
 

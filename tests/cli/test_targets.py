@@ -102,7 +102,7 @@ def test_tables_are_readable_on_narrow_terminals(
             row = next(line for line in lines if line.startswith(f"│ {figure['field']} "))
             value = figure["value"]
             shown = f"{value:g}" if isinstance(value, float) else str(value)
-            shown = shown.split(", ")[0]  # a list may go on in the next line
+            shown = shown.split(", ")[0]  # each entry of a list has a row
             assert (shown.lower() if isinstance(value, bool) else shown) in row
         assert f"not shown in {width} columns" in text
         assert ("Source" in text.split("not shown in")[-2]) == (width >= 80)
