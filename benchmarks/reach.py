@@ -38,6 +38,7 @@ def main() -> int:
         ["ranges of outputs", tiles.rows],
         ["of which the demand lacks something needed", len(tiles.missing)],
         ["whose dependence is no more than needed or touched", tiles.exact],
+        ["whose demand (one range for each axis) is no more than that", tiles.demanded],
         ["whose demand is no more than the hull of that", tiles.within_hull],
         ["cases with an operator without a rule", len(tiles.refused)],
         ["cases that ask for parts along an axis that is not cut", len(tiles.uncut)],

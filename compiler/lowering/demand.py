@@ -4,12 +4,13 @@
 
 `demand` says what must exist for a part to run: boxes, the hull where a value is read in several
 ways, and whole axes where an operator is not cut. For `dependence` each axis has its own set of
-indices (every other row, two rows far apart), and no operator has to run: a running sum depends on
-what is before it, a part of a Split on its own rows. Taps of one window are one run in both, gaps
+indices (every other row, two rows far apart), and no operator has to run: a step of a recurrent
+layer depends on the steps before it. Taps of one window are one run in both, gaps
 of dilation included.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,60 @@ from ullage.compiler.ir.reach import REDUCTION, AxisMap, Box, Interval, hull, wh
 Masks = tuple[NDArray[np.bool_], ...]
 
 
+def boxes_read(
+    graph: Graph, operator: Operator, ranges: Mapping[int, Interval]
+) -> dict[str, list[Box]]:
+    """By input the boxes that a part of an operator reads.
+
+    Of an axis that is not cut, too, only what the result is made of is read: the rows that a Slice
+    takes, those that some window meets. An operator that runs whole reads all of its inputs.
+
+    Args:
+        graph: the graph.
+        operator: one of its operators.
+        ranges: by output axis (or `REDUCTION`) the range of the part; empty: it runs whole.
+    """
+    shapes = {name: graph.values[name].shape for name in operator.inputs}
+    if operator.reach is None or not ranges:
+        return {name: [whole_box(shape)] for name, shape in shapes.items()}
+    whole = dict(enumerate(whole_box(graph.values[operator.outputs[0]].shape)))
+    return operator.reach.boxes({**whole, **ranges}, shapes)
+
+
+@dataclass
+class Demands:
+    """What must exist of values, collected from the last operator back to the first.
+
+    Attributes:
+        graph: the graph.
+        boxes: by value the hull of what is demanded of it; values without are not demanded.
+    """
+
+    graph: Graph
+    boxes: dict[str, Box] = field(default_factory=dict)
+
+    def demand(self, name: str, box: Box) -> None:
+        """Demand a box of a value, besides what is demanded of it already; an empty one is none."""
+        if any(low >= high for low, high in box):
+            return
+        known = self.boxes.get(name)
+        self.boxes[name] = box if known is None else hull(known, box)
+
+    def pass_on(self, operator: Operator, ranges: Mapping[int, Interval]) -> None:
+        """Demand of an operator's inputs what it reads to make these ranges; empty: everything."""
+        for name, boxes in boxes_read(self.graph, operator, ranges).items():
+            for box in boxes:
+                self.demand(name, box)
+
+
 def demand(
     graph: Graph, output: str, box: Box, operators: Collection[int] | None = None
 ) -> dict[str, Box]:
     """By value the box of it that must exist for a box of a value, which is included itself.
 
     An operator that cannot be cut along an axis needs what it takes to make that axis whole; one
-    without a reach needs all of its inputs. Values of which nothing is needed are left out.
+    without a reach needs all of its inputs. A result of a Split needs the range of the operand that
+    it is. Values of which nothing is needed are left out.
 
     Args:
         graph: the graph.
@@ -41,36 +89,34 @@ def demand(
         UsageError: there is no such value, or the box does not lie in it.
     """
     _check(graph, output, box)
-    demanded: dict[str, Box] = {}
-    if all(start < end for start, end in box):
-        demanded[output] = box
+    found = Demands(graph)
+    found.demand(output, box)
     for index in range(len(graph.operators) - 1, -1, -1):
         operator = graph.operators[index]
         if operators is not None and index not in operators:
             continue
-        made = {name: demanded[name] for name in operator.outputs if name in demanded}
-        for name, needed in _needed(graph, operator, made).items() if made else ():
-            demanded[name] = hull(demanded.get(name, needed), needed)
-    return demanded
+        made = {name: found.boxes[name] for name in operator.outputs if name in found.boxes}
+        if made:
+            _pass_on(found, operator, made)
+    return found.boxes
 
 
-def _needed(graph: Graph, operator: Operator, made: dict[str, Box]) -> dict[str, Box]:
-    """By input of an operator what it needs for boxes of its outputs."""
-    shapes = {name: graph.values[name].shape for name in operator.inputs}
-    if operator.reach is None:
-        return {name: whole_box(shape) for name, shape in shapes.items() if 0 not in shape}
-    ranges: dict[int, Interval] = dict(
-        enumerate(whole_box(graph.values[operator.outputs[0]].shape))
-    )
-    for axis, label in enumerate(operator.reach.axes):
+def _pass_on(found: Demands, operator: Operator, made: Mapping[str, Box]) -> None:
+    """Demand of an operator's inputs what it needs for boxes of its outputs."""
+    graph = found.graph
+    places = _places(graph, operator, made)
+    for name, (source, axis, offset) in places.items():
+        box = made[name]
+        low, high = box[axis]
+        found.demand(source, (*box[:axis], (low + offset, high + offset), *box[axis + 1 :]))
+    if places:
+        return
+    ranges = dict(enumerate(whole_box(graph.values[operator.outputs[0]].shape)))
+    for axis, label in enumerate(operator.reach.axes if operator.reach is not None else ()):
         if label != "none":  # outputs are cut together
-            asked = [made_box[axis] for made_box in made.values()]
+            asked = [box[axis] for box in made.values()]
             ranges[axis] = (min(a[0] for a in asked), max(a[1] for a in asked))
-    found: dict[str, Box] = {}
-    for name, boxes in operator.reach.boxes(ranges, shapes).items():
-        for box in boxes:
-            found[name] = hull(found.get(name, box), box)
-    return {name: box for name, box in found.items() if all(low < high for low, high in box)}
+    found.pass_on(operator, ranges)
 
 
 def dependence(graph: Graph, output: str, box: Box) -> dict[str, tuple[tuple[Interval, ...], ...]]:
@@ -105,7 +151,7 @@ def _read(graph: Graph, operator: Operator, made: Mapping[str, Masks]) -> list[t
     """What an operator reads for some indices of its outputs."""
     shapes = {name: graph.values[name].shape for name in operator.inputs}
     slabs = _slabs(graph, operator, made)
-    if slabs is not None:
+    if slabs:
         return slabs
     if operator.reach is None:
         return [(n, _everything(shape)) for n, shape in shapes.items() if 0 not in shape]
@@ -127,22 +173,33 @@ def _read(graph: Graph, operator: Operator, made: Mapping[str, Masks]) -> list[t
     return result
 
 
-def _slabs(
-    graph: Graph, operator: Operator, made: Mapping[str, Masks]
-) -> list[tuple[str, Masks]] | None:
-    """What a Split reads for some of its parts; None where they are no ranges of one axis."""
-    sharings = {s.output: s for s in operator.sharings if s.kind == "split"}
-    if len(operator.outputs) < 2 or not all(name in sharings for name in made):
-        return None
+def _slabs(graph: Graph, operator: Operator, made: Mapping[str, Masks]) -> list[tuple[str, Masks]]:
+    """What a Split reads for some of its parts; nothing where they are no ranges of one axis."""
     result = []
-    for name, masks in made.items():
+    for name, (source, axis, offset) in _places(graph, operator, made).items():
+        masks = made[name]
+        wider = np.zeros(graph.values[source].shape[axis], bool)
+        wider[offset : offset + len(masks[axis])] = masks[axis]
+        result.append((source, (*masks[:axis], wider, *masks[axis + 1 :])))
+    return result
+
+
+def _places(
+    graph: Graph, operator: Operator, names: Collection[str]
+) -> dict[str, tuple[str, int, int]]:
+    """For results of a Split the operand, the axis that is cut, and where the result begins on it.
+
+    Empty where the operator is none, or one of the results is no range of one axis.
+    """
+    sharings = {s.output: s for s in operator.sharings if s.kind == "split"}
+    result = {}
+    if len(operator.outputs) < 2 or not all(name in sharings for name in names):
+        return {}
+    for name in names:
         place = _place(graph, sharings[name])
         if place is None:
-            return None
-        axis, offset = place
-        wider = np.zeros(graph.values[sharings[name].input].shape[axis], bool)
-        wider[offset : offset + len(masks[axis])] = masks[axis]
-        result.append((sharings[name].input, (*masks[:axis], wider, *masks[axis + 1 :])))
+            return {}
+        result[name] = (sharings[name].input, *place)
     return result
 
 

@@ -16,6 +16,7 @@ from functools import cached_property
 from ullage.compiler.ir.graph import Graph, Operator, Sharing
 from ullage.compiler.ir.reach import Box, whole_box
 from ullage.compiler.lowering.aliases import Aliases
+from ullage.compiler.lowering.demand import boxes_read
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,7 @@ class Leaves:
             return [(s.input, slab) for s, (_, slab) in zip(sharings, slabs, strict=True) if slab]
         shapes = {source: self.graph.values[source].shape for source in operator.inputs}
         if operator.reach is not None and len(operator.outputs) == 1:
-            whole = whole_box(self.graph.values[name].shape)
-            cut = {
-                a: part
-                for a, (part, all_) in enumerate(zip(box, whole, strict=True))
-                if part != all_
-            }
-            boxes = operator.reach.boxes(cut, shapes)
+            boxes = boxes_read(self.graph, operator, dict(enumerate(box)))
             return [(s.input, b) for s in sharings for b in boxes.get(s.input, ())]
         return [(s.input, whole_box(shapes[s.input])) for s in sharings]
 

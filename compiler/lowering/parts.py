@@ -12,6 +12,7 @@ for a is a line buffer of six rows, without anybody having asked for one.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import ceil, prod
 
 from ullage.compiler.common.errors import UsageError
@@ -21,6 +22,7 @@ from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Step, Use
 from ullage.compiler.ir.reach import REDUCTION, Box, Interval, whole_box
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule, reach_of
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
+from ullage.compiler.lowering.demand import boxes_read
 from ullage.compiler.lowering.layouts import ByteRange, LaidOut, whole_range
 from ullage.compiler.lowering.leaves import Leaves
 from ullage.compiler.lowering.lower import (
@@ -212,7 +214,7 @@ def _lower(graph: Graph, schedule: Schedule, aliases: Aliases) -> Lowered:
         reads.append(
             [
                 (name, leaf)
-                for name, boxes in _boxes(operator, part, shapes).items()
+                for name, boxes in boxes_read(graph, operator, part.intervals).items()
                 for box in boxes
                 for leaf in leaves.of(name, box)
                 if graph.values[leaf[0]].size_bytes
@@ -246,20 +248,12 @@ def _lower(graph: Graph, schedule: Schedule, aliases: Aliases) -> Lowered:
                     ],
                     operator,
                     graph,
+                    cut=bool(part.ranges),
                 ),
                 tuple(Access(name, name, r) for name, box in written for r in ranges(name, box)),
             )
         )
     return Lowered(aliases, leaves, laid_out, tuple(accesses))
-
-
-def _boxes(
-    operator: Operator, part: Part, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, list[Box]]:
-    """By input the boxes that a part reads."""
-    if part.ranges:
-        return reach_of(operator).boxes(part.intervals, shapes)
-    return {name: [whole_box(shapes[name])] for name in operator.inputs}
 
 
 def _written(
@@ -275,32 +269,34 @@ def _written(
     ]
 
 
-def _fewer(accesses: Sequence[Access], operator: Operator, graph: Graph) -> tuple[Access, ...]:
-    """The accesses, with fewer bytes where an operator reads little of an operand (a Gather)."""
-    sparse = dict(operator.accessed_bytes)
-    if not sparse:
-        return tuple(accesses)
-    return tuple(
-        Access(
-            a.value,
-            a.leaf,
-            ByteRange(
-                a.range.start,
-                a.range.end,
-                min(
-                    a.range.accessed_bytes,
-                    ceil(
-                        a.range.accessed_bytes
-                        * sparse[a.value]
-                        / max(1, graph.values[a.value].size_bytes)
-                    ),
-                ),
-            ),
-        )
-        if a.value in sparse
-        else a
-        for a in accesses
-    )
+def _fewer(
+    accesses: Sequence[Access], operator: Operator, graph: Graph, *, cut: bool
+) -> tuple[Access, ...]:
+    """The accesses, with fewer bytes where an operator reads little of an operand (a Gather).
+
+    Boxes of a part leave out some of what is not read already (all but the rows that a Slice
+    takes); only the rest is taken off.
+    """
+    result = list(accesses)
+    for name, read_bytes in operator.accessed_bytes:
+        value = graph.values[name]
+        share = _boxed_share(graph, operator, name) if cut else Fraction(1)
+        kept = min(Fraction(1), Fraction(read_bytes, max(1, value.size_bytes)) / share)
+        for at, access in enumerate(result):
+            r = access.range
+            if access.value == name:
+                fewer = ByteRange(r.start, r.end, ceil(r.accessed_bytes * kept))
+                result[at] = Access(name, access.leaf, fewer)
+    return tuple(result)
+
+
+def _boxed_share(graph: Graph, operator: Operator, name: str) -> Fraction:
+    """The share of an operand that the boxes of all parts of its operator hold."""
+    shape = graph.values[name].shape
+    whole = dict(enumerate(whole_box(graph.values[operator.outputs[0]].shape)))
+    boxes = boxes_read(graph, operator, whole).get(name, ())
+    held = sum(prod(high - low for low, high in box) for box in boxes)
+    return min(Fraction(1), Fraction(held or 1, max(1, prod(shape))))
 
 
 def _use(aliases: Aliases, numbers: Mapping[str, int], access: Access, *, write: bool) -> Use:

@@ -25,6 +25,7 @@ class TileFindings:
         rows: ranges of outputs.
         missing: a text for each tensor of which something needed is not demanded.
         exact: rows in which the dependence is no more than what is needed or touched.
+        demanded: rows in which the demand is no more than what is needed or touched.
         within_hull: rows in which the demand is no more than the hull of that.
         refused: cases with an operator that has no reach.
         uncut: cases that ask for parts along an axis that is not cut, with the operator's type.
@@ -33,6 +34,7 @@ class TileFindings:
     rows: int = 0
     missing: list[str] = field(default_factory=list)
     exact: int = 0
+    demanded: int = 0
     within_hull: int = 0
     refused: list[str] = field(default_factory=list)
     uncut: list[str] = field(default_factory=list)
@@ -80,7 +82,7 @@ def _compare(graph: Graph, case: dict[str, Any], row: dict[str, Any], found: Til
         box[axis] = (start, end)
     demanded = demand(graph, row["output"], tuple(box))
     depends = dependence(graph, row["output"], tuple(box))
-    exact = within = True
+    exact = precise = within = True
     for tensor, per_axis in row["needs"].items():
         got = demanded.get(tensor, ((0, 0),) * len(per_axis))
         read = depends.get(tensor, ((),) * len(per_axis))
@@ -97,11 +99,13 @@ def _compare(graph: Graph, case: dict[str, Any], row: dict[str, Any], found: Til
             if touched and touched["axis"] == axis:
                 allowed = needed | _indices(touched["intervals"])
             exact &= single <= allowed
+            precise &= mine <= allowed
             within &= not mine or (
                 bool(allowed) and min(allowed) <= min(mine) and max(mine) <= max(allowed)
             )
     found.rows += 1
     found.exact += exact
+    found.demanded += precise
     found.within_hull += within
 
 

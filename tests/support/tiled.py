@@ -308,7 +308,8 @@ def check_execution(graph: Graph, program: Program) -> None:
         assert reach is not None
         cut = {r.axis: (r.start, r.end) for r in step.ranges}
         reads = {(u.buffer, b) for u in step.uses if not u.write for b in _bytes(u)}
-        for name, boxes in reach.boxes(cut, shapes).items():
+        made = dict(enumerate((0, size) for size in shapes[operator.outputs[0]]))
+        for name, boxes in reach.boxes({**made, **cut} if cut else {}, shapes).items():
             for box in boxes:
                 buffer, at = where[name]
                 needed = at[slices(box)].ravel()

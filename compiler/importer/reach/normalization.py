@@ -151,11 +151,12 @@ def _reduced(site: Site, axes: set[int]) -> Reach | None:
 
 
 def running(site: Site) -> Reach | None:
-    """CumSum and CumProd: one axis is not cut, since all before an element belongs to it."""
+    """CumSum and CumProd: all before an element belongs to it, and is read again by its part."""
     shape, given = site.shape(0), site.integers(1)
     if not shape or given is None or len(given) != 1 or site.result != shape:
         return None
-    axis, length = given[0] % len(shape), shape[given[0]]
+    axis = given[0] % len(shape)
+    length = shape[axis]
     own = 0 if site.number("exclusive") else 1
 
     def rows(index: int) -> Interval:
@@ -164,7 +165,7 @@ def running(site: Site) -> Reach | None:
     maps: list[AxisMap | None] = list(identity(len(shape)))
     maps[axis] = table_map(axis, length, rows)
     inputs = (*site.read(0, maps), *site.whole(1))
-    return Reach(labelled(len(shape), "elements", (axis,)), inputs)
+    return Reach(labelled(len(shape), "elements"), inputs)
 
 
 def largest(site: Site) -> Reach | None:

@@ -13,11 +13,12 @@ next stripe has read them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.reach import Box, Interval, hull, whole_box
+from ullage.compiler.ir.reach import Interval
 from ullage.compiler.ir.schedule import Part, part_of
+from ullage.compiler.lowering import demand as lowering
 
 # The range of one axis that is demanded of an operator, by axis; empty: nothing is cut.
 Ranges = dict[int, Interval]
@@ -40,22 +41,8 @@ class Cascade:
     axis: int = 0
 
 
-@dataclass
-class Demands:
-    """What the parts of one stripe must make, from the group's last operator back to its first.
-
-    Attributes:
-        graph: the graph.
-        boxes: by value the hull of what is demanded of it; values without are not demanded.
-    """
-
-    graph: Graph
-    boxes: dict[str, Box] = field(default_factory=dict)
-
-    def demand(self, name: str, box: Box) -> None:
-        """Demand a box of a value, besides what is demanded of it already."""
-        known = self.boxes.get(name)
-        self.boxes[name] = box if known is None else hull(known, box)
+class Demands(lowering.Demands):
+    """What the parts of one stripe must make, from the group's last operator back to its first."""
 
     def of(self, operator: Operator) -> Ranges | None:
         """The ranges that an operator must make; None where nothing of it is demanded.
@@ -78,17 +65,6 @@ class Demands:
             return found
         axis = min(found)
         return {axis: found[axis]}
-
-    def pass_on(self, operator: Operator, ranges: Mapping[int, Interval]) -> None:
-        """Demand of an operator's inputs what it reads to make these ranges."""
-        shapes = {name: self.graph.values[name].shape for name in operator.inputs}
-        if operator.reach is None:
-            for name, shape in shapes.items():
-                self.demand(name, whole_box(shape))
-            return
-        for name, boxes in operator.reach.boxes(ranges, shapes).items():
-            for box in boxes:
-                self.demand(name, box)
 
 
 def _hull(one: Ranges, other: Ranges) -> Ranges:
