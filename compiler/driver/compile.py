@@ -11,6 +11,7 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, Usage
 from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound
+from ullage.compiler.driver.cascades import whole_plan
 from ullage.compiler.driver.options import (
     OBJECTIVES,
     CompileOptions,
@@ -290,7 +291,13 @@ def _solve_beside_whole(
             f" ({plain.value:.6g}), which is used"
         )
         result = _told(plain, note)
-    return replace(result, solve_s=now - begun, total_s=now - prepared.started, anytime=trace)
+    return replace(
+        result,
+        solve_s=now - begun,
+        total_s=now - prepared.started,
+        anytime=trace,
+        whole=whole_plan(plain.value, plain.plan, result.plan),
+    )
 
 
 def _free_bound(compiled: Compiled) -> Bound:

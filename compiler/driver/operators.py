@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
+from ullage.compiler.ir.part_names import axis_names_of, operator_name
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.cost import Score, bottleneck
@@ -94,6 +95,11 @@ def operators_detail(
                 "step": t,
                 "name": step.name,
                 "kind": step.kind,
+                "operator": operator_name(step),
+                "ranges": {
+                    name: [r.start, r.end]
+                    for name, r in zip(axis_names_of(step), step.ranges, strict=True)
+                },
                 "start_s": float(figures.start_s[t]),
                 "elapsed_s": elapsed_s,
                 "share": elapsed_s / cost.latency_s if cost.latency_s else 0.0,

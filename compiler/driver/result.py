@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from ullage.compiler.common.units import CLOSED, objective_text, percent_above
 from ullage.compiler.driver.anytime import Improvement
+from ullage.compiler.driver.cascades import WholePlan
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -59,6 +60,7 @@ class Compiled:
         secondary: what a second objective gained, None where none was asked for.
         order_s: seconds spent choosing the order of the operators.
         schedule_s: seconds spent choosing in which parts they run.
+        whole: the plan of whole operators that a plan in parts was compared with, where one was.
         graph: the model as imported (types and shapes of its values), where there is one.
     """
 
@@ -78,6 +80,7 @@ class Compiled:
     secondary: Secondary | None = None
     order_s: float = 0.0
     schedule_s: float = 0.0
+    whole: WholePlan | None = None
     graph: Graph | None = None
 
     def __repr__(self) -> str:

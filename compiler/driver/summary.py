@@ -14,7 +14,7 @@ from ullage.compiler.common.units import (
     format_time,
     objective_text,
 )
-from ullage.compiler.driver.options import WHOLE
+from ullage.compiler.driver.cascades import cascades_detail, schedule_name, schedule_texts
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -48,6 +48,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     plan, cost = compiled.plan, compiled.score
     is_latency = plan.objective == "latency"
     slow_s = None if compiled.all_slow is None else compiled.all_slow.latency_s
+    cascades = cascades_detail(plan, cost, compiled.whole)
     summary: dict[str, Any] = {
         "model": plan.model.get("name", plan.problem.name),
         "target": plan.target.name,
@@ -87,6 +88,12 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "chip_fast_memory_bytes": _there(plan),
         "operators": plan.program.operators,
         "parts": plan.program.parts,
+        "cut_operators": len({step.operator for step in plan.problem.steps if step.ranges}),
+        "cascades": sum(len(row["operators"]) > 1 for row in cascades),
+        "recomputed_operators": sum(row["recomputed_operators"] for row in cascades),
+        "cascades_detail": cascades,
+        "whole_value": None if compiled.whole is None else compiled.whole.value,
+        "whole_slow_bytes": None if compiled.whole is None else compiled.whole.slow_bytes,
         "buffers": len(plan.problem.buffers),
         "slices": len(plan.residencies),
         "transfers": len(plan.transfers),
@@ -193,7 +200,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ),
         *_claim(compiled),
         *_then(compiled),
-        ("schedule", _schedule(plan)),
+        *_schedule(compiled, summary),
         ("steps bound by", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",
@@ -247,22 +254,12 @@ def is_cut(plan: Plan) -> bool:
     return any(step.ranges for step in plan.problem.steps)
 
 
-def schedule_name(plan: Plan) -> str:
-    """How the schedule was chosen; `whole` where each operator is one step."""
-    described = plan.model.get("schedule")
-    return WHOLE if described is None else str(described["name"])
-
-
-def _schedule(plan: Plan) -> str:
-    """How many operators run in how many parts; empty where each runs whole."""
-    cut = [step.operator for step in plan.problem.steps if step.ranges]
-    if not cut:
-        return ""
-    operators = counted(plan.program.operators, "operator")
-    return (
-        f"{schedule_name(plan)}: {len(set(cut))} of {operators} in {counted(len(cut), 'part')}, "
-        f"{counted(plan.program.parts, 'step')} in all"
-    )
+def _schedule(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The rows of a schedule that cuts operators."""
+    slow_bytes = sum(compiled.score.traffic_bytes.values())
+    rows = summary["cascades_detail"]
+    texts = schedule_texts(compiled.plan, rows, slow_bytes, compiled.whole)
+    return [("" if number else "schedule", text) for number, text in enumerate(texts)]
 
 
 def _throughput(plan: Plan, summary: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file
 from ullage.compiler.driver.bounding import with_best_bound
+from ullage.compiler.driver.cascades import WholePlan
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
@@ -59,6 +60,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         solve_s=float(summary.get("solve_s", 0.0)),
         total_s=float(summary.get("total_s", 0.0)),
         interrupted=summary.get("interrupted") is True,
+        whole=_whole_beside(summary),
     )
 
 
@@ -134,6 +136,18 @@ def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     )
     known = all(type(summary.get(key)) in {int, float} for key in TIMES)
     return summary if same and known else {}
+
+
+def _whole_beside(summary: Mapping[str, Any]) -> WholePlan | None:
+    """What the summary says of the plan of whole operators; None where it says nothing."""
+    value, size, rows = (
+        summary.get(key) for key in ("whole_value", "whole_slow_bytes", "cascades_detail")
+    )
+    if not isinstance(value, int | float) or type(size) is not int or not isinstance(rows, list):
+        return None
+    by_cascade = [row.get("whole_slow_bytes") for row in rows if isinstance(row, dict)]
+    whole = tuple(known for known in by_cascade if type(known) is int)
+    return WholePlan(float(value), size, whole) if len(whole) == len(rows) else None
 
 
 def _seconds(stated: object) -> float:

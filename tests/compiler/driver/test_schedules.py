@@ -12,21 +12,28 @@ from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
+from ullage.compiler.emit import emit_plan
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.ir.schedule import Schedule, part_of
+from ullage.compiler.report.subject import compiled_of
 
 SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return saved(residual_network(size=32), tmp_path)
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(residual_network(size=32), tmp_path_factory.mktemp("model"))
 
 
-def test_cascades_are_never_worse_than_whole_operators(path: Path) -> None:
+@pytest.fixture(scope="module")
+def cascade(path: Path) -> Compiled:
+    return compile_model(path, replace(SMALL, schedule="cascade"))
+
+
+def test_cascades_are_never_worse_than_whole_operators(path: Path, cascade: Compiled) -> None:
     whole = compile_model(path, SMALL)
-    cascade = compile_model(path, replace(SMALL, schedule="cascade"))
     assert cascade.value < whole.value
     assert cascade.bound.value <= cascade.value
     summary = summarise(cascade)
@@ -34,12 +41,58 @@ def test_cascades_are_never_worse_than_whole_operators(path: Path) -> None:
     assert summary["parts"] > summary["operators"] == summarise(whole)["operators"]
     rows = dict(summary_rows(cascade, summary))
     assert "parts" in rows["schedule"]
+    assert summary["whole_value"] == whole.value
+    _check_cascades(cascade, summary)
+    assert summarise(whole)["cascades_detail"] == []
+    assert summarise(whole)["whole_value"] is None
     assert "for this schedule" in rows["lower bound"]
     assert "schedule" not in dict(summary_rows(whole, summarise(whole)))
 
 
-def test_a_plan_in_parts_survives_its_file_and_matches_its_model(path: Path) -> None:
-    plan = compile_model(path, replace(SMALL, schedule="cascade")).plan
+def _check_cascades(compiled: Compiled, summary: dict[str, Any]) -> None:
+    """Rows of cascades add up to what the plan says elsewhere."""
+    rows = summary["cascades_detail"]
+    plan = compiled.plan
+    names = [step.name for step in plan.problem.steps]
+    assert summary["cascades"] == sum(len(row["operators"]) > 1 for row in rows) > 0
+    assert summary["cut_operators"] <= sum(len(row["operators"]) for row in rows)
+    for row in rows:
+        parts = names[row["first_step"] : row["end_step"]]
+        assert len(parts) == row["parts"] >= row["stripes"]
+        assert all(part.startswith(tuple(row["operators"])) for part in parts)
+        assert row["saved_bytes"] == row["whole_slow_bytes"] - row["slow_bytes"]
+        assert row["weight_slow_bytes"] <= row["slow_bytes"]
+    slow_bytes = sum(compiled.score.traffic_bytes.values())
+    assert sum(row["slow_bytes"] for row in rows) <= slow_bytes
+    saved = sum(row["saved_bytes"] for row in rows)
+    assert saved > 0
+    assert "more" in text_of(compiled, summary)
+
+
+def text_of(compiled: Compiled, summary: dict[str, Any]) -> str:
+    """The rows of the summary that are about the schedule."""
+    rows = summary_rows(compiled, summary)
+    first = next(i for i, (name, _) in enumerate(rows) if name == "schedule")
+    return " ".join(text for _, text in rows[first : first + 3])
+
+
+def test_the_report_of_a_file_knows_the_plan_of_whole_operators(
+    cascade: Compiled, tmp_path: Path
+) -> None:
+    written = emit_plan(cascade, tmp_path / "out", "json")["json"]
+    again = compiled_of(cascade.plan, Path(written))
+    assert again.whole == cascade.whole is not None
+    assert summarise(again)["cascades_detail"] == summarise(cascade)["cascades_detail"]
+    (tmp_path / "out" / "summary.json").unlink()
+    alone = summarise(compiled_of(cascade.plan, Path(written)))
+    assert alone["whole_value"] is None
+    assert {row["saved_bytes"] for row in alone["cascades_detail"]} == {None}
+
+
+def test_a_plan_in_parts_survives_its_file_and_matches_its_model(
+    path: Path, cascade: Compiled
+) -> None:
+    plan = cascade.plan
     again = load_plan(dump_plan(plan))
     assert again == plan
     check_model_matches(again, path)
@@ -51,8 +104,10 @@ def test_a_plan_in_parts_survives_its_file_and_matches_its_model(path: Path) -> 
         check_model_matches(load_plan(json.dumps(document).encode()), path)
 
 
-def test_a_schedule_from_a_file_is_planned_as_it_is(path: Path, tmp_path: Path) -> None:
-    made = compile_model(path, replace(SMALL, schedule="cascade")).plan
+def test_a_schedule_from_a_file_is_planned_as_it_is(
+    path: Path, cascade: Compiled, tmp_path: Path
+) -> None:
+    made = cascade.plan
     file = tmp_path / "schedule.json"
     file.write_text(json.dumps(made.model["schedule"]))
     for given in (str(file), file, Schedule.from_json(made.model["schedule"])):
