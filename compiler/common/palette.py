@@ -9,7 +9,8 @@ or places say the same a second time.
 from collections.abc import Mapping
 
 # Name of a role -> colour on light ground. Tier m is `tier{m}`, the m-th pair of tiers that DMA
-# joins is `pair{m}`; `on-rect` is text on a rectangle of a kind of tensor.
+# joins is `pair{m}`; `cascade` is for cascades and their line buffers, `on-rect` for text on any
+# rectangle.
 LIGHT: Mapping[str, str] = {
     "bg": "#f6f7f9",
     "panel": "#ffffff",
@@ -25,6 +26,7 @@ LIGHT: Mapping[str, str] = {
     "activation": "#f0a845",
     "input": "#78ddb6",
     "output": "#b884ad",
+    "cascade": "#e8d800",
     "compute": "#6b86a1",
     "overhead": "#4a4d50",
     "idle": "#c9d0d8",
@@ -56,6 +58,7 @@ DARK: Mapping[str, str] = {
     "activation": "#e39937",
     "input": "#74d9a9",
     "output": "#e0aee3",
+    "cascade": "#f0e68a",
     "compute": "#b3cfee",
     "overhead": "#757779",
     "idle": "#3b4753",

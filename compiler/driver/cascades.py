@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ullage.compiler.common.byte_sets import ByteSet, common
 from ullage.compiler.common.units import counted, format_size, objective_text
 from ullage.compiler.driver.options import WHOLE
 from ullage.compiler.ir.cascades import CascadeSteps, cascade_data, find_cascades
@@ -95,6 +96,22 @@ def _of(traffic: Mapping[int, OperatorTraffic], cascade: CascadeSteps) -> Operat
     return OperatorTraffic(
         sum(one.weight_bytes for one in own), sum(one.other_bytes for one in own)
     )
+
+
+def line_buffers(plan: Plan) -> list[bool]:
+    """For each residency whether it holds bytes between two operators of a running cascade."""
+    found: dict[int, list[tuple[int, int, ByteSet]]] = {}
+    for cascade in find_cascades(plan.program):
+        if cascade.interleaves:
+            for buffer, ranges in cascade_data(plan.program, cascade).between.items():
+                found.setdefault(buffer, []).append((cascade.first, cascade.end, ranges))
+    return [
+        any(
+            first <= r.start < end and common([(r.start_byte, r.end_byte)], ranges)
+            for first, end, ranges in found.get(r.buffer, ())
+        )
+        for r in plan.residencies
+    ]
 
 
 def schedule_texts(

@@ -7,8 +7,11 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.palette import KINDS
+from ullage.compiler.driver.cascades import line_buffers
 from ullage.compiler.driver.operators import step_figures
+from ullage.compiler.ir.cascades import find_cascades
 from ullage.compiler.ir.graph import Value
+from ullage.compiler.ir.part_names import operator_name
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.cost import Score
 
@@ -22,7 +25,8 @@ def rounded(values: Iterable[float]) -> list[float]:
 def step_columns(plan: Plan, cost: Score) -> dict[str, Any]:
     """T steps: names, kinds, and where their seconds go.
 
-    Keys: name, kind (index into kinds), kinds, elapsed_s, compute_s, overhead_s, stall_s,
+    Keys: name, kind (index into kinds), kinds, operator (index into operators, -1 for none),
+    operators (names without the ranges of parts), elapsed_s, compute_s, overhead_s, stall_s,
     utilisation, tier_s and link_s (a list per tier and link), operand_bytes (a list per tier),
     binding (index into bindings), bindings, workspace_bytes, macs. The figures are those of
     `operators_detail`.
@@ -31,10 +35,13 @@ def step_columns(plan: Plan, cost: Score) -> dict[str, Any]:
     bindings = ("compute", *cost.tiers, *cost.links, "overhead", "idle")
     index = {name: i for i, name in enumerate(bindings)}
     kinds, kind = _coded([step.kind for step in steps])
+    operators, operator = _operators(plan)
     return {
         "name": [step.name for step in steps],
         "kinds": kinds,
         "kind": kind,
+        "operators": operators,
+        "operator": operator,
         "elapsed_s": rounded(cost.elapsed_s),
         "compute_s": rounded(cost.compute_by_step),
         "overhead_s": rounded(cost.overhead_by_step),
@@ -90,8 +97,37 @@ def use_columns(plan: Plan) -> dict[str, Any]:
     return _columns("step buffer start_byte end_byte write accessed_bytes", rows)
 
 
+def _operators(plan: Plan) -> tuple[list[str], list[int]]:
+    """Names of the operators in the order in which they first run, and the index of each step's."""
+    steps = plan.problem.steps
+    found = {step.operator: operator_name(step) for step in reversed(steps) if step.operator >= 0}
+    index = {operator: i for i, operator in enumerate(reversed(found))}
+    return [found[operator] for operator in index], [index.get(s.operator, -1) for s in steps]
+
+
+def cascade_columns(plan: Plan) -> list[dict[str, Any]]:
+    """The cascades: first, end, steps, ranks (place of the operator of each step), stripes."""
+    found: list[dict[str, Any]] = []
+    for cascade in find_cascades(plan.program):
+        rank = {operator: place for place, operator in enumerate(cascade.operators)}
+        steps = plan.problem.steps
+        found.append(
+            {
+                "first": cascade.first,
+                "end": cascade.end,
+                "steps": list(cascade.steps),
+                "ranks": [rank[steps[t].operator] for t in cascade.steps],
+                "stripes": list(cascade.stripes),
+            }
+        )
+    return found
+
+
 def residency_columns(plan: Plan) -> dict[str, Any]:
-    """Residencies as the plan lists them; tier is an index into the target's tiers."""
+    """Residencies as the plan lists them; tier is an index into the target's tiers.
+
+    `line_buffer` is 1 where the bytes lie between two operators of a cascade, else 0.
+    """
     tier_index = plan.target.tier_index
     rows = [
         (
@@ -103,10 +139,11 @@ def residency_columns(plan: Plan) -> dict[str, Any]:
             r.start,
             r.ready,
             r.end,
+            int(is_line_buffer),
         )
-        for r in plan.residencies
+        for r, is_line_buffer in zip(plan.residencies, line_buffers(plan), strict=True)
     ]
-    return _columns("buffer start_byte end_byte tier offset start ready end", rows)
+    return _columns("buffer start_byte end_byte tier offset start ready end line_buffer", rows)
 
 
 def transfer_columns(plan: Plan) -> dict[str, Any]:

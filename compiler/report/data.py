@@ -10,6 +10,7 @@ from ullage.compiler.ir.graph import Value
 from ullage.compiler.report.advice import what_would_help
 from ullage.compiler.report.columns import (
     buffer_columns,
+    cascade_columns,
     residency_columns,
     space_columns,
     step_columns,
@@ -49,6 +50,7 @@ def report_data(
         "target": _target(compiled),
         "palette": {"tiers": TIERS, "pairs": PAIRS, "shades": SHADES},
         "steps": step_columns(plan, cost),
+        "cascades": cascade_columns(plan),
         "spaces": space_columns(plan),
         "buffers": buffer_columns(plan, worth.saves_s, worth.costs_s),
         "values": value_columns(plan, values or {}),

@@ -16,6 +16,7 @@ SCRIPTS = (
     "model.js",
     "view.js",
     "lanes.js",
+    "cascades.js",
     "maps.js",
     "side.js",
     "tables.js",

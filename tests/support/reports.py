@@ -3,15 +3,21 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tests.support.plans import ANY, buffer, plan, problem
+from tests.support.tiled import TiledGraph
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.schedule import Part, Schedule, part_of
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.parts import lower_schedule
 from ullage.compiler.report.data import report_data
 from ullage.compiler.report.extras import Extras
 from ullage.compiler.report.page import render_page
 from ullage.compiler.report.subject import compiled_of
+from ullage.solvers.run import run_solver
 
 
 def data_of(made: Plan, extras: Extras | None = None) -> dict[str, Any]:
@@ -52,6 +58,30 @@ def large(operators: int = 1200, slices: int = 8) -> Plan:
     return plan(
         uncapacitated(operators * size), problem("large", buffers, [*steps, None]), held, moved
     )
+
+
+def in_parts(stripes: int = 4, operators: int = 3) -> Plan:
+    """A cascade of convolutions of 3 x 3 in stripes of 8 rows, and one behind it that is whole.
+
+    Each stripe makes what the next operator needs, one row more of every operator further back.
+    """
+    size = 8 * stripes
+    graph = TiledGraph(Random(0))
+    name = graph.value("x", (1, 2, size, 4), "input")
+    for _ in range(operators + 1):
+        name = graph.conv(name, 2)
+    parts: list[Part] = []
+    for stripe in range(stripes):
+        for operator in range(operators):
+            ahead = operators - 1 - operator
+            start = 8 * stripe + ahead if stripe else 0
+            end = size if stripe == stripes - 1 else 8 * (stripe + 1) + ahead
+            parts.append(part_of(operator, {2: (start, end)}))
+    program = lower_schedule(graph.finish(), Schedule("mine", (*parts, Part(operators))))
+    target = uncapacitated(10 * operators * 8 * size)
+    fast = replace(target.tiers[0], capacity_bytes=16 * 8 * operators)
+    target = replace(target, tiers=(fast, target.tiers[1]))
+    return run_solver("greedy", Problem(program, target)).plan
 
 
 def uncapacitated(size: int) -> Target:

@@ -1,6 +1,7 @@
 // What the user does: panes, selection, search, zoom and pan, keys, theme, print.
 
 const PANES = { overview: "Overview", tensor: "Selected", operators: "Operators", tensors: "Tensors" };
+if (cascades.length) PANES.cascades = "Cascades";
 if (data.compare.length) PANES.compare = "Solvers";
 if (data.sweep.length) PANES.sweep = "Sweep";
 let pane = "overview", pending = false;
@@ -18,7 +19,7 @@ function draw() {
     ctx.fillRect(GUTTER, row.top, view.width - GUTTER - RIGHT, row.height);
   }
   drawTimeAxis();
-  const painters = { binding: drawBinding, compute: drawCompute, port: drawBusy, link: drawBusy, live: drawLive, map: drawMap };
+  const painters = { binding: drawBinding, cascades: drawCascades, compute: drawCompute, port: drawBusy, link: drawBusy, live: drawLive, map: drawMap };
   for (const row of view.rows) {
     painters[row.type](row);
     if (row.type === "map") continue;
@@ -58,7 +59,7 @@ function drawMarks() {
   const peak = data.peaks[0];
   if (peak.bytes > 0) mark(at(peak.step), at(peak.step + 1), colours.ink, `peak ${sizeText(peak.bytes)}`);
   ctx.fillStyle = colours.accent;
-  for (const step of view.found ? view.found.steps : []) ctx.fillRect(px(at(step)), AXIS - 5, 2, 5);
+  for (const step of view.found ? view.found.marks : []) ctx.fillRect(px(at(step)), AXIS - 5, 2, 5);
   const t = view.selected.step;
   if (t >= 0) mark(at(t), at(t + 1), colours.accent, `step ${t}`);
 }
@@ -140,7 +141,7 @@ function showPane(name) {
     document.getElementById(`pane-${key}`).hidden = key !== name;
   }
   const { buffer, step } = view.selected;
-  document.querySelector("main").classList.toggle("wide", ["operators", "tensors", "compare"].includes(name));
+  document.querySelector("main").classList.toggle("wide", ["operators", "tensors", "cascades", "compare"].includes(name));
   const fill = {
     tensor: () => (buffer >= 0 ? tensorDetails(buffer) : step >= 0 ? stepDetails(step)
       : [el("p", { class: "soft" }, view.notice || "Click a rectangle or a lane, or search.")]),
@@ -152,7 +153,7 @@ function showPane(name) {
 
 function makePanes() {
   const tabs = document.getElementById("tabs"), panes = document.getElementById("panes");
-  const fixed = { overview, compare: comparison, sweep: sweepChart };
+  const fixed = { overview, cascades: cascadeTable, compare: comparison, sweep: sweepChart };
   for (const [key, text] of Object.entries(PANES)) {
     tabs.append(el("button", { id: `tab-${key}`, type: "button", role: "tab", "aria-controls": `pane-${key}`, onclick: () => showPane(key) }, text));
     panes.append(el("div", {

@@ -14,13 +14,17 @@ function describe(row, x, y) {
     const b = residencies.buffer[r];
     const values = valuesAt(r).map((v) => data.values.name[v]);
     const listed = values.slice(0, TIP_VALUES).join(", ") + (values.length > TIP_VALUES ? ` and ${values.length - TIP_VALUES} more (click)` : "");
-    return [buffers.name[b], [KINDS[buffers.kind[b]], typeOf(b), sizeText(buffers.size_bytes[b])].filter(Boolean).join(", "),
+    return [buffers.name[b], [residencies.line_buffer[r] ? "line buffer" : KINDS[buffers.kind[b]], typeOf(b), sizeText(buffers.size_bytes[b])].filter(Boolean).join(", "),
       ...(values.length > 1 ? [`holds ${listed}`] : []),
       `${sliceText(b, residencies.start_byte[r], residencies.end_byte[r])} at ${residencies.offset[r]} in ${tiers[residencies.tier[r]].name}`,
       `steps ${residencies.start[r]} to ${residencies.end[r]}`
         + (residencies.ready[r] > residencies.start[r] ? `, ready at ${residencies.ready[r]}` : "")].join("\n");
   }
   const t = Math.min(Math.floor(stepAt(position(x))), T - 1);
+  if (row.type === "cascades") {
+    if (cascadeOf[t] < 0) return `step ${t}: in no cascade`;
+    return [...describeCascade(cascadeOf[t]), `here: ${steps.name[t]} (step ${t}, stripe ${stripeOf[t] + 1})`].join("\n");
+  }
   const kind = steps.kinds[steps.kind[t]];
   const lines = [`step ${t}: ${kind === "dma" ? "DMA only" : `${steps.name[t]} (${kind})`}`,
     `${timeText(steps.elapsed_s[t])}, bound by ${steps.bindings[steps.binding[t]]}`];

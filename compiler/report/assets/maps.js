@@ -3,20 +3,24 @@
 const KINDS = data.buffers.kinds;
 const SHADES = data.palette.shades.length; // neighbours of one kind differ a little, so that edges are seen
 
+// Line buffers have a colour of their own: bytes between the operators of a cascade.
+const LOOKS_OF_KINDS = [...KINDS, "cascade"];
+function lookOf(r) { return residencies.line_buffer[r] ? KINDS.length : buffers.kind[residencies.buffer[r]]; }
+
 // Residencies by tier and by (kind, shade): few changes of colour while drawing.
 const groups = tiers.map(() => []);
 {
   const lists = new Map();
   for (let r = 0; r < R; r += 1) {
     const buffer = residencies.buffer[r];
-    const key = (residencies.tier[r] * KINDS.length + buffers.kind[buffer]) * SHADES + (buffer * 7 % SHADES);
+    const key = (residencies.tier[r] * LOOKS_OF_KINDS.length + lookOf(r)) * SHADES + (buffer * 7 % SHADES);
     if (!lists.has(key)) lists.set(key, []);
     lists.get(key).push(r);
   }
   for (const [key, list] of lists) {
-    const tier = Math.floor(key / SHADES / KINDS.length);
+    const tier = Math.floor(key / SHADES / LOOKS_OF_KINDS.length);
     groups[tier].push({
-      kind: KINDS[Math.floor(key / SHADES) % KINDS.length], shade: key % SHADES, list: Int32Array.from(list),
+      kind: LOOKS_OF_KINDS[Math.floor(key / SHADES) % LOOKS_OF_KINDS.length], shade: key % SHADES, list: Int32Array.from(list),
     });
   }
 }
@@ -73,7 +77,7 @@ function decorate(large) {
   const left = GUTTER, right = view.width - RIGHT;
   for (const [kind, r, x, y, width, height] of large) {
     if (kind !== "activation") {
-      ctx.fillStyle = pattern(kind);
+      ctx.fillStyle = pattern(kind === "cascade" ? "line" : kind);
       ctx.fillRect(x + 0.5, y + 0.5, width - 1, height - 1);
     }
     if (residencies.ready[r] > residencies.start[r]) {
@@ -153,7 +157,7 @@ function drawMap(row) {
 /** A residency that is chosen or found, in full colour over the dimmed rest. */
 function drawLit(row, r, chosen) {
   const [x, y, width, height] = rectangle(row, r);
-  const kind = KINDS[buffers.kind[residencies.buffer[r]]];
+  const kind = LOOKS_OF_KINDS[lookOf(r)];
   ctx.fillStyle = colours[kind];
   ctx.fillRect(x, y, width, height);
   if (width > 7 && height > 7) decorate([[kind, r, x, y, width, height]]);

@@ -179,7 +179,14 @@ function find(text) {
   data.values.name.forEach((name, v) => {
     if (name.toLowerCase().includes(wanted)) found.add(data.values.buffer[v]);
   });
-  const hits = steps.name.flatMap((name, t) =>
-    (steps.kinds[steps.kind[t]] !== "dma" && name.toLowerCase().includes(wanted) ? [t] : []));
-  return { buffers: [...found].sort((a, b) => a - b), steps: hits };
+  // An operator that is found counts once, whatever its parts; parts are found by their ranges.
+  const hits = [], marks = [], named = new Set();
+  steps.name.forEach((name, t) => {
+    const operator = steps.operator[t];
+    if (operator < 0 || !name.toLowerCase().includes(wanted)) return;
+    marks.push(t);
+    if (steps.operators[operator].toLowerCase().includes(wanted) ? !named.has(operator) : true) hits.push(t);
+    named.add(operator);
+  });
+  return { buffers: [...found].sort((a, b) => a - b), steps: hits, marks };
 }

@@ -61,7 +61,7 @@ function showFigures() {
   const fast = tiers[0].name;
   const peak = summary.peak_bytes[fast], load = summary.load_bytes[fast];
   const traffic = summary.compulsory_bytes + summary.noncompulsory_bytes;
-  const orders = summary.bound_every_order ? "every order" : "this order";
+  const orders = summary.bound_every_order ? "every order" : summary.cut_operators ? "this schedule" : "this order";
   const figures = [
     ["latency", "latency", timeText(summary.latency_s), `compute alone ${timeText(summary.compute_s)}`],
     ["gap", "gap to the bound", summary.gap === null ? "unknown" : gapText(summary.gap),
@@ -81,7 +81,7 @@ function showFigures() {
   document.getElementById("title").textContent = data.title;
   const chosen = summary.chosen_solver ? ` (${summary.chosen_solver} won)` : "";
   document.getElementById("subtitle").textContent = [
-    counted(summary.operators, "operator"), counted(summary.buffers, "buffer"),
+    summary.cut_operators ? `${counted(summary.operators, "operator")} in ${counted(summary.parts, "part")}` : counted(summary.operators, "operator"), counted(summary.buffers, "buffer"),
     counted(summary.slices, "residency", "residencies"), counted(summary.transfers, "transfer"), `solver ${summary.solver}${chosen}`, summary.order === "model" ? "the file's order" : `order ${summary.order}`,
     `minimises ${summary.objective}`, summary.steady_state ? "steady state" : "one inference",
   ].join(" \u00b7 ");
@@ -98,7 +98,7 @@ function overview() {
     el("h2", {}, "Distance to the bound"),
     el("div", { class: "gap", role: "img", "aria-label": `${share.toFixed(1)} percent of the value is proven necessary` },
       el("i", { style: `width:${share}%` }), el("em", { style: `left:${share}%;right:0` })),
-    el("p", { class: "soft" }, `No plan ${summary.bound_every_order ? "in any order" : "of this order"} has less ${summary.objective} than ${objectiveText(lower)} `
+    el("p", { class: "soft" }, `No plan ${summary.bound_every_order ? "in any order" : summary.cut_operators ? "of this schedule" : "of this order"} has less ${summary.objective} than ${objectiveText(lower)} `
       + `(${summary.bound_source}); this one has ${objectiveText(value)}: ${summary.status}.`),
     el("h2", {}, "Latency by what binds the steps"),
     el("div", { class: "bar" }, bound.map(([name, s]) =>
@@ -188,6 +188,19 @@ function busyAt(t) {
     ...data.target.links.map((link, i) => [link.name, steps.link_s[i][t]]), ["overhead", steps.overhead_s[t]]];
 }
 
+/** Which part of its operator a step runs, and in which cascade; nothing where it runs whole. */
+function partFacts(t) {
+  const parts = steps.operator[t] < 0 ? [] : partsOf[steps.operator[t]], place = parts.indexOf(t), i = cascadeOf[t];
+  const beside = [parts[place - 1], parts[place + 1]].filter((other) => other !== undefined)
+    .map((other) => el("a", {
+      class: "jump", href: linkTo({ step: other }),
+      onclick: (event) => { event.preventDefault(); select({ step: other }, true); },
+    }, other < t ? " \u2190 before" : " next \u2192"));
+  const facts = parts.length > 1 ? [["part", el("span", {}, `${place + 1} of ${parts.length}`, beside)]] : [];
+  if (i >= 0) facts.push(["cascade", el("span", {}, toCascade(i), `, stripe ${stripeOf[t] + 1} of ${cascades[i].stripes.length}`)]);
+  return facts;
+}
+
 function stepDetails(t) {
   const moving = [];
   for (let x = 0; x < X; x += 1) if (firstMove[x] <= t && lastMove[x] >= t) {
@@ -198,7 +211,7 @@ function stepDetails(t) {
   return [
     el("h3", { id: "step-name" }, steps.kinds[steps.kind[t]] === "dma" ? "DMA only" : steps.name[t]),
     el("dl", { class: "facts" }, [
-      ["step", String(t)], ["operator", steps.kinds[steps.kind[t]]], ["begins", timeText(clock[t])],
+      ["step", String(t)], ...partFacts(t), ["operator", steps.kinds[steps.kind[t]]], ["begins", timeText(clock[t])],
       ["takes", timeText(steps.elapsed_s[t])], ["bound by", steps.bindings[steps.binding[t]]],
       ["stall", timeText(steps.stall_s[t])], ["computing", shareText(steps.utilisation[t], 1)],
       ["MACs", steps.macs[t].toLocaleString("en")],

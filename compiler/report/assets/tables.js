@@ -52,6 +52,7 @@ function showLegend() {
   const key = (name, box) => el("span", { class: "key" }, box, name);
   const used = KINDS.filter((_, i) => buffers.kind.includes(i));
   const keys = used.map((kind) => key(kind, swatch(colours[kind], kind === "activation" ? null : kind)));
+  if (cascades.length) keys.push(key("cascade, line buffer", swatch(colours.cascade, "line")));
   steps.bindings.forEach((name, i) => {
     if (name in data.binding_s) keys.push(key(`bound by ${name}`, swatch(bindingColour(i), isSlow(i) ? "weight" : null)));
   });

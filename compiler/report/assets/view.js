@@ -72,6 +72,7 @@ function layOut() {
   canvas.width = Math.round(view.width * view.ratio);
   canvas.height = Math.round(view.height * view.ratio);
   const rows = [{ type: "binding", label: "bound by", height: STRIP }];
+  if (cascades.length) rows.push({ type: "cascades", label: "cascades", height: DECK + HULL });
   rows.push({ type: "compute", label: "compute", height: LANE, series: steps.compute_s });
   tiers.forEach((tier, i) => {
     if (steps.tier_s[i].some((s) => s > 0)) rows.push({
@@ -123,7 +124,7 @@ function readColours() {
   colours = {};
   const numbered = (role, count) => Array.from({ length: count }, (_, i) => `${role}${i}`);
   for (const name of ["bg", "panel", "ink", "soft", "line", "sunken", "accent", "weight", "activation",
-    "input", "output", "compute", "overhead", "idle", "stall", "on-rect",
+    "input", "output", "cascade", "compute", "overhead", "idle", "stall", "on-rect",
     ...numbered("tier", data.palette.tiers), ...numbered("pair", data.palette.pairs)]) colours[name] = style.getPropertyValue(`--${name}`).trim();
   patterns.clear();
 }
@@ -153,6 +154,8 @@ function pattern(kind, ink = colours["on-rect"], alpha = 0.3) {
     pen.arc(2, 2, 1, 0, 7); pen.arc(6, 6, 1, 0, 7);
   } else if (kind === "output") {
     pen.moveTo(2.5, 0); pen.lineTo(2.5, size); pen.moveTo(6.5, 0); pen.lineTo(6.5, size);
+  } else if (kind === "line") {
+    pen.moveTo(0, 2.5); pen.lineTo(size, 2.5); pen.moveTo(0, 6.5); pen.lineTo(size, 6.5);
   } else if (kind === "workspace") {
     pen.moveTo(0, 0); pen.lineTo(size, size); pen.moveTo(size, 0); pen.lineTo(0, size);
   }

@@ -104,7 +104,7 @@ def test_the_measures_are_right() -> None:
 @pytest.mark.parametrize(
     "names",
     [
-        KINDS,
+        (*KINDS, "cascade"),
         ("compute", "overhead", *(f"tier{m}" for m in range(TIERS))),
         tuple(f"pair{i}" for i in range(PAIRS)),
         ("compute", "overhead", "tier0", "tier1", "pair0", "pair1"),
@@ -127,7 +127,7 @@ def test_texts_and_lanes_stand_out(colours: Mapping[str, str]) -> None:
         for text in ("ink", "soft", "accent", "stall"):
             assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     assert contrast(colours["accent-ink"], colours["accent"]) >= 4.5
-    for kind in KINDS:
+    for kind in (*KINDS, "cascade"):
         for shade in SHADES:
             shown = blended(colours[kind], colours["panel"], shade)
             assert contrast(colours["on-rect"], shown) >= 4.5, (kind, shade)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import plans
 from tests.support.changes import with_program, with_target
-from tests.support.reports import data_of, large, large_page
+from tests.support.reports import data_of, in_parts, large, large_page
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan, Residency
@@ -110,6 +110,27 @@ def test_figures_are_the_scores_own(made: Callable[[], Plan]) -> None:
         assert max(space["live_bytes"]) == found.load_bytes[tier["name"]] == peak["bytes"]
         assert max(space["top_bytes"]) == found.peak_bytes[tier["name"]]
         assert sum(size for _, size in peak["residents"]) == peak["bytes"]
+
+
+def test_cascades_their_parts_and_their_line_buffers() -> None:
+    plan = in_parts(stripes=4)
+    data = data_of(plan)
+    (cascade,) = data["cascades"]
+    steps = data["steps"]
+    assert steps["operators"] == ["conv0", "conv1", "conv2", "conv3"]
+    assert [steps["operator"][t] for t in cascade["steps"]] == cascade["ranks"] == [0, 1, 2] * 4
+    assert cascade["stripes"] == cascade["steps"][::3]
+    (row,) = data["summary"]["cascades_detail"]
+    assert row["operators"] == ["conv0", "conv1", "conv2"]
+    assert (row["stripes"], row["axes"], row["halo_indices"]) == (4, ["rows"], 2)
+    found = data["residencies"]
+    lines = {
+        data["buffers"]["name"][b]
+        for b, is_line in zip(found["buffer"], found["line_buffer"], strict=True)
+        if is_line
+    }
+    assert lines == {"v0", "v1"}  # conv3, which is no part of the cascade, reads v2
+    assert data_of(plans.spill())["cascades"] == []
 
 
 def test_more_bandwidth_helps_by_what_the_score_says() -> None:
