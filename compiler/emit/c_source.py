@@ -6,6 +6,8 @@ from pathlib import Path
 
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.emit.c_parts import TYPES as PART_TYPES
+from ullage.compiler.emit.c_parts import range_rows, value_rows
 from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
@@ -31,11 +33,14 @@ typedef struct {
   uint32_t step, source, destination, link;
   uint64_t source_address, destination_address, size_bytes;
 } ullage_copy;
-/* Step t: an operator (`runs`) with its operands, reads first, and its copies. */
+/* Step t: an operator (`runs`) with its operands, reads first, and its copies. A part of an
+   operator makes the ranges [first_range, +ranges) of its result; without ranges it makes all. */
 typedef struct {
   const char *name;
   uint32_t runs, first_operand, operands, first_copy, copies;
   uint64_t workspace_address, workspace_bytes;
+  int32_t operator_index; /* in the model; -1 where DMA alone runs */
+  uint32_t first_range, ranges;
 } ullage_step;
 /* Space of a tier that a slice of a buffer holds during steps [start, end); data from `ready`. */
 typedef struct {
@@ -105,6 +110,7 @@ def _tables(plan: Plan, program: FlatProgram) -> list[_Table]:
     by_end = sorted(range(len(plan.residencies)), key=lambda i: plan.residencies[i].end)
     by_start = sorted(range(len(plan.residencies)), key=lambda i: plan.residencies[i].start)
     tier = plan.target.tier_index
+    values, cuts = value_rows(plan)
     return [
         (
             "ullage_tier",
@@ -122,6 +128,9 @@ def _tables(plan: Plan, program: FlatProgram) -> list[_Table]:
         ),
         ("ullage_buffer", "ullage_buffers", [_row(b.name, b.size_bytes) for b in problem.buffers]),
         ("ullage_step", "ullage_steps", _step_rows(plan, program)),
+        ("ullage_range", "ullage_ranges", [_row(*fields) for fields in range_rows(plan)]),
+        ("ullage_value", "ullage_values", [_row(*fields) for fields in values]),
+        ("ullage_cut", "ullage_cuts", [_row(*fields) for fields in cuts]),
         ("ullage_operand", "ullage_operands", _operand_rows(operands)),
         (
             "ullage_span",
@@ -174,7 +183,7 @@ def _step_rows(plan: Plan, program: FlatProgram) -> list[str]:
     copies = [0] * len(plan.problem.steps)
     for copy in program.copies:
         copies[copy.step] += 1
-    rows, operand, first_copy = [], 0, 0
+    rows, operand, first_copy, first_range = [], 0, 0, 0
     capacity = plan.target.fastest.capacity_bytes
     for t, step in enumerate(plan.problem.steps):
         operands = len(program.operands[t])
@@ -188,9 +197,13 @@ def _step_rows(plan: Plan, program: FlatProgram) -> list[str]:
                 copies[t],
                 capacity - step.workspace_bytes if step.workspace_bytes else 0,
                 step.workspace_bytes,
+                step.operator,
+                first_range,
+                len(step.ranges),
             )
         )
         operand += operands
+        first_range += len(step.ranges)
         first_copy += copies[t]
     return rows
 
@@ -246,7 +259,7 @@ def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
         ]
     if plan.shortfall:
         lines.append(_comment(f"{plan.shortfall}: it does not compile unless you have that much."))
-    lines.append(_TYPES.rstrip())
+    lines += [_TYPES.rstrip(), PART_TYPES.rstrip()]
     lines += [f"extern const {kind} {name}[];" for kind, name, _ in tables]
     lines += ["#ifdef __cplusplus", "}", "#endif", "#endif", ""]
     return "\n".join(lines)

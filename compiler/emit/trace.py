@@ -7,22 +7,26 @@ microseconds, as the format demands. Format: "Trace Event Format", the Chromium 
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ullage.compiler.common.files import write_atomic
+from ullage.compiler.driver.cascades import cascades_detail
 from ullage.compiler.driver.operators import step_figures
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.ir.cascades import find_cascades
+from ullage.compiler.ir.part_names import axis_names_of, operator_name
 from ullage.compiler.ir.plan import Plan, Transfer
-from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.hwmodels.resources import resources
 
 # Processes of the trace: the cost model, and the replay.
 MODEL_PID, REPLAY_PID = 1, 2
 # Threads (lanes) of a process; link l and port m have the first one of their kind plus l or m.
-STEP_TID, COMPUTE_TID, FIRST_LINK_TID, FIRST_PORT_TID = 1, 2, 10, 100
+STEP_TID, COMPUTE_TID, CASCADE_TID, FIRST_LINK_TID, FIRST_PORT_TID = 1, 2, 3, 10, 100
 # Microseconds per second.
 _MICROSECONDS = 1e6
 
@@ -56,9 +60,10 @@ def trace_document(compiled: Compiled) -> dict[str, Any]:
 
 def _names(plan: Plan) -> Iterator[Event]:
     """Names of processes and lanes, lanes in the order of their numbers."""
+    cut = {CASCADE_TID: "cascades"} if find_cascades(plan.program) else {}
     links = [f"link {link.name}" for link in plan.target.links]
     ports = [f"port {tier.name}" for tier in plan.target.tiers]
-    model = {STEP_TID: "steps (what binds)", COMPUTE_TID: "compute"}
+    model = {STEP_TID: "steps (what binds)", COMPUTE_TID: "compute"} | cut
     model |= dict(enumerate(links, FIRST_LINK_TID)) | dict(enumerate(ports, FIRST_PORT_TID))
     replay = {COMPUTE_TID: "operators"} | dict(enumerate(links, FIRST_LINK_TID))
     for pid, name, lanes in (
@@ -83,12 +88,14 @@ def _model_events(compiled: Compiled) -> Iterator[Event]:
             "kind": step.kind,
             "binds": binds,
             "stall_us": float(figures.stall_s[t]) * _MICROSECONDS,
+            **_part(step),
         }
         yield _span((MODEL_PID, STEP_TID), step.name, begins[t], elapsed[t], details)
         if step.kind != DMA_STEP:
             work = {"step": t, "macs": step.macs, "vector_elements": step.vector_elements}
             busy_s = overhead[t] + compute[t]
             yield _span((MODEL_PID, COMPUTE_TID), step.name, begins[t], busy_s, work)
+    yield from _cascades(compiled, begins)
     yield from _moves(plan, begins)
     ports = score.tier_seconds.tolist()
     for m, tier in enumerate(plan.target.tiers):
@@ -100,6 +107,31 @@ def _model_events(compiled: Compiled) -> Iterator[Event]:
     for tier_name, live in live_bytes(plan).items():
         for t, held in enumerate(live):
             yield _counter(f"{tier_name} bytes", begins[t], {"live": held})
+
+
+def _part(step: Step) -> dict[str, Any]:
+    """Operator and ranges of a step that runs a part; nothing of any other."""
+    if not step.ranges:
+        return {}
+    ranges = zip(axis_names_of(step), step.ranges, strict=True)
+    return {
+        "operator": operator_name(step),
+        "ranges": {name: [r.start, r.end] for name, r in ranges},
+    }
+
+
+def _cascades(compiled: Compiled, begins: Sequence[float]) -> Iterator[Event]:
+    """One event per cascade, with its figures, and inside it one per stripe."""
+    plan = compiled.plan
+    rows = cascades_detail(plan, compiled.score, compiled.whole)
+    lane = (MODEL_PID, CASCADE_TID)
+    for cascade, row in zip(find_cascades(plan.program), rows, strict=True):
+        ends = dict.fromkeys((cascade.names[0], cascade.names[-1]))
+        begin, end = begins[cascade.first], begins[cascade.end]
+        yield _span(lane, " to ".join(ends), begin, end - begin, row)
+        for number, (first, behind) in enumerate(pairwise((*cascade.stripes, cascade.end)), 1):
+            seconds = begins[behind] - begins[first]
+            yield _span(lane, f"stripe {number}", begins[first], seconds, {"step": first})
 
 
 def _moves(plan: Plan, begins: Sequence[float]) -> Iterator[Event]:
