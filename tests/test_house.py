@@ -88,6 +88,7 @@ LOOSE = ("Mapping[str, Any]", "dict[str, Any]")
 DOCUMENTS = {
     "compiler.common.errors.UllageError.revive": "an error document",
     "compiler.common.errors.UllageError.to_json": "an error document",
+    "compiler.driver.cascades.cascades_detail": "rows that `compile --json` prints",
     "compiler.driver.operators.operators_detail": "`operators_detail` of `compile --json`",
     "compiler.driver.summary.summarise": "what `compile --json` prints",
     "compiler.driver.summary.summary_rows": "what `compile --json` prints",
