@@ -21,6 +21,8 @@ from tests.support.doc_blocks import (
     masked,
 )
 from ullage.cli.main import app, run
+from ullage.compiler.importer.optypes import ELEMENTWISE
+from ullage.compiler.importer.reach.rules import RULES
 from ullage.hwmodels.catalog.registry import list_targets
 from ullage.solvers.check import check_solver
 from ullage.solvers.registry import solver_names
@@ -176,3 +178,17 @@ def test_tables_name_every_target_and_solver() -> None:
         text = (ROOT / "docs" / page).read_text(encoding="utf-8")
         rows = "\n".join(line.split("|")[1] for line in text.splitlines() if line.startswith("|"))
         assert [each for each in names if f"`{each}`" not in rows] == [], page
+
+
+def test_the_table_of_what_can_be_cut_names_every_rule() -> None:
+    text = (ROOT / "docs" / "schedules.md").read_text(encoding="utf-8")
+    table = text[text.index("| operators | cut along") :].split("\n\n")[0]
+    named = {
+        name
+        for row in table.splitlines()[2:]
+        for name in re.findall(r"`([\w.]+)`", row.split("|")[1])
+        if not name.endswith("...")
+    }
+    elementwise = {name for name in RULES if name in ELEMENTWISE or name.startswith("Reduce")}
+    assert named <= set(RULES)
+    assert set(RULES) - elementwise - named == set()
