@@ -82,12 +82,12 @@ class Kernels:
 
     def run(self, operator: Operator, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs of an operator by name, from the arrays of its inputs by name."""
-        nodes, literals = self._parts(operator)
+        nodes, literals = self.parts(operator)
         outputs = [n for n in operator.outputs if n in self.scope.types]
-        results = self._run_model(operator.name, nodes, feeds, outputs, literals)
+        results = self.run_nodes(operator.name, nodes, feeds, outputs, literals)
         return dict(zip(outputs, results, strict=True))
 
-    def _parts(self, operator: Operator) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
+    def parts(self, operator: Operator) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
         """The nodes that an operator needs, and the values of constants that they read.
 
         Nodes that turn a stored weight into what the operator reads are included.
@@ -129,7 +129,7 @@ class Kernels:
             name = node.input[0]
         return chain
 
-    def _run_model(
+    def run_nodes(
         self,
         label: str,
         nodes: Sequence[onnx.NodeProto],
@@ -137,6 +137,18 @@ class Kernels:
         outputs: Sequence[str],
         literals: Mapping[str, Array],
     ) -> list[Array]:
+        """Outputs of some nodes; those of one label are prepared once.
+
+        Args:
+            label: names the nodes, in messages too.
+            nodes: the nodes in topological order.
+            feeds: arrays that they read, by name.
+            outputs: names of the tensors wanted.
+            literals: values of constants that they read.
+
+        Raises:
+            ModelError: the nodes cannot run, or not on these numbers.
+        """
         if label not in self._sessions:
             model = small_model(self.proto, self.scope, nodes, feeds, outputs, literals)
             self._sessions[label] = self._session(label, model)

@@ -1,31 +1,35 @@
 """A walk over a plan whose operators run in parts.
 
-Each part gets the elements that its reach names, read from their addresses, and rubbish everywhere
-else: what it makes can only be right if it needs no more than that.
+Each part gets the elements that the plan's step reads, from their addresses, and rubbish everywhere
+else: what it makes can only be right if it needs no more than that. What it writes must be the
+elements of its ranges, made as often before as its copy says.
 
     part of a Conv: output rows [4, 8)
     input      rubbish | rows [3, 9) from memory | rubbish
     result     ....... | rows [4, 8) to memory   | .......
 
-The kernel is that of the whole operator, on operands of their whole size.
+The kernel is that of the whole operator, on operands of their whole size; `partial_sums` runs one
+range by range of its reduction.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import BITS
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, VerificationError
 from ullage.compiler.execute.arena import Bytes
 from ullage.compiler.execute.element_types import Array, as_bytes, numpy_dtype, typed
 from ullage.compiler.execute.job import ExecutionJob
+from ullage.compiler.execute.partial_sums import PartialSums
 from ullage.compiler.ir.graph import Operator
-from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.reach import REDUCTION, whole_box
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions
 from ullage.compiler.lowering.dataflow import Contents
+from ullage.compiler.lowering.layouts import LaidOut
 from ullage.compiler.lowering.orders import planned_schedule
-from ullage.compiler.lowering.parts import Access, resolve
+from ullage.compiler.lowering.parts import resolve
 from ullage.compiler.lowering.symbolic_memory import DataRange
 
 
@@ -34,88 +38,169 @@ class PartsJob(ExecutionJob):
 
     def _storage(self, options: AliasOptions) -> tuple[Aliases, Contents]:
         graph, plan = self.imported.graph, self.plan
-        schedule = planned_schedule(graph, plan.model)
-        self.lowered = resolve(graph, schedule, options)
-        runs = [part for part, a in zip(schedule.parts, self.lowered.accesses, strict=True) if a]
-        accesses = [a for a in self.lowered.accesses if a]
-        steps = [t for t, step in enumerate(plan.problem.steps) if step.kind != DMA_STEP]
-        self.parts = dict(zip(steps, accesses, strict=True))
-        self.orders = {name: laid.element_order() for name, laid in self.lowered.laid_out.items()}
-        for name in self.orders:
-            if BITS[graph.values[name].dtype] < 8:
+        self.lowered = resolve(graph, planned_schedule(graph, plan.model), options)
+        self.orders: dict[str, NDArray[np.int64]] = {}
+        for placed in (value for buffer in plan.problem.buffers for value in buffer.values):
+            value = graph.values[placed.name]
+            if placed.layout is None:
+                continue
+            self.orders[placed.name] = LaidOut(value, placed.layout).element_order()
+            if BITS[value.dtype] < 8:
                 raise ModelError(
-                    f"{name!r} is made in parts and holds {graph.values[name].dtype}: plans in "
-                    "parts are executed with elements of whole bytes",
-                    {"tensor": name},
+                    f"{value.name!r} is made in parts and holds {value.dtype}: plans in parts are "
+                    "executed with elements of whole bytes",
+                    {"tensor": value.name},
                 )
-        for part in runs:
-            if REDUCTION in part.intervals:
-                name = graph.operators[part.operator].name
-                raise ModelError(
-                    f"{name!r} sums in several parts, which is not executed: their accumulators "
-                    "have no kernel; cut its output instead",
-                    {"operator": name},
-                )
+        self.sums = PartialSums(self.kernels, self.imported.scope)
+        for step in plan.problem.steps:
+            if any(r.axis == REDUCTION for r in step.ranges):
+                self.sums.stages(graph.operators[step.operator])
         self.rubbish = np.random.default_rng(plan.seed)
+        self.made: dict[str, NDArray[np.uint8]] = {}
         content: Contents = {
             name: [(0, value.size_bytes, name, 0)] if value.size_bytes else []
             for name, value in graph.values.items()
         }
         return self.lowered.aliases, content
 
+    def walk(
+        self, inputs: Mapping[str, Array], weights: Mapping[str, Array], until: int
+    ) -> dict[str, Array]:
+        """As `ExecutionJob.walk`; how often elements are made is counted anew."""
+        self.made.clear()
+        return super().walk(inputs, weights, until)
+
     def _stored(self, name: str, array: Array) -> Bytes:
         order = self.orders.get(name)
         return as_bytes(array if order is None else array.reshape(-1)[order])
 
     def _operate(self, t: int, operator: Operator, sources: list[tuple[str, int, int]]) -> None:
-        accesses = self.parts[t]
         what = f"{operator.kind} {operator.name!r}"
         self._scribble(t, operator, what)
-        by_value: dict[str, list[Access]] = {}
-        for access in accesses.reads:
-            by_value.setdefault(access.value, []).append(access)
-        feeds = {n: self._assembled(t, n, by_value.get(n, []), what) for n in operator.inputs}
-        results = self.kernels.run(operator, feeds)
+        feeds = {n: self._assembled(t, n, self._accesses(t, n), what) for n in operator.inputs}
+        results = self._computed(t, operator, feeds, what)
         for name in operator.outputs:
-            if name in results:
-                self.shapes.record(name, results[name], f"step {t}, {what}")
-        for access in accesses.writes:
-            if access.value not in results:
-                continue  # stands for a subgraph's intermediates
-            index, begin, _ = self.place[access.leaf]
-            data = self._stored(access.leaf, results[access.value])
-            low, high = access.range.start, access.range.end
-            padded = np.zeros(high - low, dtype=np.uint8)
-            padded[: max(0, min(high, len(data)) - low)] = data[low:high]
-            content: list[DataRange] = [(0, high - low, access.leaf, low)]
-            written = self.arena.write(index, begin + low, t, what, padded, content)
-            self._refuse_race(t, what, written, sources)
-            self._tell(f"step {t}: {what} writes {access.value!r} to {written}")
+            if name not in results:
+                continue  # stands for a subgraph's intermediates, or is not summed up yet
+            self.shapes.record(name, results[name], f"step {t}, {what}")
+            accesses = self._accesses(t, name, write=True)
+            self._check_made(t, name, accesses, what)
+            data = self._stored(name, results[name])
+            index, begin, _ = self.place[name]
+            for _, low, high in accesses:
+                padded = np.zeros(high - low, dtype=np.uint8)
+                padded[: max(0, min(high, len(data)) - low)] = data[low:high]
+                content: list[DataRange] = [(0, high - low, name, low)]
+                written = self.arena.write(index, begin + low, t, what, padded, content)
+                self._refuse_race(t, what, written, sources)
+                self._tell(f"step {t}: {what} writes {name!r} to {written}")
         self._scribble(t, operator, what)
 
-    def _assembled(self, t: int, name: str, accesses: list[Access], what: str) -> Array:
+    def _computed(
+        self, t: int, operator: Operator, feeds: Mapping[str, Array], what: str
+    ) -> dict[str, Array]:
+        """What the kernel makes; of a cut reduction nothing before the part that ends it."""
+        step = self.plan.problem.steps[t]
+        cut = {r.axis: (r.start, r.end) for r in step.ranges}
+        summed = cut.pop(REDUCTION, None)
+        if summed is None:
+            return self.kernels.run(operator, feeds)
+        shape = self.imported.graph.values[operator.outputs[0]].shape
+        box = tuple(cut.get(axis, (0, size)) for axis, size in enumerate(shape))
+        sums = self.sums.partial(operator, feeds, summed, box)
+        places = {name for name, _, _ in self._accesses(t, operator.outputs[0], write=True)}
+        accumulators = [use for use in step.uses if use.value not in self.place]
+        for use in (use for use in accumulators if not use.write):
+            held = [(0, use.end_byte - use.start_byte, _sums(use.value, summed[0]), 0)]
+            reading = f"{what} reading {use.value!r}"
+            data = self.arena.read(use.buffer, use.start_byte, use.end_byte, t, reading, held)
+            sums = np.add(sums, typed(data, sums.dtype, sums.shape))
+        for use in (use for use in accumulators if use.write):
+            left = [(0, use.end_byte - use.start_byte, _sums(use.value, summed[1]), 0)]
+            self.arena.write(use.buffer, use.start_byte, t, what, as_bytes(sums), left)
+        if not places:
+            return {}
+        rest = self._rubbish(self.sums.stages(operator).product.output[0])
+        return self.sums.finish(operator, feeds, sums, box, rest)
+
+    def _accesses(self, t: int, name: str, *, write: bool = False) -> list[tuple[str, int, int]]:
+        """The (leaf, first byte, one past the last) of a value that a step reads or writes."""
+        if write:
+            leaves = [name]
+        else:
+            leaves = list(
+                dict.fromkeys(n for n, _ in self.lowered.leaves.of(name, self._whole(name)))
+            )
+        found = []
+        for leaf in leaves:
+            index, begin, end = self.place.get(leaf, (-1, 0, 0))
+            for use in self.plan.problem.steps[t].uses:
+                low, high = max(begin, use.start_byte), min(end, use.end_byte)
+                if use.write is write and use.buffer == index and low < high:
+                    found.append((leaf, low - begin, high - begin))
+        return found
+
+    def _check_made(
+        self, t: int, name: str, accesses: list[tuple[str, int, int]], what: str
+    ) -> None:
+        """Check that a part writes the elements of its ranges, made as often as its copy says.
+
+        Raises:
+            VerificationError: it does not.
+        """
+        step, value = self.plan.problem.steps[t], self.imported.graph.values[name]
+        written = np.zeros(value.size_bytes, dtype=bool)
+        for _, low, high in accesses:
+            written[low:high] = True
+        if step.ranges:
+            meant = np.zeros(value.shape, dtype=bool)
+            cut = {r.axis: slice(r.start, r.end) for r in step.ranges}
+            meant[tuple(cut.get(axis, slice(None)) for axis in range(meant.ndim))] = True
+            order = self.orders.get(name)
+            flat = meant.reshape(-1) if order is None else meant.reshape(-1)[order]
+            wide = np.repeat(flat, value.size_bytes // max(1, len(flat)))
+            if len(wide) == len(written) and (wide != written).any():
+                raise VerificationError(
+                    f"step {t}, {what}: the bytes of {name!r} that it writes are not those of its "
+                    "ranges",
+                    {"step": t, "tensor": name},
+                )
+        made = self.made.setdefault(name, np.zeros(value.size_bytes, dtype=np.uint8))
+        times = int(made[written].max(initial=0))
+        if times != step.copy:
+            raise VerificationError(
+                f"step {t}, {what}: it makes elements of {name!r} that were made {times} times "
+                f"before, as copy {step.copy}",
+                {"step": t, "tensor": name},
+            )
+        made[written] += 1
+
+    def _assembled(
+        self, t: int, name: str, accesses: list[tuple[str, int, int]], what: str
+    ) -> Array:
         """An operand: what its accesses read from memory, and rubbish in all other elements."""
         held: dict[str, Array] = {}
-        for access in accesses:
-            if access.leaf not in held:
-                held[access.leaf] = self._rubbish(access.leaf)
-            index, begin, _ = self.place[access.leaf]
-            low, high = access.range.start, access.range.end
-            expected: list[DataRange] = [(0, high - low, access.leaf, low)]
+        for leaf, low, high in accesses:
+            if leaf not in held:
+                held[leaf] = self._rubbish(leaf)
+            index, begin, _ = self.place[leaf]
+            expected: list[DataRange] = [(0, high - low, leaf, low)]
             reading = f"{what} reading {name!r}"
             data = self.arena.read(index, begin + low, begin + high, t, reading, expected)
-            held[access.leaf] = self._put(access.leaf, held[access.leaf], low, data)
+            held[leaf] = self._put(leaf, held[leaf], low, data)
         self._tell(f"step {t}: {what} reads {name!r}")
         return self._arranged(name, held)
 
     def _put(self, leaf: str, array: Array, low: int, data: Bytes) -> Array:
         """An array with the bytes of its leaf, from byte `low` on, at their elements."""
         order = self.orders.get(leaf)
-        if order is None:  # all of it
+        if order is None and len(data) == self.imported.graph.values[leaf].size_bytes:
             return self._typed(leaf, data)
         width = array.dtype.itemsize
-        places = order[low // width : (low + len(data)) // width]
-        array.reshape(-1)[places] = typed(data, array.dtype, (len(places),))
+        first, last = -(-low // width), (low + len(data)) // width  # elements that are there whole
+        inside = data[first * width - low : last * width - low]
+        places = np.arange(first, last) if order is None else order[first:last]
+        array.reshape(-1)[places] = typed(inside, array.dtype, (len(places),))
         return array
 
     def _arranged(self, name: str, held: Mapping[str, Array]) -> Array:
@@ -138,13 +223,11 @@ class PartsJob(ExecutionJob):
         return self.rubbish.integers(0, 2, shape).astype(dtype)
 
     def _results(self, t: int, operator: Operator) -> dict[str, Array]:
-        accesses = self.parts[t]
         what = f"{operator.kind} {operator.name!r} leaving"
         results: dict[str, Array] = {}
         for name in operator.outputs:
             if name in self.imported.scope.types:
-                written = [a for a in accesses.writes if a.value == name]
-                results[name] = self._assembled(t, name, written, what)
+                results[name] = self._assembled(t, name, self._accesses(t, name, write=True), what)
         return results
 
     def _final(self, name: str) -> Array:
@@ -156,3 +239,8 @@ class PartsJob(ExecutionJob):
 
     def _whole(self, name: str) -> tuple[tuple[int, int], ...]:
         return whole_box(self.imported.graph.values[name].shape)
+
+
+def _sums(value: str, end: int) -> str:
+    """The name of the data in accumulators that are summed up to an index of the reduction."""
+    return f"{value} up to {end}"

@@ -75,7 +75,7 @@ def part_name(
 def operator_name(step: Step) -> str:
     """The name of a step's operator, without the ranges of its part."""
     if not step.ranges:
-        return step.name
+        return _AGAIN.sub("", step.name) if step.copy else step.name
     return _AGAIN.sub("", step.name).removesuffix(_suffix(step.ranges, axis_names_of(step)))
 
 

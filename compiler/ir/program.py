@@ -80,6 +80,7 @@ class Step:
         ranges: the ranges of output axes that this part of the operator makes; empty: all of it.
         axis_names: what the axes of these ranges are called, one name each (`rows`, `channels`);
             empty where nobody says.
+        copy: how many earlier parts, at most, made one of its elements already.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Step:
     workspace_bytes: Count = 0
     ranges: tuple[AxisRange, ...] = ()
     axis_names: tuple[str, ...] = ()
+    copy: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

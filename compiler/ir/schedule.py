@@ -17,9 +17,10 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count, Index
+from ullage.compiler.ir.boxes import most_covering
 from ullage.compiler.ir.dag import is_order, operator_dag
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.reach import REDUCTION, AxisRange, Interval, Reach
+from ullage.compiler.ir.reach import REDUCTION, AxisRange, Box, Interval, Reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ class Part:
         operator: index of the operator in the graph.
         ranges: the ranges of the axes that are cut, in ascending order of the axes; other axes are
             made whole. Empty: the operator runs whole.
-        copy: 0 for the first time that these elements are made; more for elements that earlier
-            parts have made already.
+        copy: how many earlier parts, at most, have made one of these elements already: 0 for the
+            first time.
     """
 
     operator: Index
@@ -70,8 +71,8 @@ class Schedule:
 
     @cached_property
     def is_whole(self) -> bool:
-        """Whether no operator is cut."""
-        return not any(part.ranges for part in self.parts)
+        """Whether every operator runs once and none is cut."""
+        return not any(part.ranges or part.copy for part in self.parts)
 
     @cached_property
     def cut_operators(self) -> frozenset[int]:
@@ -170,10 +171,7 @@ def check_schedule(schedule: Schedule, graph: Graph) -> None:
         parts = by_operator.get(index)
         if parts is None:
             raise UsageError(f"the schedule leaves out operator {index}, {operator.name!r}")
-        if all(part.ranges for part in parts):
-            _check_cover(parts, operator, graph)
-        elif len(parts) > 1:
-            raise UsageError(f"{operator.name!r} runs whole, and has another part in the schedule")
+        _check_cover(parts, operator, graph)
     if schedule.is_whole and not is_order(operator_dag(graph), schedule.order):
         raise UsageError("the schedule runs an operator before one whose result it reads")
 
@@ -212,13 +210,45 @@ def _check_ranges(part: Part, operator: Operator, graph: Graph, at: int) -> None
 
 
 def _check_cover(parts: list[Part], operator: Operator, graph: Graph) -> None:
-    """Check that parts make every element of the output, and every step of its reduction."""
+    """Check that parts make every element of the output, and reduce in order.
+
+    Raises:
+        UsageError: elements are left out, a reduction is not done range by range, or a part does
+            not say that it makes elements again.
+    """
     shape = graph.values[operator.outputs[0]].shape
-    sizes = {REDUCTION: reach_of(operator).reduction, **dict(enumerate(shape))}
+    sizes = dict(enumerate(shape))
+    if any(part.ranges for part in parts):
+        sizes[REDUCTION] = reach_of(operator).reduction
     axes = sorted({r.axis for part in parts for r in part.ranges})
     boxes = [tuple(part.intervals.get(axis, (0, sizes[axis])) for axis in axes) for part in parts]
     if not _covers(boxes, [(0, sizes[axis]) for axis in axes]):
         raise UsageError(f"the parts of {operator.name!r} in the schedule leave out elements")
+    made: list[Box] = []
+    sums: dict[Box, int] = {}  # by box of the output how much of its reduction is done
+    for part in parts:
+        box = tuple(part.intervals.get(a, (0, sizes[a])) for a in axes if a != REDUCTION)
+        start, end = part.intervals.get(REDUCTION, (0, sizes.get(REDUCTION, 0)))
+        if start != sums.get(box, 0):
+            raise UsageError(
+                f"the schedule is wrong: a part of {operator.name!r} reduces from {start}, but "
+                f"{sums.get(box, 0)} are reduced so far"
+            )
+        _check_copy(part, made, box, operator)
+        sums[box] = end % max(1, sizes.get(REDUCTION, 0))
+        if not sums[box]:
+            made.append(box)
+
+
+def _check_copy(part: Part, made: list[Box], box: Box, operator: Operator) -> None:
+    """Check that a part says how often its elements were made before."""
+    times = most_covering(box, made)
+    if part.copy != times:
+        what = ", ".join(f"axis {r.axis} [{r.start}, {r.end})" for r in part.ranges) or "the whole"
+        raise UsageError(
+            f"the part of {operator.name!r} that makes {what} is copy {part.copy}; its elements "
+            f"were made {times} times before it: that is its copy"
+        )
 
 
 def _covers(boxes: list[tuple[Interval, ...]], whole: list[Interval]) -> bool:

@@ -106,6 +106,7 @@ def lower_schedule(
                 gemms=work.gemms,
                 workspace_bytes=operator.workspace_bytes,
                 ranges=part.ranges,
+                copy=part.copy,
                 axis_names=axis_names,
             )
         )
@@ -364,28 +365,17 @@ class _Accumulators:
     first: int
     graph: Graph
     buffers: list[Buffer] = field(default_factory=list)
-    _open: dict[tuple[str, tuple[tuple[int, Interval], ...]], tuple[int, int]] = field(
-        default_factory=dict
-    )
+    _open: dict[tuple[str, tuple[tuple[int, Interval], ...]], int] = field(default_factory=dict)
 
     def of(self, operator: Operator, part: Part) -> tuple[tuple[Use, ...], tuple[Use, ...]]:
-        """The accumulators that a part reads, and those that it writes.
-
-        Raises:
-            UsageError: the parts of a reduction do not follow one another.
-        """
+        """The accumulators that a part reads, and those that it writes."""
         cut = part.intervals
         if REDUCTION not in cut:
             return (), ()
         reduction = reach_of(operator).reduction
         start, end = cut.pop(REDUCTION)
         key = (operator.name, tuple(sorted(cut.items())))
-        index, done = self._open.pop(key, (-1, 0))
-        if start != done:
-            raise UsageError(
-                f"the schedule is wrong: a part of {operator.name!r} reduces from {start}, but "
-                f"{done} are reduced so far"
-            )
+        index = self._open.pop(key, -1)
         if index < 0 and end == reduction:
             return (), ()
         if index < 0:
@@ -400,5 +390,5 @@ class _Accumulators:
         read = (Use(index, 0, size, False, size, value),) if start else ()
         if end == reduction:
             return read, ()
-        self._open[key] = (index, end)
+        self._open[key] = index
         return read, (Use(index, 0, size, True, size, value),)

@@ -13,6 +13,7 @@ from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.data import find_data_violations
 from ullage.compiler.verify.loop import find_wrap_violations
+from ullage.compiler.verify.parts import find_part_violations
 from ullage.compiler.verify.space import find_slice_violations, find_space_violations
 from ullage.compiler.verify.well_formed import (
     NO_STEP,
@@ -116,6 +117,7 @@ def _raise_any(plan: Assigned, violations: list[Violation]) -> None:
 def _all_violations(plan: Assigned) -> Iterator[Violation]:
     return chain(
         find_problem_faults(plan),
+        find_part_violations(plan),
         find_space_violations(plan),
         find_slice_violations(plan),
         find_data_violations(plan),

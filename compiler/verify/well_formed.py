@@ -113,7 +113,8 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
 def _operator_faults(plan: Assigned) -> Iterator[Violation]:
     """Yield operators that no graph of these values can have, and those that run twice.
 
-    Parts of an operator run in steps of their own; each says which ranges it makes.
+    Parts of an operator run in steps of their own; each says which ranges it makes, and whether it
+    makes them again (`verify.parts` looks at that).
     """
     steps = plan.problem.steps
     # Every operator of a graph is a step, or has left a value at least, as a view has.
@@ -123,7 +124,7 @@ def _operator_faults(plan: Assigned) -> Iterator[Violation]:
         low, high = (NO_OPERATOR, NO_OPERATOR) if step.kind == DMA_STEP else (0, most)
         fault = int_fault("operator", step.operator, low, high)
         earlier = t if step.kind == DMA_STEP else first.setdefault(step.operator, t)
-        if earlier != t and not (step.ranges and steps[earlier].ranges):
+        if earlier != t and not (step.copy or (step.ranges and steps[earlier].ranges)):
             fault = fault or f"operator {step.operator} has run in step {earlier}"
         if fault:
             yield Violation("problem", f"step {t} ({step.name}): {fault}", t, ())
@@ -241,7 +242,7 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
     faults = [int_fault("operator", step.operator, NO_OPERATOR, MAX_INDEX)]
     faults += [
         int_fault(name, getattr(step, name), 0)
-        for name in ("macs", "vector_elements", "workspace_bytes")
+        for name in ("macs", "vector_elements", "workspace_bytes", "copy")
     ]
     faults += [
         int_fault(f"{name} of a Gemm", getattr(gemm, name), 0)
