@@ -136,7 +136,8 @@ function timesText(bytes, whole) {
 function cascadeTable() {
   const details = summary.cascades_detail;
   const head = el("tr", {}, CASCADE_COLUMNS.map(([name, , number, title]) => el("th", { class: number ? "n" : "", scope: "col", title }, name)));
-  const body = details.map((detail, i) => el("tr", {}, CASCADE_COLUMNS.map(([, cell, number]) => el("td", { class: number ? "n" : "" }, cell(detail, i)))));
+  const kept = (text) => (typeof text === "string" ? text.replace(/(\d) (?=\S)/g, "$1\u00a0") : text); // a number stays with its unit
+  const body = details.map((detail, i) => el("tr", {}, CASCADE_COLUMNS.map(([, cell, number]) => el("td", { class: number ? "n" : "" }, kept(cell(detail, i))))));
   const texts = data.rows.findIndex(([name]) => name === "schedule");
   const told = data.rows.slice(texts).filter(([name], i) => i === 0 || name === "").map(([, text]) => text);
   const first = data.rows.slice(texts + 1).findIndex(([name]) => name !== "");

@@ -72,7 +72,8 @@ def test_hovering_over_a_boat_tells_the_cascade(page: "Chrome") -> None:
 def test_the_table_of_cascades_and_the_way_to_their_steps(page: "Chrome") -> None:
     (row,) = data_of(in_parts())["summary"]["cascades_detail"]
     page.find_element("id", "tab-cascades").click()
-    ((operators, cut, _, saved, lines, halo, weights),) = cells(page, "#cascade-table tbody tr")
+    (row_texts,) = cells(page, "#cascade-table tbody tr")
+    operators, cut, _, saved, lines, halo, weights = (t.replace("\xa0", " ") for t in row_texts)
     assert operators == "conv0 \u2013 conv2 (3)"
     assert cut == "4 stripes of rows"
     assert saved == "?"  # nobody planned whole operators
