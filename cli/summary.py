@@ -70,22 +70,22 @@ def _print_worst(compiled: "Compiled") -> None:
     """Print the operators that take longest, a line each."""
     from ullage.cli.render import console, percent, print_lines, short_name
     from ullage.compiler.common.units import format_time
-    from ullage.compiler.driver.operators import operators_detail, slowest_operators
+    from ullage.compiler.driver.operators import slowest_operators
 
-    plan, cost = compiled.plan, compiled.score
+    cost = compiled.score
     room = max(console().width - WORST_WIDTH, NAME_WIDTH)
-    rows = operators_detail(plan, cost, slowest_operators(plan, cost, WORST))
     lines = []
-    for number, row in enumerate(rows):
-        stall = f", stall {format_time(row['stall_s'])}" if row["stall_s"] > 0 else ""
+    for number, one in enumerate(slowest_operators(compiled.plan, cost, WORST)):
+        stall = f", stall {format_time(one.stall_s)}" if one.stall_s > 0 else ""
+        parts = f", {len(one.steps)} parts" if len(one.steps) > 1 else ""
         lines.append(
             [
                 "" if number else "slowest",
-                f"{row['step']}: {short_name(row['name'] or row['kind'], room)}",
-                row["kind"] if row["kind"].lower() not in row["name"].lower() else "",
-                format_time(row["elapsed_s"]),
-                percent(row["share"], 1.0),
-                f"{row['bound_by']}{stall}",
+                f"{one.steps[0]}: {short_name(one.name or one.kind, room)}",
+                one.kind if one.kind.lower() not in one.name.lower() else "",
+                format_time(one.elapsed_s),
+                percent(one.elapsed_s, cost.latency_s),
+                f"{one.bound_by}{stall}{parts}",
             ]
         )
     print_lines(lines, ("left", "left", "left", "right", "right", "left"))

@@ -69,9 +69,51 @@ def operator_steps(plan: Plan) -> list[int]:
     return [t for t, step in enumerate(plan.problem.steps) if step.kind != DMA_STEP]
 
 
-def slowest_operators(plan: Plan, cost: Score, count: int) -> list[int]:
-    """Steps of the operators that take longest, the worst first; ties in step order."""
-    return sorted(operator_steps(plan), key=lambda t: (-float(cost.elapsed_s[t]), t))[:count]
+@dataclass(frozen=True)
+class OperatorTime:
+    """The time of an operator, all its parts together.
+
+    Attributes:
+        name: its name, without ranges.
+        kind: its type.
+        steps: the steps that run it or a part of it, ascending.
+        elapsed_s: how long they take.
+        stall_s: seconds of them in which the compute unit waits for data.
+        bound_by: what determines the length of most of that time.
+    """
+
+    name: str
+    kind: str
+    steps: tuple[int, ...]
+    elapsed_s: float
+    stall_s: float
+    bound_by: str
+
+
+def slowest_operators(plan: Plan, cost: Score, count: int) -> list[OperatorTime]:
+    """The operators that take longest, at most `count`, the worst first; ties in step order."""
+    figures = step_figures(plan, cost)
+    parts: dict[int, list[int]] = {}
+    for t in operator_steps(plan):
+        parts.setdefault(plan.problem.steps[t].operator, []).append(t)
+    times: list[OperatorTime] = []
+    for steps in parts.values():
+        seconds: dict[str, float] = {}
+        for t in steps:
+            name = figures.bound_by[t]
+            seconds[name] = seconds.get(name, 0.0) + float(cost.elapsed_s[t])
+        first = plan.problem.steps[steps[0]]
+        times.append(
+            OperatorTime(
+                name=operator_name(first),
+                kind=first.kind,
+                steps=tuple(steps),
+                elapsed_s=float(cost.elapsed_s[steps].sum()),
+                stall_s=float(figures.stall_s[steps].sum()),
+                bound_by=max(seconds, key=seconds.__getitem__),
+            )
+        )
+    return sorted(times, key=lambda one: (-one.elapsed_s, one.steps[0]))[:count]
 
 
 def operators_detail(

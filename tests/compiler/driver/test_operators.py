@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import plans
+from tests.support.reports import in_parts
 from ullage.compiler.driver.operators import (
     operator_steps,
     operators_detail,
@@ -79,9 +80,24 @@ def test_the_slowest_come_first_and_ties_in_step_order() -> None:
     plan = plans.spill()
     cost = score(plan)
     slowest = slowest_operators(plan, cost, 3)
-    times = [float(cost.elapsed_s[t]) for t in slowest]
+    times = [one.elapsed_s for one in slowest]
     assert times == sorted(times, reverse=True)
     assert times[0] == max(float(cost.elapsed_s[t]) for t in operator_steps(plan))
-    assert slowest_operators(plan, cost, 99) == sorted(
+    assert [one.steps[0] for one in slowest_operators(plan, cost, 99)] == sorted(
         operator_steps(plan), key=lambda t: (-cost.elapsed_s[t], t)
     )
+
+
+def test_the_parts_of_an_operator_are_one_row() -> None:
+    plan = in_parts(stripes=4)
+    cost = score(plan)
+    rows = {one.name: one for one in slowest_operators(plan, cost, 99)}
+    assert sorted(rows) == ["conv0", "conv1", "conv2", "conv3"]
+    parts = [t for t, step in enumerate(plan.problem.steps) if step.name.startswith("conv1 [")]
+    assert rows["conv1"].steps == tuple(parts)
+    assert rows["conv1"].elapsed_s == pytest.approx(sum(float(cost.elapsed_s[t]) for t in parts))
+    figures = step_figures(plan, cost)
+    assert rows["conv1"].stall_s == pytest.approx(sum(float(figures.stall_s[t]) for t in parts))
+    assert rows["conv1"].bound_by in {figures.bound_by[t] for t in parts}
+    detail = next(row for row in operators_detail(plan, cost) if row["step"] == parts[1])
+    assert (detail["operator"], detail["ranges"]) == ("conv1", {"rows": [9, 17]})
