@@ -142,8 +142,8 @@ def graphml_text(net: "nx.DiGraph") -> str:
 
     Node ids are `operator0`, `value0` and so on, since names need not be ids. Attributes are
     numbers and texts: shapes are `1x3x224x224`, truth values `true` and `false`, `fused_nodes` is
-    the length of `nodes`; `reach` and other tuples (`gemms`, `sharings`, `accessed_bytes`) are left
-    out.
+    the length of `nodes`; `reach` and other tuples (`gemms`, `nests`, `sharings`, `accessed_bytes`)
+    are left out.
     """
     import networkx as nx
 

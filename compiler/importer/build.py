@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -21,7 +21,7 @@ from ullage.compiler.importer.nodes import NodeList, collect_nodes
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
-from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
+from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
 
 # What is said of a model of which every output is an input or a constant.
 NOTHING_TO_PLAN = "no operator runs at inference: there is nothing to plan, and the plan is empty"
@@ -265,10 +265,23 @@ def _operator(
         mac_dtype=_mac_dtype(group),
         vector_elements=sum(n.work.vector_elements for n in group.nodes),
         gemms=tuple(g for n in group.nodes for g in n.work.gemms),
+        nests=_nests(group),
         accessed_bytes=tuple(accessed.items()),
         sharings=_sharings(group, tuple(inputs), outputs, sizes),
         nodes=tuple(n.index for n in group.nodes),
     )
+
+
+def _nests(group: fusion.Group) -> tuple[LoopNest, ...]:
+    """Loop nests of a group: its main node's, behind the last of which the others follow.
+
+    What is dequantised before the main node is read as it is: integers, by operators on integers.
+    """
+    behind = group.nodes[group.nodes.index(group.anchor) + 1 :]
+    if not group.anchor.nests:  # a view
+        return tuple(nest for node in behind for nest in node.nests)
+    *others, last = group.anchor.nests
+    return (*others, replace(last, then=tuple(node.op for node in behind)))
 
 
 def _mac_dtype(group: fusion.Group) -> str:

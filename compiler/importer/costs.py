@@ -10,6 +10,7 @@ A MAC is one multiplication with accumulation. The vector unit is charged one el
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -66,12 +67,13 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
     if op in optypes.ELEMENTWISE or op in optypes.DATA_MOVEMENT or op in optypes.RANDOM:
         return OperatorWork(vector_elements=out)
     if op in optypes.NORMALIZATION:
-        return OperatorWork(vector_elements=(3 if op in SOFTMAXES else 4) * out)
+        return OperatorWork(vector_elements=(3 if op in optypes.SOFTMAXES else 4) * out)
     if op in READ_ONCE:
         return OperatorWork(vector_elements=_elements(inputs, 0))
     if op in optypes.POOLING:
         return OperatorWork(
-            vector_elements=_elements(outputs, 0) * _window(op, attributes, inputs, outputs)
+            vector_elements=_elements(outputs, 0)
+            * window_of(op, attributes, _at(inputs, 0), _at(outputs, 0))
         )
     if op in SORTS:
         return OperatorWork(vector_elements=_elements(inputs, 0) * _log2(_elements(inputs, 0)))
@@ -95,8 +97,6 @@ def work_of(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Type
 HALVING = frozenset({"BiasSplitGelu", "SwiGLU"})
 # The work is one pass over the operand.
 READ_ONCE = optypes.REDUCTION | HALVING | {"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"}
-# Three passes of the vector unit.
-SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
 # Every element is searched, and every index found is written.
 SCANS = frozenset({"NonZero"})
 # Elements are sorted: their number times its logarithm.
@@ -105,8 +105,12 @@ SORTS = frozenset({"TopK", "Unique"})
 FREE = frozenset({"Constant", "Shape", "Size"}) | optypes.VIEWS
 
 
+def _at(types: Types, index: int) -> TensorType | None:
+    return types[index] if index < len(types) else None
+
+
 def _elements(types: Types, index: int) -> int:
-    tensor_type = types[index] if index < len(types) else None
+    tensor_type = _at(types, index)
     return tensor_type.elements if tensor_type is not None else 0
 
 
@@ -114,11 +118,16 @@ def _log2(count: int) -> int:
     return max(1, (count - 1).bit_length())
 
 
-def _window(op: str, attributes: Mapping[str, Any], inputs: Types, outputs: Types) -> int:
+def window_of(
+    op: str, attributes: Mapping[str, Any], data: TensorType | None, out: TensorType | None
+) -> int:
+    """Elements of the window of a pool, from its input and its result."""
     kernel = attributes.get("kernel_shape")
     if kernel:
         return max(1, product([int(k) for k in kernel]))
-    return max(1, _elements(inputs, 0) // max(1, _elements(outputs, 0))) if "Global" in op else 1
+    if "Global" not in op or data is None or out is None:
+        return 1
+    return max(1, data.elements // max(1, out.elements))
 
 
 def _conv(
@@ -346,16 +355,21 @@ def _contrib_attention(
     return rule
 
 
+# Convolutions, and the position of their kernel.
+CONVOLUTION_KERNELS: Mapping[str, int] = {
+    "Conv": 1,
+    "FusedConv": 1,
+    "ConvInteger": 1,
+    "DeformConv": 1,
+    "QLinearConv": 3,
+}
+
 # Attentions whose second result is the cache of the whole sequence.
 GROUPED = frozenset({"GroupQueryAttention", "SparseAttention"})
 
 # Operator type -> rule for its MACs; a rule returns None where shapes are not as it needs them.
 MATRIX_RULES: dict[str, Callable[[Mapping[str, Any], Types, Types], OperatorWork | None]] = {
-    "Conv": _conv,
-    "FusedConv": _conv,
-    "ConvInteger": _conv,
-    "DeformConv": _conv,
-    "QLinearConv": lambda g, i, o: _conv(g, i, o, weight=3),
+    **{op: partial(_conv, weight=at) for op, at in CONVOLUTION_KERNELS.items()},
     "ConvTranspose": _conv_transpose,
     "Gemm": _matmul,
     "FusedGemm": _matmul,

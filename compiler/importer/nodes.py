@@ -11,6 +11,7 @@ from ullage.compiler.common.errors import ModelError
 from ullage.compiler.importer.bodies.rename import fresh_name
 from ullage.compiler.importer.costs import OperatorWork, work_of
 from ullage.compiler.importer.load import captures
+from ullage.compiler.importer.nests import nests_of
 from ullage.compiler.importer.operators.identity import attributes, operator_key
 from ullage.compiler.importer.optypes import (
     CONTROL_FLOW,
@@ -20,7 +21,7 @@ from ullage.compiler.importer.optypes import (
 )
 from ullage.compiler.importer.scope import Scope, blaming, is_standard
 from ullage.compiler.importer.storage import elementwise_operands, sharings_of
-from ullage.compiler.ir.graph import Fallback, Sharing
+from ullage.compiler.ir.graph import Fallback, LoopNest, Sharing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ImportedNode:
         weights: constants read, each resolved to the stored tensor it derives from, distinct.
         outputs: tensors written.
         work: cost.
+        nests: the same work as loop nests.
         mac_dtype: data type of its multiplications.
         accessed: bytes really read of operands that are read in part.
         body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
@@ -52,6 +54,7 @@ class ImportedNode:
     outputs: tuple[str, ...]
     work: OperatorWork
     mac_dtype: str
+    nests: tuple[LoopNest, ...] = ()
     accessed: Mapping[str, int] = field(default_factory=dict)
     body_bytes: int = 0
     sharings: tuple[Sharing, ...] = ()
@@ -194,12 +197,13 @@ def _node(
     body_bytes = 0
     if proto.op_type in CONTROL_FLOW and is_standard(proto):
         bodies = _bodies(index, proto, scope, policy)
-        work, body_bytes = _control_flow_work(proto, scope.iterations.get(index, 1), bodies)
+        work, nests, body_bytes = _control_flow_work(proto, scope.iterations.get(index, 1), bodies)
         for graph, inner, body in bodies:
             outer = _outer_weights(graph, inner, body)
             weights.update(dict.fromkeys(root for n in outer for root in _stored(n, roots)))
     else:
         work = work_of(key, node_attributes, inputs, outputs)
+        nests = nests_of(key, node_attributes, inputs, outputs, work)
     accessed: dict[str, int] = {}
     if key in PARTIALLY_READ and proto.input[0]:
         data = proto.input[0]
@@ -218,6 +222,7 @@ def _node(
         outputs=tuple(name for name in proto.output if name),
         work=work,
         mac_dtype=_mac_dtype(proto, scope, policy),
+        nests=nests,
         accessed=accessed,
         body_bytes=body_bytes,
         sharings=tuple(
@@ -271,12 +276,16 @@ def _outer_weights(graph: onnx.GraphProto, inner: Scope, body: NodeList) -> dict
 
 def _control_flow_work(
     proto: onnx.NodeProto, trips: int | None, bodies: Sequence[Body]
-) -> tuple[OperatorWork, int]:
+) -> tuple[OperatorWork, tuple[LoopNest, ...], int]:
     """Cost of If (the dearer branch), Loop and Scan (body times iterations), and bodies' peak."""
-    works = [_sum_work(body.nodes) for _, _, body in bodies]
+    works = [(_sum_work(body.nodes), body) for _, _, body in bodies]
     reasons = [f.reason for _, _, body in bodies for f in body.fallbacks]
     peak = max((body_peak_bytes(body, graph, body.sizes) for graph, _, body in bodies), default=0)
-    dearest = max(works, key=lambda w: (w.macs, w.vector_elements), default=OperatorWork())
+    dearest, body = max(
+        works,
+        key=lambda pair: (pair[0].macs, pair[0].vector_elements),
+        default=(OperatorWork(), NodeList((), {}, ())),
+    )
     if trips is None:
         reasons.append(f"the trip count of {proto.op_type} depends on data: costed as one pass")
         trips = 1
@@ -287,6 +296,9 @@ def _control_flow_work(
             vector_elements=dearest.vector_elements * trips,
             extra_macs=dearest.extra_macs * trips,
             fallback="; ".join(dict.fromkeys(reasons)),
+        ),
+        tuple(
+            replace(nest, count=nest.count * trips) for node in body.nodes for nest in node.nests
         ),
         peak,
     )

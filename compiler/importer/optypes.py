@@ -30,6 +30,10 @@ NORMALIZATION = frozenset(
     SkipSimplifiedLayerNormalization EmbedLayerNormalization Softmax LogSoftmax Hardmax
     QLinearSoftmax TrainingBatchNormalization""".split()
 )
+# Three passes of the vector unit.
+SOFTMAXES = frozenset({"Softmax", "LogSoftmax", "Hardmax", "QLinearSoftmax"})
+# From real numbers to integers that stand for them, and back.
+QUANTIZATION = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
 # One vector element per element of each window.
 POOLING = frozenset(
     """AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 # Role of a value in one inference; `program.Buffer` says what each means for storage.
 Kind = Literal["input", "weight", "activation", "output"]
+# What a loop nest computes; explained at `LoopNest`.
+NestKind = Literal[
+    "convolution",
+    "depthwise",
+    "matmul",
+    "pooling",
+    "reduction",
+    "normalization",
+    "softmax",
+    "elementwise",
+    "movement",
+    "quantization",
+    "other",
+]
+NEST_KINDS: tuple[NestKind, ...] = get_args(NestKind)
+# Kinds of loop nests that multiply and accumulate.
+MAC_KINDS: frozenset[NestKind] = frozenset({"convolution", "depthwise", "matmul"})
 # How an output may use the bytes of an input; explained at `Sharing`.
 SharingKind = Literal["view", "in_place", "concat", "split"]
 
@@ -54,6 +71,71 @@ class Gemm:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopNest:
+    """Work with its geometry: the loops that an accelerator cuts into blocks.
+
+        for each of `count` repetitions, `batch` images, `height` x `width` positions and `channels`
+        output channels: combine `depth` input channels at every position of `kernel`
+
+    Sequences have a width only. Of a matrix product [m, k] x [k, n], m is the width, k the depth, n
+    the channels.
+
+    Attributes:
+        kind: `convolution`, `depthwise` (a convolution with as many groups as input channels) and
+            `matmul` multiply and accumulate; `pooling` and `reduction` combine elements of the
+            input; `normalization` and `softmax` pass several times over their elements;
+            `elementwise`, `movement` and `quantization` (to or from integers) touch each element
+            once; `other` is vector work without a geometry, its elements along the width.
+        op: ONNX type of the node.
+        count: how often it runs: attention heads, passes of a loop, products of a batch.
+        batch: images; planes too, of an operator over volumes.
+        height: rows of the output.
+        width: columns of the output.
+        channels: channels of the output, those of all groups.
+        depth: input channels for each output channel, those of one group.
+        kernel: rows and columns of the window.
+        stride: rows and columns between windows.
+        dilation: rows and columns between the elements of a window.
+        groups: of channels that do not meet.
+        then: ONNX types of the nodes that are fused behind it, each one element at a time.
+    """
+
+    kind: NestKind
+    op: str
+    count: Count = 1
+    batch: Count = 1
+    height: Count = 1
+    width: Count = 1
+    channels: Count = 1
+    depth: Count = 1
+    kernel: tuple[Count, Count] = (1, 1)
+    stride: tuple[Count, Count] = (1, 1)
+    dilation: tuple[Count, Count] = (1, 1)
+    groups: Count = 1
+    then: tuple[str, ...] = ()
+
+    @property
+    def is_mac(self) -> bool:
+        """Whether it multiplies and accumulates."""
+        return self.kind in MAC_KINDS
+
+    @property
+    def elements(self) -> int:
+        """Elements of the output, those of every repetition."""
+        return self.count * self.batch * self.height * self.width * self.channels
+
+    @property
+    def taps(self) -> int:
+        """Positions of the window."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def visits(self) -> int:
+        """Input elements combined; of a kind in `MAC_KINDS`, the multiply-accumulates."""
+        return self.elements * self.depth * self.taps
+
+
+@dataclass(frozen=True, slots=True)
 class Sharing:
     """An output that *may* share the bytes of an input; `lowering.aliases` decides whether it does.
 
@@ -85,6 +167,7 @@ class Operator:
         mac_dtype: data type of the multiplications, selects the target's rate.
         vector_elements: elements that the vector unit processes.
         gemms: the MACs as matrix products.
+        nests: all of its work as loop nests; empty where nobody knows its geometry.
         workspace_bytes: scratch memory needed while it runs.
         accessed_bytes: (input name, bytes really read) where less than the whole is touched.
         sharings: storage that outputs may share with inputs.
@@ -101,6 +184,7 @@ class Operator:
     mac_dtype: str = "float32"
     vector_elements: int = 0
     gemms: tuple[Gemm, ...] = ()
+    nests: tuple[LoopNest, ...] = ()
     workspace_bytes: int = 0
     accessed_bytes: tuple[tuple[str, int], ...] = ()
     sharings: tuple[Sharing, ...] = ()
@@ -149,8 +233,8 @@ class Graph:
 
         - An operator's key is its index (int). `role` is `operator`; `name` and `kind` (str),
           `macs`, `vector_elements`, `workspace_bytes` (int), `mac_dtype` (str), `gemms` (tuple of
-          `Gemm`), `accessed_bytes` (tuple of (input name, bytes)), `sharings` (tuple of
-          `Sharing`), `nodes` (tuple of int), `reach` (`Reach` or None).
+          `Gemm`), `nests` (tuple of `LoopNest`), `accessed_bytes` (tuple of (input name, bytes)),
+          `sharings` (tuple of `Sharing`), `nodes` (tuple of int), `reach` (`Reach` or None).
         - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
           `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool).
 

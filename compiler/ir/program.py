@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive
 from ullage.compiler.common.units import counted
-from ullage.compiler.ir.graph import Gemm, Kind
+from ullage.compiler.ir.graph import Gemm, Kind, LoopNest
 from ullage.compiler.ir.reach import AxisRange
 
 # Kind of a step without an operator: only transfers run in it.
@@ -76,6 +76,7 @@ class Step:
         mac_dtype: data type of the multiplications.
         vector_elements: elements that the vector unit processes.
         gemms: the MACs as matrix products.
+        nests: all of its work as loop nests; empty where nobody knows its geometry.
         workspace_bytes: scratch memory needed in the fastest tier.
         ranges: the ranges of output axes that this part of the operator makes; empty: all of it.
         axis_names: what the axes of these ranges are called, one name each (`rows`, `channels`);
@@ -91,6 +92,7 @@ class Step:
     mac_dtype: DtypeName = "float32"
     vector_elements: Count = 0
     gemms: tuple[Gemm, ...] = ()
+    nests: tuple[LoopNest, ...] = ()
     workspace_bytes: Count = 0
     ranges: tuple[AxisRange, ...] = ()
     axis_names: tuple[str, ...] = ()

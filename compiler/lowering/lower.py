@@ -79,6 +79,7 @@ def build_program(
                 mac_dtype=operator.mac_dtype,
                 vector_elements=operator.vector_elements,
                 gemms=operator.gemms,
+                nests=operator.nests,
                 workspace_bytes=operator.workspace_bytes,
             )
         )

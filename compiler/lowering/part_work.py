@@ -1,12 +1,13 @@
 """What a part of an operator costs: its share of the operator's products and vector work."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ullage.compiler.ir.graph import Gemm, Graph, Operator
-from ullage.compiler.ir.reach import REDUCTION, Interval
+from ullage.compiler.ir.graph import Gemm, Graph, LoopNest, Operator
+from ullage.compiler.ir.part_names import IMAGE_KINDS, axis_name
+from ullage.compiler.ir.reach import REDUCTION, Interval, WorkDimension
 from ullage.compiler.ir.schedule import reach_of
 
 
@@ -18,27 +19,32 @@ class PartWork:
         macs: multiply-accumulates.
         vector_elements: elements for the vector unit.
         gemms: the MACs as matrix products.
+        nests: the work as loop nests.
         share: the part's share of the operator's output (and reduction).
     """
 
     macs: int
     vector_elements: int
     gemms: tuple[Gemm, ...]
+    nests: tuple[LoopNest, ...]
     share: Fraction
 
 
 def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) -> PartWork:
     """Work of the part of an operator that makes these ranges of its output axes.
 
-    Products become shorter in the dimension that `Reach.axes` names, rounded up; other
-    multiply-accumulates and vector work divide in proportion to the output. Of a cut reduction
-    the vector work is the last part's.
+    Products become shorter in the dimension that `Reach.axes` names, rounded up, and loop nests in
+    the one that the axis stands for; other multiply-accumulates and vector work divide in
+    proportion to the output. Of a cut reduction the vector work is the last part's.
     """
     if not ranges:
-        return PartWork(operator.macs, operator.vector_elements, operator.gemms, Fraction(1))
+        return PartWork(
+            operator.macs, operator.vector_elements, operator.gemms, operator.nests, Fraction(1)
+        )
     reach = reach_of(operator)
     shape = graph.values[operator.outputs[0]].shape
     shares: dict[str, Fraction] = {}
+    sides: dict[str, Fraction] = {}  # of loop nests
     of_output = Fraction(1)
     reduced = Fraction(1)
     for axis, (start, end) in ranges.items():
@@ -48,6 +54,8 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
         share = Fraction(end - start, shape[axis])
         dimension = reach.axes[axis]
         shares[dimension] = shares.get(dimension, Fraction(1)) * share
+        side = _side(operator, axis, len(shape), reach.axes)
+        sides[side] = sides.get(side, Fraction(1)) * share
         of_output *= share
     gemms = tuple(_shorter(gemm, shares, reduced) for gemm in operator.gemms)
     products = sum(g.m * g.k * g.n * g.count for g in operator.gemms)
@@ -57,7 +65,67 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
         macs=sum(g.m * g.k * g.n * g.count for g in gemms) + others,
         vector_elements=math.ceil(operator.vector_elements * of_output) if is_last else 0,
         gemms=gemms,
+        nests=tuple(
+            _cut(nest, sides, reduced) for nest in operator.nests if is_last or nest.is_mac
+        ),
         share=of_output * reduced,
+    )
+
+
+def _side(operator: Operator, axis: int, rank: int, axes: Sequence[WorkDimension]) -> str:
+    """The field of `LoopNest` that becomes shorter when an output axis is cut.
+
+    Args:
+        operator: the operator.
+        axis: the axis.
+        rank: number of axes of the output.
+        axes: `Reach.axes`.
+    """
+    kind = operator.nests[0].kind if operator.nests else "other"
+    if kind in ("convolution", "depthwise"):
+        if axes[axis] != "m":
+            return "channels"
+        space = [at for at in range(1, rank) if axes[at] == "m"][-2:]
+        return dict(zip(reversed(space), ("width", "height"), strict=False)).get(axis, "batch")
+    if kind == "reduction" and axis < 2 and operator.nests[0].kernel[0] > 1:
+        return ("batch", "channels")[axis]  # over the space of images
+    if operator.kind in IMAGE_KINDS:
+        return _SIDES.get(axis_name(operator.kind, axis, rank), "width")
+    if axes[axis] == "elements":
+        return "channels" if axis == rank - 1 else "width"
+    return {"n": "channels", "count": "count"}.get(axes[axis], "width")
+
+
+# What the axes of images are in a loop nest.
+_SIDES: Mapping[str, str] = {
+    "batch": "batch",
+    "depth": "batch",
+    "rows": "height",
+    "columns": "width",
+    "positions": "width",
+    "channels": "channels",
+}
+
+
+def _cut(nest: LoopNest, sides: Mapping[str, Fraction], reduced: Fraction) -> LoopNest:
+    """A loop nest with shorter sides, rounded up; what follows it belongs to its last part."""
+
+    def part(side: str) -> int:
+        size: int = getattr(nest, side)
+        return math.ceil(size * sides.get(side, Fraction(1)))
+
+    groups = nest.groups
+    if groups > 1:
+        groups = math.ceil(groups * sides.get("channels", Fraction(1)))
+    return replace(
+        nest,
+        count=part("count"),
+        batch=part("batch"),
+        height=part("height"),
+        width=part("width"),
+        channels=part("channels"),
+        depth=math.ceil(nest.depth * reduced) if nest.is_mac else nest.depth,
+        groups=groups,
     )
 
 

@@ -104,6 +104,7 @@ def lower_schedule(
                 mac_dtype=operator.mac_dtype,
                 vector_elements=work.vector_elements,
                 gemms=work.gemms,
+                nests=work.nests,
                 workspace_bytes=operator.workspace_bytes,
                 ranges=part.ranges,
                 copy=part.copy,

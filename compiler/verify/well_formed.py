@@ -15,7 +15,7 @@ from typing import TypeVar, get_args
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX
 from ullage.compiler.ir.assignment import Assigned, Assignment
-from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.graph import NEST_KINDS, Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
@@ -239,6 +239,9 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
     if not all_are(step.uses, Use) or not all_are(step.gemms, Gemm):
         yield ": it needs tuples of Use and Gemm"
         return
+    if not all_are(step.nests, LoopNest):
+        yield ": its nests must be a tuple of LoopNest"
+        return
     faults = [int_fault("operator", step.operator, NO_OPERATOR, MAX_INDEX)]
     faults += [
         int_fault(name, getattr(step, name), 0)
@@ -249,6 +252,7 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
         for gemm in step.gemms
         for name in ("m", "k", "n", "count")
     ]
+    faults += [_nest_fault(nest) for nest in step.nests]
     faults.append(ranges_fault(step))
     if not (isinstance(step.mac_dtype, str) and step.mac_dtype in BITS):
         faults.append(f"unknown data type {show(step.mac_dtype)}")
@@ -257,6 +261,24 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
         fault = _use_fault(buffers, use)
         if fault:
             yield f", use of {show_name(use.value)}: {fault}"
+
+
+def _nest_fault(nest: LoopNest) -> str:
+    """What is wrong with a loop nest; empty when nothing is."""
+    if nest.kind not in NEST_KINDS:
+        return f"kind of a LoopNest must be one of {', '.join(NEST_KINDS)}, is {show(nest.kind)}"
+    if not isinstance(nest.then, tuple):
+        return f"then of a LoopNest must be a tuple, is {show(nest.then)}"
+    names = ("count", "batch", "height", "width", "channels", "depth", "groups")
+    sizes = [(name, getattr(nest, name)) for name in names]
+    for name in ("kernel", "stride", "dilation"):
+        pair = getattr(nest, name)
+        if not is_pair(pair):
+            return f"{name} of a LoopNest must be (rows, columns), is {show(pair)}"
+        sizes += [(name, size) for size in pair]
+    faults = [text_fault("op of a LoopNest", op) for op in (nest.op, *nest.then)]
+    faults += [int_fault(f"{name} of a LoopNest", size, 0) for name, size in sizes]
+    return next(filter(None, faults), "")
 
 
 def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:

@@ -35,6 +35,8 @@ def format_2() -> dict[str, Any]:
     grid = {"rows": 4, "columns": 4, "clock_hz": 1e9, "arrays": 2}
     document["target"]["compute"] |= {"systolic": grid, "energy_j_per_mac": {"int8": 1e-12}}
     document["problem"]["steps"][1]["gemms"] = [{"m": 1, "k": 2, "n": 3, "count": 4}]
+    nest = {"kind": "depthwise", "op": "Conv", "kernel": [3, 3], "then": ["Relu"]}
+    document["problem"]["steps"][1]["nests"] = [nest]
     return document
 
 

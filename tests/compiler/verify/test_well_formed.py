@@ -19,7 +19,7 @@ from ullage.compiler.common.ranges import (
     MAX_SECONDS,
     MIN_RATE,
 )
-from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.graph import Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
 from ullage.compiler.ir.target import Link, Systolic
@@ -54,6 +54,7 @@ TARGET: Path = ("problem", "target")
 TIER: Path = (*TARGET, "tiers", 1)
 LINK: Path = (*TARGET, "links", 1)
 COMPUTE: Path = (*TARGET, "compute")
+NEST = LoopNest("matmul", "MatMul")
 GRID: Path = (*COMPUTE, "systolic")
 PROGRAM: Path = ("problem", "program")
 BUFFER: Path = (*PROGRAM, "buffers", 3)
@@ -150,6 +151,21 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
         tuple((replace(Gemm(1, 1, 1), **{field: v}),) for v in COUNT[0]),
         tuple((Gemm(1, 1, 1), replace(Gemm(1, 1, 1), **{field: v})) for v in COUNT[1])))
       for field in ("m", "k", "n", "count")),
+    ((*STEP, "nests"), "a tuple of LoopNest", (((), (NEST,)), (None, [], (1,)))),
+    ((*STEP, "nests"), "kind of a LoopNest", (
+        ((replace(NEST, kind="other"),),), ((replace(NEST, kind="dense"),),))),
+    ((*STEP, "nests"), "op of a LoopNest", (
+        ((replace(NEST, then=("Relu",)),),),
+        ((replace(NEST, op=None),), (replace(NEST, then=(1,)),)))),
+    ((*STEP, "nests"), "then of a LoopNest", ((), ((replace(NEST, then=["Relu"]),),))),
+    *(((*STEP, "nests"), f"{field} of a LoopNest", (
+        tuple((replace(NEST, **{field: v}),) for v in COUNT[0]),
+        tuple((NEST, replace(NEST, **{field: v})) for v in COUNT[1])))
+      for field in ("count", "batch", "height", "width", "channels", "depth", "groups")),
+    *(((*STEP, "nests"), f"{field} of a LoopNest", (
+        ((replace(NEST, **{field: (2, 3)}),),),
+        tuple((replace(NEST, **{field: v}),) for v in ((1,), [1, 1], 3, (1, -1), (1.0, 1)))))
+      for field in ("kernel", "stride", "dilation")),
     ((*STEP, "uses"), "tuples of Use and Gemm", (((),), (None, [], (1,)))),
     ((*USE, "buffer"), "buffer", ((0, 3), (-1, 4, True, None))),
     ((*USE, "start_byte"), "byte", ((0, 8), (-1, 9, None))),
