@@ -12,20 +12,19 @@ slowest of them determines when the next step begins:
 docs/plan-semantics.md has the definition.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.compiler.common.dtypes import BITS, bits_of
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.problem import Problem, computed_once
-from ullage.compiler.ir.program import DMA_STEP, Step
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target, link_name
+from ullage.hwmodels.compute.listed import listed_or_scaled
+from ullage.hwmodels.compute.model import StepTimes
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.systolic import gemm_cycles
 from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
 
 
@@ -196,41 +195,19 @@ def overhead_seconds(problem: Problem) -> Floats:
 def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
     """(T,) compute time of each step in seconds, and notes about fallbacks.
 
-    It is max(MAC time, vector elements / rate); DMA-only steps take none. MAC time is MACs / rate
-    of their data type. On a systolic array it is the cycles of the step's matrix products,
-    multiplied by the fastest rate over the rate of their data type. A data type without a rate is
-    costed by one that has a rate, with a note.
+    The target's compute model says what operators take (`hwmodels.compute`); DMA-only steps take
+    none. A data type without figures is costed by one that has some, with a note.
 
     Raises:
         UsageError: the target has no MAC rate at all, or a data type has no width.
     """
     target = problem.target
-    rates: dict[str, float] = {}
-    notes: list[str] = []
-    shapeless = 0
-    listed = target.compute.macs_per_s
-    systolic = target.compute.systolic
-    seconds = np.zeros(len(problem.steps))
-    for t, step in enumerate(problem.steps):
-        if step.kind == DMA_STEP:
-            continue
-        if step.vector_elements:
-            seconds[t] = step.vector_elements / target.compute.vector_elements_per_s
-        if not step.macs:
-            continue
-        if step.mac_dtype not in rates:
-            rates[step.mac_dtype] = _listed_or_scaled(listed, step, target, notes, is_rate=True)
-        rate = rates[step.mac_dtype]
-        if systolic is not None and step.gemms:
-            cycles = sum(gemm_cycles(gemm, systolic) for gemm in step.gemms)
-            mac_s = cycles / systolic.clock_hz * (max(listed.values()) / rate)
-        else:
-            shapeless += systolic is not None
-            mac_s = step.macs / rate
-        seconds[t] = max(seconds[t], mac_s)
-    if shapeless:
+    times = StepTimes(target)
+    seconds = np.array([0.0 if step.kind == DMA_STEP else times.of(step) for step in problem.steps])
+    notes = times.notes
+    if times.shapeless:
         notes.append(
-            f"operators that are no matrix products ({shapeless}): costed at the MAC rate of"
+            f"operators that are no matrix products ({times.shapeless}): costed at the MAC rate of"
             f" {target.name}, not by the shape of its array"
         )
     return seconds, tuple(notes)
@@ -257,44 +234,10 @@ def mac_energy_j(problem: Problem) -> tuple[float, tuple[str, ...]]:
     for step in problem.steps:
         if step.macs:
             if step.mac_dtype not in figures:
-                figure_j = _listed_or_scaled(listed, step, target, notes, is_rate=False)
+                figure_j = listed_or_scaled(listed, step, target, notes, is_rate=False)
                 figures[step.mac_dtype] = figure_j
             energy_j += step.macs * figures[step.mac_dtype]
     return energy_j, tuple(notes)
-
-
-def _listed_or_scaled(
-    listed: Mapping[str, float], step: Step, target: Target, notes: list[str], *, is_rate: bool
-) -> float:
-    """The figure of a data type, or one scaled from another data type by the ratio of their widths.
-
-    A wider type is slower (or costlier) than the best listed one in proportion to its width; one
-    that is no wider gets the figure of the narrowest listed type.
-    """
-    wanted = step.mac_dtype
-    if wanted in listed:
-        return listed[wanted]
-    if not listed or wanted not in BITS:
-        raise UsageError(
-            f"{step.name} needs a MAC rate for {wanted}, {target.name} lists"
-            f" {', '.join(listed) or 'none'}; add it to the target's compute.macs_per_s",
-            {"operator": step.name, "dtype": wanted, "target": target.name},
-        )
-
-    def rank(dtype: str) -> tuple[float, int, str]:
-        figure = listed[dtype]
-        return -figure if is_rate else figure, bits_of(dtype), dtype
-
-    what = "rate" if is_rate else "energy"
-    best = min(listed, key=rank)
-    factor = bits_of(wanted) / bits_of(best)
-    if factor <= 1:
-        narrowest = min(listed, key=lambda dtype: (bits_of(dtype), dtype))
-        notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {narrowest}'s {what}")
-        return listed[narrowest]
-    scaled = f"{'/' if is_rate else 'x'} {factor:g}"
-    notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {best}'s {what} {scaled}")
-    return listed[best] / factor if is_rate else listed[best] * factor
 
 
 def _traffic_bytes(target: Target, read: Floats, written: Floats, moved: Floats) -> dict[str, int]:

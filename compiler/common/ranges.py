@@ -18,12 +18,16 @@ MAX_INDEX = 2**31 - 1
 MAX_SEED = 2**63 - 1
 # Rates of memories, links and compute units, per second.
 MIN_RATE, MAX_RATE = 1e-3, 1e24
+# Smallest share of a rate that is reached.
+MIN_SHARE = 1e-6
 # Smallest time and energy that is not 0.
 MIN_AMOUNT = 1e-18
 # Set-up times and overheads in seconds.
 MAX_SECONDS = 1e9
 # Energies of a byte or a multiply-accumulate in joules.
 MAX_JOULES = 1e9
+# Cycles of a kernel or a command.
+MAX_CYCLES = 1e9
 # Rows, columns and number of systolic arrays.
 MAX_CELLS = 10**9 - 1
 # Any other figure, such as a bound or a statistic.
@@ -47,6 +51,9 @@ Rate = Annotated[float, Field(ge=MIN_RATE, le=MAX_RATE, json_schema_extra=_NO_NA
 WriteRate = Annotated[float, Field(ge=0, le=MAX_RATE, json_schema_extra=_NO_NAN)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_SECONDS, json_schema_extra=_NO_NAN)]
 Joules = Annotated[float, Field(ge=0, le=MAX_JOULES, json_schema_extra=_NO_NAN)]
+Cycles = Annotated[float, Field(ge=0, le=MAX_CYCLES, json_schema_extra=_NO_NAN)]
+# A share of a rate, above 0.
+Share = Annotated[float, Field(ge=MIN_SHARE, le=1, json_schema_extra=_NO_NAN)]
 # A bound of an objective, in its unit.
 BoundValue = Annotated[float, Field(ge=0, le=MAX_FIGURE, json_schema_extra=_NO_NAN)]
 Figure = Annotated[float, Field(ge=-MAX_FIGURE, le=MAX_FIGURE, json_schema_extra=_NO_NAN)]

@@ -12,11 +12,13 @@ from typing import Literal, TypeVar, get_args
 from ullage.compiler.common.ranges import (
     Cells,
     Count,
+    Cycles,
     DtypeName,
     Joules,
     Positive,
     Rate,
     Seconds,
+    Share,
     WriteRate,
 )
 from ullage.compiler.ir.graph import Kind
@@ -26,6 +28,14 @@ from ullage.compiler.ir.program import DmaSteps
 OperandAccess = Literal["any", "fastest"]
 # How an operator may be cut into parts; explained at `Target`.
 TileAxis = Literal["rows", "channels", "products", "elements", "reduction"]
+# How the time of operators follows from their work; explained at `Compute`.
+ComputeModel = Literal["peak", "systolic", "mac-blocks", "kernel-cycles"]
+COMPUTE_MODELS: tuple[ComputeModel, ...] = get_args(ComputeModel)
+# What the rows of a systolic array hold, and how groups run; explained at `Systolic`.
+RowsHold = Literal["taps", "channels"]
+GroupsRun = Literal["packed", "serial"]
+# Keys of a table of cycles beside ONNX operators and kinds of loop nests.
+DEFAULT_CYCLES, OUTPUT_CYCLES = "default", "output"
 TILE_AXES: tuple[TileAxis, ...] = get_args(TileAxis)
 
 
@@ -90,17 +100,101 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Systolic:
-    """A systolic array, weight stationary: `arrays` grids of rows x columns cells at a clock."""
+    """A systolic array, weight stationary: `arrays` grids of rows x columns cells at a clock.
+
+    Attributes:
+        rows: rows of a grid, along which the depth of a product lies.
+        columns: columns of a grid, along which output channels lie.
+        clock_hz: clock of the cells.
+        arrays: number of grids.
+        rows_hold: `taps`, rows hold every element of a window in every input channel; or
+            `channels`, they hold the input channels of one element of the window at a time.
+        groups: `packed`, products smaller than the grid share it; or `serial`, groups of channels
+            run one after the other.
+        double_buffered: weights are loaded while the array computes with those before.
+    """
 
     rows: Cells
     columns: Cells
     clock_hz: Rate
     arrays: Cells = 1
+    rows_hold: RowsHold = "taps"
+    groups: GroupsRun = "packed"
+    double_buffered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MacBlocks:
+    """MACs that compute the output in blocks, made of units of fixed shape (Ethos-U class).
+
+    In `step_cycles` cycles a core multiplies, for one unit of the output, `step_cycles` vectors of
+    `dot_channels` input channels: of one tap, or of as many taps.
+
+    Attributes:
+        clock_hz: clock.
+        cores: cores, among which output channels are divided.
+        unit_height: rows of a unit.
+        unit_width: columns of a unit.
+        unit_channels: output channels of a unit.
+        dot_channels: input channels that are multiplied and added in a cycle.
+        step_cycles: cycles that a unit takes for a step.
+        weights_per_cycle: weights that reach a core in a cycle.
+        block_elements: output elements of the largest block, from its accumulators.
+        command_cycles: cycles to begin and end an operation.
+        output_cycles: cycles of the output stage per element, by ONNX operator, kind of loop nest,
+            or `default`.
+    """
+
+    clock_hz: Rate
+    cores: Cells
+    unit_height: Cells
+    unit_width: Cells
+    unit_channels: Cells
+    dot_channels: Cells
+    step_cycles: Cells
+    weights_per_cycle: Cells
+    block_elements: Cells
+    command_cycles: Cycles
+    output_cycles: Mapping[str, Cycles]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCycles:
+    """A processor whose kernels are known by their cycles (microcontrollers).
+
+    Attributes:
+        clock_hz: clock.
+        macs: cycles per multiply-accumulate by data type, then by ONNX operator, kind of loop nest,
+            or `default`.
+        elements: cycles per element, in the same way: of every window for pools and reductions,
+            of the output for others; `output` is what each output element of a kernel that
+            multiplies takes beside its products.
+    """
+
+    clock_hz: Rate
+    macs: Mapping[DtypeName, Mapping[str, Cycles]]
+    elements: Mapping[DtypeName, Mapping[str, Cycles]]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStage:
+    """What happens to results on their way out of the MAC unit, beside its next products.
+
+    Attributes:
+        elements_per_s: output elements per second.
+        operators: ONNX operators that it applies, where they are fused behind multiplications.
+    """
+
+    elements_per_s: Rate
+    operators: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """The compute unit.
+    """The compute unit, and the model of its time; docs/cost-model.md has the formulas.
+
+    The model is that of the one among `systolic`, `mac_blocks` and `kernel_cycles` that is given,
+    and `peak` where none is: MACs over their rate, beside vector elements over theirs.
 
     Attributes:
         macs_per_s: multiply-accumulates per second by data type.
@@ -109,6 +203,11 @@ class Compute:
         energy_j_per_mac: energy of a multiply-accumulate by data type.
         systolic: when given, MAC time comes from the array's geometry, not from `macs_per_s`,
             for the data types listed there scaled by their rate relative to the fastest.
+        mac_blocks: when given, time comes from blocks of the output, scaled likewise.
+        kernel_cycles: when given, time comes from cycles per MAC and per element.
+        efficiency: of `peak`, the share of `macs_per_s` that loop nests of a kind reach; 1 where
+            there is none.
+        output_stage: of `peak` and `systolic`, what is applied beside the products.
     """
 
     macs_per_s: Mapping[DtypeName, Rate]
@@ -116,6 +215,33 @@ class Compute:
     overhead_s: Seconds = 0.0
     energy_j_per_mac: Mapping[DtypeName, Joules] | None = None
     systolic: Systolic | None = None
+    mac_blocks: MacBlocks | None = None
+    kernel_cycles: KernelCycles | None = None
+    efficiency: Mapping[str, Share] | None = None
+    output_stage: OutputStage | None = None
+
+    @property
+    def model(self) -> ComputeModel:
+        """The name of the model."""
+        if self.kernel_cycles is not None:
+            return "kernel-cycles"
+        if self.mac_blocks is not None:
+            return "mac-blocks"
+        return "peak" if self.systolic is None else "systolic"
+
+    def at_speed(self, factor: float) -> "Compute":
+        """The same unit with clock and rates multiplied; overhead stays."""
+        grid, blocks, kernels = self.systolic, self.mac_blocks, self.kernel_cycles
+        stage = self.output_stage
+        return replace(
+            self,
+            macs_per_s={dtype: factor * rate for dtype, rate in self.macs_per_s.items()},
+            vector_elements_per_s=factor * self.vector_elements_per_s,
+            systolic=grid and replace(grid, clock_hz=factor * grid.clock_hz),
+            mac_blocks=blocks and replace(blocks, clock_hz=factor * blocks.clock_hz),
+            kernel_cycles=kernels and replace(kernels, clock_hz=factor * kernels.clock_hz),
+            output_stage=stage and replace(stage, elements_per_s=factor * stage.elements_per_s),
+        )
 
 
 @dataclass(frozen=True)

@@ -94,19 +94,7 @@ def _wider(tier: Tier) -> Tier:
 
 
 def _faster_compute(target: Target) -> Target:
-    compute = target.compute
-    systolic = compute.systolic
-    return replace(
-        target,
-        compute=replace(
-            compute,
-            macs_per_s={name: BETTER * rate for name, rate in compute.macs_per_s.items()},
-            vector_elements_per_s=BETTER * compute.vector_elements_per_s,
-            systolic=None
-            if systolic is None
-            else replace(systolic, clock_hz=BETTER * systolic.clock_hz),
-        ),
-    )
+    return replace(target, compute=target.compute.at_speed(BETTER))
 
 
 def _checked(price: Mapping[str, Any]) -> dict[str, Any]:

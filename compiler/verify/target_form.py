@@ -6,11 +6,29 @@ has not checked them.
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import get_args
 
 from ullage.compiler.common.dtypes import BITS
-from ullage.compiler.common.ranges import MAX_CELLS, MAX_JOULES, MAX_SECONDS
+from ullage.compiler.common.ranges import (
+    MAX_CELLS,
+    MAX_CYCLES,
+    MAX_JOULES,
+    MAX_SECONDS,
+    MIN_SHARE,
+)
 from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.target import Compute, Link, Systolic, Target, Tier
+from ullage.compiler.ir.target import (
+    Compute,
+    GroupsRun,
+    KernelCycles,
+    Link,
+    MacBlocks,
+    OutputStage,
+    RowsHold,
+    Systolic,
+    Target,
+    Tier,
+)
 from ullage.compiler.verify.fields import (
     all_are,
     amount_fault,
@@ -22,6 +40,18 @@ from ullage.compiler.verify.fields import (
 
 # The kinds of buffers, each of which needs a home tier.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+
+# Fields of `MacBlocks` that are whole numbers above 0.
+BLOCK_COUNTS = (
+    "cores",
+    "unit_height",
+    "unit_width",
+    "unit_channels",
+    "dot_channels",
+    "step_cycles",
+    "weights_per_cycle",
+    "block_elements",
+)
 
 
 def target_faults(target: object) -> Iterator[str]:
@@ -143,13 +173,70 @@ def _compute_faults(compute: object) -> Iterator[str]:
             faults.append(f"unknown data type {show(dtype)}")
     faults.append(rate_fault("vector_elements_per_s", compute.vector_elements_per_s))
     faults.append(amount_fault("overhead_s", compute.overhead_s, MAX_SECONDS))
-    grid = compute.systolic
-    if isinstance(grid, Systolic):
-        faults += [
-            int_fault(f"{field} of the systolic array", getattr(grid, field), 1, MAX_CELLS)
-            for field in ("rows", "columns", "arrays")
-        ]
-        faults.append(rate_fault("clock_hz", grid.clock_hz))
-    elif grid is not None:
-        faults.append(f"systolic must be a Systolic or None, is {show(grid)}")
+    faults += _model_faults(compute)
     yield from (f"{where}: {fault}" for fault in faults if fault)
+
+
+def _model_faults(compute: Compute) -> Iterator[str]:
+    """What is wrong with the section of a compute model, and with options of the others."""
+    grid, blocks, kernels = compute.systolic, compute.mac_blocks, compute.kernel_cycles
+    if sum(section is not None for section in (grid, blocks, kernels)) > 1:
+        yield "systolic, mac_blocks and kernel_cycles exclude one another: at most one may be given"
+    if isinstance(grid, Systolic):
+        for field in ("rows", "columns", "arrays"):
+            yield int_fault(f"{field} of the systolic array", getattr(grid, field), 1, MAX_CELLS)
+        yield rate_fault("clock_hz", grid.clock_hz)
+        if grid.rows_hold not in get_args(RowsHold) or grid.groups not in get_args(GroupsRun):
+            yield f"unknown rows_hold or groups: {show(grid.rows_hold)}, {show(grid.groups)}"
+        if not isinstance(grid.double_buffered, bool):
+            yield f"double_buffered must be a bool, is {show(grid.double_buffered)}"
+    elif grid is not None:
+        yield f"systolic must be a Systolic or None, is {show(grid)}"
+    if isinstance(blocks, MacBlocks):
+        for field in BLOCK_COUNTS:
+            yield int_fault(f"{field} of mac_blocks", getattr(blocks, field), 1, MAX_CELLS)
+        yield rate_fault("clock_hz", blocks.clock_hz)
+        yield amount_fault("command_cycles", blocks.command_cycles, MAX_CYCLES)
+        yield from _table_faults("output_cycles", blocks.output_cycles)
+    elif blocks is not None:
+        yield f"mac_blocks must be a MacBlocks or None, is {show(blocks)}"
+    if isinstance(kernels, KernelCycles):
+        yield rate_fault("clock_hz", kernels.clock_hz)
+        for name, tables in (("macs", kernels.macs), ("elements", kernels.elements)):
+            if not isinstance(tables, Mapping):
+                yield f"{name} of kernel_cycles must map data types to tables, is {show(tables)}"
+                continue
+            for dtype, table in tables.items():
+                known = isinstance(dtype, str) and dtype in BITS
+                yield "" if known else f"unknown data type {show(dtype)} of kernel_cycles"
+                yield from _table_faults(f"{name} of kernel_cycles", table)
+    elif kernels is not None:
+        yield f"kernel_cycles must be a KernelCycles or None, is {show(kernels)}"
+    yield from _share_faults(compute)
+
+
+def _share_faults(compute: Compute) -> Iterator[str]:
+    """What is wrong with efficiency and output stage."""
+    shares, stage = compute.efficiency, compute.output_stage
+    if isinstance(shares, Mapping):
+        for kind, share in shares.items():
+            fault = rate_fault(f"efficiency of {show(kind)}", share)
+            yield fault or ("" if MIN_SHARE <= share <= 1 else f"efficiency {share:g} is no share")
+    elif shares is not None:
+        yield f"efficiency must map kinds to shares, is {show(shares)}"
+    if isinstance(stage, OutputStage):
+        yield rate_fault("elements_per_s of the output stage", stage.elements_per_s)
+        if not all_are(stage.operators, str):
+            yield f"operators of the output stage must be texts, are {show(stage.operators)}"
+    elif stage is not None:
+        yield f"output_stage must be an OutputStage or None, is {show(stage)}"
+
+
+def _table_faults(name: str, table: object) -> Iterator[str]:
+    """What is wrong with a table of cycles."""
+    if not isinstance(table, Mapping):
+        yield f"{name} must map operators to cycles, is {show(table)}"
+        return
+    for key, cycles in table.items():
+        yield text_fault(f"a key of {name}", key)
+        yield amount_fault(f"{name} of {show(key)}", cycles, MAX_CYCLES)

@@ -3,15 +3,24 @@
 Each fault names the field, as `--set` spells it, and a remedy.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.graph import Kind
-from ullage.compiler.ir.target import Target, link_name
+from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS, Kind
+from ullage.compiler.ir.target import (
+    COMPUTE_MODELS,
+    DEFAULT_CYCLES,
+    OUTPUT_CYCLES,
+    ComputeModel,
+    Target,
+    link_name,
+)
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 
@@ -21,15 +30,6 @@ MAX_PROBLEMS_SHOWN = 8
 FIGURE_FORM = "{value: ..., source: ..., confidence: high|medium|low}"
 # Kinds of buffers that operators write, so that their home must be writable.
 _WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
-# Top-level key -> schema of its entries.
-_ENTRIES: dict[str, type[BaseModel]] = {
-    "tiers": schema.TierEntry,
-    "links": schema.LinkEntry,
-    "compute": schema.ComputeEntry,
-    "homes": schema.HomesEntry,
-    "policy": schema.PolicyEntry,
-    "tiles": schema.TilesEntry,
-}
 
 
 class Fault(NamedTuple):
@@ -120,30 +120,39 @@ def _dotted(location: tuple[int | str, ...], document: object) -> str:
     return ".".join(parts)
 
 
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel]:
-    """The part of the schema in which the last key of a location stands."""
-    if len(location) == 1:
-        return schema.TargetFile
-    model = _ENTRIES.get(str(location[0]))
-    depth = 3 if location[0] in ("tiers", "links") else 2
-    if model is not None and len(location) == depth:
-        return model
-    if location[:2] == ("compute", "systolic") and len(location) == 3:
-        return schema.SystolicEntry
-    return figures.Figure
+def _field_at(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, Any]:
+    """The part of the schema in which the last key of a location stands, and that key's type.
+
+    The part is None for the entries of a mapping, which may have any key; the type is None where
+    there is no such field.
+    """
+    owner: type[BaseModel] | None = schema.TargetFile
+    kind: Any = schema.TargetFile
+    for key in location:
+        while get_origin(kind) in (Union, UnionType, Annotated):
+            kind = next(part for part in get_args(kind) if part is not type(None))
+        if get_origin(kind) in (list, dict):
+            owner, kind = None, get_args(kind)[-1]
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            owner = kind
+            field = kind.model_fields.get(str(key))
+            kind = None if field is None else field.annotation
+        else:
+            owner, kind = None, None
+    return owner, kind
 
 
 def _known_keys(location: tuple[int | str, ...]) -> tuple[str, ...]:
     """The keys that are allowed where the last key of a location stands."""
-    return tuple(_model_at(location).model_fields)
+    owner, _ = _field_at(location)
+    return tuple(owner.model_fields) if owner is not None else ()
 
 
 def _is_figure(location: tuple[int | str, ...]) -> bool:
     """Whether the field at a location is a number with its source."""
-    if location[0] in ("compute", "policy") and len(location) == 3:
-        return True  # entries of macs_per_s, energy_j_per_mac, systolic and reserved_bytes
-    field = _model_at(location).model_fields.get(str(location[-1]))
-    return field is not None and figures.figure_type(field) is not None
+    _, kind = _field_at(location)
+    parts = (kind, *get_args(kind)) if get_origin(kind) in (Union, UnionType) else (kind,)
+    return any(isinstance(part, type) and issubclass(part, figures.Figure) for part in parts)
 
 
 def _shown(value: object) -> str:
@@ -219,19 +228,76 @@ def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
 
 def _compute_problems(file: schema.TargetFile) -> Iterator[Fault]:
     """Faults of the compute unit: no rates, unknown data types, options without effect."""
-    if not file.compute.macs_per_s:
+    compute = file.compute
+    if not compute.macs_per_s:
         yield Fault("compute.macs_per_s", f"is empty; add a rate such as `int8: {FIGURE_FORM}`")
-    for key in ("macs_per_s", "energy_j_per_mac"):
-        for dtype in getattr(file.compute, key) or {}:
+    kernels = compute.kernel_cycles
+    by_dtype: dict[str, Mapping[str, Any]] = {
+        "macs_per_s": compute.macs_per_s,
+        "energy_j_per_mac": compute.energy_j_per_mac or {},
+        "kernel_cycles.macs": {} if kernels is None else kernels.macs,
+        "kernel_cycles.elements": {} if kernels is None else kernels.elements,
+    }
+    for key, listed in by_dtype.items():
+        for dtype in listed:
             if dtype not in BITS:
                 known = ", ".join(BITS)
                 yield Fault(f"compute.{key}.{dtype[:80]}", f"unknown data type; known: {known}")
+    yield from _model_problems(compute)
+    yield from _table_problems(compute)
     if file.weights_in_fastest and file.operand_access == "any":
         yield Fault(
             "weights_in_fastest",
             "has no effect with operand_access `any`; set operand_access to `fastest`, "
             "or weights_in_fastest to false",
         )
+
+
+def _model_problems(compute: schema.ComputeEntry) -> Iterator[Fault]:
+    """Faults of the model: none chosen among several, no section, options without effect."""
+    sections = schema.MODEL_SECTIONS
+    found = [name for name, key in sections.items() if getattr(compute, key) is not None]
+    if compute.model is None and len(found) > 1:
+        remedy = "say which with `model`"
+        yield Fault("compute.model", f"there are sections of {' and '.join(found)}; {remedy}")
+    elif compute.chosen != "peak" and compute.chosen not in found:
+        key = sections[compute.chosen]
+        remedy = f"add it, or choose another of: {', '.join(COMPUTE_MODELS)}"
+        yield Fault("compute.model", f"{compute.chosen} needs the section compute.{key}; {remedy}")
+    used_by: dict[str, tuple[ComputeModel, ...]] = {
+        "efficiency": ("peak",),
+        "output_stage": ("peak", "systolic"),
+    }
+    for key, models in used_by.items():
+        if getattr(compute, key) is not None and compute.chosen not in models:
+            remedy = f"remove it, or choose {' or '.join(models)}"
+            yield Fault(f"compute.{key}", f"has no effect in the model {compute.chosen}; {remedy}")
+
+
+def _table_problems(compute: schema.ComputeEntry) -> Iterator[Fault]:
+    """Keys of tables that are neither an ONNX operator nor a kind of loop nest."""
+    kernels, blocks = compute.kernel_cycles, compute.mac_blocks
+    tables: list[tuple[str, Iterable[str], tuple[str, ...]]] = []
+    if blocks is not None:
+        tables.append(("mac_blocks.output_cycles", blocks.output_cycles, (DEFAULT_CYCLES,)))
+    if kernels is not None:
+        for dtype, table in kernels.macs.items():
+            tables.append((f"kernel_cycles.macs.{dtype}", table, (DEFAULT_CYCLES,)))
+        for dtype, table in kernels.elements.items():
+            keys_beside = (DEFAULT_CYCLES, OUTPUT_CYCLES)
+            tables.append((f"kernel_cycles.elements.{dtype}", table, keys_beside))
+    for name, keys, extra in tables:
+        for key in keys:
+            if key not in (*NEST_KINDS, *extra) and not re.match(schema.OPERATOR_PATTERN, key):
+                known = ", ".join((*extra, *NEST_KINDS))
+                yield Fault(
+                    f"compute.{name}.{key[:80]}",
+                    f"is neither an ONNX operator, as Conv, nor one of: {known}",
+                )
+    for key in compute.efficiency or {}:
+        if key not in MAC_KINDS:
+            known = ", ".join(sorted(MAC_KINDS))
+            yield Fault(f"compute.efficiency.{key[:80]}", f"is none of: {known}")
 
 
 def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:

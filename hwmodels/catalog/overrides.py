@@ -1,7 +1,7 @@
 """Overrides of target fields by dotted path: the command line's `--set FIELD=VALUE`."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS
+from ullage.compiler.ir.target import DEFAULT_CYCLES
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
 from ullage.hwmodels.catalog.checks import entry_name
@@ -20,6 +22,8 @@ LABELS = {"name", "description", "inherit", "source", "destination"}
 
 # Fields of which there is one per data type.
 _BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")
+# Fields that are texts or lists of texts.
+_TEXTS = ("operand_access", "axes", "model", "rows_hold", "groups", "operators", *schema.KINDS)
 # Names that an error lists beside the field that was probably meant.
 NEAR = 5
 
@@ -35,7 +39,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
             figure = figures.figure_type(field)
             if figure is not None or field.annotation is bool:
                 fields[f"{path}{key}"] = figure or bool
-            elif key in ("operand_access", "axes", *schema.KINDS):
+            elif key in _TEXTS:
                 fields[f"{path}{key}"] = str
 
     add(schema.TargetFile, "")
@@ -45,6 +49,14 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
         add(schema.LinkEntry, f"links.{entry_name(link.model_dump())}.")
     add(schema.ComputeEntry, "compute.")
     add(schema.SystolicEntry, "compute.systolic.")
+    add(schema.MacBlocksEntry, "compute.mac_blocks.")
+    add(schema.KernelCyclesEntry, "compute.kernel_cycles.")
+    add(schema.OutputStageEntry, "compute.output_stage.")
+    for kind in sorted(MAC_KINDS):
+        fields[f"compute.efficiency.{kind}"] = figures.Share
+    for path, tables in _tables(file.compute).items():
+        for key in dict.fromkeys((DEFAULT_CYCLES, *NEST_KINDS, *tables)):
+            fields[f"{path}{key}"] = figures.Cycles
     for dtype in BITS:
         fields[f"compute.macs_per_s.{dtype}"] = figures.MacsPerSecond
         fields[f"compute.energy_j_per_mac.{dtype}"] = figures.JoulesPerMac
@@ -53,6 +65,19 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
     for tier in file.tiers:
         fields[f"policy.reserved_bytes.{tier.name}"] = figures.Bytes
     return fields
+
+
+def _tables(compute: schema.ComputeEntry) -> dict[str, Iterable[str]]:
+    """The tables of cycles that a file has, by their dotted path, with the keys that are there."""
+    found: dict[str, Iterable[str]] = {}
+    if compute.mac_blocks is not None:
+        found["compute.mac_blocks.output_cycles."] = compute.mac_blocks.output_cycles
+    kernels = compute.kernel_cycles
+    if kernels is not None:
+        for name, by_dtype in (("macs", kernels.macs), ("elements", kernels.elements)):
+            for dtype, table in by_dtype.items():
+                found[f"compute.kernel_cycles.{name}.{dtype}."] = table
+    return found
 
 
 def overridden(

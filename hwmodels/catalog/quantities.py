@@ -8,7 +8,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic.fields import FieldInfo
 
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.ranges import MAX_RATE, MAX_SECONDS, MIN_AMOUNT, MIN_RATE
+from ullage.compiler.common.ranges import (
+    MAX_CYCLES,
+    MAX_RATE,
+    MAX_SECONDS,
+    MIN_AMOUNT,
+    MIN_RATE,
+    MIN_SHARE,
+)
 from ullage.compiler.common.units import MAX_SIZE_BYTES, parse_size
 
 
@@ -79,6 +86,20 @@ def _rate(value: object) -> float:
         raise ValueError("a rate must be above 0")
     if not MIN_RATE <= number <= MAX_RATE:
         raise ValueError(f"a rate is from {MIN_RATE:g} to {MAX_RATE:g} per second")
+    return number
+
+
+def _cycles(value: object) -> float:
+    number = _real(value)
+    if number > MAX_CYCLES:
+        raise ValueError(f"cycles are from 0 to {MAX_CYCLES:g}")
+    return number
+
+
+def _share(value: object) -> float:
+    number = _real(value)
+    if not MIN_SHARE <= number <= 1:
+        raise ValueError(f"a share is from {MIN_SHARE:g} to 1")
     return number
 
 
@@ -161,6 +182,20 @@ class ElementsPerSecond(Figure):
 
     expected_unit = "elements/s"
     value: Annotated[float, BeforeValidator(_rate)]
+
+
+class Cycles(Figure):
+    """Cycles of a clock, 0 or more; parts of a cycle are an average."""
+
+    expected_unit = "cycles"
+    value: Annotated[float, BeforeValidator(_cycles)]
+
+
+class Share(Figure):
+    """A share of a rate, above 0."""
+
+    expected_unit = "share"
+    value: Annotated[float, BeforeValidator(_share)]
 
 
 class Hertz(Figure):

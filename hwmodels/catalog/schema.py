@@ -4,6 +4,7 @@ Every figure has a source and a confidence; docs/targets.md explains the format.
 must agree on (links, homes, order of tiers) is checked in `checks`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, StrictBool
@@ -12,8 +13,14 @@ from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import (
     TILE_AXES,
     Compute,
+    ComputeModel,
+    GroupsRun,
+    KernelCycles,
     Link,
+    MacBlocks,
     OperandAccess,
+    OutputStage,
+    RowsHold,
     Systolic,
     Target,
     Tier,
@@ -24,13 +31,16 @@ from ullage.hwmodels.catalog.quantities import (
     Bytes,
     BytesPerSecond,
     Count,
+    Cycles,
     ElementsPerSecond,
+    Figure,
     Granularity,
     Hertz,
     JoulesPerByte,
     JoulesPerMac,
     MacsPerSecond,
     Seconds,
+    Share,
     Strict,
 )
 
@@ -38,10 +48,30 @@ from ullage.hwmodels.catalog.quantities import (
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
 # Names of targets, tiers and links; without dots, since names stand in dotted paths.
 NAME_PATTERN = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
+# Names of ONNX operators.
+OPERATOR_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
 # Defaults of figures that a file may leave out.
 _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low")
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
+_NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
+
+
+# Figures by ONNX operator, kind of loop nest, or `default`.
+CyclesTable = dict[str, Cycles]
+# An ONNX operator.
+OperatorName = Annotated[str, Field(pattern=OPERATOR_PATTERN, max_length=80)]
+# Compute model -> its section of `compute`.
+MODEL_SECTIONS: Mapping[ComputeModel, str] = {
+    "systolic": "systolic",
+    "mac-blocks": "mac_blocks",
+    "kernel-cycles": "kernel_cycles",
+}
+
+
+def _listed(value: object) -> object:
+    """A list; a text from the command line names its entries with commas between."""
+    return value.split(",") if isinstance(value, str) else value
 
 
 class TierEntry(Strict):
@@ -70,22 +100,67 @@ class LinkEntry(Strict):
 
 
 class SystolicEntry(Strict):
-    """Weight-stationary systolic arrays."""
+    """Weight-stationary systolic arrays (see `ir.target.Systolic`)."""
 
     rows: Count
     columns: Count
     clock_hz: Hertz
     arrays: Count = _ONE
+    rows_hold: RowsHold = "taps"
+    groups: GroupsRun = "packed"
+    double_buffered: StrictBool = False
+
+
+class MacBlocksEntry(Strict):
+    """MACs that compute the output in blocks (see `ir.target.MacBlocks`)."""
+
+    clock_hz: Hertz
+    cores: Count = _ONE
+    unit_height: Count
+    unit_width: Count
+    unit_channels: Count
+    dot_channels: Count
+    step_cycles: Count
+    weights_per_cycle: Count
+    block_elements: Count
+    command_cycles: Cycles = _NO_CYCLES
+    output_cycles: CyclesTable
+
+
+class KernelCyclesEntry(Strict):
+    """Cycles of a processor's kernels by data type (see `ir.target.KernelCycles`)."""
+
+    clock_hz: Hertz
+    macs: dict[str, CyclesTable] = Field(min_length=1)
+    elements: dict[str, CyclesTable] = Field(default_factory=dict)
+
+
+class OutputStageEntry(Strict):
+    """What the MAC unit applies to its results (see `ir.target.OutputStage`)."""
+
+    elements_per_s: ElementsPerSecond
+    operators: Annotated[list[OperatorName], BeforeValidator(_listed)] = Field(min_length=1)
 
 
 class ComputeEntry(Strict):
-    """The compute unit."""
+    """The compute unit; `model` chooses among the sections where there are several."""
 
+    model: ComputeModel | None = None
     macs_per_s: dict[str, MacsPerSecond]
     vector_elements_per_s: ElementsPerSecond
     overhead_s: Seconds = _NO_TIME
     energy_j_per_mac: dict[str, JoulesPerMac] | None = None
     systolic: SystolicEntry | None = None
+    mac_blocks: MacBlocksEntry | None = None
+    kernel_cycles: KernelCyclesEntry | None = None
+    efficiency: dict[str, Share] | None = None
+    output_stage: OutputStageEntry | None = None
+
+    @property
+    def chosen(self) -> ComputeModel:
+        """The model: the one that is named, else that of the section, else `peak`."""
+        found = [name for name, key in MODEL_SECTIONS.items() if getattr(self, key) is not None]
+        return self.model or (found[0] if found else "peak")
 
 
 class HomesEntry(Strict):
@@ -97,16 +172,11 @@ class HomesEntry(Strict):
     output: str
 
 
-def _tile_axes(value: object) -> object:
-    """A list of axes; a text from the command line names them with commas between."""
-    return value.split(",") if isinstance(value, str) else value
-
-
 class TilesEntry(Strict):
     """Whether operators may run in parts, and how they may be cut (see `Target.tile_axes`)."""
 
     allowed: StrictBool
-    axes: Annotated[list[TileAxis], BeforeValidator(_tile_axes)] = Field(
+    axes: Annotated[list[TileAxis], BeforeValidator(_listed)] = Field(
         default=list(TILE_AXES), min_length=1
     )
 
@@ -179,19 +249,37 @@ def resolve(file: TargetFile) -> Target:
 
 
 def _resolve_compute(entry: ComputeEntry) -> Compute:
-    grid = entry.systolic
-    energies = entry.energy_j_per_mac
+    energies, stage, model = entry.energy_j_per_mac, entry.output_stage, entry.chosen
+    grid, blocks, kernels = entry.systolic, entry.mac_blocks, entry.kernel_cycles
     return Compute(
-        macs_per_s={dtype: rate.value for dtype, rate in entry.macs_per_s.items()},
+        macs_per_s=_values(entry.macs_per_s),
         vector_elements_per_s=entry.vector_elements_per_s.value,
         overhead_s=entry.overhead_s.value,
-        energy_j_per_mac=(
-            None
-            if energies is None
-            else {dtype: energy.value for dtype, energy in energies.items()}
+        energy_j_per_mac=None if energies is None else _values(energies),
+        systolic=_resolve_systolic(grid) if grid is not None and model == "systolic" else None,
+        mac_blocks=_resolve_blocks(blocks)
+        if blocks is not None and model == "mac-blocks"
+        else None,
+        kernel_cycles=(
+            KernelCycles(
+                clock_hz=kernels.clock_hz.value,
+                macs={dtype: _values(table) for dtype, table in kernels.macs.items()},
+                elements={dtype: _values(table) for dtype, table in kernels.elements.items()},
+            )
+            if kernels is not None and model == "kernel-cycles"
+            else None
         ),
-        systolic=None if grid is None else _resolve_systolic(grid),
+        efficiency=None if entry.efficiency is None else _values(entry.efficiency),
+        output_stage=(
+            None
+            if stage is None
+            else OutputStage(stage.elements_per_s.value, tuple(stage.operators))
+        ),
     )
+
+
+def _values(figures: Mapping[str, Figure]) -> dict[str, float]:
+    return {key: figure.value for key, figure in figures.items()}
 
 
 def _resolve_systolic(entry: SystolicEntry) -> Systolic:
@@ -200,4 +288,23 @@ def _resolve_systolic(entry: SystolicEntry) -> Systolic:
         columns=entry.columns.value,
         clock_hz=entry.clock_hz.value,
         arrays=entry.arrays.value,
+        rows_hold=entry.rows_hold,
+        groups=entry.groups,
+        double_buffered=entry.double_buffered,
+    )
+
+
+def _resolve_blocks(entry: MacBlocksEntry) -> MacBlocks:
+    return MacBlocks(
+        clock_hz=entry.clock_hz.value,
+        cores=entry.cores.value,
+        unit_height=entry.unit_height.value,
+        unit_width=entry.unit_width.value,
+        unit_channels=entry.unit_channels.value,
+        dot_channels=entry.dot_channels.value,
+        step_cycles=entry.step_cycles.value,
+        weights_per_cycle=entry.weights_per_cycle.value,
+        block_elements=entry.block_elements.value,
+        command_cycles=entry.command_cycles.value,
+        output_cycles=_values(entry.output_cycles),
     )

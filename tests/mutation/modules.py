@@ -21,6 +21,15 @@ _AGAINST_TWIN = _of_verifier(
 # Module -> tests, those that notice soonest first: whole files, or those of a long one that count.
 TESTS_OF: dict[str, tuple[str, ...]] = {
     "hwmodels/cost.py": ("tests/hwmodels/test_cost.py",),
+    "hwmodels/compute/listed.py": ("tests/hwmodels/test_cost.py",),
+    "hwmodels/compute/model.py": (
+        "tests/hwmodels/compute/test_model.py",
+        "tests/hwmodels/test_cost.py",
+    ),
+    "hwmodels/compute/systolic.py": ("tests/hwmodels/compute/test_systolic.py",),
+    "hwmodels/compute/mac_blocks.py": ("tests/hwmodels/compute/test_mac_blocks.py",),
+    "hwmodels/compute/kernel_cycles.py": ("tests/hwmodels/compute/test_model.py",),
+    "hwmodels/compute/peak.py": ("tests/hwmodels/compute/test_model.py",),
     "hwmodels/traffic.py": ("tests/hwmodels/test_cost.py", "tests/hwmodels/test_traffic.py"),
     "hwmodels/bounds.py": (
         "tests/hwmodels/test_bounds.py",

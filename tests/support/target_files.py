@@ -35,6 +35,30 @@ def link(source: str, destination: str) -> dict[str, Any]:
     }
 
 
+# Sections of compute models.
+BLOCK_FIELDS = {
+    "cores": 2,
+    "unit_height": 2,
+    "unit_width": 1,
+    "unit_channels": 8,
+    "dot_channels": 8,
+    "step_cycles": 4,
+    "weights_per_cycle": 8,
+    "block_elements": 3072,
+}
+BLOCKS = {
+    "clock_hz": figure(1e9),
+    **{key: figure(value) for key, value in BLOCK_FIELDS.items()},
+    "output_cycles": {"default": figure(0.5), "Add": figure(1.5)},
+}
+KERNELS = {
+    "clock_hz": figure(1e8),
+    "macs": {"int8": {"default": figure(1.5), "depthwise": figure(4)}},
+    "elements": {"int8": {"default": figure(2), "output": figure(3), "MaxPool": figure(1)}},
+}
+GRID = {"rows": figure(8), "columns": figure(4), "clock_hz": figure(1e9)}
+
+
 def chip() -> dict[str, Any]:
     """A small valid target file."""
     return {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.target_files import chip, refused, write
+from tests.support.target_files import BLOCKS, KERNELS, chip, refused, write
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.target import Systolic
+from ullage.compiler.ir.target import OutputStage, Systolic
 from ullage.hwmodels.catalog.registry import describe, load_target
 
 
@@ -107,3 +107,35 @@ def test_an_unknown_field_gets_a_suggestion_and_few_names() -> None:
         load_target("edge-npu", {"zzz": "1"})
     assert "did you mean" not in raised.value.message
     assert "`ullage targets show edge-npu`" in raised.value.message
+
+
+def test_models_and_their_tables_can_be_overridden(tmp_path: Path) -> None:
+    document = chip()
+    document["compute"] |= {"kernel_cycles": KERNELS, "mac_blocks": BLOCKS, "model": "peak"}
+    path = write(tmp_path, document)
+    table = "compute.kernel_cycles.macs.int8"
+    overrides = {
+        "compute.model": "kernel-cycles",
+        f"{table}.matmul": "0.5",
+        f"{table}.depthwise": "3",
+    }
+    kernels = load_target(path, overrides).compute.kernel_cycles
+    assert kernels is not None
+    assert kernels.macs == {"int8": {"default": 1.5, "depthwise": 3.0, "matmul": 0.5}}
+    overrides = {
+        "compute.model": "mac-blocks",
+        "compute.mac_blocks.output_cycles.Add": "2",
+        "compute.mac_blocks.cores": "4",
+    }
+    blocks = load_target(path, overrides).compute.mac_blocks
+    assert blocks is not None
+    assert (blocks.cores, blocks.output_cycles["Add"]) == (4, 2.0)
+    shares = {
+        "compute.efficiency.depthwise": "0.3",
+        "compute.output_stage.elements_per_s": "1e9",
+        "compute.output_stage.operators": "Relu,Clip",
+    }
+    compute = load_target(path, shares).compute
+    assert compute.efficiency == {"depthwise": 0.3}
+    assert compute.output_stage == OutputStage(1e9, ("Relu", "Clip"))
+    assert refused(path, {"compute.mac_blocks.output_cycles.Conv": "1"})

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ullage.compiler.ir.graph import Gemm
+from ullage.compiler.ir.graph import Gemm, LoopNest
 from ullage.compiler.ir.target import Systolic
-from ullage.hwmodels.systolic import gemm_cycles
+from ullage.hwmodels.compute.systolic import gemm_cycles, nest_cycles, nest_gemm
 
 ARRAY_32 = Systolic(rows=32, columns=32, clock_hz=1e9)
 
@@ -43,6 +43,36 @@ def test_folds_are_spread_over_arrays() -> None:
     four = Systolic(rows=32, columns=32, clock_hz=1e9, arrays=4)
     assert gemm_cycles(Gemm(m=128, k=512, n=256), four) * 4 == 28_416
     assert gemm_cycles(Gemm(m=64, k=160, n=32), four) == 2 * (64 + 32 + 64 - 2)  # 5 folds
+
+
+def test_serial_groups_have_folds_of_their_own() -> None:
+    serial = Systolic(rows=32, columns=32, clock_hz=1e9, groups="serial")
+    one = gemm_cycles(Gemm(m=100, k=9, n=1), serial)
+    assert gemm_cycles(Gemm(m=100, k=9, n=1, count=3), serial) == 3 * one
+    assert one == gemm_cycles(Gemm(m=100, k=9, n=1), ARRAY_32)
+
+
+@pytest.mark.parametrize(("m", "fold"), [(100, 100), (7, 32)])
+def test_double_buffered_weights_are_loaded_beside_the_fold_before(m: int, fold: int) -> None:
+    # k = 64 over 32 rows: 2 folds, of m rows of input or the 32 rows of the next weights.
+    array = Systolic(rows=32, columns=32, clock_hz=1e9, double_buffered=True)
+    assert gemm_cycles(Gemm(m=m, k=64, n=32), array) == 2 * fold + 2 * 32 + 32 - 2
+
+
+STEM = LoopNest("convolution", "Conv", height=10, width=12, channels=32, depth=3, kernel=(3, 3))
+
+
+def test_rows_hold_taps_or_channels() -> None:
+    # 27 taps and channels fit 32 rows at once; 3 channels of each of 9 taps are 9 products of
+    # three rows, side by side where they fit (32 columns: none fits beside another).
+    assert nest_cycles(STEM, ARRAY_32) == gemm_cycles(Gemm(120, 27, 32), ARRAY_32)
+    by_channel = Systolic(rows=32, columns=32, clock_hz=1e9, rows_hold="channels")
+    assert nest_cycles(STEM, by_channel) == 9 * gemm_cycles(Gemm(120, 3, 32), ARRAY_32)
+
+
+def test_groups_are_products_of_their_own() -> None:
+    nest = LoopNest("convolution", "Conv", 2, 3, 4, 5, 64, 16, (3, 1), groups=4)
+    assert nest_gemm(nest, ARRAY_32) == Gemm(m=60, k=48, n=16, count=8)
 
 
 @pytest.mark.parametrize("zero", ["m", "k", "n", "count"])

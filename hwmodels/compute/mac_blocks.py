@@ -1,0 +1,76 @@
+"""Time of MACs that compute the output block by block, each made of small units (Ethos-U class).
+
+    output, height x width x channels          a unit of 2 x 2 positions x 8 channels
+      +----+----+----+                           takes, in 4 cycles a step:
+      |    |    |    |                             8 input channels of 4 taps, or
+      +----+----+----+                            32 input channels of 1 tap
+      |    |    |    |
+      +----+----+----+                         results leave through the output stage: scaling,
+                                               bias, activation, so many cycles an element
+
+After Arm's own estimates for Ethos-U (`npu_performance.py` of Vela), without its search for block
+shapes: docs/validation.md compares the two.
+"""
+
+from ullage.compiler.ir.graph import LoopNest
+from ullage.compiler.ir.target import DEFAULT_CYCLES, MacBlocks
+
+
+def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> float:
+    """Cycles of a loop nest.
+
+    Products and output stage work side by side, block by block: all blocks take what the slower of
+    the two takes, and behind the last one waits for the other. A block has at most `block_elements`
+    output elements.
+
+        cycles = command + max(products, output) + min(products, output) / blocks
+
+    Args:
+        nest: the loop nest; one without elements takes no time.
+        blocks: the unit.
+        slowdown: factor on the products, of data types that are slower than the fastest.
+    """
+    if not nest.elements:
+        return 0.0
+    products = _product_cycles(nest, blocks) * slowdown / blocks.cores
+    output = nest.elements * output_cycles(nest, blocks)
+    count = -(-nest.elements // blocks.block_elements)
+    return blocks.command_cycles + max(products, output) + min(products, output) / count
+
+
+def output_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
+    """Cycles of the output stage per element: the slowest of its operator and what is fused behind.
+
+    What follows and is not listed costs nothing of its own: scaling is part of every output.
+    """
+    table = blocks.output_cycles
+    own = next((table[key] for key in (nest.op, nest.kind, DEFAULT_CYCLES) if key in table), 0.0)
+    return max([own, *(table[op] for op in nest.then if op in table)])
+
+
+def _product_cycles(nest: LoopNest, blocks: MacBlocks) -> int:
+    """Cycles of a core for all products, or for the windows of a pool; 0 where there are none.
+
+    A unit takes a step of `step_cycles` for each group of input channels and taps. The weights of a
+    step serve all positions; with few positions the next ones are waited for.
+    """
+    rows, columns = -(-nest.height // blocks.unit_height), -(-nest.width // blocks.unit_width)
+    positions = nest.count * nest.batch * rows * columns
+    step = blocks.step_cycles
+    if nest.kind == "pooling":
+        layers = -(-nest.channels // blocks.unit_channels)
+        return positions * layers * step * max(step, nest.taps)
+    if nest.kind in ("depthwise", "reduction"):
+        layers = -(-nest.channels // blocks.unit_channels)
+        steps = -(-nest.taps // step)
+    elif nest.is_mac:
+        groups = max(1, nest.groups)
+        layers = groups * -(-nest.channels // groups // blocks.unit_channels)
+        deep = nest.taps * -(-nest.depth // (step * blocks.dot_channels))
+        wide = -(-nest.taps // step) * -(-nest.depth // blocks.dot_channels)
+        steps = min(deep, wide)
+    else:
+        return 0
+    weights = blocks.unit_channels * blocks.dot_channels * step
+    waits = -(-weights // blocks.weights_per_cycle)
+    return max(waits, step * positions) * layers * steps
