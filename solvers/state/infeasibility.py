@@ -10,9 +10,8 @@ from ullage.solvers.state.segments import Segment
 # Number of tensors that the message names, largest first.
 SHOWN = 5
 # Why no plan can do with less.
-WHOLE_OPERATORS = (
-    "Operators run whole: they are not cut into tiles yet, so the operator that needs most decides"
-)
+WHOLE_OPERATORS = "Operators run whole here, so the operator that needs most decides"
+SOME_PARTS = "No smaller part of it is in this schedule"
 
 
 def step_refusal(
@@ -52,6 +51,9 @@ def step_refusal(
         enough = last.capacity_bytes + needed_bytes - available
         more = f"--set tiers.{last.name}.capacity_bytes={enough}"
     remedies = {more: "give it more"}
+    is_cut = any(each.ranges for each in problem.steps)
+    if target.tile_axes and not is_cut:
+        remedies = {"--schedule cascade": "run it in parts", **remedies}
     remedies |= dict.fromkeys(smaller_types(problem), "plan smaller data")
     if target.operand_access == "fastest":
         remedies["--set operand_access=any"] = "let operands stay in slower memory if the chip can"
@@ -61,7 +63,7 @@ def step_refusal(
         f"step {step} ({where.kind} {where.name!r}) {verdict} on {target.name}: what it needs in "
         f"{' or '.join(names)} takes {format_size(needed_bytes)}, available "
         f"{format_size(available)}, excess {format_size(needed_bytes - available)}; largest: "
-        f"{listed}. {WHOLE_OPERATORS}. To do: {advice}",
+        f"{listed}. {SOME_PARTS if where.ranges else WHOLE_OPERATORS}. To do: {advice}",
         {
             "tier": names[-1],
             "needed_bytes": needed_bytes,

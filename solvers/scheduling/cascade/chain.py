@@ -20,11 +20,15 @@ from ullage.solvers.scheduling.cascade.estimate import (
     OrderFacts,
     groups_ending_at,
 )
+from ullage.solvers.scheduling.cascade.fitting import too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 
 # Price of a part, as a share of the time that the whole order takes at least: of groupings that are
 # nearly as good, the one of fewer parts is planned sooner.
 PART_PRICE = 3e-6
+# The same where all operands of a part must fit: finer parts look better there than they are, since
+# neighbours along different axes cut what is between them into cells.
+FITTED_PART_PRICE = 5e-5
 
 
 @dataclass(frozen=True)
@@ -42,12 +46,18 @@ class _Table:
 def estimated_groups(
     facts: OrderFacts, is_late: Callable[[], bool]
 ) -> list[list[GroupEstimate]] | None:
-    """By position, the estimates of the groups that end there; None when time is over first."""
+    """By position, the estimates of the groups that end there; None when time is over first.
+
+    Raises:
+        InfeasibleError: no part of an operator fits where all of its operands must.
+    """
     groups: list[list[GroupEstimate]] = []
     for last in range(1, len(facts.order) + 1):
         if is_late():
             return None
         groups.append(list(groups_ending_at(facts, last)))
+        if not groups[-1]:
+            raise too_large(facts.graph, facts.operator(last - 1), facts.target)
     return groups
 
 
@@ -75,7 +85,8 @@ def choose_groups(
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
     computing_s = sum(facts.compute_s)
     weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
-    price = PART_PRICE * max(computing_s, sum(weights) / rate)
+    each = PART_PRICE if facts.fitting_bytes is None else FITTED_PART_PRICE
+    price = each * max(computing_s, sum(weights) / rate)
     tables: list[_Table] = []
     best: list[Floats] = []  # by end, by group: estimate of everything up to it
     before: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []  # by end, by group: predecessor
@@ -125,13 +136,15 @@ def _table(
     back: list[float] = []
     for g in kept:
         room = max(0.0, capacity - g.kept_bytes)
-        again = max(0.0, g.weight_bytes - room) * (g.cascade.stripes - 1)
-        moved = g.weight_bytes + g.given_bytes + again
+        again = g.again_bytes
+        if again is None:
+            again = max(0.0, g.weight_bytes - room) * (g.cascade.stripes - 1)
+        moved = g.weight_bytes + g.given_bytes + again - g.late_bytes
         if compute_weight is None:
-            own.append(max(g.compute_s, moved / rate) + price * g.parts)
+            seconds = max(g.compute_s, moved / rate)
         else:
             seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
-            own.append(seconds + price * g.parts)
+        own.append(seconds + g.late_bytes / rate + price * g.parts)
         held = min(capacity, g.kept_bytes + g.weight_bytes)
         whole = g.cascade.stripes == 1
         front.append(min(capacity, g.produced_bytes) if whole else held)

@@ -10,12 +10,14 @@ A walk ends at an operator that cannot be cut, or of which a stripe needs everyt
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, reaches_fastest_only
 from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_ends
 
 # Operators of a group at most.
@@ -39,6 +41,9 @@ class GroupEstimate:
         consumed_bytes: values made before the group that it reads.
         produced_bytes: values made by the group that are read behind it.
         parts: steps that its operators take.
+        again_bytes: weights (and operands of a grid) that are read once more or oftener, in all;
+            None where weights are read again for each stripe as far as they find no room.
+        late_bytes: bytes that find no room before the part that reads them.
     """
 
     cascade: Cascade
@@ -49,6 +54,8 @@ class GroupEstimate:
     consumed_bytes: int
     produced_bytes: int
     parts: int
+    again_bytes: float | None = None
+    late_bytes: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class OrderFacts:
         readers: by value the positions that read it; the length of the order for an output.
         compute_s: by position the compute time of the whole operator, 0 for one that vanishes.
         overhead_s: time of each part on top.
+        target: the chip.
     """
 
     graph: Graph
@@ -70,6 +78,18 @@ class OrderFacts:
     readers: Mapping[str, tuple[int, ...]]
     compute_s: Sequence[float]
     overhead_s: float
+    target: Target
+
+    @property
+    def fitting_bytes(self) -> int | None:
+        """Size of the memory in which all operands of a part must lie; None: not in one."""
+        target = self.target
+        return target.fastest.capacity_bytes if reaches_fastest_only(target) else None
+
+    @property
+    def seconds_per_byte(self) -> float:
+        """Of reading the second memory."""
+        return 1 / self.target.tiers[1].read_bytes_per_s
 
     @classmethod
     def of(cls, graph: Graph, order: Sequence[int], problem: Problem) -> "OrderFacts":
@@ -80,6 +100,7 @@ class OrderFacts:
             order: operator indices.
             problem: the problem of that order, with whole operators.
         """
+        target = problem.target
         seconds = {
             step.operator: float(s)
             for step, s in zip(problem.steps, compute_seconds(problem)[0], strict=True)
@@ -100,7 +121,8 @@ class OrderFacts:
             maker,
             {name: tuple(sorted(set(places))) for name, places in readers.items()},
             [seconds.get(index, 0.0) for index in order],
-            problem.target.compute.overhead_s,
+            target.compute.overhead_s,
+            target,
         )
 
     def operator(self, position: int) -> Operator:
@@ -114,7 +136,10 @@ class OrderFacts:
 
 def groups_ending_at(facts: OrderFacts, last: int) -> Iterator[GroupEstimate]:
     """Estimates of the groups whose last operator is at position `last - 1`."""
-    yield _single(facts, last - 1)
+    if facts.fitting_bytes is None:
+        yield _single(facts, last - 1)
+    else:
+        yield from alone(facts, last - 1, facts.fitting_bytes)
     operator = facts.operator(last - 1)
     if operator.reach is None:
         return
@@ -134,9 +159,38 @@ def _single(facts: OrderFacts, position: int) -> GroupEstimate:
     operands = sum(
         facts.size(name)
         for name in dict.fromkeys((*operator.inputs, *operator.outputs))
-        if facts.graph.values[name].kind != "weight"
+        if facts.graph.values[name].kind != "weight" or facts.fitting_bytes is not None
     )
+    if facts.fitting_bytes is not None:
+        operands += operator.workspace_bytes
     return crossing.estimate(Cascade(position, position + 1), float(operands), 1)
+
+
+def alone(facts: OrderFacts, position: int, fitting_bytes: int) -> Iterator[GroupEstimate]:
+    """An operator by itself where all operands must lie in fast memory: whole, and in parts.
+
+    Args:
+        facts: the graph in its order.
+        position: the operator.
+        fitting_bytes: what its parts may need.
+    """
+    whole = _single(facts, position)
+    if whole.kept_bytes <= fitting_bytes or facts.compute_s[position] == 0:
+        yield whole  # what vanishes needs no bytes
+    operator = facts.operator(position)
+    crossing = _Crossing(facts, position + 1)
+    crossing.add(position)
+    for grid in grids_that_fit(
+        facts.graph,
+        operator,
+        fitting_bytes,
+        facts.seconds_per_byte,
+        facts.compute_s[position],
+    ):
+        (axis, stripes), *inner = grid.loops
+        cascade = Cascade(position, position + 1, stripes, axis, tuple(inner))
+        plain = crossing.estimate(cascade, float(grid.part_bytes), grid.parts)
+        yield replace(plain, again_bytes=grid.again_bytes, late_bytes=grid.late_bytes)
 
 
 def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
@@ -156,7 +210,7 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         now.demand(name, tuple(box))
     crossing = _Crossing(facts, last)
     kept: dict[str, float] = {}
-    live = widest = 0.0
+    live = widest = weights = 0.0
     for position in range(last - 1, max(-1, last - 1 - LONGEST), -1):
         operator = facts.operator(position)
         if operator.reach is None:
@@ -186,7 +240,34 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         widest = max(widest, live + fed)
         crossing.add(position)
         cascade = Cascade(position, last, begin.stripes, begin.axis)
-        yield crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes)
+        estimate = crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes)
+        if facts.fitting_bytes is None:
+            yield estimate
+            continue
+        own = [facts.size(n) for n in operator.inputs if graph.values[n].kind == "weight"]
+        weights = max(weights, sum(own) + operator.workspace_bytes)
+        if estimate.kept_bytes + weights > facts.fitting_bytes:
+            return
+        if position < last - 1:
+            yield _with_late_weights(estimate, weights, facts.fitting_bytes)
+
+
+def _with_late_weights(
+    estimate: GroupEstimate, largest_bytes: float, fitting_bytes: int
+) -> GroupEstimate:
+    """The estimate, with the weights that cannot arrive beside a part that runs.
+
+    Args:
+        estimate: the group.
+        largest_bytes: of the operator of most weights.
+        fitting_bytes: capacity of the memory.
+    """
+    room = fitting_bytes - estimate.kept_bytes
+    if estimate.weight_bytes <= room:
+        return estimate
+    moved = estimate.weight_bytes + (estimate.weight_bytes - room) * (estimate.cascade.stripes - 1)
+    late = max(0.0, moved / max(1, estimate.parts) - (room - largest_bytes))
+    return replace(estimate, late_bytes=late * estimate.parts)
 
 
 def _share(graph: Graph, name: str, before: Demands, now: Demands) -> tuple[float, float]:

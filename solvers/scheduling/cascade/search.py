@@ -21,6 +21,7 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.stretch import Stretch, changed_span
 from ullage.solvers.scheduling.cascade.stripes import Cascade
@@ -83,17 +84,24 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     singles = [Cascade(p, p + 1) for p in range(len(task.order))]
     facts = OrderFacts.of(task.graph, task.order, problem)
     reference = 0.0
+    fitted: FittedGroups | None = None
     try:
         reference = run_solver("all-slow", problem).value
     except InfeasibleError:
-        return CascadeResult(whole)
-    best = start = value_groups(task, facts, singles, reference)
+        if facts.fitting_bytes is None:
+            return CascadeResult(whole)
+        fitted = FittedGroups(task, facts)
+    # Where operators must be cut, one by one they are far worse than groups, and many parts.
+    best = start = None if fitted else value_groups(task, facts, singles, reference)
     estimates = estimated_groups(facts, task.budget.is_over)
-    seen: set[tuple[Cascade, ...]] = {tuple(singles)}
+    seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
+    latest: list[Cascade] = []
     for weight in COMPUTE_WEIGHTS if estimates is not None else ():
         if task.budget.is_over():
             break
         groups = choose_groups(facts, estimates or [], task.target, weight)
+        if fitted is not None:
+            groups = latest = fitted.repaired(groups) or fitted.singles()
         if tuple(groups) in seen:
             continue
         seen.add(tuple(groups))
@@ -102,8 +110,11 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             best = valued
             task.budget.progress(f"cascades: {valued.value:.6g}")
     if best is None:
-        return CascadeResult(whole)
-    search = _LocalSearch(task, facts, reference, best, seen)
+        if fitted is None:
+            return CascadeResult(whole)
+        latest = latest or fitted.singles()
+        return CascadeResult(fitted.schedule(latest), tuple(latest))
+    search = _LocalSearch(task, facts, reference, best, seen, fitted)
     search.improve(tries)
     return CascadeResult(
         schedule=search.best.schedule,
@@ -133,11 +144,13 @@ class _LocalSearch:
         reference: float,
         best: ValuedGroups,
         seen: set[tuple[Cascade, ...]],
+        fitted: FittedGroups | None,
     ) -> None:
         self.task, self.facts, self.reference = task, facts, reference
         self.best = best
         self.tries = self.gains = 0
         self._seen = seen
+        self._fitted = fitted
         self._stretches: dict[_Place, tuple[Stretch | None, float | None]] = {}
         self._rng = np.random.default_rng(task.seed)
 
@@ -150,6 +163,8 @@ class _LocalSearch:
             idle += 1
             at = self._waiting_group(self.best)
             groups = random_move(self.facts, self.best.cascades, at, self._rng)
+            if groups is not None and self._fitted is not None:
+                groups = self._fitted.cut(groups)
             if groups is None or tuple(groups) in self._seen:
                 continue
             self._seen.add(tuple(groups))

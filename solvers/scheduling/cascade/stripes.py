@@ -14,9 +14,10 @@ next stripe has read them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.reach import Interval
+from ullage.compiler.ir.reach import REDUCTION, Interval
 from ullage.compiler.ir.schedule import Part, part_of
 from ullage.compiler.lowering import demand as lowering
 
@@ -32,13 +33,16 @@ class Cascade:
         first: position in the order of its first operator.
         last: one past the position of its last operator.
         stripes: number of stripes; 1: each operator runs whole, one after the other.
-        axis: output axis of the last operator that is cut.
+        axis: output axis of the last operator that is cut; of one operator also its reduction.
+        inner: (axis, number of parts) of loops inside each stripe, the outermost first; a group of
+            one operator only.
     """
 
     first: int
     last: int
     stripes: int = 1
     axis: int = 0
+    inner: tuple[tuple[int, int], ...] = ()
 
 
 class Demands(lowering.Demands):
@@ -90,6 +94,8 @@ def cascade_parts(
     members = order[cascade.first : cascade.last]
     if cascade.stripes == 1:
         return [Part(index) for index in members]
+    if len(members) == 1:
+        return _grid(graph, members[0], ((cascade.axis, cascade.stripes), *cascade.inner))
     last = graph.operators[members[-1]]
     size = graph.values[last.outputs[0]].shape[cascade.axis]
     ends = stripe_ends(size, cascade.stripes)
@@ -109,6 +115,22 @@ def cascade_parts(
                 stripe += part
         parts += reversed(stripe)
     return parts
+
+
+def _grid(graph: Graph, index: int, loops: Sequence[tuple[int, int]]) -> list[Part] | None:
+    """The parts of one operator in loops inside one another; None where it cannot be cut so."""
+    operator = graph.operators[index]
+    shape = graph.values[operator.outputs[0]].shape
+    spans: list[list[tuple[int, Interval]]] = []
+    for axis, count in loops:
+        if operator.reach is None:
+            return None
+        is_sum = axis == REDUCTION
+        if operator.reach.reduction < 2 if is_sum else operator.reach.axes[axis] == "none":
+            return None
+        ends = stripe_ends(operator.reach.reduction if is_sum else shape[axis], count)
+        spans.append([(axis, span) for span in pairwise([0, *ends])])
+    return [part_of(index, dict(ranges)) for ranges in product(*spans)]
 
 
 def stripe_ends(size: int, stripes: int) -> list[int]:

@@ -9,7 +9,7 @@ from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.schedule import Part, Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.parts import lower_schedule
@@ -86,6 +86,20 @@ class ValuedGroups:
     lost: Floats
 
 
+def schedule_of(
+    task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade]
+) -> Schedule | None:
+    """The schedule of groups; None where they cannot be cut so."""
+    parts: list[Part] = []
+    for cascade in cascades:
+        made = cascade_parts(task.graph, task.order, cascade, facts.readers)
+        if made is None:
+            return None
+        parts += made
+    schedule = Schedule(CASCADE, tuple(parts))
+    return Schedule.whole(task.order) if schedule.is_whole else schedule
+
+
 def value_groups(
     task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade], reference: float
 ) -> ValuedGroups | None:
@@ -97,15 +111,9 @@ def value_groups(
         cascades: the groups.
         reference: value of a legal plan, in the objective's unit.
     """
-    parts = []
-    for cascade in cascades:
-        made = cascade_parts(task.graph, task.order, cascade, facts.readers)
-        if made is None:
-            return None
-        parts += made
-    schedule = Schedule(CASCADE, tuple(parts))
-    if schedule.is_whole:
-        schedule = Schedule.whole(task.order)
+    schedule = schedule_of(task, facts, cascades)
+    if schedule is None:
+        return None
     try:
         problem = task.problem_of(schedule)
         known = max(reference, run_solver("all-slow", problem).value)

@@ -1,0 +1,320 @@
+"""Cuts of single operators that fit into the fastest memory, where operators reach nothing else.
+
+An operator whose operands do not fit together is cut along one axis or in a grid along several,
+one loop inside the other:
+
+    for rows in stripes:              inputs that depend on rows alone stay for the inner loop,
+        for channels in blocks:       weights (which depend on channels alone) are read again for
+            one part                  each stripe, as far as they find no room beside a part
+
+Of each kind of grid the coarsest cuts that fit are candidates, and a few finer ones: smaller parts
+leave room in which the operands of the next part arrive.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import permutations
+from math import prod
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.common.units import format_size
+from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval
+from ullage.compiler.ir.target import Target
+
+# Bytes of a partial sum of a reduction that is cut.
+ACCUMULATOR_BYTES = 4
+# Numbers of parts of an outer loop that are looked at.
+OUTER_PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+# Parts of the innermost loop, in multiples of the least that fit.
+FINER = (1.0, 1.4, 2.0)
+# Axes that are looked at, the longest first.
+AXES = 3
+# What a part costs, as a share of the time of its operator: of two grids that are nearly as good,
+# the one of fewer parts is planned sooner, and cuts the operators around it into fewer cells.
+PART_SHARE = 1e-3
+# Grids of an operator that are kept, the cheapest first.
+KEPT_GRIDS = 6
+
+# (axis, number of parts) of each loop, the outermost first.
+Loops = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GridEstimate:
+    """A grid of an operator's parts, estimated.
+
+    Attributes:
+        loops: its loops.
+        part_bytes: operands of a part, accumulators and workspace included.
+        again_bytes: bytes that are read once more or oftener, beside each once.
+        late_bytes: bytes that find no room before the part runs that reads them, all parts
+            together: nothing hides their arrival.
+    """
+
+    loops: Loops
+    part_bytes: int
+    again_bytes: float
+    late_bytes: float
+
+    @property
+    def parts(self) -> int:
+        """Number of parts."""
+        return prod(count for _, count in self.loops)
+
+
+def reaches_fastest_only(target: Target) -> bool:
+    """Whether operators reach the fastest memory only, weights included."""
+    return target.must_be_fastest("weight") and target.must_be_fastest("activation")
+
+
+def grids_that_fit(
+    graph: Graph, operator: Operator, capacity_bytes: int, seconds_per_byte: float, compute_s: float
+) -> tuple[GridEstimate, ...]:
+    """The grids of an operator that fit, the cheapest first; none where it cannot be cut so.
+
+    Args:
+        graph: the graph.
+        operator: the operator.
+        capacity_bytes: of the fastest memory.
+        seconds_per_byte: of the next memory.
+        compute_s: compute time of the whole operator.
+    """
+    return _grids(_footprint(graph, operator), capacity_bytes, seconds_per_byte, compute_s)
+
+
+def least_bytes(graph: Graph, operator: Operator) -> int:
+    """Bytes that the smallest part of an operator needs at once, all cuts that it lets taken."""
+    footprint = _footprint(graph, operator)
+    ranges = {axis: _middle(length, length) for axis, length in footprint.lengths}
+    with_sums = footprint.part_bytes(ranges)
+    ranges.pop(REDUCTION, None)
+    return min(with_sums, footprint.part_bytes(ranges))
+
+
+def too_large(graph: Graph, operator: Operator, target: Target) -> InfeasibleError:
+    """The error for an operator of which no part fits."""
+    needed, available = least_bytes(graph, operator), target.fastest.capacity_bytes
+    if operator.reach is None:
+        what = "no rule cuts it, and whole it needs"
+    else:
+        what = "its smallest part (one row with its halo) needs"
+    return InfeasibleError(
+        f"{operator.kind} {operator.name!r} cannot run on {target.name}: {what} "
+        f"{format_size(needed)} of {target.fastest.name}, available {format_size(available)}, "
+        f"excess {format_size(needed - available)}. To do: give it more (--fast-memory {needed}), "
+        "or plan smaller data (--dtype)",
+        {
+            "tier": target.fastest.name,
+            "needed_bytes": needed,
+            "available_bytes": available,
+            "excess_bytes": needed - available,
+            "operator": operator.name,
+            "remedies": [f"--fast-memory {needed}"],
+        },
+    )
+
+
+@dataclass(frozen=True)
+class _Operand:
+    """An input as one of its reaches sees it.
+
+    Attributes:
+        shape: its shape.
+        size_bytes: bytes of the whole.
+        axes: for each axis what a part needs of it; None: all.
+        at_end: only the part that ends a reduction reads it.
+    """
+
+    shape: tuple[int, ...]
+    size_bytes: int
+    axes: tuple[AxisMap | None, ...]
+    at_end: bool
+
+    def bytes_of(self, ranges: Mapping[int, Interval], *, is_end: bool) -> int:
+        """Bytes that a part reads."""
+        if self.at_end and not is_end:
+            return 0
+        elements = 1
+        for axis_map, size in zip(self.axes, self.shape, strict=True):
+            cut = None if axis_map is None else ranges.get(axis_map.axis)
+            if axis_map is None or cut is None:
+                elements *= size
+            else:
+                low, high = axis_map.interval(*cut, size)
+                elements *= high - low
+        whole = max(1, prod(self.shape))
+        return min(self.size_bytes, -(-self.size_bytes * elements // whole))
+
+    def depends_on(self, axis: int) -> bool:
+        """Whether another range of an output axis needs another range of the operand."""
+        return any(m is not None and m.axis == axis for m in self.axes)
+
+
+@dataclass(frozen=True)
+class _Footprint:
+    """What decides the bytes of an operator's parts; alike for all operators of one form.
+
+    Attributes:
+        lengths: (axis, length) of all axes along which it can be cut.
+        reduction: length of the reduction; 0 where it cannot be cut.
+        operands: its inputs.
+        results: (shape, bytes) of its outputs.
+        workspace_bytes: of every part.
+    """
+
+    lengths: tuple[tuple[int, int], ...]
+    reduction: int
+    operands: tuple[_Operand, ...]
+    results: tuple[tuple[tuple[int, ...], int], ...]
+    workspace_bytes: int
+
+    def part_bytes(self, ranges: Mapping[int, Interval]) -> int:
+        """Bytes of the operands of a part, accumulators and workspace included."""
+        total = self.workspace_bytes
+        is_end = REDUCTION not in ranges or ranges[REDUCTION][1] == self.reduction
+        total += sum(o.bytes_of(ranges, is_end=is_end) for o in self.operands)
+        for shape, size_bytes in self.results:
+            share = 1.0
+            for axis, size in enumerate(shape):
+                if axis in ranges:
+                    share *= (ranges[axis][1] - ranges[axis][0]) / max(1, size)
+            total += round(size_bytes * share)
+            if REDUCTION in ranges:
+                total += round(prod(shape) * share) * ACCUMULATOR_BYTES
+        return total
+
+    def ranges(self, loops: Loops) -> dict[int, Interval]:
+        """The ranges of a part in the middle of a grid."""
+        lengths = dict(self.lengths)
+        return {axis: _middle(lengths[axis], count) for axis, count in loops}
+
+    def looked_at(self) -> dict[int, int]:
+        """Length of the longest axes, and of the reduction."""
+        lengths = dict(self.lengths)
+        axes = [axis for axis in lengths if axis != REDUCTION]
+        longest = sorted(axes, key=lambda axis: -lengths[axis])[:AXES]
+        kept = [*longest, REDUCTION] if REDUCTION in lengths else longest
+        return {axis: lengths[axis] for axis in kept}
+
+    def estimate(self, loops: Loops, capacity_bytes: int) -> GridEstimate:
+        """What a part of a grid needs, and what is read again."""
+        ranges = self.ranges(loops)
+        needed = self.part_bytes(ranges)
+        room = max(0.0, float(capacity_bytes - needed))
+        again = fresh = 0.0
+        for operand in self.operands:
+            size = operand.bytes_of(ranges, is_end=True)
+            times = 1  # ranges of the operand that are read one after the other
+            rounds = 1  # how often all of them are
+            for axis, count in reversed(loops):
+                if operand.depends_on(axis):
+                    times *= count
+                elif times > 1:  # a loop around one that runs through the operand
+                    rounds *= count
+            everything = float(size * times)
+            more = max(0.0, everything - room) * (rounds - 1)
+            fresh += everything + more
+            again += more + max(0.0, everything - operand.size_bytes)  # halos are read again
+        parts = prod(count for _, count in loops)
+        late = max(0.0, fresh / parts - room) * parts
+        return GridEstimate(loops, needed, again, late)
+
+
+def _footprint(graph: Graph, operator: Operator) -> _Footprint:
+    values = graph.values
+    shape = values[operator.outputs[0]].shape
+    results = tuple((values[n].shape, values[n].size_bytes) for n in operator.outputs)
+    reach = operator.reach
+    if reach is None:
+        operands = tuple(
+            _Operand(values[n].shape, values[n].size_bytes, (None,) * len(values[n].shape), False)
+            for n in operator.inputs
+        )
+        return _Footprint((), 0, operands, results, operator.workspace_bytes)
+    lengths = [(a, size) for a, size in enumerate(shape) if size > 1 and reach.axes[a] != "none"]
+    if reach.reduction > 1:
+        lengths.append((REDUCTION, reach.reduction))
+    operands = tuple(
+        _Operand(values[r.name].shape, values[r.name].size_bytes, r.axes, r.at_end)
+        for r in dict.fromkeys(reach.inputs)
+    )
+    return _Footprint(tuple(lengths), reach.reduction, operands, results, operator.workspace_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _grids(
+    footprint: _Footprint, capacity_bytes: int, seconds_per_byte: float, compute_s: float
+) -> tuple[GridEstimate, ...]:
+    lengths = footprint.looked_at()
+    found: dict[Loops, GridEstimate] = {}
+    for depth in (1, 2, 3):
+        for order in _orders(lengths, depth):
+            for outer in _outer_loops(order[:-1], lengths):
+                last = order[-1]
+                least = _least_parts(footprint, outer, last, lengths[last], capacity_bytes)
+                for times in FINER if least is not None else ():
+                    count = min(lengths[last], round((least or 1) * times))
+                    loops = (*outer, (last, count)) if count > 1 else outer
+                    if loops and loops not in found:
+                        estimate = footprint.estimate(loops, capacity_bytes)
+                        if estimate.part_bytes <= capacity_bytes:
+                            found[loops] = estimate
+                if least == 1:
+                    break  # more parts of the outer loops are not needed
+        if any(not (g.again_bytes or g.late_bytes) for g in found.values()):
+            break  # nothing is lost: no deeper nest is better
+    operands_bytes = sum(o.size_bytes for o in footprint.operands)
+    operands_bytes += sum(size_bytes for _, size_bytes in footprint.results)
+
+    def seconds(grid: GridEstimate) -> float:
+        hidden_bytes = operands_bytes + grid.again_bytes - grid.late_bytes
+        own_s = max(compute_s, hidden_bytes * seconds_per_byte)
+        return (own_s + grid.late_bytes * seconds_per_byte) * (1 + PART_SHARE * grid.parts)
+
+    return tuple(sorted(found.values(), key=lambda g: (seconds(g), g.parts))[:KEPT_GRIDS])
+
+
+def _orders(lengths: Mapping[int, int], depth: int) -> Iterator[tuple[int, ...]]:
+    """Nestings of so many loops; a reduction runs inside the others."""
+    for order in permutations(lengths, depth):
+        if REDUCTION not in order[:-1] and (depth < 3 or order[-1] == REDUCTION):
+            yield order
+
+
+def _outer_loops(axes: Sequence[int], lengths: Mapping[int, int]) -> Iterator[Loops]:
+    """Loops around the innermost one."""
+    if not axes:
+        yield ()
+        return
+    for count in OUTER_PARTS:
+        if count <= lengths[axes[0]]:
+            for rest in _outer_loops(axes[1:], lengths):
+                yield ((axes[0], count), *rest)
+
+
+def _middle(length: int, count: int) -> Interval:
+    """A part in the middle of an axis, as long as the longest."""
+    rows = -(-length // count)
+    start = min(length - rows, (length - rows) // 2)
+    return start, start + rows
+
+
+def _least_parts(
+    footprint: _Footprint, outer: Loops, axis: int, length: int, capacity_bytes: int
+) -> int | None:
+    """The least number of parts of the innermost loop with which a part fits; None: with none."""
+    ranges = footprint.ranges(outer)
+
+    def fits(count: int) -> bool:
+        cut = ranges if count == 1 else {**ranges, axis: _middle(length, count)}
+        return footprint.part_bytes(cut) <= capacity_bytes
+
+    if not fits(length):
+        return None
+    low, high = 0, length  # fits(high)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
