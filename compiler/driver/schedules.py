@@ -12,9 +12,9 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
+from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.schedule import Schedule, check_schedule
-from ullage.compiler.ir.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
 from ullage.solvers.budget import Budget
