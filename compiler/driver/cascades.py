@@ -73,6 +73,7 @@ def cascades_detail(plan: Plan, cost: Score, whole: WholePlan | None) -> list[di
                 "parts": len(cascade.steps),
                 "stripes": len(cascade.stripes),
                 "axes": list(cascade.axes),
+                "cut_text": cascade.cut_text,
                 "elapsed_s": float(cost.elapsed_s[cascade.first : cascade.end].sum()),
                 "between_bytes": data.between_bytes,
                 "buffered_bytes": data.buffered_bytes,
@@ -140,10 +141,11 @@ def schedule_texts(
     kept, recomputed = (sum(row[key] for row in rows) for key in ("halo_bytes", "recomputed_bytes"))
     if together:
         most = max(together, key=lambda row: int(row["buffered_bytes"]))
-        again = f"{format_size(recomputed)} computed again" if recomputed else "none computed again"
+        halo = [f"{format_size(kept)} kept"] if kept else []
+        halo += [f"{format_size(recomputed)} computed again"] if recomputed else []
         texts.append(
             f"line buffers of {format_size(most['buffered_bytes'])} at most (the whole tensors: "
-            f"{format_size(most['between_bytes'])}); halo: {format_size(kept)} kept, {again}"
+            f"{format_size(most['between_bytes'])}); halo: {', '.join(halo) or 'none'}"
         )
     if whole is not None:
         less = whole.slow_bytes - slow_bytes

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.common.palette import DARK, KINDS, LIGHT, SHADES, css_variables
-from ullage.compiler.common.units import counted, format_size
+from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.cascades import line_buffers
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary_text import middle_cut
@@ -134,11 +134,9 @@ def _boat(plan: Plan, cascade: CascadeSteps, frame: _Frame) -> Iterator[str]:
     slant = min(_SLANT, (right - left) / 5)
     corners = ((left, top), (right, top), (right - slant, top + BOAT), (left + slant, top + BOAT))
     ends = " to ".join(dict.fromkeys((cascade.names[0], cascade.names[-1])))
-    noun = "stripe" if cascade.interleaves else "part"
-    cut = f"{counted(len(cascade.stripes), noun)} of {', '.join(cascade.axes)}"
     yield (
         f'<polygon class="boat" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}">'
-        f"<title>{escape(_clean(f'{ends}: {cut}'))}</title></polygon>"
+        f"<title>{escape(_clean(f'{ends}: {cascade.cut_text}'))}</title></polygon>"
     )
     height = (BOAT - 8) / len(cascade.operators)
     rank = {operator: place for place, operator in enumerate(cascade.operators)}
@@ -153,7 +151,14 @@ def _boat(plan: Plan, cascade: CascadeSteps, frame: _Frame) -> Iterator[str]:
                 f"<title>{escape(_clean(step.name))}</title></rect>"
             )
     letters = int((right - left) / _LETTER_WIDTH)
-    name = next((text for text in (f"{ends}, {cut}", ends, cut) if len(text) <= letters), "")
+    name = next(
+        (
+            text
+            for text in (f"{ends}, {cascade.cut_text}", ends, cascade.cut_text)
+            if len(text) <= letters
+        ),
+        "",
+    )
     if name:
         yield _text(left, top - 5, name)
 

@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 
 from ullage.compiler.common.byte_sets import ByteSet, common, joined, size_of, without
+from ullage.compiler.common.units import counted
 from ullage.compiler.ir.part_names import axis_names_of, operator_name
 from ullage.compiler.ir.program import DMA_STEP, Program, Step, Use
 
@@ -36,6 +37,7 @@ class CascadeSteps:
         steps: the steps that run a part (DMA-only steps are left out).
         stripes: the first step of each stripe.
         axes: names of the axes that are cut, that of most parts first.
+        axes_at_once: the most axes that a part cuts.
     """
 
     first: int
@@ -45,11 +47,18 @@ class CascadeSteps:
     steps: tuple[int, ...]
     stripes: tuple[int, ...]
     axes: tuple[str, ...]
+    axes_at_once: int
 
     @property
     def interleaves(self) -> bool:
         """Whether several operators take part; one alone is cut, but no cascade."""
         return len(self.operators) > 1
+
+    @property
+    def cut_text(self) -> str:
+        """Into what: `16 stripes of rows`, `6 tiles of rows and columns`, `2 parts of channels`."""
+        noun = "part" if not self.interleaves else "tile" if self.axes_at_once > 1 else "stripe"
+        return f"{counted(len(self.stripes), noun)} of {' and '.join(self.axes) or 'the whole'}"
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,9 @@ class CascadeData:
         between_bytes: size of all those: what whole operators pass on.
         buffered_bytes: the most of them that wait at the end of any step to be read: what the line
             buffers hold.
-        halo_bytes: bytes made in the cascade that a part reads again which an earlier part of the
-            same operator has read: the halo that is kept, over all stripes.
+        halo_bytes: bytes made in the cascade that a part reads after an earlier part of the same
+            operator, and that were not made again in between: the halo that is kept, all stripes
+            together.
         halo_indices: the most indices of its axis (rows) that two parts of an operator share;
             0 where no part shares any.
         recomputed_bytes: bytes that are made again: the halo that is computed a second time.
@@ -105,8 +115,8 @@ def find_cascades(program: Program) -> tuple[CascadeSteps, ...]:
 def _cascade(
     steps: Sequence[Step], members: Sequence[int], spans: dict[int, list[int]]
 ) -> Iterator[CascadeSteps]:
-    """The cascade of some operators, where any of them is cut."""
-    if not any(steps[t].ranges for operator in members for t in spans[operator]):
+    """The cascade of some operators, where any of them is cut or runs again."""
+    if not any(steps[t].ranges or steps[t].copy for operator in members for t in spans[operator]):
         return
     operators = tuple(sorted(members, key=lambda index: spans[index][-1]))
     rank = {operator: place for place, operator in enumerate(operators)}
@@ -129,6 +139,7 @@ def _cascade(
         steps=tuple(parts),
         stripes=tuple(stripes),
         axes=tuple(sorted(counts, key=lambda name: -counts[name])),
+        axes_at_once=max(len(steps[t].ranges) for t in parts),
     )
 
 
@@ -189,19 +200,23 @@ def _needed_behind(program: Program, buffer: int, cascade: CascadeSteps) -> Byte
 def _halo(program: Program, cascade: CascadeSteps, written: dict[int, ByteSet]) -> tuple[int, int]:
     """Bytes that parts read again, and the most indices of an axis that two parts share."""
     index_bytes = _bytes_of_an_index(program, cascade)
-    seen: dict[tuple[int, int], ByteSet] = {}  # by operator and buffer: read so far
-    own: dict[tuple[int, int], ByteSet] = {}  # by operator and buffer: written so far
+    # By buffer and operator: bytes read, and bytes written, since others wrote them.
+    seen: dict[int, dict[int, ByteSet]] = {}
+    own: dict[int, dict[int, ByteSet]] = {}
     total, most = 0, 0
     for t in cascade.steps:
-        step = program.steps[t]
-        for use in step.uses:
-            key, here = (step.operator, use.buffer), [(use.start_byte, use.end_byte)]
+        operator = program.steps[t].operator
+        for use in program.steps[t].uses:
+            read, made = seen.setdefault(use.buffer, {}), own.setdefault(use.buffer, {})
+            here = [(use.start_byte, use.end_byte)]
             if use.write:
-                own[key] = joined([*own.get(key, []), *here])
+                for sets in (read, made):
+                    sets.update({other: without(ranges, here) for other, ranges in sets.items()})
+                made[operator] = joined([*made.get(operator, []), *here])
                 continue
-            inside = without(common(here, written.get(use.buffer, [])), own.get(key, []))
-            again = common(inside, seen.get(key, []))
-            seen[key] = joined([*seen.get(key, []), *inside])
+            inside = without(common(here, written.get(use.buffer, [])), made.get(operator, []))
+            again = common(inside, read.get(operator, []))
+            read[operator] = joined([*read.get(operator, []), *inside])
             total += size_of(again)
             for bytes_each, ranges in index_bytes.get(use.buffer, []) if again else []:
                 most = max(most, round(size_of(common(again, ranges)) / bytes_each))

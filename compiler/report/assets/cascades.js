@@ -62,18 +62,12 @@ function nameBoat(i, a, b, y) {
   const room = Math.floor((b - a - 4) / 5.6);
   const from = detail.operators[0], to = detail.operators.at(-1);
   const ends = from === to ? from : `${from} \u2013 ${to}`;
-  const texts = [`${ends}, ${cutText(detail)}`, ends, cutText(detail), `${detail.stripes}\u00d7`];
+  const texts = [`${ends}, ${detail.cut_text}`, ends, detail.cut_text, `${detail.stripes}\u00d7`];
   const text = texts.find((candidate) => candidate.length <= room);
   if (!text) return;
   ctx.font = "10px system-ui, sans-serif";
   ctx.fillStyle = colours.soft;
   ctx.fillText(text, a + 2, y);
-}
-
-/** Into how many stripes along what: `16 stripes of rows`, `2 parts of channels`. */
-function cutText(detail) {
-  const noun = detail.operators.length > 1 ? "stripe" : "part";
-  return `${counted(detail.stripes, noun)} of ${detail.axes.join(", ")}`;
 }
 
 /** What the tooltip says about a boat. */
@@ -82,7 +76,7 @@ function describeCascade(i) {
   const lines = [detail.operators.length > 1
     ? `cascade of ${detail.operators.length} operators, ${middleCut(detail.operators[0], 30)} to ${middleCut(detail.operators.at(-1), 30)}`
     : `${middleCut(detail.operators[0], 40)}, cut alone`,
-  `${cutText(detail)}, ${counted(detail.parts, "part")}, ${timeText(detail.elapsed_s)}`];
+  `${detail.cut_text}, ${counted(detail.parts, "part")}, ${timeText(detail.elapsed_s)}`];
   if (detail.between_bytes) lines.push(`line buffers ${sizeText(detail.buffered_bytes)} at most, whole tensors ${sizeText(detail.between_bytes)}`);
   if (detail.halo_bytes || detail.recomputed_bytes) lines.push(`halo: ${haloText(detail)}`);
   if (detail.saved_bytes !== null) lines.push(`${savedText(detail.saved_bytes)} of slow traffic than whole operators`);
@@ -117,7 +111,7 @@ function toCascade(i) {
 // Columns: [heading, cell, number?, explanation]
 const CASCADE_COLUMNS = [
   ["operators", (d, i) => [toCascade(i), d.operators.length > 1 ? ` (${d.operators.length})` : ""], 0, "from the first to the last, and how many; a click shows their steps"],
-  ["cut into", (d) => cutText(d), 0, "how often the operators begin anew, and the axes of their results that are cut"],
+  ["cut into", (d) => d.cut_text, 0, "how often the operators begin anew, and the axes of their results that are cut"],
   ["time", (d) => timeText(d.elapsed_s), 1, "how long its steps take"],
   ["saved", (d) => (d.saved_bytes === null ? "?" : `${sizeText(d.saved_bytes)} (${shareText(d.saved_bytes, d.whole_slow_bytes)})`), 1,
     "slow traffic that the plan of whole operators has more for the same operators"],

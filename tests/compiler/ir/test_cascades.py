@@ -11,6 +11,7 @@ from ullage.compiler.ir.program import DmaSteps, Program
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Part, Schedule, part_of
 from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.lowering.tiling.cut import cut_output
 
 ROW = 2 * 4  # bytes of a row of all values below
 
@@ -47,6 +48,7 @@ def test_operators_that_take_turns_are_a_cascade(dma_steps: DmaSteps) -> None:
     assert cascade.interleaves
     assert (cascade.operators, cascade.names) == ((0, 1), ("conv0", "conv1"))
     assert cascade.axes == ("rows",)
+    assert cascade.cut_text == "2 stripes of rows"
     assert [program.steps[t].name for t in cascade.stripes] == [
         "conv0 [rows 0:5)",
         "conv0 [rows 5:8)",
@@ -69,6 +71,7 @@ def test_rows_made_a_second_time_are_no_halo_that_is_kept() -> None:
     parts = (rows(0, 0, 5), rows(1, 0, 4), rows(0, 3, 8, copy=1), rows(1, 4, 8))
     _, data = only(program_of(chain(2), *parts))
     assert (data.recomputed_bytes, data.recomputed_operators) == (2 * ROW, (0,))
+    assert (data.halo_bytes, data.halo_indices) == (0, 0)
 
 
 def test_stripes_of_several_parts_and_operators_that_skip_one() -> None:
@@ -81,6 +84,17 @@ def test_stripes_of_several_parts_and_operators_that_skip_one() -> None:
         "conv1 [rows 5:6)",
         "conv0 [rows 7:8)",
     ]
+
+
+def test_tiles_of_two_axes_that_are_made_again() -> None:
+    graph = chain(2)
+    schedule = cut_output(graph, "v1", {2: 4, 3: 2}, halo="recomputed")
+    cascade, data = only(lower_schedule(graph, schedule))
+    assert cascade.cut_text == "4 tiles of rows and columns"
+    assert data.recomputed_operators == (0,)
+    # Each quarter of v1, 4 x 2, needs 5 x 3 of v0, of 2 channels.
+    assert data.recomputed_bytes == 2 * (4 * 5 * 3 - 8 * 4)
+    assert data.halo_bytes == 0
 
 
 def test_operators_in_a_row_are_cut_alone() -> None:
