@@ -63,7 +63,8 @@ def stated_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.lower_bound, plan.bound_source or plan.solver)
     value = objective_text(bound.value, plan.objective)
-    orders = orders_text(bound)
+    in_parts = any(step.ranges for step in plan.problem.steps)
+    orders = "for this schedule" if in_parts else orders_text(bound)
     return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
 
 

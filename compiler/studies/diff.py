@@ -13,9 +13,10 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.summary_text import stated_bound_text
+from ullage.compiler.ir.part_names import axis_names_of, operator_name
 from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.plan_json import read_plan
-from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.compiler.verify.verifier import find_file_violations
 from ullage.hwmodels.cost import Score, objective_value, score
 
@@ -109,13 +110,31 @@ def _change(before: float, after: float) -> float | None:
     return after / before - 1 if before else None
 
 
+def _last_steps(plan: Plan) -> list[Step]:
+    """For each operator the step in which it, or its last part, runs; in step order."""
+    last = {step.operator: t for t, step in enumerate(plan.problem.steps) if step.kind != DMA_STEP}
+    return [plan.problem.steps[t] for t in sorted(last.values())]
+
+
 def _names(plan: Plan) -> list[str]:
-    return [step.name for step in plan.problem.steps if step.kind != DMA_STEP]
+    """The operators in the order in which they finish."""
+    return [operator_name(step) for step in _last_steps(plan)]
 
 
 def _kinds(plan: Plan) -> Counter[tuple[str, str]]:
     """(name, kind) of the operators."""
-    return Counter((s.name, s.kind) for s in plan.problem.steps if s.kind != DMA_STEP)
+    return Counter((operator_name(step), step.kind) for step in _last_steps(plan))
+
+
+def _parts(plan: Plan) -> dict[str, list[dict[str, list[int]]]]:
+    """By operator that is cut the ranges of its parts."""
+    parts: dict[str, list[dict[str, list[int]]]] = {}
+    for step in plan.problem.steps:
+        if step.ranges:
+            ranges = zip(axis_names_of(step), step.ranges, strict=True)
+            found = {name: [r.start, r.end] for name, r in ranges}
+            parts.setdefault(operator_name(step), []).append(found)
+    return parts
 
 
 def _check_comparable(old: Side, new: Side) -> None:
@@ -165,6 +184,16 @@ def _differences(one: Plan, other: Plan) -> Iterator[dict[str, Any]]:
             t for t, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]
         )
         yield {"what": "operator order", "before": ours[first], "after": theirs[first]}
+    parts, other_parts = _parts(one), _parts(other)
+    if parts != other_parts:
+        cut = [
+            name for name in {**parts, **other_parts} if parts.get(name) != other_parts.get(name)
+        ]
+        yield {
+            "what": "parts",
+            "before": {name: len(parts[name]) for name in cut if name in parts},
+            "after": {name: len(other_parts[name]) for name in cut if name in other_parts},
+        }
     sizes, other_sizes = _sizes(one), _sizes(other)
     if sizes != other_sizes:
         yield {
@@ -229,15 +258,16 @@ def _operators(old: Side, new: Side) -> list[dict[str, Any]]:
 
 
 def _seconds(side: Side) -> dict[str, float]:
-    """Seconds by operator; those of steps for transfers alone count for the next operator."""
+    """Seconds by operator, all its parts; those of steps for transfers alone count for the next."""
     seconds: dict[str, float] = {}
     waiting = 0.0
     last = ""
     for step, elapsed in zip(side.plan.problem.steps, side.score.elapsed_s.tolist(), strict=True):
         waiting += elapsed
         if step.kind != DMA_STEP:
-            seconds[step.name] = seconds.get(step.name, 0.0) + waiting
-            waiting, last = 0.0, step.name
+            last = operator_name(step)
+            seconds[last] = seconds.get(last, 0.0) + waiting
+            waiting = 0.0
     if last:
         seconds[last] += waiting
     return seconds
@@ -295,6 +325,6 @@ def _described(plan: Plan, transfer: Transfer) -> tuple[str, int, int, str, str]
     """A transfer in words that do not depend on the numbers of steps."""
     steps = plan.problem.steps
     first = transfer.moves[0][0]
-    at = next((s.name for s in steps[first:] if s.kind != DMA_STEP), steps[-1].name)
+    at = next((operator_name(s) for s in steps[first:] if s.kind != DMA_STEP), steps[-1].name)
     name = plan.problem.buffers[transfer.buffer].name
     return name, transfer.start_byte, transfer.end_byte, transfer.link, at

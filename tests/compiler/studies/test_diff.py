@@ -10,6 +10,9 @@ from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.emit import emit_plan
+from ullage.compiler.importer.build import import_model
+from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.lowering.tiling.cut import cut_output
 from ullage.compiler.studies.diff import diff_plans
 
 
@@ -48,6 +51,21 @@ def test_what_changed_is_told_and_adds_up(tmp_path: Path) -> None:
     described = found["transfers"]["only_before"]
     assert moved == sum(t["end_byte"] - t["start_byte"] for t in described)
     assert not found["differences"]
+
+
+def test_parts_are_compared_with_whole_operators(tmp_path: Path) -> None:
+    model = find_model("squeezenet")
+    graph = import_model(model)
+    pool = next(o.outputs[0] for o in graph.operators if o.kind == "MaxPool")
+    schedule = cut_output(graph, pool, {2: 14})
+    found = diff_plans(planned(tmp_path, "whole"), planned(tmp_path, "cut", schedule=schedule))
+    (parts,) = found["differences"]
+    assert (parts["what"], parts["before"]) == ("parts", {})
+    assert parts["after"] == {"n0": 4, "n2": 4}
+    changed = sum(row["after_s"] - row["before_s"] for row in found["operators"])
+    gained = found["after"]["latency_s"] - found["before"]["latency_s"]
+    assert changed == pytest.approx(gained, rel=1e-6)
+    assert {row["operator"] for row in found["operators"]} <= {o.name for o in graph.operators}
 
 
 def test_plans_of_other_targets_and_problems_are_compared_and_told(tmp_path: Path) -> None:
