@@ -8,7 +8,8 @@ endian (TFLM's documentation, "Offline planned tensor allocations"):
              (1)                                         or -1: the runtime places it
 
 TFLM moves nothing: a tensor has one address from its definition to its last use. So only tensors
-that a plan keeps whole at one address of the fastest tier during all that time get an offset.
+that a plan keeps whole at one address of the fastest tier during all that time get an offset. TFLM
+runs operators whole, so that plans in parts have no such list.
 """
 
 import json
@@ -20,6 +21,7 @@ from typing import Any
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.ir.part_names import operator_name
 from ullage.compiler.ir.plan import Plan, Residency
 
 # Name of the metadata buffer in the .tflite model.
@@ -44,7 +46,7 @@ def emit_tflm(compiled: Compiled, folder: Path) -> Path:
         path of the binary.
 
     Raises:
-        UsageError: an address is beyond int32.
+        UsageError: an address is beyond int32, or operators run in parts.
     """
     plan = compiled.plan
     names = [value.name for buffer in plan.problem.buffers for value in buffer.values]
@@ -65,8 +67,15 @@ def offline_allocation(plan: Plan, names: Sequence[str], subgraph: int = 0) -> t
         subgraph: index of the subgraph.
 
     Raises:
-        UsageError: an address is beyond int32.
+        UsageError: an address is beyond int32, or operators run in parts.
     """
+    cut = next((step for step in plan.problem.steps if step.ranges or step.copy), None)
+    if cut is not None:
+        raise UsageError(
+            f"TFLM runs operators whole, and this plan runs {operator_name(cut)!r} in parts; plan "
+            "with --schedule whole",
+            {"operator": operator_name(cut)},
+        )
     places = fixed_addresses(plan)
     offsets = [places.get(name, AT_RUNTIME) for name in names]
     if max(offsets, default=0) > _MAX_OFFSET:

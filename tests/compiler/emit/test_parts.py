@@ -15,9 +15,11 @@ import pytest
 from tests.compiler.emit.test_c_source import needs_gcc, passes, write
 from tests.compiler.emit.test_emitters import TRACE_SCHEMA, lanes
 from tests.support.reports import in_parts
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_source import HEADER
 from ullage.compiler.emit.svg import memory_svg
+from ullage.compiler.emit.tflm import emit_tflm
 from ullage.compiler.emit.trace import trace_document
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.report.subject import compiled_of
@@ -77,6 +79,12 @@ def test_the_header_can_be_included_from_cpp(compiled: Compiled, tmp_path: Path)
     (tmp_path / "main.cpp").write_text(f'#include "{HEADER}"\nint main() {{ return 0; }}\n')
     command = ["g++", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", "main.cpp"]
     subprocess.run(command, cwd=tmp_path, check=True)
+
+
+def test_tflm_runs_no_parts(compiled: Compiled, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="runs operators whole, and this plan runs 'conv0'"):
+        emit_tflm(compiled, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_trace_names_parts_and_nests_stripes_in_cascades(compiled: Compiled) -> None:
