@@ -61,7 +61,7 @@ function showFigures() {
   const fast = tiers[0].name;
   const peak = summary.peak_bytes[fast], load = summary.load_bytes[fast];
   const traffic = summary.compulsory_bytes + summary.noncompulsory_bytes;
-  const orders = summary.bound_every_order ? "every order" : summary.cut_operators ? "this schedule" : "this order";
+  const orders = summary.cut_operators ? "this schedule" : summary.bound_every_order ? "every order" : "this order";
   const figures = [
     ["latency", "latency", timeText(summary.latency_s), `compute alone ${timeText(summary.compute_s)}`],
     ["gap", "gap to the bound", summary.gap === null ? "unknown" : gapText(summary.gap),
@@ -98,7 +98,7 @@ function overview() {
     el("h2", {}, "Distance to the bound"),
     el("div", { class: "gap", role: "img", "aria-label": `${share.toFixed(1)} percent of the value is proven necessary` },
       el("i", { style: `width:${share}%` }), el("em", { style: `left:${share}%;right:0` })),
-    el("p", { class: "soft" }, `No plan ${summary.bound_every_order ? "in any order" : summary.cut_operators ? "of this schedule" : "of this order"} has less ${summary.objective} than ${objectiveText(lower)} `
+    el("p", { class: "soft" }, `No plan ${summary.cut_operators ? "of this schedule" : summary.bound_every_order ? "in any order" : "of this order"} has less ${summary.objective} than ${objectiveText(lower)} `
       + `(${summary.bound_source}); this one has ${objectiveText(value)}: ${summary.status}.`),
     el("h2", {}, "Latency by what binds the steps"),
     el("div", { class: "bar" }, bound.map(([name, s]) =>

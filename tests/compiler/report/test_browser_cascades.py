@@ -87,6 +87,11 @@ def test_the_table_of_cascades_and_the_way_to_their_steps(page: "Chrome") -> Non
     assert shown[0] <= begin < end <= shown[1] < run(page, "return axisEnd()")
 
 
+def test_bounds_are_those_of_the_schedule(page: "Chrome") -> None:
+    assert "for this schedule" in text_of(page, "[data-figure=gap]").replace("\xa0", " ")
+    assert "No plan of this schedule" in text_of(page, "#pane-overview")
+
+
 def test_parts_are_folded_into_their_operators(page: "Chrome") -> None:
     page.find_element("id", "tab-operators").click()
     rows = cells(page, "#operator-table tbody tr")
