@@ -195,6 +195,7 @@ def prepare(
             batch=options.batch,
             dtype=options.dtype,
             fuse=options.fuse,
+            fuse_pairs=target.fuse_pairs,
             deadline=deadline,
         ),
     )

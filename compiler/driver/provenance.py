@@ -51,6 +51,7 @@ def import_options(plan: Plan) -> ImportOptions:
         batch=batch,
         dtype=None if dtype is None else parse_dtype(dtype),
         fuse=bool(model.get("fuse", True)),
+        fuse_pairs=plan.target.fuse_pairs,
     )
 
 

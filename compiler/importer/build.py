@@ -18,6 +18,7 @@ from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, collect_nodes
+from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
@@ -37,6 +38,7 @@ class ImportOptions:
             one (`rebatch`).
         dtype: data type policy: floating-point tensors are planned as this type.
         fuse: form fusion groups, and leave out operators that no output needs.
+        fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
         deadline: `time.monotonic()` value at which reading ends, None for never.
     """
 
@@ -44,6 +46,7 @@ class ImportOptions:
     batch: int | None = None
     dtype: str | None = None
     fuse: bool = True
+    fuse_pairs: bool = True
     deadline: float | None = None
 
 
@@ -126,7 +129,7 @@ def import_detailed(
     scope.work.check(where)
     if chosen.fuse:
         elements = {n: t.elements for n, t in scope.types.items()}
-        groups = fusion.fuse(node_list.nodes, frozenset(outputs), elements)
+        groups = fusion.fuse(node_list.nodes, frozenset(outputs), elements, pairs=chosen.fuse_pairs)
     else:
         groups = tuple(fusion.Group((node,), node) for node in node_list.nodes)
     scope.work.check(where)
@@ -263,12 +266,21 @@ def _operator(
         outputs=(*outputs, *scratch),
         macs=sum(n.work.macs for n in group.nodes),
         mac_dtype=_mac_dtype(group),
-        vector_elements=sum(n.work.vector_elements for n in group.nodes),
+        vector_elements=_vector_elements(group),
         gemms=tuple(g for n in group.nodes for g in n.work.gemms),
         nests=_nests(group),
         accessed_bytes=tuple(accessed.items()),
         sharings=_sharings(group, tuple(inputs), outputs, sizes),
         nodes=tuple(n.index for n in group.nodes),
+    )
+
+
+def _vector_elements(group: fusion.Group) -> int:
+    """Elements for the vector unit; none for the scaling of integers, part of their operators."""
+    return sum(
+        node.work.vector_elements
+        for node in group.nodes
+        if node is group.anchor or node.op not in QUANTIZATION
     )
 
 

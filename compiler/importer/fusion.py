@@ -27,7 +27,11 @@ class Group:
 
 
 def fuse(
-    nodes: Sequence[ImportedNode], outputs: frozenset[str], elements: Mapping[str, int]
+    nodes: Sequence[ImportedNode],
+    outputs: frozenset[str],
+    elements: Mapping[str, int],
+    *,
+    pairs: bool = True,
 ) -> tuple[Group, ...]:
     """Partition nodes into groups, in file order of their last node.
 
@@ -35,6 +39,7 @@ def fuse(
         nodes: in topological order.
         outputs: graph outputs, which must remain visible outside their group.
         elements: number of elements of every tensor.
+        pairs: nodes that read an activation of another group may join one.
     """
     readers: dict[str, list[ImportedNode]] = {}
     producer: dict[str, ImportedNode] = {}
@@ -50,7 +55,7 @@ def fuse(
         if n.op == "DequantizeLinear" and n.outputs[0] not in outputs and readers.get(n.outputs[0])
     }
     position = {node.index: i for i, node in enumerate(nodes)}
-    arrivals = _Arrivals(producer, position, inlined)
+    arrivals = _Arrivals(producer, position, inlined, pairs=pairs)
     taken: set[int] = set(inlined)
     groups: list[Group] = []
     for node in live:
@@ -143,7 +148,10 @@ class _Arrivals:
         producer: Mapping[str, ImportedNode],
         position: Mapping[int, int],
         inlined: set[int],
+        *,
+        pairs: bool,
     ) -> None:
+        self.pairs = pairs
         self.producer, self.position, self.inlined = producer, position, inlined
         self._of_node: dict[int, list[tuple[int, str]]] = {}
 
@@ -151,8 +159,10 @@ class _Arrivals:
         """Whether a node's operands, but for some results, exist before a file position.
 
         Looks at no more operands than there are results: a node with n operands may be asked for
-        by each of their n producers.
+        by each of their n producers. Where no pairs are fused, there must be no others.
         """
+        if not self.pairs:
+            return all(name in results for name in node.activations)
         latest_first = self._of_node.get(node.index)
         if latest_first is None:
             latest_first = sorted(((self._of(n), n) for n in node.activations), reverse=True)

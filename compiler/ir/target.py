@@ -267,6 +267,8 @@ class Target:
             of the products), `products` (how many there are: batch, heads, groups), `elements` (an
             operator without products), `reduction` (with accumulators in memory). Empty: operators
             run whole.
+        fuse_pairs: element-wise operators that read a second activation (an Add of two branches)
+            are fused behind others; else they run by themselves.
     """
 
     name: str
@@ -279,6 +281,7 @@ class Target:
     split_operands: bool = True
     slice_granularity_bytes: Count = 256
     tile_axes: tuple[TileAxis, ...] = ()
+    fuse_pairs: bool = True
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

@@ -79,7 +79,7 @@ def target_faults(target: object) -> Iterator[str]:
         "fastest",
     ):
         yield f"operand_access must be any or fastest, is {show(target.operand_access)}"
-    for field in ("weights_in_fastest", "split_operands"):
+    for field in ("weights_in_fastest", "split_operands", "fuse_pairs"):
         if not isinstance(getattr(target, field), bool):
             yield f"target: {field} must be a bool, is {show(getattr(target, field))}"
     fault = int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)

@@ -62,6 +62,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
         fields[f"compute.energy_j_per_mac.{dtype}"] = figures.JoulesPerMac
     add(schema.HomesEntry, "homes.")
     add(schema.TilesEntry, "tiles.")
+    add(schema.FusionEntry, "fusion.")
     for tier in file.tiers:
         fields[f"policy.reserved_bytes.{tier.name}"] = figures.Bytes
     return fields

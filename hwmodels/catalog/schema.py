@@ -181,6 +181,12 @@ class TilesEntry(Strict):
     )
 
 
+class FusionEntry(Strict):
+    """Which operators the target runs as one (see `Target.fuse_pairs`)."""
+
+    pairs: StrictBool = True
+
+
 class PolicyEntry(Strict):
     """Choices of the system rather than the chip: bytes that OS and software stack use, by tier."""
 
@@ -202,6 +208,7 @@ class TargetFile(Strict):
     split_operands: StrictBool = True
     slice_granularity: Granularity
     tiles: TilesEntry = TilesEntry(allowed=False)
+    fusion: FusionEntry = FusionEntry()
     policy: PolicyEntry = PolicyEntry()
 
 
@@ -245,6 +252,7 @@ def resolve(file: TargetFile) -> Target:
         split_operands=file.split_operands,
         slice_granularity_bytes=file.slice_granularity.value,
         tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
+        fuse_pairs=file.fusion.pairs,
     )
 
 

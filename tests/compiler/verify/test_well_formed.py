@@ -22,8 +22,9 @@ from ullage.compiler.common.ranges import (
 from ullage.compiler.ir.graph import Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
-from ullage.compiler.ir.target import Link, Systolic
+from ullage.compiler.ir.target import KernelCycles, Link, MacBlocks, OutputStage, Systolic
 from ullage.compiler.verify import well_formed
+from ullage.compiler.verify.target_form import BLOCK_COUNTS
 from ullage.compiler.verify.verifier import find_violations
 from ullage.compiler.verify.well_formed import find_malformed, find_problem_faults
 
@@ -65,6 +66,9 @@ MOVE: Path = ("transfers", 0)
 UP, DOWN = BASE.target.links
 HOMES = dict(BASE.target.homes)
 GRID_OF = Systolic(4, 4, 1e9)
+BLOCKS_OF = MacBlocks(1e9, 1, 2, 2, 8, 8, 4, 8, 100, 0.0, {"default": 0.5})
+KERNELS_OF = KernelCycles(1e8, {"int8": {"default": 1.5}}, {"int8": {"output": 2.0}})
+STAGE_OF = OutputStage(1e9, ("Relu",))
 
 FLAG = ((False, True), (0, 1, None))
 COUNT = ((0, 1, MAX_COUNT), (-1, MAX_COUNT + 1, True, 1.0, "1", None, 2**300))
@@ -106,6 +110,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "operand_access"), "operand_access", (("any", "fastest"), ("an", None, ["any"]))),
     ((*TARGET, "weights_in_fastest"), "weights_in_fastest", FLAG),
     ((*TARGET, "split_operands"), "split_operands", FLAG),
+    ((*TARGET, "fuse_pairs"), "fuse_pairs", FLAG),
     ((*TARGET, "slice_granularity_bytes"), "slice_granularity_bytes", COUNT),
     ((*TARGET, "compute"), "the target needs a Compute", ((), (None, 1))),
     ((*COMPUTE, "macs_per_s"), "macs_per_s", (
@@ -121,6 +126,31 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
         tuple(replace(GRID_OF, **{field: v}) for v in CELLS[1])))
       for field in ("rows", "columns", "arrays")),
     (GRID, "clock_hz", ((), tuple(replace(GRID_OF, clock_hz=hz) for hz in (0, 1.1e24)))),
+    ((*COMPUTE, "mac_blocks"), "mac_blocks", ((None, BLOCKS_OF), (1, "x"))),
+    *(((*COMPUTE, "mac_blocks"), f"{field} of mac_blocks", (
+        tuple(replace(BLOCKS_OF, **{field: v}) for v in CELLS[0]),
+        tuple(replace(BLOCKS_OF, **{field: v}) for v in CELLS[1])))
+      for field in BLOCK_COUNTS),
+    ((*COMPUTE, "mac_blocks"), "clock_hz", ((), (replace(BLOCKS_OF, clock_hz=0),))),
+    ((*COMPUTE, "mac_blocks"), "command_cycles", (
+        (replace(BLOCKS_OF, command_cycles=7),), (replace(BLOCKS_OF, command_cycles=-1.0),))),
+    ((*COMPUTE, "mac_blocks"), "output_cycles", (
+        (replace(BLOCKS_OF, output_cycles={}),),
+        tuple(replace(BLOCKS_OF, output_cycles=v) for v in (None, [], {"Add": -1}, {1: 1.0})))),
+    ((*COMPUTE, "kernel_cycles"), "kernel_cycles", (
+        (None, KERNELS_OF), (1, "x", *(replace(KERNELS_OF, macs=v) for v in (
+            None, {"int7": {}}, {"int8": None}, {"int8": {"Conv": 1.1e9}}))))),
+    ((*COMPUTE, "kernel_cycles"), "clock_hz", ((), (replace(KERNELS_OF, clock_hz=NAN),))),
+    ((*COMPUTE, "efficiency"), "efficiency", (
+        (None, {}, {"matmul": 0.5, "depthwise": 1}), (1, [], {"matmul": 0.0}, {"matmul": 1.5}))),
+    ((*COMPUTE, "output_stage"), "output_stage", ((None, STAGE_OF), (1, "x"))),
+    ((*COMPUTE, "output_stage"), "of the output stage", (
+        (), (replace(STAGE_OF, elements_per_s=0), replace(STAGE_OF, operators=["Relu"])))),
+    (GRID, "double_buffered", (
+        (replace(GRID_OF, double_buffered=True),), (replace(GRID_OF, double_buffered=1),))),
+    (GRID, "unknown rows_hold or groups", (
+        (replace(GRID_OF, rows_hold="channels", groups="serial"),),
+        (replace(GRID_OF, rows_hold="rows"), replace(GRID_OF, groups=None)))),
     ((*PROGRAM, "steady_state"), "steady_state", FLAG),
     ((*PROGRAM, "buffers"), "a tuple of Buffer", ((), (None, list(BASE.problem.buffers), (1,)))),
     ((*BUFFER, "size_bytes"), "size_bytes", ((8, 9, MAX_COUNT - 48), (-1, MAX_COUNT + 1, True))),
@@ -412,3 +442,10 @@ def test_program_and_order_have_names_that_a_file_holds(field: str, text: object
     changed = replace(BASE, problem=with_program(BASE.problem, **{field: text}))
     (fault,) = find_malformed(changed)
     assert "must be" in fault.message
+
+
+def test_a_unit_has_one_model() -> None:
+    compute = replace(BASE.target.compute, systolic=GRID_OF, mac_blocks=BLOCKS_OF)
+    plan = with_target(BASE, replace(BASE.target, compute=compute))
+    (fault,) = find_malformed(plan)
+    assert "systolic, mac_blocks and kernel_cycles exclude one another" in fault.message
