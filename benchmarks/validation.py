@@ -10,7 +10,7 @@ Writes docs/validation.md and a table of every layer of Vela into benchmarks/res
 
 import argparse
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,15 @@ LAYERS: tuple[tuple[str, LoopNest, float], ...] = (
 )
 
 
+# MLPerf Tiny v1.1, latencies in ms of the networks in `MCU_NETWORKS`, by our target file.
+MCU_NETWORKS = ("ad01_int8", "resnet8_int8", "kws_int8", "vww_96_int8")
+MCU_LATENCIES_MS: Mapping[str, tuple[float, ...]] = {
+    "stm32h7a3": (1.82, 51.9, 15.4, 29.6),
+    "stm32l4r5": (6.86, 214, 62.9, 119),
+    "stm32u575": (4.85, 128, 38.6, 71.6),
+}
+
+
 @dataclass(frozen=True)
 class Layer:
     """An operator in both models.
@@ -98,7 +107,7 @@ def main() -> None:
             for row in rows:
                 if not row.is_close:
                     print(npu, row)
-    text = page(layers)
+    text = page(layers, given.references)
     print(text)
     if not wanted:
         PAGE.write_text(text, encoding="utf-8")
@@ -168,7 +177,7 @@ def macs_of(row: dict[str, str]) -> int:
     return int(float(row["macs"]))
 
 
-def page(layers: dict[str, list[Layer]]) -> str:
+def page(layers: dict[str, list[Layer]], folder: Path) -> str:
     """The page of the docs."""
     parts = [INTRODUCTION, "## Arm Vela", VELA_WORDS]
     for npu, rows in layers.items():
@@ -182,6 +191,7 @@ def page(layers: dict[str, list[Layer]]) -> str:
                 for r in rows
             ],
         )
+    parts += ["## Microcontrollers", MCU_WORDS, mcu_table(folder)]
     parts += ["## ZigZag", ZIGZAG_WORDS, zigzag_table()]
     return "\n\n".join(parts) + "\n"
 
@@ -220,6 +230,21 @@ def close_share(rows: Iterable[Layer]) -> float:
     listed = list(rows)
     total = sum(row.vela for row in listed)
     return sum(row.vela for row in listed if row.is_close) / total if total else 1.0
+
+
+def mcu_table(folder: Path) -> str:
+    """Published latencies, and what the kernels take by the model."""
+    columns = ("chip", *(f"{network}, ms" for network in MCU_NETWORKS), "ours / published")
+    lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
+    for chip, latencies in MCU_LATENCIES_MS.items():
+        options = FrontendOptions(target=str(TARGETS / f"{chip}.yaml"), dtype="int8", batch=1)
+        ratios = []
+        for network, latency_ms in zip(MCU_NETWORKS, latencies, strict=True):
+            problem = prepare(folder / "models" / f"{network}.onnx", options).problem
+            ratios.append(ratio(1e3 * float(compute_seconds(problem)[0].sum()), latency_ms))
+        cells = (chip, *(f"{latency:g}" for latency in latencies), ", ".join(ratios))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def zigzag_table() -> str:
@@ -266,6 +291,12 @@ What is left:
   there; here that is the memory's time, not the unit's.
 - Products with a vector (ad01) wait for their first weights there.
 - A Softmax over few elements is many operations there, of which each takes at least 12 cycles."""
+
+MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and the cycles of `kernel-cycles` in
+`benchmarks/targets/stm32*.yaml`. The cycles are fitted to these twelve latencies: a convolution, a
+depthwise convolution and a matrix product have one figure each on the Cortex-M7, and the Cortex-M4
+and M33 one factor each. So this says how well five figures describe twelve runs, not how well they
+foretell others. Pools, additions and Softmax are assumptions, and take little."""
 
 ZIGZAG_WORDS = """Latency of ZigZag 3.9's tpu_like (32 x 32, weight stationary), in the closed form
 of SCALE-Sim (the default of `systolic`) and with ZigZag's dataflow for convolutions: rows hold

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from ullage.compiler import CompileOptions, compile_model
-from ullage.compiler.emit.c_source import emit_c
+from ullage.compiler.emit.c import emit_c
 
 if shutil.which("gcc") is None:
     raise SystemExit("this example needs gcc: install a C compiler")

@@ -20,7 +20,7 @@ def test_there_are_examples() -> None:
 def test_example_runs_and_is_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 45
-    for need in re.findall(r"^Needs (\w+)\.$", text, re.MULTILINE):
+    for need in re.findall(r"^Needs ([\w-]+)\.$", text, re.MULTILINE):
         if find_spec(need) is None and shutil.which(need) is None:
             _says_what_is_missing(path)
             pytest.skip(f"needs {need}")

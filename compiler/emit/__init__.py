@@ -11,7 +11,7 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import check_folder, together
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.emit.c_source import emit_c
+from ullage.compiler.emit.c import emit_c
 from ullage.compiler.emit.csv_operators import emit_operators
 from ullage.compiler.emit.csv_tiers import emit_csv
 from ullage.compiler.emit.html import emit_html

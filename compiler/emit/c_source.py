@@ -1,11 +1,8 @@
-"""`c`: the plan as C11 tables, for firmware that executes it (a player is in `examples/`)."""
+"""The plan as C11 tables, for firmware that executes it (a player is in `examples/`)."""
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from ullage.compiler.common.files import write_atomic
-from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c_parts import TYPES as PART_TYPES
 from ullage.compiler.emit.c_parts import range_rows, value_rows
 from ullage.compiler.emit.program import FlatProgram, Operand, program_of
@@ -48,14 +45,6 @@ typedef struct {
   uint64_t address, start_byte, size_bytes;
 } ullage_residency;
 """
-
-
-def emit_c(compiled: Compiled, folder: Path) -> Path:
-    """Write `ullage_plan.h` and `ullage_plan.c`; returns the path of the header."""
-    header, source = c_files(compiled.plan)
-    write_atomic(folder / SOURCE, source.encode("ascii"))
-    write_atomic(folder / HEADER, header.encode("ascii"))
-    return folder / HEADER
 
 
 def c_files(plan: Plan) -> tuple[str, str]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.onnx_models import const, model, node
 from ullage.cli.main import run
+from ullage.compiler.device.toolchain import missing_tools
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import read_plan, write_plan
 
@@ -360,3 +361,34 @@ def test_a_plan_of_another_model_is_named_not_its_dimensions(
         assert "gives no value for the dimensions" in said
         assert "(batch): not the same model" in said
         assert "--dim" not in said  # none of these commands has it
+
+
+def test_what_belongs_to_a_processor_is_said(
+    file: Path, plan: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, _, err = call(capsys, "run", file, plan, "--on", "pdp-11")
+    assert (code, "there is: cortex-m55" in err) == (2, True)
+    code, _, err = call(capsys, "run", file, plan, "--on", "cortex-m55", "--until", 2)
+    assert (code, "--until" in err) == (2, True)
+    code, _, err = call(capsys, "run", file, plan, "-o", tmp_path)
+    assert (code, "--on" in err) == (2, True)
+    code, _, err = call(capsys, "run", file, plan, "--on", "cortex-m55")
+    assert (code, "compile with --target mps3-an547" in err) == (2, True)
+
+
+@pytest.mark.skipif(missing_tools() is not None, reason=missing_tools() or "")
+def test_run_on_a_processor(file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = ("--target", "mps3-an547", "--solver", "greedy", "-o", tmp_path, "--emit", "json,c")
+    assert call(capsys, "compile", file, *options)[0] == 0
+    assert (tmp_path / "Makefile").exists()
+    path, kept = tmp_path / "plan.json", tmp_path / "firmware"
+    code, out, err = call(capsys, "run", file, path, "--on", "cortex-m55", "-o", kept, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document.keys() == {
+        *(RUN_KEYS - {"fallbacks"}),
+        *("processor", "operators", "reference_nodes"),
+    }
+    assert [o["name"] for o in document["outputs"]] == ["y", "top"]
+    assert all(o["passed"] and o["tolerance"] > 0 for o in document["operators"])
+    assert (kept / "firmware.elf").exists()

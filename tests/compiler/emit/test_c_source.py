@@ -16,7 +16,8 @@ from tests.support.plans import PLANS
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files, emit_c
+from ullage.compiler.emit.c import emit_c
+from ullage.compiler.emit.c_source import HEADER, SOURCE, c_files
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Link
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists

@@ -19,6 +19,7 @@ SHIPPED = (
     "edge-npu-spm",
     "ethos-u55-128",
     "ethos-u65-512",
+    "mps3-an547",
     "phone-npu-flash",
     "stm32h743",
     "tpu-v4i",

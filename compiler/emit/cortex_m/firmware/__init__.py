@@ -1,0 +1,1 @@
+"""The C files and the Makefile of deployments; package data."""
