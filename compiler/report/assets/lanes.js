@@ -198,5 +198,6 @@ function drawMinimap() {
   ctx.lineWidth = 1.5;
   ctx.strokeRect(a + 0.75, top + 0.75, Math.max(b - a - 1.5, 2), MINIMAP - 1.5);
   ctx.fillStyle = colours.soft;
+  ctx.font = "11px system-ui, sans-serif";
   ctx.fillText("overview", 8, top + MINIMAP / 2 + 4);
 }

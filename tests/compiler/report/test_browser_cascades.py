@@ -1,6 +1,7 @@
 """The report of plans in parts in a real browser: boats, line buffers, tables, also on a phone."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,11 @@ import pytest
 from tests.compiler.report.test_browser import STROKES, cells, click_at, press, run, text_of
 from tests.support.reports import data_of, in_parts, write_report
 from ullage.compiler.common.units import format_size
+from ullage.compiler.driver.cascades import WholePlan, cascades_detail
+from ullage.compiler.report.data import report_data
+from ullage.compiler.report.page import render_page
+from ullage.compiler.report.subject import compiled_of
+from ullage.hwmodels.cost import score
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -73,10 +79,9 @@ def test_the_table_of_cascades_and_the_way_to_their_steps(page: "Chrome") -> Non
     (row,) = data_of(in_parts())["summary"]["cascades_detail"]
     page.find_element("id", "tab-cascades").click()
     (row_texts,) = cells(page, "#cascade-table tbody tr")
-    operators, cut, _, saved, lines, halo, weights = (t.replace("\xa0", " ") for t in row_texts)
+    operators, cut, _, lines, halo, weights = (t.replace("\xa0", " ") for t in row_texts)
     assert operators == "conv0 \u2013 conv2 (3)"
     assert cut == "4 stripes of rows"
-    assert saved == "?"  # nobody planned whole operators
     sizes = [format_size(row[key]) for key in ("buffered_bytes", "between_bytes")]
     assert lines == " of ".join(sizes)
     assert halo == f"{format_size(row['halo_bytes'])} kept, 2 rows"
@@ -85,6 +90,24 @@ def test_the_table_of_cascades_and_the_way_to_their_steps(page: "Chrome") -> Non
     begin, end = run(page, "return [clock[cascades[0].first], clock[cascades[0].end]]")
     shown = run(page, "return [view.from, view.to]")
     assert shown[0] <= begin < end <= shown[1] < run(page, "return axisEnd()")
+
+
+def test_what_is_saved_stands_beside_where_whole_operators_were_planned(
+    browser: "Chrome", tmp_path: Path
+) -> None:
+    plan = in_parts()
+    (slow_bytes,) = [row["slow_bytes"] for row in cascades_detail(plan, score(plan), None)]
+    whole = WholePlan(1.0, 9999, (4 * slow_bytes,))
+    data = report_data(replace(compiled_of(plan), whole=whole))
+    page = tmp_path / "report.html"
+    page.write_bytes(render_page(data))
+    browser.get(page.as_uri())
+    browser.find_element("id", "tab-cascades").click()
+    columns = cells(browser, "#cascade-table thead tr")[0]
+    saved = cells(browser, "#cascade-table tbody tr")[0][columns.index("saved")]
+    assert saved.replace("\xa0", " ") == f"{format_size(3 * slow_bytes)} (75.0 %)"
+    assert "whole operators: 1 s of latency" in text_of(browser, "#pane-cascades")
+    assert browser.get_log("browser") == []  # type: ignore[no-untyped-call]
 
 
 def test_bounds_are_those_of_the_schedule(page: "Chrome") -> None:
