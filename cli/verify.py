@@ -41,12 +41,15 @@ def verify_command(
             f"{plan}: {counted(len(violations), 'violation')}; first: {violations[0].message}",
             {"violations": listed},
         )
+    parts = None
     if model is not None:
-        check_model_matches(replace(loaded), options.read_model_path(model))
+        parts = check_model_matches(replace(loaded), options.read_model_path(model))
     summary = {
         "plan": str(plan),
         "verified": True,
         "model_checked": model is not None,
+        "parts_checked": None if parts is None else parts.checked,
+        "parts_unchecked": None if parts is None else dict(parts.unchecked),
         "violations": [],
         "steps": len(loaded.problem.steps),
         "residencies": len(loaded.residencies),
@@ -67,5 +70,10 @@ def verify_command(
             f"{counted(len(loaded.problem.steps), 'step')}"
             + (", and of this model" if model is not None else "")
         )
+        if parts is not None:
+            read = counted(parts.checked, "step")
+            say(f"{read} with parts of operators: each reads what it needs, derived a second time")
+            if parts.remark:
+                say(f"warning: {parts.remark}", err=True)
         if bound := stated_bound_text(loaded):
             say(f"it {bound} (not proven here: `ullage report` does)")

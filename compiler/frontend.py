@@ -23,6 +23,7 @@ from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ class Prepared:
         notes: remarks about the import that the plan must carry.
         other: the same model in the file's order, where another was chosen, or with whole
             operators, where a search cut some: no plan may be worse than the one for that.
+        geometry: nodes of the model, for the verifier; None where nobody asked for them.
         schedule_s: seconds spent choosing the schedule.
         order_s: seconds spent choosing the order.
     """
@@ -128,6 +130,7 @@ class Prepared:
     other: "Prepared | None" = None
     order_s: float = 0.0
     schedule_s: float = 0.0
+    geometry: Geometry | None = None
 
     @property
     def target(self) -> Target:
@@ -166,6 +169,8 @@ def prepare(
     options: FrontendOptions,
     choose_order: ChooseOrder = file_order,
     deadline: float | None = None,
+    *,
+    with_geometry: bool = False,
 ) -> Prepared:
     """Read a model and a target and build the problem.
 
@@ -174,13 +179,14 @@ def prepare(
         options: how to read it.
         choose_order: chooses the order; `options.order` is its name.
         deadline: `time.monotonic()` value at which reading ends, None for never.
+        with_geometry: keep what the verifier must know of a model whose operators are cut.
 
     Raises:
         ModelError: the model cannot be read.
         TimeLimitError: the deadline passed while the model was read.
         UsageError: an option or the target is wrong, or the model is none.
     """
-    from ullage.compiler.importer.build import ImportOptions, import_model
+    from ullage.compiler.importer.build import ImportOptions, import_detailed
 
     started = time.monotonic()
     options = checked(options)
@@ -188,7 +194,7 @@ def prepare(
     if options.fast_memory_bytes is not None:
         target = target.with_fast_memory(options.fast_memory_bytes)
     options.progress("reading the model")
-    graph = import_model(
+    imported = import_detailed(
         model,
         ImportOptions(
             dims=options.dims,
@@ -199,6 +205,9 @@ def prepare(
             deadline=deadline,
         ),
     )
+    graph = imported.graph
+    geometry = Geometry.of(imported) if with_geometry else None
+    del imported  # its weights
     options.progress("ordering and lifetimes")
     check_time(deadline, graph.name)
     begun = time.monotonic()
@@ -207,7 +216,8 @@ def prepare(
     path = str(model) if isinstance(model, Path) else None
     check_time(deadline, graph.name)
     prepared = in_order(graph, target, ordering, options, path=path, started=started)
-    return replace(prepared, import_s=prepared.import_s - order_s, order_s=order_s)
+    import_s = prepared.import_s - order_s
+    return replace(prepared, import_s=import_s, order_s=order_s, geometry=geometry)
 
 
 def in_order(

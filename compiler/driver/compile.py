@@ -14,6 +14,7 @@ from ullage.compiler.driver.bounding import bounded_by, with_best_bound
 from ullage.compiler.driver.cascades import whole_plan
 from ullage.compiler.driver.options import (
     OBJECTIVES,
+    WHOLE,
     CompileOptions,
     check_applies,
     check_consistent,
@@ -79,7 +80,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
         steady_state=options.steady_state,
         budget=Budget(deadline, options.progress),
     )
-    prepared = frontend.prepare(model, options.frontend, choose, deadline)
+    cut = options.schedule != WHOLE
+    prepared = frontend.prepare(model, options.frontend, choose, deadline, with_geometry=cut)
     return scheduled(_beside_file_order(prepared, options), options, deadline)
 
 

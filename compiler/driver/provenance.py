@@ -6,30 +6,38 @@ from pathlib import Path
 
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
-from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_schedule
 from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.verify.reach.check import ReachReport, verify_reach
+from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.compiler.verify.verifier import check_well_formed
 
 
-def check_model_matches(plan: Plan, model: Path) -> None:
-    """Check that a model file gives the plan's problem.
+def check_model_matches(plan: Plan, model: Path) -> ReachReport | None:
+    """Check that a model file gives the plan's problem, and that parts read what they need.
+
+    Returns:
+        What was found about parts; None for a plan of whole operators.
 
     Raises:
-        VerificationError: the plan is malformed, or the model gives another problem; names the
-            first difference.
+        VerificationError: the plan is malformed, the model gives another problem (names the first
+            difference), or a part reads too little.
         ModelError: the model cannot be read.
         UsageError: what the plan says about its import makes no sense.
     """
     check_well_formed(plan)
     options = import_options(plan)
     with importing_as_planned(plan, model):
-        graph = import_model(model, options, name=plan.problem.name)
-    check_problem_matches(plan, graph, str(model))
+        imported = import_detailed(model, options, name=plan.problem.name)
+    check_problem_matches(plan, imported.graph, str(model))
+    if "schedule" not in plan.model:
+        return None
+    return verify_reach(Geometry.of(imported), imported.graph, plan.program)
 
 
 def import_options(plan: Plan) -> ImportOptions:

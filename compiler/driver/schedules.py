@@ -17,6 +17,7 @@ from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.schedule import Schedule, check_schedule
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
+from ullage.compiler.verify.reach.check import verify_reach
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import SPILLING_OBJECTIVES
 
@@ -43,6 +44,7 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         deadline: `time.monotonic()` value at which the whole job ends, None for never.
 
     Raises:
+        VerificationError: what a part reads is less than it needs: the importer is wrong.
         UsageError: the file holds no schedule of this model, or one that the target does not
             allow; or the target allows no parts or has more than two memories, for which no
             cascades are chosen.
@@ -69,8 +71,13 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         started=prepared.started,
         schedule=schedule,
     )
+    notes = prepared.notes
+    if prepared.geometry is not None:
+        remark = verify_reach(prepared.geometry, cut.graph, cut.problem.program).remark
+        notes = (*notes, remark) if remark else notes
     return replace(
         cut,
+        notes=notes,
         import_s=prepared.import_s,
         order_s=prepared.order_s,
         schedule_s=time.monotonic() - begun,

@@ -110,6 +110,13 @@ class PartsJob(ExecutionJob):
         sums = self.sums.partial(operator, feeds, summed, box)
         places = {name for name, _, _ in self._accesses(t, operator.outputs[0], write=True)}
         accumulators = [use for use in step.uses if use.value not in self.place]
+        for use in accumulators:
+            if use.end_byte - use.start_byte != sums.nbytes:
+                raise VerificationError(
+                    f"step {t}, {what}: {use.value!r} takes {use.end_byte - use.start_byte} bytes, "
+                    f"the sums of its part {sums.nbytes}",
+                    {"step": t},
+                )
         for use in (use for use in accumulators if not use.write):
             held = [(0, use.end_byte - use.start_byte, _sums(use.value, summed[0]), 0)]
             reading = f"{what} reading {use.value!r}"

@@ -10,6 +10,7 @@ No formula of any operator is used here; onnxruntime runs the operator, whole, e
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from ullage.compiler.execute.kernels import Kernels
 from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.reach import REDUCTION, Box, Interval, Reach
+from ullage.compiler.verify.reach.geometry import Geometry
+from ullage.compiler.verify.reach.needs import Need, box_of, one_by_one
+from ullage.compiler.verify.reach.walk import NoRuleError, Walk
 
 Array = NDArray[np.generic]
 Ranges = dict[int, Interval]
@@ -57,6 +61,11 @@ class Bench:
     kernels: Kernels
     values: dict[str, Array]
     mild: bool = False
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """What the verifier knows of the model."""
+        return Geometry.of(self.imported)
 
 
 def bench(
@@ -108,6 +117,7 @@ def examine(
         boxes = reach.boxes(ranges, shapes)
         outside = {name: ~inside(shapes[name], boxes.get(name, [])) for name in feeds}
         found.parts += 1
+        found.wrong += _verifier_wants(bench, operator, ranges, boxes)
         for _ in range(2):
             spoiled = {n: rubbish(rng, a, outside[n], mild=bench.mild) for n, a in feeds.items()}
             made = bench.kernels.run(operator, spoiled)
@@ -118,6 +128,27 @@ def examine(
         if ends and len(ranges) == 1:  # of several axes a range is the hull
             _look_at_ends(bench, operator, ranges, region, found, rng)
     return found
+
+
+def _verifier_wants(
+    bench: Bench, operator: Operator, ranges: Ranges, boxes: Mapping[str, list[Box]]
+) -> list[str]:
+    """Inputs of which the verifier's own rules need something that the boxes leave out."""
+    shapes = {name: bench.imported.graph.values[name].shape for name in operator.inputs}
+    results: dict[str, Need] = {}
+    for name in operator.outputs:
+        if name in bench.geometry.shapes:
+            results[name] = box_of(bench.geometry.shapes[name], ranges)
+    try:
+        needs = Walk(bench.geometry, operator).back(results)
+    except NoRuleError:
+        return []
+    wanted = {name: np.any([one_by_one(n) for n in own], axis=0) for name, own in needs.items()}
+    return [
+        f"{operator.kind} {ranges}: the verifier needs more of {name} than {boxes.get(name)}"
+        for name, mask in wanted.items()
+        if (mask & ~inside(shapes[name], boxes.get(name, []))).any()
+    ]
 
 
 def _look_at_ends(

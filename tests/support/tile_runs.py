@@ -26,8 +26,10 @@ def _target() -> Target:
     return load_target("edge-npu", {})
 
 
-def planned(path: Path, schedule: Schedule, memory_bytes: int = 4096) -> Plan:
-    """A verified plan of a model in a schedule, by `greedy`."""
+def planned(
+    path: Path, schedule: Schedule, memory_bytes: int = 4096, solver: str = "greedy"
+) -> Plan:
+    """A verified plan of a model in a schedule."""
     graph = graph_of(path)
     order = tuple(range(len(graph.operators)))
     target = _target().with_fast_memory(memory_bytes)
@@ -41,7 +43,7 @@ def planned(path: Path, schedule: Schedule, memory_bytes: int = 4096) -> Plan:
         started=time.monotonic(),
         schedule=schedule,
     )
-    return replace(run_solver("greedy", prepared.problem).plan, model=prepared.model)
+    return replace(run_solver(solver, prepared.problem).plan, model=prepared.model)
 
 
 def executed(path: Path, schedule: Schedule, memory_bytes: int = 4096) -> Execution:
