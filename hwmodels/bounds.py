@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
@@ -93,6 +94,11 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
             their first to their last use only: an input may be fetched just before, and an output
             stored just after, without being spilled.
     """
+    return Bound(float(live_bytes_by_step(problem, target).max()), "live-bytes")
+
+
+def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArray[np.int64]:
+    """(T,) live non-weight bytes of each step; arguments as for `live_bytes_bound`."""
     steps = len(problem.steps)
     change = np.zeros(steps + 1, dtype=np.int64)
     for b, buffer in enumerate(problem.buffers):
@@ -117,7 +123,7 @@ def live_bytes_bound(problem: Problem, target: Target | None = None) -> Bound:
         sizes = np.diff(cuts)[alive]
         np.add.at(change, first[alive], sizes)
         np.add.at(change, last[alive] + 1, -sizes)
-    return Bound(float(change.cumsum().max()), "live-bytes")
+    return change.cumsum()[:-1]
 
 
 def _latency_bound(problem: Problem) -> Bound:

@@ -22,7 +22,7 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.result import Compiled, best_bound
-from ullage.compiler.driver.schedules import check_schedule_option, scheduled
+from ullage.compiler.driver.schedules import scheduled
 from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
@@ -70,7 +70,6 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
             f"unknown objective {options.minimised!r}; there are: {', '.join(OBJECTIVES)}"
         )
     check_consistent(options)
-    check_schedule_option(options)
     limit = options.time_limit_s
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(

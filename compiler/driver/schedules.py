@@ -19,20 +19,6 @@ from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.verify.reach.check import verify_reach
 from ullage.solvers.budget import Budget
-from ullage.solvers.interface import SPILLING_OBJECTIVES
-
-
-def check_schedule_option(options: CompileOptions) -> None:
-    """Refuse a schedule that contradicts other options, before a model is read.
-
-    Raises:
-        UsageError: says what, and what to change.
-    """
-    if options.schedule == CASCADE and options.minimised not in SPILLING_OBJECTIVES:
-        raise UsageError(
-            f"--schedule cascade minimises {', '.join(sorted(SPILLING_OBJECTIVES))}, not "
-            f"{options.minimised}; leave it out, or name a file"
-        )
 
 
 def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | None) -> Prepared:
@@ -46,8 +32,8 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
     Raises:
         VerificationError: what a part reads is less than it needs: the importer is wrong.
         UsageError: the file holds no schedule of this model, or one that the target does not
-            allow; or the target allows no parts or has more than two memories, for which no
-            cascades are chosen.
+            allow; or the target allows no parts.
+        InfeasibleError: an operator has no part that fits where all of its operands must.
     """
     if options.schedule == WHOLE or not prepared.graph.operators:
         return prepared
@@ -110,24 +96,27 @@ def _chosen(
 ) -> Schedule:
     """The schedule that the search finds in its share of the time."""
     from ullage.solvers.scheduling.cascade.search import schedule_until
+    from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
     from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
-    if not prepared.target.tile_axes:
+    target = prepared.target
+    if not target.tile_axes:
         raise UsageError(
-            f"operators run whole on {prepared.target.name}: use --schedule whole, another target, "
+            f"operators run whole on {target.name}: use --schedule whole, another target, "
             "or --set tiles.allowed=true"
         )
-    if len(prepared.target.tiers) != 2:
+    if options.minimised == "peak" and target.must_be_fastest("weight"):
         raise UsageError(
-            f"--schedule cascade is for targets of two memories; {prepared.target.name} has "
-            f"{len(prepared.target.tiers)}: leave it out, or name a file"
+            f"--objective peak --schedule cascade is for targets whose operators read weights in "
+            f"slower memory; {target.name} needs them in {target.fastest.name}: use "
+            "--schedule whole, or compile for latency and less memory (--fast-memory)"
         )
     options.progress("choosing cascades")
     task = SchedulingTask(
-        graph=with_allowed_cuts(prepared.graph, prepared.target),
+        graph=with_allowed_cuts(prepared.graph, target),
         order=order,
-        target=prepared.target,
-        aliases=alias_options(prepared.target, alias=options.alias),
+        target=target if options.minimised == "peak" else with_two_tiers(target),
+        aliases=alias_options(target, alias=options.alias),
         steady_state=options.steady_state,
         objective=options.minimised,
         seed=options.seed,

@@ -79,7 +79,7 @@ def choose_groups(
             order count.
     """
     count = len(facts.order)
-    crossing = _crossing_bytes(facts)
+    crossing = crossing_bytes(facts)
     capacity = float(target.fastest.capacity_bytes)
     rate = _slow_rate(target)
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
@@ -159,7 +159,7 @@ def _table(
     )
 
 
-def _crossing_bytes(facts: OrderFacts) -> Floats:
+def crossing_bytes(facts: OrderFacts) -> Floats:
     """(N + 1,) bytes of computed values live between the operators before and behind a position."""
     change = np.zeros(len(facts.order) + 2)
     for name, place in facts.maker.items():

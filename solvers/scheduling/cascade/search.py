@@ -23,6 +23,7 @@ from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_gro
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
+from ullage.solvers.scheduling.cascade.peak import PeakSearch
 from ullage.solvers.scheduling.cascade.stretch import Stretch, changed_span
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask, ValuedGroups, value_groups
@@ -131,7 +132,20 @@ def schedule_until(task: SchedulingTask) -> CascadeResult:
     budget = task.budget
     unlimited = budget.deadline is None
     limited = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
-    return cascade_schedule(replace(task, budget=limited))
+    limited_task = replace(task, budget=limited)
+    if task.objective == "peak":
+        return peak_schedule(limited_task)
+    return cascade_schedule(limited_task)
+
+
+def peak_schedule(task: SchedulingTask) -> CascadeResult:
+    """The schedule with the least live bytes found by the task's deadline."""
+    whole = Schedule.whole(task.order)
+    search = PeakSearch(task, OrderFacts.of(task.graph, task.order, task.problem_of(whole)))
+    best = search.smallest()
+    if best is None:
+        return CascadeResult(whole)
+    return CascadeResult(best.schedule, best.cascades, float(best.live_bytes))
 
 
 class _LocalSearch:
