@@ -37,6 +37,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     then: options.Then = None,
     within: options.Within = None,
     steady_state: options.SteadyState = False,
+    op_costs: options.OpCosts = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
     output: Annotated[

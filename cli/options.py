@@ -70,6 +70,12 @@ NoFuse = Annotated[bool, typer.Option("--no-fuse", help="Plan every node by itse
 NoAlias = Annotated[
     bool, typer.Option("--no-alias", help="Give every tensor bytes of its own, views included.")
 ]
+OpCosts = Annotated[
+    Path | None,
+    typer.Option(
+        "--op-costs", metavar="FILE.csv", help="Cycles or seconds of operators, instead of a model."
+    ),
+]
 SteadyState = Annotated[
     bool,
     typer.Option(
@@ -167,6 +173,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         time_limit_s=seconds(arguments.get("time_limit"), "--time-limit"),
         then=then,
         within=DEFAULT_WITHIN if within is None else parse_share(within, "--within"),
+        op_costs=arguments.get("op_costs"),
         seed=arguments.get("seed", 0),
     )
 

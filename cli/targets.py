@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ullage.cli import options
 from ullage.cli.streams import print_json, say
 
 if TYPE_CHECKING:
     from ullage.compiler.ir.target import Target
+    from ullage.compiler.studies.utilisation import KindFigures
     from ullage.hwmodels.catalog.registry import Description
 
 app = typer.Typer(help="List, show and validate targets.", no_args_is_help=True)
@@ -25,6 +27,9 @@ TIER_COLUMNS = (
     "Write [pJ/byte]",
     "Home of",
 )
+
+# Columns of kinds of operators.
+KIND_COLUMNS = ("Kind", "Operators", "MACs", "Elements", "Compute", "Share", "Utilisation")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -65,6 +70,12 @@ def show_command(
         str,
         typer.Argument(metavar="NAME|FILE", help="A shipped target, or the path of a YAML file."),
     ],
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="MODEL", help="How well this model uses the multipliers."),
+    ] = None,
+    dtype: options.Dtype = None,
+    batch: options.Batch = None,
     as_json: Json = False,
 ) -> None:
     """Show a target's resolved values, and where each comes from."""
@@ -72,18 +83,24 @@ def show_command(
     from ullage.hwmodels.catalog.registry import describe
 
     description = describe(name)
+    kinds = None if model is None else _utilisation(name, model, dtype, batch)
     if as_json:
-        print_json(
-            {
-                "name": description.name,
-                "description": description.description,
-                "inherits": list(description.inherits),
-                "target": asdict(description.target),
-                "values": [asdict(value) for value in description.values],
-            }
-        )
+        document = {
+            "name": description.name,
+            "description": description.description,
+            "inherits": list(description.inherits),
+            "compute_model": description.target.compute.model,
+            "target": asdict(description.target),
+            "values": [asdict(value) for value in description.values],
+        }
+        if kinds is not None:
+            document["utilisation"] = [asdict(row) for row in kinds]
+        print_json(document)
         return
     _print_tiers(description)
+    if kinds is not None:
+        _print_utilisation(f"{model} on {description.name}", kinds)
+        return
     columns = [(name, "left") for name in FIGURE_COLUMNS]
     rows = [
         [v.field, value, v.unit, v.confidence, v.origin, _source(v.source, v.note)]
@@ -117,6 +134,39 @@ def validate_command(
         return
     figures = ", ".join(f"{count} of {level} confidence" for level, count in counts.items())
     say(f"{file}: target {description.name!r} is valid; figures: {figures}")
+
+
+def _utilisation(
+    name: str, model: str, dtype: str | None, batch: int | None
+) -> "list[KindFigures]":
+    from pathlib import Path
+
+    from ullage.compiler.frontend import FrontendOptions, prepare
+    from ullage.compiler.importer.model_zoo import find_model
+    from ullage.compiler.studies.utilisation import utilisation_by_kind
+
+    chosen = FrontendOptions(target=name, dtype=dtype, batch=batch)
+    return utilisation_by_kind(prepare(Path(find_model(model)), chosen).problem)
+
+
+def _print_utilisation(title: str, kinds: "list[KindFigures]") -> None:
+    from ullage.cli.render import print_table
+    from ullage.compiler.common.units import format_count, format_time
+
+    rows = [
+        [
+            row.kind,
+            str(row.operators),
+            format_count(row.macs),
+            format_count(row.vector_elements),
+            format_time(row.compute_s),
+            f"{row.share:.1%}",
+            "-" if row.utilisation is None else f"{row.utilisation:.1%}",
+        ]
+        for row in kinds
+    ]
+    columns = [(column, "left" if column == "Kind" else "right") for column in KIND_COLUMNS]
+    print_table(f"Computing: {title}", columns, rows, optional=("Elements", "Operators"))
 
 
 def _print_tiers(description: "Description") -> None:

@@ -25,6 +25,7 @@ from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.lowering.parts import lower_schedule
 from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
+from ullage.hwmodels.compute.op_costs import with_op_costs
 
 if TYPE_CHECKING:
     import onnx
@@ -47,6 +48,7 @@ class FrontendOptions:
         alias: let values share bytes.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
+        op_costs: CSV file of compute times of operators, which replace the target's model.
         progress: called with a short text at each stage.
     """
 
@@ -61,6 +63,7 @@ class FrontendOptions:
     fuse: bool = True
     alias: bool = True
     steady_state: bool = False
+    op_costs: Path | None = None
     progress: Callable[[str], None] = lambda _: None
 
 
@@ -208,6 +211,10 @@ def prepare(
     graph = imported.graph
     geometry = Geometry.of(imported) if with_geometry else None
     del imported  # its weights
+    notes: tuple[str, ...] = ()
+    if options.op_costs is not None:
+        graph, note = with_op_costs(graph, options.op_costs, target)
+        notes = (note,)
     options.progress("ordering and lifetimes")
     check_time(deadline, graph.name)
     begun = time.monotonic()
@@ -216,8 +223,13 @@ def prepare(
     path = str(model) if isinstance(model, Path) else None
     check_time(deadline, graph.name)
     prepared = in_order(graph, target, ordering, options, path=path, started=started)
-    import_s = prepared.import_s - order_s
-    return replace(prepared, import_s=import_s, order_s=order_s, geometry=geometry)
+    return replace(
+        prepared,
+        import_s=prepared.import_s - order_s,
+        order_s=order_s,
+        geometry=geometry,
+        notes=(*prepared.notes, *notes),
+    )
 
 
 def in_order(

@@ -14,6 +14,7 @@ from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.part_names import axis_names_of, operator_name
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
+from ullage.hwmodels.compute.model import StepTimes
 from ullage.hwmodels.cost import Score, bottleneck
 from ullage.hwmodels.traffic import dma_charges, operand_charges, tier_bytes
 
@@ -127,6 +128,7 @@ def operators_detail(
         steps: steps of the operators wanted, default all.
     """
     figures = step_figures(plan, cost)
+    times = StepTimes(plan.target)
     tiers, links = plan.target.tiers, plan.target.links
     used = [i for i in range(len(links)) if figures.moved_bytes[i].any()]
     rows: list[dict[str, Any]] = []
@@ -149,6 +151,7 @@ def operators_detail(
                 "overhead_s": float(cost.overhead_by_step[t]),
                 "stall_s": float(figures.stall_s[t]),
                 "utilisation": float(figures.utilisation[t]),
+                "mac_utilisation": times.mac_utilisation(step, float(cost.compute_by_step[t])),
                 "bound_by": figures.bound_by[t],
                 "macs": step.macs,
                 "bytes": {

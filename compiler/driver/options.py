@@ -55,6 +55,8 @@ class CompileOptions:
             one to the next.
         overrides: target fields to override (`--set`).
         parameters: the solver's own parameters.
+        op_costs: CSV file of compute times of operators, measured or simulated, which replace the
+            target's model.
         time_limit_s: wall-clock limit of the whole job in seconds.
         seed: seed of everything random.
         progress: called with a short text at each stage.
@@ -76,6 +78,7 @@ class CompileOptions:
     steady_state: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    op_costs: Path | None = None
     time_limit_s: float | None = None
     seed: int = 0
     progress: Callable[[str], None] = lambda _: None
@@ -100,6 +103,7 @@ class CompileOptions:
             fuse=self.fuse,
             alias=self.alias,
             steady_state=self.steady_state,
+            op_costs=self.op_costs,
             progress=self.progress,
         )
 
@@ -230,7 +234,7 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
             f"already ({order!r}); leave it out, or compile a model"
         )
     plain = CompileOptions()
-    for name in ("schedule", "dims", "batch", "dtype", "fuse", "alias"):
+    for name in ("schedule", "dims", "batch", "dtype", "fuse", "alias", "op_costs"):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(
                 f"option {name} says how a model is read, and a problem is not read from one; "

@@ -168,6 +168,8 @@ class Operator:
         vector_elements: elements that the vector unit processes.
         gemms: the MACs as matrix products.
         nests: all of its work as loop nests; empty where nobody knows its geometry.
+        measured_s: its compute time in seconds where it was measured or simulated; it replaces the
+            target's model.
         workspace_bytes: scratch memory needed while it runs.
         accessed_bytes: (input name, bytes really read) where less than the whole is touched.
         sharings: storage that outputs may share with inputs.
@@ -185,6 +187,7 @@ class Operator:
     vector_elements: int = 0
     gemms: tuple[Gemm, ...] = ()
     nests: tuple[LoopNest, ...] = ()
+    measured_s: float | None = None
     workspace_bytes: int = 0
     accessed_bytes: tuple[tuple[str, int], ...] = ()
     sharings: tuple[Sharing, ...] = ()
@@ -233,8 +236,9 @@ class Graph:
 
         - An operator's key is its index (int). `role` is `operator`; `name` and `kind` (str),
           `macs`, `vector_elements`, `workspace_bytes` (int), `mac_dtype` (str), `gemms` (tuple of
-          `Gemm`), `nests` (tuple of `LoopNest`), `accessed_bytes` (tuple of (input name, bytes)),
-          `sharings` (tuple of `Sharing`), `nodes` (tuple of int), `reach` (`Reach` or None).
+          `Gemm`), `nests` (tuple of `LoopNest`), `measured_s` (float or None), `accessed_bytes`
+          (tuple of (input name, bytes)), `sharings` (tuple of `Sharing`), `nodes` (tuple of int),
+          `reach` (`Reach` or None).
         - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
           `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool).
 

@@ -11,7 +11,7 @@ of steps and bytes are half-open:
 from dataclasses import dataclass
 from functools import cached_property
 
-from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive
+from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive, Seconds
 from ullage.compiler.common.units import counted
 from ullage.compiler.ir.graph import Gemm, Kind, LoopNest
 from ullage.compiler.ir.reach import AxisRange
@@ -77,6 +77,8 @@ class Step:
         vector_elements: elements that the vector unit processes.
         gemms: the MACs as matrix products.
         nests: all of its work as loop nests; empty where nobody knows its geometry.
+        measured_s: its compute time in seconds where it was measured or simulated; it replaces the
+            target's model. Of a part, its share.
         workspace_bytes: scratch memory needed in the fastest tier.
         ranges: the ranges of output axes that this part of the operator makes; empty: all of it.
         axis_names: what the axes of these ranges are called, one name each (`rows`, `channels`);
@@ -93,6 +95,7 @@ class Step:
     vector_elements: Count = 0
     gemms: tuple[Gemm, ...] = ()
     nests: tuple[LoopNest, ...] = ()
+    measured_s: Seconds | None = None
     workspace_bytes: Count = 0
     ranges: tuple[AxisRange, ...] = ()
     axis_names: tuple[str, ...] = ()

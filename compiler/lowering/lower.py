@@ -80,6 +80,7 @@ def build_program(
                 vector_elements=operator.vector_elements,
                 gemms=operator.gemms,
                 nests=operator.nests,
+                measured_s=operator.measured_s,
                 workspace_bytes=operator.workspace_bytes,
             )
         )

@@ -20,6 +20,7 @@ class PartWork:
         vector_elements: elements for the vector unit.
         gemms: the MACs as matrix products.
         nests: the work as loop nests.
+        measured_s: its measured time in seconds, in proportion; None where there is none.
         share: the part's share of the operator's output (and reduction).
     """
 
@@ -27,6 +28,7 @@ class PartWork:
     vector_elements: int
     gemms: tuple[Gemm, ...]
     nests: tuple[LoopNest, ...]
+    measured_s: float | None
     share: Fraction
 
 
@@ -39,7 +41,12 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
     """
     if not ranges:
         return PartWork(
-            operator.macs, operator.vector_elements, operator.gemms, operator.nests, Fraction(1)
+            operator.macs,
+            operator.vector_elements,
+            operator.gemms,
+            operator.nests,
+            operator.measured_s,
+            Fraction(1),
         )
     reach = reach_of(operator)
     shape = graph.values[operator.outputs[0]].shape
@@ -68,6 +75,7 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
         nests=tuple(
             _cut(nest, sides, reduced) for nest in operator.nests if is_last or nest.is_mac
         ),
+        measured_s=operator.measured_s and operator.measured_s * float(of_output * reduced),
         share=of_output * reduced,
     )
 

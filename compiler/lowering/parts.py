@@ -105,6 +105,7 @@ def lower_schedule(
                 vector_elements=work.vector_elements,
                 gemms=work.gemms,
                 nests=work.nests,
+                measured_s=work.measured_s,
                 workspace_bytes=operator.workspace_bytes,
                 ranges=part.ranges,
                 copy=part.copy,

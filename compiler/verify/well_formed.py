@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar, get_args
 
 from ullage.compiler.common.dtypes import BITS
-from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX
+from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX, MAX_SECONDS
 from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import NEST_KINDS, Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
@@ -253,6 +253,8 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
         for name in ("m", "k", "n", "count")
     ]
     faults += [_nest_fault(nest) for nest in step.nests]
+    if step.measured_s is not None:
+        faults.append(amount_fault("measured_s", step.measured_s, MAX_SECONDS))
     faults.append(ranges_fault(step))
     if not (isinstance(step.mac_dtype, str) and step.mac_dtype in BITS):
         faults.append(f"unknown data type {show(step.mac_dtype)}")

@@ -6,5 +6,6 @@ peak            MACs over their rate, beside vector elements over theirs
 systolic        folds of a weight-stationary array
 mac_blocks      blocks of the output, made of small units
 kernel_cycles   cycles per MAC and per element
+op_costs        times measured or simulated elsewhere, which replace a model
 model           the choice among them
 """

@@ -33,6 +33,8 @@ class StepTimes:
         Raises:
             UsageError: the target lists no figure that its data type could be costed by.
         """
+        if step.measured_s is not None:
+            return step.measured_s
         compute = self.target.compute
         if compute.kernel_cycles is not None:
             return self._kernel_seconds(step, compute.kernel_cycles)
@@ -61,6 +63,17 @@ class StepTimes:
             rate = listed_or_scaled(listed, step, self.target, self.notes, is_rate=True)
             self._rates[dtype] = rate
         return self._rates[dtype]
+
+    def mac_utilisation(self, step: Step, compute_s: float) -> float | None:
+        """The share of the peak rate at which a step multiplies; None where it does not.
+
+        Args:
+            step: the step.
+            compute_s: its compute time in seconds.
+        """
+        if not step.macs or not compute_s:
+            return None
+        return step.macs / (compute_s * self.rate_of(step))
 
     def _slowdown(self, rate: float) -> float:
         """How much slower a data type is than the fastest."""

@@ -67,6 +67,18 @@ def test_show_json(mine: str) -> None:
     assert values["tiers.dram.capacity_bytes"]["origin"] == "edge-npu"
 
 
+def test_show_says_how_well_a_model_uses_the_multipliers() -> None:
+    text = run("show", "tpu-v4i", "--model", "squeezenet", "--dtype", "int8")
+    assert "squeezenet on tpu-v4i" in text
+    assert "Utilisation" in text
+    assert "compute.systolic.rows" not in text
+    document = run_json("show", "tpu-v4i", "--model", "squeezenet", "--dtype", "int8")
+    assert document["compute_model"] == "systolic"
+    by_kind = {row["kind"]: row for row in document["utilisation"]}
+    assert 0 < by_kind["convolution"]["utilisation"] < 1
+    assert by_kind["pooling"]["utilisation"] is None
+
+
 def test_brackets_of_a_file_are_no_markup(mine: str) -> None:
     text = run("show", mine)
     assert "Mine [/b] has brackets" in text

@@ -29,6 +29,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
     "hwmodels/compute/systolic.py": ("tests/hwmodels/compute/test_systolic.py",),
     "hwmodels/compute/mac_blocks.py": ("tests/hwmodels/compute/test_mac_blocks.py",),
     "hwmodels/compute/kernel_cycles.py": ("tests/hwmodels/compute/test_model.py",),
+    "hwmodels/compute/op_costs.py": ("tests/hwmodels/compute/test_op_costs.py",),
     "hwmodels/compute/peak.py": ("tests/hwmodels/compute/test_model.py",),
     "hwmodels/traffic.py": ("tests/hwmodels/test_cost.py", "tests/hwmodels/test_traffic.py"),
     "hwmodels/bounds.py": (

@@ -37,6 +37,7 @@ def format_2() -> dict[str, Any]:
     document["problem"]["steps"][1]["gemms"] = [{"m": 1, "k": 2, "n": 3, "count": 4}]
     nest = {"kind": "depthwise", "op": "Conv", "kernel": [3, 3], "then": ["Relu"]}
     document["problem"]["steps"][1]["nests"] = [nest]
+    document["problem"]["steps"][1]["measured_s"] = 0.5
     return document
 
 
@@ -46,7 +47,8 @@ def format_1() -> dict[str, Any]:
     document["format_version"] = 1
     for row in document["target"]["links"]:
         del row["name"]
-    del document["target"]["tile_axes"]
+    for key in ("tile_axes", "fuse_pairs"):
+        del document["target"][key]
     for row in document["transfers"]:
         del row["link"]
     newer = ("statistics", "shadow_prices", "claimed_bound", "claimed_by", "chip_fast_memory_bytes")

@@ -174,6 +174,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*STEP, "vector_elements"), "vector_elements", (
         (0, MAX_COUNT - 4), (-1, MAX_COUNT + 1, True))),
     ((*STEP, "workspace_bytes"), "workspace_bytes", COUNT),
+    ((*STEP, "measured_s"), "measured_s", ((None, 0, 0.5, MAX_SECONDS), (-1.0, 1.1e9, NAN, "1"))),
     ((*STEP, "mac_dtype"), "unknown data type", (
         ("int8", "bool"), ("float31", "", None, ["int8"]))),
     ((*STEP, "gemms"), "tuples of Use and Gemm", (((), (Gemm(1, 1, 1),)), (None, [], (1,)))),
