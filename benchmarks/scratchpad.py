@@ -2,20 +2,36 @@
 
 Every model, on each target, at the smallest fast memory in which its whole operators fit, and at
 1.5 and 3 times that; one-shot and in steady state; operands cut (`split`) and whole. Ratios are of
-a plan's value to the certified bound of its order. The table is written after every model; with
-`--keep`, rows of the table that is there stay where they are not measured again.
+a plan's value to the certified bound of its order, which is the best that any of the runs of a row
+has proven. Every solver gets the same processor seconds (not seconds of the clock, so that what
+else the machine does changes no row), and a process that takes twice as many is ended.
+
+The column `problem` holds digits of what a solver reads: accesses, rates, granularity, seconds of
+compute. Rows with the same digits are one problem under several names, and measured once: `cosma`
+with weights resident has the rates of `edge-npu-spm` and asks the same of operands.
+
+The table is written after every model. With `--keep`, what the table that is there says of other
+rows, and of other solvers in the same rows, stays; with `--missing`, nothing that it says is
+measured again. Models come in ascending order of their nodes. Cells: `late` where a process was
+ended, `not run` where nothing has been measured.
 
 Run: python benchmarks/scratchpad.py [--models DIR] [--only NAME,NAME] [--solvers fluid,greedy,msa]
-[--targets edge-npu-spm,...] [--kinds split,whole] [--max-operators N] [--keep]
+[--targets edge-npu-spm,...] [--kinds split,whole] [--max-operators N] [--limit S] [--keep]
+[--missing]
 """
 
 import argparse
+import hashlib
 import json
+import os
+import pickle
+import resource
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import onnx
 from common import RESULTS, model_files, write_table
 from heuristics import geomean, read
 
@@ -24,11 +40,14 @@ from ullage.compiler.driver.compile import solve_prepared
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.importer.model_zoo import named_models
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers.state.segments import segments_of
 
 NAME = "scratchpad"
 SCALES = (1.0, 1.5, 3.0)
@@ -40,8 +59,31 @@ TARGETS = {  # name -> fields that make operands mandatory
 }
 KINDS = {"split": True, "whole": False}
 SOLVERS = ("fluid", "greedy", "msa")
+LIMIT_S = 60.0  # processor seconds of a solver
 KEY = ("model", "target", "kind", "KiB")  # what a row is about
+NOT_RUN, LATE = "not run", "late"
 Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to measure.
+
+    Attributes:
+        solvers: their names.
+        kinds: whether operands are cut, one for each way.
+        most: operators of the longest program.
+        limit_s: processor seconds of a solver.
+        known: rows that are there, which are not measured again.
+        same: rows measured in this run, in which the same problem may be found.
+    """
+
+    solvers: tuple[str, ...]
+    kinds: tuple[bool, ...]
+    most: int
+    limit_s: float
+    known: tuple[Row, ...]
+    same: tuple[Row, ...]
 
 
 def main() -> None:
@@ -52,53 +94,111 @@ def main() -> None:
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--max-operators", type=int, default=2000)
+    parser.add_argument("--limit", type=float, default=LIMIT_S, help="processor seconds")
     parser.add_argument("--keep", action="store_true", help="rows that are not measured again")
+    parser.add_argument("--missing", action="store_true", help="measure what is not there only")
     parser.add_argument("--name", default=NAME, help="of the table")
     given = parser.parse_args()
     wanted = [name for name in given.only.split(",") if name]
-    solvers = given.solvers.split(",")
-    columns = [*KEY[:3], KEY[3], "bound ms"]
-    columns += [column for s in solvers for column in (f"{s}/bound", f"{s} s")]
     stored = RESULTS / f"{given.name}.json"
     rows: list[Row] = []
-    if given.keep and stored.is_file():
-        rows = [row for row in json.loads(stored.read_text()) if set(columns) <= set(row)]
-    for file in model_files(given.models):
+    if (given.keep or given.missing) and stored.is_file():
+        rows = [row for row in json.loads(stored.read_text()) if "fluid CPU s" in row]
+    for file in files_of(given.models):
         if wanted and file.stem not in wanted:
             continue
+        fresh: list[Row] = []
         for target in given.targets.split(","):
-            kinds = [KINDS[kind] for kind in given.kinds.split(",")]
-            for cells in rows_of(file, target, solvers, kinds, given.max_operators):
-                row = dict(zip(columns, cells, strict=True))
-                rows = [r for r in rows if any(r[key] != row[key] for key in KEY)] + [row]
-                print(" | ".join(cells), flush=True)
-        table(given.name, rows, solvers, columns)
-    print(table(given.name, rows, solvers, columns))
+            asked = Asked(
+                tuple(given.solvers.split(",")),
+                tuple(KINDS[kind] for kind in given.kinds.split(",")),
+                given.max_operators,
+                given.limit,
+                tuple(rows) if given.missing else (),
+                tuple(rows) if given.missing else tuple(fresh),
+            )
+            for row in rows_of(file, target, asked):
+                rows = merged(rows, row)
+                fresh.append(row)
+                print(" | ".join(row.values()), flush=True)
+        table(given.name, rows)
+    print(table(given.name, rows))
 
 
-def rows_of(
-    file: Path,
-    target: str,
-    solvers: list[str],
-    kinds: list[bool],
-    most: int,
-) -> Iterator[list[str]]:
+def files_of(folder: Path | None) -> list[Path]:
+    """The models of a folder, else the public set and the wheel's, those of few nodes first."""
+    files = {file.stem: file for file in model_files(folder)}
+    if folder is None:
+        files |= {file.stem: file for file in named_models().values()}
+    nodes = {
+        name: len(onnx.load(file, load_external_data=False).graph.node)
+        for name, file in files.items()
+    }
+    return [files[name] for name in sorted(files, key=lambda name: (nodes[name], name))]
+
+
+def rows_of(file: Path, target: str, asked: Asked) -> Iterator[Row]:
     """A row for each way to cut, size and regime of one model on one target."""
     streaming = read(file, target, "int8")
-    if streaming is None or streaming.problem.program.operators > most:
+    if streaming is None or streaming.problem.program.operators > asked.most:
+        longer = f"more than {asked.most} operators"
+        yield left_out(file, target, "it cannot be read" if streaming is None else longer)
         return
-    for split in kinds:
+    for split in asked.kinds:
         prepared = bound_to_scratchpad(streaming, target, split=split)
         chip = prepared.target
         smallest = smallest_bytes(prepared, chip)
         if smallest is None:
-            continue
+            yield left_out(file, target, "its tensors do not fit into its home")
+            return
         for scale in SCALES:
             size = -(-round(scale * smallest) // ROUNDING_BYTES) * ROUNDING_BYTES
             for steady in (False, True):
                 kind = f"{'split' if split else 'whole'}, {'steady' if steady else 'one-shot'}"
-                row = run(prepared, chip.with_fast_memory(size), steady, solvers)
-                yield [file.stem, target, kind, str(size >> 10), *row]
+                key = dict(zip(KEY, (file.stem, target, kind, str(size >> 10)), strict=True))
+                known = [row for row in asked.known if all(row[k] == key[k] for k in KEY)]
+                solvers = [
+                    solver
+                    for solver in asked.solvers
+                    if all(row.get(f"{solver} CPU s", NOT_RUN) == NOT_RUN for row in known)
+                ]
+                if not solvers:
+                    continue
+                sized = chip.with_fast_memory(size)
+                digits = digest(prepared, sized, steady)
+                same = [row for row in asked.same if row.get("problem") == digits]
+                again = {
+                    name: row[name]
+                    for row in same
+                    for solver in solvers
+                    for name in ("bound ms", f"{solver} ms", f"{solver} CPU s")
+                    if row.get(f"{solver} CPU s", NOT_RUN) != NOT_RUN
+                }
+                left = [solver for solver in solvers if f"{solver} CPU s" not in again]
+                measured = run(prepared, sized, steady, left, asked.limit_s) if left else {}
+                yield key | {"problem": digits} | again | measured
+
+
+def digest(prepared: Prepared, chip: Target, steady: bool) -> str:
+    """Digits of what a solver reads of a problem; names and the room of homes left out."""
+    problem = Problem(replace(prepared.problem.program, steady_state=steady), chip, "latency")
+    tiers = [replace(chip.fastest, addressable=True)]
+    tiers += [replace(tier, addressable=True, capacity_bytes=0) for tier in chip.tiers[1:]]
+    said = (
+        segments_of(problem),
+        [buffer.row_bytes for buffer in problem.buffers],
+        [(step.operator, step.workspace_bytes) for step in problem.steps],
+        compute_seconds(problem)[0].tolist(),
+        overhead_seconds(problem).tolist(),
+        (tiers, chip.links, chip.split_operands, chip.slice_granularity_bytes, steady),
+    )
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:8]
+
+
+def left_out(file: Path, target: str, why: str) -> Row:
+    """The row of a model that cannot be planned on a target."""
+    row = dict(zip(KEY, (file.stem, target, f"left out: {why}", "-"), strict=True))
+    return row | {"bound ms": "-"}
 
 
 def bound_to_scratchpad(prepared: Prepared, target: str, *, split: bool) -> Prepared:
@@ -126,31 +226,50 @@ def smallest_bytes(prepared: Prepared, chip: Target) -> int | None:
     return None
 
 
-def run(
-    prepared: Prepared,
-    chip: Target,
-    steady: bool,
-    solvers: list[str],
-) -> list[str]:
-    """The bound, and each solver's ratio to it and its seconds."""
-    values: list[tuple[float, float] | str] = []
+def run(prepared: Prepared, chip: Target, steady: bool, solvers: list[str], limit_s: float) -> Row:
+    """What each solver's plan takes, the best bound proven, and processor seconds."""
+    row: Row = {}
     bound = 0.0
     for solver in solvers:
+        value, proven, seconds = measured(prepared, chip, steady, solver, limit_s)
+        bound = max(bound, proven)
+        row[f"{solver} ms"] = value if isinstance(value, str) else f"{1e3 * value:.8g}"
+        row[f"{solver} CPU s"] = f"{seconds:.2f}"
+    return {"bound ms": f"{1e3 * bound:.8g}"} | row
+
+
+def measured(
+    prepared: Prepared, chip: Target, steady: bool, solver: str, limit_s: float
+) -> tuple[float | str, float, float]:
+    """Value (or the error's name), bound and processor seconds of a solver, in its own process.
+
+    In that process the clock that limits go by counts processor seconds.
+    """
+    source, sink = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(source)
+        hard = int(2 * limit_s) + 10
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
+        begun = time.process_time()
+        time.monotonic = lambda: time.process_time() - begun
+        answer: tuple[float | str, float]
         try:
-            found = solve(prepared, chip, steady=steady, solver=solver)
+            found = solve(prepared, chip, steady=steady, solver=solver, limit_s=limit_s)
+            answer = found.value, found.bound.value
         except UllageError as error:
-            values.append(type(error).__name__)
-            continue
-        bound = max(bound, found.bound.value)
-        values.append((found.value, found.solve_s))
-    row = [f"{1e3 * bound:.5f}"]
-    for value in values:
-        row += (
-            [value, "-"]
-            if isinstance(value, str)
-            else [f"{value[0] / bound:.5f}", f"{value[1]:.2f}"]
-        )
-    return row
+            answer = type(error).__name__, 0.0
+        with os.fdopen(sink, "wb") as stream:
+            pickle.dump((*answer, time.process_time() - begun), stream)
+        os._exit(0)
+    os.close(sink)
+    with os.fdopen(source, "rb") as stream:
+        data = stream.read()
+    _, status, used = os.wait4(child, 0)
+    if os.WIFSIGNALED(status):
+        return LATE, 0.0, used.ru_utime + used.ru_stime
+    value, bound, seconds = pickle.loads(data)  # noqa: S301 - written by our own child
+    return value, bound, seconds
 
 
 def solve(
@@ -160,28 +279,67 @@ def solve(
     problem = Problem(replace(prepared.problem.program, steady_state=steady), chip, "latency")
     fresh = replace(prepared, problem=problem, started=time.monotonic())
     options = CompileOptions(solver=solver, steady_state=steady, time_limit_s=limit_s)
-    return solve_prepared(fresh, options)
+    return solve_prepared(fresh, options, quick_bound=solver == "fluid")
 
 
-def table(name: str, rows: list[Row], solvers: list[str], columns: list[str]) -> str:
+def merged(rows: list[Row], new: Row) -> list[Row]:
+    """The rows with another one, which says more of a row that is there, or replaces it.
+
+    The better bound of the two counts: both are of the same program.
+    """
+    same = [row for row in rows if all(row[key] == new[key] for key in KEY)]
+    others = [
+        row
+        for row in rows
+        if row not in same
+        and not (
+            row["KiB"] == "-" and row["model"] == new["model"] and row["target"] == new["target"]
+        )
+    ]
+    for row in same:
+        bounds = [float(each["bound ms"]) for each in (row, new) if each["bound ms"] != "-"]
+        new = row | new | ({"bound ms": f"{max(bounds):.8g}"} if bounds else {})
+    return [*others, new]
+
+
+def ratio(row: Row, solver: str) -> str:
+    """A plan's value over the row's bound; the error's name, or that nothing was run."""
+    value = row.get(f"{solver} ms", NOT_RUN)
+    bound = row["bound ms"]
+    if not value[0].isdigit() or bound == "-" or not float(bound):
+        return value
+    return f"{float(value) / float(bound):.5f}"
+
+
+def table(name: str, rows: list[Row]) -> str:
     """Write the rows so far, after what they come to for each target, kind and solver."""
+    columns = [*KEY, "problem", "bound ms"]
+    columns += [f"{s}{what}" for s in SOLVERS for what in ("/bound", " ms", " CPU s")]
     order = sorted(
         rows, key=lambda row: (list(TARGETS).index(row["target"]), row["model"], row["kind"])
     )
     parts = []
     for target in TARGETS:
-        here = [row for row in rows if row["target"] == target]
+        here = [row for row in rows if row["target"] == target and row["KiB"] != "-"]
         for kind in sorted({row["kind"] for row in here}):
-            for solver in solvers:
-                cells = [row[f"{solver}/bound"] for row in here if row["kind"] == kind]
+            for solver in SOLVERS:
+                cells = [ratio(row, solver) for row in here if row["kind"] == kind]
                 ratios = [float(cell) for cell in cells if cell[0].isdigit()]
+                other = len([cell for cell in cells if not cell[0].isdigit()])
                 if ratios:
                     parts.append(
                         f"{target}, {kind}, {solver}: geomean {geomean(ratios):.5f}, "
                         f"most {max(ratios):.5f} of {len(ratios)}"
+                        + (f" ({other} without a plan)" if other else "")
                     )
     title = f"Operands that must be in the fastest memory, int8: {len(rows)} rows"
-    cells_of = [[row[column] for column in columns] for row in order]
+    filled = [
+        dict.fromkeys(columns, NOT_RUN)
+        | row
+        | {f"{solver}/bound": ratio(row, solver) for solver in SOLVERS}
+        for row in order
+    ]
+    cells_of = [[row[column] for column in columns] for row in filled]
     return write_table(name, "; ".join([title, *parts]), columns, cells_of)
 
 

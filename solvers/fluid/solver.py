@@ -26,6 +26,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
+from ullage.solvers.paths.greedy import brings_operands
 from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.run import run_solver
@@ -33,8 +34,10 @@ from ullage.solvers.state.segments import segments_of
 
 # A plan further above its bound than this is held against the heuristics' ...
 FALLBACK_GAP = 1e-2
-# ... and every plan of a program so short that heuristics take milliseconds.
+# ... and every plan of a program so short that heuristics take milliseconds, ...
 ALWAYS_FALLBACK_STEPS = 300
+# ... or, where operands come in pieces, which takes seconds, if it is further away than this.
+PIECES_GAP = 1e-3
 # Programs longer than this are not tried with heuristics, which take their time.
 NEVER_FALLBACK_STEPS = 2000
 # Share of the time left after it for the program over all tiers.
@@ -104,9 +107,14 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
     solution = rounded_plan(direct, relaxation, options, budget)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
+    notes = solution.notes
+    proved_by = relaxation.solution.solver
+    if proved_by != options.lp_solver:
+        wanted = options.lp_solver
+        notes += (f"fluid: {wanted} found no optimum of the last linear program, {proved_by} did",)
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
     prices = _prices(relaxation) if direct.problem.objective == "latency" else ()
-    return replace(solution, bound=bound, shadow_prices=prices)
+    return replace(solution, bound=bound, shadow_prices=prices, notes=notes)
 
 
 def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget) -> Solution:
@@ -115,7 +123,9 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
     value = value_of(solution.assignment)
     budget.on_improvement(value)
     steps = len(problem.steps)
-    allowed = FALLBACK_GAP if steps > ALWAYS_FALLBACK_STEPS else 1e-9
+    allowed = FALLBACK_GAP
+    if steps <= ALWAYS_FALLBACK_STEPS:
+        allowed = PIECES_GAP if brings_operands(problem) else 1e-9
     near = bound is not None and value <= bound * (1 + allowed)
     if near or (bound is not None and steps > NEVER_FALLBACK_STEPS):
         return solution

@@ -224,12 +224,14 @@ class LpSolution:
         duals: (m,) row multipliers, positive where the lower side binds.
         objective: cost of the primal values.
         basis: where the solver stopped, if it says.
+        solver: its name.
     """
 
     values: Floats
     duals: Floats
     objective: float
     basis: Basis | None = None
+    solver: str = "glop"
 
 
 def reduced_costs(program: FrozenProgram, duals: Floats) -> Floats:

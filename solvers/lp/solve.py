@@ -5,6 +5,8 @@ of `fluid`; so the messages are built from arrays and handed to the solver direc
 """
 
 import logging
+import math
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -19,6 +21,13 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.05
 # Names of the LP solvers of OR-Tools that can be chosen.
 SOLVERS = ("glop", "highs", "pdlp")
+# Name of GLOP by its dual simplex method, the program as it stands: where presolving or the primal
+# method gets stuck in rounding errors, this may not.
+GLOP_DUAL = "glop-dual"
+# The solver that is tried last where others found no optimum, ...
+LAST = "highs"
+# ... and the number of entries of a program up to which it is: it takes minutes for larger ones.
+LAST_ENTRIES = 200_000
 
 
 def solve_lp(
@@ -33,7 +42,7 @@ def solve_lp(
 
     Args:
         program: the program.
-        solver: which one, of `SOLVERS`.
+        solver: which one, of `SOLVERS`, or `GLOP_DUAL`.
         time_limit_s: for the solver.
         start: basis of a program with fewer variables, to go on from; later ones are at their
             lower bounds.
@@ -42,6 +51,40 @@ def solve_lp(
     message = _model(program), _start(start, len(program.cost))
     answer = _solve_all([message], solver, time_limit_s)[0]
     return _solution(program, answer, solver, with_basis=with_basis)
+
+
+def solve_lp_in_turn(
+    program: FrozenProgram,
+    *,
+    solver: str = "glop",
+    time_limit_s: float | None = None,
+    start: Basis | None = None,
+    with_basis: bool = False,
+) -> LpSolution | None:
+    """As `solve_lp`; where a solver ends without an optimum, others are tried while time is left.
+
+    In turn: the solver from its start, the same from none, GLOP's dual simplex method without
+    presolving, HiGHS. The solution says which one found it.
+    """
+    until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
+    ways: list[tuple[str, Basis | None]] = [(solver, start)] if start is not None else []
+    ways += [(solver, None), (GLOP_DUAL, None)]
+    if len(program.entry_values) <= LAST_ENTRIES and solver != LAST:
+        ways.append((LAST, None))
+    for name, basis in ways:
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            break
+        solution = solve_lp(
+            program,
+            solver=name,
+            time_limit_s=None if math.isinf(left_s) else left_s,
+            start=basis,
+            with_basis=with_basis,
+        )
+        if solution is not None:
+            return solution
+    return None
 
 
 def solve_lps(
@@ -74,9 +117,13 @@ def _solve_all(
     parameters = parameters_pb2.SolveParametersProto()
     if time_limit_s is not None:
         parameters.time_limit.FromNanoseconds(int(max(0.01, time_limit_s) * 1e9))
-    kind = parameters_pb2.SolverTypeProto.Value(f"SOLVER_TYPE_{solver.upper()}")
+    family = solver.removesuffix("-dual")
+    if solver == GLOP_DUAL:
+        parameters.glop.use_dual_simplex = True
+        parameters.glop.use_preprocessing = False
+    kind = parameters_pb2.SolverTypeProto.Value(f"SOLVER_TYPE_{family.upper()}")
     interrupter = SolveInterrupter()
-    stop = interrupter.pybind_interrupter if solver == "glop" else None
+    stop = interrupter.pybind_interrupter if family == "glop" else None
     with ThreadPoolExecutor(len(messages)) as pool:  # one in the main thread is deaf to Ctrl-C
         futures = [
             pool.submit(
@@ -167,7 +214,7 @@ def _solution(
             _scattered(optimum.basis.variable_status, variables).astype(np.int64),
             _scattered(optimum.basis.constraint_status, rows).astype(np.int64),
         )
-    return LpSolution(values, duals, float(program.cost @ values), basis)
+    return LpSolution(values, duals, float(program.cost @ values), basis, solver)
 
 
 def _scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401

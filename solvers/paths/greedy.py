@@ -35,8 +35,9 @@ PIECE_SHARE = 1 / 48
 MOST_PIECES = 1500
 # How many times longer than its set-up a piece takes to move, at least.
 PIECE_SETUPS = 16
-# In steady state, shares of the room beside the streaming plan in which weights are kept at first.
-KEPT_SHARES = (1.0,)
+# In steady state, shares of the fastest tier that weights kept from the start leave free, so that
+# others can be fetched in time.
+FREE_SHARES = (0.0, 0.1, 0.2)
 # Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
 COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
@@ -126,11 +127,12 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     slicer.carries = True
     if not is_over():
         found = improved(tiered, slicer, order, found, is_over)
-    for share in KEPT_SHARES:  # but where nearly all is kept, little is left to fetch
+    capacity_bytes = problem.target.fastest.capacity_bytes
+    for share in FREE_SHARES:
         if is_over():
             break
         slicer.place(streamed)
-        if not _keep_weights(tiered, slicer, share):
+        if not _keep_weights(tiered, slicer, int(share * capacity_bytes)):
             break
         slicer.carries = False
         try:
@@ -143,36 +145,40 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     return found
 
 
-def _keep_weights(tiered: TieredProblem, slicer: Slicer, share: float) -> int:
+def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) -> int:
     """Keep pieces of weights for all inferences, where they have room beside all that streams.
+
+    While an operator runs, what is kept of its own weights takes no more room than they do anyway.
 
     Args:
         tiered: the problem.
         slicer: with its pieces on the streaming way; is changed.
-        share: of the room that streaming leaves free at all steps.
+        reserved_bytes: of the fastest tier, which kept weights leave free at all steps, so that
+            others can be fetched beside computing.
 
     Returns:
         How many pieces are kept.
     """
-    room = int((slicer.ledger.room[0] - slicer.ledger.load[0]).min() * share)
+    ledger = slicer.ledger
+    whole_room = ledger.room[0].copy()
+    ledger.room[0] = np.maximum(whole_room - reserved_bytes, ledger.load[0])
     kept = 0
     for index, items in slicer.items.items():
         live_range = tiered.live_ranges[index]
         if live_range is None or not live_range.is_loop_carried or not len(live_range.steps):
             continue
         for number, item in enumerate(items):
-            size = slicer.ledger.needs(0, item.start_byte, item.end_byte)
-            if size > room:
-                continue
-            slicer.ledger.book(item, -1)
             path = _pinned(tiered, slicer, item)
-            other = item if path is None else replace(item, path=path)
-            fits = slicer.ledger.fits(other)
-            slicer.ledger.book(other if fits else item)
-            if fits and path is not None:
+            if path is None:
+                continue
+            other = replace(item, path=path)
+            ledger.book(item, -1)
+            fits = ledger.fits(other)
+            ledger.book(other if fits else item)
+            if fits:
                 items[number] = other
-                room -= size
                 kept += 1
+    ledger.room[0] = whole_room
     return kept
 
 

@@ -37,13 +37,15 @@ def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         number = 0
         while number + 1 < len(items):
-            better = _better(network, slicer.ledger, busy_s, live_range, items, number)
+            low = max(0, number - 1)  # set-ups are shared with neighbours, with no others
+            near = items[low : number + 3]
+            better = _better(network, slicer.ledger, busy_s, live_range, near, number - low)
             if better is None:
                 number += 1
             else:
-                _charge(network, busy_s, items, -1.0)
+                _charge(network, busy_s, near, -1.0)
                 items[number : number + 2] = [better]
-                _charge(network, busy_s, items, 1.0)
+                _charge(network, busy_s, items[low : number + 2], 1.0)
                 joined += 1
     return joined
 
@@ -56,7 +58,7 @@ def _better(
     items: Sequence[Slice],
     number: int,
 ) -> Slice | None:
-    """Two neighbours of a segment joined as costs least, and booked so; None where it costs more.
+    """Two neighbours among some slices joined as costs least, and booked; None if it costs more.
 
     With and without moves that are put off until all that is joined has arrived where they begin.
     """

@@ -8,8 +8,6 @@ load[m, t] - load[m, t - 1] is what comes less what goes. A column is a path of 
 do not change while columns are added, so that the simplex method goes on from its last basis.
 """
 
-import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,14 +15,9 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.lp.program import INFINITY, Basis, LinearProgram, reduced_costs
-from ullage.solvers.lp.solve import solve_lp
+from ullage.solvers.lp.solve import solve_lp_in_turn
 from ullage.solvers.paths.column import Column
 from ullage.solvers.paths.network import TierNetwork
-
-# Name of the LP solver that is tried where the first one finds no optimum.
-SECOND = "highs"
-# Number of columns up to which it is tried; it takes minutes for larger programs.
-SECOND_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,22 +110,13 @@ class MasterProgram:
             if columns:
                 self._add_loads(lp, rows, shares, columns, m, scale)
         program = lp.frozen()
-        solution = None
-        until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
-        # Where going on from a basis ends in imprecision, from scratch or another solver may not.
-        tries = [(self.solver, start), (self.solver, None)]
-        tries += [(SECOND, None)] if len(columns) <= SECOND_COLUMNS else []
-        for solver, basis in tries:
-            left = until - time.monotonic()
-            if left <= 0 or solution is not None:
-                break
-            solution = solve_lp(
-                program,
-                solver=solver,
-                time_limit_s=None if math.isinf(left) else left,
-                start=basis,
-                with_basis=True,
-            )
+        solution = solve_lp_in_turn(
+            program,
+            solver=self.solver,
+            time_limit_s=time_limit_s,
+            start=start,
+            with_basis=True,
+        )
         if solution is None:
             return None
         costs = reduced_costs(program, solution.duals)

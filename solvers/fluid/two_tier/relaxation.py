@@ -21,7 +21,7 @@ from ullage.solvers.fluid.two_tier.setups import setups_matter
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
-from ullage.solvers.lp.solve import solve_lp, solve_lps
+from ullage.solvers.lp.solve import solve_lp_in_turn, solve_lps
 from ullage.solvers.state.segments import Segment
 
 # Share of the time left that the LP gets; the rest is for cutting, repairing and scoring.
@@ -99,7 +99,7 @@ def relax(
         left = part.remaining_s()
         if left <= 0:
             break
-        solution = solve_lp(
+        solution = solve_lp_in_turn(
             fluid.program,
             solver=options.lp_solver,
             time_limit_s=None if math.isinf(left) else left,

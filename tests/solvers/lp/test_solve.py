@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ullage.solvers.lp import solve
 from ullage.solvers.lp.program import INFINITY, FrozenProgram, LinearProgram, safe_bound
-from ullage.solvers.lp.solve import solve_lp, solve_lps
+from ullage.solvers.lp.solve import solve_lp, solve_lp_in_turn, solve_lps
 
 
 def knapsack(values: list[float], sizes: list[float], capacity: float) -> FrozenProgram:
@@ -28,7 +29,7 @@ def best_knapsack(values: list[float], sizes: list[float], capacity: float) -> f
     return -total
 
 
-@pytest.mark.parametrize("solver", ["glop", "highs"])
+@pytest.mark.parametrize("solver", ["glop", "glop-dual", "highs"])
 def test_solvers_agree_with_the_greedy_optimum(solver: str) -> None:
     values, sizes = [6.0, 10.0, 12.0], [1.0, 2.0, 3.0]
     program = knapsack(values, sizes, 5.0)
@@ -93,3 +94,24 @@ def test_a_program_without_a_solution_is_none_and_logged(caplog: pytest.LogCaptu
     lp.add_row(2.0, INFINITY, {x: 1.0})
     assert solve_lp(lp.frozen()) is None
     assert "found no optimum" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("stuck", "finds"),
+    [((), "glop"), (("glop",), "glop-dual"), (("glop", "glop-dual"), "highs")],
+)
+def test_other_solvers_are_tried_where_one_gets_stuck(
+    monkeypatch: pytest.MonkeyPatch, stuck: tuple[str, ...], finds: str
+) -> None:
+    def sometimes(*arguments: object, solver: str, **options: object) -> object:
+        if solver in stuck:
+            return None
+        return solve_lp(*arguments, solver=solver, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(solve, "solve_lp", sometimes)
+    program = knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5.0)
+    solution = solve_lp_in_turn(program)
+    assert solution is not None
+    assert solution.solver == finds
+    assert solution.objective == pytest.approx(best_knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5))
+    assert solve_lp_in_turn(program, time_limit_s=0.0) is None

@@ -1,5 +1,6 @@
 """Coordinate descent over pieces: legal, above every bound, and near it."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -12,7 +13,10 @@ from tests.support.scratchpads import (
 )
 from tests.support.solving import plan_of, solve_with
 from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import value_of
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.budget import Budget
@@ -72,3 +76,19 @@ def test_when_the_time_is_over_operators_are_streamed() -> None:
     problem = four_operators()
     found = plan_of_pieces(problem, by_first_use, Budget(0.0))
     assert value_of(found) == value_of(streaming_assignment(problem))
+
+
+def test_weights_are_kept_where_their_own_operator_needs_the_room_anyway() -> None:
+    """2 MB of room, 3 MB of weights, 1.57 MB of them of one operator: nearly 2 MB can be kept."""
+    tensors, operators = [Tensor("x0", 1000, "input")], []
+    loads = ((640_000, 1_000_000), (790_000, 75_000_000), (1_570_000, 75_000_000))
+    for i, (size, macs) in enumerate(loads):
+        tensors.append(Tensor(f"w{i}", size, "weight"))
+        tensors.append(Tensor(f"x{i + 1}", 1000, "output" if i == 2 else "activation"))
+        operators.append(Op(f"op{i}", [f"x{i}", f"w{i}"], [f"x{i + 1}"], macs=macs))
+    target = load_target("edge-npu-spm").with_fast_memory(2_000_000)
+    once = problem_from_lists("three", tensors, operators, target)
+    problem = Problem(replace(once.program, steady_state=True), target, "latency")
+    bound = solve_with("fluid", problem).lower_bound
+    assert bound is not None
+    assert value_of(plan_of_pieces(problem, by_first_use, Budget())) < 1.03 * bound
