@@ -28,7 +28,7 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade
 PART_PRICE = 3e-6
 # The same where all operands of a part must fit: finer parts look better there than they are, since
 # neighbours along different axes cut what is between them into cells.
-FITTED_PART_PRICE = 5e-5
+FITTED_PART_PRICE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -136,16 +136,13 @@ def _table(
     back: list[float] = []
     for g in kept:
         room = max(0.0, capacity - g.kept_bytes)
-        again = g.again_bytes
-        if again is None:
-            again = max(0.0, g.weight_bytes - room) * (g.cascade.stripes - 1)
-        moved = g.weight_bytes + g.given_bytes + again - g.late_bytes
+        moved = g.weight_bytes + g.given_bytes + g.read_again(room) - g.late_bytes
         if compute_weight is None:
             seconds = max(g.compute_s, moved / rate)
         else:
             seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
         own.append(seconds + g.late_bytes / rate + price * g.parts)
-        held = min(capacity, g.kept_bytes + g.weight_bytes)
+        held = min(capacity, g.kept_bytes + g.held_weight_bytes)
         whole = g.cascade.stripes == 1
         front.append(min(capacity, g.produced_bytes) if whole else held)
         back.append(min(capacity, g.consumed_bytes) if whole else held)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.reach import Box
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, reaches_fastest_only
@@ -44,6 +45,7 @@ class GroupEstimate:
         again_bytes: weights (and operands of a grid) that are read once more or oftener, in all;
             None where weights are read again for each stripe as far as they find no room.
         late_bytes: bytes that find no room before the part that reads them.
+        cut_weight_bytes: weights of which each stripe reads a share of its own (output channels).
     """
 
     cascade: Cascade
@@ -56,6 +58,20 @@ class GroupEstimate:
     parts: int
     again_bytes: float | None = None
     late_bytes: float = 0.0
+    cut_weight_bytes: float = 0.0
+
+    def read_again(self, room_bytes: float) -> float:
+        """Bytes of weights that are read once more or oftener, with that much room for them."""
+        if self.again_bytes is not None:
+            return self.again_bytes
+        common = self.weight_bytes - self.cut_weight_bytes
+        return max(0.0, common - room_bytes) * (self.cascade.stripes - 1)
+
+    @property
+    def held_weight_bytes(self) -> float:
+        """Weights that are used by one stripe."""
+        cut = self.cut_weight_bytes * (1 - 1 / self.cascade.stripes)
+        return self.weight_bytes - cut
 
 
 @dataclass(frozen=True)
@@ -210,7 +226,7 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         now.demand(name, tuple(box))
     crossing = _Crossing(facts, last)
     kept: dict[str, float] = {}
-    live = widest = weights = 0.0
+    live = widest = weights = cut_weights = 0.0
     for position in range(last - 1, max(-1, last - 1 - LONGEST), -1):
         operator = facts.operator(position)
         if operator.reach is None:
@@ -230,9 +246,14 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         live = sum(facts.size(name) for name in operator.outputs) / length * max(0, end - done)
         before.pass_on(operator, {axis: (max(0, done - 1), done)})
         now.pass_on(operator, {axis: (min(done, end - 1), end)})
-        fed = 0.0
+        fed = own_weights = 0.0
         for name in operator.inputs:
-            if graph.values[name].kind == "weight" or name not in now.boxes:
+            if name not in now.boxes:
+                continue
+            if graph.values[name].kind == "weight":
+                part = facts.size(name) * _volume(now.boxes[name], graph.values[name].shape)
+                own_weights += part
+                cut_weights += facts.size(name) if part < facts.size(name) else 0
                 continue
             share, halo = _share(graph, name, before, now)
             fed += facts.size(name) * share
@@ -240,12 +261,14 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         widest = max(widest, live + fed)
         crossing.add(position)
         cascade = Cascade(position, last, begin.stripes, begin.axis)
-        estimate = crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes)
+        estimate = replace(
+            crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes),
+            cut_weight_bytes=cut_weights,
+        )
         if facts.fitting_bytes is None:
             yield estimate
             continue
-        own = [facts.size(n) for n in operator.inputs if graph.values[n].kind == "weight"]
-        weights = max(weights, sum(own) + operator.workspace_bytes)
+        weights = max(weights, own_weights + operator.workspace_bytes)
         if estimate.kept_bytes + weights > facts.fitting_bytes:
             return
         if position < last - 1:
@@ -265,9 +288,17 @@ def _with_late_weights(
     room = fitting_bytes - estimate.kept_bytes
     if estimate.weight_bytes <= room:
         return estimate
-    moved = estimate.weight_bytes + (estimate.weight_bytes - room) * (estimate.cascade.stripes - 1)
+    moved = estimate.weight_bytes + estimate.read_again(room)
     late = max(0.0, moved / max(1, estimate.parts) - (room - largest_bytes))
     return replace(estimate, late_bytes=late * estimate.parts)
+
+
+def _volume(box: Box, shape: tuple[int, ...]) -> float:
+    """The share of a value that a box is."""
+    share = 1.0
+    for (low, high), size in zip(box, shape, strict=True):
+        share *= (high - low) / max(1, size)
+    return share
 
 
 def _share(graph: Graph, name: str, before: Demands, now: Demands) -> tuple[float, float]:

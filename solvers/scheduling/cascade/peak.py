@@ -179,8 +179,8 @@ class PeakSearch:
         return passing + group.kept_bytes + max(group.consumed_bytes, group.produced_bytes)
 
     def _seconds(self, group: GroupEstimate, room_bytes: float) -> float:
-        again = max(0.0, group.weight_bytes - room_bytes) * (group.cascade.stripes - 1)
-        moved_s = (group.weight_bytes + again) * self._weight_s_per_byte
+        moved_bytes = group.weight_bytes + group.read_again(room_bytes)
+        moved_s = moved_bytes * self._weight_s_per_byte
         return max(group.compute_s, moved_s)
 
     def _latency(self, groups: Sequence[Cascade]) -> float:
