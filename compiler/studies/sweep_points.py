@@ -140,6 +140,8 @@ def take_over(point: Point, source: Point, why: str) -> Point:
     """
     assert source.compiled is not None  # noqa: S101 - callers pass points that have a plan
     old, own = source.compiled, point.compiled
+    if own is not None and not _same_schedule(own, old):  # a bound is that of its own schedule
+        own = None
     origin = source.taken_from_bytes or source.size_bytes
     notes = [text for text in old.plan.notes if not text.startswith(NOTE)]
     notes.append(f"{NOTE} of {origin} bytes of fast memory is taken over: {why}")
@@ -212,7 +214,8 @@ def _with_bounds_of_larger(ordered: Sequence[Point]) -> tuple[Point, ...]:
         bounded_point = point
         if point.compiled is not None and best is not None and best.compiled is not None:
             bound = best.compiled.bound
-            if bound.value > point.compiled.bound.value:
+            holds = _same_schedule(point.compiled, best.compiled)
+            if holds and bound.value > point.compiled.bound.value:
                 plan = replace(
                     point.compiled.plan, lower_bound=bound.value, bound_source=bound.source
                 )
@@ -224,6 +227,11 @@ def _with_bounds_of_larger(ordered: Sequence[Point]) -> tuple[Point, ...]:
         best = bounded_point if bounded_point.compiled is not None else best
         bounded.append(bounded_point)
     return tuple(reversed(bounded))
+
+
+def _same_schedule(one: Compiled, other: Compiled) -> bool:
+    """Whether two plans are of the same schedule."""
+    return one.plan.model.get("schedule") == other.plan.model.get("schedule")
 
 
 def _value(point: Point) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps import GREEDY, KIB, ask, problem_of
+from tests.support.tiled_models import residual_network, saved
 from tests.support.timing import within_limit
 from ullage.compiler.common.errors import (
     ContractError,
@@ -206,3 +207,29 @@ def test_errors_other_than_of_a_size_end_the_sweep(
 
     with pytest.raises(UllageError, match="wrong parameter"):
         sweep(deep, ask(), solver(solve))
+
+
+def test_cascades_are_chosen_for_each_size(tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    request = SweepOptions(4 * KIB, 32 * KIB, 2)
+    whole = sweep(path, request, replace(GREEDY, dtype="int8"))
+    cut = sweep(path, request, replace(GREEDY, dtype="int8", schedule="cascade"))
+    values = [point.compiled.value for point in cut.points if point.compiled is not None]
+    assert len(values) == 2
+    assert values == sorted(values, reverse=True)
+    for one, other in zip(cut.points, whole.points, strict=True):
+        assert one.compiled is not None
+        assert other.compiled is not None
+        assert one.compiled.bound.value <= one.compiled.value <= other.compiled.value
+        assert not find_violations(one.compiled.plan)
+    first, first_whole = cut.points[0].compiled, whole.points[0].compiled
+    assert first is not None
+    assert first_whole is not None
+    assert first.value < first_whole.value
+    assert first.plan.program.parts > first_whole.plan.program.parts
+    with pytest.raises(UsageError, match="--schedule whole"):
+        sweep(
+            path,
+            replace(request, meet_latency_s=1e-3),
+            replace(GREEDY, dtype="int8", schedule="cascade"),
+        )
