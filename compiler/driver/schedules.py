@@ -14,6 +14,7 @@ from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
 from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
+from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.schedule import Schedule, check_schedule
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
@@ -45,7 +46,9 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
             return replace(prepared, schedule_s=time.monotonic() - begun)
     else:
         given = options.schedule
-        schedule = given if isinstance(given, Schedule) else read_schedule(Path(given))
+        schedule = (
+            given if isinstance(given, Schedule) else read_schedule(Path(given), prepared.graph)
+        )
         check_schedule(schedule, prepared.graph)
         check_tiles(schedule, prepared.graph, prepared.target)
     cut = in_order(
@@ -71,8 +74,8 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
     )
 
 
-def read_schedule(path: Path) -> Schedule:
-    """The schedule in a JSON file.
+def read_schedule(path: Path, graph: Graph) -> Schedule:
+    """The schedule of a graph in a JSON file.
 
     Raises:
         UsageError: the file cannot be read, or holds none; says where.
@@ -86,7 +89,7 @@ def read_schedule(path: Path) -> Schedule:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: no JSON document: {error}") from error
     try:
-        return Schedule.from_json(document)
+        return Schedule.from_json(document, [operator.name for operator in graph.operators])
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.details) from error
 

@@ -19,7 +19,6 @@ from typing_extensions import TypedDict
 
 from ullage.compiler.common.ranges import (
     MAX_COUNT,
-    AxisIndex,
     BoundValue,
     Count,
     DtypeName,
@@ -49,12 +48,14 @@ class PartFields(TypedDict, total=False):
 
     Attributes:
         operator: index of the operator in the graph.
-        ranges: [axis, start, end] of each axis of its output that is cut; axis -1 is the reduction.
-        copy: how often these elements were made before.
+        ranges: [start, end] of each axis of its output that is cut, by its number.
+        k: [start, end] of its reduction.
+        copy: how many parts, at most, have made one of its elements before.
     """
 
     operator: Required[Index]
-    ranges: list[list[AxisIndex | Count]]
+    ranges: dict[str, list[Count]]
+    k: list[Count]
     copy: Count
 
 
@@ -63,11 +64,11 @@ class ScheduleFields(TypedDict):
 
     Attributes:
         name: how it was chosen.
-        parts: the parts in the order in which they run.
+        schedule: the parts in the order in which they run.
     """
 
     name: str
-    parts: list[PartFields]
+    schedule: list[PartFields]
 
 
 class ModelFields(TypedDict, total=False):

@@ -10,7 +10,7 @@ A range may be made a second time (a `copy`), when holding it would cost more th
 again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -86,66 +86,102 @@ class Schedule:
         return tuple(sorted(last, key=last.__getitem__))
 
     def to_json(self) -> dict[str, Any]:
-        """The schedule as a document: for each part its operator, ranges and, if not 0, copy."""
+        """The schedule as a document: a list of parts.
+
+        Each has its operator and, where they say something, the ranges of its axes, that of its
+        reduction (`k`), and its copy.
+        """
         parts: list[dict[str, Any]] = []
         for part in self.parts:
             entry: dict[str, Any] = {"operator": part.operator}
-            if part.ranges:
-                entry["ranges"] = [[r.axis, r.start, r.end] for r in part.ranges]
+            cut = part.intervals
+            summed = cut.pop(REDUCTION, None)
+            if cut:
+                entry["ranges"] = {str(axis): list(span) for axis, span in cut.items()}
+            if summed is not None:
+                entry["k"] = list(summed)
             if part.copy:
                 entry["copy"] = part.copy
             parts.append(entry)
-        return {"name": self.name, "parts": parts}
+        return {"name": self.name, "schedule": parts}
 
     @classmethod
-    def from_json(cls, document: object) -> "Schedule":
+    def from_json(cls, document: object, operators: Sequence[str] | None = None) -> "Schedule":
         """The schedule that `to_json` wrote.
 
+        Args:
+            document: the document; a part may name its operator as well.
+            operators: names of the graph's operators, which those in the document must be; None
+                where they are not known.
+
         Raises:
-            UsageError: the document does not have this form; says where.
+            UsageError: the document does not have this form, or names another operator; says where.
         """
-        if not isinstance(document, Mapping) or not isinstance(document.get("parts"), list | tuple):
-            raise UsageError('a schedule is an object with a list "parts"')
+        if not isinstance(document, Mapping) or not isinstance(
+            document.get("schedule"), list | tuple
+        ):
+            raise UsageError('a schedule is an object with a list "schedule" of parts')
         name = document.get("name", "file")
-        _refuse_unknown(document, {"name", "parts"}, "a schedule")
+        _refuse_unknown(document, {"name", "schedule"}, "a schedule")
         if not isinstance(name, str):
             raise UsageError(f'the "name" of a schedule is a text, not {name!r:.60}')
-        return cls(name, tuple(_part(entry, at) for at, entry in enumerate(document["parts"])))
+        entries = document["schedule"]
+        return cls(name, tuple(_part(entry, at, operators) for at, entry in enumerate(entries)))
 
 
-def _part(entry: object, at: int) -> Part:
+def _part(entry: object, at: int, operators: Sequence[str] | None) -> Part:
     where = f"part {at} of the schedule"
     if not isinstance(entry, Mapping):
         raise UsageError(f"{where} is no object")
-    _refuse_unknown(entry, {"operator", "ranges", "copy"}, where)
-    operator, ranges, copy = entry.get("operator"), entry.get("ranges", []), entry.get("copy", 0)
+    _refuse_unknown(entry, {"operator", "name", "ranges", "k", "copy"}, where)
+    operator, copy = entry.get("operator"), entry.get("copy", 0)
     if type(operator) is not int or operator < 0:
         raise UsageError(f'{where} needs "operator", the index of an operator from 0')
     if type(copy) is not int or copy < 0:
         raise UsageError(f'"copy" of {where} is a whole number from 0, not {copy!r:.60}')
-    is_list = isinstance(ranges, list | tuple)
-    if not is_list or not all(_is_range(triple) for triple in ranges):
+    known = operators[operator] if operators is not None and operator < len(operators) else None
+    if known is not None and entry.get("name", known) != known:
         raise UsageError(
-            f'"ranges" of {where} is a list of [axis, start, end], whole numbers with start < end'
+            f"{where} is of operator {operator}, which is {known!r} and not "
+            f"{entry['name']!r:.60}: a schedule of another model, or of other fusion groups"
         )
-    by_axis = {axis: (start, end) for axis, start, end in ranges}
-    if len(by_axis) != len(ranges):
-        raise UsageError(f"{where} has two ranges of one axis")
-    return part_of(operator, by_axis, copy)
+    ranges, summed = entry.get("ranges", {}), entry.get("k")
+    if not isinstance(ranges, Mapping) or not all(map(_is_axis, ranges)):
+        raise UsageError(
+            f'"ranges" of {where} is an object with a [start, end] for each axis that is cut, by '
+            'its number: {"2": [0, 8]}'
+        )
+    cut = {int(axis): span for axis, span in ranges.items()}
+    if summed is not None:
+        cut[REDUCTION] = summed
+    for axis, span in cut.items():
+        if not _is_range(span):
+            what = '"k"' if axis == REDUCTION else f"axis {axis}"
+            raise UsageError(
+                f"the range of {what} in {where} is [start, end], whole numbers with start < end, "
+                f"not {span!r:.60}"
+            )
+    return part_of(operator, {axis: (span[0], span[1]) for axis, span in cut.items()}, copy)
 
 
-def _is_range(triple: object) -> bool:
+def _is_axis(text: object) -> bool:
+    """Whether a text is the number of an axis, as it is written in one way only."""
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return False
+    return str(int(text)) == text
+
+
+def _is_range(span: object) -> bool:
     return (
-        isinstance(triple, list | tuple)
-        and len(triple) == 3
-        and all(type(number) is int for number in triple)
-        and triple[0] >= REDUCTION
-        and 0 <= triple[1] < triple[2]
+        isinstance(span, list | tuple)
+        and len(span) == 2
+        and all(type(number) is int for number in span)
+        and 0 <= span[0] < span[1]
     )
 
 
 def _refuse_unknown(document: Mapping[str, Any], known: set[str], where: str) -> None:
-    unknown = sorted(set(document) - known)
+    unknown = sorted(map(str, set(document) - known))
     if unknown:
         raise UsageError(f"{where} has the unknown field {unknown[0]!r:.60}")
 

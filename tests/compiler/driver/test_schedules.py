@@ -97,9 +97,9 @@ def test_a_plan_in_parts_survives_its_file_and_matches_its_model(
     assert again == plan
     check_model_matches(again, path)
     document = json.loads(dump_plan(plan))
-    parts = document["model"]["schedule"]["parts"]
+    parts = document["model"]["schedule"]["schedule"]
     cut = next(i for i, part in enumerate(parts) if "ranges" in part)
-    parts[cut]["ranges"][0][2] += 1
+    next(iter(parts[cut]["ranges"].values()))[1] += 1
     with pytest.raises((VerificationError, UsageError)):
         check_model_matches(load_plan(json.dumps(document).encode()), path)
 
@@ -120,9 +120,9 @@ def test_a_schedule_from_a_file_is_planned_as_it_is(
     [
         (None, "no such file"),
         ("{", "no JSON document"),
-        ("[]", 'a list "parts"'),
-        ('{"parts": []}', "leaves out operator 0"),
-        ('{"parts": [{"operator": 99}]}', "operators"),
+        ("[]", 'a list "schedule"'),
+        ('{"schedule": []}', "leaves out operator 0"),
+        ('{"schedule": [{"operator": 99}]}', "operators"),
     ],
 )
 def test_a_wrong_file_is_refused(

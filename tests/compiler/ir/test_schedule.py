@@ -24,28 +24,39 @@ def test_an_order_is_a_schedule_without_parts() -> None:
     cut = Schedule("mine", (part_of(0, {2: (0, 4)}), Part(1), part_of(0, {2: (4, 8)}, copy=1)))
     assert cut.order == (1, 0)
     assert cut.cut_operators == {0}
-    assert cut.to_json()["parts"][2] == {"operator": 0, "ranges": [[2, 4, 8]], "copy": 1}
+    assert cut.to_json()["schedule"][2] == {"operator": 0, "ranges": {"2": [4, 8]}, "copy": 1}
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ([], 'a list "parts"'),
-        ({"parts": 3}, 'a list "parts"'),
-        ({"parts": [], "part": 1}, "unknown field 'part'"),
-        ({"name": 1, "parts": []}, "is a text"),
-        ({"parts": [3]}, "is no object"),
-        ({"parts": [{}]}, 'needs "operator"'),
-        ({"parts": [{"operator": True}]}, 'needs "operator"'),
-        ({"parts": [{"operator": -1}]}, 'needs "operator"'),
-        ({"parts": [{"operator": 0, "copy": 0.5}]}, '"copy"'),
-        ({"parts": [{"operator": 0, "range": []}]}, "unknown field 'range'"),
-        ({"parts": [{"operator": 0, "ranges": [[0, 1]]}]}, r"list of \[axis, start, end\]"),
-        ({"parts": [{"operator": 0, "ranges": [[0, 3, 3]]}]}, "start < end"),
-        ({"parts": [{"operator": 0, "ranges": [[-2, 0, 3]]}]}, "start < end"),
-        ({"parts": [{"operator": 0, "ranges": [[1, 0, 3], [1, 3, 4]]}]}, "two ranges"),
+        ([], 'a list "schedule"'),
+        ({"schedule": 3}, 'a list "schedule"'),
+        ({"schedule": [], "part": 1}, "unknown field 'part'"),
+        ({"name": 1, "schedule": []}, "is a text"),
+        ({"schedule": [3]}, "is no object"),
+        ({"schedule": [{}]}, 'needs "operator"'),
+        ({"schedule": [{"operator": True}]}, 'needs "operator"'),
+        ({"schedule": [{"operator": -1}]}, 'needs "operator"'),
+        ({"schedule": [{"operator": 0, "copy": 0.5}]}, '"copy"'),
+        ({"schedule": [{"operator": 0, "range": []}]}, "unknown field 'range'"),
+        ({"schedule": [{"operator": 0, "ranges": {"9" * 99: [0, 1]}}]}, "for each axis"),
+        ({"schedule": [{"operator": 0, "ranges": [[0, 1]]}]}, "for each axis that is cut"),
+        ({"schedule": [{"operator": 0, "ranges": {"-1": [0, 1]}}]}, "for each axis that is cut"),
+        ({"schedule": [{"operator": 0, "ranges": {"02": [0, 1]}}]}, "for each axis that is cut"),
+        ({"schedule": [{"operator": 0, "ranges": {"2": [3, 3]}}]}, "the range of axis 2 in part 0"),
+        ({"schedule": [{"operator": 0, "ranges": {"2": 3}}]}, "start < end, not 3"),
+        ({"schedule": [{"operator": 0, "k": [1, 0]}]}, 'the range of "k" in part 0'),
+        ({"schedule": [{"operator": 0, "name": "b"}]}, "is 'a' and not 'b'"),
     ],
 )
 def test_a_document_of_another_form_is_refused(document: object, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        Schedule.from_json(document)
+        Schedule.from_json(document, ("a",))
+
+
+def test_a_part_may_name_its_operator() -> None:
+    document = {"schedule": [{"operator": 0, "name": "a", "ranges": {"1": [0, 2]}, "k": None}]}
+    schedule = Schedule("file", (part_of(0, {1: (0, 2)}),))
+    assert Schedule.from_json(document, ("a",)) == schedule
+    assert Schedule.from_json(document) == schedule
