@@ -13,7 +13,7 @@ from ullage.compiler.device.output import Result, results_of
 from ullage.compiler.device.reference import Reference, reference_of
 from ullage.compiler.device.toolchain import build, emulate
 from ullage.compiler.emit.cortex_m.board import PROCESSOR
-from ullage.compiler.emit.cortex_m.deployment import Deployment, deployment_of
+from ullage.compiler.emit.cortex_m.deployment import Deployment, as_planned, deployment_of
 from ullage.compiler.execute.compare import compare_arrays
 from ullage.compiler.execute.element_types import Array, as_bytes, numpy_dtype
 from ullage.compiler.execute.runner import STEADY_INFERENCES
@@ -182,7 +182,9 @@ def _check(plan: Plan, deployment: Deployment, reference: Reference, result: Res
     )
     name = value.name
     expected = reference.arrays[name]
-    data = as_bytes(expected)[begin - value.start_byte : end - value.start_byte]
+    graph_value = deployment.executor.imported.graph.values[name]
+    laid_out = as_planned(expected, graph_value, value.layout)
+    data = as_bytes(laid_out)[begin - value.start_byte : end - value.start_byte]
     actual = np.frombuffer(result.data, dtype=np.uint8)
     dtype = numpy_dtype(deployment.executor.imported.scope.types[name].dtype)
     compared = compare_arrays(name, _numbers(actual, dtype), _numbers(data, dtype))

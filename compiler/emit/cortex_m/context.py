@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from ullage.compiler.execute.kernels import Kernels
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.program import Layout, PlacedValue
 
 _C_TYPES = {
     "float32": "float",
@@ -43,6 +46,35 @@ class Quantised:
     scale_name: str
     zero_name: str
     axis: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Elements of a tensor that lie together.
+
+    Attributes:
+        low: first index of each axis.
+        high: one past the last.
+        start: number of the element at `low`, counted in the tensor's bytes.
+        strides: elements from one index of each axis to the next.
+    """
+
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    start: int
+    strides: tuple[int, ...]
+
+    def place(self, index: Sequence[int]) -> int:
+        """Number of the element at an index, which need not be inside."""
+        steps = zip(index, self.low, self.strides, strict=True)
+        return self.start + sum((i - low) * stride for i, low, stride in steps)
+
+    def clip(self, box: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The part of a box that lies in the cell; an axis may be empty."""
+        return [
+            (max(a, low), min(b, high))
+            for (a, b), low, high in zip(box, self.low, self.high, strict=True)
+        ]
 
 
 @dataclass
@@ -140,6 +172,86 @@ class Context:
 
     # -- C expressions -----------------------------------------------------------------------
 
+    @property
+    def is_part(self) -> bool:
+        """Whether the step makes a part of the operator's result."""
+        return bool(self.plan.problem.steps[self.step].ranges)
+
+    def box(self, shape: Sequence[int]) -> list[tuple[int, int]]:
+        """By axis the range of a result of this shape that the step makes."""
+        cut = {r.axis: (r.start, r.end) for r in self.plan.problem.steps[self.step].ranges}
+        if any(axis not in range(len(shape)) for axis in cut):
+            raise self.refuse("it adds up in several parts, and kernels keep no sums between steps")
+        return [cut.get(axis, (0, size)) for axis, size in enumerate(shape)]
+
+    def cells(self, name: str, shape: Sequence[int]) -> list[Cell]:
+        """Where the elements of a tensor lie: in one cell, or, if it is made in parts, in several.
+
+        Args:
+            name: the tensor, as it lies in memory.
+            shape: its shape, or another of as many elements by which a node sees it.
+        """
+        layout = self._layout(name)
+        if layout is None:
+            return [Cell((0,) * len(shape), tuple(shape), 0, _strides(shape))]
+        cells, start = [], 0
+        spans = [list(zip(c.ends, c.ends[1:], strict=False)) for c in layout.cuts]
+        for intervals in product(*spans):
+            low, high = [0] * len(shape), list(shape)
+            for cuts, (begin, end) in zip(layout.cuts, intervals, strict=True):
+                low[cuts.axis], high[cuts.axis] = begin, end
+            extents = [b - a for a, b in zip(low, high, strict=True)]
+            strides = _strides(extents, layout.axis)
+            cells.append(Cell(tuple(low), tuple(high), start, strides))
+            start += prod(extents)
+        return cells
+
+    def strides(self, name: str, shape: Sequence[int]) -> list[int]:
+        """Elements from one index of each axis to the next, of a tensor in one cell."""
+        cells = self.cells(name, shape)
+        if len(cells) > 1:
+            raise self.refuse(f"no kernel for parts: {name!r} lies in {len(cells)} cells")
+        return list(cells[0].strides)
+
+    def whole(self) -> None:
+        """Refuse a step that makes a part, or works on tensors that are laid out for parts."""
+        if self.is_part:
+            raise self.refuse("no kernel for parts of it")
+        for operand in self.program.operands[self.step]:
+            if operand.name in self.kernels.scope.types:
+                self.row_major(operand.name)
+
+    def row_major(self, name: str) -> None:
+        """Refuse a tensor that is laid out in another order than ONNX's, row-major."""
+        shape = self.shape(name)
+        if self.strides(name, shape) != self.strides("", shape):
+            raise self.refuse(f"no kernel for parts: {name!r} is laid out for them")
+
+    def _layout(self, name: str) -> Layout | None:
+        """The layout of a tensor that is not row-major.
+
+        A view lies as the tensor whose bytes it has: only row-major ones can be seen otherwise.
+        """
+        for operand in self.program.operands[self.step]:
+            if operand.name != name:
+                continue
+            values = self.plan.problem.buffers[operand.buffer].values
+            own = next(value for value in values if value.name == name)
+            if self._is_laid_out(own):
+                return own.layout
+            shared = [v for v in values if v.start_byte < own.end_byte]
+            if any(self._is_laid_out(v) for v in shared if own.start_byte < v.end_byte):
+                raise self.refuse(f"{name!r} is a view of a tensor that is laid out for parts")
+        return None
+
+    def _is_laid_out(self, value: PlacedValue) -> bool:
+        """Whether elements of a value lie in another order than row-major."""
+        layout = value.layout
+        if layout is None:
+            return False
+        before = self.kernels.scope.types[value.name].shape[: layout.axis]
+        return bool(layout.cuts) or prod(before) != 1
+
     def read(self, name: str, c_type: str = "") -> str:
         """Address of a tensor that is read: an operand of the plan, or a constant array."""
         expression = self._operand(name, write=False)
@@ -206,6 +318,30 @@ class Context:
         before = operand.spans[0].start_byte - begin
         at = f"ullage_at({first + chosen[0]})"
         return f"({at} - {before})" if before else at
+
+    def written_ranges(self, name: str) -> list[tuple[int, int]]:
+        """(first byte, number of bytes) of each range that the step writes of a tensor."""
+        buffer = next(
+            self.plan.problem.buffers[o.buffer]
+            for o in self.program.operands[self.step]
+            if o.name == name and o.write
+        )
+        begin = next(v.start_byte for v in buffer.values if v.name == name)
+        return [(s.start_byte - begin, s.size_bytes) for s in self._spans(name, write=True)]
+
+
+def _strides(shape: Sequence[int], outermost: int = 0) -> tuple[int, ...]:
+    """Strides in elements of a tensor without gaps; one axis outermost, the others ascending."""
+    order = sorted(range(len(shape)), key=lambda d: (d != outermost, d))
+    strides = [0] * len(shape)
+    for position, d in enumerate(order):
+        strides[d] = prod(shape[inner] for inner in order[position + 1 :])
+    return tuple(strides)
+
+
+def is_empty(box: Sequence[tuple[int, int]]) -> bool:
+    """Whether a box holds no element."""
+    return any(low >= high for low, high in box)
 
 
 def attributes(node: onnx.NodeProto) -> Mapping[str, Any]:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ullage.compiler.common.errors import ModelError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.provenance import (
     check_problem_matches,
@@ -38,10 +37,12 @@ from ullage.compiler.emit.cortex_m.quantised import quantised_calls
 from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.execute.element_types import Array, as_bytes
 from ullage.compiler.execute.runner import Executor, refuse_resized
+from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP, Layout
 from ullage.compiler.lowering.aliases import alias_options, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs
+from ullage.compiler.lowering.layouts import LaidOut
 from ullage.compiler.lowering.orders import planned_order
 
 # Folder of this package with the C files that are the same for every model.
@@ -85,11 +86,6 @@ def deployment_of(plan: Plan, model: Path | None = None, seed: int = 0) -> Deplo
     """
     regions = regions_of(plan.target)
     refuse_resized(plan)
-    if "schedule" in plan.model:
-        raise ModelError(
-            "the plan runs operators in parts, and kernels compute whole results; compile with "
-            "--schedule whole"
-        )
     path = model or Path(str(plan.model.get("path", "")))
     with importing_as_planned(plan, path):
         executor = Executor(path, import_options(plan), seed, name=plan.problem.name)
@@ -193,11 +189,12 @@ def _operator(
     """Constant arrays and statements of the operator of step t."""
     graph = executor.imported.graph
     operator = graph.operators[plan.problem.steps[t].operator]
-    options = alias_options(plan.target, alias=bool(plan.model.get("alias", True)))
-    aliases = find_aliases(graph, planned_order(graph, plan.model), options)
-    context = Context(
-        plan, program, executor.kernels, operator, t, frozenset(absorbed_inputs(operator, aliases))
-    )
+    absorbed: set[str] = set()
+    if "schedule" not in plan.model:  # in parts no Concat lies in place partly
+        options = alias_options(plan.target, alias=bool(plan.model.get("alias", True)))
+        aliases = find_aliases(graph, planned_order(graph, plan.model), options)
+        absorbed = absorbed_inputs(operator, aliases)
+    context = Context(plan, program, executor.kernels, operator, t, frozenset(absorbed))
     quantised = any(n.op_type in ("DequantizeLinear", "QuantizeLinear") for n in context.nodes)
     statements = quantised_calls(context) if quantised else plain_calls(context)
     return context.arrays, statements
@@ -228,7 +225,7 @@ def _data(
             continue
         image = np.full(size, 0xFF, dtype=np.uint8)  # erased flash
         for operand in program.loads:
-            data = _initial(plan, operand, values)
+            data = _initial(plan, operand, values, executor)
             for s in operand.spans:
                 if s.tier == index:
                     image[s.address : s.address + s.size_bytes] = data[
@@ -241,7 +238,7 @@ def _data(
         if _load_symbol(plan, operand, i) == "NULL" and not operand_is(plan, operand, "input"):
             continue
         name = f"ullage_load_{i}.bin"
-        images[name] = _initial(plan, operand, values).tobytes()
+        images[name] = _initial(plan, operand, values, executor).tobytes()
         lines += [
             f'  .section .rodata.load_{i}, "a", %progbits',
             "  .balign 32",
@@ -252,14 +249,25 @@ def _data(
     return "\n".join([*lines, ""]), images
 
 
-def _initial(plan: Plan, operand: Operand, values: Mapping[str, Array]) -> Array:
+def _initial(
+    plan: Plan, operand: Operand, values: Mapping[str, Array], executor: Executor
+) -> Array:
     """Bytes of a buffer before the first step."""
     buffer = plan.problem.buffers[operand.buffer]
     data = np.zeros(buffer.size_bytes, dtype=np.uint8)
     for value in buffer.values:
         if value.name in values:
-            data[value.start_byte : value.end_byte] = as_bytes(values[value.name])
+            array = values[value.name]
+            laid_out = as_planned(array, executor.imported.graph.values[value.name], value.layout)
+            data[value.start_byte : value.end_byte] = as_bytes(laid_out)
     return data
+
+
+def as_planned(array: Array, value: Value, layout: Layout | None) -> Array:
+    """An array's elements in the order in which a plan lays them out."""
+    if layout is None:
+        return array
+    return array.reshape(-1)[LaidOut(value, layout).element_order()]
 
 
 def _linker_script(plan: Plan, regions: tuple[Region, ...]) -> str:

@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 
 from ullage.compiler.emit.cortex_m.context import Context, attributes, c_float, call
-from ullage.compiler.emit.cortex_m.movement import MOVES, concat, move
+from ullage.compiler.emit.cortex_m.movement import MOVES, concat, copy_part, move
 from ullage.compiler.emit.cortex_m.quantised import mean_axes, softmax_axes
-from ullage.compiler.emit.cortex_m.shapes import broadcast, matmul, window
+from ullage.compiler.emit.cortex_m.shapes import broadcasts, matmul, windows
 
 _BINARY = {
     "Add": "ULLAGE_ADD",
@@ -90,6 +90,10 @@ class Chain:
             raise context.refuse(f"the result lies on {name!r}, which is read again (--no-alias)")
         return context.read(name, "float")
 
+    def lies_in(self, name: str) -> str:
+        """The tensor in whose memory another lies: the result, for what was made before."""
+        return self.result if name in self.made else name
+
     def write(self) -> str:
         """Address of the result."""
         return self.context.write(self.result, "float")
@@ -111,7 +115,10 @@ def plain_calls(context: Context) -> list[str]:
     if first.op_type == "MaxPool" and context.dtype(first.input[0]) in ("int8", "uint8"):
         signed = int(context.dtype(first.input[0]) == "int8")
         x, y = context.read(first.input[0]), context.write(first.output[0])
-        return [call("ullage_q8_max_pool", window(context, first), x, signed, y)]
+        return [
+            call("ullage_q8_max_pool", literal, x, signed, y)
+            for literal in windows(context, first, first.input[0], first.output[0])
+        ]
     if len(context.operator.outputs) > 1:
         raise context.refuse(f"{len(context.operator.outputs)} results")
     chain, statements = Chain(context), []
@@ -153,9 +160,29 @@ def _gate(chain: Chain, node: onnx.NodeProto) -> list[str]:
         found = attributes(node)
         kind = "ULLAGE_HARD_SWISH"
         a, b = c_float(found.get("alpha", 0.2)), c_float(found.get("beta", 0.5))
-    size = prod(chain.context.shape(node.output[0]))
-    x = chain.read(node.input[0])
-    return [call("ullage_f32_unary", kind, size, a, b, x, chain.write())]
+    return _unary_calls(chain, node, (kind, a, b))
+
+
+def _unary_calls(chain: Chain, node: onnx.NodeProto, function: tuple[str, str, str]) -> list[str]:
+    """A function of each element; of a part, where the result lies.
+
+    Args:
+        chain: the operator.
+        node: the node, whose first input is the tensor.
+        function: its C name and its two numbers.
+    """
+    context, (kind, a, b) = chain.context, function
+    if not context.is_part:
+        x, size = chain.read(node.input[0]), prod(context.shape(node.output[0]))
+        return [call("ullage_f32_unary", kind, size, a, b, x, chain.write())]
+    statements: list[str] = []
+    if node.input[0] not in chain.made:
+        chain.read(node.input[0])  # refuses what is no float32
+        statements += copy_part(context, node.input[0], chain.result)
+    for first, bytes_written in context.written_ranges(chain.result):
+        y = f"({chain.write()} + {first // 4})"
+        statements.append(call("ullage_f32_unary", kind, bytes_written // 4, a, b, y, y))
+    return statements
 
 
 def _addend(chain: Chain, node: onnx.NodeProto, after: onnx.NodeProto) -> str | None:
@@ -202,25 +229,39 @@ def _nothing(chain: Chain, node: onnx.NodeProto) -> list[str]:
 
 def _conv(chain: Chain, node: onnx.NodeProto, added: str = "") -> list[str]:
     bias = chain.read(node.input[2]) if len(node.input) > 2 and node.input[2] else "NULL"
-    literal = window(chain.context, node, weights=node.input[1])
+    literals = windows(chain.context, node, node.input[0], chain.result, node.input[1])
     x, w = chain.read(node.input[0]), chain.read(node.input[1])
     addend = chain.read(added) if added else "NULL"
-    return [call("ullage_f32_conv", literal, x, w, bias, addend, chain.write())]
+    if added:
+        _same_place(chain, added)
+    return [
+        call("ullage_f32_conv", literal, x, w, bias, addend, chain.write()) for literal in literals
+    ]
+
+
+def _same_place(chain: Chain, added: str) -> None:
+    """Refuse an addend whose elements lie in another order than the result's."""
+    context = chain.context
+    shape = context.shape(added)
+    if context.cells(added, shape) != context.cells(chain.result, shape):
+        raise context.refuse(
+            f"no kernel for parts: {added!r} is laid out otherwise than the result"
+        )
 
 
 def _matmul(chain: Chain, node: onnx.NodeProto, added: str = "") -> list[str]:
     context, found = chain.context, attributes(node)
     literal = matmul(
         context,
-        context.shape(node.input[0]),
-        context.shape(node.input[1]),
+        node,
+        (node.input[0], node.input[1], chain.result),
         trans_a=bool(found.get("transA", 0)),
         trans_b=bool(found.get("transB", 0)),
     )
     addend, strides = "NULL", [0, 0, 0]
     if added:
         addend, shape = chain.read(added), context.shape(added)
-        strides = [shape[-2] * shape[-1], shape[-1], 1]
+        strides = [shape[-2] * shape[-1], *context.strides(added, shape)[-2:]]
     elif len(node.input) > 2 and node.input[2]:
         addend = chain.read(node.input[2])
         shape = (1, 1, *context.shape(node.input[2]))[-2:]
@@ -233,16 +274,20 @@ def _matmul(chain: Chain, node: onnx.NodeProto, added: str = "") -> list[str]:
 
 def _pool(chain: Chain, node: onnx.NodeProto) -> list[str]:
     kernel = "ullage_f32_max_pool" if node.op_type == "MaxPool" else "ullage_f32_average_pool"
-    literal = window(chain.context, node)
-    return [call(kernel, literal, chain.read(node.input[0]), chain.write())]
+    return [
+        call(kernel, literal, chain.read(node.input[0]), chain.write())
+        for literal in windows(chain.context, node, node.input[0], chain.result)
+    ]
 
 
 def _softmax(chain: Chain, node: onnx.NodeProto) -> list[str]:
+    chain.context.whole()
     sizes = softmax_axes(chain.context, node)
     return [call("ullage_f32_softmax", *sizes, chain.read(node.input[0]), chain.write())]
 
 
 def _batch_norm(chain: Chain, node: onnx.NodeProto) -> list[str]:
+    chain.context.whole()
     shape = chain.context.shape(node.input[0])
     epsilon = c_float(attributes(node).get("epsilon", 1e-5))
     sizes = (shape[0], shape[1], prod(shape[2:]), epsilon)
@@ -266,8 +311,7 @@ def _unary(chain: Chain, node: onnx.NodeProto) -> list[str]:
         kind, defaults = _UNARY[node.op_type]
         numbers = [found.get(name, default) for name, default in defaults]
     a, b = (c_float(number) for number in (*numbers, 0.0, 0.0)[:2])
-    size = prod(context.shape(node.output[0]))
-    return [call("ullage_f32_unary", kind, size, a, b, chain.read(node.input[0]), chain.write())]
+    return _unary_calls(chain, node, (kind, a, b))
 
 
 def _binary(chain: Chain, node: onnx.NodeProto) -> list[str]:
@@ -275,15 +319,19 @@ def _binary(chain: Chain, node: onnx.NodeProto) -> list[str]:
     if len(node.input) != 2:
         raise context.refuse(f"{node.op_type} of {len(node.input)} tensors")
     a, b = node.input
-    literal = broadcast(context, context.shape(a), context.shape(b), context.shape(node.output[0]))
+    literals = broadcasts(context, node, (chain.lies_in(a), chain.lies_in(b), chain.result))
     for name in chain.made.intersection(node.input):
         if prod(context.shape(name)) != prod(context.shape(node.output[0])):
             raise context.refuse(f"{node.op_type} repeats what it writes over")
     kind = _BINARY[node.op_type]
-    return [call("ullage_f32_binary", kind, literal, chain.read(a), chain.read(b), chain.write())]
+    return [
+        call("ullage_f32_binary", kind, literal, chain.read(a), chain.read(b), chain.write())
+        for literal in literals
+    ]
 
 
 def _reduce(chain: Chain, node: onnx.NodeProto) -> list[str]:
+    chain.context.whole()
     sizes = mean_axes(chain.context, node)
     x = chain.read(node.input[0])
     return [call("ullage_f32_reduce", _REDUCE[node.op_type], *sizes, x, chain.write())]

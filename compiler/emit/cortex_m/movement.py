@@ -1,13 +1,22 @@
 """Operators that only move elements: Transpose, Slice, Split, Concat, Pad, views as copies."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
 from math import prod
 
 import numpy as np
 import onnx
 
 from ullage.compiler.common.dtypes import BITS
-from ullage.compiler.emit.cortex_m.context import Context, attributes, call, reference
+from ullage.compiler.emit.cortex_m.context import (
+    Cell,
+    Context,
+    attributes,
+    call,
+    is_empty,
+    reference,
+)
 from ullage.compiler.emit.cortex_m.shapes import MAX_RANK, contiguous
 from ullage.compiler.execute.element_types import Array
 
@@ -35,10 +44,12 @@ def move(
         result: the tensor in memory that its result is.
         fill: the element that a Pad adds, where it is not the node's own constant.
     """
+    if node.op_type == "Transpose":
+        return _transpose(context, node, source, result)
+    context.whole()
     if node.op_type == "Pad":
         return _pad(context, node, source, result, fill)
     moves = {
-        "Transpose": _transpose,
         "Slice": _slice,
         "Split": _split,
         "Expand": _expand,
@@ -46,6 +57,58 @@ def move(
     if node.op_type in VIEWS:
         return [_copy(context, source, result, [prod(context.shape(result))], ([1], 0), ([1], 0))]
     return moves[node.op_type](context, node, source, result)
+
+
+def copy_part(
+    context: Context, source: str, result: str, axes: Sequence[int] | None = None
+) -> list[str]:
+    """Copies of the elements that a step makes of a tensor, cell by cell.
+
+    Args:
+        context: the operator.
+        source: a tensor in memory.
+        result: the tensor that is made of its elements.
+        axes: for each axis of the result that of the source; the same by default.
+    """
+    shape = context.shape(result)
+    order = list(range(len(shape))) if axes is None else list(axes)
+    before = [0] * len(shape)
+    for d, axis in enumerate(order):
+        before[axis] = shape[d]
+    seen = [
+        Cell(
+            tuple(cell.low[axis] for axis in order),
+            tuple(cell.high[axis] for axis in order),
+            cell.start,
+            tuple(cell.strides[axis] for axis in order),
+        )
+        for cell in context.cells(source, before)
+    ]
+    return _copies(context, source, result, seen, context.cells(result, shape))
+
+
+def _copies(
+    context: Context, source: str, result: str, seen: Sequence[Cell], cells: Sequence[Cell]
+) -> list[str]:
+    """Copies of what a step makes of a result and finds in a source.
+
+    Args:
+        context: the operator.
+        source: the tensor that is read.
+        result: the tensor that is written.
+        seen: cells of the source, by indices of the result.
+        cells: cells of the result.
+    """
+    statements = []
+    for taken, put in product(seen, cells):
+        box = taken.clip(put.clip(context.box(context.shape(result))))
+        if is_empty(box):
+            continue
+        first = [low for low, _ in box]
+        made = [high - low for low, high in box]
+        ways = ((taken.strides, taken.place(first)), (put.strides, put.place(first)))
+        statements.append(_copy(context, source, result, made, *ways))
+    return statements
 
 
 def _copy(
@@ -73,11 +136,8 @@ def _copy(
 
 
 def _transpose(context: Context, node: onnx.NodeProto, source: str, result: str) -> list[str]:
-    x, y = context.shape(node.input[0]), context.shape(node.output[0])
-    permutation = list(attributes(node).get("perm", range(len(x))[::-1]))
-    strides = contiguous(x)
-    taken = [strides[axis] for axis in permutation]
-    return [_copy(context, source, result, y, (taken, 0), (contiguous(y), 0))]
+    rank = len(context.shape(node.input[0]))
+    return copy_part(context, source, result, attributes(node).get("perm", range(rank)[::-1]))
 
 
 def _slice(context: Context, node: onnx.NodeProto, source: str, result: str) -> list[str]:
@@ -174,12 +234,19 @@ def concat(
     """
     y = context.shape(node.output[0])
     axis: int = attributes(node)["axis"] % len(y)
-    strides, first = contiguous(y), 0
+    cells, first = context.cells(result, y), 0
     statements: list[str] = []
     for name, shaped in sources:
         shape = context.shape(shaped)
         if name not in context.absorbed and 0 not in shape:
-            put = (strides, first * strides[axis])
-            statements.append(_copy(context, name, result, shape, (contiguous(shape), 0), put))
+            seen = [_moved(cell, axis, first) for cell in context.cells(name, shape)]
+            statements += _copies(context, name, result, seen, cells)
         first += shape[axis]
     return statements
+
+
+def _moved(cell: Cell, axis: int, by: int) -> Cell:
+    """A cell whose indices of an axis are larger by a number."""
+    low, high = list(cell.low), list(cell.high)
+    low[axis], high[axis] = low[axis] + by, high[axis] + by
+    return replace(cell, low=tuple(low), high=tuple(high))

@@ -20,8 +20,8 @@ from ullage.compiler.emit.cortex_m.context import (
     reference,
     struct,
 )
-from ullage.compiler.emit.cortex_m.movement import MOVES, concat, move, padding
-from ullage.compiler.emit.cortex_m.shapes import around, broadcast, matmul, window
+from ullage.compiler.emit.cortex_m.movement import MOVES, concat, copy_part, move, padding
+from ullage.compiler.emit.cortex_m.shapes import around, broadcasts, matmul, windows
 from ullage.compiler.execute.element_types import Array
 
 # Difference, as a share, up to which a bias' scale is the product of input's and weights' scales.
@@ -88,6 +88,7 @@ def _and_dequantised(context: Context, last: onnx.NodeProto) -> list[str]:
     Its 8-bit result lies in the last quarter of the float32 result's memory, from where it is
     dequantised number by number.
     """
+    context.whole()
     size, name = prod(context.shape(last.output[0])), last.input[0]
     y = context.write(last.output[0], "float")
     inner = replace(
@@ -132,7 +133,15 @@ def _table(context: Context, result: str) -> list[str]:
         results = context.kernels.run(context.operator, feeds)[result]
         table[every] = np.ascontiguousarray(results).reshape(-1).view(np.uint8)
     name = context.array(table)
-    return [call("ullage_q8_table", size, context.read(varying), name, context.write(result))]
+    if not context.is_part:
+        x, y = context.read(varying), context.write(result)
+        return [call("ullage_q8_table", size, x, name, y)]
+    # Its elements where the result lies, then by the table there.
+    statements = copy_part(context, varying, result)
+    for first, bytes_written in context.written_ranges(result):
+        y = f"((uint8_t *){context.write(result)} + {first})"
+        statements.append(call("ullage_q8_table", bytes_written, y, name, y))
+    return statements
 
 
 # -- parts of calls ------------------------------------------------------------------------------
@@ -270,7 +279,7 @@ def _conv(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
     return [
         call(
             "ullage_q8_conv",
-            window(context, core, weights=w.raw),
+            literal,
             context.read(x.raw),
             _q8(context, x),
             context.read(w.raw),
@@ -279,6 +288,7 @@ def _conv(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
             context.write(result),
             _result(context, core),
         )
+        for literal in windows(context, core, x.raw, result, w.raw)
     ]
 
 
@@ -305,8 +315,8 @@ def _matmul(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
         bias = _bias(context, bias_name, a, b)
     literal = matmul(
         context,
-        context.shape(core.input[0]),
-        context.shape(core.input[1]),
+        core,
+        (a.raw, b.raw, result),
         trans_a=bool(found.get("transA", 0)),
         trans_b=trans_b,
     )
@@ -331,12 +341,13 @@ def _average_pool(context: Context, core: onnx.NodeProto, result: str) -> list[s
     return [
         call(
             "ullage_q8_average_pool",
-            window(context, core),
+            literal,
             context.read(x.raw),
             _q8(context, x),
             context.write(result),
             _result(context, core),
         )
+        for literal in windows(context, core, x.raw, result)
     ]
 
 
@@ -359,6 +370,7 @@ def mean_axes(context: Context, core: onnx.NodeProto) -> tuple[int, int, int]:
 
 
 def _mean(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
+    context.whole()
     x = _operand(context, core.input[0])
     return [
         call(
@@ -375,12 +387,15 @@ def _mean(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
 def _max_pool(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
     x = _operand(context, core.input[0])
     _same_quantisation(context, x)
-    literal = window(context, core)
     signed = int(context.dtype(x.raw) == "int8")
-    return [call("ullage_q8_max_pool", literal, context.read(x.raw), signed, context.write(result))]
+    return [
+        call("ullage_q8_max_pool", literal, context.read(x.raw), signed, context.write(result))
+        for literal in windows(context, core, x.raw, result)
+    ]
 
 
 def _softmax(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
+    context.whole()
     x = _operand(context, core.input[0])
     return [
         call(
@@ -409,9 +424,6 @@ def _binary(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
     if len(core.input) != 2:
         raise context.refuse(f"{core.op_type} of {len(core.input)} tensors")
     a, b = (_operand(context, name) for name in core.input)
-    literal = broadcast(
-        context, context.shape(core.input[0]), context.shape(core.input[1]), context.shape(result)
-    )
     return [
         call(
             "ullage_q8_binary",
@@ -424,6 +436,7 @@ def _binary(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
             context.write(result),
             _result(context, core),
         )
+        for literal in broadcasts(context, core, (a.raw, b.raw, result))
     ]
 
 
@@ -467,6 +480,7 @@ def _concat(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
 
 
 def _quantise(context: Context, node: onnx.NodeProto) -> list[str]:
+    context.whole()
     if context.dtype(node.input[0]) != "float32" or context.dtype(node.output[0]) not in EIGHT_BITS:
         raise context.refuse("kernels quantise float32 to 8 bits")
     size = prod(context.shape(node.output[0]))
@@ -475,6 +489,7 @@ def _quantise(context: Context, node: onnx.NodeProto) -> list[str]:
 
 
 def _dequantise(context: Context, node: onnx.NodeProto) -> list[str]:
+    context.whole()
     x = _operand(context, node.output[0])
     size = prod(context.shape(node.output[0]))
     y = context.write(node.output[0], "float")

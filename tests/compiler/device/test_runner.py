@@ -27,6 +27,7 @@ from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.emit.cortex_m.deployment import Deployment, deployment_of
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.schedule import Schedule, part_of
 
 MISSING = missing_tools()
 pytestmark = pytest.mark.skipif(MISSING is not None, reason=MISSING or "")
@@ -87,6 +88,37 @@ def test_steady_state_keeps_weights_for_the_next_inference(tmp_path: Path) -> No
     assert first.inferences == 3
     assert len(first.outputs) == 3
     assert {c.crc32 for c in first.outputs} == {first.outputs[0].crc32}
+
+
+def in_stripes() -> Schedule:
+    """`keyword` with its convolutions in parts: rows, then columns and channels of the last."""
+    return Schedule(
+        "stripes",
+        (
+            part_of(0, {2: (0, 4)}),
+            part_of(1, {2: (0, 2)}),
+            part_of(2, {2: (0, 2), 3: (0, 4)}),
+            part_of(2, {2: (0, 2), 3: (4, 6)}),
+            part_of(0, {2: (4, 5)}),
+            part_of(1, {2: (2, 4)}),
+            part_of(2, {2: (2, 4), 3: (0, 4)}),
+            part_of(2, {2: (2, 4), 3: (4, 6)}),
+            *(part_of(index, {}) for index in range(3, 7)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_operators_in_parts(dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(keyword(dtype), path)
+    plan = plan_of(path, 2048, "msa", schedule=in_stripes())
+    layouts = [v.layout for b in plan.problem.buffers for v in b.values if v.layout]
+    assert any(layout.cuts for layout in layouts)
+    run = run_on_device(path, plan)
+    assert run.passed, said(run)
+    assert all(c.bit_exact for c in run.operators)
+    assert len(run.operators) > run.steps - 1 >= 10
 
 
 # -- mutations -----------------------------------------------------------------------------------

@@ -6,6 +6,9 @@
  *
  *   real number = scale * (stored number - zero)
  *
+ * Kernels make a range of a result where an operator runs in parts. Addresses are those of a tensor's
+ * first element, though memory may hold only the elements that the range needs.
+ *
  * No kernel needs memory beyond its operands. Element-wise kernels may write over an operand of the
  * same size; all others may not.
  */
@@ -21,19 +24,32 @@ typedef struct {
   int32_t zero, is_signed;
 } ullage_q8;
 
-/* A window over an image: of a convolution or of pooling. */
+/* Elements [low, high) of an image that lie together: the first is number `start` of the tensor,
+ * strides are in elements. A tensor that is made in parts may lie in several cells. */
+typedef struct {
+  int32_t low[4], high[4], start, stride[4];
+} ullage_cell;
+
+/* A window over an image: of a convolution or of pooling. Of the result the elements [first, last)
+ * are made, which lie in one cell. Arrays are by batch, channel, row, column. */
 typedef struct {
   int32_t batch, in_channels, in_height, in_width, out_channels, out_height, out_width;
   int32_t kernel_height, kernel_width, stride_y, stride_x, dilation_y, dilation_x;
   int32_t pad_top, pad_left, groups;
   int32_t count_padding; /* average pooling: divide by the whole window, padding included */
+  int32_t first[4], last[4];
+  const ullage_cell *x; /* where the input's elements lie: in one of `x_cells` */
+  int32_t x_cells, y_start, y_stride[4];
 } ullage_window;
 
-/* `count` matrix products [m, k] x [k, n]; strides in elements. */
+/* `count` matrix products [m, k] x [k, n]; strides in elements. Of each result the rows
+ * [first_row, last_row) and the columns [first_column, last_column) are made. */
 typedef struct {
   int32_t count, m, k, n;
   int32_t a_batch_stride, a_row_stride, a_column_stride;
   int32_t b_batch_stride, b_row_stride, b_column_stride;
+  int32_t y_batch_stride, y_row_stride, y_column_stride;
+  int32_t first_row, last_row, first_column, last_column;
 } ullage_matmul;
 
 /* The result of an 8-bit operator: clipped to [low, high] in stored numbers (Relu, Clip). */
@@ -49,9 +65,11 @@ typedef struct {
   int32_t scales_count, zeros_count, is_signed;
 } ullage_weights;
 
-/* Element-wise with broadcasting: strides in elements, 0 along axes that are repeated. */
+/* Element-wise with broadcasting: first elements and strides, 0 along axes that are repeated. */
 typedef struct {
-  int32_t rank, shape[ULLAGE_MAX_RANK], a_stride[ULLAGE_MAX_RANK], b_stride[ULLAGE_MAX_RANK];
+  int32_t rank, shape[ULLAGE_MAX_RANK];
+  int32_t a_start, a_stride[ULLAGE_MAX_RANK], b_start, b_stride[ULLAGE_MAX_RANK];
+  int32_t y_start, y_stride[ULLAGE_MAX_RANK];
 } ullage_broadcast;
 
 typedef enum {

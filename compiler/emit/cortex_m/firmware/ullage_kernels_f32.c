@@ -4,19 +4,40 @@
 #include <math.h>
 #include <string.h>
 
+/* Where an element of a window's input lies: in the cell that holds it. */
+static inline size_t from(const ullage_window *s, int32_t n, int32_t c, int32_t y, int32_t x) {
+  const ullage_cell *cell = s->x;
+  if (s->x_cells > 1)
+    while (n < cell->low[0] || n >= cell->high[0] || c < cell->low[1] || c >= cell->high[1] ||
+           y < cell->low[2] || y >= cell->high[2] || x < cell->low[3] || x >= cell->high[3])
+      cell++;
+  return (size_t)(cell->start + (n - cell->low[0]) * cell->stride[0] +
+                  (c - cell->low[1]) * cell->stride[1] + (y - cell->low[2]) * cell->stride[2] +
+                  (x - cell->low[3]) * cell->stride[3]);
+}
+
+/* Where an element of its result lies. */
+static inline size_t to(const ullage_window *s, int32_t n, int32_t c, int32_t y, int32_t x) {
+  return (size_t)(s->y_start + n * s->y_stride[0] + c * s->y_stride[1] + y * s->y_stride[2] +
+                  x * s->y_stride[3]);
+}
+
+/* Where an element of a product lies. */
+static inline size_t placed(const ullage_matmul *s, int32_t t, int32_t i, int32_t j) {
+  return (size_t)(t * s->y_batch_stride + i * s->y_row_stride + j * s->y_column_stride);
+}
+
 void ullage_f32_conv(const ullage_window *s, const float *x, const float *w, const float *bias,
                      const float *added, float *y) {
   const int32_t channels = s->in_channels / s->groups;
   const int32_t makes = s->out_channels / s->groups;
-  size_t out = 0;
-  for (int32_t n = 0; n < s->batch; n++) {
-    for (int32_t oc = 0; oc < s->out_channels; oc++) {
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t oc = s->first[1]; oc < s->last[1]; oc++) {
       const int32_t first = (oc / makes) * channels;
-      for (int32_t oy = 0; oy < s->out_height; oy++) {
-        for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
           float sum = bias ? bias[oc] : 0.0f;
           for (int32_t c = 0; c < channels; c++) {
-            const size_t plane = ((size_t)n * s->in_channels + first + c) * s->in_height;
             const size_t filter = ((size_t)oc * channels + c) * s->kernel_height;
             for (int32_t ky = 0; ky < s->kernel_height; ky++) {
               const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
@@ -24,10 +45,12 @@ void ullage_f32_conv(const ullage_window *s, const float *x, const float *w, con
               for (int32_t kx = 0; kx < s->kernel_width; kx++) {
                 const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
                 if (ix < 0 || ix >= s->in_width) continue;
-                sum += x[(plane + iy) * s->in_width + ix] * w[(filter + ky) * s->kernel_width + kx];
+                sum += x[from(s, n, first + c, iy, ix)] *
+                       w[(filter + ky) * s->kernel_width + kx];
               }
             }
           }
+          const size_t out = to(s, n, oc, oy, ox);
           y[out] = added ? sum + added[out] : sum;
         }
       }
@@ -37,10 +60,9 @@ void ullage_f32_conv(const ullage_window *s, const float *x, const float *w, con
 
 void ullage_f32_matmul(const ullage_matmul *s, const float *a, const float *b, const float *c,
                        const int32_t c_stride[3], float alpha, float beta, float *y) {
-  size_t out = 0;
   for (int32_t t = 0; t < s->count; t++) {
-    for (int32_t i = 0; i < s->m; i++) {
-      for (int32_t j = 0; j < s->n; j++, out++) {
+    for (int32_t i = s->first_row; i < s->last_row; i++) {
+      for (int32_t j = s->first_column; j < s->last_column; j++) {
         const float *row = a + (size_t)t * s->a_batch_stride + (size_t)i * s->a_row_stride;
         const float *column = b + (size_t)t * s->b_batch_stride + (size_t)j * s->b_column_stride;
         float sum = 0.0f;
@@ -48,53 +70,55 @@ void ullage_f32_matmul(const ullage_matmul *s, const float *a, const float *b, c
           sum += row[(size_t)k * s->a_column_stride] * column[(size_t)k * s->b_row_stride];
         sum *= alpha;
         if (c) sum += beta * c[t * c_stride[0] + i * c_stride[1] + j * c_stride[2]];
-        y[out] = sum;
+        y[placed(s, t, i, j)] = sum;
       }
     }
   }
 }
 
 void ullage_f32_average_pool(const ullage_window *s, const float *x, float *y) {
-  size_t out = 0;
-  for (int32_t plane = 0; plane < s->batch * s->out_channels; plane++) {
-    for (int32_t oy = 0; oy < s->out_height; oy++) {
-      for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
-        int32_t count = 0;
-        float sum = 0.0f;
-        for (int32_t ky = 0; ky < s->kernel_height; ky++) {
-          const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
-          if (iy < 0 || iy >= s->in_height) continue;
-          for (int32_t kx = 0; kx < s->kernel_width; kx++) {
-            const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
-            if (ix < 0 || ix >= s->in_width) continue;
-            sum += x[((size_t)plane * s->in_height + iy) * s->in_width + ix];
-            count++;
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t c = s->first[1]; c < s->last[1]; c++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
+          int32_t count = 0;
+          float sum = 0.0f;
+          for (int32_t ky = 0; ky < s->kernel_height; ky++) {
+            const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
+            if (iy < 0 || iy >= s->in_height) continue;
+            for (int32_t kx = 0; kx < s->kernel_width; kx++) {
+              const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
+              if (ix < 0 || ix >= s->in_width) continue;
+              sum += x[from(s, n, c, iy, ix)];
+              count++;
+            }
           }
+          if (s->count_padding) count = s->kernel_height * s->kernel_width;
+          y[to(s, n, c, oy, ox)] = sum / (float)count;
         }
-        if (s->count_padding) count = s->kernel_height * s->kernel_width;
-        y[out] = sum / (float)count;
       }
     }
   }
 }
 
 void ullage_f32_max_pool(const ullage_window *s, const float *x, float *y) {
-  size_t out = 0;
-  for (int32_t plane = 0; plane < s->batch * s->out_channels; plane++) {
-    for (int32_t oy = 0; oy < s->out_height; oy++) {
-      for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
-        float most = -INFINITY;
-        for (int32_t ky = 0; ky < s->kernel_height; ky++) {
-          const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
-          if (iy < 0 || iy >= s->in_height) continue;
-          for (int32_t kx = 0; kx < s->kernel_width; kx++) {
-            const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
-            if (ix < 0 || ix >= s->in_width) continue;
-            const float value = x[((size_t)plane * s->in_height + iy) * s->in_width + ix];
-            if (value > most) most = value;
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t c = s->first[1]; c < s->last[1]; c++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
+          float most = -INFINITY;
+          for (int32_t ky = 0; ky < s->kernel_height; ky++) {
+            const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
+            if (iy < 0 || iy >= s->in_height) continue;
+            for (int32_t kx = 0; kx < s->kernel_width; kx++) {
+              const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
+              if (ix < 0 || ix >= s->in_width) continue;
+              const float value = x[from(s, n, c, iy, ix)];
+              if (value > most) most = value;
+            }
           }
+          y[to(s, n, c, oy, ox)] = most;
         }
-        y[out] = most;
       }
     }
   }
@@ -115,18 +139,21 @@ static float combined(ullage_binary_op op, float u, float v) {
 
 void ullage_f32_binary(ullage_binary_op op, const ullage_broadcast *s, const float *a,
                        const float *b, float *y) {
-  int32_t at[ULLAGE_MAX_RANK] = {0};
-  size_t total = 1, i = 0, j = 0;
+  int32_t digit[ULLAGE_MAX_RANK] = {0};
+  int32_t i = s->a_start, j = s->b_start, out = s->y_start;
+  size_t total = 1;
   for (int32_t d = 0; d < s->rank; d++) total *= (size_t)s->shape[d];
-  for (size_t out = 0; out < total; out++) {
+  for (size_t done = 0; done < total; done++) {
     y[out] = combined(op, a[i], b[j]);
     for (int32_t d = s->rank - 1; d >= 0; d--) { /* the next index, like a counter's digits */
-      i += (size_t)s->a_stride[d];
-      j += (size_t)s->b_stride[d];
-      if (++at[d] < s->shape[d]) break;
-      i -= (size_t)s->a_stride[d] * (size_t)s->shape[d];
-      j -= (size_t)s->b_stride[d] * (size_t)s->shape[d];
-      at[d] = 0;
+      i += s->a_stride[d];
+      j += s->b_stride[d];
+      out += s->y_stride[d];
+      if (++digit[d] < s->shape[d]) break;
+      i -= s->a_stride[d] * s->shape[d];
+      j -= s->b_stride[d] * s->shape[d];
+      out -= s->y_stride[d] * s->shape[d];
+      digit[d] = 0;
     }
   }
 }
@@ -170,8 +197,8 @@ void ullage_f32_softmax(int32_t outer, int32_t count, int32_t inner, const float
         if (x[first + (size_t)c * inner] > most) most = x[first + (size_t)c * inner];
       for (int32_t c = 0; c < count; c++) sum += expf(x[first + (size_t)c * inner] - most);
       for (int32_t c = 0; c < count; c++) {
-        const size_t at = first + (size_t)c * inner;
-        y[at] = expf(x[at] - most) / sum;
+        const size_t here = first + (size_t)c * inner;
+        y[here] = expf(x[here] - most) / sum;
       }
     }
   }
@@ -195,17 +222,17 @@ void ullage_f32_reduce(ullage_reduce_op op, int32_t outer, int32_t count, int32_
 void ullage_f32_batch_norm(int32_t batch, int32_t channels, int32_t inner, float epsilon,
                            const float *x, const float *scale, const float *bias, const float *mean,
                            const float *variance, float *y) {
-  size_t at = 0;
+  size_t here = 0;
   for (int32_t n = 0; n < batch; n++) {
     for (int32_t c = 0; c < channels; c++) {
       const float factor = scale[c] / sqrtf(variance[c] + epsilon);
-      for (int32_t i = 0; i < inner; i++, at++) y[at] = factor * (x[at] - mean[c]) + bias[c];
+      for (int32_t i = 0; i < inner; i++, here++) y[here] = factor * (x[here] - mean[c]) + bias[c];
     }
   }
 }
 
 void ullage_copy_elements(const ullage_strided *s, const void *x, void *y) {
-  int32_t at[ULLAGE_MAX_RANK] = {0};
+  int32_t digit[ULLAGE_MAX_RANK] = {0};
   int32_t i = s->in_start, j = s->out_start;
   size_t total = 1;
   for (int32_t d = 0; d < s->rank; d++) total *= (size_t)s->shape[d];
@@ -215,10 +242,10 @@ void ullage_copy_elements(const ullage_strided *s, const void *x, void *y) {
     for (int32_t d = s->rank - 1; d >= 0; d--) { /* the next index, like a counter's digits */
       i += s->in_stride[d];
       j += s->out_stride[d];
-      if (++at[d] < s->shape[d]) break;
+      if (++digit[d] < s->shape[d]) break;
       i -= s->in_stride[d] * s->shape[d];
       j -= s->out_stride[d] * s->shape[d];
-      at[d] = 0;
+      digit[d] = 0;
     }
   }
 }

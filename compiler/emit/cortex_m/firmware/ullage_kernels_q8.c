@@ -14,6 +14,29 @@ static inline int32_t clipped(int32_t value, const ullage_result *r) {
   return value < r->low ? r->low : value > r->high ? r->high : value;
 }
 
+/* Where an element of a window's input lies: in the cell that holds it. */
+static inline size_t from(const ullage_window *s, int32_t n, int32_t c, int32_t y, int32_t x) {
+  const ullage_cell *cell = s->x;
+  if (s->x_cells > 1)
+    while (n < cell->low[0] || n >= cell->high[0] || c < cell->low[1] || c >= cell->high[1] ||
+           y < cell->low[2] || y >= cell->high[2] || x < cell->low[3] || x >= cell->high[3])
+      cell++;
+  return (size_t)(cell->start + (n - cell->low[0]) * cell->stride[0] +
+                  (c - cell->low[1]) * cell->stride[1] + (y - cell->low[2]) * cell->stride[2] +
+                  (x - cell->low[3]) * cell->stride[3]);
+}
+
+/* Where an element of its result lies. */
+static inline size_t to(const ullage_window *s, int32_t n, int32_t c, int32_t y, int32_t x) {
+  return (size_t)(s->y_start + n * s->y_stride[0] + c * s->y_stride[1] + y * s->y_stride[2] +
+                  x * s->y_stride[3]);
+}
+
+/* Where an element of a product lies. */
+static inline size_t placed(const ullage_matmul *s, int32_t t, int32_t i, int32_t j) {
+  return (size_t)(t * s->y_batch_stride + i * s->y_row_stride + j * s->y_column_stride);
+}
+
 /* Round half to even; the range is limited first, so that the conversion cannot overflow. */
 static inline int32_t rounded(float value) {
   if (value < -32768.0f) value = -32768.0f;
@@ -49,16 +72,14 @@ void ullage_q8_conv(const ullage_window *s, const void *x, ullage_q8 qx, const v
                     const ullage_result *result) {
   const int32_t channels = s->in_channels / s->groups;
   const int32_t makes = s->out_channels / s->groups;
-  size_t out = 0;
-  for (int32_t n = 0; n < s->batch; n++) {
-    for (int32_t oc = 0; oc < s->out_channels; oc++) {
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t oc = s->first[1]; oc < s->last[1]; oc++) {
       const int32_t first = (oc / makes) * channels, w_zero = zero_of(qw, oc);
       const float scale = qx.scale * scale_of(qw, oc) / result->y.scale;
-      for (int32_t oy = 0; oy < s->out_height; oy++) {
-        for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
           int32_t sum = bias ? bias[oc] : 0;
           for (int32_t c = 0; c < channels; c++) {
-            const size_t plane = ((size_t)n * s->in_channels + first + c) * s->in_height;
             const size_t filter = ((size_t)oc * channels + c) * s->kernel_height;
             for (int32_t ky = 0; ky < s->kernel_height; ky++) {
               const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
@@ -66,13 +87,13 @@ void ullage_q8_conv(const ullage_window *s, const void *x, ullage_q8 qx, const v
               for (int32_t kx = 0; kx < s->kernel_width; kx++) {
                 const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
                 if (ix < 0 || ix >= s->in_width) continue;
-                const int32_t a = load(x, (plane + iy) * s->in_width + ix, qx.is_signed);
+                const int32_t a = load(x, from(s, n, first + c, iy, ix), qx.is_signed);
                 const int32_t b = load(w, (filter + ky) * s->kernel_width + kx, qw->is_signed);
                 sum += (a - qx.zero) * (b - w_zero);
               }
             }
           }
-          store(y, out, requantised(sum, scale, result));
+          store(y, to(s, n, oc, oy, ox), requantised(sum, scale, result));
         }
       }
     }
@@ -82,10 +103,9 @@ void ullage_q8_conv(const ullage_window *s, const void *x, ullage_q8 qx, const v
 void ullage_q8_matmul(const ullage_matmul *s, const void *a, ullage_q8 qa, const void *b,
                       const ullage_weights *qb, const int32_t *bias, void *y,
                       const ullage_result *result) {
-  size_t out = 0;
   for (int32_t t = 0; t < s->count; t++) {
-    for (int32_t i = 0; i < s->m; i++) {
-      for (int32_t j = 0; j < s->n; j++, out++) {
+    for (int32_t i = s->first_row; i < s->last_row; i++) {
+      for (int32_t j = s->first_column; j < s->last_column; j++) {
         const size_t row = (size_t)t * s->a_batch_stride + (size_t)i * s->a_row_stride;
         const size_t column = (size_t)t * s->b_batch_stride + (size_t)j * s->b_column_stride;
         const int32_t b_zero = zero_of(qb, j);
@@ -96,7 +116,7 @@ void ullage_q8_matmul(const ullage_matmul *s, const void *a, ullage_q8 qa, const
           sum += (u - qa.zero) * (v - b_zero);
         }
         const float scale = qa.scale * scale_of(qb, j) / result->y.scale;
-        store(y, out, requantised(sum, scale, result));
+        store(y, placed(s, t, i, j), requantised(sum, scale, result));
       }
     }
   }
@@ -104,26 +124,28 @@ void ullage_q8_matmul(const ullage_matmul *s, const void *a, ullage_q8 qa, const
 
 void ullage_q8_average_pool(const ullage_window *s, const void *x, ullage_q8 qx, void *y,
                             const ullage_result *result) {
-  size_t out = 0;
-  for (int32_t plane = 0; plane < s->batch * s->out_channels; plane++) {
-    for (int32_t oy = 0; oy < s->out_height; oy++) {
-      for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
-        int32_t count = 0;
-        float sum = 0.0f;
-        for (int32_t ky = 0; ky < s->kernel_height; ky++) {
-          const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
-          if (iy < 0 || iy >= s->in_height) continue;
-          for (int32_t kx = 0; kx < s->kernel_width; kx++) {
-            const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
-            if (ix < 0 || ix >= s->in_width) continue;
-            sum += real_of(x, ((size_t)plane * s->in_height + iy) * s->in_width + ix, qx);
-            count++;
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t c = s->first[1]; c < s->last[1]; c++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
+          int32_t count = 0;
+          float sum = 0.0f;
+          for (int32_t ky = 0; ky < s->kernel_height; ky++) {
+            const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
+            if (iy < 0 || iy >= s->in_height) continue;
+            for (int32_t kx = 0; kx < s->kernel_width; kx++) {
+              const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
+              if (ix < 0 || ix >= s->in_width) continue;
+              sum += real_of(x, from(s, n, c, iy, ix), qx);
+              count++;
+            }
           }
+          if (s->count_padding) count = s->kernel_height * s->kernel_width;
+          /* onnxruntime rounds this sum with the zero point in it. */
+          const float mean = sum / (float)count;
+          const float stored = mean / result->y.scale + (float)result->y.zero;
+          store(y, to(s, n, c, oy, ox), clipped(rounded(stored), result));
         }
-        if (s->count_padding) count = s->kernel_height * s->kernel_width;
-        /* onnxruntime rounds this sum with the zero point in it. */
-        const float mean = sum / (float)count;
-        store(y, out, clipped(rounded(mean / result->y.scale + (float)result->y.zero), result));
       }
     }
   }
@@ -148,10 +170,11 @@ void ullage_q8_binary(ullage_binary_op op, const ullage_broadcast *s, const void
   const float fixed =
       (float)result->y.zero - (a_ratio * (float)qa.zero + b_ratio * (float)qb.zero);
   const float product = qa.scale * qb.scale / result->y.scale;
-  int32_t at[ULLAGE_MAX_RANK] = {0};
-  size_t total = 1, i = 0, j = 0;
+  int32_t digit[ULLAGE_MAX_RANK] = {0};
+  int32_t i = s->a_start, j = s->b_start, out = s->y_start;
+  size_t total = 1;
   for (int32_t d = 0; d < s->rank; d++) total *= (size_t)s->shape[d];
-  for (size_t out = 0; out < total; out++) {
+  for (size_t done = 0; done < total; done++) {
     int32_t value;
     if (op == ULLAGE_ADD) {
       /* In this order, and fused, as onnxruntime adds on processors with AVX2. */
@@ -171,12 +194,14 @@ void ullage_q8_binary(ullage_binary_op op, const ullage_broadcast *s, const void
     }
     store(y, out, value);
     for (int32_t d = s->rank - 1; d >= 0; d--) { /* the next index, like a counter's digits */
-      i += (size_t)s->a_stride[d];
-      j += (size_t)s->b_stride[d];
-      if (++at[d] < s->shape[d]) break;
-      i -= (size_t)s->a_stride[d] * (size_t)s->shape[d];
-      j -= (size_t)s->b_stride[d] * (size_t)s->shape[d];
-      at[d] = 0;
+      i += s->a_stride[d];
+      j += s->b_stride[d];
+      out += s->y_stride[d];
+      if (++digit[d] < s->shape[d]) break;
+      i -= s->a_stride[d] * s->shape[d];
+      j -= s->b_stride[d] * s->shape[d];
+      out -= s->y_stride[d] * s->shape[d];
+      digit[d] = 0;
     }
   }
 }
@@ -199,32 +224,32 @@ void ullage_q8_softmax(int32_t outer, int32_t count, int32_t inner, const void *
       for (int32_t c = 0; c < count; c++)
         sum += expf(qx.scale * (float)(load(x, first + (size_t)c * inner, qx.is_signed) - most));
       for (int32_t c = 0; c < count; c++) {
-        const size_t at = first + (size_t)c * inner;
-        const float power = expf(qx.scale * (float)(load(x, at, qx.is_signed) - most));
-        store(y, at, quantised(power / sum, result));
+        const size_t here = first + (size_t)c * inner;
+        const float power = expf(qx.scale * (float)(load(x, here, qx.is_signed) - most));
+        store(y, here, quantised(power / sum, result));
       }
     }
   }
 }
 
 void ullage_q8_max_pool(const ullage_window *s, const void *x, int32_t is_signed, void *y) {
-  size_t out = 0;
-  for (int32_t plane = 0; plane < s->batch * s->out_channels; plane++) {
-    for (int32_t oy = 0; oy < s->out_height; oy++) {
-      for (int32_t ox = 0; ox < s->out_width; ox++, out++) {
-        int32_t most = is_signed ? INT8_MIN : 0;
-        for (int32_t ky = 0; ky < s->kernel_height; ky++) {
-          const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
-          if (iy < 0 || iy >= s->in_height) continue;
-          for (int32_t kx = 0; kx < s->kernel_width; kx++) {
-            const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
-            if (ix < 0 || ix >= s->in_width) continue;
-            const size_t at = ((size_t)plane * s->in_height + iy) * s->in_width + ix;
-            const int32_t value = load(x, at, is_signed);
-            if (value > most) most = value;
+  for (int32_t n = s->first[0]; n < s->last[0]; n++) {
+    for (int32_t c = s->first[1]; c < s->last[1]; c++) {
+      for (int32_t oy = s->first[2]; oy < s->last[2]; oy++) {
+        for (int32_t ox = s->first[3]; ox < s->last[3]; ox++) {
+          int32_t most = is_signed ? INT8_MIN : 0;
+          for (int32_t ky = 0; ky < s->kernel_height; ky++) {
+            const int32_t iy = oy * s->stride_y - s->pad_top + ky * s->dilation_y;
+            if (iy < 0 || iy >= s->in_height) continue;
+            for (int32_t kx = 0; kx < s->kernel_width; kx++) {
+              const int32_t ix = ox * s->stride_x - s->pad_left + kx * s->dilation_x;
+              if (ix < 0 || ix >= s->in_width) continue;
+                            const int32_t value = load(x, from(s, n, c, iy, ix), is_signed);
+              if (value > most) most = value;
+            }
           }
+          store(y, to(s, n, c, oy, ox), most);
         }
-        store(y, out, most);
       }
     }
   }

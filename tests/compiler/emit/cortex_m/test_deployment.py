@@ -19,6 +19,7 @@ from ullage.compiler.emit.cortex_m.board import TIER_REGIONS, is_deployable, reg
 from ullage.compiler.emit.cortex_m.context import c_float
 from ullage.compiler.emit.cortex_m.deployment import deployment_of
 from ullage.compiler.emit.cortex_m.shapes import around
+from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.hwmodels.catalog.registry import load_target
 
 
@@ -171,3 +172,26 @@ def test_names_cannot_end_a_comment(tmp_path: Path) -> None:
     path = saved(proto, tmp_path)
     text = deployment_of(compiled(path).plan, path).files["ullage_model.c"].decode()
     assert "/* Relu * / int x; / * */" in text
+
+
+def test_a_part_of_what_has_no_ranges_is_refused(tmp_path: Path) -> None:
+    proto = model(
+        [node("Relu", "x", "a"), node("Softmax", "a", "y", name="soft")], {"x": (4, 8)}, "y"
+    )
+    path = saved(proto, tmp_path)
+    halves = tuple(part_of(1, {0: (low, low + 2)}) for low in (0, 2))
+    schedule = Schedule("halves", (part_of(0, {}), *halves))
+    options = CompileOptions(target="mps3-an547", solver="all-slow", schedule=schedule)
+    with pytest.raises(ModelError, match=r"no kernel for Softmax 'soft' .* parts"):
+        deployment_of(compile_model(path, options).plan, path)
+
+
+def test_a_sum_in_several_parts_is_refused(tmp_path: Path) -> None:
+    weights = [const("w", np.ones((8, 3)), "float32")]
+    path = saved(model([node("MatMul", "x w", "y")], {"x": (4, 8)}, "y", weights), tmp_path)
+    halves = tuple(part_of(0, {-1: (low, low + 4)}) for low in (0, 4))
+    options = CompileOptions(
+        target="mps3-an547", solver="all-slow", schedule=Schedule("halves", halves)
+    )
+    with pytest.raises(ModelError, match="adds up in several parts"):
+        deployment_of(compile_model(path, options).plan, path)
