@@ -2,7 +2,8 @@
 
 Values that are made whole and read whole keep ONNX's order and have no layout. For the others the
 outermost axis is the one with most ranges; along other axes the bytes are divided into cells where
-parts that make the value begin and end, so that every part fills whole rows of cells.
+parts that make the value begin and end, so that every part fills whole rows of cells, and where
+parts that read it begin and end.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,8 @@ from ullage.compiler.ir.reach import Box, Interval
 from ullage.compiler.lowering.aliases import Aliases
 from ullage.compiler.lowering.layouts import LaidOut
 
+# Where an axis has so many times more ends of reads than of makes, cells end at the latter only.
+MORE_CUTS = 4
 # (leaf, box of it)
 LeafBox = tuple[str, Box]
 
@@ -101,8 +104,12 @@ def _layout(
     for axis, spans in makes.items():
         ends[axis] = {end for span in spans for end in span}
     for axis, spans in reads.items():
-        if axis not in ends and _is_partition(spans):
-            ends[axis] = {end for span in spans for end in span}
+        wanted = {end for span in spans for end in span}
+        if axis in ends:
+            if len(wanted) <= MORE_CUTS * len(ends[axis]):
+                ends[axis] |= wanted  # a halo has cells of its own, which stay without the rest
+        elif _is_partition(spans):
+            ends[axis] = wanted
     cuts = tuple(
         AxisCuts(axis, tuple(sorted({0, shape[axis], *ends[axis]})))
         for axis in sorted(ends)

@@ -198,9 +198,15 @@ def _solution(
     from ortools.math_opt import result_pb2
 
     reason = answer.termination.reason
-    if reason != result_pb2.TerminationReasonProto.TERMINATION_REASON_OPTIMAL:
-        name = result_pb2.TerminationReasonProto.Name(reason).removeprefix("TERMINATION_REASON_")
-        logger.warning("%s found no optimum of the linear program: %s", solver, name.lower())
+    reasons = result_pb2.TerminationReasonProto
+    if reason != reasons.TERMINATION_REASON_OPTIMAL:
+        name = reasons.Name(reason).removeprefix("TERMINATION_REASON_")
+        ended_early = (
+            reasons.TERMINATION_REASON_FEASIBLE,
+            reasons.TERMINATION_REASON_NO_SOLUTION_FOUND,
+        )
+        level = logging.INFO if reason in ended_early else logging.WARNING  # time was over
+        logger.log(level, "%s found no optimum of the linear program: %s", solver, name.lower())
         return None
     optimum = answer.solutions[0]
     if not (optimum.HasField("primal_solution") and optimum.HasField("dual_solution")):

@@ -25,7 +25,7 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade
 
 # Price of a part, as a share of the time that the whole order takes at least: of groupings that are
 # nearly as good, the one of fewer parts is planned sooner.
-PART_PRICE = 3e-6
+PART_PRICE = 1e-5
 # The same where all operands of a part must fit: finer parts look better there than they are, since
 # neighbours along different axes cut what is between them into cells.
 FITTED_PART_PRICE = 1e-4

@@ -1,39 +1,55 @@
 """Changes of groups that the local search tries."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from ullage.compiler.ir.reach import REDUCTION
 from ullage.solvers.scheduling.cascade.estimate import AXES, STRIPES, OrderFacts
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 
 Groups = list[Cascade]
 # Operators of a new group at most.
 NEW_GROUP = 8
+# Numbers of blocks that are tried.
+BLOCKS = (1, 2, 3, 4, 6, 8)
 
 
 def random_move(
     facts: OrderFacts, groups: Sequence[Cascade], at: int, rng: np.random.Generator
 ) -> Groups | None:
     """Other groups near one of them; None where the move that was drawn changes nothing."""
-    moves = (_other_stripes, _other_axis, _merged, _split, _grown, _shrunk, _new_group)
-    chances = (0.28, 0.06, 0.2, 0.1, 0.13, 0.13, 0.1)
+    moves = (
+        _other_stripes,
+        _other_axis,
+        _merged,
+        _split,
+        _grown,
+        _shrunk,
+        _new_group,
+        _other_blocks,
+    )
+    chances = (0.2, 0.1, 0.15, 0.1, 0.12, 0.12, 0.13, 0.08)
     move = moves[int(rng.choice(len(moves), p=chances))]
     return move(facts, list(groups), at, rng)
 
 
-def _axes(facts: OrderFacts, last: int) -> list[tuple[int, int]]:
-    """(axis, length) of the axes along which the operator before position `last` can be cut."""
+def _axes(facts: OrderFacts, last: int) -> dict[int, int]:
+    """Length by axis of the axes along which the operator before position `last` can be cut."""
     operator = facts.operator(last - 1)
     if operator.reach is None:
-        return []
+        return {}
     shape = facts.graph.values[operator.outputs[0]].shape
-    axes = [
-        (axis, size)
+    axes = {
+        axis: size
         for axis, size in enumerate(shape)
         if size > 1 and operator.reach.axes[axis] != "none"
-    ]
-    return axes[:AXES]
+    }
+    axes = dict(list(axes.items())[:AXES])
+    if operator.reach.reduction > 1:
+        axes[REDUCTION] = operator.reach.reduction
+    return axes
 
 
 def _with_stripes(
@@ -48,14 +64,12 @@ def _with_stripes(
     if stripes <= 1:
         return [Cascade(p, p + 1) for p in range(first, last)]
     axes = _axes(facts, last)
-    fitting = [a for a, size in axes if size >= 2 and (axis is None or a == axis)]
-    if not fitting:
-        fitting = [a for a, _ in axes]
-    if not fitting:
+    if not axes:
         return None
-    chosen = fitting[int(rng.integers(len(fitting)))] if axis is None else fitting[0]
-    size = dict(axes)[chosen]
-    return [Cascade(first, last, min(stripes, size), chosen)]
+    chosen = axis
+    if chosen not in axes:
+        chosen = list(axes)[int(rng.integers(len(axes)))]
+    return [Cascade(first, last, min(stripes, axes[chosen]), chosen)]
 
 
 def _other_stripes(
@@ -70,20 +84,50 @@ def _other_stripes(
         return None
     axis = group.axis if group.stripes > 1 else None
     made = _with_stripes(facts, group.first, group.last, other, axis, rng)
-    return None if made is None else groups[:at] + made + groups[at + 1 :]
+    return None if made is None else _replaced(groups, at, made)
+
+
+def _replaced(groups: Groups, at: int, made: Groups) -> Groups:
+    """Groups with others in place of one of them; one in its place keeps its blocks."""
+    old = groups[at]
+    if len(made) == 1 and old.blocks > 1 and made[0].axis != old.block_axis:
+        made = [replace(made[0], blocks=old.blocks, block_axis=old.block_axis)]
+    return groups[:at] + made + groups[at + 1 :]
 
 
 def _other_axis(
     facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
 ) -> Groups | None:
     group = groups[at]
-    others = [a for a, _ in _axes(facts, group.last) if a != group.axis or group.stripes == 1]
+    others = [a for a in _axes(facts, group.last) if a != group.axis or group.stripes == 1]
     if not others:
         return None
     stripes = group.stripes if group.stripes > 1 else int(rng.choice(STRIPES[:6]))
     axis = others[int(rng.integers(len(others)))]
     made = _with_stripes(facts, group.first, group.last, stripes, axis, rng)
-    return None if made is None else groups[:at] + made + groups[at + 1 :]
+    return None if made is None else _replaced(groups, at, made)
+
+
+def _other_blocks(
+    facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
+) -> Groups | None:
+    """Other blocks, of the same axis or of another."""
+    group = groups[at]
+    axes = _axes(facts, group.last)
+    others = [a for a in axes if a not in (group.axis, REDUCTION)]
+    if not others or group.stripes == 1:
+        return None
+    axis = group.block_axis
+    if group.blocks == 1 or axis not in others:
+        axis = others[int(rng.integers(len(others)))]
+    blocks = min(axes[axis], int(rng.choice([b for b in BLOCKS if b != group.blocks])))
+    if blocks == 1:
+        axis = 0
+    return [
+        *groups[:at],
+        replace(group, blocks=blocks, block_axis=axis, inner=()),
+        *groups[at + 1 :],
+    ]
 
 
 def _merged(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
@@ -98,20 +142,19 @@ def _merged(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
 
 def _split(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
     group = groups[at]
-    if group.last - group.first < 2 or group.stripes == 1:
+    if group.last - group.first < 2 or not group.is_cut:
         return None
     middle = int(rng.integers(group.first + 1, group.last))
     front = _with_stripes(facts, group.first, middle, group.stripes, None, rng)
     if front is None:
         return None
-    back = Cascade(middle, group.last, group.stripes, group.axis)
-    return [*groups[:at], *front, back, *groups[at + 1 :]]
+    return [*groups[:at], *front, replace(group, first=middle), *groups[at + 1 :]]
 
 
 def _grown(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
     """Take an operator from the group in front or behind."""
     group = groups[at]
-    if group.stripes == 1:
+    if not group.is_cut:
         return None
     if rng.random() < 0.5 and at > 0:
         front = groups[at - 1]
@@ -120,29 +163,29 @@ def _grown(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator)
             rest = _with_stripes(facts, front.first, front.last - 1, front.stripes, None, rng)
         if rest is None:
             return None
-        grown = Cascade(group.first - 1, group.last, group.stripes, group.axis)
+        grown = replace(group, first=group.first - 1, inner=())
         return [*groups[: at - 1], *rest, grown, *groups[at + 1 :]]
     if at + 1 >= len(groups):
         return None
     behind = groups[at + 1]
-    made = _with_stripes(facts, group.first, group.last + 1, group.stripes, None, rng)
+    made = _with_stripes(facts, group.first, group.last + 1, group.stripes, group.axis, rng)
     if made is None:
         return None
     rest = []
     if behind.last - behind.first > 1:
-        rest = [Cascade(behind.first + 1, behind.last, behind.stripes, behind.axis)]
+        rest = [replace(behind, first=behind.first + 1)]
     return [*groups[:at], *made, *rest, *groups[at + 2 :]]
 
 
 def _shrunk(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:
     """Give the first or the last operator of a group its own."""
     group = groups[at]
-    if group.stripes == 1 or group.last - group.first < 2:
+    if not group.is_cut or group.last - group.first < 2:
         return None
     if rng.random() < 0.5:
-        rest = Cascade(group.first + 1, group.last, group.stripes, group.axis)
+        rest = replace(group, first=group.first + 1)
         return [*groups[:at], Cascade(group.first, group.first + 1), rest, *groups[at + 1 :]]
-    made = _with_stripes(facts, group.first, group.last - 1, group.stripes, None, rng)
+    made = _with_stripes(facts, group.first, group.last - 1, group.stripes, group.axis, rng)
     if made is None:
         return None
     return [*groups[:at], *made, Cascade(group.last - 1, group.last), *groups[at + 1 :]]
@@ -152,9 +195,11 @@ def _new_group(
     facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
 ) -> Groups | None:
     """Several groups that follow one another as one."""
-    end = min(len(groups), at + int(rng.integers(2, NEW_GROUP + 1)))
-    if end - at < 2:
+    count = int(rng.integers(2, NEW_GROUP + 1))
+    begin = max(0, at - int(rng.integers(count)))
+    end = min(len(groups), begin + count)
+    if end - begin < 2:
         return None
     stripes = int(rng.choice(STRIPES[:9]))
-    made = _with_stripes(facts, groups[at].first, groups[end - 1].last, stripes, None, rng)
-    return None if made is None else groups[:at] + made + groups[end:]
+    made = _with_stripes(facts, groups[begin].first, groups[end - 1].last, stripes, None, rng)
+    return None if made is None else groups[:begin] + made + groups[end:]

@@ -24,9 +24,14 @@ from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
-from ullage.solvers.scheduling.cascade.stretch import Stretch, changed_span
+from ullage.solvers.scheduling.cascade.stretch import changed_span, inside
 from ullage.solvers.scheduling.cascade.stripes import Cascade
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask, ValuedGroups, value_groups
+from ullage.solvers.scheduling.cascade.valued import (
+    Judge,
+    SchedulingTask,
+    ValuedGroups,
+    schedule_of,
+)
 
 # Seconds that the search takes where the job has no time limit.
 DEFAULT_BUDGET_S = 5.0
@@ -37,17 +42,13 @@ COMPUTE_WEIGHTS = (None, 0.02, 0.1, 0.5)
 # Moves that are tried at most.
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
-PATIENCE_EACH = 12
+PATIENCE_EACH = 40
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
 GAIN = 1e-5
-# Share of the mean loss that every group has: groups are also tried where nothing waits.
-LEAST_WEIGHT = 0.05
-
-
-# First and last position of a stretch, and its groups.
-_Place = tuple[int, int, tuple[Cascade, ...]]
+# Weight that all groups have together, beside 1 for all that wait and 1 for all that crave room.
+LEAST_WEIGHT = 0.3
 
 
 @dataclass(frozen=True)
@@ -84,16 +85,15 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     problem = task.problem_of(whole)
     singles = [Cascade(p, p + 1) for p in range(len(task.order))]
     facts = OrderFacts.of(task.graph, task.order, problem)
-    reference = 0.0
+    judge = Judge(task, facts)
     fitted: FittedGroups | None = None
-    try:
-        reference = run_solver("all-slow", problem).value
-    except InfeasibleError:
-        if facts.fitting_bytes is None:
-            return CascadeResult(whole)
-        fitted = FittedGroups(task, facts)
+    if facts.fitting_bytes is not None:
+        try:
+            run_solver("all-slow", problem)
+        except InfeasibleError:
+            fitted = FittedGroups(task, facts)
     # Where operators must be cut, one by one they are far worse than groups, and many parts.
-    best = start = None if fitted else value_groups(task, facts, singles, reference)
+    best = start = None if fitted else judge.value(singles)
     estimates = estimated_groups(facts, task.budget.is_over)
     seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
     latest: list[Cascade] = []
@@ -106,8 +106,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         if tuple(groups) in seen:
             continue
         seen.add(tuple(groups))
-        valued = value_groups(task, facts, groups, reference)
-        if valued is not None and (best is None or valued.value < best.value * (1 - GAIN)):
+        valued = judge.value(groups)
+        if valued is not None and (best is None or valued.worth < best.worth * (1 - GAIN)):
             best = valued
             task.budget.progress(f"cascades: {valued.value:.6g}")
     if best is None:
@@ -115,10 +115,10 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             return CascadeResult(whole)
         latest = latest or fitted.singles()
         return CascadeResult(fitted.schedule(latest), tuple(latest))
-    search = _LocalSearch(task, facts, reference, best, seen, fitted)
+    search = _LocalSearch(judge, best, seen, fitted)
     search.improve(tries)
     return CascadeResult(
-        schedule=search.best.schedule,
+        schedule=schedule_of(task, facts, search.best.cascades) or whole,
         cascades=search.best.cascades,
         value=search.best.value,
         whole_value=None if start is None else start.value,
@@ -149,24 +149,22 @@ def peak_schedule(task: SchedulingTask) -> CascadeResult:
 
 
 class _LocalSearch:
-    """Moves on groups, judged by the LP of the whole schedule."""
+    """Moves on groups, judged by the LP: of the stretch around a change first, then of all."""
 
     def __init__(
         self,
-        task: SchedulingTask,
-        facts: OrderFacts,
-        reference: float,
+        judge: Judge,
         best: ValuedGroups,
         seen: set[tuple[Cascade, ...]],
         fitted: FittedGroups | None,
     ) -> None:
-        self.task, self.facts, self.reference = task, facts, reference
+        self.judge, self.task, self.facts = judge, judge.task, judge.facts
         self.best = best
         self.tries = self.gains = 0
         self._seen = seen
         self._fitted = fitted
-        self._stretches: dict[_Place, tuple[Stretch | None, float | None]] = {}
-        self._rng = np.random.default_rng(task.seed)
+        self._stretches: dict[tuple[Cascade, ...], float | None] = {}
+        self._rng = np.random.default_rng(judge.task.seed)
 
     def improve(self, tries: int) -> None:
         """Try moves until the tries, the time or the patience end."""
@@ -188,25 +186,25 @@ class _LocalSearch:
 
     def _ranks(self, groups: Sequence[Cascade]) -> bool:
         """Whether the stretch around a change gains; True in short graphs."""
-        best = self.best.cascades
-        if len(self.facts.order) <= DIRECT_OPERATORS:
+        best, count = self.best.cascades, len(self.facts.order)
+        if count <= DIRECT_OPERATORS or not self.judge.judges_stretches:
             return True
-        first, last = changed_span(self.facts, best, groups)
-        if last - first == len(self.facts.order):
+        span = changed_span(self.facts, best, groups)
+        if span[1] - span[0] == count:
             return True
-        key = (first, last, tuple(g for g in best if first <= g.first and g.last <= last))
-        if key not in self._stretches:
-            stretch = Stretch.of(self.task, self.facts, first, last)
-            self._stretches[key] = (stretch, None if stretch is None else stretch.value(best))
-        stretch, now = self._stretches[key]
-        if stretch is None or now is None:
-            return True
-        then = stretch.value(groups)
-        return then is not None and then < now * (1 - GAIN)
+        now, then = self._stretch(inside(best, span)), self._stretch(inside(groups, span))
+        return now is None or (then is not None and then < now * (1 - GAIN))
+
+    def _stretch(self, groups: tuple[Cascade, ...]) -> float | None:
+        """Value of a stretch, kept."""
+        if groups not in self._stretches:
+            valued = self.judge.value(groups)
+            self._stretches[groups] = None if valued is None else valued.worth
+        return self._stretches[groups]
 
     def _take(self, groups: Sequence[Cascade]) -> bool:
-        valued = value_groups(self.task, self.facts, groups, self.reference)
-        if valued is None or valued.value >= self.best.value * (1 - GAIN):
+        valued = self.judge.value(groups)
+        if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
         self.best = valued
         self.gains += 1
@@ -215,6 +213,9 @@ class _LocalSearch:
         return True
 
     def _waiting_group(self, valued: ValuedGroups) -> int:
-        """A group, likelier the more its steps wait."""
-        weights = valued.lost + LEAST_WEIGHT * max(1e-30, float(valued.lost.mean()))
+        """A group, likelier the more its steps wait, and the dearer memory is meanwhile."""
+        weights = np.full(len(valued.lost), LEAST_WEIGHT / len(valued.lost))
+        for shares in (valued.lost, valued.room):
+            if shares.sum() > 0:
+                weights += shares / shares.sum()
         return int(self._rng.choice(len(weights), p=weights / weights.sum()))

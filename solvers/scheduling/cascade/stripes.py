@@ -10,6 +10,12 @@ operator back to the first, a part makes what the parts behind it need and no pa
 
 Rows of the halo are made once and stay (in fast memory, or wherever the plan puts them) until the
 next stripe has read them.
+
+Stripes may also be ranges of the last operator's reduction: each adds to its accumulators, which
+wait until the last of them is done.
+
+Where a stripe of whole rows is too much, the group runs in blocks of another axis (columns), and
+each block stripe by stripe. The columns that a block needs of the one before stay like rows do.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +23,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.reach import REDUCTION, Interval
+from ullage.compiler.ir.reach import REDUCTION, AxisRange, Interval
 from ullage.compiler.ir.schedule import Part, part_of
 from ullage.compiler.lowering import demand as lowering
 
@@ -32,10 +38,13 @@ class Cascade:
     Attributes:
         first: position in the order of its first operator.
         last: one past the position of its last operator.
-        stripes: number of stripes; 1: each operator runs whole, one after the other.
-        axis: output axis of the last operator that is cut; of one operator also its reduction.
+        stripes: number of stripes; 1 beside one block: each operator runs whole, one after the
+            other.
+        axis: axis of the last operator's output that is cut into stripes, or `REDUCTION`.
         inner: (axis, number of parts) of loops inside each stripe, the outermost first; a group of
-            one operator only.
+            one operator only, in one block.
+        blocks: number of blocks, each of which runs stripe by stripe.
+        block_axis: axis of the last operator's output that is cut into blocks.
     """
 
     first: int
@@ -43,6 +52,13 @@ class Cascade:
     stripes: int = 1
     axis: int = 0
     inner: tuple[tuple[int, int], ...] = ()
+    blocks: int = 1
+    block_axis: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether its operators run in parts."""
+        return self.stripes > 1 or self.blocks > 1
 
 
 class Demands(lowering.Demands):
@@ -92,28 +108,25 @@ def cascade_parts(
             the order stands for the end of the graph.
     """
     members = order[cascade.first : cascade.last]
-    if cascade.stripes == 1:
+    if not cascade.is_cut:
         return [Part(index) for index in members]
-    if len(members) == 1:
+    if len(members) == 1 and cascade.blocks == 1:
         return _grid(graph, members[0], ((cascade.axis, cascade.stripes), *cascade.inner))
-    last = graph.operators[members[-1]]
-    size = graph.values[last.outputs[0]].shape[cascade.axis]
-    ends = stripe_ends(size, cascade.stripes)
-    made: dict[int, tuple[int, int]] = {}  # operator -> axis that is cut, rows made so far
+    cutting = _Cutting(graph, members, cascade.last, readers)
+    stripes = cutting.rounds(cascade.axis, cascade.stripes)
+    blocks = cutting.rounds(cascade.block_axis, cascade.blocks)
+    if stripes is None or blocks is None:
+        return None
     parts: list[Part] = []
-    for number, end in enumerate(ends):
-        is_final = number == len(ends) - 1
-        demands = Demands(graph)
-        _demand_results(demands, members, cascade, readers, number + 1, len(ends), end)
-        stripe: list[Part] = []
-        for index in reversed(members):
-            part = _part(graph, index, demands, made, is_final=is_final)
-            if part is None:
-                return None
-            if part:
-                demands.pass_on(graph.operators[index], part[0].intervals)
-                stripe += part
-        parts += reversed(stripe)
+    for block in blocks:
+        for stripe in stripes:
+            for index in members:
+                if index not in block or index not in stripe:
+                    continue
+                cuts = [cut for cut in (block[index], stripe[index]) if cut is not None]
+                if len({cut.axis for cut in cuts}) < len(cuts):
+                    return None
+                parts.append(Part(index, tuple(sorted(cuts, key=lambda cut: cut.axis))))
     return parts
 
 
@@ -139,66 +152,109 @@ def stripe_ends(size: int, stripes: int) -> list[int]:
     return [-(-size * (k + 1) // count) for k in range(count)]
 
 
-def _demand_results(
-    demands: Demands,
-    members: Sequence[int],
-    cascade: Cascade,
-    readers: Mapping[str, Sequence[int]],
-    number: int,
-    count: int,
-    end: int,
-) -> None:
-    """Demand what stripe `number` of `count` must have made of the group's results."""
-    graph = demands.graph
-    for index in members:
-        operator = graph.operators[index]
-        is_last = index == members[-1]
-        for name in operator.outputs:
-            outside = any(position >= cascade.last for position in readers.get(name, ()))
-            if not (outside or is_last):
-                continue
-            shape = graph.values[name].shape
-            box = [(0, size) for size in shape]
-            if is_last:
-                box[cascade.axis] = (0, end)
-            elif number < count:
-                continue  # as it is made for the others; the rest with the last stripe
-            demands.demand(name, tuple(box))
+@dataclass(frozen=True)
+class _Cutting:
+    """A group that is cut along one axis at a time.
 
-
-def _part(
-    graph: Graph,
-    index: int,
-    demands: Demands,
-    made: dict[int, tuple[int, int]],
-    *,
-    is_final: bool,
-) -> list[Part] | None:
-    """The part that makes what is demanded of an operator and not made yet.
-
-    Returns:
-        No part where nothing is missing; None where the operator cannot be cut so.
+    Attributes:
+        graph: the graph.
+        members: its operators in their order.
+        last: one past the position of the last of them.
+        readers: by value the positions of the operators that read it.
     """
-    operator = graph.operators[index]
-    ranges = demands.of(operator)
-    known = made.get(index)
-    shape = graph.values[operator.outputs[0]].shape
-    if ranges is None:
-        if not is_final:
-            return []
-        ranges = {}
-    if known is None and not ranges:
-        made[index] = (-1, 0)
-        return [Part(index)]
-    if known is not None and known[0] < 0:
-        return []
-    axis, done = known if known is not None else (next(iter(ranges)), 0)
-    end = shape[axis] if is_final or axis not in ranges else ranges[axis][1]
-    if operator.reach is None or operator.reach.axes[axis] == "none":
-        return None
-    if end <= done:
-        return []
-    made[index] = (axis, end)
-    if done == 0 and end == shape[axis]:
-        return [Part(index)]
-    return [part_of(index, {axis: (done, end)})]
+
+    graph: Graph
+    members: Sequence[int]
+    last: int
+    readers: Mapping[str, Sequence[int]]
+
+    def rounds(self, axis: int, count: int) -> list[dict[int, AxisRange | None]] | None:
+        """For each of so many ranges of an axis of the last operator, what is made for it.
+
+        Returns:
+            For each round by operator the range that no round before it has made; None for all of
+            the operator, which later rounds leave out. Or None where the group cannot be cut so.
+        """
+        if count == 1:
+            return [dict.fromkeys(self.members)]
+        last = self.graph.operators[self.members[-1]]
+        if axis == REDUCTION:
+            size = last.reach.reduction if last.reach else 0
+        else:
+            size = self.graph.values[last.outputs[0]].shape[axis]
+        if size < 2:
+            return None
+        ends = stripe_ends(size, count)
+        made: dict[int, tuple[int, int]] = {}  # operator -> axis that is cut, indices made so far
+        result: list[dict[int, AxisRange | None]] = []
+        for number, end in enumerate(ends):
+            is_final = number == len(ends) - 1
+            demands = Demands(self.graph)
+            self._demand_results(demands, axis, end, is_final=is_final)
+            cuts: dict[int, AxisRange | None] = {}
+            for index in reversed(self.members):
+                operator = self.graph.operators[index]
+                cut: tuple[AxisRange | None, ...]
+                if index == self.members[-1] and axis == REDUCTION:
+                    cut = (AxisRange(REDUCTION, ends[number - 1] if number else 0, end),)
+                else:
+                    found = self._missing(index, demands, made, is_final=is_final)
+                    if found is None:
+                        return None
+                    cut = found
+                if not cut:
+                    continue
+                cuts[index] = cut[0]
+                demands.pass_on(
+                    operator, {} if cut[0] is None else {cut[0].axis: (cut[0].start, cut[0].end)}
+                )
+            result.append(cuts)
+        return result
+
+    def _demand_results(self, demands: Demands, axis: int, end: int, *, is_final: bool) -> None:
+        """Demand what must have been made of the group's results when a range of `axis` ends."""
+        for index in self.members:
+            is_last = index == self.members[-1]
+            for name in self.graph.operators[index].outputs:
+                outside = any(position >= self.last for position in self.readers.get(name, ()))
+                if not (outside or is_last):
+                    continue
+                box = [(0, size) for size in self.graph.values[name].shape]
+                if is_last and axis != REDUCTION:
+                    box[axis] = (0, end)
+                elif not is_final and not is_last:
+                    continue  # as it is made for the others; the rest in the last round
+                demands.demand(name, tuple(box))
+
+    def _missing(
+        self, index: int, demands: Demands, made: dict[int, tuple[int, int]], *, is_final: bool
+    ) -> tuple[AxisRange | None, ...] | None:
+        """What is demanded of an operator and not made yet.
+
+        Returns:
+            One entry: a range, or None for all of the operator; no entry where nothing is missing.
+            None where the operator cannot be cut so.
+        """
+        operator = self.graph.operators[index]
+        ranges = demands.of(operator)
+        known = made.get(index)
+        shape = self.graph.values[operator.outputs[0]].shape
+        if ranges is None:
+            if not is_final:
+                return ()
+            ranges = {}
+        if known is None and not ranges:
+            made[index] = (-1, 0)
+            return (None,)
+        if known is not None and known[0] < 0:
+            return ()
+        axis, done = known if known is not None else (next(iter(ranges)), 0)
+        end = shape[axis] if is_final or axis not in ranges else ranges[axis][1]
+        if operator.reach is None or operator.reach.axes[axis] == "none":
+            return None
+        if end <= done:
+            return ()
+        made[index] = (axis, end)
+        if done == 0 and end == shape[axis]:
+            return (None,)
+        return (AxisRange(axis, done, end),)

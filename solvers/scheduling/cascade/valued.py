@@ -1,11 +1,15 @@
-"""The value of groups: the optimum of the fluid LP of their schedule."""
+"""The value of groups: the optimum of a fluid LP of their schedule.
+
+On most targets it is that of a coarse axis of time (`coarse`), in some milliseconds. Where operands
+must be in the fastest tier, it is the LP of the plan's own steps.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Floats
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
@@ -17,13 +21,19 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs: windows open little, since many are solved.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
+# Coarse steps of a group at most.
+DETAIL = 12
+# Price of a part, as a share of the value.
+PART_PRICE = 3e-6
 # Name of schedules that this room chooses.
 CASCADE = "cascade"
 
@@ -74,22 +84,31 @@ class ValuedGroups:
 
     Attributes:
         cascades: the groups in the order.
-        schedule: their parts.
         value: optimum of the LP in the objective's unit.
-        lost: (G,) for each group what its steps lose: seconds beyond computing for latency, else
-            the price of memory; at least 0.
+        lost: (G,) seconds that the steps of each group take beyond computing.
+        room: (G,) price of the whole memory during each group, in the objective's unit.
+        parts: steps that run an operator or a part of one.
     """
 
     cascades: tuple[Cascade, ...]
-    schedule: Schedule
     value: float
     lost: Floats
+    room: Floats
+    parts: int
+
+    @property
+    def worth(self) -> float:
+        """What groupings are compared by: of those that are nearly as good, few parts are better.
+
+        They are planned sooner, and lose less to the rounding of slices.
+        """
+        return self.value * (1.0 + PART_PRICE * self.parts)
 
 
 def schedule_of(
     task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade]
 ) -> Schedule | None:
-    """The schedule of groups; None where they cannot be cut so."""
+    """The schedule of groups; None where one of them cannot be cut so."""
     parts: list[Part] = []
     for cascade in cascades:
         made = cascade_parts(task.graph, task.order, cascade, facts.readers)
@@ -100,35 +119,83 @@ def schedule_of(
     return Schedule.whole(task.order) if schedule.is_whole else schedule
 
 
-def value_groups(
-    task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade], reference: float
-) -> ValuedGroups | None:
-    """Solve the LP of groups; None where they cannot be cut so, or time is over first.
+class Judge:
+    """Values groupings of one order.
 
-    Args:
-        task: the task.
+    Attributes:
+        task: the graph in its order, the target and the objective.
         facts: the graph in its order.
-        cascades: the groups.
-        reference: value of a legal plan, in the objective's unit.
     """
-    schedule = schedule_of(task, facts, cascades)
-    if schedule is None:
-        return None
-    try:
-        problem = task.problem_of(schedule)
-        known = max(reference, run_solver("all-slow", problem).value)
-        relaxation = relax(problem, segments_of(problem), known, OPTIONS, task.budget)
-    except (InfeasibleError, UsageError):
-        return None
-    if relaxation is None:
-        return None
-    place = {index: position for position, index in enumerate(task.order)}
-    group_of = np.zeros(len(task.order) + 1, dtype=np.int64)
-    for number, cascade in enumerate(cascades):
-        group_of[cascade.first : cascade.last] = number
-    by_group = np.zeros(len(cascades))
-    steps, lost = relaxation.axis.problem.steps, lost_by_step(relaxation)
-    for step, loss in zip(steps, lost.tolist(), strict=True):
-        if step.operator >= 0:
-            by_group[group_of[place[step.operator]]] += loss
-    return ValuedGroups(tuple(cascades), schedule, optimum(problem, relaxation), by_group)
+
+    def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
+        self.task, self.facts = task, facts
+        self._profiles: Profiles | None = None
+        if facts.fitting_bytes is None and not task.target.dma_steps.between:
+            self._profiles = Profiles(facts, task.target, task.aliases, DETAIL)
+
+    @property
+    def judges_stretches(self) -> bool:
+        """Whether it values the groups of a stretch of the order, too."""
+        return self._profiles is not None
+
+    def value(self, cascades: Sequence[Cascade]) -> ValuedGroups | None:
+        """The value of groups that make up the order, or a stretch of it.
+
+        None where they cannot be cut so, or time is over first. The value of a stretch says little
+        by itself, but ranks the groups in its middle.
+        """
+        task, groups = self.task, tuple(cascades)
+        if self._profiles is None:
+            return self._value_exactly(groups)
+        program = coarse_program(self._profiles, groups)
+        if program is None:
+            return None
+        found = coarse_value(
+            program, task.target, task.objective, task.budget, steady_state=task.steady_state
+        )
+        if found is None:
+            return None
+        lost = _by_group(found.lost, program.group_of, len(groups))
+        room = _by_group(found.room, program.group_of, len(groups))
+        return ValuedGroups(groups, found.value, lost, room, program.parts)
+
+    def _value_exactly(self, groups: tuple[Cascade, ...]) -> ValuedGroups | None:
+        """The value by the LP of the plan's own steps: where operands must be in the fastest tier.
+
+        None where operands do not fit.
+        """
+        task = self.task
+        schedule = schedule_of(task, self.facts, groups)
+        if schedule is None:
+            return None
+        try:
+            problem = task.problem_of(schedule)
+            known = run_solver("all-slow", problem).value
+            relaxation = relax(problem, segments_of(problem), known, OPTIONS, task.budget)
+        except (InfeasibleError, UsageError):
+            return None
+        if relaxation is None:
+            return None
+        group_at = np.full(len(task.graph.operators) + 1, -1)  # the last for steps without any
+        for number, cascade in enumerate(groups):
+            group_at[list(task.order[cascade.first : cascade.last])] = number
+        steps = relaxation.axis.problem.steps
+        group_of = group_at[[step.operator for step in steps]]
+        builder, solution = relaxation.fluid.builder, relaxation.solution
+        prices = builder.space_prices(solution.duals) * builder.unit
+        room = prices * task.target.fastest.capacity_bytes
+        return ValuedGroups(
+            groups,
+            optimum(problem, relaxation),
+            _by_group(lost_by_step(relaxation), group_of, len(groups)),
+            _by_group(room, group_of, len(groups)),
+            problem.program.parts,
+        )
+
+
+def _by_group(figures: Floats, group_of: Ints, groups: int) -> Floats:
+    """(G,) the sum of the figures of each group's steps; -1 stands for no group."""
+    known = group_of >= 0
+    sums = np.zeros(groups)
+    np.add.at(sums, group_of[known], figures[known])
+    return sums

@@ -1,5 +1,6 @@
 """Cascades: parts of groups, estimates, and a search that never makes things worse."""
 
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -10,7 +11,8 @@ from tests.support.tiled_models import residual_network
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.reach import REDUCTION
+from ullage.compiler.ir.schedule import Part, Schedule
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.parts import lower_schedule
@@ -60,6 +62,89 @@ def test_parts_of_random_groups_compute_the_graph(seed: int) -> None:
     check_execution(graph, program)
     macs = sum(step.macs for step in program.steps)
     assert macs == sum(operator.macs for operator in graph.operators)  # nothing is made twice
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_parts_of_blocks_compute_the_graph(seed: int) -> None:
+    rng = Random(1000 + seed)
+    graph = random_tiled_graph(rng, operators=6)
+    facts = facts_of(graph)
+    count = len(graph.operators)
+    shape = graph.values[graph.operators[-1].outputs[0]].shape
+    axes = [a for a in range(1, 4) if shape[a] > 1]
+    if len(axes) < 2:
+        pytest.skip("its result has one axis to cut")
+    axis, block_axis = rng.sample(axes, 2)
+    blocks = rng.randint(2, 3)
+    cascade = Cascade(0, count, rng.randint(1, 4), axis, blocks=blocks, block_axis=block_axis)
+    parts = cascade_parts(graph, facts.order, cascade, facts.readers)
+    if parts is None:  # an operator needs whole what two axes would cut
+        pytest.skip("this group has no blocks")
+    assert any(len(part.ranges) == 2 for part in parts) or cascade.stripes == 1
+    program = lower_schedule(
+        graph, Schedule("blocks", tuple(parts)), aliases=AliasOptions(alignment_bytes=1)
+    )
+    check_execution(graph, program)
+    macs = sum(step.macs for step in program.steps)
+    assert macs == sum(operator.macs for operator in graph.operators)  # nothing is made twice
+
+
+def test_halos_of_blocks_have_cells_of_their_own() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    facts = facts_of(graph)
+    first, last = _longest_cut(graph, facts, Cascade(0, 1, 4, 2, blocks=2, block_axis=3))
+    cascade = Cascade(first, last, 4, 2, blocks=2, block_axis=3)
+    parts = cascade_parts(graph, facts.order, cascade, facts.readers)
+    assert parts is not None
+    rest = [Part(i) for i in facts.order[last:]]
+    before = [Part(i) for i in facts.order[:first]]
+    program = lower_schedule(graph, Schedule("blocks", (*before, *parts, *rest)))
+    layouts = [v.layout for b in program.buffers for v in b.values if v.layout is not None]
+    assert any(len(cuts.ends) > 3 for layout in layouts for cuts in layout.cuts)
+
+
+def _longest_cut(graph: Graph, facts: OrderFacts, like: Cascade) -> tuple[int, int]:
+    """First and last position of the longest group from the first on that can be cut like this."""
+    best = (0, 1)
+    for last in range(2, len(facts.order) + 1):
+        shape = graph.values[facts.operator(last - 1).outputs[0]].shape
+        if len(shape) != 4 or min(shape[2:]) < 4:
+            continue
+        cascade = replace(like, last=last)
+        if cascade_parts(graph, facts.order, cascade, facts.readers) is not None:
+            best = (0, last)
+    return best
+
+
+def test_stripes_of_a_reduction_read_each_weight_once() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    facts = facts_of(graph)
+    at = next(
+        p
+        for p in range(1, len(facts.order))
+        if (reach := facts.operator(p).reach) is not None
+        and reach.reduction > 3
+        and facts.operator(p - 1).outputs[0] in facts.operator(p).inputs
+    )
+    cascade = Cascade(at - 1, at + 1, 2, REDUCTION)
+    parts = cascade_parts(graph, facts.order, cascade, facts.readers)
+    assert parts is not None
+    sums = [part.intervals[REDUCTION] for part in parts if REDUCTION in part.intervals]
+    reach = facts.operator(at).reach
+    assert reach is not None
+    assert sums[0][0] == 0
+    assert sums[0][1] == sums[1][0]
+    assert sums[1][1] == reach.reduction
+    schedule = (
+        *(Part(i) for i in facts.order[: at - 1]),
+        *parts,
+        *(Part(i) for i in facts.order[at + 1 :]),
+    )
+    program = lower_schedule(graph, Schedule("sums", schedule))
+    weights = {i for i, b in enumerate(program.buffers) if b.kind == "weight"}
+    index = facts.order[at - 1]
+    read = [u for s in program.steps if s.operator == index for u in s.uses if u.buffer in weights]
+    assert len({(u.buffer, u.start_byte) for u in read}) == len(read)
 
 
 def test_stripes_are_as_equal_as_whole_rows_allow() -> None:

@@ -1,0 +1,507 @@
+"""The value of a schedule on a coarse axis of time: a fluid LP that is solved in milliseconds.
+
+Searching needs the value of thousands of schedules, not their plans. Steps of the LP are the blocks
+of all groups (`profile`), in which time and bytes are added up; between blocks it decides as
+`fluid` does (`fluid.two_tier.model` explains it): what is kept from use to use, what is fetched
+when, what is stored. Pieces that the same blocks use alike (the weights of all operators of a
+cascade, line buffers between the same two stripes) are interchangeable, and are one in the LP.
+
+The value is an estimate, not a bound: space counts for whole blocks (dearer than it is), moves may
+use all of a block's time (cheaper), and data moves in a few blocks before or behind a use only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.target import Target
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.two_tier.builder import DIRECT_STEPS, TIE_BREAK
+from ullage.solvers.fluid.two_tier.pending import Spans
+from ullage.solvers.lp.program import INFINITY, LinearProgram
+from ullage.solvers.lp.solve import solve_lp
+from ullage.solvers.scheduling.cascade.profile import BlockUse, Piece, Profiles
+from ullage.solvers.scheduling.cascade.stripes import Cascade
+
+# Blocks before a use in which data may arrive ...
+WINDOW_BLOCKS = 4
+# ... and how many more, evenly spaced between the use before and these.
+SPARSE_BLOCKS = 4
+# Blocks behind a write in which data may be stored home.
+SPILL_BLOCKS = 3
+# Share of the memory that what passes a stretch takes at most: it may be at home meanwhile.
+MOST_PASSING = 0.75
+# Digits of the shares of a piece that a block reads and writes to which pieces are alike.
+ALIKE_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseUse:
+    """What a block does to a segment; see `BlockUse`."""
+
+    block: int
+    reads: bool
+    writes: bool
+    read_share: float
+    written_share: float
+    held_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CoarseSegment:
+    """Bytes that the same blocks use alike.
+
+    Attributes:
+        size_bytes: how many.
+        is_given: their data is at home before the first block.
+        is_output: it must be at home behind the last.
+        is_weight: it survives from one inference to the next.
+        must_be_fastest: operators reach it in the fastest tier only.
+        uses: by blocks, ascending.
+    """
+
+    size_bytes: float
+    is_given: bool
+    is_output: bool
+    is_weight: bool
+    must_be_fastest: bool
+    uses: tuple[CoarseUse, ...]
+
+
+@dataclass(frozen=True)
+class CoarseProgram:
+    """Blocks of a schedule as steps; B of them, a first and a last one for transfers alone.
+
+    Attributes:
+        compute_s: (B,) compute time.
+        workspace_bytes: (B,) room for what is used up inside a block.
+        excess_bytes: (B,) what of that has no room at all: it goes out and comes back.
+        segments: what several blocks use.
+        overhead_s: overhead of all steps.
+        group_of: (B,) the group of each block; -1 for none.
+        parts: number of steps of the plan.
+    """
+
+    compute_s: Floats
+    workspace_bytes: Floats
+    excess_bytes: Floats
+    segments: tuple[CoarseSegment, ...]
+    overhead_s: float
+    group_of: Ints
+    parts: int
+
+
+@dataclass(frozen=True)
+class CoarseValue:
+    """What the LP of a coarse program says.
+
+    Attributes:
+        value: its optimum in the objective's unit; traffic with what no plan avoids.
+        lost: (B,) seconds of each block beyond computing; 0 where time is not the objective.
+        room: (B,) price of the whole memory in each block, in the objective's unit.
+    """
+
+    value: float
+    lost: Floats
+    room: Floats
+
+
+# What a value is at the ends: its kind, whether it is at home at first, and must be at last.
+_Ends = tuple[Kind, bool, bool]
+# What makes pieces alike: that, and by block the uses.
+_Alike = tuple[_Ends, tuple[tuple[int, bool, bool, float, float], ...]]
+
+
+@dataclass
+class _Sum:
+    """Sums over pieces that are alike: bytes, and for each use the bytes times the share held."""
+
+    held_bytes: list[float]
+    size_bytes: float = 0.0
+
+
+def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarseProgram | None:
+    """The coarse program of groups that make up an order, or a stretch of it.
+
+    What comes from before a stretch is at home when it begins, what is used behind it must be at
+    home when it ends, and what passes it takes room.
+
+    Returns:
+        None where a group cannot be cut so.
+    """
+    low, high = cascades[0].first, cascades[-1].last
+    capacity = float(profiles.target.fastest.capacity_bytes)
+    group_at = np.full(len(profiles.facts.order), -1)
+    passing = 0.0
+    starts: list[int] = []
+    compute, workspace, group_of = [np.zeros(1)], [np.zeros(1)], [np.array([-1])]
+    start, overhead_s, parts = 1, 0.0, 0
+    joined: dict[_Alike, _Sum] = {}
+    for number, cascade in enumerate(cascades):
+        profile = profiles.of(cascade)
+        if profile is None:
+            return None
+        group_at[cascade.first : cascade.last] = number
+        for piece in profile.pieces:
+            _join(joined, _ends_of(profiles, piece.region, low, high), piece, [start])
+        starts.append(start)
+        start += len(profile.compute_s)
+        overhead_s += profile.overhead_s
+        parts += profile.steps
+        compute.append(profile.compute_s)
+        workspace.append(profile.workspace_bytes)
+        group_of.append(np.full(len(profile.compute_s), number))
+    for region, place in enumerate(profiles.regions):
+        first, last = place.places[0], place.places[-1]
+        if first >= high or last < low:
+            continue
+        groups = sorted({int(group_at[p]) for p in place.places} - {-1})
+        if not groups:
+            passing += place.size_bytes if place.kind != "weight" else 0.0
+        elif len(groups) > 1 or first < low or last >= high:
+            ends, begins = _ends_of(profiles, region, low, high), [starts[g] for g in groups]
+            for piece in profiles.shared(region, tuple(cascades[g] for g in groups)):
+                _join(joined, ends, piece, begins)
+    passing = min(passing, MOST_PASSING * capacity)
+    needed = np.concatenate([*workspace, np.zeros(1)]) + passing
+    room = np.minimum(needed, capacity)
+    return CoarseProgram(
+        np.concatenate([*compute, np.zeros(1)]),
+        room,
+        needed - room,
+        tuple(_segment(profiles, key, size) for key, size in joined.items()),
+        overhead_s,
+        np.concatenate([*group_of, np.array([-1])]),
+        parts,
+    )
+
+
+def _ends_of(profiles: Profiles, region: int, low: int, high: int) -> _Ends:
+    """What a value is at the ends of positions [low, high)."""
+    if region < 0:
+        return "activation", False, False
+    place = profiles.regions[region]
+    is_given = place.is_given or place.places[0] < low
+    is_read_behind = not place.is_given and place.places[-1] >= high
+    return place.kind, is_given, place.is_output or is_read_behind
+
+
+def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequence[int]) -> None:
+    """Add a piece to those that are alike.
+
+    Args:
+        joined: sums by what counts as alike.
+        ends: what its value is at the ends.
+        piece: the piece.
+        starts: first blocks of the groups that touch its value.
+    """
+
+    def shown(use: BlockUse) -> tuple[int, bool, bool, float, float]:
+        read, written = round(use.read_share, ALIKE_DIGITS), round(use.written_share, ALIKE_DIGITS)
+        return starts[use.group] + use.block, use.reads, use.writes, read, written
+
+    key = (ends, tuple(shown(use) for use in piece.uses))
+    total = joined.get(key)
+    if total is None:
+        total = joined[key] = _Sum([0.0] * len(piece.uses))
+    total.size_bytes += piece.size_bytes
+    for number, use in enumerate(piece.uses):
+        total.held_bytes[number] += piece.size_bytes * use.held_share
+
+
+def _segment(profiles: Profiles, key: _Alike, total: _Sum) -> CoarseSegment:
+    (kind, is_given, is_output), uses = key
+    size = total.size_bytes
+    return CoarseSegment(
+        size,
+        is_given,
+        is_output,
+        kind == "weight",
+        profiles.target.must_be_fastest(kind),
+        tuple(
+            CoarseUse(*use, held / size) for use, held in zip(uses, total.held_bytes, strict=True)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What moving and accessing a byte costs: time of the slow port, and the objective beside time.
+
+    Attributes:
+        read_s: of an operator's read at home.
+        write_s: of its write.
+        in_s: of a fetch.
+        out_s: of a store.
+        read_cost: what a read at home costs beyond one in the fastest tier.
+        write_cost: the same of a write.
+        in_cost: of a fetch.
+        out_cost: of a store.
+        fast_cost: of a read and of a write in the fastest tier.
+    """
+
+    read_s: float
+    write_s: float
+    in_s: float
+    out_s: float
+    read_cost: float
+    write_cost: float
+    in_cost: float
+    out_cost: float
+    fast_cost: tuple[float, float]
+
+    @classmethod
+    def of(cls, target: Target, objective: str) -> "_Rates":
+        """The rates of a target of two tiers."""
+        fast, home = target.tiers[0], target.tiers[1]
+        fetch, store = target.link(home.name, fast.name), target.link(fast.name, home.name)
+        in_rate = min(home.read_bytes_per_s, fetch.bandwidth_bytes_per_s if fetch else INFINITY)
+        out_rate = min(home.write_bytes_per_s, store.bandwidth_bytes_per_s if store else INFINITY)
+        costs = [0.0, 0.0, 0.0, 0.0]
+        fast_cost = 0.0, 0.0
+        if objective == "traffic":
+            costs = [1.0, 1.0, 1.0, 1.0]
+        elif objective == "energy":
+            fast_read, fast_write = fast.read_energy_j_per_byte, fast.write_energy_j_per_byte
+            home_read, home_write = home.read_energy_j_per_byte, home.write_energy_j_per_byte
+            costs = [
+                home_read - fast_read,
+                home_write - fast_write,
+                home_read + fast_write + (fetch.energy_j_per_byte if fetch else 0.0),
+                fast_read + home_write + (store.energy_j_per_byte if store else 0.0),
+            ]
+            fast_cost = fast_read, fast_write
+        return cls(
+            1.0 / home.read_bytes_per_s,
+            1.0 / home.write_bytes_per_s,
+            1.0 / in_rate,
+            1.0 / out_rate,
+            costs[0],
+            costs[1],
+            costs[2],
+            costs[3],
+            fast_cost,
+        )
+
+
+@dataclass
+class _Columns:
+    """Variables and entries while they are collected, in plain lists: there are some thousands."""
+
+    cost: list[float] = field(default_factory=list)
+    low: list[float] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    columns: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    row_high: list[float] = field(default_factory=list)
+    spans: Spans = field(default_factory=Spans)
+
+    def variable(self, cost: float, low: float = 0.0) -> int:
+        """A new variable from `low` to 1."""
+        self.cost.append(cost)
+        self.low.append(low)
+        return len(self.cost) - 1
+
+    def row(self, high: float) -> int:
+        """A new row, counted from the first that is no row of a block: at least 0, at most high."""
+        self.row_high.append(high)
+        return len(self.row_high) - 1
+
+    def entry(self, row: int, column: int, value: float) -> None:
+        """An entry of such a row."""
+        self.rows.append(row)
+        self.columns.append(column)
+        self.values.append(value)
+
+
+class _CoarseLp:
+    """The linear program of a coarse program."""
+
+    def __init__(
+        self, program: CoarseProgram, target: Target, objective: str, *, steady_state: bool
+    ) -> None:
+        self.program, self.target = program, target
+        self.blocks = len(program.compute_s)
+        self.is_timed = objective == "latency"
+        self.steady_state = steady_state
+        self.rates = _Rates.of(target, objective)
+        self.columns = _Columns()
+        self.constant = 0.0
+        self.busy_s = program.excess_bytes * (self.rates.read_s + self.rates.write_s)
+        self.constant += float(program.excess_bytes.sum()) * (
+            self.rates.read_cost + self.rates.write_cost
+        )
+        # Blocks, variables, and seconds of the slow port that 1 of the variable takes.
+        self.port: tuple[list[int], list[int], list[float]] = ([], [], [])
+        slow = target.tiers[1]
+        self.tie = TIE_BREAK / max(slow.read_bytes_per_s, slow.write_bytes_per_s)
+        self.capacity = float(max(1, target.fastest.capacity_bytes))
+        for segment in program.segments:
+            self._add(segment)
+
+    def _add(self, segment: CoarseSegment) -> None:
+        """Add what a segment can do."""
+        columns, rates, size = self.columns, self.rates, segment.size_bytes
+        share = size / self.capacity
+        present: list[int] = []
+        kept: list[int] = []
+        for number, use in enumerate(segment.uses):
+            read, written = use.read_share * size, use.written_share * size
+            slow_s = read * rates.read_s + written * rates.write_s
+            slow_cost = read * rates.read_cost + written * rates.write_cost
+            self.busy_s[use.block] += slow_s
+            self.constant += slow_cost
+            self.constant += read * rates.fast_cost[0] + written * rates.fast_cost[1]
+            saved = self.tie * (read + written) if self.is_timed else slow_cost
+            if self.is_timed:
+                self.constant += saved
+            x = columns.variable(-saved, float(segment.must_be_fastest))
+            present.append(x)
+            self._spend(use.block, x, -slow_s)
+            columns.spans.add([use.block], [use.block + 1], [x], share * use.held_share)
+            kept.append(self._add_gap(segment, number, present) if use.reads else -1)
+        if self.steady_state and segment.is_weight and kept[0] >= 0:
+            row = columns.row(INFINITY)
+            columns.entry(row, present[-1], 1.0)
+            columns.entry(row, kept[0], -1.0)
+        for number, use in enumerate(segment.uses):
+            if use.writes:
+                self._add_stores(segment, number, present, kept)
+
+    def _add_gap(self, segment: CoarseSegment, number: int, present: Sequence[int]) -> int:
+        """Add what is kept and what arrives before a use; returns the variable of what is kept."""
+        columns, size = self.columns, segment.size_bytes
+        share, end, x = size / self.capacity, segment.uses[number].block, present[number]
+        wraps = number == 0 and self.steady_state and segment.is_weight
+        balance = columns.row(0.0)  # kept + arrivals - present = 0
+        columns.entry(balance, x, -1.0)
+        kept, first = -1, 0
+        if number or wraps:
+            since = segment.uses[number - 1].block - (self.blocks if wraps else 0)
+            kept, first = columns.variable(0.0), since + 1
+            columns.entry(balance, kept, 1.0)
+            columns.spans.add([since + 1], [end], [kept], share)
+        if number:
+            row = columns.row(INFINITY)  # no more is kept than there was
+            columns.entry(row, present[number - 1], 1.0)
+            columns.entry(row, kept, -1.0)
+        window = max(first, end - WINDOW_BLOCKS)
+        early = range(first, window)
+        sparse = (
+            [early[len(early) * k // SPARSE_BLOCKS] for k in range(SPARSE_BLOCKS)] if early else []
+        )
+        cost = size * (self.tie if self.is_timed else self.rates.in_cost)
+        for block in dict.fromkeys([*sparse, *range(window, end)]):
+            moved = columns.variable(cost)
+            columns.entry(balance, moved, 1.0)
+            columns.spans.add([block], [end], [moved], share)
+            self._spend(block % self.blocks, moved, size * self.rates.in_s)
+        return kept
+
+    def _add_stores(
+        self, segment: CoarseSegment, write: int, present: Sequence[int], kept: Sequence[int]
+    ) -> None:
+        """What was written and is not kept for a reader must be at home by then."""
+        columns, size = self.columns, segment.size_bytes
+        since = segment.uses[write].block
+        needs: list[tuple[int, int]] = []  # by which block, beside what is kept
+        for reader in range(write + 1, len(segment.uses)):
+            if segment.uses[reader].reads:
+                needs.append((segment.uses[reader].block, kept[reader]))
+            if segment.uses[reader].writes:
+                break
+        else:
+            if segment.is_output:
+                needs.append((self.blocks, -1))
+        if not needs:
+            return
+        end = min(needs[-1][0], since + 1 + SPILL_BLOCKS)
+        cost = size * (self.tie if self.is_timed else self.rates.out_cost)
+        stores: list[tuple[int, int]] = []
+        for block in range(since + 1, end):
+            stored = columns.variable(cost)
+            columns.spans.add([since + 1], [block + 1], [stored], size / self.capacity)
+            self._spend(block, stored, size * self.rates.out_s)
+            stores.append((block, stored))
+        for by, keeps in needs:
+            row = columns.row(INFINITY)
+            columns.entry(row, present[write], -1.0)
+            if keeps >= 0:
+                columns.entry(row, keeps, 1.0)
+            for block, stored in stores:
+                if block < by:
+                    columns.entry(row, stored, 1.0)
+
+    def _spend(self, block: int, variable: int, seconds: float) -> None:
+        """Let a variable take the slow port's time."""
+        blocks, variables, spent = self.port
+        blocks.append(block)
+        variables.append(variable)
+        spent.append(seconds)
+
+    def solve(self, budget: Budget) -> CoarseValue | None:
+        """Solve it; None where it has no solution, or time is over first."""
+        program, columns, blocks = self.program, self.columns, self.blocks
+        home_s = float(np.maximum(program.compute_s, self.busy_s).sum())
+        unit = 1.0
+        if self.is_timed:
+            unit = (home_s or 1.0) / blocks
+        elif self.constant > 0:
+            unit = self.constant / blocks
+        lp = LinearProgram()
+        room = (self.capacity - program.workspace_bytes) / self.capacity
+        variables = lp.add_variables(len(columns.cost), np.array(columns.low), 1.0)
+        lp.add_cost(variables, np.array(columns.cost) / unit)
+        capacity_rows = lp.add_rows(blocks, -INFINITY, room)
+        load = lp.add_variables(blocks, 0.0, room)
+        load_rows = lp.add_rows(blocks, 0.0, 0.0)
+        lp.add_entries(capacity_rows, load, 1.0)
+        lp.add_entries(load_rows, load, -1.0)
+        lp.add_entries(load_rows[1:], load[:-1], 1.0)
+        taken, changes = columns.spans.entries(blocks, DIRECT_STEPS, 1 << 60)
+        lp.add_entries(capacity_rows[taken[0]], taken[1], taken[2])
+        lp.add_entries(load_rows[changes[0]], changes[1], changes[2])
+        high = np.array(columns.row_high)
+        rows = lp.add_rows(len(high), np.zeros(len(high)), high)
+        lp.add_entries(
+            rows[np.array(columns.rows)], np.array(columns.columns), np.array(columns.values)
+        )
+        elapsed = load[:0]
+        if self.is_timed:
+            compute = program.compute_s / unit
+            elapsed = lp.add_variables(blocks, compute, np.maximum(compute, 2.0 * blocks))
+            lp.add_cost(elapsed, 1.0)
+            port = lp.add_rows(blocks, self.busy_s / unit, INFINITY)
+            lp.add_entries(port, elapsed, 1.0)
+            at, spenders, seconds = self.port
+            lp.add_entries(port[np.array(at)], np.array(spenders), -np.array(seconds) / unit)
+        left_s = budget.remaining_s()
+        if left_s <= 0:
+            return None
+        solution = solve_lp(lp.frozen(), time_limit_s=None if np.isinf(left_s) else left_s)
+        if solution is None:
+            return None
+        prices = np.maximum(-solution.duals[capacity_rows], 0.0) * unit
+        lost = np.zeros(blocks)
+        if self.is_timed:
+            lost = np.maximum(0.0, solution.values[elapsed] * unit - program.compute_s)
+        value = solution.objective * unit + self.constant + program.overhead_s * self.is_timed
+        return CoarseValue(float(value), lost, prices)
+
+
+def coarse_value(
+    program: CoarseProgram, target: Target, objective: str, budget: Budget, *, steady_state: bool
+) -> CoarseValue | None:
+    """Solve the LP of a coarse program; None where it has no solution, or time is over first.
+
+    Args:
+        program: the blocks.
+        target: a chip of two tiers.
+        objective: `latency` (s), `traffic` (bytes) or `energy` (J).
+        budget: the time.
+        steady_state: inferences repeat for ever.
+    """
+    return _CoarseLp(program, target, objective, steady_state=steady_state).solve(budget)

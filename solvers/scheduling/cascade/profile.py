@@ -1,0 +1,496 @@
+"""What a group does, block by block: computing, room for what is used up inside, and who uses what.
+
+A group's steps are joined into blocks, as few as the search wants to look at:
+
+    steps      conv1 conv2 conv3 | conv1 conv2 conv3 | conv1 conv2 conv3 | ...
+    blocks          block 0      |     block 1       |     block 2       | ...
+
+The bytes of a value are divided where parts begin and end; what the same steps use alike is one
+piece. A piece that is made and used up inside a block is part of the block's workspace. All others
+are used by several blocks, of one group or of several:
+
+    weights of a group              blocks 0, 1, 2, ... of it read
+    rows between two stripes        block 0 writes, block 1 reads
+    the result of a group           each block writes some rows, blocks of the next group read them
+
+Profiles are kept: a schedule that differs from another in two groups costs two new profiles, and
+the pieces of the values that these share with their neighbours.
+
+Storage is shared as for whole operators. When a schedule is lowered, a result in place may turn out
+to need bytes of its own; so what is said here is an estimate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.ir.graph import Kind, Operator
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Program, Step
+from ullage.compiler.ir.reach import REDUCTION, Box, whole_box
+from ullage.compiler.ir.schedule import Part
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
+from ullage.compiler.lowering.demand import boxes_read
+from ullage.compiler.lowering.leaves import Leaves
+from ullage.compiler.lowering.part_work import part_work
+from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
+
+# Pieces of a value at most; beyond, ranges of its longest axis are joined.
+MOST_PIECES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class BlockUse:
+    """What a block does to a piece.
+
+    Attributes:
+        group: the group, by its place among those that touch the value.
+        block: the block, counted from the group's first.
+        reads: it needs what was there before.
+        writes: it writes the piece.
+        read_share: bytes read over the bytes of the piece, added up over the block's steps.
+        written_share: the same of bytes written.
+        held_share: share of the block's steps during which the piece is there: from the step that
+            makes it on, and up to its last use.
+    """
+
+    group: int
+    block: int
+    reads: bool
+    writes: bool
+    read_share: float
+    written_share: float
+    held_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of one value that the same blocks use alike.
+
+    Attributes:
+        region: the value, as an index of `Profiles.regions`; -1 for accumulators.
+        size_bytes: how many.
+        uses: in the order of the blocks.
+    """
+
+    region: int
+    size_bytes: float
+    uses: tuple[BlockUse, ...]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Bytes in which one value lies, or several that share them (in place).
+
+    Attributes:
+        shape: of the value.
+        size_bytes: of the value.
+        kind: kind of its buffer.
+        is_output: whether the graph's outputs lie in it.
+        places: positions of the operators that use it, ascending.
+    """
+
+    shape: tuple[int, ...]
+    size_bytes: int
+    kind: Kind
+    is_output: bool
+    places: tuple[int, ...]
+
+    @property
+    def is_given(self) -> bool:
+        """Whether its data is there before the first step."""
+        return self.kind in ("input", "weight")
+
+
+@dataclass(frozen=True)
+class _Touch:
+    """A step's use of a region."""
+
+    step: int
+    box: Box
+    writes: bool
+    share: float
+
+
+@dataclass(frozen=True)
+class GroupProfile:
+    """A group's blocks.
+
+    Attributes:
+        compute_s: (B,) compute time.
+        overhead_s: overhead of all of its steps.
+        workspace_bytes: (B,) the most that is alive at once of what is used up inside the block.
+        pieces: what several blocks of this group, and no other group, use.
+        steps: number of its steps.
+    """
+
+    compute_s: Floats
+    overhead_s: float
+    workspace_bytes: Floats
+    pieces: tuple[Piece, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class _GroupSteps:
+    """A group's steps: their cost, and by region what they touch."""
+
+    compute_s: Floats
+    overhead_s: float
+    workspace_bytes: Floats
+    touches: Mapping[int, Sequence[_Touch]]
+    accumulators: Sequence[tuple[int, Sequence[int]]]
+    block_of: Ints  # (steps,) the block of each
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return int(self.block_of[-1]) + 1 if len(self.block_of) else 0
+
+    def inside(self, step: int, of_step: int | None = None) -> float:
+        """Where in the block of a step (default the same) a step begins, from 0 to 1."""
+        block = self.block_of[step if of_step is None else of_step]
+        begin, end = np.searchsorted(self.block_of, [block, block + 1])
+        return float((step - begin) / (end - begin))
+
+
+class Profiles:
+    """Profiles of groups of a graph in an order, worked out once each.
+
+    Attributes:
+        graph: the graph.
+        facts: the graph in its order.
+        target: the chip.
+        detail: blocks of a group at most.
+        regions: where values lie.
+    """
+
+    def __init__(
+        self, facts: OrderFacts, target: Target, aliases: AliasOptions, detail: int
+    ) -> None:
+        self.graph, self.facts, self.target, self.detail = facts.graph, facts, target, detail
+        self._aliases = _aliases_of(facts, aliases)
+        self._leaves = Leaves(self.graph, self._aliases)
+        self._region_of: dict[str, int] = {}
+        self.regions = self._find_regions()
+        self._steps: dict[Cascade, _GroupSteps | None] = {}
+        self._profiles: dict[Cascade, GroupProfile | None] = {}
+        self._shared: dict[tuple[int, tuple[Cascade, ...]], tuple[Piece, ...]] = {}
+
+    def of(self, cascade: Cascade) -> GroupProfile | None:
+        """The profile of a group; None where it cannot be cut so."""
+        if cascade not in self._profiles:
+            steps = self._steps_of(cascade)
+            self._profiles[cascade] = None if steps is None else self._profile(cascade, steps)
+        return self._profiles[cascade]
+
+    def shared(self, region: int, groups: tuple[Cascade, ...]) -> tuple[Piece, ...]:
+        """The pieces of a region that several groups use."""
+        key = region, groups
+        if key not in self._shared:
+            steps = [self._steps_of(group) for group in groups]
+            known = [s for s in steps if s is not None]
+            self._shared[key] = tuple(
+                Piece(region, size, uses) for size, uses, _ in self._pieces(region, known)
+            )
+        return self._shared[key]
+
+    def _find_regions(self) -> tuple[Region, ...]:
+        """The regions, and which of them each leaf lies in."""
+        graph, buffer_of = self.graph, self._aliases.buffer_of
+        inside: dict[tuple[str, int, int], list[str]] = {}
+        for name, value in graph.values.items():
+            root, offset = buffer_of[name]
+            inside.setdefault((root, offset, value.size_bytes), []).append(name)
+        places: dict[str, set[int]] = {}
+        for position in range(len(self.facts.order)):
+            operator = self.facts.operator(position)
+            if operator.name in self._aliases.elided:
+                continue
+            for name in operator.inputs:
+                for leaf, _ in self._leaves.of(name, whole_box(graph.values[name].shape)):
+                    places.setdefault(leaf, set()).add(position)
+            for name in operator.outputs:
+                places.setdefault(name, set()).add(position)
+        outputs = {
+            leaf
+            for name in graph.outputs
+            for leaf, _ in self._leaves.of(name, whole_box(graph.values[name].shape))
+        }
+        regions: list[Region] = []
+        for (_, _, size), names in inside.items():
+            used = [name for name in names if name in places]
+            kinds = {graph.values[name].kind for name in names}
+            ranked: tuple[Kind, ...] = ("weight", "input", "output", "activation")
+            kind = next(k for k in ranked if k in kinds)
+            for name in used:
+                self._region_of[name] = len(regions)
+            if used and size:
+                touched = sorted({p for name in used for p in places[name]})
+                is_output = any(name in outputs for name in names)
+                shape = graph.values[used[0]].shape
+                regions.append(Region(shape, size, kind, is_output, tuple(touched)))
+        return tuple(regions)
+
+    def _steps_of(self, cascade: Cascade) -> _GroupSteps | None:
+        if cascade not in self._steps:
+            order, readers = self.facts.order, self.facts.readers
+            parts = cascade_parts(self.graph, order, cascade, readers)
+            self._steps[cascade] = None if parts is None else self._touched(parts)
+        return self._steps[cascade]
+
+    def _touched(self, parts: Sequence[Part]) -> _GroupSteps:
+        """What parts cost and touch."""
+        graph = self.graph
+        steps: list[Step] = []
+        touches: dict[int, list[_Touch]] = {}
+        waiting: dict[tuple[object, ...], tuple[int, list[int]]] = {}
+        for part in parts:
+            operator = graph.operators[part.operator]
+            if operator.name in self._aliases.elided:
+                continue
+            number, cut = len(steps), part.intervals
+            work = part_work(graph, operator, cut)
+            steps.append(
+                Step(
+                    name=operator.name,
+                    kind=operator.kind,
+                    operator=part.operator,
+                    macs=work.macs,
+                    mac_dtype=operator.mac_dtype,
+                    vector_elements=work.vector_elements,
+                    gemms=work.gemms,
+                    workspace_bytes=operator.workspace_bytes,
+                )
+            )
+            sparse = dict(operator.accessed_bytes)
+            for name, boxes in boxes_read(graph, operator, cut).items():
+                size = graph.values[name].size_bytes
+                share = min(1.0, sparse[name] / max(1, size)) if name in sparse else 1.0
+                for box in boxes:
+                    for leaf, inner in self._leaves.of(name, box):
+                        self._touch(touches, leaf, _Touch(number, inner, False, share))
+            if REDUCTION in cut:
+                self._accumulate(waiting, operator, part, number)
+                if cut[REDUCTION][1] < (operator.reach.reduction if operator.reach else 0):
+                    continue
+            for name in operator.outputs:
+                shape = graph.values[name].shape
+                made = tuple(cut.get(axis, (0, size)) for axis, size in enumerate(shape))
+                self._touch(touches, name, _Touch(number, made, True, 1.0))
+        problem = Problem(Program(graph.name, "", tuple(steps), ()), self.target)
+        return _GroupSteps(
+            compute_seconds(problem)[0],
+            float(overhead_seconds(problem).sum()),
+            np.array([step.workspace_bytes for step in steps], dtype=np.float64),
+            touches,
+            tuple(waiting.values()),
+            _blocks(compute_seconds(problem)[0], self.detail),
+        )
+
+    def _touch(self, touches: dict[int, list[_Touch]], leaf: str, touch: _Touch) -> None:
+        region = self._region_of.get(leaf)
+        if region is not None and self.graph.values[leaf].size_bytes:
+            touches.setdefault(region, []).append(touch)
+
+    def _accumulate(
+        self,
+        waiting: dict[tuple[object, ...], tuple[int, list[int]]],
+        operator: Operator,
+        part: Part,
+        number: int,
+    ) -> None:
+        """Note that a step adds to accumulators."""
+        cut = part.intervals
+        cut.pop(REDUCTION)
+        shape = self.graph.values[operator.outputs[0]].shape
+        spans = [cut.get(axis, (0, size)) for axis, size in enumerate(shape)]
+        size = ACCUMULATOR_BYTES * prod(high - low for low, high in spans)
+        waiting.setdefault((operator.name, tuple(spans)), (size, []))[1].append(number)
+
+    def _profile(self, cascade: Cascade, steps: _GroupSteps) -> GroupProfile:
+        """Divide what the group alone uses into workspace and pieces."""
+        count = len(steps.compute_s)
+        change = np.zeros(count + 1)
+        pieces: list[Piece] = []
+
+        def put(
+            region: int, size: float, uses: tuple[BlockUse, ...], span: tuple[int, int]
+        ) -> None:
+            if len(uses) > 1:
+                pieces.append(Piece(region, size, uses))
+            else:
+                change[span[0]] += size
+                change[span[1] + 1] -= size
+
+        for region in steps.touches:
+            place = self.regions[region]
+            if place.places[0] < cascade.first or place.places[-1] >= cascade.last:
+                continue
+            for size, uses, span in self._pieces(region, [steps]):
+                if place.is_given or place.is_output:
+                    pieces.append(Piece(region, size, uses))
+                else:
+                    put(region, size, uses, span)
+        for size, members in steps.accumulators:
+            shares = [(n, k > 0, k + 1 < len(members)) for k, n in enumerate(members)]
+            uses = _joined(
+                [(0, int(steps.block_of[n]), r, w, float(r), float(w)) for n, r, w in shares]
+            )
+            put(-1, float(size), uses, (members[0], members[-1]))
+        live = change.cumsum()[:-1] + steps.workspace_bytes
+        workspace = np.zeros(steps.blocks)
+        np.maximum.at(workspace, steps.block_of, live)
+        compute_s = np.zeros(steps.blocks)
+        np.add.at(compute_s, steps.block_of, steps.compute_s)
+        return GroupProfile(compute_s, steps.overhead_s, workspace, tuple(pieces), count)
+
+    def _pieces(
+        self, region: int, groups: Sequence[_GroupSteps]
+    ) -> list[tuple[float, tuple[BlockUse, ...], tuple[int, int]]]:
+        """Bytes and uses of the pieces of a region, and the steps of their first and last use."""
+        place = self.regions[region]
+        events = [
+            (number, touch)
+            for number, steps in enumerate(groups)
+            for touch in steps.touches.get(region, ())
+        ]
+        if not events:
+            return []
+        covers, sizes = _cells(place.shape, [touch.box for _, touch in events])
+        sizes = sizes * (place.size_bytes / max(1, prod(place.shape)))
+        if not self.target.split_operands:
+            return [self._unsplit(events, groups, covers, sizes)]
+        packed = np.packbits(covers, axis=0)
+        _, first, inverse = np.unique(packed, axis=1, return_index=True, return_inverse=True)
+        # A slice in fast memory is rounded up to whole units: half a unit is lost on the average.
+        lost = 0.5 * self.target.slice_granularity_bytes
+        totals = np.bincount(inverse.ravel(), weights=sizes + np.minimum(lost, sizes))
+        result: list[tuple[float, tuple[BlockUse, ...], tuple[int, int]]] = []
+        for cell, size in zip(first.tolist(), totals.tolist(), strict=True):
+            used = np.flatnonzero(covers[:, cell]).tolist()
+            if not used:
+                continue
+            chosen = [events[i] for i in used]
+            uses = [
+                (
+                    number,
+                    int(groups[number].block_of[touch.step]),
+                    not touch.writes,
+                    touch.writes,
+                    0.0 if touch.writes else touch.share,
+                    touch.share if touch.writes else 0.0,
+                )
+                for number, touch in chosen
+            ]
+            ends = chosen[0], chosen[-1]
+            span = ends[0][1].step, ends[1][1].step
+            result.append((size, self._held(place, _joined(uses), groups, ends), span))
+        return result
+
+    def _held(
+        self,
+        place: Region,
+        uses: tuple[BlockUse, ...],
+        groups: Sequence[_GroupSteps],
+        ends: tuple[tuple[int, _Touch], tuple[int, _Touch]],
+    ) -> tuple[BlockUse, ...]:
+        """The uses with the share of their blocks that a piece is there, by its end touches."""
+        (first, begin), (last, end) = ends
+        begins = 0.0 if place.is_given else groups[first].inside(begin.step)
+        stops = 1.0 if place.is_output else groups[last].inside(end.step + 1, end.step)
+        if len(uses) == 1:
+            return (replace(uses[0], held_share=max(0.0, stops - begins)),)
+        front = replace(uses[0], held_share=1.0 - begins)
+        return (front, *uses[1:-1], replace(uses[-1], held_share=stops))
+
+    def _unsplit(
+        self,
+        events: Sequence[tuple[int, _Touch]],
+        groups: Sequence[_GroupSteps],
+        covers: NDArray[np.bool_],
+        sizes: Floats,
+    ) -> tuple[float, tuple[BlockUse, ...], tuple[int, int]]:
+        """All of a region as one piece, of which steps use parts."""
+        whole = float(sizes.sum())
+        uses = []
+        for place, (number, touch) in enumerate(events):
+            share = float(sizes[covers[place]].sum()) / whole * touch.share
+            block = int(groups[number].block_of[touch.step])
+            reads = not touch.writes or (place > 0 and share < 1.0)
+            write = share if touch.writes else 0.0
+            uses.append((number, block, reads, touch.writes, share - write, write))
+        return whole, _joined(uses), (events[0][1].step, events[-1][1].step)
+
+
+def _blocks(compute_s: Floats, most: int) -> Ints:
+    """(steps,) the block of each step: few short steps side by side, a long one alone."""
+    if len(compute_s) <= most:
+        return np.arange(len(compute_s))
+    weights = compute_s / (compute_s.sum() or 1.0) + 1.0 / len(compute_s)
+    block = (weights.cumsum() - 0.5 * weights) * (most / 2.0)
+    return np.unique(block.astype(np.int64), return_inverse=True)[1].astype(np.int64)
+
+
+def _aliases_of(facts: OrderFacts, options: AliasOptions) -> Aliases:
+    """What shares bytes where operators run whole, but for Concats that are partly in place."""
+    apart: set[str] = set()
+    while True:
+        aliases = find_aliases(facts.graph, facts.order, options, apart)
+        partly = {name for name, _ in aliases.absorbed if name not in aliases.elided}
+        if not partly:
+            return aliases
+        apart |= partly
+
+
+def _cells(shape: tuple[int, ...], boxes: Sequence[Box]) -> tuple[NDArray[np.bool_], Floats]:
+    """Divide a value where boxes begin and end.
+
+    Returns:
+        (E, C) whether a box holds a cell, and (C,) elements of the cells.
+    """
+    table = np.array(boxes, dtype=np.int64).reshape(len(boxes), len(shape), 2)
+    covers = np.ones((len(boxes), 1), dtype=bool)
+    sizes = np.ones(1)
+    for axis, size in enumerate(shape):
+        edges = np.unique(np.concatenate([[0, size], table[:, axis].ravel()]))
+        most = max(1, MOST_PIECES // len(sizes))
+        if len(edges) - 1 > most:
+            edges = edges[np.unique(np.linspace(0, len(edges) - 1, most + 1).astype(np.int64))]
+        if len(edges) == 2:
+            sizes = sizes * size
+            continue
+        low, high = edges[:-1], edges[1:]
+        inside = (table[:, axis, :1] < high) & (table[:, axis, 1:] > low)
+        covers = (covers[:, :, None] & inside[:, None, :]).reshape(len(boxes), -1)
+        sizes = (sizes[:, None] * (high - low)).ravel()
+    return covers, np.asarray(sizes, dtype=np.float64)
+
+
+def _joined(
+    uses: Sequence[tuple[int, int, bool, bool, float, float]],
+) -> tuple[BlockUse, ...]:
+    """One use for each block, of (group, block, reads, writes, read share, written share)."""
+    joined: list[BlockUse] = []
+    for group, block, reads, writes, read, written in uses:
+        last = joined[-1] if joined else None
+        if last is not None and (last.group, last.block) == (group, block):
+            joined[-1] = BlockUse(
+                group,
+                block,
+                last.reads,
+                last.writes or writes,
+                last.read_share + read,
+                last.written_share + written,
+            )
+        else:
+            joined.append(BlockUse(group, block, reads, writes, read, written))
+    return tuple(joined)

@@ -1,0 +1,126 @@
+"""The coarse axis of time: its value is near that of the plan's own steps, and its bytes add up."""
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from tests.support.tiled_models import residual_network
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.two_tier.relaxation import relax
+from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.profile import Profiles
+from ullage.solvers.scheduling.cascade.stripes import Cascade
+from ullage.solvers.scheduling.cascade.valued import (
+    OPTIONS,
+    Judge,
+    SchedulingTask,
+    schedule_of,
+)
+from ullage.solvers.scheduling.lp_value import optimum
+from ullage.solvers.state.segments import segments_of
+
+GRAPH = import_model(residual_network(size=32), ImportOptions())
+COUNT = len(GRAPH.operators)
+
+
+def task_of(target: Target, objective: str = "latency") -> SchedulingTask:
+    order = tuple(range(COUNT))
+    aliases = alias_options(target)
+    return SchedulingTask(GRAPH, order, target, aliases, False, objective, 0, Budget())
+
+
+def facts_of(task: SchedulingTask) -> OrderFacts:
+    return OrderFacts.of(GRAPH, task.order, task.problem_of(Schedule.whole(task.order)))
+
+
+def random_groups(facts: OrderFacts, task: SchedulingTask, rng: Random) -> list[Cascade]:
+    """Groups in a few stripes of rows, some in blocks of columns, that can be cut so."""
+    groups: list[Cascade] = []
+    while (first := groups[-1].last if groups else 0) < COUNT:
+        last = min(COUNT, first + rng.randint(1, 4))
+        group = Cascade(first, last, rng.randint(2, 4), 2)
+        shape = GRAPH.values[facts.operator(last - 1).outputs[0]].shape
+        if rng.random() < 0.3:
+            group = replace(group, blocks=2, block_axis=3)
+        if len(shape) != 4 or min(shape[2:]) < 4 or schedule_of(task, facts, [group]) is None:
+            group = Cascade(first, first + 1)
+        groups.append(group)
+    return groups
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+@pytest.mark.parametrize("memory_bytes", [2048, 4096, 16384])
+def test_the_value_is_near_that_of_the_steps(memory_bytes: int, objective: str) -> None:
+    target = load_target("edge-npu").with_fast_memory(memory_bytes)
+    target = replace(target, slice_granularity_bytes=0)  # rounding of slices is not in that LP
+    task = task_of(target, objective)
+    facts = facts_of(task)
+    rng = Random(memory_bytes)
+    for groups in ([Cascade(p, p + 1) for p in range(COUNT)], random_groups(facts, task, rng)):
+        schedule = schedule_of(task, facts, groups)
+        assert schedule is not None
+        problem = task.problem_of(schedule)
+        known = run_solver("all-slow", problem).value
+        relaxation = relax(problem, segments_of(problem), known, OPTIONS, Budget())
+        assert relaxation is not None
+        program = coarse_program(Profiles(facts, target, task.aliases, 1000), groups)
+        assert program is not None
+        found = coarse_value(program, target, objective, Budget(), steady_state=False)
+        assert found is not None
+        assert found.value == pytest.approx(optimum(problem, relaxation), rel=0.04)
+
+
+def test_few_blocks_say_nearly_the_same() -> None:
+    target = load_target("edge-npu").with_fast_memory(4096)
+    task = task_of(target)
+    facts = facts_of(task)
+    groups = random_groups(facts, task, Random(3))
+    values = []
+    for detail in (8, 1000):
+        program = coarse_program(Profiles(facts, target, task.aliases, detail), groups)
+        assert program is not None
+        found = coarse_value(program, target, "latency", Budget(), steady_state=False)
+        assert found is not None
+        values.append(found.value)
+    assert values[0] == pytest.approx(values[1], rel=0.05)
+
+
+def test_pieces_make_up_what_several_groups_use() -> None:
+    target = replace(load_target("edge-npu"), slice_granularity_bytes=0)
+    task = task_of(target)
+    facts = facts_of(task)
+    groups = random_groups(facts, task, Random(5))
+    profiles = Profiles(facts, target, task.aliases, 8)
+    shared = 0
+    for index, region in enumerate(profiles.regions):
+        touching = tuple(g for g in groups if any(g.first <= p < g.last for p in region.places))
+        if len(touching) > 1:
+            shared += 1
+            pieces = profiles.shared(index, touching)
+            assert sum(p.size_bytes for p in pieces) == pytest.approx(region.size_bytes)
+    assert shared
+
+
+def test_a_stretch_of_everything_is_everything() -> None:
+    target = load_target("edge-npu").with_fast_memory(4096)
+    task = task_of(target)
+    judge = Judge(task, facts_of(task))
+    groups = [Cascade(p, p + 1) for p in range(COUNT)]
+    whole, stretch = judge.value(groups), judge.value(groups[2:6])
+    assert whole is not None
+    assert stretch is not None
+    assert stretch.value < whole.value
+    assert len(stretch.lost) == 4
+
+
+def test_without_time_there_is_no_value() -> None:
+    task = replace(task_of(load_target("edge-npu")), budget=Budget().at_most(0))
+    assert Judge(task, facts_of(task)).value([Cascade(p, p + 1) for p in range(COUNT)]) is None
