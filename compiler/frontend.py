@@ -205,6 +205,7 @@ def prepare(
             dtype=options.dtype,
             fuse=options.fuse,
             fuse_pairs=target.fuse_pairs,
+            bias_dtype=target.bias_dtype,
             deadline=deadline,
         ),
     )

@@ -61,6 +61,7 @@ def import_options(plan: Plan) -> ImportOptions:
         dtype=None if dtype is None else parse_dtype(dtype),
         fuse=bool(model.get("fuse", True)),
         fuse_pairs=plan.target.fuse_pairs,
+        bias_dtype=plan.target.bias_dtype,
     )
 
 

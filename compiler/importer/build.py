@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from ullage.compiler.common.clock import check_time
-from ullage.compiler.common.dtypes import resized
+from ullage.compiler.common.dtypes import FLOATS, bits_of, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.common.visible import is_unicode
 from ullage.compiler.importer import fusion
@@ -17,7 +17,7 @@ from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
-from ullage.compiler.importer.nodes import NodeList, collect_nodes
+from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
@@ -37,6 +37,8 @@ class ImportOptions:
         batch: value of every symbolic first dimension of an input; where these are numbers, another
             one (`rebatch`).
         dtype: data type policy: floating-point tensors are planned as this type.
+        bias_dtype: under a policy of integers, biases are planned as this type
+            (`Target.bias_dtype`); None: as all others.
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
         deadline: `time.monotonic()` value at which reading ends, None for never.
@@ -45,6 +47,7 @@ class ImportOptions:
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
+    bias_dtype: str | None = None
     fuse: bool = True
     fuse_pairs: bool = True
     deadline: float | None = None
@@ -124,6 +127,11 @@ def import_detailed(
             lambda model: infer_model(model, symbols, where, chosen.deadline),
         )
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
+    biases = _biases(proto.graph, scope, chosen)
+    sizes = {
+        name: storage_bytes(dtype, scope.types[name].elements) for name, dtype in biases.items()
+    }
+    node_list = replace(node_list, sizes={**node_list.sizes, **sizes})
     scope.work.check(where)
     outputs = tuple(dict.fromkeys(v.name for v in proto.graph.output))
     scope.work.check(where)
@@ -135,9 +143,26 @@ def import_detailed(
     scope.work.check(where)
     names = tuple(v.name for v in inputs)
     graph = _graph(label, groups, node_list, scope, names, outputs, chosen)
+    values = {
+        name: replace(value, dtype=biases.get(name, value.dtype))
+        for name, value in graph.values.items()
+    }
+    graph = replace(graph, values=values)
     scope.work.check(where)
     graph = with_reach(graph, groups, proto.graph, scope)
     return Imported(graph, proto, scope)
+
+
+def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dict[str, str]:
+    """Biases that are planned as another type than the policy's, by name.
+
+    They are those of a policy of integers of a byte or less: sums have more bits than operands.
+    """
+    policy, bias_dtype = options.dtype, options.bias_dtype
+    if bias_dtype is None or policy is None or policy in FLOATS or bits_of(policy) > 8:
+        return {}
+    names = bias_names(graph, scope)
+    return {name: bias_dtype for name in names if scope.types[name].dtype in FLOATS}
 
 
 def _graph(

@@ -1,7 +1,7 @@
 """ONNX nodes with all that a plan needs to know of them: operands in memory, work, storage."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import onnx
@@ -14,7 +14,9 @@ from ullage.compiler.importer.load import captures
 from ullage.compiler.importer.nests import nests_of
 from ullage.compiler.importer.operators.identity import attributes, operator_key
 from ullage.compiler.importer.optypes import (
+    BIAS_INPUTS,
     CONTROL_FLOW,
+    MATRIX,
     PARAMETER_INPUTS,
     PARTIALLY_READ,
     VIEWS,
@@ -144,10 +146,42 @@ def _weight_roots(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, t
     for name, proto in stored_forms(protos, scope).items():
         stored = dict.fromkeys(_stored(proto.input[0], roots))
         if operator_key(proto, scope.opsets) == "DequantizeLinear":
-            several = [n for n in proto.input[1:] if n and scope.types[n].elements > 1]
+            several = [n for n in _scaling(proto, scope) if scope.types[n].elements > 1]
             stored.update(dict.fromkeys(root for n in several for root in _stored(n, roots)))
         roots[name] = tuple(stored)
     return roots
+
+
+def _scaling(proto: onnx.NodeProto, scope: Scope) -> Iterator[str]:
+    """The scale and the zero point of a DequantizeLinear, where kernels need them in memory.
+
+    The scale of a bias (32 bits) is the product of those of what is multiplied, and symmetric
+    weights have no zero points: theirs are all 0.
+    """
+    data, *rest = proto.input
+    scale = rest[0] if rest else ""
+    zero = rest[1] if len(rest) > 1 else ""
+    if scale and scope.types[data].dtype != "int32":
+        yield scale
+    if zero and not (zero in scope.arrays and not scope.arrays[zero].any()):
+        yield zero
+
+
+def bias_names(graph: onnx.GraphProto, scope: Scope) -> frozenset[str]:
+    """Constants that are added once to each output channel of a convolution or matrix product.
+
+    They are an operand of it, or of an Add behind it.
+    """
+    made: dict[str, str] = {}
+    found: set[str] = set()
+    for proto in graph.node:
+        key = operator_key(proto, scope.opsets)
+        made.update((name, key) for name in proto.output if name)
+        if key in BIAS_INPUTS and len(proto.input) > BIAS_INPUTS[key]:
+            found.add(proto.input[BIAS_INPUTS[key]])
+        elif key == "Add" and any(made.get(name) in MATRIX for name in proto.input):
+            found.update(name for name in proto.input if len(scope.types[name].shape) <= 1)
+    return frozenset(name for name in found if name in scope.constants)
 
 
 def stored_forms(protos: Iterable[onnx.NodeProto], scope: Scope) -> dict[str, onnx.NodeProto]:

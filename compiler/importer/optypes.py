@@ -84,6 +84,14 @@ PARAMETER_INPUTS |= {
     "ConstantOfShape": frozenset({0}),
 }
 
+# Position of the bias among the inputs of matrix work.
+BIAS_INPUTS: dict[str, int] = {
+    "Conv": 2,
+    "FusedConv": 2,
+    "ConvTranspose": 2,
+    "Gemm": 2,
+    "FusedGemm": 2,
+}
 # Inputs of which only the selected elements are read: as many as the output has.
 PARTIALLY_READ = frozenset("Gather GatherElements GatherND Slice Compress".split())
 

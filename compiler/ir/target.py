@@ -269,6 +269,8 @@ class Target:
             run whole.
         fuse_pairs: element-wise operators that read a second activation (an Add of two branches)
             are fused behind others; else they run by themselves.
+        bias_dtype: under a policy of integers of a byte or less (`--dtype int8`), biases are
+            planned as this type; None: as the policy says.
     """
 
     name: str
@@ -282,6 +284,7 @@ class Target:
     slice_granularity_bytes: Count = 256
     tile_axes: tuple[TileAxis, ...] = ()
     fuse_pairs: bool = True
+    bias_dtype: DtypeName | None = None
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

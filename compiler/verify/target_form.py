@@ -82,6 +82,9 @@ def target_faults(target: object) -> Iterator[str]:
     for field in ("weights_in_fastest", "split_operands", "fuse_pairs"):
         if not isinstance(getattr(target, field), bool):
             yield f"target: {field} must be a bool, is {show(getattr(target, field))}"
+    dtype = target.bias_dtype
+    if dtype is not None and not (isinstance(dtype, str) and dtype in BITS):
+        yield f"target: bias_dtype must be a data type or None, is {show(dtype)}"
     fault = int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
     if fault:
         yield f"target: {fault}"

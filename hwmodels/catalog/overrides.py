@@ -23,7 +23,16 @@ LABELS = {"name", "description", "inherit", "source", "destination"}
 # Fields of which there is one per data type.
 _BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")
 # Fields that are texts or lists of texts.
-_TEXTS = ("operand_access", "axes", "model", "rows_hold", "groups", "operators", *schema.KINDS)
+_TEXTS = (
+    "operand_access",
+    "axes",
+    "model",
+    "bias_dtype",
+    "rows_hold",
+    "groups",
+    "operators",
+    *schema.KINDS,
+)
 # Names that an error lists beside the field that was probably meant.
 NEAR = 5
 
@@ -63,6 +72,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
     add(schema.HomesEntry, "homes.")
     add(schema.TilesEntry, "tiles.")
     add(schema.FusionEntry, "fusion.")
+    add(schema.StorageEntry, "storage.")
     for tier in file.tiers:
         fields[f"policy.reserved_bytes.{tier.name}"] = figures.Bytes
     return fields

@@ -7,8 +7,10 @@ must agree on (links, homes, order of tiers) is checked in `checks`.
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StrictBool
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
+from ullage.compiler.common.dtypes import parse_dtype
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import (
     TILE_AXES,
@@ -187,6 +189,19 @@ class FusionEntry(Strict):
     pairs: StrictBool = True
 
 
+def _dtype(value: str) -> str:
+    try:
+        return parse_dtype(value)
+    except UsageError as error:
+        raise ValueError(error.message) from error
+
+
+class StorageEntry(Strict):
+    """How the target stores tensors (see `Target.bias_dtype`)."""
+
+    bias_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
+
+
 class PolicyEntry(Strict):
     """Choices of the system rather than the chip: bytes that OS and software stack use, by tier."""
 
@@ -209,6 +224,7 @@ class TargetFile(Strict):
     slice_granularity: Granularity
     tiles: TilesEntry = TilesEntry(allowed=False)
     fusion: FusionEntry = FusionEntry()
+    storage: StorageEntry = StorageEntry()
     policy: PolicyEntry = PolicyEntry()
 
 
@@ -253,6 +269,7 @@ def resolve(file: TargetFile) -> Target:
         slice_granularity_bytes=file.slice_granularity.value,
         tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
         fuse_pairs=file.fusion.pairs,
+        bias_dtype=file.storage.bias_dtype,
     )
 
 

@@ -111,6 +111,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "weights_in_fastest"), "weights_in_fastest", FLAG),
     ((*TARGET, "split_operands"), "split_operands", FLAG),
     ((*TARGET, "fuse_pairs"), "fuse_pairs", FLAG),
+    ((*TARGET, "bias_dtype"), "bias_dtype", ((None, "int32"), ("int7", 4, ["int32"]))),
     ((*TARGET, "slice_granularity_bytes"), "slice_granularity_bytes", COUNT),
     ((*TARGET, "compute"), "the target needs a Compute", ((), (None, 1))),
     ((*COMPUTE, "macs_per_s"), "macs_per_s", (
