@@ -36,9 +36,9 @@ from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 MODELS = (
-    "mobilenet_v2 mnasnet1_0 efficientnet_b0 squeezenet1_1 shufflenet_v2_x1_0 googlenet resnet50 "
-    "unet_256 yolov8n_like hrnet_w18_small mixer_s16 vit_b_16 bert_base_128 t5_small_encoder_128 "
-    "tiny_resnet8"
+    "tiny_resnet8 squeezenet1_1 mnasnet1_0 mobilenet_v2 shufflenet_v2_x1_0 googlenet mixer_s16 "
+    "t5_small_encoder_128 efficientnet_b0 hrnet_w18_small yolov8n_like bert_base_128 vit_b_16 "
+    "resnet50 unet_256"
 )
 COLUMNS = (
     "model",

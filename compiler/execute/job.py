@@ -295,9 +295,10 @@ class ExecutionJob:
         """An output after the last step, from its home tier."""
         return self._typed(name, self._final_bytes(name))
 
-    def _final_bytes(self, name: str) -> Bytes:
-        """The bytes of a value after the last step, from its buffer's home tier."""
-        index, begin, end = self.place[name]
+    def _final_bytes(self, name: str, low: int = 0, high: int | None = None) -> Bytes:
+        """Some bytes of a value after the last step, from its buffer's home tier."""
+        index, first, last_byte = self.place[name]
+        begin, end = first + low, last_byte if high is None else first + high
         problem, target = self.plan.problem, self.plan.target
         home = target.homes[problem.buffers[index].kind]
         last = len(problem.steps)
@@ -305,15 +306,15 @@ class ExecutionJob:
         what = f"output {name!r}"
         if begin == end:
             return data
-        for r, low, high in self.arena.extents(index, begin, end, last, what, tier=home):
-            address = r.offset + low - r.start_byte
-            expected = cut(self.content[name], low - begin, high - begin)
-            if self.arena.owners[home].read(address, address + high - low) != expected:
+        for r, start, stop in self.arena.extents(index, begin, end, last, what, tier=home):
+            address = r.offset + start - r.start_byte
+            expected = cut(self.content[name], start - first, stop - first)
+            if self.arena.owners[home].read(address, address + stop - start) != expected:
                 raise VerificationError(
                     f"{what}: {home} at address {address} does not hold it at the end"
                 )
-            data[low - begin : high - begin] = self.arena.memory[home][
-                address : address + high - low
+            data[start - begin : stop - begin] = self.arena.memory[home][
+                address : address + stop - start
             ]
         return data
 

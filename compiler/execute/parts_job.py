@@ -219,11 +219,16 @@ class PartsJob(ExecutionJob):
         return self.kernels.run(maker, feeds)[name]
 
     def _rubbish(self, name: str) -> Array:
-        """Random numbers; finite, for a kernel may read what it multiplies by 0."""
+        """Random numbers; finite, for a kernel may read what it multiplies by 0.
+
+        Those of wide integers are 0 or -1, which are indices into any axis.
+        """
         tensor_type = self.imported.scope.types[name]
         dtype, shape = numpy_dtype(tensor_type.dtype), self.shapes.shape_of(name)
         if np.issubdtype(dtype, np.floating):
             return (1e3 * self.rubbish.standard_normal(shape)).astype(dtype)
+        if dtype in (np.int32, np.int64):
+            return self.rubbish.integers(-1, 1, shape).astype(dtype)
         if np.issubdtype(dtype, np.integer):
             span = np.iinfo(dtype.name)
             return self.rubbish.integers(span.min // 2, span.max // 2, shape).astype(dtype)
@@ -238,10 +243,19 @@ class PartsJob(ExecutionJob):
         return results
 
     def _final(self, name: str) -> Array:
-        leaves = {leaf for leaf, _ in self.lowered.leaves.of(name, self._whole(name))}
         held: dict[str, Array] = {}
-        for leaf in leaves:
-            held[leaf] = self._put(leaf, self._rubbish(leaf), 0, self._final_bytes(leaf))
+        for leaf, box in self.lowered.leaves.of(name, self._whole(name)):
+            array = held.setdefault(leaf, self._rubbish(leaf))
+            laid_out = self.lowered.laid_out.get(leaf)
+            if laid_out is None:
+                index, begin, end = self.place[leaf]
+                own, first, last = self.place[name]
+                inside = own == index and begin <= first and last <= end
+                low, high = (first - begin, last - begin) if inside else (0, end - begin)
+                held[leaf] = self._put(leaf, array, low, self._final_bytes(leaf, low, high))
+                continue
+            for r in laid_out.ranges(box):
+                array = self._put(leaf, array, r.start, self._final_bytes(leaf, r.start, r.end))
         return self._arranged(name, held)
 
     def _whole(self, name: str) -> tuple[tuple[int, int], ...]:

@@ -161,6 +161,7 @@ def buffers_of(
     sharing: Aliases,
     numbers: dict[str, int],
     laid_out: Mapping[str, LaidOut] | None = None,
+    scattered: Mapping[str, Sequence[tuple[str, int, int]]] | None = None,
 ) -> tuple[Buffer, ...]:
     """The buffers in the order of `numbers`, with the values in each.
 
@@ -169,14 +170,19 @@ def buffers_of(
         sharing: where each value lies.
         numbers: buffer name -> index into `Program.buffers`.
         laid_out: the layouts of the values that have one.
+        scattered: for outputs whose bytes lie apart, as (root, first byte, one past the last).
     """
     layouts = laid_out or {}
+    apart = scattered or {}
     members: dict[str, list[tuple[int, Value]]] = {root: [] for root in numbers}
     for name, value in graph.values.items():
         root, offset = sharing.buffer_of[name]
         if root in members:
             members[root].append((offset, value))
-    outputs = set(graph.outputs)
+    outputs = set(graph.outputs) - apart.keys()
+    ends: dict[str, list[tuple[int, int]]] = {}
+    for root, low, high in (piece for pieces in apart.values() for piece in pieces):
+        ends.setdefault(root, []).append((low, high))
     buffers: list[Buffer] = []
     for root, inside in members.items():
         size = graph.values[root].size_bytes
@@ -200,7 +206,12 @@ def buffers_of(
                     )
                     for offset, value in inside
                 ),
-                outputs=_union([(o, o + v.size_bytes) for o, v in inside if v.name in outputs]),
+                outputs=_union(
+                    [
+                        *((o, o + v.size_bytes) for o, v in inside if v.name in outputs),
+                        *ends.get(root, ()),
+                    ]
+                ),
                 row_bytes=layouts[root].row_bytes
                 if root in layouts
                 else _row_bytes(graph.values[root]),

@@ -78,7 +78,9 @@ def lower_schedule(
         )
     lowered = resolve(graph, schedule, options)
     numbers = buffer_numbers(graph, lowered.aliases)
-    buffers = buffers_of(graph, lowered.aliases, numbers, lowered.laid_out)
+    scattered = {name: lowered.output_ranges(graph, name) for name in graph.outputs}
+    scattered = {name: pieces for name, pieces in scattered.items() if pieces}
+    buffers = buffers_of(graph, lowered.aliases, numbers, lowered.laid_out, scattered)
     accumulators = _Accumulators(len(buffers), graph)
     steps = end_steps("start", dma_steps)
     for part, accesses in zip(schedule.parts, lowered.accesses, strict=True):
@@ -161,6 +163,22 @@ class Lowered:
     leaves: Leaves
     laid_out: Mapping[str, LaidOut]
     accesses: tuple[Accesses | None, ...]
+
+    def output_ranges(self, graph: Graph, name: str) -> list[tuple[str, int, int]]:
+        """Bytes of an output that only arranges values with layouts, as (root, start, end).
+
+        Empty for any other output, which lies where its value does.
+        """
+        pieces = self.leaves.of(name, whole_box(graph.values[name].shape))
+        if not any(leaf in self.laid_out for leaf, _ in pieces) or name in self.laid_out:
+            return []
+        result = []
+        for leaf, box in pieces:
+            root, offset = self.aliases.buffer_of[leaf]
+            laid_out = self.laid_out.get(leaf)
+            ranges = laid_out.ranges(box) if laid_out else whole_range(graph.values[leaf])
+            result += [(root, offset + r.start, offset + r.end) for r in ranges]
+        return result
 
 
 def resolve(graph: Graph, schedule: Schedule, options: AliasOptions) -> Lowered:

@@ -131,6 +131,9 @@ class _Check:
         summed = cut.pop(REDUCTION, None)
         walk = Walk(self.geometry, operator, summed)
         length = walk.reduction()
+        if summed is not None and not length:
+            self.unchecked.setdefault(operator.name, operator.kind)
+            return
         if summed is not None:
             walk.is_last = summed[1] >= length
             self.summed[step.operator, tuple(sorted(cut.items()))] = summed[1] % max(1, length)

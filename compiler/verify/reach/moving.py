@@ -108,8 +108,10 @@ def _slice(node: NodeFacts, geometry: Geometry, _out: int) -> dict[int, Taken] |
     vectors: Taken = [(a, np.arange(n)) for a, n in enumerate(shape)]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         place, length = axis % len(shape), shape[axis % len(shape)]
-        stop = None if step < 0 and end < -length else end  # in front of the first index
-        vectors[place] = (place, np.arange(length)[slice(start, stop, step)])
+        low, high = (0, length) if step > 0 else (-1, length - 1)
+        first = min(max(start + length if start < 0 else start, 0), high)
+        stop = min(max(end + length if end < 0 else end, low), high)
+        vectors[place] = (place, np.arange(first, stop, step))
     return {0: vectors}
 
 
@@ -123,6 +125,8 @@ def _pad(node: NodeFacts, geometry: Geometry, _out: int) -> dict[int, Taken] | N
     for place, axis in enumerate(a % len(shape) for a in axes):
         low, high = pads[place], pads[place + len(axes)]
         kept = np.arange(max(0, -low), shape[axis] - max(0, -high))
+        if not kept.size:
+            return None
         width, mode = (max(0, low), max(0, high)), node.text("mode", "constant")
         if mode == "constant":
             vectors[axis] = (axis, np.pad(kept, width, constant_values=-1))

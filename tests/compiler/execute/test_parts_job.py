@@ -12,10 +12,9 @@ import pytest
 from tests.support.onnx_models import MICROSOFT, const, info, model, node, parsed
 from tests.support.tiled import random_schedule
 from tests.support.tiled_models import residual_network, saved
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.execute import runner
 from ullage.compiler.execute.runner import RunOptions, run_plan
 from ullage.compiler.importer import build
 from ullage.compiler.importer.build import Imported, ImportOptions, import_model
@@ -75,7 +74,9 @@ def narrowed(operator: Operator) -> Operator:
     return replace(operator, reach=replace(operator.reach, inputs=tuple(entries)))
 
 
-def test_a_reach_that_is_too_small_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reach_that_is_too_small_is_refused_when_it_is_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = saved(residual_network(), tmp_path)
     graph = graph_of(path)
     rows = graph.values[graph.operators[0].outputs[0]].shape[2]
@@ -92,8 +93,8 @@ def test_a_reach_that_is_too_small_is_seen(tmp_path: Path, monkeypatch: pytest.M
         return replace(read, graph=replace(read.graph, operators=(narrowed(first), *others)))
 
     monkeypatch.setattr(build, "import_detailed", import_wrong)
-    monkeypatch.setattr(runner, "import_detailed", import_wrong)
-    assert not run_plan(path, plan_of(path, schedule, 65536)).passed
+    with pytest.raises(VerificationError, match=r"needs .* elements of x that it does not read"):
+        plan_of(path, schedule, 65536)
 
 
 SUMS = {

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.onnx_models import parsed
 from tests.support.tile_cases import FOLDER, cases
 from tests.support.tile_kinds import KINDS, kind_model
 from tests.support.tile_runs import executed, graph_of
@@ -64,3 +65,19 @@ def test_cases_of_public_faults(case: dict[str, Any], halo: Halo) -> None:
         for check in executed(path, schedule).outputs:
             assert check.passed
             assert check.bit_exact or REDUCTION in tiles
+
+
+def test_an_output_that_is_a_part_of_a_split_stays_to_the_end(tmp_path: Path) -> None:
+    text = """g (float[1,2,6,5] x) => (float y) <int64[2] s = {1,1}>
+    { t = Sigmoid(x) y, rest = Split<axis=1>(t, s) }"""
+    path = saved(parsed(text), tmp_path)
+    schedule = cut_output(graph_of(path), "y", {2: 2}, halo="recomputed")
+    assert schedule.cut_operators
+    assert all(check.bit_exact for check in executed(path, schedule).outputs)
+
+
+def test_indices_that_a_part_does_not_read_are_still_indices(tmp_path: Path) -> None:
+    text = """g (float[5,4] x, int64[6] i) => (float y) { t = Relu(x) y = Gather<axis=0>(t, i) }"""
+    path = saved(parsed(text), tmp_path)
+    schedule = cut_output(graph_of(path), "y", {0: 2})
+    assert all(check.bit_exact for check in executed(path, schedule).outputs)
