@@ -289,7 +289,6 @@ What is left:
 - With dedicated SRAM (Ethos-U65), Vela's NPU cycles include waiting for inputs and weights from
   DRAM. First layers, which read three channels in bursts of 128 bytes, take up to 14 times as long
   there; here that is the memory's time, not the unit's.
-- Products with a vector (ad01) wait for their first weights there.
 - A Softmax over few elements is many operations there, of which each takes at least 12 cycles."""
 
 MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and the cycles of `kernel-cycles` in

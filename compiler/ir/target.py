@@ -140,7 +140,10 @@ class MacBlocks:
         step_cycles: cycles that a unit takes for a step.
         weights_per_cycle: weights that reach a core in a cycle.
         block_elements: output elements of the largest block, from its accumulators.
-        command_cycles: cycles to begin and end an operation.
+        block_channels: output channels of the largest block.
+        command_cycles: latencies of a block, from its command to its last byte.
+        command_share: the share of these latencies and of a block's products and output for which
+            its command keeps the unit.
         output_cycles: cycles of the output stage per element, by ONNX operator, kind of loop nest,
             or `default`.
     """
@@ -154,7 +157,9 @@ class MacBlocks:
     step_cycles: Cells
     weights_per_cycle: Cells
     block_elements: Cells
+    block_channels: Cells
     command_cycles: Cycles
+    command_share: Share
     output_cycles: Mapping[str, Cycles]
 
 

@@ -51,6 +51,7 @@ BLOCK_COUNTS = (
     "step_cycles",
     "weights_per_cycle",
     "block_elements",
+    "block_channels",
 )
 
 
@@ -200,6 +201,9 @@ def _model_faults(compute: Compute) -> Iterator[str]:
             yield int_fault(f"{field} of mac_blocks", getattr(blocks, field), 1, MAX_CELLS)
         yield rate_fault("clock_hz", blocks.clock_hz)
         yield amount_fault("command_cycles", blocks.command_cycles, MAX_CYCLES)
+        fault = rate_fault("command_share", blocks.command_share)
+        if fault or not MIN_SHARE <= blocks.command_share <= 1:
+            yield fault or f"command_share {blocks.command_share:g} is no share"
         yield from _table_faults("output_cycles", blocks.output_cycles)
     elif blocks is not None:
         yield f"mac_blocks must be a MacBlocks or None, is {show(blocks)}"

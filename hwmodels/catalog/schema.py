@@ -56,6 +56,7 @@ OPERATOR_PATTERN = r"^[A-Z][A-Za-z0-9]*$"
 _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low")
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
 _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="low")
+_ALL = Share(value=1.0, source="default", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
 
 
@@ -125,7 +126,9 @@ class MacBlocksEntry(Strict):
     step_cycles: Count
     weights_per_cycle: Count
     block_elements: Count
+    block_channels: Count
     command_cycles: Cycles = _NO_CYCLES
+    command_share: Share = _ALL
     output_cycles: CyclesTable
 
 
@@ -330,6 +333,8 @@ def _resolve_blocks(entry: MacBlocksEntry) -> MacBlocks:
         step_cycles=entry.step_cycles.value,
         weights_per_cycle=entry.weights_per_cycle.value,
         block_elements=entry.block_elements.value,
+        block_channels=entry.block_channels.value,
         command_cycles=entry.command_cycles.value,
+        command_share=entry.command_share.value,
         output_cycles=_values(entry.output_cycles),
     )

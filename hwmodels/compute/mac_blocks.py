@@ -19,11 +19,13 @@ from ullage.compiler.ir.target import DEFAULT_CYCLES, MacBlocks
 def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> float:
     """Cycles of a loop nest.
 
-    Products and output stage work side by side, block by block: all blocks take what the slower of
+    Products and output stage work side by side, block by block: each block takes what the slower of
     the two takes, and behind the last one waits for the other. A block has at most `block_elements`
-    output elements.
+    output elements and `block_channels` channels. Commands and data of a block keep the unit for a
+    share of all that the block takes. With `products` and `output` of one block,
 
-        cycles = command + max(products, output) + min(products, output) / blocks
+        command = share * (latencies + products + output)
+        cycles  = blocks * max(products, output, command) + max(min(products, output), command)
 
     Args:
         nest: the loop nest; one without elements takes no time.
@@ -34,8 +36,13 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
         return 0.0
     products = _product_cycles(nest, blocks) * slowdown / blocks.cores
     output = nest.elements * output_cycles(nest, blocks)
+    if not products:
+        return output
     count = -(-nest.elements // blocks.block_elements)
-    return blocks.command_cycles + max(products, output) + min(products, output) / count
+    count = max(count, -(-nest.channels // blocks.block_channels))
+    fast, slow = sorted((products / count, output / count))
+    command = blocks.command_share * (blocks.command_cycles + fast + slow)
+    return count * max(slow, command) + max(fast, command)
 
 
 def output_cycles(nest: LoopNest, blocks: MacBlocks) -> float:

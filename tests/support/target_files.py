@@ -45,6 +45,7 @@ BLOCK_FIELDS = {
     "step_cycles": 4,
     "weights_per_cycle": 8,
     "block_elements": 3072,
+    "block_channels": 128,
 }
 BLOCKS = {
     "clock_hz": figure(1e9),

@@ -66,7 +66,7 @@ MOVE: Path = ("transfers", 0)
 UP, DOWN = BASE.target.links
 HOMES = dict(BASE.target.homes)
 GRID_OF = Systolic(4, 4, 1e9)
-BLOCKS_OF = MacBlocks(1e9, 1, 2, 2, 8, 8, 4, 8, 100, 0.0, {"default": 0.5})
+BLOCKS_OF = MacBlocks(1e9, 1, 2, 2, 8, 8, 4, 8, 100, 128, 0.0, 0.25, {"default": 0.5})
 KERNELS_OF = KernelCycles(1e8, {"int8": {"default": 1.5}}, {"int8": {"output": 2.0}})
 STAGE_OF = OutputStage(1e9, ("Relu",))
 
@@ -135,6 +135,9 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*COMPUTE, "mac_blocks"), "clock_hz", ((), (replace(BLOCKS_OF, clock_hz=0),))),
     ((*COMPUTE, "mac_blocks"), "command_cycles", (
         (replace(BLOCKS_OF, command_cycles=7),), (replace(BLOCKS_OF, command_cycles=-1.0),))),
+    ((*COMPUTE, "mac_blocks"), "command_share", (
+        (replace(BLOCKS_OF, command_share=1),),
+        tuple(replace(BLOCKS_OF, command_share=v) for v in (0, 1.5, None)))),
     ((*COMPUTE, "mac_blocks"), "output_cycles", (
         (replace(BLOCKS_OF, output_cycles={}),),
         tuple(replace(BLOCKS_OF, output_cycles=v) for v in (None, [], {"Add": -1}, {1: 1.0})))),

@@ -46,7 +46,11 @@ def test_a_file_resolves(tmp_path: Path) -> None:
 
 
 BLOCKS_RESOLVED = MacBlocks(
-    1e9, **BLOCK_FIELDS, command_cycles=0.0, output_cycles={"default": 0.5, "Add": 1.5}
+    1e9,
+    **BLOCK_FIELDS,
+    command_cycles=0.0,
+    command_share=1.0,
+    output_cycles={"default": 0.5, "Add": 1.5},
 )
 
 

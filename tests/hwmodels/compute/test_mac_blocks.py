@@ -19,7 +19,9 @@ UNIT = MacBlocks(
     step_cycles=4,
     weights_per_cycle=8,
     block_elements=2048,
-    command_cycles=0,
+    block_channels=128,
+    command_cycles=0.0,
+    command_share=1e-6,
     output_cycles={"default": 0.0, "Add": 1.5, "Relu": 0.5, "pooling": 0.25},
 )
 
@@ -54,30 +56,41 @@ def conv(height: int, width: int, channels: int, depth: int, **more: object) -> 
     ],
 )
 def test_cycles(nest: LoopNest, cycles: int) -> None:
-    assert nest_cycles(nest, UNIT) == cycles
+    assert nest_cycles(nest, UNIT) == pytest.approx(cycles, rel=1e-5)
 
 
 def test_every_mac_is_used_where_all_is_full() -> None:
     nest = conv(32, 32, 64, 128, kernel=(3, 3))
-    assert nest_cycles(nest, UNIT) * 128 == nest.visits
-    assert nest_cycles(nest, replace(UNIT, cores=2)) * 256 == nest.visits
+    assert nest_cycles(nest, UNIT) * 128 == pytest.approx(nest.visits, rel=1e-5)
+    assert nest_cycles(nest, replace(UNIT, cores=2)) * 256 == pytest.approx(nest.visits, rel=1e-5)
 
 
 def test_the_output_of_the_last_block_is_not_hidden() -> None:
     # 4096 elements in 2 blocks: 4096 cycles of products, 2048 of output, of which half waits.
     nest = conv(16, 16, 16, 64, kernel=(2, 1), then=("Relu",))
     products = nest_cycles(replace(nest, then=()), UNIT)
-    assert nest_cycles(nest, UNIT) == products + 2048 / 2
+    assert nest_cycles(nest, UNIT) == pytest.approx(products + 2048 / 2, rel=1e-5)
     # 6144 cycles of output, and half of the products.
     slow = replace(nest, then=("Add",))
-    assert nest_cycles(slow, UNIT) == 6144 + min(products, 6144) / 2
+    assert nest_cycles(slow, UNIT) == pytest.approx(6144 + min(products, 6144) / 2, rel=1e-5)
 
 
-def test_commands_and_slower_data_types() -> None:
+def test_a_command_keeps_the_unit_for_a_share_of_its_block() -> None:
+    # One block: 2048 cycles of products, no output; a quarter of 2048 + 256 behind it.
+    nest = LoopNest("matmul", "Gemm", channels=128, depth=128)
+    blocks = replace(UNIT, command_cycles=256.0, command_share=0.25)
+    assert nest_cycles(nest, blocks) == 2048 + (256 + 2048) / 4
+    # Five blocks of 128 channels.
+    wide = replace(nest, channels=640)
+    assert nest_cycles(wide, blocks) == 5 * 2048 + (256 + 2048) / 4
+    # Latencies that are longer than the products bind every block, and the last.
+    slow = replace(blocks, command_cycles=10_000.0)
+    assert nest_cycles(wide, slow) == 6 * (10_000 + 2048) / 4
+
+
+def test_slower_data_types() -> None:
     nest = conv(16, 16, 16, 64)
-    plain = nest_cycles(nest, UNIT)
-    assert nest_cycles(nest, replace(UNIT, command_cycles=60)) == plain + 60
-    assert nest_cycles(nest, UNIT, slowdown=2.0) == 2 * plain
+    assert nest_cycles(nest, UNIT, slowdown=2.0) == pytest.approx(2 * nest_cycles(nest, UNIT))
 
 
 def test_the_slowest_of_what_is_fused_sets_the_output_rate() -> None:

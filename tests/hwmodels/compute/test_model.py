@@ -17,7 +17,7 @@ KERNELS = KernelCycles(
     macs={"int8": {"default": 2.0, "depthwise": 5.0}, "float32": {"default": 8.0}},
     elements={"int8": {"default": 1.0, "output": 3.0, "Relu": 0.0, "MaxPool": 0.5}},
 )
-BLOCKS = MacBlocks(10.0, 1, 1, 1, 1, 1, 1, 8, 100, 0.0, {"default": 1.0})
+BLOCKS = MacBlocks(10.0, 1, 1, 1, 1, 1, 1, 8, 100, 99, 0.0, 1e-6, {"default": 1.0})
 CONV = LoopNest("convolution", "Conv", height=4, width=5, channels=2, depth=3)  # 40 x 3
 DEPTHWISE = LoopNest("depthwise", "Conv", height=4, width=5, channels=2, kernel=(3, 1), groups=2)
 
