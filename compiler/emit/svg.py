@@ -30,6 +30,8 @@ _MIN_LETTERS = 9
 
 # Height of the boats of cascades and of the names above them, slant of their ends, in SVG units.
 BOAT, BOAT_NAME, _SLANT = 34, 16, 6.0
+# Width of stripes in SVG units from which on their parts are drawn.
+LEAST_STRIPE = 3.0
 
 _STYLE = f"""
 :root {{ {css_variables(LIGHT)} }}
@@ -140,7 +142,8 @@ def _boat(plan: Plan, cascade: CascadeSteps, frame: _Frame) -> Iterator[str]:
     )
     height = (BOAT - 8) / len(cascade.operators)
     rank = {operator: place for place, operator in enumerate(cascade.operators)}
-    for t in cascade.steps:
+    is_seen = (right - left) / len(cascade.stripes) >= LEAST_STRIPE
+    for t in cascade.steps if is_seen else ():
         if frame.first <= t < frame.end:
             step = plan.problem.steps[t]
             odd = bisect_right(cascade.stripes, t) % 2 == 0

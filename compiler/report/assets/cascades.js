@@ -12,6 +12,7 @@ cascades.forEach((cascade, i) => {
 });
 
 const DECK = 13, HULL = 30; // the name above a boat, and the boat itself, in pixels
+const LEAST_STRIPE = 3; // width of stripes, in pixels, below which a boat is hatched instead of filled with its parts
 
 /** A boat per cascade: operators from top to bottom, its parts as marks where and when they run. */
 function drawCascades(row) {
@@ -30,7 +31,11 @@ function drawCascades(row) {
     ctx.fill();
     ctx.save();
     ctx.clip();
-    drawParts(summary.cascades_detail[i], cascade, top);
+    if ((b - a) / cascade.stripes.length >= LEAST_STRIPE) drawParts(summary.cascades_detail[i], cascade, top);
+    else {
+      ctx.fillStyle = pattern("weight", colours["on-rect"], 0.45);
+      ctx.fillRect(a, top, b - a, HULL);
+    }
     ctx.restore();
     ctx.strokeStyle = colours.soft;
     ctx.lineWidth = 1;
@@ -40,7 +45,7 @@ function drawCascades(row) {
   ctx.restore();
 }
 
-/** The parts inside a boat; stripes that are too narrow to be seen are left out. */
+/** The parts inside a boat. */
 function drawParts(detail, cascade, top) {
   const rows = detail.operators.length, height = (HULL - 6) / rows;
   ctx.fillStyle = colours["on-rect"];

@@ -17,6 +17,7 @@ from tests.compiler.emit.test_emitters import TRACE_SCHEMA, lanes
 from tests.support.reports import in_parts
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.emit import svg
 from ullage.compiler.emit.c_source import HEADER
 from ullage.compiler.emit.svg import memory_svg
 from ullage.compiler.emit.tflm import emit_tflm
@@ -121,6 +122,17 @@ def test_boats_stand_over_their_steps(compiled: Compiled) -> None:
     }
     assert titles
     assert all("line buffer" in str(title) for title in titles)
+
+
+def test_parts_too_narrow_to_be_seen_are_not_drawn(
+    compiled: Compiled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stripes_wide = svg.WIDTH * 12 / len(compiled.plan.problem.steps) / 4
+    for least, parts in ((stripes_wide - 1, 12), (stripes_wide + 1, 0)):
+        monkeypatch.setattr(svg, "LEAST_STRIPE", least)
+        drawn = memory_svg(compiled.plan)
+        assert drawn.count('class="boat"') == 1
+        assert drawn.count('class="part') == parts
 
 
 def test_a_picture_of_some_steps_shows_no_others(compiled: Compiled) -> None:
