@@ -27,6 +27,7 @@ from ullage.compiler.emit.cortex_m.board import (
     CODE,
     DATA,
     MPU_BYTES,
+    PAGE_BYTES,
     STACK_BYTES,
     Region,
     regions_of,
@@ -240,7 +241,7 @@ def _data(
         name = f"ullage_load_{i}.bin"
         images[name] = _initial(plan, operand, values, executor).tobytes()
         lines += [
-            f'  .section .rodata.load_{i}, "a", %progbits',
+            f'  .section .ullage_load.{i}, "aw", %progbits',
             "  .balign 32",
             f"  .global load_{i}",
             f"load_{i}: /* {_plain(operand.name)} */",
@@ -297,17 +298,20 @@ def _linker_script(plan: Plan, regions: tuple[Region, ...]) -> str:
         "    . = ALIGN(4);",
         "    ullage_data_end = .;",
         "  } > DATA",
-        "  .bss (NOLOAD) : {",
+        "  .loads : AT (ADDR(.loads)) {",
+        "    *(.ullage_load.*)",
+        "  } > DATA",
+        "  .bss (NOLOAD) : ALIGN(8) {",
         "    ullage_bss_begin = .;",
         "    *(.bss .bss.* COMMON)",
         "    . = ALIGN(4);",
         "    ullage_bss_end = .;",
-        f"    . = ALIGN(32) + {STACK_BYTES};",
+        f"    . = ALIGN({PAGE_BYTES}) + {STACK_BYTES};",
         "    ullage_stack_top = .;",
         "    ullage_ram_end = .;",
         "  } > DATA",
     ]
-    lines.append(f"  ullage_code_end = ALIGN(ullage_data_load + SIZEOF(.data), {MPU_BYTES});")
+    lines.append(f"  ullage_code_end = ALIGN(ullage_data_load + SIZEOF(.data), {PAGE_BYTES});")
     for region, macro, size in zip(regions, macro_names(plan), arena_bytes(plan), strict=True):
         held = "" if region.read_only else " (NOLOAD)"
         lines += [

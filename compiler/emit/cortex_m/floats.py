@@ -84,7 +84,8 @@ class Chain:
             raise context.refuse(f"{name!r} is {context.dtype(name)}; kernels have float32")
         if name in self.made:
             return context.write(self.result, "float")
-        if self.made and context.producer(name) is not None:
+        computed = context.producer(name) is not None and context.constant(name) is None
+        if self.made and computed:
             raise context.refuse(f"{name!r} is needed beside what is computed from it (--no-fuse)")
         if self.made and context.overlaps(name, self.result):
             raise context.refuse(f"the result lies on {name!r}, which is read again (--no-alias)")
