@@ -46,8 +46,8 @@ TIER_REGIONS = (
 STACK_BYTES = 16 * 2**10
 # Granularity of the memory protection unit (PMSAv8).
 MPU_BYTES = 32
-# Code and variables are guarded in larger steps: QEMU checks each access to a page of this size that
-# a region covers in part, which takes a hundred times as long.
+# Code and variables are guarded in larger steps: QEMU checks each access to a page of this size
+# that a region covers in part, which takes a hundred times as long.
 PAGE_BYTES = 1024
 
 
