@@ -123,7 +123,7 @@ def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArra
         sizes = np.diff(cuts)[alive]
         np.add.at(change, first[alive], sizes)
         np.add.at(change, last[alive] + 1, -sizes)
-    return change.cumsum()[:-1]
+    return change.cumsum()[:steps]
 
 
 def _latency_bound(problem: Problem) -> Bound:

@@ -17,6 +17,9 @@ from ullage.compiler.lowering.layouts import LaidOut
 
 # Where an axis has so many times more ends of reads than of makes, cells end at the latter only.
 MORE_CUTS = 4
+# Share of an axis from which on it is not worth a cell of its own what all parts leave out.
+NEARLY_ALL = 0.75
+
 # (leaf, box of it)
 LeafBox = tuple[str, Box]
 
@@ -108,7 +111,7 @@ def _layout(
         if axis in ends:
             if len(wanted) <= MORE_CUTS * len(ends[axis]):
                 ends[axis] |= wanted  # a halo has cells of its own, which stay without the rest
-        elif _is_partition(spans):
+        elif _is_partition(spans) and not _is_nearly_all(spans, shape[axis]):
             ends[axis] = wanted
     cuts = tuple(
         AxisCuts(axis, tuple(sorted({0, shape[axis], *ends[axis]})))
@@ -116,6 +119,12 @@ def _layout(
         if axis != outermost
     )
     return Layout(outermost, cuts)
+
+
+def _is_nearly_all(spans: Iterable[Interval], size: int) -> bool:
+    """Whether every part reads the same range, and that leaves out little (strided windows)."""
+    (span, *others) = spans
+    return not others and span[1] - span[0] >= NEARLY_ALL * size
 
 
 def _is_partition(spans: Iterable[Interval]) -> bool:

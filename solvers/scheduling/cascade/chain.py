@@ -29,6 +29,8 @@ PART_PRICE = 1e-5
 # The same where all operands of a part must fit: finer parts look better there than they are, since
 # neighbours along different axes cut what is between them into cells.
 FITTED_PART_PRICE = 1e-4
+# What a cell costs beside a part.
+CELL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class _Table:
     back_bytes: Floats
     consumed_bytes: Floats
     produced_bytes: Floats
+    axes: Floats
+    stripes: Floats
 
 
 def estimated_groups(
@@ -106,6 +110,9 @@ def choose_groups(
             spilled = np.clip(live - (capacity - used), 0.0, live) / max(1.0, live)
             moved = other.produced_bytes[:, None] + table.consumed_bytes[None, rows]
             total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
+            if facts.fitting_bytes is not None:
+                cells = CELL_SHARE * _cells(other, table, rows)
+                total += price * cells
             previous[rows] = total.argmin(axis=0)
             values[rows] = total.min(axis=0) + table.own_s[rows]
         tables.append(table)
@@ -119,6 +126,15 @@ def choose_groups(
         row = int(before[end - 1][row])
         end = group.cascade.first
     return cascades[::-1]
+
+
+def _cells(
+    one: _Table, other: _Table, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Cells of what neighbours pass on that are cut along different axes."""
+    differ = one.axes[:, None] != other.axes[None, rows]
+    cut = (one.stripes[:, None] > 1) & (other.stripes[None, rows] > 1)
+    return np.where(differ & cut, one.stripes[:, None] * other.stripes[None, rows], 0.0)
 
 
 def _table(
@@ -153,6 +169,8 @@ def _table(
         np.array(back),
         np.array([float(g.consumed_bytes) for g in kept]),
         np.array([float(g.produced_bytes) for g in kept]),
+        np.array([float(g.cascade.axis) for g in kept]),
+        np.array([float(g.cascade.stripes) for g in kept]),
     )
 
 

@@ -1,0 +1,156 @@
+"""Cascades where the compute unit reaches the scratchpad only: which models plan, and how well.
+
+Every model at a size of fast memory, int8, in the file's order. The search has the same seconds
+everywhere; `fluid` plans what it finds. With `--quick` groups are those of the dynamic program
+alone and `greedy` plans them: no linear program is solved, so that there is no bound. A model that
+cannot be planned is a row with the operator that stops it and the bytes of its smallest part.
+`whole` says whether operators fit uncut. The table is written after every row; rows of other models
+stay, and no quick row takes the place of another.
+
+Run: python benchmarks/cascades_scratchpad.py [--models DIR] [--only NAME,NAME] [--size KIB]
+[--seconds S] [--tries N] [--quick] [--max-operators N] [--name TABLE]
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from common import RESULTS, model_files, write_table
+
+from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.common.units import format_size
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.fitted import FittedGroups
+from ullage.solvers.scheduling.cascade.search import CascadeResult, cascade_schedule
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+
+TARGET = "edge-npu-spm"
+COLUMNS = (
+    "model",
+    "memory",
+    "whole",
+    "solver",
+    "plan, ms",
+    "bound of the schedule, ms",
+    "gap",
+    "parts",
+    "operators cut",
+    "moves tried",
+    "search, CPU s",
+    "plan, CPU s",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--tries", type=int, default=5000)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--max-operators", type=int, default=2000)
+    parser.add_argument("--name", default="cascades_scratchpad")
+    given = parser.parse_args()
+    wanted = [name for name in given.only.split(",") if name]
+    stored = RESULTS / f"{given.name}.json"
+    rows: list[list[str]] = []
+    if stored.is_file():
+        rows = [[row[column] for column in COLUMNS] for row in json.loads(stored.read_text())]
+    for file in model_files(given.models):
+        if wanted and file.stem not in wanted:
+            continue
+        try:
+            graph = import_model(file, ImportOptions(dtype="int8"))
+        except UllageError as error:
+            print(f"{file.stem}: {error.message}")
+            continue
+        if len(graph.operators) > given.max_operators:
+            continue
+        known = [r for r in rows if r[:2] == [file.stem, f"{given.size} KiB"]]
+        if given.quick and known and known[0][3] != "greedy":
+            continue
+        row = [file.stem, f"{given.size} KiB", *row_of(graph, given.size, given)]
+        rows = sorted([r for r in rows if r[:2] != row[:2]] + [row])
+        planned = sum("infeasible" not in r[4] for r in rows)
+        title = (
+            f"Cascades on {TARGET}, int8, search of {given.seconds:g} s: {planned} of {len(rows)} "
+            "rows have a plan"
+        )
+        write_table(given.name, title, COLUMNS, rows)
+        print(row, flush=True)
+
+
+def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> list[str]:
+    """Cells of a model at a size."""
+    target = load_target(TARGET).with_fast_memory(size_kib * 1024)
+    task = SchedulingTask(
+        graph=graph,
+        order=model_order(graph),
+        target=target,
+        aliases=alias_options(target),
+        steady_state=False,
+        objective="latency",
+        seed=0,
+        budget=Budget().at_most(given.seconds),
+    )
+    fits = "fits"
+    try:
+        run_solver("all-slow", task.problem_of(Schedule.whole(task.order)))
+    except InfeasibleError:
+        fits = "does not fit"
+    begun = time.process_time()
+    try:
+        found = grouped(task) if given.quick else cascade_schedule(task, tries=given.tries)
+    except InfeasibleError as error:
+        needed = format_size(error.details["needed_bytes"])
+        stopped = f"infeasible: {error.details['operator']} needs {needed}"
+        return [fits, "-", stopped, *["-"] * (len(COLUMNS) - 5)]
+    search_s = time.process_time() - begun
+    problem = task.problem_of(found.schedule)
+    begun = time.process_time()
+    solver = "greedy" if given.quick else "fluid"
+    plan = run_solver(solver, problem)
+    fluid_s = time.process_time() - begun
+    bound = plan.solution.bound
+    cut = len({step.operator for step in problem.steps if step.ranges})
+    return [
+        fits,
+        solver,
+        f"{plan.value * 1e3:.4f}",
+        "-" if bound is None else f"{bound.value * 1e3:.4f}",
+        "-" if bound is None else f"{100 * (plan.value / bound.value - 1):.2f} %",
+        str(problem.program.parts),
+        f"{cut} of {problem.program.operators}",
+        str(found.tries),
+        f"{search_s:.1f}",
+        f"{fluid_s:.1f}",
+    ]
+
+
+def grouped(task: SchedulingTask) -> CascadeResult:
+    """The groups of the dynamic program, those that do not fit replaced.
+
+    Raises:
+        InfeasibleError: no part of an operator fits.
+    """
+    facts = OrderFacts.of(task.graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    groups = estimated_groups(facts, lambda: False)
+    fitted = FittedGroups(task, facts)
+    chosen = fitted.repaired(choose_groups(facts, groups or [], task.target, None))
+    cascades = chosen or fitted.singles()
+    return CascadeResult(fitted.schedule(cascades), tuple(cascades))
+
+
+if __name__ == "__main__":
+    main()
