@@ -21,6 +21,8 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "heuristics": (["heuristics.py", "--dtype", "int8"], ["heuristics_int8"]),
     "heuristics_own": (["heuristics.py", "--dtype", "own"], ["heuristics_own"]),
     "execution": (["execution.py"], ["execution", "execution_refused"]),
+    "fuzz_tiles": (["fuzz_tiles.py"], ["fuzz_tiles"]),
+    "execution_parts": (["execution_parts.py"], ["execution_parts"]),
     "fluid": (["fluid.py"], ["fluid_edge-npu"]),
     "fluid_tpu": (["fluid.py", "--target", "tpu-v4i"], ["fluid_tpu-v4i"]),
     "orders": (["orders.py"], ["orders"]),
@@ -63,7 +65,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
     "real_files": (["real_files.py", "--install"], ["real_files"]),
     "onnx_backend": (["onnx_backend.py"], ["onnx_backend", "onnx_backend_refused"]),
-    "reach": (["reach.py"], ["reach_coverage", "reach_suite", "reach_cases"]),
+    "reach": (["reach.py"], ["reach_coverage", "reach_suite", "reach_cases", "reach_scheduled"]),
     "mutation": (["mutation.py"], ["mutation", "mutation_survivors"]),
 }
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
