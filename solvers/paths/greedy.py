@@ -33,8 +33,11 @@ PIECE_BYTES = 32 << 10
 PIECE_SHARE = 1 / 48
 # Number of pieces, about, of a program with so many bytes that pieces must be larger.
 MOST_PIECES = 1500
-# How many times longer than its set-up a piece takes to move, at least.
-PIECE_SETUPS = 16
+# How many times longer than its set-up a piece takes to move, at least: small pieces find idle time
+# everywhere, and share set-ups where they move together; ...
+PIECE_SETUPS = 0.5
+# ... over several links nothing moves on before all that is joined has arrived.
+CHAIN_PIECE_SETUPS = 16.0
 # In steady state, shares of the fastest tier that weights kept from the start leave free, so that
 # others can be fetched in time.
 FREE_SHARES = (0.0, 0.1, 0.2)
@@ -106,9 +109,9 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    is_over = budget.is_over
     tiered = tiered_problem(problem, compiles=has_time_to_search(budget))
     slicer, reference = streaming(tiered)
+    is_over = budget.is_over
     if is_over():
         return reference
     slicer.place(_pieces(tiered, slicer))
@@ -120,10 +123,10 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
             keep_free(slicer, residency, 1)
         start = reference
     slicer.carries = False  # what is kept from the start leaves no room to fetch the rest in time
-    if not problem.steady_state:
-        return improved(tiered, slicer, order, start, is_over)
     streamed = {index: list(items) for index, items in slicer.items.items()}
     found = improved(tiered, slicer, order, start, is_over)
+    if not problem.steady_state:
+        return found
     slicer.carries = True
     if not is_over():
         found = improved(tiered, slicer, order, found, is_over)
@@ -199,7 +202,8 @@ def _pinned(tiered: TieredProblem, slicer: Slicer, item: Slice) -> Path | None:
 def _pieces(tiered: TieredProblem, slicer: Slicer) -> dict[int, Sequence[Slice]]:
     """The slices of the streaming plan, cut into pieces where the target cuts operands."""
     network = tiered.network
-    setup_bytes = network.setups_s * network.link_rates * PIECE_SETUPS
+    setups = CHAIN_PIECE_SETUPS if needs_detour(network.target) else PIECE_SETUPS
+    setup_bytes = network.setups_s * network.link_rates * setups
     small = int(network.target.fastest.capacity_bytes * PIECE_SHARE)
     total = sum(tiered.segments[index].size_bytes for index in slicer.items)
     wanted = max(

@@ -139,7 +139,9 @@ class SlicedResidencyState(ResidencyState):
         size = self.slices[index].size_bytes
         for first, last, residency in kept:
             fill, spill = _first_bytes(residency.fill, size), _first_bytes(residency.spill, size)
-            self.add(index, first, last, replace(residency, fill=fill, spill=spill))
+            ready = fill[-1][0] + 1 if fill else residency.ready
+            shorter = replace(residency, ready=ready, fill=fill, spill=spill)
+            self.add(index, first, last, shorter)
         if rest is not None and self.slices[rest].must_be_fastest:
             self.add_singles(rest)
         return rest
