@@ -12,6 +12,7 @@ from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound
 from ullage.compiler.driver.cascades import whole_plan
+from ullage.compiler.driver.every_schedule import with_schedule_bounds
 from ullage.compiler.driver.options import (
     OBJECTIVES,
     WHOLE,
@@ -202,18 +203,33 @@ def solve_prepared(
     Args:
         prepared: the model.
         options: how to compile.
-        quick_bound: bound the plan by `fluid`'s relaxation where its solver proves less.
+        quick_bound: bound the plan by `fluid`'s relaxation where its solver proves less, and every
+            schedule of the model.
     """
     with compiling_told(options.progress) as tell:
         told = replace(options, progress=tell)
         if told.then is None:
-            return _solve_prepared(prepared, told, quick_bound=quick_bound)
+            compiled = _solve_prepared(prepared, told, quick_bound=quick_bound)
+            return _with_every_schedule(compiled, prepared, told) if quick_bound else compiled
         first = replace(told, time_limit_s=_shared(prepared, told.time_limit_s, FIRST_SHARE))
         compiled = _solve_prepared(prepared, first, quick_bound=quick_bound)
         limit = told.time_limit_s
         deadline = None if limit is None else prepared.started + limit
         compiled = minimise_then(compiled, told, Budget(deadline, progress=told.progress))
-        return replace(compiled, total_s=time.monotonic() - prepared.started)
+        compiled = replace(compiled, total_s=time.monotonic() - prepared.started)
+        return _with_every_schedule(compiled, prepared, told) if quick_bound else compiled
+
+
+def _with_every_schedule(
+    compiled: Compiled, prepared: Prepared, options: CompileOptions
+) -> Compiled:
+    """The same with what bounds every schedule of the model, where time is left for that."""
+    limit = options.time_limit_s
+    deadline = None if limit is None else prepared.started + limit
+    if compiled.interrupted:
+        return replace(compiled, unbounded="interrupted")
+    bounded = with_schedule_bounds(compiled, Budget(deadline, progress=options.progress))
+    return replace(bounded, total_s=time.monotonic() - prepared.started)
 
 
 def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | None:

@@ -11,6 +11,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
+from ullage.solvers.bounds.schedules import ScheduleBounds
 from ullage.solvers.interface import StopReason
 
 # Gap (value / bound - 1) up to which a plan counts as optimal.
@@ -62,6 +63,8 @@ class Compiled:
         schedule_s: seconds spent choosing in which parts they run.
         whole: the plan of whole operators that a plan in parts was compared with, where one was.
         graph: the model as imported (types and shapes of its values), where there is one.
+        schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
+        unbounded: why nothing is; empty where something is, or nobody has asked.
     """
 
     plan: Plan
@@ -82,6 +85,8 @@ class Compiled:
     schedule_s: float = 0.0
     whole: WholePlan | None = None
     graph: Graph | None = None
+    schedule_bounds: ScheduleBounds | None = None
+    unbounded: str = ""
 
     def __repr__(self) -> str:
         """One line, in the words of the terminal."""
@@ -101,6 +106,12 @@ class Compiled:
     def gap(self) -> float | None:
         """Value / bound - 1; None where the bound is zero and the value is not."""
         return gap_of(self.value, self.bound)
+
+    @property
+    def gap_any_schedule(self) -> float | None:
+        """Value / bound over all schedules - 1; None where there is no such bound."""
+        bounds = self.schedule_bounds
+        return None if bounds is None else gap_of(self.value, bounds.any_schedule)
 
     @property
     def is_optimal(self) -> bool:

@@ -15,7 +15,7 @@ from ullage.compiler.common.units import (
     objective_text,
 )
 from ullage.compiler.driver.cascades import cascades_detail, schedule_name, schedule_texts
-from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
     dma_busy_by_link,
@@ -72,6 +72,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "gap": compiled.gap,
         "bound_source": compiled.bound.source,
         "bound_every_order": compiled.bound.every_order,
+        **_every_schedule(compiled),
         "traffic_bytes": cost.traffic_bytes,
         "compulsory_bytes": cost.compulsory_bytes,
         "noncompulsory_bytes": cost.noncompulsory_bytes,
@@ -119,6 +120,19 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     if plan.solver != compiled.requested_solver:
         summary["chosen_solver"] = plan.solver
     return summary
+
+
+def _every_schedule(compiled: Compiled) -> dict[str, Any]:
+    """The bound over all schedules; null, with the reason, where there is none."""
+    bounds, gap = compiled.schedule_bounds, compiled.gap_any_schedule
+    return {
+        "lower_bound_any_schedule": None if bounds is None else bounds.any_schedule.value,
+        "lower_bound_any_schedule_source": None if bounds is None else bounds.any_schedule.source,
+        "lower_bound_any_schedule_missing": compiled.unbounded or None,
+        "gap_any_schedule": gap,
+        "lower_bound_whole_reductions": None if bounds is None else bounds.whole_reductions.value,
+        "optimal_any_schedule": None if bounds is None else gap is not None and gap <= OPTIMAL_GAP,
+    }
 
 
 def _there(plan: Plan) -> int:
@@ -198,6 +212,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{bound_text(compiled.bound, plan.objective, in_parts=is_cut(plan))}: "
             f"gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
+        *_schedule_bounds(compiled),
         *_claim(compiled),
         *_then(compiled),
         *_schedule(compiled, summary),
@@ -307,6 +322,21 @@ def _then(compiled: Compiled) -> list[tuple[str, str]]:
         f"({percent(told.within, 1.0)} allowed)"
     )
     return [(f"then {told.objective}", text)]
+
+
+def _schedule_bounds(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of the bound over all schedules, empty where there is none."""
+    bounds = compiled.schedule_bounds
+    if bounds is None:
+        return []
+    free, whole = bounds.any_schedule, bounds.whole_reductions
+    text = (
+        f"{format_time(free.value)} for any order and any parts, proven by {free.source}: "
+        f"gap {gap_text(compiled.gap_any_schedule)}"
+    )
+    if whole.value > free.value:
+        text += f"; {format_time(whole.value)} where sums are finished in one step"
+    return [("every schedule", text)]
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:

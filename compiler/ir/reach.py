@@ -7,7 +7,8 @@ axis by axis, from maps that hold for every range:
                                               input rows  [4*2 - 1, 5*2 - 1 + 3) = [7, 12)
     Softmax over the last axis                output rows [4, 6), input rows [4, 6), columns all
 
-Ranges are half-open. A reach may be larger than what the values depend on, never smaller.
+Ranges are half-open. A reach may be larger than what the values depend on, never smaller. Bounds
+over all schedules need the opposite, what an element depends on for sure: `InputReach.certain`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -111,11 +112,16 @@ class InputReach:
         axes: for each axis of the input its map; None where every part needs the whole axis.
         at_end: with a cut reduction, only the part that finishes the output reads it (a bias, or
             an operand of a fused element-wise operator).
+        certain: maps in the same form, of an element of the output to a box of which it uses every
+            element: never larger than what it depends on, where `axes` are never smaller. Here
+            None for an axis says that all of it is used for sure, and None in place of the maps
+            that nothing is.
     """
 
     name: str
     axes: tuple[AxisMap | None, ...]
     at_end: bool = False
+    certain: tuple[AxisMap | None, ...] | None = None
 
     def box(self, ranges: Mapping[int, Interval], shape: tuple[int, ...]) -> Box | None:
         """The box of an input of this shape that a part needs; None for nothing at all.

@@ -22,10 +22,17 @@ from ullage.compiler.ir.reach import REDUCTION, AxisMap, InputReach, Reach, Work
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A way in which the group reads a tensor: maps from the axes of the group's result."""
+    """A way in which the group reads a tensor: maps from the axes of the group's result.
+
+    Attributes:
+        maps: what a range needs at most.
+        at_end: whether only the part that finishes the output reads it.
+        certain: what one element uses at least; as in `InputReach`.
+    """
 
     maps: Maps
     at_end: bool
+    certain: Maps | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,9 @@ class _Walk:
     lengths: Mapping[int, int]
     accesses: dict[str, list[_Access]] = field(default_factory=dict)
 
-    def add(self, name: str, maps: Maps, *, at_end: bool) -> None:
+    def add(self, name: str, maps: Maps, *, at_end: bool, certain: Maps | None = None) -> None:
         """Note that a tensor is read in some way."""
-        access = _Access(maps, at_end)
+        access = _Access(maps, at_end, certain)
         found = self.accesses.setdefault(name, [])
         if access not in found:
             found.append(access)
@@ -77,7 +84,8 @@ class _Walk:
             for entry in reach.inputs:
                 late = entry.at_end if main else at_end or access.at_end
                 maps = self._composed(access.maps, shape, entry, main=main)
-                self.add(entry.name, maps, at_end=late)
+                certain = _certain(access.certain, entry, main=main)
+                self.add(entry.name, maps, at_end=late, certain=certain)
 
     def _composed(
         self, outer: Maps, shape: tuple[int, ...], entry: InputReach, *, main: bool
@@ -106,6 +114,39 @@ class _Walk:
             return None
         between = (outer.interval(i, i + 1, middle) for i in range(self.lengths[outer.axis]))
         return AxisMap(outer.axis, table=tuple(inner.interval(*rows, size) for rows in between))
+
+
+def _certain(outer: Maps | None, entry: InputReach, *, main: bool) -> Maps | None:
+    """What an element of the group's result uses of a node's operand for sure.
+
+    Only where each map that is followed by another one is plain: an index for an index, or a whole
+    axis for all. Else nothing is.
+
+    Args:
+        outer: the same of the node's result.
+        entry: what the node reads of the operand.
+        main: whether it is the node whose reduction is cut.
+    """
+    inner = entry.certain
+    if outer is None or inner is None:
+        return None
+    plain = all(m is not None and m == AxisMap(m.axis) and m.axis != REDUCTION for m in inner)
+    if plain:
+        return tuple(outer[m.axis] for m in inner if m is not None)
+    if any(m is not None and m != AxisMap(m.axis) for m in outer):
+        return None
+    found: list[AxisMap | None] = []
+    for axis_map in inner:
+        if axis_map is None:
+            found.append(None)
+        elif axis_map.axis == REDUCTION:
+            found.append(axis_map if main else None)
+        else:
+            before = outer[axis_map.axis]
+            if before is None and axis_map != AxisMap(axis_map.axis):
+                return None
+            found.append(None if before is None else replace(axis_map, axis=before.axis))
+    return tuple(found)
 
 
 def with_reach(
@@ -162,7 +203,7 @@ def group_reach(
         return None
     shape = scope.types[result].shape
     walk = _Walk(scope, {REDUCTION: main.reduction, **dict(enumerate(shape))})
-    walk.add(result, identity(len(shape)), at_end=False)
+    walk.add(result, identity(len(shape)), at_end=False, certain=identity(len(shape)))
     forbidden: set[int] = set()
     if len(members) - 1 > anchor:  # what nobody reads has the axes of the anchor's result
         forbidden = _axes_apart(shape, [scope.types[name].shape for name in operator.outputs])
@@ -235,7 +276,9 @@ def _inputs(walk: _Walk, names: Iterable[str]) -> tuple[InputReach, ...]:
     for name in names:
         everything = _Access((None,) * len(walk.scope.types[name].shape), at_end=False)
         found += [
-            InputReach(name, access.maps, access.at_end and walk.lengths[REDUCTION] > 0)
+            InputReach(
+                name, access.maps, access.at_end and walk.lengths[REDUCTION] > 0, access.certain
+            )
             for access in walk.accesses.get(name, [everything])
         ]
     return tuple(dict.fromkeys(found))

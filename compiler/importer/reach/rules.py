@@ -19,6 +19,7 @@ from ullage.compiler.importer.reach import (
     resize,
     windows,
 )
+from ullage.compiler.importer.reach.certain import with_certain
 from ullage.compiler.importer.reach.site import Rule, Site
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.reach import InputReach, Reach, WorkDimension
@@ -148,21 +149,20 @@ def reach_of(
     results = [name for name in proto.output if name]
     if len(results) > 1 and key not in PARALLEL_RESULTS:
         return None
-    reach = rule(
-        Site(
-            op=key,
-            version=version_of(proto, opsets),
-            attributes=attributes(proto, opsets),
-            inputs=tuple(proto.input),
-            outputs=tuple(proto.output),
-            input_types=tuple(types[name] if name else None for name in proto.input),
-            output_types=tuple(types[name] if name else None for name in proto.output),
-            arrays=arrays,
-        )
+    site = Site(
+        op=key,
+        version=version_of(proto, opsets),
+        attributes=attributes(proto, opsets),
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        input_types=tuple(types[name] if name else None for name in proto.input),
+        output_types=tuple(types[name] if name else None for name in proto.output),
+        arrays=arrays,
     )
+    reach = rule(site)
     if reach is None:
         return None
-    return _exact(reach, types, [types[name] for name in results])
+    return _exact(with_certain(site, reach), types, [types[name] for name in results])
 
 
 def _exact(reach: Reach, types: Mapping[str, TensorType], results: list[TensorType]) -> Reach:
@@ -182,5 +182,8 @@ def _exact(reach: Reach, types: Mapping[str, TensorType], results: list[TensorTy
 
 
 def _exact_input(entry: InputReach, tensor_type: TensorType) -> InputReach:
+    """The same, axes whose lengths depend on data read whole, and nothing of them for sure."""
+    if all(tensor_type.is_exact(axis) for axis in range(len(entry.axes))):
+        return entry
     maps = tuple(m if tensor_type.is_exact(axis) else None for axis, m in enumerate(entry.axes))
-    return entry if maps == entry.axes else replace(entry, axes=maps)
+    return replace(entry, axes=maps, certain=None)

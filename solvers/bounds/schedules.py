@@ -1,0 +1,180 @@
+"""Bounds on the latency of every schedule of a graph: any order, any parts, repeated or not.
+
+docs/bounds.md states what a schedule is here, and proves the bounds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.bounds.cones import Cone, Following, Preceding, layout_of
+from ullage.solvers.bounds.cuts import (
+    Cut,
+    Setting,
+    peeled,
+    peeled_from_start,
+    rates_of,
+    setting_of,
+    span_of,
+)
+from ullage.solvers.bounds.live import live_of
+from ullage.solvers.bounds.network import Result, network_of
+from ullage.solvers.budget import Budget
+
+# Axes are kept index by index; a longer one would take the time and memory of the plan.
+LONGEST_AXIS = 1 << 22
+# Cones take time with the square of the number of operators.
+MOST_OPERATORS = 2000
+
+
+@dataclass(frozen=True)
+class ScheduleBounds:
+    """Latencies in seconds that no schedule of a graph falls below, and what proves them.
+
+    Attributes:
+        any_schedule: holds whatever the parts; sums may be taken up and laid down at any point.
+        whole_reductions: holds where each element of a convolution or matrix product is finished
+            in the step that begins it; at least `any_schedule`.
+    """
+
+    any_schedule: Bound
+    whole_reductions: Bound
+
+
+def why_unbounded(problem: Problem, graph: Graph | None) -> str:
+    """Why there is no bound over all schedules of a problem; empty where there is one.
+
+    Args:
+        problem: the problem.
+        graph: what it was made from, None where that is not known.
+    """
+    if problem.objective != "latency":
+        return f"it is proven for latency, not for {problem.objective}"
+    if problem.blend is not None:
+        return "it is proven for latency alone, not for a blend of objectives"
+    if problem.steady_state:
+        return "it is proven for one inference, not for steady state"
+    if len(problem.target.tiers) != 2:
+        return f"it is proven for two memories, not for {len(problem.target.tiers)}"
+    if graph is None or not graph.operators:
+        return "the operators behind the problem are not known"
+    if len(graph.operators) > MOST_OPERATORS:
+        return f"there are {len(graph.operators)} operators, more than {MOST_OPERATORS}"
+    longest = max((size for v in graph.values.values() for size in v.shape), default=0)
+    if longest > LONGEST_AXIS:
+        return f"an axis has {longest} elements, more than the {LONGEST_AXIS} that are looked at"
+    return ""
+
+
+def schedule_bounds(
+    graph: Graph, target: Target, budget: Budget | None = None
+) -> ScheduleBounds | None:
+    """The best bounds on the latency of every schedule of a graph; None where time is over.
+
+    Args:
+        graph: the graph.
+        target: a chip with two tiers.
+        budget: of time.
+
+    Raises:
+        UsageError: the target cannot cost a data type.
+    """
+    limit = budget or Budget()
+    if limit.is_over():
+        return None
+    network = network_of(graph, target)
+    setting = setting_of(network, layout_of(network), live_of(network), rates_of(target))
+    floor = _floor(setting)
+    sides = _sides(setting, limit)
+    if sides is None:
+        return None
+    bounds = []
+    for tails, heads in sides:
+        last = _best(peeled(setting, tails), "last-element")
+        first = _best(peeled_from_start(setting, heads), "first-element")
+        bounds.append(max(floor, last, first, key=lambda bound: bound.value))
+    free, whole = bounds
+    return ScheduleBounds(free, max(free, whole, key=lambda bound: bound.value))
+
+
+def _best(cuts: list[Cut], source: str) -> Bound:
+    return Bound(max((cut.seconds for cut in cuts), default=0.0), source)
+
+
+def _floor(setting: Setting) -> Bound:
+    """Work, loads and stores of all that reaches an output, each by itself."""
+    steps = float(setting.steps.sum())
+    compute = float(setting.live_seconds.sum()) + steps * setting.rates.overhead_s
+    loaded, stored = setting.loaded_bytes(setting.live_loads), setting.live_outputs.sum()
+    moving = span_of(setting, 0.0, float(loaded), float(stored), steps, held=False)
+    return max(Bound(compute, "compute"), Bound(moving, "compulsory"), key=lambda b: b.value)
+
+
+def _sides(
+    setting: Setting, budget: Budget
+) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]] | None:
+    """By operator the seconds that follow the end of an element, and that precede its beginning.
+
+    Twice: for any schedule, and for whole reductions. None where time is over.
+    """
+    network, layout = setting.network, setting.layout
+    follow = Following(network, layout, setting.live)
+    precede = Preceding(network, layout)
+    before: dict[int, Cone] = {}
+    tails: tuple[list[float], list[float]] = ([], [])
+    heads: tuple[list[float], list[float]] = ([], [])
+    for node in network.nodes:
+        if budget.is_over():
+            return None
+        cones = [found for r in node.results if (found := follow.of(r.value)) is not None]
+        for way in range(2):
+            after = [_seconds(setting, cone[way], held=True) for cone in cones]
+            tails[way].append(min(after, default=0.0))
+        for result in node.results:
+            before[result.value] = precede.of(result.value)
+        for way in range(2):
+            earlier = [
+                _head(setting, r, before, at_once=r.at_once or (way == 1 and node.is_product))
+                for r in node.results
+            ]
+            heads[way].append(min(earlier, default=0.0))
+    return (tails[0], heads[0]), (tails[1], heads[1])
+
+
+def _head(setting: Setting, result: Result, before: dict[int, Cone], *, at_once: bool) -> float:
+    """Seconds that precede the first step of any element of a result.
+
+    Args:
+        setting: the graph.
+        result: the result.
+        before: what each value is made of, for all values made before.
+        at_once: an element uses all of its operands in one step; else one of them may be the first.
+    """
+    whole = 0.0
+    if at_once:
+        cone = before[result.value]
+        maker = setting.network.maker[result.value]
+        own = np.array([node != maker for node in setting.layout.nodes], dtype=np.float64)
+        work = cone.work.copy()
+        work[maker] = 0.0
+        whole = _seconds(setting, Cone(work, cone.loads * own, cone.outputs), held=False)
+    if not (result.complete and result.fed):
+        return whole
+    operands = {operand.value for operand in result.operands}
+    return max(whole, min(_seconds(setting, before[v], held=False) for v in operands))
+
+
+def _seconds(setting: Setting, cone: Cone, *, held: bool) -> float:
+    """Least seconds for what is in a cone; with `held`, a fast memory full of it is there."""
+    return span_of(
+        setting,
+        float((cone.work * setting.seconds).sum()),
+        float(setting.loaded_bytes(cone.loads)),
+        float((cone.outputs * setting.stored).sum()),
+        float(((cone.work > 0) * setting.steps).sum()),
+        held=held,
+    )

@@ -1,0 +1,117 @@
+"""Bounds over all schedules, against the fastest of all and against plans."""
+
+from dataclasses import replace
+from functools import cache
+
+import onnx
+import pytest
+
+from tests.support.onnx_models import model, node, weight
+from tests.support.schedule_search import ScheduleSearch
+from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.target import Target
+from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.bounds.network import network_of
+from ullage.solvers.bounds.schedules import schedule_bounds
+
+NEAR = 1e-9
+
+
+def one_product() -> onnx.ModelProto:
+    """Two elements that take long, then a product with two weights."""
+    return model(
+        [node("Tanh", "x", "a"), node("MatMul", "a w", "y")],
+        {"x": (1, 2)},
+        "y",
+        [weight("w", (2, 1))],
+    )
+
+
+def two_products() -> onnx.ModelProto:
+    """One element that takes long, then two products with three weights each."""
+    return model(
+        [node("Tanh", "x", "a"), node("MatMul", "a w", "b"), node("MatMul", "b v", "y")],
+        {"x": (1, 1)},
+        "y",
+        [weight("w", (1, 3)), weight("v", (3, 1))],
+    )
+
+
+def windows() -> onnx.ModelProto:
+    """Two convolutions along a line of three elements."""
+    return model(
+        [
+            node("Conv", "x w", "a", kernel_shape=[2]),
+            node("Conv", "a v", "y", kernel_shape=[2]),
+        ],
+        {"x": (1, 1, 3)},
+        "y",
+        [weight("w", (1, 1, 2)), weight("v", (1, 1, 2))],
+    )
+
+
+def skip() -> onnx.ModelProto:
+    """A product beside a skip."""
+    return model(
+        [node("Tanh", "x", "a"), node("MatMul", "a w", "b"), node("Add", "b a", "y")],
+        {"x": (1, 2)},
+        "y",
+        [weight("w", (2, 2))],
+    )
+
+
+TINY = {make.__name__: make for make in (one_product, two_products, windows, skip)}
+# What a byte, a multiplication and an element of other work take.
+BYTE, MAC = 2, 1
+
+
+@cache
+def tiny(name: str) -> Graph:
+    return import_model(TINY[name](), ImportOptions(dtype="int8", fuse=False))
+
+
+def in_units(element_time: int, fast: int) -> Target:
+    """A chip on which all times are small whole numbers of seconds."""
+    chip = load_target("edge-npu")
+    slow = replace(chip.tiers[1], read_bytes_per_s=1 / BYTE, write_bytes_per_s=1 / BYTE)
+    compute = replace(
+        chip.compute, macs_per_s={"int8": 1 / MAC}, vector_elements_per_s=1 / element_time
+    )
+    quick = replace(chip.tiers[0], capacity_bytes=fast)
+    return replace(chip, tiers=(quick, slow), compute=compute)
+
+
+def fastest(name: str, element_time: int, fast: int, *, divided: bool) -> float:
+    """Seconds of the fastest schedule of all."""
+    graph, target = tiny(name), in_units(element_time, fast)
+    times = {n.operator.name: round(n.seconds) for n in network_of(graph, target).nodes}
+    return ScheduleSearch(graph, times, BYTE, divided=divided).least_time(fast)
+
+
+@pytest.mark.parametrize(
+    ("name", "element_time", "fast"),
+    [
+        *((name, time, 1) for name in TINY for time in (4, 9)),
+        ("one_product", 1, 2),
+        ("one_product", 9, 2),
+    ],
+)
+def test_no_schedule_of_a_tiny_network_is_faster(name: str, element_time: int, fast: int) -> None:
+    found = schedule_bounds(tiny(name), in_units(element_time, fast))
+    assert found is not None
+    whole = fastest(name, element_time, fast, divided=False)
+    divided = fastest(name, element_time, fast, divided=True)
+    assert divided <= whole
+    assert found.any_schedule.value <= divided + NEAR
+    assert found.any_schedule.value <= found.whole_reductions.value <= whole + NEAR
+
+
+def test_the_last_element_proves_more_than_work_and_bytes_by_themselves() -> None:
+    found = schedule_bounds(tiny("one_product"), in_units(9, 1))
+    assert found is not None
+    assert found.any_schedule.source == "compute"
+    assert found.any_schedule.value == pytest.approx(2 * 9 + 2 * MAC)
+    # Behind the last of two long elements come two weights, of which one may be there, and a store.
+    assert found.whole_reductions.source == "last-element"
+    assert found.whole_reductions.value == pytest.approx(2 * 9 + BYTE * (2 - 1) + BYTE)
