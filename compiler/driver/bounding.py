@@ -7,9 +7,10 @@ quickly: in `QUICK_S` seconds, and in the time that a limit leaves.
 
 from dataclasses import replace
 
-from ullage.compiler.driver.result import OPTIMAL_GAP, best_bound, gap_of
+from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled, best_bound, gap_of
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
+from ullage.solvers.bounds.schedules import schedule_bounds, why_unbounded
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import fluid_bound
 
@@ -17,6 +18,8 @@ from ullage.solvers.fluid.bound import fluid_bound
 QUICK_S = 5.0
 # Steps of the longest program that is relaxed: longer ones take more than those seconds.
 MOST_STEPS = 2000
+# Seconds that the bound over all schedules may take (docs/bounds.md).
+EVERY_SCHEDULE_S = 10.0
 # What `fluid` calls its bounds.
 FLUID = "fluid-lp"
 
@@ -49,3 +52,28 @@ def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
 def bounded_by(plan: Plan, bound: Bound) -> Plan:
     """The plan with a bound in the place of its solver's."""
     return replace(plan, lower_bound=bound.value, bound_source=bound.source)
+
+
+def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
+    """The same with a bound over all schedules of the model, or the reason why there is none.
+
+    Args:
+        compiled: a plan of a model.
+        budget: of time.
+    """
+    reason = why_unbounded(compiled.plan.problem, compiled.graph)
+    if reason or compiled.graph is None:
+        return replace(compiled, unbounded=reason)
+    budget.progress("bounding every schedule")
+    try:
+        bounds = schedule_bounds(
+            compiled.graph, compiled.plan.target, budget.at_most(EVERY_SCHEDULE_S)
+        )
+    except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it
+        return replace(compiled, unbounded="interrupted", interrupted=True)
+    if bounds is None:
+        return replace(compiled, unbounded="no time was left")
+    if bounds.any_schedule.value > compiled.value * (1 + BOUND_TOLERANCE):
+        reason = f"{bounds.any_schedule.value:.9g} s is contradicted by this plan"
+        return replace(compiled, unbounded=reason)
+    return replace(compiled, schedule_bounds=bounds)

@@ -10,9 +10,8 @@ from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
-from ullage.compiler.driver.bounding import bounded_by, with_best_bound
+from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import whole_plan
-from ullage.compiler.driver.every_schedule import with_schedule_bounds
 from ullage.compiler.driver.options import (
     OBJECTIVES,
     WHOLE,
