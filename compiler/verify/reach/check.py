@@ -19,12 +19,15 @@ from numpy.typing import NDArray
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.graph import Graph, Operator
-from ullage.compiler.ir.program import DMA_STEP, Layout, PlacedValue, Program, Step
+from ullage.compiler.ir.program import DMA_STEP, PlacedValue, Program, Step
 from ullage.compiler.ir.reach import REDUCTION, Interval
 from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.compiler.verify.reach.needs import Mask, Need, box_of, flat_indices
 from ullage.compiler.verify.reach.walk import NoRuleError, Walk
 from ullage.compiler.verify.well_formed import Violation
+
+_Indices = NDArray[np.int64]
+_NOWHERE: _Indices = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class _Check:
     unchecked: dict[str, str] = field(default_factory=dict)
     made: dict[str, Mask] = field(default_factory=dict)
     summed: dict[tuple[int, tuple[tuple[int, Interval], ...]], int] = field(default_factory=dict)
-    orders: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    orders: dict[str, _Indices] = field(default_factory=dict)
 
     @cached_property
     def placed(self) -> dict[str, tuple[int, PlacedValue]]:
@@ -167,18 +170,20 @@ class _Check:
         self, t: int, step: Step, name: str, box: Need, *, ends: bool
     ) -> Iterator[Violation]:
         """Check that a step writes the elements of its box, or none before its sum ends."""
-        shape = self.geometry.shapes[name]
-        written = self._touched(step, name, write=True)
-        if written is None:
+        extents = self._extents(step, name, write=True)
+        if extents is None:
             return
-        meant = np.zeros(written.shape, bool)
-        if ends:
-            meant[flat_indices(box, shape)] = True
-        if (written != meant).any():
+        shape = self.geometry.shapes[name]
+        made = self.made.setdefault(name, np.zeros(int(np.prod(shape)), bool))
+        if not step.ranges and extents == [(0, len(made))]:
+            made[:] = True
+            return
+        meant = flat_indices(box, shape) if ends else _NOWHERE
+        size = sum(high - low for low, high in extents)
+        if size != len(meant) or self._outside(name, meant, extents).any():
             message = f"writes other elements of {name} than those of its ranges"
             yield self._violation(t, step, message, name)
-        made = self.made.setdefault(name, np.zeros(meant.shape, bool))
-        made |= meant
+        made[meant] = True
 
     def _missing(self, step: Step, name: str, needs: list[Need]) -> Iterator[tuple[str, int, int]]:
         """Yield (value, number of elements, the first) of what is needed and not read."""
@@ -189,55 +194,69 @@ class _Check:
                 for source, own in inner.items():
                     yield from self._missing(step, source, own)
                 continue
-            read = self._touched(step, name, write=False)
-            if read is None or read.all():
+            extents = self._extents(step, name, write=False)
+            shape = self.geometry.shapes[name]
+            if extents is None or extents == [(0, int(np.prod(shape)))]:
                 continue
-            indices = flat_indices(need, self.geometry.shapes[name])
-            lacking = indices[~read[indices]]
-            if len(lacking):
-                yield name, len(lacking), int(lacking[0])
+            indices = flat_indices(need, shape)
+            outside = self._outside(name, indices, extents)
+            if outside.any():
+                yield name, int(np.count_nonzero(outside)), int(indices[outside][0])
 
-    def _touched(self, step: Step, name: str, *, write: bool) -> Mask | None:
-        """Which elements of a value a step reads or writes; None for a value without bytes."""
+    def _outside(self, name: str, indices: _Indices, extents: list[tuple[int, int]]) -> Mask:
+        """Which of some elements of a value lie outside of ranges of places."""
+        places = self._places(name)
+        at = indices if places is None else places[indices]
+        outside = np.ones(len(at), bool)
+        for low, high in extents:
+            outside &= (at < low) | (at >= high)
+        return outside
+
+    def _extents(self, step: Step, name: str, *, write: bool) -> list[tuple[int, int]] | None:
+        """Which elements of a value a step reads or writes, in the order in which they lie.
+
+        Ranges ascend and do not touch; None for a value without bytes.
+        """
         if name not in self.placed or name not in self.geometry.shapes:
             return None
         buffer, place = self.placed[name]
         value = self.graph.values[name]
-        count, bits = int(np.prod(value.shape)), BITS[value.dtype]
-        if not count or place.start_byte == place.end_byte:
+        bits = BITS[value.dtype]
+        if place.start_byte == place.end_byte or 0 in value.shape:
             return None
-        touched = np.zeros(count, bool)
-        for use in step.uses:
+        found: list[tuple[int, int]] = []
+        for use in sorted(step.uses, key=lambda use: use.start_byte):
             if use.buffer != buffer or use.write is not write:
                 continue
-            low = max(0, use.start_byte - place.start_byte) * 8
-            high = (min(place.end_byte, use.end_byte) - place.start_byte) * 8
-            if low < high:  # elements that are inside with all of their bits
-                touched[-(-low // bits) : high // bits] = True
-        order = self._order(name, place.layout)
-        if order is None:
-            return touched
-        by_element = np.zeros(count, bool)
-        by_element[order] = touched
-        return by_element
+            # Elements that are inside with all of their bits.
+            start = max(0, use.start_byte - place.start_byte) * 8
+            low = -(-start // bits)
+            high = (min(place.end_byte, use.end_byte) - place.start_byte) * 8 // bits
+            high = min(high, int(np.prod(value.shape)))  # the last byte may have bits to spare
+            if low < high and found and low <= found[-1][1]:
+                found[-1] = (found[-1][0], max(high, found[-1][1]))
+            elif low < high:
+                found.append((low, high))
+        return found
 
-    def _order(self, name: str, layout: Layout | None) -> NDArray[np.int64] | None:
-        """The row-major index of each element in the order in which they lie; None for itself."""
+    def _places(self, name: str) -> _Indices | None:
+        """Where each element of a value lies, counted in elements; None for row-major order."""
+        layout = self.placed[name][1].layout
         if layout is None:
             return None
         if name not in self.orders:
             shape = self.geometry.shapes[name]
-            numbers = np.arange(int(np.prod(shape))).reshape(shape)
-            cells = []
+            places = np.empty(shape, np.int64)
             spans = [list(zip(cut.ends, cut.ends[1:], strict=False)) for cut in layout.cuts]
+            begin = 0
             for cell in product(*spans):
                 index = [slice(None)] * len(shape)
                 for axis_cuts, (low, high) in zip(layout.cuts, cell, strict=True):
                     index[axis_cuts.axis] = slice(low, high)
-                inside = numbers[tuple(index)]
-                rest = [axis for axis in range(len(shape)) if axis != layout.axis]
-                cells.append(inside.transpose(layout.axis, *rest).reshape(-1))
-            self.orders[name] = np.concatenate(cells)
+                rows = np.moveaxis(places[tuple(index)], layout.axis, 0)
+                rows[...] = np.arange(begin, begin + rows.size).reshape(rows.shape)
+                begin += rows.size
+            self.orders[name] = places.reshape(-1)
         return self.orders[name]
 
     def unmade(self) -> Iterator[Violation]:
