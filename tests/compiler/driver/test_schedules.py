@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.tiled_models import residual_network, saved
-from ullage.compiler.common.errors import UsageError, VerificationError
+from ullage.compiler.common.errors import InfeasibleError, UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
@@ -181,6 +181,20 @@ def test_cascades_on_three_memories_are_no_worse_than_whole_operators(path: Path
     cut = compile_model(path, replace(options, schedule="cascade"))
     assert cut.plan.program.parts > whole.plan.program.parts
     assert cut.value < whole.value
+
+
+def test_what_does_not_fit_whole_is_planned_in_parts(path: Path) -> None:
+    options = CompileOptions(
+        target="edge-npu-spm", fast_memory_bytes=4096, dtype="int8", solver="greedy"
+    )
+    with pytest.raises(InfeasibleError, match="--schedule cascade"):
+        compile_model(path, options)
+    cut = compile_model(path, replace(options, schedule="cascade", time_limit_s=6.0))
+    assert summarise(cut)["schedule"] == "cascade"
+    assert cut.plan.program.parts > cut.plan.program.operators
+    with pytest.raises(InfeasibleError, match="its smallest part") as raised:
+        compile_model(path, replace(options, schedule="cascade", fast_memory_bytes=16))
+    assert raised.value.details["needed_bytes"] > 16
 
 
 def test_targets_without_tiles_refuse_parts(path: Path) -> None:
