@@ -65,7 +65,6 @@ class Builder:
         load_steps: int = 1 << 60,
         has_capacity: NDArray[np.bool_] | None = None,
         setups: bool = False,
-        compute_s: Floats | None = None,
     ) -> None:
         target, objective = problem.target, problem.objective
         self.problem, self.target = problem, target
@@ -105,8 +104,7 @@ class Builder:
         self.port_rows: dict[str, Ints] = {}
         self.link_rows: dict[tuple[str, str], Ints] = {}
         self.busy: dict[str, Floats] = {tier.name: np.zeros(self.steps) for tier in target.tiers}
-        if compute_s is None:
-            compute_s = compute_seconds(problem)[0]
+        compute_s = compute_seconds(problem)[0]
         self.fast_port_binds = np.zeros(self.steps, dtype=bool)
         if self.is_timed:
             self.fast_port_binds = _port_can_bind(problem, compute_s)

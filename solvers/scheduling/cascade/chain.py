@@ -70,6 +70,7 @@ def choose_groups(
     groups: Sequence[Sequence[GroupEstimate]],
     target: Target,
     compute_weight: float | None,
+    part_price: float = PART_PRICE,
 ) -> list[Cascade]:
     """The groups with the smallest estimate, in the order.
 
@@ -81,15 +82,18 @@ def choose_groups(
             is longer. Else the weight of compute time, from 0 to 1, in a sum with transfer time:
             where transfers find room behind the computing of other groups, sums over the whole
             order count.
+        part_price: of a part, as a share of the time that the order takes at least. A higher one
+            finds groups of fewer parts, of which slices lose less when they are rounded up.
     """
     count = len(facts.order)
     crossing = crossing_bytes(facts)
     capacity = float(target.fastest.capacity_bytes)
     rate = _slow_rate(target)
+    grain = float(target.slice_granularity_bytes)
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
     computing_s = sum(facts.compute_s)
     weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
-    each = PART_PRICE if facts.fitting_bytes is None else FITTED_PART_PRICE
+    each = part_price if facts.fitting_bytes is None else max(part_price, FITTED_PART_PRICE)
     price = each * max(computing_s, sum(weights) / rate)
     tables: list[_Table] = []
     best: list[Floats] = []  # by end, by group: estimate of everything up to it
@@ -109,10 +113,13 @@ def choose_groups(
             live = crossing[first]
             spilled = np.clip(live - (capacity - used), 0.0, live) / max(1.0, live)
             moved = other.produced_bytes[:, None] + table.consumed_bytes[None, rows]
-            total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
-            if facts.fitting_bytes is not None:
-                cells = CELL_SHARE * _cells(other, table, rows)
-                total += price * cells
+            cells = _cells(other, table, rows)
+            if facts.fitting_bytes is None:  # each cell is rounded up
+                spilled_bytes = spilled * moved + cells * grain
+                total = best[first - 1][:, None] + transfer_weight * spilled_bytes / rate
+            else:
+                total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
+                total += price * CELL_SHARE * cells
             previous[rows] = total.argmin(axis=0)
             values[rows] = total.min(axis=0) + table.own_s[rows]
         tables.append(table)

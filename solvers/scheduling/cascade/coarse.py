@@ -56,6 +56,7 @@ class CoarseSegment:
 
     Attributes:
         size_bytes: how many.
+        space_bytes: room that they take.
         is_given: their data is at home before the first block.
         is_output: it must be at home behind the last.
         is_weight: it survives from one inference to the next.
@@ -64,6 +65,7 @@ class CoarseSegment:
     """
 
     size_bytes: float
+    space_bytes: float
     is_given: bool
     is_output: bool
     is_weight: bool
@@ -121,6 +123,7 @@ class _Sum:
 
     held_bytes: list[float]
     size_bytes: float = 0.0
+    space_bytes: float = 0.0
 
 
 def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarseProgram | None:
@@ -208,6 +211,7 @@ def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequenc
     if total is None:
         total = joined[key] = _Sum([0.0] * len(piece.uses))
     total.size_bytes += piece.size_bytes
+    total.space_bytes += piece.space_bytes
     for number, use in enumerate(piece.uses):
         total.held_bytes[number] += piece.size_bytes * use.held_share
 
@@ -217,6 +221,7 @@ def _segment(profiles: Profiles, key: _Alike, total: _Sum) -> CoarseSegment:
     size = total.size_bytes
     return CoarseSegment(
         size,
+        total.space_bytes,
         is_given,
         is_output,
         kind == "weight",
@@ -345,7 +350,7 @@ class _CoarseLp:
     def _add(self, segment: CoarseSegment) -> None:
         """Add what a segment can do."""
         columns, rates, size = self.columns, self.rates, segment.size_bytes
-        share = size / self.capacity
+        share = segment.space_bytes / self.capacity
         present: list[int] = []
         kept: list[int] = []
         for number, use in enumerate(segment.uses):
@@ -374,7 +379,11 @@ class _CoarseLp:
     def _add_gap(self, segment: CoarseSegment, number: int, present: Sequence[int]) -> int:
         """Add what is kept and what arrives before a use; returns the variable of what is kept."""
         columns, size = self.columns, segment.size_bytes
-        share, end, x = size / self.capacity, segment.uses[number].block, present[number]
+        share, end, x = (
+            segment.space_bytes / self.capacity,
+            segment.uses[number].block,
+            present[number],
+        )
         wraps = number == 0 and self.steady_state and segment.is_weight
         balance = columns.row(0.0)  # kept + arrivals - present = 0
         columns.entry(balance, x, -1.0)
@@ -423,7 +432,9 @@ class _CoarseLp:
         stores: list[tuple[int, int]] = []
         for block in range(since + 1, end):
             stored = columns.variable(cost)
-            columns.spans.add([since + 1], [block + 1], [stored], size / self.capacity)
+            columns.spans.add(
+                [since + 1], [block + 1], [stored], segment.space_bytes / self.capacity
+            )
             self._spend(block, stored, size * self.rates.out_s)
             stores.append((block, stored))
         for by, keeps in needs:

@@ -78,11 +78,13 @@ class Piece:
     Attributes:
         region: the value, as an index of `Profiles.regions`; -1 for accumulators.
         size_bytes: how many.
+        space_bytes: room that they take: each stretch of them in a row is rounded up.
         uses: in the order of the blocks.
     """
 
     region: int
     size_bytes: float
+    space_bytes: float
     uses: tuple[BlockUse, ...]
 
 
@@ -198,9 +200,7 @@ class Profiles:
         if key not in self._shared:
             steps = [self._steps_of(group) for group in groups]
             known = [s for s in steps if s is not None]
-            self._shared[key] = tuple(
-                Piece(region, size, uses) for size, uses, _ in self._pieces(region, known)
-            )
+            self._shared[key] = tuple(piece for piece, _ in self._pieces(region, known))
         return self._shared[key]
 
     def _find_regions(self) -> tuple[Region, ...]:
@@ -322,30 +322,28 @@ class Profiles:
         change = np.zeros(count + 1)
         pieces: list[Piece] = []
 
-        def put(
-            region: int, size: float, uses: tuple[BlockUse, ...], span: tuple[int, int]
-        ) -> None:
-            if len(uses) > 1:
-                pieces.append(Piece(region, size, uses))
+        def put(piece: Piece, span: tuple[int, int]) -> None:
+            if len(piece.uses) > 1:
+                pieces.append(piece)
             else:
-                change[span[0]] += size
-                change[span[1] + 1] -= size
+                change[span[0]] += piece.space_bytes
+                change[span[1] + 1] -= piece.space_bytes
 
         for region in steps.touches:
             place = self.regions[region]
             if place.places[0] < cascade.first or place.places[-1] >= cascade.last:
                 continue
-            for size, uses, span in self._pieces(region, [steps]):
+            for piece, span in self._pieces(region, [steps]):
                 if place.is_given or place.is_output:
-                    pieces.append(Piece(region, size, uses))
+                    pieces.append(piece)
                 else:
-                    put(region, size, uses, span)
+                    put(piece, span)
         for size, members in steps.accumulators:
             shares = [(n, k > 0, k + 1 < len(members)) for k, n in enumerate(members)]
             uses = _joined(
                 [(0, int(steps.block_of[n]), r, w, float(r), float(w)) for n, r, w in shares]
             )
-            put(-1, float(size), uses, (members[0], members[-1]))
+            put(Piece(-1, float(size), float(size), uses), (members[0], members[-1]))
         live = change.cumsum()[:-1] + steps.workspace_bytes
         workspace = np.zeros(steps.blocks)
         np.maximum.at(workspace, steps.block_of, live)
@@ -355,8 +353,8 @@ class Profiles:
 
     def _pieces(
         self, region: int, groups: Sequence[_GroupSteps]
-    ) -> list[tuple[float, tuple[BlockUse, ...], tuple[int, int]]]:
-        """Bytes and uses of the pieces of a region, and the steps of their first and last use."""
+    ) -> list[tuple[Piece, tuple[int, int]]]:
+        """The pieces of a region, and the steps of their first and last use."""
         place = self.regions[region]
         events = [
             (number, touch)
@@ -368,14 +366,15 @@ class Profiles:
         covers, sizes = _cells(place.shape, [touch.box for _, touch in events])
         sizes = sizes * (place.size_bytes / max(1, prod(place.shape)))
         if not self.target.split_operands:
-            return [self._unsplit(events, groups, covers, sizes)]
+            return [self._unsplit(region, events, groups, covers, sizes)]
         packed = np.packbits(covers, axis=0)
         _, first, inverse = np.unique(packed, axis=1, return_index=True, return_inverse=True)
         # A slice in fast memory is rounded up to whole units: half a unit is lost on the average.
         lost = 0.5 * self.target.slice_granularity_bytes
-        totals = np.bincount(inverse.ravel(), weights=sizes + np.minimum(lost, sizes))
-        result: list[tuple[float, tuple[BlockUse, ...], tuple[int, int]]] = []
-        for cell, size in zip(first.tolist(), totals.tolist(), strict=True):
+        totals = np.bincount(inverse.ravel(), weights=sizes)
+        spaces = np.bincount(inverse.ravel(), weights=sizes + np.minimum(lost, sizes))
+        result: list[tuple[Piece, tuple[int, int]]] = []
+        for cell, size, space in zip(first.tolist(), totals.tolist(), spaces.tolist(), strict=True):
             used = np.flatnonzero(covers[:, cell]).tolist()
             if not used:
                 continue
@@ -393,7 +392,8 @@ class Profiles:
             ]
             ends = chosen[0], chosen[-1]
             span = ends[0][1].step, ends[1][1].step
-            result.append((size, self._held(place, _joined(uses), groups, ends), span))
+            held = self._held(place, _joined(uses), groups, ends)
+            result.append((Piece(region, size, space, held), span))
         return result
 
     def _held(
@@ -414,11 +414,12 @@ class Profiles:
 
     def _unsplit(
         self,
+        region: int,
         events: Sequence[tuple[int, _Touch]],
         groups: Sequence[_GroupSteps],
         covers: NDArray[np.bool_],
         sizes: Floats,
-    ) -> tuple[float, tuple[BlockUse, ...], tuple[int, int]]:
+    ) -> tuple[Piece, tuple[int, int]]:
         """All of a region as one piece, of which steps use parts."""
         whole = float(sizes.sum())
         uses = []
@@ -428,7 +429,8 @@ class Profiles:
             reads = not touch.writes or (place > 0 and share < 1.0)
             write = share if touch.writes else 0.0
             uses.append((number, block, reads, touch.writes, share - write, write))
-        return whole, _joined(uses), (events[0][1].step, events[-1][1].step)
+        span = events[0][1].step, events[-1][1].step
+        return Piece(region, whole, whole, _joined(uses)), span
 
 
 def _blocks(compute_s: Floats, most: int) -> Ints:

@@ -1,11 +1,12 @@
 """`cascade`: which operators run stripe by stripe together, for an objective on a target.
 
 1. The schedule of whole operators is valued by its fluid LP.
-2. Dynamic programs over the order (`chain`) with a few weights of computing against transfers give
-   a few ways to group it; each is valued by its LP.
-3. Local search from the best: a group where steps wait gets other stripes, another axis or other
-   ends (`moves`). In long graphs the LP of the stretch around the change judges first (`stretch`).
-   What improves the LP of the whole graph is kept, until the deadline or until nothing improves.
+2. Dynamic programs over the order (`chain`), with a few weights of computing against transfers and
+   a few prices of a part, give a few ways to group it; each is valued by its LP.
+3. Local search from the best (`moves`): a group where steps wait, or where memory is dear, gets
+   other stripes, another axis, blocks of a second one, or other ends. In long graphs the LP of the
+   stretch around the change judges first (`stretch`). What improves the LP of the whole graph is
+   kept, until the deadline or until nothing improves.
 
 The result is never worse by the LP than whole operators. Whether its plan is no worse either, the
 caller checks by planning both.
@@ -37,8 +38,9 @@ from ullage.solvers.scheduling.cascade.valued import (
 DEFAULT_BUDGET_S = 5.0
 # Share of a job's time that the search takes where it has one; the rest is for planning.
 LIMIT_SHARE = 0.5
-# Weights of compute time in the dynamic programs; None: whichever takes longer, group by group.
-COMPUTE_WEIGHTS = (None, 0.02, 0.1, 0.5)
+# Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
+# group), and price of a part.
+PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
 # Moves that are tried at most.
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
@@ -97,10 +99,10 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     estimates = estimated_groups(facts, task.budget.is_over)
     seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
     latest: list[Cascade] = []
-    for weight in COMPUTE_WEIGHTS if estimates is not None else ():
+    for weight, price in PROGRAMS if estimates is not None else ():
         if task.budget.is_over():
             break
-        groups = choose_groups(facts, estimates or [], task.target, weight)
+        groups = choose_groups(facts, estimates or [], task.target, weight, price)
         if fitted is not None:
             groups = latest = fitted.repaired(groups) or fitted.singles()
         if tuple(groups) in seen:
