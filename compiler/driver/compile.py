@@ -299,6 +299,7 @@ def _solve_beside_whole(
         return _told(plain, f"cascade: no plan in parts was found: {error.message}")
     if plain is None:
         return result
+    late = "time limit" in {plain.stop_reason, result.stop_reason} and not result.interrupted
     now = time.monotonic()
     trace = joined(plain.anytime, result.anytime, between_s)
     if result.value > plain.value:
@@ -312,6 +313,7 @@ def _solve_beside_whole(
         solve_s=now - begun,
         total_s=now - prepared.started,
         anytime=trace,
+        stop_reason="time limit" if late else result.stop_reason,
         whole=whole_plan(plain.value, plain.plan, result.plan),
     )
 

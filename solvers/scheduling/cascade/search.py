@@ -20,7 +20,7 @@ import numpy as np
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.chain import PART_PRICE, choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
@@ -41,6 +41,8 @@ LIMIT_SHARE = 0.5
 # Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
 # group), and price of a part.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
+# The same where all operands of a part must fit, which leaves few groups to choose from.
+FITTED_PROGRAMS = ((None, PART_PRICE), (0.02, PART_PRICE), (0.1, PART_PRICE), (0.5, PART_PRICE))
 # Moves that are tried at most.
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
@@ -99,7 +101,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     estimates = estimated_groups(facts, task.budget.is_over)
     seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
     latest: list[Cascade] = []
-    for weight, price in PROGRAMS if estimates is not None else ():
+    programs = FITTED_PROGRAMS if fitted else PROGRAMS
+    for weight, price in programs if estimates is not None else ():
         if task.budget.is_over():
             break
         groups = choose_groups(facts, estimates or [], task.target, weight, price)
