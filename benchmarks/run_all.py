@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
     "scratchpad": (["scratchpad.py"], ["scratchpad"]),
+    "scratchpad_auto": (["scratchpad_auto.py"], ["scratchpad_auto"]),
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
     "chains": (["chains.py"], ["chains"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
