@@ -97,14 +97,23 @@ class Walk:
         names = [name for name in (*node.inputs, *node.outputs) if name]
         if any(name not in self.geometry.shapes for name in names):
             raise NoRuleError(node.op)
+        try:
+            found = self._applied(node, out, need)
+        except (IndexError, KeyError, ValueError) as error:
+            # Operands or attributes of another form than the rule is written for.
+            raise NoRuleError(node.op) from error
+        if found is None:
+            raise NoRuleError(node.op)
+        return found
+
+    def _applied(self, node: NodeFacts, out: int, need: Need) -> Mapping[int, Need] | None:
+        """What a rule says of a node; None where there is none."""
         found: Mapping[int, Need] | None = moved(node, self.geometry, out, need)
         if found is None and isinstance(need, tuple):
             first = next(name for name in node.outputs if name)
-            if len(need) != len(self.geometry.shapes[first]):
-                raise NoRuleError(node.op)
-            found = computed(node, self.geometry, need, self.summed if self._sums(node) else None)
-        if found is None:
-            raise NoRuleError(node.op)
+            if len(need) == len(self.geometry.shapes[first]):
+                summed = self.summed if self._sums(node) else None
+                found = computed(node, self.geometry, need, summed)
         return found
 
     @staticmethod
