@@ -18,7 +18,7 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.reach import Box
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, reaches_fastest_only
+from ullage.solvers.scheduling.cascade.fitting import grids_that_fit
 from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_ends
 
 # Operators of a group at most.
@@ -100,7 +100,7 @@ class OrderFacts:
     def fitting_bytes(self) -> int | None:
         """Size of the memory in which all operands of a part must lie; None: not in one."""
         target = self.target
-        return target.fastest.capacity_bytes if reaches_fastest_only(target) else None
+        return target.fastest.capacity_bytes if target.must_be_fastest("activation") else None
 
     @property
     def seconds_per_byte(self) -> float:
@@ -175,7 +175,7 @@ def _single(facts: OrderFacts, position: int) -> GroupEstimate:
     operands = sum(
         facts.size(name)
         for name in dict.fromkeys((*operator.inputs, *operator.outputs))
-        if facts.graph.values[name].kind != "weight" or facts.fitting_bytes is not None
+        if facts.graph.values[name].kind != "weight" or facts.target.must_be_fastest("weight")
     )
     if facts.fitting_bytes is not None:
         operands += operator.workspace_bytes
@@ -199,8 +199,8 @@ def alone(facts: OrderFacts, position: int, fitting_bytes: int) -> Iterator[Grou
     for grid in grids_that_fit(
         facts.graph,
         operator,
+        facts.target,
         fitting_bytes,
-        facts.seconds_per_byte,
         facts.compute_s[position],
     ):
         (axis, stripes), *inner = grid.loops
@@ -268,6 +268,8 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         if facts.fitting_bytes is None:
             yield estimate
             continue
+        if not facts.target.must_be_fastest("weight"):
+            own_weights = 0.0
         weights = max(weights, own_weights + operator.workspace_bytes)
         if estimate.kept_bytes + weights > facts.fitting_bytes:
             return

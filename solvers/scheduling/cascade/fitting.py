@@ -64,29 +64,26 @@ class GridEstimate:
         return prod(count for _, count in self.loops)
 
 
-def reaches_fastest_only(target: Target) -> bool:
-    """Whether operators reach the fastest memory only, weights included."""
-    return target.must_be_fastest("weight") and target.must_be_fastest("activation")
-
-
 def grids_that_fit(
-    graph: Graph, operator: Operator, capacity_bytes: int, seconds_per_byte: float, compute_s: float
+    graph: Graph, operator: Operator, target: Target, capacity_bytes: int, compute_s: float
 ) -> tuple[GridEstimate, ...]:
     """The grids of an operator that fit, the cheapest first; none where it cannot be cut so.
 
     Args:
         graph: the graph.
         operator: the operator.
-        capacity_bytes: of the fastest memory.
-        seconds_per_byte: of the next memory.
+        target: the chip; only operands that must be in its fastest memory count.
+        capacity_bytes: what parts may need of that memory.
         compute_s: compute time of the whole operator.
     """
-    return _grids(_footprint(graph, operator), capacity_bytes, seconds_per_byte, compute_s)
+    seconds_per_byte = 1 / target.tiers[1].read_bytes_per_s
+    footprint = _footprint(graph, operator, target)
+    return _grids(footprint, capacity_bytes, seconds_per_byte, compute_s)
 
 
-def least_bytes(graph: Graph, operator: Operator) -> int:
+def least_bytes(graph: Graph, operator: Operator, target: Target) -> int:
     """Bytes that the smallest part of an operator needs at once, all cuts that it lets taken."""
-    footprint = _footprint(graph, operator)
+    footprint = _footprint(graph, operator, target)
     ranges = {axis: _middle(length, length) for axis, length in footprint.lengths}
     with_sums = footprint.part_bytes(ranges)
     ranges.pop(REDUCTION, None)
@@ -95,7 +92,7 @@ def least_bytes(graph: Graph, operator: Operator) -> int:
 
 def too_large(graph: Graph, operator: Operator, target: Target) -> InfeasibleError:
     """The error for an operator of which no part fits."""
-    needed, available = least_bytes(graph, operator), target.fastest.capacity_bytes
+    needed, available = least_bytes(graph, operator, target), target.fastest.capacity_bytes
     if operator.reach is None:
         what = "no rule cuts it, and whole it needs"
     else:
@@ -222,8 +219,9 @@ class _Footprint:
         return GridEstimate(loops, needed, again, late)
 
 
-def _footprint(graph: Graph, operator: Operator) -> _Footprint:
+def _footprint(graph: Graph, operator: Operator, target: Target) -> _Footprint:
     values = graph.values
+    held = {n for n in operator.inputs if target.must_be_fastest(values[n].kind)}
     shape = values[operator.outputs[0]].shape
     results = tuple((values[n].shape, values[n].size_bytes) for n in operator.outputs)
     reach = operator.reach
@@ -231,6 +229,7 @@ def _footprint(graph: Graph, operator: Operator) -> _Footprint:
         operands = tuple(
             _Operand(values[n].shape, values[n].size_bytes, (None,) * len(values[n].shape), False)
             for n in operator.inputs
+            if n in held
         )
         return _Footprint((), 0, operands, results, operator.workspace_bytes)
     lengths = [(a, size) for a, size in enumerate(shape) if size > 1 and reach.axes[a] != "none"]
@@ -239,6 +238,7 @@ def _footprint(graph: Graph, operator: Operator) -> _Footprint:
     operands = tuple(
         _Operand(values[r.name].shape, values[r.name].size_bytes, r.axes, r.at_end)
         for r in dict.fromkeys(reach.inputs)
+        if r.name in held
     )
     return _Footprint(tuple(lengths), reach.reduction, operands, results, operator.workspace_bytes)
 

@@ -15,6 +15,7 @@ from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
@@ -29,8 +30,10 @@ from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 SPM = load_target("edge-npu-spm")
 
 
-def task_of(graph: Graph, memory_bytes: int, seconds: float = 20.0) -> SchedulingTask:
-    target = SPM.with_fast_memory(memory_bytes)
+def task_of(
+    graph: Graph, memory_bytes: int, seconds: float = 20.0, chip: Target = SPM
+) -> SchedulingTask:
+    target = chip.with_fast_memory(memory_bytes)
     order = tuple(range(len(graph.operators)))
     return SchedulingTask(
         graph,
@@ -63,7 +66,7 @@ def test_parts_of_grids_compute_the_operator(seed: int) -> None:
     graph = random_tiled_graph(rng, operators=4)
     parts = []
     for position, operator in enumerate(graph.operators):
-        grids = grids_that_fit(graph, operator, rng.choice((600, 1200, 5000)), 1e-9, 1e-6)
+        grids = grids_that_fit(graph, operator, SPM, rng.choice((600, 1200, 5000)), 1e-6)
         loops = [g.loops for g in grids if REDUCTION not in dict(g.loops)]
         cascade = Cascade(position, position + 1)
         if loops:
@@ -82,7 +85,7 @@ def test_parts_of_grids_compute_the_operator(seed: int) -> None:
 def test_estimated_bytes_are_those_of_the_steps(memory_bytes: int) -> None:
     graph = product(64, 768, 256)
     (operator,) = graph.operators
-    grids = grids_that_fit(graph, operator, memory_bytes, 1e-9, 1e-6)
+    grids = grids_that_fit(graph, operator, SPM, memory_bytes, 1e-6)
     assert len(grids) > 1
     for grid in grids:
         (axis, stripes), *inner = grid.loops
@@ -115,6 +118,19 @@ def test_operators_that_do_not_fit_are_cut_and_planned() -> None:
     assert found.value == pytest.approx(outcome.solution.bound.value, rel=0.02)
 
 
+def test_weights_that_may_stay_behind_need_no_room() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    chip = load_target("edge-npu", {"operand_access": "fastest"})
+    for operator in graph.operators:
+        least = least_bytes(graph, operator, chip)
+        assert least <= least_bytes(graph, operator, SPM)
+    task = task_of(graph, 2048, seconds=0.0, chip=chip)
+    assert crowded_operators(task.problem_of(Schedule.whole(task.order)))
+    problem = task.problem_of(cascade_schedule(task).schedule)
+    assert not crowded_operators(problem)
+    run_solver("greedy", problem)
+
+
 def test_without_time_the_parts_fit_all_the_same() -> None:
     graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
     task = task_of(graph, 4096, seconds=0.0)
@@ -126,9 +142,9 @@ def test_without_time_the_parts_fit_all_the_same() -> None:
 def test_what_cannot_be_cut_until_it_fits_is_infeasible_with_its_bytes() -> None:
     graph = product(64, 768, 256)
     (operator,) = graph.operators
-    least = least_bytes(graph, operator)
+    least = least_bytes(graph, operator, SPM)
     assert least == 1 + 1 + 1 + 4  # of each operand and of the result one element; its sum
-    assert not grids_that_fit(graph, operator, least - 1, 1e-9, 1e-6)
+    assert not grids_that_fit(graph, operator, SPM, least - 1, 1e-6)
     with pytest.raises(InfeasibleError, match="its smallest part") as raised:
         cascade_schedule(task_of(graph, least - 1))
     details = raised.value.details
