@@ -6,6 +6,7 @@
 import time
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,15 @@ from tests.support.extreme_targets import (
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Compute, Link, Target, Tier
+from ullage.compiler.ir.target import (
+    Compute,
+    KernelCycles,
+    Link,
+    MacBlocks,
+    OutputStage,
+    Target,
+    Tier,
+)
 from ullage.hwmodels.catalog.checks import check_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
@@ -36,6 +45,34 @@ def test_solvers_answer_on_extreme_targets(seed: int, objective: str) -> None:
     problem = extreme_problem(seed).minimising(objective)
     assert list(breaches_of(problem, SOLVERS, answers)) == []
     assert answers
+
+
+SLOWEST = MacBlocks(1e-3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1e9, 1.0, {"default": 1e9})
+LARGEST = 999_999_999
+FASTEST = MacBlocks(
+    1e24, LARGEST, 1, 1, 1, 1, 1, LARGEST, LARGEST, LARGEST, 0.0, 1e-6, {"default": 0.0}
+)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"mac_blocks": SLOWEST},
+        {"mac_blocks": FASTEST},
+        {
+            "kernel_cycles": KernelCycles(
+                1e-3, {"int8": {"default": 1e9}}, {"int8": {"output": 1e9}}
+            )
+        },
+        {"efficiency": {"matmul": 1e-6}, "output_stage": OutputStage(1e-3, ("Relu",))},
+    ],
+    ids=["slowest blocks", "fastest blocks", "slowest kernels", "least efficient"],
+)
+def test_compute_models_from_end_to_end(model: dict[str, Any]) -> None:
+    problem = extreme_problem(1)
+    compute = replace(problem.target.compute, systolic=None, **model)
+    problem = problem.on(replace(problem.target, compute=compute))
+    assert list(breaches_of(problem, ("greedy", "msa", "fluid"), {})) == []
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,7 +3,7 @@
 import math
 from typing import TypeGuard
 
-from ullage.compiler.common.ranges import MAX_COUNT, MAX_RATE, MIN_RATE
+from ullage.compiler.common.ranges import MAX_COUNT, MAX_RATE, MIN_RATE, MIN_SHARE
 from ullage.compiler.common.visible import is_unicode
 
 
@@ -40,6 +40,13 @@ def amount_fault(name: str, value: object, most: float) -> str:
         return f"{name} must be a finite number of at least 0, is {show(value)}"
     if value > most:
         return f"{name} must be at most {most:g}, is {show(value)}"
+    return ""
+
+
+def share_fault(name: str, value: object) -> str:
+    """What is wrong with a share of a rate, above 0 and at most 1; empty when nothing is."""
+    if not (_is_finite(value) and MIN_SHARE <= value <= 1):
+        return f"{name} must be in [{MIN_SHARE:g}, 1], is {show(value)}"
     return ""
 
 

@@ -14,7 +14,6 @@ from ullage.compiler.common.ranges import (
     MAX_CYCLES,
     MAX_JOULES,
     MAX_SECONDS,
-    MIN_SHARE,
 )
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import (
@@ -34,6 +33,7 @@ from ullage.compiler.verify.fields import (
     amount_fault,
     int_fault,
     rate_fault,
+    share_fault,
     show,
     text_fault,
 )
@@ -201,9 +201,7 @@ def _model_faults(compute: Compute) -> Iterator[str]:
             yield int_fault(f"{field} of mac_blocks", getattr(blocks, field), 1, MAX_CELLS)
         yield rate_fault("clock_hz", blocks.clock_hz)
         yield amount_fault("command_cycles", blocks.command_cycles, MAX_CYCLES)
-        fault = rate_fault("command_share", blocks.command_share)
-        if fault or not MIN_SHARE <= blocks.command_share <= 1:
-            yield fault or f"command_share {blocks.command_share:g} is no share"
+        yield share_fault("command_share", blocks.command_share)
         yield from _table_faults("output_cycles", blocks.output_cycles)
     elif blocks is not None:
         yield f"mac_blocks must be a MacBlocks or None, is {show(blocks)}"
@@ -227,8 +225,7 @@ def _share_faults(compute: Compute) -> Iterator[str]:
     shares, stage = compute.efficiency, compute.output_stage
     if isinstance(shares, Mapping):
         for kind, share in shares.items():
-            fault = rate_fault(f"efficiency of {show(kind)}", share)
-            yield fault or ("" if MIN_SHARE <= share <= 1 else f"efficiency {share:g} is no share")
+            yield share_fault(f"efficiency of {show(kind)}", share)
     elif shares is not None:
         yield f"efficiency must map kinds to shares, is {show(shares)}"
     if isinstance(stage, OutputStage):

@@ -136,7 +136,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*COMPUTE, "mac_blocks"), "command_cycles", (
         (replace(BLOCKS_OF, command_cycles=7),), (replace(BLOCKS_OF, command_cycles=-1.0),))),
     ((*COMPUTE, "mac_blocks"), "command_share", (
-        (replace(BLOCKS_OF, command_share=1),),
+        (replace(BLOCKS_OF, command_share=1), replace(BLOCKS_OF, command_share=1e-6)),
         tuple(replace(BLOCKS_OF, command_share=v) for v in (0, 1.5, None)))),
     ((*COMPUTE, "mac_blocks"), "output_cycles", (
         (replace(BLOCKS_OF, output_cycles={}),),
@@ -146,7 +146,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
             None, {"int7": {}}, {"int8": None}, {"int8": {"Conv": 1.1e9}}))))),
     ((*COMPUTE, "kernel_cycles"), "clock_hz", ((), (replace(KERNELS_OF, clock_hz=NAN),))),
     ((*COMPUTE, "efficiency"), "efficiency", (
-        (None, {}, {"matmul": 0.5, "depthwise": 1}), (1, [], {"matmul": 0.0}, {"matmul": 1.5}))),
+        (None, {}, {"matmul": 1e-6, "depthwise": 1}), (1, [], {"matmul": 0.0}, {"matmul": 1.5}))),
     ((*COMPUTE, "output_stage"), "output_stage", ((None, STAGE_OF), (1, "x"))),
     ((*COMPUTE, "output_stage"), "of the output stage", (
         (), (replace(STAGE_OF, elements_per_s=0), replace(STAGE_OF, operators=["Relu"])))),
