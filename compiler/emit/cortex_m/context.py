@@ -1,5 +1,7 @@
 """What kernels of an operator are chosen from: its nodes, types, constants and addresses."""
 
+import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -18,6 +20,8 @@ from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Layout, PlacedValue
 
+# Columns of generated C.
+_COLUMNS = 100
 _C_TYPES = {
     "float32": "float",
     "int8": "int8_t",
@@ -377,5 +381,21 @@ def reference(c_type: str, **fields: object) -> str:
 
 
 def call(function: str, *arguments: object) -> str:
-    """A call as a statement, wrapped like the rest."""
-    return f"  {function}({', '.join(map(str, arguments))});"
+    """A call as a statement; a long one has a line for each argument, broken after commas."""
+    texts = [str(argument) for argument in arguments]
+    line = f"  {function}({', '.join(texts)});"
+    if len(line) <= _COLUMNS:
+        return line
+    fixed = "\N{NO-BREAK SPACE}"
+    wrapped = [
+        textwrap.fill(
+            re.sub(r"(?<!,) ", fixed, text),
+            _COLUMNS - 2,
+            initial_indent=" " * 6,
+            subsequent_indent=" " * 10,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ).replace(fixed, " ")
+        for text in texts
+    ]
+    return f"  {function}(\n" + ",\n".join(wrapped) + ");"

@@ -164,6 +164,10 @@ def _model_source(
         "",
         *functions,
         _array("unsigned char *const ullage_arena[]", [f"ullage_{r.name}_begin" for r in regions]),
+        _array(
+            "const unsigned char ullage_read_only[]",
+            [str(int(region.read_only)) for region in regions],
+        ),
         _array("const ullage_operator ullage_operators[]", names),
         _array("const unsigned char *const ullage_initial[]", loads),
         _array("const unsigned char *const ullage_example_inputs[]", inputs),

@@ -67,7 +67,7 @@ def test_every_8_bit_kernel_is_bit_exact(
     run = run_on_device(path, plan)
     assert run.passed, said(run)
     assert all(c.bit_exact for c in (*run.operators, *run.outputs))
-    assert run.transfers == len(plan.transfers) > 10
+    assert run.transfers == len(plan.transfers) > 5
     assert run.steps == len({c.step for c in run.operators})
 
 
@@ -82,7 +82,9 @@ def test_float_models(name: str) -> None:
 def test_steady_state_keeps_weights_for_the_next_inference(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(keyword(), path)
-    plan = plan_of(path, 2048, steady_state=True, overrides=ALL_COPIED)
+    plan = plan_of(path, 2048, "fluid", steady_state=True, overrides=ALL_COPIED)
+    carried = [r for r in plan.residencies if (r.start, r.ready) == (0, 0) and r.tier == "dtcm"]
+    assert carried  # weights that are in fast memory from one inference to the next
     first = run_on_device(path, plan, DeviceOptions(dma_last=True))
     assert first.passed, said(first)
     assert first.inferences == 3
@@ -203,7 +205,7 @@ def test_a_missing_copy_is_seen(small: Small, tmp_path: Path) -> None:
 def test_too_small_an_arena_does_not_build(small: Small, tmp_path: Path) -> None:
     plan, deployment = small
     wrong = mutated(
-        deployment, "ullage.ld", lambda text: text.replace("LENGTH = 2048", "LENGTH = 1024")
+        deployment, "ullage.ld", lambda text: text.replace("LENGTH = 2048", "LENGTH = 256")
     )
     with pytest.raises(VerificationError, match="region `DTCM' overflowed"):
         run_deployment(wrong, plan, tmp_path, DeviceOptions())

@@ -12,12 +12,13 @@ size_t ullage_bytes(uint32_t operand) {
   return bytes;
 }
 
-/* Write the bytes of a buffer to all places where the plan has them. */
+/* Write the bytes of a buffer to all places where the plan has them; flash has them already. */
 static void load(uint32_t operand, const unsigned char *data) {
   for (uint32_t s = 0; s < ullage_operands[operand].spans; s++) {
     const ullage_span *span = &ullage_spans[ullage_operands[operand].first_span + s];
     unsigned char *to = ullage_arena[span->tier] + span->address;
-    if (to != data + span->start_byte) memcpy(to, data + span->start_byte, (size_t)span->size_bytes);
+    if (!ullage_read_only[span->tier])
+      memcpy(to, data + span->start_byte, (size_t)span->size_bytes);
   }
 }
 

@@ -8,6 +8,7 @@
 
 /* What ullage_model.c defines. */
 extern unsigned char *const ullage_arena[]; /* the start of each tier's memory */
+extern const unsigned char ullage_read_only[]; /* 1 for each tier that nothing writes: flash */
 typedef void (*ullage_operator)(void);
 extern const ullage_operator ullage_operators[]; /* one for each step, NULL where DMA alone runs */
 /* Initial bytes of an operand [ULLAGE_FIRST_LOAD, +ULLAGE_LOADS): NULL where the linker has put
