@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 from ullage.compiler.emit.cortex_m.context import Context, attributes, c_float, call
-from ullage.compiler.emit.cortex_m.movement import MOVES, concat, copy_part, move
+from ullage.compiler.emit.cortex_m.movement import MOVES, concat, copy_part, gather, move
 from ullage.compiler.emit.cortex_m.quantised import mean_axes, softmax_axes
 from ullage.compiler.emit.cortex_m.shapes import broadcasts, matmul, windows
 
@@ -111,6 +111,8 @@ def plain_calls(context: Context) -> list[str]:
     if first.op_type == "Concat" and len(nodes) == 1:
         sources = [(name, name) for name in first.input]
         return concat(context, first, sources, first.output[0])
+    if first.op_type == "Gather" and len(nodes) == 1:
+        return gather(context, first)
     if first.op_type in MOVES and len(nodes) == 1:
         return move(context, first, first.input[0], first.output[0])
     if first.op_type == "MaxPool" and context.dtype(first.input[0]) in ("int8", "uint8"):
@@ -209,6 +211,7 @@ def _node(chain: Chain, node: onnx.NodeProto) -> list[str]:
         "MaxPool": _pool,
         "Softmax": _softmax,
         "BatchNormalization": _batch_norm,
+        "LayerNormalization": _layer_norm,
         "Relu": _unary,
         "Clip": _unary,
         "Identity": _nothing,
@@ -294,6 +297,21 @@ def _batch_norm(chain: Chain, node: onnx.NodeProto) -> list[str]:
     sizes = (shape[0], shape[1], prod(shape[2:]), epsilon)
     operands = [chain.read(name) for name in node.input[:5]]
     return [call("ullage_f32_batch_norm", *sizes, *operands, chain.write())]
+
+
+def _layer_norm(chain: Chain, node: onnx.NodeProto) -> list[str]:
+    context, found = chain.context, attributes(node)
+    context.whole()
+    shape = context.shape(node.input[0])
+    axis = found.get("axis", -1) % len(shape)
+    count = prod(shape[axis:])
+    operands = [chain.read(name) if name else "NULL" for name in node.input[1:3]]
+    if any(prod(context.shape(name)) != count for name in node.input[1:3] if name):
+        raise context.refuse("its scale or bias is repeated")
+    scale, bias = (*operands, "NULL")[:2]
+    sizes = (prod(shape[:axis]), count, c_float(found.get("epsilon", 1e-5)))
+    x = chain.read(node.input[0])
+    return [call("ullage_f32_layer_norm", *sizes, x, scale, bias, chain.write())]
 
 
 def _unary(chain: Chain, node: onnx.NodeProto) -> list[str]:

@@ -211,6 +211,30 @@ def _pad(
     return [fill, _copy(context, source, result, x, (contiguous(x), 0), (strides, first))]
 
 
+def gather(context: Context, node: onnx.NodeProto) -> list[str]:
+    """Statements of a Gather: rows of a table, whose indices are data or constant."""
+    context.whole()
+    table, indices = node.input[0], node.input[1]
+    shape = context.shape(table)
+    axis = attributes(node).get("axis", 0) % len(shape)
+    index_bytes = {"int32": 4, "int64": 8}.get(context.dtype(indices))
+    if index_bytes is None:
+        raise context.refuse(f"its indices are {context.dtype(indices)}")
+    return [
+        call(
+            "ullage_gather",
+            prod(shape[:axis]),
+            shape[axis],
+            prod(shape[axis + 1 :]) * element_bytes(context, table),
+            prod(context.shape(indices)),
+            context.read(indices),
+            index_bytes,
+            context.read(table),
+            context.write(node.output[0]),
+        )
+    ]
+
+
 def padding(context: Context, node: onnx.NodeProto, dtype: np.dtype[np.generic]) -> Array:
     """The number that a Pad adds, of shape [1]; 0 where it names none."""
     if len(node.input) < 3 or not node.input[2]:

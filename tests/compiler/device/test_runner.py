@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.models import model_file
 from tests.support.quantised_models import gallery, keyword
-from ullage.compiler.common.errors import TimeLimitError, UsageError, VerificationError
+from ullage.compiler.common.errors import ModelError, TimeLimitError, UsageError, VerificationError
 from ullage.compiler.device.output import results_of
 from ullage.compiler.device.runner import (
     DeviceOptions,
@@ -77,6 +77,15 @@ def test_float_models(name: str) -> None:
     run = run_on_device(path, plan_of(path, 2048))
     assert run.passed, said(run)
     assert run.operators
+
+
+@pytest.mark.parametrize("name", ["slices", "rows"])
+def test_float_models_without_shared_storage(name: str) -> None:
+    path = model_file(name)
+    with pytest.raises(ModelError, match="--no-alias"):
+        deployment_of(plan_of(path, 4096), path)
+    run = run_on_device(path, plan_of(path, 4096, alias=False))
+    assert run.passed, said(run)
 
 
 def test_steady_state_keeps_weights_for_the_next_inference(tmp_path: Path) -> None:

@@ -143,7 +143,15 @@ void ullage_f32_batch_norm(int32_t batch, int32_t channels, int32_t inner, float
                            const float *x, const float *scale, const float *bias, const float *mean,
                            const float *variance, float *y);
 
+/* Rows of `count` numbers with mean 0 and variance 1, times `scale`, plus `bias` (NULL for none). */
+void ullage_f32_layer_norm(int32_t rows, int32_t count, float epsilon, const float *x,
+                           const float *scale, const float *bias, float *y);
+
 /* ---- any element type ---- */
+/* Of each of `outer` tables of `size` rows the rows with these indices (of 4 or 8 bytes; negative
+ * ones count from the end). */
+void ullage_gather(int32_t outer, int32_t size, size_t row_bytes, int32_t count,
+                   const void *indices, int32_t index_bytes, const void *x, void *y);
 void ullage_copy_elements(const ullage_strided *s, const void *x, void *y);
 void ullage_fill(size_t count, int32_t element_bytes, const void *element, void *y);
 #endif

@@ -231,6 +231,32 @@ void ullage_f32_batch_norm(int32_t batch, int32_t channels, int32_t inner, float
   }
 }
 
+void ullage_f32_layer_norm(int32_t rows, int32_t count, float epsilon, const float *x,
+                           const float *scale, const float *bias, float *y) {
+  for (int32_t r = 0; r < rows; r++, x += count, y += count) {
+    float mean = 0.0f, variance = 0.0f;
+    for (int32_t i = 0; i < count; i++) mean += x[i];
+    mean /= (float)count;
+    for (int32_t i = 0; i < count; i++) variance += (x[i] - mean) * (x[i] - mean);
+    const float factor = 1.0f / sqrtf(variance / (float)count + epsilon);
+    for (int32_t i = 0; i < count; i++)
+      y[i] = (x[i] - mean) * factor * scale[i] + (bias ? bias[i] : 0.0f);
+  }
+}
+
+void ullage_gather(int32_t outer, int32_t size, size_t row_bytes, int32_t count,
+                   const void *indices, int32_t index_bytes, const void *x, void *y) {
+  char *to = y;
+  for (int32_t o = 0; o < outer; o++) {
+    for (int32_t i = 0; i < count; i++, to += row_bytes) {
+      int32_t row = index_bytes == 8 ? (int32_t)((const int64_t *)indices)[i]
+                                     : ((const int32_t *)indices)[i];
+      if (row < 0) row += size;
+      memcpy(to, (const char *)x + ((size_t)o * (size_t)size + (size_t)row) * row_bytes, row_bytes);
+    }
+  }
+}
+
 void ullage_copy_elements(const ullage_strided *s, const void *x, void *y) {
   int32_t digit[ULLAGE_MAX_RANK] = {0};
   int32_t i = s->in_start, j = s->out_start;
