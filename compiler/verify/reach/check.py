@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import VerificationError
+from ullage.compiler.common.units import counted
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.program import DMA_STEP, PlacedValue, Program, Step
 from ullage.compiler.ir.reach import REDUCTION, Interval
@@ -51,10 +52,11 @@ class ReachReport:
             return ""
         kinds = Counter(self.unchecked.values())
         listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
-        count, total = len(self.unchecked), len(kinds)
+        more = ", ..." if len(kinds) > 5 else ""
         return (
-            f"what parts read is checked twice, but for {count} operators of which the verifier "
-            f"has no rule of its own ({listed}{', ...' if total > 5 else ''})"
+            "what parts read is checked a second time, but for "
+            f"{counted(len(self.unchecked), 'operator')} for which the verifier has no rule of its "
+            f"own ({listed}{more})"
         )
 
 

@@ -326,6 +326,18 @@ def _running(
     return {0: tuple(masks)}
 
 
+def _gathered(
+    node: NodeFacts, geometry: Geometry, need: Axes, _summed: Interval | None
+) -> Reads | None:
+    """Gather whose indices depend on data: any row may be meant."""
+    shape, places = (geometry.shapes[name] for name in node.inputs[:2])
+    axis = node.number("axis") % len(shape)
+    behind = axis + len(places)
+    data = (*need[:axis], np.ones(shape[axis], bool), *need[behind:])
+    known = node.inputs[1] in geometry.arrays
+    return None if known else {0: data, 1: need[axis:behind]}
+
+
 def _resized(node: NodeFacts, geometry: Geometry, need: Axes, _k: Interval | None) -> Reads | None:
     return resized(node, geometry, need)
 
@@ -356,4 +368,5 @@ RULES: Mapping[str, Rule] = {
     ),
     **dict.fromkeys(("CumSum", "CumProd"), _running),
     **dict.fromkeys(("Resize", "Upsample"), _resized),
+    "Gather": _gathered,
 }

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.verify.reach.geometry import Geometry, NodeFacts, Shape
-from ullage.compiler.verify.reach.needs import Mask, Need, is_empty, one_by_one
+from ullage.compiler.verify.reach.needs import Mask, Need, by_axis, everything, is_empty, one_by_one
 
 Vector = NDArray[np.int64]
 # For each axis of an operand the axis of the result (None: none) and its vector.
@@ -24,7 +24,9 @@ def moved(node: NodeFacts, geometry: Geometry, out: int, need: Need) -> dict[int
     """What is taken of operands for some elements of a result; None for an operator of others."""
     if node.op in RESHAPING:
         shape = geometry.shapes[node.inputs[0]]
-        return {0: one_by_one(need).reshape(shape)}
+        if isinstance(need, tuple) and all(mask.all() for mask in need):
+            return {0: everything(shape)}
+        return {0: by_axis(one_by_one(need).reshape(shape))}
     if node.op in ("DepthToSpace", "SpaceToDepth"):
         return _blocks(node, geometry, need)
     mover = MOVERS.get(node.op)

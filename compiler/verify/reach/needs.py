@@ -47,6 +47,16 @@ def one_by_one(need: Need) -> Mask:
     return np.asarray(reduce(np.logical_and.outer, need, np.ones((), bool)))
 
 
+def by_axis(mask: Mask) -> Need:
+    """The masks of the axes where their product is the mask, else the mask itself."""
+    axes = tuple(
+        np.asarray(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        for axis in range(mask.ndim)
+    )
+    elements = int(np.prod([np.count_nonzero(axis) for axis in axes], dtype=np.int64))
+    return axes if elements == np.count_nonzero(mask) else mask
+
+
 def flat_indices(need: Need, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """The row-major indices of the elements."""
     if not isinstance(need, tuple):
