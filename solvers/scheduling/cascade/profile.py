@@ -43,6 +43,8 @@ from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 
+# Groups that are kept at most, some 0.1 MB each; then all are forgotten and worked out again.
+MOST_KEPT = 2000
 # Pieces of a value at most; beyond, ranges of its longest axis are joined.
 MOST_PIECES = 4096
 
@@ -112,7 +114,7 @@ class Region:
         return self.kind in ("input", "weight")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Touch:
     """A step's use of a region."""
 
@@ -242,6 +244,10 @@ class Profiles:
 
     def _steps_of(self, cascade: Cascade) -> _GroupSteps | None:
         if cascade not in self._steps:
+            if len(self._steps) >= MOST_KEPT:
+                self._steps.clear()
+                self._profiles.clear()
+                self._shared.clear()
             order, readers = self.facts.order, self.facts.readers
             parts = cascade_parts(self.graph, order, cascade, readers)
             self._steps[cascade] = None if parts is None else self._touched(parts)

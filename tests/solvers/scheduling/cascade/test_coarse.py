@@ -14,6 +14,7 @@ from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade import profile
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.profile import Profiles
@@ -124,3 +125,15 @@ def test_a_stretch_of_everything_is_everything() -> None:
 def test_without_time_there_is_no_value() -> None:
     task = replace(task_of(load_target("edge-npu")), budget=Budget().at_most(0))
     assert Judge(task, facts_of(task)).value([Cascade(p, p + 1) for p in range(COUNT)]) is None
+
+
+def test_forgotten_groups_are_worked_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(load_target("edge-npu").with_fast_memory(4096))
+    facts = facts_of(task)
+    groups = random_groups(facts, task, Random(7))
+    kept = Judge(task, facts).value(groups)
+    monkeypatch.setattr(profile, "MOST_KEPT", 2)
+    forgotten = Judge(task, facts).value(groups)
+    assert kept is not None
+    assert forgotten is not None
+    assert forgotten.value == kept.value
