@@ -3,7 +3,7 @@
 Activations never leave fast memory, weights are read where they are. Latencies are those of these
 plans. Models in int8 on `ethos-u55-128`, in the file's order.
 
-Run: python benchmarks/cascades_peak.py MODEL.onnx [MODEL.onnx ...] [--target NAME]
+Run: python benchmarks/cascades_peak.py [MODEL.onnx ...] [--target NAME]
 [--patience N] [--name TABLE]
 """
 
@@ -11,7 +11,7 @@ import argparse
 import time
 from pathlib import Path
 
-from common import write_table
+from common import SHARED, write_table
 
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.schedule import Schedule
@@ -24,6 +24,12 @@ from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.peak import PATIENCE, PeakSearch
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
+# MobileNetV2, and networks for microcontrollers.
+TINY = ("mbv1_050_160", "resnet8_int8", "vww_96_int8")
+MODELS = [
+    SHARED / "mobilenet_v2.onnx",
+    *(SHARED.parent / "validation" / "models" / f"{name}.onnx" for name in TINY),
+]
 COLUMNS = (
     "model",
     "whole, KiB",
@@ -38,7 +44,7 @@ COLUMNS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("models", type=Path, nargs="*", default=MODELS)
     parser.add_argument("--target", default="ethos-u55-128")
     parser.add_argument("--patience", type=int, default=PATIENCE)
     parser.add_argument("--name", default="cascades_peak")

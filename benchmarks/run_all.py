@@ -37,6 +37,11 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "scratchpad": (["scratchpad.py"], ["scratchpad"]),
     "scratchpad_auto": (["scratchpad_auto.py"], ["scratchpad_auto"]),
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
+    "cascades_scratchpad": (
+        ["cascades_scratchpad.py", "--seconds", "300"],
+        ["cascades_scratchpad"],
+    ),
+    "cascades_peak": (["cascades_peak.py"], ["cascades_peak"]),
     "chains": (["chains.py"], ["chains"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
     "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),
