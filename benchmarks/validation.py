@@ -27,8 +27,11 @@ from ullage.hwmodels.cost import compute_seconds
 REFERENCES = ROOT.parent / "shared" / "validation"
 PAGE = ROOT / "docs" / "validation.md"
 TARGETS = ROOT / "benchmarks" / "targets"
-# Vela's configuration -> our target file, and the share of weighted cycles that must be close.
-VELA = {"ethos-u55-128": "ethos-u55-128-blocks", "ethos-u65-512": "ethos-u65-512-blocks"}
+# Vela's configurations, and our targets.
+VELA = {
+    "ethos-u55-128": "ethos-u55-128",
+    "ethos-u65-512": str(TARGETS / "ethos-u65-512-blocks.yaml"),
+}
 # A layer is close within this share of Vela's cycles.
 CLOSE = 0.15
 
@@ -115,7 +118,7 @@ def main() -> None:
 
 def vela_layers(folder: Path, npu: str, wanted: list[str]) -> Iterator[Layer]:
     """Every operator of every network of Vela's table that we find again."""
-    target = str(TARGETS / f"{VELA[npu]}.yaml")
+    target = VELA[npu]
     blocks = load_target(target).compute.mac_blocks
     if blocks is None:
         raise SystemExit(f"{target}: not the model mac-blocks")
@@ -277,7 +280,7 @@ models too, though of people who know the chips. `python benchmarks/validation.p
 the reference figures lie beside the project, not in it."""
 
 VELA_WORDS = """NPU cycles by Vela 5.2.0 ("internal compiler estimates") and by the compute model
-`mac-blocks` of `benchmarks/targets/ethos-*-blocks.yaml`, operator by operator: MLPerf Tiny's
+`mac-blocks`, operator by operator: MLPerf Tiny's
 networks, MobileNetV1 0.5 at 160 x 160, and ResNet-50, all int8. `close` is the share of Vela's
 cycles in operators on which the two agree within 15 %.
 
