@@ -31,11 +31,13 @@ class Cone:
         loads: (L,) bytes of each load, numbered through all operators (`Layout.first_load`).
         outputs: (V,) bytes of each value that is a result of the graph, and is made later than the
             element.
+        boxes: by value, boxes that belong to the cone for sure.
     """
 
     work: Floats
     loads: Floats
     outputs: Floats
+    boxes: Mapping[int, tuple[Box, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ class Following:
                     loads[:, first : first + len(result.loads)] = met.amounts
         later = {number: kept for number, kept in boxes.items() if number not in instant}
         outputs = _outputs(network, later)
-        return Cone(work[0], loads[0], outputs), Cone(work[1], loads[1], outputs)
+        del boxes[value]
+        return Cone(work[0], loads[0], outputs, boxes), Cone(work[1], loads[1], outputs, boxes)
 
     def _elements(self, value: int) -> Box | None:
         """The elements of a value that are alive, one by one; None where none is."""
@@ -297,7 +300,8 @@ class Use:
             load: the load.
             finished: all that the elements of the result use; else what meets the operand's box.
         """
-        if load.axes is None or (load.at_end and not finished):
+        finished = finished or load.at_end
+        if load.axes is None or (self.operand.at_end and not finished):
             return 0.0
         share = 1.0
         for axis in load.axes:

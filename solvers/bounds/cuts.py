@@ -14,7 +14,7 @@ again and again.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -163,14 +163,30 @@ class Cut:
     seconds: float
 
 
-def peeled(setting: Setting, tails: Sequence[float]) -> list[Cut]:
+@dataclass(frozen=True)
+class Tail:
+    """Seconds that follow the end of any element of an operator.
+
+    Attributes:
+        seconds: if of what is there only weights are looked at.
+        held_seconds: if all results of `makers` have been made by then: at least as many.
+        makers: operators.
+    """
+
+    seconds: float
+    held_seconds: float
+    makers: frozenset[int] = frozenset()
+
+
+def peeled(setting: Setting, tails: Sequence[Tail]) -> list[Cut]:
     """Sets of operators with what their last element bounds, from the largest set on.
 
     Args:
         setting: the graph.
-        tails: by operator, seconds that must follow the end of any of its elements.
+        tails: of each operator.
     """
-    return _peel(setting, tails, _readers_outside(setting), _makers(setting), held=False)
+    held_s = [tail.held_seconds for tail in tails]
+    return _peel(setting, held_s, _readers_outside(setting), _makers(setting), tails)
 
 
 def peeled_from_start(setting: Setting, heads: Sequence[float]) -> list[Cut]:
@@ -180,7 +196,7 @@ def peeled_from_start(setting: Setting, heads: Sequence[float]) -> list[Cut]:
         setting: the graph.
         heads: by operator, seconds that must precede the first step of any of its elements.
     """
-    return _peel(setting, heads, _unsure_operands(setting), _readers(setting), held=True)
+    return _peel(setting, heads, _unsure_operands(setting), _readers(setting))
 
 
 def _peel(
@@ -188,8 +204,7 @@ def _peel(
     sides: Sequence[float],
     loose: Sequence[int],
     neighbours: Sequence[Sequence[int]],
-    *,
-    held: bool,
+    tails: Sequence[Tail] | None = None,
 ) -> list[Cut]:
     """Take off the operator on the edge with the least seconds on its other side, one by one.
 
@@ -198,8 +213,10 @@ def _peel(
         sides: seconds on the other side of the event, by operator.
         loose: by operator, a positive number if it is on the edge whatever the set.
         neighbours: operators that come to the edge with each that is taken off.
-        held: the bytes that the set loads may be there already.
+        tails: of the last element of a set; None for the first one, at which bytes that the set
+            loads may be there already.
     """
+    held = tails is None
     alive = np.array(setting.live.work) > 0
     inside = alive.copy()
     edge = {i for i in np.flatnonzero(alive).tolist() if loose[i]}
@@ -219,7 +236,8 @@ def _peel(
                 float(setting.steps[inside].sum()),
                 held=held,
             )
-            cuts.append(Cut(inside.copy(), tuple(sorted(edge)), own + side))
+            other_side = side if tails is None else _least_tail(tails, edge, inside)
+            cuts.append(Cut(inside.copy(), tuple(sorted(edge)), own + other_side))
             least = side
         heapq.heappop(heap)
         inside[index] = False
@@ -229,6 +247,14 @@ def _peel(
                 edge.add(other)
                 heapq.heappush(heap, (sides[other], other))
     return cuts
+
+
+def _least_tail(tails: Sequence[Tail], edge: Iterable[int], inside: NDArray[np.bool_]) -> float:
+    """Seconds that follow the last element of a set, whichever operator of its edge has it."""
+    return min(
+        tails[i].held_seconds if all(inside[m] for m in tails[i].makers) else tails[i].seconds
+        for i in edge
+    )
 
 
 def _makers(setting: Setting) -> list[list[int]]:

@@ -22,7 +22,7 @@ class Load:
         value: index of the value.
         bytes: that the operator reads at most.
         axes: which elements an element of the result uses for sure; None where nothing is known.
-        at_end: read when sums are complete, or before they begin: not with each of their terms.
+        at_end: read when sums are complete, not with each of their terms.
     """
 
     value: int
@@ -175,7 +175,7 @@ def _operands(
             shape = graph.values[entry.name].shape
             if 0 not in shape:
                 axes = axes_of(entry.certain, entry.axes, shape, output.shape)
-                found.append(Operand(numbers[entry.name], output.shape, axes))
+                found.append(Operand(numbers[entry.name], output.shape, axes, entry.at_end))
     return tuple(found)
 
 

@@ -77,12 +77,14 @@ class Operand:
         value: index of the value.
         result: shape of the operator's result.
         axes: the axes of the value.
+        at_end: read when sums are complete, as what is fused behind them has it.
         memo: results of `following` by lengths.
     """
 
     value: int
     result: Lengths
     axes: tuple[Axis, ...]
+    at_end: bool = False
     memo: dict[Box, tuple[Box | None, float]] = field(default_factory=dict, repr=False)
 
     @property
@@ -101,7 +103,8 @@ class Operand:
         Returns:
             A box of the result, each element of which uses one of that box (None where there is
             none for sure), and the share of the operator's elementary operations, of all pairs of
-            an element of the result and one that it uses, in which that box takes part.
+            an element of the result and one that it uses, in which that box takes part: none where
+            it is read at the end.
         """
         known = self.memo.get(box)
         if known is None:
@@ -127,7 +130,7 @@ class Operand:
         following = tuple(found.get(i) or whole_run(size) for i, size in enumerate(self.result))
         if not all(run.length for run in following):
             return None, 0.0
-        return following, share
+        return following, 0.0 if self.at_end else share
 
     def preceding(self, lengths: Lengths) -> Lengths | None:
         """Elements of the operand that a box of the result uses; None where there is none for sure.
@@ -169,6 +172,8 @@ class Operand:
 
     def least_share(self, box: Box) -> float:
         """Share of the operations for any element that uses some of a box, which use that box."""
+        if self.at_end:
+            return 0.0
         return prod(
             run.length / axis.size if axis.relation is None else 1.0 / axis.most
             for axis, run in zip(self.axes, box, strict=True)
@@ -193,11 +198,13 @@ class View:
         value: index of the value.
         before: shape of the operand.
         result: shape of the result; as many elements.
+        at_end: as of `Operand`: no.
     """
 
     value: int
     before: Lengths
     result: Lengths
+    at_end: bool = False
 
     @property
     def is_plain(self) -> bool:

@@ -66,6 +66,19 @@ class Relation:
         return int((self.high - self.low).max(initial=0))
 
     @cached_property
+    def most_sharing(self) -> int:
+        """Outputs that must share an input, if each output has one of those that it uses.
+
+        Inputs are handed out in order, a new one while there is one; else most users of an input.
+        """
+        taken = -1
+        for low, high in zip(self.low.tolist(), self.high.tolist(), strict=True):
+            taken = max(taken + 1, low)
+            if taken >= high:
+                return int(self._users.max(initial=1))
+        return 1
+
+    @cached_property
     def _users(self) -> Ints:
         """(inputs,) how many outputs use each input."""
         marks = np.zeros(self.inputs + 1, np.int64)

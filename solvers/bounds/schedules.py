@@ -15,12 +15,14 @@ from ullage.solvers.bounds.cones import Cone, Following, Preceding, layout_of
 from ullage.solvers.bounds.cuts import (
     Cut,
     Setting,
+    Tail,
     peeled,
     peeled_from_start,
     rates_of,
     setting_of,
     span_of,
 )
+from ullage.solvers.bounds.held import least_of, tail_of
 from ullage.solvers.bounds.live import live_of
 from ullage.solvers.bounds.network import Result, network_of
 from ullage.solvers.budget import Budget
@@ -114,9 +116,7 @@ def _floor(setting: Setting) -> Bound:
     return max(Bound(compute, "compute"), Bound(moving, "compulsory"), key=lambda b: b.value)
 
 
-def _sides(
-    setting: Setting, budget: Budget
-) -> tuple[tuple[list[float], list[float]], tuple[list[float], list[float]]] | None:
+def _sides(setting: Setting, budget: Budget) -> list[tuple[list[Tail], list[float]]] | None:
     """By operator the seconds that follow the end of an element, and that precede its beginning.
 
     Twice: for any schedule, and for whole reductions. None where time is over.
@@ -125,15 +125,23 @@ def _sides(
     follow = Following(network, layout, setting.live)
     precede = Preceding(network, layout)
     before: dict[int, Cone] = {}
-    tails: tuple[list[float], list[float]] = ([], [])
+    tails: tuple[list[Tail], list[Tail]] = ([], [])
     heads: tuple[list[float], list[float]] = ([], [])
     for node in network.nodes:
         if budget.is_over():
             return None
         cones = [found for r in node.results if (found := follow.of(r.value)) is not None]
         for way in range(2):
-            after = [_seconds(setting, cone[way], held=True) for cone in cones]
-            tails[way].append(min(after, default=0.0))
+            after = [
+                tail_of(
+                    setting,
+                    cone[way],
+                    _seconds(setting, cone[way], held=True),
+                    whole_reductions=way == 1,
+                )
+                for cone in cones
+            ]
+            tails[way].append(least_of(after))
         for result in node.results:
             before[result.value] = precede.of(result.value)
         for way in range(2):
@@ -142,7 +150,7 @@ def _sides(
                 for r in node.results
             ]
             heads[way].append(min(earlier, default=0.0))
-    return (tails[0], heads[0]), (tails[1], heads[1])
+    return [(tails[0], heads[0]), (tails[1], heads[1])]
 
 
 def _head(setting: Setting, result: Result, before: dict[int, Cone], *, at_once: bool) -> float:
