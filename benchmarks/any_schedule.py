@@ -3,8 +3,8 @@
 Run: python benchmarks/any_schedule.py [MODEL.onnx ...]     # minutes of CPU
 
 Default: the public set beside the project, and the models of the onnx wheel; int8 on edge-npu with
-three sizes of fast memory. Plans are those of benchmarks/results. The exit code is 1 where a plan is
-below a bound.
+three sizes of fast memory. Plans are those of benchmarks/results. The exit code is 1 where a plan
+is below a bound.
 """
 
 import logging

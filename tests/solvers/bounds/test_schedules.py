@@ -107,11 +107,15 @@ def test_no_schedule_of_a_tiny_network_is_faster(name: str, element_time: int, f
     assert found.any_schedule.value <= found.whole_reductions.value <= whole + NEAR
 
 
-def test_the_last_element_proves_more_than_work_and_bytes_by_themselves() -> None:
+def test_the_last_element_proves_the_fastest_schedule_of_a_tiny_network() -> None:
     found = schedule_bounds(tiny("one_product"), in_units(9, 1))
     assert found is not None
     assert found.any_schedule.source == "compute"
     assert found.any_schedule.value == pytest.approx(2 * 9 + 2 * MAC)
-    # Behind the last of two long elements come two weights, of which one may be there, and a store.
+    # Behind the last of two long elements: two weights and the other element, of which one byte may
+    # be there, and a store.
     assert found.whole_reductions.source == "last-element"
-    assert found.whole_reductions.value == pytest.approx(2 * 9 + BYTE * (2 - 1) + BYTE)
+    assert found.whole_reductions.value == pytest.approx(2 * 9 + BYTE * (3 - 1) + 2 * BYTE)
+    assert found.whole_reductions.value == pytest.approx(
+        fastest("one_product", 9, 1, divided=False)
+    )
