@@ -7,14 +7,21 @@ before; it takes the space of both from its first move on, and both are ready af
     steps         3    4    5    6    7           3    4    5    6    7
     slice 0       [fill|==========|use            [fill .... fill|====|use
     slice 1                 [fill|==|             one slice, one set-up
+
+Or all bytes move when those of one of them did: a few bytes that have a step to themselves cost a
+set-up there, even where the others' would be hidden.
 """
 
+from dataclasses import replace
 from itertools import pairwise
 
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
+
+# When what is joined moves: when both slices did, or the lower, or the higher one.
+BOTH, LOW, HIGH = range(3)
 
 
 def join_slices(state: SlicedResidencyState, budget: Budget) -> int:
@@ -55,10 +62,27 @@ def _join(state: SlicedResidencyState, low: int, high: int) -> bool:
     spans, others = state.residencies[low], state.residencies[high]
     if {k: v[0] for k, v in spans.items()} != {k: v[0] for k, v in others.items()}:
         return False
-    merged = {
-        first: (last, _merged(low, residency, others[first][1]))
-        for first, (last, residency) in spans.items()
+    pairs = {
+        first: (last, residency, others[first][1]) for first, (last, residency) in spans.items()
     }
+    for way in (BOTH, LOW, HIGH):
+        merged = {
+            first: (last, _merged(low, residency, other, way))
+            for first, (last, residency, other) in pairs.items()
+        }
+        if _replaced(state, low, high, merged):
+            return True
+    return False
+
+
+def _replaced(
+    state: SlicedResidencyState,
+    low: int,
+    high: int,
+    merged: dict[int, tuple[int, SegmentResidency]],
+) -> bool:
+    """Make one slice of two neighbours, with these residencies, if that is faster."""
+    one, two = state.slices[low], state.slices[high]
     if all(bool(residency.fill or residency.spill) is False for _, residency in merged.values()):
         return False
     listed = [residency for _, residency in (merged[first] for first in sorted(merged))]
@@ -84,8 +108,13 @@ def _join(state: SlicedResidencyState, low: int, high: int) -> bool:
     return False
 
 
-def _merged(index: int, one: SegmentResidency, two: SegmentResidency) -> SegmentResidency:
-    """One residency for two, with the moves of both."""
+def _merged(index: int, one: SegmentResidency, two: SegmentResidency, way: int) -> SegmentResidency:
+    """One residency for two, with the moves of both, or those of one for the bytes of both."""
+    base, other = (two, one) if way == HIGH else (one, two)
+    alike = bool(one.fill) == bool(two.fill) and bool(one.spill) == bool(two.spill)
+    if way != BOTH and alike:
+        fill, spill = _with_bytes(base.fill, other.fill), _with_bytes(base.spill, other.spill)
+        return replace(base, segment=index, fill=fill, spill=spill)
     return SegmentResidency(
         index,
         min(one.start, two.start),
@@ -93,6 +122,17 @@ def _merged(index: int, one: SegmentResidency, two: SegmentResidency) -> Segment
         max(one.end, two.end),
         _both(one.fill, two.fill),
         _both(one.spill, two.spill),
+    )
+
+
+def _with_bytes(moves: Moves, others: Moves) -> Moves:
+    """The moves of a transfer, the largest of which moves the bytes of another one, too."""
+    if not moves:
+        return moves
+    largest = max(range(len(moves)), key=lambda i: moves[i][1])
+    more = sum(size for _, size in others)
+    return tuple(
+        (step, size + more if i == largest else size) for i, (step, size) in enumerate(moves)
     )
 
 

@@ -5,9 +5,10 @@ import numpy as np
 from tests.solvers.fluid.two_tier.test_setups import SETUP_S, one_operator, with_setups
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.slices.joining import join_slices
+from ullage.solvers.fluid.slices.joining import BOTH, HIGH, LOW, _merged, join_slices
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.slices.slicing import slice_of
+from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import segments_of
 
 
@@ -44,3 +45,13 @@ def test_slices_that_would_not_fit_together_stay() -> None:
     state.load_bytes[:] = state.target.fastest.capacity_bytes * 2  # others take all the room
     assert join_slices(state, Budget()) == 0
     assert state.residencies == spans
+
+
+def test_a_few_bytes_go_with_the_many_where_a_step_of_their_own_costs_a_set_up() -> None:
+    one = SegmentResidency(0, 2, 6, 9, fill=((2, 8),))
+    two = SegmentResidency(1, 4, 6, 9, fill=((4, 90), (5, 100)))
+    both, low, high = (_merged(0, one, two, way) for way in (BOTH, LOW, HIGH))
+    assert (both.start, both.fill) == (2, ((2, 8), (4, 90), (5, 100)))
+    assert (low.start, low.fill) == (2, ((2, 198),))
+    assert (high.start, high.ready, high.fill) == (4, 6, ((4, 90), (5, 108)))
+    assert high.segment == 0
