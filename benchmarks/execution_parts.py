@@ -1,7 +1,8 @@
 """Plans in parts executed in float32, compared with ordinary runs of the whole model.
 
 Every model at each size of fast memory, in the cascades that the search finds there (halo kept),
-and in tiles of one of its outputs (`cut_output`): rows x columns with the halo recomputed, channels
+and in tiles of one of its outputs (`cut_output`): rows with the halo kept, rows x columns with the
+halo recomputed, channels
 and ranges of K, tokens, heads (axis 1 of 4). What the verifier's own rules say of the reads is
 checked as well.
 
@@ -113,6 +114,7 @@ def schedules(subject: Subject, target: Target, seconds: float) -> Iterator[tupl
     if not found.is_whole:
         yield "search", found
     for how, rank, axes, halo in (
+        ("rows, kept", 4, (2,), "kept"),
         ("rows x columns, recomputed", 4, (2, 3), "recomputed"),
         ("channels x K", 4, (1, REDUCTION), "kept"),
         ("tokens", 3, (1,), "kept"),
@@ -137,7 +139,7 @@ def tiles_of(graph: Graph, rank: int, axes: tuple[int, ...], halo: Halo) -> Sche
         if min(sizes) < 6:
             continue
         tiles = {axis: -(-size // 3) for axis, size in zip(axes, sizes, strict=True)}
-        for before in (6, 3, 1, 0):
+        for before in (12, 6, 3, 1, 0):
             group = range(max(0, index - before), index + 1)
             try:
                 schedule = cut_output(graph, output, tiles, halo=halo, operators=group)
