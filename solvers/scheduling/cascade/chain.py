@@ -45,6 +45,7 @@ class _Table:
     produced_bytes: Floats
     axes: Floats
     stripes: Floats
+    first_bytes: Floats  # weights that must have arrived before the first part
 
 
 def estimated_groups(
@@ -99,7 +100,7 @@ def choose_groups(
     best: list[Floats] = []  # by end, by group: estimate of everything up to it
     before: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []  # by end, by group: predecessor
     for last in range(1, count + 1):
-        table = _table(groups[last - 1], capacity, rate, price, compute_weight)
+        table = _table(facts, groups[last - 1], rate, price, compute_weight)
         values = np.empty(len(table.groups))
         previous = np.full(len(table.groups), -1, dtype=np.int64)
         firsts = np.array([g.cascade.first for g in table.groups])
@@ -120,6 +121,8 @@ def choose_groups(
             else:
                 total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
                 total += price * CELL_SHARE * cells
+                room = capacity - other.back_bytes[:, None]
+                total += np.clip(table.first_bytes[None, rows] - room, 0.0, None) / rate
             previous[rows] = total.argmin(axis=0)
             values[rows] = total.min(axis=0) + table.own_s[rows]
         tables.append(table)
@@ -145,13 +148,14 @@ def _cells(
 
 
 def _table(
+    facts: OrderFacts,
     groups: Sequence[GroupEstimate],
-    capacity: float,
     rate: float,
     price: float,
     compute_weight: float | None,
 ) -> _Table:
     """The groups as arrays; those whose line buffers do not fit are left out."""
+    capacity = float(facts.target.fastest.capacity_bytes)
     kept = [g for g in groups if g.cascade.stripes == 1 or g.kept_bytes <= capacity]
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
     own: list[float] = []
@@ -167,6 +171,8 @@ def _table(
         own.append(seconds + g.late_bytes / rate + price * g.parts)
         held = min(capacity, g.kept_bytes + g.held_weight_bytes)
         whole = g.cascade.stripes == 1
+        if facts.fitting_bytes is not None and g.cascade.last - g.cascade.first == 1:
+            held, whole = g.kept_bytes, False  # of a part, weights included
         front.append(min(capacity, g.produced_bytes) if whole else held)
         back.append(min(capacity, g.consumed_bytes) if whole else held)
     return _Table(
@@ -178,7 +184,15 @@ def _table(
         np.array([float(g.produced_bytes) for g in kept]),
         np.array([float(g.cascade.axis) for g in kept]),
         np.array([float(g.cascade.stripes) for g in kept]),
+        np.array([_first_weights(g) for g in kept]),
     )
+
+
+def _first_weights(group: GroupEstimate) -> float:
+    """Weights of a group's first part: a grid's part has its share, others those of an operator."""
+    operators = max(1, group.cascade.last - group.cascade.first)
+    shares = group.parts if group.again_bytes is not None else operators
+    return group.weight_bytes / max(1, shares)
 
 
 def crossing_bytes(facts: OrderFacts) -> Floats:
