@@ -45,6 +45,8 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 
 # Groups that are kept at most, some 0.1 MB each; then all are forgotten and worked out again.
 MOST_KEPT = 2000
+# Blocks of a group of few stripes, over those of one of many.
+FEW_STRIPES_DETAIL = 4
 # Pieces of a value at most; beyond, ranges of its longest axis are joined.
 MOST_PIECES = 4096
 
@@ -250,11 +252,12 @@ class Profiles:
                 self._shared.clear()
             order, readers = self.facts.order, self.facts.readers
             parts = cascade_parts(self.graph, order, cascade, readers)
-            self._steps[cascade] = None if parts is None else self._touched(parts)
+            rounds = cascade.stripes * cascade.blocks
+            self._steps[cascade] = None if parts is None else self._touched(parts, rounds)
         return self._steps[cascade]
 
-    def _touched(self, parts: Sequence[Part]) -> _GroupSteps:
-        """What parts cost and touch."""
+    def _touched(self, parts: Sequence[Part], rounds: int) -> _GroupSteps:
+        """What parts cost and touch, in so many stripes of all blocks."""
         graph = self.graph
         steps: list[Step] = []
         touches: dict[int, list[_Touch]] = {}
@@ -299,7 +302,7 @@ class Profiles:
             np.array([step.workspace_bytes for step in steps], dtype=np.float64),
             touches,
             tuple(waiting.values()),
-            _blocks(compute_seconds(problem)[0], self.detail),
+            _blocks(compute_seconds(problem)[0], rounds, self.detail),
         )
 
     def _touch(self, touches: dict[int, list[_Touch]], leaf: str, touch: _Touch) -> None:
@@ -439,11 +442,19 @@ class Profiles:
         return Piece(region, whole, whole, _joined(uses)), span
 
 
-def _blocks(compute_s: Floats, most: int) -> Ints:
-    """(steps,) the block of each step: few short steps side by side, a long one alone."""
-    if len(compute_s) <= most:
-        return np.arange(len(compute_s))
-    weights = compute_s / (compute_s.sum() or 1.0) + 1.0 / len(compute_s)
+def _blocks(compute_s: Floats, rounds: int, detail: int) -> Ints:
+    """(steps,) the block of each step.
+
+    Many stripes are alike: some of them, whole, are a block. A few tall ones are not: what is alive
+    differs from step to step, so only short steps side by side are joined.
+    """
+    count = len(compute_s)
+    if rounds >= detail:
+        return np.arange(count) * detail // max(1, count)
+    most = FEW_STRIPES_DETAIL * detail
+    if count <= most:
+        return np.arange(count)
+    weights = compute_s / (compute_s.sum() or 1.0) + 1.0 / count
     block = (weights.cumsum() - 0.5 * weights) * (most / 2.0)
     return np.unique(block.astype(np.int64), return_inverse=True)[1].astype(np.int64)
 

@@ -5,8 +5,8 @@
    a few prices of a part, give a few ways to group it; each is valued by its LP.
 3. Local search from the best (`moves`): a group where steps wait, or where memory is dear, gets
    other stripes, another axis, blocks of a second one, or other ends. In long graphs the LP of the
-   stretch around the change judges first (`stretch`). What improves the LP of the whole graph is
-   kept, until the deadline or until nothing improves.
+   stretch around the change judges first (`stretch`). What improves the LP of the whole graph, on a
+   finer axis of time as well, is kept, until the deadline or until nothing improves.
 
 The result is never worse by the LP than whole operators. Whether its plan is no worse either, the
 caller checks by planning both.
@@ -98,6 +98,7 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             fitted = FittedGroups(task, facts)
     # Where operators must be cut, one by one they are far worse than groups, and many parts.
     best = start = None if fitted else judge.value(singles)
+    sure = start
     estimates = estimated_groups(facts, task.budget.is_over)
     seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
     latest: list[Cascade] = []
@@ -112,20 +113,23 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             continue
         seen.add(tuple(groups))
         valued = judge.value(groups)
-        if valued is not None and (best is None or valued.worth < best.worth * (1 - GAIN)):
-            best = valued
-            task.budget.progress(f"cascades: {valued.value:.6g}")
-    if best is None:
+        if valued is None or (best is not None and valued.worth >= best.worth * (1 - GAIN)):
+            continue
+        finely = judge.surely(valued)
+        if finely is not None and (sure is None or finely.worth < sure.worth * (1 - GAIN)):
+            best, sure = valued, finely
+            task.budget.progress(f"cascades: {finely.value:.6g}")
+    if best is None or sure is None:
         if fitted is None:
             return CascadeResult(whole)
         latest = latest or fitted.singles()
         return CascadeResult(fitted.schedule(latest), tuple(latest))
-    search = _LocalSearch(judge, best, seen, fitted)
+    search = _LocalSearch(judge, best, sure, seen, fitted)
     search.improve(tries)
     return CascadeResult(
         schedule=schedule_of(task, facts, search.best.cascades) or whole,
         cascades=search.best.cascades,
-        value=search.best.value,
+        value=search.sure.value,
         whole_value=None if start is None else start.value,
         tries=search.tries,
         gains=search.gains,
@@ -160,11 +164,12 @@ class _LocalSearch:
         self,
         judge: Judge,
         best: ValuedGroups,
+        sure: ValuedGroups,
         seen: set[tuple[Cascade, ...]],
         fitted: FittedGroups | None,
     ) -> None:
         self.judge, self.task, self.facts = judge, judge.task, judge.facts
-        self.best = best
+        self.best, self.sure = best, sure  # the same groups, by the coarse and by the fine axis
         self.tries = self.gains = 0
         self._seen = seen
         self._fitted = fitted
@@ -211,9 +216,12 @@ class _LocalSearch:
         valued = self.judge.value(groups)
         if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
-        self.best = valued
+        finely = self.judge.surely(valued)
+        if finely is None or finely.worth >= self.sure.worth * (1 - GAIN):
+            return False
+        self.best, self.sure = valued, finely
         self.gains += 1
-        shown = f"{valued.value:.6g}, {self.gains} gains in {self.tries} tries"
+        shown = f"{finely.value:.6g}, {self.gains} gains in {self.tries} tries"
         self.task.budget.progress(f"cascades: {shown}")
         return True
 

@@ -30,8 +30,10 @@ from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs: windows open little, since many are solved.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
-# Coarse steps of a group at most.
+# Coarse steps of a group of many stripes at most ...
 DETAIL = 12
+# ... and where the value of a whole schedule is to be nearer that of its own steps.
+FINE_DETAIL = 64
 # Price of a part, as a share of the value.
 PART_PRICE = 3e-6
 # Name of schedules that this room chooses.
@@ -130,24 +132,31 @@ class Judge:
     def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
         self.task, self.facts = task, facts
         self._profiles: Profiles | None = None
+        self._fine: Profiles | None = None
         if facts.fitting_bytes is None and not task.target.dma_steps.between:
             self._profiles = Profiles(facts, task.target, task.aliases, DETAIL)
+            self._fine = Profiles(facts, task.target, task.aliases, FINE_DETAIL)
 
     @property
     def judges_stretches(self) -> bool:
         """Whether it values the groups of a stretch of the order, too."""
         return self._profiles is not None
 
-    def value(self, cascades: Sequence[Cascade]) -> ValuedGroups | None:
+    def value(self, cascades: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
         """The value of groups that make up the order, or a stretch of it.
 
         None where they cannot be cut so, or time is over first. The value of a stretch says little
         by itself, but ranks the groups in its middle.
+
+        Args:
+            cascades: the groups.
+            fine: on a finer axis of time, which takes some times as long.
         """
         task, groups = self.task, tuple(cascades)
         if self._profiles is None:
             return self._value_exactly(groups)
-        program = coarse_program(self._profiles, groups)
+        profiles = self._fine if fine and self._fine is not None else self._profiles
+        program = coarse_program(profiles, groups)
         if program is None:
             return None
         found = coarse_value(
@@ -158,6 +167,13 @@ class Judge:
         lost = _by_group(found.lost, program.group_of, len(groups))
         room = _by_group(found.room, program.group_of, len(groups))
         return ValuedGroups(groups, found.value, lost, room, program.parts)
+
+    def surely(self, valued: ValuedGroups) -> ValuedGroups | None:
+        """The value of groups on a finer axis of time; None where time is over first.
+
+        A search finds what a coarse axis flatters; this tells.
+        """
+        return valued if self._fine is None else self.value(valued.cascades, fine=True)
 
     def _value_exactly(self, groups: tuple[Cascade, ...]) -> ValuedGroups | None:
         """The value by the LP of the plan's own steps: where operands must be in the fastest tier.
