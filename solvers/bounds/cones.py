@@ -19,7 +19,7 @@ from ullage.solvers.bounds.operands import WHOLE, Axis, Box, Lengths, Operand, V
 from ullage.solvers.bounds.runs import placed, whole_run
 
 # Boxes that are kept of one value.
-MOST_BOXES = 4
+MOST_BOXES = 16
 
 
 @dataclass(frozen=True)

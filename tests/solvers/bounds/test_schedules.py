@@ -112,10 +112,10 @@ def test_the_last_element_proves_the_fastest_schedule_of_a_tiny_network() -> Non
     assert found is not None
     assert found.any_schedule.source == "compute"
     assert found.any_schedule.value == pytest.approx(2 * 9 + 2 * MAC)
-    # Behind the last of two long elements: two weights and the other element, of which one byte may
-    # be there, and a store.
+    # Behind the last of two long elements: both of them and two weights, of which one byte may be
+    # there, and a store.
     assert found.whole_reductions.source == "last-element"
-    assert found.whole_reductions.value == pytest.approx(2 * 9 + BYTE * (3 - 1) + 2 * BYTE)
+    assert found.whole_reductions.value == pytest.approx(2 * 9 + BYTE * (4 - 1) + BYTE)
     assert found.whole_reductions.value == pytest.approx(
         fastest("one_product", 9, 1, divided=False)
     )
