@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="rows that are not measured again")
     parser.add_argument("--missing", action="store_true", help="measure what is not there only")
     parser.add_argument("--name", default=NAME, help="of the table")
+    parser.add_argument("--note", default="", help="what the title of the table says last")
     given = parser.parse_args()
     wanted = [name for name in given.only.split(",") if name]
     stored = RESULTS / f"{given.name}.json"
@@ -130,8 +131,8 @@ def main() -> None:
                 rows = merged(rows, row)
                 fresh.append(row)
                 print(" | ".join(row.values()), flush=True)
-        table(given.name, rows, files)
-    print(table(given.name, rows, files))
+        table(given.name, rows, files, given.note)
+    print(table(given.name, rows, files, given.note))
 
 
 def files_of(folder: Path | None) -> list[Path]:
@@ -320,13 +321,14 @@ def ratio(row: Row, solver: str) -> str:
     return f"{float(value) / float(bound):.5f}"
 
 
-def table(name: str, rows: list[Row], files: Sequence[Path]) -> str:
+def table(name: str, rows: list[Row], files: Sequence[Path], note: str = "") -> str:
     """Write the rows so far, after what they come to for each target, kind and solver.
 
     Args:
         name: of the table.
         rows: the rows.
         files: all models; those without a row are listed.
+        note: what the title says last.
     """
     columns = [*KEY, "problem", "bound ms"]
     columns += [f"{s}{what}" for s in SOLVERS for what in ("/bound", " ms", " CPU s")]
@@ -362,6 +364,8 @@ def table(name: str, rows: list[Row], files: Sequence[Path]) -> str:
     unseen = sorted({file.stem for file in files} - {row["model"] for row in rows})
     if unseen:
         parts.append(f"not reached: {', '.join(unseen)}")
+    if note:
+        parts.append(note)
     title = f"Operands that must be in the fastest memory, int8: {len(rows)} rows"
     filled = [
         dict.fromkeys(columns, NOT_RUN)
