@@ -83,10 +83,7 @@ def main() -> None:
         row = [file.stem, f"{given.size} KiB", *row_of(graph, given.size, given)]
         rows = sorted([r for r in rows if r[:2] != row[:2]] + [row])
         planned = sum("infeasible" not in r[4] for r in rows)
-        title = (
-            f"Cascades on {TARGET}, int8, search of {given.seconds:g} s: {planned} of {len(rows)} "
-            "rows have a plan"
-        )
+        title = f"Cascades on {TARGET}, int8: {planned} of {len(rows)} rows have a plan"
         write_table(given.name, title, COLUMNS, rows)
         print(row, flush=True)
 
