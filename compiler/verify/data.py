@@ -10,6 +10,9 @@ wrote it last; a copy in a tier is current when it has that version. Versions af
     copy in dram       -       -       2       2       2       moved in step 2, stale since step 3
 
 Reading the copy in dram in step 4 would be a `stale-read`.
+
+A tensor that several steps write, part by part, may move between them on a target that takes whole
+operands only: its parts lie in a row, so that what is still to be written moves along, as nothing.
 """
 
 from collections.abc import Iterator
@@ -213,6 +216,7 @@ class _Replay:
             item = self.items[owner]
             yield from self._check_place(t, use, item, f"{shown}, bytes [{start}, {end})")
             if use.write:
+                self._open(item)
                 self.versions[item.tier].assign(start, end, t + 1)
                 continue
             difference = first_difference(self.versions[item.tier], self.current, start, end)
@@ -230,6 +234,20 @@ class _Replay:
             if version == UNWRITTEN:
                 message = f"{shown}: bytes [{start}, {end}) have not been written before"
                 yield Violation("problem", message, t, self.names)
+
+    def _open(self, item: Residency) -> None:
+        """On a target that takes whole operands only, let a tensor lie where a part is written.
+
+        What no step has written yet lies there as well, as nothing: the tensor moves as a whole.
+        """
+        if self.target.split_operands:
+            return
+        held = self.versions[item.tier]
+        for low, high, version in list(self.current.over(item.start_byte, item.end_byte)):
+            if version == UNWRITTEN:
+                for start, end, old in list(held.over(low, high)):
+                    if old == NOTHING:
+                        held.assign(start, end, UNWRITTEN)
 
     def _locate(self, t: int, use: Use) -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
         """Where each byte of a use is taken from, fastest tier first.

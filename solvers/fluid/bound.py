@@ -1,5 +1,7 @@
 """The bound of `fluid` alone, for plans of solvers that prove none: its relaxation, not rounded."""
 
+from dataclasses import replace
+
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
@@ -12,7 +14,7 @@ from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.interface import SPILLING_OBJECTIVES
 from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
-from ullage.solvers.state.segments import segments_of
+from ullage.solvers.state.segments import segments_of, uses_are_whole
 
 # Share of the time for the program between home and the fastest tier, where there are more tiers.
 DIRECT_SHARE = 0.3
@@ -29,6 +31,8 @@ def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
     if problem.objective not in SPILLING_OBJECTIVES or budget.is_over():
         return None
     problem = parallel_links.reduce(problem)  # a bound of it holds for every use of the links
+    if not uses_are_whole(problem):  # what bounds plans that may split tensors bounds the others
+        problem = replace(problem, target=replace(problem.target, split_operands=True))
     options = FluidOptions()
     if len(problem.target.tiers) == 2:
         relaxation = relax(problem, segments_of(problem), known, options, budget)

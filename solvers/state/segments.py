@@ -151,6 +151,19 @@ def _accesses(
     return tuple(accesses.values())
 
 
+def uses_are_whole(problem: Problem) -> bool:
+    """Whether every use covers the segments that it touches, so that their bytes are used alike.
+
+    Where tensors stay whole and a use is of a part (of a tensor that is made in parts, say), a plan
+    may keep the other bytes elsewhere. An optimum over whole segments is no bound there.
+    """
+    return problem.target.split_operands or all(
+        (use.start_byte, use.end_byte) == (0, problem.buffers[use.buffer].size_bytes)
+        for step in problem.steps
+        for use in step.uses
+    )
+
+
 def cuts_nothing(problem: Problem, segments: Sequence[Segment]) -> bool:
     """Whether every legal plan of this order keeps segments whole and moves them from and to home.
 

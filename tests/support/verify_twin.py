@@ -7,6 +7,9 @@ well-formed plan is legal.
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.program import DMA_STEP
 
+# Content of a byte that is still to be written, in a tensor of which parts have been written.
+NOT_YET = "not yet"
+
 
 def fault_of(plan: Plan) -> str:
     """The first broken rule met, in a few words; empty when the plan is legal."""
@@ -157,7 +160,9 @@ def _arrivals(
         if item.ready != t or item.ready == item.start:
             continue
         for byte in range(item.start_byte, item.end_byte):
-            if (i, byte) not in copies or copies[i, byte] != truth.get((item.buffer, byte)):
+            if (i, byte) not in copies or copies[i, byte] != truth.get(
+                (item.buffer, byte), NOT_YET
+            ):
                 return "not filled"
         lasts = [
             move.moves[-1][0]
@@ -205,7 +210,7 @@ def _move(
         if not sources or not places:
             return "source or destination"
         content = copies.get((sources[0], byte))
-        if content is None or content != truth.get((move.buffer, byte)):
+        if content is None or content != truth.get((move.buffer, byte), NOT_YET):
             return "stale source"
         if before <= byte - move.start_byte < before + now:
             moved[places[0], byte] = content
@@ -235,6 +240,11 @@ def _operator(
                 return "wrong tier"
             if use.write and tier.read_only:
                 return "read-only"
+            if use.write and not plan.target.split_operands:  # the tensor lies there, all of it
+                item = plan.residencies[i]
+                for other in range(item.start_byte, item.end_byte):
+                    if (use.buffer, other) not in truth:
+                        copies.setdefault((i, other), NOT_YET)
             if use.write:
                 truth[use.buffer, byte] = copies[i, byte] = f"written at {t}"
             elif (use.buffer, byte) not in truth:

@@ -26,6 +26,7 @@ from ullage.solvers.paths.greedy import COMPILE_S, has_time_to_search, is_ready
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice
 from ullage.solvers.paths.streaming import streaming
+from ullage.solvers.state.segments import uses_are_whole
 
 
 def solve_tiers(
@@ -64,7 +65,7 @@ def solve_tiers(
     solution = sliced(tiered, slicer, base, relaxation, budget) or reference
     if value_of(solution) > value_of(reference):
         solution = reference
-    if problem.blend is not None or not _covers_all_ways(problem):
+    if problem.blend is not None or not uses_are_whole(problem):
         return Solution(solution)
     return Solution(solution, Bound(relaxation.bound, "fluid-lp"))
 
@@ -79,7 +80,7 @@ def bound_of_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    if not _covers_all_ways(problem) or not is_ready():
+    if not uses_are_whole(problem) or not is_ready():
         return None
     tiered = tiered_problem(problem)
     slicer, reference = streaming(tiered)
@@ -93,20 +94,6 @@ def bound_of_tiers(
         hint=None if direct is None else direct_prices(tiered.network, direct),
     )
     return None if relaxation is None else Bound(relaxation.bound, "fluid-lp")
-
-
-def _covers_all_ways(problem: Problem) -> bool:
-    """Whether all bytes of a segment are used alike, so that its paths are those of its bytes.
-
-    Where tensors stay whole, a use of a part (of a concatenation, say) leaves other bytes alone,
-    which a plan may keep elsewhere: there no bound is claimed.
-    """
-    target = problem.target
-    return target.split_operands or all(
-        (use.start_byte, use.end_byte) == (0, problem.buffers[use.buffer].size_bytes)
-        for step in problem.steps
-        for use in step.uses
-    )
 
 
 def _columns_of(tiered: TieredProblem, items: Mapping[int, Sequence[Slice]]) -> list[Column]:

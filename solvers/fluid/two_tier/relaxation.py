@@ -8,7 +8,6 @@ import numpy as np
 
 from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
 from ullage.hwmodels.traffic import compulsory
 from ullage.solvers.budget import Budget
@@ -22,7 +21,7 @@ from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
 from ullage.solvers.lp.program import FrozenProgram, LpSolution, safe_bound
 from ullage.solvers.lp.solve import solve_lp_in_turn, solve_lps
-from ullage.solvers.state.segments import Segment
+from ullage.solvers.state.segments import Segment, uses_are_whole
 
 # Share of the time left that the LP gets; the rest is for cutting, repairing and scoring.
 LP_SHARE = 0.7
@@ -43,8 +42,8 @@ class Relaxation:
     Attributes:
         fluid: the program.
         solution: its optimum, with multipliers.
-        bound: certified lower bound of the objective in its unit; None where the target has ways
-            that the LP does not know (more than two tiers).
+        bound: certified lower bound of the objective in its unit; None where plans have ways that
+            the LP does not know (more than two tiers, parts of tensors that stay whole).
         rounds: number of solves, with windows opened in between.
         axis: the problem and its segments in the program's steps.
     """
@@ -75,7 +74,6 @@ def relax(
     """
     axis = time_axis(problem, segments)
     problem, segments = axis.problem, axis.segments
-    target = problem.target
     if problem.program.operators > options.whole_steps:
         return _relax_in_blocks(axis, reference, options, budget)
     windows = Windows(options.window_steps)
@@ -109,7 +107,7 @@ def relax(
         worth = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
         opened, shortfall = open_windows(windows, fluid, segments, solution, max(worth, 1e-9))
         bound = None
-        if _is_complete(target, segments) and problem.blend is None:
+        if _is_complete(problem, segments) and problem.blend is None:
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
@@ -120,9 +118,13 @@ def relax(
     return best
 
 
-def _is_complete(target: Target, segments: Sequence[Segment]) -> bool:
-    """Whether the LP covers all legal plans: no third tier, nothing whose home is the fastest."""
-    if len(target.tiers) != 2:
+def _is_complete(problem: Problem, segments: Sequence[Segment]) -> bool:
+    """Whether the LP covers all legal plans.
+
+    No third tier, nothing whose home is the fastest, and bytes of a segment that are used alike.
+    """
+    target = problem.target
+    if len(target.tiers) != 2 or not uses_are_whole(problem):
         return False
     at_home = any(
         segment.size_bytes and segment.home == target.fastest.name for segment in segments
@@ -141,7 +143,7 @@ def _relax_in_blocks(
     problem, segments = axis.problem, axis.segments
     windows = Windows(options.block_window_steps, reach_steps=BLOCK_STEPS // 2)
     programs_budget = budget.share(LP_SHARE)
-    is_bound = _is_complete(problem.target, segments) and problem.blend is None
+    is_bound = _is_complete(problem, segments) and problem.blend is None
     best: Relaxation | None = None
     for number in range(1, BLOCK_ROUNDS + 1):
         builder = Builder(
