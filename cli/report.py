@@ -35,18 +35,21 @@ def report_command(
     from ullage.compiler.report.data import report_data
     from ullage.compiler.report.extras import read_extras
     from ullage.compiler.report.page import render_page
-    from ullage.compiler.report.subject import compiled_of, values_of
+    from ullage.compiler.report.subject import compiled_of, graph_of, with_graph
 
     path = output or plan.with_name("report.html")
     check_file(path, "-o")
     extras = read_extras(also or ())
     compiled = compiled_of(read_plan(plan), plan)
-    values, why_not = values_of(
+    graph, why_not = graph_of(
         compiled.plan, None if model is None else options.read_model_path(model)
     )
     if why_not is not None:
         plan_with_note = replace(compiled.plan, notes=(*compiled.plan.notes, why_not))
         compiled = replace(compiled, plan=plan_with_note)
+    if graph is not None:
+        compiled = with_graph(compiled, graph)
+    values = {} if graph is None else graph.values
     page = render_page(report_data(compiled, values, extras))
     write_atomic(path, page)
     if as_json:

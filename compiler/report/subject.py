@@ -8,10 +8,10 @@ from typing import Any
 
 from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file
-from ullage.compiler.driver.bounding import with_best_bound
+from ullage.compiler.driver.bounding import with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import WholePlan
 from ullage.compiler.driver.result import Compiled, best_bound
-from ullage.compiler.ir.graph import Value
+from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.bounds import BOUND_TOLERANCE
@@ -97,8 +97,8 @@ def _refuse_above(claimed: float | None, by: str, value: float) -> None:
         )
 
 
-def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value], str | None]:
-    """The values of a plan's model by name, or the reason why there are none.
+def graph_of(plan: Plan, model: Path | None = None) -> tuple[Graph | None, str | None]:
+    """The graph of a plan's model, or the reason why there is none.
 
     Args:
         plan: says where its model is and how it was imported.
@@ -107,20 +107,31 @@ def values_of(plan: Plan, model: Path | None = None) -> tuple[Mapping[str, Value
     Raises:
         UllageError: the user's file cannot be read or is another model.
     """
-    from ullage.compiler.driver.provenance import check_model_matches, import_options
+    from ullage.compiler.driver.provenance import (
+        check_problem_matches,
+        import_options,
+        importing_as_planned,
+    )
     from ullage.compiler.importer.build import import_model
 
-    if model is not None:
-        check_model_matches(plan, model)
-        return import_model(model, import_options(plan), name=plan.problem.name).values, None
-    model_path = plan.model.get("path")
-    if not isinstance(model_path, str) or not is_file(model_path):
-        return {}, "report: the model is not at hand, so types and shapes are unknown (--model)"
+    known = plan.model.get("path")
+    if model is None and not (isinstance(known, str) and is_file(known)):
+        return None, "report: the model is not at hand, so types and shapes are unknown (--model)"
+    path = model or Path(str(known))
     try:
-        graph = import_model(Path(model_path), import_options(plan), name=plan.problem.name)
+        with importing_as_planned(plan, path):
+            graph = import_model(path, import_options(plan), name=plan.problem.name)
+        check_problem_matches(plan, graph, str(path))
     except UllageError as error:
-        return {}, f"report: types and shapes are unknown: {error.message}"
-    return graph.values, None
+        if model is not None:
+            raise
+        return None, f"report: types and shapes are unknown: {error.message}"
+    return graph, None
+
+
+def with_graph(compiled: Compiled, graph: Graph) -> Compiled:
+    """The same with the graph of its model, and what no schedule of that falls below."""
+    return with_schedule_bounds(replace(compiled, graph=graph), Budget())
 
 
 def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:

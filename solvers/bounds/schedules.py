@@ -173,7 +173,8 @@ def _head(setting: Setting, result: Result, before: dict[int, Cone], *, at_once:
     if not (result.complete and result.fed):
         return whole
     operands = {operand.value for operand in result.operands}
-    return max(whole, min(_seconds(setting, before[v], held=False) for v in operands))
+    first = (_seconds(setting, before[v], held=False) for v in operands)
+    return max(whole, min(first, default=0.0))  # by default: of constants alone
 
 
 def _seconds(setting: Setting, cone: Cone, *, held: bool) -> float:

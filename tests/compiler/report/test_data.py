@@ -19,7 +19,7 @@ from ullage.compiler.report.advice import what_would_help
 from ullage.compiler.report.extras import Extras, read_extras
 from ullage.compiler.report.marginal import marginal_seconds
 from ullage.compiler.report.page import render_page
-from ullage.compiler.report.subject import compiled_of, values_of
+from ullage.compiler.report.subject import compiled_of, graph_of
 from ullage.hwmodels.cost import bottleneck, score
 
 MADE: list[Callable[[], Plan]] = [
@@ -203,8 +203,8 @@ def test_the_summary_beside_is_used_only_if_it_is_this_plans(tmp_path: Path) -> 
 
 
 def test_a_missing_model_is_told() -> None:
-    values, why = values_of(replace(plans.chain(), model={"path": "/nowhere/model.onnx"}))
-    assert values == {}
+    graph, why = graph_of(replace(plans.chain(), model={"path": "/nowhere/model.onnx"}))
+    assert graph is None
     assert why is not None
     assert "--model" in why
 
