@@ -47,6 +47,11 @@ FITTED_PROGRAMS = ((None, PART_PRICE), (0.02, PART_PRICE), (0.1, PART_PRICE), (0
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
 PATIENCE_EACH = 40
+# Times that the search goes on from groups some moves away from the best, the moves, and its
+# patience there, for each group.
+KICKS = 1000
+KICK_MOVES = 2
+KICK_PATIENCE_EACH = 3
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
@@ -171,16 +176,55 @@ class _LocalSearch:
         self.judge, self.task, self.facts = judge, judge.task, judge.facts
         self.best, self.sure = best, sure  # the same groups, by the coarse and by the fine axis
         self.tries = self.gains = 0
+        self._told = sure.worth  # the best that progress has shown
         self._seen = seen
         self._fitted = fitted
         self._stretches: dict[tuple[Cascade, ...], float | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
 
     def improve(self, tries: int) -> None:
-        """Try moves until the tries, the time or the patience end."""
+        """Try moves until the tries, the time or the patience end.
+
+        Iterated local search (Lourenco, Martin, Stuetzle, Handbook of Metaheuristics 2003): where
+        no move gains, a few moves that need not gain lead away from the best, and the search goes
+        on from there.
+        """
+        self._climb(tries, PATIENCE_EACH)
+        best, sure = self.best, self.sure
+        for _ in range(KICKS):
+            if self.tries >= tries or self.task.budget.is_over():
+                break
+            away = self._kicked(best)
+            finely = None if away is None else self.judge.surely(away)
+            if away is None or finely is None:
+                continue
+            self.best, self.sure = away, finely
+            self._climb(tries, KICK_PATIENCE_EACH)
+            if self.sure.worth < sure.worth * (1 - GAIN):
+                best, sure = self.best, self.sure
+        self.best, self.sure = best, sure
+
+    def _kicked(self, start: ValuedGroups) -> ValuedGroups | None:
+        """Groups a few moves away from others; None where such moves lead nowhere new."""
+        groups = start.cascades
+        for _ in range(KICK_MOVES):
+            moved = random_move(self.facts, groups, self._waiting_group(start), self._rng)
+            if moved is not None and self._fitted is not None:
+                moved = self._fitted.cut(moved)
+            if moved is None or len(moved) != len(groups):
+                continue  # groups of the start are drawn by their number
+            groups = tuple(moved)
+        if groups in self._seen:
+            return None
+        self._seen.add(groups)
+        self.tries += 1
+        return self.judge.value(groups)
+
+    def _climb(self, tries: int, patience: int) -> None:
+        """Try moves until one in `patience` for each group no longer gains."""
         idle = 0
         while self.tries < tries and not self.task.budget.is_over():
-            if idle > PATIENCE_EACH * len(self.best.cascades):
+            if idle > patience * len(self.best.cascades):
                 break
             idle += 1
             at = self._waiting_group(self.best)
@@ -221,8 +265,10 @@ class _LocalSearch:
             return False
         self.best, self.sure = valued, finely
         self.gains += 1
-        shown = f"{finely.value:.6g}, {self.gains} gains in {self.tries} tries"
-        self.task.budget.progress(f"cascades: {shown}")
+        if finely.worth < self._told * (1 - GAIN):
+            self._told = finely.worth
+            shown = f"{finely.value:.6g}, {self.gains} gains in {self.tries} tries"
+            self.task.budget.progress(f"cascades: {shown}")
         return True
 
     def _waiting_group(self, valued: ValuedGroups) -> int:

@@ -18,6 +18,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
+from ullage.solvers.scheduling.cascade import search
 from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
@@ -179,6 +180,20 @@ def test_the_search_gains_and_repeats() -> None:
     assert found.value < 0.9 * found.whole_value
     again = cascade_schedule(task_of(graph, 4096, 600), tries=6)
     assert again == found
+
+
+def test_the_search_goes_on_where_no_move_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    monkeypatch.setattr(search, "PATIENCE_EACH", 1)
+    task = replace(task_of(graph, 2048, 600), seed=1)
+    monkeypatch.setattr(search, "KICKS", 0)
+    stuck = cascade_schedule(task, tries=30)
+    monkeypatch.setattr(search, "KICKS", 1000)
+    found = cascade_schedule(task, tries=30)
+    assert stuck.value is not None
+    assert found.value is not None
+    assert found.tries > stuck.tries
+    assert found.value < 0.99 * stuck.value
 
 
 def test_where_everything_fits_operators_stay_whole() -> None:
