@@ -32,6 +32,7 @@ from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
 from ullage.compiler.lowering.layouts import LaidOut
+from ullage.compiler.lowering.part_work import operator_step, whole_work
 
 # Of a target whose operators reach all operands at home.
 ONE_AT_EACH_END = DmaSteps()
@@ -69,21 +70,8 @@ def build_program(
             continue
         if len(steps) > dma_steps.at_ends:
             steps += steps_before(operator.name, dma_steps)
-        steps.append(
-            Step(
-                name=operator.name,
-                kind=operator.kind,
-                operator=index,
-                uses=_uses(graph, operator, sharing, numbers),
-                macs=operator.macs,
-                mac_dtype=operator.mac_dtype,
-                vector_elements=operator.vector_elements,
-                gemms=operator.gemms,
-                nests=operator.nests,
-                measured_s=operator.measured_s,
-                workspace_bytes=operator.workspace_bytes,
-            )
-        )
+        uses = _uses(graph, operator, sharing, numbers)
+        steps.append(operator_step(operator, index, whole_work(operator), uses=uses))
     steps += end_steps("finish", dma_steps)
     buffers = buffers_of(graph, sharing, numbers)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)

@@ -1,4 +1,7 @@
-"""What a part of an operator costs: its share of the operator's products and vector work."""
+"""What a part of an operator costs: its share of the operator's products and vector work.
+
+`operator_step` makes the step that does such work, for whoever asks a cost model about it.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,6 +10,7 @@ from fractions import Fraction
 
 from ullage.compiler.ir.graph import Gemm, Graph, LoopNest, Operator
 from ullage.compiler.ir.part_names import IMAGE_KINDS, axis_name
+from ullage.compiler.ir.program import Step, Use
 from ullage.compiler.ir.reach import REDUCTION, Interval, WorkDimension
 from ullage.compiler.ir.schedule import reach_of
 
@@ -32,6 +36,45 @@ class PartWork:
     share: Fraction
 
 
+def whole_work(operator: Operator) -> PartWork:
+    """Work of an operator that runs whole."""
+    return PartWork(
+        operator.macs,
+        operator.vector_elements,
+        operator.gemms,
+        operator.nests,
+        operator.measured_s,
+        Fraction(1),
+    )
+
+
+def operator_step(
+    operator: Operator, index: int, work: PartWork, *, name: str = "", uses: tuple[Use, ...] = ()
+) -> Step:
+    """The step that does all or a part of an operator's work.
+
+    Args:
+        operator: the operator.
+        index: its index in the graph.
+        work: what of it the step does.
+        name: of the step, by default the operator's.
+        uses: ranges that the step reads and writes.
+    """
+    return Step(
+        name=name or operator.name,
+        kind=operator.kind,
+        operator=index,
+        uses=uses,
+        macs=work.macs,
+        mac_dtype=operator.mac_dtype,
+        vector_elements=work.vector_elements,
+        gemms=work.gemms,
+        nests=work.nests,
+        measured_s=work.measured_s,
+        workspace_bytes=operator.workspace_bytes,
+    )
+
+
 def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) -> PartWork:
     """Work of the part of an operator that makes these ranges of its output axes.
 
@@ -40,14 +83,7 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
     proportion to the output. Of a cut reduction the vector work is the last part's.
     """
     if not ranges:
-        return PartWork(
-            operator.macs,
-            operator.vector_elements,
-            operator.gemms,
-            operator.nests,
-            operator.measured_s,
-            Fraction(1),
-        )
+        return whole_work(operator)
     reach = reach_of(operator)
     shape = graph.values[operator.outputs[0]].shape
     shares: dict[str, Fraction] = {}

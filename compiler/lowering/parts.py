@@ -11,14 +11,14 @@ for a is a line buffer of six rows, without anybody having asked for one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, prod
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.part_names import axis_name, part_name
-from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Step, Use
+from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Use
 from ullage.compiler.ir.reach import REDUCTION, Box, Interval, whole_box
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule, reach_of
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
@@ -35,7 +35,7 @@ from ullage.compiler.lowering.lower import (
     steps_before,
 )
 from ullage.compiler.lowering.part_layouts import LayoutConflictError, LeafBox, choose_layouts
-from ullage.compiler.lowering.part_work import part_work
+from ullage.compiler.lowering.part_work import operator_step, part_work
 from ullage.compiler.lowering.symbolic_memory import ByteRuns, DataRange
 
 # Bytes of an accumulator: a partial sum of a reduction that is cut.
@@ -96,24 +96,9 @@ def lower_schedule(
         before, behind = accumulators.of(operator, part)
         reads = [_use(lowered.aliases, numbers, access, write=False) for access in accesses.reads]
         writes = [_use(lowered.aliases, numbers, access, write=True) for access in accesses.writes]
-        steps.append(
-            Step(
-                name=name,
-                kind=operator.kind,
-                operator=part.operator,
-                uses=(*merged_uses(reads), *before, *merged_uses(writes), *behind),
-                macs=work.macs,
-                mac_dtype=operator.mac_dtype,
-                vector_elements=work.vector_elements,
-                gemms=work.gemms,
-                nests=work.nests,
-                measured_s=work.measured_s,
-                workspace_bytes=operator.workspace_bytes,
-                ranges=part.ranges,
-                copy=part.copy,
-                axis_names=axis_names,
-            )
-        )
+        uses = (*merged_uses(reads), *before, *merged_uses(writes), *behind)
+        step = operator_step(operator, part.operator, work, name=name, uses=uses)
+        steps.append(replace(step, ranges=part.ranges, copy=part.copy, axis_names=axis_names))
     steps += end_steps("finish", dma_steps)
     return Program(
         graph.name,

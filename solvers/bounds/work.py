@@ -1,8 +1,8 @@
 """Time of an operator's work, if each part of it takes no more than its share."""
 
 from ullage.compiler.ir.graph import Operator
-from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Compute, Target
+from ullage.compiler.lowering.part_work import operator_step, whole_work
 from ullage.hwmodels.compute.mac_blocks import output_cycles
 from ullage.hwmodels.compute.model import StepTimes
 from ullage.hwmodels.compute.peak import vector_seconds
@@ -20,16 +20,7 @@ def divisible_seconds(operator: Operator, target: Target) -> float:
         UsageError: the target cannot cost the operator's data type.
     """
     times = StepTimes(target)
-    step = Step(
-        name=operator.name,
-        kind=operator.kind,
-        macs=operator.macs,
-        mac_dtype=operator.mac_dtype,
-        vector_elements=operator.vector_elements,
-        gemms=operator.gemms,
-        nests=operator.nests,
-        measured_s=operator.measured_s,
-    )
+    step = operator_step(operator, 0, whole_work(operator))
     whole_s = times.of(step)
     compute = target.compute
     if operator.measured_s is not None or compute.model in ("peak", "kernel-cycles"):

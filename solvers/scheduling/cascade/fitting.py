@@ -22,9 +22,8 @@ from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 
-# Bytes of a partial sum of a reduction that is cut.
-ACCUMULATOR_BYTES = 4
 # Numbers of parts of an outer loop that are looked at.
 OUTER_PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # Parts of the innermost loop, in multiples of the least that fit.

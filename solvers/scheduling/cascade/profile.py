@@ -37,7 +37,7 @@ from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.demand import boxes_read
 from ullage.compiler.lowering.leaves import Leaves
-from ullage.compiler.lowering.part_work import part_work
+from ullage.compiler.lowering.part_work import operator_step, part_work
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
@@ -268,18 +268,7 @@ class Profiles:
                 continue
             number, cut = len(steps), part.intervals
             work = part_work(graph, operator, cut)
-            steps.append(
-                Step(
-                    name=operator.name,
-                    kind=operator.kind,
-                    operator=part.operator,
-                    macs=work.macs,
-                    mac_dtype=operator.mac_dtype,
-                    vector_elements=work.vector_elements,
-                    gemms=work.gemms,
-                    workspace_bytes=operator.workspace_bytes,
-                )
-            )
+            steps.append(operator_step(operator, part.operator, work))
             sparse = dict(operator.accessed_bytes)
             for name, boxes in boxes_read(graph, operator, cut).items():
                 size = graph.values[name].size_bytes

@@ -11,6 +11,7 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.run import run_solver
@@ -77,6 +78,24 @@ def test_the_value_is_near_that_of_the_steps(memory_bytes: int, objective: str) 
         found = coarse_value(program, target, objective, Budget(), steady_state=False)
         assert found is not None
         assert found.value == pytest.approx(optimum(problem, relaxation), rel=0.04)
+
+
+@pytest.mark.parametrize("chip", ["edge-npu", "ethos-u55-128", "tpu-v4i"])
+@pytest.mark.parametrize("measured", [False, True])
+def test_blocks_compute_as_long_as_the_steps_of_the_plan(chip: str, measured: bool) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    if measured:
+        timed = [replace(o, measured_s=1e-6 * (i + 1)) for i, o in enumerate(graph.operators)]
+        graph = replace(graph, operators=tuple(timed))
+    task = replace(task_of(load_target(chip)), graph=graph)
+    facts = OrderFacts.of(graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    groups = random_groups(facts, task, Random(1))
+    schedule = schedule_of(task, facts, groups)
+    assert schedule is not None
+    program = coarse_program(Profiles(facts, task.target, task.aliases, 1000), groups)
+    assert program is not None
+    steps_s = compute_seconds(task.problem_of(schedule))[0].sum()
+    assert program.compute_s.sum() == pytest.approx(steps_s)
 
 
 def test_few_blocks_say_nearly_the_same() -> None:
