@@ -208,12 +208,9 @@ class _LocalSearch:
         """Groups a few moves away from others; None where such moves lead nowhere new."""
         groups = start.cascades
         for _ in range(KICK_MOVES):
-            moved = random_move(self.facts, groups, self._waiting_group(start), self._rng)
-            if moved is not None and self._fitted is not None:
-                moved = self._fitted.cut(moved)
-            if moved is None or len(moved) != len(groups):
-                continue  # groups of the start are drawn by their number
-            groups = tuple(moved)
+            moved = self._moved(groups, start)
+            if moved is not None and len(moved) == len(groups):  # the start's groups are numbered
+                groups = tuple(moved)
         if groups in self._seen:
             return None
         self._seen.add(groups)
@@ -227,16 +224,23 @@ class _LocalSearch:
             if idle > patience * len(self.best.cascades):
                 break
             idle += 1
-            at = self._waiting_group(self.best)
-            groups = random_move(self.facts, self.best.cascades, at, self._rng)
-            if groups is not None and self._fitted is not None:
-                groups = self._fitted.cut(groups)
+            groups = self._moved(self.best.cascades, self.best)
             if groups is None or tuple(groups) in self._seen:
                 continue
             self._seen.add(tuple(groups))
             self.tries += 1
             if self._ranks(groups) and self._take(groups):
                 idle = 0
+
+    def _moved(self, groups: Sequence[Cascade], valued: ValuedGroups) -> list[Cascade] | None:
+        """Groups after a move near one that waits by a value of as many groups; None for no move.
+
+        What then does not fit is cut.
+        """
+        moved = random_move(self.facts, groups, self._waiting_group(valued), self._rng)
+        if moved is None or self._fitted is None:
+            return moved
+        return self._fitted.cut(moved)
 
     def _ranks(self, groups: Sequence[Cascade]) -> bool:
         """Whether the stretch around a change gains; True in short graphs."""
