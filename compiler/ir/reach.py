@@ -37,6 +37,25 @@ def hull(one: Box, other: Box) -> Box:
     return tuple((min(a[0], b[0]), max(a[1], b[1])) for a, b in zip(one, other, strict=True))
 
 
+def equal_blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Axes of two shapes in blocks of equal products, as small as can be; axes of 1 in none."""
+    left = [axis for axis, length in enumerate(old) if length != 1]
+    right = [axis for axis, length in enumerate(new) if length != 1]
+    blocks: list[tuple[list[int], list[int]]] = []
+    while left and right:
+        mine, theirs = [left.pop(0)], [right.pop(0)]
+        a, b = old[mine[0]], new[theirs[0]]
+        while a != b:
+            if a < b:
+                mine.append(left.pop(0))
+                a *= old[mine[-1]]
+            else:
+                theirs.append(right.pop(0))
+                b *= new[theirs[-1]]
+        blocks.append((mine, theirs))
+    return blocks
+
+
 @dataclass(frozen=True, slots=True)
 class AxisRange:
     """The range [start, end) of an output axis; axis -1 is the reduction.

@@ -10,7 +10,7 @@ from math import prod
 
 import numpy as np
 
-from ullage.compiler.ir.reach import REDUCTION, AxisMap
+from ullage.compiler.ir.reach import REDUCTION, AxisMap, equal_blocks
 from ullage.solvers.bounds.relations import Relation, relation_of
 from ullage.solvers.bounds.runs import Run, anywhere, whole_run
 
@@ -252,7 +252,7 @@ def reshaped(old: Lengths, new: Lengths, lengths: Lengths) -> Lengths:
         lengths: of the box.
     """
     found = [1] * len(new)
-    for mine, theirs in _blocks(old, new):
+    for mine, theirs in equal_blocks(old, new):
         run, step = _run([old[axis] for axis in mine], [lengths[axis] for axis in mine])
         for axis, length in zip(theirs, _fitting([new[t] for t in theirs], run, step), strict=True):
             found[axis] = length
@@ -261,26 +261,9 @@ def reshaped(old: Lengths, new: Lengths, lengths: Lengths) -> Lengths:
 
 def _kept_axes(old: Lengths, new: Lengths) -> Iterator[tuple[int, int]]:
     """(new axis, old axis) pairs of those axes that a view leaves as they are."""
-    for mine, theirs in _blocks(old, new):
+    for mine, theirs in equal_blocks(old, new):
         if len(mine) == len(theirs) == 1:
             yield theirs[0], mine[0]
-
-
-def _blocks(old: Lengths, new: Lengths) -> Iterator[tuple[list[int], list[int]]]:
-    """Axes of two shapes in blocks of equal products; axes of length 1 in none."""
-    left = [axis for axis, size in enumerate(old) if size != 1]
-    right = [axis for axis, size in enumerate(new) if size != 1]
-    while left and right:
-        mine, theirs = [left.pop(0)], [right.pop(0)]
-        a, b = old[mine[0]], new[theirs[0]]
-        while a != b:
-            if a < b:
-                mine.append(left.pop(0))
-                a *= old[mine[-1]]
-            else:
-                theirs.append(right.pop(0))
-                b *= new[theirs[-1]]
-        yield mine, theirs
 
 
 def _run(sizes: list[int], lengths: list[int]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ and mean something else, so that every look-up goes through `operator_key`.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -134,3 +135,51 @@ def attributes(node: onnx.NodeProto, opsets: Mapping[str, int]) -> Attributes:
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     defaults = _defaults(node.op_type, version_of(node, opsets), standard_domain(node.domain))
     return {**defaults, **given}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node without its data.
+
+    Attributes:
+        op: which operator it is, as `operator_key` says it.
+        version: version of its operator set.
+        attributes: its attributes, with the defaults of its version.
+        inputs: names of its operands, empty for absent ones.
+        outputs: names of its results, empty for absent ones.
+    """
+
+    op: str
+    version: int
+    attributes: Attributes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    def number(self, name: str, default: int = 0) -> int:
+        """An attribute that is an integer."""
+        return int(self.attributes.get(name, default))
+
+    def text(self, name: str, default: str = "") -> str:
+        """An attribute that is a text."""
+        value = self.attributes.get(name, default)
+        return value.decode() if isinstance(value, bytes) else str(value)
+
+    def numbers(self, name: str, count: int, default: int) -> list[int]:
+        """An attribute that is a list of integers; `count` times the default where it is absent."""
+        given = self.attributes.get(name)
+        return [int(v) for v in given] if given else [default] * count
+
+
+def facts_of(node: onnx.NodeProto, opsets: Mapping[str, int]) -> NodeFacts:
+    """What a node says of itself.
+
+    Raises:
+        ValueError: an attribute cannot be decoded.
+    """
+    return NodeFacts(
+        operator_key(node, opsets),
+        version_of(node, opsets),
+        attributes(node, opsets),
+        tuple(node.input),
+        tuple(node.output),
+    )

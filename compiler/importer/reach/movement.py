@@ -12,7 +12,7 @@ from ullage.compiler.importer.reach.site import (
     labelled,
     table_map,
 )
-from ullage.compiler.ir.reach import AxisMap, Interval, Reach
+from ullage.compiler.ir.reach import AxisMap, Interval, Reach, equal_blocks
 
 
 def view(site: Site) -> Reach | None:
@@ -26,7 +26,7 @@ def view(site: Site) -> Reach | None:
     if shape is None or out is None or not product(out) or product(shape) != product(out):
         return None
     maps: list[AxisMap | None] = [None] * len(shape)
-    for old, new in _blocks(shape, out):
+    for old, new in equal_blocks(shape, out):
         elements = product([out[axis] for axis in new[1:]])
         divisor = product([shape[axis] for axis in old[1:]])
         maps[old[0]] = _reduced(new[0], elements, divisor)
@@ -68,25 +68,6 @@ def _reduced(axis: int, elements: int, divisor: int) -> AxisMap:
     if divisor % elements == 0:
         return AxisMap(axis, divisor=divisor // elements)
     return AxisMap(axis, multiplier=elements, divisor=divisor, last=elements - 1)
-
-
-def _blocks(old: Sequence[int], new: Sequence[int]) -> list[tuple[list[int], list[int]]]:
-    """Axes of two shapes in blocks of equal products, as small as can be; axes of 1 in none."""
-    left = [axis for axis, length in enumerate(old) if length != 1]
-    right = [axis for axis, length in enumerate(new) if length != 1]
-    blocks: list[tuple[list[int], list[int]]] = []
-    while left and right:
-        mine, theirs = [left.pop(0)], [right.pop(0)]
-        a, b = old[mine[0]], new[theirs[0]]
-        while a != b:
-            if a < b:
-                mine.append(left.pop(0))
-                a *= old[mine[-1]]
-            else:
-                theirs.append(right.pop(0))
-                b *= new[theirs[-1]]
-        blocks.append((mine, theirs))
-    return blocks
 
 
 def unchanged(site: Site) -> Reach | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ullage.compiler.importer.bounds import Arrays, Attributes
+from ullage.compiler.importer.bounds import Arrays
+from ullage.compiler.importer.operators.identity import NodeFacts
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.reach import AxisMap, InputReach, Interval, Reach, WorkDimension
 
@@ -18,25 +19,15 @@ Reads = tuple[InputReach, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(NodeFacts):
     """A node with all that is known of its tensors.
 
     Attributes:
-        op: which operator it is, as `identity.operator_key` says it.
-        version: version of its operator set.
-        attributes: its attributes, with the defaults of its version.
-        inputs: names of its operands, empty for absent ones.
-        outputs: names of its results, empty for absent ones.
         input_types: types of the operands, None for absent ones.
         output_types: types of the results, None for absent ones.
         arrays: values of small constants by name.
     """
 
-    op: str
-    version: int
-    attributes: Attributes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
     input_types: tuple[TensorType | None, ...]
     output_types: tuple[TensorType | None, ...]
     arrays: Arrays
@@ -67,15 +58,6 @@ class Site:
         if array is None:
             return None
         return [int(v) for v in np.asarray(array).reshape(-1)]
-
-    def number(self, name: str, default: int = 0) -> int:
-        """An attribute that is an integer."""
-        return int(self.attributes.get(name, default))
-
-    def text(self, name: str, default: str = "") -> str:
-        """An attribute that is a text."""
-        value = self.attributes.get(name, default)
-        return value.decode() if isinstance(value, bytes) else str(value)
 
     def read(self, position: int, maps: Iterable[AxisMap | None], *, at_end: bool = False) -> Reads:
         """What is read of an operand; nothing where it is absent."""

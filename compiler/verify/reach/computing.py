@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from ullage.compiler.importer.operators.identity import NodeFacts
 from ullage.compiler.importer.optypes import BINARY, UNARY
 from ullage.compiler.ir.reach import Interval
-from ullage.compiler.verify.reach.geometry import Geometry, NodeFacts, Shape
+from ullage.compiler.verify.reach.geometry import Geometry, Shape
 from ullage.compiler.verify.reach.needs import Axes, Mask, everything
 from ullage.compiler.verify.reach.resizing import resized
 

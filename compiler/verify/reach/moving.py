@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.verify.reach.geometry import Geometry, NodeFacts, Shape
+from ullage.compiler.importer.operators.identity import NodeFacts
+from ullage.compiler.verify.reach.geometry import Geometry, Shape
 from ullage.compiler.verify.reach.needs import Mask, Need, by_axis, everything, is_empty, one_by_one
 
 Vector = NDArray[np.int64]

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ullage.compiler.verify.reach.geometry import Geometry, NodeFacts
+from ullage.compiler.importer.operators.identity import NodeFacts
+from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.compiler.verify.reach.needs import Axes, Mask
 
 # Attributes that say how rows are interpolated.

@@ -3,10 +3,11 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from ullage.compiler.importer.operators.identity import NodeFacts
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.reach import Interval
 from ullage.compiler.verify.reach.computing import KERNELS, MATRICES, computed, reduction_of
-from ullage.compiler.verify.reach.geometry import Geometry, NodeFacts
+from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.compiler.verify.reach.moving import moved
 from ullage.compiler.verify.reach.needs import Need, is_empty
 
