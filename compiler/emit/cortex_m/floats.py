@@ -12,18 +12,10 @@ import onnx
 
 from ullage.compiler.emit.cortex_m.context import Context, attributes, c_float, call
 from ullage.compiler.emit.cortex_m.movement import MOVES, concat, copy_part, gather, move
-from ullage.compiler.emit.cortex_m.quantised import mean_axes, softmax_axes
+from ullage.compiler.emit.cortex_m.quantised import BINARY, mean_axes, softmax_axes
 from ullage.compiler.emit.cortex_m.shapes import broadcasts, matmul, windows
 
-_BINARY = {
-    "Add": "ULLAGE_ADD",
-    "Sub": "ULLAGE_SUB",
-    "Mul": "ULLAGE_MUL",
-    "Div": "ULLAGE_DIV",
-    "Max": "ULLAGE_MAX",
-    "Min": "ULLAGE_MIN",
-    "Pow": "ULLAGE_POW",
-}
+_BINARY = {**BINARY, "Pow": "ULLAGE_POW"}
 # Operator -> its C name, and the attributes that are the kernel's `a` and `b`, with defaults.
 _UNARY: Mapping[str, tuple[str, tuple[tuple[str, float], ...]]] = {
     "Sigmoid": ("ULLAGE_SIGMOID", ()),

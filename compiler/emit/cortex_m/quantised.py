@@ -33,7 +33,8 @@ ELEMENT_WISE = frozenset(
     "Reciprocal Erf Gelu Selu Celu ThresholdedRelu Softsign Mish Sin Cos Floor Ceil Round Sign "
     "PRelu Pow Add Sub Mul Div Max Min DequantizeLinear QuantizeLinear Identity Cast".split()
 )
-_BINARY = {
+# Operators of two tensors, and their names in C.
+BINARY = {
     "Add": "ULLAGE_ADD",
     "Sub": "ULLAGE_SUB",
     "Mul": "ULLAGE_MUL",
@@ -74,7 +75,7 @@ def quantised_calls(context: Context) -> list[str]:
         "MaxPool": _max_pool,
         "Softmax": _softmax,
         "Concat": _concat,
-        **dict.fromkeys(_BINARY, _binary),
+        **dict.fromkeys(BINARY, _binary),
         **dict.fromkeys(MOVES - {"Concat"}, _move),
     }
     if core.op_type not in makers:
@@ -369,19 +370,18 @@ def mean_axes(context: Context, core: onnx.NodeProto) -> tuple[int, int, int]:
     return sizes
 
 
-def _mean(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
+def _along(
+    context: Context, core: onnx.NodeProto, result: str, kernel: str, sizes: tuple[int, int, int]
+) -> list[str]:
+    """A call of a kernel that works along the middle one of (outer, count, inner)."""
     context.whole()
     x = _operand(context, core.input[0])
-    return [
-        call(
-            "ullage_q8_mean",
-            *mean_axes(context, core),
-            context.read(x.raw),
-            _q8(context, x),
-            context.write(result),
-            _result(context, core),
-        )
-    ]
+    given = context.read(x.raw), _q8(context, x)
+    return [call(kernel, *sizes, *given, context.write(result), _result(context, core))]
+
+
+def _mean(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
+    return _along(context, core, result, "ullage_q8_mean", mean_axes(context, core))
 
 
 def _max_pool(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
@@ -395,18 +395,7 @@ def _max_pool(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
 
 
 def _softmax(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
-    context.whole()
-    x = _operand(context, core.input[0])
-    return [
-        call(
-            "ullage_q8_softmax",
-            *softmax_axes(context, core),
-            context.read(x.raw),
-            _q8(context, x),
-            context.write(result),
-            _result(context, core),
-        )
-    ]
+    return _along(context, core, result, "ullage_q8_softmax", softmax_axes(context, core))
 
 
 def softmax_axes(context: Context, core: onnx.NodeProto) -> tuple[int, int, int]:
@@ -427,7 +416,7 @@ def _binary(context: Context, core: onnx.NodeProto, result: str) -> list[str]:
     return [
         call(
             "ullage_q8_binary",
-            _BINARY[core.op_type],
+            BINARY[core.op_type],
             literal,
             context.read(a.raw),
             _q8(context, a),
