@@ -9,18 +9,17 @@ Run: python benchmarks/cascade_picture.py
 
 from pathlib import Path
 
+from cascade_tasks import task_of
+
 from ullage.compiler.common.units import format_size
 from ullage.compiler.emit.svg import memory_svg
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.cascades import cascade_data, find_cascades
-from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 PICTURE = Path(__file__).parents[1] / "docs" / "schedules.svg"
 FAST_MEMORY_BYTES = 128 * 1024
@@ -31,16 +30,7 @@ STRIPES = 8
 def main() -> None:
     graph = import_model(find_model("squeezenet"), ImportOptions(dtype="int8"), name="squeezenet")
     target = load_target("edge-npu").with_fast_memory(FAST_MEMORY_BYTES)
-    task = SchedulingTask(
-        graph=graph,
-        order=model_order(graph),
-        target=target,
-        aliases=alias_options(target),
-        steady_state=False,
-        objective="latency",
-        seed=0,
-        budget=Budget(),
-    )
+    task = task_of(graph, target, Budget())
     schedule = cascade_schedule(task, tries=0).schedule
     plan = run_solver("fluid", task.problem_of(schedule)).plan
     cascade = next(one for one in find_cascades(plan.program) if one.interleaves)

@@ -12,20 +12,17 @@ import argparse
 import time
 from pathlib import Path
 
-from common import model_files, write_table
+from cascade_tasks import bounded_cells, cut_cells, imported_models, task_of
+from common import write_table
 from heuristics import geomean
 
 from ullage.compiler.common.errors import UllageError
-from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.schedule import Schedule
-from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 COLUMNS = (
     "model",
@@ -53,26 +50,16 @@ def main() -> None:
     parser.add_argument("--max-operators", type=int, default=300)
     parser.add_argument("--name", default="cascades")
     given = parser.parse_args()
-    wanted = [name for name in given.only.split(",") if name]
     rows: list[list[str]] = []
     gains: list[float] = []
-    for file in model_files(given.models):
-        if wanted and file.stem not in wanted:
-            continue
-        try:
-            graph = import_model(file, ImportOptions(dtype="int8"))
-        except UllageError as error:
-            print(f"{file.stem}: {error.message}")
-            continue
-        if len(graph.operators) > given.max_operators:
-            continue
+    for name, graph in imported_models(given.models, given.only, given.max_operators):
         for size in given.sizes.split(","):
             try:
                 row, gain = row_of(graph, int(size), given)
             except UllageError as error:
-                print(f"{file.stem} at {size} KiB: {error.message}")
+                print(f"{name} at {size} KiB: {error.message}")
                 continue
-            rows.append([file.stem, f"{size} KiB", *row])
+            rows.append([name, f"{size} KiB", *row])
             gains.append(gain)
             title = (
                 f"Cascades and whole operators, {given.target}, int8, search of "
@@ -86,35 +73,19 @@ def main() -> None:
 def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> tuple[list[str], float]:
     """Cells of a model at a size, and whole / cascade."""
     target = load_target(given.target).with_fast_memory(size_kib * 1024)
-    task = SchedulingTask(
-        graph=graph,
-        order=model_order(graph),
-        target=target,
-        aliases=alias_options(target),
-        steady_state=False,
-        objective="latency",
-        seed=0,
-        budget=Budget().at_most(given.seconds),
-    )
+    task = task_of(graph, target, Budget().at_most(given.seconds))
     whole = run_solver("fluid", task.problem_of(Schedule.whole(task.order)))
     begun = time.process_time()
     found = cascade_schedule(task, tries=given.tries)
     search_s = time.process_time() - begun
-    problem = task.problem_of(found.schedule)
-    cut = run_solver("fluid", problem)
-    best, bound = cut.value, cut.solution.bound
-    shown = "-" if bound is None else f"{bound.value * 1e3:.4f}"
-    gap = "-" if bound is None else f"{100 * (cut.value / bound.value - 1):.2f} %"
-    cut_operators = len({step.operator for step in problem.steps if step.ranges})
-    ratio = whole.value / min(best, whole.value)
+    cut = run_solver("fluid", task.problem_of(found.schedule))
+    ratio = whole.value / min(cut.value, whole.value)
     cells = [
         f"{whole.value * 1e3:.4f}",
-        f"{best * 1e3:.4f}",
-        f"{whole.value / best:.3f}",
-        shown,
-        gap,
-        str(problem.program.parts),
-        f"{cut_operators} of {problem.program.operators}",
+        f"{cut.value * 1e3:.4f}",
+        f"{whole.value / cut.value:.3f}",
+        *bounded_cells(cut),
+        *cut_cells(cut),
         str(found.tries),
         f"{search_s:.1f}",
     ]

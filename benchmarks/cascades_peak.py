@@ -11,18 +11,16 @@ import argparse
 import time
 from pathlib import Path
 
+from cascade_tasks import task_of
 from common import SHARED, write_table
 
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.schedule import Schedule
-from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.peak import PATIENCE, PeakSearch
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 # MobileNetV2, and networks for microcontrollers.
 TINY = ("mbv1_050_160", "resnet8_int8", "vww_96_int8")
@@ -60,17 +58,7 @@ def main() -> None:
 def row_of(file: Path, target_name: str, patience: int) -> list[str]:
     """Cells of a model."""
     graph = import_model(file, ImportOptions(dtype="int8"))
-    target = load_target(target_name)
-    task = SchedulingTask(
-        graph=graph,
-        order=model_order(graph),
-        target=target,
-        aliases=alias_options(target),
-        steady_state=False,
-        objective="peak",
-        seed=0,
-        budget=Budget(),
-    )
+    task = task_of(graph, load_target(target_name), Budget(), "peak")
     problem = task.problem_of(Schedule.whole(task.order))
     whole = run_solver("no-spill", problem)
     begun = time.process_time()

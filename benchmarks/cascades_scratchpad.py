@@ -16,15 +16,13 @@ import json
 import time
 from pathlib import Path
 
-from common import RESULTS, model_files, write_table
+from cascade_tasks import bounded_cells, cut_cells, imported_models, task_of
+from common import RESULTS, write_table
 
-from ullage.compiler.common.errors import InfeasibleError, UllageError
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size
-from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.schedule import Schedule
-from ullage.compiler.lowering.aliases import alias_options
-from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
@@ -62,25 +60,15 @@ def main() -> None:
     parser.add_argument("--max-operators", type=int, default=2000)
     parser.add_argument("--name", default="cascades_scratchpad")
     given = parser.parse_args()
-    wanted = [name for name in given.only.split(",") if name]
     stored = RESULTS / f"{given.name}.json"
     rows: list[list[str]] = []
     if stored.is_file():
         rows = [[row[column] for column in COLUMNS] for row in json.loads(stored.read_text())]
-    for file in model_files(given.models):
-        if wanted and file.stem not in wanted:
-            continue
-        try:
-            graph = import_model(file, ImportOptions(dtype="int8"))
-        except UllageError as error:
-            print(f"{file.stem}: {error.message}")
-            continue
-        if len(graph.operators) > given.max_operators:
-            continue
-        known = [r for r in rows if r[:2] == [file.stem, f"{given.size} KiB"]]
+    for name, graph in imported_models(given.models, given.only, given.max_operators):
+        known = [r for r in rows if r[:2] == [name, f"{given.size} KiB"]]
         if given.quick and known and known[0][3] != "greedy":
             continue
-        row = [file.stem, f"{given.size} KiB", *row_of(graph, given.size, given)]
+        row = [name, f"{given.size} KiB", *row_of(graph, given.size, given)]
         rows = sorted([r for r in rows if r[:2] != row[:2]] + [row])
         planned = sum("infeasible" not in r[4] for r in rows)
         title = f"Cascades on {TARGET}, int8: {planned} of {len(rows)} rows have a plan"
@@ -91,16 +79,7 @@ def main() -> None:
 def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> list[str]:
     """Cells of a model at a size."""
     target = load_target(TARGET).with_fast_memory(size_kib * 1024)
-    task = SchedulingTask(
-        graph=graph,
-        order=model_order(graph),
-        target=target,
-        aliases=alias_options(target),
-        steady_state=False,
-        objective="latency",
-        seed=0,
-        budget=Budget().at_most(given.seconds),
-    )
+    task = task_of(graph, target, Budget().at_most(given.seconds))
     fits = "fits"
     try:
         run_solver("all-slow", task.problem_of(Schedule.whole(task.order)))
@@ -114,24 +93,19 @@ def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> list[str]:
         stopped = f"infeasible: {error.details['operator']} needs {needed}"
         return [fits, "-", stopped, *["-"] * (len(COLUMNS) - 5)]
     search_s = time.process_time() - begun
-    problem = task.problem_of(found.schedule)
     begun = time.process_time()
     solver = "greedy" if given.quick else "fluid"
-    plan = run_solver(solver, problem)
-    fluid_s = time.process_time() - begun
-    bound = plan.solution.bound
-    cut = len({step.operator for step in problem.steps if step.ranges})
+    plan = run_solver(solver, task.problem_of(found.schedule))
+    plan_s = time.process_time() - begun
     return [
         fits,
         solver,
         f"{plan.value * 1e3:.4f}",
-        "-" if bound is None else f"{bound.value * 1e3:.4f}",
-        "-" if bound is None else f"{100 * (plan.value / bound.value - 1):.2f} %",
-        str(problem.program.parts),
-        f"{cut} of {problem.program.operators}",
+        *bounded_cells(plan),
+        *cut_cells(plan),
         str(found.tries),
         f"{search_s:.1f}",
-        f"{fluid_s:.1f}",
+        f"{plan_s:.1f}",
     ]
 
 

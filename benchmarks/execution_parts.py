@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cascade_tasks import task_of
 from common import model_files, plan_by, write_table
 
 from ullage.compiler.common.errors import UllageError, UsageError
@@ -27,14 +28,12 @@ from ullage.compiler.ir.part_names import axis_names_of
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
-from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.tiling.cut import Halo, cut_output
 from ullage.compiler.verify.reach.check import verify_reach
 from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 MODELS = (
     "tiny_resnet8 squeezenet1_1 mnasnet1_0 mobilenet_v2 shufflenet_v2_x1_0 googlenet mixer_s16 "
@@ -100,16 +99,7 @@ def main() -> int:
 def schedules(subject: Subject, target: Target, seconds: float) -> Iterator[tuple[str, Schedule]]:
     """The schedules of a model: the search's, and those of tiles that apply."""
     graph = subject.graph
-    task = SchedulingTask(
-        graph=graph,
-        order=tuple(range(len(graph.operators))),
-        target=target,
-        aliases=alias_options(target),
-        steady_state=False,
-        objective="latency",
-        seed=0,
-        budget=Budget(time.monotonic() + seconds),
-    )
+    task = task_of(graph, target, Budget(time.monotonic() + seconds))
     found = cascade_schedule(task).schedule
     if not found.is_whole:
         yield "search", found
