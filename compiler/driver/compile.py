@@ -209,25 +209,28 @@ def solve_prepared(
         told = replace(options, progress=tell)
         if told.then is None:
             compiled = _solve_prepared(prepared, told, quick_bound=quick_bound)
-            return _with_every_schedule(compiled, prepared, told) if quick_bound else compiled
-        first = replace(told, time_limit_s=_shared(prepared, told.time_limit_s, FIRST_SHARE))
-        compiled = _solve_prepared(prepared, first, quick_bound=quick_bound)
-        limit = told.time_limit_s
-        deadline = None if limit is None else prepared.started + limit
-        compiled = minimise_then(compiled, told, Budget(deadline, progress=told.progress))
-        compiled = replace(compiled, total_s=time.monotonic() - prepared.started)
+        else:
+            first = replace(told, time_limit_s=_shared(prepared, told.time_limit_s, FIRST_SHARE))
+            compiled = _solve_prepared(prepared, first, quick_bound=quick_bound)
+            compiled = minimise_then(compiled, told, _budget_of(prepared, told))
+            compiled = replace(compiled, total_s=time.monotonic() - prepared.started)
         return _with_every_schedule(compiled, prepared, told) if quick_bound else compiled
+
+
+def _budget_of(prepared: Prepared, options: CompileOptions) -> Budget:
+    """What is left of the job's time, counted from the start of reading."""
+    limit = options.time_limit_s
+    deadline = None if limit is None else prepared.started + limit
+    return Budget(deadline, progress=options.progress)
 
 
 def _with_every_schedule(
     compiled: Compiled, prepared: Prepared, options: CompileOptions
 ) -> Compiled:
     """The same with what bounds every schedule of the model, where time is left for that."""
-    limit = options.time_limit_s
-    deadline = None if limit is None else prepared.started + limit
     if compiled.interrupted:
         return replace(compiled, unbounded="interrupted")
-    bounded = with_schedule_bounds(compiled, Budget(deadline, progress=options.progress))
+    bounded = with_schedule_bounds(compiled, _budget_of(prepared, options))
     return replace(bounded, total_s=time.monotonic() - prepared.started)
 
 
