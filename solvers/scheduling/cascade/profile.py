@@ -297,6 +297,10 @@ class Profiles:
     def _touch(self, touches: dict[int, list[_Touch]], leaf: str, touch: _Touch) -> None:
         region = self._region_of.get(leaf)
         if region is not None and self.graph.values[leaf].size_bytes:
+            shape = self.regions[region].shape
+            if self.graph.values[leaf].shape != shape:
+                box = _in_shape(touch.box, self.graph.values[leaf].shape, shape)
+                touch = replace(touch, box=box)
             touches.setdefault(region, []).append(touch)
 
     def _accumulate(
@@ -457,6 +461,18 @@ def _aliases_of(facts: OrderFacts, options: AliasOptions) -> Aliases:
         if not partly:
             return aliases
         apart |= partly
+
+
+def _in_shape(box: Box, shape: tuple[int, ...], other: tuple[int, ...]) -> Box:
+    """A box of a value as one of another value in the same bytes; all of it where axes differ.
+
+    Axes of length 1 may be more or fewer.
+    """
+    longer = [(size, span) for size, span in zip(shape, box, strict=True) if size > 1]
+    if [size for size, _ in longer] != [size for size in other if size > 1]:
+        return whole_box(other)
+    spans = iter(span for _, span in longer)
+    return tuple(next(spans) if size > 1 else (0, 1) for size in other)
 
 
 def _cells(shape: tuple[int, ...], boxes: Sequence[Box]) -> tuple[NDArray[np.bool_], Floats]:

@@ -3,8 +3,11 @@
 from dataclasses import replace
 from random import Random
 
+import numpy as np
 import pytest
+from onnx import numpy_helper
 
+from tests.support.onnx_models import info, model, node
 from tests.support.tiled_models import residual_network
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.schedule import Schedule
@@ -156,3 +159,37 @@ def test_forgotten_groups_are_worked_out_again(monkeypatch: pytest.MonkeyPatch) 
     assert kept is not None
     assert forgotten is not None
     assert forgotten.value == kept.value
+
+
+def test_values_of_several_forms_may_share_bytes() -> None:
+    shape = numpy_helper.from_array(np.array([1, 12, 16, 8]), "shape")
+    nodes = [
+        node("Relu", "x", "a"),
+        node("Reshape", "a shape", "b"),
+        node("Sigmoid", "b", "c"),  # in place, with one axis more than its bytes had
+        node("Neg", "c", "d"),
+        node("Add", "d d", "y"),
+    ]
+    proto = model(nodes, [info("x", [12, 16, 8])], [info("y", [1, 12, 16, 8])], [shape])
+    graph = import_model(proto, ImportOptions(fuse=False))
+    target = load_target("edge-npu").with_fast_memory(1024)
+    order = tuple(range(len(graph.operators)))
+    aliases = alias_options(target)
+    task = SchedulingTask(graph, order, target, aliases, False, "latency", 0, Budget())
+    facts = OrderFacts.of(graph, order, task.problem_of(Schedule.whole(order)))
+    judge = Judge(task, facts)
+    whole = judge.value([Cascade(p, p + 1) for p in order])
+    assert whole is not None
+    for groups in ([Cascade(0, 2), Cascade(2, 5, 4, 2)], [Cascade(0, 5, 4, 2)]):
+        cut = judge.value(groups)
+        assert cut is not None
+        assert 0 < cut.value < 1.5 * whole.value
+
+
+def test_boxes_keep_their_axes_in_other_forms_of_a_value() -> None:
+    assert profile._in_shape(((2, 4), (0, 1), (0, 8)), (12, 1, 8), (1, 12, 8)) == (
+        (0, 1),
+        (2, 4),
+        (0, 8),
+    )
+    assert profile._in_shape(((2, 4), (0, 8)), (12, 8), (96,)) == ((0, 96),)
