@@ -23,7 +23,7 @@ from ullage.solvers.fluid.two_tier.builder import DIRECT_STEPS, TIE_BREAK
 from ullage.solvers.fluid.two_tier.pending import Spans
 from ullage.solvers.lp.program import INFINITY, LinearProgram
 from ullage.solvers.lp.solve import solve_lp
-from ullage.solvers.scheduling.cascade.profile import BlockUse, Piece, Profiles
+from ullage.solvers.scheduling.cascade.profile import BlockUse, InnerValues, Piece, Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 
 # Blocks before a use in which data may arrive ...
@@ -80,7 +80,8 @@ class CoarseProgram:
     Attributes:
         compute_s: (B,) compute time.
         workspace_bytes: (B,) room for what is used up inside a block.
-        excess_bytes: (B,) what of that has no room at all: it goes out and comes back.
+        inner: what of that may lie at home, where operators then access it.
+        excess_bytes: (B,) what of the rest has no room at all: it goes out and comes back.
         segments: what several blocks use.
         overhead_s: overhead of all steps.
         group_of: (B,) the group of each block; -1 for none.
@@ -89,6 +90,7 @@ class CoarseProgram:
 
     compute_s: Floats
     workspace_bytes: Floats
+    inner: InnerValues
     excess_bytes: Floats
     segments: tuple[CoarseSegment, ...]
     overhead_s: float
@@ -141,6 +143,7 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
     passing = 0.0
     starts: list[int] = []
     compute, workspace, group_of = [np.zeros(1)], [np.zeros(1)], [np.array([-1])]
+    inners: list[InnerValues] = []
     start, overhead_s, parts = 1, 0.0, 0
     joined: dict[_Alike, _Sum] = {}
     for number, cascade in enumerate(cascades):
@@ -156,6 +159,7 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
         parts += profile.steps
         compute.append(profile.compute_s)
         workspace.append(profile.workspace_bytes)
+        inners.append(profile.inner)
         group_of.append(np.full(len(profile.compute_s), number))
     for region, place in enumerate(profiles.regions):
         first, last = place.places[0], place.places[-1]
@@ -170,15 +174,31 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
                 _join(joined, ends, piece, begins)
     passing = min(passing, MOST_PASSING * capacity)
     needed = np.concatenate([*workspace, np.zeros(1)]) + passing
-    room = np.minimum(needed, capacity)
+    inner = _joined_inner(inners, may_be_home=not profiles.target.must_be_fastest("activation"))
+    room = np.minimum(needed, capacity + inner.space_bytes)
     return CoarseProgram(
         np.concatenate([*compute, np.zeros(1)]),
         room,
+        inner,
         needed - room,
         tuple(_segment(profiles, key, size) for key, size in joined.items()),
         overhead_s,
         np.concatenate([*group_of, np.array([-1])]),
         parts,
+    )
+
+
+def _joined_inner(groups: Sequence[InnerValues], *, may_be_home: bool) -> InnerValues:
+    """Inner values of all blocks, the first and the last one included."""
+    scale = float(may_be_home)
+
+    def joined(figures: Sequence[Floats]) -> Floats:
+        return np.concatenate([np.zeros(1), *figures, np.zeros(1)]) * scale
+
+    return InnerValues(
+        joined([inner.space_bytes for inner in groups]),
+        joined([inner.read_bytes for inner in groups]),
+        joined([inner.written_bytes for inner in groups]),
     )
 
 
@@ -344,8 +364,20 @@ class _CoarseLp:
         slow = target.tiers[1]
         self.tie = TIE_BREAK / max(slow.read_bytes_per_s, slow.write_bytes_per_s)
         self.capacity = float(max(1, target.fastest.capacity_bytes))
+        self._add_inner()
         for segment in program.segments:
             self._add(segment)
+
+    def _add_inner(self) -> None:
+        """Let operators access what is used up inside a block at home, a share of all of it."""
+        inner, rates = self.program.inner, self.rates
+        for block in np.flatnonzero(inner.space_bytes).tolist():
+            read, written = float(inner.read_bytes[block]), float(inner.written_bytes[block])
+            cost = read * rates.read_cost + written * rates.write_cost
+            home = self.columns.variable(self.tie * (read + written) if self.is_timed else cost)
+            share = float(inner.space_bytes[block]) / self.capacity
+            self.columns.spans.add([block], [block + 1], [home], -share)
+            self._spend(block, home, read * rates.read_s + written * rates.write_s)
 
     def _add(self, segment: CoarseSegment) -> None:
         """Add what a segment can do."""
@@ -467,7 +499,8 @@ class _CoarseLp:
         variables = lp.add_variables(len(columns.cost), np.array(columns.low), 1.0)
         lp.add_cost(variables, np.array(columns.cost) / unit)
         capacity_rows = lp.add_rows(blocks, -INFINITY, room)
-        load = lp.add_variables(blocks, 0.0, room)
+        inner = program.inner.space_bytes / self.capacity
+        load = lp.add_variables(blocks, 0.0, np.maximum(0.0, room + inner))
         load_rows = lp.add_rows(blocks, 0.0, 0.0)
         lp.add_entries(capacity_rows, load, 1.0)
         lp.add_entries(load_rows, load, -1.0)

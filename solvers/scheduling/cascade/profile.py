@@ -134,6 +134,7 @@ class GroupProfile:
         compute_s: (B,) compute time.
         overhead_s: overhead of all of its steps.
         workspace_bytes: (B,) the most that is alive at once of what is used up inside the block.
+        inner: what of that are values, which may lie at home as well.
         pieces: what several blocks of this group, and no other group, use.
         steps: number of its steps.
     """
@@ -141,8 +142,24 @@ class GroupProfile:
     compute_s: Floats
     overhead_s: float
     workspace_bytes: Floats
+    inner: "InnerValues"
     pieces: tuple[Piece, ...]
     steps: int
+
+
+@dataclass(frozen=True)
+class InnerValues:
+    """Values that are made and used up inside a block, by block.
+
+    Attributes:
+        space_bytes: (B,) the most of them that is alive at once.
+        read_bytes: (B,) bytes that operators read of them.
+        written_bytes: (B,) bytes that they write.
+    """
+
+    space_bytes: Floats
+    read_bytes: Floats
+    written_bytes: Floats
 
 
 @dataclass(frozen=True)
@@ -204,16 +221,20 @@ class Profiles:
         if key not in self._shared:
             steps = [self._steps_of(group) for group in groups]
             known = [s for s in steps if s is not None]
-            self._shared[key] = tuple(piece for piece, _ in self._pieces(region, known))
+            pieces = self._pieces(region, known, groups[-1].last)
+            self._shared[key] = tuple(piece for piece, _ in pieces)
         return self._shared[key]
 
     def _find_regions(self) -> tuple[Region, ...]:
-        """The regions, and which of them each leaf lies in."""
+        """The regions, and which of them each leaf lies in.
+
+        Where operators run in parts, a result of another shape has bytes of its own.
+        """
         graph, buffer_of = self.graph, self._aliases.buffer_of
-        inside: dict[tuple[str, int, int], list[str]] = {}
+        inside: dict[tuple[str, int, int], dict[tuple[int, ...], list[str]]] = {}
         for name, value in graph.values.items():
-            root, offset = buffer_of[name]
-            inside.setdefault((root, offset, value.size_bytes), []).append(name)
+            by_shape = inside.setdefault((*buffer_of[name], value.size_bytes), {})
+            by_shape.setdefault(value.shape, []).append(name)
         places: dict[str, set[int]] = {}
         for position in range(len(self.facts.order)):
             operator = self.facts.operator(position)
@@ -230,18 +251,18 @@ class Profiles:
             for leaf, _ in self._leaves.of(name, whole_box(graph.values[name].shape))
         }
         regions: list[Region] = []
-        for (_, _, size), names in inside.items():
-            used = [name for name in names if name in places]
-            kinds = {graph.values[name].kind for name in names}
-            ranked: tuple[Kind, ...] = ("weight", "input", "output", "activation")
+        ranked: tuple[Kind, ...] = ("weight", "input", "output", "activation")
+        for (_, _, size), by_shape in inside.items():
+            kinds = {graph.values[name].kind for names in by_shape.values() for name in names}
             kind = next(k for k in ranked if k in kinds)
-            for name in used:
-                self._region_of[name] = len(regions)
-            if used and size:
-                touched = sorted({p for name in used for p in places[name]})
-                is_output = any(name in outputs for name in names)
-                shape = graph.values[used[0]].shape
-                regions.append(Region(shape, size, kind, is_output, tuple(touched)))
+            for shape, names in by_shape.items():
+                used = [name for name in names if name in places]
+                for name in used:
+                    self._region_of[name] = len(regions)
+                if used and size:
+                    touched = sorted({p for name in used for p in places[name]})
+                    is_output = any(name in outputs for name in names)
+                    regions.append(Region(shape, size, kind, is_output, tuple(touched)))
         return tuple(regions)
 
     def _steps_of(self, cascade: Cascade) -> _GroupSteps | None:
@@ -252,13 +273,15 @@ class Profiles:
                 self._shared.clear()
             order, readers = self.facts.order, self.facts.readers
             parts = cascade_parts(self.graph, order, cascade, readers)
-            rounds = cascade.stripes * cascade.blocks
-            self._steps[cascade] = None if parts is None else self._touched(parts, rounds)
+            self._steps[cascade] = None if parts is None else self._touched(parts)
         return self._steps[cascade]
 
-    def _touched(self, parts: Sequence[Part], rounds: int) -> _GroupSteps:
-        """What parts cost and touch, in so many stripes of all blocks."""
+    def _touched(self, parts: Sequence[Part]) -> _GroupSteps:
+        """What the parts of a group cost and touch."""
         graph = self.graph
+        place = {index: at for at, index in enumerate(self.facts.order)}
+        rounds: list[int] = []  # by step the stripe that it belongs to
+        before = len(place)
         steps: list[Step] = []
         touches: dict[int, list[_Touch]] = {}
         waiting: dict[tuple[object, ...], tuple[int, list[int]]] = {}
@@ -267,6 +290,9 @@ class Profiles:
             if operator.name in self._aliases.elided:
                 continue
             number, cut = len(steps), part.intervals
+            begins = place[part.operator] <= before
+            rounds.append((rounds[-1] if rounds else -1) + begins)
+            before = place[part.operator]
             work = part_work(graph, operator, cut)
             steps.append(operator_step(operator, part.operator, work))
             sparse = dict(operator.accessed_bytes)
@@ -291,16 +317,12 @@ class Profiles:
             np.array([step.workspace_bytes for step in steps], dtype=np.float64),
             touches,
             tuple(waiting.values()),
-            _blocks(compute_seconds(problem)[0], rounds, self.detail),
+            _blocks(compute_seconds(problem)[0], np.array(rounds, dtype=np.int64), self.detail),
         )
 
     def _touch(self, touches: dict[int, list[_Touch]], leaf: str, touch: _Touch) -> None:
         region = self._region_of.get(leaf)
         if region is not None and self.graph.values[leaf].size_bytes:
-            shape = self.regions[region].shape
-            if self.graph.values[leaf].shape != shape:
-                box = _in_shape(touch.box, self.graph.values[leaf].shape, shape)
-                touch = replace(touch, box=box)
             touches.setdefault(region, []).append(touch)
 
     def _accumulate(
@@ -319,23 +341,38 @@ class Profiles:
         waiting.setdefault((operator.name, tuple(spans)), (size, []))[1].append(number)
 
     def _profile(self, cascade: Cascade, steps: _GroupSteps) -> GroupProfile:
-        """Divide what the group alone uses into workspace and pieces."""
+        """Divide what the group alone uses into workspace and pieces.
+
+        A piece that passes from block to block takes room in both, in the LP, by the share of their
+        steps in which it is there. Workspace is what is missing to the most that is alive at once.
+        """
         count = len(steps.compute_s)
-        change = np.zeros(count + 1)
+        change, passed = np.zeros(count + 1), np.zeros(count + 1)
+        paid = np.zeros(steps.blocks)
+        read, written = np.zeros(steps.blocks), np.zeros(steps.blocks)
         pieces: list[Piece] = []
 
         def put(piece: Piece, span: tuple[int, int]) -> None:
             if len(piece.uses) > 1:
                 pieces.append(piece)
-            else:
-                change[span[0]] += piece.space_bytes
-                change[span[1] + 1] -= piece.space_bytes
+                passed[span[0]] += piece.space_bytes
+                passed[span[1] + 1] -= piece.space_bytes
+                first, last = piece.uses[0], piece.uses[-1]
+                paid[first.block] += piece.space_bytes * first.held_share
+                paid[last.block] += piece.space_bytes * last.held_share
+                paid[first.block + 1 : last.block] += piece.space_bytes
+                return
+            change[span[0]] += piece.space_bytes
+            change[span[1] + 1] -= piece.space_bytes
+            use = piece.uses[0]
+            read[use.block] += piece.size_bytes * use.read_share
+            written[use.block] += piece.size_bytes * use.written_share
 
         for region in steps.touches:
             place = self.regions[region]
             if place.places[0] < cascade.first or place.places[-1] >= cascade.last:
                 continue
-            for piece, span in self._pieces(region, [steps]):
+            for piece, span in self._pieces(region, [steps], cascade.last):
                 if place.is_given or place.is_output:
                     pieces.append(piece)
                 else:
@@ -346,15 +383,20 @@ class Profiles:
                 [(0, int(steps.block_of[n]), r, w, float(r), float(w)) for n, r, w in shares]
             )
             put(Piece(-1, float(size), float(size), uses), (members[0], members[-1]))
-        live = change.cumsum()[:-1] + steps.workspace_bytes
-        workspace = np.zeros(steps.blocks)
-        np.maximum.at(workspace, steps.block_of, live)
+        live = change.cumsum()[:-1]
+        space, workspace = np.zeros(steps.blocks), np.zeros(steps.blocks)
+        np.maximum.at(space, steps.block_of, live)
+        np.maximum.at(
+            workspace, steps.block_of, live + passed.cumsum()[:-1] + steps.workspace_bytes
+        )
+        workspace = np.maximum(0.0, workspace - paid)
+        inner = InnerValues(np.minimum(space, workspace), read, written)
         compute_s = np.zeros(steps.blocks)
         np.add.at(compute_s, steps.block_of, steps.compute_s)
-        return GroupProfile(compute_s, steps.overhead_s, workspace, tuple(pieces), count)
+        return GroupProfile(compute_s, steps.overhead_s, workspace, inner, tuple(pieces), count)
 
     def _pieces(
-        self, region: int, groups: Sequence[_GroupSteps]
+        self, region: int, groups: Sequence[_GroupSteps], last: int
     ) -> list[tuple[Piece, tuple[int, int]]]:
         """The pieces of a region, and the steps of their first and last use."""
         place = self.regions[region]
@@ -381,21 +423,23 @@ class Profiles:
             if not used:
                 continue
             chosen = [events[i] for i in used]
-            uses = [
-                (
-                    number,
-                    int(groups[number].block_of[touch.step]),
-                    not touch.writes,
-                    touch.writes,
-                    0.0 if touch.writes else touch.share,
-                    touch.share if touch.writes else 0.0,
-                )
-                for number, touch in chosen
-            ]
-            ends = chosen[0], chosen[-1]
-            span = ends[0][1].step, ends[1][1].step
-            held = self._held(place, _joined(uses), groups, ends)
-            result.append((Piece(region, size, space, held), span))
+            ends_here = not place.is_output and place.places[-1] < last
+            for version in _versions(chosen, groups) if ends_here else [chosen]:
+                uses = [
+                    (
+                        number,
+                        int(groups[number].block_of[touch.step]),
+                        not touch.writes,
+                        touch.writes,
+                        0.0 if touch.writes else touch.share,
+                        touch.share if touch.writes else 0.0,
+                    )
+                    for number, touch in version
+                ]
+                ends = version[0], version[-1]
+                span = ends[0][1].step, ends[1][1].step
+                held = self._held(place, _joined(uses), groups, ends)
+                result.append((Piece(region, size, space, held), span))
         return result
 
     def _held(
@@ -435,15 +479,21 @@ class Profiles:
         return Piece(region, whole, whole, _joined(uses)), span
 
 
-def _blocks(compute_s: Floats, rounds: int, detail: int) -> Ints:
+def _blocks(compute_s: Floats, round_of: Ints, detail: int) -> Ints:
     """(steps,) the block of each step.
 
     Many stripes are alike: some of them, whole, are a block. A few tall ones are not: what is alive
     differs from step to step, so only short steps side by side are joined.
+
+    Args:
+        compute_s: (steps,) compute time.
+        round_of: (steps,) the stripe of each step, ascending from 0.
+        detail: blocks of many stripes at most.
     """
     count = len(compute_s)
+    rounds = int(round_of[-1]) + 1 if count else 0
     if rounds >= detail:
-        return np.arange(count) * detail // max(1, count)
+        return round_of * detail // rounds
     most = FEW_STRIPES_DETAIL * detail
     if count <= most:
         return np.arange(count)
@@ -461,18 +511,6 @@ def _aliases_of(facts: OrderFacts, options: AliasOptions) -> Aliases:
         if not partly:
             return aliases
         apart |= partly
-
-
-def _in_shape(box: Box, shape: tuple[int, ...], other: tuple[int, ...]) -> Box:
-    """A box of a value as one of another value in the same bytes; all of it where axes differ.
-
-    Axes of length 1 may be more or fewer.
-    """
-    longer = [(size, span) for size, span in zip(shape, box, strict=True) if size > 1]
-    if [size for size, _ in longer] != [size for size in other if size > 1]:
-        return whole_box(other)
-    spans = iter(span for _, span in longer)
-    return tuple(next(spans) if size > 1 else (0, 1) for size in other)
 
 
 def _cells(shape: tuple[int, ...], boxes: Sequence[Box]) -> tuple[NDArray[np.bool_], Floats]:
@@ -497,6 +535,29 @@ def _cells(shape: tuple[int, ...], boxes: Sequence[Box]) -> tuple[NDArray[np.boo
         covers = (covers[:, :, None] & inside[:, None, :]).reshape(len(boxes), -1)
         sizes = (sizes[:, None] * (high - low)).ravel()
     return covers, np.asarray(sizes, dtype=np.float64)
+
+
+def _versions(
+    touches: Sequence[tuple[int, _Touch]], groups: Sequence[_GroupSteps]
+) -> list[Sequence[tuple[int, _Touch]]]:
+    """Touches of a cell, apart where a result in place begins that is used up inside its block.
+
+    What `mul` reads may lie at home, while what it writes in place stays until `conv` reads it:
+
+        made by dw, read by mul  |  made by mul, read by conv
+        used by two groups       |  inside a block of the second one
+    """
+    versions: list[Sequence[tuple[int, _Touch]]] = []
+    rest = touches
+    while True:
+        number, final = rest[-1]
+        block = groups[number].block_of[final.step]
+        begin = next((at for at in range(len(rest) - 1, 0, -1) if rest[at][1].writes), 0)
+        writer, touch = rest[begin]
+        if begin == 0 or writer != number or groups[writer].block_of[touch.step] != block:
+            return [rest, *versions]
+        versions.insert(0, rest[begin:])
+        rest = rest[:begin]
 
 
 def _joined(

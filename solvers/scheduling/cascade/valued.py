@@ -31,7 +31,7 @@ from ullage.solvers.state.segments import segments_of
 # Options of the LPs: windows open little, since many are solved.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 # Coarse steps of a group of many stripes at most ...
-DETAIL = 12
+DETAIL = 6
 # ... and where the value of a whole schedule is to be nearer that of its own steps.
 FINE_DETAIL = 64
 # Price of a part, as a share of the value.
@@ -53,8 +53,6 @@ class SchedulingTask:
         objective: `latency` (s), `traffic` (bytes) or `energy` (J).
         seed: random seed of the search.
         budget: the time of the search.
-        most_parts: steps of a schedule at most, so that there is time to plan it; None for any.
-            Where operands must be in the fastest tier, fitting comes first.
     """
 
     graph: Graph
@@ -65,7 +63,6 @@ class SchedulingTask:
     objective: str
     seed: int
     budget: Budget
-    most_parts: int | None = None
 
     def problem_of(self, schedule: Schedule) -> Problem:
         """The problem of a schedule of the graph.
@@ -160,7 +157,7 @@ class Judge:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
         program = coarse_program(profiles, groups)
-        if program is None or (task.most_parts is not None and program.parts > task.most_parts):
+        if program is None:
             return None
         found = coarse_value(
             program, task.target, task.objective, task.budget, steady_state=task.steady_state
