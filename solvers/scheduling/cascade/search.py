@@ -12,7 +12,6 @@ The result is never worse by the LP than whole operators. Whether its plan is no
 caller checks by planning both.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -20,10 +19,9 @@ import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.schedule import Schedule
-from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import PART_PRICE, choose_groups, estimated_groups
-from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
@@ -36,23 +34,17 @@ from ullage.solvers.scheduling.cascade.valued import (
     schedule_of,
 )
 
-# Seconds that the search takes where the job has no time limit, ...
-DEFAULT_BUDGET_S = 3.0
-# ... and parts of its schedule at most: their plan takes about two seconds more.
-DEFAULT_PARTS = 800
-# Share of the time left that the search takes where there is a limit; the rest is for the plan, ...
-SEARCH_SHARE = 0.6
-# ... of which so many parts are sure to be planned in a second: half as many as were measured.
-PARTS_PER_S = 200
-# More parts are never chosen: `fluid` solves their linear program in blocks, and loses by that.
-MOST_PARTS = FluidOptions().whole_steps
+# Seconds that the search takes where the job has no time limit.
+DEFAULT_BUDGET_S = 5.0
+# Share of a job's time that the search takes where it has one; the rest is for planning.
+LIMIT_SHARE = 0.5
 # Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
 # group), and price of a part.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
 # The same where all operands of a part must fit, which leaves few groups to choose from.
 FITTED_PROGRAMS = ((None, PART_PRICE), (0.02, PART_PRICE), (0.1, PART_PRICE), (0.5, PART_PRICE))
-# Factor on the price of a part where a dynamic program takes more parts than time can plan.
-DEARER = 2.0
+# Of what they find, so many are valued on the finer axis of time as well, the best first.
+SURE_PROGRAMS = 2
 # Moves that are tried at most.
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
@@ -118,20 +110,20 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
+    candidates: list[ValuedGroups] = []
     for weight, price in programs if estimates is not None else ():
         if task.budget.is_over():
             break
-        if fitted is None:
-            groups = _groups_in_time(task, facts, estimates or [], weight, price)
-        else:
-            groups = choose_groups(facts, estimates or [], task.target, weight, price)
+        groups = choose_groups(facts, estimates or [], task.target, weight, price)
+        if fitted is not None:
             groups = latest = fitted.repaired(groups) or fitted.singles()
         if tuple(groups) in seen:
             continue
         seen.add(tuple(groups))
         valued = judge.value(groups)
-        if valued is None or (best is not None and valued.worth >= best.worth * (1 - GAIN)):
-            continue
+        if valued is not None and (best is None or valued.worth < best.worth * (1 - GAIN)):
+            candidates.append(valued)
+    for valued in sorted(candidates, key=lambda v: v.worth)[:SURE_PROGRAMS]:
         finely = judge.surely(valued)
         if finely is not None and (sure is None or finely.worth < sure.worth * (1 - GAIN)):
             best, sure = valued, finely
@@ -153,36 +145,12 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     )
 
 
-def _groups_in_time(
-    task: SchedulingTask,
-    facts: OrderFacts,
-    estimates: Sequence[Sequence[GroupEstimate]],
-    weight: float | None,
-    price: float,
-) -> list[Cascade]:
-    """The groups of a dynamic program; of dearer parts while there are too many to be planned."""
-    parts_of = {g.cascade: g.parts for ending in estimates for g in ending}
-    most = math.inf if task.most_parts is None else task.most_parts
-    while True:
-        groups = choose_groups(facts, estimates, task.target, weight, price)
-        if sum(parts_of[group] for group in groups) <= most or task.budget.is_over():
-            return groups
-        price *= DEARER
-
-
 def schedule_until(task: SchedulingTask) -> CascadeResult:
-    """The schedule found within its share of the job's time; without a limit within some seconds.
-
-    It has no more parts than can be planned in the rest of the time.
-    """
+    """The schedule found within its share of the whole job's time; without a limit within 5 s."""
     budget = task.budget
-    if budget.deadline is None:
-        limited, parts = budget.at_most(DEFAULT_BUDGET_S), DEFAULT_PARTS
-    else:
-        limited = budget.share(SEARCH_SHARE)
-        parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
-    most_parts = max(len(task.order), min(MOST_PARTS, parts))
-    limited_task = replace(task, budget=limited, most_parts=most_parts)
+    unlimited = budget.deadline is None
+    limited = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
+    limited_task = replace(task, budget=limited)
     if task.objective == "peak":
         return peak_schedule(limited_task)
     return cascade_schedule(limited_task)
@@ -215,7 +183,7 @@ class _LocalSearch:
         self._told = sure.worth  # the best that progress has shown
         self._seen = seen
         self._fitted = fitted
-        self._stretches: dict[tuple[Cascade, ...], float | None] = {}
+        self._stretches: dict[tuple[tuple[Cascade, ...], bool], float | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
 
     def improve(self, tries: int) -> None:
@@ -225,20 +193,31 @@ class _LocalSearch:
         no move gains, a few moves that need not gain lead away from the best, and the search goes
         on from there.
         """
-        self._climb(tries, PATIENCE_EACH)
+        self._climb_surely(tries, PATIENCE_EACH)
         best, sure = self.best, self.sure
         for _ in range(KICKS):
             if self.tries >= tries or self.task.budget.is_over():
                 break
             away = self._kicked(best)
-            finely = None if away is None else self.judge.surely(away)
-            if away is None or finely is None:
+            if away is None:
                 continue
-            self.best, self.sure = away, finely
+            self.best = away
             self._climb(tries, KICK_PATIENCE_EACH)
-            if self.sure.worth < sure.worth * (1 - GAIN):
-                best, sure = self.best, self.sure
+            if self.best.worth < best.worth * (1 - GAIN):
+                finely = self.judge.surely(self.best)
+                if finely is not None and finely.worth < sure.worth * (1 - GAIN):
+                    best, sure = self.best, finely
         self.best, self.sure = best, sure
+
+    def _climb_surely(self, tries: int, patience: int) -> None:
+        """Climb; back to the start where the finer axis says that it was better."""
+        best = self.best
+        self._climb(tries, patience)
+        finely = self.judge.surely(self.best)
+        if finely is not None and finely.worth > self.sure.worth:
+            self.best = best
+        else:  # where time is over, every gain was one on the finer axis of its stretch
+            self.sure = finely or self.best
 
     def _kicked(self, start: ValuedGroups) -> ValuedGroups | None:
         """Groups a few moves away from others; None where such moves lead nowhere new."""
@@ -280,34 +259,36 @@ class _LocalSearch:
 
     def _ranks(self, groups: Sequence[Cascade]) -> bool:
         """Whether the stretch around a change gains; True in short graphs."""
-        best, count = self.best.cascades, len(self.facts.order)
-        if count <= DIRECT_OPERATORS or not self.judge.judges_stretches:
+        if len(self.facts.order) <= DIRECT_OPERATORS or not self.judge.judges_stretches:
             return True
+        return self._stretch_gains(groups, fine=False)
+
+    def _stretch_gains(self, groups: Sequence[Cascade], *, fine: bool) -> bool:
+        """Whether the stretch around a change of the best gains."""
+        best = self.best.cascades
         span = changed_span(self.facts, best, groups)
-        if span[1] - span[0] == count:
-            return True
-        now, then = self._stretch(inside(best, span)), self._stretch(inside(groups, span))
+        now = self._stretch(inside(best, span), fine=fine)
+        then = self._stretch(inside(groups, span), fine=fine)
         return now is None or (then is not None and then < now * (1 - GAIN))
 
-    def _stretch(self, groups: tuple[Cascade, ...]) -> float | None:
+    def _stretch(self, groups: tuple[Cascade, ...], *, fine: bool) -> float | None:
         """Value of a stretch, kept."""
-        if groups not in self._stretches:
-            valued = self.judge.value(groups)
-            self._stretches[groups] = None if valued is None else valued.worth
-        return self._stretches[groups]
+        if (groups, fine) not in self._stretches:
+            valued = self.judge.value(groups, fine=fine)
+            self._stretches[groups, fine] = None if valued is None else valued.worth
+        return self._stretches[groups, fine]
 
     def _take(self, groups: Sequence[Cascade]) -> bool:
         valued = self.judge.value(groups)
         if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
-        finely = self.judge.surely(valued)
-        if finely is None or finely.worth >= self.sure.worth * (1 - GAIN):
+        if self.judge.judges_stretches and not self._stretch_gains(groups, fine=True):
             return False
-        self.best, self.sure = valued, finely
+        self.best = valued
         self.gains += 1
-        if finely.worth < self._told * (1 - GAIN):
-            self._told = finely.worth
-            shown = f"{finely.value:.6g}, {self.gains} gains in {self.tries} tries"
+        if valued.worth < self._told * (1 - GAIN):
+            self._told = valued.worth
+            shown = f"{valued.value:.6g}, {self.gains} gains in {self.tries} tries"
             self.task.budget.progress(f"cascades: {shown}")
         return True
 
