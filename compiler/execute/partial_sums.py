@@ -26,9 +26,14 @@ from ullage.compiler.ir.reach import REDUCTION, Box, Interval, Reach
 
 # A sum over a box of the output, in the type of the accumulators: float32 or int32.
 Sums = NDArray[Any]
-# Products whose kernel gives their sum as it is, with the number of operands that are multiplied;
+# Means and sums, with the number of operands: data and axes.
+MEANS = {"GlobalAveragePool": 1, "ReduceMean": 2, "ReduceSum": 2}
+# These and products whose kernel gives their sum as it is, with the number of its operands;
 # what comes behind them is added to the whole sum.
-FLOATING = {"Conv": 2, "ConvTranspose": 2, "MatMul": 2, "Gemm": 2, "Einsum": 2, "FusedMatMul": 2}
+FLOATING = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "FusedMatMul"), 2),
+    **MEANS,
+}
 # Integer products; data, weights, and the zero points of either.
 INTEGER = frozenset({"ConvInteger", "MatMulInteger"})
 # Products that round to 8 bits, and the integer product that they round:
@@ -87,6 +92,8 @@ class PartialSums:
         kind = product.op_type
         known = kind in FLOATING or kind in INTEGER or kind in ROUNDED
         result = product.output[0]
+        if kind in MEANS and "float" not in self.scope.types[result].dtype:
+            known = False  # a mean of integers is rounded
         shapes = [self.scope.types[name].shape for name in (result, *operator.outputs)]
         if not known or any(shape != shapes[0] for shape in shapes):
             raise ModelError(

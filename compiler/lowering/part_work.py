@@ -80,7 +80,8 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
 
     Products become shorter in the dimension that `Reach.axes` names, rounded up, and loop nests in
     the one that the axis stands for; other multiply-accumulates and vector work divide in
-    proportion to the output. Of a cut reduction the vector work is the last part's.
+    proportion to the output. Of a cut reduction the vector work is the last part's, unless it is
+    what adds up: that of a mean divides.
     """
     if not ranges:
         return whole_work(operator)
@@ -104,9 +105,12 @@ def part_work(graph: Graph, operator: Operator, ranges: Mapping[int, Interval]) 
     products = sum(g.m * g.k * g.n * g.count for g in operator.gemms)
     others = math.ceil((operator.macs - products) * of_output * reduced)
     is_last = REDUCTION not in ranges or ranges[REDUCTION][1] == reach.reduction
+    vector = operator.vector_elements * of_output
+    if not operator.macs:
+        vector, is_last = vector * reduced, True
     return PartWork(
         macs=sum(g.m * g.k * g.n * g.count for g in gemms) + others,
-        vector_elements=math.ceil(operator.vector_elements * of_output) if is_last else 0,
+        vector_elements=math.ceil(vector) if is_last else 0,
         gemms=gemms,
         nests=tuple(
             _cut(nest, sides, reduced) for nest in operator.nests if is_last or nest.is_mac
@@ -169,8 +173,19 @@ def _cut(nest: LoopNest, sides: Mapping[str, Fraction], reduced: Fraction) -> Lo
         width=part("width"),
         channels=part("channels"),
         depth=math.ceil(nest.depth * reduced) if nest.is_mac else nest.depth,
+        kernel=_window(nest, reduced),
         groups=groups,
     )
+
+
+def _window(nest: LoopNest, reduced: Fraction) -> tuple[int, int]:
+    """The window of a nest; that of a mean has the rows, or elements, that the part adds up."""
+    rows, columns = nest.kernel
+    if nest.kind not in ("pooling", "reduction"):
+        return rows, columns
+    if rows > 1:
+        return math.ceil(rows * reduced), columns
+    return rows, math.ceil(columns * reduced)
 
 
 def _shorter(gemm: Gemm, shares: Mapping[str, Fraction], reduced: Fraction) -> Gemm:

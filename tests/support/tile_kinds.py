@@ -152,6 +152,11 @@ KINDS: dict[str, tuple[str, dict[int, int]]] = {
         "{ t = Conv<pads=[1,1,1,1]>(x, w) y = Conv<pads=[1,1,1,1]>(t, v) }",
         {2: 4, REDUCTION: 3},
     ),
+    "rows of a mean": (
+        "g (float[1,2,9,6] x, float[4,2,3,3] w) => (float y, float t) "
+        "{ t = Conv<pads=[1,1,1,1]>(x, w) y = GlobalAveragePool(t) }",
+        {REDUCTION: 2},
+    ),
     "an output in the middle": (
         f"g ({WINDOW.format(10)}) => (float y, float t) "
         "{ t = Conv<pads=[1,1,1,1]>(x, w) y = Conv<strides=[2,2]>(t, v) }",

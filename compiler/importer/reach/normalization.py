@@ -1,6 +1,6 @@
 """Reach of normalisations and reductions: the axes that they sum over are needed whole."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ullage.compiler.importer.reach.site import (
     Maps,
@@ -11,7 +11,10 @@ from ullage.compiler.importer.reach.site import (
     labelled,
     table_map,
 )
-from ullage.compiler.ir.reach import AxisMap, Interval, Reach
+from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval, Reach
+
+# Reductions that add up elements: one over a range is a partial result.
+SUMS = frozenset({"ReduceMean", "ReduceSum"})
 
 
 def softmax(site: Site) -> Reach | None:
@@ -146,8 +149,17 @@ def _reduced(site: Site, axes: set[int]) -> Reach | None:
         places = {axis: place for place, axis in enumerate(kept)}
     maps = [AxisMap(places[axis]) if axis in places else None for axis in range(len(shape))]
     whole = set(range(len(out))) - set(places.values())
+    summed = summed_axis(shape, axes) if site.op in SUMS else None
+    if summed is not None:
+        maps[summed] = AxisMap(REDUCTION)
     inputs = (*site.read(0, maps), *site.rest_whole(1))
-    return Reach(labelled(len(out), "elements", whole), inputs)
+    length = 0 if summed is None else shape[summed]
+    return Reach(labelled(len(out), "elements", whole), inputs, length)
+
+
+def summed_axis(shape: Sequence[int], axes: Iterable[int]) -> int | None:
+    """The axis whose ranges are partial sums: the outermost of those that are summed over."""
+    return next((axis for axis in sorted(axes) if shape[axis] > 1), None)
 
 
 def running(site: Site) -> Reach | None:

@@ -9,6 +9,7 @@ channels divide the count of products instead: parts that end at a border betwee
 MACs exactly, others by their share.
 """
 
+from ullage.compiler.importer.reach.normalization import summed_axis
 from ullage.compiler.importer.reach.site import (
     Maps,
     Reads,
@@ -96,16 +97,20 @@ def pool(site: Site) -> Reach | None:
 
 
 def global_pool(site: Site) -> Reach | None:
-    """A pool over all of every image and channel."""
+    """A pool over all of every image and channel; rows of an average are partial sums."""
     data, out = site.shape(0), site.result
     if data is None or out is None or len(out) != len(data) or len(data) < 2:
         return None
     rank = len(data)
     channels = rank - 1 if site.number("channels_last") else 1
-    maps = tuple(AxisMap(axis) if axis in (0, channels) else None for axis in range(rank))
+    maps = [AxisMap(axis) if axis in (0, channels) else None for axis in range(rank)]
     whole = [axis for axis in range(rank) if axis not in (0, channels)]
+    summed = summed_axis(data, whole) if site.op == "GlobalAveragePool" else None
+    if summed is not None:
+        maps[summed] = AxisMap(REDUCTION)
     inputs = (*site.read(0, maps), *site.rest_whole(1))
-    return Reach(labelled(rank, "elements", whole), inputs)
+    length = 0 if summed is None else data[summed]
+    return Reach(labelled(rank, "elements", whole), inputs, length)
 
 
 def region_pool(site: Site) -> Reach | None:

@@ -5,7 +5,7 @@ tap k (ONNX, "Conv"); of a transposed convolution input index i meets the output
 i * stride - pad + k * dilation ("ConvTranspose"), read from the other side.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -38,7 +38,10 @@ def computed(
 
 
 def reduction_of(node: NodeFacts, geometry: Geometry) -> int:
-    """Length of the reduction of a product; 0 for another operator."""
+    """Length of the reduction of a product or a mean that may be cut; 0 for another operator."""
+    if node.op in MEANS:
+        axis = _mean_axis(node, geometry)
+        return 0 if axis is None else geometry.shapes[node.inputs[0]][axis]
     shapes = [geometry.shapes.get(name, ()) for name in node.inputs]
     if node.op in KERNELS:
         weight = shapes[KERNELS[node.op]]
@@ -190,12 +193,35 @@ def _pool(
 
 
 def _global(
-    node: NodeFacts, geometry: Geometry, need: Axes, _summed: Interval | None
+    node: NodeFacts, geometry: Geometry, need: Axes, summed: Interval | None
 ) -> Reads | None:
     data = geometry.shapes[node.inputs[0]]
     if node.number("channels_last"):
         return None
-    return {0: (need[0], need[1], *everything(data[2:]))}
+    masks = [need[0], need[1], *everything(data[2:])]
+    return {0: _part_of_mean(node, geometry, masks, summed)}
+
+
+def _mean_axis(node: NodeFacts, geometry: Geometry) -> int | None:
+    """The axis of a mean's or sum's operand whose ranges are partial sums; None for none."""
+    shape = geometry.shapes.get(node.inputs[0], ())
+    gone = set(range(2, len(shape)))
+    if node.op != "GlobalAveragePool":
+        found = _gone(node, geometry, len(shape))
+        if not found and node.number("noop_with_empty_axes"):
+            return None
+        gone = set() if found is None else found or set(range(len(shape)))
+    elif node.number("channels_last"):
+        return None
+    return min((axis for axis in gone if shape[axis] > 1), default=None)
+
+
+def _part_of_mean(
+    node: NodeFacts, geometry: Geometry, masks: Sequence[Mask], summed: Interval | None
+) -> Axes:
+    """What is read of a mean's operand when only a range of it is added up."""
+    axis = _mean_axis(node, geometry) if summed is not None and node.op in MEANS else None
+    return tuple(_some(len(m), summed) if at == axis else m for at, m in enumerate(masks))
 
 
 def _matrix(
@@ -270,10 +296,8 @@ def _from_axis(node: NodeFacts, rank: int) -> Iterable[int]:
     return range(node.number("axis", -1) % rank, rank)
 
 
-def _reduced(
-    node: NodeFacts, geometry: Geometry, need: Axes, _summed: Interval | None
-) -> Reads | None:
-    shape = geometry.shapes[node.inputs[0]]
+def _gone(node: NodeFacts, geometry: Geometry, rank: int) -> set[int] | None:
+    """The axes that a reduction names; None where they depend on data."""
     given = node.attributes.get("axes")
     if given is None and len(node.inputs) > 1 and node.inputs[1]:
         array = geometry.arrays.get(node.inputs[1])
@@ -282,7 +306,16 @@ def _reduced(
         given = array.reshape(-1)
     if node.op in ("ArgMax", "ArgMin"):
         given = [node.number("axis")]
-    axes = {int(a) % len(shape) for a in ([] if given is None else given)}
+    return {int(a) % rank for a in ([] if given is None else given)}
+
+
+def _reduced(
+    node: NodeFacts, geometry: Geometry, need: Axes, summed: Interval | None
+) -> Reads | None:
+    shape = geometry.shapes[node.inputs[0]]
+    axes = _gone(node, geometry, len(shape))
+    if axes is None:
+        return None
     if not axes and node.number("noop_with_empty_axes"):
         return {0: need}
     gone = axes or set(range(len(shape)))
@@ -293,7 +326,7 @@ def _reduced(
             masks.append(np.ones(length, bool))
         else:
             masks.append(need[axis] if left is None else next(left))
-    return {0: tuple(masks)}
+    return {0: _part_of_mean(node, geometry, masks, summed)}
 
 
 def _grouped(node: NodeFacts, geometry: Geometry, need: Axes, _summed: Interval | None) -> Reads:
@@ -345,6 +378,7 @@ def _resized(node: NodeFacts, geometry: Geometry, need: Axes, _k: Interval | Non
 
 # Products: position of the kernel, or of the right operand.
 KERNELS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3}
+MEANS = frozenset({"GlobalAveragePool", "ReduceMean", "ReduceSum"})
 MATRICES = {"MatMul": 1, "Gemm": 1, "FusedMatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
 _CHANNELS_LAST = {"BatchNormalization", "QuantizeLinear", "DequantizeLinear"}
 RULES: Mapping[str, Rule] = {

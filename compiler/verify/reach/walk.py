@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from ullage.compiler.importer.operators.identity import NodeFacts
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.reach import Interval
-from ullage.compiler.verify.reach.computing import KERNELS, MATRICES, computed, reduction_of
+from ullage.compiler.verify.reach.computing import (
+    KERNELS,
+    MATRICES,
+    MEANS,
+    computed,
+    reduction_of,
+)
 from ullage.compiler.verify.reach.geometry import Geometry
 from ullage.compiler.verify.reach.moving import moved
 from ullage.compiler.verify.reach.needs import Need, is_empty
@@ -65,7 +71,7 @@ class Walk:
         return {name: self.needs[name] for name in self.operator.inputs if name in self.needs}
 
     def reduction(self) -> int:
-        """Length of the reduction of the operator's product, 0 where there is none."""
+        """Length of the reduction of the operator's product or mean, 0 where there is none."""
         nodes = (self.geometry.nodes[index] for index in self.operator.nodes)
         return max((reduction_of(node, self.geometry) for node in nodes), default=0)
 
@@ -120,4 +126,5 @@ class Walk:
     @staticmethod
     def _sums(node: NodeFacts) -> bool:
         """Whether a node is the kind whose reduction may be cut."""
-        return node.op in KERNELS or node.op in MATRICES or node.op in ("ConvTranspose", "Einsum")
+        products = node.op in KERNELS or node.op in MATRICES
+        return products or node.op in MEANS or node.op in ("ConvTranspose", "Einsum")

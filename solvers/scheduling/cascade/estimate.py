@@ -11,12 +11,14 @@ A walk ends at an operator that cannot be cut, or of which a stripe needs everyt
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.ir.reach import Box
+from ullage.compiler.ir.reach import REDUCTION, Box, whole_box
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit
 from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_ends
@@ -161,9 +163,12 @@ def groups_ending_at(facts: OrderFacts, last: int) -> Iterator[GroupEstimate]:
         return
     shape = facts.graph.values[operator.outputs[0]].shape
     axes = [a for a, size in enumerate(shape) if size > 1 and operator.reach.axes[a] != "none"]
-    for axis in axes[:AXES]:
+    lengths = {axis: shape[axis] for axis in axes[:AXES]}
+    if not operator.macs:  # a mean, of rows that need not be there at once
+        lengths[REDUCTION] = operator.reach.reduction
+    for axis, length in lengths.items():
         for stripes in STRIPES:
-            if stripes <= shape[axis]:
+            if stripes <= length:
                 yield from _walk(facts, Cascade(last - 1, last, stripes, axis))
 
 
@@ -211,19 +216,8 @@ def alone(facts: OrderFacts, position: int, fitting_bytes: int) -> Iterator[Grou
 
 def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
     """Groups in that many stripes of that axis, from the shortest to the longest."""
-    last, graph = begin.last, facts.graph
-    size = graph.values[facts.operator(last - 1).outputs[0]].shape[begin.axis]
-    ends = stripe_ends(size, begin.stripes)
-    middle = len(ends) // 2
-    before, now = Demands(graph), Demands(graph)  # the ends of one stripe, the rows of the next
-    first_end, second_end = ends[middle - 1], ends[middle]
-    for name in facts.operator(last - 1).outputs:
-        shape = graph.values[name].shape
-        box = [(0, length) for length in shape]
-        box[begin.axis] = (first_end - 1, first_end)
-        before.demand(name, tuple(box))
-        box[begin.axis] = (first_end, second_end)
-        now.demand(name, tuple(box))
+    last, graph, is_sum = begin.last, facts.graph, begin.axis == REDUCTION
+    before, now, first_end, second_end = _two_stripes(facts, begin)
     crossing = _Crossing(facts, last)
     kept: dict[str, float] = {}
     live = widest = weights = cut_weights = 0.0
@@ -231,19 +225,24 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         operator = facts.operator(position)
         if operator.reach is None:
             return
-        old, new = before.of(operator), now.of(operator)
-        if not old or not new or old.keys() != new.keys():
-            return
-        axis = next(iter(new))
-        if operator.reach.axes[axis] == "none":
-            return
-        done, end = old[axis][1], new[axis][1]
-        length = graph.values[operator.outputs[0]].shape[axis]
-        for name in operator.outputs:
-            row = facts.size(name) / length
-            if position < last - 1:
-                kept[name] = row * max(0, done - new[axis][0])
-        live = sum(facts.size(name) for name in operator.outputs) / length * max(0, end - done)
+        if is_sum and position == last - 1:
+            axis, done, end, live = REDUCTION, first_end, second_end, 0.0
+            for name in operator.outputs:
+                kept[name] = float(ACCUMULATOR_BYTES * prod(graph.values[name].shape))
+        else:
+            old, new = before.of(operator), now.of(operator)
+            if not old or not new or old.keys() != new.keys():
+                return
+            axis = next(iter(new))
+            if operator.reach.axes[axis] == "none":
+                return
+            done, end = old[axis][1], new[axis][1]
+            length = graph.values[operator.outputs[0]].shape[axis]
+            for name in operator.outputs:
+                row = facts.size(name) / length
+                if position < last - 1:
+                    kept[name] = row * max(0, done - new[axis][0])
+            live = sum(facts.size(name) for name in operator.outputs) / length * max(0, end - done)
         before.pass_on(operator, {axis: (max(0, done - 1), done)})
         now.pass_on(operator, {axis: (min(done, end - 1), end)})
         fed = own_weights = 0.0
@@ -275,6 +274,30 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
             return
         if position < last - 1:
             yield _with_late_weights(estimate, weights, facts.fitting_bytes)
+
+
+def _two_stripes(facts: OrderFacts, begin: Cascade) -> tuple[Demands, Demands, int, int]:
+    """The end of a stripe in the middle and the one behind it, demanded of the last operator.
+
+    Returns:
+        The demands of both, and where the two stripes end. Of a reduction nothing is demanded.
+    """
+    graph, final = facts.graph, facts.operator(begin.last - 1)
+    before, now = Demands(graph), Demands(graph)
+    if begin.axis == REDUCTION:
+        size = final.reach.reduction if final.reach else 0
+    else:
+        size = graph.values[final.outputs[0]].shape[begin.axis]
+    ends = stripe_ends(size, begin.stripes)
+    middle = len(ends) // 2
+    first_end, second_end = ends[middle - 1], ends[middle]
+    for name in () if begin.axis == REDUCTION else final.outputs:
+        box = list(whole_box(graph.values[name].shape))
+        box[begin.axis] = (first_end - 1, first_end)
+        before.demand(name, tuple(box))
+        box[begin.axis] = (first_end, second_end)
+        now.demand(name, tuple(box))
+    return before, now, first_end, second_end
 
 
 def _with_late_weights(

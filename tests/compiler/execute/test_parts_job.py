@@ -105,6 +105,11 @@ SUMS = {
     "product": "g (float[2,4,6] x, float[2,6,3] z) => (float y) { y = MatMul(x, z) }",
     "Gemm": "g (float[6,4] x) => (float y) { y = Gemm<transA=1, alpha=0.5, beta=2.0>(x, w, b) }",
     "Einsum": 'g (float[4,6] x) => (float y) { y = Einsum<equation="ik,kj->ij">(x, w) }',
+    "GlobalAveragePool": "g (float[1,3,6,5] x) => (float y) { y = GlobalAveragePool(x) }",
+    "ReduceMean": "g (float[1,3,6,5] x) => (float y) <int64[2] a = {2, 3}> "
+    "{ m = ReduceMean(x, a) y = Sigmoid(m) }",
+    "ReduceSum": "g (float[6,3,5] x) => (float y) <int64[1] a = {0}> "
+    "{ y = ReduceSum<keepdims=0>(x, a) }",
     "MatMulInteger": "g (uint8[4,6] x) => (int32 y) { y = MatMulInteger(x, w, p, q) }",
     "ConvInteger": "g (uint8[1,6,5,4] x) => (int32 y) { y = ConvInteger(x, w, p) }",
     "QLinearMatMul": "g (uint8[4,6] x) => (uint8 y) { y = QLinearMatMul(x, s, p, w, s, q, r, p) }",
@@ -144,6 +149,14 @@ def test_sums_in_parts_are_executed(kind: str, tmp_path: Path) -> None:
     (check,) = run_plan(path, plan).outputs
     assert check.passed
     assert check.bit_exact or kind not in ("MatMulInteger", "ConvInteger", "QLinearConv")
+
+
+def test_means_of_integers_are_refused_by_name(tmp_path: Path) -> None:
+    proto = parsed("g (int32[6,3] x) => (int32 y) <int64[1] a = {0}> { y = ReduceMean(x, a) }")
+    path = saved(proto, tmp_path)
+    plan = plan_of(path, cut_output(graph_of(path), "y", {REDUCTION: 3}), 4096)
+    with pytest.raises(ModelError, match="not executed for ReduceMean"):
+        run_plan(path, plan)
 
 
 def test_sums_that_have_no_kernel_are_refused_by_name(tmp_path: Path) -> None:

@@ -162,6 +162,15 @@ def test_parts_of_an_image_have_fewer_rows() -> None:
     assert work.macs == work.nests[0].visits
 
 
+def test_parts_of_a_mean_have_fewer_rows_and_divide_the_work() -> None:
+    graph = imported(model([node("GlobalAveragePool", "x", "y")], IMAGE, "y"))
+    (operator,) = graph.operators
+    rows = operator.nests[0].kernel[0]
+    parts = [part_work(graph, operator, {REDUCTION: (r, r + 1)}) for r in range(rows)]
+    assert [part.nests[0].kernel for part in parts] == [(1, operator.nests[0].kernel[1])] * rows
+    assert sum(part.vector_elements for part in parts) == operator.vector_elements
+
+
 def test_parts_of_a_reduction_have_less_depth() -> None:
     graph = imported(model([node("Conv", "x w", "y")], IMAGE, "y", [CONV]))
     first = part_work(graph, graph.operators[0], {REDUCTION: (0, 2)})

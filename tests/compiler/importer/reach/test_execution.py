@@ -69,7 +69,8 @@ def test_the_exceptions_are_cases() -> None:
 @pytest.mark.parametrize(
     "name",
     """conv conv_stride conv_rows conv_transpose_stride matmul matmul_batch vector_left gemm
-    gemm_turned fused_matmul einsum einsum_implicit turned_weight reshaped_weight""".split(),
+    gemm_turned fused_matmul einsum einsum_implicit turned_weight reshaped_weight global_average
+    reduce_mean reduce_dropped""".split(),
 )
 def test_parts_of_a_reduction_add_up(name: str) -> None:
     (case,) = [case for case in CASES if case.name == name]
