@@ -20,7 +20,6 @@ from ullage.solvers.scheduling.cascade.estimate import (
     OrderFacts,
     groups_ending_at,
 )
-from ullage.solvers.scheduling.cascade.fitting import too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 
 # Price of a part, as a share of the time that the whole order takes at least: of groupings that are
@@ -62,7 +61,7 @@ def estimated_groups(
             return None
         groups.append(list(groups_ending_at(facts, last)))
         if not groups[-1]:
-            raise too_large(facts.graph, facts.operator(last - 1), facts.target)
+            raise facts.too_large()
     return groups
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
@@ -20,7 +21,7 @@ from ullage.compiler.ir.reach import REDUCTION, Box, whole_box
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.scheduling.cascade.fitting import grids_that_fit
+from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, most_demanding, too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_ends
 
 # Operators of a group at most.
@@ -151,6 +152,11 @@ class OrderFacts:
         """Bytes of a value."""
         return self.graph.values[name].size_bytes
 
+    def too_large(self) -> InfeasibleError:
+        """The error where parts of some operator do not fit: names the one that needs the most."""
+        working = [self.operator(p) for p, seconds in enumerate(self.compute_s) if seconds > 0]
+        return too_large(self.graph, most_demanding(self.graph, working, self.target), self.target)
+
 
 def groups_ending_at(facts: OrderFacts, last: int) -> Iterator[GroupEstimate]:
     """Estimates of the groups whose last operator is at position `last - 1`."""
@@ -187,13 +193,16 @@ def _single(facts: OrderFacts, position: int) -> GroupEstimate:
     return crossing.estimate(Cascade(position, position + 1), float(operands), 1)
 
 
-def alone(facts: OrderFacts, position: int, fitting_bytes: int) -> Iterator[GroupEstimate]:
+def alone(
+    facts: OrderFacts, position: int, fitting_bytes: int, outermost: int | None = None
+) -> Iterator[GroupEstimate]:
     """An operator by itself where all operands must lie in fast memory: whole, and in parts.
 
     Args:
         facts: the graph in its order.
         position: the operator.
         fitting_bytes: what its parts may need.
+        outermost: the axis of their outermost loop; None: any.
     """
     whole = _single(facts, position)
     if whole.kept_bytes <= fitting_bytes or facts.compute_s[position] == 0:
@@ -207,6 +216,7 @@ def alone(facts: OrderFacts, position: int, fitting_bytes: int) -> Iterator[Grou
         facts.target,
         fitting_bytes,
         facts.compute_s[position],
+        outermost,
     ):
         (axis, stripes), *inner = grid.loops
         cascade = Cascade(position, position + 1, stripes, axis, tuple(inner))

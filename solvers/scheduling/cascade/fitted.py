@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts, alone
 from ullage.solvers.scheduling.cascade.fitting import too_large
@@ -21,6 +22,10 @@ from ullage.solvers.state.segments import segments_of
 SHRINK = 0.9
 # Attempts for one operator; the last ones look for parts of a tenth of the memory.
 ATTEMPTS = 22
+# Failed attempts after which all operators around a large value are cut along one axis of it.
+ALIGNED_FROM = 3
+# Share of the memory from which on a value is large: parts must not read all of it.
+LARGE = 0.25
 
 
 class FittedGroups:
@@ -34,7 +39,12 @@ class FittedGroups:
     def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
         self.task, self.facts = task, facts
         self._attempts: dict[int, int] = {}
-        self._singles: dict[tuple[int, int], GroupEstimate | None] = {}
+        self._singles: dict[tuple[int, int, int | None], GroupEstimate | None] = {}
+        self._along: dict[int, int] = {}  # by position the axis of its outermost loop
+        self._smallest: dict[
+            int, int
+        ] = {}  # by position the bytes of the smallest part that failed
+        self._aligned: set[int] = set()  # positions whose large values are cut along one axis
 
     def singles(self) -> list[Cascade]:
         """Each operator by itself, cut where it must be.
@@ -43,17 +53,20 @@ class FittedGroups:
             InfeasibleError: an operator cannot be cut until it fits.
             UsageError: a value cannot be made in such parts.
         """
-        return self._repaired([self._single(p) for p in range(len(self.facts.order))])
+        count = len(self.facts.order)
+        found = self.repaired([self._single(p) for p in range(count)])
+        if found is None:  # once more, where no neighbour decides along which axis
+            self._along.clear()
+            self._attempts.clear()
+            self._aligned.update(range(count))
+            found = self._repaired([self._single(p) for p in range(count)])
+        return found
 
     def repaired(self, groups: Sequence[Cascade]) -> list[Cascade] | None:
-        """The groups, those that do not fit replaced; None where a value cannot be made so.
-
-        Raises:
-            InfeasibleError: an operator cannot be cut until it fits.
-        """
+        """The groups, those that do not fit replaced; None where that leads nowhere."""
         try:
             return self._repaired(groups)
-        except UsageError:
+        except (InfeasibleError, UsageError):
             return None
 
     def schedule(self, groups: Sequence[Cascade]) -> Schedule:
@@ -78,40 +91,120 @@ class FittedGroups:
         place = {index: position for position, index in enumerate(self.facts.order)}
         while True:
             problem = self.task.problem_of(self.schedule(now))
-            crowded = {place[operator] for operator in crowded_operators(problem)}
+            crowded = {place[o]: needed for o, needed in crowded_operators(problem).items()}
             if not crowded:
                 return now
-            now = [g for group in now for g in self._replaced(group, crowded)]
+            again = set(crowded)
+            for position, needed in crowded.items():
+                self._smallest[position] = min(needed, self._smallest.get(position, needed))
+                if self._attempts.get(position, 0) >= ALIGNED_FROM:
+                    again |= self._align(position)
+            now = [g for group in now for g in self._replaced(group, again, set(crowded))]
 
-    def _replaced(self, group: Cascade, crowded: set[int]) -> list[Cascade]:
-        """What takes the place of a group."""
+    def _align(self, position: int) -> set[int]:
+        """Cut all operators around an operator's large values along one axis of each value.
+
+        Parts of neighbours along different axes meet in cells, and a part may have to read cells
+        that are far larger than what it needs of them.
+
+        Returns:
+            The positions of those that are cut along another axis from now on.
+        """
+        facts, changed = self.facts, set[int]()
+        if position in self._aligned:
+            return changed
+        self._aligned.add(position)
+        operator = facts.operator(position)
+        for name in dict.fromkeys((*operator.inputs, *operator.outputs)):
+            is_large = facts.size(name) > LARGE * (facts.fitting_bytes or 0)
+            if not is_large or facts.graph.values[name].kind == "weight":
+                continue
+            for user, axis in self._common_axis(name).items():
+                if user not in self._along:
+                    self._along[user] = axis
+                    self._attempts[user] = 0
+                    changed.add(user)
+        return changed
+
+    def _common_axis(self, name: str) -> dict[int, int]:
+        """By position the output axis of each user of a value that goes along one axis of it.
+
+        Of the axes along which all users can be cut, the longest is taken; nothing where there is
+        none.
+        """
+        facts = self.facts
+        readers = [p for p in facts.readers.get(name, ()) if p < len(facts.order)]
+        shape = facts.graph.values[name].shape
+        for axis in sorted(range(len(shape)), key=lambda a: -shape[a]):
+            found: dict[int, int] = {}
+            for reader in readers:
+                reach = facts.operator(reader).reach
+                for entry in reach.inputs if reach is not None else ():
+                    axis_map = entry.axes[axis] if entry.name == name else None
+                    if reach is None or axis_map is None or axis_map.axis == REDUCTION:
+                        continue
+                    if reach.axes[axis_map.axis] != "none":
+                        found[reader] = axis_map.axis
+            maker = facts.maker.get(name)
+            reach = None if maker is None else facts.operator(maker).reach
+            if maker is not None and reach is not None and reach.axes[axis] != "none":
+                found[maker] = axis
+            if shape[axis] > 1 and found.keys() >= {*readers, *([] if maker is None else [maker])}:
+                return found
+        return {}
+
+    def _replaced(self, group: Cascade, again: set[int], crowded: set[int]) -> list[Cascade]:
+        """What takes the place of a group.
+
+        Args:
+            group: the group.
+            again: positions that are to be cut in another way.
+            crowded: those of them that do not fit.
+        """
         positions = range(group.first, group.last)
-        if not crowded.intersection(positions):
+        if not again.intersection(positions):
             return [group]
-        if len(positions) == 1:
-            other = group
-            while other == group:
-                self._attempts[group.first] = self._attempts.get(group.first, 0) + 1
-                other = self._single(group.first)
-            return [other]
-        return [self._single(position) for position in positions]
+        if len(positions) > 1:
+            return [self._single(position) for position in positions]
+        other = self._single(group.first)
+        while other == group and group.first in crowded:
+            self._attempts[group.first] = self._attempts.get(group.first, 0) + 1
+            other = self._single(group.first)
+        return [other]
 
     def _single(self, position: int) -> Cascade:
         """An operator by itself, in parts that need the less memory the oftener it failed."""
         attempt = self._attempts.get(position, 0)
-        key, facts = (position, attempt), self.facts
+        facts, along = self.facts, self._along.get(position)
+        key = (position, attempt, along)
         if key not in self._singles:
             size = int((facts.fitting_bytes or 0) * SHRINK**attempt)
-            options = [
-                group
-                for group in alone(facts, position, size)
-                if not attempt or group.cascade.stripes > 1
-            ]
+            options = self._options(position, size, along)
+            if attempt:
+                options = [group for group in options if group.cascade.is_cut]
             self._singles[key] = min(options, key=self._seconds, default=None)
         chosen = self._singles[key]
         if chosen is None or attempt > ATTEMPTS:
-            raise too_large(self.task.graph, facts.operator(position), self.task.target)
+            found_bytes = self._smallest.get(position)
+            if found_bytes is None:
+                raise facts.too_large()
+            raise too_large(facts.graph, facts.operator(position), facts.target, found_bytes)
         return chosen.cascade
+
+    def _options(self, position: int, size: int, along: int | None) -> list[GroupEstimate]:
+        """An operator by itself, with parts of at most some bytes.
+
+        Args:
+            position: the operator.
+            size: bytes.
+            along: the axis to cut; by no other one if that is enough, else inside its ranges. None:
+                any.
+        """
+        options = list(alone(self.facts, position, size, along))
+        if along is None:
+            return options
+        cut = [group for group in options if group.cascade.is_cut]
+        return [group for group in cut if not group.cascade.inner] or cut or options
 
     def _seconds(self, group: GroupEstimate) -> float:
         """Estimated time of an operator by itself, without what each of its groups moves."""
@@ -121,8 +214,8 @@ class FittedGroups:
         return seconds + group.late_bytes * rate
 
 
-def crowded_operators(problem: Problem) -> set[int]:
-    """The operators of which a step needs more than the fastest memory has."""
+def crowded_operators(problem: Problem) -> dict[int, int]:
+    """The operators of which a step needs more than the fastest memory has, with those bytes."""
     fastest = problem.target.fastest
     needed = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
     unit = fastest.alignment_bytes
@@ -130,5 +223,8 @@ def crowded_operators(problem: Problem) -> set[int]:
         if segment.must_be_fastest:
             for access in segment.accesses:
                 needed[access.step] += -(-segment.size_bytes // unit) * unit
-    steps = np.flatnonzero(needed > fastest.capacity_bytes)
-    return {problem.steps[t].operator for t in steps.tolist()}
+    crowded: dict[int, int] = {}
+    for t in np.flatnonzero(needed > fastest.capacity_bytes).tolist():
+        operator = problem.steps[t].operator
+        crowded[operator] = max(crowded.get(operator, 0), int(needed[t]))
+    return crowded

@@ -11,7 +11,7 @@ Of each kind of grid the coarsest cuts that fit are candidates, and a few finer 
 leave room in which the operands of the next part arrive.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
@@ -64,7 +64,12 @@ class GridEstimate:
 
 
 def grids_that_fit(
-    graph: Graph, operator: Operator, target: Target, capacity_bytes: int, compute_s: float
+    graph: Graph,
+    operator: Operator,
+    target: Target,
+    capacity_bytes: int,
+    compute_s: float,
+    outermost: int | None = None,
 ) -> tuple[GridEstimate, ...]:
     """The grids of an operator that fit, the cheapest first; none where it cannot be cut so.
 
@@ -74,10 +79,11 @@ def grids_that_fit(
         target: the chip; only operands that must be in its fastest memory count.
         capacity_bytes: what parts may need of that memory.
         compute_s: compute time of the whole operator.
+        outermost: the axis of the outermost loop; None: any.
     """
     seconds_per_byte = 1 / target.tiers[1].read_bytes_per_s
     footprint = _footprint(graph, operator, target)
-    return _grids(footprint, capacity_bytes, seconds_per_byte, compute_s)
+    return _grids(footprint, capacity_bytes, seconds_per_byte, compute_s, outermost)
 
 
 def least_bytes(graph: Graph, operator: Operator, target: Target) -> int:
@@ -89,13 +95,34 @@ def least_bytes(graph: Graph, operator: Operator, target: Target) -> int:
     return min(with_sums, footprint.part_bytes(ranges))
 
 
-def too_large(graph: Graph, operator: Operator, target: Target) -> InfeasibleError:
-    """The error for an operator of which no part fits."""
+def most_demanding(graph: Graph, operators: Iterable[Operator], target: Target) -> Operator:
+    """The operator of which the smallest part needs the most: with room for it, all have room."""
+    return max(operators, key=lambda operator: least_bytes(graph, operator, target))
+
+
+def too_large(
+    graph: Graph, operator: Operator, target: Target, found_bytes: int = 0
+) -> InfeasibleError:
+    """The error for an operator of which no part fits.
+
+    Args:
+        graph: the graph.
+        operator: the operator.
+        target: the chip.
+        found_bytes: what the smallest part needs that the search found, where its smallest part
+            by itself would fit: parts read more where operands are made along other axes.
+    """
     needed, available = least_bytes(graph, operator, target), target.fastest.capacity_bytes
     if operator.reach is None:
         what = "no rule cuts it, and whole it needs"
-    else:
+    elif needed > available:
         what = "its smallest part (one row with its halo) needs"
+    else:
+        needed = max(found_bytes, available + 1)
+        what = (
+            "its smallest part would fit, but its operands are made along other axes, so that the "
+            "smallest part that was found needs"
+        )
     return InfeasibleError(
         f"{operator.kind} {operator.name!r} cannot run on {target.name}: {what} "
         f"{format_size(needed)} of {target.fastest.name}, available {format_size(available)}, "
@@ -244,12 +271,18 @@ def _footprint(graph: Graph, operator: Operator, target: Target) -> _Footprint:
 
 @lru_cache(maxsize=4096)
 def _grids(
-    footprint: _Footprint, capacity_bytes: int, seconds_per_byte: float, compute_s: float
+    footprint: _Footprint,
+    capacity_bytes: int,
+    seconds_per_byte: float,
+    compute_s: float,
+    outermost: int | None,
 ) -> tuple[GridEstimate, ...]:
     lengths = footprint.looked_at()
     found: dict[Loops, GridEstimate] = {}
     for depth in (1, 2, 3):
         for order in _orders(lengths, depth):
+            if outermost not in (None, order[0]):
+                continue
             for outer in _outer_loops(order[:-1], lengths):
                 last = order[-1]
                 least = _least_parts(footprint, outer, last, lengths[last], capacity_bytes)

@@ -1,5 +1,6 @@
 """Cuts of operators that fit where the compute unit reaches the fastest memory only."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -21,7 +22,8 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.fitted import crowded_operators
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.fitted import FittedGroups, crowded_operators
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, least_bytes
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
@@ -150,3 +152,70 @@ def test_what_cannot_be_cut_until_it_fits_is_infeasible_with_its_bytes() -> None
     details = raised.value.details
     assert (details["needed_bytes"], details["excess_bytes"]) == (least, 1)
     assert details["operator"] == operator.name
+
+
+def readers_along_other_axes(channels: int, size: int) -> Graph:
+    """A value that is read by a strided pool and, padded, by another one."""
+    pads, half = np.array([0, 0, 1, 1, 0, 0, 1, 1], dtype=np.int64), (size + 1) // 2
+    nodes = [
+        node("Relu", "x", "a"),
+        node("AveragePool", "a", "p", kernel_shape=[1, 1], strides=[2, 2]),
+        node("Pad", "a pads", "b"),
+        node("AveragePool", "b", "q", kernel_shape=[3, 3], strides=[2, 2]),
+        node("Add", "p q", "y"),
+    ]
+    made: onnx.ModelProto = model(
+        nodes,
+        [info("x", [1, channels, size, size])],
+        [info("y", [1, channels, half, half])],
+        [numpy_helper.from_array(pads, "pads")],
+    )
+    return import_model(made, ImportOptions(dtype="int8", fuse=False))
+
+
+def fitted_groups(graph: Graph, memory_bytes: int) -> FittedGroups:
+    task = task_of(graph, memory_bytes)
+    whole = task.problem_of(Schedule.whole(task.order))
+    return FittedGroups(task, OrderFacts.of(graph, task.order, whole))
+
+
+@pytest.mark.parametrize("memory_bytes", [360, 432, 1200])
+def test_operators_around_a_large_value_are_cut_along_one_axis(memory_bytes: int) -> None:
+    fitted = fitted_groups(readers_along_other_axes(16, 15), memory_bytes)
+    problem = fitted.task.problem_of(fitted.schedule(fitted.singles()))
+    assert not crowded_operators(problem)
+    run_solver("greedy", problem)
+
+
+def test_where_neighbours_axes_are_in_the_way_the_error_says_so() -> None:
+    fitted = fitted_groups(readers_along_other_axes(10, 13), 156)
+    with pytest.raises(InfeasibleError, match="made along other axes") as raised:
+        fitted.singles()
+    needed = raised.value.details["needed_bytes"]
+    assert needed > 156
+    larger = fitted_groups(readers_along_other_axes(10, 13), needed)
+    assert not crowded_operators(larger.task.problem_of(larger.schedule(larger.singles())))
+
+
+def test_the_operator_that_needs_the_most_is_named() -> None:
+    nodes = [
+        node("MatMul", "x v", "a"),
+        node("MatMul", "a w", "b"),
+    ]
+    weights = [np.zeros((300, 20), dtype=np.float32), np.zeros((20, 5), dtype=np.float32)]
+    made: onnx.ModelProto = model(
+        nodes,
+        [info("x", [4, 300])],
+        [info("b", [4, 5])],
+        [numpy_helper.from_array(w, name) for w, name in zip(weights, "vw", strict=True)],
+    )
+    graph = import_model(made, ImportOptions(dtype="int8"))
+    least = [least_bytes(graph, operator, SPM) for operator in graph.operators]
+    uncut = [replace(operator, reach=None) for operator in graph.operators]
+    graph = replace(graph, operators=tuple(uncut))
+    most = [least_bytes(graph, operator, SPM) for operator in graph.operators]
+    assert most[0] > most[1] > max(least)
+    with pytest.raises(InfeasibleError, match="no rule cuts it") as raised:
+        cascade_schedule(task_of(graph, most[1] - 1))
+    assert raised.value.details["operator"] == graph.operators[0].name
+    assert raised.value.details["needed_bytes"] == most[0]
