@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.kernel_cache import compiling_told
+from ullage.compiler.common.units import objective_text
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
-from ullage.compiler.driver.cascades import whole_plan
+from ullage.compiler.driver.cascades import WholePlan, whole_plan
 from ullage.compiler.driver.options import (
     OBJECTIVES,
     WHOLE,
@@ -22,7 +23,12 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.result import Compiled, best_bound
-from ullage.compiler.driver.schedules import scheduled
+from ullage.compiler.driver.schedules import (
+    check_searchable,
+    is_searched,
+    scheduled,
+    why_needless,
+)
 from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
@@ -44,7 +50,8 @@ from ullage.solvers.scheduling.orders import JOINT, find_order
 if TYPE_CHECKING:
     import onnx
 
-# Share of the time that solving in the file's order gets, where a joint order is solved too.
+# Share of the time that solving in the file's order gets, where a joint order is solved too, and
+# solving whole operators, where cascades are searched for behind that.
 OTHER_SHARE = 0.4
 # Steps up to which the first run of `all-slow` takes longer for imports than for its work, so that
 # it is timed a second time.
@@ -60,6 +67,8 @@ BOUND_SHARE = 20.0
 
 def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepared:
     """Read a model and a target and build the problem, in the order that the options name.
+
+    Cascades are not searched for here but by `solve_prepared`, behind the plan of whole operators.
 
     Raises:
         ModelError: the model cannot be read.
@@ -81,7 +90,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     )
     cut = options.schedule != WHOLE
     prepared = frontend.prepare(model, options.frontend, choose, deadline, with_geometry=cut)
-    return scheduled(_beside_file_order(prepared, options), options, deadline)
+    prepared = _beside_file_order(prepared, options)
+    return prepared if is_searched(options) else scheduled(prepared, options, deadline)
 
 
 def _beside_file_order(prepared: Prepared, options: CompileOptions) -> Prepared:
@@ -243,6 +253,8 @@ def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | 
 
 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
+    if is_searched(options) and prepared.graph.operators and "schedule" not in prepared.model:
+        return _solve_with_cascades(prepared, options, quick_bound=quick_bound)
     if prepared.other is None:
         return _solve_in_order(prepared, options, quick_bound=quick_bound)
     if "schedule" in prepared.model:
@@ -279,13 +291,53 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
     return _bounded(replace(timed, stop_reason="time limit") if late else timed, bound)
 
 
+def _solve_with_cascades(
+    prepared: Prepared, options: CompileOptions, *, quick_bound: bool
+) -> Compiled:
+    """The plan of whole operators, or a better one of cascades that are searched for behind it."""
+    check_searchable(options, prepared.target)
+    begun = time.monotonic()
+    whole_options = replace(
+        options,
+        schedule=WHOLE,
+        time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE),
+    )
+    plain: Compiled | None = None
+    try:
+        plain = _solve_prepared(prepared, whole_options, quick_bound=quick_bound)
+    except (InfeasibleError, TimeLimitError):
+        plain = None  # operators that do not fit whole may fit in parts
+    if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
+        return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
+    try:
+        cut = scheduled(prepared, options, _budget_of(prepared, options).deadline)
+    except KeyboardInterrupt:
+        if plain is None:
+            raise
+        return _interrupted(plain)
+    except TimeLimitError as error:
+        if plain is None:
+            raise
+        return replace(plain, whole_because=f"no cascades were found: {error.message}")
+    if "schedule" not in cut.model:
+        if plain is None:
+            plain = _solve_prepared(prepared, replace(options, schedule=WHOLE), quick_bound=False)
+        reason = f"no cascades found in {cut.schedule_s:.1f} s are better"
+        return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), prepared)
+    return _better_of(plain, cut, options, begun, quick_bound=quick_bound)
+
+
 def _solve_beside_whole(
     prepared: Prepared, whole: Prepared, options: CompileOptions, *, quick_bound: bool
 ) -> Compiled:
     """The better of the plan in parts and that of whole operators; each has its own bound."""
     whole = replace(whole.on(prepared.target), started=prepared.started)
     begun = time.monotonic()
-    limited = replace(options, time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE))
+    limited = replace(
+        options,
+        schedule=WHOLE,
+        time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE),
+    )
     plain: Compiled | None = None
     try:
         plain = _solve_prepared(whole, limited, quick_bound=quick_bound)
@@ -293,32 +345,69 @@ def _solve_beside_whole(
             return plain
     except (InfeasibleError, TimeLimitError):
         plain = None
+    return _better_of(plain, prepared, options, begun, quick_bound=quick_bound)
+
+
+def _better_of(
+    plain: Compiled | None,
+    cut: Prepared,
+    options: CompileOptions,
+    begun: float,
+    *,
+    quick_bound: bool,
+) -> Compiled:
+    """The better of a plan of whole operators and that of a schedule, which is made here.
+
+    Args:
+        plain: the plan of whole operators; None where there is none.
+        cut: the model in its schedule.
+        options: how to compile.
+        begun: `time.monotonic()` value when planning whole operators began.
+        quick_bound: as of `solve_prepared`.
+    """
     between_s = time.monotonic() - begun
     try:
-        result = _solve_in_order(prepared, options, quick_bound=quick_bound)
+        result = _solve_in_order(cut, options, quick_bound=quick_bound)
     except (InfeasibleError, TimeLimitError) as error:
         if plain is None:
             raise
-        return _told(plain, f"cascade: no plan in parts was found: {error.message}")
+        reason = f"no plan of the cascades was found: {error.message}"
+        return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), cut)
+    except KeyboardInterrupt:
+        if plain is None:
+            raise
+        return _interrupted(plain)
     if plain is None:
         return result
-    late = "time limit" in {plain.stop_reason, result.stop_reason} and not result.interrupted
-    now = time.monotonic()
+    interrupted = result.interrupted
+    late = "time limit" in {plain.stop_reason, result.stop_reason} and not interrupted
     trace = joined(plain.anytime, result.anytime, between_s)
+    whole: WholePlan | None = whole_plan(plain.value, plain.plan, result.plan)
     if result.value > plain.value:
-        note = (
-            f"cascade: the plan in parts ({result.value:.6g}) is worse than that of whole operators"
-            f" ({plain.value:.6g}), which is used"
-        )
-        result = _told(plain, note)
-    return replace(
+        values = (objective_text(one.value, one.plan.objective) for one in (result, plain))
+        reason = "the plan of the cascades found has {}, this one {}".format(*values)
+        result, whole = replace(plain, whole_because=reason), None
+    timed = replace(
         result,
-        solve_s=now - begun,
-        total_s=now - prepared.started,
+        solve_s=time.monotonic() - begun - cut.schedule_s,
+        schedule_s=cut.schedule_s,
         anytime=trace,
+        interrupted=interrupted,
         stop_reason="time limit" if late else result.stop_reason,
-        whole=whole_plan(plain.value, plain.plan, result.plan),
+        whole=whole,
     )
+    return _ended(timed, cut)
+
+
+def _interrupted(plain: Compiled) -> Compiled:
+    """The plan of whole operators where Ctrl-C ended what followed it."""
+    told = "interrupted before cascades were planned"
+    return replace(plain, whole_because=told, interrupted=True, stop_reason="interrupted")
+
+
+def _ended(compiled: Compiled, prepared: Prepared) -> Compiled:
+    """The same result, with the time of the whole job until now."""
+    return replace(compiled, total_s=time.monotonic() - prepared.started)
 
 
 def _free_bound(compiled: Compiled) -> Bound:

@@ -62,6 +62,8 @@ class Compiled:
         order_s: seconds spent choosing the order of the operators.
         schedule_s: seconds spent choosing in which parts they run.
         whole: the plan of whole operators that a plan in parts was compared with, where one was.
+        whole_because: why operators run whole, where cascades were asked for, or would have been
+            searched for by default; empty elsewhere.
         graph: the model as imported (types and shapes of its values), where there is one.
         schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
         unbounded: why nothing is; empty where something is, or nobody has asked.
@@ -84,6 +86,7 @@ class Compiled:
     order_s: float = 0.0
     schedule_s: float = 0.0
     whole: WholePlan | None = None
+    whole_because: str = ""
     graph: Graph | None = None
     schedule_bounds: ScheduleBounds | None = None
     unbounded: str = ""

@@ -1,6 +1,6 @@
 """`--schedule`: in which parts operators run, by name, from a file, or as an object.
 
-`cascade` is searched for inside the order that was chosen, and planned beside whole operators; a
+`cascade` is searched for inside the order that was chosen, behind the plan of whole operators; a
 schedule that somebody made is planned as it is.
 """
 
@@ -11,15 +11,59 @@ from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
+from ullage.compiler.driver.result import Compiled, gap_of
 from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.schedule import Schedule, check_schedule
+from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.verify.reach.check import verify_reach
+from ullage.hwmodels.bounds import order_free_bound
 from ullage.solvers.budget import Budget
+
+# A plan of whole operators so near to what no order and no parts fall below leaves nothing to gain.
+NEEDLESS_GAP = 1e-3
+
+
+def is_searched(options: CompileOptions) -> bool:
+    """Whether cascades are to be searched for, behind the plan of whole operators."""
+    return options.schedule == CASCADE
+
+
+def check_searchable(options: CompileOptions, target: Target) -> None:
+    """Check that cascades can be searched for.
+
+    Raises:
+        UsageError: the target allows no parts, or not for this objective.
+    """
+    if not target.tile_axes:
+        raise UsageError(
+            f"operators run whole on {target.name}: use --schedule whole, another target, "
+            "or --set tiles.allowed=true"
+        )
+    if options.minimised == "peak" and target.must_be_fastest("weight"):
+        raise UsageError(
+            f"--objective peak --schedule cascade is for targets whose operators read weights in "
+            f"slower memory; {target.name} needs them in {target.fastest.name}: use "
+            "--schedule whole, or compile for latency and less memory (--fast-memory)"
+        )
+
+
+def why_needless(plain: Compiled) -> str:
+    """Why no cascades are better than a plan of whole operators; empty where they may be.
+
+    Operators in parts compute as much and move at least the compulsory bytes, too.
+    """
+    if plain.plan.objective == "peak":
+        return ""
+    gap = gap_of(plain.value, order_free_bound(plain.plan.problem))
+    if gap is None or gap > NEEDLESS_GAP:
+        return ""
+    return f"no schedule is better by more than {percent_above(gap)}, so none was searched for"
 
 
 def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | None) -> Prepared:
@@ -102,18 +146,8 @@ def _chosen(
     from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
     from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
+    check_searchable(options, prepared.target)
     target = prepared.target
-    if not target.tile_axes:
-        raise UsageError(
-            f"operators run whole on {target.name}: use --schedule whole, another target, "
-            "or --set tiles.allowed=true"
-        )
-    if options.minimised == "peak" and target.must_be_fastest("weight"):
-        raise UsageError(
-            f"--objective peak --schedule cascade is for targets whose operators read weights in "
-            f"slower memory; {target.name} needs them in {target.fastest.name}: use "
-            "--schedule whole, or compile for latency and less memory (--fast-memory)"
-        )
     options.progress("choosing cascades")
     task = SchedulingTask(
         graph=with_allowed_cuts(prepared.graph, target),

@@ -93,6 +93,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "cascades": sum(len(row["operators"]) > 1 for row in cascades),
         "recomputed_operators": sum(row["recomputed_operators"] for row in cascades),
         "cascades_detail": cascades,
+        "whole_because": compiled.whole_because or None,
         "whole_value": None if compiled.whole is None else compiled.whole.value,
         "whole_slow_bytes": None if compiled.whole is None else compiled.whole.slow_bytes,
         "buffers": len(plan.problem.buffers),
@@ -270,7 +271,9 @@ def is_cut(plan: Plan) -> bool:
 
 
 def _schedule(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The rows of a schedule that cuts operators."""
+    """The rows of a schedule that cuts operators, or why none does."""
+    if compiled.whole_because:
+        return [("schedule", f"whole operators: {compiled.whole_because}")]
     slow_bytes = sum(compiled.score.traffic_bytes.values())
     rows = summary["cascades_detail"]
     texts = schedule_texts(compiled.plan, rows, slow_bytes, compiled.whole)

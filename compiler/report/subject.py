@@ -61,6 +61,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         total_s=float(summary.get("total_s", 0.0)),
         interrupted=summary.get("interrupted") is True,
         whole=_whole_beside(summary),
+        whole_because=str(summary.get("whole_because") or ""),
     )
 
 

@@ -19,8 +19,9 @@ from ullage.compiler.common.errors import (
 )
 from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
-from ullage.compiler.driver.options import CompileOptions, solver_of
+from ullage.compiler.driver.options import WHOLE, CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound, lower_bound
+from ullage.compiler.driver.schedules import is_searched, scheduled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.frontend import Prepared
 from ullage.hwmodels.bounds import Bound
@@ -102,6 +103,12 @@ def compare_solvers(
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
+    if is_searched(options):  # one schedule for all
+        limit_s = options.time_limit_s
+        deadline = None if limit_s is None else time.monotonic() + limit_s
+        prepared = scheduled(prepared, options, deadline)
+        if "schedule" not in prepared.model:
+            options = replace(options, schedule=WHOLE)
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []

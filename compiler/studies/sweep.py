@@ -10,15 +10,8 @@ from typing import Any
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
-from ullage.compiler.driver.options import (
-    CASCADE,
-    WHOLE,
-    CompileOptions,
-    check_consistent,
-    solver_of,
-)
+from ullage.compiler.driver.options import CASCADE, CompileOptions, check_consistent, solver_of
 from ullage.compiler.driver.result import lower_bound
-from ullage.compiler.driver.schedules import scheduled
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import (
@@ -94,12 +87,9 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     check(request, options)
     middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
     single = middle if options.order == JOINT else None
-    asked = options
-    if options.schedule == CASCADE:  # chosen for each size
-        asked = replace(options, schedule=WHOLE)
     if options.solver == "auto":  # what one plan may take is too much for each of many sizes
         options = replace(options, parameters={"patience_s": 0.0, **options.parameters})
-    prepared = prepare(model, replace(asked, fast_memory_bytes=single))
+    prepared = prepare(model, replace(options, fast_memory_bytes=single))
     alignment = prepared.target.fastest.alignment_bytes
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
@@ -279,9 +269,6 @@ def _solve_at(
     sized = prepared.on(prepared.target.with_fast_memory(size_bytes))
     from_now = replace(sized, started=time.monotonic())
     try:
-        if options.schedule == CASCADE:
-            deadline = None if own_s is None else from_now.started + own_s
-            from_now = scheduled(from_now, options, deadline)
         return Point(size_bytes, solve_prepared(from_now, replace(options, time_limit_s=own_s)))
     except (UsageError, ModelError):
         raise

@@ -40,6 +40,8 @@ ALWAYS_FALLBACK_STEPS = 300
 PIECES_GAP = 1e-3
 # Programs longer than this are not tried with heuristics, which take their time.
 NEVER_FALLBACK_STEPS = 2000
+# The same of programs of parts: packing their many short residencies takes ten times as long.
+NEVER_FALLBACK_PARTS = 300
 # Share of the time left after it for the program over all tiers.
 TIERS_SHARE = 0.6
 
@@ -127,7 +129,9 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
     if steps <= ALWAYS_FALLBACK_STEPS:
         allowed = PIECES_GAP if brings_operands(problem) else 1e-9
     near = bound is not None and value <= bound * (1 + allowed)
-    if near or (bound is not None and steps > NEVER_FALLBACK_STEPS):
+    in_parts = any(step.ranges for step in problem.steps)
+    longest = NEVER_FALLBACK_PARTS if in_parts else NEVER_FALLBACK_STEPS
+    if near or (bound is not None and steps > longest):
         return solution
     for name in ("greedy", "msa"):
         if budget.is_over():

@@ -15,8 +15,14 @@ from tests.support.cases import (
 )
 from tests.support.registering import put_in_place, register
 from tests.support.solving import Asked, solve_with
+from tests.support.tiled_models import residual_network
 from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.importer.build import import_model
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.lowering.tiling.cut import cut_output
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers import portfolio
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
@@ -157,3 +163,34 @@ def test_portfolio_says_what_broke_where_no_member_had_a_plan(
     problem = problem_for(chain(), ["y"], target_of(1024))
     with pytest.raises(ContractError, match="solver raises of third party broke its contract"):
         run_solver("auto", problem, parameters={"members": "raises"})
+
+
+def test_programs_of_many_parts_are_left_to_the_linear_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = import_model(residual_network(size=32))
+    order = range(len(graph.operators))
+    maker = graph.operators[0].outputs[0]
+    parts = cut_output(graph, maker, {2: 2, 3: 2}).parts
+    assert len(parts) > len(order)
+    target = load_target("edge-npu").with_fast_memory(6144)
+    problem = Problem(lower_schedule(graph, Schedule("mine", parts)), target)
+    ran = []
+
+    def noted(solver: str, *rest: Any, **named: Any) -> Outcome:
+        ran.append(solver)
+        return run_solver(solver, *rest, **named)
+
+    monkeypatch.setattr(portfolio, "run_solver", noted)
+    run_solver("auto", problem)
+    assert ran[0] == "greedy"
+    assert len(ran) > 3
+    ran.clear()
+    monkeypatch.setattr(portfolio, "MANY_PARTS", len(problem.steps) - 1)
+    plan = run_solver("auto", problem).plan
+    assert ran == ["fluid"]
+    assert plan.lower_bound is not None
+    ran.clear()
+    put_in_place("fluid", late, monkeypatch)
+    assert run_solver("auto", problem).plan.solver != "fluid"
+    assert ran[:2] == ["fluid", "greedy"]

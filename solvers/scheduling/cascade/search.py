@@ -12,6 +12,7 @@ The result is never worse by the LP than whole operators. Whether its plan is no
 caller checks by planning both.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -19,9 +20,10 @@ import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.schedule import Schedule
+from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import PART_PRICE, choose_groups, estimated_groups
-from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
@@ -34,10 +36,16 @@ from ullage.solvers.scheduling.cascade.valued import (
     schedule_of,
 )
 
-# Seconds that the search takes where the job has no time limit.
-DEFAULT_BUDGET_S = 5.0
-# Share of a job's time that the search takes where it has one; the rest is for planning.
-LIMIT_SHARE = 0.5
+# Seconds that the search takes where the job has no time limit, ...
+DEFAULT_BUDGET_S = 3.0
+# ... and parts of its schedule at most: their plan takes about two seconds more.
+DEFAULT_PARTS = 800
+# Share of the time left that the search takes where there is a limit; the rest is for the plan, ...
+SEARCH_SHARE = 0.6
+# ... of which so many parts are sure to be planned in a second: half as many as were measured.
+PARTS_PER_S = 200
+# More parts are never chosen: `fluid` solves their linear program in blocks, and loses by that.
+MOST_PARTS = FluidOptions().whole_steps
 # Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
 # group), and price of a part.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
@@ -45,6 +53,8 @@ PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), 
 FITTED_PROGRAMS = ((None, PART_PRICE), (0.02, PART_PRICE), (0.1, PART_PRICE), (0.5, PART_PRICE))
 # Of what they find, so many are valued on the finer axis of time as well, the best first.
 SURE_PROGRAMS = 2
+# Factor on the price of a part where a dynamic program takes more parts than time can plan.
+DEARER = 2.0
 # Moves that are tried at most.
 LIMIT_TRIES = 5000
 # Moves in a row without gain after which the search ends, for each group.
@@ -114,8 +124,10 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     for weight, price in programs if estimates is not None else ():
         if task.budget.is_over():
             break
-        groups = choose_groups(facts, estimates or [], task.target, weight, price)
-        if fitted is not None:
+        if fitted is None:
+            groups = _groups_in_time(task, facts, estimates or [], weight, price)
+        else:
+            groups = choose_groups(facts, estimates or [], task.target, weight, price)
             groups = latest = fitted.repaired(groups) or fitted.singles()
         if tuple(groups) in seen:
             continue
@@ -145,12 +157,36 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     )
 
 
+def _groups_in_time(
+    task: SchedulingTask,
+    facts: OrderFacts,
+    estimates: Sequence[Sequence[GroupEstimate]],
+    weight: float | None,
+    price: float,
+) -> list[Cascade]:
+    """The groups of a dynamic program; of dearer parts while there are too many to be planned."""
+    parts_of = {g.cascade: g.parts for ending in estimates for g in ending}
+    most = math.inf if task.most_parts is None else task.most_parts
+    while True:
+        groups = choose_groups(facts, estimates, task.target, weight, price)
+        if sum(parts_of[group] for group in groups) <= most or task.budget.is_over():
+            return groups
+        price *= DEARER
+
+
 def schedule_until(task: SchedulingTask) -> CascadeResult:
-    """The schedule found within its share of the whole job's time; without a limit within 5 s."""
+    """The schedule found within its share of the job's time; without a limit within some seconds.
+
+    It has no more parts than can be planned in the rest of the time.
+    """
     budget = task.budget
-    unlimited = budget.deadline is None
-    limited = budget.at_most(DEFAULT_BUDGET_S) if unlimited else budget.share(LIMIT_SHARE)
-    limited_task = replace(task, budget=limited)
+    if budget.deadline is None:
+        limited, parts = budget.at_most(DEFAULT_BUDGET_S), DEFAULT_PARTS
+    else:
+        limited = budget.share(SEARCH_SHARE)
+        parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
+    most_parts = max(len(task.order), min(MOST_PARTS, parts))
+    limited_task = replace(task, budget=limited, most_parts=most_parts)
     if task.objective == "peak":
         return peak_schedule(limited_task)
     return cascade_schedule(limited_task)

@@ -53,6 +53,8 @@ class SchedulingTask:
         objective: `latency` (s), `traffic` (bytes) or `energy` (J).
         seed: random seed of the search.
         budget: the time of the search.
+        most_parts: steps of a schedule at most, so that there is time to plan it; None for any.
+            Where operands must be in the fastest tier, fitting comes first.
     """
 
     graph: Graph
@@ -63,6 +65,7 @@ class SchedulingTask:
     objective: str
     seed: int
     budget: Budget
+    most_parts: int | None = None
 
     def problem_of(self, schedule: Schedule) -> Problem:
         """The problem of a schedule of the graph.
@@ -157,7 +160,7 @@ class Judge:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
         program = coarse_program(profiles, groups)
-        if program is None:
+        if program is None or (task.most_parts is not None and program.parts > task.most_parts):
             return None
         found = coarse_value(
             program, task.target, task.objective, task.budget, steady_state=task.steady_state

@@ -8,13 +8,21 @@ from typing import Any
 import pytest
 
 from tests.support.tiled_models import residual_network, saved
-from ullage.compiler.common.errors import InfeasibleError, UsageError, VerificationError
+from ullage.compiler.common.errors import (
+    InfeasibleError,
+    TimeLimitError,
+    UsageError,
+    VerificationError,
+)
+from ullage.compiler.driver import compile as driver
+from ullage.compiler.driver import schedules
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.emit import emit_plan
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of
@@ -47,6 +55,74 @@ def test_cascades_are_never_worse_than_whole_operators(path: Path, cascade: Comp
     assert summarise(whole)["whole_value"] is None
     assert "for this schedule" in rows["lower bound"]
     assert "schedule" not in dict(summary_rows(whole, summarise(whole)))
+
+
+def test_the_plan_of_whole_operators_comes_first(cascade: Compiled) -> None:
+    summary = summarise(cascade)
+    first_s, first = cascade.anytime[0]
+    assert first_s < 1.0 < summary["schedule_s"]
+    assert first >= summary["whole_value"] > cascade.anytime[-1][1] == cascade.value
+    assert summary["whole_because"] is None
+    parts_s = summary["import_s"] + summary["schedule_s"] + summary["solve_s"]
+    assert parts_s <= summary["total_s"]
+
+
+@pytest.mark.parametrize("what", ["scheduled", "_solve_in_order"])
+def test_ctrl_c_keeps_the_plan_of_whole_operators(
+    path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = getattr(driver, what)
+
+    def interrupted(prepared: Prepared, *rest: Any, **named: Any) -> Any:
+        if what == "scheduled" or "schedule" in prepared.model:
+            raise KeyboardInterrupt
+        return function(prepared, *rest, **named)
+
+    monkeypatch.setattr(driver, what, interrupted)
+    kept = compile_model(path, replace(SMALL, schedule="cascade", time_limit_s=4.0))
+    assert kept.interrupted
+    assert summarise(kept)["schedule"] == "whole"
+    assert dict(summary_rows(kept, summarise(kept)))["schedule"].startswith(
+        "whole operators: interrupted"
+    )
+
+
+def test_a_plan_near_every_bound_is_not_improved(path: Path) -> None:
+    options = CompileOptions(solver="fluid", schedule="cascade", objective="traffic")
+    roomy = compile_model(path, options)
+    assert roomy.schedule_s == 0
+    assert "no schedule is better by more than" in roomy.whole_because
+    assert summarise(roomy)["whole_because"] == roomy.whole_because
+
+
+@pytest.mark.parametrize(
+    ("patch", "said"),
+    [
+        ("none better", "no cascades found in"),
+        ("slower", "the plan of the cascades found has"),
+        ("late", "no plan of the cascades was found: too late"),
+    ],
+)
+def test_where_cascades_are_no_better_the_summary_says_so(
+    path: Path, patch: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if patch == "none better":
+        monkeypatch.setattr(schedules, "_chosen", lambda _, order, *__: Schedule.whole(order))
+    function = driver._solve_in_order
+
+    def worse(prepared: Prepared, options: CompileOptions, **named: Any) -> Compiled:
+        if "schedule" not in prepared.model:
+            return function(prepared, options, **named)
+        if patch == "late":
+            raise TimeLimitError("too late")
+        return function(prepared, replace(options, solver="all-slow"), **named)
+
+    monkeypatch.setattr(driver, "_solve_in_order", worse)
+    compiled = compile_model(path, replace(SMALL, schedule="cascade", time_limit_s=4.0))
+    whole = compile_model(path, SMALL)
+    assert compiled.value == whole.value
+    assert summarise(compiled)["schedule"] == "whole"
+    assert said in dict(summary_rows(compiled, summarise(compiled)))["schedule"]
 
 
 def _check_cascades(compiled: Compiled, summary: dict[str, Any]) -> None:

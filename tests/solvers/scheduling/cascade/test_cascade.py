@@ -207,3 +207,42 @@ def test_where_everything_fits_operators_stay_whole() -> None:
 def test_without_time_operators_stay_whole() -> None:
     graph = import_model(residual_network(), ImportOptions())
     assert cascade_schedule(task_of(graph, 4096, 0)).schedule.is_whole
+
+
+def test_a_schedule_has_no_more_parts_than_can_be_planned() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    most = len(graph.operators) + 4
+    counts = []
+    for limit in (None, most):
+        task = replace(task_of(graph, 6144, 60.0), most_parts=limit)
+        found = cascade_schedule(task, tries=20)
+        assert found.value is not None
+        counts.append(task.problem_of(found.schedule).program.parts)
+    assert counts[1] <= most < counts[0]
+
+
+@pytest.mark.parametrize("limit_s", [None, 1.0, 30.0, 1e4])
+def test_the_search_leaves_time_for_the_plan(
+    limit_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[SchedulingTask] = []
+
+    def keep(task: SchedulingTask) -> search.CascadeResult:
+        asked.append(task)
+        return search.CascadeResult(Schedule.whole(task.order))
+
+    monkeypatch.setattr(search, "cascade_schedule", keep)
+    graph = import_model(residual_network(size=32), ImportOptions())
+    budget = Budget() if limit_s is None else Budget().at_most(limit_s)
+    search.schedule_until(replace(task_of(graph, 6144, 1.0), budget=budget))
+    (task,) = asked
+    most = task.most_parts
+    assert most is not None
+    if limit_s is None:
+        assert task.budget.remaining_s() <= search.DEFAULT_BUDGET_S
+        assert most == search.DEFAULT_PARTS
+    else:
+        left_s = limit_s - task.budget.remaining_s()
+        assert left_s > 0.35 * limit_s
+        assert len(graph.operators) <= most <= search.MOST_PARTS
+        assert most <= max(len(graph.operators), search.PARTS_PER_S * left_s)
