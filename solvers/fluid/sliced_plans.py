@@ -20,6 +20,7 @@ from ullage.solvers.fluid.slices.placement import place_in_pages, place_in_rows
 from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS, round_requests
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.slices.slicing import cut_slices
+from ullage.solvers.fluid.slices.timing import time_fills
 from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
@@ -115,6 +116,7 @@ def _plan_in_parts(
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
     sliced = _decided(direct, relaxation, budget, page_bytes=page, cut=cut, in_parts=True)
     retime(sliced, REPAIR_WINDOW_STEPS, budget)
+    time_fills(sliced, budget)
     in_parts = place_in_pages(sliced, budget) if page else place_in_rows(sliced, budget)
     residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
     assignment = assemble(direct.problem, sliced.segments, residencies)

@@ -131,12 +131,20 @@ def _space(strip: Strip, alignment_bytes: int) -> int:
 def _placed(
     strips: Sequence[Strip], order: Sequence[int], alignment_bytes: int, capacity_bytes: int
 ) -> tuple[list[list[Run]], list[int]]:
-    """`row_runs` in one order, but that what comes back at the end is placed first."""
+    """`row_runs` in one order, but what is there at all steps, and what comes back, is first."""
     taken = _Taken(len(strips))
     runs: list[list[Run]] = [[] for _ in strips]
     missing = [0] * len(strips)
     twin = {strip.before: i for i, strip in enumerate(strips) if strip.before >= 0}
-    for i in sorted((i for i in order if strips[i].before < 0), key=lambda i: i not in twin):
+    steps = max((strip.end for strip in strips), default=0)
+
+    def turn(i: int) -> int:
+        """What is there at all steps comes first, then what comes back at the end."""
+        if strips[i].end - strips[i].start == steps:
+            return 0
+        return 1 if i in twin else 2
+
+    for i in sorted((i for i in order if strips[i].before < 0), key=turn):
         strip = strips[i]
         spans = [(strip.start, strip.end)]
         if i in twin:

@@ -25,6 +25,7 @@ import numpy as np
 from ullage.solvers.fluid.slices.requests import (
     accept_linked,
     accept_one,
+    earliest_fit,
     excess_bytes,
     spans_of,
 )
@@ -127,7 +128,7 @@ def _accept_late(state: SlicedResidencyState, request: SliceRequest) -> None:
         begin, use = asked.fill, segment.accesses[asked.first].step
         if begin >= 0:
             begin = max(begin, state.free_from(asked.slice, asked.first))
-            begin = _earliest_fit(state, asked.slice, begin, use)
+            begin = earliest_fit(state, asked.slice, begin, use)
             if begin < use and accept_one(state, replace(asked, fill=begin)):
                 continue
         if asked.first == asked.last:
@@ -142,12 +143,3 @@ def _accept_late(state: SlicedResidencyState, request: SliceRequest) -> None:
         fetched = segment.accesses[behind - 1].step + 1
         waiting.append(replace(asked, first=behind, fill=fetched))
         waiting.append(replace(asked, last=behind - 1, spill=-1))
-
-
-def _earliest_fit(state: SlicedResidencyState, number: int, low: int, high: int) -> int:
-    """Smallest step s in [low, high] such that a slice fits during [s, high)."""
-    size = state.aligned_bytes(state.segments[number])
-    too_full = np.flatnonzero(
-        state.load_bytes[low:high] > state.target.fastest.capacity_bytes - size
-    )
-    return low + int(too_full[-1]) + 1 if len(too_full) else low

@@ -111,28 +111,34 @@ def _make_room(
 ) -> set[int]:
     """Shorten residencies beside one that found no room for some bytes; the slices they are of.
 
-    Those first that are there in the fullest step for later, and are worth least.
+    Those first that are there in the fullest step for later, that lose least beyond what is lacking
+    (coarse rows do), and are worth least.
     """
     span = slice(wanted.start, wanted.end)
     fullest = wanted.start + int(state.load_bytes[span].argmax())
     beside = [
-        (not _waits(state, item, fullest, fullest + 1), worth_of(state, *item), item)
+        (
+            not _waits(state, item, fullest, fullest + 1),
+            max(0, _cut_bytes(state, item[2].segment, size) - size),
+            worth_of(state, *item),
+            item,
+        )
         for item in entries
         if state.residencies[item[2].segment].get(item[0]) == item[1:]
         and (item[2].segment in state.untouched or may_drop(state, *item))
         and _waits(state, item, wanted.start, wanted.end)
     ]
-    beside.sort(key=lambda entry: (entry[0], entry[1], entry[2][2].segment, entry[2][0]))
+    beside.sort(key=lambda entry: (*entry[:3], entry[3][2].segment, entry[3][0]))
     shortened: set[int] = set()
     freed = 0
-    for _, _, (first, _, residency) in beside:
+    for *_, (first, _, residency) in beside:
         if freed >= size:
             break
         index = residency.segment
         if index in shortened:
             continue
         if index in state.untouched:
-            state.drop(index, first)
+            index = state.keep_less(index, size - freed)
         else:
             rest = state.cut_off(index, size - freed)
             if rest is None:
@@ -142,6 +148,13 @@ def _make_room(
         shortened.add(index)
         freed += state.aligned_bytes(state.slices[index])
     return shortened
+
+
+def _cut_bytes(state: SlicedResidencyState, index: int, size: int) -> int:
+    """Bytes that a slice loses where at least `size` bytes are cut off its end."""
+    segment, grain = state.slices[index], state.grains_bytes[index]
+    at = (segment.end_byte - size) // grain * grain if grain else segment.start_byte
+    return segment.end_byte - max(at, segment.start_byte)
 
 
 def _waits(state: SlicedResidencyState, item: Item, begin: int, end: int) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.two_tier.program import SliceRequest
 from ullage.solvers.state.build_plan import SegmentResidency
@@ -119,3 +121,12 @@ def _spilled(
         return None
     spill = ((after, segment.size_bytes),)
     return replace(residency, end=max(residency.end, after + 1), spill=spill)
+
+
+def earliest_fit(state: SlicedResidencyState, number: int, low: int, high: int) -> int:
+    """Smallest step s in [low, high] such that a slice fits during [s, high)."""
+    size = state.aligned_bytes(state.segments[number])
+    too_full = np.flatnonzero(
+        state.load_bytes[low:high] > state.target.fastest.capacity_bytes - size
+    )
+    return low + int(too_full[-1]) + 1 if len(too_full) else low

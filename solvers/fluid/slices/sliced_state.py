@@ -94,8 +94,7 @@ class SlicedResidencyState(ResidencyState):
         """Keep fewer bytes from one inference to the next where that frees pages for [start, end).
 
         Pages to which a slice comes back at the end of the inference are free before, but not for
-        what lasts beyond that step. Of the smallest slice with enough of them, bytes are cut off;
-        they have no residencies then, but for those that operators cannot do without.
+        what lasts beyond that step. Of the smallest slice with enough of them, bytes are cut off.
 
         Returns:
             The slice that was cut off, or the whole one; None where no slice comes back then.
@@ -112,6 +111,16 @@ class SlicedResidencyState(ResidencyState):
             return None
         enough = [candidate for candidate in candidates if candidate[0] >= missing_bytes]
         _, index = min(enough) if enough else max(candidates)
+        return self.keep_less(index, missing_bytes)
+
+    def keep_less(self, index: int, missing_bytes: int) -> int:
+        """Cut bytes off a slice that is kept from one inference to the next.
+
+        They have no residencies then, but for those that operators cannot do without.
+
+        Returns:
+            The slice that was cut off, or the whole one where less than that cannot be cut.
+        """
         kept = self.lift(index)
         self.untouched.discard(index)
         rest = self.split(index, missing_bytes)

@@ -65,3 +65,17 @@ def test_a_strip_is_divided_where_no_hole_is_large_enough() -> None:
 def test_what_does_not_fit_is_said() -> None:
     _, missing = row_runs([Strip(0, 2, 0, 48, 0), Strip(1, 3, 0, 48, 16)], ALIGNMENT, 64)
     assert sorted(missing) == [0, 32]
+
+
+def test_what_is_there_at_all_steps_comes_first() -> None:
+    """So that what comes back late lies beside the hole in which others lie before."""
+    strips = [
+        Strip(0, 3, 0, 16, 0),
+        Strip(7, 10, 0, 16, 0, 0),
+        Strip(0, 10, 0, 64, 0),
+        Strip(5, 7, 0, 80, 0),
+        Strip(6, 8, 0, 32, 0),
+        Strip(1, 4, 0, 80, 0),
+    ]
+    _, missing = row_runs(strips, ALIGNMENT, 176)
+    assert not any(missing)
