@@ -104,7 +104,11 @@ def write(rows: list[list[str]], ratios: list[float]) -> str:
 def run(case: Case, file: Path, ratios: list[float]) -> list[str]:
     """One verified plan."""
     options = CompileOptions(
-        target=case.target, solver="fluid", dtype=case.dtype, overrides=dict(case.overrides)
+        target=case.target,
+        solver="fluid",
+        schedule="whole",
+        dtype=case.dtype,
+        overrides=dict(case.overrides),
     )
     row = [case.model, Path(case.target).stem]
     try:

@@ -106,7 +106,9 @@ def run(model: str, prepared: Prepared, size: int, seconds: float) -> dict[str, 
         fresh = replace(prepared.on(target), started=time.monotonic())
         limit = seconds if solver == "cpsat" else None
         try:
-            found[solver] = solve_prepared(fresh, CompileOptions(solver=solver, time_limit_s=limit))
+            found[solver] = solve_prepared(
+                fresh, CompileOptions(solver=solver, schedule="whole", time_limit_s=limit)
+            )
         except UllageError as error:
             print(f"REFUSED {model} {size >> 10} KiB {solver}: {error}")
             return None

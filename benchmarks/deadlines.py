@@ -1,9 +1,9 @@
 """Whether solvers end in time on a busy machine: two cores, of which one spins.
 
-For each of `ilp`, `cpsat` (fixed and free order), `divide` and a `joint` order, several models and
-limits: the limit, the seconds that `compile_model` took, and whether that is within 10 % + 1 s.
-Reading the model counts; importing libraries does not, since each case has had a small model
-before. A child process keeps a second core busy meanwhile.
+For each of `ilp`, `cpsat` (fixed and free order), `divide`, cascades and a `joint` order, several
+models and limits: the limit, the seconds that `compile_model` took, and whether that is within
+10 % + 1 s. Reading the model counts; importing libraries does not, since each case has had a small
+model before. A child process keeps a second core busy meanwhile.
 
 Run: python benchmarks/deadlines.py [--limits 1,5,20]
 """
@@ -42,6 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "cpsat latency": {"solver": "cpsat", "fast_memory_bytes": 128 << 10},
     "divide latency": {"solver": "divide", "fast_memory_bytes": 128 << 10},
+    "auto, cascades": {"schedule": "cascade", "fast_memory_bytes": 128 << 10},
     "joint, fluid": {"solver": "fluid", "order": "joint", "fast_memory_bytes": 128 << 10},
     "joint, cpsat traffic": {
         "solver": "cpsat",
@@ -88,7 +89,7 @@ def _spin() -> None:
 
 
 def _row(name: str, how: dict[str, Any], model: str, limit: float) -> list[str]:
-    settings = {"dtype": "int8", "fast_memory_bytes": LEAST[model], **how}
+    settings = {"dtype": "int8", "schedule": "whole", "fast_memory_bytes": LEAST[model], **how}
     options = CompileOptions(**settings, time_limit_s=limit)
     begun = time.monotonic()
     ended = ""

@@ -104,7 +104,7 @@ def solved(prepared: Prepared, size: int, solver: str) -> Compiled | None:
     target = prepared.target.with_fast_memory(size)
     fresh = replace(prepared.on(target), started=time.monotonic())
     try:
-        return solve_prepared(fresh, CompileOptions(solver=solver))
+        return solve_prepared(fresh, CompileOptions(solver=solver, schedule="whole"))
     except UllageError as error:
         print(f"FAIL {prepared.graph.name} {size} {solver}: {error}")
         return None

@@ -76,7 +76,9 @@ def run_target(target: str, files: list[Path], dtype: str | None) -> list[str]:
                 chip = prepared.target.with_fast_memory(size)
                 fresh = replace(prepared.on(chip), started=time.monotonic())
                 try:
-                    done = solve_prepared(fresh, CompileOptions(target=target, solver=solver))
+                    done = solve_prepared(
+                        fresh, CompileOptions(target=target, solver=solver, schedule="whole")
+                    )
                 except InfeasibleError as error:
                     demanded = prepared.target.operand_access == "fastest"
                     in_fast = error.details["tier"] == prepared.target.fastest.name

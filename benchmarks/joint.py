@@ -121,7 +121,9 @@ def run(
             prepared, problem=Problem(program, target), model=said, started=time.monotonic()
         )
         try:
-            plans[name] = solve_prepared(here, CompileOptions(solver="fluid")).value
+            plans[name] = solve_prepared(
+                here, CompileOptions(solver="fluid", schedule="whole")
+            ).value
         except UllageError as error:
             print(f"{model} {size_kib} KiB, {name}: {error.message}")
             return None

@@ -19,8 +19,8 @@ WARM_UP = "from ullage.compiler.driver.warm_up import FAMILIES, warm_up; list(wa
 COMMAND = "from ullage.cli.main import main; main()"
 FIRST_COMMANDS = {
     "compile squeezenet --solver rl": ["compile", "squeezenet", "--solver", "rl"],
-    "compile squeezenet --set split_operands=false": [
-        *("compile", "squeezenet", "--set", "split_operands=false")
+    "compile squeezenet --schedule whole --set split_operands=false": [
+        *("compile", "squeezenet", "--schedule", "whole", "--set", "split_operands=false")
     ],
     "compare squeezenet": ["compare", "squeezenet"],
 }

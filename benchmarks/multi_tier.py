@@ -69,7 +69,12 @@ def run(
     """One verified plan."""
     overrides = {f"tiers.{tier}.capacity_bytes": str(size)}
     options = CompileOptions(
-        target=target, solver="fluid", dtype="int8", steady_state=steady, overrides=overrides
+        target=target,
+        solver="fluid",
+        schedule="whole",
+        dtype="int8",
+        steady_state=steady,
+        overrides=overrides,
     )
     row = [target, tier, str(size >> 10), file.stem, "steady" if steady else "one"]
     try:

@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "scratchpad": (["scratchpad.py"], ["scratchpad"]),
     "scratchpad_auto": (["scratchpad_auto.py"], ["scratchpad_auto"]),
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
+    "cascade_anytime": (["cascade_anytime.py"], ["cascade_anytime"]),
     "cascades_scratchpad": (
         ["cascades_scratchpad.py", "--seconds", "300"],
         ["cascades_scratchpad"],

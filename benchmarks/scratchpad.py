@@ -288,7 +288,9 @@ def solve(
     """A verified plan of one solver, its time limited where it is given."""
     problem = Problem(replace(prepared.problem.program, steady_state=steady), chip, "latency")
     fresh = replace(prepared, problem=problem, started=time.monotonic())
-    options = CompileOptions(solver=solver, steady_state=steady, time_limit_s=limit_s)
+    options = CompileOptions(
+        solver=solver, schedule="whole", steady_state=steady, time_limit_s=limit_s
+    )
     return solve_prepared(fresh, options, quick_bound=solver == "fluid")
 
 

@@ -51,7 +51,10 @@ def main() -> None:
             print(f"{model}: no such file")
             continue
         options = CompileOptions(
-            dtype="int8", overrides={"tiers.dram.addressable": "false"}, fast_memory_bytes=kib << 10
+            schedule="whole",
+            dtype="int8",
+            overrides={"tiers.dram.addressable": "false"},
+            fast_memory_bytes=kib << 10,
         )
         begun = time.process_time()
         found = compile_model(find_model(model) if model == KNOWN else files[model], options)

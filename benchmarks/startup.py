@@ -13,7 +13,9 @@ from common import write_table
 COMMANDS = {
     "ullage --help": ["--help"],
     "ullage compile resnet50 --solver greedy": ["compile", "resnet50", "--solver", "greedy"],
-    "ullage compile resnet50 (auto)": ["compile", "resnet50"],
+    "ullage compile resnet50 --schedule whole (auto)": [
+        *("compile", "resnet50", "--schedule", "whole")
+    ],
     "ullage compile squeezenet --solver rl, one simulator call": [
         *("compile", "squeezenet", "--solver", "rl", "--param", "simulations=1")
     ],

@@ -119,7 +119,9 @@ def solve(prepared: Prepared, size: int, solver: str, limit_s: float | None) -> 
     """A verified plan of one solver."""
     target = prepared.target.with_fast_memory(size << 10)
     fresh = replace(prepared.on(target), started=time.monotonic())
-    return solve_prepared(fresh, CompileOptions(solver=solver, time_limit_s=limit_s))
+    return solve_prepared(
+        fresh, CompileOptions(solver=solver, schedule="whole", time_limit_s=limit_s)
+    )
 
 
 def title(figures: dict[str, list[float]], target: str, exact_s: float) -> str:

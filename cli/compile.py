@@ -1,5 +1,6 @@
 """`ullage compile`: a model in, a verified and scored plan out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from ullage.cli.streams import say
 from ullage.compiler.common.errors import UsageError
 
 if TYPE_CHECKING:
+    from ullage.compiler.driver.options import CompileOptions
     from ullage.compiler.driver.result import Compiled
     from ullage.compiler.execute.runner import Execution
 
@@ -26,7 +28,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     objective: options.Objective = "latency",
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
-    schedule: options.Schedule = "whole",
+    schedule: options.Schedule = None,
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,
@@ -63,7 +65,6 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.cli.render import print_json, progress
     from ullage.cli.summary import print_summary
     from ullage.compiler.common.files import check_folder, recording
-    from ullage.compiler.driver.compile import compile_model
     from ullage.compiler.driver.summary import summarise
     from ullage.compiler.emit import emit_plan, parse_emitters
     from ullage.compiler.emit.json_plan import PLAN_FILE
@@ -83,7 +84,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         check_folder(output, "-o")
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
-        compiled = compile_model(model, replace(chosen, progress=tell))
+        compiled = _compiled(model, replace(chosen, progress=tell), emitters)
     if compiled.plan.shortfall:  # even --quiet: whoever uses such a plan must know
         say(f"warning: {compiled.plan.shortfall}", err=True)
     cut_short = unproven = False
@@ -128,6 +129,19 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         say("interrupted: this is the best plan found until then", err=True)
         return KEPT_BEST
     return None
+
+
+def _compiled(model: str, chosen: "CompileOptions", emitters: Sequence[str]) -> "Compiled":
+    """A plan in a schedule that all emitters take, where none is named."""
+    from ullage.compiler.driver.compile import compile_model
+    from ullage.compiler.driver.options import WHOLE
+    from ullage.compiler.emit import takes_whole
+
+    reason = takes_whole(emitters, chosen) if chosen.schedule is None else ""
+    if not reason:
+        return compile_model(model, chosen)
+    compiled = compile_model(model, replace(chosen, schedule=WHOLE))
+    return replace(compiled, whole_because=reason)
 
 
 def _prove(model: str, compiled: "Compiled", *, quiet: bool) -> "Execution":

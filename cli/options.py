@@ -37,9 +37,11 @@ Order = Annotated[
     ),
 ]
 Schedule = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--schedule", metavar="whole|cascade|FILE", help="Run operators whole, or in stripes."
+        "--schedule",
+        metavar="whole|cascade|FILE",
+        help="Run operators whole, or in stripes; by default the better one (compile).",
     ),
 ]
 Batch = Annotated[

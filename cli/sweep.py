@@ -36,7 +36,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     solver: options.SolverName = "auto",
     objective: options.Objective = "latency",
     order: options.Order = "model",
-    schedule: options.Schedule = "whole",
+    schedule: options.Schedule = None,
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,

@@ -37,9 +37,9 @@ graph = helper.make_graph(nodes, "conv", ends[:1], ends[1:], weights)
 with tempfile.TemporaryDirectory() as name:
     path = Path(name) / "conv.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
-    compiled = compile_model(path, CompileOptions(target="mps3-an547", fast_memory_bytes=4096))
+    options = CompileOptions("mps3-an547", fast_memory_bytes=4096, schedule="whole")
+    compiled = compile_model(path, options)
     emit_plan(compiled, Path(name) / "firmware", "c")
     command = ["make", "-s", "-C", f"{name}/firmware", "run"]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-print(f"{sum(compiled.score.peak_bytes.values())} bytes of planned memory; the processor says:")
-print(ran.stdout + ran.stderr)
+print(f"bytes by memory: {compiled.score.peak_bytes}; the chip says:\n{ran.stdout}{ran.stderr}")

@@ -14,7 +14,9 @@ from ullage.compiler.emit.c import emit_c
 
 if shutil.which("gcc") is None:
     raise SystemExit("this example needs gcc: install a C compiler")
-options = CompileOptions(target="edge-npu", dtype="int8", fast_memory_bytes=256 * 1024)
+options = CompileOptions(
+    target="edge-npu", dtype="int8", fast_memory_bytes=256 * 1024, schedule="whole"
+)
 compiled = compile_model("squeezenet", options)
 player = Path(__file__).with_name("player.c")
 with tempfile.TemporaryDirectory() as name:

@@ -14,6 +14,7 @@ from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
 from ullage.compiler.driver.options import (
+    CASCADE,
     OBJECTIVES,
     WHOLE,
     CompileOptions,
@@ -28,6 +29,7 @@ from ullage.compiler.driver.schedules import (
     is_searched,
     scheduled,
     why_needless,
+    why_whole,
 )
 from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
@@ -91,7 +93,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     cut = options.schedule != WHOLE
     prepared = frontend.prepare(model, options.frontend, choose, deadline, with_geometry=cut)
     prepared = _beside_file_order(prepared, options)
-    return prepared if is_searched(options) else scheduled(prepared, options, deadline)
+    is_chosen_later = options.schedule in (None, CASCADE)
+    return prepared if is_chosen_later else scheduled(prepared, options, deadline)
 
 
 def _beside_file_order(prepared: Prepared, options: CompileOptions) -> Prepared:
@@ -253,8 +256,13 @@ def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | 
 
 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
-    if is_searched(options) and prepared.graph.operators and "schedule" not in prepared.model:
-        return _solve_with_cascades(prepared, options, quick_bound=quick_bound)
+    if prepared.graph.operators and "schedule" not in prepared.model:
+        if is_searched(options, prepared.target):
+            return _solve_with_cascades(prepared, options, quick_bound=quick_bound)
+        if options.schedule is None:
+            whole_options = replace(options, schedule=WHOLE)
+            whole = _solve_prepared(prepared, whole_options, quick_bound=quick_bound)
+            return replace(whole, whole_because=why_whole(options, prepared.target))
     if prepared.other is None:
         return _solve_in_order(prepared, options, quick_bound=quick_bound)
     if "schedule" in prepared.model:

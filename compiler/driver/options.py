@@ -23,6 +23,8 @@ OBJECTIVES = ("latency", "traffic", "energy", "peak")
 DEFAULT_OBJECTIVE = "latency"
 # The order of the operators where none is named: the file's.
 DEFAULT_ORDER = "model"
+# The solver where none is named: a portfolio of others.
+DEFAULT_SOLVER = "auto"
 # The schedules that are chosen by name; anything else is a file.
 WHOLE, CASCADE = "whole", "cascade"
 # Share by which a second objective may make the first worse, where none is named.
@@ -43,7 +45,7 @@ class CompileOptions:
             together with the assignment, for the objective and the target).
         schedule: `whole` (each operator is one step), `cascade` (groups of operators run stripe by
             stripe, chosen for the objective and the target), the path of a schedule's JSON file, or
-            a `Schedule`.
+            a `Schedule`; None for cascades where `driver.schedules.why_whole` has no objection.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
@@ -63,11 +65,11 @@ class CompileOptions:
     """
 
     target: str | None = None
-    solver: str = "auto"
+    solver: str = DEFAULT_SOLVER
     objective: str | None = None
     fast_memory_bytes: int | None = None
     order: str = DEFAULT_ORDER
-    schedule: str | Path | Schedule = WHOLE
+    schedule: str | Path | Schedule | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
@@ -234,6 +236,8 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
             f"already ({order!r}); leave it out, or compile a model"
         )
     plain = CompileOptions()
+    if options.schedule == WHOLE:  # the steps stay as they are
+        plain = replace(plain, schedule=WHOLE)
     for name in ("schedule", "dims", "batch", "dtype", "fuse", "alias", "op_costs"):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(

@@ -1,7 +1,8 @@
 """`--schedule`: in which parts operators run, by name, from a file, or as an object.
 
-`cascade` is searched for inside the order that was chosen, behind the plan of whole operators; a
-schedule that somebody made is planned as it is.
+`cascade` is searched for inside the order that was chosen, behind the plan of whole operators; also
+where no schedule is named and nothing speaks against it (`why_whole`). A schedule that somebody
+made is planned as it is.
 """
 
 import json
@@ -12,7 +13,7 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
-from ullage.compiler.driver.options import CASCADE, WHOLE, CompileOptions
+from ullage.compiler.driver.options import CASCADE, DEFAULT_SOLVER, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled, gap_of
 from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
@@ -29,9 +30,22 @@ from ullage.solvers.budget import Budget
 NEEDLESS_GAP = 1e-3
 
 
-def is_searched(options: CompileOptions) -> bool:
+def is_searched(options: CompileOptions, target: Target) -> bool:
     """Whether cascades are to be searched for, behind the plan of whole operators."""
+    if options.schedule is None:
+        return not why_whole(options, target)
     return options.schedule == CASCADE
+
+
+def why_whole(options: CompileOptions, target: Target) -> str:
+    """Why operators run whole where no schedule is named; empty where cascades are searched for."""
+    if not target.tile_axes:
+        return f"{target.name} does not run them in parts (tiles.allowed)"
+    if options.minimised == "peak" and target.must_be_fastest("weight"):
+        return f"--objective peak has no cascades where weights must be in {target.fastest.name}"
+    if options.solver != DEFAULT_SOLVER:
+        return f"--solver {options.solver} takes them so (--schedule cascade searches for cascades)"
+    return ""
 
 
 def check_searchable(options: CompileOptions, target: Target) -> None:
@@ -80,18 +94,22 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
             allow; or the target allows no parts.
         InfeasibleError: an operator has no part that fits where all of its operands must.
     """
-    if options.schedule == WHOLE or not prepared.graph.operators:
+    searched = is_searched(options, prepared.target)
+    runs_whole = options.schedule == WHOLE or (options.schedule is None and not searched)
+    if runs_whole or not prepared.graph.operators:
         return prepared
     begun = time.monotonic()
     order = planned_order(prepared.graph, prepared.model)
-    if options.schedule == CASCADE:
+    if searched:
         schedule = _chosen(prepared, order, options, Budget(deadline, options.progress))
         if schedule.is_whole:
             return replace(prepared, schedule_s=time.monotonic() - begun)
     else:
         given = options.schedule
         schedule = (
-            given if isinstance(given, Schedule) else read_schedule(Path(given), prepared.graph)
+            given
+            if isinstance(given, Schedule)
+            else read_schedule(Path(str(given)), prepared.graph)
         )
         check_schedule(schedule, prepared.graph)
         check_tiles(schedule, prepared.graph, prepared.target)
@@ -114,7 +132,7 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         import_s=prepared.import_s,
         order_s=prepared.order_s,
         schedule_s=time.monotonic() - begun,
-        other=prepared if options.schedule == CASCADE else None,
+        other=prepared if searched else None,
     )
 
 

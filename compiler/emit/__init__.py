@@ -10,8 +10,10 @@ from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import check_folder, together
+from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.emit.c import emit_c
+from ullage.compiler.emit.cortex_m.board import is_deployable
 from ullage.compiler.emit.csv_operators import emit_operators
 from ullage.compiler.emit.csv_tiers import emit_csv
 from ullage.compiler.emit.html import emit_html
@@ -20,6 +22,7 @@ from ullage.compiler.emit.onnx_plan import emit_onnx
 from ullage.compiler.emit.svg import emit_svg
 from ullage.compiler.emit.tflm import emit_tflm
 from ullage.compiler.emit.trace import emit_trace
+from ullage.hwmodels.catalog.registry import load_target
 
 # name -> function(compiled, folder) -> path of the file (or of the first of several)
 EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {
@@ -52,6 +55,20 @@ def parse_emitters(text: str, known: Collection[str] = tuple(EMITTERS)) -> tuple
         if name not in known:
             raise UsageError(f"nothing emits {name!r}; there are: {', '.join(known)}")
     return names
+
+
+def takes_whole(names: Sequence[str], options: CompileOptions) -> str:
+    """Why one of several forms asks for whole operators where no schedule is named, or nothing.
+
+    Args:
+        names: of the forms, keys of `EMITTERS`.
+        options: how to compile.
+    """
+    if "tflm" in names:
+        return "--emit tflm takes them so"
+    if "c" in names and is_deployable(load_target(options.frontend.target, options.overrides)):
+        return "firmware (--emit c) has kernels for parts of some of them only"
+    return ""
 
 
 def emit_plan(

@@ -2,11 +2,12 @@
 
 import json
 import logging
+from dataclasses import replace
 
 import onnx_ir as ir
 
 from ullage.compiler.driver.compile import compile_model
-from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.options import WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled
 
 # Metadata key of values and of the model.
@@ -27,13 +28,16 @@ class PlanMemoryPass(ir.passes.InPlacePass):
     cannot be annotated: the summary's `notes` says how many, a warning names some.
 
     Attributes:
-        options: how to plan, as for `compile_model`.
+        options: how to plan, as for `compile_model`; operators run whole where no schedule is
+            named, since those who read the metadata of values run the nodes of the model.
         compiled: the result of the last run, with the plan.
     """
 
     def __init__(self, options: CompileOptions | None = None) -> None:
         super().__init__()
         self.options = options or CompileOptions()
+        if self.options.schedule is None:
+            self.options = replace(self.options, schedule=WHOLE)
         self.compiled: Compiled | None = None
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:

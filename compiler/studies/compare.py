@@ -86,8 +86,9 @@ def compare_solvers(
 ) -> list[dict[str, Any]]:
     """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
-    The model is read once; each solver has the whole time limit for itself. Plans of the same order
-    are plans of the same problem, so the best bound that any solver proved of it holds for all;
+    The model is read once; operators run whole where no schedule is named. Each solver has the
+    whole time limit for itself. Plans of the same order are plans of the same problem, so the best
+    bound that any solver proved of it holds for all;
     where none proved any, that of `fluid`'s relaxation. Ctrl-C ends it: the row of the solver that
     was interrupted says so, if it had a plan, and those after it are missing.
 
@@ -99,11 +100,13 @@ def compare_solvers(
     from ullage.solvers.registry import find_solver
     from ullage.solvers.run import run_solver
 
+    if options.schedule is None:
+        options = replace(options, schedule=WHOLE)
     for name in solvers:
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
-    if is_searched(options):  # one schedule for all
+    if is_searched(options, prepared.target):  # one schedule for all
         limit_s = options.time_limit_s
         deadline = None if limit_s is None else time.monotonic() + limit_s
         prepared = scheduled(prepared, options, deadline)

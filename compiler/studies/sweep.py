@@ -10,7 +10,13 @@ from typing import Any
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
-from ullage.compiler.driver.options import CASCADE, CompileOptions, check_consistent, solver_of
+from ullage.compiler.driver.options import (
+    CASCADE,
+    WHOLE,
+    CompileOptions,
+    check_consistent,
+    solver_of,
+)
 from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
@@ -75,7 +81,8 @@ class Sweep:
 def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     """Compile a model for every size of a range, with the time limit shared by all of them.
 
-    The model is read once. Sizes go from small to large: the best plan so far is legal for the
+    The model is read once; operators run whole where no schedule is named. Sizes go from small to
+    large: the best plan so far is legal for the
     next size too, and where it already meets the bound there, nothing is left to solve.
 
     Raises:
@@ -84,6 +91,8 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
         UllageError: no size has a plan; the error is that of the largest size.
         KeyboardInterrupt: interrupted before any plan.
     """
+    if options.schedule is None:
+        options = replace(options, schedule=WHOLE)
     check(request, options)
     middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
     single = middle if options.order == JOINT else None

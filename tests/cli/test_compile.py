@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
+from tests.support.tiled_models import residual_network, saved
 from ullage.cli.summary import WORST
 from ullage.compiler import emit
 from ullage.compiler.common.units import (
@@ -66,18 +67,22 @@ def test_compile_minimises_each_objective(ask: Json, tiny: Path, objective: str,
 
 
 def test_compile_finds_the_smallest_memory_without_spills(ask: Json) -> None:
-    found = ask("compile", "squeezenet", "--objective", "peak")
+    found = ask("compile", "squeezenet", "--objective", "peak", "--schedule", "whole")
     assert found["value"] == found["peak_bytes"]["sram"] >= found["lower_bound"] > 1 << 20
     assert found["chosen_solver"] == "no-spill"
     assert found["gap"] == pytest.approx(found["value"] / found["lower_bound"] - 1)
     assert found["fast_memory_bytes"] >= found["value"]
     assert found["notes"]
+    assert (found["schedule"], found["whole_because"]) == ("whole", None)
+    in_parts = ask("compile", "squeezenet", "--objective", "peak")
+    assert in_parts["schedule"] == "cascade"
+    assert in_parts["value"] < 0.5 * found["value"] == 0.5 * in_parts["whole_value"]
 
 
 def test_a_peak_above_the_chips_memory_is_told_everywhere(
     ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, tmp_path: Path
 ) -> None:
-    ask_peak = ("compile", tiny, "--dim", "n=8", "--objective", "peak")
+    ask_peak = ("compile", tiny, "--dim", "n=8", "--objective", "peak", "--schedule", "whole")
     fits = ask(*ask_peak)
     assert (fits["fits_chip"], fits["notes"]) == (True, [])
     assert say(*ask_peak, "-q") == ("", "")
@@ -348,7 +353,7 @@ def test_infeasible_models_exit_with_4_and_figures(
     ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
 ) -> None:
     given = ["compile", tiny, "--batch", 8, "--set", "operand_access=fastest"]
-    given += ["--fast-memory", "1KiB"]
+    given += ["--schedule", "whole", "--fast-memory", "1KiB"]
     error = ask(*given, code=4)["error"]
     assert error["kind"] == "infeasible"
     details = error["details"]
@@ -362,6 +367,8 @@ def test_infeasible_models_exit_with_4_and_figures(
     assert format_size(details["needed_bytes"]) in err
     enough = ask(*given[:-1], details["needed_bytes"])
     assert enough["verified"] is True
+    in_parts = ask(*given[:6], "--fast-memory", "1KiB")  # what does not fit whole is cut
+    assert in_parts["schedule"] == "cascade"
 
 
 def test_no_time_exits_with_6(ask: Json, tiny: Path) -> None:
@@ -419,3 +426,33 @@ def test_a_plan_that_fails_verification_is_never_written(
     assert "its plan is illegal" in error["message"]
     assert error["details"]["rule"]
     assert not (tmp_path / "out").exists()
+
+
+def test_the_summary_says_why_operators_run_whole(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, tmp_path: Path
+) -> None:
+    given = ("compile", tiny, "--batch", 8, "--fast-memory", "2KiB")
+    out, _ = say(*given, "--solver", "greedy")
+    assert "whole operators: --solver greedy takes them so (--schedule cascade searches" in out
+    assert (
+        "cosma does not run them in parts" in ask(*given[:4], "--target", "cosma")["whole_because"]
+    )
+    emitted = ask(*given, "-o", tmp_path, "--emit", "tflm")
+    assert emitted["whole_because"] == "--emit tflm takes them so"
+    firmware = (*given[:4], "--target", "mps3-an547", "-o", tmp_path / "board", "--emit", "c")
+    assert ask(*firmware)["whole_because"].startswith("firmware (--emit c)")
+    assert ask(*given, "--schedule", "whole")["whole_because"] is None
+    assert "schedule" not in [
+        line.split()[0]
+        for line in say(*given, "--schedule", "whole")[0].splitlines()
+        if line.strip()
+    ]
+
+
+def test_cascades_are_the_default(ask: Json, tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    given = ("compile", path, "--fast-memory", "6KiB")
+    found, whole = ask(*given), ask(*given, "--schedule", "whole")
+    assert found["schedule"] == "cascade"
+    assert found["value"] < found["whole_value"] == whole["value"]
+    assert found["whole_because"] is None

@@ -16,7 +16,7 @@ from ullage.compiler.common.errors import (
 )
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver import schedules
-from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
 from ullage.compiler.driver.result import Compiled
@@ -26,8 +26,9 @@ from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of
+from ullage.hwmodels.catalog.registry import load_target
 
-SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid")
+SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid", schedule="whole")
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +242,7 @@ def test_a_schedule_may_be_made_by_hand(path: Path) -> None:
 
 
 def test_the_peak_falls_with_parts(path: Path) -> None:
-    options = CompileOptions(objective="peak", target="ethos-u55-128")
+    options = CompileOptions(objective="peak", target="ethos-u55-128", schedule="whole")
     whole = compile_model(path, options)
     cut = compile_model(path, replace(options, schedule="cascade", time_limit_s=4.0))
     assert cut.value < 0.7 * whole.value
@@ -252,7 +253,9 @@ def test_the_peak_falls_with_parts(path: Path) -> None:
 
 
 def test_cascades_on_three_memories_are_no_worse_than_whole_operators(path: Path) -> None:
-    options = CompileOptions(target="ethos-u55-128", fast_memory_bytes=16384, solver="greedy")
+    options = CompileOptions(
+        target="ethos-u55-128", fast_memory_bytes=16384, solver="greedy", schedule="whole"
+    )
     whole = compile_model(path, options)
     cut = compile_model(path, replace(options, schedule="cascade"))
     assert cut.plan.program.parts > whole.plan.program.parts
@@ -287,3 +290,35 @@ def test_targets_without_tiles_refuse_parts(path: Path) -> None:
     plan = compile_model(path, replace(SMALL, schedule="cascade", overrides=narrow)).plan
     cut = [step for step in plan.problem.steps if step.ranges]
     assert all(r.axis == 1 for step in cut for r in step.ranges)
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({}, ""),
+        ({"objective": "energy", "steady_state": True}, ""),
+        ({"objective": "peak", "fast_memory_bytes": None}, ""),
+        ({"objective": "peak", "target": "edge-npu-spm"}, "weights must be in sram"),
+        ({"target": "cosma"}, "cosma does not run them in parts"),
+        ({"solver": "fluid"}, "--solver fluid"),
+        ({"then": "traffic"}, ""),
+    ],
+)
+def test_without_a_name_cascades_are_searched_for_where_they_serve(
+    changes: dict[str, Any], because: str
+) -> None:
+    options = replace(CompileOptions(fast_memory_bytes=6144), **changes)
+    target = load_target(options.frontend.target)
+    assert because in schedules.why_whole(options, target)
+    assert schedules.is_searched(options, target) is not bool(because)
+    assert schedules.is_searched(replace(options, schedule="cascade"), target)
+    assert not schedules.is_searched(replace(options, schedule="whole"), target)
+
+
+def test_a_problem_runs_as_it_is(path: Path) -> None:
+    problem = compile_model(path, SMALL).plan.problem
+    for schedule in (None, "whole"):
+        compiled = compile_problem(problem, CompileOptions(schedule=schedule))
+        assert (compiled.schedule_s, compiled.whole_because) == (0.0, "")
+    with pytest.raises(UsageError, match="option schedule"):
+        compile_problem(problem, CompileOptions(schedule="cascade"))

@@ -1,10 +1,12 @@
 """A second objective within a tolerance of the first."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.tiled_models import residual_network, saved
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
@@ -20,7 +22,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 
 # Slow memory is fast enough here that traffic often costs no time.
-TIGHT = CompileOptions(target="tpu-v4i", fast_memory_bytes=1 << 20)
+TIGHT = CompileOptions(target="tpu-v4i", fast_memory_bytes=1 << 20, schedule="whole")
 
 
 def compiled(options: CompileOptions, model: str = "squeezenet") -> Compiled:
@@ -57,6 +59,17 @@ def test_a_looser_tolerance_is_never_worse() -> None:
         after.append(told.after)
     assert after == sorted(after, reverse=True)
     assert after[-1] < after[0] <= told.before
+
+
+def test_the_first_may_be_cascades(tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    options = CompileOptions(fast_memory_bytes=6144, then="traffic", within=0.05)
+    both = compile_model(path, options)
+    assert summarise(both)["schedule"] == "cascade"
+    told = both.secondary
+    assert told is not None
+    assert both.value <= 1.05 * told.first_before
+    assert told.first_before < summarise(both)["whole_value"]
 
 
 def test_latency_comes_second_too() -> None:
