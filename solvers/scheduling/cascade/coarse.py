@@ -516,7 +516,10 @@ class _CoarseLp:
         elapsed = load[:0]
         if self.is_timed:
             compute = program.compute_s / unit
-            elapsed = lp.add_variables(blocks, compute, np.maximum(compute, 2.0 * blocks))
+            inner_s = program.inner.read_bytes.sum() * self.rates.read_s
+            inner_s += program.inner.written_bytes.sum() * self.rates.write_s
+            longest = 2.0 * blocks + float(inner_s) / unit  # all of it at home, too
+            elapsed = lp.add_variables(blocks, compute, np.maximum(compute, longest))
             lp.add_cost(elapsed, 1.0)
             port = lp.add_rows(blocks, self.busy_s / unit, INFINITY)
             lp.add_entries(port, elapsed, 1.0)

@@ -425,21 +425,37 @@ class Profiles:
             chosen = [events[i] for i in used]
             ends_here = not place.is_output and place.places[-1] < last
             for version in _versions(chosen, groups) if ends_here else [chosen]:
+                brief = _brief(version, groups, stays=place.is_output or place.places[-1] >= last)
                 uses = [
                     (
                         number,
                         int(groups[number].block_of[touch.step]),
                         not touch.writes,
                         touch.writes,
-                        0.0 if touch.writes else touch.share,
+                        0.0 if touch.writes or at in brief else touch.share,
                         touch.share if touch.writes else 0.0,
                     )
-                    for number, touch in version
+                    for at, (number, touch) in enumerate(version)
                 ]
                 ends = version[0], version[-1]
                 span = ends[0][1].step, ends[1][1].step
                 held = self._held(place, _joined(uses), groups, ends)
                 result.append((Piece(region, size, space, held), span))
+                for begin in sorted(set(brief.values())):
+                    reads = [at for at in brief if brief[at] == begin]
+                    number, made = version[begin]
+                    span = made.step, version[reads[-1]][1].step
+                    there = groups[number].inside(span[1] + 1, span[1])
+                    use = BlockUse(
+                        number,
+                        int(groups[number].block_of[made.step]),
+                        reads=False,
+                        writes=True,
+                        read_share=sum(version[at][1].share for at in reads),
+                        written_share=0.0,
+                        held_share=there - groups[number].inside(made.step),
+                    )
+                    result.append((Piece(-1, size, space, (use,)), span))
         return result
 
     def _held(
@@ -558,6 +574,31 @@ def _versions(
             return [rest, *versions]
         versions.insert(0, rest[begin:])
         rest = rest[:begin]
+
+
+def _brief(
+    touches: Sequence[tuple[int, _Touch]], groups: Sequence[_GroupSteps], *, stays: bool
+) -> dict[int, int]:
+    """Reads of a cell soon after it was made, each with the write: by their places in `touches`.
+
+    They find it in fast memory, though it goes home in the same block until others read it:
+
+        dw makes rows of a, the mean reads them | ... | mul reads a
+
+    Args:
+        touches: touches of the cell.
+        groups: those that touch it.
+        stays: it is used behind these groups, too.
+    """
+    found: dict[int, int] = {}
+    blocks = [(number, int(groups[number].block_of[touch.step])) for number, touch in touches]
+    made = -1
+    for at, (_, touch) in enumerate(touches):
+        if touch.writes:
+            made = at
+        elif made >= 0 and blocks[at] == blocks[made] and (stays or blocks[-1] != blocks[at]):
+            found[at] = made
+    return found
 
 
 def _joined(
