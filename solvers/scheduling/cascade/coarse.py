@@ -146,8 +146,13 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
     inners: list[InnerValues] = []
     start, overhead_s, parts = 1, 0.0, 0
     joined: dict[_Alike, _Sum] = {}
+    again: dict[int, set[int]] = {}  # region -> groups that read it for what they run again
     for number, cascade in enumerate(cascades):
-        profile = profiles.of(cascade)
+        for region in profiles.read_again(cascade):
+            again.setdefault(region, set()).add(number)
+    apart = frozenset(again)
+    for number, cascade in enumerate(cascades):
+        profile = profiles.of(cascade, apart)
         if profile is None:
             return None
         group_at[cascade.first : cascade.last] = number
@@ -163,9 +168,10 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
         group_of.append(np.full(len(profile.compute_s), number))
     for region, place in enumerate(profiles.regions):
         first, last = place.places[0], place.places[-1]
-        if first >= high or last < low:
+        others = again.get(region, set())
+        if not others and (first >= high or last < low):
             continue
-        groups = sorted({int(group_at[p]) for p in place.places} - {-1})
+        groups = sorted(({int(group_at[p]) for p in place.places} | others) - {-1})
         if not groups:
             passing += place.size_bytes if place.kind != "weight" else 0.0
         elif len(groups) > 1 or first < low or last >= high:

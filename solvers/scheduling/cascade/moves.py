@@ -12,14 +12,35 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade
 Groups = list[Cascade]
 # Operators of a new group at most.
 NEW_GROUP = 8
+# Chance of a move that runs operators again, or no longer.
+AGAIN_CHANCE = 0.08
+# Operators that a group runs again at most.
+MOST_AGAIN = 3
+# Shares of the stripes of such a group that find there what the others make again.
+FOUND_SHARES = (0.0, 0.25, 0.5, 0.75)
 # Numbers of blocks that are tried.
 BLOCKS = (1, 2, 3, 4, 6, 8)
 
 
 def random_move(
-    facts: OrderFacts, groups: Sequence[Cascade], at: int, rng: np.random.Generator
+    facts: OrderFacts,
+    groups: Sequence[Cascade],
+    at: int,
+    rng: np.random.Generator,
+    *,
+    again: bool = True,
 ) -> Groups | None:
-    """Other groups near one of them; None where the move that was drawn changes nothing."""
+    """Other groups near one of them; None where the move that was drawn changes nothing.
+
+    Args:
+        facts: the graph in its order.
+        groups: its groups.
+        at: which of them.
+        rng: draws.
+        again: groups may run operators again.
+    """
+    if again and rng.random() < AGAIN_CHANCE:
+        return _made_again(facts, list(groups), at, rng)
     moves = (
         _other_stripes,
         _other_axis,
@@ -128,6 +149,42 @@ def _other_blocks(
         replace(group, blocks=blocks, block_axis=axis, inner=()),
         *groups[at + 1 :],
     ]
+
+
+def _made_again(
+    facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator
+) -> Groups | None:
+    """Other operators that a group runs again: a large value that it reads, and what leads to it.
+
+    A group that does so already stops, or finds more or less of it there.
+    """
+    group = groups[at]
+    if not group.is_cut or group.blocks > 1 or group.inner:
+        return None
+    if group.again and rng.random() < 0.5:
+        shares = [s for s in FOUND_SHARES if int(s * group.stripes) != group.found]
+        found = int(float(rng.choice(shares)) * group.stripes)
+        return [*groups[:at], replace(group, found=found), *groups[at + 1 :]]
+    if group.again:
+        return [*groups[:at], replace(group, again=(), found=0), *groups[at + 1 :]]
+    sizes = {
+        facts.maker[name]: facts.size(name)
+        for position in range(group.first, group.last)
+        for name in facts.operator(position).inputs
+        if facts.maker.get(name, group.first) < group.first
+    }
+    if not sizes:
+        return None
+    weights = np.array(list(sizes.values()), dtype=np.float64) + 1.0
+    chain = [list(sizes)[int(rng.choice(len(weights), p=weights / weights.sum()))]]
+    for _ in range(int(rng.integers(MOST_AGAIN))):
+        before = [facts.maker[n] for n in facts.operator(chain[0]).inputs if n in facts.maker]
+        if not before:
+            break
+        chain.insert(0, max(before))
+    found = int(float(rng.choice(FOUND_SHARES)) * group.stripes)
+    again = replace(group, again=tuple(sorted(set(chain))), found=found)
+    return [*groups[:at], again, *groups[at + 1 :]]
 
 
 def _merged(facts: OrderFacts, groups: Groups, at: int, rng: np.random.Generator) -> Groups | None:

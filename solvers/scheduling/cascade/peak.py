@@ -148,7 +148,7 @@ class PeakSearch:
         while idle < patience and not self.task.budget.is_over():
             idle += 1
             at = self._fullest_group(best)
-            groups = random_move(self.facts, best.cascades, at, self._rng)
+            groups = random_move(self.facts, best.cascades, at, self._rng, again=False)
             if groups is None or tuple(groups) in seen:
                 continue
             seen.add(tuple(groups))

@@ -205,15 +205,46 @@ class Profiles:
         self._region_of: dict[str, int] = {}
         self.regions = self._find_regions()
         self._steps: dict[Cascade, _GroupSteps | None] = {}
-        self._profiles: dict[Cascade, GroupProfile | None] = {}
+        self._profiles: dict[tuple[Cascade, frozenset[int]], GroupProfile | None] = {}
         self._shared: dict[tuple[int, tuple[Cascade, ...]], tuple[Piece, ...]] = {}
 
-    def of(self, cascade: Cascade) -> GroupProfile | None:
-        """The profile of a group; None where it cannot be cut so."""
-        if cascade not in self._profiles:
-            steps = self._steps_of(cascade)
-            self._profiles[cascade] = None if steps is None else self._profile(cascade, steps)
-        return self._profiles[cascade]
+    def of(self, cascade: Cascade, apart: frozenset[int] = frozenset()) -> GroupProfile | None:
+        """The profile of a group; None where it cannot be cut so.
+
+        Args:
+            cascade: the group.
+            apart: regions that other groups use as well, though no operator of theirs does.
+        """
+        steps = self._steps_of(cascade)
+        if steps is None:
+            return None
+        key = cascade, apart.intersection(steps.touches)
+        if key not in self._profiles:
+            self._profiles[key] = self._profile(cascade, steps, apart)
+        return self._profiles[key]
+
+    def read_again(self, cascade: Cascade) -> list[int]:
+        """Regions that a group reads for what it runs again: those that it does not make itself."""
+        steps = self._steps_of(cascade) if cascade.again else None
+        if steps is None:
+            return []
+        return [
+            region
+            for region, touches in steps.touches.items()
+            if not self._is_used_by(cascade, region) and not touches[0].writes
+        ]
+
+    def _is_used_by(self, cascade: Cascade, region: int) -> bool:
+        """Whether an operator of a group uses a region, beside what it runs again."""
+        return any(cascade.first <= p < cascade.last for p in self.regions[region].places)
+
+    def _is_used_up(self, cascade: Cascade, steps: "_GroupSteps", region: int) -> bool:
+        """Whether a group alone uses a region, or what it makes of it again."""
+        place = self.regions[region]
+        if cascade.first <= place.places[0] and place.places[-1] < cascade.last:
+            return True
+        again = cascade.again and not self._is_used_by(cascade, region)
+        return bool(again) and steps.touches[region][0].writes
 
     def shared(self, region: int, groups: tuple[Cascade, ...]) -> tuple[Piece, ...]:
         """The pieces of a region that several groups use."""
@@ -340,7 +371,7 @@ class Profiles:
         size = ACCUMULATOR_BYTES * prod(high - low for low, high in spans)
         waiting.setdefault((operator.name, tuple(spans)), (size, []))[1].append(number)
 
-    def _profile(self, cascade: Cascade, steps: _GroupSteps) -> GroupProfile:
+    def _profile(self, cascade: Cascade, steps: _GroupSteps, apart: frozenset[int]) -> GroupProfile:
         """Divide what the group alone uses into workspace and pieces.
 
         A piece that passes from block to block takes room in both, in the LP, by the share of their
@@ -370,7 +401,7 @@ class Profiles:
 
         for region in steps.touches:
             place = self.regions[region]
-            if place.places[0] < cascade.first or place.places[-1] >= cascade.last:
+            if region in apart or not self._is_used_up(cascade, steps, region):
                 continue
             for piece, span in self._pieces(region, [steps], cascade.last):
                 if place.is_given or place.is_output:

@@ -17,7 +17,8 @@ def changed_span(
     common = sorted(ends_of_one & {0, *(g.last for g in other)})
     shared = set(one) & set(other)
     changed = [g for g in (*one, *other) if g not in shared]
-    first, last = min(g.first for g in changed), max(g.last for g in changed)
+    first = min(min((*g.again, g.first)) for g in changed)
+    last = max(g.last for g in changed)
     low = max((e for e in common if e <= max(0, first - MARGIN)), default=0)
     end = min(len(facts.order), last + MARGIN)
     high = min((e for e in common if e >= end), default=len(facts.order))

@@ -16,6 +16,13 @@ wait until the last of them is done.
 
 Where a stripe of whole rows is too much, the group runs in blocks of another axis (columns), and
 each block stripe by stripe. The columns that a block needs of the one before stay like rows do.
+
+What was made before the group and has found no room may be made again, stripe by stripe, where that
+is cheaper than to store and load it:
+
+    expand, dw, mean            the group before: of dw the mean alone is kept
+    squeeze, excite             operators that run whole
+    expand, dw, mul, project    the group: expand and dw a second time
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +52,9 @@ class Cascade:
             one operator only, in one block.
         blocks: number of blocks, each of which runs stripe by stripe.
         block_axis: axis of the last operator's output that is cut into blocks.
+        again: positions, ascending, of operators before the group that it runs again as far as its
+            stripes need them.
+        found: number of stripes at its beginning that take what is there instead.
     """
 
     first: int
@@ -54,11 +64,19 @@ class Cascade:
     inner: tuple[tuple[int, int], ...] = ()
     blocks: int = 1
     block_axis: int = 0
+    again: tuple[int, ...] = ()
+    found: int = 0
 
     @property
     def is_cut(self) -> bool:
         """Whether its operators run in parts."""
         return self.stripes > 1 or self.blocks > 1
+
+
+def runs_thrice(cascades: Sequence[Cascade]) -> bool:
+    """Whether several groups run the same operator again."""
+    again = [position for cascade in cascades for position in cascade.again]
+    return len(set(again)) < len(again)
 
 
 class Demands(lowering.Demands):
@@ -110,9 +128,16 @@ def cascade_parts(
     members = order[cascade.first : cascade.last]
     if not cascade.is_cut:
         return [Part(index) for index in members]
-    if len(members) == 1 and cascade.blocks == 1:
+    if len(members) == 1 and cascade.blocks == 1 and not cascade.again:
         return _grid(graph, members[0], ((cascade.axis, cascade.stripes), *cascade.inner))
-    cutting = _Cutting(graph, members, cascade.last, readers)
+    if cascade.again:
+        if cascade.again[-1] >= cascade.first or cascade.blocks > 1 or cascade.inner:
+            return None
+        again = [order[position] for position in cascade.again]
+        members = [*again, *members]
+        cutting = _Cutting(graph, members, cascade.last, readers, frozenset(again), cascade.found)
+    else:
+        cutting = _Cutting(graph, members, cascade.last, readers)
     stripes = cutting.rounds(cascade.axis, cascade.stripes)
     blocks = cutting.rounds(cascade.block_axis, cascade.blocks)
     if stripes is None or blocks is None:
@@ -126,7 +151,10 @@ def cascade_parts(
                 cuts = [cut for cut in (block[index], stripe[index]) if cut is not None]
                 if len({cut.axis for cut in cuts}) < len(cuts):
                     return None
-                parts.append(Part(index, tuple(sorted(cuts, key=lambda cut: cut.axis))))
+                copy = int(index in cutting.again)
+                parts.append(Part(index, tuple(sorted(cuts, key=lambda cut: cut.axis)), copy))
+    if not {part.operator for part in parts} >= set(cutting.again):
+        return None
     return parts
 
 
@@ -161,12 +189,16 @@ class _Cutting:
         members: its operators in their order.
         last: one past the position of the last of them.
         readers: by value the positions of the operators that read it.
+        again: members that have run before the group.
+        found: rounds at the beginning in which they do not run again.
     """
 
     graph: Graph
     members: Sequence[int]
     last: int
     readers: Mapping[str, Sequence[int]]
+    again: frozenset[int] = frozenset()
+    found: int = 0
 
     def rounds(self, axis: int, count: int) -> list[dict[int, AxisRange | None]] | None:
         """For each of so many ranges of an axis of the last operator, what is made for it.
@@ -185,6 +217,8 @@ class _Cutting:
         if size < 2:
             return None
         ends = stripe_ends(size, count)
+        if self.again and self.found >= count:
+            return None
         made: dict[int, tuple[int, int]] = {}  # operator -> axis that is cut, indices made so far
         result: list[dict[int, AxisRange | None]] = []
         for number, end in enumerate(ends):
@@ -201,7 +235,7 @@ class _Cutting:
                     found = self._missing(index, demands, made, is_final=is_final)
                     if found is None:
                         return None
-                    cut = found
+                    cut = found if index not in self.again or number >= self.found else ()
                 if not cut:
                     continue
                 cuts[index] = cut[0]
@@ -214,6 +248,8 @@ class _Cutting:
     def _demand_results(self, demands: Demands, axis: int, end: int, *, is_final: bool) -> None:
         """Demand what must have been made of the group's results when a range of `axis` ends."""
         for index in self.members:
+            if index in self.again:
+                continue
             is_last = index == self.members[-1]
             for name in self.graph.operators[index].outputs:
                 outside = any(position >= self.last for position in self.readers.get(name, ()))
@@ -239,8 +275,9 @@ class _Cutting:
         ranges = demands.of(operator)
         known = made.get(index)
         shape = self.graph.values[operator.outputs[0]].shape
+        is_again = index in self.again
         if ranges is None:
-            if not is_final:
+            if is_again or not is_final:
                 return ()
             ranges = {}
         if known is None and not ranges:
@@ -249,7 +286,10 @@ class _Cutting:
         if known is not None and known[0] < 0:
             return ()
         axis, done = known if known is not None else (next(iter(ranges)), 0)
-        end = shape[axis] if is_final or axis not in ranges else ranges[axis][1]
+        if is_again and known is None:  # what lies before is not needed any more
+            done = ranges[axis][0]
+        is_rest = is_final and not is_again
+        end = shape[axis] if is_rest or axis not in ranges else ranges[axis][1]
         if operator.reach is None or operator.reach.axes[axis] == "none":
             return None
         if end <= done:

@@ -24,7 +24,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.profile import Profiles
-from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
+from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
 from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
 from ullage.solvers.state.segments import segments_of
 
@@ -114,6 +114,8 @@ def schedule_of(
     task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade]
 ) -> Schedule | None:
     """The schedule of groups; None where one of them cannot be cut so."""
+    if runs_thrice(cascades):
+        return None
     parts: list[Part] = []
     for cascade in cascades:
         made = cascade_parts(task.graph, task.order, cascade, facts.readers)
@@ -159,7 +161,7 @@ class Judge:
         if self._profiles is None:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
-        program = coarse_program(profiles, groups)
+        program = None if runs_thrice(groups) else coarse_program(profiles, groups)
         if program is None or (task.most_parts is not None and program.parts > task.most_parts):
             return None
         found = coarse_value(
