@@ -3,24 +3,35 @@
 Activations never leave fast memory, weights are read where they are. Latencies are those of these
 plans. Models in int8 on `ethos-u55-128`, in the file's order.
 
+A second table has the smallest memory under limits of the latency (`--slower-by`): weights are
+fetched ahead into what is free, and wait there. Limits count from the best latency found with all
+of the target's memory. The bound is one over all schedules.
+
 Run: python benchmarks/cascades_peak.py [MODEL.onnx ...] [--target NAME]
-[--patience N] [--name TABLE]
+[--patience N] [--slower-by SHARE ...] [--seconds S] [--name TABLE]
 """
 
 import argparse
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cascade_tasks import task_of
 from common import SHARED, write_table
 
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.bounds.schedules import memory_bounds
 from ullage.solvers.budget import Budget
-from ullage.solvers.run import run_solver
+from ullage.solvers.run import Outcome, run_solver
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.peak import PATIENCE, PeakSearch
+from ullage.solvers.scheduling.cascade.search import cascade_schedule, limited_schedule
+from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
 
 # MobileNetV2, and networks for microcontrollers.
 TINY = ("mbv1_050_160", "resnet8_int8", "vww_96_int8")
@@ -38,6 +49,22 @@ COLUMNS = (
     "parts",
     "search, CPU s",
 )
+# Shares by which a plan may be slower than the best one.
+LIMITS = (0.05, 0.2, 0.5, 1.0)
+# Seconds in which a plan is looked for, in multiples of those of the search for cascades.
+PLANNING = 6
+LIMITED_COLUMNS = (
+    "model",
+    "slower by at most",
+    "best, ms",
+    "whole, KiB",
+    "cascades, KiB",
+    "no schedule below, KiB",
+    "latency, ms",
+    "parts",
+    "search, CPU s",
+    "planning, CPU s",
+)
 
 
 def main() -> None:
@@ -45,14 +72,22 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=MODELS)
     parser.add_argument("--target", default="ethos-u55-128")
     parser.add_argument("--patience", type=int, default=PATIENCE)
+    parser.add_argument("--slower-by", type=float, nargs="*", default=LIMITS)
+    parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--name", default="cascades_peak")
     given = parser.parse_args()
     rows: list[list[str]] = []
+    limited: list[list[str]] = []
+    title = f"Smallest fast memory without a spill, {given.target}, int8"
     for file in given.models:
         rows.append([file.stem, *row_of(file, given.target, given.patience)])
         print(rows[-1], flush=True)
-        title = f"Smallest fast memory without a spill, {given.target}, int8"
         print(write_table(given.name, title, COLUMNS, rows))
+        for cells in limited_rows(file, given.target, given.slower_by, given.seconds):
+            limited.append([file.stem, *cells])
+            print(limited[-1], flush=True)
+            within = f"{title}, under limits of the latency"
+            print(write_table(f"{given.name}_limited", within, LIMITED_COLUMNS, limited))
 
 
 def row_of(file: Path, target_name: str, patience: int) -> list[str]:
@@ -76,6 +111,54 @@ def row_of(file: Path, target_name: str, patience: int) -> list[str]:
         str(cut.plan.program.parts),
         f"{search_s:.1f}",
     ]
+
+
+def limited_rows(
+    file: Path, target_name: str, shares: Sequence[float], seconds: float
+) -> Iterator[list[str]]:
+    """Cells of a model for each limit of the latency.
+
+    Args:
+        file: the model.
+        target_name: the chip.
+        shares: by which plans may be slower than the best.
+        seconds: wall-clock time of a search for cascades.
+    """
+    target = load_target(target_name)
+    graph = import_model(file, ImportOptions(dtype="int8"))
+    task = task_of(graph, target, Budget(), "peak")
+    whole = task.problem_of(Schedule.whole(task.order))
+    fast = replace(task, target=with_two_tiers(target), objective="latency")
+    found = cascade_schedule(replace(fast, budget=Budget().at_most(seconds)))
+    fastest = [task.problem_of(found.schedule), whole]
+    best_s = min(run_solver("fluid", p.minimising("latency")).value for p in fastest)
+    for share in shares:
+        limit_s = (1 + share) * best_s
+        bounds = memory_bounds(graph, target, limit_s)
+        begun = time.process_time()
+        limited = replace(task, limit_s=limit_s, budget=Budget().at_most(seconds))
+        problem = task.problem_of(limited_schedule(limited).schedule)
+        searched = time.process_time()
+        plans = [smallest(p.within(limit_s), PLANNING * seconds) for p in (whole, problem)]
+        best = min((plan for plan in plans if plan), key=lambda plan: plan.value, default=None)
+        yield [
+            f"{100 * share:g} %",
+            f"{best_s * 1e3:.3f}",
+            *("-" if plan is None else f"{plan.value / 1024:.1f}" for plan in plans),
+            "-" if bounds is None else f"{bounds.any_schedule.value / 1024:.1f}",
+            "-" if best is None else f"{best.score.latency_s * 1e3:.3f}",
+            "-" if best is None else str(best.plan.program.parts),
+            f"{searched - begun:.1f}",
+            f"{time.process_time() - searched:.1f}",
+        ]
+
+
+def smallest(problem: Problem, seconds: float) -> Outcome | None:
+    """The plan of the smallest peak under the problem's limit; None where none keeps it."""
+    try:
+        return run_solver("no-spill", problem, Budget().at_most(seconds))
+    except InfeasibleError:
+        return None
 
 
 if __name__ == "__main__":

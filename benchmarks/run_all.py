@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["cascades_scratchpad.py", "--seconds", "300"],
         ["cascades_scratchpad"],
     ),
-    "cascades_peak": (["cascades_peak.py"], ["cascades_peak"]),
+    "cascades_peak": (["cascades_peak.py"], ["cascades_peak", "cascades_peak_limited"]),
     "chains": (["chains.py"], ["chains"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
     "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),

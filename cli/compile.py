@@ -38,6 +38,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     no_alias: options.NoAlias = False,
     then: options.Then = None,
     within: options.Within = None,
+    slower_by: options.SlowerBy = None,
     steady_state: options.SteadyState = False,
     op_costs: options.OpCosts = None,
     time_limit: options.TimeLimit = None,

@@ -102,6 +102,14 @@ Within = Annotated[
         "--within", metavar="SHARE", help="How much worse --then may make the first: 1% ..."
     ),
 ]
+SlowerBy = Annotated[
+    str | None,
+    typer.Option(
+        "--slower-by",
+        metavar="SHARE",
+        help="How much slower than the fastest plan --objective peak may be: 5% ...",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
 
 
@@ -155,6 +163,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         dims[name] = parse_count(value, f"--dim {name}")
     fast = arguments.get("fast_memory")
     then, within = arguments.get("then"), arguments.get("within")
+    slower = arguments.get("slower_by")
     if within is not None and then is None:
         raise UsageError("--within is the tolerance of --then: say what to minimise then")
     return CompileOptions(
@@ -175,6 +184,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         time_limit_s=seconds(arguments.get("time_limit"), "--time-limit"),
         then=then,
         within=DEFAULT_WITHIN if within is None else parse_share(within, "--within"),
+        slower_by=None if slower is None else parse_share(slower, "--slower-by"),
         op_costs=arguments.get("op_costs"),
         seed=arguments.get("seed", 0),
     )

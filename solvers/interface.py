@@ -75,6 +75,7 @@ class Solver:
         solve: the function: (problem, options, budget) -> solution.
         options: dataclass of its parameters (`ullage.solvers.parameters.parameter`).
         objectives: what it can minimise.
+        keeps_limit: it can minimise the peak under a limit of the latency.
         chooses_order: with some of its options it may change the order of operators.
         origin: `ullage` or the distribution that brought it.
         extra: the extra of ours that brings what it needs, empty for none.
@@ -87,6 +88,7 @@ class Solver:
     options: type = NoOptions
     objectives: tuple[str, ...] = SPILLING_OBJECTIVES
     chooses_order: bool = False
+    keeps_limit: bool = False
     origin: str = "ullage"
     extra: str = ""
     requires: tuple[str, ...] = ()

@@ -69,6 +69,8 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     if not members or "auto" in members:
         raise UsageError(f"members of auto must be other solvers, not {options.members!r}")
     members = [m for m in members if problem.objective in find_solver(m).objectives]
+    if problem.latency_limit_s is not None:
+        members = [m for m in members if find_solver(m).keeps_limit]
     refiner = options.refine.strip()
     if refiner:
         find_solver(refiner)  # raises at once for an unknown name
@@ -189,6 +191,8 @@ def _worth_refining(name: str, race: _Race, budget: Budget, patience_s: float) -
     best, problem = race.best, race.problem
     if not name or best is None or problem.objective not in find_solver(name).objectives:
         return False
+    if problem.latency_limit_s is not None and not find_solver(name).keeps_limit:
+        return False
     if needs_detour(problem.target):
         return False  # exact solvers move data in one hop
     unlimited = budget.deadline is None
@@ -205,4 +209,5 @@ SOLVER = Solver(
     solve,
     PortfolioOptions,
     ("latency", "traffic", "energy", "peak"),
+    keeps_limit=True,
 )

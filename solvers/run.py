@@ -81,6 +81,8 @@ def run_solver(
     """
     solver_object = find_solver(solver) if isinstance(solver, str) else solver
     check_objective(solver_object, problem.objective)
+    if problem.latency_limit_s is not None:
+        check_keeps_limit(solver_object)
     options: Any = options_from(solver_object.name, solver_object.options, parameters, seed)
     spent = budget or Budget()
     begun = time.monotonic()
@@ -137,6 +139,20 @@ def check_objective(solver: Solver, objective: str) -> None:
         )
 
 
+def check_keeps_limit(solver: Solver) -> None:
+    """Return if a solver can minimise the peak under a limit of the latency.
+
+    Raises:
+        UsageError: it cannot; names solvers that can.
+    """
+    if not solver.keeps_limit:
+        able = [name for name in solvers_for("peak") if find_solver(name).keeps_limit]
+        raise UsageError(
+            f"solver {solver.name} cannot minimise the peak under a limit of the latency "
+            f"(--slower-by); those that can: {', '.join(able)}"
+        )
+
+
 def _plan_of(solver: Solver, solution: Solution) -> Plan:
     """The plan of a solution, labelled and with addresses."""
     assignment = solution.assignment
@@ -159,6 +175,9 @@ def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> O
         first = violations[0]
         raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)
     verdict = score(plan)
+    limit_s = plan.problem.latency_limit_s
+    if limit_s is not None and verdict.latency_s > limit_s:
+        raise broken(solver, f"its plan takes {verdict.latency_s:.9g} s, allowed are {limit_s:.9g}")
     bound = solution.bound
     if bound is not None and plan.problem.blend is None:  # a blend's bound is not the objective's
         check_bound(solver, bound.value, bound.source, objective_value(verdict, plan.objective))

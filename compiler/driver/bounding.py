@@ -8,9 +8,16 @@ quickly: in `QUICK_S` seconds, and in the time that a limit leaves.
 from dataclasses import replace
 
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled, best_bound, gap_of
+from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
-from ullage.solvers.bounds.schedules import schedule_bounds, why_unbounded
+from ullage.solvers.bounds.schedules import (
+    ScheduleBounds,
+    memory_bounds,
+    schedule_bounds,
+    why_unbounded,
+)
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import fluid_bound
 
@@ -66,14 +73,21 @@ def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
         return replace(compiled, unbounded=reason)
     budget.progress("bounding every schedule")
     try:
-        bounds = schedule_bounds(
-            compiled.graph, compiled.plan.target, budget.at_most(EVERY_SCHEDULE_S)
+        bounds = _schedule_bounds(
+            compiled.plan.problem, compiled.graph, budget.at_most(EVERY_SCHEDULE_S)
         )
     except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it
         return replace(compiled, unbounded="interrupted", interrupted=True)
     if bounds is None:
         return replace(compiled, unbounded="no time was left")
     if bounds.any_schedule.value > compiled.value * (1 + BOUND_TOLERANCE):
-        reason = f"{bounds.any_schedule.value:.9g} s is contradicted by this plan"
+        reason = f"{bounds.any_schedule.value:.9g} is contradicted by this plan"
         return replace(compiled, unbounded=reason)
     return replace(compiled, schedule_bounds=bounds)
+
+
+def _schedule_bounds(problem: Problem, graph: Graph, budget: Budget) -> ScheduleBounds | None:
+    """Bounds over all schedules: of the latency, or of the memory under a limit of the latency."""
+    if problem.latency_limit_s is None:
+        return schedule_bounds(graph, problem.target, budget)
+    return memory_bounds(graph, problem.target, problem.latency_limit_s, budget)

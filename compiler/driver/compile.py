@@ -13,6 +13,8 @@ from ullage.compiler.common.units import objective_text
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
+from ullage.compiler.driver.limits.slower import for_best_latency, limited
+from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
     CASCADE,
     OBJECTIVES,
@@ -23,7 +25,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     check_searchable,
     is_searched,
@@ -31,7 +33,6 @@ from ullage.compiler.driver.schedules import (
     why_needless,
     why_whole,
 )
-from ullage.compiler.driver.then import FIRST_SHARE, minimise_then
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.graph import Graph
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
 # Share of the time that solving in the file's order gets, where a joint order is solved too, and
 # solving whole operators, where cascades are searched for behind that.
 OTHER_SHARE = 0.4
+# Share of the time of the smallest peak that is kept for its bound over all schedules.
+BOUNDING_SHARE = 0.15
 # Steps up to which the first run of `all-slow` takes longer for imports than for its work, so that
 # it is timed a second time.
 SHORT_STEPS = 4000
@@ -81,6 +84,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
             f"unknown objective {options.minimised!r}; there are: {', '.join(OBJECTIVES)}"
         )
     check_consistent(options)
+    if options.slower_by is not None:
+        raise UsageError("slower_by (--slower-by) is an option of compile alone: leave it out")
     limit = options.time_limit_s
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
@@ -143,7 +148,10 @@ def compile_model(
         raise UsageError(
             f"a model is a path, a name or a loaded ONNX model, not {type(model).__name__}"
         )
-    return solve_prepared(prepare(source, chosen), chosen)
+    if chosen.slower_by is None:
+        return solve_prepared(prepare(source, chosen), chosen)
+    check_consistent(chosen)
+    return _solve_limited(prepare(source, for_best_latency(chosen)), chosen)
 
 
 def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
@@ -177,7 +185,40 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
         "steady_state": steady,
     }
     prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
-    return solve_prepared(prepared, chosen)
+    if chosen.slower_by is None:
+        return solve_prepared(prepared, chosen)
+    fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
+    return _solve_limited(fastest, chosen)
+
+
+def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
+    """The plan of the smallest peak that is little slower than the fastest one.
+
+    Args:
+        prepared: the model, to be planned for latency.
+        options: with `slower_by`.
+
+    Raises:
+        KeyboardInterrupt: interrupted while the fastest plan was searched for.
+    """
+    if is_searched(options, prepared.target) and prepared.graph.operators:
+        check_searchable(options, prepared.target)
+    options.progress("the best latency")
+    fastest = solve_prepared(prepared, for_best_latency(options), quick_bound=False)
+    if fastest.interrupted:
+        raise KeyboardInterrupt
+    limit = LatencyLimit(options.slower_by or 0.0, fastest.value, fastest.bound.value)
+    options.progress("the smallest peak")
+    searched, shorter = limited(prepared, limit.limit_s), options
+    if options.time_limit_s is not None:  # searches take all the time that they get
+        shorter = replace(
+            options,
+            time_limit_s=_shared(prepared, options.time_limit_s, 1 - BOUNDING_SHARE),
+        )
+    compiled = solve_prepared(searched, shorter)
+    if compiled.schedule_bounds is None:
+        compiled = _with_every_schedule(compiled, searched, options)
+    return replace(compiled, limit=limit)
 
 
 def _check_problem(problem: Problem) -> None:

@@ -15,7 +15,7 @@ from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 from ullage.solvers.interface import Solver
 from ullage.solvers.parameters import ParameterValue, options_from
 from ullage.solvers.registry import find_solver
-from ullage.solvers.run import check_objective
+from ullage.solvers.run import check_keeps_limit, check_objective
 
 # The objectives that a plan may minimise.
 OBJECTIVES = ("latency", "traffic", "energy", "peak")
@@ -53,6 +53,8 @@ class CompileOptions:
         alias: let values share bytes.
         then: a second objective, minimised while the first stays within a tolerance; None for none.
         within: that tolerance, as a share of the first objective's value.
+        slower_by: with objective `peak`, the share by which a plan may be slower than the fastest
+            one at the target's own capacity; None for no limit.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
         overrides: target fields to override (`--set`).
@@ -77,6 +79,7 @@ class CompileOptions:
     alias: bool = True
     then: str | None = None
     within: float = DEFAULT_WITHIN
+    slower_by: float | None = None
     steady_state: bool = False
     overrides: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
@@ -122,6 +125,7 @@ def solver_of(options: CompileOptions) -> Solver:
     if options.minimised in OBJECTIVES:
         check_objective(solver, options.minimised)
     _check_then(solver, options)
+    _check_slower(solver, options)
     options_from(solver.name, solver.options, options.parameters, options.seed)
     return solver
 
@@ -174,6 +178,31 @@ def _check_then(solver: Solver, options: CompileOptions) -> None:
         raise UsageError(f"--within takes a share of at least 0 (1%, 0.01), not {options.within}")
     if second != "peak":
         check_objective(solver, second)
+
+
+def _check_slower(solver: Solver, options: CompileOptions) -> None:
+    """Check the limit of the latency.
+
+    Raises:
+        UsageError: it is no share, the objective knows no limit, or the solver keeps none.
+    """
+    share = options.slower_by
+    if share is None:
+        return
+    if options.minimised != "peak":
+        raise UsageError(
+            f"--slower-by limits the latency of --objective peak, not of {options.minimised}: "
+            f"leave it out, or ask for --objective latency --then {_second_of(options)} --within "
+            f"{100 * share:g}%"
+        )
+    if not 0 <= share < float("inf"):
+        raise UsageError(f"--slower-by takes a share of at least 0 (5%, 0.05), not {share}")
+    check_keeps_limit(solver)
+
+
+def _second_of(options: CompileOptions) -> str:
+    """What a user may want to have less of while the latency stays within a tolerance."""
+    return "peak" if options.minimised == "latency" else options.minimised
 
 
 def check_consistent(options: CompileOptions) -> None:

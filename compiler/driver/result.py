@@ -40,6 +40,26 @@ class Secondary:
 
 
 @dataclass(frozen=True)
+class LatencyLimit:
+    """A limit of the latency under which the peak was minimised.
+
+    Attributes:
+        slower_by: share by which a plan may be slower than the fastest one.
+        best_latency_s: latency of the fastest plan found at the target's own capacity.
+        best_bound_s: lower bound of it, for the order and schedule of that plan.
+    """
+
+    slower_by: float
+    best_latency_s: float
+    best_bound_s: float
+
+    @property
+    def limit_s(self) -> float:
+        """The latency that is allowed."""
+        return self.best_latency_s * (1.0 + self.slower_by)
+
+
+@dataclass(frozen=True)
 class Compiled:
     """A verified plan with everything that is known about it.
 
@@ -59,6 +79,7 @@ class Compiled:
         stop_reason: why the solver ended: it was done, its time was over, or Ctrl-C.
         anytime: (seconds of solving, value of the best plan so far) at every improvement.
         secondary: what a second objective gained, None where none was asked for.
+        limit: of the latency, where the peak was minimised under one.
         order_s: seconds spent choosing the order of the operators.
         schedule_s: seconds spent choosing in which parts they run.
         whole: the plan of whole operators that a plan in parts was compared with, where one was.
@@ -83,6 +104,7 @@ class Compiled:
     stop_reason: StopReason = "finished"
     anytime: tuple[Improvement, ...] = ()
     secondary: Secondary | None = None
+    limit: LatencyLimit | None = None
     order_s: float = 0.0
     schedule_s: float = 0.0
     whole: WholePlan | None = None

@@ -43,6 +43,8 @@ def why_whole(options: CompileOptions, target: Target) -> str:
         return f"{target.name} does not run them in parts (tiles.allowed)"
     if options.minimised == "peak" and target.must_be_fastest("weight"):
         return f"--objective peak has no cascades where weights must be in {target.fastest.name}"
+    if options.slower_by is not None and target.dma_steps.between:
+        return f"--slower-by has no cascades where operands must be in {target.fastest.name}"
     if options.solver != DEFAULT_SOLVER:
         return f"--solver {options.solver} takes them so (--schedule cascade searches for cascades)"
     return ""
@@ -64,6 +66,12 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
             f"--objective peak --schedule cascade is for targets whose operators read weights in "
             f"slower memory; {target.name} needs them in {target.fastest.name}: use "
             "--schedule whole, or compile for latency and less memory (--fast-memory)"
+        )
+    if options.slower_by is not None and target.dma_steps.between:
+        raise UsageError(
+            f"--slower-by --schedule cascade is for targets whose operators read operands in any "
+            f"memory; {target.name} needs them in {target.fastest.name}: use --schedule whole, or "
+            "leave --slower-by out"
         )
 
 
@@ -122,6 +130,9 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         started=prepared.started,
         schedule=schedule,
     )
+    limit_s = prepared.problem.latency_limit_s
+    if limit_s is not None:
+        cut = replace(cut, problem=cut.problem.within(limit_s))
     notes = prepared.notes
     if prepared.geometry is not None:
         remark = verify_reach(prepared.geometry, cut.graph, cut.problem.program).remark
@@ -176,5 +187,6 @@ def _chosen(
         objective=options.minimised,
         seed=options.seed,
         budget=budget,
+        limit_s=prepared.problem.latency_limit_s,
     )
     return schedule_until(task).schedule

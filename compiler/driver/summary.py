@@ -118,6 +118,15 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     }
     if compiled.secondary is not None:
         summary["then"] = asdict(compiled.secondary)
+    if compiled.limit is not None:
+        summary["slower_by"] = {
+            **asdict(compiled.limit),
+            "limit_s": compiled.limit.limit_s,
+            "slower": cost.latency_s / compiled.limit.best_latency_s - 1
+            if compiled.limit.best_latency_s
+            else 0.0,
+            "kept": cost.latency_s <= compiled.limit.limit_s,
+        }
     if plan.solver != compiled.requested_solver:
         summary["chosen_solver"] = plan.solver
     return summary
@@ -216,6 +225,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         *_schedule_bounds(compiled),
         *_claim(compiled),
         *_then(compiled),
+        *_limit(compiled),
         *_schedule(compiled, summary),
         ("steps bound by", _shares(time_by_binding(compiled), cost.latency_s)),
         (
@@ -327,18 +337,34 @@ def _then(compiled: Compiled) -> list[tuple[str, str]]:
     return [(f"then {told.objective}", text)]
 
 
+def _limit(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of a limit of the latency, empty where there is none."""
+    limit = compiled.limit
+    if limit is None:
+        return []
+    fast = compiled.plan.target.fastest.name
+    above = compiled.score.latency_s / limit.best_latency_s - 1 if limit.best_latency_s else 0.0
+    text = (
+        f"{format_time(limit.limit_s)}, {percent(limit.slower_by, 1.0)} above the best plan with "
+        f"all of {fast} ({format_time(limit.best_latency_s)}): kept, {change_text(above)}"
+    )
+    return [("latency limit", text)]
+
+
 def _schedule_bounds(compiled: Compiled) -> list[tuple[str, str]]:
     """The row of the bound over all schedules, empty where there is none."""
     bounds = compiled.schedule_bounds
     if bounds is None:
         return []
     free, whole = bounds.any_schedule, bounds.whole_reductions
+    objective = compiled.plan.objective
     text = (
-        f"{format_time(free.value)} for any order and any parts, proven by {free.source}: "
-        f"gap {gap_text(compiled.gap_any_schedule)}"
+        f"{objective_text(free.value, objective)} for any order and any parts, proven by "
+        f"{free.source}: gap {gap_text(compiled.gap_any_schedule)}"
     )
     if whole.value > free.value:
-        text += f"; {format_time(whole.value)} where sums are finished in one step"
+        least = objective_text(whole.value, objective)
+        text += f"; {least} where sums are finished in one step"
     return [("every schedule", text)]
 
 

@@ -41,12 +41,20 @@ class Problem:
             or `peak` (bytes of the fastest tier).
         blend: a second objective that counts too, None for none. Solvers may pass over it; a bound
             is never claimed of it.
+        latency_limit_s: with objective `peak`, the plan may take no longer; None for no limit.
+        no_spill: whatever is no weight must be in the fastest tier from its first use to its last.
+            Not all solvers know such problems: `no-spill` has them solved under a limit.
+        inputs_ahead: with `no_spill`, inputs arrive while as many steps before their first use
+            compute as that takes; else in the one step before, which may wait for them.
     """
 
     program: Program
     target: Target
     objective: str = "latency"
     blend: Blend | None = None
+    latency_limit_s: float | None = None
+    no_spill: bool = False
+    inputs_ahead: bool = False
     _figures: dict[Callable[..., Any], Any] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -93,11 +101,19 @@ class Problem:
 
         Both problems share their kept figures, none of which depends on the objective.
         """
-        if objective == self.objective and self.blend is None:
+        if objective == self.objective and self.blend is None and self.latency_limit_s is None:
             return self
-        other = replace(self, objective=objective, blend=None)
+        other = replace(self, objective=objective, blend=None, latency_limit_s=None)
         object.__setattr__(other, "_figures", self._figures)  # they do not depend on it
         return other
+
+    def within(self, latency_limit_s: float) -> "Problem":
+        """The problem of the smallest peak of a plan that takes no longer than a limit."""
+        return replace(self.minimising("peak"), latency_limit_s=latency_limit_s)
+
+    def without_spills(self, *, inputs_ahead: bool = False) -> "Problem":
+        """The same problem for plans that keep in the fastest tier whatever is no weight."""
+        return replace(self, no_spill=True, inputs_ahead=inputs_ahead)
 
     def blended(self, blend: Blend) -> "Problem":
         """The same problem with a second objective beside its own."""

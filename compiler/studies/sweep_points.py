@@ -140,6 +140,8 @@ def take_over(point: Point, source: Point, why: str) -> Point:
     """
     assert source.compiled is not None  # noqa: S101 - callers pass points that have a plan
     old, own = source.compiled, point.compiled
+    # A bound over all schedules is of a size, and holds for smaller ones.
+    bounded = own or (old if source.size_bytes >= point.size_bytes else None)
     if own is not None and not _same_schedule(own, old):  # a bound is that of its own schedule
         own = None
     origin = source.taken_from_bytes or source.size_bytes
@@ -165,6 +167,10 @@ def take_over(point: Point, source: Point, why: str) -> Point:
         total_s=0.0 if own is None else own.total_s,
         interrupted=own is not None and own.interrupted,
         stop_reason=_ended(point),
+        schedule_bounds=None if bounded is None else bounded.schedule_bounds,
+        unbounded=f"it was proven for {origin} bytes only"
+        if bounded is None
+        else bounded.unbounded,
     )
     return replace(point, compiled=taken, taken_from_bytes=origin)
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.resources import resources_of
 from ullage.solvers.bounds.cones import Layout
@@ -47,17 +48,24 @@ class Rates:
     loaded: frozenset[str]
 
 
-def rates_of(target: Target) -> Rates:
-    """The rates of a target with two tiers: its slow port, and links where no way leads around."""
+def rates_of(target: Target, tier: int = 1) -> Rates:
+    """The rates of a target: the port of a slow tier, and of two the links without a way around.
+
+    Args:
+        target: the chip.
+        tier: the slow tier. Where there are more than two, what is bounded are plans that store
+            nothing in others that comes from it.
+    """
     table = resources_of(target)
-    load_s, store_s = [float(table.read_s[1])], [float(table.write_s[1])]
-    if all(target.must_be_fastest(kind) for kind in ("input", "weight", "activation", "output")):
+    load_s, store_s = [float(table.read_s[tier])], [float(table.write_s[tier])]
+    kinds: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+    if len(target.tiers) == 2 and all(target.must_be_fastest(kind) for kind in kinds):
         fills = table.source == 1
         load_s.append(1.0 / float(table.move_rate[fills].sum()) if fills.any() else 0.0)
         store_s.append(0.0)
         load_s.append(0.0)
         store_s.append(1.0 / float(table.move_rate[~fills].sum()) if (~fills).any() else 0.0)
-    slow = target.tiers[1].name
+    slow = target.tiers[tier].name
     return Rates(
         held_bytes=float(target.fastest.capacity_bytes),
         overhead_s=target.compute.overhead_s,

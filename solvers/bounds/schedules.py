@@ -3,14 +3,14 @@
 docs/bounds.md states what a schedule is here, and proves the bounds.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.bounds.cones import Cone, Following, Preceding, layout_of
 from ullage.solvers.bounds.cuts import (
     Cut,
@@ -29,13 +29,17 @@ from ullage.solvers.budget import Budget
 
 # Axes are kept index by index; a longer one would take the time and memory of the plan.
 LONGEST_AXIS = 1 << 22
+# Source of a bound that says nothing.
+TRIVIAL = "trivial"
+# A bound in bytes is within this part of the best that the bound on the latency gives.
+FINENESS = 1000
 # Cones take time with the square of the number of operators.
 MOST_OPERATORS = 2000
 
 
 @dataclass(frozen=True)
 class ScheduleBounds:
-    """Latencies in seconds that no schedule of a graph falls below, and what proves them.
+    """What no schedule of a graph falls below, and what proves it: latencies in s, or bytes.
 
     Attributes:
         any_schedule: holds whatever the parts; sums may be taken up and laid down at any point.
@@ -54,13 +58,16 @@ def why_unbounded(problem: Problem, graph: Graph | None) -> str:
         problem: the problem.
         graph: what it was made from, None where that is not known.
     """
-    if problem.objective != "latency":
+    is_limited = problem.latency_limit_s is not None
+    if problem.objective == "peak" and not is_limited:
+        return "it is proven for latency, and for peak under a limit of it (--slower-by)"
+    if problem.objective not in {"latency", "peak"}:
         return f"it is proven for latency, not for {problem.objective}"
     if problem.blend is not None:
         return "it is proven for latency alone, not for a blend of objectives"
     if problem.steady_state:
         return "it is proven for one inference, not for steady state"
-    if len(problem.target.tiers) != 2:
+    if len(problem.target.tiers) != 2 and not is_limited:
         return f"it is proven for two memories, not for {len(problem.target.tiers)}"
     if graph is None or not graph.operators:
         return "the operators behind the problem are not known"
@@ -88,10 +95,64 @@ def schedule_bounds(
     limit = budget or Budget()
     if limit.is_over():
         return None
+    return _bounds_of(_setting(graph, target), limit)
+
+
+def memory_bounds(
+    graph: Graph, target: Target, limit_s: float, budget: Budget | None = None
+) -> ScheduleBounds | None:
+    """Bytes of fast memory below which no schedule without spills keeps a limit of the latency.
+
+    The bound on the latency falls with the size; what is looked for is the largest size for which
+    it exceeds the limit. It holds for plans that store nothing but results of the graph: weights
+    come from their home, and wait in fast memory alone.
+
+    Args:
+        graph: the graph.
+        target: the chip; the capacity of its fast memory does not count.
+        limit_s: the limit of the latency.
+        budget: of time.
+
+    Returns:
+        None where time is over.
+
+    Raises:
+        UsageError: the target cannot cost a data type.
+    """
+    spent = budget or Budget()
+    setting = _setting(graph, target, target.tier_index[target.homes["weight"]])
+    known: dict[int, ScheduleBounds] = {}
+    found: list[Bound] = []
+    for name in ("any_schedule", "whole_reductions"):
+        low, source = 0, TRIVIAL
+        high = sum(value.size_bytes for value in graph.values.values())
+        while high - low > max(1, high // FINENESS):
+            size = (low + high) // 2
+            if size not in known:
+                sized = replace(setting, rates=replace(setting.rates, held_bytes=float(size)))
+                bounds = None if spent.is_over() else _bounds_of(sized, spent)
+                if bounds is None:
+                    return None
+                known[size] = bounds
+            bound: Bound = getattr(known[size], name)
+            if bound.value > limit_s * (1 + BOUND_TOLERANCE):
+                low, source = size, bound.source
+            else:
+                high = size
+        found.append(Bound(float(low), source))
+    return ScheduleBounds(*found)
+
+
+def _setting(graph: Graph, target: Target, tier: int = 1) -> Setting:
+    """A graph on a target, prepared; see `rates_of` for the tier."""
     network = network_of(graph, target)
-    setting = setting_of(network, layout_of(network), live_of(network), rates_of(target))
+    return setting_of(network, layout_of(network), live_of(network), rates_of(target, tier))
+
+
+def _bounds_of(setting: Setting, budget: Budget) -> ScheduleBounds | None:
+    """The best bounds on the latency; None where time is over first."""
     floor = _floor(setting)
-    sides = _sides(setting, limit)
+    sides = _sides(setting, budget)
     if sides is None:
         return None
     bounds = []

@@ -65,12 +65,23 @@ class _Planner(Protocol):
 
 
 def rounded_plan(
-    direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
+    direct: Direct,
+    relaxation: Relaxation,
+    options: FluidOptions,
+    budget: Budget,
+    enough: float | None = None,
 ) -> Solution:
     """The LP's fractions as a plan of slices, else of whole segments, else everything at home.
 
     Pages round slices up, so that what operators cannot do without may not fit in slices where it
     does whole. The plan that keeps everything at home is known to be legal.
+
+    Args:
+        direct: the problem.
+        relaxation: its LP, solved.
+        options: parameters of `fluid`.
+        budget: the time.
+        enough: a value from which on no other way of rounding is tried; None: none but the bound.
     """
     target = direct.problem.target
     plans: list[_Planner] = []
@@ -87,8 +98,10 @@ def rounded_plan(
         except (LookupError, InfeasibleError):  # what operators cannot do without has no place
             continue
         best = min((s for s in (best, found) if s), key=lambda s: value_of(s.assignment))
-        bound = relaxation.bound
-        if bound is not None and value_of(best.assignment) <= bound * (1 + NEAR):
+        bound, value = relaxation.bound, value_of(best.assignment)
+        if bound is not None and value <= bound * (1 + NEAR):
+            break
+        if enough is not None and value <= enough:
             break
     if best is not None:
         return best

@@ -52,7 +52,7 @@ def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    if len(problem.target.tiers) == 2:
+    if len(problem.target.tiers) == 2 or problem.no_spill:
         solution = _direct_plan(_direct(problem, options, budget), options, budget)
     elif needs_detour(problem.target):
         solution = solve_tiers(problem, options, budget)

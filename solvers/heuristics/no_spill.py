@@ -2,6 +2,7 @@
 
 This answers the objective `peak`: the smallest fast memory with which nothing has to leave. The
 capacity of the target is raised to what is needed, which `solvers/run.py` makes the plan say.
+Weights are read where they are; under a limit of the latency `fluid.smallest` fetches them ahead.
 """
 
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ import numpy as np
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.engine.joining import keep_whole
+from ullage.solvers.fluid.smallest import smallest_within
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.parameters import parameter
@@ -34,7 +36,14 @@ class NoSpillOptions:
 
 
 def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution:
-    """The lowest plan without spills; its target has the capacity that it needs."""
+    """The lowest plan without spills; its target has the capacity that it needs.
+
+    Raises:
+        InfeasibleError: no plan found keeps the limit of the latency.
+        TimeLimitError: there was no time for one that keeps it.
+    """
+    if problem.latency_limit_s is not None:
+        return smallest_within(problem, problem.latency_limit_s, budget)
     target = problem.target
     fastest = target.fastest
     segments = segments_of(problem)
@@ -93,4 +102,5 @@ SOLVER = Solver(
     solve,
     NoSpillOptions,
     ("peak",),
+    keeps_limit=True,
 )

@@ -20,9 +20,9 @@ from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.lower import build_program
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
-from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation, optimum, relax
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
+from ullage.solvers.scheduling.lp_value import lost_by_step
 from ullage.solvers.state.segments import Segment, segments_of
 
 # Options of the LPs: windows open little, since hundreds are solved.

@@ -96,13 +96,13 @@ def assemble(
             )
         )
         if residency.fill:
-            transfers.append(Transfer(*span, segment.home, fastest, residency.fill))
+            transfers.append(Transfer(*span, segment.origin, fastest, residency.fill))
         if residency.spill:
-            transfers.append(Transfer(*span, fastest, segment.home, residency.spill))
+            transfers.append(Transfer(*span, fastest, segment.origin, residency.spill))
     homes: list[tuple[int, int, int, int]] = []  # (segment, start, ready, end)
     last_step = len(problem.steps)
     for index, segment in enumerate(segments):
-        if segment.size_bytes and segment.home != fastest:
+        if segment.size_bytes and segment.origin != fastest:
             homes += [
                 (index, *span)
                 for span in _home_spans(segment, by_segment.get(index, ()), last_step)
@@ -183,7 +183,7 @@ def _place_homes(
         blocks: dict[int, list[int]] = {}
         for index, start, _, end in homes:
             segment = segments[index]
-            if segment.home == tier.name:
+            if segment.origin == tier.name:
                 block = blocks.setdefault(segment.buffer, [start, end])
                 block[0], block[1] = min(block[0], start), max(block[1], end)
         if not blocks:
@@ -202,7 +202,7 @@ def _place_homes(
         offsets = {b: int(o) for b, o in zip(buffers, packing.offsets, strict=True)}
         for index, start, ready, end in homes:
             segment = segments[index]
-            if segment.home == tier.name:
+            if segment.origin == tier.name:
                 copies.append(
                     Residency(
                         segment.buffer,
@@ -230,7 +230,7 @@ def _rows(
     inside: dict[int, int] = {}
     sizes: dict[int, int] = {}
     for index, segment in enumerate(segments):
-        if segment.home == tier.name and index in stored:
+        if segment.origin == tier.name and index in stored:
             taken = sizes.get(segment.buffer, 0)
             inside[index] = -(-taken // tier.alignment_bytes) * tier.alignment_bytes
             sizes[segment.buffer] = inside[index] + segment.size_bytes

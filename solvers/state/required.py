@@ -4,30 +4,90 @@ They are of segments whose home is the fastest tier, and of operands that operat
 there only.
 """
 
+from collections.abc import Mapping
+
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.problem import Problem, computed_once
+from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.segments import Access, Segment
+from ullage.solvers.state.segments import Access, Segment, segments_of
+
+# By (buffer, first byte, end) of a segment the moves that bring it.
+Arrivals = Mapping[tuple[int, int, int], Moves]
 
 
-def resident_residency(index: int, segment: Segment, steps: int) -> SegmentResidency | None:
+def resident_residency(
+    index: int, segment: Segment, steps: int, arrivals: Arrivals | None = None
+) -> SegmentResidency | None:
     """The residency of a segment whose home is the fastest tier: from first write to last use.
+
+    Of a segment that is at home there because the problem knows no spills, from its first use to
+    its last, with the moves that bring an input and store an output.
 
     Args:
         index: number of the segment.
         segment: the segment.
         steps: number of steps of the program; weights and outputs stay to its end.
+        arrivals: when inputs arrive, where that is not in the step before their first use.
 
     Returns:
         None for a segment that is never there.
     """
-    if not segment.accesses and not segment.is_given:
+    if not segment.accesses and (segment.origin != segment.home or not segment.is_given):
         return None
+    if segment.origin != segment.home:
+        return _resident_between_uses(index, segment, arrivals or {})
     start = 0 if segment.is_given else segment.accesses[0].step
     keeps = segment.is_output or segment.kind == "weight"
     last_used = segment.accesses[-1].step if segment.accesses else 0
     return SegmentResidency(index, start, start, steps if keeps else last_used + 1)
+
+
+def _resident_between_uses(index: int, segment: Segment, arrivals: Arrivals) -> SegmentResidency:
+    """The residency from first to last use: an input arrives just before, an output leaves then."""
+    first, last = segment.accesses[0].step, segment.accesses[-1].step
+    fill: Moves = ()
+    if segment.is_given:
+        one: Moves = ((first - 1, segment.size_bytes),)
+        fill = arrivals.get((segment.buffer, segment.start_byte, segment.end_byte), one)
+    spill: Moves = ((last + 1, segment.size_bytes),) if segment.is_output else ()
+    start = fill[0][0] if fill else first
+    return SegmentResidency(index, start, first, last + 1 + len(spill), fill, spill)
+
+
+@computed_once
+def arrivals_of(problem: Problem) -> Arrivals:
+    """When inputs of a problem without spills arrive, where that takes several steps.
+
+    As late as the computing of the steps before their first use allows, so that nothing waits: the
+    latest first use is served first. What finds no time arrives in the first of these steps.
+    """
+    if not problem.inputs_ahead:
+        return {}
+    fastest = problem.target.fastest
+    segments = [s for s in segments_of(problem) if s.origin != s.home and s.is_given and s.accesses]
+    compute_s = compute_seconds(problem)[0]
+    free = {
+        origin: compute_s * min(tier.read_bytes_per_s, link.bandwidth_bytes_per_s)
+        for origin in {s.origin for s in segments}
+        if (link := problem.target.link(origin, fastest.name)) is not None
+        for tier in (problem.target.tier(origin),)
+    }
+    found: dict[tuple[int, int, int], Moves] = {}
+    for segment in sorted(segments, key=lambda s: -s.accesses[0].step):
+        left, step = segment.size_bytes, segment.accesses[0].step
+        moves: list[tuple[int, int]] = []
+        room = free.get(segment.origin, compute_s * 0)
+        while left and step > 0:
+            step -= 1
+            size = min(left, int(room[step])) if step else left
+            room[step] -= size
+            left -= size
+            if size:
+                moves.append((step, size))
+        found[segment.buffer, segment.start_byte, segment.end_byte] = tuple(moves[::-1])
+    return found
 
 
 def single_residency(

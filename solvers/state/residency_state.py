@@ -25,7 +25,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import BusyTime, byte_price
 from ullage.solvers.state.infeasibility import step_refusal
-from ullage.solvers.state.required import resident_residency, single_residency
+from ullage.solvers.state.required import arrivals_of, resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
 from ullage.solvers.state.span_lookup import SpanLookup, UseSpan
 
@@ -138,10 +138,14 @@ class ResidencyState:
             read, written = sign * access.read_bytes, sign * access.written_bytes
             self.busy_time.add_operand(segment.home, access.step, -read, -written)
             self.busy_time.add_operand(fastest, access.step, read, written)
+        self._account_moves(segment, residency, sign)
+
+    def _account_moves(self, segment: Segment, residency: SegmentResidency, sign: int) -> None:
+        fastest = self.target.fastest.name
         if residency.fill:
-            self.busy_time.add_moves(segment.home, fastest, residency.fill, sign)
+            self.busy_time.add_moves(segment.origin, fastest, residency.fill, sign)
         if residency.spill:
-            self.busy_time.add_moves(fastest, segment.home, residency.spill, sign)
+            self.busy_time.add_moves(fastest, segment.origin, residency.spill, sign)
 
     def mark(self) -> tuple[float, float]:
         """Latency and slow-tier bytes now, for `improved_since`."""
@@ -197,10 +201,12 @@ class ResidencyState:
             if not segment.size_bytes:
                 continue
             if segment.home == self.target.fastest.name:
-                residency = resident_residency(index, segment, self.steps)
+                arrivals = arrivals_of(self.problem)
+                residency = resident_residency(index, segment, self.steps, arrivals)
                 if residency is not None:
                     self.load_bytes[residency.start : residency.end] += self.aligned_bytes(segment)
                     self.residencies[index][0] = (len(segment.accesses) - 1, residency)
+                    self._account_moves(segment, residency, 1)
             elif segment.must_be_fastest:
                 for position in range(len(segment.accesses)):
                     self.add_single(index, position)

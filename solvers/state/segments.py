@@ -52,7 +52,9 @@ class Segment:
         start_byte: first byte.
         end_byte: one past the last byte.
         kind: kind of the buffer, `weight`, `input`, `activation` or `output`.
-        home: name of the home tier.
+        home: name of the tier in which operators find it where no residency says otherwise: its
+            buffer's home; the fastest where the problem lets it leave only for good.
+        origin: name of its buffer's home, where an input comes from and an output goes to.
         accesses: uses of the range in step order, one per step.
         is_output: its data must be at home after the last step.
         must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
@@ -64,6 +66,7 @@ class Segment:
     end_byte: int
     kind: Kind
     home: str
+    origin: str
     accesses: tuple[Access, ...]
     is_output: bool
     must_be_fastest: bool
@@ -83,6 +86,7 @@ class Segment:
 def segments_of(problem: Problem) -> tuple[Segment, ...]:
     """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
     target = problem.target
+    fastest = target.fastest.name
     segments: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
@@ -94,6 +98,7 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                 cuts.update((low, high))
         edges = sorted(cuts)
         by_range = _uses_by_range(uses, edges)
+        origin, is_weight = target.homes[buffer.kind], buffer.kind == "weight"
         for (low, high), uses_in_range in zip(pairwise(edges), by_range, strict=True):
             segments.append(
                 Segment(
@@ -101,7 +106,8 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                     start_byte=low,
                     end_byte=high,
                     kind=buffer.kind,
-                    home=target.homes[buffer.kind],
+                    home=fastest if problem.no_spill and not is_weight else origin,
+                    origin=origin,
                     accesses=_accesses(
                         uses_in_range, low, high, given=buffer.kind in ("input", "weight")
                     ),

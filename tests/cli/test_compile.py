@@ -288,6 +288,9 @@ def test_options_that_contradict_one_another_are_refused(ask: Json, tiny: Path) 
         ("--fast-memory", "64KiB", "--set", sram): "two capacities",
         ("--objective", "peak", "--fast-memory", "64KiB"): "leave one out",
         ("--within", "1%"): "--then",
+        ("--slower-by", "5%"): "--then peak --within 5%",
+        ("--objective", "peak", "--slower-by", "-5%"): "--slower-by",
+        ("--objective", "peak", "--slower-by", "5"): "5% or 500%",
         ("--then", "traffic", "--within", "-1%"): "--within",
         ("--then", "traffic", "--within", "much"): "--within",
         ("--then", "latency"): "first objective",
@@ -298,6 +301,23 @@ def test_options_that_contradict_one_another_are_refused(ask: Json, tiny: Path) 
         assert error["kind"] == "usage"
         assert word in error["message"], error["message"]
     assert ask("compile", tiny, "--batch", 1, "--set", sram)["fast_memory_bytes"] == 65536
+
+
+def test_the_smallest_peak_that_is_little_slower(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path
+) -> None:
+    asked = ("compile", tiny, "--batch", 64, "--objective", "peak", "--schedule", "whole")
+    found = [ask(*asked, "--slower-by", share) for share in ("20%", "0.2", "200%")]
+    assert found[0]["value"] == found[1]["value"] >= found[2]["value"] > 0
+    for one in found:
+        told = one["slower_by"]
+        assert told["kept"] is True
+        assert one["latency_s"] <= told["limit_s"]
+        limit_s = told["best_latency_s"] * (1 + told["slower_by"])
+        assert told["limit_s"] == pytest.approx(limit_s)
+        assert one["lower_bound_any_schedule"] <= one["value"]
+    text, _ = say(*asked, "--slower-by", "20%")
+    assert "20.0 % above the best plan with all of sram" in " ".join(text.split())
 
 
 def test_ctrl_c_while_files_are_written_says_which_are_complete(

@@ -45,6 +45,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.builder import Builder
 from ullage.solvers.fluid.two_tier.program import FluidProgram, Gap, SpillVariables
 from ullage.solvers.lp.program import INFINITY
+from ullage.solvers.state.required import arrivals_of, resident_residency
 from ullage.solvers.state.segments import Segment
 
 # Number of steps before the window of a gap, evenly spaced, in which data may arrive at first.
@@ -135,7 +136,7 @@ def build_fluid(
         rows = _SegmentRows(index, segment, windows, [], [], {})
         if segment.size_bytes and segment.accesses:
             if segment.home == builder.target.fastest.name:
-                _add_fixed(builder, segment)
+                _add_fixed(builder, index, segment)
             else:
                 _add_accesses(builder, rows, wraps=steady_state and segment.kind == "weight")
                 for access, use in enumerate(segment.accesses):
@@ -175,15 +176,22 @@ def _stored(
     ]
 
 
-def _add_fixed(builder: Builder, segment: Segment) -> None:
+def _add_fixed(builder: Builder, index: int, segment: Segment) -> None:
     """Occupy the space of a segment whose home is the fastest tier, for its whole live range."""
-    start = 0 if segment.is_given else segment.accesses[0].step
-    keeps = segment.is_output or segment.kind == "weight"
-    end = builder.steps if keeps else segment.accesses[-1].step + 1
+    arrivals = arrivals_of(builder.problem)
+    residency = resident_residency(index, segment, builder.steps, arrivals)
+    if residency is None:
+        return
     always = builder.lp.add_variable(1.0, 1.0)
-    builder.occupy(start, end, always, segment.size_bytes)
+    builder.occupy(residency.start, residency.end, always, segment.size_bytes)
     for access in segment.accesses:
         builder.charge_access(segment.home, access, -1)
+    fastest = builder.target.fastest.name
+    ways = ((segment.origin, fastest, residency.fill), (fastest, segment.origin, residency.spill))
+    for source, destination, moves in ways:
+        for step, size in moves:
+            step_of, moved = np.array([step]), np.array([always])
+            builder.charge_moves(source, destination, step_of, moved, float(size))
 
 
 def _add_accesses(builder: Builder, rows: _SegmentRows, *, wraps: bool) -> None:

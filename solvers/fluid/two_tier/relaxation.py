@@ -118,6 +118,21 @@ def relax(
     return best
 
 
+def optimum(problem: Problem, relaxation: Relaxation) -> float:
+    """Optimum of the LP in the objective's unit, a small price on slow traffic included.
+
+    Args:
+        problem: the problem that was relaxed.
+        relaxation: its LP, solved.
+    """
+    builder = relaxation.fluid.builder
+    value = relaxation.solution.objective + builder.constant + builder.tie_constant
+    value *= builder.unit
+    if builder.is_timed:
+        value += float(overhead_seconds(problem).sum())
+    return float(value)
+
+
 def _is_complete(problem: Problem, segments: Sequence[Segment]) -> bool:
     """Whether the LP covers all legal plans.
 

@@ -30,10 +30,14 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade
 WINDOW_BLOCKS = 4
 # ... and how many more, evenly spaced between the use before and these.
 SPARSE_BLOCKS = 4
+# The same under a limit of the latency: weights come long before where time is short.
+LIMITED_SPARSE_BLOCKS = 16
 # Blocks behind a write in which data may be stored home.
 SPILL_BLOCKS = 3
 # Share of the memory that what passes a stretch takes at most: it may be at home meanwhile.
 MOST_PASSING = 0.75
+# Price of a latency that is twice its limit, in capacities of the memory.
+OVER_PRICE = 30.0
 # Digits of the shares of a piece that a block reads and writes to which pieces are alike.
 ALIKE_DIGITS = 3
 
@@ -103,7 +107,8 @@ class CoarseValue:
     """What the LP of a coarse program says.
 
     Attributes:
-        value: its optimum in the objective's unit; traffic with what no plan avoids.
+        value: its optimum in the objective's unit; traffic with what no plan avoids. Under a limit
+            of the latency: bytes, with `OVER_PRICE` for what is above the limit.
         lost: (B,) seconds of each block beyond computing; 0 where time is not the objective.
         room: (B,) price of the whole memory in each block, in the objective's unit.
     """
@@ -352,25 +357,39 @@ class _CoarseLp:
     """The linear program of a coarse program."""
 
     def __init__(
-        self, program: CoarseProgram, target: Target, objective: str, *, steady_state: bool
+        self,
+        program: CoarseProgram,
+        target: Target,
+        objective: str,
+        limit_s: float | None,
+        *,
+        steady_state: bool,
+        weights_apart: bool,
     ) -> None:
         self.program, self.target = program, target
+        self.weights_apart = weights_apart
+        self.limit_s = limit_s
+        self.sparse = SPARSE_BLOCKS if limit_s is None else LIMITED_SPARSE_BLOCKS
         self.blocks = len(program.compute_s)
-        self.is_timed = objective == "latency"
+        self.is_timed = objective in {"latency", "peak"}
         self.steady_state = steady_state
         self.rates = _Rates.of(target, objective)
         self.columns = _Columns()
         self.constant = 0.0
         self.busy_s = program.excess_bytes * (self.rates.read_s + self.rates.write_s)
+        if limit_s is not None:  # nothing leaves: memory is as large as it must be
+            self.busy_s = np.zeros(self.blocks)
         self.constant += float(program.excess_bytes.sum()) * (
             self.rates.read_cost + self.rates.write_cost
         )
         # Blocks, variables, and seconds of the slow port that 1 of the variable takes.
         self.port: tuple[list[int], list[int], list[float]] = ([], [], [])
+        self.other_port: tuple[list[int], list[int], list[float]] = ([], [], [])
         slow = target.tiers[1]
         self.tie = TIE_BREAK / max(slow.read_bytes_per_s, slow.write_bytes_per_s)
         self.capacity = float(max(1, target.fastest.capacity_bytes))
-        self._add_inner()
+        if limit_s is None:
+            self._add_inner()
         for segment in program.segments:
             self._add(segment)
 
@@ -395,15 +414,16 @@ class _CoarseLp:
             read, written = use.read_share * size, use.written_share * size
             slow_s = read * rates.read_s + written * rates.write_s
             slow_cost = read * rates.read_cost + written * rates.write_cost
-            self.busy_s[use.block] += slow_s
             self.constant += slow_cost
             self.constant += read * rates.fast_cost[0] + written * rates.fast_cost[1]
             saved = self.tie * (read + written) if self.is_timed else slow_cost
             if self.is_timed:
                 self.constant += saved
-            x = columns.variable(-saved, float(segment.must_be_fastest))
+            x = columns.variable(-saved, float(segment.must_be_fastest or self._stays(segment)))
             present.append(x)
-            self._spend(use.block, x, -slow_s)
+            if not self._is_apart(segment):
+                self.busy_s[use.block] += slow_s
+                self._spend(use.block, x, -slow_s)
             columns.spans.add([use.block], [use.block + 1], [x], share * use.held_share)
             kept.append(self._add_gap(segment, number, present) if use.reads else -1)
         if self.steady_state and segment.is_weight and kept[0] >= 0:
@@ -413,6 +433,10 @@ class _CoarseLp:
         for number, use in enumerate(segment.uses):
             if use.writes:
                 self._add_stores(segment, number, present, kept)
+
+    def _stays(self, segment: CoarseSegment) -> bool:
+        """Whether a segment may not leave between its first use and its last."""
+        return self.limit_s is not None and not segment.is_weight
 
     def _add_gap(self, segment: CoarseSegment, number: int, present: Sequence[int]) -> int:
         """Add what is kept and what arrives before a use; returns the variable of what is kept."""
@@ -428,7 +452,7 @@ class _CoarseLp:
         kept, first = -1, 0
         if number or wraps:
             since = segment.uses[number - 1].block - (self.blocks if wraps else 0)
-            kept, first = columns.variable(0.0), since + 1
+            kept, first = columns.variable(0.0, float(self._stays(segment))), since + 1
             columns.entry(balance, kept, 1.0)
             columns.spans.add([since + 1], [end], [kept], share)
         if number:
@@ -437,15 +461,14 @@ class _CoarseLp:
             columns.entry(row, kept, -1.0)
         window = max(first, end - WINDOW_BLOCKS)
         early = range(first, window)
-        sparse = (
-            [early[len(early) * k // SPARSE_BLOCKS] for k in range(SPARSE_BLOCKS)] if early else []
-        )
+        sparse = [early[len(early) * k // self.sparse] for k in range(self.sparse)] if early else []
         cost = size * (self.tie if self.is_timed else self.rates.in_cost)
         for block in dict.fromkeys([*sparse, *range(window, end)]):
             moved = columns.variable(cost)
             columns.entry(balance, moved, 1.0)
             columns.spans.add([block], [end], [moved], share)
-            self._spend(block % self.blocks, moved, size * self.rates.in_s)
+            seconds = size * self.rates.in_s
+            self._spend(block % self.blocks, moved, seconds, apart=self._is_apart(segment))
         return kept
 
     def _add_stores(
@@ -473,7 +496,8 @@ class _CoarseLp:
             columns.spans.add(
                 [since + 1], [block + 1], [stored], segment.space_bytes / self.capacity
             )
-            self._spend(block, stored, size * self.rates.out_s)
+            seconds = size * self.rates.out_s
+            self._spend(block, stored, seconds, apart=self._is_apart(segment))
             stores.append((block, stored))
         for by, keeps in needs:
             row = columns.row(INFINITY)
@@ -484,9 +508,13 @@ class _CoarseLp:
                 if block < by:
                     columns.entry(row, stored, 1.0)
 
-    def _spend(self, block: int, variable: int, seconds: float) -> None:
-        """Let a variable take the slow port's time."""
-        blocks, variables, spent = self.port
+    def _is_apart(self, segment: CoarseSegment) -> bool:
+        """Whether a segment comes and goes through another port than that of the weights."""
+        return self.weights_apart and self._stays(segment)
+
+    def _spend(self, block: int, variable: int, seconds: float, *, apart: bool = False) -> None:
+        """Let a variable take the slow port's time, or that of the port apart from it."""
+        blocks, variables, spent = self.other_port if apart else self.port
         blocks.append(block)
         variables.append(variable)
         spent.append(seconds)
@@ -502,11 +530,14 @@ class _CoarseLp:
             unit = self.constant / blocks
         lp = LinearProgram()
         room = (self.capacity - program.workspace_bytes) / self.capacity
+        if self.limit_s is not None:
+            room = -(program.workspace_bytes + program.excess_bytes) / self.capacity
         variables = lp.add_variables(len(columns.cost), np.array(columns.low), 1.0)
         lp.add_cost(variables, np.array(columns.cost) / unit)
         capacity_rows = lp.add_rows(blocks, -INFINITY, room)
         inner = program.inner.space_bytes / self.capacity
-        load = lp.add_variables(blocks, 0.0, np.maximum(0.0, room + inner))
+        most = np.maximum(0.0, room + inner) if self.limit_s is None else INFINITY
+        load = lp.add_variables(blocks, 0.0, most)
         load_rows = lp.add_rows(blocks, 0.0, 0.0)
         lp.add_entries(capacity_rows, load, 1.0)
         lp.add_entries(load_rows, load, -1.0)
@@ -526,11 +557,18 @@ class _CoarseLp:
             inner_s += program.inner.written_bytes.sum() * self.rates.write_s
             longest = 2.0 * blocks + float(inner_s) / unit  # all of it at home, too
             elapsed = lp.add_variables(blocks, compute, np.maximum(compute, longest))
-            lp.add_cost(elapsed, 1.0)
             port = lp.add_rows(blocks, self.busy_s / unit, INFINITY)
             lp.add_entries(port, elapsed, 1.0)
-            at, spenders, seconds = self.port
-            lp.add_entries(port[np.array(at)], np.array(spenders), -np.array(seconds) / unit)
+            self._enter(lp, port, self.port, unit)
+            if self.other_port[0]:
+                other = lp.add_rows(blocks, 0.0, INFINITY)
+                lp.add_entries(other, elapsed, 1.0)
+                self._enter(lp, other, self.other_port, unit)
+        size = over = load[:0]
+        if self.limit_s is not None:
+            size, over = self._limit(lp, capacity_rows, elapsed, self.limit_s / unit, unit)
+        elif self.is_timed:
+            lp.add_cost(elapsed, 1.0)
         left_s = budget.remaining_s()
         if left_s <= 0:
             return None
@@ -542,19 +580,78 @@ class _CoarseLp:
         if self.is_timed:
             lost = np.maximum(0.0, solution.values[elapsed] * unit - program.compute_s)
         value = solution.objective * unit + self.constant + program.overhead_s * self.is_timed
+        if self.limit_s is not None:
+            value = float(solution.values[size].sum())
+            value += OVER_PRICE * float(solution.values[over].sum()) * unit / self.limit_s
+            value *= self.capacity
         return CoarseValue(float(value), lost, prices)
+
+    @staticmethod
+    def _enter(
+        lp: LinearProgram,
+        rows: Ints,
+        port: tuple[list[int], list[int], list[float]],
+        unit: float,
+    ) -> None:
+        """Enter what variables spend of a port's time."""
+        at, spenders, seconds = port
+        if at:
+            lp.add_entries(rows[np.array(at)], np.array(spenders), -np.array(seconds) / unit)
+
+    def _limit(
+        self, lp: LinearProgram, capacity_rows: Ints, elapsed: Ints, limit: float, unit: float
+    ) -> tuple[Ints, Ints]:
+        """Minimise the size of the memory, under a limit of the latency.
+
+        Args:
+            lp: the program.
+            capacity_rows: (B,) rows: what lies in memory in each block, in capacities.
+            elapsed: (B,) variables: time of each block, in units.
+            limit: of the latency, in units.
+            unit: seconds that count as 1.
+
+        Returns:
+            The variable of the size, in capacities, and that of what is above the limit.
+        """
+        weight = float(self.blocks)  # against the small costs of bytes that are moved
+        size, over = lp.add_variables(1, 0.0, INFINITY), lp.add_variables(1, 0.0, INFINITY)
+        lp.add_cost(size, weight)
+        lp.add_cost(over, weight * OVER_PRICE / limit)
+        lp.add_entries(capacity_rows, np.repeat(size, self.blocks), -1.0)
+        row = lp.add_rows(1, -INFINITY, limit - self.program.overhead_s / unit)
+        lp.add_entries(np.repeat(row, self.blocks), elapsed, 1.0)
+        lp.add_entries(row, over, -1.0)
+        return size, over
 
 
 def coarse_value(
-    program: CoarseProgram, target: Target, objective: str, budget: Budget, *, steady_state: bool
+    program: CoarseProgram,
+    target: Target,
+    objective: str,
+    budget: Budget,
+    *,
+    steady_state: bool,
+    limit_s: float | None = None,
+    weights_apart: bool = False,
 ) -> CoarseValue | None:
     """Solve the LP of a coarse program; None where it has no solution, or time is over first.
 
     Args:
         program: the blocks.
         target: a chip of two tiers.
-        objective: `latency` (s), `traffic` (bytes) or `energy` (J).
+        objective: `latency` (s), `traffic` (bytes), `energy` (J), or with a limit `peak` (bytes).
         budget: the time.
         steady_state: inferences repeat for ever.
+        limit_s: of the latency; the value is then the size of the smallest memory which whatever
+            is no weight need not leave between its first and its last use.
+        weights_apart: under a limit, weights come through another port than inputs.
     """
-    return _CoarseLp(program, target, objective, steady_state=steady_state).solve(budget)
+    lp = _CoarseLp(
+        program,
+        target,
+        objective,
+        limit_s,
+        steady_state=steady_state,
+        weights_apart=weights_apart,
+    )
+    return lp.solve(budget)

@@ -53,18 +53,19 @@ class PeakGroups:
 class PeakSearch:
     """Groups for ever less memory.
 
-    Args:
+    Attributes:
         task: the graph in its order and the target; its objective does not matter.
         facts: the same for estimates.
+        estimates: by position, those of the groups that end there; none where time was over.
     """
 
     def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
         self.task, self.facts = task, facts
-        self._estimates = estimated_groups(facts, task.budget.is_over) or []
+        self.estimates = estimated_groups(facts, task.budget.is_over) or []
         self._crossing = crossing_bytes(facts)
         self._weight_s_per_byte = 1 / task.target.home("weight").read_bytes_per_s
-        self._estimate_of = {g.cascade: g for groups in self._estimates for g in groups}
-        self._needs = [[self._need(g) for g in groups] for groups in self._estimates]
+        self._estimate_of = {g.cascade: g for groups in self.estimates for g in groups}
+        self._needs = [[self._need(g) for g in groups] for groups in self.estimates]
         self._rng = np.random.default_rng(task.seed)
 
     def smallest(self, patience: int = PATIENCE) -> PeakGroups | None:
@@ -75,7 +76,7 @@ class PeakSearch:
         """
         count = len(self.facts.order)
         best = self.valued([Cascade(p, p + 1) for p in range(count)])
-        if not self._estimates or best is None:
+        if not self.estimates or best is None:
             return best
         low, high = 0, best.live_bytes
         while high - low > CLOSE * high and not self.task.budget.is_over():
@@ -113,7 +114,7 @@ class PeakSearch:
         best[0] = 0.0
         choice: list[GroupEstimate | None] = [None] * (count + 1)
         for last in range(1, count + 1):
-            for group, need in zip(self._estimates[last - 1], self._needs[last - 1], strict=True):
+            for group, need in zip(self.estimates[last - 1], self._needs[last - 1], strict=True):
                 if need > size_bytes:
                     continue
                 seconds = best[group.cascade.first] + self._seconds(group, size_bytes - need)

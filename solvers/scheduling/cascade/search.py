@@ -25,6 +25,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import PART_PRICE, choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
+from ullage.solvers.scheduling.cascade.limited import LimitedStart
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
 from ullage.solvers.scheduling.cascade.stretch import changed_span, inside
@@ -194,12 +195,33 @@ def schedule_until(task: SchedulingTask) -> CascadeResult:
 
 def peak_schedule(task: SchedulingTask) -> CascadeResult:
     """The schedule with the least live bytes found by the task's deadline."""
+    if task.limit_s is not None:
+        return limited_schedule(task)
     whole = Schedule.whole(task.order)
     search = PeakSearch(task, OrderFacts.of(task.graph, task.order, task.problem_of(whole)))
     best = search.smallest()
     if best is None:
         return CascadeResult(whole)
     return CascadeResult(best.schedule, best.cascades, float(best.live_bytes))
+
+
+def limited_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> CascadeResult:
+    """The schedule that needs the least memory under the task's limit of the latency."""
+    whole = Schedule.whole(task.order)
+    start = LimitedStart(task)
+    best, sure = start.best, start.sure
+    if best is None or sure is None:
+        return CascadeResult(whole)
+    search = _LocalSearch(start.judge, best, sure, start.tried, None)
+    search.improve(tries)
+    return CascadeResult(
+        schedule=schedule_of(task, start.judge.facts, search.best.cascades) or whole,
+        cascades=search.best.cascades,
+        value=search.sure.value,
+        whole_value=None if start.singles is None else start.singles.value,
+        tries=search.tries,
+        gains=search.gains,
+    )
 
 
 class _LocalSearch:

@@ -17,15 +17,16 @@ from ullage.compiler.ir.schedule import Part, Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.parts import lower_schedule
+from ullage.hwmodels.bounds import live_bytes_by_step
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
-from ullage.solvers.fluid.two_tier.relaxation import relax
+from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
-from ullage.solvers.scheduling.lp_value import lost_by_step, optimum
+from ullage.solvers.scheduling.lp_value import lost_by_step
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs: windows open little, since many are solved.
@@ -50,11 +51,13 @@ class SchedulingTask:
         target: the chip.
         aliases: what may share bytes.
         steady_state: inferences repeat for ever.
-        objective: `latency` (s), `traffic` (bytes) or `energy` (J).
+        objective: `latency` (s), `traffic` (bytes), `energy` (J) or `peak` (bytes).
         seed: random seed of the search.
         budget: the time of the search.
         most_parts: steps of a schedule at most, so that there is time to plan it; None for any.
             Where operands must be in the fastest tier, fitting comes first.
+        limit_s: of the latency, where the peak is minimised under one.
+        weights_apart: weights come through another port than inputs (with a limit only).
     """
 
     graph: Graph
@@ -66,6 +69,8 @@ class SchedulingTask:
     seed: int
     budget: Budget
     most_parts: int | None = None
+    limit_s: float | None = None
+    weights_apart: bool = False
 
     def problem_of(self, schedule: Schedule) -> Problem:
         """The problem of a schedule of the graph.
@@ -144,8 +149,8 @@ class Judge:
 
     @property
     def judges_stretches(self) -> bool:
-        """Whether it values the groups of a stretch of the order, too."""
-        return self._profiles is not None
+        """Whether it values the groups of a stretch of the order, too: a limit is of all of it."""
+        return self._profiles is not None and self.task.limit_s is None
 
     def value(self, cascades: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
         """The value of groups that make up the order, or a stretch of it.
@@ -165,13 +170,25 @@ class Judge:
         if program is None or (task.most_parts is not None and program.parts > task.most_parts):
             return None
         found = coarse_value(
-            program, task.target, task.objective, task.budget, steady_state=task.steady_state
+            program,
+            task.target,
+            task.objective,
+            task.budget,
+            steady_state=task.steady_state,
+            limit_s=task.limit_s,
+            weights_apart=task.weights_apart,
         )
         if found is None:
             return None
+        value = found.value
+        if task.limit_s is not None:  # a memory is no smaller than what is live in the plan's steps
+            live = self._live_bytes(groups)
+            if live is None:
+                return None
+            value = max(value, live)
         lost = _by_group(found.lost, program.group_of, len(groups))
         room = _by_group(found.room, program.group_of, len(groups))
-        return ValuedGroups(groups, found.value, lost, room, program.parts)
+        return ValuedGroups(groups, value, lost, room, program.parts)
 
     def surely(self, valued: ValuedGroups) -> ValuedGroups | None:
         """The value of groups on a finer axis of time; None where time is over first.
@@ -179,6 +196,17 @@ class Judge:
         A search finds what a coarse axis flatters; this tells.
         """
         return valued if self._fine is None else self.value(valued.cascades, fine=True)
+
+    def _live_bytes(self, cascades: Sequence[Cascade]) -> float | None:
+        """Most live bytes of any step, without weights; None where groups cannot be cut so."""
+        schedule = schedule_of(self.task, self.facts, cascades)
+        if schedule is None:
+            return None
+        try:
+            problem = self.task.problem_of(schedule)
+        except UsageError:
+            return None
+        return float(live_bytes_by_step(problem, problem.target).max(initial=0))
 
     def _value_exactly(self, groups: tuple[Cascade, ...]) -> ValuedGroups | None:
         """The value by the LP of the plan's own steps: where operands must be in the fastest tier.

@@ -22,6 +22,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.studies.sweep import SweepOptions, describe_sweep, sweep
 from ullage.compiler.verify.verifier import find_violations
+from ullage.solvers.bounds.schedules import schedule_bounds
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import greedy
 from ullage.solvers.interface import Solution
@@ -233,3 +234,30 @@ def test_cascades_are_chosen_for_each_size(tmp_path: Path) -> None:
             replace(request, meet_latency_s=1e-3),
             replace(GREEDY, dtype="int8", schedule="cascade"),
         )
+
+
+def test_bounds_over_all_schedules_are_those_of_each_size(tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    request = SweepOptions(2 * KIB, 512 * KIB, 7)
+    options = replace(GREEDY, dtype="int8", schedule="cascade", time_limit_s=21)
+    begun = time.monotonic()
+    swept = sweep(path, request, options)
+    assert time.monotonic() - begun < 25
+    bounds = []
+    for point in swept.points:
+        compiled = point.compiled
+        assert compiled is not None
+        found = compiled.schedule_bounds
+        if found is None:
+            assert compiled.unbounded
+            continue
+        assert compiled.graph is not None
+        own = schedule_bounds(compiled.graph, compiled.plan.target)
+        assert own is not None
+        assert found.any_schedule.value <= own.any_schedule.value * (1 + 1e-12)
+        assert found.any_schedule.value <= compiled.value
+        bounds.append(found.any_schedule.value)
+    assert bounds == sorted(bounds, reverse=True)
+    values = [point.compiled.value for point in swept.points if point.compiled is not None]
+    assert values == sorted(values, reverse=True)
+    assert any(point.taken_from_bytes is not None for point in swept.points)

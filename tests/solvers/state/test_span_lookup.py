@@ -17,7 +17,9 @@ def test_runs_are_found_as_by_looking_at_each(seed: int) -> None:
     count = rng.randint(1, 12 * FEW)
     accesses = tuple(Access(t, True, rng.random() < 0.1, 1.0, 0.0) for t in range(count))
     given_kind = rng.choice(("weight", "activation"))
-    segment = Segment(0, 0, 8, given_kind, "dram", accesses, is_output=False, must_be_fastest=False)
+    segment = Segment(
+        0, 0, 8, given_kind, "dram", "dram", accesses, is_output=False, must_be_fastest=False
+    )
     residencies: list[dict[int, tuple[int, SegmentResidency]]] = [{}]
     lookup = SpanLookup(residencies, [segment])
     for _ in range(40):

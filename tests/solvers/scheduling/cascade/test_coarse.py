@@ -18,7 +18,7 @@ from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.relaxation import relax
+from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade import profile
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
@@ -31,7 +31,6 @@ from ullage.solvers.scheduling.cascade.valued import (
     SchedulingTask,
     schedule_of,
 )
-from ullage.solvers.scheduling.lp_value import optimum
 from ullage.solvers.state.segments import segments_of
 
 GRAPH = import_model(residual_network(size=32), ImportOptions())

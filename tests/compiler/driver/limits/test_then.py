@@ -9,10 +9,10 @@ import pytest
 from tests.support.tiled_models import residual_network, saved
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, compile_problem
+from ullage.compiler.driver.limits.then import minimise_then
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
-from ullage.compiler.driver.then import minimise_then
 from ullage.compiler.ir.problem import Blend
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations

@@ -1,0 +1,143 @@
+"""`slower_by`: the smallest fast memory of plans that are nearly the fastest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.tiled_models import residual_network, saved
+from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary import summarise, summary_rows
+from ullage.compiler.ir.plan_json import dump_plan, load_plan
+from ullage.compiler.ir.schedule import Schedule, part_of
+from ullage.compiler.verify.verifier import find_violations
+
+PEAK = CompileOptions(
+    objective="peak", target="ethos-u55-128", dtype="int8", schedule="whole", slower_by=0.5
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(residual_network(size=32), tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def cascade(path: Path) -> Compiled:
+    return compile_model(path, replace(PEAK, schedule="cascade", time_limit_s=12))
+
+
+def check(compiled: Compiled, share: float) -> None:
+    """The plan is legal, keeps the limit, and the summary says so."""
+    limit = compiled.limit
+    assert limit is not None
+    assert limit.slower_by == share
+    assert limit.best_bound_s <= limit.best_latency_s
+    assert compiled.score.latency_s <= limit.limit_s == limit.best_latency_s * (1 + share)
+    assert not find_violations(compiled.plan)
+    assert compiled.plan.objective == "peak"
+    assert compiled.bound.value <= compiled.value == compiled.score.peak_bytes["sram"]
+    told = summarise(compiled)["slower_by"]
+    assert told["kept"] is True
+    assert told["slower"] == pytest.approx(compiled.score.latency_s / limit.best_latency_s - 1)
+    assert told["limit_s"] == limit.limit_s
+    rows = dict(summary_rows(compiled, summarise(compiled)))
+    assert "kept" in rows["latency limit"]
+
+
+def test_cascades_keep_the_limit_and_need_less_than_whole_operators(
+    path: Path, cascade: Compiled
+) -> None:
+    check(cascade, 0.5)
+    whole = compile_model(path, PEAK)
+    check(whole, 0.5)
+    assert cascade.value < 0.8 * whole.value
+    assert summarise(cascade)["schedule"] == "cascade"
+    assert cascade.whole is not None
+    free = compile_model(path, replace(PEAK, slower_by=None))
+    assert free.limit is None
+    assert "slower_by" not in summarise(free)
+    assert free.value <= whole.value
+
+
+def test_a_plan_has_a_bound_over_all_schedules(cascade: Compiled, path: Path) -> None:
+    bounds = cascade.schedule_bounds
+    assert bounds is not None
+    assert bounds.any_schedule.value <= bounds.whole_reductions.value <= cascade.value
+    free = compile_model(path, replace(PEAK, slower_by=None))
+    assert free.schedule_bounds is None
+    assert "--slower-by" in free.unbounded
+
+
+def test_a_plan_of_a_limit_is_read_again(cascade: Compiled, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(dump_plan(cascade.plan))
+    again = load_plan(file.read_bytes())
+    assert not find_violations(again)
+    assert again.residencies == cascade.plan.residencies
+
+
+def test_more_time_takes_no_more_memory(path: Path) -> None:
+    values = []
+    for share in (0.2, 0.5, 3.0):
+        compiled = compile_model(path, replace(PEAK, slower_by=share))
+        check(compiled, share)
+        values.append(compiled.value)
+    assert values == sorted(values, reverse=True)
+
+
+def test_a_given_schedule_keeps_the_limit_too(path: Path) -> None:
+    prepared = prepare(path, replace(PEAK, slower_by=None, objective="latency"))
+    rows = [part_of(0, {2: (0, 8)}), part_of(0, {2: (8, 16)})]
+    parts = [*rows, *(part_of(i, {}) for i in range(1, len(prepared.graph.operators)))]
+    given = Schedule("mine", tuple(parts))
+    compiled = compile_model(path, replace(PEAK, schedule=given))
+    check(compiled, 0.5)
+    assert compiled.plan.program.parts == compiled.plan.program.operators + 1
+
+
+def test_a_problem_keeps_a_limit_too(path: Path) -> None:
+    prepared = prepare(path, replace(PEAK, slower_by=None))
+    compiled = compile_problem(prepared.problem, CompileOptions(slower_by=0.5))
+    check(compiled, 0.5)
+    assert compiled.value == compile_model(path, PEAK).value
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (replace(PEAK, objective="latency"), "--then peak --within 50%"),
+        (replace(PEAK, objective="traffic"), "--then traffic --within 50%"),
+        (replace(PEAK, slower_by=-0.1), "at least 0"),
+        (replace(PEAK, slower_by=float("nan")), "at least 0"),
+        (replace(PEAK, slower_by=float("inf")), "at least 0"),
+        (replace(PEAK, solver="cpsat"), "no-spill"),
+        (replace(PEAK, then="latency"), "no memory to spare"),
+        (replace(PEAK, fast_memory_bytes=1 << 16), "leave one out"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(path: Path, options: CompileOptions, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        compile_model(path, options)
+
+
+def test_other_commands_do_not_know_it(path: Path) -> None:
+    with pytest.raises(UsageError, match="option of compile alone"):
+        prepare(path, PEAK)
+
+
+def test_a_target_whose_operands_must_be_in_one_memory_plans_whole_operators(path: Path) -> None:
+    spm = replace(PEAK, target="edge-npu-spm")
+    check(compile_model(path, spm), 0.5)
+    with pytest.raises(UsageError, match="--schedule whole"):
+        compile_model(path, replace(spm, schedule="cascade"))
+
+
+def test_a_limit_that_no_plan_without_spills_keeps_is_infeasible(path: Path) -> None:
+    # The fastest plan reads the input in place, one without spills fetches it first.
+    tight = replace(PEAK, slower_by=0.0)
+    with pytest.raises(InfeasibleError, match="--slower-by"):
+        compile_model(path, tight)
