@@ -129,6 +129,18 @@ class LaidOut:
         return result
 
 
+def reached_box(layout: Layout, shape: tuple[int, ...], box: Box) -> Box:
+    """What of a value lies in the byte ranges of a box: whole cells, and whole axes inside them."""
+    reached = [(0, size) for size in shape]
+    reached[layout.axis] = box[layout.axis]
+    for cuts in layout.cuts:
+        low, high = box[cuts.axis]
+        begins = [end for end in cuts.ends if end <= low]
+        stops = [end for end in cuts.ends if end >= high]
+        reached[cuts.axis] = (begins[-1], stops[0])
+    return tuple(reached)
+
+
 def whole_range(value: Value) -> list[ByteRange]:
     """All bytes of a value as one range; none for an empty value."""
     size = value.size_bytes

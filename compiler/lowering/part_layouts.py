@@ -73,6 +73,12 @@ def choose_layouts(
     return result
 
 
+def layout_of(shape: tuple[int, ...], written: Iterable[Box], read: Iterable[Box]) -> Layout | None:
+    """The layout of a value of this shape that parts make and read so; None where it needs none."""
+    makes, reads = _cut_ranges(shape, written), _cut_ranges(shape, read)
+    return _layout(shape, makes, reads) if makes or reads else None
+
+
 def _joined(
     leaves: Iterable[str], ranges: Mapping[str, Mapping[int, set[Interval]]]
 ) -> dict[int, set[Interval]]:
@@ -86,13 +92,22 @@ def _joined(
 
 def _by_value(graph: Graph, boxes: Iterable[LeafBox]) -> dict[str, dict[int, set[Interval]]]:
     """By value and axis the ranges of its boxes on axes that are cut."""
-    result: dict[str, dict[int, set[Interval]]] = {}
+    of_value: dict[str, set[Box]] = {}
     for name, box in boxes:
-        axes = result.setdefault(name, {})
-        for axis, (span, size) in enumerate(zip(box, graph.values[name].shape, strict=True)):
+        of_value.setdefault(name, set()).add(box)
+    return {
+        name: _cut_ranges(graph.values[name].shape, inside) for name, inside in of_value.items()
+    }
+
+
+def _cut_ranges(shape: tuple[int, ...], boxes: Iterable[Box]) -> dict[int, set[Interval]]:
+    """By axis the ranges of boxes on axes that are cut."""
+    axes: dict[int, set[Interval]] = {}
+    for box in boxes:
+        for axis, (span, size) in enumerate(zip(box, shape, strict=True)):
             if span != (0, size):
                 axes.setdefault(axis, set()).add(span)
-    return result
+    return axes
 
 
 def _layout(

@@ -6,11 +6,14 @@ of all groups (`profile`), in which time and bytes are added up; between blocks 
 when, what is stored. Pieces that the same blocks use alike (the weights of all operators of a
 cascade, line buffers between the same two stripes) are interchangeable, and are one in the LP.
 
+Where operands must be in the fastest tier, what has no room beside the block before arrives between
+the two, and what has none beside the block behind is stored between them, while nothing computes.
+
 The value is an estimate, not a bound: space counts for whole blocks (dearer than it is), moves may
 use all of a block's time (cheaper), and data moves in a few blocks before or behind a use only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,6 +37,12 @@ SPARSE_BLOCKS = 4
 LIMITED_SPARSE_BLOCKS = 16
 # Blocks behind a write in which data may be stored home.
 SPILL_BLOCKS = 3
+# Where operands must be in the fastest tier, and blocks are steps, data arrives so many of them
+# before its use, and is stored so many behind its write.
+STEPS_AHEAD = (1, 2, 3, 4, 6, 9, 14, 21, 32)
+STEPS_BEHIND = (1, 2, 3, 5, 8)
+# What room that is missing costs, in multiples of the transfers of as many bytes.
+MISSING_COST = 4.0
 # Share of the memory that what passes a stretch takes at most: it may be at home meanwhile.
 MOST_PASSING = 0.75
 # Price of a latency that is twice its limit, in capacities of the memory.
@@ -459,17 +468,37 @@ class _CoarseLp:
             row = columns.row(INFINITY)  # no more is kept than there was
             columns.entry(row, present[number - 1], 1.0)
             columns.entry(row, kept, -1.0)
-        window = max(first, end - WINDOW_BLOCKS)
-        early = range(first, window)
-        sparse = [early[len(early) * k // self.sparse] for k in range(self.sparse)] if early else []
         cost = size * (self.tie if self.is_timed else self.rates.in_cost)
-        for block in dict.fromkeys([*sparse, *range(window, end)]):
+        for block in self._arrivals(first, end, is_mandatory=segment.must_be_fastest):
             moved = columns.variable(cost)
             columns.entry(balance, moved, 1.0)
             columns.spans.add([block], [end], [moved], share)
             seconds = size * self.rates.in_s
             self._spend(block % self.blocks, moved, seconds, apart=self._is_apart(segment))
+        if segment.must_be_fastest:
+            columns.entry(
+                balance, columns.variable(self._exposed(size, self.rates.in_s, cost)), 1.0
+            )
         return kept
+
+    def _arrivals(self, first: int, end: int, *, is_mandatory: bool) -> Iterable[int]:
+        """The blocks of [first, end) in which data may arrive that block `end` needs."""
+        if is_mandatory:
+            return (end - distance for distance in STEPS_AHEAD if end - distance >= first)
+        window = max(first, end - WINDOW_BLOCKS)
+        early = range(first, window)
+        sparse = [early[len(early) * k // self.sparse] for k in range(self.sparse)] if early else []
+        return dict.fromkeys([*sparse, *range(window, end)])
+
+    def _exposed(self, size_bytes: float, seconds_per_byte: float, cost: float) -> float:
+        """The cost of bytes that move between two blocks, while nothing computes.
+
+        Args:
+            size_bytes: the bytes.
+            seconds_per_byte: of their transfer.
+            cost: what they cost inside a block.
+        """
+        return size_bytes * seconds_per_byte if self.is_timed else cost
 
     def _add_stores(
         self, segment: CoarseSegment, write: int, present: Sequence[int], kept: Sequence[int]
@@ -488,10 +517,12 @@ class _CoarseLp:
                 needs.append((self.blocks, -1))
         if not needs:
             return
-        end = min(needs[-1][0], since + 1 + SPILL_BLOCKS)
+        distances = STEPS_BEHIND if segment.must_be_fastest else range(1, 1 + SPILL_BLOCKS)
         cost = size * (self.tie if self.is_timed else self.rates.out_cost)
         stores: list[tuple[int, int]] = []
-        for block in range(since + 1, end):
+        for block in (since + distance for distance in distances):
+            if block >= needs[-1][0]:
+                break
             stored = columns.variable(cost)
             columns.spans.add(
                 [since + 1], [block + 1], [stored], segment.space_bytes / self.capacity
@@ -499,6 +530,8 @@ class _CoarseLp:
             seconds = size * self.rates.out_s
             self._spend(block, stored, seconds, apart=self._is_apart(segment))
             stores.append((block, stored))
+        if segment.must_be_fastest:
+            stores.append((since, columns.variable(self._exposed(size, self.rates.out_s, cost))))
         for by, keeps in needs:
             row = columns.row(INFINITY)
             columns.entry(row, present[write], -1.0)
@@ -507,6 +540,12 @@ class _CoarseLp:
             for block, stored in stores:
                 if block < by:
                     columns.entry(row, stored, 1.0)
+
+    def _exposed_all(self) -> float:
+        """The cost of moving as much as the memory holds out and in while nothing computes."""
+        rates = self.rates
+        moved_s, cost = rates.in_s + rates.out_s, rates.in_cost + rates.out_cost
+        return self._exposed(self.capacity, moved_s, self.capacity * cost)
 
     def _is_apart(self, segment: CoarseSegment) -> bool:
         """Whether a segment comes and goes through another port than that of the weights."""
@@ -536,10 +575,17 @@ class _CoarseLp:
         lp.add_cost(variables, np.array(columns.cost) / unit)
         capacity_rows = lp.add_rows(blocks, -INFINITY, room)
         inner = program.inner.space_bytes / self.capacity
-        most = np.maximum(0.0, room + inner) if self.limit_s is None else INFINITY
+        is_mandatory = any(segment.must_be_fastest for segment in program.segments)
+        is_open = is_mandatory or self.limit_s is not None
+        most = INFINITY if is_open else np.maximum(0.0, room + inner)
         load = lp.add_variables(blocks, 0.0, most)
         load_rows = lp.add_rows(blocks, 0.0, 0.0)
         lp.add_entries(capacity_rows, load, 1.0)
+        if is_mandatory and self.limit_s is None:
+            # Operands of which there is an estimate only may need a little more than there is.
+            missing = lp.add_variables(blocks, 0.0, INFINITY)
+            lp.add_cost(missing, MISSING_COST * self._exposed_all() / unit)
+            lp.add_entries(capacity_rows, missing, -1.0)
         lp.add_entries(load_rows, load, -1.0)
         lp.add_entries(load_rows[1:], load[:-1], 1.0)
         taken, changes = columns.spans.entries(blocks, DIRECT_STEPS, 1 << 60)

@@ -24,6 +24,10 @@ SHRINK = 0.9
 ATTEMPTS = 22
 # Failed attempts after which all operators around a large value are cut along one axis of it.
 ALIGNED_FROM = 3
+# Moves to an operator alone try parts of so many sizes ...
+SMALLER = 8
+# ... and are as likely where it runs with others.
+ALONE_CHANCE = 0.2
 # Share of the memory from which on a value is large: parts must not read all of it.
 LARGE = 0.25
 
@@ -85,6 +89,46 @@ class FittedGroups:
         return [
             self._single(g.first) if g.last - g.first == 1 and g.stripes == 1 else g for g in groups
         ]
+
+    def fits(self, groups: Sequence[Cascade]) -> bool:
+        """Whether groups can be cut so, and every part of them fits."""
+        try:
+            return not crowded_operators(self.task.problem_of(self.schedule(groups)))
+        except UsageError:
+            return False
+
+    def moved(
+        self,
+        groups: Sequence[Cascade],
+        at: int,
+        estimates: Sequence[Sequence[GroupEstimate]],
+        rng: np.random.Generator,
+    ) -> list[Cascade] | None:
+        """Groups with another one that ends where one of them does; None where there is no other.
+
+        Operators that the other leaves to themselves run alone.
+
+        Args:
+            groups: the groups.
+            at: the one that is replaced.
+            estimates: by position, the groups that end there and are estimated to fit.
+            rng: draws the group.
+        """
+        last = groups[at].last
+        if groups[at].last - groups[at].first == 1 or rng.random() < ALONE_CHANCE:
+            size = int((self.facts.fitting_bytes or 0) * SHRINK ** int(rng.integers(SMALLER)))
+            options = list(alone(self.facts, last - 1, size))
+        else:
+            options = list(estimates[last - 1])
+        if not options:
+            return None
+        chosen = options[int(rng.integers(len(options)))].cascade
+        before = [g for g in groups if g.last <= chosen.first]
+        begin = before[-1].last if before else 0
+        left = [*range(begin, chosen.first)]
+        if chosen.first > groups[at].first:
+            before, left = list(groups[:at]), [*range(groups[at].first, chosen.first)]
+        return [*before, *(self._single(p) for p in left), chosen, *groups[at + 1 :]]
 
     def _repaired(self, groups: Sequence[Cascade]) -> list[Cascade]:
         now = list(groups)

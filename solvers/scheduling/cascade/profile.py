@@ -36,7 +36,9 @@ from ullage.compiler.ir.schedule import Part
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.demand import boxes_read
+from ullage.compiler.lowering.layouts import reached_box
 from ullage.compiler.lowering.leaves import Leaves
+from ullage.compiler.lowering.part_layouts import layout_of
 from ullage.compiler.lowering.part_work import operator_step, part_work
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
@@ -438,6 +440,8 @@ class Profiles:
         ]
         if not events:
             return []
+        if self.target.must_be_fastest(place.kind):
+            events = _reaching(place.shape, events)
         covers, sizes = _cells(place.shape, [touch.box for _, touch in events])
         sizes = sizes * (place.size_bytes / max(1, prod(place.shape)))
         if not self.target.split_operands:
@@ -558,6 +562,20 @@ def _aliases_of(facts: OrderFacts, options: AliasOptions) -> Aliases:
         if not partly:
             return aliases
         apart |= partly
+
+
+def _reaching(
+    shape: tuple[int, ...], events: Sequence[tuple[int, _Touch]]
+) -> list[tuple[int, _Touch]]:
+    """Touches of a value with all that the byte ranges of what they read hold."""
+    written = [touch.box for _, touch in events if touch.writes]
+    layout = layout_of(shape, written, (touch.box for _, touch in events if not touch.writes))
+    if layout is None:
+        return list(events)
+    return [
+        (n, touch if touch.writes else replace(touch, box=reached_box(layout, shape, touch.box)))
+        for n, touch in events
+    ]
 
 
 def _cells(shape: tuple[int, ...], boxes: Sequence[Box]) -> tuple[NDArray[np.bool_], Floats]:

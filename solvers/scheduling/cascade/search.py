@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.run import run_solver
@@ -30,6 +31,7 @@ from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
 from ullage.solvers.scheduling.cascade.stretch import changed_span, inside
 from ullage.solvers.scheduling.cascade.stripes import Cascade
+from ullage.solvers.scheduling.cascade.twins import with_twins
 from ullage.solvers.scheduling.cascade.valued import (
     Judge,
     SchedulingTask,
@@ -51,7 +53,7 @@ MOST_PARTS = FluidOptions().whole_steps
 # group), and price of a part.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
 # The same where all operands of a part must fit, which leaves few groups to choose from.
-FITTED_PROGRAMS = ((None, PART_PRICE), (0.02, PART_PRICE), (0.1, PART_PRICE), (0.5, PART_PRICE))
+FITTED_PROGRAMS = ((0.1, PART_PRICE), (0.5, PART_PRICE), (None, PART_PRICE))
 # Of what they find, so many are valued on the finer axis of time as well, the best first.
 SURE_PROGRAMS = 2
 # Factor on the price of a part where a dynamic program takes more parts than time can plan.
@@ -65,10 +67,16 @@ PATIENCE_EACH = 40
 KICKS = 1000
 KICK_MOVES = 2
 KICK_PATIENCE_EACH = 3
+# Operators on either side of what changes that belong to its stretch ...
+MARGIN = 6
+# ... and where operands of parts must fit, so that operators have many parts.
+FITTED_MARGIN = 2
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
 GAIN = 1e-5
+# Where all operands of a part must fit, share of moves to groups that are estimated to fit.
+ESTIMATED_CHANCE = 0.5
 # Weight that all groups have together, beside 1 for all that wait and 1 for all that crave room.
 LEAST_WEIGHT = 0.3
 
@@ -108,17 +116,13 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     singles = [Cascade(p, p + 1) for p in range(len(task.order))]
     facts = OrderFacts.of(task.graph, task.order, problem)
     judge = Judge(task, facts)
-    fitted: FittedGroups | None = None
-    if facts.fitting_bytes is not None:
-        try:
-            run_solver("all-slow", problem)
-        except InfeasibleError:
-            fitted = FittedGroups(task, facts)
+    fitted = None if facts.fitting_bytes is None else FittedGroups(task, facts)
+    must_cut = fitted is not None and not _is_feasible(problem)
     # Where operators must be cut, one by one they are far worse than groups, and many parts.
-    best = start = None if fitted else judge.value(singles)
+    best = start = None if must_cut else judge.value(singles)
     sure = start
     estimates = estimated_groups(facts, task.budget.is_over)
-    seen: set[tuple[Cascade, ...]] = set() if fitted else {tuple(singles)}
+    seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
     candidates: list[ValuedGroups] = []
@@ -142,11 +146,11 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             best, sure = valued, finely
             task.budget.progress(f"cascades: {finely.value:.6g}")
     if best is None or sure is None:
-        if fitted is None:
+        if fitted is None or not must_cut:
             return CascadeResult(whole)
         latest = latest or fitted.singles()
         return CascadeResult(fitted.schedule(latest), tuple(latest))
-    search = _LocalSearch(judge, best, sure, seen, fitted)
+    search = _LocalSearch(judge, best, sure, seen, fitted, estimates or [])
     search.improve(tries)
     return CascadeResult(
         schedule=schedule_of(task, facts, search.best.cascades) or whole,
@@ -156,6 +160,15 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         tries=search.tries,
         gains=search.gains,
     )
+
+
+def _is_feasible(problem: Problem) -> bool:
+    """Whether a problem has a plan."""
+    try:
+        run_solver("all-slow", problem)
+    except InfeasibleError:
+        return False
+    return True
 
 
 def _groups_in_time(
@@ -212,7 +225,7 @@ def limited_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     best, sure = start.best, start.sure
     if best is None or sure is None:
         return CascadeResult(whole)
-    search = _LocalSearch(start.judge, best, sure, start.tried, None)
+    search = _LocalSearch(start.judge, best, sure, start.tried, None, ())
     search.improve(tries)
     return CascadeResult(
         schedule=schedule_of(task, start.judge.facts, search.best.cascades) or whole,
@@ -234,13 +247,14 @@ class _LocalSearch:
         sure: ValuedGroups,
         seen: set[tuple[Cascade, ...]],
         fitted: FittedGroups | None,
+        estimates: Sequence[Sequence[GroupEstimate]],
     ) -> None:
         self.judge, self.task, self.facts = judge, judge.task, judge.facts
         self.best, self.sure = best, sure  # the same groups, by the coarse and by the fine axis
         self.tries = self.gains = 0
         self._told = sure.worth  # the best that progress has shown
         self._seen = seen
-        self._fitted = fitted
+        self._fitted, self._estimates = fitted, estimates
         self._stretches: dict[tuple[tuple[Cascade, ...], bool], float | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
 
@@ -302,18 +316,32 @@ class _LocalSearch:
                 continue
             self._seen.add(tuple(groups))
             self.tries += 1
-            if self._ranks(groups) and self._take(groups):
+            if self._ranks(groups) and (self._take_twins(groups) or self._take(groups)):
                 idle = 0
+
+    def _take_twins(self, groups: Sequence[Cascade]) -> bool:
+        """Take a move in all layers that are alike; only where operands of parts must fit."""
+        if self._fitted is None:
+            return False
+        twins = with_twins(self.facts, self.best.cascades, groups)
+        if twins is None or tuple(twins) in self._seen:
+            return False
+        self._seen.add(tuple(twins))
+        self.tries += 1
+        return self._take(twins)
 
     def _moved(self, groups: Sequence[Cascade], valued: ValuedGroups) -> list[Cascade] | None:
         """Groups after a move near one that waits by a value of as many groups; None for no move.
 
         What then does not fit is cut.
         """
-        moved = random_move(self.facts, groups, self._waiting_group(valued), self._rng)
-        if moved is None or self._fitted is None:
-            return moved
-        return self._fitted.cut(moved)
+        at = self._waiting_group(valued)
+        if self._fitted is None:
+            return random_move(self.facts, groups, at, self._rng)
+        if self._rng.random() < ESTIMATED_CHANCE:
+            return self._fitted.moved(groups, at, self._estimates, self._rng)
+        moved = random_move(self.facts, groups, at, self._rng)
+        return None if moved is None else self._fitted.cut(moved)
 
     def _ranks(self, groups: Sequence[Cascade]) -> bool:
         """Whether the stretch around a change gains; True in short graphs."""
@@ -324,7 +352,8 @@ class _LocalSearch:
     def _stretch_gains(self, groups: Sequence[Cascade], *, fine: bool) -> bool:
         """Whether the stretch around a change of the best gains."""
         best = self.best.cascades
-        span = changed_span(self.facts, best, groups)
+        margin = MARGIN if self._fitted is None else FITTED_MARGIN
+        span = changed_span(self.facts, best, groups, margin)
         now = self._stretch(inside(best, span), fine=fine)
         then = self._stretch(inside(groups, span), fine=fine)
         return now is None or (then is not None and then < now * (1 - GAIN))
@@ -340,7 +369,10 @@ class _LocalSearch:
         valued = self.judge.value(groups)
         if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
-        if self.judge.judges_stretches and not self._stretch_gains(groups, fine=True):
+        is_finer = self.judge.judges_stretches and self.judge.judges_finely
+        if is_finer and not self._stretch_gains(groups, fine=True):
+            return False
+        if self._fitted is not None and not self._fitted.fits(groups):
             return False
         self.best = valued
         self.gains += 1

@@ -1,7 +1,8 @@
 """The value of groups: the optimum of a fluid LP of their schedule.
 
-On most targets it is that of a coarse axis of time (`coarse`), in some milliseconds. Where operands
-must be in the fastest tier, it is the LP of the plan's own steps.
+It is that of a coarse axis of time (`coarse`), in some milliseconds. Where operands must be in the
+fastest tier, every step counts by itself, and the LP takes longer. Where DMA-only steps stand
+between others for another reason, it is the LP of the plan's own steps.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 DETAIL = 6
 # ... and where the value of a whole schedule is to be nearer that of its own steps.
 FINE_DETAIL = 64
+# Where operands must be in the fastest tier, every step counts by itself.
+EVERY_STEP = 1 << 20
 # Price of a part, as a share of the value.
 PART_PRICE = 3e-6
 # Name of schedules that this room chooses.
@@ -143,7 +146,9 @@ class Judge:
         self.task, self.facts = task, facts
         self._profiles: Profiles | None = None
         self._fine: Profiles | None = None
-        if facts.fitting_bytes is None and not task.target.dma_steps.between:
+        if facts.fitting_bytes is not None:
+            self._profiles = Profiles(facts, task.target, task.aliases, EVERY_STEP)
+        elif not task.target.dma_steps.between:
             self._profiles = Profiles(facts, task.target, task.aliases, DETAIL)
             self._fine = Profiles(facts, task.target, task.aliases, FINE_DETAIL)
 
@@ -151,6 +156,11 @@ class Judge:
     def judges_stretches(self) -> bool:
         """Whether it values the groups of a stretch of the order, too: a limit is of all of it."""
         return self._profiles is not None and self.task.limit_s is None
+
+    @property
+    def judges_finely(self) -> bool:
+        """Whether it knows a finer axis of time."""
+        return self._fine is not None
 
     def value(self, cascades: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
         """The value of groups that make up the order, or a stretch of it.
@@ -209,10 +219,7 @@ class Judge:
         return float(live_bytes_by_step(problem, problem.target).max(initial=0))
 
     def _value_exactly(self, groups: tuple[Cascade, ...]) -> ValuedGroups | None:
-        """The value by the LP of the plan's own steps: where operands must be in the fastest tier.
-
-        None where operands do not fit.
-        """
+        """The value by the LP of the plan's own steps; None where operands do not fit."""
         task = self.task
         schedule = schedule_of(task, self.facts, groups)
         if schedule is None:

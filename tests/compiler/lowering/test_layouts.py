@@ -10,7 +10,7 @@ import pytest
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Value
 from ullage.compiler.ir.program import AxisCuts, Layout
-from ullage.compiler.lowering.layouts import LaidOut
+from ullage.compiler.lowering.layouts import LaidOut, reached_box
 
 
 def elements_in_order(shape: tuple[int, ...], layout: Layout) -> list[int]:
@@ -56,6 +56,9 @@ def test_ranges_hold_the_elements_of_a_box(seed: int) -> None:
     assert wanted <= held
     assert all(a.end < b.start for a, b in pairwise(ranges))
     assert sum(r.accessed_bytes for r in ranges) >= width * len(wanted)
+    reached = reached_box(laid_out.layout, shape, tuple(box))
+    inside = indices[tuple(slice(low, high) for low, high in reached)]
+    assert held == set(inside.ravel().tolist())
     cut_axes = {c.axis for c in laid_out.layout.cuts}
     fits = all(
         span == (0, size)

@@ -18,7 +18,7 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.relaxation import relax
+from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
@@ -27,7 +27,6 @@ from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
 from ullage.solvers.scheduling.cascade.valued import OPTIONS, SchedulingTask, schedule_of
-from ullage.solvers.scheduling.lp_value import optimum
 from ullage.solvers.state.segments import segments_of
 
 SIZE = 48

@@ -21,8 +21,10 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade import profile
+from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
+from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import (
@@ -82,6 +84,28 @@ def test_the_value_is_near_that_of_the_steps(memory_bytes: int, objective: str) 
         found = coarse_value(program, target, objective, Budget(), steady_state=False)
         assert found is not None
         assert found.value == pytest.approx(optimum(problem, relaxation), rel=0.04)
+
+
+@pytest.mark.parametrize("memory_bytes", [3072, 4096, 8192])
+def test_the_value_is_near_that_of_the_steps_where_operands_must_fit(memory_bytes: int) -> None:
+    target = load_target("edge-npu-spm").with_fast_memory(memory_bytes)
+    target = replace(target, slice_granularity_bytes=0)  # rounding of slices is not in that LP
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = replace(task_of(target), graph=graph)
+    facts = OrderFacts.of(graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    fitted = FittedGroups(task, facts)
+    estimates = estimated_groups(facts, lambda: False)
+    assert estimates is not None
+    grouped = fitted.repaired(choose_groups(facts, estimates, target, None))
+    assert grouped is not None
+    for groups in (fitted.singles(), grouped):
+        problem = task.problem_of(fitted.schedule(groups))
+        known = run_solver("all-slow", problem).value
+        relaxation = relax(problem, segments_of(problem), known, OPTIONS, Budget())
+        assert relaxation is not None
+        valued = Judge(task, facts).value(groups)
+        assert valued is not None
+        assert valued.value == pytest.approx(optimum(problem, relaxation), rel=0.05)
 
 
 @pytest.mark.parametrize("chip", ["edge-npu", "ethos-u55-128", "tpu-v4i"])

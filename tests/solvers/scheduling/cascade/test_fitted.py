@@ -22,6 +22,7 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups, crowded_operators
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, least_bytes
@@ -106,7 +107,7 @@ def test_estimated_bytes_are_those_of_the_steps(memory_bytes: int) -> None:
 
 def test_operators_that_do_not_fit_are_cut_and_planned() -> None:
     graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
-    task = task_of(graph, 4096)
+    task = task_of(graph, 4096, chip=replace(SPM, slice_granularity_bytes=16))
     whole = task.problem_of(Schedule.whole(task.order))
     assert crowded_operators(whole)
     with pytest.raises(InfeasibleError, match="--schedule cascade"):
@@ -117,7 +118,7 @@ def test_operators_that_do_not_fit_are_cut_and_planned() -> None:
     outcome = run_solver("fluid", problem)
     assert outcome.solution.bound is not None
     assert outcome.solution.bound.value <= outcome.value
-    assert found.value == pytest.approx(outcome.solution.bound.value, rel=0.02)
+    assert found.value == pytest.approx(outcome.solution.bound.value, rel=0.1)  # rounded up
 
 
 def test_weights_that_may_stay_behind_need_no_room() -> None:
@@ -219,3 +220,32 @@ def test_the_operator_that_needs_the_most_is_named() -> None:
         cascade_schedule(task_of(graph, most[1] - 1))
     assert raised.value.details["operator"] == graph.operators[0].name
     assert raised.value.details["needed_bytes"] == most[0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_moves_to_estimated_groups_make_up_the_order(seed: int) -> None:
+    fitted = fitted_groups(
+        import_model(residual_network(size=32), ImportOptions(dtype="int8")), 4096
+    )
+    rng = np.random.default_rng(seed)
+    estimates = estimated_groups(fitted.facts, lambda: False)
+    assert estimates is not None
+    groups = fitted.singles()
+    for _ in range(12):
+        moved = fitted.moved(groups, int(rng.integers(len(groups))), estimates, rng)
+        assert moved is not None
+        assert [g.first for g in moved] == [0, *(g.last for g in moved[:-1])]
+        assert moved[-1].last == len(fitted.facts.order)
+        if fitted.fits(moved):
+            groups = moved
+    run_solver("greedy", fitted.task.problem_of(fitted.schedule(groups)))
+
+
+def test_where_whole_operators_fit_no_cut_is_chosen_that_does_not() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = task_of(graph, 48 << 10)
+    assert not crowded_operators(task.problem_of(Schedule.whole(task.order)))
+    found = cascade_schedule(task, tries=30)
+    problem = task.problem_of(found.schedule)
+    assert not crowded_operators(problem)
+    run_solver("greedy", problem)
