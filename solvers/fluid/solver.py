@@ -24,6 +24,7 @@ from ullage.solvers.fluid.bound import DIRECT_SHARE
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
+from ullage.solvers.fluid.two_tier.diving import dive
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.paths.greedy import brings_operands
@@ -42,6 +43,8 @@ PIECES_GAP = 1e-3
 NEVER_FALLBACK_STEPS = 2000
 # The same of programs of parts: packing their many short residencies takes ten times as long.
 NEVER_FALLBACK_PARTS = 300
+# A plan in steady state further above its bound is made again of fractions nearer to plans.
+DIVE_GAP = 2e-3
 # Share of the time left after it for the program over all tiers.
 TIERS_SHARE = 0.6
 
@@ -106,7 +109,7 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )
-    solution = rounded_plan(direct, relaxation, options, budget)
+    solution = _dived_plan(direct, relaxation, options, budget)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
     notes = solution.notes
@@ -117,6 +120,24 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
     bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
     prices = _prices(relaxation) if direct.problem.objective == "latency" else ()
     return replace(solution, bound=bound, shadow_prices=prices, notes=notes)
+
+
+def _dived_plan(
+    direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
+) -> Solution:
+    """The plan of the LP's fractions; in steady state of those brought near to plans, if better."""
+    solution = rounded_plan(direct, relaxation, options, budget)
+    bound = relaxation.bound
+    if not direct.problem.steady_state or bound is None:
+        return solution
+    if value_of(solution.assignment) <= bound * (1 + DIVE_GAP) or budget.is_over():
+        return solution
+    budget.on_improvement(value_of(solution.assignment))
+    fixed = dive(relaxation, options, budget)
+    if fixed is None:
+        return solution
+    other = rounded_plan(direct, fixed, options, budget)
+    return min(solution, other, key=lambda found: value_of(found.assignment))
 
 
 def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget) -> Solution:
