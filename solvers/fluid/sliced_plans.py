@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
+
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
@@ -22,7 +25,7 @@ from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.slices.slicing import cut_slices
 from ullage.solvers.fluid.slices.timing import time_fills
 from ullage.solvers.fluid.two_tier.program import SliceRequest
-from ullage.solvers.fluid.two_tier.relaxation import Relaxation
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
 from ullage.solvers.interface import Solution
 from ullage.solvers.packing.pages import page_size
 from ullage.solvers.state.build_plan import assemble
@@ -31,6 +34,10 @@ from ullage.solvers.state.segments import Segment
 
 # A plan no further above its bound than this is not held against another way to round.
 NEAR = 2e-4
+# One in pages that is further above it is held against one of a program that knows what pages take,
+PAGES_GAP = 3e-3
+# ... which opens windows so many times at most.
+PAGES_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -110,14 +117,12 @@ def rounded_plan(
 
 
 def _plan_in_parts(
-    direct: Direct,
-    relaxation: Relaxation,
-    options: FluidOptions,  # noqa: ARG001 - nothing is searched
-    budget: Budget,
-    *,
-    cut: bool,
+    direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget, *, cut: bool
 ) -> Solution:
     """The LP's fractions as slices that may lie in several places each: in pages, or in rows.
+
+    Where whole pages take much more than slices have, less fits than the LP says, and what is
+    left out is chosen blindly. The LP is then solved again with the room that pages leave.
 
     Raises:
         InfeasibleError: what operators cannot do without does not fit in slices.
@@ -127,15 +132,68 @@ def _plan_in_parts(
     grain, page = target.slice_granularity_bytes, 0
     if grain > 0:
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
-    sliced = _decided(direct, relaxation, budget, page_bytes=page, cut=cut, in_parts=True)
+    solution, lost_bytes = _placed_in_parts(direct, relaxation, budget, page_bytes=page, cut=cut)
+    value, bound = value_of(solution.assignment), relaxation.bound
+    is_near = bound is None or value <= bound * (1 + PAGES_GAP)
+    if is_near or not lost_bytes.any() or len(direct.problem.steps) > options.whole_steps:
+        return solution
+    narrower = _with_less_room(direct, lost_bytes, value, options, budget)
+    if narrower is None:
+        return solution
+    try:
+        other, _ = _placed_in_parts(direct, narrower, budget, page_bytes=page, cut=cut)
+    except (LookupError, InfeasibleError):  # the first plan stands
+        return solution
+    return min((solution, other), key=lambda s: value_of(s.assignment))
+
+
+def _with_less_room(
+    direct: Direct, lost_bytes: Ints, value: float, options: FluidOptions, budget: Budget
+) -> Relaxation | None:
+    """The LP with some bytes less in each step; None where it has no solution, or no time is left.
+
+    Args:
+        direct: the problem.
+        lost_bytes: (T,) bytes.
+        value: of a plan, in the objective's unit.
+        options: parameters of `fluid`.
+        budget: the time.
+    """
+    program = direct.problem.program
+    steps = tuple(
+        replace(step, workspace_bytes=step.workspace_bytes + lost)
+        for step, lost in zip(program.steps, lost_bytes.tolist(), strict=True)
+    )
+    problem = replace(direct.problem, program=replace(program, steps=steps))
+    few = replace(options, max_rounds=min(PAGES_ROUNDS, options.max_rounds))
+    return relax(problem, direct.segments, value, few, budget)
+
+
+def _placed_in_parts(
+    direct: Direct, relaxation: Relaxation, budget: Budget, *, page_bytes: int, cut: bool
+) -> tuple[Solution, Ints]:
+    """A plan in parts, and (T,) the bytes that whole pages take beyond the slices in them.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit in slices.
+        LookupError: it finds no addresses.
+    """
+    sliced = _decided(direct, relaxation, budget, page_bytes=page_bytes, cut=cut, in_parts=True)
     retime(sliced, REPAIR_WINDOW_STEPS, budget)
     time_fills(sliced, budget)
-    in_parts = place_in_pages(sliced, budget) if page else place_in_rows(sliced, budget)
-    residencies = [replace(residency, offset=0) for _, _, residency in sliced.all_residencies()]
+    in_parts = place_in_pages(sliced, budget) if page_bytes else place_in_rows(sliced, budget)
+    lost_bytes = np.zeros(len(direct.problem.steps), dtype=np.int64)
+    residencies = []
+    for _, _, residency in sliced.all_residencies():
+        segment = sliced.segments[residency.segment]
+        lost = sliced.aligned_bytes(segment) - segment.size_bytes
+        lost_bytes[residency.start : residency.end] += lost
+        residencies.append(replace(residency, offset=0))
     assignment = assemble(direct.problem, sliced.segments, residencies)
-    elsewhere = [r for r in assignment.residencies if r.tier != target.fastest.name]
+    fastest = direct.problem.target.fastest.name
+    elsewhere = [r for r in assignment.residencies if r.tier != fastest]
     ordered = sorted(elsewhere + in_parts, key=lambda r: (r.buffer, r.start_byte, r.start))
-    return Solution(replace(assignment, residencies=tuple(ordered)))
+    return Solution(replace(assignment, residencies=tuple(ordered))), lost_bytes
 
 
 def _plan_in_one_piece(

@@ -42,6 +42,23 @@ def residual_network(seed: int = 0, size: int = 16) -> onnx.ModelProto:
     return model(nodes, [info("x", [1, 3, size, size])], [info("y", [1, 10])], initializers)
 
 
+def gated_network(size: int = 48) -> onnx.ModelProto:
+    """Squeeze and excite: a depthwise convolution times a gate made of its mean."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("Conv", "x w0", "e", kernel_shape=[1, 1]),
+        node("Conv", "e w1", "d", kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=16),
+        node("GlobalAveragePool", "d", "k"),
+        node("Conv", "k w2", "g", kernel_shape=[1, 1]),
+        node("Mul", "d g", "m"),
+        node("Conv", "m w3", "y", kernel_shape=[1, 1]),
+    ]
+    shapes = {"w0": (16, 4, 1, 1), "w1": (16, 1, 3, 3), "w2": (16, 16, 1, 1), "w3": (4, 16, 1, 1)}
+    weights = [_weights(rng, name, *shape) for name, shape in shapes.items()]
+    given, results = [info("x", [1, 4, size, size])], [info("y", [1, 4, size, size])]
+    return model(nodes, given, results, weights)
+
+
 def saved(proto: onnx.ModelProto, folder: Path) -> Path:
     """The model in a file."""
     path = folder / "tiled.onnx"

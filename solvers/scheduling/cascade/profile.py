@@ -448,10 +448,10 @@ class Profiles:
             return [self._unsplit(region, events, groups, covers, sizes)]
         packed = np.packbits(covers, axis=0)
         _, first, inverse = np.unique(packed, axis=1, return_index=True, return_inverse=True)
-        # A slice in fast memory is rounded up to whole units: half a unit is lost on the average.
-        lost = 0.5 * self.target.slice_granularity_bytes
+        # A slice in fast memory is rounded up to whole units.
+        unit = float(max(1, self.target.slice_granularity_bytes))
         totals = np.bincount(inverse.ravel(), weights=sizes)
-        spaces = np.bincount(inverse.ravel(), weights=sizes + np.minimum(lost, sizes))
+        spaces = np.bincount(inverse.ravel(), weights=np.ceil(sizes / unit) * unit)
         result: list[tuple[Piece, tuple[int, int]]] = []
         for cell, size, space in zip(first.tolist(), totals.tolist(), spaces.tolist(), strict=True):
             used = np.flatnonzero(covers[:, cell]).tolist()

@@ -3,11 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
-from tests.support.onnx_models import const, info, model, node
-from tests.support.tiled_models import saved
+from tests.support.tiled_models import gated_network, saved
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.runner import RunOptions, run_plan
@@ -29,26 +27,9 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, ru
 from ullage.solvers.scheduling.cascade.valued import OPTIONS, SchedulingTask, schedule_of
 from ullage.solvers.state.segments import segments_of
 
-SIZE = 48
+SIZE = 48  # rows of the network
 # Convolution, depthwise convolution and mean stripe by stripe; gate; the convolutions again.
 PASS_ONE, GATE = Cascade(0, 3, 12, REDUCTION), Cascade(3, 4)
-
-
-def gated_network(size: int = SIZE) -> onnx.ModelProto:
-    """Squeeze and excite: a depthwise convolution times a gate made of its mean."""
-    rng = np.random.default_rng(0)
-    nodes = [
-        node("Conv", "x w0", "e", kernel_shape=[1, 1]),
-        node("Conv", "e w1", "d", kernel_shape=[3, 3], pads=[1, 1, 1, 1], group=16),
-        node("GlobalAveragePool", "d", "k"),
-        node("Conv", "k w2", "g", kernel_shape=[1, 1]),
-        node("Mul", "d g", "m"),
-        node("Conv", "m w3", "y", kernel_shape=[1, 1]),
-    ]
-    shapes = {"w0": (16, 4, 1, 1), "w1": (16, 1, 3, 3), "w2": (16, 16, 1, 1), "w3": (4, 16, 1, 1)}
-    weights = [const(n, rng.standard_normal(shape), "float32") for n, shape in shapes.items()]
-    given, results = [info("x", [1, 4, size, size])], [info("y", [1, 4, size, size])]
-    return model(nodes, given, results, weights)
 
 
 def task_of(graph: Graph, memory_bytes: int) -> SchedulingTask:
