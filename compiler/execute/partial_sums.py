@@ -98,7 +98,8 @@ class PartialSums:
         if not known or any(shape != shapes[0] for shape in shapes):
             raise ModelError(
                 f"{operator.name!r} sums in several parts, which is not executed for {kind}"
-                f"{'' if not known else ' with a result of another shape'}: cut its output instead",
+                f"{'' if not known else ' with a result of another shape'}: cut its output "
+                "instead, or compile with --schedule whole",
                 {"operator": operator.name, "kind": kind},
             )
         before = _leading_to(product.input, nodes, stop=())
@@ -254,7 +255,7 @@ class PartialSums:
         if data_zero.size > 1 or weights_zero.size > 1:
             raise ModelError(
                 f"{operator.name!r} sums in several parts, which is not executed with several zero "
-                "points: cut its output instead",
+                "points: cut its output instead, or compile with --schedule whole",
                 {"operator": operator.name},
             )
         zero = data_zero.reshape(()) if data_zero.size else data.dtype.type(0)

@@ -48,7 +48,7 @@ class PartsJob(ExecutionJob):
             if BITS[value.dtype] < 8:
                 raise ModelError(
                     f"{value.name!r} is made in parts and holds {value.dtype}: plans in parts are "
-                    "executed with elements of whole bytes",
+                    "executed with elements of whole bytes; compile with --schedule whole",
                     {"tensor": value.name},
                 )
         self.sums = PartialSums(self.kernels, self.imported.scope)

@@ -220,7 +220,7 @@ class Context:
     def whole(self) -> None:
         """Refuse a step that makes a part, or works on tensors that are laid out for parts."""
         if self.is_part:
-            raise self.refuse("no kernel for parts of it")
+            raise self.refuse("no kernel for parts of it; compile with --schedule whole")
         for operand in self.program.operands[self.step]:
             if operand.name in self.kernels.scope.types:
                 self.row_major(operand.name)
