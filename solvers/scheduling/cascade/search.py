@@ -13,6 +13,7 @@ caller checks by planning both.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -47,6 +48,8 @@ DEFAULT_PARTS = 800
 SEARCH_SHARE = 0.6
 # ... of which so many parts are sure to be planned in a second: half as many as were measured.
 PARTS_PER_S = 200
+# On a busy machine they are fewer, by the share of a core that is measured for so long at least.
+LEAST_SHARE_S = 0.1
 # More parts are never chosen: `fluid` solves their linear program in blocks, and loses by that.
 MOST_PARTS = FluidOptions().whole_steps
 # Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
@@ -54,6 +57,8 @@ MOST_PARTS = FluidOptions().whole_steps
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
 # The same where all operands of a part must fit, which leaves few groups to choose from.
 FITTED_PROGRAMS = ((0.1, PART_PRICE), (0.5, PART_PRICE), (None, PART_PRICE))
+# Share of the time after which no more of them are tried, once there is one.
+PROGRAMS_SHARE = 0.5
 # Of what they find, so many are valued on the finer axis of time as well, the best first.
 SURE_PROGRAMS = 2
 # Factor on the price of a part where a dynamic program takes more parts than time can plan.
@@ -111,6 +116,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         task: the graph in its order, the target and the objective.
         tries: moves to try at most.
     """
+    programs_budget = task.budget.share(PROGRAMS_SHARE)
+    clocks = time.monotonic(), time.process_time()
     whole = Schedule.whole(task.order)
     problem = task.problem_of(whole)
     singles = [Cascade(p, p + 1) for p in range(len(task.order))]
@@ -122,12 +129,16 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     best = start = None if must_cut else judge.value(singles)
     sure = start
     estimates = estimated_groups(facts, task.budget.is_over)
+    if task.most_parts is not None:
+        parts = round(task.most_parts * _core_share(*clocks))
+        task = judge.task = replace(task, most_parts=max(len(task.order), parts))
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
     candidates: list[ValuedGroups] = []
+    untold: list[Sequence[Cascade]] = []  # groups that time left without a value
     for weight, price in programs if estimates is not None else ():
-        if task.budget.is_over():
+        if task.budget.is_over() or (candidates and programs_budget.is_over()):
             break
         if fitted is None:
             groups = _groups_in_time(task, facts, estimates or [], weight, price)
@@ -140,11 +151,19 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         valued = judge.value(groups)
         if valued is not None and (best is None or valued.worth < best.worth * (1 - GAIN)):
             candidates.append(valued)
+        elif valued is None and task.budget.is_over():
+            untold.append(groups)
     for valued in sorted(candidates, key=lambda v: v.worth)[:SURE_PROGRAMS]:
         finely = judge.surely(valued)
         if finely is not None and (sure is None or finely.worth < sure.worth * (1 - GAIN)):
             best, sure = valued, finely
             task.budget.progress(f"cascades: {finely.value:.6g}")
+        elif finely is None and task.budget.is_over():
+            untold.insert(0, valued.cascades)
+            break
+    if fitted is None and best is start and untold:
+        # Their plan is compared with that of whole operators: it tells what time left unknown.
+        return CascadeResult(schedule_of(task, facts, untold[0]) or whole, tuple(untold[0]))
     if best is None or sure is None:
         if fitted is None or not must_cut:
             return CascadeResult(whole)
@@ -169,6 +188,14 @@ def _is_feasible(problem: Problem) -> bool:
     except InfeasibleError:
         return False
     return True
+
+
+def _core_share(wall_s: float, processor_s: float) -> float:
+    """Share of a core that this process has had since both clocks; 1 for a moment ago."""
+    passed_s = time.monotonic() - wall_s
+    if passed_s < LEAST_SHARE_S:
+        return 1.0
+    return min(1.0, (time.process_time() - processor_s) / passed_s)
 
 
 def _groups_in_time(

@@ -57,8 +57,8 @@ class SchedulingTask:
         objective: `latency` (s), `traffic` (bytes), `energy` (J) or `peak` (bytes).
         seed: random seed of the search.
         budget: the time of the search.
-        most_parts: steps of a schedule at most, so that there is time to plan it; None for any.
-            Where operands must be in the fastest tier, fitting comes first.
+        most_parts: steps of a schedule at most, so that there is time to plan it, where a core is
+            all its own; None for any. Where operands must be in the fastest tier, what fits counts.
         limit_s: of the latency, where the peak is minimised under one.
         weights_apart: weights come through another port than inputs (with a limit only).
     """
@@ -177,7 +177,8 @@ class Judge:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
         program = None if runs_thrice(groups) else coarse_program(profiles, groups)
-        if program is None or (task.most_parts is not None and program.parts > task.most_parts):
+        most = task.most_parts if self.facts.fitting_bytes is None else None
+        if program is None or (most is not None and program.parts > most):
             return None
         found = coarse_value(
             program,

@@ -1,5 +1,7 @@
 """Cascades: parts of groups, estimates, and a search that never makes things worse."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
@@ -23,7 +25,7 @@ from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_gro
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, stripe_ends
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask, ValuedGroups
 
 
 def facts_of(graph: Graph) -> OrderFacts:
@@ -246,3 +248,42 @@ def test_the_search_leaves_time_for_the_plan(
         assert left_s > 0.35 * limit_s
         assert len(graph.operators) <= most <= search.MOST_PARTS
         assert most <= max(len(graph.operators), search.PARTS_PER_S * left_s)
+
+
+@pytest.mark.parametrize("valued", [1, 2])
+def test_where_time_leaves_groups_without_a_value_their_plan_tells(
+    valued: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Time ends after whole operators have their value, or the first groups their coarse one."""
+    graph = import_model(residual_network(size=32), ImportOptions())
+    task = task_of(graph, 6144, 60.0)
+    value = Judge.value
+    counts = {"left": valued}
+
+    def late(judge: Judge, groups: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
+        counts["left"] -= 1
+        return value(judge, groups, fine=fine) if counts["left"] >= 0 else None
+
+    monkeypatch.setattr(Judge, "value", late)
+    monkeypatch.setattr(Budget, "is_over", lambda _: counts["left"] < 0)
+    found = cascade_schedule(task)
+    assert not found.schedule.is_whole
+    assert found.value is None
+
+
+def test_on_a_busy_machine_there_are_fewer_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    counts = []
+    for share in (1.0, 0.1):
+        monkeypatch.setattr(search, "_core_share", lambda *_, share=share: share)
+        task = replace(task_of(graph, 6144, 60.0), most_parts=300)
+        found = cascade_schedule(task, tries=20)
+        counts.append(task.problem_of(found.schedule).program.parts)
+    assert counts[1] <= 30 < counts[0] <= 300
+
+
+def test_the_share_of_a_core_is_measured() -> None:
+    now, processor_s = time.monotonic(), time.process_time()
+    assert search._core_share(now, processor_s) == 1.0
+    assert search._core_share(now - 10.0, processor_s - 4.0) == pytest.approx(0.4, abs=0.05)
+    assert search._core_share(now - 10.0, processor_s - 40.0) == 1.0
