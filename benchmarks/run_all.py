@@ -34,7 +34,10 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["whole_tensors_exact"],
     ),
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
-    "scratchpad": (["scratchpad.py"], ["scratchpad"]),
+    "scratchpad": (
+        ["scratchpad.py"],
+        ["scratchpad_summary", "scratchpad_above", "scratchpad"],
+    ),
     "scratchpad_auto": (["scratchpad_auto.py"], ["scratchpad_auto"]),
     "cascades": (["cascades.py", "--sizes", "64,256,1024"], ["cascades"]),
     "cascade_anytime": (["cascade_anytime.py"], ["cascade_anytime"]),

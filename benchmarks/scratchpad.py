@@ -63,7 +63,7 @@ LIMIT_S = 60.0  # processor seconds of a solver
 # value / bound that plans of `fluid` are to stay below, by kind of row.
 WANTED = {"split, one-shot": 1.005, "split, steady": 1.01}
 WHY_ABOVE = (
-    "why rows are above it: where a set-up takes as long as moving several KiB (ethos-u65-512: 0.5 "
+    "where a set-up takes as long as moving several KiB (ethos-u65-512: 0.5 "
     "us, 8 KiB) and programs last microseconds, a plan pays whole set-ups, but the bound only the "
     "share of one that a part of a weight is; and weights with few long rows (LSTM on "
     "ethos-u65-512: two) cannot be kept in part as the bound assumes"
@@ -324,59 +324,79 @@ def ratio(row: Row, solver: str) -> str:
 
 
 def table(name: str, rows: list[Row], files: Sequence[Path], note: str = "") -> str:
-    """Write the rows so far, after what they come to for each target, kind and solver.
+    """Write three tables: what the rows come to, those above the limits, and the rows so far.
 
     Args:
-        name: of the table.
+        name: of the tables; the first two are called after it.
         rows: the rows.
         files: all models; those without a row are listed.
-        note: what the title says last.
+        note: what the title of the first one says last.
     """
+    summary, above = summarised(rows), above_limits(rows)
+    unseen = sorted({file.stem for file in files} - {row["model"] for row in rows})
+    title = "Operands that must be in the fastest memory, int8: value / bound of all rows"
+    if unseen:
+        title += f"; not reached: {', '.join(unseen)}"
+    text = write_table(
+        f"{name}_summary",
+        f"{title}; {note}" if note else title,
+        ["target", "kind", "solver", "geometric mean", "most", "rows", "rows without a plan"],
+        summary,
+    )
+    limits = ", ".join(f"{most} ({kind})" for kind, most in WANTED.items())
+    write_table(
+        f"{name}_above",
+        f"Operands that must be in the fastest memory: plans of fluid above {limits} of their bound"
+        f"{f'. Reasons: {WHY_ABOVE}' if above else ''}",
+        ["model", "target", "kind", "KiB", "value / bound"],
+        above,
+    )
     columns = [*KEY, "problem", "bound ms"]
     columns += [f"{s}{what}" for s in SOLVERS for what in ("/bound", " ms", " CPU s")]
     order = sorted(
         rows, key=lambda row: (list(TARGETS).index(row["target"]), row["model"], row["kind"])
     )
-    parts, above = [], []
-    for target in TARGETS:
-        here = [row for row in rows if row["target"] == target and row["KiB"] != "-"]
-        for kind in sorted({row["kind"] for row in here}):
-            for solver in SOLVERS:
-                cells = {
-                    (r["model"], r["KiB"]): ratio(r, solver) for r in here if r["kind"] == kind
-                }
-                ratios = [float(cell) for cell in cells.values() if cell[0].isdigit()]
-                refused = [c for c in cells.values() if not c[0].isdigit() and c != NOT_RUN]
-                if ratios:
-                    parts.append(
-                        f"{target}, {kind}, {solver}: geomean {geomean(ratios):.5f}, "
-                        f"most {max(ratios):.5f} of {len(ratios)}"
-                        + (f" ({len(refused)} without a plan)" if refused else "")
-                    )
-                if solver == "fluid" and kind in WANTED:
-                    above += [
-                        f"{model} {kib} KiB ({target}, {kind}) {cell}"
-                        for (model, kib), cell in cells.items()
-                        if cell[0].isdigit() and float(cell) > WANTED[kind]
-                    ]
-    wanted = ", ".join(f"{most} ({kind})" for kind, most in WANTED.items())
-    parts.append(f"fluid above {wanted}: {', '.join(above) or 'none'}")
-    if above:
-        parts.append(WHY_ABOVE)
-    unseen = sorted({file.stem for file in files} - {row["model"] for row in rows})
-    if unseen:
-        parts.append(f"not reached: {', '.join(unseen)}")
-    if note:
-        parts.append(note)
-    title = f"Operands that must be in the fastest memory, int8: {len(rows)} rows"
     filled = [
         dict.fromkeys(columns, NOT_RUN)
         | row
         | {f"{solver}/bound": ratio(row, solver) for solver in SOLVERS}
         for row in order
     ]
-    cells_of = [[row[column] for column in columns] for row in filled]
-    return write_table(name, "; ".join([title, *parts]), columns, cells_of)
+    cells = [[row[column] for column in columns] for row in filled]
+    write_table(
+        name, f"Operands that must be in the fastest memory: {len(rows)} rows", columns, cells
+    )
+    return text
+
+
+def summarised(rows: Sequence[Row]) -> list[list[str]]:
+    """Geometric mean and most of value / bound by target, kind and solver, and counts of rows."""
+    found: list[list[str]] = []
+    for target in TARGETS:
+        here = [row for row in rows if row["target"] == target and row["KiB"] != "-"]
+        for kind in sorted({row["kind"] for row in here}):
+            for solver in SOLVERS:
+                cells = [ratio(row, solver) for row in here if row["kind"] == kind]
+                ratios = [float(cell) for cell in cells if cell[0].isdigit()]
+                refused = [cell for cell in cells if not cell[0].isdigit() and cell != NOT_RUN]
+                if ratios:
+                    mean, most = f"{geomean(ratios):.5f}", f"{max(ratios):.5f}"
+                    counts = [str(len(ratios)), str(len(refused))]
+                    found.append([target, kind, solver, mean, most, *counts])
+    return found
+
+
+def above_limits(rows: Sequence[Row]) -> list[list[str]]:
+    """Rows whose plan of `fluid` is above the limit of their kind, the highest first."""
+    found = [
+        [row["model"], row["target"], row["kind"], row["KiB"], ratio(row, "fluid")]
+        for row in rows
+        if row["KiB"] != "-" and row["kind"] in WANTED and ratio(row, "fluid")[0].isdigit()
+    ]
+    return sorted(
+        (row for row in found if float(row[-1]) > WANTED[row[2]]),
+        key=lambda row: -float(row[-1]),
+    )
 
 
 if __name__ == "__main__":
