@@ -22,8 +22,10 @@ from common import SHARED, write_table
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.target import Target
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.bounds.schedules import memory_bounds
 from ullage.solvers.budget import Budget
@@ -90,10 +92,19 @@ def main() -> None:
             print(write_table(f"{given.name}_limited", within, LIMITED_COLUMNS, limited))
 
 
+def imported(file: Path, target: Target) -> Graph:
+    """A model in int8, as it is planned for a target."""
+    options = ImportOptions(
+        dtype="int8", fuse_pairs=target.fuse_pairs, bias_dtype=target.bias_dtype
+    )
+    return import_model(file, options)
+
+
 def row_of(file: Path, target_name: str, patience: int) -> list[str]:
     """Cells of a model."""
-    graph = import_model(file, ImportOptions(dtype="int8"))
-    task = task_of(graph, load_target(target_name), Budget(), "peak")
+    target = load_target(target_name)
+    graph = imported(file, target)
+    task = task_of(graph, target, Budget(), "peak")
     problem = task.problem_of(Schedule.whole(task.order))
     whole = run_solver("no-spill", problem)
     begun = time.process_time()
@@ -125,7 +136,7 @@ def limited_rows(
         seconds: wall-clock time of a search for cascades.
     """
     target = load_target(target_name)
-    graph = import_model(file, ImportOptions(dtype="int8"))
+    graph = imported(file, target)
     task = task_of(graph, target, Budget(), "peak")
     whole = task.problem_of(Schedule.whole(task.order))
     fast = replace(task, target=with_two_tiers(target), objective="latency")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.kernel_cache import compiling_told
-from ullage.compiler.common.units import objective_text
+from ullage.compiler.common.units import format_time, objective_text
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
@@ -218,7 +218,11 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
     compiled = solve_prepared(searched, shorter)
     if compiled.schedule_bounds is None:
         compiled = _with_every_schedule(compiled, searched, options)
-    return replace(compiled, limit=limit)
+    note = (
+        f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as the best "
+        f"latency found is {format_time(limit.best_latency_s)}"
+    )
+    return replace(_told(compiled, note), limit=limit)
 
 
 def _check_problem(problem: Problem) -> None:

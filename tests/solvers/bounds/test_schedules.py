@@ -13,7 +13,8 @@ from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.bounds.network import network_of
-from ullage.solvers.bounds.schedules import schedule_bounds
+from ullage.solvers.bounds.schedules import memory_bounds, schedule_bounds
+from ullage.solvers.budget import Budget
 
 NEAR = 1e-9
 
@@ -119,3 +120,39 @@ def test_the_last_element_proves_the_fastest_schedule_of_a_tiny_network() -> Non
     assert found.whole_reductions.value == pytest.approx(
         fastest("one_product", 9, 1, divided=False)
     )
+
+
+@pytest.mark.parametrize(("name", "fast"), [*((name, 1) for name in TINY), ("one_product", 2)])
+def test_a_memory_in_which_some_schedule_keeps_a_limit_is_not_excluded(
+    name: str, fast: int
+) -> None:
+    for divided in (True, False):
+        limit_s = fastest(name, 9, fast, divided=divided)
+        found = memory_bounds(tiny(name), in_units(9, 1), limit_s)
+        assert found is not None
+        bound = found.any_schedule if divided else found.whole_reductions
+        assert bound.value < fast
+        assert found.any_schedule.value <= found.whole_reductions.value
+
+
+def test_the_least_memory_is_where_the_bound_on_the_latency_meets_the_limit() -> None:
+    graph, chip = tiny("two_products"), in_units(9, 1)
+    at_once = fastest("one_product", 9, 1, divided=False)
+    one = memory_bounds(tiny("one_product"), chip, at_once - 1)
+    assert one is not None
+    assert one.whole_reductions.value >= 1  # no schedule with one byte is faster
+    sizes = []
+    for limit_s in (16.0, 18.0, 20.0, 24.0, 60.0):
+        found = memory_bounds(graph, chip, limit_s)
+        assert found is not None
+        for name in ("any_schedule", "whole_reductions"):
+            size = int(getattr(found, name).value)
+            for fast, exceeds in ((size, True), (size + 1, False)):
+                bounds = schedule_bounds(graph, in_units(9, fast))
+                assert bounds is not None
+                is_above = getattr(bounds, name).value > limit_s * (1 + NEAR)
+                if (fast or not exceeds) and size + 1 < 13:  # all bytes of the network
+                    assert is_above == exceeds
+        sizes.append(found.any_schedule.value)
+    assert sizes == sorted(sizes, reverse=True)
+    assert memory_bounds(graph, chip, 1.0, Budget(deadline=0.0)) is None
