@@ -1,12 +1,12 @@
 """What cascades are worth over time: the plan of `compile --schedule cascade` by time limit.
 
 Every model at each size of fast memory, int8, in the file's order, each limit in a run of its own,
-with the limit counted from the first byte that is read. The last column is the longest that a run
-took beyond its limit. All figures are wall-clock, so that a busy machine finds less by then. The
-table is written after every row.
+with the limit counted from the first byte that is read. The last column is the longest time of a
+run over what it may take, 1.1 times its limit and a second. All figures are wall-clock, so that a
+busy machine finds less by then. The table is written after every row.
 
 Run: python benchmarks/cascade_anytime.py [--models DIR] [--only NAME,NAME] [--sizes KIB,KIB]
-[--limits S,S] [--name TABLE]
+[--limits S,S] [--note TEXT] [--name TABLE]
 """
 
 import argparse
@@ -19,8 +19,10 @@ from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 
+# What a run with a limit may take: a share of it, and some seconds.
+SHARE, GRACE_S = 1.1, 1.0
 # Networks of the public set that are shown where none is named.
-SHOWN = "mobilenet_v2,mnasnet1_0,squeezenet1_1,resnet50"
+SHOWN = "mobilenet_v2,mnasnet1_0,resnet50"
 
 
 def main() -> None:
@@ -28,7 +30,8 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--only", default=SHOWN)
     parser.add_argument("--sizes", default="256,64")
-    parser.add_argument("--limits", default="3,10,30,60")
+    parser.add_argument("--limits", default="5,10,30,60")
+    parser.add_argument("--note", default="", help="what else the title says, as of the machine")
     parser.add_argument("--name", default="cascade_anytime")
     given = parser.parse_args()
     limits = [float(limit) for limit in given.limits.split(",")]
@@ -41,7 +44,7 @@ def main() -> None:
         "no limit, ms",
         "no limit, s",
         *(f"{limit:g} s, ms" for limit in limits),
-        "longest beyond the limit, s",
+        "longest over 1.1 limit + 1 s",
     )
     rows: list[list[str]] = []
     wanted = given.only.split(",")
@@ -49,7 +52,8 @@ def main() -> None:
         for size in given.sizes.split(",") if file.stem in wanted else ():
             rows.append([file.stem, f"{size} KiB", *cells_of(file, int(size), limits)])
             title = "Cascades over time, edge-npu, int8: latency of the plan by time limit"
-            write_table(given.name, title, columns, rows)
+            note = given.note and f" ({given.note})"
+            write_table(given.name, title + note, columns, rows)
             print(rows[-1], flush=True)
 
 
@@ -59,11 +63,11 @@ def cells_of(file: Path, size_kib: int, limits: list[float]) -> list[str]:
     free, free_s = planned(file, size_kib, None, "cascade")
     first_s, first = free.anytime[0]
     values: list[str] = []
-    beyond: list[float] = []
+    taken: list[float] = []
     for limit in limits:
         compiled, seconds = planned(file, size_kib, limit, "cascade")
         values.append(milliseconds(compiled.value))
-        beyond.append(seconds - limit)
+        taken.append(seconds / (SHARE * limit + GRACE_S))
     return [
         f"{free.import_s + first_s:.2f}",
         milliseconds(first),
@@ -71,7 +75,7 @@ def cells_of(file: Path, size_kib: int, limits: list[float]) -> list[str]:
         milliseconds(free.value),
         f"{free_s:.1f}",
         *values,
-        f"{max(0.0, *beyond):.2f}",
+        f"{max(taken):.2f}",
     ]
 
 
