@@ -76,6 +76,9 @@ KICK_PATIENCE_EACH = 3
 MARGIN = 6
 # ... and where operands of parts must fit, so that operators have many parts.
 FITTED_MARGIN = 2
+# Parts beyond which gains of stretches are added up where operands of parts must fit, and the LP of
+# the whole graph judges them all together at the end.
+LONG_PARTS = 300
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
@@ -282,7 +285,7 @@ class _LocalSearch:
         self._told = sure.worth  # the best that progress has shown
         self._seen = seen
         self._fitted, self._estimates = fitted, estimates
-        self._stretches: dict[tuple[tuple[Cascade, ...], bool], float | None] = {}
+        self._stretches: dict[tuple[tuple[Cascade, ...], bool], ValuedGroups | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
 
     def improve(self, tries: int) -> None:
@@ -312,7 +315,10 @@ class _LocalSearch:
         """Climb; back to the start where the finer axis says that it was better."""
         best = self.best
         self._climb(tries, patience)
-        finely = self.judge.surely(self.best)
+        if self._is_long:
+            finely = self.judge.value(self.best.cascades, fine=True)
+        else:
+            finely = self.judge.surely(self.best)
         if finely is not None and finely.worth > self.sure.worth:
             self.best = best
         else:  # where time is over, every gain was one on the finer axis of its stretch
@@ -329,6 +335,8 @@ class _LocalSearch:
             return None
         self._seen.add(groups)
         self.tries += 1
+        if self._fitted is not None and not self._fitted.fits(groups):
+            return None
         return self.judge.value(groups)
 
     def _climb(self, tries: int, patience: int) -> None:
@@ -378,22 +386,47 @@ class _LocalSearch:
 
     def _stretch_gains(self, groups: Sequence[Cascade], *, fine: bool) -> bool:
         """Whether the stretch around a change of the best gains."""
-        best = self.best.cascades
-        margin = MARGIN if self._fitted is None else FITTED_MARGIN
-        span = changed_span(self.facts, best, groups, margin)
-        now = self._stretch(inside(best, span), fine=fine)
+        span = self._span(groups)
+        now = self._stretch(inside(self.best.cascades, span), fine=fine)
         then = self._stretch(inside(groups, span), fine=fine)
-        return now is None or (then is not None and then < now * (1 - GAIN))
+        return now is None or (then is not None and then.worth < now.worth * (1 - GAIN))
 
-    def _stretch(self, groups: tuple[Cascade, ...], *, fine: bool) -> float | None:
+    def _span(self, groups: Sequence[Cascade]) -> tuple[int, int]:
+        """The stretch around a change of the best."""
+        margin = MARGIN if self._fitted is None else FITTED_MARGIN
+        return changed_span(self.facts, self.best.cascades, groups, margin)
+
+    def _stretch(self, groups: tuple[Cascade, ...], *, fine: bool) -> ValuedGroups | None:
         """Value of a stretch, kept."""
         if (groups, fine) not in self._stretches:
-            valued = self.judge.value(groups, fine=fine)
-            self._stretches[groups, fine] = None if valued is None else valued.worth
+            self._stretches[groups, fine] = self.judge.value(groups, fine=fine)
         return self._stretches[groups, fine]
 
+    @property
+    def _is_long(self) -> bool:
+        """Whether the LP of the whole graph takes too long to be solved for every gain."""
+        return self._fitted is not None and self.best.parts > LONG_PARTS
+
+    def _patched(self, groups: Sequence[Cascade]) -> ValuedGroups | None:
+        """The value of groups by what the stretch around their change gains; the rest as before."""
+        best, span = self.best, self._span(groups)
+        old = inside(best.cascades, span)
+        now = self._stretch(old, fine=False)
+        then = self._stretch(inside(groups, span), fine=False)
+        if now is None or then is None:
+            return None
+        begin = best.cascades.index(old[0])
+        end = begin + len(old)
+        return ValuedGroups(
+            tuple(groups),
+            best.value + then.value - now.value,
+            np.concatenate([best.lost[:begin], then.lost, best.lost[end:]]),
+            np.concatenate([best.room[:begin], then.room, best.room[end:]]),
+            best.parts + then.parts - now.parts,
+        )
+
     def _take(self, groups: Sequence[Cascade]) -> bool:
-        valued = self.judge.value(groups)
+        valued = self._patched(groups) if self._is_long else self.judge.value(groups)
         if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
         is_finer = self.judge.judges_stretches and self.judge.judges_finely

@@ -22,13 +22,14 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade import search
 from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups, crowded_operators
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, least_bytes
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask
 
 SPM = load_target("edge-npu-spm")
 
@@ -249,3 +250,21 @@ def test_where_whole_operators_fit_no_cut_is_chosen_that_does_not() -> None:
     problem = task.problem_of(found.schedule)
     assert not crowded_operators(problem)
     run_solver("greedy", problem)
+
+
+def test_in_long_graphs_gains_of_stretches_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = task_of(graph, 4096)
+    start = cascade_schedule(task, tries=0)
+    monkeypatch.setattr(search, "LONG_PARTS", 0)
+    monkeypatch.setattr(search, "DIRECT_OPERATORS", 0)
+    found = cascade_schedule(task, tries=60)
+    assert start.value is not None
+    assert found.value is not None
+    assert found.gains > 0
+    assert found.value < start.value
+    facts = OrderFacts.of(graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    again = Judge(task, facts).value(found.cascades)
+    assert again is not None
+    assert found.value == pytest.approx(again.value)  # judged as a whole at the end
+    assert not crowded_operators(task.problem_of(found.schedule))
