@@ -451,7 +451,10 @@ class Profiles:
         # A slice in fast memory is rounded up to whole units.
         unit = float(max(1, self.target.slice_granularity_bytes))
         totals = np.bincount(inverse.ravel(), weights=sizes)
-        spaces = np.bincount(inverse.ravel(), weights=np.ceil(sizes / unit) * unit)
+        rounded = np.ceil(sizes / unit) * unit
+        if self.target.must_be_fastest(place.kind):  # every page that is touched is taken
+            rounded = np.where(sizes % unit == 0, sizes, sizes + unit)
+        spaces = np.bincount(inverse.ravel(), weights=rounded)
         result: list[tuple[Piece, tuple[int, int]]] = []
         for cell, size, space in zip(first.tolist(), totals.tolist(), spaces.tolist(), strict=True):
             used = np.flatnonzero(covers[:, cell]).tolist()
