@@ -77,8 +77,9 @@ MARGIN = 6
 # ... and where operands of parts must fit, so that operators have many parts.
 FITTED_MARGIN = 2
 # Parts beyond which gains of stretches are added up where operands of parts must fit, and the LP of
-# the whole graph judges them all together at the end.
+# the whole graph judges them all together after so many of them, and at the end.
 LONG_PARTS = 300
+CHECKED_GAINS = 6
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
@@ -285,6 +286,7 @@ class _LocalSearch:
         self._told = sure.worth  # the best that progress has shown
         self._seen = seen
         self._fitted, self._estimates = fitted, estimates
+        self._checked, self._checked_gains = best, 0  # the best that was valued as a whole
         self._stretches: dict[tuple[tuple[Cascade, ...], bool], ValuedGroups | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
 
@@ -306,23 +308,29 @@ class _LocalSearch:
             self.best = away
             self._climb(tries, KICK_PATIENCE_EACH)
             if self.best.worth < best.worth * (1 - GAIN):
-                finely = self.judge.surely(self.best)
+                finely = self._surely()
                 if finely is not None and finely.worth < sure.worth * (1 - GAIN):
                     best, sure = self.best, finely
+                    self._checked = finely
         self.best, self.sure = best, sure
 
     def _climb_surely(self, tries: int, patience: int) -> None:
         """Climb; back to the start where the finer axis says that it was better."""
         best = self.best
         self._climb(tries, patience)
-        if self._is_long:
-            finely = self.judge.value(self.best.cascades, fine=True)
-        else:
-            finely = self.judge.surely(self.best)
+        finely = self._surely()
         if finely is not None and finely.worth > self.sure.worth:
             self.best = best
+            if self._is_long and self._checked.worth < self.sure.worth:
+                self.best = self.sure = self._checked
         else:  # where time is over, every gain was one on the finer axis of its stretch
             self.sure = finely or self.best
+
+    def _surely(self) -> ValuedGroups | None:
+        """The value of the best, of the whole graph on the finest axis; None where time is over."""
+        if self._is_long:
+            return self.judge.value(self.best.cascades, fine=True)
+        return self.judge.surely(self.best)
 
     def _kicked(self, start: ValuedGroups) -> ValuedGroups | None:
         """Groups a few moves away from others; None where such moves lead nowhere new."""
@@ -353,6 +361,19 @@ class _LocalSearch:
             self.tries += 1
             if self._ranks(groups) and (self._take_twins(groups) or self._take(groups)):
                 idle = 0
+                self._check()
+
+    def _check(self) -> None:
+        """Value the whole graph after some gains of stretches; back to before where it lost."""
+        if not self._is_long or self.gains < self._checked_gains + CHECKED_GAINS:
+            return
+        self._checked_gains = self.gains
+        valued = self.judge.value(self.best.cascades)
+        if valued is None:  # time is over
+            return
+        if valued.worth < self._checked.worth:
+            self._checked = valued
+        self.best = self._checked
 
     def _take_twins(self, groups: Sequence[Cascade]) -> bool:
         """Take a move in all layers that are alike; only where operands of parts must fit."""
