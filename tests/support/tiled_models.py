@@ -59,6 +59,22 @@ def gated_network(size: int = 48) -> onnx.ModelProto:
     return model(nodes, given, results, weights)
 
 
+def repeated_blocks(count: int, size: int = 32) -> onnx.ModelProto:
+    """Blocks of a wide, a depthwise and a narrow convolution, one like the other."""
+    rng = np.random.default_rng(0)
+    nodes, weights, last = [], [], "x"
+    for block in range(count):
+        names = [f"{letter}{block}" for letter in "abc"]
+        shapes = ((32, 8, 1, 1), (32, 1, 3, 3), (8, 32, 1, 1))
+        for place, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+            weights.append(_weights(rng, f"w{name}", *shape))
+            group, pads = (32, [1] * 4) if place == 1 else (1, [0] * 4)
+            nodes.append(node("Conv", f"{last} w{name}", name, group=group, pads=pads))
+            last = name
+    results = [info(last, [1, 8, size, size])]
+    return model(nodes, [info("x", [1, 8, size, size])], results, weights)
+
+
 def saved(proto: onnx.ModelProto, folder: Path) -> Path:
     """The model in a file."""
     path = folder / "tiled.onnx"

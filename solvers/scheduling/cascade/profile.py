@@ -22,6 +22,7 @@ to need bytes of its own; so what is said here is an estimate.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 import numpy as np
@@ -180,11 +181,21 @@ class _GroupSteps:
         """Number of blocks."""
         return int(self.block_of[-1]) + 1 if len(self.block_of) else 0
 
+    @cached_property
+    def block_list(self) -> list[int]:
+        """The block of each step, for pieces of a few steps, of which there are very many."""
+        return [int(block) for block in self.block_of]
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The first step of each block, and the number of steps."""
+        return [int(at) for at in np.searchsorted(self.block_of, np.arange(self.blocks + 1))]
+
     def inside(self, step: int, of_step: int | None = None) -> float:
         """Where in the block of a step (default the same) a step begins, from 0 to 1."""
-        block = self.block_of[step if of_step is None else of_step]
-        begin, end = np.searchsorted(self.block_of, [block, block + 1])
-        return float((step - begin) / (end - begin))
+        block = self.block_list[step if of_step is None else of_step]
+        begin, end = self.starts[block], self.starts[block + 1]
+        return (step - begin) / (end - begin)
 
 
 class Profiles:
@@ -467,7 +478,7 @@ class Profiles:
                 uses = [
                     (
                         number,
-                        int(groups[number].block_of[touch.step]),
+                        groups[number].block_list[touch.step],
                         not touch.writes,
                         touch.writes,
                         0.0 if touch.writes or at in brief else touch.share,
@@ -486,7 +497,7 @@ class Profiles:
                     there = groups[number].inside(span[1] + 1, span[1])
                     use = BlockUse(
                         number,
-                        int(groups[number].block_of[made.step]),
+                        groups[number].block_list[made.step],
                         reads=False,
                         writes=True,
                         read_share=sum(version[at][1].share for at in reads),
@@ -525,7 +536,7 @@ class Profiles:
         uses = []
         for place, (number, touch) in enumerate(events):
             share = float(sizes[covers[place]].sum()) / whole * touch.share
-            block = int(groups[number].block_of[touch.step])
+            block = groups[number].block_list[touch.step]
             reads = not touch.writes or (place > 0 and share < 1.0)
             write = share if touch.writes else 0.0
             uses.append((number, block, reads, touch.writes, share - write, write))
@@ -619,10 +630,10 @@ def _versions(
     rest = touches
     while True:
         number, final = rest[-1]
-        block = groups[number].block_of[final.step]
+        block = groups[number].block_list[final.step]
         begin = next((at for at in range(len(rest) - 1, 0, -1) if rest[at][1].writes), 0)
         writer, touch = rest[begin]
-        if begin == 0 or writer != number or groups[writer].block_of[touch.step] != block:
+        if begin == 0 or writer != number or groups[writer].block_list[touch.step] != block:
             return [rest, *versions]
         versions.insert(0, rest[begin:])
         rest = rest[:begin]
@@ -643,7 +654,9 @@ def _brief(
         stays: it is used behind these groups, too.
     """
     found: dict[int, int] = {}
-    blocks = [(number, int(groups[number].block_of[touch.step])) for number, touch in touches]
+    if len(touches) < 2 or (len(touches) == 2 and not stays):
+        return found
+    blocks = [(number, groups[number].block_list[touch.step]) for number, touch in touches]
     made = -1
     for at, (_, touch) in enumerate(touches):
         if touch.writes:

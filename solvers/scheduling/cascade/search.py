@@ -359,7 +359,7 @@ class _LocalSearch:
                 continue
             self._seen.add(tuple(groups))
             self.tries += 1
-            if self._ranks(groups) and (self._take_twins(groups) or self._take(groups)):
+            if self._ranks(groups) and self._take_everywhere(groups):
                 idle = 0
                 self._check()
 
@@ -375,16 +375,26 @@ class _LocalSearch:
             self._checked = valued
         self.best = self._checked
 
-    def _take_twins(self, groups: Sequence[Cascade]) -> bool:
-        """Take a move in all layers that are alike; only where operands of parts must fit."""
-        if self._fitted is None:
+    def _take_everywhere(self, groups: Sequence[Cascade]) -> bool:
+        """Take a move, and the same in all layers that are alike if that gains, too.
+
+        Where operands of parts must fit, all layers come first: one alone need not gain.
+        """
+        before = self.best.cascades
+        if self._fitted is None and not self._take(groups):
             return False
-        twins = with_twins(self.facts, self.best.cascades, groups)
+        twins = with_twins(self.facts, before, groups)
         if twins is None or tuple(twins) in self._seen:
-            return False
+            return self._fitted is None or self._take(groups)
         self._seen.add(tuple(twins))
         self.tries += 1
-        return self._take(twins)
+        if self._fitted is not None:
+            return self._take(twins) or self._take(groups)
+        valued = self.judge.value(twins)  # the move itself gains on the finer axis, too
+        if valued is not None and valued.worth < self.best.worth * (1 - GAIN):
+            self.best = valued
+            self.gains += 1
+        return True
 
     def _moved(self, groups: Sequence[Cascade], valued: ValuedGroups) -> list[Cascade] | None:
         """Groups after a move near one that waits by a value of as many groups; None for no move.

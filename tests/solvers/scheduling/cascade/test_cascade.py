@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from tests.support.tiled import check_execution, random_tiled_graph
-from tests.support.tiled_models import residual_network
+from tests.support.tiled_models import repeated_blocks, residual_network
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
@@ -196,6 +196,16 @@ def test_the_search_goes_on_where_no_move_gains(monkeypatch: pytest.MonkeyPatch)
     assert found.value is not None
     assert found.tries > stuck.tries
     assert found.value < 0.99 * stuck.value
+
+
+def test_what_gains_in_one_block_is_tried_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = import_model(repeated_blocks(8), ImportOptions(dtype="int8"))
+    monkeypatch.setattr(search, "PROGRAMS", ())  # the local search begins with whole operators
+    tasks = [replace(task_of(graph, 16384, 600), seed=seed) for seed in range(3)]
+    everywhere = [cascade_schedule(task, tries=16).value or 0.0 for task in tasks]
+    monkeypatch.setattr(search, "with_twins", lambda *_: None)
+    alone = [cascade_schedule(task, tries=16).value or 0.0 for task in tasks]
+    assert 0 < sum(everywhere) < 0.8 * sum(alone)
 
 
 def test_where_everything_fits_operators_stay_whole() -> None:
