@@ -13,6 +13,7 @@ from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import model_order
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import Outcome
+from ullage.solvers.scheduling.cascade.search import MOST_PARTS
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 
@@ -52,7 +53,10 @@ def _imported(file: Path) -> Graph:
 def task_of(
     graph: Graph, target: Target, budget: Budget, objective: str = "latency"
 ) -> SchedulingTask:
-    """The task of choosing a schedule of one inference inside the file's order."""
+    """The task of choosing a schedule of one inference inside the file's order.
+
+    It has no more parts than `fluid` plans by one linear program, where fewer are possible.
+    """
     return SchedulingTask(
         graph=graph,
         order=model_order(graph),
@@ -62,6 +66,7 @@ def task_of(
         objective=objective,
         seed=0,
         budget=budget,
+        most_parts=max(len(graph.operators), MOST_PARTS),
     )
 
 

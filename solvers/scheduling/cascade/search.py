@@ -129,13 +129,17 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     judge = Judge(task, facts)
     fitted = None if facts.fitting_bytes is None else FittedGroups(task, facts)
     must_cut = fitted is not None and not _is_feasible(problem)
+    if fitted is not None:  # the first groups have as many parts as it takes that operands fit
+        judge.task = replace(task, most_parts=None)
     # Where operators must be cut, one by one they are far worse than groups, and many parts.
     best = start = None if must_cut else judge.value(singles)
     sure = start
     estimates = estimated_groups(facts, task.budget.is_over)
     if task.most_parts is not None:
         parts = round(task.most_parts * _core_share(*clocks))
-        task = judge.task = replace(task, most_parts=max(len(task.order), parts))
+        task = replace(task, most_parts=max(len(task.order), parts))
+        if fitted is None:
+            judge.task = task
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
@@ -173,6 +177,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             return CascadeResult(whole)
         latest = latest or fitted.singles()
         return CascadeResult(fitted.schedule(latest), tuple(latest))
+    if task.most_parts is not None:
+        judge.task = replace(task, most_parts=max(task.most_parts, best.parts))
     search = _LocalSearch(judge, best, sure, seen, fitted, estimates or [])
     search.improve(tries)
     return CascadeResult(

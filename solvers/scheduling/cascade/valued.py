@@ -58,7 +58,8 @@ class SchedulingTask:
         seed: random seed of the search.
         budget: the time of the search.
         most_parts: steps of a schedule at most, so that there is time to plan it, where a core is
-            all its own; None for any. Where operands must be in the fastest tier, what fits counts.
+            all its own; None for any. Where operands must be in the fastest tier, as many as the
+            first schedule that fits has.
         limit_s: of the latency, where the peak is minimised under one.
         weights_apart: weights come through another port than inputs (with a limit only).
     """
@@ -177,7 +178,7 @@ class Judge:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
         program = None if runs_thrice(groups) else coarse_program(profiles, groups)
-        most = task.most_parts if self.facts.fitting_bytes is None else None
+        most = task.most_parts
         if program is None or (most is not None and program.parts > most):
             return None
         found = coarse_value(
