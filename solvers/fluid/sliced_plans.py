@@ -166,7 +166,7 @@ def _with_less_room(
     )
     problem = replace(direct.problem, program=replace(program, steps=steps))
     few = replace(options, max_rounds=min(PAGES_ROUNDS, options.max_rounds))
-    return relax(problem, direct.segments, value, few, budget)
+    return relax(problem, direct.segments, value, few, budget, may_be_infeasible=True)
 
 
 def _placed_in_parts(

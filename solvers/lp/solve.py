@@ -30,6 +30,10 @@ LAST = "highs"
 LAST_ENTRIES = 200_000
 
 
+class NoSolutionError(Exception):
+    """A linear program has no solution."""
+
+
 def solve_lp(
     program: FrozenProgram,
     *,
@@ -37,6 +41,7 @@ def solve_lp(
     time_limit_s: float | None = None,
     start: Basis | None = None,
     with_basis: bool = False,
+    may_be_infeasible: bool = False,
 ) -> LpSolution | None:
     """Solve one program: as `solve_lps`, and it can go on from a basis.
 
@@ -47,9 +52,15 @@ def solve_lp(
         start: basis of a program with fewer variables, to go on from; later ones are at their
             lower bounds.
         with_basis: return the basis in the solution.
+        may_be_infeasible: it is no fault where the program has no solution.
+
+    Raises:
+        NoSolutionError: the solver says that there is none, and that may be.
     """
     message = _model(program), _start(start, len(program.cost))
     answer = _solve_all([message], solver, time_limit_s)[0]
+    if may_be_infeasible and _is_infeasible(answer):
+        raise NoSolutionError
     return _solution(program, answer, solver, with_basis=with_basis)
 
 
@@ -60,11 +71,14 @@ def solve_lp_in_turn(
     time_limit_s: float | None = None,
     start: Basis | None = None,
     with_basis: bool = False,
+    may_be_infeasible: bool = False,
 ) -> LpSolution | None:
     """As `solve_lp`; where a solver ends without an optimum, others are tried while time is left.
 
     In turn: the solver from its start, the same from none, GLOP's dual simplex method without
-    presolving, HiGHS. The solution says which one found it.
+    presolving, HiGHS. The solution says which one found it. Programs have solutions, so that one
+    that is called infeasible shows rounding errors, unless it is said that it may have none: then
+    the first solver that finds so is believed.
     """
     until = math.inf if time_limit_s is None else time.monotonic() + time_limit_s
     ways: list[tuple[str, Basis | None]] = [(solver, start)] if start is not None else []
@@ -75,16 +89,31 @@ def solve_lp_in_turn(
         left_s = until - time.monotonic()
         if left_s <= 0:
             break
-        solution = solve_lp(
-            program,
-            solver=name,
-            time_limit_s=None if math.isinf(left_s) else left_s,
-            start=basis,
-            with_basis=with_basis,
-        )
+        try:
+            solution = solve_lp(
+                program,
+                solver=name,
+                time_limit_s=None if math.isinf(left_s) else left_s,
+                start=basis,
+                with_basis=with_basis,
+                may_be_infeasible=may_be_infeasible,
+            )
+        except NoSolutionError:
+            return None
         if solution is not None:
             return solution
     return None
+
+
+def _is_infeasible(answer: Any) -> bool:  # noqa: ANN401 - MathOpt's message
+    """Whether a solver says that a program has no solution; ours are all bounded."""
+    from ortools.math_opt import result_pb2
+
+    reasons = result_pb2.TerminationReasonProto
+    return answer.termination.reason in {
+        reasons.TERMINATION_REASON_INFEASIBLE,
+        reasons.TERMINATION_REASON_INFEASIBLE_OR_UNBOUNDED,
+    }
 
 
 def solve_lps(

@@ -57,6 +57,7 @@ def dive(relaxation: Relaxation, options: FluidOptions, budget: Budget) -> Relax
             tried,
             solver=options.lp_solver,
             time_limit_s=None if math.isinf(left_s) else left_s,
+            may_be_infeasible=True,
         )
         if found is None:  # they do not fit together, or the time is over
             break

@@ -61,6 +61,8 @@ def relax(
     reference: float,
     options: FluidOptions,
     budget: Budget,
+    *,
+    may_be_infeasible: bool = False,
 ) -> Relaxation | None:
     """Solve the LP; None when the deadline comes before the first solution, or it is too large.
 
@@ -71,6 +73,7 @@ def relax(
             takes longer.
         options: parameters of `fluid`.
         budget: the time.
+        may_be_infeasible: what operators cannot do without may not fit; None then.
     """
     axis = time_axis(problem, segments)
     problem, segments = axis.problem, axis.segments
@@ -101,6 +104,7 @@ def relax(
             fluid.program,
             solver=options.lp_solver,
             time_limit_s=None if math.isinf(left) else left,
+            may_be_infeasible=may_be_infeasible,
         )
         if solution is None:
             break

@@ -96,6 +96,24 @@ def test_a_program_without_a_solution_is_none_and_logged(caplog: pytest.LogCaptu
     assert "found no optimum" in caplog.text
 
 
+def test_a_program_that_may_have_no_solution_is_no_fault(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lp = LinearProgram()
+    x = lp.add_variable(0.0, 1.0)
+    lp.add_row(2.0, INFINITY, {x: 1.0})
+    asked: list[str] = []
+
+    def counted(*arguments: object, solver: str, **options: object) -> object:
+        asked.append(solver)
+        return solve_lp(*arguments, solver=solver, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(solve, "solve_lp", counted)
+    assert solve_lp_in_turn(lp.frozen(), may_be_infeasible=True) is None
+    assert asked == ["glop"]
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("stuck", "finds"),
     [((), "glop"), (("glop",), "glop-dual"), (("glop", "glop-dual"), "highs")],
