@@ -44,8 +44,9 @@ class CompileOptions:
         order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (chosen
             together with the assignment, for the objective and the target).
         schedule: `whole` (each operator is one step), `cascade` (groups of operators run stripe by
-            stripe, chosen for the objective and the target), the path of a schedule's JSON file, or
-            a `Schedule`; None for cascades where `driver.schedules.why_whole` has no objection.
+            stripe, chosen for the objective and the target), the path of a schedule's JSON file or
+            of a plan's in parts, or a `Schedule`; None for cascades where
+            `driver.schedules.why_whole` has no objection.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.

@@ -2,7 +2,7 @@
 
 `cascade` is searched for inside the order that was chosen, behind the plan of whole operators; also
 where no schedule is named and nothing speaks against it (`why_whole`). A schedule that somebody
-made is planned as it is.
+made is planned as it is, also one that a plan names.
 """
 
 import json
@@ -18,6 +18,9 @@ from ullage.compiler.driver.result import Compiled, gap_of
 from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.part_names import operator_name
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan_json import load_plan
 from ullage.compiler.ir.schedule import Schedule, check_schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
@@ -148,23 +151,53 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
 
 
 def read_schedule(path: Path, graph: Graph) -> Schedule:
-    """The schedule of a graph in a JSON file.
+    """The schedule of a graph in a JSON file, or that of a plan in one.
 
     Raises:
         UsageError: the file cannot be read, or holds none; says where.
     """
     if not path.exists():
         raise UsageError(
-            f"--schedule {path}: there is no such file; it takes whole, cascade, or a JSON file"
+            f"--schedule {path}: there is no such file; it takes whole, cascade, a schedule's JSON "
+            "file, or a plan.json"
         )
+    data = read_file(path, MAX_READ_BYTES)
     try:
-        document = json.loads(read_file(path, MAX_READ_BYTES))
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: no JSON document: {error}") from error
+    if isinstance(document, dict) and "format_version" in document:
+        document = _schedule_of_plan(load_plan(data, str(path)), path, graph)
     try:
         return Schedule.from_json(document, [operator.name for operator in graph.operators])
     except UsageError as error:
         raise UsageError(f"{path}: {error.message}", error.details) from error
+
+
+def _schedule_of_plan(plan: Plan, path: Path, graph: Graph) -> object:
+    """The schedule that a plan names, as its file has it.
+
+    Raises:
+        UsageError: its operators run whole, or are others than the graph's.
+    """
+    names = [operator.name for operator in graph.operators]
+    for step in plan.problem.steps:
+        if step.operator < 0:  # DMA only
+            continue
+        name = operator_name(step)
+        known = names[step.operator] if step.operator < len(names) else None
+        if name != known:
+            there = "not there" if known is None else repr(known)
+            raise UsageError(
+                f"{path}: a plan of another model, or of other fusion groups: its operator "
+                f"{step.operator} is {name!r}, that of {graph.name} is {there}"
+            )
+    if "schedule" not in plan.model:
+        raise UsageError(
+            f"{path}: the operators of this plan run whole, so that it names no schedule; plan "
+            "with --schedule whole"
+        )
+    return plan.model["schedule"]
 
 
 def _chosen(

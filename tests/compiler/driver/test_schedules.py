@@ -192,6 +192,32 @@ def test_a_schedule_from_a_file_is_planned_as_it_is(
         assert plan.program == made.program
 
 
+def test_a_plan_names_the_schedule_that_is_planned_again(
+    path: Path, cascade: Compiled, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(dump_plan(cascade.plan))
+    again = compile_model(path, replace(SMALL, schedule=str(file)))
+    assert again.plan.program == cascade.plan.program
+    assert again.plan.model["schedule"] == cascade.plan.model["schedule"]
+    assert again.value <= cascade.value
+
+
+def test_a_plan_of_whole_operators_or_of_another_model_names_no_schedule(
+    path: Path, cascade: Compiled, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(dump_plan(compile_model(path, replace(SMALL, solver="greedy")).plan))
+    with pytest.raises(UsageError, match="run whole, so that it names no schedule"):
+        compile_model(path, replace(SMALL, schedule=str(file)))
+    file.write_bytes(dump_plan(cascade.plan))
+    with pytest.raises(UsageError, match="of another model, or of other fusion groups"):
+        compile_model(path, replace(SMALL, schedule=str(file), fuse=False))
+    file.write_text('{"format_version": 2}')
+    with pytest.raises(UsageError, match="not a plan: field"):
+        compile_model(path, replace(SMALL, schedule=str(file)))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
