@@ -27,11 +27,14 @@ from ullage.solvers.run import Outcome, run_solver
 
 # Seconds without which the exact solver is not run: it needs about a second to begin.
 LEAST_REFINE_S = 2.0
-# Member that proves a bound. Programs of parts with more steps than `MANY_PARTS` have it run first,
-# and the others only where it proved nothing: they pack thousands of short residencies, which takes
-# them ten times as long, and exact solvers are for whole tensors.
+# Member that proves a bound. Of programs with more parts than `MANY_PARTS` it is run first, and the
+# others only where its plan is further above its bound than `FAR_PARTS`: they pack thousands of
+# short residencies, which takes them ten times as long, and exact solvers are for whole tensors.
 BOUNDING = "fluid"
 MANY_PARTS = 300
+FAR_PARTS = 0.05
+# Seconds of each of them where there is no time limit.
+PARTS_PATIENCE_S = 5.0
 # Relative distance from its bound within which a plan is proven best.
 PROVEN = 1e-6
 # Relative distance from its bound beyond which a plan is worth more seconds than were asked for.
@@ -75,13 +78,15 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     if refiner:
         find_solver(refiner)  # raises at once for an unknown name
     race = _Race(problem)
-    has_many_parts = len(problem.steps) > MANY_PARTS and any(s.ranges for s in problem.steps)
+    has_many_parts = _parts(problem) > MANY_PARTS
     if has_many_parts:
         members.sort(key=lambda name: name != BOUNDING)
     for number, name in enumerate((*members, refiner)):
-        if has_many_parts and race.bound is not None:
+        if has_many_parts and (race.gap() <= FAR_PARTS or number == len(members)):
             break
         allowed = budget
+        if has_many_parts and name != BOUNDING and budget.deadline is None:
+            allowed = budget.at_most(PARTS_PATIENCE_S)
         if number == len(members):
             if not _worth_refining(refiner, race, budget, options.patience_s):
                 break
@@ -109,6 +114,11 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
             race.interrupted = True
             break
     return race.solution(time_is_over=budget.is_over())
+
+
+def _parts(problem: Problem) -> int:
+    """Steps that run a part of an operator, or a whole one beside such parts; 0 without parts."""
+    return problem.program.parts if any(step.ranges for step in problem.steps) else 0
 
 
 class _Race:
