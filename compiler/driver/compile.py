@@ -492,17 +492,17 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     )
     if budget.is_over():
         raise TimeLimitError(
-            f"the time limit of {limit} s was over before solving began (reading the model took "
-            f"{prepared.import_s:.2f} s, choosing the order {prepared.order_s:.2f} s); give more "
-            "time (--time-limit)"
+            f"the time limit of {limit:.3g} s was over before solving began (reading the model "
+            f"took {prepared.import_s:.2f} s, choosing the order {prepared.order_s:.2f} s); give "
+            "more time (--time-limit)"
         )
     problem = prepared.problem
     least_s = CHECKS_SHARE * prepared.import_s
     if len(problem.steps) > SHORT_STEPS and budget.remaining_s() < least_s:
         raise TimeLimitError(
-            f"of the time limit of {limit} s {max(0.0, budget.remaining_s()):.2f} s are left after "
-            f"reading {len(problem.steps)} steps; to make, verify and replay the quickest plan of "
-            f"them takes about {least_s:.2f} s; give more time (--time-limit)"
+            f"of the time limit of {limit:.3g} s {max(0.0, budget.remaining_s()):.2f} s are left "
+            f"after reading {len(problem.steps)} steps; to make, verify and replay the quickest "
+            f"plan of them takes about {least_s:.2f} s; give more time (--time-limit)"
         )
     begun = time.monotonic()
     early = options.solver != "all-slow" and options.minimised != "peak"

@@ -270,7 +270,7 @@ def _solve_at(
     remaining_s = _remaining_s(prepared, options)
     if remaining_s <= 0:
         error = TimeLimitError(
-            f"the time limit of {options.time_limit_s} s, shared by all sizes, was over before "
+            f"the time limit of {options.time_limit_s:.3g} s, shared by all sizes, was over before "
             "this one; give more (--time-limit) or ask for fewer sizes (--points)"
         )
         return Point(size_bytes, error=error)

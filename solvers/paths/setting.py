@@ -1,7 +1,9 @@
 """A problem on a target with any number of tiers, made ready for the search for paths."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.paths.network import LiveRange, TierNetwork, live_range_of
 from ullage.solvers.paths.paths import Finder
@@ -48,11 +50,9 @@ def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
         InfeasibleError: an operator's workspace alone does not fit.
     """
     network = TierNetwork(problem)
-    tightest = int(network.room[0].argmin())
-    if network.room[0, tightest] < 0:
-        needed = problem.steps[tightest].workspace_bytes
-        raise step_refusal(problem, tightest, needed, ())
     segments = segments_of(problem)
+    if network.room[0].min(initial=0) < 0:
+        raise _workspace_refusal(problem, segments)
     uncapacitated = sum(
         1 << m for m in range(1, network.tiers) if network.is_uncapacitated(m, segments)
     )
@@ -60,3 +60,20 @@ def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
     work = network.steps * len(segments) << network.tiers
     finder = Finder(network, is_plain=work <= PLAIN_WORK or not compiles)
     return TieredProblem(network, segments, live_ranges, uncapacitated, finder)
+
+
+def _workspace_refusal(problem: Problem, segments: Sequence[Segment]) -> InfeasibleError:
+    """The error where a workspace alone is too large: of the operator that needs the most in all.
+
+    Operands that must be in the fastest tier need room beside the workspace.
+    """
+    unit = problem.target.fastest.alignment_bytes
+    needed = [step.workspace_bytes for step in problem.steps]
+    present: list[list[Segment]] = [[] for _ in needed]
+    for segment in segments:
+        if segment.must_be_fastest:
+            for step in {access.step for access in segment.accesses}:
+                needed[step] += -(-segment.size_bytes // unit) * unit
+                present[step].append(segment)
+    most = max(range(len(needed)), key=needed.__getitem__)
+    return step_refusal(problem, most, needed[most], present[most])

@@ -186,10 +186,15 @@ def test_programs_of_many_parts_are_left_to_the_linear_program(
     assert ran[0] == "greedy"
     assert len(ran) > 3
     ran.clear()
-    monkeypatch.setattr(portfolio, "MANY_PARTS", len(problem.steps) - 1)
+    monkeypatch.setattr(portfolio, "MANY_PARTS", problem.program.parts - 1)
     plan = run_solver("auto", problem).plan
     assert ran == ["fluid"]
     assert plan.lower_bound is not None
+    ran.clear()
+    monkeypatch.setattr(portfolio, "FAR_PARTS", -1.0)  # as if it were far above its bound
+    run_solver("auto", problem)
+    assert ran[:3] == ["fluid", "greedy", "msa"]
+    assert "cpsat" not in ran
     ran.clear()
     put_in_place("fluid", late, monkeypatch)
     assert run_solver("auto", problem).plan.solver != "fluid"

@@ -8,7 +8,10 @@ import pytest
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.paths.streaming import streaming_assignment
+from ullage.solvers.run import run_solver
 
 
 def on_size(problem: Problem, size: int) -> Problem:
@@ -75,3 +78,21 @@ def test_without_links_the_missing_one_is_named() -> None:
     with pytest.raises(UsageError, match="no link between them; add one") as raised:
         streaming_assignment(problem.on(cut))
     assert {raised.value.details["source"], raised.value.details["destination"]} == {"t0", "t2"}
+
+
+@pytest.mark.parametrize("solver", ["greedy", "msa", "fluid", "all-slow"])
+def test_a_workspace_that_is_too_large_counts_with_the_operands_beside_it(solver: str) -> None:
+    tensors = [Tensor("x", 96, "input"), Tensor("w", 64, "weight"), Tensor("y", 32, "output")]
+    tensors.append(Tensor("t", 32))
+    operators = [
+        Op("first", ["x", "w"], ["t"], macs=100, workspace_bytes=40),
+        Op("second", ["t"], ["y"], workspace_bytes=48),
+    ]
+    target = load_target("edge-npu-spm").with_fast_memory(16)
+    problem = problem_from_lists("workspaces", tensors, operators, target)
+    with pytest.raises(InfeasibleError) as refused:
+        run_solver(solver, problem)
+    needed = int(str(refused.value.details["needed_bytes"]))
+    assert needed >= 96 + 64 + 32 + 40
+    assert refused.value.details["operator"] == "first"
+    assert run_solver(solver, problem.on(target.with_fast_memory(needed))).plan is not None
