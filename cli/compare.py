@@ -146,7 +146,11 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
         )
     same = all(row.get("minimised", objective) == objective for row in rows)
     first = next(row for row in rows if "error" not in row)
-    bound = bound_text(Bound(first["lower_bound"], first["bound_source"]), objective)
+    bound = bound_text(
+        Bound(first["lower_bound"], first["bound_source"]),
+        objective,
+        in_parts=first["cut_operators"] > 0,
+    )
     print_table(
         f"{first['model']} on {first['target']}: lower bound {bound}",
         columns,

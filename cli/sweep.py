@@ -150,8 +150,11 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
 
 
 def _orders(rows: list[dict[str, Any]]) -> str:
-    """The orders for which the curve's bounds are known to hold."""
-    every = all(row["bound_every_order"] for row in rows if "error" not in row)
+    """The orders, or the schedules, for which the curve's bounds are known to hold."""
+    planned = [row for row in rows if "error" not in row]
+    if any(row["cut_operators"] for row in planned):
+        return "lower bounds of each plan's schedule"
+    every = all(row["bound_every_order"] for row in planned)
     return f"lower bounds for {'every' if every else 'this'} order"
 
 

@@ -13,6 +13,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.bounds.schedules import (
+    TRIVIAL,
     ScheduleBounds,
     memory_bounds,
     schedule_bounds,
@@ -27,6 +28,10 @@ QUICK_S = 5.0
 MOST_STEPS = 2000
 # Seconds that the bound over all schedules may take (docs/bounds.md).
 EVERY_SCHEDULE_S = 10.0
+# Why there is no such bound where its seconds, or those of the job, were over first ...
+NO_TIME = "no time was left"
+# ... and where it was worked out and says nothing: it excludes no size of the memory.
+NO_SIZE = "what is proven of the latency is within the limit, whatever the size of the fast memory"
 # What `fluid` calls its bounds.
 FLUID = "fluid-lp"
 
@@ -79,10 +84,14 @@ def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
     except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it
         return replace(compiled, unbounded="interrupted", interrupted=True)
     if bounds is None:
-        return replace(compiled, unbounded="no time was left")
+        return replace(compiled, unbounded=NO_TIME)
     if bounds.any_schedule.value > compiled.value * (1 + BOUND_TOLERANCE):
         reason = f"{bounds.any_schedule.value:.9g} is contradicted by this plan"
         return replace(compiled, unbounded=reason)
+    if bounds.any_schedule.source == TRIVIAL:
+        compiled = replace(compiled, unbounded=NO_SIZE)
+        if bounds.whole_reductions.source == TRIVIAL:
+            return compiled
     return replace(compiled, schedule_bounds=bounds)
 
 

@@ -11,7 +11,12 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, Usage
 from ullage.compiler.common.kernel_cache import compiling_told
 from ullage.compiler.common.units import format_time, objective_text
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
-from ullage.compiler.driver.bounding import bounded_by, with_best_bound, with_schedule_bounds
+from ullage.compiler.driver.bounding import (
+    NO_TIME,
+    bounded_by,
+    with_best_bound,
+    with_schedule_bounds,
+)
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
 from ullage.compiler.driver.limits.slower import for_best_latency, limited
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
@@ -216,7 +221,7 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
             time_limit_s=_shared(prepared, options.time_limit_s, 1 - BOUNDING_SHARE),
         )
     compiled = solve_prepared(searched, shorter)
-    if compiled.schedule_bounds is None:
+    if compiled.unbounded == NO_TIME:
         compiled = _with_every_schedule(compiled, searched, options)
     note = (
         f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as the best "

@@ -87,7 +87,8 @@ class Compiled:
             searched for by default; empty elsewhere.
         graph: the model as imported (types and shapes of its values), where there is one.
         schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
-        unbounded: why nothing is; empty where something is, or nobody has asked.
+        unbounded: why nothing is proven whatever the parts; empty where something is, or nobody
+            has asked.
     """
 
     plan: Plan

@@ -29,10 +29,13 @@ from ullage.compiler.driver.summary_text import (
     beyond_text,
     bound_text,
     change_text,
+    claimed_bound_text,
     gap_text,
+    is_cut,
     percent,
 )
 from ullage.compiler.ir.plan import Plan
+from ullage.solvers.bounds.schedules import TRIVIAL
 
 # Seconds that are shown as 0.00.
 SHORT_S = 0.005
@@ -135,13 +138,14 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
 def _every_schedule(compiled: Compiled) -> dict[str, Any]:
     """The bound over all schedules; null, with the reason, where there is none."""
     bounds, gap = compiled.schedule_bounds, compiled.gap_any_schedule
+    free = None if bounds is None or bounds.any_schedule.source == TRIVIAL else bounds.any_schedule
     return {
-        "lower_bound_any_schedule": None if bounds is None else bounds.any_schedule.value,
-        "lower_bound_any_schedule_source": None if bounds is None else bounds.any_schedule.source,
+        "lower_bound_any_schedule": None if free is None else free.value,
+        "lower_bound_any_schedule_source": None if free is None else free.source,
         "lower_bound_any_schedule_missing": compiled.unbounded or None,
         "gap_any_schedule": gap,
         "lower_bound_whole_reductions": None if bounds is None else bounds.whole_reductions.value,
-        "optimal_any_schedule": None if bounds is None else gap is not None and gap <= OPTIMAL_GAP,
+        "optimal_any_schedule": None if free is None else gap is not None and gap <= OPTIMAL_GAP,
     }
 
 
@@ -275,11 +279,6 @@ def _order_time(compiled: Compiled) -> str:
     return order + schedule
 
 
-def is_cut(plan: Plan) -> bool:
-    """Whether some operator runs in parts."""
-    return any(step.ranges for step in plan.problem.steps)
-
-
 def _schedule(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The rows of a schedule that cuts operators, or why none does."""
     if compiled.whole_because:
@@ -358,21 +357,19 @@ def _schedule_bounds(compiled: Compiled) -> list[tuple[str, str]]:
         return []
     free, whole = bounds.any_schedule, bounds.whole_reductions
     objective = compiled.plan.objective
+    least = f"{objective_text(whole.value, objective)} where sums are finished in one step"
+    if free.source == TRIVIAL:
+        return [("every schedule", f"{least}, for any order and parts, proven by {whole.source}")]
     text = (
         f"{objective_text(free.value, objective)} for any order and any parts, proven by "
         f"{free.source}: gap {gap_text(compiled.gap_any_schedule)}"
     )
     if whole.value > free.value:
-        least = objective_text(whole.value, objective)
-        text += f"; {least} where sums are finished in one step"
+        text += f"; {least}"
     return [("every schedule", text)]
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:
     """The row of a bound that a file or a third party claims, empty where there is none."""
-    plan = compiled.plan
-    if plan.claimed_bound is None:
-        return []
-    text = objective_text(plan.claimed_bound, plan.objective)
-    claim = f"{text} of {plan.objective} for this order, claimed by {plan.claimed_by}"
-    return [("claimed bound", claim)]
+    claim = claimed_bound_text(compiled.plan)
+    return [("claimed bound", claim)] if claim else []

@@ -48,12 +48,20 @@ def bound_text(bound: Bound, objective: str, *, in_parts: bool = False) -> str:
         in_parts: some operators run in parts; other parts may have another bound.
     """
     value = objective_text(bound.value, objective)
-    holds = "for this schedule" if in_parts else orders_text(bound)
-    return f"{value} of {objective} {holds}, proven by {bound.source}"
+    return (
+        f"{value} of {objective} {orders_text(bound, in_parts=in_parts)}, proven by {bound.source}"
+    )
 
 
-def orders_text(*bounds: Bound) -> str:
-    """The orders of the operators for which bounds are known to hold."""
+def orders_text(*bounds: Bound, in_parts: bool = False) -> str:
+    """The orders of the operators for which bounds are known to hold.
+
+    Args:
+        bounds: the bounds, all of one plan.
+        in_parts: some operators run in parts; other parts may have another bound.
+    """
+    if in_parts:
+        return "for this schedule"
     return "for every order" if all(b.every_order for b in bounds) else "for this order"
 
 
@@ -63,9 +71,23 @@ def stated_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.lower_bound, plan.bound_source or plan.solver)
     value = objective_text(bound.value, plan.objective)
-    in_parts = any(step.ranges for step in plan.problem.steps)
-    orders = "for this schedule" if in_parts else orders_text(bound)
+    orders = orders_text(bound, in_parts=is_cut(plan))
     return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
+
+
+def claimed_bound_text(plan: Plan) -> str:
+    """The bound that a file or a third party claims of a plan; empty for none."""
+    if plan.claimed_bound is None:
+        return ""
+    bound = Bound(plan.claimed_bound, plan.claimed_by)
+    value = objective_text(bound.value, plan.objective)
+    orders = orders_text(bound, in_parts=is_cut(plan))
+    return f"{value} of {plan.objective} {orders}, claimed by {bound.source}"
+
+
+def is_cut(plan: Plan) -> bool:
+    """Whether some operator runs in parts."""
+    return any(step.ranges for step in plan.problem.steps)
 
 
 def middle_cut(name: str, room: int, mark: str = "\u2026") -> str:

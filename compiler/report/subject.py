@@ -1,7 +1,7 @@
 """The plan that a report is about: read from a file, with all its figures worked out again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from ullage.compiler.common.errors import ContractError, InfeasibleError, Ullage
 from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file
 from ullage.compiler.driver.bounding import with_best_bound, with_schedule_bounds
 from ullage.compiler.driver.cascades import WholePlan
-from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.options import OBJECTIVES
+from ullage.compiler.driver.result import Compiled, LatencyLimit, Secondary, best_bound
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import verify
@@ -27,9 +28,10 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     """A plan, verified, scored, replayed and bounded again.
 
     What only the run that made the plan knew (the solver in its options, wall-clock times,
-    fallbacks) comes from the `summary.json` beside it, where that is a summary of the same plan;
-    otherwise the times are zero and a note says so. A bound that the file states is shown as
-    claimed: nobody has proven it in this run. The bound is proven again, as `compile` does.
+    fallbacks, a limit of the latency, a second objective) comes from the `summary.json` beside it,
+    where that is a summary of the same plan; otherwise the times are zero and a note says so. A
+    bound that the file states is shown as claimed: nobody has proven it in this run. The bound is
+    proven again, as `compile` does.
 
     Args:
         plan: the plan.
@@ -42,8 +44,11 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     verify(plan)
     cost = score(plan)
     value = objective_value(cost, plan.objective)
-    plan = _reproven(plan, value)
     summary = {} if beside is None else _summary_beside(beside, cost, plan)
+    limit = _limit_beside(summary, cost)
+    if limit is not None:
+        plan = replace(plan, problem=plan.problem.within(limit.limit_s))
+    plan = _reproven(plan, value)
     notes = (
         plan.notes if summary else (*plan.notes, "report: times of import and solving are unknown")
     )
@@ -60,6 +65,9 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         solve_s=float(summary.get("solve_s", 0.0)),
         total_s=float(summary.get("total_s", 0.0)),
         interrupted=summary.get("interrupted") is True,
+        secondary=_secondary_beside(summary),
+        limit=limit,
+        schedule_s=_seconds(summary.get("schedule_s")),
         whole=_whole_beside(summary),
         whole_because=str(summary.get("whole_because") or ""),
     )
@@ -162,8 +170,38 @@ def _whole_beside(summary: Mapping[str, Any]) -> WholePlan | None:
     return WholePlan(float(value), size, whole) if len(whole) == len(rows) else None
 
 
+def _limit_beside(summary: Mapping[str, Any], cost: Score) -> LatencyLimit | None:
+    """The limit of the latency that the summary names and the plan keeps; None for none."""
+    found = _numbers(summary.get("slower_by"), ("slower_by", "best_latency_s", "best_bound_s"))
+    if found is None:
+        return None
+    limit = LatencyLimit(*found)
+    return limit if cost.latency_s <= limit.limit_s else None
+
+
+def _secondary_beside(summary: Mapping[str, Any]) -> Secondary | None:
+    """What the summary says of a second objective; None where it says nothing."""
+    told = summary.get("then")
+    found = _numbers(told, ("within", "before", "after", "first_before"))
+    if found is None or not isinstance(told, dict) or told.get("objective") not in OBJECTIVES:
+        return None
+    within, before, after, first_before = found
+    bound = _numbers(told, ("lower_bound",))
+    lowest = None if bound is None else bound[0]
+    return Secondary(told["objective"], within, before, after, lowest, first_before)
+
+
+def _numbers(stated: object, keys: Sequence[str]) -> list[float] | None:
+    """Numbers of an object in a summary; None where one is missing or is none."""
+    if not isinstance(stated, dict):
+        return None
+    found = [stated.get(key) for key in keys]
+    known = [float(number) for number in found if isinstance(number, int | float)]
+    return known if len(known) == len(keys) else None
+
+
 def _seconds(stated: object) -> float:
-    """Seconds of a summary; those of earlier versions do not say how long the order took."""
+    """Seconds of a summary; earlier versions do not say how long order and schedule took."""
     return float(stated) if isinstance(stated, int | float) else 0.0
 
 

@@ -96,7 +96,9 @@ def draw_comparison(rows: Sequence[Row], axes: "Axes") -> None:
         axes.plot([end_s], [values[-1]], marker=marker, ms=7, **edge, **look)
     if any(len(row["anytime"]) > 1 for row in shown):
         axes.scatter([], [], s=DOT, color=GREY, label="a better plan found")
-    orders = orders_text(Bound(first["lower_bound"], first["bound_source"]))
+    orders = orders_text(
+        Bound(first["lower_bound"], first["bound_source"]), in_parts=first["cut_operators"] > 0
+    )
     label = f"lower bound {orders}: {bound:.4g} {unit}"
     axes.axhline(bound, color=GREY, ls="--", lw=1.3, label=label)
     if max(ranks, default=0):

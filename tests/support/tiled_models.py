@@ -75,6 +75,22 @@ def repeated_blocks(count: int, size: int = 32) -> onnx.ModelProto:
     return model(nodes, [info("x", [1, 8, size, size])], results, weights)
 
 
+def heavy_end(size: int = 32) -> onnx.ModelProto:
+    """Convolutions that take long, and behind them a product whose weights must come meanwhile."""
+    rng = np.random.default_rng(0)
+    nodes, weights, last = [], [], "x"
+    for name in ("a", "b", "c", "d"):
+        weights.append(_weights(rng, f"w{name}", 16, 1 if name == "a" else 16, 3, 3))
+        ends = f"{last} w{name}"
+        nodes.append(node("Conv", ends, name, kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+        last = name
+    nodes += [node("GlobalAveragePool", last, "p"), node("Flatten", "p", "f")]
+    nodes += [node("Softmax", "f", "s"), node("Gemm", "s we", "y")]
+    weights.append(_weights(rng, "we", 16, 4096))
+    given, results = [info("x", [1, 1, size, size])], [info("y", [1, 4096])]
+    return model(nodes, given, results, weights)
+
+
 def saved(proto: onnx.ModelProto, folder: Path) -> Path:
     """The model in a file."""
     path = folder / "tiled.onnx"

@@ -1,6 +1,16 @@
 """Figures as texts."""
 
-from ullage.compiler.driver.summary_text import bound_text, change_text, orders_text
+from dataclasses import replace
+
+from tests.support import plans
+from tests.support.reports import in_parts
+from ullage.compiler.driver.summary_text import (
+    bound_text,
+    change_text,
+    claimed_bound_text,
+    orders_text,
+    stated_bound_text,
+)
 from ullage.hwmodels.bounds import Bound
 
 
@@ -18,3 +28,13 @@ def test_a_bound_says_for_which_orders_it_holds() -> None:
     )
     assert orders_text(free) == "for every order"
     assert orders_text(free, solved) == "for this order"
+    assert orders_text(free, in_parts=True) == "for this schedule"
+
+
+def test_bounds_of_a_plan_in_parts_hold_for_its_schedule_proven_or_not() -> None:
+    for made, holds in ((in_parts(), "for this schedule"), (plans.chain(), "for this order")):
+        bounds = {"lower_bound": 1e-9, "bound_source": "x", "claimed_bound": 1e-9}
+        plan = replace(made, **bounds, claimed_by="y")
+        assert claimed_bound_text(plan) == f"1 ns of latency {holds}, claimed by y"
+        assert stated_bound_text(plan) == f"states the lower bound 1 ns of latency {holds}, by x"
+        assert claimed_bound_text(replace(plan, claimed_bound=None)) == ""

@@ -30,6 +30,7 @@ def row(solver: str, value: float, solve_s: float, *before: tuple[float, float])
         "value": value,
         "lower_bound": 1e-3,
         "bound_source": "fluid-lp",
+        "cut_operators": 0,
         "gap": value / 1e-3 - 1,
         "solve_s": solve_s,
         "anytime": [*before, (last, value)],

@@ -5,15 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tiled_models import residual_network, saved
+from tests.support.tiled_models import heavy_end, residual_network, saved
 from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
+from ullage.compiler.emit import emit_plan
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.ir.schedule import Schedule, part_of
+from ullage.compiler.report.subject import compiled_of, with_graph
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.bounds import Bound
+from ullage.solvers.bounds.schedules import TRIVIAL, ScheduleBounds
 
 PEAK = CompileOptions(
     objective="peak", target="ethos-u55-128", dtype="int8", schedule="whole", slower_by=0.5
@@ -63,10 +68,17 @@ def test_cascades_keep_the_limit_and_need_less_than_whole_operators(
     assert free.value <= whole.value
 
 
-def test_a_plan_has_a_bound_over_all_schedules(cascade: Compiled, path: Path) -> None:
-    bounds = cascade.schedule_bounds
+@pytest.fixture(scope="module")
+def bounded(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """A plan whose latency leaves little time for weights behind what computes."""
+    model = saved(heavy_end(), tmp_path_factory.mktemp("heavy"))
+    return compile_model(model, replace(PEAK, slower_by=0.05))
+
+
+def test_a_plan_has_a_bound_over_all_schedules(bounded: Compiled, path: Path) -> None:
+    bounds = bounded.schedule_bounds
     assert bounds is not None
-    assert bounds.any_schedule.value <= bounds.whole_reductions.value <= cascade.value
+    assert 0 < bounds.any_schedule.value <= bounds.whole_reductions.value <= bounded.value
     free = compile_model(path, replace(PEAK, slower_by=None))
     assert free.schedule_bounds is None
     assert "--slower-by" in free.unbounded
@@ -78,6 +90,43 @@ def test_a_plan_of_a_limit_is_read_again(cascade: Compiled, tmp_path: Path) -> N
     again = load_plan(file.read_bytes())
     assert not find_violations(again)
     assert again.residencies == cascade.plan.residencies
+
+
+def test_a_report_has_the_rows_of_the_run(
+    bounded: Compiled, cascade: Compiled, tmp_path: Path
+) -> None:
+    for compiled in (bounded, cascade):
+        written = Path(emit_plan(compiled, tmp_path, "json")["json"])
+        assert compiled.graph is not None
+        again = with_graph(compiled_of(load_plan(written.read_bytes()), written), compiled.graph)
+        assert again.limit == compiled.limit
+        assert again.schedule_bounds == compiled.schedule_bounds
+        rows, later = (summary_rows(one, summarise(one)) for one in (compiled, again))
+        assert [row for row in later if row[0] != "claimed bound"] == rows
+        assert "latency limit" in dict(rows)
+        assert ("every schedule" in dict(rows)) == (compiled is bounded)
+    (tmp_path / "summary.json").unlink()
+    assert compiled_of(again.plan, written).limit is None
+
+
+def test_a_size_that_nothing_excludes_is_no_bound(path: Path) -> None:
+    compiled = compile_model(path, replace(PEAK, slower_by=30.0))
+    summary = summarise(compiled)
+    assert summary["lower_bound_any_schedule"] is None
+    assert summary["lower_bound_any_schedule_source"] is None
+    assert summary["gap_any_schedule"] is summary["optimal_any_schedule"] is None
+    assert "whatever the size" in summary["lower_bound_any_schedule_missing"]
+    assert "every schedule" not in dict(summary_rows(compiled, summary))
+
+
+def test_only_whole_reductions_may_be_bounded(cascade: Compiled) -> None:
+    bounds = ScheduleBounds(Bound(0.0, TRIVIAL), Bound(512.0, "last-element"))
+    compiled = replace(cascade, schedule_bounds=bounds, unbounded=NO_SIZE)
+    summary = summarise(compiled)
+    assert summary["lower_bound_any_schedule"] is None
+    assert summary["lower_bound_whole_reductions"] == 512.0
+    text = dict(summary_rows(compiled, summary))["every schedule"]
+    assert text.startswith("512 B where sums are finished in one step")
 
 
 def test_more_time_takes_no_more_memory(path: Path) -> None:

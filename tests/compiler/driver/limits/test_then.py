@@ -13,8 +13,10 @@ from ullage.compiler.driver.limits.then import minimise_then
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
+from ullage.compiler.emit import emit_plan
 from ullage.compiler.ir.problem import Blend
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.compiler.report.subject import compiled_of
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import list_targets, load_target
 from ullage.hwmodels.cost import objective_value, score, value_of, worth
@@ -49,6 +51,14 @@ def test_the_second_falls_while_the_first_keeps_its_tolerance(solver: str, secon
     if told.lower_bound is not None:
         assert told.lower_bound <= told.after * (1 + 1e-9)
     assert summarise(both)["then"]["after"] == told.after
+
+
+def test_a_report_tells_of_the_second_objective(tmp_path: Path) -> None:
+    both = compiled(replace(TIGHT, solver="greedy", then="traffic", within=0.05))
+    written = Path(emit_plan(both, tmp_path, "json")["json"])
+    again = compiled_of(both.plan, written)
+    assert again.secondary == both.secondary
+    assert summarise(again)["then"] == summarise(both)["then"]
 
 
 def test_a_looser_tolerance_is_never_worse() -> None:
