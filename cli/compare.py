@@ -36,6 +36,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     objective: options.Objective = "latency",
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
+    schedule: options.Schedule = None,
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,
@@ -63,7 +64,10 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     ] = None,
     as_json: options.Json = False,
 ) -> str | None:
-    """Compare solvers: each gets the same problem, target, seed and time limit."""
+    """Compare solvers: each gets the same problem, target, seed and time limit.
+
+    Operators run whole without --schedule; cascades are searched for once, for all solvers.
+    """
     arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.common.errors import UllageError, UsageError
@@ -107,6 +111,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 def _print(rows: list[dict[str, Any]], objective: str) -> None:
     from ullage.cli.render import gap_text, objective_text, print_table
     from ullage.compiler.common.units import format_size
+    from ullage.compiler.driver.options import WHOLE
     from ullage.compiler.driver.summary_text import bound_text
     from ullage.hwmodels.bounds import Bound
 
@@ -151,8 +156,9 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
         objective,
         in_parts=first["cut_operators"] > 0,
     )
+    schedule = "" if first["schedule"] == WHOLE else f", schedule {first['schedule']}"
     print_table(
-        f"{first['model']} on {first['target']}: lower bound {bound}",
+        f"{first['model']} on {first['target']}{schedule}: lower bound {bound}",
         columns,
         table,
         optional=tuple(h for h in LEAST_TELLING if h != "Minimised" or same),
@@ -164,6 +170,8 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     for row in rows:
         if "error" in row:
             refused.setdefault(row["error"]["message"], []).append(row["solver"])
+    if first["whole_because"]:
+        say(f"operators run whole: {first['whole_because']}")
     for message, solvers in refused.items():
         say(f"{', '.join(solvers)}: {message}", err=True, lines=True)
 

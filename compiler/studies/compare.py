@@ -86,8 +86,9 @@ def compare_solvers(
 ) -> list[dict[str, Any]]:
     """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
-    The model is read once; operators run whole where no schedule is named. Each solver has the
-    whole time limit for itself. Plans of the same order are plans of the same problem, so the best
+    The model is read once; operators run whole where no schedule is named. Cascades are searched
+    for once, and all solvers plan the program that comes of it. Each solver has the whole time
+    limit for itself. Plans of the same order are plans of the same problem, so the best
     bound that any solver proved of it holds for all;
     where none proved any, that of `fluid`'s relaxation. Ctrl-C ends it: the row of the solver that
     was interrupted says so, if it had a plan, and those after it are missing.
@@ -106,12 +107,10 @@ def compare_solvers(
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
-    if is_searched(options, prepared.target):  # one schedule for all
-        limit_s = options.time_limit_s
-        deadline = None if limit_s is None else time.monotonic() + limit_s
-        prepared = scheduled(prepared, options, deadline)
-        if "schedule" not in prepared.model:
-            options = replace(options, schedule=WHOLE)
+    whole_because = ""
+    if is_searched(options, prepared.target):
+        prepared, whole_because = _one_schedule(prepared, options)
+        options = replace(options, schedule=WHOLE)  # none of the solvers searches again
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
     outcomes: list[Compiled | UllageError] = []
@@ -138,7 +137,7 @@ def compare_solvers(
             if not outcomes:
                 raise
             break
-        outcomes.append(outcome)
+        outcomes.append(replace(outcome, whole_because=whole_because))
         if outcome.interrupted:
             break
     bounds = _bounds_by_order(
@@ -150,6 +149,16 @@ def compare_solvers(
         else _row(outcome, options.minimised, bounds)
         for name, outcome in zip(solvers, outcomes, strict=False)
     ]
+
+
+def _one_schedule(prepared: Prepared, options: CompileOptions) -> tuple[Prepared, str]:
+    """The model in the cascades that are found for it, or whole with the reason."""
+    limit_s = options.time_limit_s
+    deadline = None if limit_s is None else time.monotonic() + limit_s
+    cut = scheduled(prepared, options, deadline)
+    if "schedule" not in cut.model:
+        return cut, f"no cascades found in {cut.schedule_s:.1f} s are better"
+    return replace(cut, other=None), ""
 
 
 def minimised_by(solver: Solver, objective: str) -> str:

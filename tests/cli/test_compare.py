@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.cli import COMPILE_KEYS, Json, has_types
 from tests.support.registering import put_in_place
+from tests.support.tiled_models import residual_network, saved
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.problem import Problem
@@ -42,6 +43,20 @@ def test_compare_gives_each_solver_a_row(
     assert title in out
     peak = ask("compare", tiny, "--dim", "n=8", "--objective", "peak")
     assert [row["solver"] for row in peak["rows"]] == ["cpsat", "ilp", "no-spill"]
+
+
+def test_compare_takes_a_schedule(
+    ask: Json, say: Callable[..., tuple[str, str]], tmp_path: Path
+) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    given = ("compare", path, "--solvers", "greedy,all-slow", "--fast-memory", "6KiB")
+    out, _ = say(*given, "--schedule", "cascade")
+    assert "schedule cascade: lower bound" in " ".join(out.split())
+    assert "for this schedule" in out
+    ask("compile", path, "--fast-memory", "6KiB", "--schedule", "cascade", "-o", tmp_path)
+    rows = ask(*given, "--schedule", tmp_path / "plan.json")["rows"]
+    assert {row["schedule"] for row in rows} == {"cascade"}
+    assert {row["schedule"] for row in ask(*given)["rows"]} == {"whole"}
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 160, 200])

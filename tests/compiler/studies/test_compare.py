@@ -1,10 +1,16 @@
 """Comparisons of solvers."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from tests.support.tiled_models import residual_network, saved
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.studies.compare import (
     compare_solvers,
     default_solvers,
@@ -21,6 +27,30 @@ def test_a_comparison_gives_every_solver_the_best_bound() -> None:
     assert len({row["lower_bound"] for row in rows}) == 1
     for row in rows:
         assert row["gap"] == pytest.approx(max(0.0, row["value"] / row["lower_bound"] - 1))
+
+
+def test_all_solvers_plan_the_schedule_that_is_found_once(tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    options = CompileOptions(target="edge-npu-spm", fast_memory_bytes=4096, dtype="int8")
+    names = ["greedy", "fluid"]
+    (refused, _) = compare_solvers(path, names, options)  # some operator does not fit whole
+    assert "--schedule cascade" in refused["error"]["details"]["remedies"]
+    rows = compare_solvers(path, names, replace(options, schedule="cascade"))
+    assert {row["schedule"] for row in rows} == {"cascade"}
+    assert len({(row["parts"], row["lower_bound"]) for row in rows}) == 1
+    assert rows[0]["parts"] > rows[0]["operators"]
+    assert {row["whole_value"] for row in rows} == {None}
+    found = compile_model(path, replace(options, schedule="cascade")).plan.model["schedule"]
+    given = replace(options, schedule=Schedule.from_json(found))
+    assert {row["schedule"] for row in compare_solvers(path, names, given)} == {"cascade"}
+
+
+def test_where_no_cascades_are_found_operators_run_whole(tmp_path: Path) -> None:
+    path = saved(residual_network(), tmp_path)
+    options = CompileOptions(dtype="int8", schedule="cascade")  # everything fits
+    (row,) = compare_solvers(path, ["greedy"], options)
+    assert row["schedule"] == "whole"
+    assert "no cascades found" in row["whole_because"]
 
 
 def test_a_row_holds_its_own_solvers_plan_or_an_error() -> None:
