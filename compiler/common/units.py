@@ -151,6 +151,14 @@ def format_size(size_bytes: int) -> str:
     return f"{sign}{number} {BINARY_UNITS[power]}"
 
 
+def told_apart(*sizes_bytes: int) -> list[str]:
+    """Sizes in binary units; all in bytes where two that differ would read alike."""
+    texts = [format_size(size) for size in sizes_bytes]
+    if len(set(texts)) == len(set(sizes_bytes)):
+        return texts
+    return [f"{size} B" for size in sizes_bytes]
+
+
 def format_time(seconds: float) -> str:
     """A time with four significant digits in the largest fitting unit: `12.03 ms`, `4 s`."""
     if seconds == 0 or not math.isfinite(seconds):

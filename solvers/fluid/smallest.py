@@ -151,13 +151,17 @@ class _Sizes:
 
     def too_slow(self) -> InfeasibleError:
         """The error where the latency is too long whatever the size."""
-        took, allowed = format_time(self.latency_s or 0.0), format_time(self.limit_s)
-        fast = self._inner.target.fastest.name
-        remedies = {
-            "--slower-by": "allow more",
-            "--schedule cascade": "run operators in parts",
-            "--objective latency --then peak": "allow spills",
-        }
+        times = (self.latency_s or 0.0, self.limit_s)
+        took, allowed = map(format_time, times)
+        if took == allowed:  # four digits do not tell them apart
+            took, allowed = (f"{seconds:.12g} s" for seconds in times)
+        target = self._inner.target
+        fast = target.fastest.name
+        remedies = {"--slower-by": "allow more"}
+        is_cut = any(step.ranges for step in self._inner.steps)
+        if target.tile_axes and not target.dma_steps.between and not is_cut:
+            remedies["--schedule cascade"] = "run operators in parts"
+        remedies["--objective latency --then peak"] = "allow spills"
         advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
         return InfeasibleError(
             f"no plan without a spill was found that takes at most {allowed}, whatever the size of "

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import told_apart
 from ullage.compiler.ir.assignment import UNPLACED, Assignment
 from ullage.compiler.ir.plan import Residency
 from ullage.solvers.packing.pack import pack
@@ -40,9 +40,10 @@ def place_unplaced(assignment: Assignment) -> Assignment:
         )
         if packing.peak_bytes > room:
             needed = packing.peak_bytes + workspace
+            takes, there = told_apart(needed, tier.capacity_bytes)
             raise InfeasibleError(
-                f"residencies in {tier.name} need {format_size(needed)} as packed, and it has "
-                f"{format_size(tier.capacity_bytes)}; keep fewer bytes there at once",
+                f"residencies in {tier.name} need {takes} as packed, and it has {there}; "
+                "keep fewer bytes there at once",
                 {
                     "tier": tier.name,
                     "needed_bytes": needed,

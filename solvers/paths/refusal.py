@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import told_apart
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import distances
 from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slicer
-from ullage.solvers.state.infeasibility import SHOWN, padding_on_top, smaller_types, step_refusal
+from ullage.solvers.state.infeasibility import SHOWN, padding_on_top, smaller_data, step_refusal
 
 # Whether a problem has a streaming plan.
 Streams = Callable[[Problem], bool]
@@ -119,12 +119,14 @@ def _not_found(
     where = problem.steps[step]
     sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    remedies = [f"--set tiers.{tier.name}.capacity_bytes={needed}", *smaller_types(problem)]
+    remedies = {f"--set tiers.{tier.name}.capacity_bytes={needed}": "give it more"}
+    remedies |= smaller_data(problem.steps, needed, tier.capacity_bytes)
+    advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
+    texts = told_apart(needed, tier.capacity_bytes, needed - tier.capacity_bytes)
     return InfeasibleError(
         f"found no plan for {target.name}: every operator fits by itself, but {name!r} has no room "
-        f"beside what else must be there; with {format_size(needed)} of {tier.name} (available "
-        f"{format_size(tier.capacity_bytes)}, excess {format_size(needed - tier.capacity_bytes)}) "
-        "there is one. To do: " + ", or ".join(remedies),
+        f"beside what else must be there; with {texts[0]} of {tier.name} (available "
+        f"{texts[1]}, excess {texts[2]}) there is one. To do: {advice}",
         {
             "tier": tier.name,
             "needed_bytes": needed,
@@ -133,7 +135,7 @@ def _not_found(
             "step": step,
             "operator": where.name,
             "largest_tensors": [{"tensor": n, "bytes": size} for n, size in largest],
-            "remedies": remedies,
+            "remedies": list(remedies),
             "proven": False,
         },
     )

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import format_size, told_apart
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.infeasibility import smaller_types
+from ullage.solvers.state.infeasibility import smaller_data
 from ullage.solvers.state.segments import Segment
 
 
@@ -244,14 +244,16 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
     names = [
         {"tensor": problem.buffers[b].name, "bytes": problem.buffers[b].size_bytes} for b in largest
     ]
-    remedies = [f"--set tiers.{tier}.capacity_bytes={needed}", *smaller_types(problem)]
+    remedies = {f"--set tiers.{tier}.capacity_bytes={needed}": "give it more"}
+    remedies |= smaller_data(problem.steps, needed, available)
+    advice = [f"{what} ({option})" for option, what in remedies.items()]
+    takes, there, excess = told_apart(needed, available, needed - available)
     raise InfeasibleError(
         f"{tier} of {target.name} is too small for the tensors whose home it is: needed "
-        f"{format_size(needed)}, available {format_size(available)}, excess "
-        f"{format_size(needed - available)}; largest: "
+        f"{takes}, available {there}, excess {excess}; largest: "
         + ", ".join(f"{n['tensor']} ({format_size(int(str(n['bytes'])))})" for n in names)
         + ". To do: "
-        + ", or ".join(["plan for another target", *remedies]),
+        + ", or ".join(["plan for another target", *advice]),
         {
             "tier": tier,
             "needed_bytes": needed,
@@ -259,6 +261,6 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
             "excess_bytes": needed - available,
             "step": 0,
             "largest_tensors": names,
-            "remedies": remedies,
+            "remedies": list(remedies),
         },
     )

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
+from ullage.compiler.common.dtypes import FLOATS, bits_of
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import format_size, told_apart
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Step
 from ullage.solvers.state.segments import Segment
 
 # Number of tensors that the message names, largest first.
 SHOWN = 5
+# The option that makes floating-point data smaller.
+SMALLER = "--dtype int8"
 # Why no plan can do with less.
 WHOLE_OPERATORS = "Operators run whole here, so the operator that needs most decides"
 SOME_PARTS = "No smaller part of it is in this schedule"
@@ -54,15 +58,21 @@ def step_refusal(
     is_cut = any(each.ranges for each in problem.steps)
     if target.tile_axes and not is_cut:
         remedies = {"--schedule cascade": "run it in parts", **remedies}
-    remedies |= dict.fromkeys(smaller_types(problem), "plan smaller data")
+    less = smaller_data(
+        [where] if where.macs else problem.steps,
+        needed_bytes,
+        available,
+        fixed_bytes=needed_bytes - sum(segment.size_bytes for segment in present),
+    )
+    remedies |= less
     if target.operand_access == "fastest":
         remedies["--set operand_access=any"] = "let operands stay in slower memory if the chip can"
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
+    takes, there, excess = told_apart(needed_bytes, available, needed_bytes - available)
     verdict = "cannot run" if proven else "found no room"
     return InfeasibleError(
         f"step {step} ({where.kind} {where.name!r}) {verdict} on {target.name}: what it needs in "
-        f"{' or '.join(names)} takes {format_size(needed_bytes)}, available "
-        f"{format_size(available)}, excess {format_size(needed_bytes - available)}; largest: "
+        f"{' or '.join(names)} takes {takes}, available {there}, excess {excess}; largest: "
         f"{listed}. {SOME_PARTS if where.ranges else WHOLE_OPERATORS}. To do: {advice}",
         {
             "tier": names[-1],
@@ -83,8 +93,22 @@ def padding_on_top(sizes_bytes: Iterable[int], alignment_bytes: int) -> int:
     return max((-size % alignment_bytes for size in sizes_bytes), default=0)
 
 
-def smaller_types(problem: Problem) -> list[str]:
-    """The remedy of smaller data types, where the program has any that are larger than a byte."""
-    small = ("int8", "int4")
-    wide = any(step.macs and not step.mac_dtype.endswith(small) for step in problem.steps)
-    return ["--dtype int8"] if wide else []
+def smaller_data(
+    steps: Iterable[Step], needed_bytes: int, available_bytes: int, *, fixed_bytes: int = 0
+) -> dict[str, str]:
+    """The remedy of 8-bit data, what it is for by its option; empty where none are wider floats.
+
+    Args:
+        steps: the steps whose data are too large.
+        needed_bytes: what is needed now.
+        available_bytes: what there is.
+        fixed_bytes: the part of what is needed that is no data: padding, workspace.
+    """
+    floats = [step.mac_dtype for step in steps if step.macs and step.mac_dtype in FLOATS]
+    bits = max(map(bits_of, floats), default=8)
+    if bits <= 8:
+        return {}
+    least = fixed_bytes + -(-(needed_bytes - fixed_bytes) * 8 // bits)
+    if least <= available_bytes:
+        return {SMALLER: "plan smaller data"}
+    return {SMALLER: f"plan smaller data, which alone still takes about {format_size(least)}"}

@@ -12,17 +12,19 @@ leave room in which the operands of the next part arrive.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import permutations
 from math import prod
 
+from ullage.compiler.common.dtypes import FLOATS, bits_of, resized, storage_bytes
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.units import format_size
+from ullage.compiler.common.units import format_size, told_apart
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
+from ullage.solvers.state.infeasibility import SMALLER
 
 # Numbers of parts of an outer loop that are looked at.
 OUTER_PARTS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -123,20 +125,53 @@ def too_large(
             "its smallest part would fit, but its operands are made along other axes, so that the "
             "smallest part that was found needs"
         )
+    takes, there, excess = told_apart(needed, available, needed - available)
+    remedies = {
+        f"--fast-memory {needed}": "give it more",
+        **_smaller(graph, operator, target, needed),
+    }
+    advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
     return InfeasibleError(
-        f"{operator.kind} {operator.name!r} cannot run on {target.name}: {what} "
-        f"{format_size(needed)} of {target.fastest.name}, available {format_size(available)}, "
-        f"excess {format_size(needed - available)}. To do: give it more (--fast-memory {needed}), "
-        "or plan smaller data (--dtype)",
+        f"{operator.kind} {operator.name!r} cannot run on {target.name}: {what} {takes} of "
+        f"{target.fastest.name}, available {there}, excess {excess}. To do: {advice}",
         {
             "tier": target.fastest.name,
             "needed_bytes": needed,
             "available_bytes": available,
             "excess_bytes": needed - available,
             "operator": operator.name,
-            "remedies": [f"--fast-memory {needed}"],
+            "remedies": list(remedies),
         },
     )
+
+
+def _smaller(graph: Graph, operator: Operator, target: Target, needed: int) -> dict[str, str]:
+    """The remedy of 8-bit data, what it is for by its option; empty where none are floats.
+
+    Args:
+        graph: the graph.
+        operator: the operator of which no part fits.
+        target: the chip.
+        needed: bytes that its smallest part needs now.
+    """
+    names = {*operator.inputs, *operator.outputs}
+    floats = {name: graph.values[name] for name in names if graph.values[name].dtype in FLOATS}
+    if not floats:
+        return {}
+    small = {
+        name: replace(
+            value,
+            dtype=resized(value.dtype, "int8"),
+            size_bytes=storage_bytes("int8", prod(value.shape)),
+        )
+        for name, value in floats.items()
+    }
+    bits = max(bits_of(value.dtype) for value in floats.values())
+    smaller = replace(graph, values={**graph.values, **small})
+    least = max(least_bytes(smaller, operator, target), -(-needed * 8 // bits))
+    if least <= target.fastest.capacity_bytes:
+        return {SMALLER: "plan smaller data"}
+    return {SMALLER: f"plan smaller data, which alone still takes about {format_size(least)}"}
 
 
 @dataclass(frozen=True)

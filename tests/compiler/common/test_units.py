@@ -18,6 +18,7 @@ from ullage.compiler.common.units import (
     parse_share,
     parse_size,
     parse_time,
+    told_apart,
 )
 
 
@@ -99,6 +100,12 @@ def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
 )
 def test_sizes_printed(size_bytes: int, text: str) -> None:
     assert format_size(size_bytes) == text
+
+
+def test_sizes_that_would_read_alike_are_told_in_bytes() -> None:
+    assert told_apart(180480, 180480, 0) == ["176.25 KiB", "176.25 KiB", "0 B"]
+    assert told_apart(180481, 180480, 1) == ["180481 B", "180480 B", "1 B"]
+    assert told_apart(2048, 1024, 1024) == ["2 KiB", "1 KiB", "1 KiB"]
 
 
 @given(st.integers(0, MAX_SIZE_BYTES - (1 << 56)))

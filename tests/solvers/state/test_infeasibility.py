@@ -57,3 +57,30 @@ def test_a_refusal_says_that_operators_run_whole_and_names_each_tensor_once() ->
         assert details["operator"] == "all"
         largest = [(item["tensor"], item["bytes"]) for item in details["largest_tensors"]]
         assert largest == [("a", 128), ("y", 96)]
+
+
+def refused(size: int, available: int, dtype: str) -> InfeasibleError:
+    """The error for a product of two tensors of some bytes in a memory of some bytes."""
+    problem = make_problem(
+        {"a": ("input", size), "y": ("output", size)},
+        [Op("product", ("a",), ("y",), macs=1, dtype=dtype)],
+        target_of(available, operand_access="fastest"),
+    )
+    with pytest.raises(InfeasibleError) as raised:
+        solve_with("greedy", problem, Asked())
+    return raised.value
+
+
+def test_smaller_data_are_offered_as_far_as_they_help() -> None:
+    enough = refused(2048, 1024, "float32")
+    assert "plan smaller data (--dtype int8)" in enough.message
+    more = refused(2048, 1008, "float32")
+    assert "which alone still takes about 1 KiB (--dtype int8)" in more.message
+    for dtype in ("int8", "int16", "int32"):  # --dtype is for floats
+        assert "--dtype int8" not in refused(2048, 1024, dtype).details["remedies"]
+    assert "alone still takes" in refused(2048, 1024, "float16").message
+
+
+def test_figures_that_differ_never_read_alike() -> None:
+    message = refused(1 << 20, (2 << 20) - 16, "int8").message
+    assert "takes 2097152 B, available 2097136 B, excess 16 B" in message

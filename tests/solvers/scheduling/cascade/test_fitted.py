@@ -51,8 +51,8 @@ def task_of(
     )
 
 
-def product(tokens: int, inner: int, columns: int) -> Graph:
-    """One matrix product in int8."""
+def product(tokens: int, inner: int, columns: int, dtype: str | None = "int8") -> Graph:
+    """One matrix product, in int8 where not told otherwise."""
     weights = np.zeros((inner, columns), dtype=np.float32)
     nodes = [node("MatMul", "x w", "y")]
     made: onnx.ModelProto = model(
@@ -61,7 +61,7 @@ def product(tokens: int, inner: int, columns: int) -> Graph:
         [info("y", [tokens, columns])],
         [numpy_helper.from_array(weights, "w")],
     )
-    return import_model(made, ImportOptions(dtype="int8"))
+    return import_model(made, ImportOptions(dtype=dtype))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -154,6 +154,16 @@ def test_what_cannot_be_cut_until_it_fits_is_infeasible_with_its_bytes() -> None
     details = raised.value.details
     assert (details["needed_bytes"], details["excess_bytes"]) == (least, 1)
     assert details["operator"] == operator.name
+    assert details["remedies"] == [f"--fast-memory {least}"]  # int8 is planned already
+
+
+@pytest.mark.parametrize(("room", "enough"), [(15, True), (6, False)])
+def test_smaller_data_are_offered_where_a_part_of_them_would_fit(room: int, enough: bool) -> None:
+    graph = product(64, 768, 256, dtype=None)
+    with pytest.raises(InfeasibleError, match="plan smaller data") as raised:
+        cascade_schedule(task_of(graph, room))
+    assert "--dtype int8" in raised.value.details["remedies"]
+    assert ("alone still takes" in raised.value.message) != enough
 
 
 def readers_along_other_axes(channels: int, size: int) -> Graph:
