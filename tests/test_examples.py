@@ -28,7 +28,7 @@ def test_example_runs_and_is_short(path: Path) -> None:
         [sys.executable, str(path)], capture_output=True, text=True, check=False, timeout=240
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"\bdram\b|bytes of planned memory", done.stdout)
+    assert re.search(r"\bdram\b|bytes of planned memory|bytes by memory", done.stdout)
 
 
 def _says_what_is_missing(path: Path) -> None:
