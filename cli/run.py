@@ -114,6 +114,7 @@ def on_device(
     from ullage.cli.render import print_json
     from ullage.compiler.common.files import check_folder
     from ullage.compiler.device.runner import TIME_LIMIT_S, DeviceOptions, run_on_device
+    from ullage.compiler.driver.summary_text import is_cut
     from ullage.compiler.emit.cortex_m.board import PROCESSOR
     from ullage.compiler.ir.plan_json import read_plan
 
@@ -122,15 +123,16 @@ def on_device(
     seed, inferences, limit_s, folder = chosen
     if folder is not None:
         check_folder(folder, "-o")
+    loaded = read_plan(plan)
     run = run_on_device(
         options.read_model_path(model),
-        read_plan(plan),
+        loaded,
         DeviceOptions(seed, inferences, TIME_LIMIT_S if limit_s is None else limit_s, folder),
     )
     if as_json:
         print_json(describe_device(run))
     else:
-        print_device(run)
+        print_device(run, in_parts=is_cut(loaded))
     if not run.passed:
         raise typer.Exit(MISMATCH)
 
@@ -164,8 +166,13 @@ def _described(check: "DeviceCheck") -> dict[str, Any]:
     }
 
 
-def print_device(run: "DeviceRun") -> None:
-    """Print a run on a processor for people."""
+def print_device(run: "DeviceRun", *, in_parts: bool = False) -> None:
+    """Print a run on a processor for people.
+
+    Args:
+        run: the run.
+        in_parts: some operators run in parts, whose results are compared part by part.
+    """
     from ullage.compiler.common.units import counted, format_size
 
     several = run.inferences > 1
@@ -177,10 +184,11 @@ def print_device(run: "DeviceRun") -> None:
             state = f"{check.expected_crc32:08x} expected, max difference {check.max_abs_diff:.3g}"
         verdict = "ok" if check.passed else f"MISMATCH, tolerance {check.tolerance:.3g}"
         say(f"{place}{inference}: {check.name}: {check.crc32:08x} {state} ({verdict})")
+    what = "part" if in_parts else "operator"
     exact = sum(check.bit_exact for check in run.operators)
     say(
         f"{'passed' if run.passed else 'FAILED'} on {run.processor}: {exact} of "
-        f"{counted(len(run.operators), 'operator result')} bit-exact, "
+        f"{counted(len(run.operators), f'{what} result')} bit-exact, "
         f"{counted(run.transfers, 'transfer')}, {format_size(run.bytes_moved)} copied"
         + (f" in {run.inferences} inferences" if several else "")
     )
@@ -249,8 +257,12 @@ def print_execution(execution: "Execution") -> None:
     for text in execution.fallbacks:
         say(f"note: {text}", err=True)
     several = f" in {execution.inferences} inferences" if execution.inferences > 1 else ""
+    ran = counted(execution.steps, "operator")
+    if execution.cut_operators:
+        parts = counted(execution.steps, "part")
+        ran = f"{counted(execution.cut_operators, 'operator')} in {parts}"
     say(
-        f"{'passed' if execution.passed else 'FAILED'}: {counted(execution.steps, 'operator')}, "
+        f"{'passed' if execution.passed else 'FAILED'}: {ran}, "
         f"{counted(execution.transfers, 'transfer')}, "
         f"{format_size(execution.bytes_moved)} copied by DMA{several}"
     )

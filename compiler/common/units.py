@@ -2,7 +2,7 @@
 
 import math
 import re
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from ullage.compiler.common.errors import UsageError
 
@@ -29,6 +29,8 @@ _NUMBER = r"([0-9]{1,30}(?:\.[0-9]{0,30})?(?:e[+-]?[0-9]{1,2})?|\.[0-9]{1,30})"
 _TIME = re.compile(_NUMBER + r" ?([a-zµ]{0,3})")
 _COUNT = re.compile(r"[0-9]{1,30}")
 _SHARE = re.compile(_NUMBER + r" ?(%?)")
+# From here on numbers with decimals have no half-way cases.
+MOST_FIXED = 1e15
 # How sizes may be written, for error messages.
 _REMEDY = "write bytes as 262144, 256KiB, 1MiB or 1.5MB"
 
@@ -140,13 +142,28 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
+def fixed(number: float, places: int) -> str:
+    """A number with decimals; half-way cases away from zero, as JavaScript's `toFixed` has it.
+
+    So the report's page, which rounds by itself, shows the same digits as the terminal.
+    """
+    if not abs(number) < MOST_FIXED:
+        return f"{number:.{places}f}"
+    return str(Decimal(number).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
+
+
+def _significant(number: float, digits: int) -> float:
+    """A number rounded to significant digits; half-way cases away from zero (`toPrecision`)."""
+    return float(Context(prec=digits, rounding=ROUND_HALF_UP).plus(Decimal(number)))
+
+
 def format_size(size_bytes: int) -> str:
     """A size in binary units with at most two decimals: `1.5 KiB`, `64 MiB`."""
     magnitude = abs(size_bytes)
     power = min(max(magnitude.bit_length() - 1, 0) // 10, len(BINARY_UNITS) - 1)
-    if power + 1 < len(BINARY_UNITS) and round(magnitude / 1024**power, 2) >= 1024:
+    if power + 1 < len(BINARY_UNITS) and float(fixed(magnitude / 1024**power, 2)) >= 1024:
         power += 1  # 1048575 bytes are 1 MiB, not 1024 KiB
-    number = f"{magnitude / 1024**power:.2f}".rstrip("0").rstrip(".")
+    number = fixed(magnitude / 1024**power, 2).rstrip("0").rstrip(".")
     sign = "-" if size_bytes < 0 else ""
     return f"{sign}{number} {BINARY_UNITS[power]}"
 
@@ -165,7 +182,7 @@ def format_time(seconds: float) -> str:
         return f"{seconds:g} s"
     for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
         # Rounded first, so that 0.99999 s is 1 s and not 1000 ms.
-        if float(f"{abs(seconds) * scale:.4g}") >= 1:
+        if _significant(abs(seconds) * scale, 4) >= 1:
             return f"{_four_digits(seconds * scale)} {unit}"
     return f"{_four_digits(seconds * 1e9)} ns"
 
@@ -175,7 +192,7 @@ def format_energy(joules: float) -> str:
     if joules == 0 or not math.isfinite(joules):
         return f"{joules:g} J"
     for unit, scale in (("J", 1.0), ("mJ", 1e3), ("uJ", 1e6), ("nJ", 1e9)):
-        if float(f"{abs(joules) * scale:.4g}") >= 1:
+        if _significant(abs(joules) * scale, 4) >= 1:
             return f"{_four_digits(joules * scale)} {unit}"
     return f"{_four_digits(joules * 1e12)} pJ"
 
@@ -189,7 +206,7 @@ def format_count(number: float) -> str:
         return f"{number:g}"
     if abs(number) < 1e6 and float(number).is_integer():
         return f"{number:.0f}"
-    rounded = float(f"{number:.4g}")
+    rounded = _significant(number, 4)
     for letter, scale in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if abs(rounded) >= scale:
             return f"{_four_digits(rounded / scale)} {letter}"
@@ -198,14 +215,14 @@ def format_count(number: float) -> str:
 
 def _four_digits(number: float) -> str:
     """Four significant digits without an exponent, where the number is 1 or larger."""
-    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+    return fixed(number, 0) if abs(number) >= 1000 else f"{_significant(number, 4):.4g}"
 
 
 def percent_above(share: float) -> str:
     """A distance in percent; one that is open, above `CLOSED`, never reads as 0.00 %."""
     if CLOSED < share < SMALLEST_SHOWN:
-        return f"{100 * share:.1g} %"
-    return f"{100 * share:.2f} %"
+        return f"{_significant(100 * share, 1):.1g} %"
+    return f"{fixed(100 * share, 2)} %"
 
 
 def objective_text(value: float, objective: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ullage.compiler.common.units import (
     counted,
+    fixed,
     format_count,
     format_energy,
     format_size,
@@ -308,7 +309,7 @@ def _operands(plan: Plan, streamed: int, traffic: int) -> str:
 def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     if compiled.all_slow is None:
         return "impossible: the home tiers are too small to hold everything"
-    times = f"{summary['speedup_over_all_slow'] or 1:.2f}"
+    times = fixed(summary["speedup_over_all_slow"] or 1, 2)
     slow = f"{format_time(compiled.all_slow.latency_s)} with everything in its home tier"
     if times == "1.00":
         return f"as fast as {slow}"

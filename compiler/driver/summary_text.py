@@ -1,13 +1,13 @@
 """Figures as texts for people: shares, gaps, objectives; alike on terminal and in reports."""
 
-from ullage.compiler.common.units import SMALLEST_SHOWN, objective_text, percent_above
+from ullage.compiler.common.units import SMALLEST_SHOWN, fixed, objective_text, percent_above
 from ullage.compiler.ir.plan import Plan
 from ullage.hwmodels.bounds import Bound
 
 
 def percent(part: float, whole: float) -> str:
     """A share in percent."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    return f"{fixed(100 * part / whole, 1)} %" if whole else "-"
 
 
 def gap_text(gap: float | None) -> str:

@@ -23,6 +23,7 @@ from ullage.compiler.execute.parts_job import PartsJob
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.verify.verifier import check_well_formed
 
 __all__ = [
@@ -51,7 +52,7 @@ class Execution:
     Attributes:
         outputs: checks of the outputs of every inference (of the last operator's, where the last
             inference is run in part).
-        steps: operators run in all.
+        steps: operators run in all, or parts of them.
         transfers: transfers completed in all.
         bytes_moved: bytes copied by transfers in all; what is loaded before the first inference
             is not counted.
@@ -59,6 +60,8 @@ class Execution:
         fallbacks: operators that onnxruntime could not run.
         arrays: values of the last inference's outputs.
         trace: one line per transfer, read and write, where a trace is wanted.
+        cut_operators: where operators run in parts, how many operators those steps are of; 0 where
+            each runs whole.
     """
 
     outputs: tuple[OutputCheck, ...]
@@ -69,6 +72,7 @@ class Execution:
     fallbacks: tuple[str, ...]
     arrays: Mapping[str, Array] = field(default_factory=dict)
     trace: tuple[str, ...] = ()
+    cut_operators: int = 0
 
     @property
     def passed(self) -> bool:
@@ -218,6 +222,9 @@ class Executor:
             for name, array in arrays.items():
                 check = compare_arrays(name, array, ordinary[name], half=self.half)
                 checks.append(replace(check, inference=number))
+        reached = plan.problem.steps[: last if count > 1 else until]
+        in_parts = any(step.ranges for step in plan.problem.steps)
+        operators = len({step.operator for step in reached if step.kind != DMA_STEP})
         done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
         return Execution(
             outputs=tuple(checks),
@@ -228,6 +235,7 @@ class Executor:
             fallbacks=tuple(self.kernels.fallbacks),
             arrays=arrays,
             trace=tuple(job.trace),
+            cut_operators=operators if in_parts else 0,
         )
 
     def _checked(self, user_inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from tests.support.onnx_models import const, model, node
+from tests.support.tiled_models import residual_network, saved
 from ullage.cli.main import run
 from ullage.compiler.device.toolchain import missing_tools
 from ullage.compiler.ir.plan import Plan
@@ -102,6 +103,19 @@ def test_text(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> Non
     code, out, err = call(capsys, "run", file, plan)
     assert (code, err) == (0, "")
     assert out.startswith("y: bit-exact (ok)\ntop: bit-exact (ok)\npassed: 4 operators, ")
+
+
+def test_text_of_a_plan_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    given = ("--fast-memory", "6KiB", "--schedule", "cascade", "-o", tmp_path, "-q")
+    assert call(capsys, "compile", path, *given)[0] == 0
+    program = read_plan(tmp_path / "plan.json").program
+    assert program.parts > program.operators
+    code, out, _ = call(capsys, "run", path, tmp_path / "plan.json")
+    assert code == 0
+    assert f"passed: {program.operators} operators in {program.parts} parts, " in out
+    code, out, _ = call(capsys, "run", path, tmp_path / "plan.json", "--until", 2)
+    assert ": 1 operator in 1 part, " in out
 
 
 def test_several_inferences(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,6 +92,9 @@ def test_any_text_is_a_size_or_a_usage_error(text: str) -> None:
         (1023, "1023 B"),
         (1024, "1 KiB"),
         (1536, "1.5 KiB"),
+        (16000, "15.63 KiB"),  # 15.625: half-way cases away from zero
+        (15488, "15.13 KiB"),  # 15.125
+        (-16000, "-15.63 KiB"),
         (1048575, "1 MiB"),
         (1 << 20, "1 MiB"),
         (MAX_SIZE_BYTES, "4 EiB"),
@@ -123,6 +126,9 @@ def test_a_printed_size_reads_back_within_its_two_decimals(size_bytes: int) -> N
         (12345.6, "12346 s"),
         (0.01203, "12.03 ms"),
         (0.99999, "1 s"),
+        (1.0625, "1.063 s"),
+        (1.0635e4, "10635 s"),
+        (1000.5, "1001 s"),
         (1.28e-7, "128 ns"),
         (2.5e-6, "2.5 us"),
         (5e-10, "0.5 ns"),
@@ -165,7 +171,7 @@ def test_energies_have_the_unit_that_fits() -> None:
         5.12e-9: "5.12 nJ",
         3e-12: "3 pJ",
         4e-16: "0.0004 pJ",
-        1234.5: "1234 J",
+        1234.5: "1235 J",
     }
     assert {joules: format_energy(joules) for joules in shown} == shown
 

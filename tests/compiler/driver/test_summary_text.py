@@ -8,7 +8,9 @@ from ullage.compiler.driver.summary_text import (
     bound_text,
     change_text,
     claimed_bound_text,
+    gap_text,
     orders_text,
+    percent,
     stated_bound_text,
 )
 from ullage.hwmodels.bounds import Bound
@@ -19,6 +21,12 @@ def test_a_change_that_is_not_zero_never_reads_as_zero() -> None:
     assert change_text(4e-5) == "+0.004 %"
     assert change_text(-0.0123) == "-1.230 %"
     assert change_text(2e-7) == "+2e-05 %"
+
+
+def test_shares_that_are_half_way_round_up() -> None:
+    assert percent(1, 16) == "6.3 %"
+    assert gap_text(0.00125) == "0.13 %"  # 0.125 %
+    assert percent(1, 3) == "33.3 %"
 
 
 def test_a_bound_says_for_which_orders_it_holds() -> None:

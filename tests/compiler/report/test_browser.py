@@ -541,15 +541,20 @@ def test_every_kind_and_the_arrows_are_drawn(page: "Chrome") -> None:
 
 def test_sizes_and_times_are_written_as_the_terminal_writes_them(page: "Chrome") -> None:
     sizes = [0, 1, 1023, 1024, 1536, 1048575, 1048576, 123456789, 2**40 + 5, -2048]
-    times = [0.0, 1.0, 0.99999, 0.01203, 1.5e-6, 9.9995e-7, 3e-9, 12345.6, 4e-10]
+    sizes += [16000, 15488, -16000, 1049216]  # half-way between two decimals
+    times = [0.0, 1.0, 0.99999, 0.01203, 1.5e-6, 9.9995e-7, 3e-9, 12345.6, 4e-10, 1.0625, 1000.5]
     assert run(page, "return arguments[0].map(sizeText)", sizes) == [*map(format_size, sizes)]
     assert run(page, "return arguments[0].map(timeText)", times) == [*map(format_time, times)]
-    energies = [0.0, 2.5, 0.99999, 5.3594e-3, 4.554e-4, 5.12e-9, 3e-12, 4e-16]
+    energies = [0.0, 2.5, 0.99999, 5.3594e-3, 4.554e-4, 5.12e-9, 3e-12, 4e-16, 1234.5]
     assert run(page, "return arguments[0].map(energyText)", energies) == [
         *map(format_energy, energies)
     ]
-    counts = [0, 64, 51384, 0.5, 93.1412, 13123.4, 999999.9, 8388608, 1.25e8, 2.5e12, 7e18]
+    counts = [0, 64, 51384, 0.5, 93.1412, 13123.4, 999999.9, 8388608, 1.25e8, 2.5e12, 7e18, 1.0625]
     assert run(page, "return arguments[0].map(countText)", counts) == [*map(format_count, counts)]
+    shares = [0.0625, 0.00125, 1 / 3, 2e-6, 1e-7, 2.5e-6]
+    assert run(page, "return arguments[0].map(gapText)", shares) == [*map(gap_text, shares)]
+    found = run(page, "return arguments[0].map((share) => shareText(share, 1))", shares)
+    assert found == [percent(share, 1.0) for share in shares]
 
 
 def test_the_key_figures_are_the_plans(page: "Chrome") -> None:
