@@ -7,8 +7,9 @@ whole 4 x 4, without [0, 2) x [0, 3):     ...X      rows [0, 2), columns [3, 4)
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-from ullage.compiler.ir.reach import Box
+from ullage.compiler.ir.reach import Box, Interval
 
 
 def share_elements(one: Box, other: Box) -> bool:
@@ -38,15 +39,52 @@ def _without_one(box: Box, other: Box) -> list[Box]:
     return pieces
 
 
-def most_covering(box: Box, others: Sequence[Box]) -> int:
+@dataclass(slots=True)
+class Cover:
+    """Boxes of one tensor, to ask how often a place is covered.
+
+    Boxes that begin with the same interval are kept together, axis by axis: a question about one of
+    the n boxes of a grid looks at some intervals of each axis, not at n boxes.
+    """
+
+    boxes: int = 0  # boxes of which all axes are decided
+    rest: "dict[Interval, Cover]" = field(default_factory=dict)  # by interval of the next axis
+
+    def add(self, box: Box) -> None:
+        """Put in one more box, which may be there already."""
+        place = self
+        for interval in box:
+            place = place.rest.setdefault(interval, Cover())
+        place.boxes += 1
+
+    def most(self, box: Box) -> int:
+        """The largest number of the boxes that have one element of a box in common."""
+        return _most_boxes([self], box)
+
+
+def most_covering(box: Box, others: Iterable[Box]) -> int:
     """The largest number of other boxes that have one element of a box in common."""
-    inside = [other for other in others if share_elements(box, other)]
-    if not inside:
-        return 0
+    cover = Cover()
+    for other in others:
+        cover.add(other)
+    return cover.most(box)
+
+
+def _most_boxes(places: "Sequence[Cover]", box: Box) -> int:
+    """The same for boxes of which the axes in front are decided."""
     if not box:
-        return len(inside)
-    starts = sorted({max(box[0][0], other[0][0]) for other in inside})
+        return sum(place.boxes for place in places)
+    low, high = box[0]
+    inside = [
+        (start, end, rest)
+        for place in places
+        for (start, end), rest in place.rest.items()
+        if max(start, low) < min(end, high)
+    ]
     return max(
-        most_covering(box[1:], [o[1:] for o in inside if o[0][0] <= start < o[0][1]])
-        for start in starts
+        (
+            _most_boxes([rest for start, end, rest in inside if start <= at < end], box[1:])
+            for at in {max(low, start) for start, _, _ in inside}
+        ),
+        default=0,
     )

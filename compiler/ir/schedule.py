@@ -17,7 +17,7 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count, Index
-from ullage.compiler.ir.boxes import most_covering
+from ullage.compiler.ir.boxes import Cover
 from ullage.compiler.ir.dag import is_order, operator_dag
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.reach import REDUCTION, AxisRange, Box, Interval, Reach
@@ -260,7 +260,7 @@ def _check_cover(parts: list[Part], operator: Operator, graph: Graph) -> None:
     boxes = [tuple(part.intervals.get(axis, (0, sizes[axis])) for axis in axes) for part in parts]
     if not _covers(boxes, [(0, sizes[axis]) for axis in axes]):
         raise UsageError(f"the parts of {operator.name!r} in the schedule leave out elements")
-    made: list[Box] = []
+    made = Cover()
     sums: dict[Box, int] = {}  # by box of the output how much of its reduction is done
     for part in parts:
         box = tuple(part.intervals.get(a, (0, sizes[a])) for a in axes if a != REDUCTION)
@@ -273,12 +273,12 @@ def _check_cover(parts: list[Part], operator: Operator, graph: Graph) -> None:
         _check_copy(part, made, box, operator)
         sums[box] = end % max(1, sizes.get(REDUCTION, 0))
         if not sums[box]:
-            made.append(box)
+            made.add(box)
 
 
-def _check_copy(part: Part, made: list[Box], box: Box, operator: Operator) -> None:
+def _check_copy(part: Part, made: Cover, box: Box, operator: Operator) -> None:
     """Check that a part says how often its elements were made before."""
-    times = most_covering(box, made)
+    times = made.most(box)
     if part.copy != times:
         what = ", ".join(f"axis {r.axis} [{r.start}, {r.end})" for r in part.ranges) or "the whole"
         raise UsageError(

@@ -4,6 +4,8 @@ The layout is `program.Layout`: cells one after the other, in each of them one a
 """
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -107,26 +109,46 @@ class LaidOut:
         """
         low, high = box[self.layout.axis]
         result: list[ByteRange] = []
-        share = Fraction(1)  # of a cell's rows, by the axes that are not cut
+        inside, whole = 1, 1  # elements of the box and of a cell's row, by axes that are not cut
         cut = {cuts.axis for cuts in self.layout.cuts} | {self.layout.axis}
         for axis, size in enumerate(self.value.shape):
             if axis not in cut and size:
-                share *= Fraction(box[axis][1] - box[axis][0], size)
-        for cell in self.cells:
-            part = share
-            for cuts, (begin, end) in zip(self.layout.cuts, cell.intervals, strict=True):
-                overlap = min(end, box[cuts.axis][1]) - max(begin, box[cuts.axis][0])
-                part *= Fraction(max(0, overlap), end - begin)
-            if not part or low >= high:
-                continue
+                inside *= box[axis][1] - box[axis][0]
+                whole *= size
+        if low >= high or not inside:
+            return []
+        for met in product(*(_met(cuts.ends, box[cuts.axis]) for cuts in self.layout.cuts)):
+            number, part, of = 0, inside, whole
+            for cuts, (place, shared, length) in zip(self.layout.cuts, met, strict=True):
+                number = number * (len(cuts.ends) - 1) + place
+                part, of = part * shared, of * length
+            cell = self.cells[number]
             start, stop = cell.start + low * cell.row_bytes, cell.start + high * cell.row_bytes
-            accessed = math.ceil((stop - start) * part)
+            accessed = -(-(stop - start) * part // of)  # rounded up
             if result and result[-1].end == start:
                 last = result[-1]
                 result[-1] = ByteRange(last.start, stop, last.accessed_bytes + accessed)
             elif start < stop:
                 result.append(ByteRange(start, stop, accessed))
         return result
+
+
+def _met(ends: Sequence[int], interval: Interval) -> list[tuple[int, int, int]]:
+    """The ranges between ascending ends that an interval meets.
+
+    Returns:
+        Of each, ascending: its number, how many elements it shares with the interval, its length.
+    """
+    low, high = interval
+    met: list[tuple[int, int, int]] = []
+    for place in range(max(0, bisect_right(ends, low) - 1), len(ends) - 1):
+        begin, end = ends[place], ends[place + 1]
+        if begin >= high:
+            break
+        shared = min(end, high) - max(begin, low)
+        if shared > 0:
+            met.append((place, shared, end - begin))
+    return met
 
 
 def reached_box(layout: Layout, shape: tuple[int, ...], box: Box) -> Box:
