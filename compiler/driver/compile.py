@@ -34,6 +34,7 @@ from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     check_searchable,
     is_searched,
+    phases_text,
     scheduled,
     why_needless,
     why_whole,
@@ -497,9 +498,8 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     )
     if budget.is_over():
         raise TimeLimitError(
-            f"the time limit of {limit:.3g} s was over before solving began (reading the model "
-            f"took {prepared.import_s:.2f} s, choosing the order {prepared.order_s:.2f} s); give "
-            "more time (--time-limit)"
+            f"the time limit of {limit:.3g} s was over before solving began "
+            f"({phases_text(prepared)}); give more time (--time-limit)"
         )
     problem = prepared.problem
     least_s = CHECKS_SHARE * prepared.import_s

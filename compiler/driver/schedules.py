@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import CASCADE, DEFAULT_SOLVER, WHOLE, CompileOptions
@@ -104,6 +104,7 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         UsageError: the file holds no schedule of this model, or one that the target does not
             allow; or the target allows no parts.
         InfeasibleError: an operator has no part that fits where all of its operands must.
+        TimeLimitError: no schedule that fits was found while there was time to plan it.
     """
     searched = is_searched(options, prepared.target)
     runs_whole = options.schedule == WHOLE or (options.schedule is None and not searched)
@@ -112,7 +113,16 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
     begun = time.monotonic()
     order = planned_order(prepared.graph, prepared.model)
     if searched:
-        schedule = _chosen(prepared, order, options, Budget(deadline, options.progress))
+        try:
+            schedule = _chosen(prepared, order, options, Budget(deadline, options.progress))
+        except TimeLimitError as error:
+            spent = phases_text(replace(prepared, schedule_s=time.monotonic() - begun))
+            limit = "" if options.time_limit_s is None else f" of {options.time_limit_s:.3g} s"
+            raise TimeLimitError(
+                f"the time limit{limit} leaves no time for a schedule that fits ({spent}): "
+                f"{error.message}; give more memory (--fast-memory) or more time (--time-limit)",
+                error.details,
+            ) from error
         if schedule.is_whole:
             return replace(prepared, schedule_s=time.monotonic() - begun)
     else:
@@ -147,6 +157,15 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         order_s=prepared.order_s,
         schedule_s=time.monotonic() - begun,
         other=prepared if searched else None,
+    )
+
+
+def phases_text(prepared: Prepared) -> str:
+    """The seconds of each phase before solving."""
+    schedule = f", choosing a schedule {prepared.schedule_s:.2f} s" if prepared.schedule_s else ""
+    return (
+        f"reading the model took {prepared.import_s:.2f} s, choosing the order "
+        f"{prepared.order_s:.2f} s{schedule}"
     )
 
 

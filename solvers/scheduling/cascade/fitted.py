@@ -4,14 +4,17 @@ Estimates are near what parts need, not equal to it: layouts and alignment add s
 are lowered, and those whose steps need too much are replaced, until all of them fit.
 """
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
 
-from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.common.units import format_size
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
+from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts, alone
 from ullage.solvers.scheduling.cascade.fitting import too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade
@@ -30,6 +33,13 @@ SMALLER = 8
 ALONE_CHANCE = 0.2
 # Share of the memory from which on a value is large: parts must not read all of it.
 LARGE = 0.25
+# Time that the quickest plan of a schedule takes, in multiples of lowering the schedule: it is
+# lowered once more, and its plan is made, verified and replayed.
+PLAN_LOWERINGS = 3.0
+# More parts than are lowered in a second; 2,500 to 4,000 were measured.
+LOWERED_PER_S = 5000
+# No limit of time.
+UNLIMITED = Budget()
 
 
 class FittedGroups:
@@ -50,26 +60,46 @@ class FittedGroups:
         ] = {}  # by position the bytes of the smallest part that failed
         self._aligned: set[int] = set()  # positions whose large values are cut along one axis
 
-    def singles(self) -> list[Cascade]:
+    def singles(self, budget: Budget = UNLIMITED) -> list[Cascade]:
         """Each operator by itself, cut where it must be.
 
+        Args:
+            budget: the time to find them, and to plan them.
+
         Raises:
+            TimeLimitError: they are not found while there is time to plan them.
             InfeasibleError: an operator cannot be cut until it fits.
             UsageError: a value cannot be made in such parts.
         """
         count = len(self.facts.order)
-        found = self.repaired([self._single(p) for p in range(count)])
+        self._forget()
+        found = self.repaired([self._single(p) for p in range(count)], budget)
         if found is None:  # once more, where no neighbour decides along which axis
-            self._along.clear()
-            self._attempts.clear()
+            self._forget()
             self._aligned.update(range(count))
-            found = self._repaired([self._single(p) for p in range(count)])
+            found = self._repaired([self._single(p) for p in range(count)], budget)
         return found
 
-    def repaired(self, groups: Sequence[Cascade]) -> list[Cascade] | None:
-        """The groups, those that do not fit replaced; None where that leads nowhere."""
+    def _forget(self) -> None:
+        """Begin anew, as if no group had failed."""
+        self._along.clear()
+        self._attempts.clear()
+        self._aligned.clear()
+
+    def repaired(
+        self, groups: Sequence[Cascade], budget: Budget = UNLIMITED
+    ) -> list[Cascade] | None:
+        """The groups, those that do not fit replaced; None where that leads nowhere.
+
+        Args:
+            groups: the groups.
+            budget: the time to find them, and to plan them.
+
+        Raises:
+            TimeLimitError: they are not found while there is time to plan them.
+        """
         try:
-            return self._repaired(groups)
+            return self._repaired(groups, budget)
         except (InfeasibleError, UsageError):
             return None
 
@@ -130,11 +160,19 @@ class FittedGroups:
             before, left = list(groups[:at]), [*range(groups[at].first, chosen.first)]
         return [*before, *(self._single(p) for p in left), chosen, *groups[at + 1 :]]
 
-    def _repaired(self, groups: Sequence[Cascade]) -> list[Cascade]:
+    def _repaired(self, groups: Sequence[Cascade], budget: Budget) -> list[Cascade]:
         now = list(groups)
         place = {index: position for position, index in enumerate(self.facts.order)}
+        each_s = 1 / LOWERED_PER_S
         while True:
-            problem = self.task.problem_of(self.schedule(now))
+            schedule = self.schedule(now)
+            parts = len(schedule.parts)
+            least_s = (1 + PLAN_LOWERINGS) * each_s * parts  # to look at them and plan them
+            if budget.remaining_s() <= least_s:
+                raise self._too_late(parts, least_s)
+            begun = time.monotonic()
+            problem = self.task.problem_of(schedule)
+            each_s = (time.monotonic() - begun) / max(1, parts)
             crowded = {place[o]: needed for o, needed in crowded_operators(problem).items()}
             if not crowded:
                 return now
@@ -144,6 +182,21 @@ class FittedGroups:
                 if self._attempts.get(position, 0) >= ALIGNED_FROM:
                     again |= self._align(position)
             now = [g for group in now for g in self._replaced(group, again, set(crowded))]
+
+    def _too_late(self, parts: int, least_s: float) -> TimeLimitError:
+        """The error where time ends before every part fits.
+
+        Args:
+            parts: of the schedule that would be looked at next.
+            least_s: seconds to look at it and to plan it.
+        """
+        tier = self.facts.target.fastest
+        return TimeLimitError(
+            f"operators must be cut until all parts fit into {tier.name} "
+            f"({format_size(tier.capacity_bytes)}), and to check the last cut into {parts} parts "
+            f"and make the quickest plan of it takes about {least_s:.1f} s",
+            {"parts": parts},
+        )
 
     def _align(self, position: int) -> set[int]:
         """Cut all operators around an operator's large values along one axis of each value.

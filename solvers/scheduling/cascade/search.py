@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.fluid.options import FluidOptions
@@ -114,11 +114,16 @@ class CascadeResult:
 def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> CascadeResult:
     """The best schedule found by the task's deadline.
 
-    Unless the deadline ends the search, the result depends on the task and its seed alone.
+    Unless the deadline ends the search, the result depends on the task and its seed alone. Where
+    operators must be cut to fit, a first schedule that fits is the result if time ends behind it.
 
     Args:
         task: the graph in its order, the target and the objective.
         tries: moves to try at most.
+
+    Raises:
+        InfeasibleError: an operator has no part that fits where all of its operands must.
+        TimeLimitError: operators must be cut, and none of the cuts tried while there was time fits.
     """
     programs_budget = task.budget.share(PROGRAMS_SHARE)
     clocks = time.monotonic(), time.process_time()
@@ -129,17 +134,15 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     judge = Judge(task, facts)
     fitted = None if facts.fitting_bytes is None else FittedGroups(task, facts)
     must_cut = fitted is not None and not _is_feasible(problem)
-    if fitted is not None:  # the first groups have as many parts as it takes that operands fit
-        judge.task = replace(task, most_parts=None)
     # Where operators must be cut, one by one they are far worse than groups, and many parts.
     best = start = None if must_cut else judge.value(singles)
     sure = start
     estimates = estimated_groups(facts, task.budget.is_over)
     if task.most_parts is not None:
-        parts = round(task.most_parts * _core_share(*clocks))
-        task = replace(task, most_parts=max(len(task.order), parts))
-        if fitted is None:
-            judge.task = task
+        most = round(task.most_parts * _core_share(*clocks))
+        task = replace(task, most_parts=max(len(task.order), most))
+    # Where operands must fit, the first groups have as many parts as it takes.
+    judge.task = task if fitted is None else replace(task, most_parts=None)
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
@@ -152,7 +155,15 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             groups = _groups_in_time(task, facts, estimates or [], weight, price)
         else:
             groups = choose_groups(facts, estimates or [], task.target, weight, price)
-            groups = latest = fitted.repaired(groups) or fitted.singles()
+            is_needed = must_cut and not latest
+            fitting = _fitting(fitted, groups, task, is_needed=is_needed)
+            if fitting is None:
+                break
+            groups = latest = fitting
+            if is_needed:
+                parts = len(fitted.schedule(groups).parts)
+                task = _with_time_for(task, parts / _core_share(*clocks))
+                judge.task = replace(judge.task, budget=task.budget)
         if tuple(groups) in seen:
             continue
         seen.add(tuple(groups))
@@ -175,7 +186,7 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     if best is None or sure is None:
         if fitted is None or not must_cut:
             return CascadeResult(whole)
-        latest = latest or fitted.singles()
+        latest = latest or fitted.singles(task.job)
         return CascadeResult(fitted.schedule(latest), tuple(latest))
     if task.most_parts is not None:
         judge.task = replace(task, most_parts=max(task.most_parts, best.parts))
@@ -208,6 +219,36 @@ def _core_share(wall_s: float, processor_s: float) -> float:
     return min(1.0, (time.process_time() - processor_s) / passed_s)
 
 
+def _fitting(
+    fitted: FittedGroups, groups: Sequence[Cascade], task: SchedulingTask, *, is_needed: bool
+) -> list[Cascade] | None:
+    """Groups that fit instead of those given; None where time is over first.
+
+    Args:
+        fitted: makes groups fit.
+        groups: the groups.
+        task: with the time of the search and of the job.
+        is_needed: without them there is no schedule, so that they may take all the job's time.
+
+    Raises:
+        InfeasibleError: an operator has no part that fits.
+        TimeLimitError: they are needed, and not found while there is time to plan them.
+    """
+    budget = task.job if is_needed else task.budget
+    try:
+        return fitted.repaired(groups, budget) or fitted.singles(budget)
+    except TimeLimitError:
+        if is_needed:
+            raise
+        return None
+
+
+def _with_time_for(task: SchedulingTask, parts: float) -> SchedulingTask:
+    """The task of a search that leaves time to plan so many parts before the job ends."""
+    left_s = task.job.remaining_s() - parts / PARTS_PER_S
+    return replace(task, budget=task.budget.until(time.monotonic() + left_s))
+
+
 def _groups_in_time(
     task: SchedulingTask,
     facts: OrderFacts,
@@ -237,7 +278,7 @@ def schedule_until(task: SchedulingTask) -> CascadeResult:
         limited = budget.share(SEARCH_SHARE)
         parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
     most_parts = max(len(task.order), min(MOST_PARTS, parts))
-    limited_task = replace(task, budget=limited, most_parts=most_parts)
+    limited_task = replace(task, budget=limited, most_parts=most_parts, job=budget)
     if task.objective == "peak":
         return peak_schedule(limited_task)
     return cascade_schedule(limited_task)

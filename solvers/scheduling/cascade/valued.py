@@ -6,7 +6,7 @@ between others for another reason, it is the LP of the plan's own steps.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class SchedulingTask:
         objective: `latency` (s), `traffic` (bytes), `energy` (J) or `peak` (bytes).
         seed: random seed of the search.
         budget: the time of the search.
+        job: that of the whole job. Where whole operators do not fit, the first schedule that does
+            is looked for until there is no time to plan it.
         most_parts: steps of a schedule at most, so that there is time to plan it, where a core is
             all its own; None for any. Where operands must be in the fastest tier, as many as the
             first schedule that fits has.
@@ -75,6 +77,7 @@ class SchedulingTask:
     most_parts: int | None = None
     limit_s: float | None = None
     weights_apart: bool = False
+    job: Budget = field(default_factory=Budget)
 
     def problem_of(self, schedule: Schedule) -> Problem:
         """The problem of a schedule of the graph.
@@ -174,6 +177,8 @@ class Judge:
             fine: on a finer axis of time, which takes some times as long.
         """
         task, groups = self.task, tuple(cascades)
+        if task.budget.is_over():
+            return None
         if self._profiles is None:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles

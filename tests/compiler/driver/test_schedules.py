@@ -27,6 +27,7 @@ from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.scheduling.cascade import search
 
 SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid", schedule="whole")
 
@@ -348,3 +349,22 @@ def test_a_problem_runs_as_it_is(path: Path) -> None:
         assert (compiled.schedule_s, compiled.whole_because) == (0.0, "")
     with pytest.raises(UsageError, match="option schedule"):
         compile_problem(problem, CompileOptions(schedule="cascade"))
+
+
+def test_where_choosing_a_schedule_takes_all_time_the_error_says_so(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_task: object) -> object:
+        raise TimeLimitError("the first cut takes longer", {"parts": 7})
+
+    monkeypatch.setattr(search, "schedule_until", late)
+    options = CompileOptions(
+        target="edge-npu-spm", fast_memory_bytes=4096, dtype="int8", time_limit_s=600.0
+    )
+    with pytest.raises(TimeLimitError) as raised:
+        compile_model(path, options)
+    message = raised.value.message
+    assert "choosing a schedule" in message
+    assert "the first cut takes longer" in message
+    assert "give more memory (--fast-memory) or more time (--time-limit)" in message
+    assert raised.value.details == {"parts": 7}

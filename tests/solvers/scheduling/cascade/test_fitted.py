@@ -11,9 +11,10 @@ from onnx import numpy_helper
 from tests.support.onnx_models import info, model, node
 from tests.support.tiled import check_execution, random_tiled_graph
 from tests.support.tiled_models import residual_network
-from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
@@ -278,3 +279,49 @@ def test_in_long_graphs_gains_of_stretches_add_up(monkeypatch: pytest.MonkeyPatc
     assert again is not None
     assert found.value == pytest.approx(again.value)  # judged as a whole at the end
     assert not crowded_operators(task.problem_of(found.schedule))
+
+
+@pytest.fixture
+def lowered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The parts of each schedule that is lowered, on a clock that moves 1 s whenever one is."""
+    parts: list[int] = []
+    lower = SchedulingTask.problem_of
+
+    def slow(task: SchedulingTask, schedule: Schedule) -> Problem:
+        parts.append(len(schedule.parts))
+        return lower(task, schedule)
+
+    monkeypatch.setattr(SchedulingTask, "problem_of", slow)
+    monkeypatch.setattr("time.monotonic", lambda: float(len(parts)))
+    return parts
+
+
+def test_time_that_is_too_short_for_a_plan_ends_the_first_cuts(lowered: list[int]) -> None:
+    free = task_of(readers_along_other_axes(16, 15), 360, seconds=1e6)
+    cascade_schedule(free, tries=0)
+    assert len(lowered) > 3  # whole operators, cuts that do not fit, others
+    lowered.clear()
+    job = Budget(deadline=3.0)
+    with pytest.raises(TimeLimitError, match=r"360 B.* parts and make the quickest plan") as raised:
+        cascade_schedule(replace(free, budget=job, job=job))
+    assert len(lowered) == 2  # after one look at cuts there is no time to look again and to plan
+    assert raised.value.details["parts"] > lowered[0]
+
+
+@pytest.mark.usefixtures("lowered")
+def test_the_first_cuts_that_fit_are_kept_where_all_time_is_for_their_plan() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = replace(task_of(graph, 4096, seconds=0.0), job=Budget(deadline=30.0))
+    found = cascade_schedule(task)  # the time of the search is over, that of the job is not
+    assert found.value is None
+    assert found.tries == 0
+    assert not crowded_operators(task.problem_of(found.schedule))
+
+
+@pytest.mark.usefixtures("lowered")
+def test_a_search_leaves_time_to_plan_its_parts() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    job = Budget(deadline=1000.0)
+    task = search._with_time_for(replace(task_of(graph, 4096), budget=job, job=job), 1000)
+    assert task.budget.remaining_s() == 1000 - 1000 / search.PARTS_PER_S
+    assert task.job == job
