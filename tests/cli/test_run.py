@@ -12,6 +12,8 @@ import pytest
 from tests.support.onnx_models import const, model, node
 from tests.support.tiled_models import residual_network, saved
 from ullage.cli.main import run
+from ullage.cli.run import print_device
+from ullage.compiler.device.runner import DeviceCheck, DeviceRun
 from ullage.compiler.device.toolchain import missing_tools
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import read_plan, write_plan
@@ -116,6 +118,15 @@ def test_text_of_a_plan_in_parts(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert f"passed: {program.operators} operators in {program.parts} parts, " in out
     code, out, _ = call(capsys, "run", path, tmp_path / "plan.json", "--until", 2)
     assert ": 1 operator in 1 part, " in out
+
+
+def test_results_of_parts_on_a_processor_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    check = DeviceCheck("a", 1, "Conv", 1, 7, 7, 0.0, 0.0, passed=True)
+    made = DeviceRun("cortex-m55", (check, check), (), 2, 0, 0, 1, {})
+    print_device(made, in_parts=True)
+    assert "2 of 2 part results bit-exact" in capsys.readouterr().out
+    print_device(made)
+    assert "2 of 2 operator results bit-exact" in capsys.readouterr().out
 
 
 def test_several_inferences(file: Path, plan: Path, capsys: pytest.CaptureFixture[str]) -> None:
