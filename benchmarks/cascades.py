@@ -2,18 +2,21 @@
 
 Every model at each size of fast memory, int8, in the file's order. `fluid` plans both. The search
 has the same number of moves everywhere, and ends after some seconds at the latest; on a busy
-machine it tries less by then. The table is written after every row.
+machine it tries less by then. The table is written after every row; rows of other models and sizes
+stay.
 
 Run: python benchmarks/cascades.py [--models DIR] [--only NAME,NAME] [--sizes KIB,KIB]
 [--seconds S] [--tries N] [--target NAME] [--max-operators N] [--name TABLE]
 """
 
 import argparse
+import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cascade_tasks import bounded_cells, cut_cells, imported_models, task_of
-from common import write_table
+from common import RESULTS, write_table
 from heuristics import geomean
 
 from ullage.compiler.common.errors import UllageError
@@ -50,28 +53,44 @@ def main() -> None:
     parser.add_argument("--max-operators", type=int, default=300)
     parser.add_argument("--name", default="cascades")
     given = parser.parse_args()
-    rows: list[list[str]] = []
-    gains: list[float] = []
+    rows = rows_before(given.name)
     for name, graph in imported_models(given.models, given.only, given.max_operators):
         for size in given.sizes.split(","):
             try:
-                row, gain = row_of(graph, int(size), given)
+                row = row_of(graph, int(size), given)
             except UllageError as error:
                 print(f"{name} at {size} KiB: {error.message}")
                 continue
-            rows.append([name, f"{size} KiB", *row])
-            gains.append(gain)
-            title = (
-                f"Cascades and whole operators, {given.target}, int8, search of "
-                f"{given.tries} moves or {given.seconds:g} s: geometric mean of whole / cascade "
-                f"{geomean(gains):.3f} over {len(gains)} rows"
-            )
-            write_table(given.name, title, COLUMNS, rows)
-            print(rows[-1], flush=True)
+            rows[name, f"{size} KiB"] = [name, f"{size} KiB", *row]
+            ordered = sorted(rows.values(), key=lambda cells: (-int(cells[1].split()[0]), cells[0]))
+            write_table(given.name, title_of(ordered, given.target), COLUMNS, ordered)
+            print(rows[name, f"{size} KiB"], flush=True)
 
 
-def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> tuple[list[str], float]:
-    """Cells of a model at a size, and whole / cascade."""
+def rows_before(name: str) -> dict[tuple[str, str], list[str]]:
+    """The rows of the table that is there, by model and size."""
+    file = RESULTS / f"{name}.json"
+    records = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return {
+        (record["model"], record["memory"]): [record[column] for column in COLUMNS]
+        for record in records
+    }
+
+
+def title_of(rows: Sequence[Sequence[str]], target: str) -> str:
+    """What the rows come to: the geometric mean of whole / cascade, at least 1, by size."""
+    parts = []
+    for size in dict.fromkeys(row[1] for row in rows):
+        gains = [max(1.0, float(row[4])) for row in rows if row[1] == size]
+        parts.append(f"{geomean(gains):.3f} over {len(gains)} networks at {size}")
+    return (
+        f"Cascades and whole operators, {target}, int8: geometric mean of whole / cascade "
+        f"{', '.join(parts)}"
+    )
+
+
+def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> list[str]:
+    """Cells of a model at a size."""
     target = load_target(given.target).with_fast_memory(size_kib * 1024)
     task = task_of(graph, target, Budget().at_most(given.seconds))
     whole = run_solver("fluid", task.problem_of(Schedule.whole(task.order)))
@@ -79,8 +98,7 @@ def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> tuple[list
     found = cascade_schedule(task, tries=given.tries)
     search_s = time.process_time() - begun
     cut = run_solver("fluid", task.problem_of(found.schedule))
-    ratio = whole.value / min(cut.value, whole.value)
-    cells = [
+    return [
         f"{whole.value * 1e3:.4f}",
         f"{cut.value * 1e3:.4f}",
         f"{whole.value / cut.value:.3f}",
@@ -89,7 +107,6 @@ def row_of(graph: Graph, size_kib: int, given: argparse.Namespace) -> tuple[list
         str(found.tries),
         f"{search_s:.1f}",
     ]
-    return cells, ratio
 
 
 if __name__ == "__main__":
