@@ -89,7 +89,7 @@ class ExecutionJob:
 
         Returns:
             The outputs, or, where `until` is not the end, the results of the last operator that
-            ran.
+            ran whole: of one in parts not all need be made, or still be there.
         """
         plan, table = self.plan, self.table
         steps = plan.problem.steps
@@ -101,8 +101,8 @@ class ExecutionJob:
             self.arena.begin_again(table.loop_carried if weights_remain else ())
         if not weights_remain:
             opening = {**opening, 0: [*table.loop_carried, *opening.get(0, ())]}
-        ran = [t for t in range(until) if steps[t].kind != DMA_STEP]
-        shown = ran[-1] if ran and until < len(steps) else None
+        whole = [t for t in range(until) if steps[t].kind != DMA_STEP and not steps[t].ranges]
+        shown = whole[-1] if whole and until < len(steps) else None
         results: dict[str, Array] = {}
         for t in range(until):
             self.arena.begin_step(

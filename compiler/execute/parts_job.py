@@ -239,7 +239,8 @@ class PartsJob(ExecutionJob):
         results: dict[str, Array] = {}
         for name in operator.outputs:
             if name in self.imported.scope.types:
-                results[name] = self._assembled(t, name, self._accesses(t, name, write=True), what)
+                accesses = self._accesses(t, name, write=True)
+                results[name] = self._assembled(t, name, accesses, what).copy()
         return results
 
     def _final(self, name: str) -> Array:

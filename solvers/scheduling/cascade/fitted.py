@@ -36,7 +36,7 @@ LARGE = 0.25
 # Time that the quickest plan of a schedule takes, in multiples of lowering the schedule: it is
 # lowered once more, and its plan is made, verified and replayed.
 PLAN_LOWERINGS = 3.0
-# More parts than are lowered in a second; 2,500 to 4,000 were measured.
+# More parts than are lowered in a second: what is assumed until the first schedule was lowered.
 LOWERED_PER_S = 5000
 # No limit of time.
 UNLIMITED = Budget()

@@ -61,6 +61,15 @@ def test_a_run_in_part_shows_what_a_part_left(tmp_path: Path) -> None:
     assert run_plan(path, plan, RunOptions(until=until)).passed
 
 
+def test_a_run_stops_within_operators_of_which_parts_are_made_or_gone(tmp_path: Path) -> None:
+    path = saved(residual_network(1), tmp_path)
+    plan = plan_of(path, random_schedule(Random(1), graph_of(path)), 8192)
+    steps = plan.problem.steps
+    assert any(step.ranges for step in steps)
+    for until in range(1, len(steps)):
+        assert run_plan(path, plan, RunOptions(seed=1, until=until)).passed, until
+
+
 def narrowed(operator: Operator) -> Operator:
     """The operator with windows along rows that forget their last tap."""
     assert operator.reach is not None
