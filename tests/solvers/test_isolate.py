@@ -74,7 +74,8 @@ def test_auto_and_compare_outlive_one_that_hangs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     register(monkeypatch, {"hangs": evil.hangs})
-    words = ["compile", *SMALL, "--param", "members=greedy,hangs", "--time-limit", "2", "--json"]
+    words = ["compile", *SMALL, "--schedule", "whole", "--time-limit", "2", "--json"]
+    words += ["--param", "members=greedy,hangs"]
     assert within_limit(2.0, lambda _: (capsys.readouterr(), run(words))[1]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["chosen_solver"] == "greedy"
