@@ -114,7 +114,6 @@ def on_device(
     from ullage.cli.render import print_json
     from ullage.compiler.common.files import check_folder
     from ullage.compiler.device.runner import TIME_LIMIT_S, DeviceOptions, run_on_device
-    from ullage.compiler.driver.summary_text import is_cut
     from ullage.compiler.emit.cortex_m.board import PROCESSOR
     from ullage.compiler.ir.plan_json import read_plan
 
@@ -132,7 +131,7 @@ def on_device(
     if as_json:
         print_json(describe_device(run))
     else:
-        print_device(run, in_parts=is_cut(loaded))
+        print_device(run, in_parts=loaded.program.is_cut)
     if not run.passed:
         raise typer.Exit(MISMATCH)
 

@@ -78,11 +78,11 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     if refiner:
         find_solver(refiner)  # raises at once for an unknown name
     race = _Race(problem)
-    has_many_parts = _parts(problem) > MANY_PARTS
+    has_many_parts = problem.program.is_cut and problem.program.parts > MANY_PARTS
     if has_many_parts:
         members.sort(key=lambda name: name != BOUNDING)
-    for number, name in enumerate((*members, refiner)):
-        if has_many_parts and (race.gap() <= FAR_PARTS or number == len(members)):
+    for number, name in enumerate(members if has_many_parts else (*members, refiner)):
+        if has_many_parts and race.gap() <= FAR_PARTS:
             break
         allowed = budget
         if has_many_parts and name != BOUNDING and budget.deadline is None:
@@ -114,11 +114,6 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
             race.interrupted = True
             break
     return race.solution(time_is_over=budget.is_over())
-
-
-def _parts(problem: Problem) -> int:
-    """Steps that run a part of an operator, or a whole one beside such parts; 0 without parts."""
-    return problem.program.parts if any(step.ranges for step in problem.steps) else 0
 
 
 class _Race:

@@ -356,16 +356,7 @@ def _solve_with_cascades(
     """The plan of whole operators, or a better one of cascades that are searched for behind it."""
     check_searchable(options, prepared.target)
     begun = time.monotonic()
-    whole_options = replace(
-        options,
-        schedule=WHOLE,
-        time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE),
-    )
-    plain: Compiled | None = None
-    try:
-        plain = _solve_prepared(prepared, whole_options, quick_bound=quick_bound)
-    except (InfeasibleError, TimeLimitError):
-        plain = None  # operators that do not fit whole may fit in parts
+    plain = _whole_first(prepared, options, quick_bound=quick_bound)
     if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
         return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
     try:
@@ -386,24 +377,31 @@ def _solve_with_cascades(
     return _better_of(plain, cut, options, begun, quick_bound=quick_bound)
 
 
+def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled | None:
+    """The plan of whole operators, in a share of the job's time.
+
+    None where there is none: operators that do not fit whole may fit in parts.
+    """
+    limited = replace(
+        options,
+        schedule=WHOLE,
+        time_limit_s=_shared(whole, options.time_limit_s, OTHER_SHARE),
+    )
+    try:
+        return _solve_prepared(whole, limited, quick_bound=quick_bound)
+    except (InfeasibleError, TimeLimitError):
+        return None
+
+
 def _solve_beside_whole(
     prepared: Prepared, whole: Prepared, options: CompileOptions, *, quick_bound: bool
 ) -> Compiled:
     """The better of the plan in parts and that of whole operators; each has its own bound."""
     whole = replace(whole.on(prepared.target), started=prepared.started)
     begun = time.monotonic()
-    limited = replace(
-        options,
-        schedule=WHOLE,
-        time_limit_s=_shared(prepared, options.time_limit_s, OTHER_SHARE),
-    )
-    plain: Compiled | None = None
-    try:
-        plain = _solve_prepared(whole, limited, quick_bound=quick_bound)
-        if plain.interrupted:
-            return plain
-    except (InfeasibleError, TimeLimitError):
-        plain = None
+    plain = _whole_first(whole, options, quick_bound=quick_bound)
+    if plain is not None and plain.interrupted:
+        return plain
     return _better_of(plain, prepared, options, begun, quick_bound=quick_bound)
 
 

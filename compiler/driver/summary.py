@@ -32,7 +32,6 @@ from ullage.compiler.driver.summary_text import (
     change_text,
     claimed_bound_text,
     gap_text,
-    is_cut,
     percent,
 )
 from ullage.compiler.ir.plan import Plan
@@ -224,7 +223,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ("against all-slow", _against_all_slow(compiled, summary)),
         (
             "lower bound",
-            f"{bound_text(compiled.bound, plan.objective, in_parts=is_cut(plan))}: "
+            f"{bound_text(compiled.bound, plan.objective, in_parts=plan.program.is_cut)}: "
             f"gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
         *_schedule_bounds(compiled),

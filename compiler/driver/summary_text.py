@@ -71,7 +71,7 @@ def stated_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.lower_bound, plan.bound_source or plan.solver)
     value = objective_text(bound.value, plan.objective)
-    orders = orders_text(bound, in_parts=is_cut(plan))
+    orders = orders_text(bound, in_parts=plan.program.is_cut)
     return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
 
 
@@ -81,13 +81,8 @@ def claimed_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.claimed_bound, plan.claimed_by)
     value = objective_text(bound.value, plan.objective)
-    orders = orders_text(bound, in_parts=is_cut(plan))
+    orders = orders_text(bound, in_parts=plan.program.is_cut)
     return f"{value} of {plan.objective} {orders}, claimed by {bound.source}"
-
-
-def is_cut(plan: Plan) -> bool:
-    """Whether some operator runs in parts."""
-    return any(step.ranges for step in plan.problem.steps)
 
 
 def middle_cut(name: str, room: int, mark: str = "\u2026") -> str:

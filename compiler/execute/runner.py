@@ -223,7 +223,6 @@ class Executor:
                 check = compare_arrays(name, array, ordinary[name], half=self.half)
                 checks.append(replace(check, inference=number))
         reached = plan.problem.steps[: last if count > 1 else until]
-        in_parts = any(step.ranges for step in plan.problem.steps)
         operators = len({step.operator for step in reached if step.kind != DMA_STEP})
         done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
         return Execution(
@@ -235,7 +234,7 @@ class Executor:
             fallbacks=tuple(self.kernels.fallbacks),
             arrays=arrays,
             trace=tuple(job.trace),
-            cut_operators=operators if in_parts else 0,
+            cut_operators=operators if plan.program.is_cut else 0,
         )
 
     def _checked(self, user_inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -209,6 +209,11 @@ class Program:
         return sum(step.kind != DMA_STEP for step in self.steps)
 
     @cached_property
+    def is_cut(self) -> bool:
+        """Whether some operator runs in parts."""
+        return any(step.ranges for step in self.steps)
+
+    @cached_property
     def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
         """For each buffer its (step, use) pairs in step order, reads before writes."""
         uses_by_buffer: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]

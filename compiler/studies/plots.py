@@ -16,7 +16,7 @@ from ullage.compiler.common.files import check_file, write_atomic
 from ullage.compiler.common.units import BINARY_UNITS, format_size, format_time
 from ullage.compiler.common.visible import visible
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.driver.summary_text import is_cut, middle_cut, orders_text
+from ullage.compiler.driver.summary_text import middle_cut, orders_text
 from ullage.compiler.studies.sweep import Sweep
 from ullage.compiler.studies.sweep_points import Point
 from ullage.hwmodels.cost import objective_value
@@ -115,7 +115,7 @@ def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     ceiling = None if slow is None else objective_value(slow, objective)
     plans = [compiled.plan for _, compiled in solved]
     orders = orders_text(*(compiled.bound for _, compiled in solved))
-    if any(map(is_cut, plans)):
+    if any(plan.program.is_cut for plan in plans):
         orders = "of each plan's schedule"
     scale, unit = unit_of(objective, max([*values, ceiling or 0.0]))
     above = [value * scale for value in values]

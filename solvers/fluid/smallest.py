@@ -158,8 +158,7 @@ class _Sizes:
         target = self._inner.target
         fast = target.fastest.name
         remedies = {"--slower-by": "allow more"}
-        is_cut = any(step.ranges for step in self._inner.steps)
-        if target.tile_axes and not target.dma_steps.between and not is_cut:
+        if target.tile_axes and not target.dma_steps.between and not self._inner.program.is_cut:
             remedies["--schedule cascade"] = "run operators in parts"
         remedies["--objective latency --then peak"] = "allow spills"
         advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())

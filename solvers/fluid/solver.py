@@ -150,10 +150,10 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
     if steps <= ALWAYS_FALLBACK_STEPS:
         allowed = PIECES_GAP if brings_operands(problem) else 1e-9
     near = bound is not None and value <= bound * (1 + allowed)
-    in_parts = any(step.ranges for step in problem.steps)
+    program = problem.program
     is_long = steps > NEVER_FALLBACK_STEPS
-    if in_parts:
-        is_long = problem.program.parts > NEVER_FALLBACK_PARTS
+    if program.is_cut:
+        is_long = program.parts > NEVER_FALLBACK_PARTS
     if near or (bound is not None and is_long):
         return solution
     for name in ("greedy", "msa"):

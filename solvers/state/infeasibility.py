@@ -55,8 +55,7 @@ def step_refusal(
         enough = last.capacity_bytes + needed_bytes - available
         more = f"--set tiers.{last.name}.capacity_bytes={enough}"
     remedies = {more: "give it more"}
-    is_cut = any(each.ranges for each in problem.steps)
-    if target.tile_axes and not is_cut:
+    if target.tile_axes and not problem.program.is_cut:
         remedies = {"--schedule cascade": "run it in parts", **remedies}
     less = smaller_data(
         [where] if where.macs else problem.steps,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.bounds import live_bytes_by_step
@@ -22,7 +21,7 @@ from ullage.solvers.scheduling.cascade.chain import crossing_bytes, estimated_gr
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.stripes import Cascade
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask, schedule_of
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask, lowered_groups
 
 # Relative difference of two sizes at which bisection ends.
 CLOSE = 0.005
@@ -132,13 +131,10 @@ class PeakSearch:
 
     def valued(self, groups: Sequence[Cascade]) -> PeakGroups | None:
         """Groups with their live bytes; None where they cannot be cut so."""
-        schedule = schedule_of(self.task, self.facts, groups)
-        if schedule is None:
+        lowered = lowered_groups(self.task, self.facts, groups)
+        if lowered is None:
             return None
-        try:
-            problem = self.task.problem_of(schedule)
-        except UsageError:
-            return None
+        schedule, problem = lowered
         live = _needed_by_step(problem)
         return PeakGroups(tuple(groups), schedule, int(live.max()), self._latency(groups))
 

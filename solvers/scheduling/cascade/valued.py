@@ -138,6 +138,19 @@ def schedule_of(
     return Schedule.whole(task.order) if schedule.is_whole else schedule
 
 
+def lowered_groups(
+    task: SchedulingTask, facts: OrderFacts, cascades: Sequence[Cascade]
+) -> tuple[Schedule, Problem] | None:
+    """The schedule of groups and its problem; None where one of them cannot be cut so."""
+    schedule = schedule_of(task, facts, cascades)
+    if schedule is None:
+        return None
+    try:
+        return schedule, task.problem_of(schedule)
+    except UsageError:
+        return None
+
+
 class Judge:
     """Values groupings of one order.
 
@@ -216,13 +229,10 @@ class Judge:
 
     def _live_bytes(self, cascades: Sequence[Cascade]) -> float | None:
         """Most live bytes of any step, without weights; None where groups cannot be cut so."""
-        schedule = schedule_of(self.task, self.facts, cascades)
-        if schedule is None:
+        lowered = lowered_groups(self.task, self.facts, cascades)
+        if lowered is None:
             return None
-        try:
-            problem = self.task.problem_of(schedule)
-        except UsageError:
-            return None
+        problem = lowered[1]
         return float(live_bytes_by_step(problem, problem.target).max(initial=0))
 
     def _value_exactly(self, groups: tuple[Cascade, ...]) -> ValuedGroups | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.solvers.scheduling.cascade.test_coarse import coarse_of, value_of_steps
 from tests.support.tiled_models import gated_network, saved
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -16,16 +17,11 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
-from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.moves import random_move
-from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
-from ullage.solvers.scheduling.cascade.valued import OPTIONS, SchedulingTask, schedule_of
-from ullage.solvers.state.segments import segments_of
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask, schedule_of
 
 SIZE = 48  # rows of the network
 # Convolution, depthwise convolution and mean stripe by stripe; gate; the convolutions again.
@@ -105,15 +101,7 @@ def test_the_value_is_near_that_of_the_steps(found: int) -> None:
     groups = [PASS_ONE, GATE, Cascade(4, 6, 12, 2, again=(0, 1), found=found)]
     schedule = schedule_of(task, facts, groups)
     assert schedule is not None
-    problem = task.problem_of(schedule)
-    known = run_solver("all-slow", problem).value
-    relaxation = relax(problem, segments_of(problem), known, OPTIONS, Budget())
-    assert relaxation is not None
-    program = coarse_program(Profiles(facts, task.target, task.aliases, 1000), groups)
-    assert program is not None
-    value = coarse_value(program, task.target, "latency", Budget(), steady_state=False)
-    assert value is not None
-    assert value.value == pytest.approx(optimum(problem, relaxation), rel=0.04)
+    assert coarse_of(task, facts, groups) == pytest.approx(value_of_steps(task, schedule), rel=0.04)
 
 
 def test_moves_run_operators_again_and_no_longer() -> None:

@@ -1,5 +1,6 @@
 """The coarse axis of time: its value is near that of the plan's own steps, and its bytes add up."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
@@ -49,6 +50,24 @@ def facts_of(task: SchedulingTask) -> OrderFacts:
     return OrderFacts.of(GRAPH, task.order, task.problem_of(Schedule.whole(task.order)))
 
 
+def value_of_steps(task: SchedulingTask, schedule: Schedule) -> float:
+    """Optimum of the LP of a schedule's own steps."""
+    problem = task.problem_of(schedule)
+    known = run_solver("all-slow", problem).value
+    relaxation = relax(problem, segments_of(problem), known, OPTIONS, Budget())
+    assert relaxation is not None
+    return optimum(problem, relaxation)
+
+
+def coarse_of(task: SchedulingTask, facts: OrderFacts, groups: Sequence[Cascade]) -> float:
+    """Optimum of the coarse LP of groups, in which nearly every step is a block."""
+    program = coarse_program(Profiles(facts, task.target, task.aliases, 1000), groups)
+    assert program is not None
+    found = coarse_value(program, task.target, task.objective, Budget(), steady_state=False)
+    assert found is not None
+    return found.value
+
+
 def random_groups(facts: OrderFacts, task: SchedulingTask, rng: Random) -> list[Cascade]:
     """Groups in a few stripes of rows, some in blocks of columns, that can be cut so."""
     groups: list[Cascade] = []
@@ -75,15 +94,9 @@ def test_the_value_is_near_that_of_the_steps(memory_bytes: int, objective: str) 
     for groups in ([Cascade(p, p + 1) for p in range(COUNT)], random_groups(facts, task, rng)):
         schedule = schedule_of(task, facts, groups)
         assert schedule is not None
-        problem = task.problem_of(schedule)
-        known = run_solver("all-slow", problem).value
-        relaxation = relax(problem, segments_of(problem), known, OPTIONS, Budget())
-        assert relaxation is not None
-        program = coarse_program(Profiles(facts, target, task.aliases, 1000), groups)
-        assert program is not None
-        found = coarse_value(program, target, objective, Budget(), steady_state=False)
-        assert found is not None
-        assert found.value == pytest.approx(optimum(problem, relaxation), rel=0.04)
+        assert coarse_of(task, facts, groups) == pytest.approx(
+            value_of_steps(task, schedule), rel=0.04
+        )
 
 
 @pytest.mark.parametrize("memory_bytes", [3072, 4096, 8192])

@@ -4,12 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.tiled_models import residual_network
-from ullage.compiler.importer.build import ImportOptions, import_model
+from tests.solvers.scheduling.cascade.test_peak import peak_task
 from ullage.compiler.ir.schedule import Schedule
-from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.bounds import live_bytes_bound
-from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.bounds.schedules import memory_bounds
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
@@ -19,18 +16,7 @@ from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 @pytest.fixture(scope="module")
 def task() -> SchedulingTask:
-    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
-    target = load_target("ethos-u55-128")
-    return SchedulingTask(
-        graph,
-        tuple(range(len(graph.operators))),
-        target,
-        alias_options(target),
-        steady_state=False,
-        objective="peak",
-        seed=0,
-        budget=Budget().at_most(100.0),
-    )
+    return peak_task()
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,13 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 
-@pytest.fixture(scope="module")
-def search() -> PeakSearch:
+def peak_task() -> SchedulingTask:
+    """A residual network on a chip with little memory."""
     graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
     target = load_target("ethos-u55-128")
-    order = tuple(range(len(graph.operators)))
-    task = SchedulingTask(
+    return SchedulingTask(
         graph,
-        order,
+        tuple(range(len(graph.operators))),
         target,
         alias_options(target),
         steady_state=False,
@@ -31,8 +30,13 @@ def search() -> PeakSearch:
         seed=0,
         budget=Budget().at_most(100.0),
     )
-    whole = task.problem_of(Schedule.whole(order))
-    return PeakSearch(task, OrderFacts.of(graph, order, whole))
+
+
+@pytest.fixture(scope="module")
+def search() -> PeakSearch:
+    task = peak_task()
+    whole = task.problem_of(Schedule.whole(task.order))
+    return PeakSearch(task, OrderFacts.of(task.graph, task.order, whole))
 
 
 @pytest.fixture(scope="module")
