@@ -28,6 +28,8 @@ TIER_COLUMNS = (
     "Home of",
 )
 
+# Columns of what others have published.
+PUBLISHED_COLUMNS = ("What", "Published", "Here", "Confidence", "Source")
 # Columns of kinds of operators.
 KIND_COLUMNS = ("Kind", "Operators", "MACs", "Elements", "Compute", "Share", "Utilisation")
 
@@ -38,7 +40,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 def list_command(as_json: Json = False) -> None:
     """List the shipped targets."""
     from ullage.cli.render import print_table
-    from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets
+    from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, by_kind, describe, list_targets
+    from ullage.hwmodels.catalog.schema import CHIP_KINDS
 
     targets = [describe(name) for name in list_targets()]
     if as_json:
@@ -49,6 +52,7 @@ def list_command(as_json: Json = False) -> None:
                     {
                         "name": each.name,
                         "description": each.description,
+                        "kind": each.kind,
                         "inherits": list(each.inherits),
                         "tiers": [tier.name for tier in each.target.tiers],
                         "fast_memory_bytes": each.target.fastest.capacity_bytes,
@@ -56,12 +60,23 @@ def list_command(as_json: Json = False) -> None:
                     }
                     for each in targets
                 ],
+                "kinds": {
+                    kind: [each.name for each in found] for kind, found in by_kind(targets).items()
+                },
             }
         )
         return
-    rows = [[each.name, _fastest(each.target), each.description] for each in targets]
     columns = [("Name", "left"), ("Fast memory", "left"), ("What it is", "left")]
-    print_table(f"Targets (default: {DEFAULT_TARGET})", columns, rows, folding=("What it is",))
+    say(f"{len(targets)} targets (default: {DEFAULT_TARGET})")
+    memories = {each.name: _fastest(each.target) for each in targets}
+    widths = max(map(len, memories)), max(map(len, memories.values()))  # of all tables alike
+    for kind, found in by_kind(targets).items():
+        rows = [
+            [name.ljust(widths[0]), memories[name].ljust(widths[1]), each.description]
+            for each in found
+            for name in [each.name]
+        ]
+        print_table(CHIP_KINDS[kind], columns, rows, folding=("What it is",))
 
 
 @app.command("show")
@@ -80,6 +95,7 @@ def show_command(
 ) -> None:
     """Show a target's resolved values, and where each comes from."""
     from ullage.cli.render import print_table
+    from ullage.hwmodels.catalog.published import published_figures
     from ullage.hwmodels.catalog.registry import describe
 
     description = describe(name)
@@ -88,10 +104,23 @@ def show_command(
         document = {
             "name": description.name,
             "description": description.description,
+            "kind": description.kind,
             "inherits": list(description.inherits),
             "compute_model": description.target.compute.model,
             "target": asdict(description.target),
             "values": [asdict(value) for value in description.values],
+            "published": [
+                {
+                    "what": row.what,
+                    "value": row.figure.value,
+                    "ours": row.ours,
+                    "unit": row.figure.expected_unit,
+                    "source": row.figure.source,
+                    "confidence": row.figure.confidence,
+                }
+                for row in published_figures(description)
+            ],
+            "unpublished": description.published.missing,
         }
         if kinds is not None:
             document["utilisation"] = [asdict(row) for row in kinds]
@@ -101,6 +130,7 @@ def show_command(
     if kinds is not None:
         _print_utilisation(f"{model} on {description.name}", kinds)
         return
+    _print_published(description)
     columns = [(name, "left") for name in FIGURE_COLUMNS]
     rows = [
         [v.field, value, v.unit, v.confidence, v.origin, _source(v.source, v.note)]
@@ -197,6 +227,35 @@ def _print_tiers(description: "Description") -> None:
         optional=("Alignment [bytes]", "Write [pJ/byte]", "Read [pJ/byte]"),
         folding=("Home of",),
     )
+
+
+def _print_published(description: "Description") -> None:
+    from ullage.cli.render import print_table
+    from ullage.hwmodels.catalog.published import published_figures
+
+    rows = []
+    for row in published_figures(description):
+        unit = row.figure.expected_unit
+        ours = "-" if row.ours is None else _amount(row.ours, unit)
+        source = _source(row.figure.source, row.figure.note or "")
+        rows.append(
+            [row.what, _amount(row.figure.value, unit), ours, row.figure.confidence, source]
+        )
+    if rows:
+        columns = [(name, "left") for name in PUBLISHED_COLUMNS]
+        optional = ("Confidence", "Source")
+        print_table("Published by others", columns, rows, optional=optional, folding=("Source",))
+    if description.published.missing:
+        say(description.published.missing)
+
+
+def _amount(value: float, unit: str) -> str:
+    """A published figure for people."""
+    from ullage.compiler.common.units import format_time
+
+    if unit == "s":
+        return format_time(value)
+    return f"{value / 1e9:.4g} G{unit}"
 
 
 def _fastest(target: "Target") -> str:

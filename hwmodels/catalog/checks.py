@@ -54,7 +54,7 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     except ValidationError as error:
         raise usage_error(origin, list(_schema_problems(error, document))) from None
     problems = [*_tier_problems(file), *_link_problems(file), *_compute_problems(file)]
-    problems += _home_problems(file)
+    problems += [*_home_problems(file), *_published_problems(file)]
     if not problems:
         # Reach is a question to the resolved target, and only a sound file resolves to one.
         problems += _reach_problems(schema.resolve(file))
@@ -310,6 +310,21 @@ def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:
         elif kind in _WRITTEN_KINDS and tiers[home].read_only:
             remedy = "choose a tier that is not read-only"
             yield Fault(f"homes.{kind}", f"{home!r} cannot be written; {remedy}")
+
+
+def _published_problems(file: schema.TargetFile) -> Iterator[Fault]:
+    """Published figures of what the file does not have."""
+    tiers = [tier.name for tier in file.tiers]
+    for name in file.published.bytes_per_s:
+        if name not in tiers:
+            yield Fault(f"published.bytes_per_s.{name[:80]}", _no_such_tier(name, tiers))
+    for dtype in file.published.ops_per_s:
+        if dtype not in file.compute.macs_per_s:
+            known = ", ".join(file.compute.macs_per_s)
+            yield Fault(
+                f"published.ops_per_s.{dtype[:80]}",
+                f"compute.macs_per_s has no rate of it; add one, or use one of: {known}",
+            )
 
 
 def _reach_problems(target: Target) -> Iterator[Fault]:

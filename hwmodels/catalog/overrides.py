@@ -17,8 +17,9 @@ from ullage.hwmodels.catalog.checks import entry_name
 
 # Origin of a value that an override sets.
 OVERRIDE_ORIGIN = "--set"
-# Keys that identify a file or an entry: they are no values and cannot be overridden.
-LABELS = {"name", "description", "inherit", "source", "destination"}
+# Keys that identify a file or an entry, or say what others have published: they are no values of
+# the target and cannot be overridden.
+LABELS = {"name", "description", "kind", "inherit", "source", "destination", "published"}
 
 # Fields of which there is one per data type.
 _BY_DTYPE = ("compute.macs_per_s.", "compute.energy_j_per_mac.")

@@ -177,6 +177,13 @@ class MacsPerSecond(Figure):
     value: Annotated[float, BeforeValidator(_rate)]
 
 
+class OpsPerSecond(Figure):
+    """Operations per second, two for each multiply-accumulate."""
+
+    expected_unit = "ops/s"
+    value: Annotated[float, BeforeValidator(_rate)]
+
+
 class ElementsPerSecond(Figure):
     """Elements of the vector unit per second."""
 

@@ -1,7 +1,8 @@
 """Targets by name or path: shipped files, inheritance, overrides, and the origin of each value."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ullage.hwmodels.catalog.checks import (
 )
 from ullage.hwmodels.catalog.overrides import LABELS, OVERRIDE_ORIGIN, overridden
 from ullage.hwmodels.catalog.quantities import Figure, Granularity
-from ullage.hwmodels.catalog.schema import resolve
+from ullage.hwmodels.catalog.schema import CHIP_KINDS, ChipKind, PublishedEntry, resolve
 from ullage.hwmodels.catalog.yaml_reader import read_yaml_mapping
 
 # Target that is used where none is named.
@@ -29,6 +30,10 @@ MAX_INHERITANCE = 16
 _SHIPPED = Path(__file__).parents[1] / "targets"
 # Endings by which a text is a path and no name.
 _SUFFIXES = (".yaml", ".yml")
+# Keys that every file writes for itself: inherited, they would pass one chip off as another ...
+_OWN_KEYS = ("name", "description")
+# ... and one that it may leave out.
+_PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +66,43 @@ class Description:
     Attributes:
         name: its name.
         description: what the chip is.
+        kind: which kind of chip, a key of `schema.CHIP_KINDS`.
         inherits: names or paths of the files it builds on, nearest first.
         values: every field, in the order of the schema.
         target: what solvers and the cost model see.
+        published: what others have published about the chip.
     """
 
     name: str
     description: str
+    kind: ChipKind
     inherits: tuple[str, ...]
     values: tuple[ResolvedValue, ...]
     target: Target
+    published: PublishedEntry
 
 
 def list_targets() -> tuple[str, ...]:
     """Names of the shipped targets, sorted."""
     return tuple(sorted(path.stem for path in _SHIPPED.glob("*.yaml")))
+
+
+def by_kind(descriptions: Iterable[Description]) -> dict[ChipKind, list[Description]]:
+    """Targets by their kind, in the order of `CHIP_KINDS`, numbers in names in their order.
+
+    Kinds of which there are none are left out.
+    """
+    listed = sorted(descriptions, key=lambda each: _in_order(each.name))
+    grouped = {kind: [each for each in listed if each.kind == kind] for kind in CHIP_KINDS}
+    return {kind: found for kind, found in grouped.items() if found}
+
+
+def _in_order(name: str) -> list[tuple[str, int]]:
+    """A key by which `u85-256` stands before `u85-1024`."""
+    parts = re.split(r"(\d+)", name)
+    return [
+        (text, int(number)) for text, number in zip(parts[::2], [*parts[1::2], "0"], strict=True)
+    ]
 
 
 def load_target(name_or_path: str, overrides: Mapping[str, str] | None = None) -> Target:
@@ -124,7 +151,9 @@ def describe(name_or_path: str, overrides: Mapping[str, str] | None = None) -> D
     document: Any = {}
     origins: dict[str, str] = {}
     for label, part in reversed(chain):
-        document = _merge(document, {key: part[key] for key in part if key != "inherit"})
+        # What is published of one chip is not of another that inherits from it.
+        base = {key: document[key] for key in document if key != _PUBLISHED}
+        document = _merge(base, {key: part[key] for key in part if key != "inherit"})
         origins |= dict.fromkeys(_leaves(part, ""), label)
     label, *ancestors = (name for name, _ in chain)
     if ancestors:
@@ -137,9 +166,11 @@ def describe(name_or_path: str, overrides: Mapping[str, str] | None = None) -> D
     return Description(
         name=file.name,
         description=file.description,
+        kind=file.kind,
         inherits=tuple(ancestors),
         values=tuple(_values(file, "", origins)),
         target=resolve(file),
+        published=file.published,
     )
 
 
@@ -186,8 +217,7 @@ def _inheritance(path: Path) -> list[tuple[str, dict[Any, Any]]]:
                 [Fault("inherit", f"runs in a circle or too deep: {names}; {remedy}")],
             )
         visited.append(path.resolve())
-        for key in ("name", "description"):
-            # Inherited, they would pass one chip off as another.
+        for key in _OWN_KEYS:
             if key not in document:
                 raise usage_error(label, [Fault(key, f"is missing; add `{key}: ...`")])
         chain.append((label, document))

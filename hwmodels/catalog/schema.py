@@ -5,7 +5,7 @@ must agree on (links, homes, order of tiers) is checked in `checks`.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool
 
@@ -41,6 +41,7 @@ from ullage.hwmodels.catalog.quantities import (
     JoulesPerByte,
     JoulesPerMac,
     MacsPerSecond,
+    OpsPerSecond,
     Seconds,
     Share,
     Strict,
@@ -48,6 +49,17 @@ from ullage.hwmodels.catalog.quantities import (
 
 # The kinds of buffers; each has a home.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
+# What chips are, in the order of lists, and what a list of several is headed with.
+ChipKind = Literal["npu", "microcontroller", "datacentre", "gpu", "fpga", "research", "other"]
+CHIP_KINDS: Mapping[ChipKind, str] = {
+    "npu": "NPUs",
+    "microcontroller": "Microcontrollers",
+    "datacentre": "Datacentre accelerators",
+    "gpu": "GPUs with their host or flash",
+    "fpga": "FPGAs",
+    "research": "Research chips and problems",
+    "other": "Others",
+}
 # Names of targets, tiers and links; without dots, since names stand in dotted paths.
 NAME_PATTERN = r"^[A-Za-z0-9]+([_-][A-Za-z0-9]+)*$"
 # Names of ONNX operators.
@@ -211,11 +223,46 @@ class PolicyEntry(Strict):
     reserved_bytes: dict[str, Bytes] = Field(default_factory=dict)
 
 
+class PublishedRun(Strict):
+    """A network whose latency on the chip others have published.
+
+    Attributes:
+        model: name of the network, as `--model` takes it or a file without its ending is called.
+        dtype: data type in which it ran.
+        batch: inputs that ran together.
+        latency_s: time for all of them.
+    """
+
+    model: str = Field(pattern=NAME_PATTERN, max_length=80)
+    dtype: Annotated[str, AfterValidator(_dtype)]
+    batch: int = Field(default=1, ge=1, le=100_000, strict=True)
+    latency_s: Seconds
+
+
+class PublishedEntry(Strict):
+    """What others have published about the chip, to be set beside what the model says.
+
+    None of it goes into plans.
+
+    Attributes:
+        ops_per_s: peak rates by data type.
+        bytes_per_s: bandwidths by tier.
+        runs: latencies of networks.
+        missing: what was looked for and not found.
+    """
+
+    ops_per_s: dict[str, OpsPerSecond] = Field(default_factory=dict)
+    bytes_per_s: dict[str, BytesPerSecond] = Field(default_factory=dict)
+    runs: list[PublishedRun] = Field(default_factory=list)
+    missing: str | None = Field(default=None, min_length=1)
+
+
 class TargetFile(Strict):
     """A whole target file, after inheritance."""
 
     name: str = Field(pattern=NAME_PATTERN, max_length=80)
     description: str = Field(min_length=1)
+    kind: ChipKind = "other"
     inherit: str | None = None
     tiers: list[TierEntry] = Field(min_length=1)
     links: list[LinkEntry]
@@ -229,6 +276,7 @@ class TargetFile(Strict):
     fusion: FusionEntry = FusionEntry()
     storage: StorageEntry = StorageEntry()
     policy: PolicyEntry = PolicyEntry()
+    published: PublishedEntry = PublishedEntry()
 
 
 def resolve(file: TargetFile) -> Target:

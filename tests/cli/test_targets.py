@@ -1,6 +1,7 @@
 """`ullage targets`: tables with units, one JSON document, errors raised for the main entry."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from ullage.cli.targets import app
 from ullage.compiler.common.errors import UsageError
 from ullage.hwmodels.catalog.registry import list_targets
+from ullage.hwmodels.catalog.schema import CHIP_KINDS
 
 CHILD = """
 name: mine
@@ -45,7 +47,21 @@ def test_list() -> None:
     document = run_json("list")
     assert document["default"] == "edge-npu"
     assert [each["name"] for each in document["targets"]] == list(list_targets())
-    assert document["targets"][1]["fast_memory_bytes"] == 1 << 20
+    by_name = {each["name"]: each for each in document["targets"]}
+    assert by_name["cosma"]["fast_memory_bytes"] == 1 << 20
+    assert by_name["cosma"]["kind"] == "research"
+    kinds = {name: kind for kind, names in document["kinds"].items() for name in names}
+    assert kinds == {name: each["kind"] for name, each in by_name.items()}
+
+
+def test_list_is_grouped_by_kind() -> None:
+    text = run("list")
+    assert text.startswith(f"{len(list_targets())} targets (default: edge-npu)")
+    heads = [line for line in text.splitlines() if line in CHIP_KINDS.values()]
+    assert heads == [CHIP_KINDS[kind] for kind in run_json("list")["kinds"]]
+    npus = text.split("NPUs\n")[1].split("Microcontrollers\n")[0]
+    assert "ethos-u55-32" in npus
+    assert "stm32h743" not in npus
 
 
 def test_show_has_units_and_origins() -> None:
@@ -65,6 +81,31 @@ def test_show_json(mine: str) -> None:
     assert capacity["confidence"] == "medium"
     assert capacity["unit"] == "bytes"
     assert values["tiers.dram.capacity_bytes"]["origin"] == "edge-npu"
+
+
+def test_show_sets_published_figures_beside_ours(tmp_path: Path) -> None:
+    path = tmp_path / "known.yaml"
+    path.write_text(
+        CHILD.replace("name: mine", "name: known")
+        + """
+published:
+  ops_per_s: {int8: {value: 2.0e12, source: a leaflet, confidence: medium}}
+  runs:
+    - {model: resnet50, dtype: int8, latency_s: {value: 9.0e-3, source: a talk, confidence: low}}
+  missing: Nothing on energy was found
+"""
+    )
+    text = run("show", str(path))
+    assert re.search(r"peak int8 +│ 2000 Gops/s +│ 1000 Gops/s", text)
+    assert re.search(r"resnet50 int8 +│ 9 ms +│ - ", text)
+    assert "Nothing on energy was found" in text
+    document = run_json("show", str(path))
+    assert document["kind"] == "npu"
+    assert [(row["value"], row["ours"]) for row in document["published"]] == [
+        (2e12, 1e12),
+        (9e-3, None),
+    ]
+    assert document["unpublished"] == "Nothing on energy was found"
 
 
 def test_show_says_how_well_a_model_uses_the_multipliers() -> None:

@@ -10,7 +10,15 @@ from tests.support.target_files import chip, figure, link, refused, tier, write
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.target import Systolic
-from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe, list_targets, load_target
+from ullage.hwmodels.catalog.published import published_figures
+from ullage.hwmodels.catalog.registry import (
+    DEFAULT_TARGET,
+    by_kind,
+    describe,
+    list_targets,
+    load_target,
+)
+from ullage.hwmodels.catalog.schema import CHIP_KINDS
 
 SHIPPED = (
     "a100-host",
@@ -54,6 +62,68 @@ def test_shipped_targets_are_sound(name: str) -> None:
         if value.unit:
             assert value.source
             assert value.confidence in ("high", "medium", "low")
+
+
+def test_every_shipped_target_has_a_kind() -> None:
+    grouped = by_kind(describe(name) for name in SHIPPED)
+    assert list(grouped) == [kind for kind in CHIP_KINDS if kind in grouped]
+    assert "other" not in grouped
+    assert sorted(each.name for found in grouped.values() for each in found) == sorted(SHIPPED)
+    npus = [each.name for each in grouped["npu"] if each.name.startswith("ethos-u55")]
+    assert npus == [f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)]
+
+
+def test_a_kind_is_inherited_and_what_is_published_is_not(tmp_path: Path) -> None:
+    parent = chip() | {"kind": "fpga", "published": {"ops_per_s": {"int8": figure(2e12)}}}
+    write(tmp_path, parent, "base.yaml")
+    found = describe(str(tmp_path / "base.yaml"))
+    assert [(row.what, row.ratio) for row in published_figures(found)] == [("peak int8", 1.0)]
+    child = {"name": "child", "description": "x", "inherit": "base.yaml"}
+    of_child = describe(write(tmp_path, child, "child.yaml"))
+    assert of_child.kind == "fpga"
+    assert published_figures(of_child) == []
+    child |= {"published": {"missing": "none was found"}}  # type: ignore[dict-item] # a mapping
+    assert describe(write(tmp_path, child, "child.yaml")).published.missing == "none was found"
+    assert describe(write(tmp_path, chip(), "plain.yaml")).kind == "other"
+
+
+def test_published_figures_stand_beside_ours(tmp_path: Path) -> None:
+    published = {
+        "bytes_per_s": {"dram": figure(8e9)},
+        "runs": [
+            {"model": "resnet50", "dtype": "int8", "batch": 4, "latency_s": figure(0.1)},
+            {"model": "resnet50", "dtype": "int8", "latency_s": figure(0.03)},
+        ],
+    }
+    rows = published_figures(describe(write(tmp_path, chip() | {"published": published})))
+    assert [(row.what, row.ours) for row in rows] == [
+        ("bandwidth of dram", 4e9),
+        ("resnet50 int8, batch 4", None),
+        ("resnet50 int8", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("published", "field"),
+    [
+        ({"bytes_per_s": {"l2": figure(1e9)}}, "published.bytes_per_s.l2"),
+        ({"ops_per_s": {"int4": figure(1e9)}}, "published.ops_per_s.int4"),
+        ({"ops_per_s": {"int8": figure(1e9, unit="MAC/s")}}, "published.ops_per_s.int8.unit"),
+        ({"runs": [{"model": "x", "dtype": "int9", "latency_s": figure(1)}]}, "published.runs.0"),
+        ({"latency": figure(1)}, "published.latency"),
+    ],
+)
+def test_published_figures_of_nothing_are_refused(
+    tmp_path: Path, published: Any, field: str
+) -> None:
+    error = refused(write(tmp_path, chip() | {"published": published}))
+    assert error.details["problems"][0]["field"].startswith(field)
+
+
+def test_kinds_and_published_figures_cannot_be_set(tmp_path: Path) -> None:
+    path = write(tmp_path, chip())
+    for field in ("kind", "published.missing"):
+        assert "has no field" in refused(path, {field: "npu"}).message
 
 
 def test_which_targets_allow_parts() -> None:
