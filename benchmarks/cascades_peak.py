@@ -96,7 +96,10 @@ def main() -> None:
 def imported(file: Path, target: Target) -> Graph:
     """A model in int8, as it is planned for a target."""
     options = ImportOptions(
-        dtype="int8", fuse_pairs=target.fuse_pairs, bias_dtype=target.bias_dtype
+        dtype="int8",
+        fuse_pairs=target.fuse_pairs,
+        bias_dtype=target.bias_dtype,
+        padding=target.padding,
     )
     return import_model(file, options)
 

@@ -206,6 +206,8 @@ class PartsJob(ExecutionJob):
         width = array.dtype.itemsize
         first, last = -(-low // width), (low + len(data)) // width  # elements that are there whole
         inside = data[first * width - low : last * width - low]
+        last = min(last, array.size if order is None else len(order))
+        inside = inside[: max(0, last - first) * width]
         places = np.arange(first, last) if order is None else order[first:last]
         array.reshape(-1)[places] = typed(inside, array.dtype, (len(places),))
         return array

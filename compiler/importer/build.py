@@ -19,10 +19,12 @@ from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
+from ullage.compiler.importer.padding import padded
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
+from ullage.compiler.ir.target import NO_PADDING, Padding
 
 # What is said of a model of which every output is an input or a constant.
 NOTHING_TO_PLAN = "no operator runs at inference: there is nothing to plan, and the plan is empty"
@@ -39,6 +41,7 @@ class ImportOptions:
         dtype: data type policy: floating-point tensors are planned as this type.
         bias_dtype: under a policy of integers, biases are planned as this type
             (`Target.bias_dtype`); None: as all others.
+        padding: how feature maps are stored (`Target.padding`).
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
         deadline: `time.monotonic()` value at which reading ends, None for never.
@@ -48,6 +51,7 @@ class ImportOptions:
     batch: int | None = None
     dtype: str | None = None
     bias_dtype: str | None = None
+    padding: Padding = NO_PADDING
     fuse: bool = True
     fuse_pairs: bool = True
     deadline: float | None = None
@@ -147,7 +151,7 @@ def import_detailed(
         name: replace(value, dtype=biases.get(name, value.dtype))
         for name, value in graph.values.items()
     }
-    graph = replace(graph, values=values)
+    graph = padded(replace(graph, values=values), chosen.padding)
     scope.work.check(where)
     graph = with_reach(graph, groups, proto.graph, scope)
     return Imported(graph, proto, scope)

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from ullage.compiler.common.dtypes import storage_bytes
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
 from ullage.compiler.common.units import counted
@@ -47,6 +49,9 @@ class Value:
         shape: dimensions; a scalar has none.
         size_bytes: storage; sub-byte types are packed.
         is_upper_bound: the shape depends on data and this is its largest possible size.
+        padded_shape: dimensions that it is stored with, where the target pads some
+            (`Target.padding`): as many as in `shape`, none shorter. What pads an axis lies behind
+            the axis' last index. None: those of `shape`.
     """
 
     name: str
@@ -55,6 +60,19 @@ class Value:
     shape: tuple[int, ...]
     size_bytes: int
     is_upper_bound: bool = False
+    padded_shape: tuple[int, ...] | None = None
+
+    @property
+    def stored_shape(self) -> tuple[int, ...]:
+        """The dimensions that it is stored with, padding included."""
+        return self.shape if self.padded_shape is None else self.padded_shape
+
+    @property
+    def dense_bytes(self) -> int:
+        """Storage without padding."""
+        if self.padded_shape is None:
+            return self.size_bytes
+        return storage_bytes(self.dtype, prod(self.shape))
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +258,8 @@ class Graph:
           (tuple of (input name, bytes)), `sharings` (tuple of `Sharing`), `nodes` (tuple of int),
           `reach` (`Reach` or None).
         - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
-          `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool).
+          `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool),
+          `padded_shape` (tuple of int or None).
 
         Edges run from a value to each operator that reads it and from an operator to each value
         that it writes. `position` (int) is the place among the operator's inputs or outputs,

@@ -99,6 +99,22 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Padding:
+    """How feature maps [batch, channels, ..., columns] are padded in all memories.
+
+    Attributes:
+        channels_multiple: channels are stored as a multiple of it.
+        columns_multiple: rows are stored as a multiple of so many columns (a pitch).
+    """
+
+    channels_multiple: Cells = 1
+    columns_multiple: Cells = 1
+
+
+NO_PADDING = Padding()
+
+
+@dataclass(frozen=True, slots=True)
 class Systolic:
     """A systolic array, weight stationary: `arrays` grids of rows x columns cells at a clock.
 
@@ -276,6 +292,7 @@ class Target:
             are fused behind others; else they run by themselves.
         bias_dtype: under a policy of integers of a byte or less (`--dtype int8`), biases are
             planned as this type; None: as the policy says.
+        padding: how activations that are feature maps are padded.
     """
 
     name: str
@@ -290,6 +307,7 @@ class Target:
     tile_axes: tuple[TileAxis, ...] = ()
     fuse_pairs: bool = True
     bias_dtype: DtypeName | None = None
+    padding: Padding = NO_PADDING
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

@@ -211,7 +211,8 @@ def _place(graph: Graph, sharing: Sharing) -> tuple[int, int] | None:
     axes = [a for a, (x, y) in enumerate(zip(whole.shape, part.shape, strict=True)) if x != y]
     if len(axes) != 1:
         return None
-    offset, rest = divmod(sharing.offset_bytes * whole.shape[axes[0]], whole.size_bytes)
+    length = whole.stored_shape[axes[0]]
+    offset, rest = divmod(sharing.offset_bytes * length, whole.size_bytes)
     return None if rest else (axes[0], offset)
 
 

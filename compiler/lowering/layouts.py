@@ -5,7 +5,6 @@ The layout is `program.Layout`: cells one after the other, in each of them one a
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Value
-from ullage.compiler.ir.program import Layout
+from ullage.compiler.ir.program import AxisCuts, Layout
 from ullage.compiler.ir.reach import Box, Interval
 
 
@@ -56,10 +55,23 @@ class LaidOut:
     value: Value
     layout: Layout
 
+    def place(self, axis: int, index: int) -> int:
+        """Where an index of an axis lies, in indices of the axis as it is stored.
+
+        What pads an axis lies behind its last index, so its end is that of the stored axis.
+        """
+        length = self.value.shape[axis]
+        return self.value.stored_shape[axis] if index == length else index
+
+    def _length(self, axis: int, interval: Interval) -> int:
+        """How many stored indices a range of an axis takes."""
+        low, high = interval
+        return self.place(axis, high) - self.place(axis, low) if low < high else 0
+
     @cached_property
     def cells(self) -> tuple[_Cell, ...]:
         """The cells in the order of their bytes; `check` raises what can go wrong."""
-        shape = self.value.shape
+        shape = self.value.stored_shape
         element = Fraction(self.value.size_bytes, max(1, math.prod(shape)))
         cut = {cuts.axis for cuts in self.layout.cuts} | {self.layout.axis}
         rest = math.prod(size for axis, size in enumerate(shape) if axis not in cut)
@@ -67,7 +79,10 @@ class LaidOut:
         cells: list[_Cell] = []
         start = 0
         for intervals in product(*spans):
-            row = element * rest * math.prod(high - low for low, high in intervals)
+            lengths = [
+                self._length(c.axis, i) for c, i in zip(self.layout.cuts, intervals, strict=True)
+            ]
+            row = element * rest * math.prod(lengths)
             if row.denominator != 1:
                 raise UsageError(
                     f"{self.value.name!r} cannot be made in parts along axis {self.layout.axis}: "
@@ -78,14 +93,20 @@ class LaidOut:
         return tuple(cells)
 
     def element_order(self) -> NDArray[np.int64]:
-        """(E,) row-major indices of the elements in the order in which their bytes lie."""
+        """(E,) row-major indices of the elements in the order in which their bytes lie.
+
+        Elements that only pad an axis repeat the last index of it.
+        """
         shape = self.value.shape
         indices = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
+        more = [(0, b - a) for a, b in zip(shape, self.value.stored_shape, strict=True)]
+        indices = np.pad(indices, more, mode="edge") if indices.size else indices
         order: list[NDArray[np.int64]] = []
         for cell in self.cells:
             inside = indices
             for cuts, (low, high) in zip(self.layout.cuts, cell.intervals, strict=True):
-                inside = inside.take(range(low, high), axis=cuts.axis)
+                span = range(self.place(cuts.axis, low), self.place(cuts.axis, high))
+                inside = inside.take(span, axis=cuts.axis)
             order.append(np.moveaxis(inside, self.layout.axis, 0).ravel())
         return np.concatenate(order)
 
@@ -107,17 +128,19 @@ class LaidOut:
 
         Where the box ends inside a cell, the range reaches to the end of the cell's rows.
         """
-        low, high = box[self.layout.axis]
+        outermost = self.layout.axis
+        low, high = box[outermost]
         result: list[ByteRange] = []
         inside, whole = 1, 1  # elements of the box and of a cell's row, by axes that are not cut
         cut = {cuts.axis for cuts in self.layout.cuts} | {self.layout.axis}
         for axis, size in enumerate(self.value.shape):
             if axis not in cut and size:
-                inside *= box[axis][1] - box[axis][0]
-                whole *= size
+                inside *= self._length(axis, box[axis])
+                whole *= self._length(axis, (0, size))
         if low >= high or not inside:
             return []
-        for met in product(*(_met(cuts.ends, box[cuts.axis]) for cuts in self.layout.cuts)):
+        low, high = self.place(outermost, low), self.place(outermost, high)
+        for met in product(*(self._met(cuts, box[cuts.axis]) for cuts in self.layout.cuts)):
             number, part, of = 0, inside, whole
             for cuts, (place, shared, length) in zip(self.layout.cuts, met, strict=True):
                 number = number * (len(cuts.ends) - 1) + place
@@ -132,23 +155,24 @@ class LaidOut:
                 result.append(ByteRange(start, stop, accessed))
         return result
 
+    def _met(self, cuts: AxisCuts, interval: Interval) -> list[tuple[int, int, int]]:
+        """The cells of an axis that an interval meets.
 
-def _met(ends: Sequence[int], interval: Interval) -> list[tuple[int, int, int]]:
-    """The ranges between ascending ends that an interval meets.
-
-    Returns:
-        Of each, ascending: its number, how many elements it shares with the interval, its length.
-    """
-    low, high = interval
-    met: list[tuple[int, int, int]] = []
-    for place in range(max(0, bisect_right(ends, low) - 1), len(ends) - 1):
-        begin, end = ends[place], ends[place + 1]
-        if begin >= high:
-            break
-        shared = min(end, high) - max(begin, low)
-        if shared > 0:
-            met.append((place, shared, end - begin))
-    return met
+        Returns:
+            Of each, ascending: its number, how many stored indices it shares with the interval,
+            and how many it has.
+        """
+        low, high = interval
+        ends = cuts.ends
+        met: list[tuple[int, int, int]] = []
+        for place in range(max(0, bisect_right(ends, low) - 1), len(ends) - 1):
+            begin, end = ends[place], ends[place + 1]
+            if begin >= high:
+                break
+            shared = self._length(cuts.axis, (max(begin, low), min(end, high)))
+            if shared > 0:
+                met.append((place, shared, self._length(cuts.axis, (begin, end))))
+        return met
 
 
 def reached_box(layout: Layout, shape: tuple[int, ...], box: Box) -> Box:

@@ -87,7 +87,8 @@ class Leaves:
         if len(cut) > 1:
             return False, None
         axis = cut[0] if cut else 0
-        offset, remainder = divmod(sharing.offset_bytes * whole.shape[axis], whole.size_bytes)
+        length = whole.stored_shape[axis]
+        offset, remainder = divmod(sharing.offset_bytes * length, whole.size_bytes)
         if remainder or any(size != 1 for size in whole.shape[:axis]):
             return False, None
         low, high = box[axis]

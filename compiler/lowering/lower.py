@@ -221,7 +221,7 @@ def _union(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
 
 def _row_bytes(value: Value) -> int:
     """Bytes of a row of the outermost axis longer than 1, the size where there is none."""
-    for dim in value.shape:
+    for dim in value.stored_shape:
         if dim > 1:
             return max(1, value.size_bytes // dim)
     return max(1, value.size_bytes)

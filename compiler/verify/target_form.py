@@ -23,6 +23,7 @@ from ullage.compiler.ir.target import (
     Link,
     MacBlocks,
     OutputStage,
+    Padding,
     RowsHold,
     Systolic,
     Target,
@@ -86,6 +87,14 @@ def target_faults(target: object) -> Iterator[str]:
     dtype = target.bias_dtype
     if dtype is not None and not (isinstance(dtype, str) and dtype in BITS):
         yield f"target: bias_dtype must be a data type or None, is {show(dtype)}"
+    if not isinstance(target.padding, Padding):
+        yield f"target: padding must be a Padding, is {show(target.padding)}"
+    else:
+        for field in ("channels_multiple", "columns_multiple"):
+            multiple = getattr(target.padding, field)
+            fault = int_fault(f"padding.{field}", multiple, 1, MAX_CELLS)
+            if fault:
+                yield f"target: {fault}"
     fault = int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
     if fault:
         yield f"target: {fault}"

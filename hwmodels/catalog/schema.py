@@ -22,6 +22,7 @@ from ullage.compiler.ir.target import (
     MacBlocks,
     OperandAccess,
     OutputStage,
+    Padding,
     RowsHold,
     Systolic,
     Target,
@@ -212,9 +213,11 @@ def _dtype(value: str) -> str:
 
 
 class StorageEntry(Strict):
-    """How the target stores tensors (see `Target.bias_dtype`)."""
+    """How the target stores tensors (see `Target.bias_dtype` and `Padding`)."""
 
     bias_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
+    channels_multiple: Count = _ONE
+    columns_multiple: Count = _ONE
 
 
 class PolicyEntry(Strict):
@@ -321,6 +324,10 @@ def resolve(file: TargetFile) -> Target:
         tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
         fuse_pairs=file.fusion.pairs,
         bias_dtype=file.storage.bias_dtype,
+        padding=Padding(
+            channels_multiple=file.storage.channels_multiple.value,
+            columns_multiple=file.storage.columns_multiple.value,
+        ),
     )
 
 

@@ -1,7 +1,7 @@
 """A graph as bounds see it: operators by number, what they use for sure, and what they cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -100,10 +100,15 @@ class Network:
 def network_of(graph: Graph, target: Target) -> Network:
     """The operators of a graph, with what each costs on a target.
 
+    Values are dense: what pads one is not moved by a part that does not reach its end.
+
     Raises:
         UsageError: the target cannot cost a data type.
     """
-    values = tuple(graph.values.values())
+    values = tuple(
+        replace(value, size_bytes=value.dense_bytes, padded_shape=None)
+        for value in graph.values.values()
+    )
     numbers = {value.name: number for number, value in enumerate(values)}
     maker = [-1] * len(values)
     readers: list[list[int]] = [[] for _ in values]

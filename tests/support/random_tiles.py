@@ -7,14 +7,15 @@ import onnx
 from tests.support.random_models import RandomModel
 from tests.support.tile_runs import planned
 from ullage.compiler.execute.runner import run_plan
-from ullage.compiler.importer.build import import_detailed
+from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.ir.reach import REDUCTION
+from ullage.compiler.ir.target import NO_PADDING, Padding
 from ullage.compiler.lowering.tiling.cut import cut_output
 from ullage.compiler.verify.reach.check import check_reach
 from ullage.compiler.verify.reach.geometry import Geometry
 
 
-def fault_of(seed: int, folder: Path) -> str | None:
+def fault_of(seed: int, folder: Path, padding: Padding = NO_PADDING) -> str | None:
     """What is wrong with one random model in random tiles; empty for nothing.
 
     None where its last operator cannot be cut.
@@ -24,7 +25,7 @@ def fault_of(seed: int, folder: Path) -> str | None:
         return None
     path = folder / "random.onnx"
     onnx.save(made.proto(), path)
-    imported = import_detailed(path)
+    imported = import_detailed(path, ImportOptions(padding=padding))
     operators = [o for o in imported.graph.operators if made.last in o.outputs]
     tiles = made.tiles(operators[0]) if operators else {}
     if not tiles:
@@ -32,7 +33,8 @@ def fault_of(seed: int, folder: Path) -> str | None:
     halo = made.rng.choice(("kept", "recomputed"))
     what = f"seed {seed}, {[n.op_type for n in made.nodes]}, {tiles}, {halo}"
     schedule = cut_output(imported.graph, made.last, tiles, halo=halo)
-    plan = planned(path, schedule, made.rng.choice((512, 2048, 8192)))
+    memory_bytes = made.rng.choice((512, 2048, 8192))
+    plan = planned(path, schedule, memory_bytes, padding=padding)
     report = check_reach(Geometry.of(imported), imported.graph, plan.program)
     if report.violations:
         return f"{what}: {report.violations[0].message}"

@@ -11,14 +11,14 @@ from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.schedule import Schedule
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import NO_PADDING, Padding, Target
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.run import run_solver
 
 
-def graph_of(path: Path) -> Graph:
+def graph_of(path: Path, padding: Padding = NO_PADDING) -> Graph:
     """The graph of a model, its operators fused."""
-    return import_model(path, ImportOptions())
+    return import_model(path, ImportOptions(padding=padding))
 
 
 @cache
@@ -27,12 +27,16 @@ def _target() -> Target:
 
 
 def planned(
-    path: Path, schedule: Schedule, memory_bytes: int = 4096, solver: str = "greedy"
+    path: Path,
+    schedule: Schedule,
+    memory_bytes: int = 4096,
+    solver: str = "greedy",
+    padding: Padding = NO_PADDING,
 ) -> Plan:
     """A verified plan of a model in a schedule."""
-    graph = graph_of(path)
+    graph = graph_of(path, padding)
     order = tuple(range(len(graph.operators)))
-    target = _target().with_fast_memory(memory_bytes)
+    target = replace(_target().with_fast_memory(memory_bytes), padding=padding)
     options = FrontendOptions()
     prepared = in_order(
         graph,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.provenance import (
     check_problem_matches,
@@ -38,7 +39,7 @@ from ullage.compiler.emit.cortex_m.quantised import quantised_calls
 from ullage.compiler.emit.program import FlatProgram, Operand, program_of
 from ullage.compiler.execute.element_types import Array, as_bytes
 from ullage.compiler.execute.runner import Executor, refuse_resized
-from ullage.compiler.ir.graph import Value
+from ullage.compiler.ir.graph import Graph, Value
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Layout
 from ullage.compiler.lowering.aliases import alias_options, find_aliases
@@ -91,6 +92,7 @@ def deployment_of(plan: Plan, model: Path | None = None, seed: int = 0) -> Deplo
     with importing_as_planned(plan, path):
         executor = Executor(path, import_options(plan), seed, name=plan.problem.name)
     check_problem_matches(plan, executor.imported.graph, str(path))
+    _refuse_padding(executor.imported.graph)
     program = program_of(plan)
     header, tables = c_files(plan)
     files: dict[str, bytes] = {
@@ -108,6 +110,21 @@ def deployment_of(plan: Plan, model: Path | None = None, seed: int = 0) -> Deplo
         if entry.name.endswith((".c", ".h")) or entry.name == "Makefile":
             files[entry.name] = entry.read_bytes()
     return Deployment(files, executor.inputs, executor, program)
+
+
+def _refuse_padding(graph: Graph) -> None:
+    """Refuse feature maps that the target pads.
+
+    Raises:
+        ModelError: there is one.
+    """
+    name = next((value.name for value in graph.values.values() if value.padded_shape), None)
+    if name is not None:
+        raise ModelError(
+            f"{name!r} is padded (storage.channels_multiple, storage.columns_multiple of the "
+            "target), and kernels of the board take tensors without gaps; compile without padding",
+            {"tensor": name},
+        )
 
 
 _MODEL_HEADER = """\

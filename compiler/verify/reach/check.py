@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,11 +177,14 @@ class _Check:
             return
         shape = self.geometry.shapes[name]
         made = self.made.setdefault(name, np.zeros(int(np.prod(shape)), bool))
-        if not step.ranges and extents == [(0, len(made))]:
+        if not step.ranges and extents == [(0, self._stored(name))]:
             made[:] = True
             return
         meant = flat_indices(box, shape) if ends else _NOWHERE
         size = sum(high - low for low, high in extents)
+        if self._stored(name) != len(made):  # some of them only pad the value
+            inside = ~self._outside(name, np.arange(len(made)), extents)
+            size = int(np.count_nonzero(inside))
         if size != len(meant) or self._outside(name, meant, extents).any():
             message = f"writes other elements of {name} than those of its ranges"
             yield self._violation(t, step, message, name)
@@ -198,12 +201,16 @@ class _Check:
                 continue
             extents = self._extents(step, name, write=False)
             shape = self.geometry.shapes[name]
-            if extents is None or extents == [(0, int(np.prod(shape)))]:
+            if extents is None or extents == [(0, self._stored(name))]:
                 continue
             indices = flat_indices(need, shape)
             outside = self._outside(name, indices, extents)
             if outside.any():
                 yield name, int(np.count_nonzero(outside)), int(indices[outside][0])
+
+    def _stored(self, name: str) -> int:
+        """How many elements a value is stored with, those that pad it included."""
+        return int(np.prod(self.graph.values[name].stored_shape))
 
     def _outside(self, name: str, indices: _Indices, extents: list[tuple[int, int]]) -> Mask:
         """Which of some elements of a value lie outside of ranges of places."""
@@ -234,7 +241,7 @@ class _Check:
             start = max(0, use.start_byte - place.start_byte) * 8
             low = -(-start // bits)
             high = (min(place.end_byte, use.end_byte) - place.start_byte) * 8 // bits
-            high = min(high, int(np.prod(value.shape)))  # the last byte may have bits to spare
+            high = min(high, self._stored(name))  # the last byte may have bits to spare
             if low < high and found and low <= found[-1][1]:
                 found[-1] = (found[-1][0], max(high, found[-1][1]))
             elif low < high:
@@ -242,23 +249,27 @@ class _Check:
         return found
 
     def _places(self, name: str) -> _Indices | None:
-        """Where each element of a value lies, counted in elements; None for row-major order."""
+        """Where each element of a value lies, counted in elements; None for row-major order.
+
+        What pads an axis lies in the last cell, behind the last index.
+        """
         layout = self.placed[name][1].layout
         if layout is None:
             return None
         if name not in self.orders:
-            shape = self.geometry.shapes[name]
-            places = np.empty(shape, np.int64)
-            spans = [list(zip(cut.ends, cut.ends[1:], strict=False)) for cut in layout.cuts]
+            shape, stored = self.geometry.shapes[name], self.graph.values[name].stored_shape
+            places = np.empty(stored, np.int64)
+            ends = [(*cut.ends[:-1], stored[cut.axis]) for cut in layout.cuts]
+            spans = [list(pairwise(one)) for one in ends]
             begin = 0
             for cell in product(*spans):
-                index = [slice(None)] * len(shape)
+                index = [slice(None)] * len(stored)
                 for axis_cuts, (low, high) in zip(layout.cuts, cell, strict=True):
                     index[axis_cuts.axis] = slice(low, high)
                 rows = np.moveaxis(places[tuple(index)], layout.axis, 0)
                 rows[...] = np.arange(begin, begin + rows.size).reshape(rows.shape)
                 begin += rows.size
-            self.orders[name] = places.reshape(-1)
+            self.orders[name] = places[tuple(map(slice, shape))].reshape(-1)
         return self.orders[name]
 
     def unmade(self) -> Iterator[Violation]:

@@ -20,7 +20,7 @@ from math import prod
 from ullage.compiler.common.dtypes import FLOATS, bits_of, resized, storage_bytes
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size, told_apart
-from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.graph import Graph, Operator, Value
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, Interval
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
@@ -162,7 +162,7 @@ def _smaller(graph: Graph, operator: Operator, target: Target, needed: int) -> d
         name: replace(
             value,
             dtype=resized(value.dtype, "int8"),
-            size_bytes=storage_bytes("int8", prod(value.shape)),
+            size_bytes=storage_bytes("int8", prod(value.stored_shape)),
         )
         for name, value in floats.items()
     }
@@ -180,12 +180,14 @@ class _Operand:
 
     Attributes:
         shape: its shape.
+        stored: the shape that it is stored with, padding included.
         size_bytes: bytes of the whole.
         axes: for each axis what a part needs of it; None: all.
         at_end: only the part that ends a reduction reads it.
     """
 
     shape: tuple[int, ...]
+    stored: tuple[int, ...]
     size_bytes: int
     axes: tuple[AxisMap | None, ...]
     at_end: bool
@@ -195,14 +197,14 @@ class _Operand:
         if self.at_end and not is_end:
             return 0
         elements = 1
-        for axis_map, size in zip(self.axes, self.shape, strict=True):
+        for axis_map, size, stored in zip(self.axes, self.shape, self.stored, strict=True):
             cut = None if axis_map is None else ranges.get(axis_map.axis)
             if axis_map is None or cut is None:
-                elements *= size
+                elements *= stored
             else:
                 low, high = axis_map.interval(*cut, size)
-                elements *= high - low
-        whole = max(1, prod(self.shape))
+                elements *= high - low + stored - size  # one of the parts has what pads it
+        whole = max(1, prod(self.stored))
         return min(self.size_bytes, -(-self.size_bytes * elements // whole))
 
     def depends_on(self, axis: int) -> bool:
@@ -218,14 +220,14 @@ class _Footprint:
         lengths: (axis, length) of all axes along which it can be cut.
         reduction: length of the reduction; 0 where it cannot be cut.
         operands: its inputs.
-        results: (shape, bytes) of its outputs.
+        results: (shape, shape that is stored, bytes) of its outputs.
         workspace_bytes: of every part.
     """
 
     lengths: tuple[tuple[int, int], ...]
     reduction: int
     operands: tuple[_Operand, ...]
-    results: tuple[tuple[tuple[int, ...], int], ...]
+    results: tuple[tuple[tuple[int, ...], tuple[int, ...], int], ...]
     workspace_bytes: int
 
     def part_bytes(self, ranges: Mapping[int, Interval]) -> int:
@@ -233,12 +235,14 @@ class _Footprint:
         total = self.workspace_bytes
         is_end = REDUCTION not in ranges or ranges[REDUCTION][1] == self.reduction
         total += sum(o.bytes_of(ranges, is_end=is_end) for o in self.operands)
-        for shape, size_bytes in self.results:
-            share = 1.0
+        for shape, stored, size_bytes in self.results:
+            share, held = 1.0, 1.0  # of the elements, and of the bytes
             for axis, size in enumerate(shape):
                 if axis in ranges:
-                    share *= (ranges[axis][1] - ranges[axis][0]) / max(1, size)
-            total += round(size_bytes * share)
+                    length = ranges[axis][1] - ranges[axis][0]
+                    share *= length / max(1, size)
+                    held *= (length + stored[axis] - size) / max(1, stored[axis])
+            total += round(size_bytes * held)
             if REDUCTION in ranges:
                 total += round(prod(shape) * share) * ACCUMULATOR_BYTES
         return total
@@ -284,11 +288,13 @@ def _footprint(graph: Graph, operator: Operator, target: Target) -> _Footprint:
     values = graph.values
     held = {n for n in operator.inputs if target.must_be_fastest(values[n].kind)}
     shape = values[operator.outputs[0]].shape
-    results = tuple((values[n].shape, values[n].size_bytes) for n in operator.outputs)
+    results = tuple(
+        (values[n].shape, values[n].stored_shape, values[n].size_bytes) for n in operator.outputs
+    )
     reach = operator.reach
     if reach is None:
         operands = tuple(
-            _Operand(values[n].shape, values[n].size_bytes, (None,) * len(values[n].shape), False)
+            _operand(values[n], (None,) * len(values[n].shape), at_end=False)
             for n in operator.inputs
             if n in held
         )
@@ -297,11 +303,15 @@ def _footprint(graph: Graph, operator: Operator, target: Target) -> _Footprint:
     if reach.reduction > 1:
         lengths.append((REDUCTION, reach.reduction))
     operands = tuple(
-        _Operand(values[r.name].shape, values[r.name].size_bytes, r.axes, r.at_end)
+        _operand(values[r.name], r.axes, at_end=r.at_end)
         for r in dict.fromkeys(reach.inputs)
         if r.name in held
     )
     return _Footprint(tuple(lengths), reach.reduction, operands, results, operator.workspace_bytes)
+
+
+def _operand(value: Value, axes: tuple[AxisMap | None, ...], *, at_end: bool) -> _Operand:
+    return _Operand(value.shape, value.stored_shape, value.size_bytes, axes, at_end)
 
 
 @lru_cache(maxsize=4096)
@@ -333,7 +343,7 @@ def _grids(
         if any(not (g.again_bytes or g.late_bytes) for g in found.values()):
             break  # nothing is lost: no deeper nest is better
     operands_bytes = sum(o.size_bytes for o in footprint.operands)
-    operands_bytes += sum(size_bytes for _, size_bytes in footprint.results)
+    operands_bytes += sum(size_bytes for _, _, size_bytes in footprint.results)
 
     def seconds(grid: GridEstimate) -> float:
         hidden_bytes = operands_bytes + grid.again_bytes - grid.late_bytes

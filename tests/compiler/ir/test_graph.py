@@ -49,6 +49,7 @@ def test_nodes_and_edges_say_what_they_are() -> None:
         "shape": (8, 8),
         "size_bytes": 64,
         "is_upper_bound": False,
+        "padded_shape": None,
     }
     assert net.nodes[0]["role"] == "operator"
     assert (net.nodes[0]["kind"], net.nodes[0]["macs"]) == ("Conv", 7)

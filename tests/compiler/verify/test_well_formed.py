@@ -22,7 +22,7 @@ from ullage.compiler.common.ranges import (
 from ullage.compiler.ir.graph import Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
-from ullage.compiler.ir.target import KernelCycles, Link, MacBlocks, OutputStage, Systolic
+from ullage.compiler.ir.target import KernelCycles, Link, MacBlocks, OutputStage, Padding, Systolic
 from ullage.compiler.verify import well_formed
 from ullage.compiler.verify.target_form import BLOCK_COUNTS
 from ullage.compiler.verify.verifier import find_violations
@@ -112,6 +112,9 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "split_operands"), "split_operands", FLAG),
     ((*TARGET, "fuse_pairs"), "fuse_pairs", FLAG),
     ((*TARGET, "bias_dtype"), "bias_dtype", ((None, "int32"), ("int7", 4, ["int32"]))),
+    ((*TARGET, "padding"), "padding must be a Padding", ((Padding(16, 8),), (None, 16, (1, 1)))),
+    ((*TARGET, "padding", "channels_multiple"), "padding.channels_multiple", CELLS),
+    ((*TARGET, "padding", "columns_multiple"), "padding.columns_multiple", CELLS),
     ((*TARGET, "slice_granularity_bytes"), "slice_granularity_bytes", COUNT),
     ((*TARGET, "compute"), "the target needs a Compute", ((), (None, 1))),
     ((*COMPUTE, "macs_per_s"), "macs_per_s", (
