@@ -54,10 +54,11 @@ def order_free_bound(problem: Problem) -> Bound:
     its own.) In steady state they bound one inference of the loop, in which weights need no load at
     all.
 
-    latency: `compute` (compute and overhead), `operands` (the same, where reading and writing its
-        operands takes an operator longer than its computation, wherever they lie) or
-        `compulsory-NAME` (overhead, and what first loads and last stores take at least at a tier's
-        port or on a link: at home, and wherever no way between home and operators leads around).
+    latency: `compute` (compute and overhead, and what operands add at least), `operands` (the same,
+        where reading and writing its operands takes an operator longer than its computation,
+        wherever they lie) or `compulsory-NAME` (overhead, and what first loads and last stores take
+        at least at a tier's port or on a link: at home, and wherever no way between home and
+        operators leads around).
     traffic: the further links that first loads and last stores cross (`compulsory-hops`), 0 where
         they need none (`trivial`).
     energy: MACs, every operand access where it is cheapest, and what first loads and last stores
@@ -131,6 +132,7 @@ def _latency_bound(problem: Problem) -> Bound:
     compute, _ = compute_seconds(problem)
     overhead = overhead_seconds(problem)
     operands = np.array([_operand_seconds(problem, step) for step in problem.steps])
+    compute = compute + np.array([_exposed_seconds(problem, step) for step in problem.steps])
     bounds = [
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
@@ -166,6 +168,22 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
             fastest_s += use.accessed_bytes / rate
     ports = sum(_port_rate(tier) for tier in target.tiers if tier.addressable or tier is fastest)
     return max(fastest_s, anywhere_bytes / ports)
+
+
+def _exposed_seconds(problem: Problem, step: Step) -> float:
+    """Least time in which a step's operands keep the unit from computing: where each is fastest."""
+    target = problem.target
+    seconds = 0.0
+    for use in step.uses if target.compute.exposed else ():
+        confined = target.must_be_fastest(problem.buffers[use.buffer].kind)
+        tiers = target.tiers[:1] if confined else target.tiers
+        rates = (
+            tier.write_bytes_per_s if use.write else tier.read_bytes_per_s
+            for tier in tiers
+            if tier is target.fastest or (tier.addressable and not (use.write and tier.read_only))
+        )
+        seconds += use.accessed_bytes / max(rates)
+    return target.compute.exposed * seconds
 
 
 def _port_rate(tier: Tier) -> float:

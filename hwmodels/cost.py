@@ -3,12 +3,14 @@
 Time passes step by step. In a step, compute unit, tier ports and links work side by side; the
 slowest of them determines when the next step begins:
 
-    step t      | overhead | compute ........        |
+    step t      | overhead | compute ... + exposed.. |
                 |          | port of sram ....       |
                 |          | port of dram .......... |   <- binds this step
                 |          | link dram->sram ...     |
                 |<------------ elapsed_s[t] -------->|
 
+Exposed is what the unit spends on its operands' accesses instead of computing, a portion of their
+time (`Compute.overlap`); it is 0 where DMA or a pipeline feeds the unit.
 docs/plan-semantics.md has the definition.
 """
 
@@ -36,10 +38,12 @@ class Score:
         tiers: names of the tiers.
         links: names of the links.
         latency_s: sum of `elapsed_s`.
-        compute_s: sum of compute time and overhead; no plan takes less.
+        compute_s: sum of compute time and overhead, without what operands' accesses add; no plan
+            takes less.
         energy_j: operand, DMA and MAC energy.
         elapsed_s: (T,) time of each step in seconds.
         compute_by_step: (T,) compute time of each step in seconds, without overhead.
+        exposed_seconds: (M, T) time in which operands in each tier keep the unit from computing.
         overhead_by_step: (T,) overhead of each step in seconds.
         tier_seconds: (M, T) time in which each tier's port is busy.
         link_seconds: (L, T) time in which each link is busy, set-up included.
@@ -59,6 +63,7 @@ class Score:
     energy_j: float
     elapsed_s: Floats = field(repr=False)
     compute_by_step: Floats = field(repr=False)
+    exposed_seconds: Floats = field(repr=False)
     overhead_by_step: Floats = field(repr=False)
     tier_seconds: Floats = field(repr=False)
     link_seconds: Floats = field(repr=False)
@@ -68,6 +73,11 @@ class Score:
     peak_bytes: dict[str, int]
     load_bytes: dict[str, int]
     notes: tuple[str, ...] = ()
+
+    @property
+    def unit_by_step(self) -> Floats:
+        """(T,) time for which each step keeps the compute unit: computing, and exposed operands."""
+        return np.asarray(self.compute_by_step + self.exposed_seconds.sum(axis=0))
 
 
 def score(plan: Assigned) -> Score:
@@ -87,7 +97,9 @@ def score(plan: Assigned) -> Score:
     table = resources(problem)
     tier_seconds = table.port_seconds(read + dma.read, written + dma.written)
     link_seconds = table.link_seconds(dma.moved, dma.setups)
-    busiest = np.vstack([compute[None], tier_seconds, link_seconds]).max(axis=0)
+    exposed_seconds = table.exposed_seconds(read, written)
+    unit = compute + exposed_seconds.sum(axis=0)
+    busiest = np.vstack([unit[None], tier_seconds, link_seconds]).max(axis=0)
     elapsed = overhead + busiest
     access_j = sum(
         float((read[m] + dma.read[m]).sum() * table.read_j[m])
@@ -107,6 +119,7 @@ def score(plan: Assigned) -> Score:
         energy_j=access_j + link_j + mac_j,
         elapsed_s=elapsed,
         compute_by_step=compute,
+        exposed_seconds=exposed_seconds,
         overhead_by_step=overhead,
         tier_seconds=tier_seconds,
         link_seconds=link_seconds,
@@ -124,20 +137,22 @@ def bottleneck(score: Score) -> tuple[str, ...]:
     """What binds each step: `compute`, a tier, a link, `overhead`, or `idle` if nothing takes time.
 
     Ties go to compute, then to the faster tier, then to links. `overhead` binds where it exceeds
-    all the others.
+    all the others. Where a step waits for a compute unit that accesses operands itself, what takes
+    the unit longest binds: computing, or a tier.
     """
     names = ("overhead", "compute", *score.tiers, *score.links)
     rows = np.vstack(
         [
             score.overhead_by_step[None],
-            score.compute_by_step[None],
+            score.unit_by_step[None],
             score.tier_seconds,
             score.link_seconds,
         ]
     )
-    largest = 1 + rows[1:].argmax(axis=0)
-    steps = np.arange(rows.shape[1])
-    binding = np.where(rows[0] > rows[largest, steps], 0, largest)
+    longest = 1 + rows[1:].argmax(axis=0)
+    inside = np.vstack([score.compute_by_step[None], score.exposed_seconds]).argmax(axis=0)
+    binding = np.where(longest == 1, 1 + inside, longest)
+    binding = np.where(rows[0] > rows[1:].max(axis=0), 0, binding)
     return tuple(
         names[row] if rows[row, t] > 0 else "idle" for t, row in enumerate(binding.tolist())
     )

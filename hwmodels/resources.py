@@ -5,8 +5,8 @@ a name; two links may join the same two tiers.) Cost model, bounds, replay and s
 table and nothing else; a new kind of resource is a new row here.
 
     action                      rows that it keeps busy, seconds per byte
-    operator reads in tier m    port m: read_s[m]
-    operator writes in tier m   port m: write_s[m]
+    operator reads in tier m    port m: read_s[m]; compute unit: exposed x read_s[m]
+    operator writes in tier m   port m: write_s[m]; compute unit: exposed x write_s[m]
     transfer over link l        port source[l]: read_s; port destination[l]: write_s;
                                 link l: move_s[l], and setup_s[l] once
 """
@@ -39,6 +39,7 @@ class Resources:
         read_j: (M,) joules per byte read.
         write_j: (M,) joules per byte written.
         move_j: (L,) joules per byte moved, in addition to reading and writing it.
+        exposed: portion of the time of operands' accesses in which the unit cannot compute.
     """
 
     tiers: tuple[str, ...]
@@ -52,6 +53,7 @@ class Resources:
     read_j: Floats
     write_j: Floats
     move_j: Floats
+    exposed: float = 0.0
 
     @property
     def read_s(self) -> Floats:
@@ -114,6 +116,14 @@ class Resources:
         write_rate = np.where(self.write_rate == 0, np.inf, self.write_rate)
         return np.asarray(read / self.read_rate[:, None] + written / write_rate[:, None])
 
+    def exposed_seconds(self, read: Floats, written: Floats) -> Floats:
+        """(M, T) time that operands (M, T) keep the unit from computing, by tier.
+
+        Raises:
+            VerificationError: a read-only tier is written.
+        """
+        return self.exposed * self.port_seconds(read, written)
+
     def link_seconds(self, moved: Floats, setups: Floats) -> Floats:
         """(L, T) time of each link for the bytes (L, T) moved and transfers (L, T) started."""
         return np.asarray(setups * self.setup_s[:, None] + moved / self.move_rate[:, None])
@@ -149,6 +159,7 @@ def resources_of(target: Target) -> Resources:
         read_j=_floats([tier.read_energy_j_per_byte for tier in tiers]),
         write_j=_floats([tier.write_energy_j_per_byte for tier in tiers]),
         move_j=_floats([link.energy_j_per_byte for link in links]),
+        exposed=target.compute.exposed,
     )
 
 

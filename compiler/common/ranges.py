@@ -54,6 +54,8 @@ Joules = Annotated[float, Field(ge=0, le=MAX_JOULES, json_schema_extra=_NO_NAN)]
 Cycles = Annotated[float, Field(ge=0, le=MAX_CYCLES, json_schema_extra=_NO_NAN)]
 # A share of a rate, above 0.
 Share = Annotated[float, Field(ge=MIN_SHARE, le=1, json_schema_extra=_NO_NAN)]
+# A part of a whole: none, all, or anything between.
+Portion = Annotated[float, Field(ge=0, le=1, json_schema_extra=_NO_NAN)]
 # A bound of an objective, in its unit.
 BoundValue = Annotated[float, Field(ge=0, le=MAX_FIGURE, json_schema_extra=_NO_NAN)]
 Figure = Annotated[float, Field(ge=-MAX_FIGURE, le=MAX_FIGURE, json_schema_extra=_NO_NAN)]

@@ -15,6 +15,7 @@ from ullage.compiler.common.ranges import (
     Cycles,
     DtypeName,
     Joules,
+    Portion,
     Positive,
     Rate,
     Seconds,
@@ -229,6 +230,9 @@ class Compute:
         efficiency: of `peak`, the share of `macs_per_s` that loop nests of a kind reach; 1 where
             there is none.
         output_stage: of `peak` and `systolic`, what is applied beside the products.
+        overlap: portion of the time of operands' accesses in place that is hidden behind computing:
+            1 where operands are fed to the unit beside its work, 0 where a core loads and stores
+            them itself, and computes the less. The rest is added to the compute time of a step.
     """
 
     macs_per_s: Mapping[DtypeName, Rate]
@@ -240,6 +244,12 @@ class Compute:
     kernel_cycles: KernelCycles | None = None
     efficiency: Mapping[str, Share] | None = None
     output_stage: OutputStage | None = None
+    overlap: Portion = 1.0
+
+    @property
+    def exposed(self) -> float:
+        """Portion of the time of operands' accesses that the unit cannot compute in."""
+        return 1.0 - self.overlap
 
     @property
     def model(self) -> ComputeModel:

@@ -76,18 +76,20 @@ def _elapsed_change(
     leaves = -load / rates[operands.tier[goes], write]
     arrives = load / rates[tiers[goes], write]
     table = np.array(released, dtype=np.float64).reshape(-1, 4)
-    buffers = np.concatenate([owners[goes], owners[goes], table[:, 0].astype(np.int64)])
-    steps = np.concatenate([operands.step[goes], operands.step[goes], table[:, 1].astype(np.int64)])
-    rows = np.concatenate([operands.tier[goes], tiers[goes], table[:, 2].astype(np.int64)])
-    seconds = np.concatenate([leaves, arrives, -table[:, 3]])
+    unit = len(cost.tiers) + len(cost.links)
+    waits = resources(plan.problem).exposed * (leaves + arrives)
+    buffers = np.concatenate([*[owners[goes]] * 3, table[:, 0].astype(np.int64)])
+    steps = np.concatenate([*[operands.step[goes]] * 3, table[:, 1].astype(np.int64)])
+    rows = [operands.tier[goes], tiers[goes], np.full(len(goes), unit), table[:, 2]]
+    rows_of = np.concatenate(rows).astype(np.int64)
+    seconds = np.concatenate([leaves, arrives, waits, -table[:, 3]])
     total = len(plan.problem.steps)
     cells, where = np.unique(buffers * total + steps, return_inverse=True)
-    busy = np.vstack([cost.tier_seconds, cost.link_seconds]).T
+    busy = np.vstack([cost.tier_seconds, cost.link_seconds, cost.unit_by_step[None]]).T
     change = np.zeros((len(cells), busy.shape[1]))
-    np.add.at(change, (where, rows), seconds)
+    np.add.at(change, (where, rows_of), seconds)
     at = cells % total
-    after = np.maximum(cost.compute_by_step[at], (busy[at] + change).max(axis=1))
-    before = np.maximum(cost.compute_by_step[at], busy[at].max(axis=1))
+    after, before = (busy[at] + change).max(axis=1), busy[at].max(axis=1)
     size = len(plan.problem.buffers)
     sums = np.bincount(cells // total, weights=after - before, minlength=size)
     return np.asarray(sums, dtype=np.float64)

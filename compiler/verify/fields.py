@@ -50,6 +50,13 @@ def share_fault(name: str, value: object) -> str:
     return ""
 
 
+def portion_fault(name: str, value: object) -> str:
+    """What is wrong with a part of a whole, from 0 to 1; empty when nothing is."""
+    if not (_is_finite(value) and 0 <= value <= 1):
+        return f"{name} must be in [0, 1], is {show(value)}"
+    return ""
+
+
 def text_fault(name: str, value: object) -> str:
     """What is wrong with a text, which must be one that a file can hold; empty if nothing is."""
     if not isinstance(value, str):

@@ -33,6 +33,7 @@ from ullage.compiler.verify.fields import (
     all_are,
     amount_fault,
     int_fault,
+    portion_fault,
     rate_fault,
     share_fault,
     show,
@@ -186,6 +187,7 @@ def _compute_faults(compute: object) -> Iterator[str]:
             faults.append(f"unknown data type {show(dtype)}")
     faults.append(rate_fault("vector_elements_per_s", compute.vector_elements_per_s))
     faults.append(amount_fault("overhead_s", compute.overhead_s, MAX_SECONDS))
+    faults.append(portion_fault("overlap", compute.overlap))
     faults += _model_faults(compute)
     yield from (f"{where}: {fault}" for fault in faults if fault)
 

@@ -103,6 +103,13 @@ def _share(value: object) -> float:
     return number
 
 
+def _portion(value: object) -> float:
+    number = _real(value)
+    if number > 1:
+        raise ValueError("a portion is from 0 to 1")
+    return number
+
+
 class Strict(BaseModel):
     """A part of a target file: immutable; unknown keys are refused."""
 
@@ -203,6 +210,13 @@ class Share(Figure):
 
     expected_unit = "share"
     value: Annotated[float, BeforeValidator(_share)]
+
+
+class Portion(Figure):
+    """A part of a whole: none, all, or anything between."""
+
+    expected_unit = "share"
+    value: Annotated[float, BeforeValidator(_portion)]
 
 
 class Hertz(Figure):

@@ -43,6 +43,7 @@ from ullage.hwmodels.catalog.quantities import (
     JoulesPerMac,
     MacsPerSecond,
     OpsPerSecond,
+    Portion,
     Seconds,
     Share,
     Strict,
@@ -70,6 +71,7 @@ _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
 _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="low")
 _ALL = Share(value=1.0, source="default", confidence="low")
+_HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
 
 
@@ -167,6 +169,7 @@ class ComputeEntry(Strict):
     macs_per_s: dict[str, MacsPerSecond]
     vector_elements_per_s: ElementsPerSecond
     overhead_s: Seconds = _NO_TIME
+    overlap: Portion = _HIDDEN
     energy_j_per_mac: dict[str, JoulesPerMac] | None = None
     systolic: SystolicEntry | None = None
     mac_blocks: MacBlocksEntry | None = None
@@ -338,6 +341,7 @@ def _resolve_compute(entry: ComputeEntry) -> Compute:
         macs_per_s=_values(entry.macs_per_s),
         vector_elements_per_s=entry.vector_elements_per_s.value,
         overhead_s=entry.overhead_s.value,
+        overlap=entry.overlap.value,
         energy_j_per_mac=None if energies is None else _values(energies),
         systolic=_resolve_systolic(grid) if grid is not None and model == "systolic" else None,
         mac_blocks=_resolve_blocks(blocks)

@@ -87,8 +87,8 @@ def simulate(plan: Plan) -> Simulation:
     in the queue starts once its source data is there and its destination's space is free; it takes
     the link's set-up time, then moves its bytes in one go. An operator starts once the one before
     has finished, its operands have arrived and the space that it writes is free; by itself it takes
-    overhead + max(compute, tier times). Activities that run at the same time get max-min fair
-    shares of each tier's port, computed anew at every start and end.
+    overhead + max(compute + exposed operand time, tier times). Activities that run at the same time
+    get max-min fair shares of each tier's port, computed anew at every start and end.
 
     In steady state several inferences run back to back, the first with its loop-carried weights in
     place, and one is reported that has others before and after it. Transfers of an inference run
@@ -207,9 +207,11 @@ def _operator_work(
 ) -> tuple[list[float], list[Demand]]:
     """Duration in s of each step when nothing else runs, and its demand on the tiers' ports."""
     compute, _ = compute_seconds(plan.problem)
-    tier_s = resources(plan.problem).port_seconds(*operand_bytes)
+    table = resources(plan.problem)
+    tier_s = table.port_seconds(*operand_bytes)
+    unit = compute + table.exposed_seconds(*operand_bytes).sum(axis=0)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
-    durations = runs * plan.target.compute.overhead_s + np.maximum(compute, tier_s.max(axis=0))
+    durations = runs * plan.target.compute.overhead_s + np.maximum(unit, tier_s.max(axis=0))
     shares = np.divide(tier_s, durations, out=np.zeros_like(tier_s), where=durations > 0)
     demands = [
         tuple((tier, share) for tier, share in enumerate(column) if share > 0)

@@ -15,6 +15,7 @@ from ullage.rl_agent.env.rules import BoolArray, slot_before
 from ullage.rl_agent.env.state import ADDRESS_CELLS
 from ullage.solvers.engine.jit import compiled, inlined
 from ullage.solvers.engine.tables import (
+    ACCESS_FAST_S,
     ACCESS_HOME_S,
     ACCESS_READS,
     ACCESS_SEGMENT,
@@ -26,6 +27,7 @@ from ullage.solvers.engine.tables import (
     CAPACITY,
     COUNTS,
     CURSOR,
+    EXPOSED,
     IN_ORDER,
     RESOURCE,
     RESOURCES,
@@ -49,6 +51,8 @@ from ullage.solvers.engine.tables import (
     STEPS,
     TIERS,
     TOTALS,
+    UNIT,
+    WEIGHTS,
     Tables,
 )
 from ullage.solvers.engine.transfers import at_home_before, needs_spill
@@ -174,6 +178,10 @@ def describe(t: Tables, access: int, observation: Floats32) -> None:
     for tier in range(t.ints[SIZES, TIERS]):
         at_home = tier == home and t.state[ACCESS_SLOT, access] < 0
         rest = max(rest, t.seconds[RESOURCE + tier, now] - (port_s if at_home else 0.0))
+    unit = t.ints[SIZES, UNIT]
+    if unit >= 0:
+        spent_s = port_s if t.state[ACCESS_SLOT, access] < 0 else t.floats[ACCESS_FAST_S, access]
+        rest = max(rest, t.seconds[unit, now] - t.floats[WEIGHTS, EXPOSED] * spent_s)
     at = USE_AT
     observation[at] = size / (size + capacity)
     if access > first:

@@ -34,6 +34,7 @@ from ullage.solvers.engine.tables import (
     STEPS,
     TIERS,
     TOTALS,
+    UNIT,
     Tables,
 )
 from ullage.solvers.state.decisions import copy_costs
@@ -88,7 +89,14 @@ class State:
     def link_s(self) -> Floats:
         """(L, T) busy seconds of each link."""
         low = RESOURCE + int(self.tables.ints[SIZES, TIERS])
-        return self._seconds(low, len(self.tables.seconds) - ADDRESS_CELLS)
+        unit = int(self.tables.ints[SIZES, UNIT])
+        return self._seconds(low, unit if unit >= 0 else len(self.tables.seconds) - ADDRESS_CELLS)
+
+    @property
+    def unit_s(self) -> Floats | None:
+        """(T,) seconds of a compute unit that accesses operands itself; None: DMA feeds it."""
+        unit = int(self.tables.ints[SIZES, UNIT])
+        return None if unit < 0 else self._seconds(unit, unit + 1)[0]
 
     @property
     def map_bytes(self) -> Floats:

@@ -12,6 +12,7 @@ from ullage.rl_agent.env.state import State
 from ullage.rl_agent.policy.decode import GAP, KINDS, SINGLE, WHOLE, Moves, candidates_of
 from ullage.rl_agent.policy.prices import prices_of
 from ullage.rl_agent.policy.trial import TINY_S
+from ullage.solvers.engine.tables import EXPOSED, WEIGHTS
 
 # Numbers about a candidate, F.
 FEATURES = 39
@@ -229,6 +230,9 @@ def _lost_seconds(arrays: GameArrays, start: State) -> Floats:
     for m in range(len(arrays.read_rate)):
         other = start.tier_s[m, step] - np.where(home == m, port_s, 0.0)
         rest = np.maximum(rest, other)
+    if start.unit_s is not None:
+        exposed = start.tables.floats[WEIGHTS, EXPOSED]
+        rest = np.maximum(rest, start.unit_s[step] - exposed * port_s)
     return np.maximum(start.busy_s[step] - rest, 0.0)
 
 

@@ -18,6 +18,7 @@ from ullage.solvers.engine.tables import (
     SLOT_LAST,
     STATE_ROWS,
     TOTALS,
+    UNIT,
     WORK,
     Tables,
 )
@@ -71,14 +72,20 @@ def search_tables(state: ResidencyState, seed: int) -> Tables:
 
 
 def _count_home(t: Tables, state: ResidencyState) -> None:
-    """Charge every access to its home tier."""
+    """Charge every access to its home tier, and computing to a unit that has a row."""
     cost: Floats = linear_costs(state, joules=True)
     seconds = state.busy_time.operand_seconds
+    unit, exposed = int(t.ints[SIZES, UNIT]), state.busy_time.exposed
+    if unit >= 0:
+        t.seconds[unit, : state.steps] = state.busy_time.compute_s
     for segment in state.segments:
         home = state.target.tier_index[segment.home]
         for use in segment.accesses:
             sizes = (use.read_bytes, use.written_bytes)
-            t.seconds[RESOURCE + home, use.step] += seconds(segment.home, *sizes)
+            home_s = seconds(segment.home, *sizes)
+            t.seconds[RESOURCE + home, use.step] += home_s
+            if unit >= 0:
+                t.seconds[unit, use.step] += exposed * home_s
             t.seconds[TOTALS, LINEAR] += cost[home] @ sizes
 
 

@@ -8,6 +8,7 @@ transfers to ports and links; every change brings the steps concerned up to date
     link up           fill
     home port         fill  -a0         -a1     accesses a0, a1 leave the home tier
     fastest port      fill  +a0         +a1
+    compute unit            -a0         -a1     where it accesses operands itself: the difference
     live bytes        +     +     +     +
 """
 
@@ -21,6 +22,7 @@ from ullage.solvers.engine.tables import (
     ACCESS_STEP,
     BUSY_S,
     COUNTS,
+    EXPOSED,
     FILL,
     LINEAR,
     LISTED,
@@ -49,6 +51,8 @@ from ullage.solvers.engine.tables import (
     STEP_COMPUTE_S,
     STEP_LOAD,
     TOTALS,
+    UNIT,
+    WEIGHTS,
     WORK,
     Tables,
 )
@@ -68,11 +72,17 @@ def update_busy(t: Tables, step: int) -> None:
 def charge_accesses(t: Tables, first: int, last: int, sign: int) -> None:
     """Charge accesses first..last to the fastest tier instead of home (sign 1), or back (-1)."""
     home = RESOURCE + t.ints[SEGMENT_HOME, t.ints[ACCESS_SEGMENT, first]]
+    unit = t.ints[SIZES, UNIT]
+    exposed = sign * t.floats[WEIGHTS, EXPOSED]
     for access in range(first, last + 1):
         step = t.ints[ACCESS_STEP, access]
         t.seconds[home, step] -= sign * t.floats[ACCESS_HOME_S, access]
+        if unit >= 0:
+            t.seconds[unit, step] -= exposed * t.floats[ACCESS_HOME_S, access]
         update_busy(t, step)
         t.seconds[RESOURCE, step] += sign * t.floats[ACCESS_FAST_S, access]
+        if unit >= 0:
+            t.seconds[unit, step] += exposed * t.floats[ACCESS_FAST_S, access]
         t.seconds[TOTALS, LINEAR] += sign * t.floats[ACCESS_LINEAR, access]
         update_busy(t, step)
     t.state[COUNTS, WORK] += last - first + 1

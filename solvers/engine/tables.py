@@ -43,13 +43,17 @@ SLOT_SEGMENT, SLOT_BYTES, SLOT_ALIGNED = 19, 20, 21
 # By step: bytes of scratch memory in the fastest tier.
 STEP_WORKSPACE = 22
 # Row of single numbers, and its columns: how many steps, accesses, slots, tiers and resources
-# (tiers and links) there are; bytes of the fastest tier, and bytes of addresses.
+# (tiers, links, and a unit that accesses operands itself) there are; bytes of the fastest tier, and
+# bytes of addresses.
 SIZES = 23
 STEPS, ACCESSES, SLOTS, TIERS, RESOURCES, CAPACITY, ADDRESSES = range(7)
 # Columns of SIZES: steps ahead of an access in which a fill may begin, and behind one in which a
 # spill may end; the most steps from where a residency begins to its first access, or from its last
 # one to its end.
 WINDOW, REACH = 7, 8
+# Column of SIZES: row of `seconds` of the compute unit, computing and operands' accesses that keep
+# it from that (-1: it is fed beside computing).
+UNIT = 9
 # Rows of `Tables.ints`.
 INT_ROWS = 24
 
@@ -62,8 +66,9 @@ SEGMENT_HOME_RATE, SEGMENT_FAST_RATE, SEGMENT_LINK_RATE, SEGMENT_SETUP_S = 3, 5,
 SEGMENT_LINEAR = 11
 # By step: seconds of the compute unit.
 STEP_COMPUTE_S = 13
-# By column of TOTALS: its weight in the objective. Then the seconds that a slow byte is worth.
-WEIGHTS, BYTE_PRICE = 14, 2
+# By column of TOTALS: its weight in the objective. Then the seconds that a slow byte is worth, and
+# the portion of the time of operands' accesses in which the unit cannot compute.
+WEIGHTS, BYTE_PRICE, EXPOSED = 14, 2, 3
 # Rows of `Tables.floats`.
 FLOAT_ROWS = 15
 
@@ -97,7 +102,8 @@ class Tables(NamedTuple):
         ints: (INT_ROWS, W) fixed whole numbers.
         floats: (FLOAT_ROWS, W) fixed seconds, rates and costs.
         state: (STATE_ROWS or more, W) the decisions.
-        seconds: (RESOURCE + tiers + links or more, W) busy seconds of ports and links.
+        seconds: (RESOURCE + resources or more, W) busy seconds of ports and links, and of a unit
+            that accesses operands itself.
         moves: (2 W, 2 MAX_MOVES) by slot and way (row 2 slot + way): steps, then bytes.
     """
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target, Tier
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.hwmodels.resources import resources
 
 if TYPE_CHECKING:
     from ortools.sat.python import cp_model
@@ -37,8 +38,10 @@ MAX_NUMBER = 2**61
 # Number of units at most that a traffic or energy cost is counted in.
 COST_UNITS = 2**44
 
-# Name of a tier, for its port, or (source, destination) of a link.
+# Name of a tier, for its port, (source, destination) of a link, or the compute unit.
 Resource = str | tuple[str, str]
+# The compute unit, where operands keep it from computing; no tier has an empty name.
+UNIT = ""
 
 
 def whole(value: float) -> int:
@@ -74,6 +77,7 @@ class LatencyCost:
         self.steps = len(problem.steps)
         self.horizon_s = horizon_s
         self.compute_s = compute_seconds(problem)[0]
+        self.exposed = resources(problem).exposed
         self.overhead_s = float(overhead_seconds(problem).sum())
         speeds = [link.bandwidth_bytes_per_s for link in target.links]
         slowest = 1.0 / min(speeds or [tier.read_bytes_per_s for tier in target.tiers])
@@ -83,6 +87,8 @@ class LatencyCost:
         self.rows: dict[tuple[Resource, int], _Row] = {}
         self.elapsed: dict[int, Any] = {}
         self.scale: dict[Resource, int] = {}
+        for step, seconds in enumerate(self.compute_s) if self.exposed else ():
+            self._row(UNIT, step).constant = float(seconds)
 
     def _choose_scales(self) -> None:
         """Set the tick and the factor of each resource so that every row stays in 64 bits.
@@ -99,6 +105,8 @@ class LatencyCost:
         for tier in self.target.tiers:
             rates = [tier.read_bytes_per_s] + ([] if tier.read_only else [tier.write_bytes_per_s])
             self.scale[tier.name] = min(self._scale_of(rates), most)
+        rates = [tier.read_bytes_per_s for tier in self.target.tiers]
+        self.scale[UNIT] = min(self._scale_of(rates), most)
         for link in self.target.links:
             scale = self._scale_of([link.bandwidth_bytes_per_s])
             self.scale[link.source, link.destination] = min(scale, most)
@@ -123,11 +131,14 @@ class LatencyCost:
         """
         seconds = read / tier.read_bytes_per_s
         seconds += written / tier.write_bytes_per_s if written else 0.0
-        row = self._row(tier.name, step)
-        if variable is None:
-            row.constant += seconds
-        elif seconds:
-            row.terms.append((variable, seconds))
+        rows = [(self._row(tier.name, step), seconds)]
+        if self.exposed:
+            rows.append((self._row(UNIT, step), self.exposed * seconds))
+        for row, busy_s in rows:
+            if variable is None:
+                row.constant += busy_s
+            elif busy_s:
+                row.terms.append((variable, busy_s))
 
     def move(self, way: tuple[str, str], step: int, variable: object, bytes_each: int) -> None:
         """A variable, times some bytes, goes over the link from one tier to another."""

@@ -27,12 +27,14 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.engine.tables import (
+    ACCESS_FAST_S,
     ACCESS_HOME_S,
     ACCESS_LINEAR,
     ACCESS_SEGMENT,
     ACCESS_STEP,
     ACCESSES,
     COUNTS,
+    EXPOSED,
     REACH,
     RESOURCE,
     RESOURCES,
@@ -44,6 +46,8 @@ from ullage.solvers.engine.tables import (
     STEP_COMPUTE_S,
     STEPS,
     TIERS,
+    UNIT,
+    WEIGHTS,
     WORK,
     Tables,
 )
@@ -205,7 +209,9 @@ def _by_memory_boundedness(t: Tables) -> Ints:
         return firsts
     step, owner = t.ints[ACCESS_STEP, :accesses], t.ints[ACCESS_SEGMENT, :accesses]
     home = t.ints[SEGMENT_HOME, owner]
-    resources = t.seconds[RESOURCE : RESOURCE + t.ints[SIZES, RESOURCES], :steps]
+    unit = int(t.ints[SIZES, UNIT])
+    behind = unit if unit >= 0 else RESOURCE + int(t.ints[SIZES, RESOURCES])
+    resources = t.seconds[RESOURCE:behind, :steps]
     rest = np.empty(accesses)  # roofline of the step without the use
     for tier in range(int(t.ints[SIZES, TIERS])):
         others = np.maximum(
@@ -215,6 +221,11 @@ def _by_memory_boundedness(t: Tables) -> Ints:
         own = home == tier
         without = resources[tier, step[own]] - t.floats[ACCESS_HOME_S, :accesses][own]
         rest[own] = np.maximum(others[step[own]], without)
+    unit = int(t.ints[SIZES, UNIT])
+    if unit >= 0:  # what an access in the fastest tier would leave of it
+        saved_s = t.floats[ACCESS_HOME_S, :accesses] - t.floats[ACCESS_FAST_S, :accesses]
+        left = t.seconds[unit, step] - t.floats[WEIGHTS, EXPOSED] * saved_s
+        rest = np.maximum(rest, left)
     lost = np.add.reduceat(np.maximum(t.seconds[STEP_BUSY, step] - rest, 0.0), firsts)
     moved = np.add.reduceat(np.abs(t.floats[ACCESS_LINEAR, :accesses]), firsts)
     lasts = t.ints[SEGMENT_LAST, : len(firsts)]

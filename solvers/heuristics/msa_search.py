@@ -234,7 +234,7 @@ def propose_prefetch(t: Tables, slot: int, access: int, start: int, rules: Rules
     least = rules.min_hidden_fraction * t.ints[SEGMENT_BYTES, segment]
     room = 0.0
     for step in range(start, use):
-        if room >= least:
+        if int(room) >= least:
             break
         room += idle_bytes(t, FILL, segment, step)
         t.state[COUNTS, WORK] += 1

@@ -16,7 +16,7 @@ class Column:
     Attributes:
         segment: index of the segment.
         path: the path.
-        busy_at: (k,) flat index (resource, step) of the port or link seconds.
+        busy_at: (k,) flat index (resource, step) of the seconds of ports, links and the unit.
         busy_s: (k,) seconds.
         load_at: (j,) flat index (tier, step <= T) of changes of the load.
         load_bytes: (j,) bytes that come (positive) or go.
@@ -57,6 +57,9 @@ def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Pat
         used = tiers >= 0
         at.append(tiers[used] * steps + live_range.steps[used])
         seconds.append(accessed[used] / rates[tiers[used]])
+        if network.unit is not None:
+            at.append(network.unit * steps + live_range.steps[used])
+            seconds.append(network.exposed * seconds[-1])
         cost += float((accessed[used] * network.access_cost[tiers[used], side]).sum())
     return Column(
         index,

@@ -80,8 +80,8 @@ def _better(
 
 
 def _busy_seconds(network: TierNetwork, slicer: Slicer) -> Floats:
-    """(n + L, T) seconds that ports and links are busy in each step."""
-    busy_s = np.zeros((network.tiers + len(network.links), network.steps))
+    """(R, T) seconds that ports, links and the unit are busy in each step."""
+    busy_s = network.idle_table()
     for index, items in slicer.items.items():
         live_range = slicer.live_ranges[index]
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices

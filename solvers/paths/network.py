@@ -16,6 +16,7 @@ from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.resources import resources
 from ullage.solvers.state.segments import Segment
 
 # Share of the latency that the bytes through slow ports cost at most, so that among plans of equal
@@ -66,6 +67,8 @@ class TierNetwork:
         link_rates: (L,) bytes/s.
         setups_s: (L,) time to start a transfer.
         compute_s: (T,) compute time of each step.
+        exposed: portion of the time of operands' accesses in which the unit cannot compute. Where
+            it is not 0, the unit is a resource behind ports and links.
         reachable: mask of the tiers where operators reach operands.
         writable: mask of the tiers that can be written.
         access_cost: (n, 2) objective per byte that an operator reads and writes, without time.
@@ -90,6 +93,7 @@ class TierNetwork:
         self.link_rates = np.array([link.bandwidth_bytes_per_s for link in usable])
         self.setups_s = np.array([link.setup_s for link in usable])
         self.compute_s = compute_seconds(problem)[0]
+        self.exposed = resources(problem).exposed
         self.reachable = 1 | sum(1 << m for m, tier in enumerate(tiers) if tier.addressable)
         self.writable = sum(1 << m for m, tier in enumerate(tiers) if not tier.read_only)
         self.is_timed = objective == "latency"
@@ -111,6 +115,23 @@ class TierNetwork:
             self.access_cost += joule_weight * joules
             self.move_cost += joule_weight * moved_j
 
+    @property
+    def resources(self) -> int:
+        """R: ports and links, and the compute unit where operands keep it from computing."""
+        return self.tiers + len(self.links) + bool(self.exposed)
+
+    @property
+    def unit(self) -> int | None:
+        """Number of the compute unit among the resources; None where it is none."""
+        return self.tiers + len(self.links) if self.exposed else None
+
+    def idle_table(self) -> Floats:
+        """(R, T) busy seconds of a plan that moves nothing: those that the unit computes."""
+        busy_s = np.zeros((self.resources, self.steps))
+        if self.unit is not None:
+            busy_s[self.unit] = self.compute_s
+        return busy_s
+
     def is_uncapacitated(self, tier: int, segments: tuple[Segment, ...]) -> bool:
         """Whether everything that can ever be in a tier fits there at once, whatever happens."""
         name, quantum = self.target.tiers[tier].name, self.target.alignment_bytes
@@ -121,7 +142,7 @@ class TierNetwork:
         return total <= int(self.room[tier].min())
 
     def binding_cells(self) -> Ints:
-        """Flat indices (resource, step) of ports and links that a step can wait for, ascending.
+        """Flat indices (resource, step) of resources that a step can wait for, ascending.
 
         A link as fast as one of its ports is never what a step waits for alone, but for set-ups.
         Nor is the fastest tier's port where the operands fit beside all that links can bring.
@@ -134,7 +155,7 @@ class TierNetwork:
             share += limit / fast.write_bytes_per_s if b == 0 else 0.0
         slowest = min(fast.read_bytes_per_s, fast.write_bytes_per_s)
         accessed = [sum(use.accessed_bytes for use in s.uses) for s in self.problem.steps]
-        binds = np.ones((self.tiers + len(self.links), self.steps), dtype=bool)
+        binds = np.ones((self.resources, self.steps), dtype=bool)
         if share < 1:
             binds[0] = np.array(accessed) / slowest > self.compute_s * (1.0 - share)
         for at, ((a, b), rate) in enumerate(
@@ -145,16 +166,21 @@ class TierNetwork:
         return np.flatnonzero(binds)
 
     def seconds_per_byte(self, resource: int) -> float:
-        """Seconds that reading or moving a byte keeps a port (first) or a link busy."""
+        """Seconds that reading or moving a byte keeps a port (first) or a link busy.
+
+        The unit is kept as long as reading in the slowest tier takes.
+        """
         if resource < self.tiers:
             return float(1.0 / self.rates_read[resource])
+        if resource == self.unit:
+            return float(self.exposed / self.rates_read.min())
         return float(1.0 / self.link_rates[resource - self.tiers])
 
     def prices(self, busy: Floats, space: Floats) -> PathPrices:
         """Prices from the master program's multipliers.
 
         Args:
-            busy: (n + L, T) price of a second that a port or a link is busy.
+            busy: (R, T) price of a second that a resource is busy.
             space: (n, T) price of a byte's space.
         """
         n = self.tiers
@@ -166,6 +192,10 @@ class TierNetwork:
             link_prices = busy[n + at] / self.link_rates[at]
             move[a, b] = read[a] + write[b] + link_prices + self.move_cost[at]
             setup[a, b] = busy[n + at] * self.setups_s[at]
+        if self.unit is not None:
+            waited = self.exposed * busy[self.unit]
+            read = read + waited / self.rates_read[:, None]
+            write = write + waited / self.rates_write[:, None]
         read = read + self.access_cost[:, :1]
         write = write + self.access_cost[:, 1:]
         return PathPrices(space, move, setup, read, write)

@@ -28,11 +28,11 @@ WORK = 60_000_000
 
 
 class BusyTable:
-    """Busy seconds of every port and link in every step.
+    """Busy seconds of every resource in every step.
 
     Attributes:
         network: the network.
-        busy_s: (n + L, T) seconds.
+        busy_s: (R, T) seconds.
         cost: the objective without time; for latency the little that bytes through slow ports
             count, so that among equals the plan with less traffic is better.
     """
@@ -40,7 +40,7 @@ class BusyTable:
     def __init__(self, network: TierNetwork, slicer: Slicer) -> None:
         self.network, self.slicer = network, slicer
         self.cost = 0.0
-        self.busy_s: Floats = np.zeros((network.tiers + len(network.links), network.steps))
+        self.busy_s: Floats = network.idle_table()
         for items in slicer.items.values():
             for item in items:
                 self.add(self.column(item), 1.0)
@@ -67,7 +67,7 @@ class BusyTable:
         return longest
 
     def prices_of_seconds(self, size_bytes: int) -> Floats:
-        """(n + L, T) share of the seconds of moving so many bytes that makes the step longer.
+        """(R, T) share of the seconds of moving so many bytes that makes the step longer.
 
         All 0 where time is not the objective.
         """

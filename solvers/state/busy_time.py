@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.resources import resources
 
 # (step, bytes moved in it) of a transfer, ascending by step.
 Moves = tuple[tuple[int, int], ...]
@@ -23,6 +24,8 @@ class BusyTime:
 
     Attributes:
         compute_s: (T,) roofline of the compute unit.
+        unit_s: (T,) the same, and the time in which operands' accesses keep it from computing.
+        exposed: portion of the time of operands' accesses that does.
         tier_s: tier name -> (T,) seconds that its port is busy.
         link_s: (source, destination) -> (T,) seconds that the link is busy.
         busy_s: (T,) roofline of all of them, without the operators' overhead.
@@ -35,6 +38,8 @@ class BusyTime:
         self.target = target
         steps = len(problem.steps)
         self.compute_s: NDArray[np.float64] = compute_seconds(problem)[0]
+        self.exposed = resources(problem).exposed
+        self.unit_s = self.compute_s.copy() if self.exposed else self.compute_s
         self.tier_s: dict[str, NDArray[np.float64]] = {
             tier.name: np.zeros(steps) for tier in target.tiers
         }
@@ -49,7 +54,8 @@ class BusyTime:
         self._busy = _cells(self.busy_s)
         self._tier = {name: _cells(seconds) for name, seconds in self.tier_s.items()}
         self._link = {ends: _cells(seconds) for ends, seconds in self.link_s.items()}
-        self._all = [_cells(self.compute_s), *self._tier.values(), *self._link.values()]
+        self._unit = _cells(self.unit_s)
+        self._all = [self._unit, *self._tier.values(), *self._link.values()]
         self._rates = {
             tier.name: (tier.read_bytes_per_s, tier.write_bytes_per_s) for tier in target.tiers
         }
@@ -67,6 +73,8 @@ class BusyTime:
         if written_bytes:
             seconds += written_bytes / write_rate
         self._tier[tier][step] += seconds
+        if self.exposed:
+            self._unit[step] += self.exposed * seconds
         if tier != self._fastest:
             self.slow_bytes += read_bytes + written_bytes
         self._touch(step)

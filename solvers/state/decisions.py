@@ -46,10 +46,11 @@ def copy_costs(t: Tables, state: ResidencyState) -> None:
 
 
 def _seconds_of(state: ResidencyState) -> list[Floats]:
-    """(T,) busy seconds of each tier and link, in the order of the tables' rows."""
+    """(T,) busy seconds of tiers, links and a unit with a row, in the order of the tables' rows."""
     busy_time, target = state.busy_time, state.target
     rows = [busy_time.tier_s[tier.name] for tier in target.tiers]
-    return rows + [busy_time.link_s[link.source, link.destination] for link in target.links]
+    rows += [busy_time.link_s[link.source, link.destination] for link in target.links]
+    return [*rows, busy_time.unit_s] if busy_time.exposed else rows
 
 
 def decisions_of(state: ResidencyState, needs: Needs) -> Tables:

@@ -27,6 +27,7 @@ from ullage.solvers.engine.tables import (
     BYTE_PRICE,
     CAPACITY,
     COUNTS,
+    EXPOSED,
     FILL,
     FLOAT_ROWS,
     IN_ORDER,
@@ -71,6 +72,7 @@ from ullage.solvers.engine.tables import (
     STEP_WORKSPACE,
     STEPS,
     TIERS,
+    UNIT,
     WEIGHTS,
     WINDOW,
     Tables,
@@ -140,6 +142,8 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
     fixed = residents(state)
     links = len(state.target.links)
     tiers = len(state.target.tiers)
+    exposed = state.busy_time.exposed
+    resources = tiers + links + bool(exposed)
     accesses = sum(len(state.segments[index].accesses) for index in segments)
     slots = accesses + len(fixed) + needs.slots
     width = max(slots, state.steps, len(segments), needs.width, 16)
@@ -147,13 +151,15 @@ def tables_of(state: ResidencyState, needs: Needs) -> Tables:
         ints=np.zeros((INT_ROWS, width), dtype=np.int64),
         floats=np.zeros((FLOAT_ROWS, width)),
         state=np.zeros((STATE_ROWS + needs.state_rows, width), dtype=np.int64),
-        seconds=np.zeros((RESOURCE + tiers + links + needs.second_rows, width)),
+        seconds=np.zeros((RESOURCE + resources + needs.second_rows, width)),
         moves=np.zeros((2 * width, 2 * MAX_MOVES), dtype=np.int64),
     )
     fastest = state.target.fastest
     t.ints[SIZES, STEPS], t.ints[SIZES, ACCESSES] = state.steps, accesses
     t.ints[SIZES, SLOTS], t.ints[SIZES, TIERS] = slots, tiers
-    t.ints[SIZES, RESOURCES] = tiers + links
+    t.ints[SIZES, RESOURCES] = resources
+    t.ints[SIZES, UNIT] = RESOURCE + tiers + links if exposed else -1
+    t.floats[WEIGHTS, EXPOSED] = exposed
     t.ints[SIZES, CAPACITY] = t.ints[SIZES, ADDRESSES] = fastest.capacity_bytes
     workspace = [step.workspace_bytes for step in state.problem.steps]
     t.ints[STEP_WORKSPACE, : state.steps] = workspace

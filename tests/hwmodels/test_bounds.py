@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.support.byte_twins import (
     REACHES,
     THREE,
+    cheapest_seconds,
     compulsory_bytes,
     crossing_bytes,
     crossing_seconds,
@@ -318,15 +319,19 @@ def ranged_problem(seed: int, target: Target) -> Problem:
     st.integers(0, 10**6),
     st.sampled_from(REACHES),
     st.sampled_from([0.0, 0.25]),
+    st.sampled_from([1.0, 0.25, 0.0]),
     st.permutations([tier.name for tier in THREE.tiers]),
 )
 def test_bounds_agree_with_byte_by_byte_twins(
-    seed: int, reach: Target, overhead_s: float, names: list[str]
+    seed: int, reach: Target, overhead_s: float, overlap: float, names: list[str]
 ) -> None:
     target = renamed(reach, names)
+    target = replace(target, compute=replace(target.compute, overlap=overlap))
     problem = ranged_problem(seed, with_overhead(target, overhead_s))
     compute, overhead = compute_seconds(problem)[0].tolist(), overhead_seconds(problem).tolist()
     operands = [operand_seconds(problem, step) for step in problem.steps]
+    exposed = [(1 - overlap) * cheapest_seconds(problem, step) for step in problem.steps]
+    compute = [own + more for own, more in zip(compute, exposed, strict=True)]
     seconds = {
         "compute": sum(overhead) + sum(compute),
         "operands": sum(overhead) + sum(map(max, compute, operands)),

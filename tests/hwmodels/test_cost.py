@@ -26,6 +26,7 @@ from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Blend, Problem
 from ullage.compiler.ir.target import Compute, Link, Systolic, Tier
 from ullage.hwmodels import cost
+from ullage.hwmodels.bounds import order_free_bound
 from ullage.hwmodels.cost import (
     bottleneck,
     compute_seconds,
@@ -35,10 +36,12 @@ from ullage.hwmodels.cost import (
     score,
     value_of,
 )
+from ullage.hwmodels.replay.replay import simulate
 from ullage.hwmodels.traffic import operand_charges
 
+CHAIN_BUFFERS = {"x": ("input", 40), "a": ("activation", 20), "y": ("output", 10)}
 CHAIN = make_problem(
-    {"x": ("input", 40), "a": ("activation", 20), "y": ("output", 10)},
+    CHAIN_BUFFERS,
     [Op("A", ("x",), ("a",), macs=40), Op("B", ("a",), ("y",), macs=20)],
 )
 CHAIN_SLOW = [("x", "dram", 0, 0, 2), ("a", "dram", 40, 1, 3), ("y", "dram", 60, 2, 4)]
@@ -66,6 +69,36 @@ def test_everything_in_slow_memory() -> None:
     assert found.peak_bytes == {"sram": 0, "dram": 70}
     assert found.load_bytes == {"sram": 0, "dram": 60}  # x and a in step 1
     assert bottleneck(found) == ("idle", "dram", "dram", "idle")
+
+
+@pytest.mark.parametrize(
+    ("overlap", "elapsed", "bound"),
+    [
+        # A: 2 s of MACs, 8 s of operands; B: 1 s and 4 s. In sram operands take 0.8 s and 0.4 s.
+        (1.0, [0, 8, 4, 0], 3.0),
+        (0.5, [0, 8, 4, 0], 3.0 + 0.6),
+        (0.1, [0, 9.2, 4.6, 0], 3.0 + 0.9 * 1.2),
+        (0.0, [0, 10, 5, 0], 3.0 + 1.2),
+    ],
+)
+def test_a_core_that_loads_its_operands_computes_the_less(
+    overlap: float, elapsed: list[float], bound: float
+) -> None:
+    target = replace(HAND, compute=replace(HAND.compute, overlap=overlap))
+    plan = make_plan(CHAIN, CHAIN_SLOW, target=target)
+    found = score(plan)
+    assert found.elapsed_s == pytest.approx(elapsed)
+    assert found.compute_s == 3
+    assert found.exposed_seconds.sum(axis=1) == pytest.approx([0, 12 * (1 - overlap)])
+    assert bottleneck(found) == ("idle", "dram", "dram", "idle")
+    assert simulate(plan).latency_s == pytest.approx(found.latency_s)
+    # The bound of the reads and writes at home is above that of the unit.
+    assert order_free_bound(plan.problem).value == pytest.approx(max(bound, 4.0 + 2.0))
+    busy = make_problem(CHAIN_BUFFERS, [Op("A", ("x",), ("y",), macs=400)]).on(target)
+    near = make_plan(busy, [("x", "dram", 0, 0, 2), ("y", "dram", 40, 1, 3)], target=target)
+    assert bottleneck(score(near))[1] == "compute"  # 20 s of MACs, 6 s of operands
+    assert score(near).elapsed_s[1] == pytest.approx(20 + 6 * (1 - overlap))
+    assert order_free_bound(busy).value == pytest.approx(20 + 0.6 * (1 - overlap))
 
 
 @pytest.mark.parametrize(

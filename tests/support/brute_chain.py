@@ -28,7 +28,7 @@ State = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Way:
-    """A way of a segment: (M, T) bytes in tiers, and (M + L, T) seconds of ports and links."""
+    """A way of a segment: (M, T) bytes in tiers, (M + L + 1, T) seconds of ports, links, unit."""
 
     load: NDArray[np.int64]
     seconds: Floats
@@ -40,7 +40,7 @@ class ChainOracle:
     def __init__(self, problem: Problem) -> None:
         self.problem, self.target = problem, problem.target
         self.tiers, self.steps = len(self.target.tiers), len(problem.steps)
-        self.rows = self.tiers + len(self.target.links)
+        self.rows = self.tiers + len(self.target.links) + 1  # the compute unit is the last
         self.segments = [s for s in segments_of(problem) if s.size_bytes and s.accesses]
         sizes = [tier.capacity_bytes for tier in self.target.tiers]
         self.room = np.repeat(np.array(sizes)[:, None], self.steps, axis=1)
@@ -62,7 +62,7 @@ class ChainOracle:
         return None if self.found is None else self.found
 
     def _value(self, seconds: Floats) -> float:
-        longest = np.maximum(seconds.max(axis=0), self.compute_s)
+        longest = np.maximum(seconds[:-1].max(axis=0), self.compute_s + seconds[-1])
         return float(longest.sum() + overhead_seconds(self.problem).sum())
 
     def _choose(self, ways: Sequence[Sequence[Way]], taken: Way) -> None:
@@ -120,12 +120,13 @@ class ChainOracle:
                 written = segment.size_bytes / self.target.tiers[0].write_bytes_per_s
                 if all(there == ABSENT for there, _ in begun):
                     after = ((READY, -1), *begun[1:])
-                    yield after, (0,), [(0, written)]
+                    yield after, (0,), self._accessed(written)
                 continue
             if access is not None:
                 if begun[0][0] != READY:
                     continue
-                charges = [(0, access.read_bytes / self.target.tiers[0].read_bytes_per_s)]
+                read = access.read_bytes / self.target.tiers[0].read_bytes_per_s
+                charges = self._accessed(read)
             growing = [m for m in range(self.tiers) if 0 <= begun[m][0] < READY]
             left = [range(segment.size_bytes - begun[m][0] + 1) for m in growing]
             for sizes in product(*left):
@@ -137,6 +138,10 @@ class ChainOracle:
                         full = there + size == segment.size_bytes
                         after_list[m] = (READY, -1) if full else (there + size, source)
                 yield tuple(after_list), held, more
+
+    def _accessed(self, seconds: float) -> list[tuple[int, float]]:
+        """What an operator's access in the fastest tier keeps busy: its port, and the unit."""
+        return [(0, seconds), (self.rows - 1, (1.0 - self.target.compute.overlap) * seconds)]
 
     def _begun(self, state: State) -> Iterator[State]:
         """States in which copies have ended, and others begin to be filled."""

@@ -63,7 +63,7 @@ class Oracle:
         self.fast, self.slow = target.tiers
         self.up = target.link(self.slow.name, self.fast.name)
         self.down = target.link(self.fast.name, self.slow.name)
-        self.resources = len(target.tiers) + len(target.links)
+        self.resources = len(target.tiers) + len(target.links) + 1  # the compute unit is the last
         self.segments = [a for a in segments_of(problem) if a.size_bytes and a.accesses]
         self.room = np.array(
             [self.fast.capacity_bytes - step.workspace_bytes for step in problem.steps]
@@ -215,6 +215,7 @@ class Oracle:
         seconds = access.read_bytes / tier.read_bytes_per_s
         seconds += access.written_bytes / tier.write_bytes_per_s if access.writes else 0.0
         charge[self.target.tier_index[tier.name]] = seconds
+        charge[-1] = (1.0 - self.target.compute.overlap) * seconds
         if self.objective == "traffic":
             return (
                 (fast, current, home),
@@ -233,7 +234,7 @@ class Oracle:
             seconds = np.zeros((self.resources, self.steps))
             for way in ways:
                 seconds = seconds + way.seconds
-            busiest = np.maximum(seconds.max(axis=0), compute)
+            busiest = np.maximum(seconds[:-1].max(axis=0), compute + seconds[-1])
             return float(busiest.sum() + overhead_seconds(self.problem).sum())
         total = sum(way.cost for way in ways)
         if self.objective == "energy":

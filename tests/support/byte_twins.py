@@ -130,6 +130,20 @@ def operand_seconds(problem: Problem, step: Step) -> float:
     return max(spread_s, confined_s)
 
 
+def cheapest_seconds(problem: Problem, step: Step) -> float:
+    """Time of a step's operands one after the other, each byte in the tier where it takes least."""
+    target = problem.target
+    total = 0.0
+    for use in step.uses:
+        confined = target.must_be_fastest(problem.buffers[use.buffer].kind)
+        total += min(
+            use.accessed_bytes / (tier.write_bytes_per_s if use.write else tier.read_bytes_per_s)
+            for m, tier in enumerate(target.tiers)
+            if m == 0 or (tier.addressable and not confined and not (use.write and tier.read_only))
+        )
+    return total
+
+
 def operand_and_home_j(problem: Problem) -> float:
     """Least energy of operands and of compulsory traffic, buffer by buffer, without MACs."""
     target = problem.target

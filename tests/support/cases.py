@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 
 from tests.support.graphs import Builder, random_graph, random_order
+from tests.support.overlaps import random_overlap
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.driver.result import lower_bound
@@ -76,7 +77,13 @@ def random_target(rng: Random) -> Target:
         f"random-{shape}",
         tiers,
         tuple(links),
-        Compute({"int8": macs_per_s}, rng.choice((1e9, 1e11)), overhead_s, {"int8": 1e-13}),
+        Compute(
+            {"int8": macs_per_s},
+            rng.choice((1e9, 1e11)),
+            overhead_s,
+            {"int8": 1e-13},
+            overlap=random_overlap(rng),
+        ),
         homes,
         operand_access=access,
         weights_in_fastest=rng.random() < 0.5,

@@ -61,18 +61,21 @@ class Twin:
         tiers = {t.name: [0.0] * steps for t in self.target.tiers}
         links = {(k.source, k.destination): [0.0] * steps for k in self.target.links}
         fastest = self.target.fastest.name
+        unit, exposed = list(self.compute_s), 1.0 - self.target.compute.overlap
         for a, segment in enumerate(self.instance.segments):
             by_span = self.residencies[a]
             for j, access in enumerate(segment.accesses):
                 near = any(first <= j <= last for first, last in by_span)
                 tier = self.target.tier(fastest if near else segment.home)
-                tiers[tier.name][access.step] += access.read_bytes / tier.read_bytes_per_s
+                seconds = access.read_bytes / tier.read_bytes_per_s
                 if access.written_bytes:
-                    tiers[tier.name][access.step] += access.written_bytes / tier.write_bytes_per_s
+                    seconds += access.written_bytes / tier.write_bytes_per_s
+                tiers[tier.name][access.step] += seconds
+                unit[access.step] += exposed * seconds
             for residency in by_span.values():
                 self._charge(tiers, links, segment.home, fastest, residency.fill)
                 self._charge(tiers, links, fastest, segment.home, residency.spill)
-        rows = [self.compute_s, *tiers.values(), *links.values()]
+        rows = [unit, *tiers.values(), *links.values()]
         return [max(row[t] for row in rows) for t in range(steps)], tiers, links
 
     def _charge(

@@ -47,6 +47,13 @@ def _by_memory_boundedness(state: ResidencyState) -> list[int]:
             for name, tier_s in busy_time.tier_s.items():
                 own = seconds if name == segment.home else 0.0
                 rest = max(rest, float(tier_s[access.step]) - own)
+            if busy_time.exposed:
+                fast = state.target.fastest
+                near = access.read_bytes / fast.read_bytes_per_s
+                if access.written_bytes:
+                    near += access.written_bytes / fast.write_bytes_per_s
+                unit_s = float(busy_time.unit_s[access.step])
+                rest = max(rest, unit_s - busy_time.exposed * (seconds - near))
             for link_s in busy_time.link_s.values():
                 rest = max(rest, float(link_s[access.step]))
             lost += max(0.0, float(busy_time.busy_s[access.step]) - rest)

@@ -4,6 +4,7 @@ from itertools import pairwise
 from random import Random
 
 from tests.support.graphs import random_graph, random_order
+from tests.support.overlaps import random_overlap
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
@@ -38,7 +39,13 @@ def scratchpad_target(rng: Random, hops: int, *, room: int, granularity: int = 8
         f"chain-{hops}",
         tiers,
         tuple(links),
-        Compute({"int8": rng.choice((1e10, 1e11))}, 1e10, 0.0, {"int8": 1e-13}),
+        Compute(
+            {"int8": rng.choice((1e10, 1e11))},
+            1e10,
+            0.0,
+            {"int8": 1e-13},
+            overlap=random_overlap(rng),
+        ),
         dict.fromkeys(KINDS, tiers[-1].name),
         split_operands=granularity > 0,
         slice_granularity_bytes=granularity or 8,

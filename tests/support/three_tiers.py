@@ -4,6 +4,7 @@ from itertools import pairwise
 from random import Random
 
 from tests.support.graphs import random_graph, random_order
+from tests.support.overlaps import random_overlap
 from tests.support.targets import _placed
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
@@ -39,7 +40,13 @@ def three_tier_target(rng: Random, *, room: int = 1 << 20) -> Target:
         "three",
         tiers,
         links,
-        Compute({"int8": rng.choice((1e10, 1e12))}, 1e10, 0.0, {"int8": 1e-13}),
+        Compute(
+            {"int8": rng.choice((1e10, 1e12))},
+            1e10,
+            0.0,
+            {"int8": 1e-13},
+            overlap=random_overlap(rng),
+        ),
         homes,
         slice_granularity_bytes=8,
     )

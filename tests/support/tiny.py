@@ -2,6 +2,7 @@
 
 from random import Random
 
+from tests.support.overlaps import random_overlap
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Compute, Link, Target, Tier
@@ -22,7 +23,13 @@ def tiny_target(rng: Random, *, fastest: bool) -> Target:
         "tiny",
         (sram, dram),
         (up, down),
-        Compute({"int8": 10.0}, 10.0, rng.choice((0.0, 0.3)), {"int8": 0.5}),
+        Compute(
+            {"int8": 10.0},
+            10.0,
+            rng.choice((0.0, 0.3)),
+            {"int8": 0.5},
+            overlap=random_overlap(rng),
+        ),
         dict.fromkeys(KINDS, "dram"),
         operand_access="fastest" if fastest else "any",
         weights_in_fastest=rng.random() < 0.5,

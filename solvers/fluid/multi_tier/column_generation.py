@@ -99,7 +99,7 @@ def relax_tiers(
         reference: objective of that plan without the operators' overhead.
         options: parameters of `fluid`.
         budget: the time.
-        hint: prices of busy seconds, (n + L, T), and of space, (n, T), that may be good ones.
+        hint: prices of busy seconds, (R, T), and of space, (n, T), that may be good ones.
 
     Returns:
         The relaxation; None without any solution.
@@ -171,7 +171,7 @@ class _ColumnSearch:
             self._try(*hint)
         network = self.network
         space = np.zeros((network.tiers, network.steps))
-        busy = np.zeros((network.tiers + len(network.links), network.steps))
+        busy = np.zeros((network.resources, network.steps))
         self._try(busy, space)
         steps = network.steps
         total_s = np.zeros(len(busy))
@@ -260,7 +260,10 @@ def _running(space: Floats) -> Floats:
 
 def _bound_of(network: TierNetwork, busy: Floats, space: Floats, cheapest: float) -> float:
     """The Lagrangian bound, without the operators' overhead, in the objective's unit."""
-    idle = (1.0 - busy.sum(axis=0)) * network.compute_s if network.is_timed else np.zeros(1)
+    idle = np.zeros(1)
+    if network.is_timed:  # the unit's rows have the time of computing on their other side
+        paid_for = busy.sum(axis=0) - (0.0 if network.unit is None else busy[network.unit])
+        idle = (1.0 - paid_for) * network.compute_s
     paid = float((space * network.room).sum())
     size = float(np.abs(idle).sum()) + abs(cheapest) + abs(paid)
     return float(idle.sum()) + cheapest - paid - ROUNDING * size

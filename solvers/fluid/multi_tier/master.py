@@ -27,7 +27,7 @@ class Master:
     Attributes:
         objective: its optimum, in the objective's unit (without the operators' overhead).
         shares: (columns,) of their segments.
-        busy: (n + L, T) price of a second that a port or link is busy.
+        busy: (R, T) price of a second that a resource is busy.
         space: (n, T) price of a byte's space.
         worth: (segments,) multiplier of a segment's shares: what its cheapest known path costs.
         basis: to go on from with more columns.
@@ -99,7 +99,7 @@ class MasterProgram:
         sums = lp.add_rows(len(self.owners), 1.0, 1.0)
         segments = np.array([c.segment for c in columns], dtype=np.int64)
         lp.add_entries(sums[self.row_of[segments]], shares, 1.0)
-        times = lp.add_rows(len(self.cells), 0.0, INFINITY)
+        times = lp.add_rows(len(self.cells), network.idle_table().flat[self.cells] / unit, INFINITY)
         if len(self.cells) and columns:
             lp.add_entries(times, elapsed[self.step_of], 1.0)
             self._add_times(lp, times, shares, columns)
@@ -125,7 +125,7 @@ class MasterProgram:
             space[m] = np.maximum(-costs[load], 0.0) * unit / scale
         worth = np.zeros(len(self.row_of))
         worth[self.owners] = solution.duals[sums] * unit
-        flat = np.zeros((network.tiers + len(network.links)) * count)
+        flat = np.zeros(network.resources * count)
         flat[self.cells] = np.maximum(solution.duals[times], 0.0)
         busy = flat.reshape(-1, count)
         idle_s = float(network.compute_s.sum() - network.compute_s[self.steps].sum())

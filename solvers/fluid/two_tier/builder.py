@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.resources import resources
 from ullage.solvers.fluid.two_tier.pauses import Pauses, waits_at_one_port
 from ullage.solvers.fluid.two_tier.pending import Moves, Spans
 from ullage.solvers.fluid.two_tier.setups import Setups
@@ -53,6 +54,7 @@ class Builder:
         load_rows: (T,) rows.
         port_rows: tier -> (T,) rows.
         link_rows: (source, destination) -> (T,) rows.
+        unit_rows: (T,) rows of the compute unit, empty where operands never keep it from computing.
         fast_port_binds: (T,) whether the port of the fastest tier can be what a step waits for.
         pauses: the DMA-only steps in which moves have no variables but next to accesses.
     """
@@ -103,8 +105,11 @@ class Builder:
         self.lp.add_entries(self.load_rows[1:], self.load[:-1], 1.0)
         self.port_rows: dict[str, Ints] = {}
         self.link_rows: dict[tuple[str, str], Ints] = {}
+        self.unit_rows: Ints = np.zeros(0, dtype=np.int64)
+        self.exposed = resources(problem).exposed
         self.busy: dict[str, Floats] = {tier.name: np.zeros(self.steps) for tier in target.tiers}
         compute_s = compute_seconds(problem)[0]
+        self.unit_busy: Floats = compute_s / self.unit
         self.fast_port_binds = np.zeros(self.steps, dtype=bool)
         if self.is_timed:
             self.fast_port_binds = _port_can_bind(problem, compute_s)
@@ -130,6 +135,9 @@ class Builder:
         for tier in self.target.tiers:
             self.port_rows[tier.name] = self.lp.add_rows(self.steps, 0.0, INFINITY)
             self.lp.add_entries(self.port_rows[tier.name], elapsed, 1.0)
+        if self.exposed:
+            self.unit_rows = self.lp.add_rows(self.steps, 0.0, INFINITY)
+            self.lp.add_entries(self.unit_rows, elapsed, 1.0)
         for link in self.target.links:
             has_setup = setups and link.setup_s > 0
             if has_setup or self._link_binds(link.source, link.destination):
@@ -185,15 +193,32 @@ class Builder:
                 self.tie_constant += self.tie_per_byte * (read + written)
             port = port_seconds(self.target.tier(home), read, written) / self.unit
             self.busy[home][access.step] += port
+            self.unit_busy[access.step] += self.exposed * port
         if accessed < 0 or home == fastest:
             return
         self.lp.add_cost(accessed, self._access_cost(fastest, read, written) - slow)
         if self.is_timed:
             self.lp.add_cost(accessed, -self.tie_per_byte * (read + written))
             self.lp.add_entry(int(self.port_rows[home][access.step]), accessed, port)
+            fast_port = port_seconds(self.target.fastest, read, written) / self.unit
+            if self.exposed:
+                saved = self.exposed * (port - fast_port)
+                self.lp.add_entry(int(self.unit_rows[access.step]), accessed, saved)
             if self.fast_port_binds[access.step]:
-                fast_port = port_seconds(self.target.fastest, read, written) / self.unit
                 self.lp.add_entry(int(self.port_rows[fastest][access.step]), accessed, -fast_port)
+
+    def is_dear_in_fastest(self, home: str, access: Access) -> bool:
+        """Whether an access that is there at all may better be at home in the program.
+
+        Then it has a variable of its own: what is there in part need not be accessed there.
+        """
+        if self.fast_port_binds[access.step]:
+            return True
+        if not (self.is_timed and self.exposed):
+            return False
+        tiers = self.target.tier(home), self.target.fastest
+        there_s, here_s = (port_seconds(t, access.read_bytes, access.written_bytes) for t in tiers)
+        return here_s > there_s
 
     def _access_cost(self, tier: str, read: float, written: float) -> float:
         """Cost of an operator's access beside time, in units; 0 for latency alone."""
@@ -295,7 +320,9 @@ class Builder:
         steps_of_row = np.zeros(len(program.row_low), dtype=np.int64)
         np.maximum.at(steps_of_row, program.entry_rows, steps_of[program.entry_columns])
         everywhere = np.arange(self.steps)
-        timed = (*self.port_rows.values(), *self.link_rows.values())
+        timed = [*self.port_rows.values(), *self.link_rows.values()]
+        if len(self.unit_rows):
+            timed.append(self.unit_rows)
         for rows in (self.capacity_rows, self.load_rows, *timed):
             steps_of_row[rows] = everywhere
         return steps_of_row
@@ -320,6 +347,8 @@ class Builder:
                 self.lp.raise_rows(rows, self.busy[tier])
             else:
                 self.lp.raise_rows(rows, np.where(self.fast_port_binds, self.busy[tier], 0.0))
+        if len(self.unit_rows):
+            self.lp.raise_rows(self.unit_rows, self.unit_busy)
 
 
 def _port_can_bind(problem: Problem, compute_s: Floats) -> NDArray[np.bool_]:

@@ -209,7 +209,11 @@ def _add_accesses(builder: Builder, rows: _SegmentRows, *, wraps: bool) -> None:
         accessed = present
         if present >= 0:
             builder.occupy(use.step, use.step + 1, present, segment.size_bytes)
-            if use.reads and builder.fast_port_binds[use.step] and not segment.must_be_fastest:
+            if (
+                use.reads
+                and not segment.must_be_fastest
+                and builder.is_dear_in_fastest(segment.home, use)
+            ):
                 accessed = lp.add_variable(0.0, 1.0)
                 lp.add_row(0.0, INFINITY, {present: 1.0, accessed: -1.0})
         builder.charge_access(segment.home, use, accessed)

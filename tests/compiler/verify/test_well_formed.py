@@ -117,6 +117,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "padding", "columns_multiple"), "padding.columns_multiple", CELLS),
     ((*TARGET, "slice_granularity_bytes"), "slice_granularity_bytes", COUNT),
     ((*TARGET, "compute"), "the target needs a Compute", ((), (None, 1))),
+    ((*COMPUTE, "overlap"), "overlap", ((0.0, 0.5, 1), (-0.1, 1.1, NAN, True, "1", None))),
     ((*COMPUTE, "macs_per_s"), "macs_per_s", (
         ({"int8": MIN_RATE}, {"int8": 1.0, "int4": MAX_RATE}), ({}, {"int8": 0.0}, [], None))),
     ((*COMPUTE, "macs_per_s"), "unknown data type", ((), ({"float31": 1.0}, {1: 1.0}))),

@@ -23,6 +23,7 @@ from ullage.solvers.engine.tables import (
     LINEAR,
     LIVE,
     RESOURCE,
+    RESOURCES,
     SEGMENT_BYTES,
     SEGMENT_LINK,
     SIZES,
@@ -75,6 +76,8 @@ def _tables(state: ResidencyState) -> Tables:
     busy_time, steps = state.busy_time, state.steps
     rows = [busy_time.tier_s[tier.name] for tier in state.target.tiers]
     rows += [busy_time.link_s[k.source, k.destination] for k in state.target.links]
+    rows += [busy_time.unit_s] if busy_time.exposed else []
+    assert t.ints[SIZES, RESOURCES] == len(rows)
     t.seconds[RESOURCE : RESOURCE + len(rows), :steps] = rows
     t.seconds[STEP_BUSY, :steps] = busy_time.busy_s
     t.seconds[TOTALS, [BUSY_S, LINEAR]] = busy_time.total_s, busy_time.slow_bytes
