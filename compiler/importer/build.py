@@ -41,6 +41,8 @@ class ImportOptions:
         dtype: data type policy: floating-point tensors are planned as this type.
         bias_dtype: under a policy of integers, biases are planned as this type
             (`Target.bias_dtype`); None: as all others.
+        scale_bytes: under a policy of integers, bytes of scale that lie beside each bias
+            (`Target.scale_bytes`).
         padding: how feature maps are stored (`Target.padding`).
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
@@ -51,6 +53,7 @@ class ImportOptions:
     batch: int | None = None
     dtype: str | None = None
     bias_dtype: str | None = None
+    scale_bytes: int = 0
     padding: Padding = NO_PADDING
     fuse: bool = True
     fuse_pairs: bool = True
@@ -133,7 +136,9 @@ def import_detailed(
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
     biases = _biases(proto.graph, scope, chosen)
     sizes = {
-        name: storage_bytes(dtype, scope.types[name].elements) for name, dtype in biases.items()
+        name: storage_bytes(dtype, elements) + chosen.scale_bytes * elements
+        for name, dtype in biases.items()
+        for elements in [scope.types[name].elements]
     }
     node_list = replace(node_list, sizes={**node_list.sizes, **sizes})
     scope.work.check(where)
@@ -158,15 +163,18 @@ def import_detailed(
 
 
 def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dict[str, str]:
-    """Biases that are planned as another type than the policy's, by name.
+    """Biases that are planned in another way than the policy's, and their data types, by name.
 
-    They are those of a policy of integers of a byte or less: sums have more bits than operands.
+    They are those of a policy of integers of a byte or less: sums have more bits than operands, and
+    each channel is scaled back to them. (Models that are quantised have scales of their own.)
     """
     policy, bias_dtype = options.dtype, options.bias_dtype
-    if bias_dtype is None or policy is None or policy in FLOATS or bits_of(policy) > 8:
+    if policy is None or policy in FLOATS or bits_of(policy) > 8:
+        return {}
+    if bias_dtype is None and not options.scale_bytes:
         return {}
     names = bias_names(graph, scope)
-    return {name: bias_dtype for name in names if scope.types[name].dtype in FLOATS}
+    return {name: bias_dtype or policy for name in names if scope.types[name].dtype in FLOATS}
 
 
 def _graph(

@@ -302,6 +302,7 @@ class Target:
             are fused behind others; else they run by themselves.
         bias_dtype: under a policy of integers of a byte or less (`--dtype int8`), biases are
             planned as this type; None: as the policy says.
+        scale_bytes: under such a policy, bytes beside each bias: the scale of its channel.
         padding: how activations that are feature maps are padded.
     """
 
@@ -317,6 +318,7 @@ class Target:
     tile_axes: tuple[TileAxis, ...] = ()
     fuse_pairs: bool = True
     bias_dtype: DtypeName | None = None
+    scale_bytes: Count = 0
     padding: Padding = NO_PADDING
 
     @cached_property

@@ -88,6 +88,9 @@ def target_faults(target: object) -> Iterator[str]:
     dtype = target.bias_dtype
     if dtype is not None and not (isinstance(dtype, str) and dtype in BITS):
         yield f"target: bias_dtype must be a data type or None, is {show(dtype)}"
+    fault = int_fault("scale_bytes", target.scale_bytes, 0)
+    if fault:
+        yield f"target: {fault}"
     if not isinstance(target.padding, Padding):
         yield f"target: padding must be a Padding, is {show(target.padding)}"
     else:

@@ -71,6 +71,7 @@ _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
 _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="low")
 _ALL = Share(value=1.0, source="default", confidence="low")
+_NO_BYTES = Bytes(value=0, source="default: none are stored", confidence="low")
 _HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
 
@@ -219,6 +220,7 @@ class StorageEntry(Strict):
     """How the target stores tensors (see `Target.bias_dtype` and `Padding`)."""
 
     bias_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
+    scale_bytes: Bytes = _NO_BYTES
     channels_multiple: Count = _ONE
     columns_multiple: Count = _ONE
 
@@ -327,6 +329,7 @@ def resolve(file: TargetFile) -> Target:
         tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
         fuse_pairs=file.fusion.pairs,
         bias_dtype=file.storage.bias_dtype,
+        scale_bytes=file.storage.scale_bytes.value,
         padding=Padding(
             channels_multiple=file.storage.channels_multiple.value,
             columns_multiple=file.storage.columns_multiple.value,

@@ -37,6 +37,20 @@ def test_biases_have_a_type_of_their_own(
     assert values["w"].dtype == (dtype or "float32")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "bias_dtype", "size"),
+    [("int8", "int32", 64), ("int8", None, 40), ("int16", "int32", 16), (None, None, 32)],
+)
+def test_scales_of_channels_lie_beside_biases(
+    dtype: str | None, bias_dtype: str | None, size: int
+) -> None:
+    made, inputs, shape = CONV
+    proto = model([made], inputs, "y", [weight("w", shape), weight("b", (8,))])
+    values = imported(proto, dtype=dtype, bias_dtype=bias_dtype, scale_bytes=4).values
+    assert values["b"].size_bytes == size
+    assert values["w"].size_bytes == imported(proto, dtype=dtype).values["w"].size_bytes
+
+
 def test_the_bias_of_a_product_is_what_is_added_behind_it() -> None:
     nodes = [node("MatMul", "x w", "p"), node("Add", "p b", "s"), node("Add", "s t", "y")]
     stored = [weight("w", (4, 8)), weight("b", (8,)), weight("t", (8,))]

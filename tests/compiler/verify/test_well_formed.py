@@ -112,6 +112,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "split_operands"), "split_operands", FLAG),
     ((*TARGET, "fuse_pairs"), "fuse_pairs", FLAG),
     ((*TARGET, "bias_dtype"), "bias_dtype", ((None, "int32"), ("int7", 4, ["int32"]))),
+    ((*TARGET, "scale_bytes"), "scale_bytes", COUNT),
     ((*TARGET, "padding"), "padding must be a Padding", ((Padding(16, 8),), (None, 16, (1, 1)))),
     ((*TARGET, "padding", "channels_multiple"), "padding.channels_multiple", CELLS),
     ((*TARGET, "padding", "columns_multiple"), "padding.columns_multiple", CELLS),
