@@ -76,6 +76,7 @@ class Solver:
         options: dataclass of its parameters (`ullage.solvers.parameters.parameter`).
         objectives: what it can minimise.
         keeps_limit: it can minimise the peak under a limit of the latency.
+        keeps_nothing: it keeps everything at home: the reference for the others.
         chooses_order: with some of its options it may change the order of operators.
         origin: `ullage` or the distribution that brought it.
         extra: the extra of ours that brings what it needs, empty for none.
@@ -89,6 +90,7 @@ class Solver:
     objectives: tuple[str, ...] = SPILLING_OBJECTIVES
     chooses_order: bool = False
     keeps_limit: bool = False
+    keeps_nothing: bool = False
     origin: str = "ullage"
     extra: str = ""
     requires: tuple[str, ...] = ()

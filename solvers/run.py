@@ -16,7 +16,7 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import Score, objective_value, score, worth
-from ullage.solvers import parallel_links
+from ullage.solvers import parallel_links, reductions
 from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken, check_bound, check_solution, plain_solution
 from ullage.solvers.interface import Solution, Solver
@@ -86,15 +86,16 @@ def run_solver(
     options: Any = options_from(solver_object.name, solver_object.options, parameters, seed)
     spent = budget or Budget()
     begun = time.monotonic()
-    if solver_object.is_ours and parallel_links.is_needed(problem.target):
-        reduced = parallel_links.reduce(problem)
-        # A plan of the reduced problem costs less than the plan that is made of it: none is told.
-        solution = check_solution(
-            solver_object, reduced, solver_object.solve(reduced, options, spent.for_member())
-        )
-        answered: object = parallel_links.recover(problem, solution)
-    elif solver_object.is_ours:
-        answered = solver_object.solve(problem, options, spent)
+    if solver_object.is_ours:
+        keeps = not solver_object.keeps_nothing
+        reduced = reductions.reduce(problem, keeps=keeps)
+        if parallel_links.is_needed(problem.target):
+            # A plan of one link costs less than the plan that is made of it: none is told.
+            spent = spent.for_member()
+        solution = solver_object.solve(reduced, options, spent)
+        if reduced is not problem:
+            solution = check_solution(solver_object, reduced, solution)
+        answered: object = reductions.recover(problem, solution, keeps=keeps)
     else:
         answered = solve_apart(solver_object, problem, options, spent)
     solve_s = time.monotonic() - begun

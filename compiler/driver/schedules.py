@@ -223,15 +223,16 @@ def _chosen(
     prepared: Prepared, order: tuple[int, ...], options: CompileOptions, budget: Budget
 ) -> Schedule:
     """The schedule that the search finds in its share of the time."""
+    from ullage.solvers import kept_weights
     from ullage.solvers.scheduling.cascade.search import schedule_until
     from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
     from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
     check_searchable(options, prepared.target)
-    target = prepared.target
+    target = kept_weights.reduce(prepared.problem).target  # what the search judges groups by
     options.progress("choosing cascades")
     task = SchedulingTask(
-        graph=with_allowed_cuts(prepared.graph, target),
+        graph=with_allowed_cuts(prepared.graph, prepared.target),
         order=order,
         target=target if options.minimised == "peak" else with_two_tiers(target),
         aliases=alias_options(target, alias=options.alias),

@@ -16,7 +16,7 @@ import numpy as np
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
-from ullage.solvers import parallel_links
+from ullage.solvers import reductions
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.engine_tables import movable
 from ullage.solvers.state.place import place_residencies
@@ -121,7 +121,7 @@ def game_instance_of(problem: Problem) -> GameInstance:
         InfeasibleError: an operator's mandatory operands do not fit, or a home tier is too small.
         UsageError: a mandatory operand has no link to travel on.
     """
-    problem = parallel_links.reduce(problem)
+    problem = reductions.reduce(problem)
     segments = segments_of(problem)
     start = ResidencyState(problem, segments)
     place_residencies(start)

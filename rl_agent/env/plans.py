@@ -15,7 +15,7 @@ from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.rl_agent.env.game_instance import GameInstance
 from ullage.rl_agent.env.state import State
-from ullage.solvers import parallel_links
+from ullage.solvers import reductions
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.packing.pack import pack
@@ -70,7 +70,7 @@ def assignment_of_game(problem: Problem, instance: GameInstance, state: State) -
         instance.segments,
         [residency for _, _, residency in residencies_of(instance, state)],
     )
-    return parallel_links.recover(problem, Solution(decided)).assignment
+    return reductions.recover(problem, Solution(decided)).assignment
 
 
 def packed(

@@ -18,7 +18,7 @@ from ullage.rl_agent.muzero.solver import packer_of, reference_of, rivals_of
 from ullage.rl_agent.muzero.train import Report, train
 from ullage.rl_agent.training.log import open_tensorboard
 from ullage.rl_agent.training.session import old_lines
-from ullage.solvers import parallel_links
+from ullage.solvers import reductions
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.orders import find_order
 
@@ -142,7 +142,7 @@ def run_muzero(session: MuZeroSession, progress: Callable[[str], None]) -> MuZer
 def _agent(session: MuZeroSession) -> Agent:
     order = find_order(session.program.order, steady_state=session.program.steady_state)
     prepared = prepare(find_model(session.model), session.program, order)
-    problem, target = parallel_links.reduce(prepared.problem), prepared.target
+    problem, target = reductions.reduce(prepared.problem), prepared.target
     instance = by_live_bytes(game_instance_of(problem))
     if not len(instance.arrays.access_segment):
         raise UsageError(

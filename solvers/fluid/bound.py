@@ -6,7 +6,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
-from ullage.solvers import parallel_links
+from ullage.solvers import reductions
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
 from ullage.solvers.fluid.options import FluidOptions
@@ -30,7 +30,7 @@ def fluid_bound(problem: Problem, known: float, budget: Budget) -> Bound | None:
     """
     if problem.objective not in SPILLING_OBJECTIVES or budget.is_over():
         return None
-    problem = parallel_links.reduce(problem)  # a bound of it holds for every use of the links
+    problem = reductions.reduce(problem)
     if not uses_are_whole(problem):  # what bounds plans that may split tensors bounds the others
         problem = replace(problem, target=replace(problem.target, split_operands=True))
     options = FluidOptions()

@@ -24,4 +24,5 @@ SOLVER = Solver(
     "all-slow",
     "everything in its home tier; only what operators cannot do without is fetched",
     solve,
+    keeps_nothing=True,
 )

@@ -42,9 +42,17 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    in_pieces = solution_of_pieces(problem, by_first_use, budget)
-    if in_pieces is not None:
-        return in_pieces
+    return solution_of_pieces(
+        problem, by_first_use, budget, lambda: _whole_plan(problem, options, budget)
+    )
+
+
+def _whole_plan(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
+    """The plan in which segments stay whole.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+    """
     window = options.prefetch_window_steps
     segments = segments_of(problem)
     state = ResidencyState(problem, segments)

@@ -116,10 +116,9 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
-    in_pieces = solution_of_pieces(problem, by_bytes_per_use, budget)
-    if in_pieces is not None:
-        return in_pieces
-    return whole_plan(problem, options, budget)
+    return solution_of_pieces(
+        problem, by_bytes_per_use, budget, lambda: whole_plan(problem, options, budget)
+    )
 
 
 def whole_plan(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:

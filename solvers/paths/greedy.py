@@ -6,7 +6,7 @@ is taken out of the plan and put where it costs least beside all others: fetched
 something else is computed, kept until its next use, stored later (coordinate descent; `polish`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +21,15 @@ from ullage.solvers.interface import Solution
 from ullage.solvers.paths.improve import improved, keep_free
 from ullage.solvers.paths.network import PathPrices, needs_detour
 from ullage.solvers.paths.path_search import sweep, trace
-from ullage.solvers.paths.paths import Path
+from ullage.solvers.paths.paths import ALL_TIERS, Path
 from ullage.solvers.paths.plan import NoAddress
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice, Slicer, part_of
-from ullage.solvers.paths.streaming import assignment_of, streaming
+from ullage.solvers.paths.streaming import (
+    assignment_of,
+    stays_where_there_is_room,
+    streaming,
+)
 
 # Bytes of a piece, where memory is large ...
 PIECE_BYTES = 32 << 10
@@ -41,6 +45,10 @@ CHAIN_PIECE_SETUPS = 16.0
 # In steady state, shares of the fastest tier that weights kept from the start leave free, so that
 # others can be fetched in time.
 FREE_SHARES = (0.0, 0.1, 0.2)
+# Share of a plan's value that its set-ups take from which on whole segments are tried as well.
+SETUPS_COUNT = 0.05
+# How often fewer weights are kept where some found no address.
+KEEP_TRIES = 4
 # Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
 COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
@@ -78,24 +86,42 @@ def by_bytes_per_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
     return (-used / max(1, live_range.end - live_range.begin), float(index))
 
 
-def solution_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Solution | None:
-    """`plan_of_pieces` where that is the way; None where segments are to stay whole.
+def solution_of_pieces(
+    problem: Problem, rank: Rank, budget: Budget, whole: Callable[[], Solution]
+) -> Solution:
+    """`plan_of_pieces` where that is the way, else the solution whose segments stay whole.
 
-    They are, too, where pieces found no room although no operator is too large: whole segments may
-    lie more densely.
+    They do, too, where pieces found no room although no operator is too large: whole segments may
+    lie more densely. Where operands must be brought and stay whole, weights in steady state are
+    kept from one inference to the next by `plan_of_pieces` only: the better of both is taken.
+
+    Args:
+        problem: the problem.
+        rank: order in which segments are tried.
+        budget: the time.
+        whole: makes the solution whose segments stay whole.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    if not brings_operands(problem):
-        return None
+    if brings_operands(problem):
+        try:
+            found = plan_of_pieces(problem, rank, budget)
+        except InfeasibleError as error:
+            if error.details.get("proven", True) or needs_detour(problem.target):
+                raise
+            return whole()
+        return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
+    solution = whole()
+    if not problem.steady_state or not problem.target.dma_steps.between or budget.is_over():
+        return solution
     try:
-        found = plan_of_pieces(problem, rank, budget)
-    except InfeasibleError as error:
-        if error.details.get("proven", True) or needs_detour(problem.target):
-            raise
-        return None
-    return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
+        kept = plan_of_pieces(problem, rank, budget)
+    except InfeasibleError:  # the streaming plan it begins with has no room for whole operands
+        return solution
+    if value_of(kept) >= value_of(solution.assignment):
+        return solution
+    return Solution(kept, stop_reason="time limit" if budget.is_over() else "finished")
 
 
 def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
@@ -111,10 +137,52 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     """
     tiered = tiered_problem(problem, compiles=has_time_to_search(budget))
     slicer, reference = streaming(tiered)
-    is_over = budget.is_over
-    if is_over():
+    if budget.is_over():
         return reference
-    slicer.place(_pieces(tiered, slicer))
+    reference = stays_where_there_is_room(tiered, slicer, reference)
+    streamed = {index: list(items) for index, items in slicer.items.items()}
+    pieces = _pieces(tiered, slicer)
+    found = _descent(tiered, slicer, pieces, reference, rank, budget)
+    are_cut = any(len(pieces[index]) > len(items) for index, items in streamed.items())
+    if are_cut and _setups_count(tiered, found) and not budget.is_over():
+        slicer.ledger.reset_room()
+        other = _descent(tiered, slicer, streamed, reference, rank, budget)
+        found = min(found, other, key=value_of)
+    return found
+
+
+def _setups_count(tiered: TieredProblem, plan: Assignment) -> bool:
+    """Whether in steady state fewer, larger transfers may be worth more than pieces are."""
+    network = tiered.network
+    if not (network.problem.steady_state and network.is_timed):
+        return False
+    names = [tier.name for tier in network.target.tiers]
+    links = [(names[a], names[b]) for a, b in network.links.tolist()]
+    setup_of = dict(zip(links, network.setups_s.tolist(), strict=True))
+    seconds = sum(setup_of[transfer.source, transfer.destination] for transfer in plan.transfers)
+    return bool(seconds > SETUPS_COUNT * value_of(plan))
+
+
+def _descent(
+    tiered: TieredProblem,
+    slicer: Slicer,
+    pieces: Mapping[int, Sequence[Slice]],
+    reference: Assignment,
+    rank: Rank,
+    budget: Budget,
+) -> Assignment:
+    """The plan that coordinate descent finds from certain pieces on.
+
+    Args:
+        tiered: the problem.
+        slicer: its slices are replaced.
+        pieces: segment -> its pieces on the streaming way.
+        reference: a legal plan, in case the pieces have no addresses.
+        rank: order in which segments are tried.
+        budget: the time.
+    """
+    problem, is_over = tiered.network.problem, budget.is_over
+    slicer.place(pieces)
     order = sorted(slicer.items, key=lambda index: rank(tiered, index))
     try:
         start = assignment_of(tiered, slicer)
@@ -122,36 +190,62 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
         for residency in refused.residencies:
             keep_free(slicer, residency, 1)
         start = reference
-    slicer.carries = False  # what is kept from the start leaves no room to fetch the rest in time
+    # What small tiers keep from the start leaves no room to fetch the rest in time.
+    slicer.carries = tiered.uncapacitated
     streamed = {index: list(items) for index, items in slicer.items.items()}
     found = improved(tiered, slicer, order, start, is_over)
     if not problem.steady_state:
         return found
-    slicer.carries = True
+    slicer.carries = ALL_TIERS
     if not is_over():
         found = improved(tiered, slicer, order, found, is_over)
     capacity_bytes = problem.target.fastest.capacity_bytes
     for share in FREE_SHARES:
         if is_over():
             break
-        slicer.place(streamed)
-        if not _keep_weights(tiered, slicer, int(share * capacity_bytes)):
+        kept = _with_weights_kept(tiered, slicer, streamed, int(share * capacity_bytes))
+        if kept is None:
             break
-        slicer.carries = False
-        try:
-            kept = assignment_of(tiered, slicer)
-        except NoAddress:
-            continue
+        slicer.carries = tiered.uncapacitated
         kept = improved(tiered, slicer, order, kept, is_over)
-        slicer.carries = True
+        slicer.carries = ALL_TIERS
         found = min(found, improved(tiered, slicer, order, kept, is_over), key=value_of)
     return found
+
+
+def _with_weights_kept(
+    tiered: TieredProblem,
+    slicer: Slicer,
+    streamed: Mapping[int, Sequence[Slice]],
+    reserved_bytes: int,
+) -> Assignment | None:
+    """The streaming plan with weights kept for all inferences; None where none can be.
+
+    What fits by its bytes may find no address: then fewer are kept.
+
+    Args:
+        tiered: the problem.
+        slicer: its slices are replaced.
+        streamed: pieces on the streaming way.
+        reserved_bytes: as of `_keep_weights`.
+    """
+    slicer.ledger.reset_room()  # what was left free before may have room for weights
+    for _ in range(KEEP_TRIES):
+        slicer.place(streamed)
+        if not _keep_weights(tiered, slicer, reserved_bytes):
+            return None
+        try:
+            return assignment_of(tiered, slicer)
+        except NoAddress as refused:
+            reserved_bytes += max(residency.size_bytes for residency in refused.residencies)
+    return None
 
 
 def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) -> int:
     """Keep pieces of weights for all inferences, where they have room beside all that streams.
 
     While an operator runs, what is kept of its own weights takes no more room than they do anyway.
+    Small pieces are kept first: each saves a set-up, however small it is.
 
     Args:
         tiered: the problem.
@@ -166,21 +260,24 @@ def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) ->
     whole_room = ledger.room[0].copy()
     ledger.room[0] = np.maximum(whole_room - reserved_bytes, ledger.load[0])
     kept = 0
+    pieces: list[tuple[int, int, int]] = []  # (bytes, segment, number)
     for index, items in slicer.items.items():
         live_range = tiered.live_ranges[index]
         if live_range is None or not live_range.is_loop_carried or not len(live_range.steps):
             continue
-        for number, item in enumerate(items):
-            path = _pinned(tiered, slicer, item)
-            if path is None:
-                continue
-            other = replace(item, path=path)
-            ledger.book(item, -1)
-            fits = ledger.fits(other)
-            ledger.book(other if fits else item)
-            if fits:
-                items[number] = other
-                kept += 1
+        pieces += [(item.end_byte - item.start_byte, index, n) for n, item in enumerate(items)]
+    for _, index, number in sorted(pieces):
+        item = slicer.items[index][number]
+        path = _pinned(tiered, slicer, item)
+        if path is None:
+            continue
+        other = replace(item, path=path)
+        ledger.book(item, -1)
+        fits = ledger.fits(other)
+        ledger.book(other if fits else item)
+        if fits:
+            slicer.items[index][number] = other
+            kept += 1
     ledger.room[0] = whole_room
     return kept
 

@@ -23,6 +23,8 @@ from ullage.solvers.engine.jit import interpreted
 from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
 from ullage.solvers.paths.path_search import sweep, trace
 
+# Mask of all tiers, however many there are.
+ALL_TIERS = -1
 # Columns of `Path.residencies`; column 0 is the tier.
 START, READY, END, SOURCE = 1, 2, 3, 4
 
@@ -68,14 +70,20 @@ class Finder:
         self.rows = np.zeros((network.tiers * (network.steps + 1) + 1, 5), dtype=np.int64)
 
     def cheapest(
-        self, live_range: LiveRange, prices: PathPrices, *, carry: bool = True, exact: bool = False
+        self,
+        live_range: LiveRange,
+        prices: PathPrices,
+        *,
+        carry: int = ALL_TIERS,
+        exact: bool = False,
     ) -> tuple[float, Path | None]:
         """The cheapest path and what it costs; infinite and None when there is none.
 
         Args:
             live_range: the segment's live range.
             prices: prices of space, moves and accesses.
-            carry: weights in steady state may begin where the inference before left them.
+            carry: mask of the tiers in which weights in steady state may stay from one inference
+                to the next.
             exact: operators use the fastest copy, as in a plan; else any, as bounds need it.
         """
         best, best_number = np.inf, -1
@@ -89,12 +97,12 @@ class Finder:
             self._sweep(live_range, best_number, end_needed, prices, exact=exact)
         return best, self._trace(live_range, best_number, prices, exact=exact)
 
-    def _loop_boundaries(self, live_range: LiveRange, *, carry: bool) -> list[tuple[int, int]]:
+    def _loop_boundaries(self, live_range: LiveRange, *, carry: int) -> list[tuple[int, int]]:
         """Masks to try: tiers with a copy before the first step, tiers with one after the last."""
-        if not live_range.is_loop_carried or not carry:
+        if not live_range.is_loop_carried:
             return [(live_range.start, live_range.needed)]
-        usable = [m for m in range(self.network.tiers) if not live_range.start >> m & 1]
-        usable = [m for m in usable if self.network.writable >> m & 1]
+        allowed = carry & self.network.writable & ~live_range.start
+        usable = [m for m in range(self.network.tiers) if allowed >> m & 1]
         boundaries = []
         for subset in range(1 << len(usable)):
             extra = sum(1 << m for i, m in enumerate(usable) if subset >> i & 1)

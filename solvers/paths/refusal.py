@@ -49,7 +49,7 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
     move[network.links[:, 0], network.links[:, 1]] = 0.0
     free = np.zeros((n, steps))
     prices = PathPrices(free, move, np.zeros((n, n, steps)), free, free)
-    cost, _ = tiered.finder.cheapest(live_range, prices, carry=False, exact=True)
+    cost, _ = tiered.finder.cheapest(live_range, prices, carry=0, exact=True)
     if np.isfinite(cost):
         return None
     target, name = network.target, network.problem.buffers[segment.buffer].name

@@ -12,7 +12,7 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Floats
 from ullage.solvers.paths.network import LiveRange, PathPrices, TierNetwork
-from ullage.solvers.paths.paths import START, Finder, Path, is_exact
+from ullage.solvers.paths.paths import ALL_TIERS, START, Finder, Path, is_exact
 from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.segments import Segment
 
@@ -84,7 +84,13 @@ class Ledger:
         self.units = list(units)
         self.paged = list(paged)
         self.load = np.zeros_like(network.room)
-        self.room = network.room // np.array(self.units)[:, None] * np.array(self.units)[:, None]
+        self.room = np.zeros_like(network.room)
+        self.reset_room()
+
+    def reset_room(self) -> None:
+        """Make the room that of the tiers again: whole units of it."""
+        units = np.array(self.units)[:, None]
+        self.room = self.network.room // units * units
 
     def needs(self, tier: int, start_byte: int, end_byte: int) -> int:
         """Bytes that a byte range takes in a tier."""
@@ -125,6 +131,16 @@ def part_of(live_range: LiveRange, size_bytes: int) -> LiveRange:
     )
 
 
+def streaming_prices(network: TierNetwork) -> tuple[Floats, Floats]:
+    """Prices of space, (n, T), and of moves, (n, n, T), by which little of the fastest is taken."""
+    n, steps = network.tiers, network.steps
+    space = np.ones((n, steps))
+    space[0] = STREAMING_FASTEST
+    move = np.full((n, n, steps), np.inf)
+    move[network.links[:, 0], network.links[:, 1]] = STREAMING_MOVE
+    return space, move
+
+
 class Slicer:
     """Gives every byte of every segment a path with room.
 
@@ -136,7 +152,7 @@ class Slicer:
         ledger: the bytes taken in each tier at each step.
         grains: for each segment the bytes at whose multiples it may be cut; 0: not at all.
         items: segment -> its slices in byte order.
-        carries: whether slices that were not requested so may be loop-carried.
+        carries: mask of the tiers in which slices that were not requested so may be loop-carried.
     """
 
     def __init__(
@@ -151,7 +167,7 @@ class Slicer:
         self.network, self.segments, self.live_ranges = network, segments, live_ranges
         self.finder, self.ledger, self.grains = finder, ledger, grains
         self.items: dict[int, list[Slice]] = {}
-        self.carries = True
+        self.carries = ALL_TIERS
 
     def streaming(self) -> None:
         """Place all segments with as little space as they need.
@@ -159,18 +175,14 @@ class Slicer:
         Raises:
             NoRoom: a segment found no way with room.
         """
-        n, steps = self.network.tiers, self.network.steps
-        space = np.ones((n, steps))
-        space[0] = STREAMING_FASTEST
-        move = np.full((n, n, steps), np.inf)
-        move[self.network.links[:, 0], self.network.links[:, 1]] = STREAMING_MOVE
-        none = np.zeros((n, steps))
-        prices = PathPrices(space, move, np.zeros((n, n, steps)), none, none)
+        space, move = streaming_prices(self.network)
+        none = np.zeros_like(space)
+        prices = PathPrices(space, move, np.zeros_like(move), none, none)
         wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
         wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:
             segment = self.segments[index]
-            placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=False)
+            placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=0)
             if placed is None:
                 raise NoRoom(index)
             self.items[index] = placed
@@ -185,7 +197,7 @@ class Slicer:
         return 2 if live_range.reach & home else 1
 
     def _placed(
-        self, index: int, low: int, high: int, prices: PathPrices, *, carry: bool = True
+        self, index: int, low: int, high: int, prices: PathPrices, *, carry: int = ALL_TIERS
     ) -> list[Slice] | None:
         """A byte range on the cheapest paths with room, cut where it must be; None without any.
 

@@ -1,15 +1,23 @@
 """The plan that streams operators one by one, and its slices: where every search begins."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
 from ullage.solvers.paths.refusal import refusal
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
-from ullage.solvers.paths.slices import Ledger, NoRoom, Slice, Slicer
+from ullage.solvers.paths.slices import (
+    Ledger,
+    NoRoom,
+    Slice,
+    Slicer,
+    part_of,
+    streaming_prices,
+)
 
 # Number of pages at most that a tier is cut into.
 PAGES = 65536
@@ -40,6 +48,56 @@ def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
     if isinstance(found, _Refused):
         raise refusal(tiered, found.slicer, found.segment, _streams)
     return found
+
+
+def stays_where_there_is_room(
+    tiered: TieredProblem, slicer: Slicer, streamed: Assignment
+) -> Assignment:
+    """In steady state weights stay, from one inference to the next, in tiers with room for all.
+
+    Behind a slow home, as flash, such a tier saves them the way from there in every inference. The
+    room that they take in other tiers is what the streaming plan has for them.
+
+    Args:
+        tiered: the problem.
+        slicer: with the slices of the streaming plan; they are changed.
+        streamed: that plan.
+
+    Returns:
+        The plan; the streaming plan, with its slices, where no weight can stay so.
+    """
+    network = tiered.network
+    known = {index: list(items) for index, items in slicer.items.items()}
+    space, move = streaming_prices(network)
+    space[tiered.uncapacitated >> np.arange(network.tiers) & 1 == 1] = 0.0
+    none = np.zeros_like(space)
+    prices = PathPrices(space, move, np.zeros_like(move), none, none)
+    stays = 0
+    for index, items in slicer.items.items():
+        live_range = tiered.live_ranges[index]
+        if live_range is None or not live_range.is_loop_carried:
+            continue
+        for number, item in enumerate(items):
+            size = item.end_byte - item.start_byte
+            slicer.ledger.book(item, -1)
+            masked = slicer.ledger.masked(space, item.start_byte, item.end_byte)
+            _, path = slicer.finder.cheapest(
+                part_of(live_range, size),
+                replace(prices, space=masked),
+                carry=tiered.uncapacitated,
+                exact=True,
+            )
+            if path is not None and path.loop_carried:
+                items[number] = replace(item, path=path)
+                stays += 1
+            slicer.ledger.book(items[number])
+    if not stays:
+        return streamed
+    try:
+        return assignment_of(tiered, slicer)
+    except NoAddress:  # it may be fetched into the other tiers at other steps than before
+        slicer.place(known)
+        return streamed
 
 
 @dataclass(frozen=True)

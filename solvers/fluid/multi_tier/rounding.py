@@ -69,7 +69,7 @@ def sliced(
                 elif attempt <= KEEPS_FREE:
                     keep_free(slicer, residency, attempt)
                 else:
-                    slicer.carries = False  # except for what is requested
+                    slicer.carries &= ~(1 << residency.tier)  # except for what is requested
                     _let_go(tiered, slicer, requests, base, residency, whole=attempt > TRIES - 3)
             slicer.place(base)
     return None

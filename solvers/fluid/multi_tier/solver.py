@@ -1,6 +1,7 @@
 """`fluid` on targets with three tiers and more: flash -> DRAM -> SRAM, host -> device -> on-chip.
 
-1. A streaming plan: every operand is where operators reach it just when they need it, else at home.
+1. A streaming plan: every operand is where operators reach it just when they need it, else at home,
+   or in steady state in another tier with room for everything.
 2. The relaxation, solved by `column_generation`, with a certified bound.
 3. Its shares cut into slices (`rounding`, `slices`) that replace the streaming ones where they fit,
    and that move to better paths one by one (`polish`).
@@ -25,7 +26,7 @@ from ullage.solvers.paths.column import Column, column_of
 from ullage.solvers.paths.greedy import COMPILE_S, has_time_to_search, is_ready
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
 from ullage.solvers.paths.slices import Slice
-from ullage.solvers.paths.streaming import streaming
+from ullage.solvers.paths.streaming import stays_where_there_is_room, streaming
 from ullage.solvers.state.segments import uses_are_whole
 
 
@@ -50,6 +51,7 @@ def solve_tiers(
     if not searches:
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
+    reference = stays_where_there_is_room(tiered, slicer, reference)
     base = {index: list(items) for index, items in slicer.items.items()}
     relaxation = relax_tiers(
         tiered,
@@ -84,6 +86,7 @@ def bound_of_tiers(
         return None
     tiered = tiered_problem(problem)
     slicer, reference = streaming(tiered)
+    reference = stays_where_there_is_room(tiered, slicer, reference)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})
     relaxation = relax_tiers(
         tiered,

@@ -23,7 +23,7 @@ from tests.support.models import (
 from tests.support.onnx_models import const, imported, info, model, node
 from tests.support.solving import solve_with
 from ullage.compiler.common.errors import InfeasibleError, UsageError, VerificationError
-from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.execute.element_types import numpy_dtype
 from ullage.compiler.execute.runner import (
@@ -239,6 +239,23 @@ def test_weights_stay_over_several_inferences(name: str, target: str) -> None:
     assert any(not np.array_equal(single.arrays[n], done.arrays[n]) for n in single.arrays), (
         "each inference has inputs of its own"
     )
+
+
+@pytest.mark.parametrize("solver", ["greedy", "fluid"])
+@pytest.mark.parametrize("name", ["residual", "concat"])
+def test_weights_of_a_chain_stay_behind_flash(name: str, solver: str) -> None:
+    options = CompileOptions(
+        target="phone-npu-flash",
+        overrides={"tiers.dram.addressable": "false"},
+        fast_memory_bytes=SIZES[-1],
+        steady_state=True,
+    )
+    prepared = prepare(model_file(name), options)
+    plan = replace(solve_with(solver, prepared.problem), model=prepared.model)
+    carried = [r for r in plan.residencies if r.tier != "flash" and r.start == r.ready == 0]
+    assert any(r.tier == "dram" for r in carried)
+    assert not any(transfer.source == "flash" for transfer in plan.transfers)
+    assert exact(executed(name, plan))
 
 
 def test_weights_are_loaded_once_and_inputs_each_time() -> None:
