@@ -91,8 +91,9 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(visible(row[c])) for c in shown))
     if optional and sum(max(len(columns[c][0]), narrowest[c]) + 3 for c in shown) >= out.width:
+        has_room = sum(narrowest[c] + 3 for c in shown) + 1 <= out.width
         for column, c in zip(table.columns, shown, strict=True):
-            if columns[c][0] not in folding:
+            if columns[c][0] not in folding and has_room:
                 column.width, column.no_wrap = narrowest[c], False  # its cells have room
     out.print(Text(visible(title), style="table.title"))  # as wide as the terminal, not the table
     out.print(table)
