@@ -10,7 +10,7 @@ Writes docs/validation.md and a table of every layer of Vela into benchmarks/res
 
 import argparse
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from ullage.compiler.frontend import FrontendOptions, prepare
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.program import DMA_STEP, Step
 from ullage.compiler.ir.target import Systolic
-from ullage.hwmodels.catalog.registry import load_target
+from ullage.hwmodels.catalog.registry import describe, load_target
 from ullage.hwmodels.compute.systolic import nest_cycles
 from ullage.hwmodels.cost import compute_seconds
 
@@ -62,13 +62,9 @@ LAYERS: tuple[tuple[str, LoopNest, float], ...] = (
 )
 
 
-# MLPerf Tiny v1.1, latencies in ms of the networks in `MCU_NETWORKS`, by our target file.
+# Networks of MLPerf Tiny, and the targets that have their published latencies.
 MCU_NETWORKS = ("ad01_int8", "resnet8_int8", "kws_int8", "vww_96_int8")
-MCU_LATENCIES_MS: Mapping[str, tuple[float, ...]] = {
-    "stm32h7a3": (1.82, 51.9, 15.4, 29.6),
-    "stm32l4r5": (6.86, 214, 62.9, 119),
-    "stm32u575": (4.85, 128, 38.6, 71.6),
-}
+MCUS = ("stm32h7a3", "stm32l4r5", "stm32u575")
 
 
 @dataclass(frozen=True)
@@ -239,8 +235,10 @@ def mcu_table(folder: Path) -> str:
     """Published latencies, and what the kernels take by the model."""
     columns = ("chip", *(f"{network}, ms" for network in MCU_NETWORKS), "ours / published")
     lines = ["| " + " | ".join(columns) + " |", "|---" * len(columns) + "|"]
-    for chip, latencies in MCU_LATENCIES_MS.items():
-        options = FrontendOptions(target=str(TARGETS / f"{chip}.yaml"), dtype="int8", batch=1)
+    for chip in MCUS:
+        options = FrontendOptions(target=chip, dtype="int8", batch=1)
+        published = {run.model: 1e3 * run.latency_s.value for run in describe(chip).published.runs}
+        latencies = [published[network] for network in MCU_NETWORKS]
         ratios = []
         for network, latency_ms in zip(MCU_NETWORKS, latencies, strict=True):
             problem = prepare(folder / "models" / f"{network}.onnx", options).problem
@@ -295,10 +293,11 @@ What is left:
 - A Softmax over few elements is many operations there, of which each takes at least 12 cycles."""
 
 MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and the cycles of `kernel-cycles` in
-`benchmarks/targets/stm32*.yaml`. The cycles are fitted to these twelve latencies: a convolution, a
-depthwise convolution and a matrix product have one figure each on the Cortex-M7, and the Cortex-M4
-and M33 one factor each. So this says how well five figures describe twelve runs, not how well they
-foretell others. Pools, additions and Softmax are assumptions, and take little."""
+the targets `stm32h7a3`, `stm32l4r5` and `stm32u575`. The cycles are fitted to these twelve
+latencies: a convolution, a depthwise convolution and a matrix product have one figure each on the
+Cortex-M7, and the Cortex-M4 and M33 one factor each. So this says how well five figures describe
+twelve runs, not how well they foretell others. Pools, additions and Softmax are assumptions, and
+take little."""
 
 ZIGZAG_WORDS = """Latency of ZigZag 3.9's tpu_like (32 x 32, weight stationary), in the closed form
 of SCALE-Sim (the default of `systolic`) and with ZigZag's dataflow for convolutions: rows hold

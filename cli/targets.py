@@ -230,7 +230,7 @@ def _print_tiers(description: "Description") -> None:
 
 
 def _print_published(description: "Description") -> None:
-    from ullage.cli.render import print_table
+    from ullage.cli.render import print_pairs, print_table
     from ullage.hwmodels.catalog.published import published_figures
 
     rows = []
@@ -246,7 +246,7 @@ def _print_published(description: "Description") -> None:
         optional = ("Confidence", "Source")
         print_table("Published by others", columns, rows, optional=optional, folding=("Source",))
     if description.published.missing:
-        say(description.published.missing)
+        print_pairs([("Not published", description.published.missing)])
 
 
 def _amount(value: float, unit: str) -> str:

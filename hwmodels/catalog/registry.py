@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -202,13 +203,19 @@ def _label(path: Path) -> str:
     return path.stem if path.parent == _SHIPPED else str(path)
 
 
+@cache
+def _shipped_document(path: Path) -> dict[str, Any]:
+    """The document of a shipped file, from which several others may inherit; not to be changed."""
+    return read_yaml_mapping(path)
+
+
 def _inheritance(path: Path) -> list[tuple[str, dict[Any, Any]]]:
     """(label, document) of a file and of those it inherits from, nearest first."""
     chain: list[tuple[str, dict[Any, Any]]] = []
     visited: list[Path] = []
     while True:
         label = _label(path)
-        document = read_yaml_mapping(path)
+        document = _shipped_document(path) if path.parent == _SHIPPED else read_yaml_mapping(path)
         if path.resolve() in visited or len(visited) == MAX_INHERITANCE:
             names = " -> ".join([*(name for name, _ in chain), label])
             remedy = "remove one `inherit`"

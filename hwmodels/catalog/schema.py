@@ -238,12 +238,16 @@ class PublishedRun(Strict):
         model: name of the network, as `--model` takes it or a file without its ending is called.
         dtype: data type in which it ran.
         batch: inputs that ran together.
+        steady_state: inferences follow one another, so that weights may stay on the chip.
+        at_home: everything stays in its home tier, as on a chip without the fast memory.
         latency_s: time for all of them.
     """
 
     model: str = Field(pattern=NAME_PATTERN, max_length=80)
     dtype: Annotated[str, AfterValidator(_dtype)]
     batch: int = Field(default=1, ge=1, le=100_000, strict=True)
+    steady_state: StrictBool = False
+    at_home: StrictBool = False
     latency_s: Seconds
 
 
