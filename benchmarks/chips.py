@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import DEFAULT_SOLVER, CompileOptions
 from ullage.compiler.importer.model_zoo import named_models
 from ullage.hwmodels.catalog.published import PublishedFigure, published_figures
+from ullage.hwmodels.catalog.quantities import Figure
 from ullage.hwmodels.catalog.registry import Description, by_kind, describe, list_targets
 from ullage.hwmodels.catalog.schema import CHIP_KINDS, PublishedRun
 from ullage.hwmodels.compute.peaks import peak_macs_per_s
@@ -43,6 +44,8 @@ SMALL_NETWORKS = ("kws_int8", "resnet8_int8", "vww_96_int8")
 SMALL_BYTES = 128 << 10
 # A network that this script builds.
 CIFAR10 = "cmsis_cifar10"
+# Shares of a published latency between which ours is near.
+LEAST_NEAR, MOST_NEAR = 0.8, 1.25
 # Networks of thousands of operators are planned by `greedy` alone, however long that takes: members
 # of `auto` use up their time before there is a plan that is better than the home tiers.
 GREEDY = ("llama7b_decode_1024",)
@@ -252,9 +255,9 @@ def plan(target: str, model: str, dtype: str, batch: int, steady_state: bool) ->
     )
 
 
-def page(descriptions: Iterable[Description], rows: list[Row]) -> str:
+def page(descriptions: Sequence[Description], rows: list[Row]) -> str:
     """The page of all targets."""
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION, "## Published latencies", latency_table(descriptions, rows)]
     for kind, found in by_kind(descriptions).items():
         parts.append(f"## {CHIP_KINDS[kind]}")
         for each in found:
@@ -293,12 +296,18 @@ def figure_table(rows: Iterable[PublishedFigure]) -> str:
     lines = ["| figure | published | here | here / published | source |", "|---|---|---|---|---|"]
     for row in rows:
         unit, ours = row.figure.expected_unit, row.ours or 0.0
-        cells = (f"{value / 1e9:,.4g} G{unit}" for value in (row.figure.value, ours))
+        cells = (amount(value, unit) for value in (row.figure.value, ours))
         lines.append(
             f"| {row.what} | {' | '.join(cells)} | {ours / row.figure.value:.2f} | "
-            f"{row.figure.source} ({row.figure.confidence}) |"
+            f"{source_text(row.figure)} |"
         )
     return "\n".join(lines)
+
+
+def amount(value: float, unit: str) -> str:
+    """A rate for people."""
+    scale, prefix = (1e12, "T") if value >= 1e12 else (1e9, "G")
+    return f"{value / scale:.4g} {prefix}{unit}"
 
 
 def plan_table(rows: list[Row], description: Description) -> list[str]:
@@ -313,26 +322,60 @@ def plan_table(rows: list[Row], description: Description) -> list[str]:
     sources: dict[str, None] = {}
     for row in rows:
         run = published.get((row.model, row.dtype, row.batch, row.steady_state))
-        what = f"{row.model} {row.dtype}" + (f", batch {row.batch}" if row.batch > 1 else "")
-        what += ", steady state" if row.steady_state else ""
+        what = named(row)
         what += ", in parts" if row.schedule != "whole" and row.latency_s is not None else ""
         said, ratio = "-", "-"
         if run is not None:
             said = format_time(run.latency_s.value)
-            note = f"; {run.latency_s.note}" if run.latency_s.note else ""
-            sources[f"{run.latency_s.source} ({run.latency_s.confidence}{note})"] = None
+            sources[source_text(run.latency_s)] = None
         if row.latency_s is None or row.compute_s is None:
             lines.append(f"| {what} | {row.refused} | - | - | - | {said} | - |")
             continue
-        ours = row.all_slow_s if run is not None and run.at_home else row.latency_s
-        if run is not None and ours is not None:
-            ratio = f"{ours / run.latency_s.value:.2f}" + (", all at home" if run.at_home else "")
+            if (share := ratio_to(row, run)) is not None:
+                ratio = f"{share:.2f}" + (", all at home" if run.at_home else "")
         slow = "-" if row.all_slow_s is None else format_time(row.all_slow_s)
         gap = "-" if row.gap is None else f"{row.gap:.2%}"
         cells = (format_time(row.latency_s), gap, format_time(row.compute_s), slow, said, ratio)
         lines.append(f"| {what} | {' | '.join(cells)} |")
     found = ["\n".join(lines)]
     return [*found, f"Published: {'; '.join(sources)}."] if sources else found
+
+
+def named(row: Row) -> str:
+    """A network and how it ran."""
+    what = f"{row.model} {row.dtype}" + (f", batch {row.batch}" if row.batch > 1 else "")
+    return what + (", steady state" if row.steady_state else "")
+
+
+def source_text(figure: Figure) -> str:
+    """Where a figure was read, how sure it is, and what is to say of it."""
+    note = f"; {figure.note}" if figure.note else ""
+    return f"{figure.source} ({figure.confidence}{note})"
+
+
+def ratio_to(row: Row, run: PublishedRun) -> float | None:
+    """Our latency over a published one; None where there is no plan."""
+    ours = row.all_slow_s if run.at_home else row.latency_s
+    return None if ours is None else ours / run.latency_s.value
+
+
+def latency_table(descriptions: Iterable[Description], rows: list[Row]) -> str:
+    """All published latencies beside ours."""
+    by_key = {(r.target, r.model, r.dtype, r.batch, r.steady_state): r for r in rows}
+    lines = ["| target | network | published | ours / published |", "|---|---|---|---|"]
+    shares = []
+    for kind in by_kind(descriptions).values():
+        for each in kind:
+            for run in each.published.runs:
+                row = by_key.get((each.name, *run_key(run)))
+                share = None if row is None else ratio_to(row, run)
+                if row is not None and share is not None:
+                    shares.append(share)
+                    said = format_time(run.latency_s.value)
+                    lines.append(f"| `{each.name}` | {named(row)} | {said} | {share:.2f} |")
+    near = sum(LEAST_NEAR <= share <= MOST_NEAR for share in shares)
+    words = f"{near} of {len(shares)} are within {LEAST_NEAR:g} and {MOST_NEAR:g} of the published."
+    return "\n".join(lines) + f"\n\n{words} {LATENCY_WORDS}"
 
 
 def run_key(run: PublishedRun) -> tuple[str, str, int, bool]:
@@ -348,6 +391,11 @@ lower bound of its own schedule; `all at home` leaves every tensor in its home t
 are estimates of the cost model. Values of low confidence (from memory, or assumptions) are listed;
 `ullage targets show NAME` has every value with its source. `python benchmarks/chips.py` writes this
 page; networks that do not come with the `onnx` package lie beside the project, not in it."""
+
+LATENCY_WORDS = """The
+twelve of `stm32h7a3`, `stm32l4r5` and `stm32u575` are those that five figures of their kernels were
+fitted to. Peak rates of chips that say no more make plans too fast; why, where it is known, stands
+with each target."""
 
 
 if __name__ == "__main__":

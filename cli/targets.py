@@ -255,7 +255,8 @@ def _amount(value: float, unit: str) -> str:
 
     if unit == "s":
         return format_time(value)
-    return f"{value / 1e9:.4g} G{unit}"
+    scale, prefix = (1e12, "T") if value >= 1e12 else (1e9, "G")
+    return f"{value / scale:.4g} {prefix}{unit}"
 
 
 def _fastest(target: "Target") -> str:

@@ -96,7 +96,7 @@ published:
 """
     )
     text = run("show", str(path))
-    assert re.search(r"peak int8 +│ 2000 Gops/s +│ 1000 Gops/s", text)
+    assert re.search(r"peak int8 +│ 2 Tops/s +│ 1 Tops/s", text)
     assert re.search(r"resnet50 int8 +│ 9 ms +│ - ", text)
     assert "Nothing on energy was found" in text
     document = run_json("show", str(path))
