@@ -135,9 +135,9 @@ def _plan_in_parts(
     solution, lost_bytes = _placed_in_parts(direct, relaxation, budget, page_bytes=page, cut=cut)
     value, bound = value_of(solution.assignment), relaxation.bound
     is_near = bound is None or value <= bound * (1 + PAGES_GAP)
-    if is_near or not lost_bytes.any() or len(direct.problem.steps) > options.whole_steps:
+    if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:
         return solution
-    narrower = _with_less_room(direct, lost_bytes, value, options, budget)
+    narrower = _with_less_room(direct, relaxation, lost_bytes, value, options, budget)
     if narrower is None:
         return solution
     try:
@@ -148,12 +148,18 @@ def _plan_in_parts(
 
 
 def _with_less_room(
-    direct: Direct, lost_bytes: Ints, value: float, options: FluidOptions, budget: Budget
+    direct: Direct,
+    relaxation: Relaxation,
+    lost_bytes: Ints,
+    value: float,
+    options: FluidOptions,
+    budget: Budget,
 ) -> Relaxation | None:
     """The LP with some bytes less in each step; None where it has no solution, or no time is left.
 
     Args:
         direct: the problem.
+        relaxation: the LP with all room, solved.
         lost_bytes: (T,) bytes.
         value: of a plan, in the objective's unit.
         options: parameters of `fluid`.
@@ -166,7 +172,9 @@ def _with_less_room(
     )
     problem = replace(direct.problem, program=replace(program, steps=steps))
     few = replace(options, max_rounds=min(PAGES_ROUNDS, options.max_rounds))
-    return relax(problem, direct.segments, value, few, budget, may_be_infeasible=True)
+    return relax(
+        problem, direct.segments, value, few, budget, may_be_infeasible=True, similar=relaxation
+    )
 
 
 def _placed_in_parts(

@@ -98,14 +98,11 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
     reference, relaxation = direct.reference, direct.relaxation
     if relaxation is None and options.own_plan:
         raise TimeLimitError(
-            "fluid: its linear program was not solved in time, or has too many entries (thousands "
-            "of readers of one result); give more time (--time-limit), or use another solver"
+            "fluid: its linear program was not solved in time; give more (--time-limit), or use "
+            "another solver"
         )
     if relaxation is None:
-        note = (
-            "fluid: the LP was not solved (time limit, numerics, or thousands of readers of one "
-            "result): everything stays slow"
-        )
+        note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )

@@ -207,6 +207,10 @@ class FrozenProgram:
     entry_values: Floats
 
 
+# MathOpt's status of a variable at its lower bound.
+AT_LOWER_BOUND = 2
+
+
 @dataclass(frozen=True)
 class Basis:
     """Where a simplex solver stopped: MathOpt's status of each variable and of each row."""

@@ -24,6 +24,9 @@ SOLVERS = ("glop", "highs", "pdlp")
 # Name of GLOP by its dual simplex method, the program as it stands: where presolving or the primal
 # method gets stuck in rounding errors, this may not.
 GLOP_DUAL = "glop-dual"
+# Rows of a program from which on GLOP, given a basis, estimates the norms of edges (Devex) instead
+# of computing them: that takes longer than the few iterations that are left.
+DEVEX_ROWS = 20_000
 # The solver that is tried last where others found no optimum, ...
 LAST = "highs"
 # ... and the number of entries of a program up to which it is: it takes minutes for larger ones.
@@ -58,7 +61,8 @@ def solve_lp(
         NoSolutionError: the solver says that there is none, and that may be.
     """
     message = _model(program), _start(start, len(program.cost))
-    answer = _solve_all([message], solver, time_limit_s)[0]
+    devex = start is not None and len(program.row_low) >= DEVEX_ROWS
+    answer = _solve_all([message], solver, time_limit_s, devex=devex)[0]
     if may_be_infeasible and _is_infeasible(answer):
         raise NoSolutionError
     return _solution(program, answer, solver, with_basis=with_basis)
@@ -136,9 +140,14 @@ def solve_lps(
 
 
 def _solve_all(
-    messages: Sequence[tuple[Any, Any]], solver: str, time_limit_s: float | None
+    messages: Sequence[tuple[Any, Any]],
+    solver: str,
+    time_limit_s: float | None,
+    *,
+    devex: bool = False,
 ) -> list[Any]:
     """MathOpt's answers to (model, start) pairs; Ctrl-C stops all."""
+    from ortools.glop import parameters_pb2 as glop_pb2
     from ortools.math_opt import callback_pb2, parameters_pb2
     from ortools.math_opt.core.python import solver as core
     from ortools.util.python.solve_interrupter import SolveInterrupter
@@ -150,6 +159,9 @@ def _solve_all(
     if solver == GLOP_DUAL:
         parameters.glop.use_dual_simplex = True
         parameters.glop.use_preprocessing = False
+    if devex:
+        rule = glop_pb2.GlopParameters.DEVEX
+        parameters.glop.optimization_rule = parameters.glop.feasibility_rule = rule
     kind = parameters_pb2.SolverTypeProto.Value(f"SOLVER_TYPE_{family.upper()}")
     interrupter = SolveInterrupter()
     stop = interrupter.pybind_interrupter if family == "glop" else None

@@ -28,6 +28,9 @@ Capacity bounds the sum of resident bytes at every step. The elapsed time of a s
 compute time and the busy time of every tier and link. In steady state steps count modulo T (the
 number of steps), and the first gap of a weight begins at its last access in the inference before.
 
+Where only pauses lie between two accesses of what must be in the fastest tier, it is kept: nothing
+else needs its room in pauses, so that fetching it again gains nothing.
+
 Every legal plan of the order gives a feasible point (set-up times, alignment, cuts and addresses
 only cost), so the optimum is a lower bound, once data may move in every step of a gap. At first
 only some of those steps, the windows, have variables; `windows` opens more, and says what the
@@ -35,7 +38,7 @@ closed ones could still be worth.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -52,13 +55,11 @@ from ullage.solvers.state.segments import Segment
 SPARSE_STEPS = 8
 # Segments, or gaps of one, between two looks at the clock.
 CLOCK_EVERY = 64
-# Most entries of the rows that say what of a result is at home, n squared for n readers of one: 240
-# MB before the program is frozen and copied.
-MAX_HOME_ENTRIES = 10_000_000
-
-
-class ProgramTooLargeError(Exception):
-    """The program would have more entries than memory and time allow."""
+# Gaps of one result up to which the rows that say what of it is at home list all moves before them:
+# n squared entries for n readers. Of more, each gap has a variable for what is at home behind it.
+LISTED_GAPS = 8
+# Upper end of these variables. No row asks for more than 1; it is higher so that it never binds.
+MOST_AT_HOME = 2.0
 
 
 @dataclass
@@ -79,6 +80,10 @@ class Windows:
     reach_steps: int = 1 << 60
     arrivals: dict[tuple[int, int], Ints] = field(default_factory=dict)
     spills: dict[tuple[int, int], Ints] = field(default_factory=dict)
+
+    def copy(self) -> "Windows":
+        """The same, to be opened further by itself."""
+        return replace(self, arrivals=dict(self.arrivals), spills=dict(self.spills))
 
 
 @dataclass
@@ -122,11 +127,8 @@ def build_fluid(
 
     Raises:
         TimeLimitError: the deadline passed.
-        ProgramTooLargeError: there are more than `MAX_HOME_ENTRIES`; a tensor that an operator
-            writes and n others read takes entries in proportion to n squared.
     """
     spent = budget or Budget()
-    home_entries = 0
     resident: list[Ints] = []
     gaps: list[Gap] = []
     spills: list[SpillVariables] = []
@@ -142,10 +144,7 @@ def build_fluid(
                 for access, use in enumerate(segment.accesses):
                     if use.writes:
                         builder.mark(use.step)
-                        left = MAX_HOME_ENTRIES - home_entries
-                        added, entries = _add_spills(builder, rows, access, spent, left)
-                        spills += added
-                        home_entries += entries
+                        spills += _add_spills(builder, rows, access, spent)
         resident.append(np.array(rows.present, dtype=np.int64))
         gaps += rows.gaps.values()
     if builder.setups is not None:
@@ -230,6 +229,10 @@ def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) 
     before = _access_before(builder, segment, access, wraps=wraps)
     linked = target.link(segment.home, target.fastest.name) is not None
     since, written = before if before is not None else (-1, True)
+    is_held = access > 0 and segment.must_be_fastest and builder.pauses.fill(since + 1, end)
+    if is_held:
+        kept, none = rows.present[access - 1], np.zeros(0, dtype=np.int64)
+        return Gap(rows.index, access, kept, kept, end, end, none, none, -1, False, True)
     first = since + 1 if written else since
     window = max(first, end - rows.windows.default_steps)
     early = rows.windows.arrivals.get((rows.index, access))
@@ -260,7 +263,7 @@ def _add_gap(builder: Builder, rows: _SegmentRows, access: int, *, wraps: bool) 
             builder.setups.charge_arrivals(segment, steps, moved)
         builder.occupy_until(steps, end, moved, size)
     wraps = wraps and access == 0
-    return Gap(rows.index, access, present, kept, first, end, steps, moved, sum_row, wraps)
+    return Gap(rows.index, access, present, kept, first, end, steps, moved, sum_row, wraps, False)
 
 
 def _access_before(
@@ -275,61 +278,68 @@ def _access_before(
 
 
 def _add_spills(
-    builder: Builder, rows: _SegmentRows, write: int, budget: Budget, most: int
-) -> tuple[list[SpillVariables], int]:
+    builder: Builder, rows: _SegmentRows, write: int, budget: Budget
+) -> list[SpillVariables]:
     """Add the variables of storing home what an access wrote into fast memory.
 
     For every gap up to a reader (and up to the end of an output), what is not kept through it must
     be home by its end. It was stored in an earlier gap (as e or f of that gap), or it lingers in
     this gap until it is stored (e: takes space from the gap's beginning). See the picture above.
-
-    Returns:
-        The variables, and how many entries say what is at home; no row is begun beyond `most`.
     """
     lp, segment = builder.lp, rows.segment
     readers = _readers_of_version(segment, write)
     is_last = not any(e.writes for e in segment.accesses[write + 1 :])
     gaps = [(segment.accesses[r].step, rows.gaps[r].kept, r) for r in readers]
+    held = {r for r in readers if rows.gaps[r].is_held}
     if is_last and segment.is_output:
         gaps.append((builder.steps, -1, len(segment.accesses)))
+    summed = len(gaps) > LISTED_GAPS
     spills: list[SpillVariables] = []
+    before: list[int] = []  # what sums up to what is at home before the gap
+    home = (builder.target.fastest.name, segment.home)
     since = segment.accesses[write].step
-    home_entries = 0
     for number, (end, kept, access) in enumerate(gaps):
         if number % CLOCK_EVERY == CLOCK_EVERY - 1:
             _check(budget)
-        if home_entries > most:
-            raise ProgramTooLargeError(f"{len(gaps)} readers of one result")
         first = since + 1 if number == 0 else since  # while a reader reads, it can be copied
+        if access in held:  # a pause is no better for a copy than the reader's step before it
+            steps = np.arange(first, since + 1, dtype=np.int64)
+            f = lp.add_variables(len(steps), 0.0, _most(segment))
+            builder.charge_moves(*home, steps, f, segment.size_bytes)
+            before += f.tolist()
+            span = (first, since, since + 1)
+            spills.append(SpillVariables(rows.index, write, access, *span, steps, f[:0], f))
+            since = end
+            continue
         steps = _spill_steps(builder, rows, access, since, (first, end))
         e = lp.add_variables(len(steps), 0.0, _most(segment))
         copied = len(steps) if number + 1 < len(gaps) else 0
         f = lp.add_variables(copied, 0.0, _most(segment))
-        before = [
-            v for spill in spills for v in (*spill.lingering.tolist(), *spill.copied.tolist())
-        ]
         entries = dict.fromkeys([*before, *e.tolist()], 1.0)
         entries[rows.accessed[write]] = -1.0
         if kept >= 0:
             entries[kept] = 1.0
         row = lp.add_row(0.0, INFINITY, entries)
-        home_entries += len(entries)
-        home = (builder.target.fastest.name, segment.home)
         for variables in (e, f):
             if len(variables):
                 builder.charge_moves(*home, steps, variables, segment.size_bytes)
         builder.occupy_from(since + 1, steps + 1, e, segment.size_bytes)
+        before += [*e.tolist(), *f.tolist()]
+        at_home = at_home_row = -1
+        if summed and number + 1 < len(gaps):
+            at_home = lp.add_variable(0.0, MOST_AT_HOME)
+            at_home_row = lp.add_row(0.0, INFINITY, {**dict.fromkeys(before, 1.0), at_home: -1.0})
+            before = [at_home]
         read_row = -1
         accessed = rows.accessed[access] if kept >= 0 else -1
         if kept >= 0 and accessed != rows.present[access]:  # what the reader has from home is there
-            all_home = [*before, *e.tolist(), *f.tolist()]
-            entries = {**dict.fromkeys(all_home, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
+            entries = {**dict.fromkeys(before, 1.0), rows.accessed[write]: -1.0, accessed: 1.0}
             read_row = lp.add_row(0.0, INFINITY, entries)
-            home_entries += len(entries)
         span = (first, since, end)
-        spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, row, read_row))
+        demands = (row, read_row, at_home, at_home_row)
+        spills.append(SpillVariables(rows.index, write, access, *span, steps, e, f, *demands))
         since = end
-    return spills, home_entries
+    return spills
 
 
 def _most(segment: Segment) -> float:

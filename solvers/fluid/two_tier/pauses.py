@@ -35,6 +35,10 @@ class Pauses:
         self._others = np.concatenate([others - len(is_pause), others])  # -T .. T - 1
         self._listed: list[int] = self._others.tolist()
 
+    def fill(self, low: int, high: int) -> bool:
+        """Whether all steps in [low, high) are pauses; False where there are none."""
+        return low < high and bisect_left(self._listed, high) == bisect_left(self._listed, low)
+
     def arrivals(self, low: int, high: int, end: int) -> Ints:
         """Steps in [low, high) in which it may pay to arrive for an access at `end` >= high.
 

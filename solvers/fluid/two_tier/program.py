@@ -3,12 +3,14 @@
 `model` builds it; `windows`, `slicing` and `rounding` read it. For the letters see `model`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.fluid.two_tier.builder import Builder
-from ullage.solvers.lp.program import FrozenProgram
+from ullage.solvers.lp.program import AT_LOWER_BOUND, Basis, FrozenProgram
 from ullage.solvers.state.segments import Segment
 
 
@@ -27,8 +29,9 @@ class Gap:
         end: step of the access.
         steps: steps of the arrivals that the program knows, ascending; none without a link.
         moved: their variables m.
-        sum_row: row k + moves - x = 0.
+        sum_row: row k + moves - x = 0; -1 where all is kept.
         wraps: whether k is kept from the last access of the inference before.
+        is_held: whether all is kept, as only pauses lie between two accesses that need it.
     """
 
     segment: int
@@ -41,6 +44,7 @@ class Gap:
     moved: Ints
     sum_row: int
     wraps: bool
+    is_held: bool
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,12 @@ class SpillVariables:
         steps: steps that the program knows, ascending.
         lingering: variables e: stored in that step, and kept until then only for that.
         copied: variables f: stored in that step while it is kept anyway; none in the last gap.
-        row: row that demands that what is not kept is at home by the end of the gap.
+        row: row that demands that what is not kept is at home by the end of the gap; -1: all is
+            kept (`Gap.is_held`).
         read_row: row that demands that what the reader reads at home is there; -1: `row` says it.
+        at_home: variable of what is at home behind the gap, in rows of later gaps; -1: they list
+            all moves before them.
+        at_home_row: row that keeps it at what was stored in this gap and those before.
     """
 
     segment: int
@@ -70,8 +78,10 @@ class SpillVariables:
     steps: Ints
     lingering: Ints
     copied: Ints
-    row: int
-    read_row: int
+    row: int = -1
+    read_row: int = -1
+    at_home: int = -1
+    at_home_row: int = -1
 
     @property
     def lingers_from(self) -> int:
@@ -103,7 +113,8 @@ def streaming_values(fluid: FluidProgram, segments: Sequence[Segment]) -> Floats
     """(n,) values of the variables, but for time, where nothing is kept from access to access.
 
     What must be in the fastest tier arrives in the step before each access, and is stored home
-    right after it was written; everything else stays at home. It fits wherever operators do.
+    right after it was written, or read by the steps behind that with nothing but pauses in between;
+    everything else stays at home. It fits wherever operators do.
     """
     values = fluid.program.low.copy()
     for gap in fluid.gaps:
@@ -111,11 +122,75 @@ def streaming_values(fluid: FluidProgram, segments: Sequence[Segment]) -> Floats
             values[gap.moved[-1]] = 1.0
     stored: tuple[int, int] | None = None
     for spill in fluid.spills:
+        if not segments[spill.segment].must_be_fastest:
+            continue
         write = spill.segment, spill.write
-        if segments[spill.segment].must_be_fastest and write != stored and len(spill.lingering):
+        if write != stored and len(spill.lingering):
             values[spill.lingering[0]] = 1.0
-        stored = write
+            stored = write
+        if write == stored and spill.at_home >= 0:
+            values[spill.at_home] = 1.0
     return values
+
+
+def start_from(fluid: FluidProgram, before: FluidProgram, basis: Basis | None) -> Basis | None:
+    """The basis of a program for the same with more windows open; None where there is no such one.
+
+    What may move in steps that were closed is at its lower bound.
+
+    Args:
+        fluid: the program with more windows.
+        before: the program of the basis.
+        basis: where the solver stopped; None: it did not say.
+    """
+    if basis is None or len(before.program.row_low) != len(fluid.program.row_low):
+        return None
+    places = np.full(len(before.program.cost), -1, dtype=np.int64)
+    is_window = [np.zeros(len(one.program.cost), dtype=bool) for one in (before, fluid)]
+    for old_steps, old, steps, now in _windows(before, fluid):
+        is_window[0][old] = is_window[1][now] = True
+        at = np.searchsorted(steps, old_steps)
+        if len(now) < len(old) or (at >= len(now)).any():
+            return None
+        places[old] = now[at]
+    others = np.flatnonzero(~is_window[1])
+    if len(others) != np.count_nonzero(~is_window[0]):
+        return None
+    places[~is_window[0]] = others
+    variables = np.full(len(fluid.program.cost), AT_LOWER_BOUND, dtype=np.int64)
+    variables[places] = basis.variables
+    return Basis(variables, basis.rows)
+
+
+def _windows(before: FluidProgram, fluid: FluidProgram) -> Iterator[tuple[Ints, Ints, Ints, Ints]]:
+    """Steps and variables of each window in two programs, the second with more windows open."""
+    for old, now in zip(before.gaps, fluid.gaps, strict=True):
+        yield old.steps, old.moved, now.steps, now.moved
+    for one, other in zip(before.spills, fluid.spills, strict=True):
+        for old_moves, moves in ((one.lingering, other.lingering), (one.copied, other.copied)):
+            if len(moves):
+                yield one.steps, old_moves, other.steps, moves
+
+
+def with_home_prices(fluid: FluidProgram, duals: Floats) -> Floats:
+    """Multipliers with those of the rows `at_home_row` replaced by sums of those of other rows.
+
+    What is at home behind a gap is worth what the rows of all later gaps, and of the gap's reader,
+    pay for it.
+    """
+    duals = duals.copy()
+    later = 0.0
+    following: tuple[int, int] | None = None
+    for spill in reversed(fluid.spills):
+        if (spill.segment, spill.write) != following:
+            following, later = (spill.segment, spill.write), 0.0
+        if spill.read_row >= 0:
+            later += max(float(duals[spill.read_row]), 0.0)
+        if spill.at_home_row >= 0:
+            duals[spill.at_home_row] = later
+        if spill.row >= 0:
+            later += max(float(duals[spill.row]), 0.0)
+    return duals
 
 
 @dataclass(frozen=True, slots=True)

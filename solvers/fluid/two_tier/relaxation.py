@@ -14,8 +14,13 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.blocks import BLOCK_STEPS, LOAD_STEPS, solve_in_blocks
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK, Builder
-from ullage.solvers.fluid.two_tier.model import ProgramTooLargeError, Windows, build_fluid
-from ullage.solvers.fluid.two_tier.program import FluidProgram, streaming_values
+from ullage.solvers.fluid.two_tier.model import Windows, build_fluid
+from ullage.solvers.fluid.two_tier.program import (
+    FluidProgram,
+    start_from,
+    streaming_values,
+    with_home_prices,
+)
 from ullage.solvers.fluid.two_tier.setups import setups_matter
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
 from ullage.solvers.fluid.two_tier.windows import closed_worth, open_windows
@@ -25,6 +30,12 @@ from ullage.solvers.state.segments import Segment, uses_are_whole
 
 # Share of the time left that the LP gets; the rest is for cutting, repairing and scoring.
 LP_SHARE = 0.7
+# Programs of so many accesses begin with shorter windows: the first solution takes most time, and
+# those with more windows go on from it.
+LONG_ACCESSES = 10_000
+LONG_WINDOW_STEPS = 10
+# Programs of so many rows go on from the optimum before windows were opened, others begin anew.
+WARM_ROWS = 20_000
 # No more windows are opened once all closed ones are worth less than this share of the value.
 ENOUGH = 1e-3
 # As `ENOUGH`, for programs solved in blocks, ...
@@ -46,6 +57,7 @@ class Relaxation:
             the LP does not know (more than two tiers, parts of tensors that stay whole).
         rounds: number of solves, with windows opened in between.
         axis: the problem and its segments in the program's steps.
+        windows: which moves the program knows.
     """
 
     fluid: FluidProgram
@@ -53,6 +65,7 @@ class Relaxation:
     bound: float | None
     rounds: int
     axis: TimeAxis
+    windows: Windows
 
 
 def relax(
@@ -63,8 +76,9 @@ def relax(
     budget: Budget,
     *,
     may_be_infeasible: bool = False,
+    similar: Relaxation | None = None,
 ) -> Relaxation | None:
-    """Solve the LP; None when the deadline comes before the first solution, or it is too large.
+    """Solve the LP; None when the deadline comes before the first solution.
 
     Args:
         problem: the problem.
@@ -74,12 +88,18 @@ def relax(
         options: parameters of `fluid`.
         budget: the time.
         may_be_infeasible: what operators cannot do without may not fit; None then.
+        similar: of the same program but for the room in its steps: that of a long one goes on from
+            its optimum.
     """
     axis = time_axis(problem, segments)
     problem, segments = axis.problem, axis.segments
     if problem.program.operators > options.whole_steps:
         return _relax_in_blocks(axis, reference, options, budget)
-    windows = Windows(options.window_steps)
+    accesses = sum(len(segment.accesses) for segment in segments)
+    shorter = min(options.window_steps, LONG_WINDOW_STEPS)
+    windows = Windows(options.window_steps if accesses < LONG_ACCESSES else shorter)
+    if similar is not None and accesses >= LONG_ACCESSES:
+        windows = similar.windows.copy()
     setups = setups_matter(problem, segments, reference)
     best: Relaxation | None = None
     for number in range(1, options.max_rounds + 1):
@@ -95,16 +115,22 @@ def relax(
                 windows=windows,
                 budget=part,
             )
-        except (TimeLimitError, ProgramTooLargeError):
+        except TimeLimitError:
             break
         left = part.remaining_s()
         if left <= 0:
             break
+        is_long = len(fluid.program.row_low) >= WARM_ROWS
+        start, last = None, best or similar
+        if is_long and last is not None:
+            start = start_from(fluid, last.fluid, last.solution.basis)
         solution = solve_lp_in_turn(
             fluid.program,
             solver=options.lp_solver,
             time_limit_s=None if math.isinf(left) else left,
             may_be_infeasible=may_be_infeasible,
+            start=start,
+            with_basis=is_long,
         )
         if solution is None:
             break
@@ -115,7 +141,7 @@ def relax(
             bound = _bound(fluid, solution, shortfall, problem)
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
-        best = Relaxation(fluid, solution, bound, number, axis)
+        best = Relaxation(fluid, solution, bound, number, axis, windows)
         enough = shortfall <= ENOUGH * abs(solution.objective + builder.constant)
         if enough or not opened:
             break
@@ -172,7 +198,7 @@ def _relax_in_blocks(
             fluid = build_fluid(
                 builder, segments, steady_state=False, windows=windows, budget=programs_budget
             )
-        except (TimeLimitError, ProgramTooLargeError):
+        except TimeLimitError:
             break
         solution = _solved_in_blocks(fluid, segments, options, programs_budget)
         if solution is None:
@@ -186,7 +212,7 @@ def _relax_in_blocks(
             bound = max(bound, _bound(fluid, unpriced, 0.0, problem))
             if best is not None and best.bound is not None:
                 bound = max(bound, best.bound)
-        best = Relaxation(fluid, solution, bound, number, axis)
+        best = Relaxation(fluid, solution, bound, number, axis, windows)
         if worth <= BLOCKS_ENOUGH * abs(solution.objective + builder.constant):
             break
         least = ENOUGH * solution.objective / max(1, len(fluid.gaps) + len(fluid.spills))
@@ -221,7 +247,8 @@ def _solved_in_blocks(
     )
     if solution is None:
         return None
-    return replace(solution, duals=builder.with_load_prices(solution.duals))
+    duals = with_home_prices(fluid, builder.with_load_prices(solution.duals))
+    return replace(solution, duals=duals)
 
 
 def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem: Problem) -> float:

@@ -212,5 +212,5 @@ def _partial_spills(
         span = spill.first_step, spill.end, spill.since
         if len(spill.steps) and pauses.count_spills(*span) > len(spill.steps):
             yield spill, later
-        later += max(prices.duals[spill.row], 0.0)
+        later += max(prices.duals[spill.row], 0.0) if spill.row >= 0 else 0.0
         following = spill
