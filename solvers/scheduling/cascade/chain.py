@@ -9,11 +9,11 @@ what is live between them and finds no room beside either:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Floats
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.target import Target
 from ullage.solvers.scheduling.cascade.estimate import (
     GroupEstimate,
@@ -37,6 +37,7 @@ class _Table:
     """Groups that end at one position, as arrays over them."""
 
     groups: list[GroupEstimate]
+    firsts: Ints
     own_s: Floats
     front_bytes: Floats
     back_bytes: Floats
@@ -45,6 +46,11 @@ class _Table:
     axes: Floats
     stripes: Floats
     first_bytes: Floats  # weights that must have arrived before the first part
+
+    def rows(self, rows: Ints) -> "_Table":
+        """Some of the groups."""
+        arrays = (getattr(self, field.name)[rows] for field in fields(self)[1:])
+        return _Table([self.groups[row] for row in rows], *arrays)
 
 
 def estimated_groups(
@@ -85,61 +91,102 @@ def choose_groups(
         part_price: of a part, as a share of the time that the order takes at least. A higher one
             finds groups of fewer parts, of which slices lose less when they are rounded up.
     """
-    count = len(facts.order)
-    crossing = crossing_bytes(facts)
-    capacity = float(target.fastest.capacity_bytes)
-    rate = _slow_rate(target)
-    grain = float(target.slice_granularity_bytes)
-    transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
-    computing_s = sum(facts.compute_s)
-    weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
-    each = part_price if facts.fitting_bytes is None else max(part_price, FITTED_PART_PRICE)
-    price = each * max(computing_s, sum(weights) / rate)
-    tables: list[_Table] = []
-    best: list[Floats] = []  # by end, by group: estimate of everything up to it
-    before: list[np.ndarray[tuple[int], np.dtype[np.int64]]] = []  # by end, by group: predecessor
-    for last in range(1, count + 1):
-        table = _table(facts, groups[last - 1], rate, price, compute_weight)
-        values = np.empty(len(table.groups))
-        previous = np.full(len(table.groups), -1, dtype=np.int64)
-        firsts = np.array([g.cascade.first for g in table.groups])
-        for first in np.unique(firsts):
-            rows = np.flatnonzero(firsts == first)
-            if first == 0:
-                values[rows] = table.own_s[rows]
-                continue
-            other = tables[first - 1]
-            used = np.maximum(other.back_bytes[:, None], table.front_bytes[None, rows])
-            live = crossing[first]
-            spilled = np.clip(live - (capacity - used), 0.0, live) / max(1.0, live)
-            moved = other.produced_bytes[:, None] + table.consumed_bytes[None, rows]
-            cells = _cells(other, table, rows)
-            if facts.fitting_bytes is None:  # each cell is rounded up
-                spilled_bytes = spilled * moved + cells * grain
-                total = best[first - 1][:, None] + transfer_weight * spilled_bytes / rate
-            else:
-                total = best[first - 1][:, None] + transfer_weight * spilled * moved / rate
-                total += price * CELL_SHARE * cells
-                room = capacity - other.back_bytes[:, None]
-                total += np.clip(table.first_bytes[None, rows] - room, 0.0, None) / rate
-            previous[rows] = total.argmin(axis=0)
-            values[rows] = total.min(axis=0) + table.own_s[rows]
-        tables.append(table)
-        best.append(values)
-        before.append(previous)
-    cascades: list[Cascade] = []
-    end, row = count, int(best[-1].argmin())
-    while end > 0:
-        group = tables[end - 1].groups[row]
-        cascades.append(group.cascade)
-        row = int(before[end - 1][row])
-        end = group.cascade.first
-    return cascades[::-1]
+    return Chain(facts, groups, target, compute_weight, part_price).best(0, len(facts.order))
 
 
-def _cells(
-    one: _Table, other: _Table, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+class Chain:
+    """The dynamic program over an order, or over a stretch of it.
+
+    Takes what `choose_groups` takes.
+    """
+
+    def __init__(
+        self,
+        facts: OrderFacts,
+        groups: Sequence[Sequence[GroupEstimate]],
+        target: Target,
+        compute_weight: float | None,
+        part_price: float = PART_PRICE,
+    ) -> None:
+        self._facts, self._groups = facts, groups
+        self._crossing = crossing_bytes(facts)
+        self._capacity = float(target.fastest.capacity_bytes)
+        self._rate = _slow_rate(target)
+        self._grain = float(target.slice_granularity_bytes)
+        self._compute_weight = compute_weight
+        self._transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
+        weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
+        each = part_price if facts.fitting_bytes is None else max(part_price, FITTED_PART_PRICE)
+        self._price = each * max(sum(facts.compute_s), sum(weights) / self._rate)
+        self._tables: dict[int, _Table] = {}
+
+    def best(
+        self, begin: int, end: int, rng: np.random.Generator | None = None, spread: float = 0.0
+    ) -> list[Cascade]:
+        """The groups of the smallest estimate that make up positions [begin, end).
+
+        Args:
+            begin: first position; what comes before it costs nothing.
+            end: one past the last.
+            rng: draws a factor for each group's own time, so that other calls find other groups.
+            spread: standard deviation of the factors' logarithm.
+        """
+        tables: dict[int, _Table] = {}
+        best: dict[int, Floats] = {}  # by end, by group: estimate of everything up to it
+        before: dict[int, Ints] = {}  # by end, by group: its predecessor
+        for last in range(begin + 1, end + 1):
+            table = self._table(last, begin)
+            own_s = table.own_s
+            if rng is not None:
+                own_s = own_s * np.exp(spread * rng.standard_normal(len(own_s)))
+            values = np.empty(len(table.groups))
+            previous = np.full(len(table.groups), -1, dtype=np.int64)
+            for first in np.unique(table.firsts):
+                rows = np.flatnonzero(table.firsts == first)
+                if first == begin:
+                    values[rows] = own_s[rows]
+                    continue
+                total = best[first][:, None] + self._between(tables[first], table, rows)
+                previous[rows] = total.argmin(axis=0)
+                values[rows] = total.min(axis=0) + own_s[rows]
+            tables[last], best[last], before[last] = table, values, previous
+        cascades: list[Cascade] = []
+        row = int(best[end].argmin())
+        while end > begin:
+            group = tables[end].groups[row]
+            cascades.append(group.cascade)
+            row = int(before[end][row])
+            end = group.cascade.first
+        return cascades[::-1]
+
+    def _table(self, last: int, begin: int) -> _Table:
+        """The groups that end before position `last` and begin no sooner than `begin`."""
+        if last not in self._tables:
+            self._tables[last] = _table(
+                self._facts, self._groups[last - 1], self._rate, self._price, self._compute_weight
+            )
+        table = self._tables[last]
+        inside = np.flatnonzero(table.firsts >= begin)
+        return table if len(inside) == len(table.groups) else table.rows(inside)
+
+    def _between(self, one: _Table, other: _Table, rows: Ints) -> Floats:
+        """(groups of one, rows of the other) seconds that neighbours pay for what is between."""
+        used = np.maximum(one.back_bytes[:, None], other.front_bytes[None, rows])
+        live = self._crossing[other.firsts[rows[0]]]
+        spilled = np.clip(live - (self._capacity - used), 0.0, live) / max(1.0, live)
+        moved = one.produced_bytes[:, None] + other.consumed_bytes[None, rows]
+        cells = _cells(one, other, rows)
+        if self._facts.fitting_bytes is None:  # each cell is rounded up
+            spilled_bytes = spilled * moved + cells * self._grain
+            return np.asarray(self._transfer_weight * spilled_bytes / self._rate)
+        total = self._transfer_weight * spilled * moved / self._rate
+        total += self._price * CELL_SHARE * cells
+        room = self._capacity - one.back_bytes[:, None]
+        late = np.clip(other.first_bytes[None, rows] - room, 0.0, None)
+        return np.asarray(total + late / self._rate)
+
+
+def _cells(one: _Table, other: _Table, rows: Ints) -> Floats:
     """Cells of what neighbours pass on that are cut along different axes."""
     differ = one.axes[:, None] != other.axes[None, rows]
     cut = (one.stripes[:, None] > 1) & (other.stripes[None, rows] > 1)
@@ -176,6 +223,7 @@ def _table(
         back.append(min(capacity, g.consumed_bytes) if whole else held)
     return _Table(
         kept,
+        np.array([g.cascade.first for g in kept]),
         np.array(own),
         np.array(front),
         np.array(back),

@@ -4,9 +4,10 @@
 2. Dynamic programs over the order (`chain`), with a few weights of computing against transfers and
    a few prices of a part, give a few ways to group it; each is valued by its LP.
 3. Local search from the best (`moves`): a group where steps wait, or where memory is dear, gets
-   other stripes, another axis, blocks of a second one, or other ends. In long graphs the LP of the
-   stretch around the change judges first (`stretch`). What improves the LP of the whole graph, on a
-   finer axis of time as well, is kept, until the deadline or until nothing improves.
+   other stripes, another axis, blocks of a second one, or other ends; or the groups of a window
+   around it are chosen anew by the dynamic program, with estimates that vary. In long graphs the
+   LP of the stretch around the change judges first (`stretch`). What improves the LP of the whole
+   graph, on a finer axis of time as well, is kept, until the deadline or until nothing improves.
 
 The result is never worse by the LP than whole operators. Whether its plan is no worse either, the
 caller checks by planning both.
@@ -24,7 +25,12 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.chain import PART_PRICE, choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.chain import (
+    PART_PRICE,
+    Chain,
+    choose_groups,
+    estimated_groups,
+)
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.limited import LimitedStart
@@ -86,6 +92,14 @@ DIRECT_OPERATORS = 24
 GAIN = 1e-5
 # Where all operands of a part must fit, share of moves to groups that are estimated to fit.
 ESTIMATED_CHANCE = 0.5
+# Relative distance from the best on the coarse axis within which groups are valued on the finer
+# one as well: the coarse one flatters some more than others.
+NEARLY = 5e-3
+# Share of moves that choose the groups of a window anew, operators of the window at most, and the
+# standard deviation at most of the logarithm of what its estimates are multiplied with.
+REGROUPED_CHANCE = 0.4
+MOST_REGROUPED = 20
+REGROUPED_SPREAD = 0.4
 # Weight that all groups have together, beside 1 for all that wait and 1 for all that crave room.
 LEAST_WEIGHT = 0.3
 
@@ -336,6 +350,12 @@ class _LocalSearch:
         self._checked, self._checked_gains = best, 0  # the best that was valued as a whole
         self._stretches: dict[tuple[tuple[Cascade, ...], bool], ValuedGroups | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
+        self._chains: list[Chain] = []
+        if fitted is None and len(estimates) == len(self.facts.order):
+            self._chains = [
+                Chain(self.facts, estimates, self.task.target, weight, price)
+                for weight, price in PROGRAMS
+            ]
 
     def improve(self, tries: int) -> None:
         """Try moves until the tries, the time or the patience end.
@@ -354,7 +374,7 @@ class _LocalSearch:
                 continue
             self.best = away
             self._climb(tries, KICK_PATIENCE_EACH)
-            if self.best.worth < best.worth * (1 - GAIN):
+            if self.best.worth < best.worth * (1 + NEARLY):
                 finely = self._surely()
                 if finely is not None and finely.worth < sure.worth * (1 - GAIN):
                     best, sure = self.best, finely
@@ -450,11 +470,30 @@ class _LocalSearch:
         """
         at = self._waiting_group(valued)
         if self._fitted is None:
+            if self._chains and self._rng.random() < REGROUPED_CHANCE:
+                return self._regrouped(groups, at)
             return random_move(self.facts, groups, at, self._rng)
         if self._rng.random() < ESTIMATED_CHANCE:
             return self._fitted.moved(groups, at, self._estimates, self._rng)
         moved = random_move(self.facts, groups, at, self._rng)
         return None if moved is None else self._fitted.cut(moved)
+
+    def _regrouped(self, groups: Sequence[Cascade], at: int) -> list[Cascade]:
+        """Other groups in a window around one: those of a dynamic program whose estimates vary."""
+        begin = end = at
+        operators = int(self._rng.integers(2, MOST_REGROUPED + 1))
+        while groups[end].last - groups[begin].first < operators:
+            if begin == 0 and end == len(groups) - 1:
+                break
+            if end == len(groups) - 1 or (begin > 0 and self._rng.random() < 0.5):
+                begin -= 1
+            else:
+                end += 1
+        chain = self._chains[int(self._rng.integers(len(self._chains)))]
+        spread = REGROUPED_SPREAD * float(self._rng.random())
+        window = groups[begin].first, groups[end].last
+        made = chain.best(*window, self._rng, spread)
+        return [*groups[:begin], *made, *groups[end + 1 :]]
 
     def _ranks(self, groups: Sequence[Cascade]) -> bool:
         """Whether the stretch around a change gains; True in short graphs."""

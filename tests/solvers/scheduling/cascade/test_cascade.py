@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
+import numpy as np
 import pytest
 
 from tests.support.tiled import check_execution, random_tiled_graph
@@ -21,7 +22,7 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade import search
-from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
+from ullage.solvers.scheduling.cascade.chain import Chain, choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, stripe_ends
@@ -167,6 +168,24 @@ def test_groups_partition_the_order(weight: float | None) -> None:
     assert [g.first for g in groups] == [0, *(g.last for g in groups[:-1])]
     assert groups[-1].last == len(graph.operators)
     assert any(g.stripes > 1 for g in groups)
+
+
+def test_groups_of_a_stretch_vary_with_the_draws_and_stay_inside() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions())
+    facts = facts_of(graph)
+    estimates = estimated_groups(facts, lambda: False)
+    assert estimates is not None
+    chain = Chain(facts, estimates, load_target("edge-npu").with_fast_memory(4096), None)
+    begin, end = 2, len(graph.operators) - 1
+    found = set()
+    for seed in range(8):
+        groups = chain.best(begin, end, np.random.default_rng(seed), 0.5)
+        assert groups == chain.best(begin, end, np.random.default_rng(seed), 0.5)
+        assert [g.first for g in groups] == [begin, *(g.last for g in groups[:-1])]
+        assert groups[-1].last == end
+        found.add(tuple(groups))
+    assert len(found) > 1
+    assert chain.best(begin, end) == chain.best(begin, end, np.random.default_rng(0), 0.0)
 
 
 def test_estimates_stop_when_time_is_over() -> None:
