@@ -2,8 +2,9 @@
 
 A chip with DRAM behind an L2 behind a scratchpad; a GPU whose weights come from an NVMe drive over
 host and device memory; an A100 with little L2 and device memory; and a training graph on a chip
-with two tiers. Each row is a verified plan of `fluid`, held against its certified bound; the last
-column is the most that the ratio may be.
+with two tiers; a phone whose weights are in flash behind DRAM. Each row is a verified plan of
+`fluid`, held against its certified bound, one-shot or in steady state; "at most" is the most that
+the ratio may be, where one is agreed. In steady state `greedy` and `msa` stand beside it.
 
 Run: python benchmarks/chains.py [--models DIR] [--only NAME,NAME]
 """
@@ -20,12 +21,18 @@ from heuristics import geomean
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import CompileOptions
+from ullage.solvers.run import run_solver
 
 TARGETS = ROOT / "benchmarks" / "targets"
 NPU, NVME = str(TARGETS / "npu-l2.yaml"), str(TARGETS / "gpu-nvme.yaml")
 TRAINING = SHARED.parent / "training" / "transformer_train.onnx"
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
+PHONE = "phone-npu-flash"
+# Operators reach the on-chip memory only.
+BEHIND_FLASH = {"tiers.dram.addressable": "false", "tiers.flash.addressable": "false"}
 NAME = "chains"
+# (state, operands) -> fluid/bound of its rows.
+Ratios = dict[tuple[str, str], list[float]]
 
 
 @dataclass(frozen=True)
@@ -35,16 +42,18 @@ class Case:
     Attributes:
         model: stem of the model's file.
         target: name or file of the target.
-        most: the most that value / bound may be.
+        most: the most that value / bound may be; None where none is agreed.
         dtype: of values, None for the model's own.
         overrides: of the target's fields.
+        steady_state: inferences repeat for ever.
     """
 
     model: str
     target: str
-    most: float
+    most: float | None
     dtype: str | None = "int8"
     overrides: Mapping[str, str] = field(default_factory=dict)
+    steady_state: bool = False
 
 
 def _sizes(**tiers: int) -> dict[str, str]:
@@ -70,6 +79,28 @@ CASES = (
         None,
         {"operand_access": "fastest", **_sizes(sram=28 * MIB)},
     ),
+    *(
+        Case(model, target, None, overrides=overrides | whole, steady_state=True)
+        for model, target, overrides in (
+            ("tiny_resnet8", PHONE, BEHIND_FLASH | _sizes(sram=48 * KIB)),
+            ("tiny_resnet8", PHONE, BEHIND_FLASH | _sizes(sram=64 * KIB)),
+            ("tiny_autoencoder", PHONE, BEHIND_FLASH | _sizes(sram=128 * KIB)),
+            ("tiny_autoencoder", PHONE, BEHIND_FLASH | _sizes(sram=192 * KIB)),
+            ("squeezenet1_1", PHONE, BEHIND_FLASH | _sizes(sram=2 * MIB)),
+            ("mobilenet_v2", PHONE, BEHIND_FLASH | _sizes(sram=2 * MIB)),
+            ("resnet50", PHONE, BEHIND_FLASH | _sizes(sram=8 * MIB)),
+            ("tiny_resnet8", NPU, _sizes(tcm=64 * KIB, l2=128 * KIB)),
+            ("mobilenet_v2", NPU, _sizes(tcm=3 * MIB)),
+            ("resnet50", NPU, _sizes(tcm=3 * MIB)),
+            ("mobilenet_v2", NVME, {}),
+            ("resnet50", NVME, {}),
+            ("bert_base_128", NVME, {}),
+            ("mobilenet_v2", "a100-host", _sizes(l2=4 * MIB, hbm=40_000_000)),
+            ("resnet50", "a100-host", _sizes(l2=4 * MIB, hbm=40_000_000)),
+            ("bert_base_128", "a100-host", _sizes(l2=4 * MIB, hbm=40_000_000)),
+        )
+        for whole in ({}, {"split_operands": "false"})
+    ),
 )
 
 
@@ -83,7 +114,7 @@ def main() -> None:
     if TRAINING.is_file():
         files[TRAINING.stem] = TRAINING
     rows: list[list[str]] = []
-    ratios: list[float] = []
+    ratios: Ratios = {}
     for case in CASES:
         if case.model not in files or (wanted and case.model not in wanted):
             continue
@@ -93,37 +124,49 @@ def main() -> None:
     print(write(rows, ratios))
 
 
-def write(rows: list[list[str]], ratios: list[float]) -> str:
+def write(rows: list[list[str]], ratios: Ratios) -> str:
     """The table so far."""
-    columns = ["model", "target", "sizes MiB", "bound ms", "fluid/bound", "at most"]
-    columns += ["all-slow/fluid", "simulated/model", "links", "transfers", "CPU s"]
-    title = f"Chains of memories: fluid/bound geomean {geomean(ratios):.4f}, most {max(ratios):.4f}"
-    return write_table(NAME, title, columns, rows)
+    columns = ["model", "target", "operands", "state", "sizes MiB", "bound ms", "fluid/bound"]
+    columns += ["at most", "greedy/bound", "msa/bound", "all-slow/fluid", "simulated/model"]
+    columns += ["links", "transfers", "CPU s"]
+    shares = "; ".join(
+        f"{state}, {operands}: fluid/bound geomean {geomean(found):.4f}, most {max(found):.4f}"
+        for (state, operands), found in ratios.items()
+    )
+    return write_table(NAME, f"Chains of memories: {shares}", columns, rows)
 
 
-def run(case: Case, file: Path, ratios: list[float]) -> list[str]:
-    """One verified plan."""
+def run(case: Case, file: Path, ratios: Ratios) -> list[str]:
+    """One verified plan of `fluid`, in steady state also of `greedy` and `msa`."""
     options = CompileOptions(
         target=case.target,
         solver="fluid",
         schedule="whole",
         dtype=case.dtype,
         overrides=dict(case.overrides),
+        steady_state=case.steady_state,
     )
-    row = [case.model, Path(case.target).stem]
+    state = "steady" if case.steady_state else "one-shot"
+    operands = "whole" if case.overrides.get("split_operands") == "false" else "split"
+    most = "-" if case.most is None else f"{case.most}"
+    row = [case.model, Path(case.target).stem, operands, state]
     try:
         prepared = prepare(file, options)
         since = time.process_time()
         done = solve_prepared(replace(prepared, started=time.monotonic()), options)
     except UllageError as error:
-        return [*row, "-", "-", error.kind, f"{case.most}", *["-"] * 5]
+        return [*row, "-", "-", error.kind, most, *["-"] * 7]
     cpu_s = time.process_time() - since
     target = done.plan.target
     ratio = done.value / done.bound.value
-    ratios.append(ratio)
+    ratios.setdefault((state, operands), []).append(ratio)
     slow = "-" if done.all_slow is None else f"{done.all_slow.latency_s / done.value:.3f}"
     row += [" / ".join(f"{tier.capacity_bytes / MIB:.3g}" for tier in target.tiers)]
-    row += [f"{1e3 * done.bound.value:.5f}", f"{ratio:.4f}", f"{case.most}", slow]
+    row += [f"{1e3 * done.bound.value:.5f}", f"{ratio:.4f}", most]
+    for name in ("greedy", "msa"):
+        value = run_solver(name, prepared.problem).value if case.steady_state else None
+        row += ["-" if value is None else f"{value / done.bound.value:.4f}"]
+    row += [slow]
     row += [f"{done.simulation.latency_s / done.score.latency_s:.3f}"]
     used = {(t.source, t.destination) for t in done.plan.transfers}
     return [*row, str(len(used)), str(len(done.plan.transfers)), f"{cpu_s:.1f}"]

@@ -57,10 +57,12 @@ def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
     """
     if len(problem.target.tiers) == 2 or problem.no_spill:
         solution = _direct_plan(_direct(problem, options, budget), options, budget)
-    elif needs_detour(problem.target):
-        solution = solve_tiers(problem, options, budget)
     else:
-        solution = _best_of_both(problem, options, budget)
+        solve_all = solve_tiers if needs_detour(problem.target) else _best_of_both
+        solution = solve_all(problem, options, budget)
+        if not options.own_plan:
+            bound = None if solution.bound is None else solution.bound.value
+            solution = _at_least_heuristic(solution, bound, budget)
     return replace(solution, stop_reason="time limit" if budget.is_over() else solution.stop_reason)
 
 
@@ -165,8 +167,11 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
             note = f"fluid: {name} lost less than rounding did ({saved:.2%}): its plan"
             theirs = other.plan.notes
             kept = (note for note in notes if note not in theirs)
-            solution = Solution(
-                assignment_of(other.plan), notes=(*theirs, *kept, note), made_by=name
+            solution = replace(
+                solution,
+                assignment=assignment_of(other.plan),
+                notes=(*theirs, *kept, note),
+                made_by=name,
             )
             value = other.value
     return solution

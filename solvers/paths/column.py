@@ -6,7 +6,7 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.solvers.paths.network import LiveRange, TierNetwork
-from ullage.solvers.paths.paths import END, SOURCE, START, Path
+from ullage.solvers.paths.paths import END, READY, SOURCE, START, Path
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,13 @@ def column_of(network: TierNetwork, index: int, live_range: LiveRange, path: Pat
     if len(moved):
         link_of = {(a, b): i for i, (a, b) in enumerate(network.links.tolist())}
         links = np.array([link_of[s, d] for d, s in moved[:, [0, SOURCE]].tolist()])
-        when = moved[:, START]
+        when = moved[:, READY] - 1
         at += [moved[:, SOURCE] * steps + when, moved[:, 0] * steps + when]
         at += [(n + links) * steps + when]
         seconds += [size / network.rates_read[moved[:, SOURCE]]]
         seconds += [size / network.rates_write[moved[:, 0]], size / network.link_rates[links]]
-        seconds[-1] = seconds[-1] + live_range.setup_share * network.setups_s[links]
+        at.append((n + links) * steps + moved[:, START])
+        seconds.append(live_range.setup_share * network.setups_s[links])
         cost += size * float(network.move_cost[links].sum())
     sides = (
         (network.rates_read, live_range.read_bytes),

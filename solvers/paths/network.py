@@ -47,10 +47,27 @@ class PathPrices:
         """(3, n, T) space, reading and writing, for `path_search`."""
         return np.stack([self.space, self.read, self.write])
 
-    @cached_property
-    def links(self) -> Floats:
-        """(2, n, n, T) moving and starting, for `path_search`."""
-        return np.stack([self.move, self.setup])
+    def begun(self, live_range: "LiveRange", *, exact: bool) -> tuple[Floats, Ints]:
+        """What having begun a move costs by each step, and since when, at best; both (n, n, T).
+
+        The set-up of a transfer is due in the step of its first move, in which its space is taken,
+        and a byte may move in a later one. So a byte's share of the set-up costs no less than that
+        of any step up to its own, with its space from there on.
+
+        Args:
+            live_range: of the segment.
+            exact: the bytes move where the set-up is due, as slices do.
+        """
+        due = live_range.setup_share * self.setup
+        steps = np.broadcast_to(np.arange(due.shape[2]), due.shape)
+        if exact or not due.any():
+            return due, steps
+        before = live_range.size_bytes * (np.cumsum(self.space, axis=1) - self.space)
+        earlier = due - before
+        earlier[:, :, : live_range.begin] = np.inf
+        best = np.minimum.accumulate(earlier, axis=2)
+        since = np.maximum.accumulate(np.where(earlier <= best, steps, 0), axis=2)
+        return np.minimum(np.maximum(best + before, 0.0), due), since
 
 
 class TierNetwork:
@@ -237,11 +254,6 @@ class LiveRange:
     writes: NDArray[np.bool_]
     read_bytes: Floats
     written_bytes: Floats
-
-    @cached_property
-    def scale(self) -> Floats:
-        """(2,) size and share of a set-up, for `path_search`."""
-        return np.array([float(self.size_bytes), self.setup_share])
 
     @cached_property
     def marks(self) -> Ints:

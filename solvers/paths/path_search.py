@@ -20,16 +20,12 @@ from ullage.solvers.engine.jit import compiled, entry
 # tiers: with a copy at the beginning, with one at the end, with one in every step, in reach of
 # operators, and written by them; whether `exact`, see `sweep`.
 BEGIN, END, START, NEEDED, FORCED, REACH, WRITABLE, EXACT = range(8)
-# Elements of `scale`: bytes of the segment, and the share of a link's setup that it pays.
-SIZE, SETUP_SHARE = 0, 1
 # Rows of `marks`, (3, E): step of each access, whether it reads, whether it writes.
 STEP, READS, WRITES = 0, 1, 2
 # Rows of `moved`, (2, E): bytes read and written by each access.
 READ_BYTES, WRITTEN_BYTES = 0, 1
 # Rows of `ports`, (3, n, T): price of a byte of space, of a byte read and of a byte written.
 SPACE, READ, WRITE = 0, 1, 2
-# Rows of `links`, (2, n, n, T): price of a byte moved between two tiers, and of a setup.
-MOVE, SETUP = 0, 1
 # Rows of `choices`, (2, T, 2^n), see `sweep`.
 KEEP, PUT = 0, 1
 
@@ -37,11 +33,12 @@ KEEP, PUT = 0, 1
 @entry
 def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     about: Ints,
-    scale: Floats,
+    size: float,
     marks: Ints,
     moved: Floats,
     ports: Floats,
-    links: Floats,
+    move: Floats,
+    begun: Floats,
     value: Floats,
     choices: Ints,
     scratch: Floats,
@@ -53,6 +50,9 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     in a step that writes the segment, the tier that is written. Ties go to fewer copies and to
     later moves.
 
+    `size` is the segment's in bytes, `move` the price of a byte moved between two tiers, (n, n, T),
+    and `begun` that of having begun such a move, (n, n, T) (`network.PathPrices.begun`).
+
     An operator that reads without writing uses any copy, unless `exact`: a copy whose bytes have
     come may not be ready yet in a plan that moves its slice over several steps. Before a write all
     copies that have come are ready, or they would arrive stale: the fastest one is used, and what
@@ -61,11 +61,9 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
     begin, end, start, needed = about[BEGIN], about[END], about[START], about[NEEDED]
     forced, reach, writable = about[FORCED], about[REACH], about[WRITABLE]
     exact = about[EXACT] != 0
-    size, setup_share = scale[SIZE], scale[SETUP_SHARE]
     steps, reads, writes = marks[STEP], marks[READS], marks[WRITES]
     read_bytes, written_bytes = moved[READ_BYTES], moved[WRITTEN_BYTES]
     space, read, write = ports[SPACE], ports[READ], ports[WRITE]
-    move, setup = links[MOVE], links[SETUP]
     keep, put = choices[KEEP], choices[PUT]
     n = space.shape[0]
     states = 1 << n
@@ -116,7 +114,7 @@ def sweep(  # noqa: PLR0912, PLR0913, PLR0915, PLR0917 - one compiled loop
                     if not kept >> d & 1:
                         for s in range(n):
                             if kept >> s & 1:
-                                price = size * move[s, d, t] + setup_share * setup[s, d, t]
+                                price = size * move[s, d, t] + begun[s, d, t]
                                 copy_cost[d] = min(copy_cost[d], price + size * space[d, t])
                 others = (states - 1) & ~kept
                 added = 0
@@ -173,10 +171,11 @@ def open_residency(
 @entry
 def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
     about: Ints,
-    scale: Floats,
+    size: float,
     marks: Ints,
     ports: Floats,
-    links: Floats,
+    move: Floats,
+    begun: Floats,
     choices: Ints,
     residencies: Ints,
     served: Ints,
@@ -189,9 +188,8 @@ def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
     """
     begin, end, start, reach = about[BEGIN], about[END], about[START], about[REACH]
     exact = about[EXACT] != 0
-    size, setup_share = scale[SIZE], scale[SETUP_SHARE]
     steps, reads, writes = marks[STEP], marks[READS], marks[WRITES]
-    read, move, setup = ports[READ], links[MOVE], links[SETUP]
+    read = ports[READ]
     keep, put = choices[KEEP], choices[PUT]
     n = read.shape[0]
     for m in range(n):
@@ -233,7 +231,7 @@ def trace(  # noqa: PLR0912, PLR0913, PLR0917 - one compiled loop
                     best = -1
                     least = np.inf
                     for s in range(n):
-                        price = size * move[s, d, t] + setup_share * setup[s, d, t]
+                        price = size * move[s, d, t] + begun[s, d, t]
                         if kept >> s & 1 and price < least:
                             best = s
                             least = price

@@ -9,8 +9,10 @@ A weight w whose home is flash, fetched to DRAM, and from there to SRAM twice:
     flash     |===================================================|    forced: it never leaves
 
 Each bar is a residency: a row (tier, start, ready, end, source) of `Path.residencies`. Its bytes
-come from the source tier in step `start` (dots) and are used from `ready` on. A path is described
-for all bytes of a segment; the master program gives shares of a segment to several paths.
+come from the source tier in the step before `ready`, from which on they are used. They take space
+from `start` on, where their transfer sets up its link: that is the same step (dots), but in the
+paths of the relaxation, whose bytes may belong to a transfer that has begun before. A path is
+described for all bytes of a segment; the master program gives shares of a segment to several paths.
 """
 
 from dataclasses import dataclass, replace
@@ -35,8 +37,8 @@ class Path:
 
     Attributes:
         residencies: (k, 5) tier, first step that takes space, first step of use, one past the last
-            step, and the tier that DMA brings it from in the step `start` (-1: an operator writes
-            it here, or it is here before the first step).
+            step, and the tier that DMA brings it from in the step before the first of use (-1: an
+            operator writes it here, or it is here before the first step).
         served: (E, 2) the tier in which each access reads and writes it, -1 where it does not.
         loop_carried: mask of the tiers in which it survives from one inference to the next.
     """
@@ -49,6 +51,14 @@ class Path:
     def key(self) -> bytes:
         """Equal for equal paths."""
         return self.residencies.tobytes() + self.served.tobytes()
+
+
+def moving_at_once(path: Path) -> Path:
+    """The path of bytes that move in the step in which their transfer begins."""
+    residencies = path.residencies.copy()
+    moves = residencies[:, SOURCE] >= 0
+    residencies[moves, START] = residencies[moves, READY] - 1
+    return replace(path, residencies=residencies)
 
 
 class Finder:
@@ -87,15 +97,20 @@ class Finder:
             exact: operators use the fastest copy, as in a plan; else any, as bounds need it.
         """
         best, best_number = np.inf, -1
+        begun, since = prices.begun(live_range, exact=exact)
         for start, needed in self._loop_boundaries(live_range, carry=carry):
-            cost = self._sweep(live_range, start, needed, prices, exact=exact)
+            cost = self._sweep(live_range, start, needed, prices, begun, exact=exact)
             if cost < best:
                 best, best_number, end_needed = cost, start, needed
         if best_number < 0:
             return best, None
         if live_range.is_loop_carried:
-            self._sweep(live_range, best_number, end_needed, prices, exact=exact)
-        return best, self._trace(live_range, best_number, prices, exact=exact)
+            self._sweep(live_range, best_number, end_needed, prices, begun, exact=exact)
+        path = self._trace(live_range, best_number, prices, begun, exact=exact)
+        for row in path.residencies if not exact else ():
+            if row[SOURCE] >= 0:
+                row[START] = since[row[SOURCE], row[0], row[START]]
+        return best, path
 
     def _loop_boundaries(self, live_range: LiveRange, *, carry: int) -> list[tuple[int, int]]:
         """Masks to try: tiers with a copy before the first step, tiers with one after the last."""
@@ -110,33 +125,50 @@ class Finder:
         return boundaries
 
     def _sweep(
-        self, live_range: LiveRange, start: int, needed: int, prices: PathPrices, *, exact: bool
+        self,
+        live_range: LiveRange,
+        start: int,
+        needed: int,
+        prices: PathPrices,
+        begun: Floats,
+        *,
+        exact: bool,
     ) -> float:
         about = self._about(live_range, start, needed, exact=exact)
         search = interpreted(sweep) if self.is_plain else sweep
         return float(
             search(
                 about,
-                live_range.scale,
+                float(live_range.size_bytes),
                 live_range.marks,
                 live_range.moved,
                 prices.ports,
-                prices.links,
+                prices.move,
+                begun,
                 self.value,
                 self.choices,
                 self.scratch,
             )
         )
 
-    def _trace(self, live_range: LiveRange, start: int, prices: PathPrices, *, exact: bool) -> Path:
+    def _trace(
+        self,
+        live_range: LiveRange,
+        start: int,
+        prices: PathPrices,
+        begun: Floats,
+        *,
+        exact: bool,
+    ) -> Path:
         served = np.full((len(live_range.steps), 2), -1, dtype=np.int64)
         follow = interpreted(trace) if self.is_plain else trace
         count = follow(
             self._about(live_range, start, live_range.needed, exact=exact),
-            live_range.scale,
+            float(live_range.size_bytes),
             live_range.marks,
             prices.ports,
-            prices.links,
+            prices.move,
+            begun,
             self.choices,
             self.rows,
             served,
@@ -167,10 +199,10 @@ def is_exact(live_range: LiveRange, path: Path) -> bool:
 def path_cost(live_range: LiveRange, path: Path, prices: PathPrices, space_sums: Floats) -> float:
     """The cost of a path; `space_sums` (n, T + 1) are running sums of `prices.space`."""
     total = 0.0
-    for tier, start, _, end, source in path.residencies.tolist():
+    for tier, start, ready, end, source in path.residencies.tolist():
         total += live_range.size_bytes * (space_sums[tier, end] - space_sums[tier, start])
         if source >= 0:
-            total += live_range.size_bytes * prices.move[source, tier, start]
+            total += live_range.size_bytes * prices.move[source, tier, ready - 1]
             total += live_range.setup_share * prices.setup[source, tier, start]
     for access, (read, written) in enumerate(path.served.tolist()):
         step = live_range.steps[access]
@@ -205,8 +237,8 @@ def shifted(
     moved: list[Path] = []
     rows = path.residencies.tolist()
     moves = sum(row[SOURCE] >= 0 for row in rows)
-    for at, (tier, start, _, _, source) in enumerate(rows):
-        if source < 0:
+    for at, (tier, start, ready, _, source) in enumerate(rows):
+        if source < 0 or start < ready - 1:
             continue
         if len(moved) >= most:
             break
@@ -267,8 +299,8 @@ def _first_need(live_range: LiveRange, path: Path, rows: list[list[int]], at: in
         if ready <= step < end and tier in (read, written):
             need = min(need, step)
     for other in rows:
-        if other[SOURCE] == tier and ready <= other[START] < end:
-            need = min(need, other[START])
+        if other[SOURCE] == tier and ready <= other[READY] - 1 < end:
+            need = min(need, other[READY] - 1)
     return max(min(need, end), rows[at][READY])
 
 
@@ -285,6 +317,6 @@ def _last_need(
         if ready <= step < end and tier in (read, written):
             need = max(need, step + 1)
     for i, other in enumerate(rows):
-        if i != without and other[SOURCE] == tier and ready <= other[START] < end:
-            need = max(need, other[START] + 1)
+        if i != without and other[SOURCE] == tier and ready <= other[READY] - 1 < end:
+            need = max(need, other[READY])
     return need

@@ -4,8 +4,8 @@ Every byte of a legal plan goes one of the ways that `network` describes through
 each step it has copies in some tiers, of which an operator reads one, and DMA makes another from
 one that is there. What a plan takes (space, seconds of ports and links) is at least the sum over
 its bytes: a slice that moves over several steps takes space for all its bytes from the first on,
-and pays a whole set-up, of which its bytes count their share of the buffer; alignment and cuts only
-cost more. So for any prices of space and of seconds no plan costs less than
+and pays a whole set-up there, of which its bytes count their share of the buffer; alignment and
+cuts only cost more. So for any prices of space and of seconds no plan costs less than
 
     sum over steps of compute[t] (1 - prices of its seconds)  -  price of all the space there is
     +  sum over segments of the cheapest way of their bytes,

@@ -16,7 +16,7 @@ from ullage.solvers.fluid.multi_tier.requests import requested_slices, space_tak
 from ullage.solvers.paths.column import column_of
 from ullage.solvers.paths.improve import improved, keep_free
 from ullage.solvers.paths.network import PathPrices
-from ullage.solvers.paths.paths import Path
+from ullage.solvers.paths.paths import Path, moving_at_once
 from ullage.solvers.paths.plan import NoAddress, Unplaced
 from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slice, Slicer
@@ -41,7 +41,7 @@ def sliced(
     paths: dict[int, list[tuple[Path, float]]] = {}
     for column, share in zip(relaxation.columns, relaxation.shares.tolist(), strict=True):
         if share > LEAST_SHARE:
-            paths.setdefault(column.segment, []).append((column.path, share))
+            paths.setdefault(column.segment, []).append((moving_at_once(column.path), share))
     for index, paths_of_item in paths.items():
         paths[index] = _worth_moving(tiered, index, paths_of_item)
     requests = requested_slices(tiered.segments, paths, slicer.grains)

@@ -14,9 +14,9 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.importer.model_zoo import find_model
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import Target
+from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
@@ -208,3 +208,46 @@ def test_the_streaming_plan_holds_one_operator_at_a_time() -> None:
     residencies = [r for r in plan.residencies if r.buffer in weights and r.tier != "far"]
     assert residencies
     assert all(r.end - r.start <= 3 for r in residencies)
+
+
+def _early_set_up() -> Plan:
+    """A legal plan whose transfer moves one byte, and its set-up, beside an operator at home.
+
+    A reads 2000 bytes at home: DRAM's port is busy, its link is idle. B computes for 1 us, in which
+    the other 999 bytes of w come; C uses them. Bytes that come during B have paid their set-up
+    before.
+    """
+    fast, far = 1e9, 1e6
+    tiers = (
+        Tier("sram", 1 << 20, 1e12, 1e12),
+        Tier("dram", 1 << 20, fast, fast),
+        Tier("far", 1 << 20, far, far),
+    )
+    pairs = [("dram", "sram"), ("sram", "dram"), ("far", "dram"), ("dram", "far")]
+    links = tuple(Link(a, b, far if "far" in {a, b} else fast, 1e-6) for a, b in pairs)
+    homes = dict.fromkeys(("input", "weight", "activation", "output"), "dram")
+    compute = Compute({"int8": 1e9}, 1e12)
+    target = Target("early", tiers, links, compute, homes, slice_granularity_bytes=1)
+    sizes = (("x", 2000, "input"), ("w", 1000, "weight"), ("a", 1, "activation"))
+    tensors = [Tensor(*size) for size in (*sizes, ("b", 1, "activation"), ("y", 1, "output"))]
+    operators = [
+        Op("A", ["x"], ["a"], macs=0),
+        Op("B", ["a"], ["b"], macs=1000),
+        Op("C", ["b", "w"], ["y"], macs=0),
+    ]
+    problem = problem_from_lists("early", tensors, operators, target)
+    base = solve_with("all-slow", problem)
+    w = next(b for b, buffer in enumerate(problem.buffers) if buffer.name == "w")
+    there = Residency(w, 0, 1000, "sram", 0, 1, 3, 4)
+    moved = Transfer(w, 0, 1000, "dram", "sram", ((1, 1), (2, 999)))
+    return replace(base, residencies=(*base.residencies, there), transfers=(*base.transfers, moved))
+
+
+def test_a_set_up_may_be_over_before_the_bytes_move() -> None:
+    plan = _early_set_up()
+    assert find_violations(plan) == []
+    value = score(plan).latency_s
+    assert value == pytest.approx(3.002e-6, rel=2e-3)
+    bound = solve_with("fluid", plan.problem).lower_bound
+    assert bound is not None
+    assert 0.99 * value < bound <= value
