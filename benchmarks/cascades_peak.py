@@ -99,7 +99,7 @@ def imported(file: Path, target: Target) -> Graph:
         dtype="int8",
         fuse_pairs=target.fuse_pairs,
         bias_dtype=target.bias_dtype,
-        scale_bytes=target.scale_bytes,
+        scale_dtype=target.scale_dtype,
         padding=target.padding,
     )
     return import_model(file, options)

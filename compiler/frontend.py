@@ -206,7 +206,7 @@ def prepare(
             fuse=options.fuse,
             fuse_pairs=target.fuse_pairs,
             bias_dtype=target.bias_dtype,
-            scale_bytes=target.scale_bytes,
+            scale_dtype=target.scale_dtype,
             padding=target.padding,
             deadline=deadline,
         ),

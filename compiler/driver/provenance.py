@@ -62,7 +62,7 @@ def import_options(plan: Plan) -> ImportOptions:
         fuse=bool(model.get("fuse", True)),
         fuse_pairs=plan.target.fuse_pairs,
         bias_dtype=plan.target.bias_dtype,
-        scale_bytes=plan.target.scale_bytes,
+        scale_dtype=plan.target.scale_dtype,
         padding=plan.target.padding,
     )
 

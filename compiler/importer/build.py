@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 import onnx
@@ -41,8 +42,8 @@ class ImportOptions:
         dtype: data type policy: floating-point tensors are planned as this type.
         bias_dtype: under a policy of integers, biases are planned as this type
             (`Target.bias_dtype`); None: as all others.
-        scale_bytes: under a policy of integers, bytes of scale that lie beside each bias
-            (`Target.scale_bytes`).
+        scale_dtype: under a policy of integers, type of the scale of each channel that has a bias
+            (`Target.scale_dtype`); None: there are none.
         padding: how feature maps are stored (`Target.padding`).
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
@@ -53,7 +54,7 @@ class ImportOptions:
     batch: int | None = None
     dtype: str | None = None
     bias_dtype: str | None = None
-    scale_bytes: int = 0
+    scale_dtype: str | None = None
     padding: Padding = NO_PADDING
     fuse: bool = True
     fuse_pairs: bool = True
@@ -136,9 +137,7 @@ def import_detailed(
     node_list = collect_nodes(proto.graph, scope, chosen.dtype)
     biases = _biases(proto.graph, scope, chosen)
     sizes = {
-        name: storage_bytes(dtype, elements) + chosen.scale_bytes * elements
-        for name, dtype in biases.items()
-        for elements in [scope.types[name].elements]
+        name: storage_bytes(dtype, scope.types[name].elements) for name, dtype in biases.items()
     }
     node_list = replace(node_list, sizes={**node_list.sizes, **sizes})
     scope.work.check(where)
@@ -159,22 +158,51 @@ def import_detailed(
     graph = padded(replace(graph, values=values), chosen.padding)
     scope.work.check(where)
     graph = with_reach(graph, groups, proto.graph, scope)
+    if chosen.scale_dtype is not None:
+        graph = _with_scales(graph, biases, chosen.scale_dtype)
     return Imported(graph, proto, scope)
 
 
 def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dict[str, str]:
-    """Biases that are planned in another way than the policy's, and their data types, by name.
+    """Biases under a policy of integers of a byte or less, and the types that they are planned as.
 
-    They are those of a policy of integers of a byte or less: sums have more bits than operands, and
-    each channel is scaled back to them. (Models that are quantised have scales of their own.)
+    Sums have more bits than operands.
     """
     policy, bias_dtype = options.dtype, options.bias_dtype
     if policy is None or policy in FLOATS or bits_of(policy) > 8:
         return {}
-    if bias_dtype is None and not options.scale_bytes:
-        return {}
     names = bias_names(graph, scope)
     return {name: bias_dtype or policy for name in names if scope.types[name].dtype in FLOATS}
+
+
+def _with_scales(graph: Graph, biases: Collection[str], dtype: str) -> Graph:
+    """The graph with the scales by which sums become operands again, one for each channel.
+
+    They are read as biases are. Models that are quantised have scales of their own.
+    """
+    taken = {*graph.values}
+    scales: dict[str, Value] = {}
+    for bias in (graph.values[name] for name in biases if name in graph.values):
+        name = fresh(f"{bias.name}#scales", taken)
+        taken.add(name)
+        elements = prod(bias.shape)
+        size = storage_bytes(dtype, elements)
+        scales[bias.name] = Value(name, "weight", dtype, bias.shape, size)
+    operators = tuple(_scaled(operator, scales) for operator in graph.operators)
+    values = {**graph.values, **{value.name: value for value in scales.values()}}
+    return replace(graph, values=values, operators=operators)
+
+
+def _scaled(operator: Operator, scales: Mapping[str, Value]) -> Operator:
+    """An operator that reads the scales beside its biases."""
+    own = {name: scales[name].name for name in operator.inputs if name in scales}
+    if not own:
+        return operator
+    reach = operator.reach
+    if reach is not None:
+        more = tuple(replace(r, name=own[r.name]) for r in reach.inputs if r.name in own)
+        reach = replace(reach, inputs=(*reach.inputs, *more))
+    return replace(operator, inputs=(*operator.inputs, *own.values()), reach=reach)
 
 
 def _graph(
@@ -364,7 +392,11 @@ def scratch_name(operator: str, taken: Collection[str] = ()) -> str:
         operator: name of the operator.
         taken: names that it must not have.
     """
-    name = f"{operator}#body"
+    return fresh(f"{operator}#body", taken)
+
+
+def fresh(name: str, taken: Collection[str]) -> str:
+    """A name that is not taken, the one given or one like it."""
     while name in taken:
         name += "#"
     return name

@@ -163,6 +163,10 @@ class MacBlocks:
             its command keeps the unit.
         output_cycles: cycles of the output stage per element, by ONNX operator, kind of loop nest,
             or `default`.
+        input_cycles_per_byte: cycles in which a byte of a block's input arrives.
+        image_cycles_per_byte: the same of an image: a feature map of fewer channels than
+            `dot_channels`, which is read as the network's input lies, pixel by pixel.
+        image_burst_bytes: bytes that are read at once there, however few of them are used.
     """
 
     clock_hz: Rate
@@ -178,6 +182,9 @@ class MacBlocks:
     command_cycles: Cycles
     command_share: Share
     output_cycles: Mapping[str, Cycles]
+    input_cycles_per_byte: Cycles = 0.0
+    image_cycles_per_byte: Cycles = 0.0
+    image_burst_bytes: Cells = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +309,8 @@ class Target:
             are fused behind others; else they run by themselves.
         bias_dtype: under a policy of integers of a byte or less (`--dtype int8`), biases are
             planned as this type; None: as the policy says.
-        scale_bytes: under such a policy, bytes beside each bias: the scale of its channel.
+        scale_dtype: under such a policy, each output channel that has a bias has a scale of this
+            type too; None: no scales are planned.
         padding: how activations that are feature maps are padded.
     """
 
@@ -318,7 +326,7 @@ class Target:
     tile_axes: tuple[TileAxis, ...] = ()
     fuse_pairs: bool = True
     bias_dtype: DtypeName | None = None
-    scale_bytes: Count = 0
+    scale_dtype: DtypeName | None = None
     padding: Padding = NO_PADDING
 
     @cached_property

@@ -54,6 +54,7 @@ BLOCK_COUNTS = (
     "weights_per_cycle",
     "block_elements",
     "block_channels",
+    "image_burst_bytes",
 )
 
 
@@ -85,12 +86,10 @@ def target_faults(target: object) -> Iterator[str]:
     for field in ("weights_in_fastest", "split_operands", "fuse_pairs"):
         if not isinstance(getattr(target, field), bool):
             yield f"target: {field} must be a bool, is {show(getattr(target, field))}"
-    dtype = target.bias_dtype
-    if dtype is not None and not (isinstance(dtype, str) and dtype in BITS):
-        yield f"target: bias_dtype must be a data type or None, is {show(dtype)}"
-    fault = int_fault("scale_bytes", target.scale_bytes, 0)
-    if fault:
-        yield f"target: {fault}"
+    for field in ("bias_dtype", "scale_dtype"):
+        dtype = getattr(target, field)
+        if dtype is not None and not (isinstance(dtype, str) and dtype in BITS):
+            yield f"target: {field} must be a data type or None, is {show(dtype)}"
     if not isinstance(target.padding, Padding):
         yield f"target: padding must be a Padding, is {show(target.padding)}"
     else:
@@ -214,7 +213,8 @@ def _model_faults(compute: Compute) -> Iterator[str]:
         for field in BLOCK_COUNTS:
             yield int_fault(f"{field} of mac_blocks", getattr(blocks, field), 1, MAX_CELLS)
         yield rate_fault("clock_hz", blocks.clock_hz)
-        yield amount_fault("command_cycles", blocks.command_cycles, MAX_CYCLES)
+        for field in ("command_cycles", "input_cycles_per_byte", "image_cycles_per_byte"):
+            yield amount_fault(field, getattr(blocks, field), MAX_CYCLES)
         yield share_fault("command_share", blocks.command_share)
         yield from _table_faults("output_cycles", blocks.output_cycles)
     elif blocks is not None:

@@ -29,6 +29,7 @@ _TEXTS = (
     "axes",
     "model",
     "bias_dtype",
+    "scale_dtype",
     "rows_hold",
     "groups",
     "operators",

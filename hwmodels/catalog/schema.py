@@ -71,7 +71,6 @@ _NO_TIME = Seconds(value=0.0, source="default: none is charged", confidence="low
 _NO_ENERGY = JoulesPerByte(value=0.0, source="default: none is charged", confidence="low")
 _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="low")
 _ALL = Share(value=1.0, source="default", confidence="low")
-_NO_BYTES = Bytes(value=0, source="default: none are stored", confidence="low")
 _HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
 
@@ -146,6 +145,9 @@ class MacBlocksEntry(Strict):
     command_cycles: Cycles = _NO_CYCLES
     command_share: Share = _ALL
     output_cycles: CyclesTable
+    input_cycles_per_byte: Cycles = _NO_CYCLES
+    image_cycles_per_byte: Cycles = _NO_CYCLES
+    image_burst_bytes: Count = _ONE
 
 
 class KernelCyclesEntry(Strict):
@@ -220,7 +222,7 @@ class StorageEntry(Strict):
     """How the target stores tensors (see `Target.bias_dtype` and `Padding`)."""
 
     bias_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
-    scale_bytes: Bytes = _NO_BYTES
+    scale_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
     channels_multiple: Count = _ONE
     columns_multiple: Count = _ONE
 
@@ -333,7 +335,7 @@ def resolve(file: TargetFile) -> Target:
         tile_axes=tuple(a for a in TILE_AXES if file.tiles.allowed and a in file.tiles.axes),
         fuse_pairs=file.fusion.pairs,
         bias_dtype=file.storage.bias_dtype,
-        scale_bytes=file.storage.scale_bytes.value,
+        scale_dtype=file.storage.scale_dtype,
         padding=Padding(
             channels_multiple=file.storage.channels_multiple.value,
             columns_multiple=file.storage.columns_multiple.value,
@@ -403,4 +405,7 @@ def _resolve_blocks(entry: MacBlocksEntry) -> MacBlocks:
         command_cycles=entry.command_cycles.value,
         command_share=entry.command_share.value,
         output_cycles=_values(entry.output_cycles),
+        input_cycles_per_byte=entry.input_cycles_per_byte.value,
+        image_cycles_per_byte=entry.image_cycles_per_byte.value,
+        image_burst_bytes=entry.image_burst_bytes.value,
     )

@@ -12,6 +12,8 @@ After Arm's own estimates for Ethos-U (`npu_performance.py` of Vela), without it
 shapes: docs/validation.md compares the two.
 """
 
+from math import sqrt
+
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.target import DEFAULT_CYCLES, MacBlocks
 
@@ -22,9 +24,9 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
     Products and output stage work side by side, block by block: each block takes what the slower of
     the two takes, and behind the last one waits for the other. A block has at most `block_elements`
     output elements and `block_channels` channels. Commands and data of a block keep the unit for a
-    share of all that the block takes. With `products` and `output` of one block,
+    share of all that the block takes. With `input`, `products` and `output` of one block,
 
-        command = share * (latencies + products + output)
+        command = share * (latencies + input + products + output)
         cycles  = blocks * max(products, output, command) + max(min(products, output), command)
 
     Args:
@@ -41,7 +43,8 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
     count = -(-nest.elements // blocks.block_elements)
     count = max(count, -(-nest.channels // blocks.block_channels))
     fast, slow = sorted((products / count, output / count))
-    command = blocks.command_share * (blocks.command_cycles + fast + slow)
+    arriving = input_cycles(nest, blocks)
+    command = blocks.command_share * (blocks.command_cycles + arriving + fast + slow)
     return count * max(slow, command) + max(fast, command)
 
 
@@ -53,6 +56,40 @@ def output_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
     table = blocks.output_cycles
     own = next((table[key] for key in (nest.op, nest.kind, DEFAULT_CYCLES) if key in table), 0.0)
     return max([own, *(table[op] for op in nest.then if op in table)])
+
+
+def input_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
+    """Cycles in which the input of a block arrives, one byte an element.
+
+    A block is about as high as it is wide. Neighbours read what windows share once more each, so n
+    blocks over an output of H rows, with windows of k rows and stride s, read H s + (n - 1)(k - s).
+    An image has its channels side by side, pixel by pixel, and its bursts are mostly thrown away;
+    two columns are one of twice the channels where the stride is 2 (so Vela rewrites such
+    convolutions).
+    """
+    if not (nest.is_mac or nest.kind == "pooling"):
+        return 0.0
+    channels = min(max(nest.channels, blocks.unit_channels), blocks.block_channels)
+    positions = min(blocks.block_elements / channels, float(nest.height * nest.width))
+    height = min(nest.height, sqrt(positions))
+    width = min(nest.width, positions / height)
+    height = min(nest.height, positions / width)
+    area = _read(nest, 0, nest.height / height) * _read(nest, 1, nest.width / width)
+    shared = nest.groups == 1 and nest.kind != "pooling"
+    depth = nest.depth if shared else nest.depth * channels * nest.groups / nest.channels
+    depth = float(channels) if nest.kind == "pooling" else depth
+    if nest.kind != "convolution" or nest.depth * nest.groups >= blocks.dot_channels:
+        return area * depth * blocks.input_cycles_per_byte
+    run = depth * (2 if nest.stride[1] == 2 else 1)
+    wasted = max(1.0, blocks.image_burst_bytes / run)
+    return area * depth * wasted * blocks.image_cycles_per_byte
+
+
+def _read(nest: LoopNest, axis: int, count: float) -> float:
+    """Rows (axis 0) or columns of the input that each of `count` blocks side by side reads."""
+    length = (nest.height, nest.width)[axis]
+    more = max(0, nest.kernel[axis] - nest.stride[axis])
+    return (length * nest.stride[axis] + (count - 1) * more) / count
 
 
 def _product_cycles(nest: LoopNest, blocks: MacBlocks) -> int:

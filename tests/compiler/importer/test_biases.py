@@ -37,18 +37,29 @@ def test_biases_have_a_type_of_their_own(
     assert values["w"].dtype == (dtype or "float32")
 
 
-@pytest.mark.parametrize(
-    ("dtype", "bias_dtype", "size"),
-    [("int8", "int32", 64), ("int8", None, 40), ("int16", "int32", 16), (None, None, 32)],
-)
-def test_scales_of_channels_lie_beside_biases(
-    dtype: str | None, bias_dtype: str | None, size: int
+@pytest.mark.parametrize("case", [CONV, GEMM], ids=["conv", "gemm"])
+@pytest.mark.parametrize("dtype", ["int8", "int4", "int16", None])
+def test_channels_have_scales_beside_biases_of_integers(
+    case: tuple[NodeProto, dict[str, tuple[int, ...]], tuple[int, ...]], dtype: str | None
 ) -> None:
-    made, inputs, shape = CONV
+    made, inputs, shape = case
     proto = model([made], inputs, "y", [weight("w", shape), weight("b", (8,))])
-    values = imported(proto, dtype=dtype, bias_dtype=bias_dtype, scale_bytes=4).values
-    assert values["b"].size_bytes == size
-    assert values["w"].size_bytes == imported(proto, dtype=dtype).values["w"].size_bytes
+    without = imported(proto, dtype=dtype, bias_dtype="int32")
+    graph = imported(proto, dtype=dtype, bias_dtype="int32", scale_dtype="uint32")
+    if dtype not in ("int8", "int4"):
+        assert graph == without
+        return
+    scales = graph.values["b#scales"]
+    assert (scales.kind, scales.dtype, scales.shape, scales.size_bytes) == (
+        *("weight", "uint32"),
+        *((8,), 32),
+    )
+    assert {**without.values, "b#scales": scales} == graph.values
+    (operator,) = graph.operators
+    assert operator.inputs == ("x", "w", "b", "b#scales")
+    assert operator.reach is not None
+    read = {entry.name: entry.axes for entry in operator.reach.inputs}
+    assert read["b#scales"] == read["b"]
 
 
 def test_the_bias_of_a_product_is_what_is_added_behind_it() -> None:

@@ -112,7 +112,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "split_operands"), "split_operands", FLAG),
     ((*TARGET, "fuse_pairs"), "fuse_pairs", FLAG),
     ((*TARGET, "bias_dtype"), "bias_dtype", ((None, "int32"), ("int7", 4, ["int32"]))),
-    ((*TARGET, "scale_bytes"), "scale_bytes", COUNT),
+    ((*TARGET, "scale_dtype"), "scale_dtype", ((None, "uint32"), ("int7", 4, ["int32"]))),
     ((*TARGET, "padding"), "padding must be a Padding", ((Padding(16, 8),), (None, 16, (1, 1)))),
     ((*TARGET, "padding", "channels_multiple"), "padding.channels_multiple", CELLS),
     ((*TARGET, "padding", "columns_multiple"), "padding.columns_multiple", CELLS),
@@ -140,6 +140,9 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*COMPUTE, "mac_blocks"), "clock_hz", ((), (replace(BLOCKS_OF, clock_hz=0),))),
     ((*COMPUTE, "mac_blocks"), "command_cycles", (
         (replace(BLOCKS_OF, command_cycles=7),), (replace(BLOCKS_OF, command_cycles=-1.0),))),
+    *(((*COMPUTE, "mac_blocks"), field, (
+        (replace(BLOCKS_OF, **{field: 0.5}),), (replace(BLOCKS_OF, **{field: -1.0}),)))
+        for field in ("input_cycles_per_byte", "image_cycles_per_byte")),
     ((*COMPUTE, "mac_blocks"), "command_share", (
         (replace(BLOCKS_OF, command_share=1), replace(BLOCKS_OF, command_share=1e-6)),
         tuple(replace(BLOCKS_OF, command_share=v) for v in (0, 1.5, None)))),

@@ -6,7 +6,7 @@ import pytest
 
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.target import MacBlocks
-from ullage.hwmodels.compute.mac_blocks import nest_cycles, output_cycles
+from ullage.hwmodels.compute.mac_blocks import input_cycles, nest_cycles, output_cycles
 
 # A core multiplies 2 x 1 positions x 8 channels x 8 input channels a cycle: 128 MACs.
 UNIT = MacBlocks(
@@ -86,6 +86,46 @@ def test_a_command_keeps_the_unit_for_a_share_of_its_block() -> None:
     # Latencies that are longer than the products bind every block, and the last.
     slow = replace(blocks, command_cycles=10_000.0)
     assert nest_cycles(wide, slow) == 6 * (10_000 + 2048) / 4
+
+
+# Blocks of 8 x 8 positions of 16 channels, inputs at 16 bytes a cycle, images at 4 in bursts of 32.
+FED = replace(
+    UNIT,
+    block_elements=1024,
+    input_cycles_per_byte=1 / 16,
+    image_cycles_per_byte=1 / 4,
+    image_burst_bytes=32,
+)
+
+
+@pytest.mark.parametrize(
+    ("nest", "cycles"),
+    [
+        # Two blocks beside one another read 16 + 2 of the rows, each 9; so of the columns.
+        (conv(16, 16, 16, 64, kernel=(3, 3)), 81 * 64 / 16),
+        (conv(16, 16, 16, 64), 64 * 64 / 16),
+        (conv(16, 16, 16, 1, kernel=(3, 3), groups=16, kind="depthwise"), 81 * 16 / 16),
+        # A pixel of an image has 3 bytes of a burst of 32, or 6 where columns are read in pairs.
+        (conv(16, 16, 16, 3, kernel=(3, 3)), 81 * 3 * 32 / 3 / 4),
+        (conv(8, 8, 16, 3, kernel=(3, 3), stride=(2, 2)), 16 * 16 * 3 * 32 / 6 / 4),
+        (LoopNest("pooling", "MaxPool", 1, 1, 16, 16, 16, 1, (2, 2), (2, 2)), 16 * 16 * 16 / 16),
+        # 64 of 100 rows of a matrix.
+        (LoopNest("matmul", "Gemm", width=100, channels=16, depth=50), 64 * 50 / 16),
+        (LoopNest("elementwise", "Add", width=100, channels=20), 0),
+    ],
+)
+def test_input_of_a_block(nest: LoopNest, cycles: float) -> None:
+    assert input_cycles(nest, FED) == pytest.approx(cycles)
+    assert input_cycles(nest, UNIT) == 0
+
+
+def test_a_block_waits_for_a_share_of_its_input() -> None:
+    nest = conv(16, 16, 16, 3, kernel=(3, 3))
+    shared = replace(FED, command_share=0.25)
+    products = nest_cycles(nest, replace(FED, image_cycles_per_byte=0.0)) / 4
+    assert products == pytest.approx(8 * 16 * 2 * 4 * 3 / 4, rel=1e-5)  # of each of four blocks
+    command = (648 + products) / 4
+    assert nest_cycles(nest, shared) == pytest.approx(4 * max(products, command) + command)
 
 
 def test_slower_data_types() -> None:
