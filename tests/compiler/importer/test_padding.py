@@ -11,6 +11,7 @@ from ullage.compiler import CompileOptions, compile_model
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.execute.runner import run_plan
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Padding
 
 BY_16 = Padding(channels_multiple=16)
@@ -44,17 +45,34 @@ def test_rows_have_a_pitch() -> None:
     assert graph.values["m1"].shape == (1, 17, 10, 10)
 
 
+@pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512"])
 @pytest.mark.parametrize(("channels", "maps_kib"), [(16, 128), (17, 256), (33, 384)])
-def test_two_maps_of_a_chain_are_its_peak(channels: int, maps_kib: int) -> None:
+def test_two_maps_of_a_chain_are_its_peak(channels: int, maps_kib: int, target: str) -> None:
     """Vela, with its buffers of weights: 139, 272 and 417 KiB."""
-    multiple = {"storage.channels_multiple": "16", "storage.bias_dtype": "int32"}
-    options = CompileOptions(
-        target="edge-npu", objective="peak", dtype="int8", overrides=multiple, schedule="whole"
-    )
+    options = CompileOptions(target=target, objective="peak", dtype="int8", schedule="whole")
     result = compile_model(chain(channels), options)
     assert result.score.peak_bytes["sram"] == pytest.approx(maps_kib * 1024, rel=0.05)
-    biases = [b for b in result.plan.problem.buffers if b.name.startswith("b")]
+    biases = [b for b in result.plan.problem.buffers if b.name in {f"b{i}" for i in range(4)}]
     assert [b.size_bytes for b in biases] == [4 * channels] * 4
+
+
+def test_an_add_of_two_maps_is_an_operation_of_its_own_on_ethos() -> None:
+    nodes = [
+        node("Conv", "x w0", "a", **PADS),
+        node("Conv", "a w1", "b", **PADS),
+        node("Add", "a b", "c"),
+        node("Relu", "c", "y"),
+    ]
+    stored = [weight("w0", (8, 3, 3, 3)), weight("w1", (8, 8, 3, 3))]
+    proto = model(nodes, {"x": (1, 3, 16, 16)}, "y", stored)
+    for target, kinds in (
+        ("ethos-u55-128", ["Conv", "Conv", "Add"]),
+        ("ethos-u65-512", ["Conv", "Conv", "Add"]),
+        ("edge-npu", ["Conv", "Conv"]),
+    ):
+        options = CompileOptions(target=target, dtype="int8", schedule="whole", solver="greedy")
+        steps = compile_model(proto, options).plan.problem.steps
+        assert [step.kind for step in steps if step.kind != DMA_STEP] == kinds
 
 
 def test_what_is_reshaped_stays_dense() -> None:

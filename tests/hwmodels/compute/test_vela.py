@@ -10,14 +10,23 @@ REFERENCES = ROOT.parent / "shared" / "validation"
 
 
 @pytest.mark.skipif(not REFERENCES.is_dir(), reason="no reference figures beside the project")
-def test_cycles_of_ethos_u55(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("npu", "close", "tolerances"),
+    [
+        ("ethos-u55-128", 0.9, (0.25, 0.25, 0.1, 0.1)),
+        ("ethos-u65-512", 0.85, (0.3, 0.3, 0.3, 0.15)),
+    ],
+)
+def test_cycles_of_ethos(
+    npu: str, close: float, tolerances: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import validation
 
-    wanted = ["kws_int8", "resnet8_int8", "mbv1_050_160"]
-    rows = list(validation.vela_layers(REFERENCES, "ethos-u55-128", wanted))
-    assert validation.close_share(rows) > 0.9
-    for network, tolerance in zip(wanted, (0.25, 0.25, 0.1), strict=True):
+    wanted = ["kws_int8", "resnet8_int8", "mbv1_050_160", "resnet50"]
+    rows = list(validation.vela_layers(REFERENCES, npu, wanted))
+    assert validation.close_share(rows) > close
+    for network, tolerance in zip(wanted, tolerances, strict=True):
         mine = [row for row in rows if row.network == network]
         ratio = sum(row.ours for row in mine) / sum(row.vela for row in mine)
         assert abs(ratio - 1) < tolerance, network
