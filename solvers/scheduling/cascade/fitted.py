@@ -16,7 +16,7 @@ from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts, alone
-from ullage.solvers.scheduling.cascade.fitting import too_large
+from ullage.solvers.scheduling.cascade.fitting import least_grid_bytes, too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask, schedule_of
 from ullage.solvers.state.segments import segments_of
@@ -282,10 +282,11 @@ class FittedGroups:
             self._singles[key] = min(options, key=self._seconds, default=None)
         chosen = self._singles[key]
         if chosen is None or attempt > ATTEMPTS:
+            graph, operator, target = facts.graph, facts.operator(position), facts.target
             found_bytes = self._smallest.get(position)
-            if found_bytes is None:
-                raise facts.too_large()
-            raise too_large(facts.graph, facts.operator(position), facts.target, found_bytes)
+            if found_bytes is None and along is not None:  # as its neighbours need it to be cut
+                found_bytes = least_grid_bytes(graph, operator, target, along)
+            raise too_large(graph, operator, target, found_bytes)
         return chosen.cascade
 
     def _options(self, position: int, size: int, along: int | None) -> list[GroupEstimate]:

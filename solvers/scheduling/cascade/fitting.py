@@ -97,13 +97,38 @@ def least_bytes(graph: Graph, operator: Operator, target: Target) -> int:
     return min(with_sums, footprint.part_bytes(ranges))
 
 
+def least_grid_bytes(
+    graph: Graph, operator: Operator, target: Target, outermost: int | None = None
+) -> int:
+    """Bytes of the smallest part of all grids that are looked at, or of the whole without any.
+
+    It may be more than `least_bytes`: grids have few loops, and outer ones few parts.
+
+    Args:
+        graph: the graph.
+        operator: the operator.
+        target: the chip.
+        outermost: the axis of the outermost loop; None: any.
+    """
+    footprint = _footprint(graph, operator, target)
+    lengths = footprint.looked_at()
+    least = footprint.part_bytes({})
+    for depth in (1, 2, 3):
+        for order in _orders(lengths, depth):
+            if outermost in (None, order[0]):
+                for outer in _outer_loops(order[:-1], lengths):
+                    loops = (*outer, (order[-1], lengths[order[-1]]))
+                    least = min(least, footprint.part_bytes(footprint.ranges(loops)))
+    return least
+
+
 def most_demanding(graph: Graph, operators: Iterable[Operator], target: Target) -> Operator:
     """The operator of which the smallest part needs the most: with room for it, all have room."""
-    return max(operators, key=lambda operator: least_bytes(graph, operator, target))
+    return max(operators, key=lambda operator: least_grid_bytes(graph, operator, target))
 
 
 def too_large(
-    graph: Graph, operator: Operator, target: Target, found_bytes: int = 0
+    graph: Graph, operator: Operator, target: Target, found_bytes: int | None = None
 ) -> InfeasibleError:
     """The error for an operator of which no part fits.
 
@@ -111,16 +136,23 @@ def too_large(
         graph: the graph.
         operator: the operator.
         target: the chip.
-        found_bytes: what the smallest part needs that the search found, where its smallest part
-            by itself would fit: parts read more where operands are made along other axes.
+        found_bytes: what the smallest part needs that the search lowered, where its smallest part
+            by itself would fit: parts read more where operands are made along other axes. None: no
+            grid fits by itself.
     """
     needed, available = least_bytes(graph, operator, target), target.fastest.capacity_bytes
     if operator.reach is None:
         what = "no rule cuts it, and whole it needs"
     elif needed > available:
         what = "its smallest part (one row with its halo) needs"
+    elif found_bytes is None:
+        needed = least_grid_bytes(graph, operator, target)
+        what = (
+            "its smallest part would fit, but of the cuts that are looked at (loops along its "
+            "longest axes) the smallest part needs"
+        )
     else:
-        needed = max(found_bytes, available + 1)
+        needed = found_bytes
         what = (
             "its smallest part would fit, but its operands are made along other axes, so that the "
             "smallest part that was found needs"

@@ -27,7 +27,11 @@ from ullage.solvers.scheduling.cascade import search
 from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups, crowded_operators
-from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, least_bytes
+from ullage.solvers.scheduling.cascade.fitting import (
+    grids_that_fit,
+    least_bytes,
+    least_grid_bytes,
+)
 from ullage.solvers.scheduling.cascade.search import cascade_schedule
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask
@@ -156,6 +160,20 @@ def test_what_cannot_be_cut_until_it_fits_is_infeasible_with_its_bytes() -> None
     assert (details["needed_bytes"], details["excess_bytes"]) == (least, 1)
     assert details["operator"] == operator.name
     assert details["remedies"] == [f"--fast-memory {least}"]  # int8 is planned already
+
+
+def test_where_no_cut_that_is_looked_at_fits_the_error_has_the_bytes_of_the_smallest() -> None:
+    graph = product(64, 768, 256)
+    (operator,) = graph.operators
+    least, found = least_bytes(graph, operator, SPM), least_grid_bytes(graph, operator, SPM)
+    assert least < found - 1
+    for room in (least, found - 1):
+        assert not grids_that_fit(graph, operator, SPM, room, 1e-6)
+        with pytest.raises(InfeasibleError, match="of the cuts that are looked at") as raised:
+            cascade_schedule(task_of(graph, room))
+        details = raised.value.details
+        assert (details["needed_bytes"], details["excess_bytes"]) == (found, found - room)
+    assert grids_that_fit(graph, operator, SPM, found, 1e-6)
 
 
 @pytest.mark.parametrize(("room", "enough"), [(15, True), (6, False)])
