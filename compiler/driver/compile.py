@@ -22,6 +22,7 @@ from ullage.compiler.driver.limits.slower import for_best_latency, limited
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
     CASCADE,
+    DEFAULT_SOLVER,
     OBJECTIVES,
     WHOLE,
     CompileOptions,
@@ -50,10 +51,10 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_malformed
 from ullage.hwmodels.bounds import Bound, order_free_bound
-from ullage.hwmodels.cost import Score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.budget import Budget
-from ullage.solvers.run import run_solver
+from ullage.solvers.interface import Solver
+from ullage.solvers.run import Outcome, run_solver
 from ullage.solvers.scheduling.orders import JOINT, find_order
 
 if TYPE_CHECKING:
@@ -509,7 +510,8 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         )
     begun = time.monotonic()
     early = options.solver != "all-slow" and options.minimised != "peak"
-    reference = _reference(problem) if early else None
+    slowest = _reference(problem) if early else None
+    reference = None if slowest is None else slowest.score
     took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.monotonic() - begun
@@ -520,7 +522,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
         budget = budget.reserving(CLOSING_SHARE * took_s)
     options.progress(f"solving with {options.solver}")
     begun = time.monotonic()
-    outcome = run_solver(solver, problem, budget, parameters=options.parameters, seed=options.seed)
+    outcome = _in_time(solver, problem, budget, options, slowest)
     solve_s = time.monotonic() - begun
     took_s = took_s if early else solve_s
     plan, cost = outcome.plan, outcome.score
@@ -528,7 +530,8 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     options.progress("replaying")
     if not early:  # `peak` plans for another capacity than the target's
         slow = options.solver == "all-slow"
-        reference = cost if slow else _reference(plan.problem)
+        slowest = None if slow else _reference(plan.problem)
+        reference = cost if slow else None if slowest is None else slowest.score
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
     interrupted = outcome.interrupted
     if quick_bound and not interrupted and budget.remaining_s() >= BOUND_SHARE * took_s:
@@ -585,9 +588,44 @@ def _described(prepared: Prepared, plan: Plan) -> Mapping[str, Any]:
     return {**described, "operator_order": operator_order}
 
 
-def _reference(problem: Problem) -> Score | None:
-    """The score of the plan with everything at home; None where the home tiers are too small."""
+def _in_time(
+    solver: Solver,
+    problem: Problem,
+    budget: Budget,
+    options: CompileOptions,
+    slowest: Outcome | None,
+) -> Outcome:
+    """The answer of a solver; that of `all-slow`, which is known, where `auto` has none in time.
+
+    Args:
+        solver: the solver.
+        problem: the problem.
+        budget: the time.
+        options: how to compile.
+        slowest: the answer of `all-slow` for the latency; None where it is not known.
+
+    Raises:
+        TimeLimitError: time was over before any plan.
+    """
+    given = options.parameters
     try:
-        return run_solver("all-slow", problem.minimising("latency")).score
+        return run_solver(solver, problem, budget, parameters=given, seed=options.seed)
+    except TimeLimitError as error:
+        if slowest is None or options.solver != DEFAULT_SOLVER:
+            raise
+        plan = replace(
+            slowest.plan,
+            problem=problem,
+            seed=options.seed,
+            notes=(*slowest.plan.notes, f"auto: {error.message}; this is the plan of all-slow"),
+        )
+        solution = replace(slowest.solution, stop_reason="time limit")
+        return replace(slowest, plan=plan, solution=solution)
+
+
+def _reference(problem: Problem) -> Outcome | None:
+    """The plan with everything at home; None where the home tiers are too small."""
+    try:
+        return run_solver("all-slow", problem.minimising("latency"))
     except InfeasibleError:  # the home tiers are too small for everything at once
         return None

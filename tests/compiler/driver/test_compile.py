@@ -14,13 +14,17 @@ from tests.support.cases import (
 from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.common.units import format_time
 from ullage.compiler.driver import compile as driver
-from ullage.compiler.driver.compile import compile_problem
+from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.importer.model_zoo import find_model
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Link, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.solvers.interface import Solver
+from ullage.solvers.registry import find_solver
+from ullage.solvers.run import Outcome, run_solver
 
 
 def test_compile_works_where_all_slow_has_no_room() -> None:
@@ -48,6 +52,29 @@ def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
     prepared = replace(driver.prepare(find_model("squeezenet"), CompileOptions()), import_s=1e6)
     with pytest.raises(TimeLimitError, match=r"after reading \d+ steps; .* give more time"):
         driver.solve_prepared(prepared, CompileOptions(solver="greedy", time_limit_s=1e5))
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+def test_where_auto_has_no_plan_in_time_the_reference_is_the_plan(
+    monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    def late(solver: Solver, problem: Problem, *more: object, **given: object) -> Outcome:
+        if problem.objective == objective and solver is find_solver("auto"):
+            raise TimeLimitError("no time for any solver")
+        return run_solver(solver, problem, *more, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(driver, "run_solver", late)
+    options = CompileOptions(schedule="whole", objective=objective)
+    compiled = compile_model(find_model("squeezenet"), options)
+    assert find_violations(compiled.plan) == []
+    assert (compiled.plan.solver, compiled.stop_reason) == ("all-slow", "time limit")
+    assert compiled.plan.objective == objective
+    assert any("no time for any solver" in note for note in compiled.plan.notes)
+    slow = run_solver("all-slow", compiled.plan.problem)
+    assert compiled.value == pytest.approx(slow.value)
+    monkeypatch.setattr(driver, "DEFAULT_SOLVER", "another")
+    with pytest.raises(TimeLimitError, match="no time for any solver"):
+        compile_model(find_model("squeezenet"), options)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade import search
 from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
-from ullage.solvers.scheduling.cascade.fitted import FittedGroups, crowded_operators
+from ullage.solvers.scheduling.cascade.fitted import PLAN_LOOKS, FittedGroups, crowded_operators
 from ullage.solvers.scheduling.cascade.fitting import (
     grids_that_fit,
     least_bytes,
@@ -324,6 +324,17 @@ def test_time_that_is_too_short_for_a_plan_ends_the_first_cuts(lowered: list[int
         cascade_schedule(replace(free, budget=job, job=job))
     assert len(lowered) == 2  # after one look at cuts there is no time to look again and to plan
     assert raised.value.details["parts"] > lowered[0]
+
+
+def test_cuts_that_fit_are_none_where_no_time_is_left_to_plan_them(lowered: list[int]) -> None:
+    fitted = fitted_groups(readers_along_other_axes(16, 15), 1200)
+    groups = fitted.singles()
+    lowered.clear()
+    assert fitted.repaired(groups, Budget(deadline=1.0 + PLAN_LOOKS + 0.1)) == groups
+    lowered.clear()
+    with pytest.raises(TimeLimitError, match="make the quickest plan"):
+        fitted.repaired(groups, Budget(deadline=1.0 + PLAN_LOOKS - 0.1))
+    assert len(lowered) == 1
 
 
 @pytest.mark.usefixtures("lowered")
