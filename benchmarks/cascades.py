@@ -1,8 +1,8 @@
 """Cascades against whole operators: latency of both plans, and the bound of each schedule.
 
 Every model at each size of fast memory, int8, in the file's order. `fluid` plans both. The search
-has the same number of moves everywhere, and ends after some seconds at the latest; on a busy
-machine it tries less by then. The table is written after every row; rows of other models and sizes
+has the same number of moves everywhere, and ends after some seconds of the processor at the latest.
+The table is written after every row; rows of other models and sizes
 stay.
 
 Run: python benchmarks/cascades.py [--models DIR] [--only NAME,NAME] [--sizes KIB,KIB]
@@ -53,6 +53,7 @@ def main() -> None:
     parser.add_argument("--max-operators", type=int, default=300)
     parser.add_argument("--name", default="cascades")
     given = parser.parse_args()
+    time.monotonic = time.process_time  # one thread: what else runs on the machine changes no value
     rows = rows_before(given.name)
     for name, graph in imported_models(given.models, given.only, given.max_operators):
         for size in given.sizes.split(","):
