@@ -128,7 +128,7 @@ def setting_of(network: Network, layout: Layout, live: Live, rates: Rates) -> Se
     starts = np.flatnonzero(np.diff(ordered, prepend=-1)) if len(values) else np.zeros(0, np.int64)
     live_loads = [amount for index in range(len(nodes)) for amount in _padded(live, network, index)]
     slow = [value.kind in rates.loaded for value in network.values]
-    stored = np.array([float(s and o) for s, o in zip(slow, network.is_output, strict=True)])
+    stored = np.array([float(s and o) for s, o in zip(slow, network.is_stored, strict=True)])
     outputs = np.zeros(len(nodes))
     for index, node in enumerate(nodes):
         for result in node.results:

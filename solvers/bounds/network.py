@@ -13,6 +13,9 @@ from ullage.solvers.bounds.operands import Axis, Lengths, Operand, View, axes_of
 from ullage.solvers.bounds.relations import shifted
 from ullage.solvers.bounds.work import divisible_seconds
 
+# Ways in which a value may lie in the bytes of another one, so that an operator may be no step.
+SHARED_KINDS = frozenset({"view", "concat", "split"})
+
 
 @dataclass(frozen=True)
 class Load:
@@ -87,6 +90,7 @@ class Network:
         maker: by value the operator that makes it, -1 for weights and inputs.
         readers: by value the operators that read it.
         is_output: by value whether it is a result of the graph.
+        is_stored: by value whether it is one whose bytes no other that is stored may share.
     """
 
     nodes: tuple[Node, ...]
@@ -94,6 +98,7 @@ class Network:
     maker: tuple[int, ...]
     readers: tuple[tuple[int, ...], ...]
     is_output: tuple[bool, ...]
+    is_stored: tuple[bool, ...]
     numbers: dict[str, int] = field(repr=False)
 
 
@@ -119,14 +124,51 @@ def network_of(graph: Graph, target: Target) -> Network:
             readers[numbers[name]].append(index)
     nodes = tuple(_node(graph, operator, target, numbers, maker) for operator in graph.operators)
     outputs = set(graph.outputs)
+    stored = _stored(graph)
     return Network(
         nodes=nodes,
         values=values,
         maker=tuple(maker),
         readers=tuple(tuple(r) for r in readers),
         is_output=tuple(value.name in outputs for value in values),
+        is_stored=tuple(value.name in stored for value in values),
         numbers=numbers,
     )
+
+
+def _stored(graph: Graph) -> set[str]:
+    """Results of the graph of which no two may share bytes, and none those of a given value.
+
+    Views, and parts of a Concat or Split, may share bytes. Of results that are joined by them,
+    those count that a step makes, since each has bytes of its own; where none is, the largest one
+    counts, unless an input or a weight is joined with them as well.
+    """
+    root = {name: name for name in graph.values}
+
+    def root_of(name: str) -> str:
+        while root[name] != name:
+            root[name] = name = root[root[name]]
+        return name
+
+    free: set[str] = set()
+    for operator in graph.operators:
+        for sharing in operator.sharings:
+            if sharing.kind in SHARED_KINDS:
+                root[root_of(sharing.output)] = root_of(sharing.input)
+                free.update(operator.outputs)
+    made = {name for operator in graph.operators for name in operator.outputs}
+    given = {root_of(name) for name in graph.values if name not in made}
+    joined: dict[str, list[str]] = {}
+    for name in dict.fromkeys(graph.outputs):
+        joined.setdefault(root_of(name), []).append(name)
+    stored: set[str] = set()
+    for of, names in joined.items():
+        by_steps = [name for name in names if name not in free]
+        if by_steps:
+            stored.update(by_steps)
+        elif of not in given:
+            stored.add(max(names, key=lambda name: graph.values[name].dense_bytes))
+    return stored
 
 
 def _node(
@@ -135,7 +177,7 @@ def _node(
     made = [name for name in operator.inputs if maker[numbers[name]] >= 0]
     given = [name for name in operator.inputs if maker[numbers[name]] < 0]
     # A view, or a Concat or Split whose parts lie in the whole, may be no step at all.
-    is_free = any(s.kind in ("view", "concat", "split") for s in operator.sharings)
+    is_free = any(s.kind in SHARED_KINDS for s in operator.sharings)
     seconds = 0.0 if is_free else divisible_seconds(operator, target)
     results = []
     for place, name in enumerate(operator.outputs):
