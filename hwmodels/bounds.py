@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
@@ -125,6 +127,41 @@ def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArra
         np.add.at(change, first[alive], sizes)
         np.add.at(change, last[alive] + 1, -sizes)
     return change.cumsum()[:steps]
+
+
+def keeps_live_bytes(plan: Assigned) -> bool:
+    """Whether a legal plan has all live non-weight bytes in the fastest tier: it has no spill.
+
+    Those of inputs and outputs from their first to their last use, where the fastest is not their
+    home. The bounds of the peak hold for such plans.
+    """
+    problem, fastest = plan.problem, plan.target.fastest
+    held: dict[int, list[Residency]] = {}
+    for residency in plan.residencies:
+        if residency.tier == fastest.name:
+            held.setdefault(residency.buffer, []).append(residency)
+    for b, buffer in enumerate(problem.buffers):
+        uses = problem.uses_of[b]
+        if buffer.kind == "weight" or not uses:
+            continue
+        mine = held.get(b, [])
+        ranges = [(use.start_byte, use.end_byte) for _, use in uses]
+        ranges += [(r.start_byte, r.end_byte) for r in mine]
+        cuts = np.unique(ranges)
+        first = np.full(len(cuts) - 1, len(problem.steps))
+        last = np.full(len(cuts) - 1, -1)
+        there = np.zeros(len(cuts) - 1, dtype=np.int64)
+        for t, use in uses:
+            part = slice(*np.searchsorted(cuts, (use.start_byte, use.end_byte)))
+            first[part] = np.minimum(first[part], t)
+            last[part] = t
+        for r in mine:
+            part = slice(*np.searchsorted(cuts, (r.start_byte, r.end_byte)))
+            begin = np.maximum(first[part], r.ready)
+            there[part] += np.maximum(0, np.minimum(last[part] + 1, r.end) - begin)
+        if (there < last + 1 - first).any():
+            return False
+    return True
 
 
 def _latency_bound(problem: Problem) -> Bound:

@@ -18,7 +18,7 @@ from ullage.compiler.driver.bounding import (
     with_schedule_bounds,
 )
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
-from ullage.compiler.driver.limits.slower import for_best_latency, limited
+from ullage.compiler.driver.limits.slower import at_worst, for_best_latency, limited
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
     CASCADE,
@@ -222,14 +222,18 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
             options,
             time_limit_s=_shared(prepared, options.time_limit_s, 1 - BOUNDING_SHARE),
         )
-    compiled = solve_prepared(searched, shorter)
+    try:
+        compiled = solve_prepared(searched, shorter)
+    except (InfeasibleError, TimeLimitError) as error:
+        compiled = at_worst(fastest, limit.limit_s, error.message)
     if compiled.unbounded == NO_TIME:
         compiled = _with_every_schedule(compiled, searched, options)
     note = (
         f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as the best "
         f"latency found is {format_time(limit.best_latency_s)}"
     )
-    return replace(_told(compiled, note), limit=limit)
+    total_s = time.monotonic() - prepared.started
+    return replace(_told(compiled, note), limit=limit, total_s=total_s)
 
 
 def _check_problem(problem: Problem) -> None:

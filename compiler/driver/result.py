@@ -8,7 +8,12 @@ from ullage.compiler.driver.cascades import WholePlan
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.hwmodels.bounds import Bound, live_bytes_bound, order_free_bound
+from ullage.hwmodels.bounds import (
+    Bound,
+    keeps_live_bytes,
+    live_bytes_bound,
+    order_free_bound,
+)
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
 from ullage.solvers.bounds.schedules import ScheduleBounds
@@ -153,7 +158,12 @@ def gap_of(value: float, bound: Bound) -> float | None:
 
 
 def best_bound(plan: Plan) -> Bound:
-    """The better of the bound that needs no solver and the bound that the plan's solver proved."""
+    """The better of the bound that needs no solver and the bound that the plan's solver proved.
+
+    Bounds of the peak hold for plans without spills: others have 0.
+    """
+    if plan.objective == "peak" and not keeps_live_bytes(plan):
+        return Bound(0.0, "trivial")
     free = lower_bound(plan.problem)
     if plan.lower_bound is None or plan.lower_bound <= free.value:
         return free

@@ -161,10 +161,12 @@ class _Sizes:
         if target.tile_axes and not target.dma_steps.between and not self._inner.program.is_cut:
             remedies["--schedule cascade"] = "run operators in parts"
         remedies["--objective latency --then peak"] = "allow spills"
-        advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
+        advice = ", or ".join(f"{how} ({option})" for option, how in remedies.items())
+        cut = self._inner.program.is_cut
+        what = "the cascades that were tried take" if cut else "whole operators take"
         return InfeasibleError(
             f"no plan without a spill was found that takes at most {allowed}, whatever the size of "
-            f"{fast}: with room for everything it takes {took}. To do: {advice}",
+            f"{fast}: with room for everything {what} {took}. To do: {advice}",
             {
                 "latency_limit_s": self.limit_s,
                 "latency_s": self.latency_s,

@@ -129,7 +129,9 @@ def require_link(problem: Problem, segment: Segment, source: str, destination: s
     target = problem.target
     if target.link(source, destination) is None:
         name = problem.buffers[segment.buffer].name
-        others = ", or go over other tiers (--solver fluid)" if problem.objective != "peak" else ""
+        others = ", or go over other tiers (--solver fluid)"
+        if problem.objective == "peak" or problem.no_spill:  # nothing goes over others there
+            others = ""
         raise UsageError(
             f"{name!r} must move from {source} to {destination}, and {target.name} has no "
             "link between them; add one (these solvers move data in one hop), or choose a home "

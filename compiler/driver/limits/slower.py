@@ -8,7 +8,10 @@ that was given, or in cascades that are searched for under that limit, and in wh
 from dataclasses import replace
 
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.frontend import Prepared
+from ullage.hwmodels.bounds import keeps_live_bytes
+from ullage.hwmodels.cost import objective_value
 from ullage.solvers.registry import find_solver
 
 # Share of the job's time in which the best latency is looked for.
@@ -27,6 +30,41 @@ def for_best_latency(options: CompileOptions) -> CompileOptions:
     if "latency" in find_solver(options.solver).objectives:
         return fastest
     return replace(fastest, solver="auto", parameters={})
+
+
+def at_worst(fastest: Compiled, limit_s: float, why: str) -> Compiled:
+    """The fastest plan as the answer where none without a spill was found that keeps the limit.
+
+    It defines the limit, so that it keeps it, with all of the target's fast memory. It may spill,
+    or read inputs where they are; its peak is what it uses.
+
+    Args:
+        fastest: the plan of the best latency.
+        limit_s: the limit.
+        why: why there is no other plan.
+    """
+    problem = fastest.plan.problem.within(limit_s)
+    text = "the fastest plan is the answer"
+    if not keeps_live_bytes(fastest.plan):
+        text += ", which moves data out of fast memory or reads them elsewhere"
+    plan = replace(
+        fastest.plan,
+        problem=problem,
+        lower_bound=None,
+        bound_source="",
+        shadow_prices=(),
+        notes=(*fastest.plan.notes, f"slower-by: {text}: {why}"),
+    )
+    value = objective_value(fastest.score, problem.objective)
+    return replace(
+        fastest,
+        plan=plan,
+        bound=best_bound(plan),
+        anytime=((fastest.solve_s, value),),
+        schedule_bounds=None,
+        unbounded="the plan is that of the best latency",
+        whole=None,
+    )
 
 
 def limited(prepared: Prepared, limit_s: float) -> Prepared:

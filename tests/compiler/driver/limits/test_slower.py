@@ -6,19 +6,24 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiled_models import heavy_end, residual_network, saved
-from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.emit import emit_plan
+from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
+from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of, with_graph
 from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import Bound, keeps_live_bytes
 from ullage.solvers.bounds.schedules import TRIVIAL, ScheduleBounds
+from ullage.solvers.budget import Budget
+from ullage.solvers.heuristics import no_spill
+from ullage.solvers.interface import Solution
 
 PEAK = CompileOptions(
     objective="peak", target="ethos-u55-128", dtype="int8", schedule="whole", slower_by=0.5
@@ -185,8 +190,59 @@ def test_a_target_whose_operands_must_be_in_one_memory_plans_whole_operators(pat
         compile_model(path, replace(spm, schedule="cascade"))
 
 
-def test_a_limit_that_no_plan_without_spills_keeps_is_infeasible(path: Path) -> None:
+@pytest.mark.parametrize("schedule", ["whole", "cascade"])
+def test_where_no_plan_without_spills_keeps_the_limit_the_fastest_is_the_answer(
+    path: Path, tmp_path: Path, schedule: str
+) -> None:
     # The fastest plan reads the input in place, one without spills fetches it first.
-    tight = replace(PEAK, slower_by=0.0)
-    with pytest.raises(InfeasibleError, match="--slower-by"):
-        compile_model(path, tight)
+    compiled = compile_model(path, replace(PEAK, slower_by=0.0, schedule=schedule))
+    check(compiled, 0.0)
+    assert compiled.limit is not None
+    assert compiled.score.latency_s == compiled.limit.best_latency_s
+    assert not keeps_live_bytes(compiled.plan)
+    assert compiled.bound == Bound(0.0, "trivial")
+    assert not compiled.is_optimal
+    note = next(note for note in compiled.plan.notes if "the fastest plan is the answer" in note)
+    assert "reads them elsewhere" in note
+    assert "--slower-by" in note
+    assert schedule == "cascade" or "whole operators take" in note
+    emit_plan(compiled, tmp_path, ["json"])
+    stored = compiled_of(load_plan((tmp_path / "plan.json").read_bytes(), "plan.json"))
+    assert stored.bound == compiled.bound
+
+
+def test_without_time_for_another_the_fastest_plan_is_the_answer(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(_problem: Problem, _limit_s: float, _budget: Budget) -> Solution:
+        raise TimeLimitError("no time")
+
+    monkeypatch.setattr(no_spill, "smallest_within", late)
+    for target in ("ethos-u55-128", "edge-npu-spm"):
+        compiled = compile_model(path, replace(PEAK, target=target))
+        check(compiled, 0.5)
+        assert any("no time" in note for note in compiled.plan.notes)
+
+
+def test_plans_without_spills_are_told_from_others(path: Path) -> None:
+    for slower_by in (None, 0.5):
+        without = compile_model(path, replace(PEAK, slower_by=slower_by))
+        assert keeps_live_bytes(without.plan)
+        index, residency = _last_of_an_activation(without.plan)
+        kept = list(without.plan.residencies)
+        kept[index] = replace(residency, end=residency.end - 1)
+        assert not keeps_live_bytes(replace(without.plan, residencies=tuple(kept)))
+    spilled = compile_model(
+        path, replace(PEAK, objective="latency", slower_by=None, solver="all-slow")
+    )
+    assert not keeps_live_bytes(spilled.plan)
+
+
+def _last_of_an_activation(plan: Plan) -> tuple[int, Residency]:
+    """A residency in the fastest tier that ends with the last use of its activation."""
+    for index, residency in enumerate(plan.residencies):
+        buffer = plan.problem.buffers[residency.buffer]
+        last = plan.problem.uses_of[residency.buffer][-1][0]
+        if buffer.kind == "activation" and residency.tier == "sram" and residency.end == last + 1:
+            return index, residency
+    raise AssertionError
