@@ -11,7 +11,7 @@ MODELS = Path(__file__).parents[4] / "shared" / "validation" / "models"
 
 @pytest.mark.skipif(not MODELS.is_dir(), reason="the models lie beside the project")
 @pytest.mark.parametrize("name", ["kws", "resnet8", "ad01"])
-@pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512"])
+@pytest.mark.parametrize("target", ["ethos-u55-128", "ethos-u65-512", "stm32h7a3"])
 def test_a_quantised_model_is_as_its_twin_under_the_policy(name: str, target: str) -> None:
     figures = []
     for suffix, dtype in (("qdq", None), ("int8", "int8")):
