@@ -110,6 +110,11 @@ class CoarseProgram:
     group_of: Ints
     parts: int
 
+    @property
+    def accesses(self) -> int:
+        """Number of uses of all segments."""
+        return sum(len(segment.uses) for segment in self.segments)
+
 
 @dataclass(frozen=True)
 class CoarseValue:

@@ -40,6 +40,9 @@ FINE_DETAIL = 64
 EVERY_STEP = 1 << 20
 # Price of a part, as a share of the value.
 PART_PRICE = 3e-6
+# Where operands must be in the fastest tier, parts read many cells of what others make along other
+# axes: that is what the linear program of a plan takes time for. So many accesses count as a part.
+ACCESSES_PER_PART = 12
 # Name of schedules that this room chooses.
 CASCADE = "cascade"
 
@@ -104,7 +107,8 @@ class ValuedGroups:
         value: optimum of the LP in the objective's unit.
         lost: (G,) seconds that the steps of each group take beyond computing.
         room: (G,) price of the whole memory during each group, in the objective's unit.
-        parts: steps that run an operator or a part of one.
+        parts: steps that run an operator or a part of one; more where they have so many accesses
+            that planning them takes as long as that of more parts (`ACCESSES_PER_PART`).
     """
 
     cascades: tuple[Cascade, ...]
@@ -196,8 +200,12 @@ class Judge:
             return self._value_exactly(groups)
         profiles = self._fine if fine and self._fine is not None else self._profiles
         program = None if runs_thrice(groups) else coarse_program(profiles, groups)
-        most = task.most_parts
-        if program is None or (most is not None and program.parts > most):
+        if program is None:
+            return None
+        parts = program.parts
+        if self.facts.fitting_bytes is not None:
+            parts = max(parts, program.accesses // ACCESSES_PER_PART)
+        if task.most_parts is not None and parts > task.most_parts:
             return None
         found = coarse_value(
             program,
@@ -218,7 +226,7 @@ class Judge:
             value = max(value, live)
         lost = _by_group(found.lost, program.group_of, len(groups))
         room = _by_group(found.room, program.group_of, len(groups))
-        return ValuedGroups(groups, value, lost, room, program.parts)
+        return ValuedGroups(groups, value, lost, room, parts)
 
     def surely(self, valued: ValuedGroups) -> ValuedGroups | None:
         """The value of groups on a finer axis of time; None where time is over first.

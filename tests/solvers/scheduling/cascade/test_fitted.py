@@ -23,7 +23,7 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade import search
+from ullage.solvers.scheduling.cascade import search, valued
 from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import PLAN_LOOKS, FittedGroups, crowded_operators
@@ -125,6 +125,29 @@ def test_operators_that_do_not_fit_are_cut_and_planned() -> None:
     assert outcome.solution.bound is not None
     assert outcome.solution.bound.value <= outcome.value
     assert found.value == pytest.approx(outcome.solution.bound.value, rel=0.1)  # rounded up
+
+
+@pytest.mark.parametrize("chip", ["edge-npu-spm", "edge-npu"])
+def test_parts_with_many_accesses_count_as_more_where_operands_must_fit(
+    monkeypatch: pytest.MonkeyPatch, chip: str
+) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = task_of(graph, 6144, chip=load_target(chip))
+    facts = OrderFacts.of(graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    groups = fitted_groups(graph, 6144).singles()
+    few = Judge(task, facts).value(groups)
+    monkeypatch.setattr(valued, "ACCESSES_PER_PART", 1)
+    many = Judge(task, facts).value(groups)
+    assert few is not None
+    assert many is not None
+    assert many.value == few.value
+    if chip == "edge-npu":
+        assert many.parts == few.parts
+        return
+    program = task.problem_of(fitted_groups(graph, 6144).schedule(groups)).program
+    assert few.parts == program.parts < many.parts
+    assert Judge(replace(task, most_parts=many.parts), facts).value(groups) is not None
+    assert Judge(replace(task, most_parts=many.parts - 1), facts).value(groups) is None
 
 
 def test_weights_that_may_stay_behind_need_no_room() -> None:
