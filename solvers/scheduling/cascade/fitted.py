@@ -40,6 +40,9 @@ LARGE = 0.25
 PLAN_LOOKS = 16.0
 # More parts than are looked at in a second: what is assumed until the first schedule was.
 LOOKED_AT_PER_S = 5000
+# Accesses of a schedule's segments beyond which no other groups are taken: the linear program of a
+# plan takes some 10 s of CPU for 25,000 of them, and a minute for 40,000. First cuts may need more.
+MOST_ACCESSES = 25_000
 # No limit of time.
 UNLIMITED = Budget()
 
@@ -60,6 +63,7 @@ class FittedGroups:
         self._smallest: dict[
             int, int
         ] = {}  # by position the bytes of the smallest part that failed
+        self._accesses = MOST_ACCESSES  # at most, or those of a cut that was needed
         self._aligned: set[int] = set()  # positions whose large values are cut along one axis
 
     def singles(self, budget: Budget = UNLIMITED) -> list[Cascade]:
@@ -123,11 +127,12 @@ class FittedGroups:
         ]
 
     def fits(self, groups: Sequence[Cascade]) -> bool:
-        """Whether groups can be cut so, and every part of them fits."""
+        """Whether groups can be cut so, every part of them fits, and a plan takes little time."""
         try:
-            return not crowded_operators(self.task.problem_of(self.schedule(groups)))
+            problem = self.task.problem_of(self.schedule(groups))
         except UsageError:
             return False
+        return not crowded_operators(problem) and accesses_of(problem) <= self._accesses
 
     def moved(
         self,
@@ -179,6 +184,7 @@ class FittedGroups:
             if not crowded:
                 if budget.remaining_s() <= PLAN_LOOKS * each_s * parts:
                     raise self._too_late(parts, PLAN_LOOKS * each_s * parts)
+                self._accesses = max(self._accesses, accesses_of(problem))
                 return now
             again = set(crowded)
             for position, needed in crowded.items():
@@ -314,6 +320,11 @@ class FittedGroups:
         again_bytes = (group.again_bytes or 0.0) - group.late_bytes
         seconds = max(group.compute_s, (group.weight_bytes + again_bytes) * rate)
         return seconds + group.late_bytes * rate
+
+
+def accesses_of(problem: Problem) -> int:
+    """Number of accesses of all segments of a problem."""
+    return sum(len(segment.accesses) for segment in segments_of(problem))
 
 
 def crowded_operators(problem: Problem) -> dict[int, int]:

@@ -23,10 +23,15 @@ from ullage.compiler.lowering.parts import lower_schedule
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade import search, valued
+from ullage.solvers.scheduling.cascade import fitted, search, valued
 from ullage.solvers.scheduling.cascade.chain import estimated_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
-from ullage.solvers.scheduling.cascade.fitted import PLAN_LOOKS, FittedGroups, crowded_operators
+from ullage.solvers.scheduling.cascade.fitted import (
+    PLAN_LOOKS,
+    FittedGroups,
+    accesses_of,
+    crowded_operators,
+)
 from ullage.solvers.scheduling.cascade.fitting import (
     grids_that_fit,
     least_bytes,
@@ -148,6 +153,25 @@ def test_parts_with_many_accesses_count_as_more_where_operands_must_fit(
     assert few.parts == program.parts < many.parts
     assert Judge(replace(task, most_parts=many.parts), facts).value(groups) is not None
     assert Judge(replace(task, most_parts=many.parts - 1), facts).value(groups) is None
+
+
+def test_no_groups_of_more_accesses_than_the_first_cut_and_a_limit_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    fine, coarse = (fitted_groups(graph, size).singles() for size in (3072, 12288))
+    accesses = [
+        accesses_of(one.task.problem_of(one.schedule(groups)))
+        for one, groups in ((fitted_groups(graph, 12288), g) for g in (coarse, fine))
+    ]
+    assert accesses[0] < accesses[1]
+    assert fitted_groups(graph, 12288).fits(fine)
+    monkeypatch.setattr(fitted, "MOST_ACCESSES", accesses[1] - 1)
+    fitting = fitted_groups(graph, 12288)
+    assert fitting.fits(coarse)
+    assert not fitting.fits(fine)
+    assert fitting.repaired(fine) == fine  # a first cut may have as many as it takes
+    assert fitting.fits(fine)
 
 
 def test_weights_that_may_stay_behind_need_no_room() -> None:
