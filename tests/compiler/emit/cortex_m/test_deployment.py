@@ -71,6 +71,15 @@ def test_other_targets_get_tables_only(tmp_path: Path) -> None:
     assert names == ["ullage_plan.c", "ullage_plan.h"]
 
 
+def test_padded_feature_maps_have_no_kernels(tmp_path: Path) -> None:
+    options = CompileOptions(
+        target="mps3-an547", solver="greedy", overrides={"storage.channels_multiple": "16"}
+    )
+    result = compile_model(saved(gallery(), tmp_path), options)
+    with pytest.raises(ModelError, match=r"storage\.channels_multiple"):
+        deployment_of(result.plan)
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
