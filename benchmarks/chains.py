@@ -6,16 +6,18 @@ with two tiers; a phone whose weights are in flash behind DRAM. Each row is a ve
 `fluid`, held against its certified bound, one-shot or in steady state; "at most" is the most that
 the ratio may be, where one is agreed. In steady state `greedy` and `msa` stand beside it.
 
-Run: python benchmarks/chains.py [--models DIR] [--only NAME,NAME]
+Run: python benchmarks/chains.py [--models DIR] [--only NAME,NAME] [--resume]
 """
 
 import argparse
+import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from common import ROOT, SHARED, model_files, write_table
+from common import RESULTS, ROOT, SHARED, model_files, write_table
 from heuristics import geomean
 
 from ullage.compiler.common.errors import UllageError
@@ -31,8 +33,8 @@ PHONE = "phone-npu-flash"
 # Operators reach the on-chip memory only.
 BEHIND_FLASH = {"tiers.dram.addressable": "false", "tiers.flash.addressable": "false"}
 NAME = "chains"
-# (state, operands) -> fluid/bound of its rows.
-Ratios = dict[tuple[str, str], list[float]]
+# Columns that name a row, and the one of fluid/bound.
+KEY, RATIO = 4, 6
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,13 @@ class Case:
     dtype: str | None = "int8"
     overrides: Mapping[str, str] = field(default_factory=dict)
     steady_state: bool = False
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """First columns of the row: model, target, operands, state."""
+        operands = "whole" if self.overrides.get("split_operands") == "false" else "split"
+        state = "steady" if self.steady_state else "one-shot"
+        return self.model, Path(self.target).stem, operands, state
 
 
 def _sizes(**tiers: int) -> dict[str, str]:
@@ -100,6 +109,7 @@ CASES = (
             ("bert_base_128", "a100-host", _sizes(l2=4 * MIB, hbm=40_000_000)),
         )
         for whole in ({}, {"split_operands": "false"})
+        if target is PHONE or not whole
     ),
 )
 
@@ -107,36 +117,58 @@ CASES = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path)
-    parser.add_argument("--only", default="", help="names of models")
+    parser.add_argument("--only", default="", help="names of models; rows of others stay")
+    parser.add_argument("--resume", action="store_true", help="only rows that are missing")
     given = parser.parse_args()
     wanted = [name for name in given.only.split(",") if name]
     files = {file.stem: file for file in model_files(given.models)}
     if TRAINING.is_file():
         files[TRAINING.stem] = TRAINING
+    known = _known() if wanted or given.resume else {}
     rows: list[list[str]] = []
-    ratios: Ratios = {}
+    seen: Counter[tuple[str, ...]] = Counter()
     for case in CASES:
-        if case.model not in files or (wanted and case.model not in wanted):
+        if case.model not in files:
             continue
-        rows.append(run(case, files[case.model], ratios))
-        print(" | ".join(rows[-1]), flush=True)
-        write(rows, ratios)
-    print(write(rows, ratios))
+        number, seen[case.key] = seen[case.key], seen[case.key] + 1
+        earlier = known.get(case.key, [])[number : number + 1]
+        if earlier and case.model not in wanted:
+            rows += earlier
+        elif given.resume or not wanted or case.model in wanted:
+            rows.append(run(case, files[case.model]))
+            print(" | ".join(rows[-1]), flush=True)
+            write(rows)
+    print(write(rows))
 
 
-def write(rows: list[list[str]], ratios: Ratios) -> str:
+def _known() -> dict[tuple[str, ...], list[list[str]]]:
+    """Rows of the last table, by their first columns, in their order."""
+    known: dict[tuple[str, ...], list[list[str]]] = {}
+    file = RESULTS / f"{NAME}.json"
+    if file.is_file():
+        for record in json.loads(file.read_text(encoding="utf-8")):
+            row = list(record.values())
+            known.setdefault(tuple(row[:KEY]), []).append(row)
+    return known
+
+
+def write(rows: list[list[str]]) -> str:
     """The table so far."""
     columns = ["model", "target", "operands", "state", "sizes MiB", "bound ms", "fluid/bound"]
     columns += ["at most", "greedy/bound", "msa/bound", "all-slow/fluid", "simulated/model"]
     columns += ["links", "transfers", "CPU s"]
+    ratios: dict[str, list[float]] = {}
+    for row in rows:
+        if row[RATIO][:1].isdigit():
+            ratios.setdefault(f"{row[3]}, {row[2]}", []).append(float(row[RATIO]))
     shares = "; ".join(
-        f"{state}, {operands}: fluid/bound geomean {geomean(found):.4f}, most {max(found):.4f}"
-        for (state, operands), found in ratios.items()
+        f"{what}: fluid/bound geomean {geomean(found):.4f}, most {max(found):.4f}"
+        for what, found in ratios.items()
     )
     return write_table(NAME, f"Chains of memories: {shares}", columns, rows)
 
 
-def run(case: Case, file: Path, ratios: Ratios) -> list[str]:
+def run(case: Case, file: Path) -> list[str]:
     """One verified plan of `fluid`, in steady state also of `greedy` and `msa`."""
     options = CompileOptions(
         target=case.target,
@@ -146,10 +178,8 @@ def run(case: Case, file: Path, ratios: Ratios) -> list[str]:
         overrides=dict(case.overrides),
         steady_state=case.steady_state,
     )
-    state = "steady" if case.steady_state else "one-shot"
-    operands = "whole" if case.overrides.get("split_operands") == "false" else "split"
     most = "-" if case.most is None else f"{case.most}"
-    row = [case.model, Path(case.target).stem, operands, state]
+    row = list(case.key)
     try:
         prepared = prepare(file, options)
         since = time.process_time()
@@ -159,7 +189,6 @@ def run(case: Case, file: Path, ratios: Ratios) -> list[str]:
     cpu_s = time.process_time() - since
     target = done.plan.target
     ratio = done.value / done.bound.value
-    ratios.setdefault((state, operands), []).append(ratio)
     slow = "-" if done.all_slow is None else f"{done.all_slow.latency_s / done.value:.3f}"
     row += [" / ".join(f"{tier.capacity_bytes / MIB:.3g}" for tier in target.tiers)]
     row += [f"{1e3 * done.bound.value:.5f}", f"{ratio:.4f}", most]

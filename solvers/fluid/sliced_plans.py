@@ -32,6 +32,9 @@ from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.greedy_moves import keep_what_pays, retime
 from ullage.solvers.state.segments import Segment
 
+# A plan in steady state further above its bound than this is held against whole segments: where
+# set-ups are dear, few large transfers may be better than what bytes alone ask for.
+FAR = 0.05
 # A plan no further above its bound than this is not held against another way to round.
 NEAR = 2e-4
 # One in pages that is further above it is held against one of a program that knows what pages take,
@@ -98,7 +101,7 @@ def rounded_plan(
         plans.append(_plan_in_one_piece)
     best: Solution | None = None
     for cut, plan in (*((True, plan) for plan in plans), (False, _plan_in_one_piece)):
-        if best is not None and not cut:
+        if best is not None and not cut and not _pays_to_stay_whole(direct, relaxation, best):
             break
         try:
             found = plan(direct, relaxation, options, budget, cut=cut)
@@ -112,8 +115,15 @@ def rounded_plan(
             break
     if best is not None:
         return best
-    note = "fluid: slices found no addresses: everything stays slow"
+    note = "fluid: slices found no addresses: the plan that it begins with stays"
     return Solution(direct.reference, notes=(note,))
+
+
+def _pays_to_stay_whole(direct: Direct, relaxation: Relaxation, plan: Solution) -> bool:
+    """Whether whole segments may be better than slices although these have a place."""
+    if not direct.problem.steady_state or relaxation.bound is None:
+        return False
+    return value_of(plan.assignment) > relaxation.bound * (1 + FAR)
 
 
 def _plan_in_parts(

@@ -15,7 +15,7 @@ fractions are rounded accordingly, placed in one piece each, and improved by ann
 from dataclasses import replace
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.ir.assignment import assignment_of
+from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import value_of
@@ -89,10 +89,24 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
 def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> Direct:
     """Solve the program between home and the fastest tier."""
     segments = segments_of(problem)
-    reference = home_assignment(problem)
+    reference = _reference(problem, budget)
     known = value_of(reference)
     budget.on_improvement(known)
     return Direct(problem, segments, reference, relax(problem, segments, known, options, budget))
+
+
+def _reference(problem: Problem, budget: Budget) -> Assignment:
+    """A plan to begin with: the one that keeps nothing, or one that keeps what has no room at home.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit, or no plan was found.
+    """
+    try:
+        return home_assignment(problem)
+    except InfeasibleError as error:
+        if error.details.get("proven", True) or len(problem.target.tiers) > 2:
+            raise
+        return assignment_of(run_solver("greedy", problem, budget.for_member()).plan)
 
 
 def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solution:
@@ -104,7 +118,7 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
             "another solver"
         )
     if relaxation is None:
-        note = "fluid: the LP was not solved (time limit or numerics): everything stays slow"
+        note = "fluid: the LP was not solved (time limit or numerics): its first plan stays"
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )

@@ -198,7 +198,7 @@ def _place_homes(
             capacity_bytes=tier.capacity_bytes,
         )
         if packing.peak_bytes > tier.capacity_bytes:
-            _refuse_home(problem, tier.name, packing.peak_bytes, buffers)
+            _refuse_home(problem, segments, tier.name, packing.peak_bytes, buffers)
         offsets = {b: int(o) for b, o in zip(buffers, packing.offsets, strict=True)}
         for index, start, ready, end in homes:
             segment = segments[index]
@@ -237,7 +237,27 @@ def _rows(
     return inside, sizes
 
 
-def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int]) -> None:
+def _least_at_home(problem: Problem, segments: Sequence[Segment], tier: str) -> int:
+    """Bytes that any plan has in a home tier: of what is there before the first or after the last.
+
+    In steady state weights may be elsewhere before the first step.
+    """
+    given = outputs = 0
+    for segment in segments:
+        if segment.origin == tier and segment.accesses:
+            stays = problem.steady_state and segment.kind == "weight"
+            given += segment.size_bytes if segment.is_given and not stays else 0
+            outputs += segment.size_bytes if segment.is_output else 0
+    return max(given, outputs)
+
+
+def _refuse_home(
+    problem: Problem, segments: Sequence[Segment], tier: str, needed: int, buffers: Sequence[int]
+) -> None:
+    """Raise the error for a home tier that is too small for what a plan has there.
+
+    Another plan may have less there: proven is only what every plan has.
+    """
     target = problem.target
     available = target.tier(tier).capacity_bytes
     largest = sorted(buffers, key=lambda b: -problem.buffers[b].size_bytes)[:5]
@@ -248,8 +268,10 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
     remedies |= smaller_data(problem.steps, needed, available)
     advice = [f"{what} ({option})" for option, what in remedies.items()]
     takes, there, excess = told_apart(needed, available, needed - available)
+    proven = _least_at_home(problem, segments, tier) > available
+    verdict = "" if proven else f"found no plan for {target.name}: "
     raise InfeasibleError(
-        f"{tier} of {target.name} is too small for the tensors whose home it is: needed "
+        f"{verdict}{tier} of {target.name} is too small for the tensors whose home it is: needed "
         f"{takes}, available {there}, excess {excess}; largest: "
         + ", ".join(f"{n['tensor']} ({format_size(int(str(n['bytes'])))})" for n in names)
         + ". To do: "
@@ -262,5 +284,6 @@ def _refuse_home(problem: Problem, tier: str, needed: int, buffers: Sequence[int
             "step": 0,
             "largest_tensors": names,
             "remedies": list(remedies),
+            "proven": proven,
         },
     )

@@ -1,14 +1,23 @@
 """Plans in pages: where pages take much more than slices, the LP is solved for what is left."""
 
+import math
+from dataclasses import replace
+from random import Random
+
 import pytest
 
+from tests.support.scratchpads import scratchpad_problem, scratchpad_target
+from tests.support.solving import Asked, solve_with
 from tests.support.tiled_models import gated_network
+from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Part, Schedule, part_of
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.hwmodels.cost import score
 from ullage.solvers.fluid import sliced_plans
 from ullage.solvers.run import run_solver
 
@@ -34,3 +43,30 @@ def test_room_that_pages_take_is_known_to_the_program(monkeypatch: pytest.Monkey
     blind = run_solver("fluid", problem)
     assert better.value < 0.995 * blind.value
     assert better.solution.bound == blind.solution.bound
+
+
+def test_where_set_ups_are_dear_whole_segments_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In steady state: one transfer of a weight may be better than two of its halves."""
+    better = planned = 0
+    for seed in range(12):
+        rng = Random(seed)
+        near = scratchpad_target(rng, 1, room=256)
+        links = tuple(replace(link, setup_s=5e-7) for link in near.links)
+        target = replace(near, links=links)
+        problem = scratchpad_problem(rng, target, 7, steady_state=True)
+        values = []
+        for far in (math.inf, sliced_plans.FAR):
+            monkeypatch.setattr(sliced_plans, "FAR", far)
+            try:
+                plan = solve_with("fluid", problem, Asked(parameters={"own_plan": True}))
+            except InfeasibleError:
+                break
+            assert find_violations(plan) == []
+            values.append(score(plan).latency_s)
+        if len(values) == 2:
+            planned += 1
+            assert values[1] <= values[0] * (1 + 1e-9)
+            better += values[1] < 0.99 * values[0]
+        monkeypatch.undo()
+    assert planned > 3
+    assert better > 0
