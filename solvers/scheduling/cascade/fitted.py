@@ -15,6 +15,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.budget import Budget
+from ullage.solvers.packing.pages import page_size
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts, alone
 from ullage.solvers.scheduling.cascade.fitting import least_grid_bytes, too_large
 from ullage.solvers.scheduling.cascade.stripes import Cascade
@@ -63,6 +64,7 @@ class FittedGroups:
         self._smallest: dict[
             int, int
         ] = {}  # by position the bytes of the smallest part that failed
+        self._in_pages = True  # whether parts must fit in whole pages
         self._accesses = MOST_ACCESSES  # at most, or those of a cut that was needed
         self._aligned: set[int] = set()  # positions whose large values are cut along one axis
 
@@ -127,12 +129,18 @@ class FittedGroups:
         ]
 
     def fits(self, groups: Sequence[Cascade]) -> bool:
-        """Whether groups can be cut so, every part of them fits, and a plan takes little time."""
+        """Whether groups can be cut so, every part of them fits, and a plan takes little time.
+
+        Slices take whole pages, in which parts of many cells may not fit that fit otherwise. Unless
+        a cut that was needed is such a one, parts must fit in pages.
+        """
         try:
             problem = self.task.problem_of(self.schedule(groups))
         except UsageError:
             return False
-        return not crowded_operators(problem) and accesses_of(problem) <= self._accesses
+        if crowded_operators(problem, in_pages=self._in_pages):
+            return False
+        return accesses_of(problem) <= self._accesses
 
     def moved(
         self,
@@ -185,6 +193,7 @@ class FittedGroups:
                 if budget.remaining_s() <= PLAN_LOOKS * each_s * parts:
                     raise self._too_late(parts, PLAN_LOOKS * each_s * parts)
                 self._accesses = max(self._accesses, accesses_of(problem))
+                self._in_pages = not crowded_operators(problem, in_pages=True)
                 return now
             again = set(crowded)
             for position, needed in crowded.items():
@@ -327,11 +336,18 @@ def accesses_of(problem: Problem) -> int:
     return sum(len(segment.accesses) for segment in segments_of(problem))
 
 
-def crowded_operators(problem: Problem) -> dict[int, int]:
-    """The operators of which a step needs more than the fastest memory has, with those bytes."""
-    fastest = problem.target.fastest
+def crowded_operators(problem: Problem, *, in_pages: bool = False) -> dict[int, int]:
+    """The operators of which a step needs more than the fastest memory has, with those bytes.
+
+    Args:
+        problem: the problem.
+        in_pages: each segment takes whole pages, where slices do.
+    """
+    fastest, grain = problem.target.fastest, problem.target.slice_granularity_bytes
     needed = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
     unit = fastest.alignment_bytes
+    if in_pages and grain:
+        unit = page_size(fastest.capacity_bytes, grain, unit)
     for segment in segments_of(problem):
         if segment.must_be_fastest:
             for access in segment.accesses:

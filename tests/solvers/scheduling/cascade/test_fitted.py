@@ -174,6 +174,26 @@ def test_no_groups_of_more_accesses_than_the_first_cut_and_a_limit_are_taken(
     assert fitting.fits(fine)
 
 
+def test_groups_that_do_not_fit_in_pages_are_not_taken_unless_the_first_cut_is_such() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    chip = replace(SPM, slice_granularity_bytes=1024)
+    groups = fitted_groups(graph, 4096).singles()
+    needed = 0
+    for size in (4096, 16384, 1 << 20):
+        task = task_of(graph, size, chip=chip)
+        whole = task.problem_of(Schedule.whole(task.order))
+        fitting = FittedGroups(task, OrderFacts.of(graph, task.order, whole))
+        problem = fitting.task.problem_of(fitting.schedule(groups))
+        assert not crowded_operators(problem)
+        crowded = crowded_operators(problem, in_pages=True)
+        assert fitting.fits(groups) is not bool(crowded)
+        if crowded:
+            needed = max(needed, *crowded.values())
+            assert fitting.repaired(groups) == groups
+            assert fitting.fits(groups)
+    assert needed > 4096
+
+
 def test_weights_that_may_stay_behind_need_no_room() -> None:
     graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
     chip = load_target("edge-npu", {"operand_access": "fastest"})
