@@ -54,7 +54,7 @@ def main() -> None:
     given = parser.parse_args()
     solvers = given.solvers.split(",")
     columns = ["model", "KiB", "operators", "bound ms", "cpsat/bound", "cpsat proven"]
-    columns += [column for solver in solvers for column in (f"{solver}/cpsat", "s")]
+    columns += [column for solver in solvers for column in (f"{solver}/cpsat", f"{solver} s")]
     rows = {} if given.only == ",".join(MODELS) else rows_before(given.name, columns)
     files = {file.stem: file for file in model_files(given.models)}
     for model in given.only.split(","):
