@@ -28,6 +28,8 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade, Demands, stripe_e
 LONGEST = 40
 # Numbers of stripes that are looked at.
 STRIPES = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+# Where line buffers take so many times the memory, longer groups are not looked at either.
+HOPELESS = 1.5
 # Axes of the last operator that are looked at, the first of those longer than 1.
 AXES = 3
 
@@ -275,6 +277,8 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
             cut_weight_bytes=cut_weights,
         )
         if facts.fitting_bytes is None:
+            if estimate.kept_bytes > HOPELESS * facts.target.fastest.capacity_bytes:
+                return
             yield estimate
             continue
         if not facts.target.must_be_fastest("weight"):

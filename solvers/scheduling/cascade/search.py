@@ -97,8 +97,8 @@ ESTIMATED_CHANCE = 0.5
 NEARLY = 5e-3
 # Share of moves that choose the groups of a window anew, operators of the window at most, and the
 # standard deviation at most of the logarithm of what its estimates are multiplied with.
-REGROUPED_CHANCE = 0.4
-MOST_REGROUPED = 20
+REGROUPED_CHANCE = 0.2
+MOST_REGROUPED = 10
 REGROUPED_SPREAD = 0.4
 # Weight that all groups have together, beside 1 for all that wait and 1 for all that crave room.
 LEAST_WEIGHT = 0.3
