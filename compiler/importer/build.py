@@ -182,7 +182,7 @@ def _with_scales(graph: Graph, biases: Collection[str], dtype: str) -> Graph:
     """
     taken = {*graph.values}
     scales: dict[str, Value] = {}
-    for bias in (graph.values[name] for name in biases if name in graph.values):
+    for bias in [value for value in graph.values.values() if value.name in biases]:
         name = fresh(f"{bias.name}#scales", taken)
         taken.add(name)
         elements = prod(bias.shape)
