@@ -61,6 +61,7 @@ class ResidencyModel:
         from ortools.sat.python import cp_model
 
         self.model = cp_model.CpModel()
+        self.problem = problem
         self.target, self.segments, self.cost = target, segments, cost
         self.steps = len(problem.steps)
         self.window = window
@@ -98,7 +99,7 @@ class ResidencyModel:
 
     def _add_resident(self, index: int, segment: Segment) -> None:
         """Add a segment whose home is the fastest tier: it has no choice."""
-        residency = resident_residency(index, segment, self.steps)
+        residency = resident_residency(self.problem, index, segment)
         if residency is not None and segment.size_bytes:
             for t in range(residency.start, residency.end):
                 self.load[t].append((segment.size_bytes, 1))

@@ -25,7 +25,7 @@ def residencies_of_solution(model: ResidencyModel, value: Values) -> list[SpanRe
         if index in model.variables:
             residencies += _spans(index, segment, model.variables[index], value)
         elif segment.size_bytes and segment.home == model.target.fastest.name:
-            residency = resident_residency(index, segment, model.steps)
+            residency = resident_residency(model.problem, index, segment)
             if residency is not None:
                 residencies.append((0, len(segment.accesses) - 1, residency))
     return residencies

@@ -18,7 +18,7 @@ Arrivals = Mapping[tuple[int, int, int], Moves]
 
 
 def resident_residency(
-    index: int, segment: Segment, steps: int, arrivals: Arrivals | None = None
+    problem: Problem, index: int, segment: Segment, arrivals: Arrivals | None = None
 ) -> SegmentResidency | None:
     """The residency of a segment whose home is the fastest tier: from first write to last use.
 
@@ -26,26 +26,37 @@ def resident_residency(
     its last, with the moves that bring an input and store an output.
 
     Args:
+        problem: the problem; weights and outputs stay to the end of its steps.
         index: number of the segment.
         segment: the segment.
-        steps: number of steps of the program; weights and outputs stay to its end.
         arrivals: when inputs arrive, where that is not in the step before their first use.
 
     Returns:
         None for a segment that is never there.
+
+    Raises:
+        UsageError: the target has no link that brings the input or stores the output.
     """
     if not segment.accesses and (segment.origin != segment.home or not segment.is_given):
         return None
     if segment.origin != segment.home:
-        return _resident_between_uses(index, segment, arrivals or {})
+        return _resident_between_uses(problem, index, segment, arrivals or {})
     start = 0 if segment.is_given else segment.accesses[0].step
     keeps = segment.is_output or segment.kind == "weight"
     last_used = segment.accesses[-1].step if segment.accesses else 0
+    steps = len(problem.steps)
     return SegmentResidency(index, start, start, steps if keeps else last_used + 1)
 
 
-def _resident_between_uses(index: int, segment: Segment, arrivals: Arrivals) -> SegmentResidency:
+def _resident_between_uses(
+    problem: Problem, index: int, segment: Segment, arrivals: Arrivals
+) -> SegmentResidency:
     """The residency from first to last use: an input arrives just before, an output leaves then."""
+    fastest = problem.target.fastest.name
+    if segment.is_given:
+        require_link(problem, segment, segment.origin, fastest)
+    if segment.is_output:
+        require_link(problem, segment, fastest, segment.origin)
     first, last = segment.accesses[0].step, segment.accesses[-1].step
     fill: Moves = ()
     if segment.is_given:

@@ -202,7 +202,7 @@ class ResidencyState:
                 continue
             if segment.home == self.target.fastest.name:
                 arrivals = arrivals_of(self.problem)
-                residency = resident_residency(index, segment, self.steps, arrivals)
+                residency = resident_residency(self.problem, index, segment, arrivals)
                 if residency is not None:
                     self.load_bytes[residency.start : residency.end] += self.aligned_bytes(segment)
                     self.residencies[index][0] = (len(segment.accesses) - 1, residency)

@@ -178,7 +178,7 @@ def _stored(
 def _add_fixed(builder: Builder, index: int, segment: Segment) -> None:
     """Occupy the space of a segment whose home is the fastest tier, for its whole live range."""
     arrivals = arrivals_of(builder.problem)
-    residency = resident_residency(index, segment, builder.steps, arrivals)
+    residency = resident_residency(builder.problem, index, segment, arrivals)
     if residency is None:
         return
     always = builder.lp.add_variable(1.0, 1.0)

@@ -91,6 +91,28 @@ def test_no_remedy_is_named_that_cannot_minimise_the_peak() -> None:
     pairs = (("dram", "l2"), ("l2", "tcm"), ("tcm", "l2"), ("l2", "dram"))
     links = tuple(Link(a, b, 1e9) for a, b in pairs)
     problem = problem_for(chain(), ["y"], target_of(4096, tiers=tiers, links=links))
+    peak = problem.minimising("peak")
+    for asked in (peak, peak.within(1.0)):
+        with pytest.raises(UsageError, match="no link between them; add one") as raised:
+            run_solver("no-spill", asked)
+        assert "fluid" not in raised.value.message
+        assert raised.value.details["source"] == "dram"
+
+
+@pytest.mark.parametrize("limit_s", [None, 1.0])
+@pytest.mark.parametrize(("way", "tensor"), [(("dram", "tcm"), "y"), (("tcm", "dram"), "x")])
+def test_a_link_that_is_missing_one_way_is_named(
+    way: tuple[str, str], tensor: str, limit_s: float | None
+) -> None:
+    """Operators may use both memories; only the input or the output of the model must move."""
+    tiers = tuple(Tier(name, 4096, 16e9, 16e9, 16) for name in ("tcm", "dram"))
+    target = target_of(4096, tiers=tiers, links=(Link(*way, 1e9),))
+    problem = problem_for(chain(), ["y"], target).minimising("peak")
+    asked = problem if limit_s is None else problem.within(limit_s)
     with pytest.raises(UsageError, match="no link between them; add one") as raised:
-        run_solver("no-spill", problem.minimising("peak"))
-    assert "fluid" not in raised.value.message
+        run_solver("no-spill", asked)
+    assert raised.value.details == {
+        "source": way[1],
+        "destination": way[0],
+        "tensor": tensor,
+    }
