@@ -79,16 +79,20 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
 
 
 def why_needless(plain: Compiled) -> str:
-    """Why no cascades are better than a plan of whole operators; empty where they may be.
+    """Why cascades are not searched for beside a plan of whole operators; empty where they are.
 
-    Operators in parts compute as much and move at least the compulsory bytes, too.
+    Parts move at least the compulsory bytes, too, and compute as much (or a little less, where
+    blocks of a unit fit them better).
     """
     if plain.plan.objective == "peak":
         return ""
     gap = gap_of(plain.value, order_free_bound(plain.plan.problem))
     if gap is None or gap > NEEDLESS_GAP:
         return ""
-    return f"no schedule is better by more than {percent_above(gap)}, so none was searched for"
+    return (
+        f"computing, or moving each byte once, takes as long but for {percent_above(gap)}, so no "
+        "parts were searched for"
+    )
 
 
 def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | None) -> Prepared:

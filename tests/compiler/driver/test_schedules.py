@@ -93,7 +93,7 @@ def test_a_plan_near_every_bound_is_not_improved(path: Path) -> None:
     options = CompileOptions(solver="fluid", schedule="cascade", objective="traffic")
     roomy = compile_model(path, options)
     assert roomy.schedule_s == 0
-    assert "no schedule is better by more than" in roomy.whole_because
+    assert "or moving each byte once, takes as long" in roomy.whole_because
     assert summarise(roomy)["whole_because"] == roomy.whole_because
 
 
