@@ -31,6 +31,8 @@ from ullage.solvers.budget import Budget
 
 # A plan of whole operators so near to what no order and no parts fall below leaves nothing to gain.
 NEEDLESS_GAP = 1e-3
+# What to ask for instead where the peak has no cascades.
+SMALLER = "--then peak --within 5% makes their fastest plan smaller"
 
 
 def is_searched(options: CompileOptions, target: Target) -> bool:
@@ -45,9 +47,11 @@ def why_whole(options: CompileOptions, target: Target) -> str:
     if not target.tile_axes:
         return f"{target.name} does not run them in parts (tiles.allowed)"
     if options.minimised == "peak" and target.must_be_fastest("weight"):
-        return f"--objective peak has no cascades where weights must be in {target.fastest.name}"
+        fastest = target.fastest.name
+        return f"--objective peak has no cascades where weights must be in {fastest}; {SMALLER}"
     if options.slower_by is not None and target.dma_steps.between:
-        return f"--slower-by has no cascades where operands must be in {target.fastest.name}"
+        fastest = target.fastest.name
+        return f"--slower-by has no cascades where operands must be in {fastest}; {SMALLER}"
     if options.solver != DEFAULT_SOLVER:
         return f"--solver {options.solver} takes them so (--schedule cascade searches for cascades)"
     return ""
