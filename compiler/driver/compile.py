@@ -18,7 +18,12 @@ from ullage.compiler.driver.bounding import (
     with_schedule_bounds,
 )
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
-from ullage.compiler.driver.limits.slower import at_worst, for_best_latency, limited
+from ullage.compiler.driver.limits.slower import (
+    at_worst,
+    for_best_latency,
+    limited,
+    refused_for_peak,
+)
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
     CASCADE,
@@ -206,12 +211,17 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
         options: with `slower_by`.
 
     Raises:
+        InfeasibleError: there is no plan of the best latency.
+        TimeLimitError: there was no time for one.
         KeyboardInterrupt: interrupted while the fastest plan was searched for.
     """
     if is_searched(options, prepared.target) and prepared.graph.operators:
         check_searchable(options, prepared.target)
     options.progress("the best latency")
-    fastest = solve_prepared(prepared, for_best_latency(options), quick_bound=False)
+    try:
+        fastest = solve_prepared(prepared, for_best_latency(options), quick_bound=False)
+    except (InfeasibleError, TimeLimitError) as error:
+        raise refused_for_peak(error, prepared.target) from error
     if fastest.interrupted:
         raise KeyboardInterrupt
     limit = LatencyLimit(options.slower_by or 0.0, fastest.value, fastest.bound.value)

@@ -5,17 +5,24 @@ memory is made as small as it may be while the latency stays within the toleranc
 that was given, or in cascades that are searched for under that limit, and in whole operators.
 """
 
+import re
 from dataclasses import replace
 
+from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.target import Target
 from ullage.hwmodels.bounds import keeps_live_bytes
 from ullage.hwmodels.cost import objective_value
 from ullage.solvers.registry import find_solver
 
 # Share of the job's time in which the best latency is looked for.
 FASTEST_SHARE = 0.4
+# The option that gives more memory where latency is minimised, with its size in bytes.
+FAST_MEMORY = re.compile(r"--fast-memory( \d+)?")
+# The option that has operators run in parts.
+IN_PARTS = "--schedule cascade"
 
 
 def for_best_latency(options: CompileOptions) -> CompileOptions:
@@ -30,6 +37,33 @@ def for_best_latency(options: CompileOptions) -> CompileOptions:
     if "latency" in find_solver(options.solver).objectives:
         return fastest
     return replace(fastest, solver="auto", parameters={})
+
+
+def refused_for_peak(error: UllageError, target: Target) -> UllageError:
+    """The refusal of a plan of the best latency, with remedies that the objective `peak` allows.
+
+    It takes no `--fast-memory`; and where operands must be in fast memory, cascades are for the
+    best latency alone, which searches for them where no schedule is named.
+
+    Args:
+        error: the refusal, with the remedies of objective `latency`.
+        target: the chip.
+
+    Returns:
+        An error of the same kind and with the same figures.
+    """
+
+    def reworded(text: str) -> str:
+        field = f"--set tiers.{target.fastest.name}.capacity_bytes"
+        text = FAST_MEMORY.sub(lambda found: f"{field}={(found[1] or ' BYTES')[1:]}", text)
+        if target.dma_steps.between or target.must_be_fastest("weight"):
+            text = text.replace(IN_PARTS, "leave --schedule out")
+        return text
+
+    details = dict(error.details)
+    if "remedies" in details:
+        details["remedies"] = [reworded(remedy) for remedy in details["remedies"]]
+    return type(error)(reworded(error.message), details)
 
 
 def at_worst(fastest: Compiled, limit_s: float, why: str) -> Compiled:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tiled_models import heavy_end, residual_network, saved
-from ullage.compiler.common.errors import TimeLimitError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
 from ullage.compiler.driver.options import CompileOptions
@@ -176,6 +176,27 @@ def test_a_problem_keeps_a_limit_too(path: Path) -> None:
 def test_what_makes_no_sense_is_refused(path: Path, options: CompileOptions, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         compile_model(path, options)
+
+
+@pytest.mark.parametrize(
+    ("target", "overrides"),
+    [("edge-npu-spm", {}), ("ethos-u55-128", {"operand_access": "fastest"})],
+)
+def test_the_remedies_of_a_refusal_are_none_that_the_objective_refuses(
+    path: Path, target: str, overrides: dict[str, str]
+) -> None:
+    field = "tiers.sram.capacity_bytes"
+    small = replace(PEAK, target=target, overrides={**overrides, field: "4KiB"})
+    with pytest.raises(InfeasibleError, match="it needs in") as refused:
+        compile_model(path, small)
+    assert "--fast-memory" not in refused.value.message
+    assert all(remedy in refused.value.message for remedy in refused.value.details["remedies"])
+    needed = str(refused.value.details["needed_bytes"])
+    more = f"--set {field}={needed}"
+    assert refused.value.details["remedies"][:2] == ["leave --schedule out", more]
+    enough = {**overrides, field: needed}
+    check(compile_model(path, replace(small, overrides=enough)), 0.5)
+    check(compile_model(path, replace(small, schedule=None, time_limit_s=10)), 0.5)
 
 
 def test_other_commands_do_not_know_it(path: Path) -> None:
