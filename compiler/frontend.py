@@ -122,6 +122,7 @@ class Prepared:
         geometry: nodes of the model, for the verifier; None where nobody asked for them.
         schedule_s: seconds spent choosing the schedule.
         order_s: seconds spent choosing the order.
+        is_cut_short: the time limit ended the search for the schedule: more time finds others.
     """
 
     graph: Graph
@@ -134,6 +135,7 @@ class Prepared:
     order_s: float = 0.0
     schedule_s: float = 0.0
     geometry: Geometry | None = None
+    is_cut_short: bool = False
 
     @property
     def target(self) -> Target:

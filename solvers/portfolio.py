@@ -168,6 +168,13 @@ class _Race:
             late = self._late or TimeLimitError(
                 "the time limit was over before any solver had a plan; give more (--time-limit)"
             )
+            proven = self._refusal is not None and self._refusal.details.get("proven", True)
+            if time_is_over and self._refusal is not None and not proven:
+                raise TimeLimitError(
+                    f"found no plan in time: {self._refusal.message}, or search for longer "
+                    "(--time-limit)",
+                    self._refusal.details,
+                )
             raise self._refusal or self._failure or late
         best = self.best
         bound = self.bound

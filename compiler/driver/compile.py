@@ -38,6 +38,7 @@ from ullage.compiler.driver.options import (
 )
 from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
+    as_found_in_time,
     check_searchable,
     is_searched,
     phases_text,
@@ -441,6 +442,8 @@ def _better_of(
     try:
         result = _solve_in_order(cut, options, quick_bound=quick_bound)
     except (InfeasibleError, TimeLimitError) as error:
+        if plain is None and isinstance(error, InfeasibleError):
+            raise as_found_in_time(error, cut, options.time_limit_s) from error
         if plain is None:
             raise
         reason = f"no plan of the cascades was found: {error.message}"

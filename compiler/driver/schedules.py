@@ -9,8 +9,9 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ullage.compiler.common.errors import TimeLimitError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import CASCADE, DEFAULT_SOLVER, WHOLE, CompileOptions
@@ -28,6 +29,9 @@ from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.verify.reach.check import verify_reach
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.solvers.budget import Budget
+
+if TYPE_CHECKING:
+    from ullage.solvers.scheduling.cascade.search import CascadeResult
 
 # A plan of whole operators so near to what no order and no parts fall below leaves nothing to gain.
 NEEDLESS_GAP = 1e-3
@@ -122,7 +126,7 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
     order = planned_order(prepared.graph, prepared.model)
     if searched:
         try:
-            schedule = _chosen(prepared, order, options, Budget(deadline, options.progress))
+            found = _chosen(prepared, order, options, Budget(deadline, options.progress))
         except TimeLimitError as error:
             spent = phases_text(replace(prepared, schedule_s=time.monotonic() - begun))
             limit = "" if options.time_limit_s is None else f" of {options.time_limit_s:.3g} s"
@@ -131,10 +135,11 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
                 f"{error.message}; give more memory (--fast-memory) or more time (--time-limit)",
                 error.details,
             ) from error
+        schedule, is_cut_short = found.schedule, found.is_cut_short
         if schedule.is_whole:
             return replace(prepared, schedule_s=time.monotonic() - begun)
     else:
-        given = options.schedule
+        given, is_cut_short = options.schedule, False
         schedule = (
             given
             if isinstance(given, Schedule)
@@ -165,6 +170,45 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         order_s=prepared.order_s,
         schedule_s=time.monotonic() - begun,
         other=prepared if searched else None,
+        is_cut_short=is_cut_short,
+    )
+
+
+def as_found_in_time(
+    error: InfeasibleError, cut: Prepared, limit_s: float | None
+) -> InfeasibleError | TimeLimitError:
+    """The error where a schedule has no plan: of time, where a longer search finds other schedules.
+
+    An operator of which not even the smallest part fits has no plan in any schedule.
+
+    Args:
+        error: what refused the schedule.
+        cut: the model in the schedule.
+        limit_s: the time limit of the job.
+    """
+    if not cut.is_cut_short or _holds_for_any_parts(error, cut):
+        return error
+    limit = "" if limit_s is None else f" of {limit_s:.3g} s"
+    remedies = ["--time-limit", *error.details.get("remedies", ())]
+    return TimeLimitError(
+        f"found no plan in time: in the schedule that the time limit{limit} left, "
+        f"{error.message}, or search for longer (--time-limit)",
+        {**error.details, "remedies": remedies, "proven": False},
+    )
+
+
+def _holds_for_any_parts(error: InfeasibleError, cut: Prepared) -> bool:
+    """Whether what refused a schedule refuses every other one of the model."""
+    from ullage.solvers.scheduling.cascade.fitting import least_bytes
+
+    if "operator" not in error.details:  # a home too small for what lies there in any schedule
+        return bool(error.details.get("proven", False))
+    fastest = cut.target.fastest
+    operator = cut.problem.steps[error.details["step"]].operator
+    if error.details["tier"] != fastest.name or operator < 0:
+        return False
+    return (
+        least_bytes(cut.graph, cut.graph.operators[operator], cut.target) > fastest.capacity_bytes
     )
 
 
@@ -229,7 +273,7 @@ def _schedule_of_plan(plan: Plan, path: Path, graph: Graph) -> object:
 
 def _chosen(
     prepared: Prepared, order: tuple[int, ...], options: CompileOptions, budget: Budget
-) -> Schedule:
+) -> "CascadeResult":
     """The schedule that the search finds in its share of the time."""
     from ullage.solvers import kept_weights
     from ullage.solvers.scheduling.cascade.search import schedule_until
@@ -239,15 +283,16 @@ def _chosen(
     check_searchable(options, prepared.target)
     target = kept_weights.reduce(prepared.problem).target  # what the search judges groups by
     options.progress("choosing cascades")
+    # What shares bytes is decided as for the plan: alignments of other tiers count there.
     task = SchedulingTask(
         graph=with_allowed_cuts(prepared.graph, prepared.target),
         order=order,
         target=target if options.minimised == "peak" else with_two_tiers(target),
-        aliases=alias_options(target, alias=options.alias),
+        aliases=alias_options(prepared.target, alias=options.alias),
         steady_state=options.steady_state,
         objective=options.minimised,
         seed=options.seed,
         budget=budget,
         limit_s=prepared.problem.latency_limit_s,
     )
-    return schedule_until(task).schedule
+    return schedule_until(task)

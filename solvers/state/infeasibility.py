@@ -16,6 +16,7 @@ SMALLER = "--dtype int8"
 # Why no plan can do with less.
 WHOLE_OPERATORS = "Operators run whole here, so the operator that needs most decides"
 SOME_PARTS = "No smaller part of it is in this schedule"
+RUNS_WHOLE = "It runs whole in this schedule, where others run in parts"
 
 
 def step_refusal(
@@ -72,7 +73,7 @@ def step_refusal(
     return InfeasibleError(
         f"step {step} ({where.kind} {where.name!r}) {verdict} on {target.name}: what it needs in "
         f"{' or '.join(names)} takes {takes}, available {there}, excess {excess}; largest: "
-        f"{listed}. {SOME_PARTS if where.ranges else WHOLE_OPERATORS}. To do: {advice}",
+        f"{listed}. {_why(problem, where)}. To do: {advice}",
         {
             "tier": names[-1],
             "needed_bytes": needed_bytes,
@@ -85,6 +86,13 @@ def step_refusal(
             "proven": proven,
         },
     )
+
+
+def _why(problem: Problem, step: Step) -> str:
+    """Why a step needs as much: what of its operator it runs, in which kind of schedule."""
+    if step.ranges:
+        return SOME_PARTS
+    return RUNS_WHOLE if problem.program.is_cut else WHOLE_OPERATORS
 
 
 def padding_on_top(sizes_bytes: Iterable[int], alignment_bytes: int) -> int:

@@ -89,6 +89,21 @@ def test_portfolio_says_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> No
         auto({}, monkeypatch, limit_s=0.0)
 
 
+@pytest.mark.parametrize("proven", [True, False])
+def test_what_no_member_planned_in_time_is_infeasible_only_where_proven(
+    monkeypatch: pytest.MonkeyPatch, *, proven: bool
+) -> None:
+    def refuses(_: Problem, __: object, budget: Budget) -> Solution:
+        while not budget.is_over():
+            time.sleep(0.01)
+        raise InfeasibleError("no room. To do: more", {"tier": "sram", "proven": proven})
+
+    kind = InfeasibleError if proven else TimeLimitError
+    with pytest.raises(kind, match="no room") as raised:
+        auto({"greedy": refuses}, monkeypatch, limit_s=0.1)
+    assert ("found no plan in time" in raised.value.message) is not proven
+
+
 @pytest.mark.parametrize(
     ("limit_s", "changes", "refine", "asked"),
     [

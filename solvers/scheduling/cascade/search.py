@@ -115,6 +115,7 @@ class CascadeResult:
         whole_value: that of whole operators.
         tries: moves tried.
         gains: how many of them were taken.
+        is_cut_short: the time limit of the job ended the search.
     """
 
     schedule: Schedule
@@ -123,6 +124,7 @@ class CascadeResult:
     whole_value: float | None = None
     tries: int = 0
     gains: int = 0
+    is_cut_short: bool = False
 
 
 def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> CascadeResult:
@@ -293,9 +295,10 @@ def schedule_until(task: SchedulingTask) -> CascadeResult:
         parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
     most_parts = max(len(task.order), min(MOST_PARTS, parts))
     limited_task = replace(task, budget=limited, most_parts=most_parts, job=budget)
-    if task.objective == "peak":
-        return peak_schedule(limited_task)
-    return cascade_schedule(limited_task)
+    choose = peak_schedule if task.objective == "peak" else cascade_schedule
+    result = choose(limited_task)
+    is_cut_short = budget.deadline is not None and limited.is_over()
+    return replace(result, is_cut_short=is_cut_short)
 
 
 def peak_schedule(task: SchedulingTask) -> CascadeResult:

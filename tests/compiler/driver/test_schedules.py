@@ -28,6 +28,8 @@ from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.scheduling.cascade import search
+from ullage.solvers.scheduling.cascade.search import CascadeResult
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 
 SMALL = CompileOptions(fast_memory_bytes=6144, solver="fluid", schedule="whole")
 
@@ -109,7 +111,8 @@ def test_where_cascades_are_no_better_the_summary_says_so(
     path: Path, patch: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if patch == "none better":
-        monkeypatch.setattr(schedules, "_chosen", lambda _, order, *__: Schedule.whole(order))
+        found = CascadeResult(Schedule.whole(range(13)))
+        monkeypatch.setattr(schedules, "_chosen", lambda *_: found)
     function = driver._solve_in_order
 
     def worse(prepared: Prepared, options: CompileOptions, **named: Any) -> Compiled:
@@ -368,3 +371,57 @@ def test_where_choosing_a_schedule_takes_all_time_the_error_says_so(
     assert "the first cut takes longer" in message
     assert "give more memory (--fast-memory) or more time (--time-limit)" in message
     assert raised.value.details == {"parts": 7}
+
+
+def test_the_search_shares_bytes_as_the_plan_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A concatenation of 3,200 bytes each vanishes by 128-byte alignment, not by the flash's."""
+    options = CompileOptions(
+        target="phone-npu-flash",
+        overrides={"tiers.dram.addressable": "false"},
+        fast_memory_bytes=8192,
+        schedule="cascade",
+        steady_state=True,
+    )
+    tasks: list[SchedulingTask] = []
+
+    def whole(task: SchedulingTask) -> CascadeResult:
+        tasks.append(task)
+        return CascadeResult(Schedule.whole(task.order))
+
+    monkeypatch.setattr(search, "schedule_until", whole)
+    given = driver.prepare(saved(residual_network(size=20), tmp_path), options)
+    schedules.scheduled(given, options, None)
+    searched = tasks[0].problem_of(Schedule.whole(tasks[0].order))
+    for problem in (searched, given.problem):
+        assert any(step.kind == "Concat" for step in problem.steps)
+
+
+@pytest.mark.parametrize("is_cut_short", [True, False])
+def test_a_schedule_without_a_plan_proves_nothing_where_time_ended_the_search(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_cut_short: bool
+) -> None:
+    """One operator runs in parts, the others whole: not all of them fit."""
+    graph = driver.prepare(path, SMALL).graph
+    shape = graph.values[graph.operators[0].outputs[0]].shape
+    rows = [(0, shape[2] // 2), (shape[2] // 2, shape[2])]
+    others = range(1, len(graph.operators))
+    parts = (*(part_of(0, {2: ends}) for ends in rows), *(part_of(n, {}) for n in others))
+    found = CascadeResult(Schedule("cascade", parts), is_cut_short=is_cut_short)
+    monkeypatch.setattr(search, "schedule_until", lambda _task: found)
+    spm = CompileOptions(target="edge-npu-spm", fast_memory_bytes=8192, time_limit_s=60.0)
+    kind = TimeLimitError if is_cut_short else InfeasibleError
+    with pytest.raises(kind) as raised:
+        compile_model(path, spm)
+    message = raised.value.message
+    assert ("found no plan in time" in message) is is_cut_short
+    assert "Operators run whole here" not in message
+    assert "It runs whole in this schedule" in message
+    assert ("--time-limit" in raised.value.details["remedies"]) is is_cut_short
+
+
+def test_what_no_parts_make_fit_is_infeasible_however_little_time_there_was(path: Path) -> None:
+    spm = CompileOptions(target="edge-npu-spm", fast_memory_bytes=512, time_limit_s=20.0)
+    with pytest.raises(InfeasibleError):
+        compile_model(path, spm)
