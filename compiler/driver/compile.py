@@ -21,6 +21,8 @@ from ullage.compiler.driver.cascades import WholePlan, whole_plan
 from ullage.compiler.driver.limits.slower import (
     at_worst,
     for_best_latency,
+    limit_from,
+    limit_from_answer,
     limited,
     refused_for_peak,
 )
@@ -36,7 +38,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
+from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,
     check_searchable,
@@ -225,7 +227,7 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
         raise refused_for_peak(error, prepared.target) from error
     if fastest.interrupted:
         raise KeyboardInterrupt
-    limit = LatencyLimit(options.slower_by or 0.0, fastest.value, fastest.bound.value)
+    limit = limit_from(fastest, options.slower_by or 0.0)
     options.progress("the smallest peak")
     searched, shorter = limited(prepared, limit.limit_s), options
     if options.time_limit_s is not None:  # searches take all the time that they get
@@ -237,12 +239,22 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
         compiled = solve_prepared(searched, shorter)
     except (InfeasibleError, TimeLimitError) as error:
         compiled = at_worst(fastest, limit.limit_s, error.message)
+    stricter = limit_from_answer(compiled, fastest, limit)
+    if stricter is not None:
+        limit = stricter
+        within = compiled.plan.problem.within(limit.limit_s)
+        compiled = replace(compiled, plan=replace(compiled.plan, problem=within))
     if compiled.unbounded == NO_TIME:
         compiled = _with_every_schedule(compiled, searched, options)
     note = (
         f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as the best "
         f"latency found is {format_time(limit.best_latency_s)}"
     )
+    if limit.surpassed_s is not None:
+        note += (
+            ", of this plan itself; the search for the best latency ended with "
+            f"{format_time(limit.surpassed_s)}"
+        )
     total_s = time.monotonic() - prepared.started
     return replace(_told(compiled, note), limit=limit, total_s=total_s)
 

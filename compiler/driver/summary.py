@@ -343,9 +343,15 @@ def _limit(compiled: Compiled) -> list[tuple[str, str]]:
         return []
     fast = compiled.plan.target.fastest.name
     above = compiled.score.latency_s / limit.best_latency_s - 1 if limit.best_latency_s else 0.0
+    best = f"the best plan with all of {fast} ({format_time(limit.best_latency_s)})"
+    if limit.surpassed_s is not None:
+        best = (
+            "this plan itself, which is faster than what the search for the best latency ended "
+            f"with ({format_time(limit.surpassed_s)})"
+        )
     text = (
-        f"{format_time(limit.limit_s)}, {percent(limit.slower_by, 1.0)} above the best plan with "
-        f"all of {fast} ({format_time(limit.best_latency_s)}): kept, {change_text(above)}"
+        f"{format_time(limit.limit_s)}, {percent(limit.slower_by, 1.0)} above {best}: kept, "
+        f"{change_text(above)}"
     )
     return [("latency limit", text)]
 

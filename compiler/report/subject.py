@@ -172,10 +172,13 @@ def _whole_beside(summary: Mapping[str, Any]) -> WholePlan | None:
 
 def _limit_beside(summary: Mapping[str, Any], cost: Score) -> LatencyLimit | None:
     """The limit of the latency that the summary names and the plan keeps; None for none."""
-    found = _numbers(summary.get("slower_by"), ("slower_by", "best_latency_s", "best_bound_s"))
+    told = summary.get("slower_by")
+    found = _numbers(told, ("slower_by", "best_latency_s", "best_bound_s"))
     if found is None:
         return None
-    limit = LatencyLimit(*found)
+    surpassed = _numbers(told, ("surpassed_s",))
+    slower_by, best_s, bound_s = found
+    limit = LatencyLimit(slower_by, best_s, bound_s, None if surpassed is None else surpassed[0])
     return limit if cost.latency_s <= limit.limit_s else None
 
 

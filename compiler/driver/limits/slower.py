@@ -3,6 +3,10 @@
 First the best latency is looked for, with all of the target's fast memory and spills allowed. Then
 memory is made as small as it may be while the latency stays within the tolerance: in the schedule
 that was given, or in cascades that are searched for under that limit, and in whole operators.
+
+The first search may end early, with a plan that the answer of the second beats. The answer is then
+the fastest plan known, and the limit is taken from it. It keeps that stricter limit, and whatever
+was proven under the first one holds under it, so that nothing has to be searched for again.
 """
 
 import re
@@ -10,10 +14,10 @@ from dataclasses import replace
 
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.bounds import keeps_live_bytes
+from ullage.hwmodels.bounds import keeps_live_bytes, order_free_bound
 from ullage.hwmodels.cost import objective_value
 from ullage.solvers.registry import find_solver
 
@@ -99,6 +103,40 @@ def at_worst(fastest: Compiled, limit_s: float, why: str) -> Compiled:
         unbounded="the plan is that of the best latency",
         whole=None,
     )
+
+
+def limit_from(fastest: Compiled, share: float) -> LatencyLimit:
+    """The limit that the fastest plan sets.
+
+    Args:
+        fastest: the plan that the search for the best latency ended with.
+        share: by which a plan may be slower.
+    """
+    return LatencyLimit(share, fastest.score.latency_s, fastest.bound.value)
+
+
+def limit_from_answer(
+    answer: Compiled, fastest: Compiled, limit: LatencyLimit
+) -> LatencyLimit | None:
+    """The limit that the answer sets, where it is faster than the plan that was to be the fastest.
+
+    A plan that needs more memory than the chip has is none of the plans that a limit is taken from.
+
+    Args:
+        answer: the plan of the smallest peak under a limit.
+        fastest: the plan that the search for the best latency ended with.
+        limit: the limit, taken from that plan.
+
+    Returns:
+        None where the answer is not faster.
+    """
+    latency_s = answer.score.latency_s
+    if answer.plan.shortfall or latency_s >= limit.best_latency_s:
+        return None
+    bound_s = limit.best_bound_s
+    if answer.plan.program != fastest.plan.program:
+        bound_s = order_free_bound(answer.plan.problem.minimising("latency")).value
+    return LatencyLimit(limit.slower_by, latency_s, bound_s, limit.best_latency_s)
 
 
 def limited(prepared: Prepared, limit_s: float) -> Prepared:

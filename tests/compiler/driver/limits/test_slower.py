@@ -7,8 +7,10 @@ import pytest
 
 from tests.support.tiled_models import heavy_end, residual_network, saved
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.driver import compile as compile_driver
 from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
+from ullage.compiler.driver.limits.slower import for_best_latency
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
@@ -243,6 +245,46 @@ def test_without_time_for_another_the_fastest_plan_is_the_answer(
         compiled = compile_model(path, replace(PEAK, target=target))
         check(compiled, 0.5)
         assert any("no time" in note for note in compiled.plan.notes)
+
+
+@pytest.fixture
+def poor_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search for the best latency ends with its first plan, which keeps nothing."""
+
+    def first(options: CompileOptions) -> CompileOptions:
+        return replace(for_best_latency(options), solver="all-slow")
+
+    monkeypatch.setattr(compile_driver, "for_best_latency", first)
+
+
+@pytest.mark.usefixtures("poor_reference")
+def test_an_answer_that_beats_a_poor_reference_is_the_reference(path: Path, tmp_path: Path) -> None:
+    spm = replace(PEAK, target="edge-npu-spm", slower_by=0.05)
+    compiled = compile_model(path, spm)
+    check(compiled, 0.05)
+    limit = compiled.limit
+    assert limit is not None
+    slow = compile_model(path, replace(spm, objective="latency", slower_by=None, solver="all-slow"))
+    assert limit.surpassed_s == slow.score.latency_s > compiled.score.latency_s
+    assert limit.best_latency_s == compiled.score.latency_s
+    assert compiled.plan.problem.latency_limit_s == limit.limit_s
+    summary = summarise(compiled)
+    assert summary["slower_by"]["slower"] == 0
+    assert summary["slower_by"]["surpassed_s"] == limit.surpassed_s
+    assert "this plan itself" in dict(summary_rows(compiled, summary))["latency limit"]
+    assert any("of this plan itself" in note for note in compiled.plan.notes)
+    written = Path(emit_plan(compiled, tmp_path, "json")["json"])
+    assert compiled_of(load_plan(written.read_bytes()), written).limit == limit
+
+
+@pytest.mark.usefixtures("poor_reference")
+def test_an_answer_that_needs_more_than_the_chip_has_sets_no_limit(path: Path) -> None:
+    few = {"tiers.sram.capacity_bytes": "5408"}  # of 6144 without a spill
+    compiled = compile_model(path, replace(PEAK, target="edge-npu-spm", overrides=few))
+    assert compiled.plan.shortfall
+    assert compiled.limit is not None
+    assert compiled.limit.surpassed_s is None
+    assert compiled.score.latency_s < compiled.limit.best_latency_s
 
 
 def test_plans_without_spills_are_told_from_others(path: Path) -> None:
