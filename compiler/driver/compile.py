@@ -74,8 +74,9 @@ OTHER_SHARE = 0.4
 # Share of the time of the smallest peak that is kept for its bound over all schedules.
 BOUNDING_SHARE = 0.15
 # Steps up to which the first run of `all-slow` takes longer for imports than for its work, so that
-# it is timed a second time.
+# it is timed a second time, if it took no longer than imports may.
 SHORT_STEPS = 4000
+IMPORTS_S = 0.5
 # Time kept for verifying, scoring and replaying a plan, in multiples of a run of `all-slow`.
 CLOSING_SHARE = 3.0
 # Time that the reference, the quickest plan and its checks take, in multiples of what reading took.
@@ -544,7 +545,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.monotonic() - begun
-        if early and len(problem.steps) <= SHORT_STEPS:  # imports took most of that time
+        if early and len(problem.steps) <= SHORT_STEPS and took_s < IMPORTS_S:
             begun = time.monotonic()
             _reference(problem)
             took_s = min(took_s, time.monotonic() - begun)

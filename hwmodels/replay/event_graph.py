@@ -12,8 +12,9 @@ arrived, it is released) take none.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
 
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
@@ -211,8 +212,8 @@ def _overlap(first: Residency, second: Residency) -> VerificationError:
 
 
 @dataclass(slots=True)
-class _Placed:
-    """The residencies of one buffer in one tier, by start.
+class _Stays:
+    """The residencies of one byte range of a buffer in one tier, by start.
 
     Attributes:
         starts: when each begins, ascending.
@@ -220,9 +221,9 @@ class _Placed:
         reach: the latest end of each and all before it.
     """
 
-    starts: list[int]
-    indices: list[int]
-    reach: list[int]
+    starts: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
+    reach: list[int] = field(default_factory=list)
 
     def at(self, t: int) -> Iterator[int]:
         """Residencies that have begun at step t, latest first; stops when all others have ended."""
@@ -232,17 +233,47 @@ class _Placed:
             yield self.indices[i]
 
 
+class _Placed:
+    """The residencies of one buffer in one tier, by byte range and start.
+
+    Buffers in slices have thousands of them, most of which stay for the whole program: what a
+    transfer moves is found by its bytes first.
+
+    Args:
+        stays: the residencies by [start, end) of their bytes.
+    """
+
+    def __init__(self, stays: Mapping[tuple[int, int], _Stays]) -> None:
+        self._stays = stays
+        self._ranges = sorted(stays)
+        self._lows = [low for low, _ in self._ranges]
+        self._reach = list(accumulate((high for _, high in self._ranges), max))
+
+    def at(self, t: int, low: int, high: int) -> Iterator[int]:
+        """Residencies that have begun at step t and hold some of the bytes [low, high)."""
+        same = self._stays.get((low, high))
+        if same is not None:  # most transfers move all that a residency holds
+            yield from same.at(t)
+        for i in range(bisect_left(self._lows, high) - 1, -1, -1):
+            if self._reach[i] <= low:
+                return
+            held = self._ranges[i]
+            if held[1] > low and held != (low, high):
+                yield from self._stays[held].at(t)
+
+
 def _by_buffer_and_tier(plan: Plan) -> dict[tuple[int, str], _Placed]:
     """The residencies of each buffer in each tier."""
-    residencies: dict[tuple[int, str], _Placed] = {}
+    found: dict[tuple[int, str], dict[tuple[int, int], _Stays]] = {}
     items = plan.residencies
     for index in sorted(range(len(items)), key=lambda i: items[i].start):
         item = items[index]
-        placed = residencies.setdefault((item.buffer, item.tier), _Placed([], [], []))
-        placed.starts.append(item.start)
-        placed.indices.append(index)
-        placed.reach.append(max(item.end, placed.reach[-1] if placed.reach else 0))
-    return residencies
+        by_range = found.setdefault((item.buffer, item.tier), {})
+        stays = by_range.setdefault((item.start_byte, item.end_byte), _Stays())
+        stays.starts.append(item.start)
+        stays.indices.append(index)
+        stays.reach.append(max(item.end, stays.reach[-1] if stays.reach else 0))
+    return {key: _Placed(by_range) for key, by_range in found.items()}
 
 
 def _holders(
@@ -262,7 +293,8 @@ def _holders(
     placed = residencies.get((transfer.buffer, tier))
     holders: list[int] = []
     covered = 0
-    for index in placed.at(t) if placed else ():
+    asked = transfer.start_byte, transfer.end_byte
+    for index in placed.at(t, *asked) if placed else ():
         if covered >= transfer.end_byte - transfer.start_byte:
             break  # a byte is in a tier once at a time
         place = plan.residencies[index]

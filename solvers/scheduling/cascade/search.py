@@ -178,7 +178,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
             groups = latest = fitting
             if is_needed:
                 parts = len(fitted.schedule(groups).parts)
-                task = _with_time_for(task, parts / _core_share(*clocks))
+                task = _with_time_for(task, parts / _core_share(*clocks), fitted.plan_s)
+                fitted.task = replace(fitted.task, budget=task.budget)
                 judge.task = replace(judge.task, budget=task.budget)
         if tuple(groups) in seen:
             continue
@@ -259,9 +260,15 @@ def _fitting(
         return None
 
 
-def _with_time_for(task: SchedulingTask, parts: float) -> SchedulingTask:
-    """The task of a search that leaves time to plan so many parts before the job ends."""
-    left_s = task.job.remaining_s() - parts / PARTS_PER_S
+def _with_time_for(task: SchedulingTask, parts: float, least_s: float) -> SchedulingTask:
+    """The task of a search that leaves time to plan so many parts before the job ends.
+
+    Args:
+        task: the task.
+        parts: of the schedule.
+        least_s: seconds of its quickest plan, which takes longer where parts meet in many cells.
+    """
+    left_s = task.job.remaining_s() - max(least_s, parts / PARTS_PER_S)
     return replace(task, budget=task.budget.until(time.monotonic() + left_s))
 
 

@@ -418,6 +418,24 @@ def test_the_first_cuts_that_fit_are_kept_where_all_time_is_for_their_plan() -> 
 def test_a_search_leaves_time_to_plan_its_parts() -> None:
     graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
     job = Budget(deadline=1000.0)
-    task = search._with_time_for(replace(task_of(graph, 4096), budget=job, job=job), 1000)
+    given = replace(task_of(graph, 4096), budget=job, job=job)
+    task = search._with_time_for(given, 1000, 0.0)
     assert task.budget.remaining_s() == 1000 - 1000 / search.PARTS_PER_S
     assert task.job == job
+    crowded = search._with_time_for(given, 1000, 300.0)  # parts of many cells each
+    assert crowded.budget.remaining_s() == 700
+
+
+@pytest.mark.usefixtures("lowered")
+def test_groups_whose_plan_takes_more_time_than_the_search_leaves_are_not_taken() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    task = task_of(graph, 4096)
+    facts = OrderFacts.of(graph, task.order, task.problem_of(Schedule.whole(task.order)))
+    fitted = FittedGroups(task, facts)
+    groups = fitted.singles()
+    assert fitted.plan_s > 0
+    assert fitted.fits(groups)
+    for left, enough in ((0.5, False), (2.0, True)):
+        job, searching = Budget(1000.0), Budget(1000.0 - left * fitted.plan_s)
+        fitted.task = replace(task, budget=searching, job=job)
+        assert fitted.fits(groups) is enough
