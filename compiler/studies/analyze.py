@@ -5,7 +5,7 @@ from typing import Any
 
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.importer.reach.barriers import barriers
-from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.program import Program
 from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.live_ranges import live_peak
@@ -75,8 +75,26 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
         "barriers": [
             {"operator": b.operator, "kind": b.kind, "reason": b.reason} for b in barriers(graph)
         ],
+        "operators_detail": [
+            _operator(graph, index, operator) for index, operator in enumerate(graph.operators)
+        ],
         "notes": list(notes),
         "import_s": prepared.import_s,
+    }
+
+
+def _operator(graph: Graph, index: int, operator: Operator) -> dict[str, Any]:
+    """An operator as schedules name it: its index, what it makes, and along what it may be cut."""
+    reach = operator.reach
+    outputs = [{"name": n, "shape": list(graph.values[n].shape)} for n in operator.outputs]
+    axes = () if reach is None else enumerate(reach.axes)
+    return {
+        "operator": index,
+        "name": operator.name,
+        "kind": operator.kind,
+        "outputs": outputs,
+        "axes": [axis for axis, how in axes if how != "none"],
+        "k": reach.reduction if reach is not None and reach.reduction > 1 else None,
     }
 
 

@@ -112,3 +112,24 @@ def test_analyze_lists_operators_that_run_whole(
     assert run(["analyze", str(path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "runs whole, never in parts: Det det 0 and 2 more: no rule for Det" in shown
+
+
+def test_operators_are_listed_as_schedules_name_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["analyze", "squeezenet", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    found = document["operators_detail"]
+    assert [operator["operator"] for operator in found] == list(range(len(found)))
+    assert len(found) > document["operators"]  # views are no steps, but have their index
+    conv = found[0]
+    assert conv["kind"] == "Conv"
+    assert conv["axes"] == [1, 2, 3]
+    assert conv["k"] == 3
+    rows = conv["outputs"][0]["shape"][2]
+    halves = [[0, rows // 2], [rows // 2, rows]]
+    parts = [{"operator": 0, "name": conv["name"], "ranges": {"2": half}} for half in halves]
+    whole = [{"operator": o["operator"], "name": o["name"]} for o in found[1:]]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"schedule": [*parts, *whole]}))
+    assert run(["compile", "squeezenet", "--schedule", str(path), "--solver", "greedy"]) == 0

@@ -58,6 +58,7 @@ ANALYZE_KEYS: dict[str, type] = {
     "macs": int,
     "unsupported": list,
     "barriers": list,
+    "operators_detail": list,
     "tiers": list,
 }
 
