@@ -87,13 +87,14 @@ def _operator(graph: Graph, index: int, operator: Operator) -> dict[str, Any]:
     """An operator as schedules name it: its index, what it makes, and along what it may be cut."""
     reach = operator.reach
     outputs = [{"name": n, "shape": list(graph.values[n].shape)} for n in operator.outputs]
-    axes = () if reach is None else enumerate(reach.axes)
+    shape = graph.values[operator.outputs[0]].shape
+    axes = () if reach is None else enumerate(zip(shape, reach.axes, strict=True))
     return {
         "operator": index,
         "name": operator.name,
         "kind": operator.kind,
         "outputs": outputs,
-        "axes": [axis for axis, how in axes if how != "none"],
+        "axes": [axis for axis, (size, how) in axes if size > 1 and how != "none"],
         "k": reach.reduction if reach is not None and reach.reduction > 1 else None,
     }
 
