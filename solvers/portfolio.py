@@ -7,6 +7,7 @@ for some seconds, which a note names, where none was given and the plan is far a
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ullage.compiler.common.errors import (
@@ -97,7 +98,7 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
                     f"{options.patience_s:g} s as well (--time-limit gives more or less)"
                 )
         if budget.is_over():
-            race.notes.append(f"auto: the time limit left {name} out")
+            race.leave_out(members[number:])
             break
         budget.progress(f"solving with {name}")
         try:
@@ -124,6 +125,7 @@ class _Race:
         bound: the best bound that any member of ours has proven.
         notes: notes for the user.
         interrupted: the user interrupted.
+        makers: the solvers of the plans so far; a member may hand in the plan of another one.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -132,6 +134,7 @@ class _Race:
         self.bound: Bound | None = None
         self.notes: list[str] = []
         self.interrupted = False
+        self.makers: set[str] = set()
         self._refusal: UllageError | None = None
         self._failure: UllageError | None = None
         self._late: TimeLimitError | None = None
@@ -139,6 +142,7 @@ class _Race:
     def enter(self, outcome: Outcome) -> None:
         """Keep an outcome if it is the best so far; its bound if that is the highest so far."""
         plan = outcome.plan
+        self.makers.add(plan.solver)
         if plan.lower_bound is not None and (
             self.bound is None or plan.lower_bound > self.bound.value
         ):
@@ -161,6 +165,12 @@ class _Race:
         else:
             self._failure = self._failure or error
         self.notes.append(f"auto: {name} found no plan: {error.message}")
+
+    def leave_out(self, names: Sequence[str]) -> None:
+        """Note members that time left out, but for those whose plan another one handed in."""
+        left = [name for name in names if name not in self.makers]
+        if left:
+            self.notes.append(f"auto: the time limit left out {', '.join(left)}")
 
     def solution(self, *, time_is_over: bool) -> Solution:
         """The best plan with the best bound; raises where there is none."""

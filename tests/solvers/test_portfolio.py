@@ -89,6 +89,21 @@ def test_portfolio_says_when_time_is_over(monkeypatch: pytest.MonkeyPatch) -> No
         auto({}, monkeypatch, limit_s=0.0)
 
 
+@pytest.mark.parametrize("made_by", ["", "msa"])
+def test_portfolio_notes_who_was_left_out_but_nobody_whose_plan_it_has(
+    monkeypatch: pytest.MonkeyPatch, made_by: str
+) -> None:
+    def late_plan(problem: Problem, options: object, budget: Budget) -> Solution:
+        while not budget.is_over():
+            time.sleep(0.01)
+        return replace(evil.honest(problem, options, budget), made_by=made_by)
+
+    plan = auto({"greedy": late_plan}, monkeypatch, limit_s=0.1).plan
+    left = [name for name in ("msa", "fluid", "all-slow") if name != made_by]
+    assert plan.solver == (made_by or "greedy")
+    assert plan.notes[-1:] == (f"auto: the time limit left out {', '.join(left)}",)
+
+
 @pytest.mark.parametrize("proven", [True, False])
 def test_what_no_member_planned_in_time_is_infeasible_only_where_proven(
     monkeypatch: pytest.MonkeyPatch, *, proven: bool
