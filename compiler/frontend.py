@@ -123,6 +123,7 @@ class Prepared:
         schedule_s: seconds spent choosing the schedule.
         order_s: seconds spent choosing the order.
         is_cut_short: the time limit ended the search for the schedule: more time finds others.
+        limit_s: time limit of the whole job in seconds, of which searches have shares; None: none.
     """
 
     graph: Graph
@@ -136,6 +137,7 @@ class Prepared:
     schedule_s: float = 0.0
     geometry: Geometry | None = None
     is_cut_short: bool = False
+    limit_s: float | None = None
 
     @property
     def target(self) -> Target:
@@ -145,6 +147,11 @@ class Prepared:
     def on(self, target: Target) -> "Prepared":
         """The same model on another target of the same rules, for example with another capacity."""
         return replace(self, problem=self.problem.on(target))
+
+    def within(self, limit_s: float | None) -> "Prepared":
+        """The same model in a job with a time limit."""
+        other = None if self.other is None else self.other.within(limit_s)
+        return replace(self, limit_s=limit_s, other=other)
 
 
 @dataclass(frozen=True)

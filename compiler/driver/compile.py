@@ -43,6 +43,7 @@ from ullage.compiler.driver.schedules import (
     as_found_in_time,
     check_searchable,
     is_searched,
+    limit_text,
     phases_text,
     scheduled,
     why_needless,
@@ -113,7 +114,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     )
     cut = options.schedule != WHOLE
     prepared = frontend.prepare(model, options.frontend, choose, deadline, with_geometry=cut)
-    prepared = _beside_file_order(prepared, options)
+    prepared = _beside_file_order(prepared, options).within(limit)
     is_chosen_later = options.schedule in (None, CASCADE)
     return prepared if is_chosen_later else scheduled(prepared, options, deadline)
 
@@ -167,7 +168,8 @@ def compile_model(
     if chosen.slower_by is None:
         return solve_prepared(prepare(source, chosen), chosen)
     check_consistent(chosen)
-    return _solve_limited(prepare(source, for_best_latency(chosen)), chosen)
+    fastest = prepare(source, for_best_latency(chosen)).within(chosen.time_limit_s)
+    return _solve_limited(fastest, chosen)
 
 
 def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
@@ -201,6 +203,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
         "steady_state": steady,
     }
     prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
+    prepared = prepared.within(chosen.time_limit_s)
     if chosen.slower_by is None:
         return solve_prepared(prepared, chosen)
     fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
@@ -456,7 +459,7 @@ def _better_of(
         result = _solve_in_order(cut, options, quick_bound=quick_bound)
     except (InfeasibleError, TimeLimitError) as error:
         if plain is None and isinstance(error, InfeasibleError):
-            raise as_found_in_time(error, cut, options.time_limit_s) from error
+            raise as_found_in_time(error, cut, options) from error
         if plain is None:
             raise
         reason = f"no plan of the cascades was found: {error.message}"
@@ -527,15 +530,16 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     )
     if budget.is_over():
         raise TimeLimitError(
-            f"the time limit of {limit:.3g} s was over before solving began "
+            f"the time limit{limit_text(prepared, options)} was over before solving began "
             f"({phases_text(prepared)}); give more time (--time-limit)"
         )
     problem = prepared.problem
     least_s = CHECKS_SHARE * prepared.import_s
     if len(problem.steps) > SHORT_STEPS and budget.remaining_s() < least_s:
         raise TimeLimitError(
-            f"of the time limit of {limit:.3g} s {max(0.0, budget.remaining_s()):.2f} s are left "
-            f"after reading {len(problem.steps)} steps; to make, verify and replay the quickest "
+            f"of the time limit{limit_text(prepared, options)} "
+            f"{max(0.0, budget.remaining_s()):.2f} s are left after reading "
+            f"{len(problem.steps)} steps; to make, verify and replay the quickest "
             f"plan of them takes about {least_s:.2f} s; give more time (--time-limit)"
         )
     begun = time.monotonic()

@@ -129,9 +129,9 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
             found = _chosen(prepared, order, options, Budget(deadline, options.progress))
         except TimeLimitError as error:
             spent = phases_text(replace(prepared, schedule_s=time.monotonic() - begun))
-            limit = "" if options.time_limit_s is None else f" of {options.time_limit_s:.3g} s"
             raise TimeLimitError(
-                f"the time limit{limit} leaves no time for a schedule that fits ({spent}): "
+                f"the time limit{limit_text(prepared, options)} leaves no time for a schedule that "
+                f"fits ({spent}): "
                 f"{error.message}; give more memory (--fast-memory) or more time (--time-limit)",
                 error.details,
             ) from error
@@ -171,11 +171,12 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
         schedule_s=time.monotonic() - begun,
         other=prepared if searched else None,
         is_cut_short=is_cut_short,
+        limit_s=prepared.limit_s,
     )
 
 
 def as_found_in_time(
-    error: InfeasibleError, cut: Prepared, limit_s: float | None
+    error: InfeasibleError, cut: Prepared, options: CompileOptions
 ) -> InfeasibleError | TimeLimitError:
     """The error where a schedule has no plan: of time, where a longer search finds other schedules.
 
@@ -184,14 +185,14 @@ def as_found_in_time(
     Args:
         error: what refused the schedule.
         cut: the model in the schedule.
-        limit_s: the time limit of the job.
+        options: how to compile.
     """
     if not cut.is_cut_short or _holds_for_any_parts(error, cut):
         return error
-    limit = "" if limit_s is None else f" of {limit_s:.3g} s"
     remedies = ["--time-limit", *error.details.get("remedies", ())]
     return TimeLimitError(
-        f"found no plan in time: in the schedule that the time limit{limit} left, "
+        "found no plan in time: in the schedule that the time limit"
+        f"{limit_text(cut, options)} left, "
         f"{error.message}, or search for longer (--time-limit)",
         {**error.details, "remedies": remedies, "proven": False},
     )
@@ -204,12 +205,26 @@ def _holds_for_any_parts(error: InfeasibleError, cut: Prepared) -> bool:
     if "operator" not in error.details:  # a home too small for what lies there in any schedule
         return bool(error.details.get("proven", False))
     fastest = cut.target.fastest
-    operator = cut.problem.steps[error.details["step"]].operator
+    operator = cut.problem.steps[int(error.details["step"])].operator
     if error.details["tier"] != fastest.name or operator < 0:
         return False
     return (
         least_bytes(cut.graph, cut.graph.operators[operator], cut.target) > fastest.capacity_bytes
     )
+
+
+def limit_text(prepared: Prepared, options: CompileOptions) -> str:
+    """The time limit as a text, " of 4 s", with the share of it that the options leave.
+
+    Args:
+        prepared: the model, with the limit of the job.
+        options: how to compile, with the limit of this part of the job.
+    """
+    own_s = options.time_limit_s
+    if own_s is None:
+        return ""
+    job_s = own_s if prepared.limit_s is None else prepared.limit_s
+    return f" of {job_s:.3g} s" + (f" ({own_s:.3g} s of it until here)" if own_s < job_s else "")
 
 
 def phases_text(prepared: Prepared) -> str:

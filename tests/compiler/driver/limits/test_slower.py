@@ -10,6 +10,7 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, Usage
 from ullage.compiler.driver import compile as compile_driver
 from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
+from ullage.compiler.driver.limits import slower
 from ullage.compiler.driver.limits.slower import for_best_latency
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
@@ -26,6 +27,7 @@ from ullage.solvers.bounds.schedules import TRIVIAL, ScheduleBounds
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import no_spill
 from ullage.solvers.interface import Solution
+from ullage.solvers.scheduling.cascade import search
 
 PEAK = CompileOptions(
     objective="peak", target="ethos-u55-128", dtype="int8", schedule="whole", slower_by=0.5
@@ -309,3 +311,23 @@ def _last_of_an_activation(plan: Plan) -> tuple[int, Residency]:
         if buffer.kind == "activation" and residency.tier == "sram" and residency.end == last + 1:
             return index, residency
     raise AssertionError
+
+
+def test_a_share_of_the_time_that_is_too_short_is_told_with_the_limit_of_the_job(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def late(_task: object) -> object:
+        raise TimeLimitError("the first cut takes longer")
+
+    monkeypatch.setattr(search, "schedule_until", late)
+    options = CompileOptions(
+        target="edge-npu-spm",
+        overrides={"tiers.sram.capacity_bytes": "8192"},
+        objective="peak",
+        slower_by=0.05,
+        time_limit_s=600.0,
+    )
+    with pytest.raises(TimeLimitError) as raised:
+        compile_model(saved(residual_network(size=32), tmp_path), options)
+    share_s = 600.0 * slower.FASTEST_SHARE
+    assert f"the time limit of 600 s ({share_s:g} s of it until here)" in raised.value.message
