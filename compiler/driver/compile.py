@@ -22,9 +22,9 @@ from ullage.compiler.driver.limits.slower import (
     at_worst,
     for_best_latency,
     limit_from,
-    limit_from_answer,
     limited,
     refused_for_peak,
+    stricter_limit,
 )
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
@@ -38,7 +38,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.result import Compiled, best_bound
+from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,
     check_searchable,
@@ -243,24 +243,68 @@ def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:
         compiled = solve_prepared(searched, shorter)
     except (InfeasibleError, TimeLimitError) as error:
         compiled = at_worst(fastest, limit.limit_s, error.message)
-    stricter = limit_from_answer(compiled, fastest, limit)
-    if stricter is not None:
-        limit = stricter
-        within = compiled.plan.problem.within(limit.limit_s)
-        compiled = replace(compiled, plan=replace(compiled.plan, problem=within))
+    compiled, limit = _under_known(prepared, shorter, compiled, fastest, limit)
     if compiled.unbounded == NO_TIME:
         compiled = _with_every_schedule(compiled, searched, options)
+    is_own = compiled.score.latency_s == limit.best_latency_s
+    reference = "this plan takes" if is_own else "the best latency found is"
     note = (
-        f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as the best "
-        f"latency found is {format_time(limit.best_latency_s)}"
+        f"slower-by {100 * limit.slower_by:g} %: at most {format_time(limit.limit_s)}, as "
+        f"{reference} {format_time(limit.best_latency_s)}"
     )
     if limit.surpassed_s is not None:
         note += (
-            ", of this plan itself; the search for the best latency ended with "
-            f"{format_time(limit.surpassed_s)}"
+            " (found while the peak was minimised; the search for the best latency ended with "
+            f"{format_time(limit.surpassed_s)})"
         )
     total_s = time.monotonic() - prepared.started
     return replace(_told(compiled, note), limit=limit, total_s=total_s)
+
+
+def _under_known(
+    prepared: Prepared,
+    options: CompileOptions,
+    answer: Compiled,
+    fastest: Compiled,
+    limit: LatencyLimit,
+) -> tuple[Compiled, LatencyLimit]:
+    """The plan of the smallest peak under the limit that the fastest plan known sets.
+
+    Args:
+        prepared: the model, to be planned for latency.
+        options: how to minimise the peak again.
+        answer: the plan of the smallest peak under a limit.
+        fastest: the plan that the search for the best latency ended with.
+        limit: the limit, taken from that plan.
+
+    Returns:
+        The plan and its limit, both as they were where no faster plan is known.
+    """
+    known = stricter_limit(answer, fastest, limit)
+    if known is None:
+        return answer, limit
+    if answer.score.latency_s <= known.limit_s:
+        return _within(answer, known), known
+    note = (
+        "slower-by: the limit is of a slower plan than the fastest known, of "
+        f"{format_time(known.best_latency_s)}, under whose limit no plan was found: "
+    )
+    try:
+        return solve_prepared(limited(prepared, known.limit_s), options), known
+    except (InfeasibleError, TimeLimitError) as error:
+        told = _told(answer, note + error.message)
+    except KeyboardInterrupt:
+        told = replace(
+            _told(answer, f"{note}interrupted"), interrupted=True, stop_reason="interrupted"
+        )
+    own = stricter_limit(told, fastest, limit, own=True)
+    return (told, limit) if own is None else (_within(told, own), own)
+
+
+def _within(compiled: Compiled, limit: LatencyLimit) -> Compiled:
+    """The same plan of the smallest peak under another limit, which it keeps, too."""
+    problem = compiled.plan.problem.within(limit.limit_s)
+    return replace(compiled, plan=replace(compiled.plan, problem=problem))
 
 
 def _check_problem(problem: Problem) -> None:

@@ -52,8 +52,8 @@ class LatencyLimit:
         slower_by: share by which a plan may be slower than the fastest one.
         best_latency_s: latency of the fastest plan found at the target's own capacity.
         best_bound_s: lower bound of it, for the order and schedule of that plan.
-        surpassed_s: where the answer itself is that plan, the latency of the plan that the search
-            for the best latency ended with, which is longer; None elsewhere.
+        surpassed_s: where that plan was found while the peak was minimised, the latency of the plan
+            that the search for the best latency ended with, which is longer; None elsewhere.
     """
 
     slower_by: float

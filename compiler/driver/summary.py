@@ -345,9 +345,10 @@ def _limit(compiled: Compiled) -> list[tuple[str, str]]:
     above = compiled.score.latency_s / limit.best_latency_s - 1 if limit.best_latency_s else 0.0
     best = f"the best plan with all of {fast} ({format_time(limit.best_latency_s)})"
     if limit.surpassed_s is not None:
+        which = "this plan itself" if above == 0 else "the fastest plan found"
         best = (
-            "this plan itself, which is faster than what the search for the best latency ended "
-            f"with ({format_time(limit.surpassed_s)})"
+            f"{which} ({format_time(limit.best_latency_s)}; the search for the best "
+            f"latency ended with {format_time(limit.surpassed_s)})"
         )
     text = (
         f"{format_time(limit.limit_s)}, {percent(limit.slower_by, 1.0)} above {best}: kept, "

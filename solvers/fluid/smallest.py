@@ -19,6 +19,7 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
 from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import live_bytes_by_step
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
@@ -32,6 +33,9 @@ from ullage.solvers.state.segments import segments_of
 
 # Relative difference of two sizes at which halving ends.
 CLOSE = 0.005
+# Name of the figure that says how fast the fastest plan was that fits the chip, in seconds: sizes
+# above the answer's are tried first, and their plans may be faster.
+FASTEST_SEEN = "fastest_seen_s"
 # Share of the time in which the LP is asked.
 LP_SHARE = 0.4
 # Relative step from the size that is enough for the LP to the first that is tried with a plan; each
@@ -70,6 +74,7 @@ def smallest_within(problem: Problem, limit_s: float, budget: Budget) -> Solutio
             sizes.best.transfers,
         ),
         stop_reason="time limit" if budget.is_over() else "finished",
+        statistics={} if sizes.fastest_s is None else {FASTEST_SEEN: sizes.fastest_s},
     )
 
 
@@ -82,6 +87,8 @@ class _Sizes:
         enough: the smallest size known to be enough.
         best: its plan.
         latency_s: of the last plan.
+        fastest_s: of the fastest legal plan within the target's own capacity; None where there is
+            none.
     """
 
     def __init__(
@@ -99,6 +106,8 @@ class _Sizes:
         self._wanted = least  # enough for the LP
         self.best: Assignment | None = None
         self.latency_s: float | None = None
+        self.fastest_s: float | None = None
+        self._capacity = problem.target.fastest.capacity_bytes
 
     def halve_for_the_lp(self, budget: Budget) -> None:
         """Look for the smallest size that is enough for the LP."""
@@ -139,12 +148,16 @@ class _Sizes:
         )
         verdict = score(solution.assignment)
         self.latency_s = verdict.latency_s
+        peak = verdict.peak_bytes[direct.problem.target.fastest.name]
+        is_fastest = self.fastest_s is None or verdict.latency_s < self.fastest_s
+        fits = peak + self._workspace <= self._capacity
+        if fits and is_fastest and not find_violations(solution.assignment, limit=1):
+            self.fastest_s = verdict.latency_s
         if verdict.latency_s > self.limit_s:
             if not self.budget.is_over():
                 self.too_small = max(self.too_small, size_bytes)
             return False
         self.best = solution.assignment
-        peak = verdict.peak_bytes[direct.problem.target.fastest.name]
         self.enough = min(self.enough, size_bytes, peak + self._workspace)
         self.budget.on_improvement(float(peak))
         return True

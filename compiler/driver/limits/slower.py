@@ -4,11 +4,13 @@ First the best latency is looked for, with all of the target's fast memory and s
 memory is made as small as it may be while the latency stays within the tolerance: in the schedule
 that was given, or in cascades that are searched for under that limit, and in whole operators.
 
-The first search may end early, with a plan that the answer of the second beats. The answer is then
-the fastest plan known, and the limit is taken from it. It keeps that stricter limit, and whatever
-was proven under the first one holds under it, so that nothing has to be searched for again.
+The first search may end early, with a plan that one of the second search beats: its answer, or one
+that it made on its way. That is the fastest plan known then, and the limit is taken from it. Where
+the answer keeps that stricter limit it is the smallest found under it, too: whatever keeps it keeps
+the first. Where it does not, the peak is minimised again while there is time.
 """
 
+import math
 import re
 from dataclasses import replace
 
@@ -19,6 +21,7 @@ from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.bounds import keeps_live_bytes, order_free_bound
 from ullage.hwmodels.cost import objective_value
+from ullage.solvers.fluid.smallest import FASTEST_SEEN
 from ullage.solvers.registry import find_solver
 
 # Share of the job's time in which the best latency is looked for.
@@ -115,10 +118,10 @@ def limit_from(fastest: Compiled, share: float) -> LatencyLimit:
     return LatencyLimit(share, fastest.score.latency_s, fastest.bound.value)
 
 
-def limit_from_answer(
-    answer: Compiled, fastest: Compiled, limit: LatencyLimit
+def stricter_limit(
+    answer: Compiled, fastest: Compiled, limit: LatencyLimit, *, own: bool = False
 ) -> LatencyLimit | None:
-    """The limit that the answer sets, where it is faster than the plan that was to be the fastest.
+    """The limit that a faster plan sets, which was found while the peak was minimised.
 
     A plan that needs more memory than the chip has is none of the plans that a limit is taken from.
 
@@ -126,17 +129,20 @@ def limit_from_answer(
         answer: the plan of the smallest peak under a limit.
         fastest: the plan that the search for the best latency ended with.
         limit: the limit, taken from that plan.
+        own: look at the answer alone, at none that was found before it.
 
     Returns:
-        None where the answer is not faster.
+        None where no plan was faster.
     """
-    latency_s = answer.score.latency_s
-    if answer.plan.shortfall or latency_s >= limit.best_latency_s:
+    seen_s = math.inf if own else answer.plan.statistics.get(FASTEST_SEEN, math.inf)
+    own_s = math.inf if answer.plan.shortfall else answer.score.latency_s
+    known_s = min(seen_s, own_s)
+    if known_s >= limit.best_latency_s:
         return None
     bound_s = limit.best_bound_s
     if answer.plan.program != fastest.plan.program:
         bound_s = order_free_bound(answer.plan.problem.minimising("latency")).value
-    return LatencyLimit(limit.slower_by, latency_s, bound_s, limit.best_latency_s)
+    return LatencyLimit(limit.slower_by, known_s, bound_s, limit.best_latency_s)
 
 
 def limited(prepared: Prepared, limit_s: float) -> Prepared:

@@ -25,6 +25,7 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound, keeps_live_bytes
 from ullage.solvers.bounds.schedules import TRIVIAL, ScheduleBounds
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.smallest import FASTEST_SEEN, smallest_within
 from ullage.solvers.heuristics import no_spill
 from ullage.solvers.interface import Solution
 from ullage.solvers.scheduling.cascade import search
@@ -260,23 +261,53 @@ def poor_reference(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("poor_reference")
-def test_an_answer_that_beats_a_poor_reference_is_the_reference(path: Path, tmp_path: Path) -> None:
+def test_the_limit_is_taken_from_the_fastest_plan_known(path: Path, tmp_path: Path) -> None:
     spm = replace(PEAK, target="edge-npu-spm", slower_by=0.05)
     compiled = compile_model(path, spm)
     check(compiled, 0.05)
     limit = compiled.limit
     assert limit is not None
-    slow = compile_model(path, replace(spm, objective="latency", slower_by=None, solver="all-slow"))
-    assert limit.surpassed_s == slow.score.latency_s > compiled.score.latency_s
-    assert limit.best_latency_s == compiled.score.latency_s
+    first = replace(spm, objective="latency", slower_by=None, solver="all-slow")
+    assert limit.surpassed_s == compile_model(path, first).score.latency_s
+    assert limit.best_latency_s <= compiled.score.latency_s < limit.surpassed_s
+    assert limit.limit_s < limit.surpassed_s
     assert compiled.plan.problem.latency_limit_s == limit.limit_s
     summary = summarise(compiled)
-    assert summary["slower_by"]["slower"] == 0
     assert summary["slower_by"]["surpassed_s"] == limit.surpassed_s
-    assert "this plan itself" in dict(summary_rows(compiled, summary))["latency limit"]
-    assert any("of this plan itself" in note for note in compiled.plan.notes)
+    row = dict(summary_rows(compiled, summary))["latency limit"]
+    assert "the search for the best latency ended with" in row
+    assert any("found while the peak was minimised" in note for note in compiled.plan.notes)
+    assert not any("slower plan than the fastest known" in note for note in compiled.plan.notes)
     written = Path(emit_plan(compiled, tmp_path, "json")["json"])
     assert compiled_of(load_plan(written.read_bytes()), written).limit == limit
+
+
+@pytest.mark.parametrize("error", [TimeLimitError("no time"), KeyboardInterrupt()])
+@pytest.mark.usefixtures("poor_reference")
+def test_without_time_to_minimise_again_the_answer_itself_sets_the_limit(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """The first answer is made slower than what was seen on the way, and no second is found."""
+    searches: list[float] = []
+
+    def once(problem: Problem, limit_s: float, budget: Budget) -> Solution:
+        searches.append(limit_s)
+        if len(searches) > 1:
+            raise error
+        found = smallest_within(problem, limit_s, budget)
+        seen_s = found.statistics[FASTEST_SEEN]
+        return replace(found, statistics={FASTEST_SEEN: seen_s / 2})
+
+    monkeypatch.setattr(no_spill, "smallest_within", once)
+    compiled = compile_model(path, replace(PEAK, target="edge-npu-spm", slower_by=0.05))
+    check(compiled, 0.05)
+    assert len(searches) == 2
+    assert searches[1] < compiled.score.latency_s < searches[0]
+    assert compiled.limit is not None
+    assert compiled.limit.best_latency_s == compiled.score.latency_s
+    reason = str(error) or "interrupted"
+    assert any(f"no plan was found: {reason}" in note for note in compiled.plan.notes)
+    assert compiled.interrupted == isinstance(error, KeyboardInterrupt)
 
 
 @pytest.mark.usefixtures("poor_reference")
@@ -286,6 +317,7 @@ def test_an_answer_that_needs_more_than_the_chip_has_sets_no_limit(path: Path) -
     assert compiled.plan.shortfall
     assert compiled.limit is not None
     assert compiled.limit.surpassed_s is None
+    assert FASTEST_SEEN not in compiled.plan.statistics
     assert compiled.score.latency_s < compiled.limit.best_latency_s
 
 
