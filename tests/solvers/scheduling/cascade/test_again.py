@@ -124,5 +124,5 @@ def test_moves_run_operators_again_and_no_longer() -> None:
 
 def test_a_search_finds_what_is_cheaper_made_again() -> None:
     graph = import_model(gated_network(), ImportOptions(dtype="int8"))
-    found = cascade_schedule(task_of(graph, 8192), tries=40)
+    found = cascade_schedule(task_of(graph, 8192), tries=120)
     assert any(group.again for group in found.cascades)
