@@ -95,14 +95,7 @@ def main() -> None:
 
 def imported(file: Path, target: Target) -> Graph:
     """A model in int8, as it is planned for a target."""
-    options = ImportOptions(
-        dtype="int8",
-        fuse_pairs=target.fuse_pairs,
-        bias_dtype=target.bias_dtype,
-        scale_dtype=target.scale_dtype,
-        padding=target.padding,
-    )
-    return import_model(file, options)
+    return import_model(file, ImportOptions(dtype="int8").for_target(target))
 
 
 def row_of(file: Path, target_name: str, patience: int) -> list[str]:

@@ -213,12 +213,8 @@ def prepare(
             batch=options.batch,
             dtype=options.dtype,
             fuse=options.fuse,
-            fuse_pairs=target.fuse_pairs,
-            bias_dtype=target.bias_dtype,
-            scale_dtype=target.scale_dtype,
-            padding=target.padding,
             deadline=deadline,
-        ),
+        ).for_target(target),
     )
     graph = imported.graph
     geometry = Geometry.of(imported) if with_geometry else None

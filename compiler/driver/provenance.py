@@ -60,11 +60,7 @@ def import_options(plan: Plan) -> ImportOptions:
         batch=batch,
         dtype=None if dtype is None else parse_dtype(dtype),
         fuse=bool(model.get("fuse", True)),
-        fuse_pairs=plan.target.fuse_pairs,
-        bias_dtype=plan.target.bias_dtype,
-        scale_dtype=plan.target.scale_dtype,
-        padding=plan.target.padding,
-    )
+    ).for_target(plan.target)
 
 
 def _is_dimension(value: object) -> bool:

@@ -25,7 +25,7 @@ from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
-from ullage.compiler.ir.target import NO_PADDING, Padding
+from ullage.compiler.ir.target import NO_PADDING, Padding, Target
 
 # What is said of a model of which every output is an input or a constant.
 NOTHING_TO_PLAN = "no operator runs at inference: there is nothing to plan, and the plan is empty"
@@ -59,6 +59,16 @@ class ImportOptions:
     fuse: bool = True
     fuse_pairs: bool = True
     deadline: float | None = None
+
+    def for_target(self, target: Target) -> "ImportOptions":
+        """The same, with what a target says of how models are fused and stored."""
+        return replace(
+            self,
+            fuse_pairs=target.fuse_pairs,
+            bias_dtype=target.bias_dtype,
+            scale_dtype=target.scale_dtype,
+            padding=target.padding,
+        )
 
 
 @dataclass(frozen=True)

@@ -131,14 +131,15 @@ def part_of(live_range: LiveRange, size_bytes: int) -> LiveRange:
     )
 
 
-def streaming_prices(network: TierNetwork) -> tuple[Floats, Floats]:
-    """Prices of space, (n, T), and of moves, (n, n, T), by which little of the fastest is taken."""
+def streaming_prices(network: TierNetwork) -> PathPrices:
+    """Prices by which little of the fastest tier is taken: of space and of moves alone."""
     n, steps = network.tiers, network.steps
     space = np.ones((n, steps))
     space[0] = STREAMING_FASTEST
     move = np.full((n, n, steps), np.inf)
     move[network.links[:, 0], network.links[:, 1]] = STREAMING_MOVE
-    return space, move
+    none = np.zeros_like(space)
+    return PathPrices(space, move, np.zeros_like(move), none, none)
 
 
 class Slicer:
@@ -175,9 +176,7 @@ class Slicer:
         Raises:
             NoRoom: a segment found no way with room.
         """
-        space, move = streaming_prices(self.network)
-        none = np.zeros_like(space)
-        prices = PathPrices(space, move, np.zeros_like(move), none, none)
+        prices = streaming_prices(self.network)
         wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
         wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:

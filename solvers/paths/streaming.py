@@ -6,7 +6,6 @@ import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
-from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
 from ullage.solvers.paths.refusal import refusal
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
@@ -68,10 +67,8 @@ def stays_where_there_is_room(
     """
     network = tiered.network
     known = {index: list(items) for index, items in slicer.items.items()}
-    space, move = streaming_prices(network)
-    space[tiered.uncapacitated >> np.arange(network.tiers) & 1 == 1] = 0.0
-    none = np.zeros_like(space)
-    prices = PathPrices(space, move, np.zeros_like(move), none, none)
+    prices = streaming_prices(network)
+    prices.space[tiered.uncapacitated >> np.arange(network.tiers) & 1 == 1] = 0.0
     stays = 0
     for index, items in slicer.items.items():
         live_range = tiered.live_ranges[index]
@@ -80,7 +77,7 @@ def stays_where_there_is_room(
         for number, item in enumerate(items):
             size = item.end_byte - item.start_byte
             slicer.ledger.book(item, -1)
-            masked = slicer.ledger.masked(space, item.start_byte, item.end_byte)
+            masked = slicer.ledger.masked(prices.space, item.start_byte, item.end_byte)
             _, path = slicer.finder.cheapest(
                 part_of(live_range, size),
                 replace(prices, space=masked),

@@ -14,13 +14,7 @@ from ullage.compiler.importer.model_zoo import find_model
 from ullage.hwmodels.catalog.registry import load_target
 
 target = load_target("ethos-u55-128")
-options = ImportOptions(
-    dtype="int8",
-    fuse_pairs=target.fuse_pairs,
-    bias_dtype=target.bias_dtype,
-    scale_dtype=target.scale_dtype,
-    padding=target.padding,
-)
+options = ImportOptions(dtype="int8").for_target(target)
 graph = import_model(find_model(sys.argv[1]), options)
 told = [*graph.values.values(), *graph.operators]
 print(len(told), hashlib.sha256(repr(told).encode()).hexdigest())
