@@ -109,7 +109,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
 
 
 def _print(rows: list[dict[str, Any]], objective: str) -> None:
-    from ullage.cli.render import gap_text, objective_text, print_table
+    from ullage.cli.render import gap_text, objective_text, print_table, print_whole_because
     from ullage.compiler.common.units import format_size
     from ullage.compiler.driver.options import WHOLE
     from ullage.compiler.driver.summary_text import bound_text
@@ -170,8 +170,7 @@ def _print(rows: list[dict[str, Any]], objective: str) -> None:
     for row in rows:
         if "error" in row:
             refused.setdefault(row["error"]["message"], []).append(row["solver"])
-    if first["whole_because"]:
-        say(f"operators run whole: {first['whole_because']}")
+    print_whole_because(rows)
     for message, solvers in refused.items():
         say(f"{', '.join(solvers)}: {message}", err=True, lines=True)
 

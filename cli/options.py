@@ -41,7 +41,7 @@ Schedule = Annotated[
     typer.Option(
         "--schedule",
         metavar="whole|cascade|FILE",
-        help="Run operators whole, or in stripes; by default the better one (compile).",
+        help="Run operators whole, or in stripes; compile takes the better one by default.",
     ),
 ]
 Batch = Annotated[

@@ -25,6 +25,7 @@ __all__ = [
     "print_memory_map",
     "print_pairs",
     "print_table",
+    "print_whole_because",
     "progress",
     "short_name",
 ]
@@ -99,6 +100,15 @@ def print_table(
     out.print(table)
     if left_out:
         out.print(Text(f"not shown in {out.width} columns: {', '.join(left_out)}", style="dim"))
+
+
+def print_whole_because(rows: Sequence[dict[str, Any]]) -> None:
+    """Print why the operators of all plans run whole, where that is the same for all of them."""
+    from rich.text import Text
+
+    reasons = {row["whole_because"] for row in rows if "whole_because" in row}
+    for reason in reasons - {None, ""} if len(reasons) == 1 else ():
+        console().print(Text(visible(f"operators run whole: {reason}")))
 
 
 def print_pairs(rows: Sequence[tuple[str, str]]) -> None:

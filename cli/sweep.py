@@ -113,7 +113,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 
 def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     """Print the curve as a table, and below it the answer about a latency."""
-    from ullage.cli.render import console, print_table
+    from ullage.cli.render import console, print_table, print_whole_because
 
     columns = [
         ("Fast memory", "right"),
@@ -137,6 +137,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         ],
         optional=("Solve [s]", "Fast peak", "Slow traffic"),
     )
+    print_whole_because(document["rows"])
     failed = [row for row in document["rows"] if "error" in row]
     if failed:  # only the error of the largest size, which is the closest to having a plan
         size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]

@@ -61,6 +61,23 @@ def why_whole(options: CompileOptions, target: Target) -> str:
     return ""
 
 
+def whole_by_default(command: str, options: CompileOptions, target: Target) -> str:
+    """Why a study runs operators whole where no schedule is named, as `compile` need not.
+
+    Args:
+        command: the study.
+        options: how it compiles.
+        target: the chip.
+
+    Returns:
+        The reason for which `compile` would run them whole, too, or that it would not.
+    """
+    named = replace(options, schedule=None, solver=DEFAULT_SOLVER)
+    return why_whole(named, target) or (
+        f"{command} runs them so unless --schedule cascade is given; compile searches for cascades"
+    )
+
+
 def check_searchable(options: CompileOptions, target: Target) -> None:
     """Check that cascades can be searched for.
 

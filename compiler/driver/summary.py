@@ -358,10 +358,11 @@ def _limit(compiled: Compiled) -> list[tuple[str, str]]:
 
 
 def _schedule_bounds(compiled: Compiled) -> list[tuple[str, str]]:
-    """The row of the bound over all schedules, empty where there is none."""
+    """The row of the bound over all schedules, or why there is none; empty if nobody asked."""
     bounds = compiled.schedule_bounds
     if bounds is None:
-        return []
+        missing = f"no bound: {compiled.unbounded}" if compiled.unbounded else ""
+        return [("every schedule", missing)]
     free, whole = bounds.any_schedule, bounds.whole_reductions
     objective = compiled.plan.objective
     least = f"{objective_text(whole.value, objective)} where sums are finished in one step"

@@ -21,7 +21,7 @@ from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import WHOLE, CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound, lower_bound
-from ullage.compiler.driver.schedules import is_searched, scheduled
+from ullage.compiler.driver.schedules import is_searched, scheduled, whole_by_default
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.frontend import Prepared
 from ullage.hwmodels.bounds import Bound
@@ -101,13 +101,16 @@ def compare_solvers(
     from ullage.solvers.registry import find_solver
     from ullage.solvers.run import run_solver
 
-    if options.schedule is None:
+    by_default = options.schedule is None
+    if by_default:
         options = replace(options, schedule=WHOLE)
     for name in solvers:
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
     whole_because = ""
+    if by_default:
+        whole_because = whole_by_default("compare", options, prepared.target)
     if is_searched(options, prepared.target):
         prepared, whole_because = _one_schedule(prepared, options)
         options = replace(options, schedule=WHOLE)  # none of the solvers searches again

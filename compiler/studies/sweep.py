@@ -18,10 +18,12 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.result import lower_bound
+from ullage.compiler.driver.schedules import whole_by_default
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import (
     Point,
+    because,
     describe_point,
     early_note,
     monotone,
@@ -82,8 +84,9 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     """Compile a model for every size of a range, with the time limit shared by all of them.
 
     The model is read once; operators run whole where no schedule is named. Sizes go from small to
-    large: the best plan so far is legal for the
-    next size too, and where it already meets the bound there, nothing is left to solve.
+    large: the best plan so far is legal for the next size too, and where it already meets the bound
+    there, nothing is left to solve. With cascades they go from large to small: a large memory needs
+    none and leaves its time to the small ones, which gain the most by them.
 
     Raises:
         ModelError: the model cannot be read.
@@ -91,7 +94,8 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
         UllageError: no size has a plan; the error is that of the largest size.
         KeyboardInterrupt: interrupted before any plan.
     """
-    if options.schedule is None:
+    by_default = options.schedule is None
+    if by_default:
         options = replace(options, schedule=WHOLE)
     check(request, options)
     middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
@@ -103,6 +107,7 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
     notes: list[str] = []
+    whole_because = whole_by_default("sweep", options, prepared.target) if by_default else ""
     partial = False
     try:
         _solve_all(prepared, options, request, sizes, points)
@@ -127,7 +132,7 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     if request.meet_latency_s is not None:
         meeting = judge(points, request.meet_latency_s)
     return Sweep(
-        points=tuple(points),
+        points=tuple(because(point, whole_because) for point in points),
         request=_described(prepared, options),
         meeting=meeting,
         notes=tuple(notes),
@@ -197,7 +202,8 @@ def _solve_all(
     """Solve size after size; points made so far are in the list even when it is interrupted."""
     later = 0 if request.meet_latency_s is None else REFINING_SHARE
     best: Point | None = None
-    for k, size in enumerate(sizes):
+    in_turn = list(reversed(sizes)) if options.schedule == CASCADE else sizes
+    for k, size in enumerate(in_turn):
         point_options = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
         point = None if options.schedule == CASCADE else _unbeatable(best, size)
         if point is None:

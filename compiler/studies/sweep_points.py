@@ -175,6 +175,13 @@ def take_over(point: Point, source: Point, why: str) -> Point:
     return replace(point, compiled=taken, taken_from_bytes=origin)
 
 
+def because(point: Point, whole_because: str) -> Point:
+    """The point with the reason why its operators run whole; as it is where there is none."""
+    if point.compiled is None or not whole_because:
+        return point
+    return replace(point, compiled=replace(point.compiled, whole_because=whole_because))
+
+
 def _ended(point: Point) -> StopReason:
     """Why solving for this very size ended, whatever plan it has now."""
     if point.compiled is not None:

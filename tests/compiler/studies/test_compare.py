@@ -53,6 +53,18 @@ def test_where_no_cascades_are_found_operators_run_whole(tmp_path: Path) -> None
     assert "no cascades found" in row["whole_because"]
 
 
+def test_rows_say_that_operators_run_whole_where_compile_may_cut_them(tmp_path: Path) -> None:
+    path = saved(residual_network(), tmp_path)
+    options = CompileOptions(dtype="int8")
+    (row,) = compare_solvers(path, ["greedy"], options)
+    assert row["schedule"] == "whole"
+    assert "unless --schedule cascade is given; compile searches" in row["whole_because"]
+    (row,) = compare_solvers(path, ["greedy"], replace(options, schedule="whole"))
+    assert row["whole_because"] is None
+    (row,) = compare_solvers(path, ["greedy"], replace(options, target="cosma"))
+    assert "does not run them in parts" in row["whole_because"]
+
+
 def test_a_row_holds_its_own_solvers_plan_or_an_error() -> None:
     names = ["all-slow", "greedy", "msa", "fluid", "cpsat", "divide", "rl", "ilp"]
     options = CompileOptions(dtype="int8", time_limit_s=4.0, parameters={"cpsat.hint_share": 0.9})

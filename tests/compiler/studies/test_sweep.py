@@ -236,6 +236,30 @@ def test_cascades_are_chosen_for_each_size(tmp_path: Path) -> None:
         )
 
 
+def test_what_a_large_memory_needs_not_is_left_to_the_small_ones(tmp_path: Path) -> None:
+    """Cascades are searched for from the largest size on: the last ones have the most time."""
+    path = saved(residual_network(size=32), tmp_path)
+    request = SweepOptions(4 * KIB, 512 * KIB, 3)
+    for schedule, first in (("cascade", "1 of 3, 512 KiB"), (None, "1 of 3, 4 KiB")):
+        texts: list[str] = []
+        options = replace(GREEDY, dtype="int8", schedule=schedule, progress=texts.append)
+        swept = sweep(path, request, options)
+        assert next(text for text in texts if "of 3" in text).startswith(first)
+        assert [point.size_bytes for point in swept.points] == sorted(
+            point.size_bytes for point in swept.points
+        )
+
+
+def test_rows_say_that_operators_run_whole(tmp_path: Path) -> None:
+    path = saved(residual_network(size=32), tmp_path)
+    request = SweepOptions(8 * KIB, 32 * KIB, 2)
+    for schedule in (None, "whole"):
+        swept = sweep(path, request, replace(GREEDY, dtype="int8", schedule=schedule))
+        rows = describe_sweep(swept)["rows"]
+        told = ["unless --schedule cascade" in (row["whole_because"] or "") for row in rows]
+        assert told == [schedule is None] * 2
+
+
 def test_bounds_over_all_schedules_are_those_of_each_size(tmp_path: Path) -> None:
     path = saved(residual_network(size=32), tmp_path)
     request = SweepOptions(2 * KIB, 512 * KIB, 7)
