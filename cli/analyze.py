@@ -34,6 +34,7 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.cli.render import print_json, progress
     from ullage.compiler.common.files import check_folder
     from ullage.compiler.driver.compile import prepare
+    from ullage.compiler.driver.problem_files import refuse_problem
     from ullage.compiler.emit import parse_emitters
     from ullage.compiler.emit.graph_files import GRAPH_FORMATS, emit_graph
     from ullage.compiler.studies.analyze import analyse
@@ -42,8 +43,10 @@ def analyze_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     if formats:
         check_folder(output, "-o")
     chosen = options.compile_options(arguments)
+    path = options.read_model_path(model)
+    refuse_problem(path, "analyze")
     with progress(quiet=as_json) as tell:
-        prepared = prepare(options.read_model_path(model), replace(chosen, progress=tell))
+        prepared = prepare(path, replace(chosen, progress=tell))
         analysis = analyse(prepared)
     analysis["written"] = list(emit_graph(prepared, output, formats).values())
     if as_json:

@@ -25,15 +25,15 @@ LEAST_TELLING = (
 
 
 def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
-    model: options.Model,
+    model: options.AnyModel,
     solvers: Annotated[
         str | None,
         typer.Option(
             "--solvers", metavar="a,b,c", help="Solvers, default all but auto and those of extras."
         ),
     ] = None,
-    target: options.TargetName = "edge-npu",
-    objective: options.Objective = "latency",
+    target: options.AnyTarget = None,
+    objective: options.AnyObjective = None,
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
     schedule: options.Schedule = None,
@@ -71,6 +71,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.common.errors import UllageError, UsageError
+    from ullage.compiler.driver.problem_files import objective_of
     from ullage.compiler.studies.compare import compare_solvers, default_solvers
     from ullage.compiler.studies.plot_anytime import plot_comparison
     from ullage.compiler.studies.plots import check_plot
@@ -80,14 +81,14 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     names = [n.strip() for n in (solvers or "").split(",") if n.strip()]
     if solvers is not None and not names:
         raise UsageError(f"--solvers {solvers!r} names no solver; leave it out for all")
-    names = names or list(default_solvers(objective))
+    chosen = options.compile_options(arguments)
+    path = options.read_model_path(model)
+    chosen = replace(chosen, objective=objective_of(path, chosen))
+    names = names or list(default_solvers(chosen.minimised))
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
-    chosen = options.compile_options(arguments)
     with progress(quiet=as_json) as tell:
-        rows = compare_solvers(
-            options.read_model_path(model), names, replace(chosen, progress=tell)
-        )
+        rows = compare_solvers(path, names, replace(chosen, progress=tell))
     errors = [row for row in rows if "error" in row]
     if len(errors) == len(rows):
         raise UllageError.revive(errors[0]["error"])

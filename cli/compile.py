@@ -22,10 +22,10 @@ KEPT_BEST = "interrupted, best plan kept"
 
 
 def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
-    model: options.Model,
-    target: options.TargetName = "edge-npu",
+    model: options.AnyModel,
+    target: options.AnyTarget = None,
     solver: options.SolverName = "auto",
-    objective: options.Objective = "latency",
+    objective: options.AnyObjective = None,
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
     schedule: options.Schedule = None,

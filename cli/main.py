@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ullage.cli.analyze import analyze_command
+from ullage.cli.check import check_command
 from ullage.cli.compare import compare_command
 from ullage.cli.compile import KEPT_BEST, compile_command
 from ullage.cli.diff import diff_command
@@ -76,6 +77,7 @@ app.command("analyze")(analyze_command)
 app.command("compare")(compare_command)
 app.command("sweep")(sweep_command)
 app.command("verify")(verify_command)
+app.command("check")(check_command)
 app.command("run")(run_command)
 app.command("diff")(diff_command)
 app.command("pack")(pack_command)

@@ -11,17 +11,39 @@ if TYPE_CHECKING:
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name (ullage models list).")
 ]
+AnyModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="An .onnx file, a name (ullage models list), or a problem file."
+    ),
+]
 TargetName = Annotated[
     str, typer.Option("--target", metavar="NAME|FILE", help="Chip (ullage targets list).")
 ]
 SolverName = Annotated[
     str, typer.Option("--solver", metavar="NAME", help="Solver (ullage solvers list).")
 ]
+AnyTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="NAME|FILE",
+        help="Chip (ullage targets list), default edge-npu; of a problem file, its own.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Objective = Annotated[
     str,
     typer.Option(
         "--objective", metavar="NAME", help="What to minimise: latency, traffic, energy or peak."
+    ),
+]
+AnyObjective = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="What to minimise: latency (default), traffic, energy or peak.",
     ),
 ]
 FastMemory = Annotated[
@@ -169,7 +191,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     return CompileOptions(
         target=arguments["target"],
         solver=arguments.get("solver", "auto"),
-        objective=arguments.get("objective", "latency"),
+        objective=arguments.get("objective"),
         fast_memory_bytes=None if fast is None else parse_size(fast),
         order=arguments.get("order", "model"),
         schedule=arguments.get("schedule", "whole"),

@@ -64,6 +64,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the con
         raise UsageError("-o and --time-limit belong to a run --on a processor")
     from ullage.cli.render import print_json
     from ullage.compiler.common.files import check_file, write_atomic
+    from ullage.compiler.driver.problem_files import refuse_problem
     from ullage.compiler.execute.runner import RunOptions, run_plan
     from ullage.compiler.ir.plan_json import read_plan
 
@@ -71,6 +72,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the con
         check_file(trace, "--trace")
     loaded = read_plan(plan)
     path = options.read_model_path(model)
+    refuse_problem(path, "run")
     with step_progress(quiet=as_json) as tell:
         execution = run_plan(
             path,

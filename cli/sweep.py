@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
-    model: options.Model,
+    model: options.AnyModel,
     fast_memory: Annotated[
         str,
         typer.Option("--fast-memory", metavar="FROM..TO", help="Sizes: 64KiB..16MiB ..."),
@@ -32,9 +32,9 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
             "--meet-latency", metavar="TIME", help="Name the smallest size that is so fast: 11ms."
         ),
     ] = None,
-    target: options.TargetName = "edge-npu",
+    target: options.AnyTarget = None,
     solver: options.SolverName = "auto",
-    objective: options.Objective = "latency",
+    objective: options.AnyObjective = None,
     order: options.Order = "model",
     schedule: options.Schedule = None,
     batch: options.Batch = None,
@@ -64,6 +64,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     arguments = {name: value for name, value in locals().items() if name != "fast_memory"}
     from ullage.cli.render import print_json, progress
     from ullage.compiler.common.files import check_folder, recording
+    from ullage.compiler.driver.problem_files import objective_of
     from ullage.compiler.emit import emit_plan, parse_emitters
     from ullage.compiler.studies.plots import check_plot, plot_sweep
     from ullage.compiler.studies.sweep import SweepOptions, check, describe_sweep, sweep
@@ -74,13 +75,15 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     meet_s = options.seconds(meet_latency, "--meet-latency")
     request = SweepOptions(first, last, points, meet_s)
     chosen = options.compile_options(arguments)
+    path = options.read_model_path(model)
+    chosen = replace(chosen, objective=objective_of(path, chosen))
     check(request, chosen)
     if plot is not None:
         check_plot(plot)
     if output is not None:
         check_folder(output, "-o")
     with progress(quiet=False) as tell:
-        swept = sweep(options.read_model_path(model), request, replace(chosen, progress=tell))
+        swept = sweep(path, request, replace(chosen, progress=tell))
     document = describe_sweep(swept)
     cut_short = False
     for point, row in zip(swept.points, document["rows"], strict=True):

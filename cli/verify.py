@@ -22,6 +22,7 @@ def verify_command(
     from ullage.cli.render import print_json
     from ullage.compiler.common.errors import MalformedPlanError, VerificationError
     from ullage.compiler.common.units import counted
+    from ullage.compiler.driver.problem_files import refuse_problem
     from ullage.compiler.driver.provenance import check_model_matches
     from ullage.compiler.driver.summary_text import stated_bound_text
     from ullage.compiler.ir.plan_json import read_plan
@@ -43,7 +44,9 @@ def verify_command(
         )
     parts = None
     if model is not None:
-        parts = check_model_matches(replace(loaded), options.read_model_path(model))
+        path = options.read_model_path(model)
+        refuse_problem(path, "verify --model")
+        parts = check_model_matches(replace(loaded), path)
     summary = {
         "plan": str(plan),
         "verified": True,

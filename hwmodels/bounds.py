@@ -129,6 +129,15 @@ def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArra
     return change.cumsum()[:steps]
 
 
+def lower_bound(problem: Problem) -> Bound:
+    """The best certified bound of an objective for this order and target."""
+    free = order_free_bound(problem)
+    if problem.objective != "peak":
+        return free
+    live = live_bytes_bound(problem, problem.target)
+    return live if live.value >= free.value else free
+
+
 def keeps_live_bytes(plan: Assigned) -> bool:
     """Whether a legal plan has all live non-weight bytes in the fastest tier: it has no spill.
 

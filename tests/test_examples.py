@@ -31,6 +31,26 @@ def test_example_runs_and_is_short(path: Path) -> None:
     assert re.search(r"\bdram\b|bytes of planned memory|bytes by memory", done.stdout)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_compiler_in_cpp_writes_a_problem_and_reads_the_plan(tmp_path: Path) -> None:
+    source = EXAMPLES[0].parent / "own_compiler.cpp"
+    assert len(source.read_text(encoding="utf-8").splitlines()) < 100
+    built = tmp_path / "own_compiler"
+    flags = ["-std=c++17", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run(["g++", *flags, str(source), "-o", str(built)], check=True, timeout=240)
+    command = f"'{sys.executable}' -c 'from ullage.cli.start import main; main()'"
+    done = subprocess.run(
+        [str(built), str(tmp_path), command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=240,
+    )
+    assert "features" in done.stdout
+    assert " sram " in done.stdout
+    assert (tmp_path / "solution.json").exists()
+
+
 def _says_what_is_missing(path: Path) -> None:
     """Check that an example without what it needs says so, and how to get it."""
     done = subprocess.run(

@@ -88,6 +88,9 @@ LOOSE = ("Mapping[str, Any]", "dict[str, Any]")
 DOCUMENTS = {
     "compiler.common.errors.UllageError.revive": "an error document",
     "compiler.common.errors.UllageError.to_json": "an error document",
+    "compiler.common.json_files.json_object": "any JSON document",
+    "compiler.common.json_files.published": "any JSON document",
+    "compiler.common.json_files.schema_of": "a JSON Schema",
     "compiler.driver.cascades.cascades_detail": "rows that `compile --json` prints",
     "compiler.driver.operators.operators_detail": "`operators_detail` of `compile --json`",
     "compiler.driver.summary.summarise": "what `compile --json` prints",

@@ -38,6 +38,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
+from ullage.compiler.driver.problem_files import of_problem
 from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,
@@ -49,6 +50,7 @@ from ullage.compiler.driver.schedules import (
     why_needless,
     why_whole,
 )
+from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.graph import Graph
@@ -104,6 +106,9 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     if options.slower_by is not None:
         raise UsageError("slower_by (--slower-by) is an option of compile alone: leave it out")
     limit = options.time_limit_s
+    if is_problem_file(model):
+        asked = of_problem(Path(str(model)), options)
+        return _prepared_problem(asked.problem, asked.options).within(limit)
     deadline = None if limit is None else time.monotonic() + limit
     choose = find_order(
         options.order,
@@ -147,7 +152,7 @@ def compile_model(
     """Compile a model into a verified, scored memory plan.
 
     Args:
-        model: a path, the name of a known model, or a loaded model.
+        model: a path (also that of a problem file), the name of a known model, or a loaded model.
         options: how to compile, by default a latency-optimal plan for the default target.
 
     Raises:
@@ -165,6 +170,9 @@ def compile_model(
         raise UsageError(
             f"a model is a path, a name or a loaded ONNX model, not {type(model).__name__}"
         )
+    if is_problem_file(source):
+        asked = of_problem(Path(str(source)), chosen)
+        return compile_problem(asked.problem, asked.options)
     if chosen.slower_by is None:
         return solve_prepared(prepare(source, chosen), chosen)
     check_consistent(chosen)
@@ -193,7 +201,16 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     check_applies(asked, problem)
     chosen = replace(asked, objective=problem.objective)
     solver_of(chosen)
-    steady = problem.steady_state or chosen.steady_state
+    prepared = _prepared_problem(problem, chosen).within(chosen.time_limit_s)
+    if chosen.slower_by is None:
+        return solve_prepared(prepared, chosen)
+    fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
+    return _solve_limited(fastest, chosen)
+
+
+def _prepared_problem(problem: Problem, options: CompileOptions) -> Prepared:
+    """A problem ready to be solved, in steady state where either it or the options say so."""
+    steady = problem.steady_state or options.steady_state
     requested = replace(problem, program=replace(problem.program, steady_state=steady))
     graph = Graph(problem.name, {}, (), (), ())
     described = {
@@ -202,12 +219,7 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
         "order": problem.program.order,
         "steady_state": steady,
     }
-    prepared = Prepared(graph, requested, described, 0.0, time.monotonic())
-    prepared = prepared.within(chosen.time_limit_s)
-    if chosen.slower_by is None:
-        return solve_prepared(prepared, chosen)
-    fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
-    return _solve_limited(fastest, chosen)
+    return Prepared(graph, requested, described, 0.0, time.monotonic())
 
 
 def _solve_limited(prepared: Prepared, options: CompileOptions) -> Compiled:

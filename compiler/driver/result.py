@@ -7,13 +7,7 @@ from ullage.compiler.driver.anytime import Improvement
 from ullage.compiler.driver.cascades import WholePlan
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.problem import Problem
-from ullage.hwmodels.bounds import (
-    Bound,
-    keeps_live_bytes,
-    live_bytes_bound,
-    order_free_bound,
-)
+from ullage.hwmodels.bounds import Bound, keeps_live_bytes, lower_bound
 from ullage.hwmodels.cost import Score, objective_value
 from ullage.hwmodels.replay.replay import Simulation
 from ullage.solvers.bounds.schedules import ScheduleBounds
@@ -171,12 +165,3 @@ def best_bound(plan: Plan) -> Bound:
     if plan.lower_bound is None or plan.lower_bound <= free.value:
         return free
     return Bound(plan.lower_bound, plan.bound_source)
-
-
-def lower_bound(problem: Problem) -> Bound:
-    """The best certified bound of an objective for this order and target."""
-    free = order_free_bound(problem)
-    if problem.objective != "peak":
-        return free
-    live = live_bytes_bound(problem, problem.target)
-    return live if live.value >= free.value else free

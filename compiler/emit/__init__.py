@@ -1,8 +1,8 @@
 """Emitters: a compiled plan as files for people, runtimes and other tools.
 
-JSON, C tables, Chrome trace, HTML report, MiniMalloc CSV, operators as CSV, SVG, ONNX metadata,
-TFLM's list; and, for `analyze`, the graph as DOT and GraphML. Each is a function that writes into a
-folder.
+JSON, problem and solution files, C tables, Chrome trace, HTML report, MiniMalloc CSV, operators as
+CSV, SVG, ONNX metadata, TFLM's list; and, for `analyze`, the graph as DOT and GraphML. Each is a
+function that writes into a folder.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,6 +16,7 @@ from ullage.compiler.emit.c import emit_c
 from ullage.compiler.emit.cortex_m.board import is_deployable
 from ullage.compiler.emit.csv_operators import emit_operators
 from ullage.compiler.emit.csv_tiers import emit_csv
+from ullage.compiler.emit.exchange_files import emit_problem, emit_solution
 from ullage.compiler.emit.html import emit_html
 from ullage.compiler.emit.json_plan import emit_json
 from ullage.compiler.emit.onnx_plan import emit_onnx
@@ -27,6 +28,8 @@ from ullage.hwmodels.catalog.registry import load_target
 # name -> function(compiled, folder) -> path of the file (or of the first of several)
 EMITTERS: Mapping[str, Callable[[Compiled, Path], Path]] = {
     "json": emit_json,
+    "problem": emit_problem,
+    "solution": emit_solution,
     "csv": emit_csv,
     "operators": emit_operators,
     "html": emit_html,

@@ -1,15 +1,13 @@
 """Plans as JSON files: loss-free, checked against the published schema when they are read."""
 
-import json
-from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 from ullage.compiler.common.errors import MalformedPlanError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
+from ullage.compiler.common.json_files import brief, field_fault, json_object, published
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_file import PlanFile, PlanFile1
 from ullage.compiler.ir.problem import Problem
@@ -62,52 +60,30 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
     from pydantic import ValidationError
 
     try:
-        document = json.loads(data, object_pairs_hook=_object)
-        version = document.get("format_version")
-    except (ValueError, AttributeError, RecursionError) as error:
+        document = json_object(data)
+    except ValueError as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
+    version = document.get("format_version")
     if "format_version" not in document:
-        keys = ", ".join(_brief(key) for key in list(document)[:4]) or "nothing"
+        keys = ", ".join(brief(key) for key in list(document)[:4]) or "nothing"
         raise UsageError(
             f"{where}: not a plan: it has no format_version (it has {keys}); plans are the files "
             "plan.json that `ullage compile MODEL -o DIR` writes"
         )
     if type(version) is not int or version not in READABLE_FORMATS:  # true is 1 to Python
         raise UsageError(
-            f"{where}: plan format {_brief(version)}; this version reads "
+            f"{where}: plan format {brief(version)}; this version reads "
             f"{' and '.join(map(str, READABLE_FORMATS))}; compile again"
         )
     try:
         read = _adapter(version).validate_json(data)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        field_name = ".".join(str(part)[:80] for part in first["loc"])
+        field_name, fault = field_fault(error)
         raise MalformedPlanError(
-            f"{where}: not a plan: field {field_name}: {first['msg']}, found "
-            f"{_brief(first['input'])} ({error.error_count()} problems in all)",
+            f"{where}: not a plan: {fault}",
             {"field": field_name, "problems": error.error_count()},
         ) from error
     return _plan_of(read.as_present() if isinstance(read, PlanFile1) else read)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of a JSON document; one key twice would leave open which counts."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
-    return found
-
-
-def _brief(value: object) -> str:
-    """A wrong value as a short text."""
-    if isinstance(value, int) and value.bit_length() > 200:
-        return f"an integer of {value.bit_length()} bits"
-    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
-        return "an object" if isinstance(value, Mapping) else "an array"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def read_plan(path: str | Path) -> Plan:
@@ -144,6 +120,4 @@ def plan_schema() -> dict[str, Any]:
 
 def published_schema() -> dict[str, Any]:
     """The JSON Schema file that ships with the package."""
-    text = files("ullage.compiler.ir").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
+    return published("ullage.compiler.ir", SCHEMA_FILE)

@@ -20,11 +20,11 @@ from ullage.compiler.common.errors import (
 from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import WHOLE, CompileOptions, solver_of
-from ullage.compiler.driver.result import Compiled, best_bound, lower_bound
+from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.schedules import is_searched, scheduled, whole_by_default
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.frontend import Prepared
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import Bound, lower_bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import SPILLING_OBJECTIVES, Solver
 from ullage.solvers.parameters import ParameterValue, parameters_of
@@ -108,6 +108,7 @@ def compare_solvers(
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
+    options = replace(options, objective=prepared.problem.objective)  # a problem file has its own
     whole_because = ""
     if by_default:
         whole_because = whole_by_default("compare", options, prepared.target)

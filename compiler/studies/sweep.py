@@ -17,7 +17,6 @@ from ullage.compiler.driver.options import (
     check_consistent,
     solver_of,
 )
-from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.driver.schedules import whole_by_default
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
@@ -30,6 +29,7 @@ from ullage.compiler.studies.sweep_points import (
     spaced,
     take_over,
 )
+from ullage.hwmodels.bounds import lower_bound
 from ullage.solvers.scheduling.orders import JOINT
 
 # Sizes of a sweep where their number is not specified.
@@ -103,6 +103,7 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     if options.solver == "auto":  # what one plan may take is too much for each of many sizes
         options = replace(options, parameters={"patience_s": 0.0, **options.parameters})
     prepared = prepare(model, replace(options, fast_memory_bytes=single))
+    options = replace(options, objective=prepared.problem.objective)  # a problem file has its own
     alignment = prepared.target.fastest.alignment_bytes
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []

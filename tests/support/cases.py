@@ -8,7 +8,6 @@ from tests.support.graphs import Builder, random_graph, random_order
 from tests.support.overlaps import random_overlap
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -16,6 +15,7 @@ from ullage.compiler.ir.target import Compute, Link, OperandAccess, Target, Tier
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.bounds import lower_bound
 from ullage.hwmodels.cost import objective_value, score
 from ullage.hwmodels.replay.replay import simulate
 

@@ -6,8 +6,8 @@ from tests.support.cases import chain, problem_for, solved, target_of
 from tests.support.plain_moves import propose
 from tests.support.states import states
 from ullage.compiler.common.errors import InfeasibleError, UsageError
-from ullage.compiler.driver.result import lower_bound
 from ullage.compiler.ir.target import Link, Tier
+from ullage.hwmodels.bounds import lower_bound
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import no_spill

@@ -1,0 +1,81 @@
+"""JSON files from anywhere: read strictly, and errors that name the field and what it holds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """The object that a JSON document is.
+
+    Raises:
+        ValueError: no JSON, one that is no object, one key twice in an object, or nested too deep
+            for a reader.
+    """
+    try:
+        document = json.loads(data, object_pairs_hook=_with_unique_keys)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+    if not isinstance(document, dict):
+        raise ValueError(f"it holds {brief(document)}, not an object")  # noqa: TRY004 - as no JSON
+    return document
+
+
+def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of a JSON document; one key twice would leave open which counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:80]!r} stands twice in one object")
+    return found
+
+
+def brief(value: object) -> str:
+    """A value of a JSON document as a short text."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return f"an integer of {value.bit_length()} bits"
+    if isinstance(value, Mapping | Sequence) and not isinstance(value, str):
+        return "an object" if isinstance(value, Mapping) else "an array"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def field_fault(error: "ValidationError") -> tuple[str, str]:
+    """The first field that a schema refuses: its name, and what is wrong with it.
+
+    Args:
+        error: of pydantic.
+    """
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = ".".join(str(part)[:80] for part in first["loc"])
+    text = (
+        f"field {name}: {first['msg']}, found {brief(first['input'])} "
+        f"({error.error_count()} problems in all)"
+    )
+    return name, text
+
+
+def schema_of(adapter: "TypeAdapter[Any]", title: str) -> dict[str, Any]:
+    """The JSON Schema of what an adapter reads.
+
+    Args:
+        adapter: of a dataclass.
+        title: title of the schema.
+    """
+    dialect = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": dialect, **adapter.json_schema(), "title": title}
+
+
+def published(package: str, name: str) -> dict[str, Any]:
+    """A JSON document that ships with a package.
+
+    Args:
+        package: the package, with dots.
+        name: name of the file in it.
+    """
+    return json_object(files(package).joinpath(name).read_bytes())

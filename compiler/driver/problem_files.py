@@ -1,0 +1,83 @@
+"""Problem files as input: what a file and the options together ask for."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.options import CompileOptions, check_applies
+from ullage.compiler.exchange.problem_file import Changes, is_problem_file, read_problem
+from ullage.compiler.ir.problem import Problem
+
+
+@dataclass(frozen=True)
+class AskedProblem:
+    """A problem as asked for, and how to plan it.
+
+    Attributes:
+        problem: of the file, with another target, capacity or objective where the options name one.
+        options: the rest of the options.
+    """
+
+    problem: Problem
+    options: CompileOptions
+
+
+def of_problem(path: Path, options: CompileOptions) -> AskedProblem:
+    """The problem of a file, changed as the options ask.
+
+    Args:
+        path: a problem file.
+        options: target, capacity, overrides and objective, where named, count instead of the
+            file's.
+
+    Raises:
+        UsageError: the file is wrong, or an option says how a model is read.
+    """
+    changes = Changes(
+        target=options.target,
+        fast_memory_bytes=options.fast_memory_bytes,
+        overrides=options.overrides,
+        objective=options.objective,
+    )
+    problem = read_problem(path, changes).problem
+    rest = replace(
+        options,
+        target=None,
+        fast_memory_bytes=None,
+        overrides={},
+        objective=problem.objective,
+    )
+    check_applies(rest, problem)
+    return AskedProblem(problem, rest)
+
+
+def objective_of(path: Path, options: CompileOptions) -> str:
+    """What is minimised: as the options say, else as a problem file does, else the latency.
+
+    Args:
+        path: a model, or a problem file.
+        options: the options.
+
+    Raises:
+        UsageError: the problem file is wrong.
+    """
+    if options.objective is None and is_problem_file(path):
+        return read_problem(path).problem.objective
+    return options.minimised
+
+
+def refuse_problem(path: Path, command: str) -> None:
+    """Refuse a problem file where only a model will do.
+
+    Args:
+        path: what the user named.
+        command: the command, for the message.
+
+    Raises:
+        UsageError: it is a problem file.
+    """
+    if is_problem_file(path):
+        raise UsageError(
+            f"{path}: a problem file has no model, which {command} needs; `ullage compile`, "
+            "`compare`, `sweep` and `check` take problem files"
+        )
