@@ -29,6 +29,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     fast_memory: options.FastMemory = None,
     order: options.Order = "model",
     schedule: options.Schedule = None,
+    recompute: options.Recompute = "off",
     batch: options.Batch = None,
     dims: options.Dims = None,
     sets: options.Sets = None,

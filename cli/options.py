@@ -66,6 +66,14 @@ Schedule = Annotated[
         help="Run operators whole, or in stripes; compile takes the better one by default.",
     ),
 ]
+Recompute = Annotated[
+    str,
+    typer.Option(
+        "--recompute",
+        metavar="auto|off",
+        help="Let operators run again where that beats keeping or moving their results.",
+    ),
+]
 Batch = Annotated[
     int | None,
     typer.Option("--batch", metavar="N", min=1, help="Samples: first dimensions of inputs."),
@@ -195,6 +203,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         fast_memory_bytes=None if fast is None else parse_size(fast),
         order=arguments.get("order", "model"),
         schedule=arguments.get("schedule", "whole"),
+        recompute=arguments.get("recompute", "off"),
         dims=dims,
         batch=arguments.get("batch"),
         dtype=None if arguments.get("dtype") is None else parse_dtype(arguments["dtype"]),

@@ -148,13 +148,25 @@ def schedule_texts(
             f"{format_size(most['between_bytes'])}); halo: {', '.join(halo) or 'none'}"
         )
     if whole is not None:
-        less = whole.slow_bytes - slow_bytes
-        texts.append(
-            f"whole operators: {objective_text(whole.value, plan.objective)} of {plan.objective}, "
-            f"{format_size(whole.slow_bytes)} of slow traffic "
-            f"({format_size(abs(less))} {'more' if less >= 0 else 'less'})"
-        )
+        texts.append(beside_whole_text(plan, slow_bytes, whole, "whole operators"))
     return texts
+
+
+def beside_whole_text(plan: Plan, slow_bytes: int, whole: WholePlan, name: str) -> str:
+    """What a plan is compared with: the value and the slow traffic of the plan beside it.
+
+    Args:
+        plan: the plan.
+        slow_bytes: its slow traffic.
+        whole: the plan in which each operator runs once, whole.
+        name: what that one is called.
+    """
+    less = whole.slow_bytes - slow_bytes
+    return (
+        f"{name}: {objective_text(whole.value, plan.objective)} of {plan.objective}, "
+        f"{format_size(whole.slow_bytes)} of slow traffic "
+        f"({format_size(abs(less))} {'more' if less >= 0 else 'less'})"
+    )
 
 
 def schedule_name(plan: Plan) -> str:

@@ -28,9 +28,11 @@ from ullage.compiler.driver.limits.slower import (
 )
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
+    AUTO,
     CASCADE,
     DEFAULT_SOLVER,
     OBJECTIVES,
+    OFF,
     WHOLE,
     CompileOptions,
     check_applies,
@@ -39,6 +41,7 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.problem_files import of_problem
+from ullage.compiler.driver.recompute import recomputing
 from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,
@@ -396,6 +399,8 @@ def _shared(prepared: Prepared, limit_s: float | None, share: float) -> float | 
 
 def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
     if prepared.graph.operators and "schedule" not in prepared.model:
+        if options.recompute == AUTO:
+            return _solve_with_recomputation(prepared, options, quick_bound=quick_bound)
         if is_searched(options, prepared.target):
             return _solve_with_cascades(prepared, options, quick_bound=quick_bound)
         if options.schedule is None:
@@ -465,6 +470,29 @@ def _solve_with_cascades(
     return _better_of(plain, cut, options, begun, quick_bound=quick_bound)
 
 
+def _solve_with_recomputation(
+    prepared: Prepared, options: CompileOptions, *, quick_bound: bool
+) -> Compiled:
+    """The plan in which operators run once, or a better one in which some run again."""
+    begun = time.monotonic()
+    plain = _whole_first(prepared, options, quick_bound=quick_bound)
+    if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
+        return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
+    try:
+        again = recomputing(prepared, options, _budget_of(prepared, options))
+    except KeyboardInterrupt:
+        if plain is None:
+            raise
+        return _interrupted(plain)
+    if "schedule" not in again.model:
+        if plain is None:
+            whole_options = replace(options, schedule=WHOLE, recompute=OFF)
+            plain = _solve_prepared(prepared, whole_options, quick_bound=False)
+        reason = f"no recomputation found in {again.schedule_s:.1f} s is better"
+        return _ended(replace(plain, whole_because=reason, schedule_s=again.schedule_s), prepared)
+    return _better_of(plain, again, options, begun, quick_bound=quick_bound)
+
+
 def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled | None:
     """The plan of whole operators, in a share of the job's time.
 
@@ -473,6 +501,7 @@ def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool)
     limited = replace(
         options,
         schedule=WHOLE,
+        recompute=OFF,
         time_limit_s=_shared(whole, options.time_limit_s, OTHER_SHARE),
     )
     try:
@@ -518,7 +547,7 @@ def _better_of(
             raise as_found_in_time(error, cut, options) from error
         if plain is None:
             raise
-        reason = f"no plan of the cascades was found: {error.message}"
+        reason = f"no plan of the {_alternative(options)} was found: {error.message}"
         return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), cut)
     except KeyboardInterrupt:
         if plain is None:
@@ -532,7 +561,9 @@ def _better_of(
     whole: WholePlan | None = whole_plan(plain.value, plain.plan, result.plan)
     if result.value > plain.value:
         values = (objective_text(one.value, one.plan.objective) for one in (result, plain))
-        reason = "the plan of the cascades found has {}, this one {}".format(*values)
+        reason = f"the plan of the {_alternative(options)} found has {{}}, this one {{}}".format(
+            *values
+        )
         result, whole = replace(plain, whole_because=reason), None
     timed = replace(
         result,
@@ -546,9 +577,14 @@ def _better_of(
     return _ended(timed, cut)
 
 
+def _alternative(options: CompileOptions) -> str:
+    """What the schedule beside that of whole operators is called."""
+    return "recomputation" if options.recompute == AUTO else "cascades"
+
+
 def _interrupted(plain: Compiled) -> Compiled:
     """The plan of whole operators where Ctrl-C ended what followed it."""
-    told = "interrupted before cascades were planned"
+    told = "interrupted before another schedule was planned"
     return replace(plain, whole_because=told, interrupted=True, stop_reason="interrupted")
 
 

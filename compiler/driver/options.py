@@ -27,6 +27,8 @@ DEFAULT_ORDER = "model"
 DEFAULT_SOLVER = "auto"
 # The schedules that are chosen by name; anything else is a file.
 WHOLE, CASCADE = "whole", "cascade"
+# Whether results may be dropped between uses and computed again.
+AUTO, OFF = "auto", "off"
 # Share by which a second objective may make the first worse, where none is named.
 DEFAULT_WITHIN = 0.01
 
@@ -47,6 +49,8 @@ class CompileOptions:
             stripe, chosen for the objective and the target), the path of a schedule's JSON file or
             of a plan's in parts, or a `Schedule`; None for cascades where
             `driver.schedules.why_whole` has no objection.
+        recompute: `auto`: whole operators run again where that is better than keeping or swapping
+            what they made; `off`: each runs once.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
@@ -73,6 +77,7 @@ class CompileOptions:
     fast_memory_bytes: int | None = None
     order: str = DEFAULT_ORDER
     schedule: str | Path | Schedule | None = None
+    recompute: str = OFF
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
@@ -212,6 +217,7 @@ def check_consistent(options: CompileOptions) -> None:
     Raises:
         UsageError: says which, and what to leave out.
     """
+    _check_recompute(options)
     if options.fast_memory_bytes is None:
         return
     if options.minimised == "peak":
@@ -224,6 +230,28 @@ def check_consistent(options: CompileOptions) -> None:
     if field in options.overrides:
         raise UsageError(
             f"--fast-memory and --set {field} are two capacities of {fastest}: leave one out"
+        )
+
+
+def _check_recompute(options: CompileOptions) -> None:
+    """Check what is asked of recomputation.
+
+    Raises:
+        UsageError: it is no choice, or does not go with another option.
+    """
+    if options.recompute not in (AUTO, OFF):
+        raise UsageError(f"--recompute takes auto or off, not {options.recompute!r:.60}")
+    if options.recompute == OFF:
+        return
+    if options.schedule not in (None, WHOLE):
+        raise UsageError(
+            "--recompute auto chooses a schedule in which whole operators run again, --schedule "
+            f"names another ({str(options.schedule)!r:.60}): leave one out"
+        )
+    if options.minimised == "peak":
+        raise UsageError(
+            "--recompute auto is for latency, traffic and energy under a size of the memory: leave "
+            "--objective peak out and name the size (--fast-memory)"
         )
 
 
@@ -268,7 +296,7 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
     plain = CompileOptions()
     if options.schedule == WHOLE:  # the steps stay as they are
         plain = replace(plain, schedule=WHOLE)
-    for name in ("schedule", "dims", "batch", "dtype", "fuse", "alias", "op_costs"):
+    for name in ("schedule", "recompute", "dims", "batch", "dtype", "fuse", "alias", "op_costs"):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(
                 f"option {name} says how a model is read, and a problem is not read from one; "

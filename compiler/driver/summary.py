@@ -16,6 +16,7 @@ from ullage.compiler.common.units import (
     objective_text,
 )
 from ullage.compiler.driver.cascades import cascades_detail, schedule_name, schedule_texts
+from ullage.compiler.driver.recompute import recomputation_of, recompute_texts
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,
@@ -52,6 +53,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
     is_latency = plan.objective == "latency"
     slow_s = None if compiled.all_slow is None else compiled.all_slow.latency_s
     cascades = cascades_detail(plan, cost, compiled.whole)
+    again = recomputation_of(plan)
     summary: dict[str, Any] = {
         "model": plan.model.get("name", plan.problem.name),
         "target": plan.target.name,
@@ -94,7 +96,10 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "parts": plan.program.parts,
         "cut_operators": len({step.operator for step in plan.problem.steps if step.ranges}),
         "cascades": sum(len(row["operators"]) > 1 for row in cascades),
-        "recomputed_operators": sum(row["recomputed_operators"] for row in cascades),
+        "recomputed_operators": sum(row["recomputed_operators"] for row in cascades)
+        + again.operators * (not plan.program.is_cut),
+        "recomputed_steps": again.steps,
+        "recompute_s": again.compute_s,
         "cascades_detail": cascades,
         "whole_because": compiled.whole_because or None,
         "whole_value": None if compiled.whole is None else compiled.whole.value,
@@ -223,7 +228,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         ("against all-slow", _against_all_slow(compiled, summary)),
         (
             "lower bound",
-            f"{bound_text(compiled.bound, plan.objective, in_parts=plan.program.is_cut)}: "
+            f"{bound_text(compiled.bound, plan.objective, in_parts=plan.program.is_scheduled)}: "
             f"gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
         *_schedule_bounds(compiled),
@@ -285,7 +290,10 @@ def _schedule(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str,
         return [("schedule", f"whole operators: {compiled.whole_because}")]
     slow_bytes = sum(compiled.score.traffic_bytes.values())
     rows = summary["cascades_detail"]
-    texts = schedule_texts(compiled.plan, rows, slow_bytes, compiled.whole)
+    if not rows:
+        texts = recompute_texts(compiled.plan, slow_bytes, compiled.whole)
+    else:
+        texts = schedule_texts(compiled.plan, rows, slow_bytes, compiled.whole)
     return [("" if number else "schedule", text) for number, text in enumerate(texts)]
 
 

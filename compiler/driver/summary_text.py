@@ -45,7 +45,7 @@ def bound_text(bound: Bound, objective: str, *, in_parts: bool = False) -> str:
     Args:
         bound: the bound.
         objective: what it bounds.
-        in_parts: some operators run in parts; other parts may have another bound.
+        in_parts: some operators run in parts or again; other schedules may have another bound.
     """
     value = objective_text(bound.value, objective)
     return (
@@ -58,7 +58,7 @@ def orders_text(*bounds: Bound, in_parts: bool = False) -> str:
 
     Args:
         bounds: the bounds, all of one plan.
-        in_parts: some operators run in parts; other parts may have another bound.
+        in_parts: some operators run in parts or again; other schedules may have another bound.
     """
     if in_parts:
         return "for this schedule"
@@ -71,7 +71,7 @@ def stated_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.lower_bound, plan.bound_source or plan.solver)
     value = objective_text(bound.value, plan.objective)
-    orders = orders_text(bound, in_parts=plan.program.is_cut)
+    orders = orders_text(bound, in_parts=plan.program.is_scheduled)
     return f"states the lower bound {value} of {plan.objective} {orders}, by {bound.source}"
 
 
@@ -81,7 +81,7 @@ def claimed_bound_text(plan: Plan) -> str:
         return ""
     bound = Bound(plan.claimed_bound, plan.claimed_by)
     value = objective_text(bound.value, plan.objective)
-    orders = orders_text(bound, in_parts=plan.program.is_cut)
+    orders = orders_text(bound, in_parts=plan.program.is_scheduled)
     return f"{value} of {plan.objective} {orders}, claimed by {bound.source}"
 
 

@@ -93,7 +93,12 @@ class CascadeData:
 
 
 def find_cascades(program: Program) -> tuple[CascadeSteps, ...]:
-    """The cascades of a program and the operators that are cut alone, in step order."""
+    """The cascades of a program and the operators that are cut alone, in step order.
+
+    A program in which operators run again, but none is cut, has none.
+    """
+    if not program.is_cut:
+        return ()
     steps = program.steps
     spans: dict[int, list[int]] = {}
     for t, step in enumerate(steps):

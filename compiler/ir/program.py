@@ -214,6 +214,11 @@ class Program:
         return any(step.ranges for step in self.steps)
 
     @cached_property
+    def is_scheduled(self) -> bool:
+        """Whether some operator runs in parts, or again: not only its order was chosen."""
+        return any(step.ranges or step.copy for step in self.steps)
+
+    @cached_property
     def uses_of(self) -> tuple[tuple[tuple[int, Use], ...], ...]:
         """For each buffer its (step, use) pairs in step order, reads before writes."""
         uses_by_buffer: list[list[tuple[int, Use]]] = [[] for _ in self.buffers]

@@ -115,7 +115,7 @@ def draw_sweep(swept: Sweep, axes: "Axes") -> None:
     ceiling = None if slow is None else objective_value(slow, objective)
     plans = [compiled.plan for _, compiled in solved]
     orders = orders_text(*(compiled.bound for _, compiled in solved))
-    if any(plan.program.is_cut for plan in plans):
+    if any(plan.program.is_scheduled for plan in plans):
         orders = "of each plan's schedule"
     scale, unit = unit_of(objective, max([*values, ceiling or 0.0]))
     above = [value * scale for value in values]

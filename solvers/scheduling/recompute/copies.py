@@ -1,0 +1,262 @@
+"""Which results are dropped between two uses and computed again, and the schedule that does it.
+
+    order       op1 -> a    op2 reads a   ...   op8 reads a       op9 reads b = op3(a)
+    gaps of a               | gap 0 of a  ...  |    last gap of a: nothing but op3 again reads it
+    dropped     gap 0 of a
+    schedule    op1         op2           ...   op1, op8          op9
+
+A result that is dropped in a gap is computed again right before the access that ends it. What its
+operator reads must be there as well. An operand that is dropped in the gap around that place is
+computed again, too, and so on (a chain); one that is not is kept until then, also where it had no
+more use: the gap behind its last access counts as one. So two dropped neighbours make a chain, and
+one that is kept between them ends it, as a checkpoint does (Chen et al., Training Deep Nets with
+Sublinear Memory Cost, 2016).
+
+What is computed again is there until the access that ends the gap. Plans decide for themselves
+whether it stays in fast memory until then.
+"""
+
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.schedule import Part, Schedule
+from ullage.compiler.lowering.aliases import AliasOptions
+from ullage.compiler.lowering.parts import resolve
+
+# Kind of operators whose second execution may not give what the first one gave, or about which
+# nothing is known.
+NEVER_AGAIN = frozenset(
+    {
+        "Bernoulli",
+        "Dropout",
+        "If",
+        "Loop",
+        "Multinomial",
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Scan",
+    }
+)
+# Name of schedules in which whole operators run again.
+RECOMPUTE = "recompute"
+
+
+@dataclass(frozen=True, slots=True)
+class GapOf:
+    """A gap between two uses of a result.
+
+    Attributes:
+        result: index of the result.
+        number: the gap before its access `number + 1`, where access 0 is the one that makes it; as
+            many as there are readers for the gap behind the last.
+    """
+
+    result: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """A value that an operator writes, with the places of its accesses.
+
+    Attributes:
+        name: the value.
+        size_bytes: its size.
+        producer: the operator that writes it.
+        places: in the order, where it is written and then where it is read, ascending.
+        is_output: whether it must be there at the end, too.
+    """
+
+    name: str
+    size_bytes: int
+    producer: int
+    places: tuple[int, ...]
+    is_output: bool
+
+
+@dataclass(frozen=True)
+class RecomputeFacts:
+    """A graph in an order: what operators read and write, in values that somebody writes.
+
+    Attributes:
+        graph: the graph.
+        order: operator indices in the order in which they run.
+        results: the values that operators write.
+        reads: for each operator the results that it reads, by index; none for one that only
+            arranges bytes.
+        writes: for each operator those that it writes.
+    """
+
+    graph: Graph
+    order: tuple[int, ...]
+    results: tuple[Result, ...]
+    reads: tuple[tuple[int, ...], ...]
+    writes: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def again(self) -> tuple[bool, ...]:
+        """For each operator whether it may run again."""
+        return tuple(bool(self.writes[i]) and may_run_again(self.graph, i) for i in self.order_free)
+
+    @property
+    def order_free(self) -> range:
+        """Indices of all operators."""
+        return range(len(self.graph.operators))
+
+    @cached_property
+    def gaps(self) -> tuple[GapOf, ...]:
+        """All gaps that a result may be dropped in, those behind the last access included."""
+        return tuple(
+            GapOf(index, number)
+            for index, result in enumerate(self.results)
+            if self.again[result.producer] and not result.is_output
+            for number in range(1, len(result.places))
+        )
+
+    def gap_at(self, result: int, place: int) -> int:
+        """Number of the gap of a result that a place lies in, or that ends there."""
+        places = self.results[result].places
+        return max(0, bisect_right(places, place - 1) - 1)
+
+
+def may_run_again(graph: Graph, operator: int) -> bool:
+    """Whether an operator gives the same result when it runs again."""
+    kinds = set(graph.operators[operator].kind.replace("+", " ").split())
+    return not kinds & NEVER_AGAIN
+
+
+def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -> RecomputeFacts:
+    """What operators read and write, where every result has bytes of its own.
+
+    Args:
+        graph: the graph.
+        order: operator indices in the order in which they run.
+        aliases: what may share bytes; results that overwrite operands are left out.
+    """
+    apart = AliasOptions(aliases.views, False, aliases.parts, aliases.alignment_bytes)
+    lowered = resolve(graph, Schedule.whole(order), apart)
+    number: dict[str, int] = {}
+    made: list[tuple[str, int, list[int]]] = []
+    reads: list[tuple[int, ...]] = [()] * len(graph.operators)
+    writes: list[tuple[int, ...]] = [()] * len(graph.operators)
+    for place, (index, accesses) in enumerate(zip(order, lowered.accesses, strict=True)):
+        if accesses is None:
+            continue
+        read = {number[a.leaf]: None for a in accesses.reads if a.leaf in number}
+        for result in read:
+            made[result][2].append(place)
+        for access in accesses.writes:
+            if access.leaf not in number:
+                number[access.leaf] = len(made)
+                made.append((access.leaf, index, [place]))
+        reads[index] = tuple(read)
+        writes[index] = tuple(dict.fromkeys(number[a.leaf] for a in accesses.writes))
+    kept = {
+        leaf
+        for name in graph.outputs
+        for leaf, _ in lowered.leaves.of(name, tuple((0, n) for n in graph.values[name].shape))
+    }
+    results = tuple(
+        Result(name, graph.values[name].size_bytes, producer, tuple(places), name in kept)
+        for name, producer, places in made
+    )
+    return RecomputeFacts(graph, tuple(order), results, tuple(reads), tuple(writes))
+
+
+def schedule_of(facts: RecomputeFacts, dropped: Collection[GapOf]) -> Schedule:
+    """The schedule in which results are dropped in gaps and computed again.
+
+    Args:
+        facts: the graph in its order.
+        dropped: the gaps. Of several results of one operator, all are made again with any of them.
+    """
+    copies: dict[int, int] = {}
+    parts: list[Part] = []
+    for operator in parts_of(facts, dropped, with_arranging=True):
+        copy = copies.get(operator, -1) + 1
+        copies[operator] = copy
+        parts.append(Part(operator, (), copy))
+    return Schedule(RECOMPUTE, tuple(parts))
+
+
+def parts_of(
+    facts: RecomputeFacts, dropped: Collection[GapOf], *, with_arranging: bool = False
+) -> list[int]:
+    """The operators of that schedule as they run; one that runs again is there several times.
+
+    Args:
+        facts: the graph in its order.
+        dropped: the gaps.
+        with_arranging: operators that only arrange bytes are there, too.
+    """
+    results, reads, writes = facts.results, facts.reads, facts.writes
+    gone = [bytearray(len(result.places)) for result in results]
+    for gap in dropped:
+        gone[gap.result][gap.number] = 1
+    passed = [-1] * len(results)  # by result the number of its last access so far
+    missing = bytearray(len(results))
+    sequence: list[tuple[int, bool]] = []
+    for operator in facts.order:
+        if not writes[operator]:
+            if with_arranging or reads[operator]:
+                sequence.append((operator, True))
+            continue
+        made: list[int] = []
+        stack = [(result, False) for result in reads[operator] if missing[result]]
+        while stack:
+            result, is_ready = stack.pop()
+            if not missing[result]:
+                continue
+            producer = results[result].producer
+            if is_ready:
+                sequence.append((producer, False))
+                for other in writes[producer]:
+                    if missing[other]:
+                        missing[other] = 0
+                        made.append(other)
+                continue
+            stack.append((result, True))
+            stack += [(operand, False) for operand in reads[producer] if missing[operand]]
+        sequence.append((operator, True))
+        for result in (*reads[operator], *writes[operator]):
+            passed[result] += 1
+            missing[result] = gone[result][passed[result]]
+        for result in made:  # for a chain alone: nothing but other chains reads it again
+            if passed[result] + 1 == len(results[result].places) and gone[result][passed[result]]:
+                missing[result] = 1
+    return _needed(facts, sequence)
+
+
+def _needed(facts: RecomputeFacts, sequence: Sequence[tuple[int, bool]]) -> list[int]:
+    """The operators without repetitions of which nothing is read before it is made again.
+
+    Args:
+        facts: the graph.
+        sequence: operators as they run, and whether for the first time.
+    """
+    wanted = bytearray(result.is_output for result in facts.results)
+    kept: list[int] = []
+    for operator, is_first in reversed(sequence):
+        writes = facts.writes[operator]
+        if not is_first and not any(wanted[result] for result in writes):
+            continue
+        for result in writes:
+            wanted[result] = 0
+        for result in facts.reads[operator]:
+            wanted[result] = 1
+        kept.append(operator)
+    return kept[::-1]
+
+
+def recomputed(schedule: Schedule) -> Mapping[int, int]:
+    """Operators that run again, with how many times they do."""
+    times: dict[int, int] = {}
+    for part in schedule.parts:
+        if part.copy and not part.ranges:
+            times[part.operator] = max(times.get(part.operator, 0), part.copy)
+    return times

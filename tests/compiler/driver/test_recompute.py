@@ -1,0 +1,123 @@
+"""`--recompute auto`: never worse, executed, told, and refused where it contradicts."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.training import saved_step
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.compile import compile_model, compile_problem
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.provenance import check_model_matches
+from ullage.compiler.driver.recompute import recomputation_of, recompute_texts
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary import summarise, summary_rows
+from ullage.compiler.emit import emit_plan
+from ullage.compiler.execute.runner import run_plan
+from ullage.compiler.ir.plan_json import dump_plan, load_plan
+from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.scheduling.recompute import search
+from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts
+
+SLOW = {
+    "tiers.dram.read_bytes_per_s": "5e8",
+    "tiers.dram.write_bytes_per_s": "5e8",
+    "links.dram->sram.bandwidth_bytes_per_s": "5e8",
+    "links.sram->dram.bandwidth_bytes_per_s": "5e8",
+}
+AGAIN = CompileOptions(
+    fast_memory_bytes=5 * 256 * 32 * 4, overrides=SLOW, solver="fluid", recompute="auto"
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved_step(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def again(path: Path) -> Compiled:
+    return compile_model(path, AGAIN)
+
+
+def test_the_plan_is_better_than_without(path: Path, again: Compiled) -> None:
+    once = compile_model(path, replace(AGAIN, recompute="off", schedule="whole"))
+    assert again.value < once.value
+    assert again.bound.value <= again.value
+    summary, plain = summarise(again), summarise(once)
+    assert summary["schedule"] == "recompute"
+    assert summary["operators"] == plain["operators"]
+    assert summary["parts"] == summary["operators"] + summary["recomputed_steps"]
+    assert 0 < summary["recomputed_operators"] <= summary["recomputed_steps"]
+    assert summary["recompute_s"] == pytest.approx(summary["compute_s"] - plain["compute_s"])
+    assert summary["whole_value"] == once.value
+    assert (summary["cascades"], summary["cascades_detail"]) == (0, [])
+    assert plain["recomputed_operators"] == plain["recomputed_steps"] == plain["recompute_s"] == 0
+    rows = [text for name, text in summary_rows(again, summary) if name in {"schedule", ""}]
+    assert any("run again" in text for text in rows)
+    assert any(text.startswith("each once:") for text in rows)
+    assert "for this schedule" in dict(summary_rows(again, summary))["lower bound"]
+
+
+def test_the_plan_is_executed_and_comes_back(path: Path, again: Compiled, tmp_path: Path) -> None:
+    plan = load_plan(dump_plan(again.plan))
+    assert plan == again.plan
+    check_model_matches(plan, path)
+    execution = run_plan(path, plan)
+    assert execution.passed
+    assert all(output.bit_exact for output in execution.outputs)
+    written = emit_plan(again, tmp_path, "json,html,trace,csv,operators,svg,onnx,c")
+    planned_again = compile_model(
+        path, replace(AGAIN, recompute="off", schedule=Path(written["json"]))
+    )
+    assert planned_again.plan.program.steps == again.plan.program.steps
+
+
+def test_what_is_computed_again_is_counted(again: Compiled) -> None:
+    told = recomputation_of(again.plan)
+    steps = [step for step in again.plan.problem.steps if step.operator >= 0]
+    times: dict[int, int] = {}
+    for step in steps:
+        times[step.operator] = times.get(step.operator, 0) + 1
+    assert told.operators == sum(count > 1 for count in times.values())
+    assert told.steps == sum(times.values()) - len(times)
+    assert 0 < told.compute_s < compute_seconds(again.plan.problem)[0].sum() / 2
+    assert again.whole is not None
+    assert len(recompute_texts(again.plan, 0, again.whole)) == 2
+    assert len(recompute_texts(again.plan, 0, None)) == 1
+
+
+def test_with_ample_memory_operators_run_once(path: Path) -> None:
+    compiled = compile_model(path, replace(AGAIN, fast_memory_bytes=1 << 24))
+    assert not compiled.plan.program.is_scheduled
+    assert compiled.whole_because
+    assert recompute_texts(compiled.plan, 0, None) == []
+
+
+def test_a_worse_plan_is_not_the_answer(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def everything(_task: object, facts: RecomputeFacts, *_: object) -> frozenset[GapOf]:
+        return frozenset(facts.gaps)
+
+    monkeypatch.setattr(search, "_ranked", everything)
+    compiled = compile_model(path, replace(AGAIN, fast_memory_bytes=6 * 256 * 32 * 4))
+    assert not compiled.plan.program.is_scheduled
+    assert "the plan of the recomputation found has" in compiled.whole_because
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recompute": "maybe"}, "--recompute takes auto or off"),
+        ({"schedule": "cascade"}, "leave one out"),
+        ({"objective": "peak", "fast_memory_bytes": None, "solver": "auto"}, "--objective peak"),
+    ],
+)
+def test_contradictions_are_refused(path: Path, changes: dict[str, object], reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        compile_model(path, replace(AGAIN, **changes))  # type: ignore[arg-type]
+
+
+def test_a_problem_has_its_steps_already(again: Compiled) -> None:
+    with pytest.raises(UsageError, match="recompute"):
+        compile_problem(again.plan.problem, CompileOptions(recompute="auto"))

@@ -1,0 +1,91 @@
+"""The search for what to compute again: by its surrogate, and by the plans of what it chooses."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.onnx_models import imported
+from tests.support.solving import solve_with
+from tests.support.training import chip, slow_chip, training_step
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.cost import score
+from ullage.solvers.budget import Budget
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.recompute import search as module
+from ullage.solvers.scheduling.recompute.copies import recompute_facts
+from ullage.solvers.scheduling.recompute.search import recompute
+from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
+
+ACTIVATION_BYTES = 256 * 32 * 4
+
+
+def task_of(target: Target, objective: str = "latency") -> SchedulingTask:
+    graph = imported(training_step())
+    return SchedulingTask(
+        graph=graph,
+        order=model_order(graph),
+        target=target,
+        aliases=alias_options(target),
+        steady_state=False,
+        objective=objective,
+        seed=0,
+        budget=Budget(),
+    )
+
+
+def chip_for(activations: int) -> Target:
+    """A slow chip with room for so many activations."""
+    return slow_chip(activations * ACTIVATION_BYTES)
+
+
+@pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
+def test_the_plan_is_better_where_memory_is_short(objective: str) -> None:
+    task = task_of(chip_for(5), objective)
+    found = recompute(task, Budget())
+    assert found.dropped
+    assert any(part.copy for part in found.schedule.parts)
+    values = []
+    for schedule in (Schedule.whole(task.order), found.schedule):
+        plan = solve_with("fluid", task.problem_of(schedule))
+        values.append(score(plan))
+    once, again = values
+    assert again.noncompulsory_bytes < once.noncompulsory_bytes
+    assert again.latency_s < once.latency_s
+
+
+def test_nothing_runs_again_where_memory_is_ample() -> None:
+    found = recompute(task_of(chip_for(64)), Budget())
+    assert found.schedule.is_whole
+
+
+def test_the_same_seed_finds_the_same() -> None:
+    task = task_of(chip_for(5))
+    first, second = recompute(task, Budget()), recompute(task, Budget())
+    assert first.schedule == second.schedule
+    assert recompute(replace(task, seed=1), Budget()).valued > 0
+
+
+def test_without_time_operators_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = recompute(task_of(chip_for(5)), Budget(0.0))
+    assert found.schedule.is_whole
+    assert found.is_cut_short
+    assert found.valued == 0
+    monkeypatch.setattr(module, "MOST_VALUED", 0)
+    assert recompute(task_of(chip_for(5)), Budget()).valued == 0
+
+
+def test_the_surrogate_counts_computing_again_and_bytes() -> None:
+    """Dropping costs its computing where moves are free; where memory is short it saves more."""
+    task = task_of(chip(64 * ACTIVATION_BYTES, 2.5e11))
+    facts = recompute_facts(task.graph, task.order, task.aliases)
+    last = {g for g in facts.gaps if g.number == len(facts.results[g.result].places) - 1}
+    masks = {g for g in facts.gaps if g not in last and facts.results[g.result].name == "x1"}
+    problem = task.problem_of(Schedule.whole(task.order))
+    plenty = surrogate_of(facts, problem)
+    assert plenty.value(last | masks) > plenty.value(last)
+    few = surrogate_of(facts, problem.on(chip_for(5)))
+    assert few.value(last) > plenty.value(last)
+    assert few.value(last | masks) < few.value(last)
