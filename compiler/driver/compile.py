@@ -41,7 +41,7 @@ from ullage.compiler.driver.options import (
     solver_of,
 )
 from ullage.compiler.driver.problem_files import of_problem
-from ullage.compiler.driver.recompute import recomputing
+from ullage.compiler.driver.recomputation.prepare import recomputing
 from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,

@@ -16,7 +16,7 @@ from ullage.compiler.common.units import (
     objective_text,
 )
 from ullage.compiler.driver.cascades import cascades_detail, schedule_name, schedule_texts
-from ullage.compiler.driver.recompute import recomputation_of, recompute_texts
+from ullage.compiler.driver.recomputation.told import recomputation_of, recompute_texts
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled
 from ullage.compiler.driver.shares import (
     dma_busy,

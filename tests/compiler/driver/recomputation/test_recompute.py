@@ -10,7 +10,7 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
-from ullage.compiler.driver.recompute import recomputation_of, recompute_texts
+from ullage.compiler.driver.recomputation.told import recomputation_of, recompute_texts
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.emit import emit_plan

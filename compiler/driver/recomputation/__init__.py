@@ -1,0 +1,1 @@
+"""`--recompute auto`: the model in the schedule that is found, and what is told of it."""
