@@ -16,6 +16,7 @@ from ullage.compiler.common.kernel_cache import cache_folder, can_keep, is_compi
 from ullage.compiler.common.kernel_store import activity
 
 if TYPE_CHECKING:
+    from ullage.compiler.ir.graph import Graph
     from ullage.compiler.ir.problem import Problem
 
 
@@ -232,6 +233,29 @@ def _run_orders() -> None:
     ).value([0, 1])
 
 
+def _recompute_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.scheduling.recompute.kernels import seconds
+
+    return (seconds,)
+
+
+def _run_recompute() -> None:
+    from ullage.solvers.scheduling.recompute.copies import RecomputeFacts, Result
+    from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate
+
+    one, number = np.ones(1), ((0,),)
+    result = Result("a", 1, 0, (0,), is_output=True)
+    facts = RecomputeFacts(_tiny_graph(), (0,), (result,), ((),), number)
+    surrogate = RecomputeSurrogate(facts, 1, one, one, 1.0, 1.0, one, one, number)
+    surrogate.value(np.zeros(1, dtype=np.uint8))
+
+
+def _tiny_graph() -> "Graph":
+    from ullage.compiler.ir.graph import Graph
+
+    return Graph("tiny", {}, (), (), ())
+
+
 FAMILIES = (
     KernelFamily("decode", "solvers rl, evolution, noisy-greedy", _decode_kernels, _run_decode),
     KernelFamily("game", "solver muzero, ullage/MallocGame-v0", _game_kernels, _run_game),
@@ -251,4 +275,5 @@ FAMILIES = (
     KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
     KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),
     KernelFamily("orders", "order joint", _order_kernels, _run_orders),
+    KernelFamily("recompute", "recompute auto", _recompute_kernels, _run_recompute),
 )

@@ -203,7 +203,7 @@ def parts_of(
     sequence: list[tuple[int, bool]] = []
     for operator in facts.order:
         if not writes[operator]:
-            if with_arranging or reads[operator]:
+            if with_arranging:
                 sequence.append((operator, True))
             continue
         made: list[int] = []

@@ -29,15 +29,20 @@ from ullage.solvers.scheduling.recompute.copies import (
     recompute_facts,
     schedule_of,
 )
+from ullage.solvers.scheduling.recompute.kernels import Flags
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=8, max_rounds=1)
-# Sets that the surrogate values at most, times the number of gaps ...
-PASSES = 8
-# ... and altogether, where the job has no time limit.
-MOST_VALUED = 6000
+# Sets that the surrogate values at most.
+MOST_VALUED = 60_000
+# Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
+KICKS, KICK_SHARES = (8, 16, 32, 64), (0.1, 0.3, 0.6)
+# Optima in a row that are no better after which the search ends.
+PATIENCE = 30
+# Sets between two looks at the clock.
+CLOCK_EVERY = 16
 # Share of the time left for the surrogate; the rest is for the LPs.
 SURROGATE_SHARE = 0.6
 # Seconds of the search where the job has no time limit.
@@ -137,36 +142,80 @@ class _GapSearch:
         self.valued = 0
         self._budget = budget
         self._rng = np.random.default_rng(task.seed)
-        self._value = surrogate_of(facts, problem).value
+        self._surrogate = surrogate_of(facts, problem)
+        self._gaps = [gap for gap in facts.gaps if self._may_pay(gap)]
+        self._made_at = [self.facts.results[gap.result].places[0] for gap in self._gaps]
+        self._flag_of = np.array([self._surrogate.flag_of(gap) for gap in self._gaps], np.int64)
 
     def run(self) -> list[frozenset[GapOf]]:
         """The sets at the end of each pass, the best last; the first drops nothing."""
-        last = {gap for gap in self.facts.gaps if self._ends(gap)}
-        gaps = [gap for gap in self.facts.gaps if gap in last or self._is_long(gap)]
-        kept = frozenset(last)
-        best, value = set(last), self._value(last)
-        sets = [kept]
-        while self.valued < min(MOST_VALUED, PASSES * len(gaps)) and not self._budget.is_over():
-            self._budget.progress(f"recomputation: {value:.6g}")
-            before = value
-            for at in self._rng.permutation(len(gaps)).tolist():
-                if self._budget.is_over():
-                    break
-                best ^= {gaps[at]}
-                other = self._value(best)
-                self.valued += 1
-                if other < value * (1 - GAIN):
-                    value = other
-                elif other > value or self._rng.random() >= EQUAL_CHANCE:
-                    best ^= {gaps[at]}
-            if value >= before:
-                break
-            sets.append(frozenset(best))
+        gone = np.zeros(self._surrogate.first_gap[-1], dtype=np.uint8)
+        last = [at for at, gap in enumerate(self._gaps) if self._ends(gap)]
+        gone[self._flag_of[last]] = 1
+        sets = [self._set(gone)]
+        best = self._surrogate.value(gone)
+        idle = 0
+        current = gone.copy()
+        while idle < PATIENCE and self.valued < MOST_VALUED and not self._budget.is_over():
+            self._budget.progress(f"recomputation: {best:.6g}")
+            value = self._descend(current)
+            if value < best * (1 - GAIN):
+                best, gone, idle = value, current.copy(), 0
+                sets.append(self._set(gone))
+            else:
+                idle += 1
+            current = self._kicked(gone)
         return sets
+
+    def _descend(self, gone: Flags) -> float:
+        """Passes until one gains nothing; changes `gone`. The value at the end."""
+        value = np.inf
+        while not self._budget.is_over() and self.valued < MOST_VALUED:
+            before, value = value, self._pass(gone, self._surrogate.value(gone))
+            if value >= before * (1 - GAIN):
+                break
+        return min(value, self._surrogate.value(gone))
+
+    def _kicked(self, gone: Flags) -> Flags:
+        """The set with some gaps changed whose results are made around one place of the order."""
+        kicked = gone.copy()
+        width = int(self._rng.choice(KICKS))
+        first = int(self._rng.integers(max(1, len(self.facts.order) - width)))
+        inside = [
+            flag
+            for flag, place in zip(self._flag_of, self._made_at, strict=True)
+            if first <= place < first + width
+        ]
+        share = self._rng.choice(KICK_SHARES)
+        for flag in inside:
+            if self._rng.random() < share:
+                kicked[flag] ^= 1
+        return kicked
+
+    def _pass(self, gone: Flags, value: float) -> float:
+        """Drop each gap, or keep it, in random order; changes `gone`. The value at the end."""
+        for number, at in enumerate(self._rng.permutation(len(self._gaps)).tolist()):
+            if number % CLOCK_EVERY == 0 and self._budget.is_over():
+                break
+            flag = self._flag_of[at]
+            gone[flag] ^= 1
+            other = self._surrogate.value(gone)
+            self.valued += 1
+            if other < value * (1 - GAIN):
+                value = other
+            elif other > value or self._rng.random() >= EQUAL_CHANCE:
+                gone[flag] ^= 1
+        return value
+
+    def _set(self, gone: Flags) -> frozenset[GapOf]:
+        return frozenset(
+            gap for gap, flag in zip(self._gaps, self._flag_of, strict=True) if gone[flag]
+        )
 
     def _ends(self, gap: GapOf) -> bool:
         return gap.number == len(self.facts.results[gap.result].places) - 1
 
-    def _is_long(self, gap: GapOf) -> bool:
+    def _may_pay(self, gap: GapOf) -> bool:
+        """Whether dropping is tried: something happens in the gap; always behind the last use."""
         places = self.facts.results[gap.result].places
-        return places[gap.number + 1] - places[gap.number] >= LEAST_PLACES
+        return self._ends(gap) or places[gap.number + 1] - places[gap.number] >= LEAST_PLACES

@@ -1,4 +1,4 @@
-"""The value of dropped gaps in milliseconds: Belady's rule for parts of tensors, on a schedule.
+"""The value of dropped gaps in a fraction of a millisecond: Belady's rule for parts of tensors.
 
 The arithmetic is that of `joint_surrogate`: gaps between uses are closed in the order of what that
 saves per byte and step, as far as memory goes, and idle time of the link helps later steps. Every
@@ -6,15 +6,22 @@ execution of an operator writes a new item, so that what is computed again begin
 are ranked by it, never accepted.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, chain
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate
-from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts, parts_of
+from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts
+
+# Executions of operators at most, in multiples of those of a schedule without repetitions.
+MOST_TIMES = 8
 
 
 @dataclass(frozen=True)
@@ -35,67 +42,60 @@ class RecomputeSurrogate:
 
     facts: RecomputeFacts
     capacity_bytes: int
-    compute_s: tuple[float, ...]
-    scratch_bytes: tuple[int, ...]
+    compute_s: Floats
+    scratch_bytes: Floats
     read_s: float
     write_s: float
-    given_bytes: tuple[float, ...]
-    given_read_s: tuple[float, ...]
+    given_bytes: Floats
+    given_read_s: Floats
     given_reads: tuple[tuple[int, ...], ...]
 
-    def value(self, dropped: Collection[GapOf]) -> float:
-        """Seconds of the schedule that drops results in gaps; of slow traffic alone for others."""
-        order = parts_of(self.facts, dropped)
-        results, reads, writes = self.facts.results, self.facts.reads, self.facts.writes
-        users: list[list[int]] = []
-        sizes: list[float] = []
-        read_s: list[float] = []
-        write_s: list[float] = []
-        written: list[bool] = []
-        kept: list[bool] = []
-        current = [-1] * len(results)
-        given = [-1] * len(self.given_bytes)
+    def value(self, gone: NDArray[np.uint8]) -> float:
+        """Seconds of the schedule that drops results in gaps; of slow traffic alone for others.
 
-        def item(size: float, read: float, write: float, *, is_written: bool) -> int:
-            users.append([])
-            sizes.append(size)
-            read_s.append(read)
-            write_s.append(write)
-            written.append(is_written)
-            kept.append(False)
-            return len(users) - 1
+        Args:
+            gone: 1 for each gap, by its number in `flag_of`, that its result is dropped in.
+        """
+        from ullage.solvers.scheduling.recompute.kernels import seconds
 
-        for place, operator in enumerate(order):
-            for name in self.given_reads[operator]:
-                if given[name] < 0:
-                    size = self.given_bytes[name]
-                    given[name] = item(size, self.given_read_s[name], 0.0, is_written=False)
-                users[given[name]].append(place)
-            for result in reads[operator]:
-                users[current[result]].append(place)
-            for result in writes[operator]:
-                size = float(max(1, results[result].size_bytes))
-                times = size * self.read_s, size * self.write_s
-                current[result] = item(size, *times, is_written=True)
-                users[current[result]].append(place)
-        for index, one in enumerate(results):
-            kept[current[index]] = one.is_output
-        at = np.array(order, dtype=np.int64)
-        first = np.cumsum([0, *map(len, users)], dtype=np.int64)
-        figures = OrderSurrogate(
-            capacity_bytes=self.capacity_bytes,
-            compute_s=np.array(self.compute_s)[at],
-            fixed_s=np.zeros(len(order)),
-            scratch_bytes=np.array(self.scratch_bytes, dtype=np.float64)[at],
-            first=first,
-            users=np.array([user for one in users for user in one], dtype=np.int64),
-            size_bytes=np.array(sizes),
-            read_s=np.array(read_s),
-            write_s=np.array(write_s),
-            written=np.array(written, dtype=np.bool_),
-            kept=np.array(kept, dtype=np.bool_),
+        before, behind = self._arguments
+        compiled: Callable[..., float] = seconds
+        return float(compiled(*before, gone, *behind))
+
+    @cached_property
+    def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The kernel's arguments in front of the flags of gaps, and those behind them."""
+        facts = self.facts
+        before = (
+            np.array([i for i in facts.order if facts.writes[i]], dtype=np.int64),
+            *_listed(facts.reads),
+            *_listed(facts.writes),
+            np.array([result.producer for result in facts.results], dtype=np.int64),
+            self.first_gap,
         )
-        return figures.value(range(len(order)))
+        behind = (
+            np.array([result.is_output for result in facts.results], dtype=np.uint8),
+            *_listed(self.given_reads),
+            self.given_bytes,
+            self.given_read_s,
+            np.array([result.size_bytes for result in facts.results], dtype=np.float64),
+            self.read_s,
+            self.write_s,
+            self.compute_s,
+            self.scratch_bytes,
+            float(self.capacity_bytes),
+            MOST_TIMES,
+        )
+        return before, behind
+
+    @cached_property
+    def first_gap(self) -> Ints:
+        """(R + 1,) where the gaps of each result begin among all."""
+        return np.array([0, *accumulate(len(r.places) for r in self.facts.results)], dtype=np.int64)
+
+    def flag_of(self, gap: GapOf) -> int:
+        """Number of a gap among all."""
+        return int(self.first_gap[gap.result]) + gap.number
 
 
 def surrogate_of(facts: RecomputeFacts, problem: Problem) -> RecomputeSurrogate:
@@ -134,11 +134,17 @@ def surrogate_of(facts: RecomputeFacts, problem: Problem) -> RecomputeSurrogate:
     return RecomputeSurrogate(
         facts=facts,
         capacity_bytes=target.fastest.capacity_bytes,
-        compute_s=tuple(compute),
-        scratch_bytes=tuple(scratch),
+        compute_s=np.array(compute),
+        scratch_bytes=np.array(scratch, dtype=np.float64),
         read_s=1.0 / home.read_bytes_per_s,
         write_s=0.0 if home.read_only else 1.0 / home.write_bytes_per_s,
-        given_bytes=tuple(sizes),
-        given_read_s=tuple(times),
+        given_bytes=np.array(sizes, dtype=np.float64),
+        given_read_s=np.array(times, dtype=np.float64),
         given_reads=tuple(given_reads),
     )
+
+
+def _listed(lists: Sequence[Sequence[int]]) -> tuple[Ints, Ints]:
+    """Lists one behind the other: where each begins, and their numbers."""
+    first = np.array([0, *accumulate(map(len, lists))], dtype=np.int64)
+    return first, np.array([*chain.from_iterable(lists)], dtype=np.int64)

@@ -1,10 +1,15 @@
 """The search for what to compute again: by its surrogate, and by the plans of what it chooses."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from random import Random
 
+import numpy as np
 import pytest
 
+from tests.support.graphs import random_graph
 from tests.support.onnx_models import imported
+from tests.support.recompute_twin import plain_value
 from tests.support.solving import solve_with
 from tests.support.training import chip, slow_chip, training_step
 from ullage.compiler.ir.schedule import Schedule
@@ -15,9 +20,11 @@ from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
-from ullage.solvers.scheduling.recompute.copies import recompute_facts
+from ullage.solvers.scheduling.recompute import surrogate as surrogates
+from ullage.solvers.scheduling.recompute.copies import GapOf, recompute_facts
+from ullage.solvers.scheduling.recompute.kernels import Flags
 from ullage.solvers.scheduling.recompute.search import recompute
-from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
+from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate, surrogate_of
 
 ACTIVATION_BYTES = 256 * 32 * 4
 
@@ -77,15 +84,44 @@ def test_without_time_operators_run_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert recompute(task_of(chip_for(5)), Budget()).valued == 0
 
 
+def flags(surrogate: RecomputeSurrogate, dropped: Iterable[GapOf]) -> Flags:
+    gone = np.zeros(surrogate.first_gap[-1], dtype=np.uint8)
+    gone[[surrogate.flag_of(gap) for gap in dropped]] = 1
+    return gone
+
+
 def test_the_surrogate_counts_computing_again_and_bytes() -> None:
     """Dropping costs its computing where moves are free; where memory is short it saves more."""
     task = task_of(chip(64 * ACTIVATION_BYTES, 2.5e11))
     facts = recompute_facts(task.graph, task.order, task.aliases)
     last = {g for g in facts.gaps if g.number == len(facts.results[g.result].places) - 1}
-    masks = {g for g in facts.gaps if g not in last and facts.results[g.result].name == "x1"}
+    first = {g for g in facts.gaps if g not in last and facts.results[g.result].name == "x1"}
     problem = task.problem_of(Schedule.whole(task.order))
     plenty = surrogate_of(facts, problem)
-    assert plenty.value(last | masks) > plenty.value(last)
+    assert plenty.value(flags(plenty, last | first)) > plenty.value(flags(plenty, last))
     few = surrogate_of(facts, problem.on(chip_for(5)))
-    assert few.value(last) > plenty.value(last)
-    assert few.value(last | masks) < few.value(last)
+    assert few.value(flags(few, last)) > plenty.value(flags(plenty, last))
+    assert few.value(flags(few, last | first)) < few.value(flags(few, last))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_kernel_does_what_plain_python_does(seed: int) -> None:
+    rng = Random(seed)
+    graph = imported(training_step(4)) if seed < 2 else random_graph(rng, 14)
+    target = chip_for(3)
+    task = replace(task_of(target), graph=graph, order=model_order(graph))
+    facts = recompute_facts(graph, task.order, task.aliases)
+    surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
+    for share in (0.0, 0.2, 0.5, 1.0):
+        dropped = [gap for gap in facts.gaps if rng.random() < share]
+        value = surrogate.value(flags(surrogate, dropped))
+        assert value == pytest.approx(plain_value(surrogate, dropped), rel=1e-12)
+
+
+def test_too_many_repetitions_are_worth_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surrogates, "MOST_TIMES", 1)
+    task = task_of(chip_for(5))
+    facts = recompute_facts(task.graph, task.order, task.aliases)
+    surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
+    assert surrogate.value(flags(surrogate, facts.gaps)) == np.inf
+    assert surrogate.value(flags(surrogate, ())) < np.inf

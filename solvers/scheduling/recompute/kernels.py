@@ -1,0 +1,293 @@
+"""Compiled: the operators that run, with repetitions, and what their accesses cost.
+
+`tests.support.recompute_twin` has the same in plain Python.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.common.kernel_cache import kernel
+from ullage.solvers.scheduling.joint_surrogate import _close, _elapsed
+
+Flags = NDArray[np.uint8]
+
+
+def _sequence_of(  # noqa: PLR0913, PLR0917 - arrays of one graph
+    order: Ints,
+    read_first: Ints,
+    read_of: Ints,
+    write_first: Ints,
+    write_of: Ints,
+    producer: Ints,
+    gap_first: Ints,
+    gone: Flags,
+    is_output: Flags,
+    sequence: Ints,
+) -> int:
+    """Write the operators as they run into `sequence`; how many, -1 where it is too short.
+
+    Args:
+        order: operators as they run once.
+        read_first: (N + 1,) where the results that an operator reads begin in `read_of`.
+        read_of: these results.
+        write_first: (N + 1,) the same of those that it writes.
+        write_of: these results.
+        producer: (R,) the operator that writes each result.
+        gap_first: (R + 1,) where the gaps of a result begin in `gone`.
+        gone: 1 for a gap in which its result is dropped.
+        is_output: (R,) 1 for a result that must be there at the end.
+        sequence: room for the answer.
+    """
+    results = len(producer)
+    first_time = np.zeros(len(sequence), dtype=np.uint8)
+    missing = np.zeros(results, dtype=np.uint8)
+    passed = np.full(results, -1)
+    stack = np.empty(results + len(read_of) + 2, dtype=np.int64)
+    made = np.empty(results, dtype=np.int64)
+    length = 0
+    for operator in order:
+        depth, count = 0, 0
+        if write_first[operator] == write_first[operator + 1]:
+            continue
+        for at in range(read_first[operator], read_first[operator + 1]):
+            if missing[read_of[at]]:
+                stack[depth] = read_of[at]
+                depth += 1
+        while depth:
+            depth -= 1
+            result = stack[depth]
+            is_ready = result < 0
+            if is_ready:
+                result = -1 - result
+            if not missing[result]:
+                continue
+            maker = producer[result]
+            if is_ready:
+                if length >= len(sequence) - 1:
+                    return -1
+                sequence[length] = maker
+                length += 1
+                for at in range(write_first[maker], write_first[maker + 1]):
+                    if missing[write_of[at]]:
+                        missing[write_of[at]] = 0
+                        made[count] = write_of[at]
+                        count += 1
+                continue
+            stack[depth] = -1 - result
+            depth += 1
+            for at in range(read_first[maker], read_first[maker + 1]):
+                if missing[read_of[at]]:
+                    stack[depth] = read_of[at]
+                    depth += 1
+        if length >= len(sequence) - 1:
+            return -1
+        sequence[length] = operator
+        first_time[length] = 1
+        length += 1
+        for at in range(read_first[operator], read_first[operator + 1]):
+            result = read_of[at]
+            passed[result] += 1
+            missing[result] = gone[gap_first[result] + passed[result]]
+        for at in range(write_first[operator], write_first[operator + 1]):
+            result = write_of[at]
+            passed[result] += 1
+            missing[result] = gone[gap_first[result] + passed[result]]
+        for number in range(count):
+            result = made[number]
+            gap = gap_first[result] + passed[result]
+            if gap + 1 == gap_first[result + 1] and gone[gap]:
+                missing[result] = 1
+    return _needed(
+        sequence, length, first_time, read_first, read_of, write_first, write_of, is_output
+    )
+
+
+def _needed_of(
+    sequence: Ints,
+    length: int,
+    first_time: Flags,
+    read_first: Ints,
+    read_of: Ints,
+    write_first: Ints,
+    write_of: Ints,
+    is_output: Flags,
+) -> int:
+    """Leave out repetitions of which nothing is read before it is made again; how many are left."""
+    wanted = is_output.copy()
+    kept = length
+    for at in range(length - 1, -1, -1):
+        operator = sequence[at]
+        writes = write_of[write_first[operator] : write_first[operator + 1]]
+        counts = first_time[at] == 1
+        for result in writes:
+            counts = counts or wanted[result] == 1
+        if not counts:
+            continue
+        for result in writes:
+            wanted[result] = 0
+        for result in read_of[read_first[operator] : read_first[operator + 1]]:
+            wanted[result] = 1
+        kept -= 1
+        sequence[kept] = operator
+    sequence[: length - kept] = sequence[kept:length].copy()
+    return length - kept
+
+
+def _seconds_of(  # noqa: PLR0913, PLR0917 - arrays of one graph
+    order: Ints,
+    read_first: Ints,
+    read_of: Ints,
+    write_first: Ints,
+    write_of: Ints,
+    producer: Ints,
+    gap_first: Ints,
+    gone: Flags,
+    is_output: Flags,
+    given_first: Ints,
+    given_of: Ints,
+    given_bytes: Floats,
+    given_read_s: Floats,
+    result_bytes: Floats,
+    read_s_per_byte: float,
+    write_s_per_byte: float,
+    compute_s: Floats,
+    scratch_bytes: Floats,
+    capacity_bytes: float,
+    most_times: int,
+) -> float:
+    """Seconds of the schedule of dropped gaps; infinite where it has too many repetitions.
+
+    Args as for `_sequence_of`, and those of `RecomputeSurrogate`; `most_times` limits the
+    executions, in multiples of those of a schedule in which each operator runs once.
+    """
+    sequence = np.empty(most_times * len(order) + 2, dtype=np.int64)
+    steps = _sequence(
+        order,
+        read_first,
+        read_of,
+        write_first,
+        write_of,
+        producer,
+        gap_first,
+        gone,
+        is_output,
+        sequence,
+    )
+    if steps < 0:
+        return np.inf
+    accesses = 0
+    for at in range(steps):
+        operator = sequence[at]
+        accesses += read_first[operator + 1] - read_first[operator]
+        accesses += write_first[operator + 1] - write_first[operator]
+        accesses += given_first[operator + 1] - given_first[operator]
+    item_of, place_of = np.empty(accesses, dtype=np.int64), np.empty(accesses, dtype=np.int64)
+    size, read_s = np.empty(accesses), np.empty(accesses)
+    write_s = np.zeros(accesses)
+    written = np.zeros(accesses, dtype=np.uint8)
+    kept = np.zeros(accesses, dtype=np.uint8)
+    current = np.full(len(producer), -1)
+    given = np.full(len(given_bytes), -1)
+    count, items = 0, 0
+    busy, compute, room = np.zeros(steps), np.empty(steps), np.empty(steps)
+    for place in range(steps):
+        operator = sequence[place]
+        compute[place] = compute_s[operator]
+        room[place] = capacity_bytes - scratch_bytes[operator]
+        for at in range(given_first[operator], given_first[operator + 1]):
+            name = given_of[at]
+            if given[name] < 0:
+                given[name] = items
+                size[items], read_s[items] = given_bytes[name], given_read_s[name]
+                busy[place] += given_read_s[name]
+                items += 1
+            item_of[count], place_of[count] = given[name], place
+            count += 1
+        for at in range(read_first[operator], read_first[operator + 1]):
+            item_of[count], place_of[count] = current[read_of[at]], place
+            count += 1
+        for at in range(write_first[operator], write_first[operator + 1]):
+            result = write_of[at]
+            current[result] = items
+            size[items] = max(1.0, result_bytes[result])
+            read_s[items] = size[items] * read_s_per_byte
+            write_s[items] = size[items] * write_s_per_byte
+            written[items] = 1
+            item_of[count], place_of[count] = items, place
+            items += 1
+            count += 1
+    for result in range(len(producer)):
+        kept[current[result]] = is_output[result]
+    written, kept = written[:items], kept[:items]
+    begins, placed = _by_item(item_of, place_of, items)
+    gap_item, gap_begin, gap_end, worth = _gaps(
+        begins, placed, written, kept, size, read_s, write_s
+    )
+    by_worth = np.argsort(worth, kind="mergesort")
+    least = np.ones(items)
+    _close(
+        gap_item[by_worth], gap_begin[by_worth], gap_end[by_worth], size, read_s, room, busy, least
+    )
+    ahead = 1.0
+    for item in range(items):
+        ahead = min(ahead, read_s[item] / size[item])
+        if written[item]:
+            share = 1.0 if kept[item] else 1.0 - least[item]
+            busy[placed[begins[item]]] += share * write_s[item]
+    for place in range(steps):
+        room[place] = max(room[place], 0.0) * ahead
+    return _elapsed(compute, busy, room)
+
+
+def _by_item_of(item_of: Ints, place_of: Ints, items: int) -> tuple[Ints, Ints]:
+    """(K + 1,) where the accesses of each item begin, and their places item by item."""
+    begins = np.zeros(items + 1, dtype=np.int64)
+    for item in item_of:
+        begins[item + 1] += 1
+    begins = np.cumsum(begins)
+    fill = begins[:-1].copy()
+    placed = np.empty(len(item_of), dtype=np.int64)
+    for at in range(len(item_of)):
+        placed[fill[item_of[at]]] = place_of[at]
+        fill[item_of[at]] += 1
+    return begins, placed
+
+
+def _gaps_of(
+    begins: Ints,
+    placed: Ints,
+    written: Flags,
+    kept: Flags,
+    size: Floats,
+    read_s: Floats,
+    write_s: Floats,
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """The gaps between accesses of an item: item, begin, end, and minus what closing it is worth.
+
+    A result is there as it is written; of one that only one access reads, closing the gap saves the
+    store as well.
+    """
+    items = len(written)
+    count = len(placed) - items
+    gap_item, gap_begin = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+    gap_end, worth = np.empty(count, dtype=np.int64), np.empty(count)
+    gap = 0
+    for item in range(items):
+        saved_s = read_s[item]
+        if written[item] and not kept[item] and begins[item + 1] - begins[item] == 2:
+            saved_s += write_s[item]
+        for at in range(begins[item] + 1, begins[item + 1]):
+            is_made = written[item] == 1 and at == begins[item] + 1
+            gap_item[gap] = item
+            gap_begin[gap] = placed[at - 1] + (0 if is_made else 1)
+            gap_end[gap] = placed[at] + 1
+            worth[gap] = -saved_s / size[item] / (gap_end[gap] - gap_begin[gap])
+            gap += 1
+    return gap_item, gap_begin, gap_end, worth
+
+
+_needed = kernel()(_needed_of)
+_by_item, _gaps = kernel()(_by_item_of), kernel()(_gaps_of)
+_sequence = kernel()(_sequence_of)
+seconds = kernel()(_seconds_of)
