@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ullage.cli.analyze import analyze_command
+from ullage.cli.bench import bench_command
 from ullage.cli.check import check_command
 from ullage.cli.compare import compare_command
 from ullage.cli.compile import KEPT_BEST, compile_command
@@ -82,6 +83,7 @@ app.command("run")(run_command)
 app.command("diff")(diff_command)
 app.command("pack")(pack_command)
 app.command("train")(train_command)
+app.command("bench")(bench_command)
 app.command("report")(report_command)
 app.command("warm-up")(warm_up_command)
 app.add_typer(targets_app, name="targets")

@@ -86,6 +86,8 @@ def test_no_function_has_more_parameters_than_can_be_told_apart() -> None:
 
 LOOSE = ("Mapping[str, Any]", "dict[str, Any]")
 DOCUMENTS = {
+    "compiler.bench.run.failed": "a row of `bench --json`",
+    "compiler.bench.table.summary_rows": "rows of `bench --json`",
     "compiler.common.errors.UllageError.revive": "an error document",
     "compiler.common.errors.UllageError.to_json": "an error document",
     "compiler.common.json_files.json_object": "any JSON document",

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ullage.compiler.common.engines import open_engine
 from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file, write_atomic
 from ullage.rl_agent.policy.features import Encoding
-from ullage.rl_agent.training.engine import open_engine
 from ullage.rl_agent.training.instances import (
     ModelProgram,
     Program,
@@ -156,11 +156,11 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
 
     interrupted = False
     with (
-        open_engine(session.engine, session.jobs) as play,
+        open_engine(session.engine, session.jobs) as engine,
         open_tensorboard(session.tensorboard) as write,
     ):
         try:
-            latest = train(training, pool, goes_on, report, play)
+            latest = train(training, pool, goes_on, report, engine)
         except KeyboardInterrupt:
             interrupted = True
     if not interrupted and session.time_limit_s is not None and latest is training:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
+from ullage.compiler.common.engines import HERE, Engine, in_order
 from ullage.compiler.common.errors import UsageError
 from ullage.rl_agent.policy.features import Encoding
 from ullage.rl_agent.policy.network import (
@@ -37,9 +38,6 @@ from ullage.rl_agent.training.work import ItemResult, WorkItem, noise_of, play_i
 AVERAGED = 0.03
 # Least unit of differences on a program, over the heuristic's latency: smaller ones count less.
 MIN_SCALE = 0.002
-
-# What plays the items of a generation: `map`, or that of a pool of processes; in order.
-Play = Callable[[Callable[[WorkItem], ItemResult], Sequence[WorkItem]], Iterable[ItemResult]]
 
 
 @dataclass(frozen=True)
@@ -180,9 +178,16 @@ def train(
     pool: Sequence[Program],
     goes_on: Callable[[Training], bool],
     report: Callable[[Training], None] = lambda _: None,
-    play: Play = map,
+    engine: Engine = HERE,
 ) -> Training:
     """Generations until `goes_on` says no.
+
+    Args:
+        training: where to begin.
+        pool: programs to train on.
+        goes_on: whether there is to be another generation.
+        report: called behind each.
+        engine: what plays the items of a generation; the checkpoint is the same whichever it is.
 
     Raises:
         UsageError: there is no program to train on.
@@ -190,7 +195,7 @@ def train(
     if not pool:
         raise _no_program()
     while goes_on(training):
-        training = merge(training, play(play_item, items_of(training, pool)))
+        training = merge(training, in_order(engine, play_item, items_of(training, pool)))
         report(training)
     return training
 

@@ -10,9 +10,9 @@ import pytest
 
 from tests.support.agent import POOL, begun
 from ullage.cli.main import run
+from ullage.compiler.common import engines
+from ullage.compiler.common.engines import in_order, open_engine
 from ullage.compiler.common.errors import UllageError, UsageError
-from ullage.rl_agent.training import engine
-from ullage.rl_agent.training.engine import open_engine
 from ullage.rl_agent.training.train import items_of, save_training, train
 from ullage.rl_agent.training.work import ItemResult, WorkItem, play_item
 
@@ -20,8 +20,8 @@ STEPS = 2
 
 
 def checkpoint(path: Path, name: str, jobs: int) -> bytes:
-    with open_engine(name, jobs) as play:
-        trained = train(begun(), POOL, lambda t: t.generation < STEPS, lambda _: None, play)
+    with open_engine(name, jobs) as engine:
+        trained = train(begun(), POOL, lambda t: t.generation < STEPS, lambda _: None, engine)
     save_training(trained, path)
     return path.read_bytes()
 
@@ -52,12 +52,13 @@ def kill_the_worker(_: WorkItem) -> ItemResult:
 
 def test_a_worker_that_dies_is_told_of() -> None:
     items = items_of(begun(), POOL)
-    with open_engine("processes", 2) as play, pytest.raises(UllageError, match="use fewer --jobs"):
-        list(play(kill_the_worker, items))
+    died = pytest.raises(UllageError, match="use fewer --jobs")
+    with open_engine("processes", 2) as engine, died:
+        in_order(engine, kill_the_worker, items)
 
 
 def test_engines_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "find_spec", lambda _: None)
+    monkeypatch.setattr(engines, "find_spec", lambda _: None)
     for name, jobs, message in (
         ("threads", 2, "unknown engine"),
         ("processes", 0, "1 or more"),
@@ -69,8 +70,10 @@ def test_engines_that_cannot_be_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_one_job_plays_here() -> None:
     items = items_of(begun(), POOL)
-    with open_engine("processes", 1) as play:
-        assert [r.place for r in play(play_item, items)] == [item.place for item in items]
+    with open_engine("processes", 1) as engine:
+        assert [r.place for r in in_order(engine, play_item, items)] == [
+            item.place for item in items
+        ]
 
 
 def test_train_takes_jobs_and_writes_for_tensorboard(

@@ -1,0 +1,140 @@
+"""`ullage bench`: a suite of compilations, each in a process of its own, in one table."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ullage.cli import options
+from ullage.cli.compile import KEPT_BEST
+from ullage.cli.streams import say
+
+
+def bench_command(
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME|FILE", help="A shipped suite, or a .toml file.")
+    ] = "smoke",
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            "--models", metavar="DIR", help='Folder of .onnx files that models = ["*"] stands for.'
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Rows side by side.")] = 1,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="processes|ray", help="Where rows run.")
+    ] = "processes",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder of results, default bench/SUITE."
+        ),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute finished rows again, too.")
+    ] = False,
+    list_only: Annotated[
+        bool, typer.Option("--list", help="List the shipped suites and their rows.")
+    ] = False,
+    as_json: options.Json = False,
+) -> str | None:
+    """Run a suite: every plan verified, finished rows kept, one tidy table."""
+    from ullage.cli.render import print_json, progress
+    from ullage.compiler.bench.run import only_error, run_suite
+    from ullage.compiler.bench.suite import load_suite
+    from ullage.compiler.bench.table import summary_rows
+    from ullage.compiler.common.engines import open_engine
+    from ullage.compiler.common.errors import UsageError
+    from ullage.compiler.common.files import check_folder
+
+    if list_only:
+        _list_suites(as_json=as_json)
+        return None
+    if models is not None and not models.is_dir():
+        raise UsageError(f"--models {models}: no such folder")
+    chosen = load_suite(suite, models)
+    folder = output or Path("bench") / chosen.name
+    check_folder(folder, "-o")
+    with progress(quiet=as_json) as tell, open_engine(engine, jobs) as runner:
+        benched = run_suite(chosen, folder, runner, tell, fresh=fresh)
+    if not benched.interrupted:
+        error = only_error(benched)
+        if error is not None:
+            raise error
+    summary = summary_rows(benched.rows)
+    if as_json:
+        print_json(
+            {
+                "suite": chosen.name,
+                "title": chosen.title,
+                "rows": list(benched.rows),
+                "summary": summary,
+                "computed": benched.computed,
+                "files": list(benched.files),
+                "interrupted": benched.interrupted,
+                "total_s": benched.total_s,
+            }
+        )
+    else:
+        _print(chosen.title, benched.rows, summary)
+        say(f"{benched.computed} of {len(benched.rows)} rows were computed now")
+        for file in benched.files:
+            say(f"written: {file}")
+    if benched.interrupted:
+        say(f"interrupted: {len(benched.rows)} of {len(chosen.rows)} rows are finished", err=True)
+        return KEPT_BEST
+    return None
+
+
+def _list_suites(*, as_json: bool) -> None:
+    from ullage.cli.render import print_json, print_table
+    from ullage.compiler.bench.suite import list_suites, load_suite
+
+    suites = [load_suite(name) for name in list_suites()]
+    if as_json:
+        rows = [{"name": s.name, "title": s.title, "rows": len(s.rows)} for s in suites]
+        print_json({"suites": rows})
+        return
+    print_table(
+        "Suites; rows with the models that have a name",
+        [("Name", "left"), ("Rows", "right"), ("What it shows", "left")],
+        [[s.name, str(len(s.rows)), s.title] for s in suites],
+    )
+
+
+def _print(title: str, rows: tuple[dict[str, Any], ...], summary: list[dict[str, Any]]) -> None:
+    from ullage.cli.render import print_table
+    from ullage.compiler.bench.run import failed
+
+    def ratio(value: float | None) -> str:
+        return "-" if value is None else f"{value:.4f}"
+
+    print_table(
+        title,
+        [
+            ("Solver", "left"),
+            ("Target", "left"),
+            ("Rows", "right"),
+            ("Plans", "right"),
+            ("Value / bound, mean", "right"),
+            ("worst", "right"),
+            ("Process [s]", "right"),
+        ],
+        [
+            [
+                row["solver"],
+                row["target"] or "default",
+                str(row["rows"]),
+                str(row["plans"]),
+                ratio(row["mean_ratio"]),
+                ratio(row["worst_ratio"]),
+                f"{row['process_s']:.1f}",
+            ]
+            for row in summary
+        ],
+    )
+    without = [row for row in rows if failed(row)]
+    for row in without[:10]:
+        say(f"no plan: {row['model']}, {row['solver']}: {row['status']}: {row['reason'][:200]}")
+    if len(without) > 10:
+        say(f"... and {len(without) - 10} more without a plan; the table has all reasons")

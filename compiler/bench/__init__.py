@@ -1,0 +1,1 @@
+"""Benchmarks: suites of compilations, each row in a process of its own, resumable, in one table."""

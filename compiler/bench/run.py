@@ -1,0 +1,206 @@
+"""Runs a suite: finished rows are kept, the others run, each in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
+from ullage.compiler.bench.table import write_tables
+from ullage.compiler.bench.worker import environment, memory_reason
+from ullage.compiler.common.engines import Engine
+from ullage.compiler.common.errors import UllageError, UsageError
+
+# The file of finished rows, a JSON document a line, in the order in which they ended.
+FINISHED_FILE = "rows.jsonl"
+# Seconds beyond its limit, and multiples of it, after which a row's process is ended: reading a
+# large model and loading libraries take their time on a busy machine.
+LATE_S, LATE_SHARE = 60.0, 2.0
+# The program of a row's process.
+PROGRAM = "from ullage.compiler.bench.worker import main; main()"
+# Characters of a crashed process's last words that are kept.
+LAST_WORDS = 300
+
+
+class Item(NamedTuple):
+    """A row to be run. Picklable.
+
+    Attributes:
+        key: its digest.
+        row: what it asks for.
+        memory_bytes: address space of its process.
+    """
+
+    key: str
+    row: Row
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Benched:
+    """What came of a suite.
+
+    Attributes:
+        rows: finished rows in the order of the suite: what was asked, and columns of the result.
+        files: the tables that were written.
+        computed: rows that were computed now; the others were finished before.
+        interrupted: Ctrl-C ended it; these are the rows until then.
+        total_s: seconds in all.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    files: tuple[str, ...]
+    computed: int
+    interrupted: bool
+    total_s: float
+
+
+def run_suite(
+    suite: Suite,
+    folder: Path,
+    engine: Engine,
+    progress: Callable[[str], None] = lambda _: None,
+    *,
+    fresh: bool = False,
+) -> Benched:
+    """Run the rows of a suite that are not finished, and write the tables.
+
+    Args:
+        suite: the suite.
+        folder: where finished rows and tables are; it is made where it is missing.
+        engine: what runs the rows.
+        progress: called with a short text at each row.
+        fresh: forget what is finished.
+
+    Raises:
+        UsageError: the file of finished rows is none.
+        KeyboardInterrupt: interrupted before any row was finished.
+    """
+    begun = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FINISHED_FILE
+    finished = {} if fresh else dict(_read_finished(path))
+    if fresh:
+        path.unlink(missing_ok=True)
+    number = version("ullage")
+    items = [Item(key_of(row, number), row, suite.memory_bytes) for row in suite.rows]
+    waiting = [item for item in items if item.key not in finished]
+    interrupted, done = False, 0
+    progress(f"{len(items) - len(waiting)} of {len(items)} rows are finished")
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            for index, result in engine.run(run_row, waiting):
+                item = waiting[index]
+                finished[item.key] = result
+                file.write(json.dumps({"key": item.key, "result": result}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                done += 1
+                progress(f"{len(items) - len(waiting) + done} of {len(items)}: {item.row.text}")
+    except KeyboardInterrupt:
+        interrupted = True
+    rows = tuple(
+        {"key": item.key, **_flat(item.row), **finished[item.key]}
+        for item in items
+        if item.key in finished
+    )
+    if interrupted and not rows:
+        raise KeyboardInterrupt
+    files = write_tables(folder, rows)
+    return Benched(rows, files, done, interrupted, time.monotonic() - begun)
+
+
+def _read_finished(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (key, result) of the rows in a file; a last line that a kill cut short is dropped.
+
+    Raises:
+        UsageError: another line is no row.
+    """
+    if not path.exists():
+        return
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    if lines and not text.endswith("\n"):
+        lines.pop()
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    for number, line in enumerate(lines, 1):
+        try:
+            document = json.loads(line)
+            yield document["key"], dict(document["result"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{path}, line {number}: no finished row; remove the file, or say --fresh"
+            ) from error
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """What a row asks for, a column for each: lists of pairs as texts."""
+    flat: dict[str, Any] = {}
+    for name, value in settings_of(row).items():
+        is_pairs = name in {"overrides", "parameters", "dims"}
+        flat[name] = " ".join(f"{key}={item}" for key, item in value) if is_pairs else value
+    return flat
+
+
+def run_row(item: Item) -> dict[str, Any]:
+    """The result of a row, from a process of its own; whatever happens there, it is a result."""
+    asked = {
+        "row": settings_of(item.row),
+        "memory_bytes": item.memory_bytes,
+        "parent": os.getpid(),
+    }
+    limit_s = item.row.time_limit_s
+    late_s = ROW_S if limit_s is None else LATE_SHARE * limit_s + LATE_S
+    begun = time.monotonic()
+    with subprocess.Popen(  # noqa: S603 - our own interpreter and program
+        [sys.executable, "-c", PROGRAM],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(os.environ),
+        text=True,
+    ) as process:
+        try:
+            out, err = process.communicate(json.dumps(asked), timeout=late_s)
+        except subprocess.TimeoutExpired:
+            result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
+        else:
+            result = _result_of(process.returncode, out, err, item.memory_bytes)
+        finally:
+            process.kill()
+    return result | {"process_s": time.monotonic() - begun}
+
+
+def _result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any]:
+    if code == 0:
+        with suppress(ValueError):
+            result: dict[str, Any] = json.loads(out)
+            return result
+    words = err.strip().splitlines()[-1][:LAST_WORDS] if err.strip() else "it said nothing"
+    if "MemoryError" in err or "bad_alloc" in err or "cannot allocate memory" in err.lower():
+        return {"status": "memory", "reason": memory_reason(memory_bytes)}
+    if code < 0:
+        with suppress(ValueError):
+            words = f"{signal.Signals(-code).name}; {words}"
+    return {"status": "crash", "reason": f"the process ended with {code}: {words}"}
+
+
+def failed(row: dict[str, Any]) -> bool:
+    """Whether a finished row has no plan."""
+    return not row.get("verified")
+
+
+def only_error(benched: Benched) -> UllageError | None:
+    """The error to end with where no row has a plan; None where some have."""
+    if not benched.rows or not all(map(failed, benched.rows)):
+        return None
+    first = benched.rows[0]
+    return UllageError.revive({"kind": first["status"], "message": first["reason"], "details": {}})

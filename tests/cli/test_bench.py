@@ -1,0 +1,31 @@
+"""`ullage bench`."""
+
+import json
+from pathlib import Path
+
+from tests.support.cli import Json
+
+
+def test_bench_from_the_command_line(ask: Json, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        '[[grids]]\nmodels = "squeezenet"\nsolvers = ["greedy", "nobody"]\nschedules = "whole"\n'
+    )
+    out = tmp_path / "out"
+    found = ask("bench", "--suite", suite, "-o", out)
+    assert (found["suite"], found["computed"], found["interrupted"]) == ("mine", 2, False)
+    assert [row["status"] for row in found["rows"]] == ["feasible", "usage"]
+    assert ask("bench", "--suite", suite, "-o", out)["computed"] == 0
+    stored = json.loads((out / "results.json").read_text())
+    assert stored[0]["value"] == found["rows"][0]["value"]
+    names = [row["name"] for row in ask("bench", "--list")["suites"]]
+    assert "smoke" in names
+    for wrong in (["--suite", "x"], ["--jobs", 0], ["--engine", "y"], ["--models", out / "no"]):
+        assert ask("bench", *wrong, code=2)["error"]["kind"] == "usage"
+
+
+def test_a_suite_without_any_plan_ends_with_its_first_error(ask: Json, tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text('[[grids]]\nmodels = ["squeezenet"]\nsolvers = ["nobody"]\n')
+    document = ask("bench", "--suite", suite, "-o", tmp_path / "out", code=2)
+    assert "nobody" in json.dumps(document)

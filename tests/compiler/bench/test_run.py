@@ -1,0 +1,160 @@
+"""Suites run: rows in processes of their own, finished ones kept, failures told by their reason."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ullage.compiler.bench import run as bench_run
+from ullage.compiler.bench.run import FINISHED_FILE, Item, run_row, run_suite
+from ullage.compiler.bench.suite import Row, Suite, settings_of
+from ullage.compiler.bench.table import summary_rows
+from ullage.compiler.common.engines import HERE, open_engine
+from ullage.compiler.common.errors import UsageError
+
+GRID = Suite(
+    "tiny",
+    "a few rows",
+    tuple(
+        Row("squeezenet", "edge-npu", memory, solver, schedule="whole", dtype="int8")
+        for memory in ("128KiB", "512KiB")
+        for solver in ("all-slow", "greedy")
+    ),
+)
+
+
+def test_a_row_has_what_compile_says_of_it() -> None:
+    result = run_row(Item("k", GRID.rows[1], 8 * 2**30))
+    assert result["status"] in {"optimal", "feasible"}
+    assert result["verified"] is True
+    assert result["chosen_solver"] == "greedy"
+    assert result["value"] >= result["lower_bound"] > 0
+    assert result["cpu_s"] > 0
+    assert result["process_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("row", "status"),
+    [
+        (Row("squeezenet", fast_memory="1KiB", target="edge-npu-spm"), "infeasible"),
+        (Row("squeezenet", solver="nobody"), "usage"),
+        (Row("absent.onnx"), "model"),
+    ],
+)
+def test_a_row_without_a_plan_says_why(row: Row, status: str) -> None:
+    result = run_row(Item("k", replace(row, schedule="whole"), 8 * 2**30))
+    assert result["status"] == status
+    assert result["reason"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux")
+def test_a_row_that_wants_too_much_memory_is_lost_alone() -> None:
+    result = run_row(Item("k", GRID.rows[0], 96 * 2**20))
+    assert result["status"] in {"memory", "crash"}
+    assert result["reason"]
+
+
+def test_a_row_that_crashes_or_hangs_is_lost_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    item = Item("k", GRID.rows[0], 8 * 2**30)
+    monkeypatch.setattr(bench_run, "PROGRAM", "import os; os.abort()")
+    crashed = run_row(item)
+    assert crashed["status"] == "crash"
+    assert "SIGABRT" in crashed["reason"] or os.name == "nt"
+    monkeypatch.setattr(bench_run, "PROGRAM", "print('no result')")
+    assert run_row(item)["status"] == "crash"
+    monkeypatch.setattr(bench_run, "PROGRAM", "import time; time.sleep(600)")
+    monkeypatch.setattr(bench_run, "ROW_S", 0.5)
+    assert run_row(item)["status"] == "late"
+
+
+def test_finished_rows_are_kept(tmp_path: Path) -> None:
+    first = run_suite(replace(GRID, rows=GRID.rows[:2]), tmp_path, HERE)
+    assert first.computed == 2
+    rest = run_suite(GRID, tmp_path, HERE)
+    assert (rest.computed, len(rest.rows)) == (2, 4)
+    results = (tmp_path / "results.csv").read_bytes()
+    again = run_suite(GRID, tmp_path, HERE)
+    assert again.computed == 0
+    assert (tmp_path / "results.csv").read_bytes() == results
+    lines = (tmp_path / FINISHED_FILE).read_text()
+    (tmp_path / FINISHED_FILE).write_text(lines[:-40])  # a kill in the middle of a line
+    repaired = run_suite(GRID, tmp_path, HERE)
+    assert repaired.computed == 1
+    assert (tmp_path / "results.csv").read_bytes() == results
+    assert (tmp_path / FINISHED_FILE).read_text().endswith("\n")
+
+
+def test_two_jobs_give_the_same_table(tmp_path: Path) -> None:
+    run_suite(GRID, tmp_path / "one", HERE)
+    with open_engine("processes", 2) as engine:
+        run_suite(GRID, tmp_path / "two", engine)
+    for name in ("results.csv", "results.json"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
+    class Interrupted:
+        def run(
+            self, function: Callable[[Item], dict[str, object]], items: Sequence[Item]
+        ) -> Iterator[tuple[int, dict[str, object]]]:
+            yield 0, function(items[0])
+            raise KeyboardInterrupt
+
+    benched = run_suite(GRID, tmp_path, Interrupted())  # type: ignore[arg-type]
+    assert benched.interrupted
+    assert len(benched.rows) == 1
+    assert run_suite(GRID, tmp_path, HERE).computed == 3
+
+
+def test_a_file_that_holds_no_rows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FINISHED_FILE).write_text("nonsense\n")
+    with pytest.raises(UsageError, match="line 1: no finished row"):
+        run_suite(GRID, tmp_path, HERE)
+    assert run_suite(replace(GRID, rows=GRID.rows[:1]), tmp_path, HERE, fresh=True).computed == 1
+
+
+PARENT = """
+import os, subprocess, sys
+inner = "import time; from ullage.compiler.bench.worker import _leave_with as leave; "
+inner += f"leave({os.getpid()}); print(0, flush=True); time.sleep(600)"
+child = subprocess.Popen([sys.executable, "-c", inner], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="processes have no parents there")
+def test_a_process_leaves_with_its_parent() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PARENT], capture_output=True, text=True, check=True, timeout=120
+    )
+    orphan, deadline = int(done.stdout), time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(orphan, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(orphan, signal.SIGKILL)
+    pytest.fail("the process stayed when its parent was gone")
+
+
+def test_summaries_hold_rows_against_the_best_bound_of_their_problem() -> None:
+    asked = dict.fromkeys(settings_of(Row(model="")), "") | {"order": "model"}
+    found = {"chosen_schedule": "whole", "verified": True, "process_s": 1.0, "key": "k"}
+    shared = asked | found
+    rows = [
+        {**shared, "solver": "a", "value": 3.0, "lower_bound": 1.0},
+        {**shared, "solver": "b", "value": 4.0, "lower_bound": 2.0},
+        {**shared, "solver": "b", "value": None, "lower_bound": None, "verified": None},
+    ]
+    lines = {line["solver"]: line for line in summary_rows(rows)}
+    assert lines["a"]["mean_ratio"] == pytest.approx(1.5)
+    assert lines["b"]["worst_ratio"] == pytest.approx(2.0)
+    assert (lines["b"]["rows"], lines["b"]["plans"]) == (2, 1)
