@@ -198,7 +198,8 @@ def prepare(
         TimeLimitError: the deadline passed while the model was read.
         UsageError: an option or the target is wrong, or the model is none.
     """
-    from ullage.compiler.importer.build import ImportOptions, import_detailed
+    from ullage.compiler.importer.build import ImportOptions, import_detailed, import_model
+    from ullage.compiler.importer.joint.fx_file import is_joint_file
 
     started = time.monotonic()
     options = checked(options)
@@ -206,19 +207,21 @@ def prepare(
     if options.fast_memory_bytes is not None:
         target = target.with_fast_memory(options.fast_memory_bytes)
     options.progress("reading the model")
-    imported = import_detailed(
-        model,
-        ImportOptions(
-            dims=options.dims,
-            batch=options.batch,
-            dtype=options.dtype,
-            fuse=options.fuse,
-            deadline=deadline,
-        ).for_target(target),
-    )
-    graph = imported.graph
-    geometry = Geometry.of(imported) if with_geometry else None
-    del imported  # its weights
+    reading = ImportOptions(
+        dims=options.dims,
+        batch=options.batch,
+        dtype=options.dtype,
+        fuse=options.fuse,
+        deadline=deadline,
+    ).for_target(target)
+    geometry = None
+    if is_joint_file(model):
+        graph = import_model(model, reading)
+    else:
+        imported = import_detailed(model, reading)
+        graph = imported.graph
+        geometry = Geometry.of(imported) if with_geometry else None
+        del imported  # its weights
     notes: tuple[str, ...] = ()
     if options.op_costs is not None:
         graph, note = with_op_costs(graph, options.op_costs, target)

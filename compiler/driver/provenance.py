@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
-from ullage.compiler.importer.build import ImportOptions, import_detailed
+from ullage.compiler.importer.build import ImportOptions, import_detailed, import_model
+from ullage.compiler.importer.joint.fx_file import is_joint_file
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Buffer, Step
@@ -23,7 +24,8 @@ def check_model_matches(plan: Plan, model: Path) -> ReachReport | None:
     """Check that a model file gives the plan's problem, and that parts read what they need.
 
     Returns:
-        What was found about parts; None for a plan of whole operators.
+        What was found about parts; None for a plan of whole operators, and of a joint graph in fx
+        form, whose operators run whole.
 
     Raises:
         VerificationError: the plan is malformed, the model gives another problem (names the first
@@ -33,6 +35,11 @@ def check_model_matches(plan: Plan, model: Path) -> ReachReport | None:
     """
     check_well_formed(plan)
     options = import_options(plan)
+    if is_joint_file(model):
+        with importing_as_planned(plan, model):
+            graph = import_model(model, options, name=plan.problem.name)
+        check_problem_matches(plan, graph, str(model))
+        return None
     with importing_as_planned(plan, model):
         imported = import_detailed(model, options, name=plan.problem.name)
     check_problem_matches(plan, imported.graph, str(model))

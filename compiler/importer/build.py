@@ -17,6 +17,7 @@ from ullage.compiler.importer.batch.rebatch import rebatched
 from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
+from ullage.compiler.importer.joint.fx_file import import_joint, is_joint_file
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
@@ -89,8 +90,27 @@ class Imported:
 def import_model(
     model: Path | onnx.ModelProto, options: ImportOptions | None = None, name: str = ""
 ) -> Graph:
-    """Read a model into a graph; arguments and errors as for `import_detailed`."""
+    """Read a model into a graph; arguments and errors as for `import_detailed`.
+
+    A joint training graph in fx form will do as well.
+    """
+    if is_joint_file(model):
+        return _joint_graph(Path(str(model)), options or ImportOptions(), name)
     return import_detailed(model, options, name).graph
+
+
+def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
+    """The graph of a file in fx form.
+
+    Raises:
+        UsageError: an option is for ONNX models alone.
+    """
+    if options.dims or options.batch is not None:
+        raise UsageError(
+            f"{path}: a joint graph in fx form has no symbolic dimensions: leave --dim and --batch "
+            "out"
+        )
+    return import_joint(path, dtype=options.dtype, name=name)
 
 
 def import_detailed(
@@ -110,6 +130,11 @@ def import_detailed(
     """
     chosen = options or ImportOptions()
     check_sizes(chosen.dims, chosen.batch)
+    if is_joint_file(model):
+        raise ModelError(
+            f"{model}: a joint graph in fx form has shapes only: it is planned and verified, not "
+            "executed; give its ONNX model"
+        )
     if isinstance(model, Path):
         if not is_unicode(str(model)):
             raise ModelError(

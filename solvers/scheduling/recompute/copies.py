@@ -21,6 +21,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from ullage.compiler.importer.joint.aten import RANDOM
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.schedule import Part, Schedule
 from ullage.compiler.lowering.aliases import AliasOptions
@@ -28,20 +29,8 @@ from ullage.compiler.lowering.parts import resolve
 
 # Kind of operators whose second execution may not give what the first one gave, or about which
 # nothing is known.
-NEVER_AGAIN = frozenset(
-    {
-        "Bernoulli",
-        "Dropout",
-        "If",
-        "Loop",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-        "Scan",
-    }
-)
+NEVER_AGAIN = RANDOM | {"Bernoulli", "Dropout", "If", "Loop", "Multinomial", "Scan"}
+NEVER_AGAIN |= {f"Random{kind}" for kind in ("Normal", "NormalLike", "Uniform", "UniformLike")}
 # Name of schedules in which whole operators run again.
 RECOMPUTE = "recompute"
 

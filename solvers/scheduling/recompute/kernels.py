@@ -13,32 +13,29 @@ from ullage.solvers.scheduling.joint_surrogate import _close, _elapsed
 Flags = NDArray[np.uint8]
 
 
-def _sequence_of(  # noqa: PLR0913, PLR0917 - arrays of one graph
-    order: Ints,
-    read_first: Ints,
-    read_of: Ints,
-    write_first: Ints,
-    write_of: Ints,
-    producer: Ints,
-    gap_first: Ints,
-    gone: Flags,
-    is_output: Flags,
-    sequence: Ints,
-) -> int:
+# (order, read_first, read_of, write_first, write_of, producer, gap_first, is_output): operators as
+# they run once; (N + 1,) where the results that an operator reads begin in the next array, and the
+# same of those that it writes; (R,) the operator that writes each result; (R + 1,) where its gaps
+# begin among all; (R,) 1 for a result that must be there at the end.
+Listed = tuple[Ints, Ints, Ints, Ints, Ints, Ints, Ints, Flags]
+# (first, of, bytes, read_s): (N + 1,) where the given data that an operator reads begins in the
+# next array; size of each, and seconds of reading it.
+Given = tuple[Ints, Ints, Floats, Floats]
+# (result_bytes, compute_s, scratch_bytes): (R,) of results, (N,) and (N,) of operators.
+Figures = tuple[Floats, Floats, Floats]
+# Seconds per byte read and written at home, and bytes of the fastest tier.
+Rates = tuple[float, float, float]
+
+
+def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
     """Write the operators as they run into `sequence`; how many, -1 where it is too short.
 
     Args:
-        order: operators as they run once.
-        read_first: (N + 1,) where the results that an operator reads begin in `read_of`.
-        read_of: these results.
-        write_first: (N + 1,) the same of those that it writes.
-        write_of: these results.
-        producer: (R,) the operator that writes each result.
-        gap_first: (R + 1,) where the gaps of a result begin in `gone`.
+        listed: the graph.
         gone: 1 for a gap in which its result is dropped.
-        is_output: (R,) 1 for a result that must be there at the end.
         sequence: room for the answer.
     """
+    order, read_first, read_of, write_first, write_of, producer, gap_first, _ = listed
     results = len(producer)
     first_time = np.zeros(len(sequence), dtype=np.uint8)
     missing = np.zeros(results, dtype=np.uint8)
@@ -98,22 +95,12 @@ def _sequence_of(  # noqa: PLR0913, PLR0917 - arrays of one graph
             gap = gap_first[result] + passed[result]
             if gap + 1 == gap_first[result + 1] and gone[gap]:
                 missing[result] = 1
-    return _needed(
-        sequence, length, first_time, read_first, read_of, write_first, write_of, is_output
-    )
+    return _needed(listed, sequence, length, first_time)
 
 
-def _needed_of(
-    sequence: Ints,
-    length: int,
-    first_time: Flags,
-    read_first: Ints,
-    read_of: Ints,
-    write_first: Ints,
-    write_of: Ints,
-    is_output: Flags,
-) -> int:
+def _needed_of(listed: Listed, sequence: Ints, length: int, first_time: Flags) -> int:
     """Leave out repetitions of which nothing is read before it is made again; how many are left."""
+    _, read_first, read_of, write_first, write_of, _, _, is_output = listed
     wanted = is_output.copy()
     kept = length
     for at in range(length - 1, -1, -1):
@@ -134,46 +121,25 @@ def _needed_of(
     return length - kept
 
 
-def _seconds_of(  # noqa: PLR0913, PLR0917 - arrays of one graph
-    order: Ints,
-    read_first: Ints,
-    read_of: Ints,
-    write_first: Ints,
-    write_of: Ints,
-    producer: Ints,
-    gap_first: Ints,
-    gone: Flags,
-    is_output: Flags,
-    given_first: Ints,
-    given_of: Ints,
-    given_bytes: Floats,
-    given_read_s: Floats,
-    result_bytes: Floats,
-    read_s_per_byte: float,
-    write_s_per_byte: float,
-    compute_s: Floats,
-    scratch_bytes: Floats,
-    capacity_bytes: float,
-    most_times: int,
+def _seconds_of(
+    listed: Listed, given_data: Given, figures: Figures, rates: Rates, gone: Flags, most_times: int
 ) -> float:
     """Seconds of the schedule of dropped gaps; infinite where it has too many repetitions.
 
-    Args as for `_sequence_of`, and those of `RecomputeSurrogate`; `most_times` limits the
-    executions, in multiples of those of a schedule in which each operator runs once.
+    Args:
+        listed: the graph.
+        given_data: what is read and never written.
+        figures: sizes and times.
+        rates: of the home of results.
+        gone: 1 for a gap in which its result is dropped.
+        most_times: executions at most, in multiples of those of a schedule without repetitions.
     """
+    order, read_first, read_of, write_first, write_of, producer, _, is_output = listed
+    given_first, given_of, given_bytes, given_read_s = given_data
+    result_bytes, compute_s, scratch_bytes = figures
+    read_s_per_byte, write_s_per_byte, capacity_bytes = rates
     sequence = np.empty(most_times * len(order) + 2, dtype=np.int64)
-    steps = _sequence(
-        order,
-        read_first,
-        read_of,
-        write_first,
-        write_of,
-        producer,
-        gap_first,
-        gone,
-        is_output,
-        sequence,
-    )
+    steps = _sequence(listed, gone, sequence)
     if steps < 0:
         return np.inf
     accesses = 0

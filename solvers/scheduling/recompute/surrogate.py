@@ -6,11 +6,11 @@ execution of an operator writes a new item, so that what is computed again begin
 are ranked by it, never accepted.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts
+
+if TYPE_CHECKING:  # importing the kernels imports numba
+    from ullage.solvers.scheduling.recompute.kernels import Figures, Given, Listed, Rates
 
 # Executions of operators at most, in multiples of those of a schedule without repetitions.
 MOST_TIMES = 8
@@ -58,35 +61,24 @@ class RecomputeSurrogate:
         """
         from ullage.solvers.scheduling.recompute.kernels import seconds
 
-        before, behind = self._arguments
-        compiled: Callable[..., float] = seconds
-        return float(compiled(*before, gone, *behind))
+        return float(seconds(*self._arguments, gone, MOST_TIMES))
 
     @cached_property
-    def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The kernel's arguments in front of the flags of gaps, and those behind them."""
+    def _arguments(self) -> "tuple[Listed, Given, Figures, Rates]":
+        """The kernel's arguments without the flags of gaps."""
         facts = self.facts
-        before = (
+        listed = (
             np.array([i for i in facts.order if facts.writes[i]], dtype=np.int64),
             *_listed(facts.reads),
             *_listed(facts.writes),
             np.array([result.producer for result in facts.results], dtype=np.int64),
             self.first_gap,
-        )
-        behind = (
             np.array([result.is_output for result in facts.results], dtype=np.uint8),
-            *_listed(self.given_reads),
-            self.given_bytes,
-            self.given_read_s,
-            np.array([result.size_bytes for result in facts.results], dtype=np.float64),
-            self.read_s,
-            self.write_s,
-            self.compute_s,
-            self.scratch_bytes,
-            float(self.capacity_bytes),
-            MOST_TIMES,
         )
-        return before, behind
+        given = *_listed(self.given_reads), self.given_bytes, self.given_read_s
+        sizes = np.array([result.size_bytes for result in facts.results], dtype=np.float64)
+        rates = self.read_s, self.write_s, float(self.capacity_bytes)
+        return listed, given, (sizes, self.compute_s, self.scratch_bytes), rates
 
     @cached_property
     def first_gap(self) -> Ints:
