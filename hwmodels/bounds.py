@@ -106,7 +106,7 @@ def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArra
     change = np.zeros(steps + 1, dtype=np.int64)
     for b, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[b]
-        if buffer.kind == "weight" or not (uses or buffer.outputs):
+        if buffer.constant or not (uses or buffer.outputs):
             continue
         waits = target is not None and target.home(buffer.kind) is not target.fastest
         cuts = np.unique(
@@ -114,7 +114,7 @@ def live_bytes_by_step(problem: Problem, target: Target | None = None) -> NDArra
             + [edge for output in buffer.outputs for edge in output]
         )
         segment_of = {int(cut): segment for segment, cut in enumerate(cuts)}
-        first = np.full(len(cuts) - 1, 0 if buffer.kind == "input" and not waits else steps)
+        first = np.full(len(cuts) - 1, 0 if buffer.initial and not waits else steps)
         last = np.full(len(cuts) - 1, -1)
         for t, use in uses:
             part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
@@ -151,7 +151,7 @@ def keeps_live_bytes(plan: Assigned) -> bool:
             held.setdefault(residency.buffer, []).append(residency)
     for b, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[b]
-        if buffer.kind == "weight" or not uses:
+        if buffer.constant or not uses:
             continue
         mine = held.get(b, [])
         ranges = [(use.start_byte, use.end_byte) for _, use in uses]
@@ -274,7 +274,7 @@ def _operand_bytes(problem: Problem, step: Step) -> int:
     """Non-weight bytes that a step uses: the union of its ranges, buffer by buffer."""
     ranges: dict[int, list[tuple[int, int]]] = {}
     for use in step.uses:
-        if problem.buffers[use.buffer].kind != "weight":
+        if not problem.buffers[use.buffer].constant:
             ranges.setdefault(use.buffer, []).append((use.start_byte, use.end_byte))
     total = 0
     for spans in ranges.values():

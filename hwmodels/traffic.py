@@ -268,7 +268,7 @@ def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
         confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
         least_share = 1.0 if resident and confined else 0.0
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
-        is_loaded = buffer.kind == "input" or (buffer.kind == "weight" and not weights_remain)
+        is_loaded = buffer.initial and not (buffer.persistent and weights_remain)
         if uses and (buffer.outputs or is_loaded):
             loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
     return Compulsory(loads, stores)

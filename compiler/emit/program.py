@@ -178,7 +178,7 @@ def _operands(plan: Plan, held: _Held, t: int) -> Iterator[Operand]:
 def _outputs(plan: Plan, held: _Held, steps: int) -> Iterator[Operand]:
     for index, buffer in enumerate(plan.problem.buffers):
         last = [r for r in held.by_buffer[index] if r.ready <= steps == r.end]
-        suits = _is_in(plan.target.homes[buffer.kind], last)
+        suits = _is_in(plan.target.home(buffer.kind).name, last)
         for begin, end in buffer.outputs:
             extents = held.extents(index, begin, end, suits, "after the last step")
             yield Operand(index, buffer.name, False, held.spans(extents))

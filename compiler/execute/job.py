@@ -126,8 +126,8 @@ class ExecutionJob:
 
     def _prologue(self) -> None:
         """Copy weights from home to the loop-carried residencies, before the first inference."""
-        home = self.plan.target.homes["weight"]
         for r in self.table.loop_carried:
+            home = self.plan.target.home(self.plan.problem.buffers[r.buffer].kind).name
             if r.tier == home:
                 continue
             what = f"prologue to {r.tier} of {self.plan.problem.buffers[r.buffer].name!r}"
@@ -152,7 +152,7 @@ class ExecutionJob:
             index, begin, end = self.place[name]
             if begin == end:
                 continue
-            home = target.homes[problem.buffers[index].kind]
+            home = target.home(problem.buffers[index].kind).name
             data = self._stored(name, array)
             what = f"loading {name!r}"
             for r, low, high in self.arena.extents(index, begin, end, 0, what, tier=home):
@@ -300,7 +300,7 @@ class ExecutionJob:
         index, first, last_byte = self.place[name]
         begin, end = first + low, last_byte if high is None else first + high
         problem, target = self.plan.problem, self.plan.target
-        home = target.homes[problem.buffers[index].kind]
+        home = target.home(problem.buffers[index].kind).name
         last = len(problem.steps)
         data = np.empty(end - begin, dtype=np.uint8)
         what = f"output {name!r}"

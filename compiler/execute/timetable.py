@@ -51,9 +51,10 @@ def _is_loop_carried(plan: Plan, r: Residency) -> bool:
     """Whether a residency is to hold a weight from before the first step on."""
     if not 0 <= r.buffer < len(plan.problem.buffers):
         return False  # refused elsewhere
-    if plan.problem.buffers[r.buffer].kind != "weight" or (r.start, r.ready) != (0, 0):
+    buffer = plan.problem.buffers[r.buffer]
+    if not buffer.persistent or (r.start, r.ready) != (0, 0):
         return False
-    return plan.problem.steady_state or r.tier == plan.target.homes["weight"]
+    return plan.problem.steady_state or r.tier == plan.target.home(buffer.kind).name
 
 
 def _moves_by_step(plan: Plan) -> dict[int, list[tuple[Transfer, int, int]]]:

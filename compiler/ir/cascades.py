@@ -162,9 +162,7 @@ def cascade_data(program: Program, cascade: CascadeSteps) -> CascadeData:
     }
     halo_bytes, halo_indices = _halo(program, cascade, written)
     recomputed = _recomputed(program, cascade)
-    weights = [
-        use for use in _uses(program, cascade) if program.buffers[use.buffer].kind == "weight"
-    ]
+    weights = [use for use in _uses(program, cascade) if program.buffers[use.buffer].constant]
     read: dict[int, list[tuple[int, int]]] = {}
     for use in weights:
         read.setdefault(use.buffer, []).append((use.start_byte, use.end_byte))

@@ -173,6 +173,26 @@ class Buffer:
     outputs: tuple[tuple[Count, Count], ...] = ()
     row_bytes: Positive = 1
 
+    @property
+    def initial(self) -> bool:
+        """Whether it holds data at home before the first step."""
+        return self.kind in ("input", "weight")
+
+    @property
+    def final(self) -> tuple[tuple[int, int], ...]:
+        """Byte ranges [start, end) that must be at home after the last step."""
+        return self.outputs
+
+    @property
+    def persistent(self) -> bool:
+        """Whether what it holds after an inference is what the next one begins with."""
+        return self.kind == "weight"
+
+    @property
+    def constant(self) -> bool:
+        """Whether no step ever writes it."""
+        return self.kind == "weight"
+
 
 @dataclass(frozen=True)
 class Program:

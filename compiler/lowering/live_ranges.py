@@ -40,7 +40,7 @@ def live_peak(program: Program) -> LivePeak:
     change = [0] * (steps + 1)
     spans: list[tuple[int, int, int, str]] = []
     for index, buffer in enumerate(program.buffers):
-        if buffer.kind == "weight":
+        if buffer.constant:
             continue
         for size, begin, end in _live_ranges(program, index):
             change[begin] += size
@@ -78,5 +78,5 @@ def _live_ranges(program: Program, index: int) -> Iterator[tuple[int, int, int]]
         is_used = last_use[piece] >= 0
         is_output = any(a < high and low < b for a, b in buffer.outputs)
         if is_used or is_output:
-            begin = 0 if buffer.kind == "input" or not is_used else first_use[piece]
+            begin = 0 if buffer.initial or not is_used else first_use[piece]
             yield high - low, begin, len(program.steps) if is_output else last_use[piece] + 1

@@ -42,7 +42,7 @@ def marginal_seconds(plan: Plan, cost: Score) -> Marginal:
     owners = np.array([r.buffer for r in plan.residencies], dtype=np.int64)[operands.residency]
     buffers = plan.problem.buffers
     tier_index = plan.target.tier_index
-    homes = np.array([tier_index[plan.target.homes[b.kind]] for b in buffers], dtype=np.int64)
+    homes = np.array([tier_index[plan.target.home(b.kind).name] for b in buffers], dtype=np.int64)
     released = list(_transfer_seconds(plan))
     fastest = np.zeros(len(owners), dtype=np.int64)
     at_home = _elapsed_change(plan, cost, (operands, owners, homes[owners]), released)

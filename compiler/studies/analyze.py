@@ -62,7 +62,7 @@ def analyse(prepared: Prepared) -> dict[str, Any]:
                 "home_bytes": sum(
                     b.size_bytes
                     for b in prepared.problem.buffers
-                    if target.homes[b.kind] == tier.name
+                    if target.home(b.kind).name == tier.name
                 ),
                 "fits_weights": sizes["weight"] <= tier.capacity_bytes,
                 "fits_peak": best.size_bytes <= tier.capacity_bytes,

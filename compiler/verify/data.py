@@ -62,8 +62,8 @@ class _Replay:
         self.log = log
         self.home = self.target.home(self.buffer.kind).name
         self.must_be_fastest = self.target.must_be_fastest(self.buffer.kind)
-        self.has_data = self.buffer.kind in ("input", "weight")
-        self.is_loop_carried = plan.problem.steady_state and self.buffer.kind == "weight"
+        self.has_data = self.buffer.initial
+        self.is_loop_carried = plan.problem.steady_state and self.buffer.persistent
         size = self.buffer.size_bytes
         order = self.target.tier_index
         self.current = Runs(size, INITIAL if self.has_data else UNWRITTEN)

@@ -41,7 +41,7 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
         names = (problem.buffers[item.buffer].name,)
         shown = describe_residency(plan, item)
         tier = plan.target.tier(item.tier)
-        is_home = tier is plan.target.home("weight")
+        is_home = tier is plan.target.home(problem.buffers[item.buffer].kind)
         if tier.read_only and not is_home:
             yield Violation("wrap", f"{shown}: nothing can be brought to {tier.name}", 0, names)
         gap = _first_gap(item, held_at_end.get(_place(item), []))
@@ -56,8 +56,8 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
 
 def is_loop_carried(plan: Assigned, item: Residency) -> bool:
     """Whether a residency holds a weight's data from before the first step on."""
-    kind = plan.problem.buffers[item.buffer].kind
-    return kind == "weight" and item.start == item.ready == 0
+    buffer = plan.problem.buffers[item.buffer]
+    return buffer.persistent and item.start == item.ready == 0
 
 
 def _place(item: Residency) -> tuple[int, str, int]:

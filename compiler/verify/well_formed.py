@@ -105,7 +105,7 @@ def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
                     f"{size} in {name}"
                 )
                 yield Violation("problem", message, t, (name,))
-            if use.write and buffers[use.buffer].kind == "weight":
+            if use.write and buffers[use.buffer].constant:
                 message = f"step {t} ({step.name}) writes the weight {name}"
                 yield Violation("problem", message, t, (name,))
 

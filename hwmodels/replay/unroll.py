@@ -71,7 +71,7 @@ class LoopBoundary:
         buffers = self.plan.problem.buffers
         per_inference = len(buffers) * self.period // len(self.plan.problem.steps)
         return (
-            buffers[later.buffer].kind == "weight"
+            buffers[later.buffer].persistent
             and earlier.buffer + per_inference == later.buffer
             and earlier.offset - earlier.start_byte == later.offset - later.start_byte
         )
@@ -81,8 +81,9 @@ class LoopBoundary:
         target, buffers = self.plan.target, self.plan.problem.buffers
         for index, place in enumerate(places):
             if self._begins_later_inference(place) and place.ready == place.start:
-                kind = buffers[place.buffer].kind
-                if kind == "input" and place.tier == target.homes[kind]:
+                buffer = buffers[place.buffer]
+                given = buffer.initial and not buffer.persistent
+                if given and place.tier == target.home(buffer.kind).name:
                     yield index, place.start
 
     def _begins_later_inference(self, place: Residency) -> bool:

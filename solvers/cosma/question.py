@@ -295,6 +295,6 @@ def _is_certified(question: Question) -> bool:
     if not form.peak:
         return form.moves or not form.addresses
     return not any(
-        len(t.readers) > 1 and t.segment >= 0 and program.segments[t.segment].kind == "weight"
+        len(t.readers) > 1 and t.segment >= 0 and program.segments[t.segment].is_constant
         for t in program.tensors
     )

@@ -135,7 +135,7 @@ def program_of(problem: Problem, *, weights: bool) -> CosmaProgram:
     number = {step: operator for operator, step in enumerate(steps)}
     tensors: list[CosmaTensor] = []
     for index, segment in enumerate(segments):
-        if segment.size_bytes and segment.accesses and (weights or segment.kind != "weight"):
+        if segment.size_bytes and segment.accesses and (weights or not segment.is_constant):
             tensors += _chain(index, segment, number, target, len(tensors))
     inputs: list[list[int]] = [[] for _ in steps]
     outputs: list[list[int]] = [[] for _ in steps]

@@ -91,7 +91,7 @@ def crossing_bytes(problem: Problem, segments: Sequence[Segment]) -> Ints:
     """(T,) bytes, weights left out, that are alive both before and behind each step."""
     change = np.zeros(len(problem.steps) + 1, dtype=np.int64)
     for segment in segments:
-        if segment.kind == "weight" or not segment.accesses:
+        if segment.is_constant or not segment.accesses:
             continue
         begin = 0 if segment.is_given else segment.accesses[0].step + 1
         end = len(problem.steps) - 1 if segment.is_output else segment.accesses[-1].step

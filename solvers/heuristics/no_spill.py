@@ -48,7 +48,7 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     fastest = target.fastest
     segments = segments_of(problem)
     state = ResidencyState(problem.on(target.with_fast_memory(2**62)), segments)
-    kept = [index for index in movable(state) if segments[index].kind != "weight"]
+    kept = [index for index in movable(state) if not segments[index].is_constant]
     for index in kept:
         for first in list(state.residencies[index]):
             state.remove(index, first)

@@ -163,7 +163,7 @@ def _ranges(
     """(buffer, first byte, one past the last, item) for all bytes that are used or kept."""
     result: list[tuple[str, int, int, Item]] = []
     for buffer, uses in zip(program.buffers, program.uses_of, strict=True):
-        if buffer.kind == "weight" or buffer.name in disputed:
+        if buffer.constant or buffer.name in disputed:
             continue
         cuts = {edge for _, use in uses for edge in (use.start_byte, use.end_byte)}
         cuts.update(edge for output in buffer.outputs for edge in output)

@@ -157,8 +157,8 @@ def _home_spans(
                 spans.append((current[0], current[1], current[2]))
             current = [step, moves[-1][0] + 1, moves[-1][0] + 2]
     if current is not None:
-        keeps = segment.is_output or segment.kind == "weight"
-        spans.append((current[0], current[1], last_step if keeps else min(current[2], last_step)))
+        end = last_step if segment.stays_at_home else min(current[2], last_step)
+        spans.append((current[0], current[1], end))
     return spans
 
 
@@ -245,7 +245,7 @@ def _least_at_home(problem: Problem, segments: Sequence[Segment], tier: str) -> 
     given = outputs = 0
     for segment in segments:
         if segment.origin == tier and segment.accesses:
-            stays = problem.steady_state and segment.kind == "weight"
+            stays = problem.steady_state and segment.is_constant
             given += segment.size_bytes if segment.is_given and not stays else 0
             outputs += segment.size_bytes if segment.is_output else 0
     return max(given, outputs)

@@ -201,7 +201,7 @@ def _fill_segments(t: Tables, state: ResidencyState, segments: list[int]) -> Non
     t.ints[SEGMENT_OUTPUT, span] = [segment.is_output for segment in listed]
     t.ints[SEGMENT_MUST, span] = [segment.must_be_fastest for segment in listed]
     steady = state.problem.steady_state
-    t.ints[SEGMENT_LASTING, span] = [steady and segment.kind == "weight" for segment in listed]
+    t.ints[SEGMENT_LASTING, span] = [steady and segment.is_constant for segment in listed]
     accesses = slice(0, int(counts.sum()))
     owners = np.repeat(np.arange(len(listed)), counts)
     t.ints[ACCESS_SEGMENT, accesses] = t.ints[SLOT_SEGMENT, accesses] = owners

@@ -42,10 +42,9 @@ def resident_residency(
     if segment.origin != segment.home:
         return _resident_between_uses(problem, index, segment, arrivals or {})
     start = 0 if segment.is_given else segment.accesses[0].step
-    keeps = segment.is_output or segment.kind == "weight"
     last_used = segment.accesses[-1].step if segment.accesses else 0
     steps = len(problem.steps)
-    return SegmentResidency(index, start, start, steps if keeps else last_used + 1)
+    return SegmentResidency(index, start, start, steps if segment.stays_at_home else last_used + 1)
 
 
 def _resident_between_uses(

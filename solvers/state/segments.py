@@ -81,6 +81,16 @@ class Segment:
         """Whether its data is at home before the first step."""
         return self.kind in ("input", "weight")
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no step writes it, and it is the same in every inference."""
+        return self.kind == "weight"
+
+    @property
+    def stays_at_home(self) -> bool:
+        """Whether its data must be at home after the last step."""
+        return self.is_output or self.is_constant
+
 
 @computed_once
 def segments_of(problem: Problem) -> tuple[Segment, ...]:
@@ -98,7 +108,7 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                 cuts.update((low, high))
         edges = sorted(cuts)
         by_range = _uses_by_range(uses, edges)
-        origin, is_weight = target.homes[buffer.kind], buffer.kind == "weight"
+        origin = target.home(buffer.kind).name
         for (low, high), uses_in_range in zip(pairwise(edges), by_range, strict=True):
             segments.append(
                 Segment(
@@ -106,11 +116,9 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                     start_byte=low,
                     end_byte=high,
                     kind=buffer.kind,
-                    home=fastest if problem.no_spill and not is_weight else origin,
+                    home=fastest if problem.no_spill and not buffer.constant else origin,
                     origin=origin,
-                    accesses=_accesses(
-                        uses_in_range, low, high, given=buffer.kind in ("input", "weight")
-                    ),
+                    accesses=_accesses(uses_in_range, low, high, given=buffer.initial),
                     is_output=any(a < high and low < b for a, b in buffer.outputs),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
                     or not target.home(buffer.kind).addressable,

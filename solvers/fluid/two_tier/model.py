@@ -140,7 +140,7 @@ def build_fluid(
             if segment.home == builder.target.fastest.name:
                 _add_fixed(builder, index, segment)
             else:
-                _add_accesses(builder, rows, wraps=steady_state and segment.kind == "weight")
+                _add_accesses(builder, rows, wraps=steady_state and segment.is_constant)
                 for access, use in enumerate(segment.accesses):
                     if use.writes:
                         builder.mark(use.step)
