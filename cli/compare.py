@@ -54,6 +54,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     then: options.Then = None,
     within: options.Within = None,
     steady_state: options.SteadyState = False,
+    states: options.States = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
     plot: Annotated[

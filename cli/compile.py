@@ -41,6 +41,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     within: options.Within = None,
     slower_by: options.SlowerBy = None,
     steady_state: options.SteadyState = False,
+    states: options.States = None,
     op_costs: options.OpCosts = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,

@@ -114,6 +114,14 @@ SteadyState = Annotated[
         "--steady-state", help="Inferences repeat for ever; weights may stay between them."
     ),
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="IN=OUT",
+        help="An input that the next inference has from this output, in its bytes; or auto.",
+    ),
+]
 TimeLimit = Annotated[
     str | None,
     typer.Option("--time-limit", metavar="TIME", help="Wall-clock limit: seconds, 500ms, 2min."),
@@ -210,6 +218,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         fuse=not arguments.get("no_fuse", False),
         alias=not arguments.get("no_alias", False),
         steady_state=arguments.get("steady_state", False),
+        states=tuple(arguments.get("states") or ()),
         overrides=pairs(arguments.get("sets"), "--set"),
         parameters=pairs(arguments.get("params"), "--param"),
         time_limit_s=seconds(arguments.get("time_limit"), "--time-limit"),

@@ -45,6 +45,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     no_fuse: options.NoFuse = False,
     no_alias: options.NoAlias = False,
     steady_state: options.SteadyState = False,
+    states: options.States = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
     plot: Annotated[

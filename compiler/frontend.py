@@ -7,7 +7,7 @@ order operators are in a layer above this module.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
@@ -48,6 +48,8 @@ class FrontendOptions:
         alias: let values share bytes.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
+        states: which tensors live from one inference to the next: `IN=OUT`, an input and the output
+            after it, or `auto`.
         op_costs: CSV file of compute times of operators, which replace the target's model.
         progress: called with a short text at each stage.
     """
@@ -63,6 +65,7 @@ class FrontendOptions:
     fuse: bool = True
     alias: bool = True
     steady_state: bool = False
+    states: Sequence[str] = ()
     op_costs: Path | None = None
     progress: Callable[[str], None] = lambda _: None
 
@@ -212,6 +215,7 @@ def prepare(
         batch=options.batch,
         dtype=options.dtype,
         fuse=options.fuse,
+        states=tuple(options.states),
         deadline=deadline,
     ).for_target(target)
     geometry = None
@@ -275,7 +279,7 @@ def in_order(
         dma_steps=target.dma_steps,
         steady_state=options.steady_state,
     )
-    described = {
+    described: dict[str, Any] = {
         "name": graph.name,
         "path": path,
         "order": options.order,
@@ -287,6 +291,8 @@ def in_order(
         "alias": options.alias,
         "steady_state": options.steady_state,
     }
+    if graph.states:
+        described["state"] = [[state.input, state.output] for state in graph.states]
     if schedule is not None and not schedule.is_whole:
         described["schedule"] = schedule.to_json()
     import_s = time.monotonic() - started

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.resources import Resources, resources
@@ -57,7 +57,7 @@ def crossing_bytes(problem: Problem) -> float:
     return float(_least(problem, np.ones((len(table.links), 1)), accesses)[0])
 
 
-def way_energy_j(target: Target, table: Resources, kind: Kind, *, outgoing: bool) -> float:
+def way_energy_j(target: Target, table: Resources, kind: BufferKind, *, outgoing: bool) -> float:
     """Least joules per byte of all transfers from a home out of reach to operators, or back."""
     moves = table.move_j + table.read_j[table.source] + table.write_j[table.destination]
     ways = _ways(target, table, kind, moves[:, None], outgoing=outgoing)
@@ -105,7 +105,9 @@ def _least(problem: Problem, moves: Floats, accesses: Floats) -> Floats:
     return total
 
 
-def _ways(target: Target, table: Resources, kind: Kind, moves: Floats, *, outgoing: bool) -> _Ways:
+def _ways(
+    target: Target, table: Resources, kind: BufferKind, moves: Floats, *, outgoing: bool
+) -> _Ways:
     """The ways of a kind of buffer from its home to operators (`outgoing`), or back."""
     tiers = target.tiers
     confined = target.must_be_fastest(kind)
@@ -113,7 +115,7 @@ def _ways(target: Target, table: Resources, kind: Kind, moves: Floats, *, outgoi
     if not outgoing:
         reach = [m for m in reach if not tiers[m].read_only]
     least = np.full((len(tiers), moves.shape[1]), np.inf)
-    least[table.tier_index[target.homes[kind]]] = 0.0
+    least[table.tier_index[target.home(kind).name]] = 0.0
     ends = (table.source, table.destination) if outgoing else (table.destination, table.source)
     usable = [
         (link, int(near), int(far))

@@ -26,6 +26,7 @@ LIGHT: Mapping[str, str] = {
     "activation": "#f0a845",
     "input": "#78ddb6",
     "output": "#b884ad",
+    "state": "#ee7070",
     "cascade": "#e8d800",
     "compute": "#6b86a1",
     "overhead": "#4a4d50",
@@ -58,6 +59,7 @@ DARK: Mapping[str, str] = {
     "activation": "#e39937",
     "input": "#74d9a9",
     "output": "#e0aee3",
+    "state": "#f07a7a",
     "cascade": "#f0e68a",
     "compute": "#b3cfee",
     "overhead": "#757779",
@@ -75,7 +77,7 @@ DARK: Mapping[str, str] = {
     "pair5": "#eb7465",
 }
 # Kinds of tensors, in the order of legends.
-KINDS = ("weight", "activation", "input", "output")
+KINDS = ("weight", "activation", "input", "output", "state")
 # Opacities of the rectangles of a kind: neighbours differ a little, so that edges are seen.
 SHADES = (1.0, 0.9, 0.8)
 # Numbers of colours of tiers and of pairs of tiers; further ones repeat the last and the first.

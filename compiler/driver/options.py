@@ -1,7 +1,7 @@
 """The options of the driver."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import get_type_hints
@@ -62,6 +62,8 @@ class CompileOptions:
             one at the target's own capacity; None for no limit.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
+        states: which tensors live from one inference to the next, in the same bytes: `IN=OUT`, an
+            input and the output that follows it, or `auto` for those that data flow shows.
         overrides: target fields to override (`--set`).
         parameters: the solver's own parameters.
         op_costs: CSV file of compute times of operators, measured or simulated, which replace the
@@ -87,6 +89,7 @@ class CompileOptions:
     within: float = DEFAULT_WITHIN
     slower_by: float | None = None
     steady_state: bool = False
+    states: Sequence[str] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     op_costs: Path | None = None
@@ -114,6 +117,7 @@ class CompileOptions:
             fuse=self.fuse,
             alias=self.alias,
             steady_state=self.steady_state,
+            states=self.states,
             op_costs=self.op_costs,
             progress=self.progress,
         )
@@ -243,6 +247,11 @@ def _check_recompute(options: CompileOptions) -> None:
         raise UsageError(f"--recompute takes auto or off, not {options.recompute!r:.60}")
     if options.recompute == OFF:
         return
+    if options.states:
+        raise UsageError(
+            "--recompute auto runs operators again, and with --state what they read may be "
+            "overwritten by then: leave one out"
+        )
     if options.schedule not in (None, WHOLE):
         raise UsageError(
             "--recompute auto chooses a schedule in which whole operators run again, --schedule "
@@ -296,7 +305,17 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
     plain = CompileOptions()
     if options.schedule == WHOLE:  # the steps stay as they are
         plain = replace(plain, schedule=WHOLE)
-    for name in ("schedule", "recompute", "dims", "batch", "dtype", "fuse", "alias", "op_costs"):
+    for name in (
+        "schedule",
+        "recompute",
+        "dims",
+        "batch",
+        "dtype",
+        "fuse",
+        "alias",
+        "states",
+        "op_costs",
+    ):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(
                 f"option {name} says how a model is read, and a problem is not read from one; "

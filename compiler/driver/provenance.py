@@ -62,16 +62,24 @@ def import_options(plan: Plan) -> ImportOptions:
         raise _odd("batch", batch, "a number of at least 1, or null")
     if dtype is not None and not isinstance(dtype, str):
         raise _odd("dtype", dtype, "the name of a data type, or null")
+    pairs = model.get("state") or []
+    if not isinstance(pairs, list) or not all(map(_is_pair, pairs)):
+        raise _odd("state", pairs, "a list of [input, output]")
     return ImportOptions(
         dims=dims,
         batch=batch,
         dtype=None if dtype is None else parse_dtype(dtype),
         fuse=bool(model.get("fuse", True)),
+        states=tuple("=".join(pair) for pair in pairs),
     ).for_target(plan.target)
 
 
 def _is_dimension(value: object) -> bool:
     return type(value) is int and value >= 1
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(type(n) is str for n in value)
 
 
 def _odd(field: str, value: object, wanted: str) -> UsageError:

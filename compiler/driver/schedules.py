@@ -48,6 +48,8 @@ def is_searched(options: CompileOptions, target: Target) -> bool:
 
 def why_whole(options: CompileOptions, target: Target) -> str:
     """Why operators run whole where no schedule is named; empty where cascades are searched for."""
+    if options.states:
+        return "tensors live from one inference to the next (--state)"
     if not target.tile_axes:
         return f"{target.name} does not run them in parts (tiles.allowed)"
     if options.minimised == "peak" and target.must_be_fastest("weight"):
@@ -84,6 +86,11 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
     Raises:
         UsageError: the target allows no parts, or not for this objective.
     """
+    if options.states:
+        raise UsageError(
+            "operators run whole where tensors live from one inference to the next (--state): use "
+            "--schedule whole"
+        )
     if not target.tile_axes:
         raise UsageError(
             f"operators run whole on {target.name}: use --schedule whole, another target, "

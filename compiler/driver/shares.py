@@ -6,14 +6,14 @@ import numpy as np
 
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.summary_text import percent
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import Score
 from ullage.hwmodels.traffic import operand_charges
 
 # Kinds of buffers in the order of texts.
-KINDS: tuple[Kind, ...] = ("weight", "activation", "input", "output")
+KINDS: tuple[BufferKind, ...] = ("weight", "activation", "input", "output", "state")
 
 
 def dma_busy(cost: Score) -> float:

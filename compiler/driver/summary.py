@@ -36,6 +36,7 @@ from ullage.compiler.driver.summary_text import (
     percent,
 )
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.states.kept import kept_states, state_text
 from ullage.solvers.bounds.schedules import TRIVIAL
 
 # Seconds that are shown as 0.00.
@@ -104,6 +105,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "whole_because": compiled.whole_because or None,
         "whole_value": None if compiled.whole is None else compiled.whole.value,
         "whole_slow_bytes": None if compiled.whole is None else compiled.whole.slow_bytes,
+        "state": [asdict(state) for state in kept_states(plan)],
         "buffers": len(plan.problem.buffers),
         "slices": len(plan.residencies),
         "transfers": len(plan.transfers),
@@ -236,6 +238,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         *_then(compiled),
         *_limit(compiled),
         *_schedule(compiled, summary),
+        ("state", state_text(plan)),
         ("steps bound by", _shares(time_by_binding(compiled), cost.latency_s)),
         (
             "slow traffic",

@@ -207,8 +207,9 @@ def _operand_rows(operands: Iterable[Operand]) -> list[str]:
 
 def _header(plan: Plan, program: FlatProgram, tables: Sequence[_Table]) -> str:
     first_load = sum(map(len, program.operands))
-    weights = sum(plan.problem.buffers[o.buffer].kind == "weight" for o in program.loads)
-    loop_carried = weights if plan.problem.steady_state else 0
+    buffers, steady_state = plan.problem.buffers, plan.problem.steady_state
+    remains = [b.persistent and (steady_state or not b.constant) for b in buffers]
+    loop_carried = sum(remains[o.buffer] for o in program.loads)
     figures = {f"{name.upper()}": len(rows) for _, name, rows in tables}
     figures |= {
         "ULLAGE_FIRST_LOAD": first_load,

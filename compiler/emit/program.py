@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.coverage import Extent, cover
+from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 
 
@@ -80,8 +81,9 @@ class FlatProgram:
     """Operands and copies of T steps, what is loaded before them and where outputs are after them.
 
     Attributes:
-        loads: inputs, then weights, where they are before step 0: in their home tiers, and in
-            steady state weights in any tier. The bytes of a load may be in several tiers.
+        loads: inputs, then weights, then states, where they are before step 0: in their home
+            tiers, and in steady state weights in any tier. The bytes of a load may be in several
+            tiers.
         operands: T tuples, reads before writes.
         copies: in step order, then as the plan lists transfers, then in byte order.
         outputs: where the outputs are after step T-1.
@@ -144,9 +146,10 @@ class _Held:
 
 
 def _loads(plan: Plan, held: _Held) -> Iterator[Operand]:
-    """Inputs, then weights: at home, and in other tiers where they are from the beginning."""
-    for kind in ("input", "weight"):
-        home = plan.target.homes[kind]
+    """Inputs, weights, states: at home, and in other tiers where they are from the beginning."""
+    kinds: tuple[BufferKind, ...] = ("input", "weight", "state")
+    for kind in kinds:
+        home = plan.target.home(kind).name
         for index, buffer in enumerate(plan.problem.buffers):
             if buffer.kind != kind:
                 continue

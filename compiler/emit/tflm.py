@@ -118,7 +118,7 @@ def _live_range(plan: Plan, index: int, begin: int, end: int) -> tuple[int, int]
     steps = [
         t for t, use in plan.problem.uses_of[index] if use.start_byte < end and begin < use.end_byte
     ]
-    if buffer.kind == "input":
+    if buffer.initial and not buffer.constant:
         steps.append(0)
     if any(low < end and begin < high for low, high in buffer.outputs):
         steps.append(len(plan.problem.steps) - 1)

@@ -6,9 +6,10 @@ step t     residencies end, start, become ready
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import storage_bytes
 from ullage.compiler.common.errors import VerificationError
@@ -19,7 +20,7 @@ from ullage.compiler.execute.timetable import timetable
 from ullage.compiler.execute.true_shapes import TrueShapes
 from ullage.compiler.importer.build import Imported
 from ullage.compiler.ir.graph import Operator
-from ullage.compiler.ir.plan import Plan, Transfer
+from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import (
     Aliases,
@@ -28,6 +29,7 @@ from ullage.compiler.lowering.aliases import (
     find_aliases,
 )
 from ullage.compiler.lowering.dataflow import Contents, absorbed_inputs, contents_of, written_ranges
+from ullage.compiler.lowering.layouts import LaidOut
 from ullage.compiler.lowering.orders import planned_order
 from ullage.compiler.lowering.symbolic_memory import cut
 
@@ -64,11 +66,18 @@ class ExecutionJob:
         }
         model = plan.model
         options = alias_options(plan.target, alias=bool(model.get("alias", True)))
+        self.orders: dict[str, NDArray[np.int64]] = {
+            placed.name: LaidOut(graph.values[placed.name], placed.layout).element_order()
+            for buffer in plan.problem.buffers
+            for placed in buffer.values
+            if placed.layout is not None
+        }
         self.aliases, self.content = self._storage(options)
         types = imported.scope.types
         self.shapes = TrueShapes(graph, types, kernels, self.aliases.elided)
         self.arena = Arena(plan)
         self.table = timetable(plan)
+        self.states = {state.input: state for state in graph.states}
         self.trace: list[str] = []
         self.inferences = self.passed = self.steps = self.bytes_moved = 0
 
@@ -92,15 +101,19 @@ class ExecutionJob:
             ran whole: of one in parts not all need be made, or still be there.
         """
         plan, table = self.plan, self.table
-        steps = plan.problem.steps
+        steps, buffers = plan.problem.steps, plan.problem.buffers
         weights_remain = plan.problem.steady_state and self.inferences > 0
         self.inferences += 1
         self.shapes.begin_again()
-        opening = table.opening
+        remain: list[Residency] = []
+        anew: list[Residency] = []
+        for r in table.loop_carried:
+            is_state = self.inferences > 1 and not buffers[r.buffer].constant
+            (remain if is_state or weights_remain else anew).append(r)
         if self.inferences > 1:
-            self.arena.begin_again(table.loop_carried if weights_remain else ())
-        if not weights_remain:
-            opening = {**opening, 0: [*table.loop_carried, *opening.get(0, ())]}
+            self.arena.begin_again(remain)
+            self._hand_over(remain)
+        opening = {**table.opening, 0: [*anew, *table.opening.get(0, ())]}
         whole = [t for t in range(until) if steps[t].kind != DMA_STEP and not steps[t].ranges]
         shown = whole[-1] if whole and until < len(steps) else None
         results: dict[str, Array] = {}
@@ -109,10 +122,11 @@ class ExecutionJob:
                 t, table.closing.get(t, ()), opening.get(t, ()), table.arriving.get(t, ())
             )
             if t == 0:
-                self._load(inputs)
+                states = self.states if self.inferences > 1 else {}
+                self._load({name: a for name, a in inputs.items() if name not in states})
                 if not weights_remain:
                     self._load(weights)
-                    self._prologue()
+                self._prologue(anew)
             sources = self._move(t, table.moving.get(t, ()))
             if steps[t].kind != DMA_STEP:
                 operator = self.imported.graph.operators[steps[t].operator]
@@ -124,9 +138,35 @@ class ExecutionJob:
             self.progress(self.passed)
         return self._finals() if until == len(steps) else results
 
-    def _prologue(self) -> None:
+    def _hand_over(self, remaining: Iterable[Residency]) -> None:
+        """Between two inferences: what an output left in a state's bytes is the next one's input.
+
+        Raises:
+            VerificationError: a residency that the next inference begins with holds other data.
+        """
+        places = {self.place[name][0]: pair for name, pair in self.states.items()}
+        for r in remaining:
+            pair = places.get(r.buffer)
+            if pair is None:
+                continue
+            (_, old, old_end), (_, new, _) = self.place[pair.input], self.place[pair.output]
+            low, high = max(old, r.start_byte), min(old_end, r.end_byte)
+            address = r.offset + low - r.start_byte
+            if low >= high:
+                continue
+            held = self.arena.owners[r.tier].read(address, address + high - low)
+            if held != cut(self.content[pair.output], low - new, high - new):
+                raise VerificationError(
+                    f"{r.tier} at address {address} does not hold {pair.output!r} at the end of an "
+                    f"inference, as {pair.input!r} of the next one",
+                    {"tensor": pair.output, "tier": r.tier},
+                )
+            begins = cut(self.content[pair.input], low - old, high - old)
+            self.arena.owners[r.tier].replace(address, address + high - low, begins)
+
+    def _prologue(self, loop_carried: Iterable[Residency]) -> None:
         """Copy weights from home to the loop-carried residencies, before the first inference."""
-        for r in self.table.loop_carried:
+        for r in loop_carried:
             home = self.plan.target.home(self.plan.problem.buffers[r.buffer].kind).name
             if r.tier == home:
                 continue
@@ -162,11 +202,22 @@ class ExecutionJob:
                 self.arena.owners[home].replace(
                     address, address + size, cut(self.content[name], low - begin, high - begin)
                 )
+            if name in self.states:
+                self._leave_rows(name, index, end, home)
+
+    def _leave_rows(self, name: str, index: int, begin: int, home: str) -> None:
+        """Say that the rows of a state that are still to come hold what nobody may read."""
+        end, what = self.plan.problem.buffers[index].size_bytes, f"rows to come of {name!r}"
+        if begin < end:
+            for r, low, high in self.arena.extents(index, begin, end, 0, what, tier=home):
+                address = r.offset + low - r.start_byte
+                size = high - low
+                self.arena.owners[home].replace(address, address + size, [(0, size, what, 0)])
 
     def _stored(self, name: str, array: Array) -> Bytes:
         """The bytes of a value as they lie in its buffer."""
-        del name
-        return as_bytes(array)
+        order = self.orders.get(name)
+        return as_bytes(array if order is None else array.reshape(-1)[order])
 
     def _move(
         self, t: int, moves: "list[tuple[Transfer, int, int]] | tuple[()]"
@@ -226,7 +277,7 @@ class ExecutionJob:
                 continue  # stands for a subgraph's intermediates
             index, begin, _ = self.place[name]
             self.shapes.record(name, results[name], f"step {t}, {what}")
-            data = _filled(as_bytes(results[name]), graph.values[name].size_bytes)
+            data = _filled(self._stored(name, results[name]), graph.values[name].size_bytes)
             for low, high in written_ranges(graph, operator, name, absorbed):
                 content = cut(self.content[name], low, high)
                 written = self.arena.write(index, begin + low, t, what, data[low:high], content)
@@ -269,7 +320,13 @@ class ExecutionJob:
         """The bytes of a tensor as an array; of one that is planned by a bound, its first bytes."""
         dtype, shape = self.imported.scope.types[name].dtype, self.shapes.shape_of(name)
         size = storage_bytes(dtype, math.prod(shape))
-        return typed(data[:size], numpy_dtype(dtype), shape)
+        order = self.orders.get(name)
+        if order is None:
+            return typed(data[:size], numpy_dtype(dtype), shape)
+        laid_out = typed(data[:size], numpy_dtype(dtype), (len(order),))
+        array = np.empty_like(laid_out)
+        array[order] = laid_out
+        return array.reshape(shape)
 
     @staticmethod
     def _refuse_race(

@@ -27,7 +27,6 @@ from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.reach import REDUCTION, whole_box
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions
 from ullage.compiler.lowering.dataflow import Contents
-from ullage.compiler.lowering.layouts import LaidOut
 from ullage.compiler.lowering.orders import planned_schedule
 from ullage.compiler.lowering.parts import resolve
 from ullage.compiler.lowering.symbolic_memory import DataRange
@@ -39,12 +38,10 @@ class PartsJob(ExecutionJob):
     def _storage(self, options: AliasOptions) -> tuple[Aliases, Contents]:
         graph, plan = self.imported.graph, self.plan
         self.lowered = resolve(graph, planned_schedule(graph, plan.model), options)
-        self.orders: dict[str, NDArray[np.int64]] = {}
         for placed in (value for buffer in plan.problem.buffers for value in buffer.values):
             value = graph.values[placed.name]
             if placed.layout is None:
                 continue
-            self.orders[placed.name] = LaidOut(value, placed.layout).element_order()
             if BITS[value.dtype] < 8:
                 raise ModelError(
                     f"{value.name!r} is made in parts and holds {value.dtype}: plans in parts are "

@@ -1,6 +1,6 @@
 """Runs of a plan: every operator reads and writes the plan's addresses, every transfer copies."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from ullage.compiler.execute.kernels import Kernels, open_session, run_session, 
 from ullage.compiler.execute.parts_job import PartsJob
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
+from ullage.compiler.ir.graph import State
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.verify.verifier import check_well_formed
@@ -199,9 +200,16 @@ class Executor:
             raise UsageError(f"--until takes a step between 1 and {last}, not {until}")
         count = chosen.inferences
         if count is None:
-            count = STEADY_INFERENCES if plan.problem.steady_state else 1
+            states = self.imported.graph.states
+            lasts = plan.problem.steady_state or (states and not _grown(states))
+            count = STEADY_INFERENCES if lasts else 1
         if count < 1:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
+        if count > 1 and (grown := _grown(self.imported.graph.states)):
+            raise UsageError(
+                f"each inference makes {grown[0].output!r} longer than {grown[0].input!r}, and the "
+                f"plan is for one length: run one inference (--inferences 1), not {count}"
+            )
         user_inputs = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
         kind = PartsJob if "schedule" in plan.model else ExecutionJob
@@ -214,8 +222,11 @@ class Executor:
         )
         checks: list[OutputCheck] = []
         arrays: dict[str, Array] = {}
+        ordinary: dict[str, Array] = {}
         for number in range(1, count + 1):
             inputs = {**(self._inputs(number) if number > 1 else self.inputs), **user_inputs}
+            if number > 1:
+                inputs |= {s.input: ordinary[s.output] for s in self.imported.graph.states}
             with _told(number, count):
                 arrays = job.walk(inputs, self.roots, until if number == count else last)
             ordinary = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
@@ -290,6 +301,11 @@ class Executor:
         if inference:
             self._expected.update({(inference, name): array for name, array in outputs.items()})
         return outputs
+
+
+def _grown(states: Iterable[State]) -> list[State]:
+    """The states that each inference makes longer."""
+    return [state for state in states if state.axis is not None]
 
 
 @contextmanager

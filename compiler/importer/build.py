@@ -24,6 +24,7 @@ from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.padding import padded
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
+from ullage.compiler.importer.states.pairs import with_states
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
 from ullage.compiler.ir.target import NO_PADDING, Padding, Target
@@ -48,6 +49,8 @@ class ImportOptions:
         padding: how feature maps are stored (`Target.padding`).
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
+        states: which tensors live from one inference to the next: `IN=OUT`, an input and the output
+            after it, or `auto`.
         deadline: `time.monotonic()` value at which reading ends, None for never.
     """
 
@@ -59,6 +62,7 @@ class ImportOptions:
     padding: Padding = NO_PADDING
     fuse: bool = True
     fuse_pairs: bool = True
+    states: tuple[str, ...] = ()
     deadline: float | None = None
 
     def for_target(self, target: Target) -> "ImportOptions":
@@ -110,7 +114,7 @@ def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
             f"{path}: a joint graph in fx form has no symbolic dimensions: leave --dim and --batch "
             "out"
         )
-    return import_joint(path, dtype=options.dtype, name=name)
+    return with_states(import_joint(path, dtype=options.dtype, name=name), options.states)
 
 
 def import_detailed(
@@ -195,7 +199,7 @@ def import_detailed(
     graph = with_reach(graph, groups, proto.graph, scope)
     if chosen.scale_dtype is not None:
         graph = _with_scales(graph, biases, chosen.scale_dtype)
-    return Imported(graph, proto, scope)
+    return Imported(with_states(graph, chosen.states), proto, scope)
 
 
 def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dict[str, str]:

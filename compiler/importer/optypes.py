@@ -52,6 +52,13 @@ DATA_MOVEMENT = frozenset(
     SpaceToDepth Split Tile Transpose Trilu Upsample QLinearConcat CenterCropPad TensorScatter
     """.split()
 )
+# Operators whose result is their first operand with some elements put in; position of these.
+PATCHING = {
+    "ScatterND": 2,
+    "ScatterElements": 2,
+    "Scatter": 2,
+    "TensorScatter": 1,
+}
 # Operators with subgraphs.
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 # The result has the bytes of the first input in the same order.

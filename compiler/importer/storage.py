@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.optypes import DATA_OPERANDS, ELEMENTWISE, VIEWS
+from ullage.compiler.importer.optypes import DATA_OPERANDS, ELEMENTWISE, PATCHING, VIEWS
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Sharing
 
@@ -64,6 +64,8 @@ def sharings_of(
         return () if scaled is None else (Sharing("split", outputs[0], first, scaled),)
     if op == "Concat":
         return _concat(node, attributes, types, sizes)
+    if op in PATCHING:
+        return _patched(op, node, sizes)
     return tuple(
         Sharing("in_place", outputs[0], name)
         for name in elementwise_operands(op, node, types)
@@ -121,6 +123,18 @@ def _is_view(
         positive = steps is None or bool(np.all(np.asarray(steps, dtype=np.int64) > 0))
         return known and positive and not result.is_upper_bound
     return op == "Expand" or (op == "Concat" and len(node.input) == 1)
+
+
+def _patched(op: str, node: onnx.NodeProto, sizes: Mapping[str, int]) -> tuple[Sharing, ...]:
+    """The first operand of an operator that writes rows into it, and is the result otherwise."""
+    rows = node.input[PATCHING[op]] if len(node.input) > PATCHING[op] else ""
+    source, result = node.input[0], node.output[0]
+    if rows not in sizes or source not in sizes or sizes[source] != sizes.get(result):
+        return ()
+    if list(node.input).count(source) > 1:
+        return ()
+    written = min(sizes[rows], sizes[result])
+    return (Sharing("in_place", result, source, written_bytes=written),)
 
 
 def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:

@@ -15,17 +15,19 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.states.flow import state_edges
 
 if TYPE_CHECKING:
     import networkx as nx
 
 
 def operator_dag(graph: Graph) -> "nx.DiGraph":
-    """Which operator reads what another one wrote.
+    """Which operator must run before which: it makes what the other one reads.
 
     Returns:
         A `networkx.DiGraph` over operator indices 0..N-1, in this order. An edge's `size_bytes`
-        (int) is the sum of the values that pass along it.
+        (int) is the sum of the values that pass along it; 0 where one operator reads the data of a
+        state that the other one overwrites.
     """
     import networkx as nx
 
@@ -37,6 +39,8 @@ def operator_dag(graph: Graph) -> "nx.DiGraph":
                 edge = (maker[name], index)
                 passed[edge] = passed.get(edge, 0) + graph.values[name].size_bytes
         maker.update(dict.fromkeys(operator.outputs, index))
+    for reader, writer, _ in state_edges(graph):
+        passed.setdefault((reader, writer), 0)
     dag = nx.DiGraph()
     dag.add_nodes_from(range(len(graph.operators)))
     dag.add_edges_from((*edge, {"size_bytes": size}) for edge, size in passed.items())

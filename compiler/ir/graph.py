@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # Role of a value in one inference; `program.Buffer` says what each means for storage.
 Kind = Literal["input", "weight", "activation", "output"]
+# Role of a buffer: that of its values, or `state` where it holds an input and the output after it.
+BufferKind = Literal["input", "weight", "activation", "output", "state"]
 # What a loop nest computes; explained at `LoopNest`.
 NestKind = Literal[
     "convolution",
@@ -164,12 +166,30 @@ class Sharing:
         output: name of the output value.
         input: name of the input value.
         offset_bytes: where the part begins inside the whole (`concat`, `split`).
+        written_bytes: of `in_place`, the bytes that the operator then writes, where it leaves the
+            rest as it is (a ScatterND writes a few rows); None: all.
     """
 
     kind: SharingKind
     output: str
     input: str
     offset_bytes: int = 0
+    written_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A tensor that lives from one inference to the next, in the same bytes.
+
+    Attributes:
+        input: the graph's input that is the tensor before an inference.
+        output: the graph's output that is the tensor after it, and the next one's input.
+        axis: the axis along which an inference appends rows; None where the shape stays.
+    """
+
+    input: str
+    output: str
+    axis: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +253,7 @@ class Graph:
         inputs: names of the graph's inputs, weights excluded.
         outputs: names of the graph's outputs.
         fallbacks: what is costed by a fallback, with reasons; nothing is dropped silently.
+        states: inputs and outputs that are one tensor, which lives across inferences.
     """
 
     name: str
@@ -241,6 +262,7 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     fallbacks: tuple[Fallback, ...] = ()
+    states: tuple[State, ...] = ()
 
     def __repr__(self) -> str:
         """One line: a graph in full is thousands."""
@@ -266,7 +288,7 @@ class Graph:
         `size_bytes` (int) how many bytes are read or written.
 
         The graph's own attributes are `name`, `inputs`, `outputs` (tuples of value names) and
-        `fallbacks` (tuple of `Fallback`).
+        `fallbacks` (tuple of `Fallback`) and `states` (tuple of `State`).
 
         Returns:
             A `networkx.DiGraph`, bipartite and without cycles; operators stand in file order.
@@ -274,7 +296,11 @@ class Graph:
         import networkx as nx
 
         net = nx.DiGraph(
-            name=self.name, inputs=self.inputs, outputs=self.outputs, fallbacks=self.fallbacks
+            name=self.name,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            fallbacks=self.fallbacks,
+            states=self.states,
         )
         for name, value in self.values.items():
             net.add_node(name, role="value", **_attributes_of(value))
@@ -343,6 +369,7 @@ class Graph:
             inputs=ends["input"],
             outputs=ends["output"],
             fallbacks=tuple(net.graph.get("fallbacks", ())),
+            states=tuple(net.graph.get("states", ())),
         )
 
 

@@ -85,6 +85,8 @@ class ModelFields(TypedDict, total=False):
         fuse: fusion groups were formed.
         alias: values may share bytes.
         steady_state: inferences follow one another for ever.
+        state: [input, output] of each tensor that lives from one inference to the next; absent
+            where there is none.
         schedule: the parts in which the operators run; absent where each runs whole.
     """
 
@@ -98,6 +100,7 @@ class ModelFields(TypedDict, total=False):
     fuse: bool
     alias: bool
     steady_state: bool
+    state: list[list[str]]
     schedule: ScheduleFields
 
 

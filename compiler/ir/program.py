@@ -13,7 +13,7 @@ from functools import cached_property
 
 from ullage.compiler.common.ranges import Count, DtypeName, Index, OperatorIndex, Positive, Seconds
 from ullage.compiler.common.units import counted
-from ullage.compiler.ir.graph import Gemm, Kind, LoopNest
+from ullage.compiler.ir.graph import BufferKind, Gemm, LoopNest
 from ullage.compiler.ir.reach import AxisRange
 
 # Kind of a step without an operator: only transfers run in it.
@@ -160,7 +160,9 @@ class Buffer:
         name: name of its first value.
         size_bytes: storage of all its values together.
         kind: `input` (holds data before the first step), `weight` (the same, and is never written),
-            `output` (some of its values must be in the home tier at the end), or `activation`.
+            `output` (some of its values must be in the home tier at the end), `state` (holds data
+            before the first step, is written, and is what the next inference begins with), or
+            `activation`. It is for reports; the properties say what is true of the buffer.
         values: the values in it and where; ranges overlap for views and in-place results.
         outputs: byte ranges [start, end) that are outputs of the graph.
         row_bytes: bytes of one row of the outermost axis longer than 1; slices may be cut there.
@@ -168,7 +170,7 @@ class Buffer:
 
     name: str
     size_bytes: Count
-    kind: Kind
+    kind: BufferKind
     values: tuple[PlacedValue, ...] = ()
     outputs: tuple[tuple[Count, Count], ...] = ()
     row_bytes: Positive = 1
@@ -176,7 +178,7 @@ class Buffer:
     @property
     def initial(self) -> bool:
         """Whether it holds data at home before the first step."""
-        return self.kind in ("input", "weight")
+        return self.kind in ("input", "weight", "state")
 
     @property
     def final(self) -> tuple[tuple[int, int], ...]:
@@ -186,7 +188,7 @@ class Buffer:
     @property
     def persistent(self) -> bool:
         """Whether what it holds after an inference is what the next one begins with."""
-        return self.kind == "weight"
+        return self.kind in ("weight", "state")
 
     @property
     def constant(self) -> bool:

@@ -22,7 +22,7 @@ from ullage.compiler.common.ranges import (
     Share,
     WriteRate,
 )
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import BufferKind, Kind
 from ullage.compiler.ir.program import DmaSteps
 
 # Where operands may be while their operator runs; explained at `Target`.
@@ -355,11 +355,11 @@ class Target:
                 return link
         return None
 
-    def home(self, kind: Kind) -> Tier:
-        """The home tier of buffers of a kind."""
-        return self.tier(self.homes[kind])
+    def home(self, kind: BufferKind) -> Tier:
+        """The home tier of buffers of a kind; states are at home where inputs are."""
+        return self.tier(self.homes["input" if kind == "state" else kind])
 
-    def must_be_fastest(self, kind: Kind) -> bool:
+    def must_be_fastest(self, kind: BufferKind) -> bool:
         """Whether operators can use buffers of this kind in the fastest tier only.
 
         It is so where the target demands it, and where neither the home nor any other slower tier

@@ -18,7 +18,8 @@ execution.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ullage.compiler.ir.graph import Graph, Kind, Operator, Sharing
+from ullage.compiler.ir.graph import BufferKind, Graph, Operator, Sharing, State
+from ullage.compiler.ir.states.flow import makers_of, writer_of
 from ullage.compiler.ir.target import Target
 
 
@@ -51,14 +52,14 @@ class _Root:
 
     Attributes:
         size_bytes: size of the value that it is named after.
-        kind: kind of that value.
+        kind: kind of that value; `state` where it holds an input and the output after it.
         members: value -> offset in bytes of every value inside it.
         active: those of the members that may still be read.
         is_output: whether a member is an output of the graph.
     """
 
     size_bytes: int
-    kind: Kind
+    kind: BufferKind
     members: dict[str, int] = field(default_factory=dict)
     active: dict[str, int] = field(default_factory=dict)
     is_output: bool = False
@@ -94,6 +95,7 @@ class _AliasState:
         for name in outputs:
             self.roots[name].is_output = True
         self.outputs = outputs
+        self.appending: set[str] = set()  # operators that make a state longer
         self.last_read = dict.fromkeys(graph.values, -1)
         for position, index in enumerate(order):
             operator = graph.operators[index]
@@ -114,6 +116,8 @@ class _AliasState:
         for name, at in inner_root.active.items():
             outer_root.active[name] = base + at
         outer_root.is_output |= inner_root.is_output
+        if inner_root.kind == "state":
+            outer_root.kind = "state"
 
     def overlapping(self, name: str, position: int) -> list[str]:
         """Values that share at least one byte with `name`, itself included, and may still be read.
@@ -134,6 +138,10 @@ class _AliasState:
             for v, at in root.active.items()
             if at < high and low < at + self.graph.values[v].size_bytes
         ]
+
+    def is_state(self, name: str) -> bool:
+        """Whether the value lies in bytes that live from one inference to the next."""
+        return self.roots[self.root_of[name]].kind == "state"
 
     def fills_its_root(self, name: str) -> bool:
         """Whether the value is as large as its buffer."""
@@ -165,6 +173,8 @@ def find_aliases(
     state = _AliasState(graph, order)
     elided: set[str] = set()
     absorbed: set[tuple[str, str]] = set()
+    for pair in graph.states:
+        _join_state(state, pair, absorbed)
     order = [index for index in order if graph.operators[index].name not in apart]
     for index in order:
         operator = graph.operators[index]
@@ -173,7 +183,7 @@ def find_aliases(
         if options.parts:
             _try_split(state, graph.operators[index], options, elided)
     for index in reversed(order):
-        if options.parts:
+        if options.parts or graph.operators[index].name in state.appending:
             _try_concat(state, graph.operators[index], options, elided, absorbed)
     if options.in_place:
         for position, index in enumerate(order):
@@ -185,6 +195,20 @@ def find_aliases(
         elided=frozenset(elided),
         absorbed=frozenset(absorbed),
     )
+
+
+def _join_state(state: _AliasState, pair: State, absorbed: set[tuple[str, str]]) -> None:
+    """Give a state's input and output the same bytes; old rows are a prefix of a longer output."""
+    if pair.axis is None:
+        state.place(pair.output, pair.input, 0)
+    else:
+        state.place(pair.input, pair.output, 0)
+        index = writer_of(state.graph, makers_of(state.graph), pair)
+        if index is not None:
+            operator = state.graph.operators[index]
+            state.appending.add(operator.name)
+            absorbed.add((operator.name, operator.inputs[0]))
+    state.roots[state.root_of[pair.input]].kind = "state"
 
 
 def _fits_kind(state: _AliasState, source: str, result: str) -> bool:
@@ -208,6 +232,8 @@ def _try_view(
         return
     source, result = views[0].input, views[0].output
     same = state.graph.values[source].size_bytes == state.graph.values[result].size_bytes
+    if state.is_state(result):  # it takes its whole root along, with the data before
+        same = same and state.fills_its_root(source) and state.fills_its_root(result)
     if same and _fits_kind(state, source, result):
         state.place(result, source, 0)
         elided.add(operator.name)
@@ -224,7 +250,7 @@ def _try_split(
     for sharing in parts:
         if not _is_aligned(state, whole, sharing.offset_bytes, sharing.output, options):
             return
-        if not _fits_kind(state, whole, sharing.output):
+        if not _fits_kind(state, whole, sharing.output) or state.is_state(sharing.output):
             return
     for sharing in parts:
         state.place(sharing.output, whole, sharing.offset_bytes)
@@ -244,7 +270,9 @@ def _try_concat(
         return
     parts_in_place: set[str] = set()
     for sharing in parts:
-        if _may_be_part(state, sharing, options):
+        if (operator.name, sharing.input) in absorbed:  # the data before, in a state's bytes
+            parts_in_place.add(sharing.input)
+        elif _may_be_part(state, operator, sharing, options):
             state.place(sharing.input, sharing.output, sharing.offset_bytes)
             parts_in_place.add(sharing.input)
     absorbed.update((operator.name, name) for name in parts_in_place)
@@ -255,13 +283,18 @@ def _try_concat(
         elided.add(operator.name)
 
 
-def _may_be_part(state: _AliasState, sharing: Sharing, options: AliasOptions) -> bool:
+def _may_be_part(
+    state: _AliasState, operator: Operator, sharing: Sharing, options: AliasOptions
+) -> bool:
     """Whether an operand of a Concat may lie inside the result."""
     source = state.roots[state.root_of[sharing.input]]
     target = state.roots[state.root_of[sharing.output]]
     if source is target or source.kind != "activation" or source.is_output:
         return False
-    if target.kind not in ("activation", "output") or not state.fills_its_root(sharing.input):
+    is_new = target.kind == "state" and operator.name in state.appending
+    if not (is_new or target.kind in ("activation", "output")) or not state.fills_its_root(
+        sharing.input
+    ):
         return False
     return _is_aligned(state, sharing.output, sharing.offset_bytes, sharing.input, options)
 
@@ -289,6 +322,8 @@ def _try_in_place(state: _AliasState, operator: Operator, position: int, elided:
     for sharing in permitted:
         if not _may_overwrite(state, sharing, position, operator, by_element):
             continue
+        if state.is_state(sharing.output):
+            return  # it has its place
         standalone = state.fills_its_root(sharing.output)
         if standalone:
             state.place(sharing.output, sharing.input, 0)

@@ -17,8 +17,9 @@ two operators, one to empty memory and one to fill it.
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
-from ullage.compiler.ir.graph import Graph, Kind, Operator, Value
+from ullage.compiler.ir.graph import BufferKind, Graph, Operator, Sharing, Value
 from ullage.compiler.ir.program import (
     DMA_STEP,
     Buffer,
@@ -28,11 +29,12 @@ from ullage.compiler.ir.program import (
     Step,
     Use,
 )
+from ullage.compiler.ir.states.flow import state_layouts
 from ullage.compiler.lowering.alias_proof import check_aliases
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
 from ullage.compiler.lowering.dataflow import absorbed_inputs, written_ranges
 from ullage.compiler.lowering.layouts import LaidOut
-from ullage.compiler.lowering.part_work import operator_step, whole_work
+from ullage.compiler.lowering.part_work import operator_step, patch_work, whole_work
 
 # Of a target whose operators reach all operands at home.
 ONE_AT_EACH_END = DmaSteps()
@@ -71,9 +73,16 @@ def build_program(
         if len(steps) > dma_steps.at_ends:
             steps += steps_before(operator.name, dma_steps)
         uses = _uses(graph, operator, sharing, numbers)
-        steps.append(operator_step(operator, index, whole_work(operator), uses=uses))
+        work = whole_work(operator)
+        share = patched_share(graph, operator, sharing)
+        if share is not None:
+            work = patch_work(operator, share)
+        steps.append(operator_step(operator, index, work, uses=uses))
     steps += end_steps("finish", dma_steps)
-    buffers = buffers_of(graph, sharing, numbers)
+    layouts = {
+        name: LaidOut(graph.values[name], layout) for name, layout in state_layouts(graph).items()
+    }
+    buffers = buffers_of(graph, sharing, numbers, layouts)
     return Program(graph.name, order_name, tuple(steps), buffers, steady_state)
 
 
@@ -103,6 +112,9 @@ def _uses(
     """
     accessed = dict(operator.accessed_bytes)
     absorbed = absorbed_inputs(operator, sharing)
+    patches = [s for s in operator.sharings if is_patch(s, sharing)]
+    written = {s.output: s.written_bytes or 0 for s in patches}
+    accessed |= {s.input: 0 for s in patches}  # what is not written over stays, and is not read
     reads: list[Use] = []
     for name in operator.inputs:
         size = graph.values[name].size_bytes
@@ -116,8 +128,24 @@ def _uses(
     for name in operator.outputs:
         root, offset = sharing.buffer_of[name]
         for low, high in written_ranges(graph, operator, name, absorbed):
-            writes.append(Use(numbers[root], offset + low, offset + high, True, high - low, name))
+            size = min(high - low, written.get(name, high - low))
+            writes.append(Use(numbers[root], offset + low, offset + high, True, size, name))
     return (*merged_uses(reads), *merged_uses(writes))
+
+
+def is_patch(shared: Sharing, sharing: Aliases) -> bool:
+    """Whether an operator writes a few rows into an operand, which stays where it is."""
+    if shared.written_bytes is None:
+        return False
+    return sharing.buffer_of[shared.input] == sharing.buffer_of[shared.output]
+
+
+def patched_share(graph: Graph, operator: Operator, sharing: Aliases) -> Fraction | None:
+    """The share of a result that its operator writes into an operand; None where it copies that."""
+    for shared in operator.sharings:
+        if is_patch(shared, sharing) and graph.values[shared.output].size_bytes:
+            return Fraction(shared.written_bytes or 0, graph.values[shared.output].size_bytes)
+    return None
 
 
 def merged_uses(uses: Sequence[Use]) -> list[Use]:
@@ -171,15 +199,15 @@ def buffers_of(
     ends: dict[str, list[tuple[int, int]]] = {}
     for root, low, high in (piece for pieces in apart.values() for piece in pieces):
         ends.setdefault(root, []).append((low, high))
+    living = {state.input for state in graph.states}
     buffers: list[Buffer] = []
     for root, inside in members.items():
         size = graph.values[root].size_bytes
-        kinds = {value.kind for _, value in inside}
-        kind: Kind = "activation"
-        for candidate in ("weight", "input", "output"):
-            if candidate in kinds:
-                kind = candidate
-                break
+        kinds: set[BufferKind] = {value.kind for _, value in inside}
+        if any(value.name in living for _, value in inside):
+            kinds.add("state")
+        ranked: tuple[BufferKind, ...] = ("state", "weight", "input", "output", "activation")
+        kind = next(candidate for candidate in ranked if candidate in kinds)
         buffers.append(
             Buffer(
                 name=root,

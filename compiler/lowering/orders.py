@@ -10,8 +10,13 @@ from ullage.compiler.ir.schedule import Schedule
 
 
 def model_order(graph: Graph) -> tuple[int, ...]:
-    """Operators as the file lists them."""
-    return tuple(range(len(graph.operators)))
+    """Operators as the file lists them, but those first that read a state before it changes."""
+    order = tuple(range(len(graph.operators)))
+    if not graph.states:
+        return order
+    import networkx as nx
+
+    return tuple(nx.lexicographical_topological_sort(operator_dag(graph)))
 
 
 def planned_schedule(graph: Graph, model: Mapping[str, Any]) -> Schedule:

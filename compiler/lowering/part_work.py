@@ -48,6 +48,19 @@ def whole_work(operator: Operator) -> PartWork:
     )
 
 
+def patch_work(operator: Operator, share: Fraction) -> PartWork:
+    """Work of an operator that writes a share of its result, and leaves the rest as it is.
+
+    Such operators only move elements.
+    """
+    elements = math.ceil(operator.vector_elements * share)
+    nests = tuple(
+        LoopNest(nest.kind, nest.op, width=math.ceil(nest.elements * share), then=nest.then)
+        for nest in operator.nests
+    )
+    return PartWork(0, elements, (), nests, operator.measured_s, share)
+
+
 def operator_step(
     operator: Operator, index: int, work: PartWork, *, name: str = "", uses: tuple[Use, ...] = ()
 ) -> Step:

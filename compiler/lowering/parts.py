@@ -76,6 +76,11 @@ def lower_schedule(
             dma_steps=dma_steps,
             steady_state=steady_state,
         )
+    if graph.states:
+        raise UsageError(
+            "operators run whole where tensors live from one inference to the next (--state): use "
+            "--schedule whole"
+        )
     lowered = resolve(graph, schedule, options)
     numbers = buffer_numbers(graph, lowered.aliases)
     scattered = {name: lowered.output_ranges(graph, name) for name in graph.outputs}

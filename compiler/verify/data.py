@@ -90,6 +90,8 @@ class _Replay:
             else:
                 yield from self._use(t, self.log.uses[index])
         yield from self._check_outputs()
+        if self.is_loop_carried and not self.buffer.constant:
+            yield from self._check_carried()
 
     def _check_home(self) -> Iterator[Violation]:
         """Check that an input or a weight is in its home tier before the first step, all of it."""
@@ -312,6 +314,24 @@ class _Replay:
                     continue
                 message = f"output {self.buffer.name}: bytes [{start}, {end}) {fault}"
                 yield Violation("output-lost", message, last, self.names)
+
+    def _check_carried(self) -> Iterator[Violation]:
+        """Check that what the next inference begins with, outside of home, is not older data."""
+        last = len(self.plan.problem.steps)
+        begins = [self.items[i] for _, phase, i, _ in self.log.events if phase == START]
+        for item in begins:
+            if item.tier == self.home or not item.start == item.ready == 0:
+                continue
+            low, high = item.start_byte, item.end_byte
+            difference = first_difference(self.versions[item.tier], self.current, low, high)
+            if difference:
+                start, end, held, current = difference
+                message = (
+                    f"{describe_residency(self.plan, item)}: an inference begins with bytes "
+                    f"[{start}, {end}) there, and the one before leaves them otherwise: they "
+                    f"{self._staleness(held, current)}"
+                )
+                yield Violation("wrap", message, last, self.names)
 
     def _step(self, t: int) -> str:
         return f"step {t} ({self.plan.problem.steps[t].name})"

@@ -1,4 +1,4 @@
-"""The rule of the loop boundary: in steady state, weights remain for the next inference.
+"""The rule of the loop boundary: what remains for the next inference is where that looks for it.
 
     step            0 ................. T | 0 ................. T |
     inference       n                     | n + 1                 |
@@ -6,7 +6,8 @@
                     ^ start = ready = 0   ^ end = T
 
 Inference n + 1 begins with the residencies that have start = ready = 0. Their bytes are there only
-if inference n ends with the same bytes, in the same tier, at the same address.
+if inference n ends with the same bytes, in the same tier, at the same address. So it is of weights
+in steady state, and of states, whose home has one address before and after every inference.
 """
 
 from collections.abc import Iterator
@@ -18,25 +19,24 @@ from ullage.compiler.verify.well_formed import Violation
 
 
 def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
-    """Yield weights that an inference begins with but the one before does not leave there.
+    """Yield weights and states that an inference begins with, and the one before leaves elsewhere.
 
-    Every byte of a weight in a residency with `start = ready = 0`, at home or elsewhere, must be in
+    Every byte of one in a residency with `start = ready = 0`, at home or elsewhere, must be in
     residencies of the same buffer and tier, at the same address, with `end = T`. That those hold
     the weight's data follows from the rules of data where they were filled; the others are
     loop-carried themselves.
     """
     problem = plan.problem
-    if not problem.steady_state:
-        return
     last = len(problem.steps)
     held_at_end: dict[tuple[int, str, int], list[tuple[int, int]]] = {}
     for item in plan.residencies:
-        if item.end == last and (item.ready > item.start or is_loop_carried(plan, item)):
+        is_filled = item.ready > item.start or not problem.buffers[item.buffer].constant
+        if item.end == last and (is_filled or is_loop_carried(plan, item)):
             held_at_end.setdefault(_place(item), []).append((item.start_byte, item.end_byte))
     for spans in held_at_end.values():
         spans.sort()
     for item in plan.residencies:
-        if not is_loop_carried(plan, item):
+        if not (is_loop_carried(plan, item) and _is_needed_again(plan, item)):
             continue
         names = (problem.buffers[item.buffer].name,)
         shown = describe_residency(plan, item)
@@ -54,8 +54,19 @@ def find_wrap_violations(plan: Assigned) -> Iterator[Violation]:
             yield Violation("wrap", message, last, names)
 
 
+def _is_needed_again(plan: Assigned, item: Residency) -> bool:
+    """Whether what an inference begins with in a residency is what the one before left there.
+
+    In steady state it is; else weights are brought anew, and states stay at home.
+    """
+    if plan.problem.steady_state:
+        return True
+    buffer = plan.problem.buffers[item.buffer]
+    return not buffer.constant and item.tier == plan.target.home(buffer.kind).name
+
+
 def is_loop_carried(plan: Assigned, item: Residency) -> bool:
-    """Whether a residency holds a weight's data from before the first step on."""
+    """Whether a residency holds the data of a weight or a state from before the first step on."""
     buffer = plan.problem.buffers[item.buffer]
     return buffer.persistent and item.start == item.ready == 0
 

@@ -15,7 +15,7 @@ from typing import TypeVar, get_args
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX, MAX_SECONDS
 from ullage.compiler.ir.assignment import Assigned, Assignment
-from ullage.compiler.ir.graph import NEST_KINDS, Gemm, LoopNest
+from ullage.compiler.ir.graph import NEST_KINDS, BufferKind, Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
@@ -28,13 +28,14 @@ from ullage.compiler.verify.fields import (
     text_fault,
 )
 from ullage.compiler.verify.part_form import layout_fault, ranges_fault
-from ullage.compiler.verify.target_form import KINDS, show_name, target_faults
+from ullage.compiler.verify.target_form import show_name, target_faults
 
 # Step of a violation that belongs to no step.
 NO_STEP = -1
 # Operator of a DMA-only step.
 NO_OPERATOR = -1
 OBJECTIVES = get_args(Objective)
+BUFFER_KINDS: tuple[BufferKind, ...] = get_args(BufferKind)
 
 Item = TypeVar("Item", Residency, Transfer)
 
@@ -185,8 +186,8 @@ def _buffer_fault(buffer: Buffer) -> str:
     fault = text_fault("its name", buffer.name)
     if fault:
         return fault
-    if buffer.kind not in KINDS:
-        return f"its kind must be one of {', '.join(KINDS)}, is {show(buffer.kind)}"
+    if buffer.kind not in BUFFER_KINDS:
+        return f"its kind must be one of {', '.join(BUFFER_KINDS)}, is {show(buffer.kind)}"
     if not all_are(buffer.values, PlacedValue):
         return "its values must be a tuple of PlacedValue"
     for value in buffer.values:

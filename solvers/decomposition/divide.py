@@ -126,7 +126,7 @@ def solve(problem: Problem, options: DivideOptions, budget: Budget) -> Solution:
 def _improve(job: Job, options: DivideOptions, counts: _Counts) -> None:
     """Solve parts, then windows around their borders, in turn; count those solved, and taken."""
     problem, target = job.problem, job.target
-    homes = {target.homes[segment.kind] for segment in job.segments if segment.size_bytes}
+    homes = {target.home(segment.kind).name for segment in job.segments if segment.size_bytes}
     if len(target.tiers) != 2 or len(homes) != 1:
         job.notes.append("divide: parts are not cut on targets with more than two tiers or homes")
         return

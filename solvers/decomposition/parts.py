@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ullage.compiler.common.arrays import Ints
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
@@ -177,7 +177,7 @@ def part_of(
         for t in range(first, last)
     ]
     buffers = [_buffer(segments[index], index, first, last) for index in free]
-    kinds: tuple[Kind, ...] = ("weight", "activation")
+    kinds: tuple[BufferKind, ...] = ("weight", "activation")
     buffers += [Buffer(f"pinned{i}", room_bytes + 1, kind) for i, kind in enumerate(kinds)]
     program = Program(problem.name, problem.program.order, tuple(steps), tuple(buffers))
     part = Problem(program, replace(target, split_operands=False), problem.objective)
@@ -266,8 +266,8 @@ def _buffer(segment: Segment, index: int, first: int, last: int) -> Buffer:
     later = [access for access in segment.accesses if access.step >= last]
     written = any(access.writes for access in inside)
     wanted = later[0].reads if later else segment.is_output
-    kind: Kind = segment.kind
-    if kind != "weight":
+    kind: BufferKind = "weight"
+    if not segment.is_constant:
         kind = "input" if inside[0].reads else "activation"
     keeps = written and wanted
     outputs = ((0, segment.size_bytes),) if keeps else ()

@@ -48,7 +48,9 @@ def solve(problem: Problem, options: NoSpillOptions, budget: Budget) -> Solution
     fastest = target.fastest
     segments = segments_of(problem)
     state = ResidencyState(problem.on(target.with_fast_memory(2**62)), segments)
-    kept = [index for index in movable(state) if not segments[index].is_constant]
+    kept = [
+        index for index in movable(state) if not problem.buffers[segments[index].buffer].constant
+    ]
     for index in kept:
         for first in list(state.residencies[index]):
             state.remove(index, first)

@@ -1,6 +1,6 @@
 """Slices with paths as a plan: addresses in every tier, residencies and transfers."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -78,18 +78,41 @@ def residencies_of(
         if not rows:
             continue
         table = np.array(rows, dtype=np.int64)
+        returning = _returning(network, m, slices, buffers)
         if uncapacitated >> m & 1:
             placed = _side_by_side(ledger, m, slices, table)
         elif ledger.paged[m]:
-            placed = _in_pages(network, ledger, m, slices, table)
+            placed = _in_pages(network, ledger, m, slices, table, returning)
         else:
-            placed = _in_one_piece(network, ledger, m, slices, table)
+            placed = _in_one_piece(network, ledger, m, slices, table, returning)
         for row, ranges in zip(table.tolist(), placed, strict=True):
             for low, high, offset in ranges:
                 buffer = buffers[row[0]]
                 span = (buffer, low, high, tier.name, offset)
                 residencies.append(Residency(*span, row[START], row[READY], row[END]))
     return _merged(residencies)
+
+
+def _returning(
+    network: TierNetwork, tier: int, slices: Sequence[Slice], buffers: Sequence[int]
+) -> set[int]:
+    """Slices that a tier has at one address at the beginning of an inference and at its end.
+
+    Those are loop-carried ones, and those of states at home.
+    """
+    target, listed = network.target, network.problem.buffers
+    homes = {
+        index
+        for index, buffer in enumerate(listed)
+        if buffer.persistent
+        and not buffer.constant
+        and target.home(buffer.kind) is target.tiers[tier]
+    }
+    return {
+        index
+        for index, item in enumerate(slices)
+        if buffers[index] in homes or item.path.loop_carried >> tier & 1
+    }
 
 
 def _side_by_side(
@@ -107,18 +130,23 @@ def _side_by_side(
 
 
 def _in_one_piece(
-    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork,
+    ledger: Ledger,
+    tier: int,
+    slices: Sequence[Slice],
+    table: Ints,
+    returning: Container[int],
 ) -> list[list[PlacedRange]]:
     """Contiguous places.
 
-    What is loop-carried must be at one address at the end of an inference and at the beginning of
-    the next: that address is reserved for it at all steps.
+    What is loop-carried, and a state at home, must be at one address at the end of an inference and
+    at the beginning of the next: that address is reserved for it at all steps.
     """
     sizes = np.array([slices[i].end_byte - slices[i].start_byte for i in table[:, 0].tolist()])
     capacity = int(network.room[tier].min())
     residencies = table.copy()
     for at, (index, start, _, end, _) in enumerate(table.tolist()):
-        if slices[index].path.loop_carried >> tier & 1 and (start == 0 or end == network.steps):
+        if index in returning and (start == 0 or end == network.steps):
             residencies[at, START], residencies[at, END] = 0, network.steps
     loops = (residencies[:, START] == 0) & (residencies[:, END] == network.steps)
     _, first, inverse = np.unique(  # both sides of the loop boundary are one block
@@ -149,7 +177,12 @@ def _in_one_piece(
 
 
 def _in_pages(
-    network: TierNetwork, ledger: Ledger, tier: int, slices: Sequence[Slice], table: Ints
+    network: TierNetwork,
+    ledger: Ledger,
+    tier: int,
+    slices: Sequence[Slice],
+    table: Ints,
+    returning: Container[int],
 ) -> list[list[PlacedRange]]:
     """Pages by the left-edge rule; what is loop-carried returns to the pages that it left.
 
@@ -164,10 +197,10 @@ def _in_pages(
     pages = (network.room[tier] // unit).astype(np.int64)
     page_map = PageMap(int(pages.max()), network.steps + 1)
     order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
-    back = {  # loop-carried slice -> its step
+    back = {  # slice that returns -> its step
         index: start
-        for index, start, _, end, source in table.tolist()
-        if end == network.steps and source >= 0 and slices[index].path.loop_carried >> tier & 1
+        for index, start, _, end, _ in table.tolist()
+        if end == network.steps and start and index in returning
     }
     taken: list[Ints] = [np.zeros((0, 2), dtype=np.int64)] * len(table)
     kept: dict[int, Ints] = {}

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ullage.compiler.ir.graph import Kind
+from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
 
@@ -51,7 +51,7 @@ class Segment:
         buffer: index into `Problem.buffers`.
         start_byte: first byte.
         end_byte: one past the last byte.
-        kind: kind of the buffer, `weight`, `input`, `activation` or `output`.
+        kind: kind of the buffer, `weight`, `input`, `activation`, `output` or `state`.
         home: name of the tier in which operators find it where no residency says otherwise: its
             buffer's home; the fastest where the problem lets it leave only for good.
         origin: name of its buffer's home, where an input comes from and an output goes to.
@@ -64,7 +64,7 @@ class Segment:
     buffer: int
     start_byte: int
     end_byte: int
-    kind: Kind
+    kind: BufferKind
     home: str
     origin: str
     accesses: tuple[Access, ...]
@@ -79,17 +79,28 @@ class Segment:
     @property
     def is_given(self) -> bool:
         """Whether its data is at home before the first step."""
-        return self.kind in ("input", "weight")
+        return self.kind in ("input", "weight", "state")
 
     @property
     def is_constant(self) -> bool:
-        """Whether no step writes it, and it is the same in every inference."""
-        return self.kind == "weight"
+        """Whether no step writes it, and it is there before and after: weights, states' old rows.
+
+        In steady state it may stay in any tier from one inference to the next. A state that is
+        written is at home before and after every inference.
+        """
+        return self.kind == "weight" or (
+            self.kind == "state" and not any(access.writes for access in self.accesses)
+        )
 
     @property
     def stays_at_home(self) -> bool:
         """Whether its data must be at home after the last step."""
         return self.is_output or self.is_constant
+
+    @property
+    def is_state(self) -> bool:
+        """Whether it is at home, at one address, before and after every inference."""
+        return self.kind == "state"
 
 
 @computed_once
@@ -119,7 +130,8 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                     home=fastest if problem.no_spill and not buffer.constant else origin,
                     origin=origin,
                     accesses=_accesses(uses_in_range, low, high, given=buffer.initial),
-                    is_output=any(a < high and low < b for a, b in buffer.outputs),
+                    is_output=any(a < high and low < b for a, b in buffer.final)
+                    and not (buffer.persistent and not any(u.write for _, u in uses_in_range)),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
                     or not target.home(buffer.kind).addressable,
                 )

@@ -14,7 +14,7 @@ NOT_YET = "not yet"
 def fault_of(plan: Plan) -> str:
     """The first broken rule met, in a few words; empty when the plan is legal."""
     found = _shape(plan) or _problem(plan) or _space(plan) or _slices(plan) or _replay(plan)
-    return found or (_wrap(plan) if plan.problem.steady_state else "")
+    return found or _wrap(plan)
 
 
 def _shape(plan: Plan) -> str:
@@ -118,21 +118,21 @@ def _replay(plan: Plan) -> str:
     truth: dict[tuple[int, int], str] = {}
     copies: dict[tuple[int, int], str] = {}
     for b, buffer in enumerate(plan.problem.buffers):
-        if buffer.kind not in ("input", "weight"):
+        if buffer.kind not in ("input", "weight", "state"):
             continue
         for byte in range(buffer.size_bytes):
             truth[b, byte] = "initial"
             homes = [
                 i
                 for i, item in enumerate(plan.residencies)
-                if _covers(item, b, byte, plan.target.homes[buffer.kind])
+                if _covers(item, b, byte, plan.target.home(buffer.kind).name)
                 and item.start == item.ready == 0
             ]
             if not homes:
                 return "home"
             copies[homes[0], byte] = "initial"
             for i, item in enumerate(plan.residencies):
-                is_carried = plan.problem.steady_state and buffer.kind == "weight"
+                is_carried = plan.problem.steady_state and buffer.kind in ("weight", "state")
                 if (
                     is_carried
                     and _covers(item, b, byte, item.tier)
@@ -142,7 +142,7 @@ def _replay(plan: Plan) -> str:
     for t in range(len(plan.problem.steps) + 1):
         fault = _arrivals(plan, t, truth, copies)
         if fault or t == len(plan.problem.steps):
-            return fault or _outputs(plan, truth, copies)
+            return fault or _outputs(plan, truth, copies) or _carried(plan, truth, copies)
         moved: dict[tuple[int, int], str] = {}
         for move in plan.transfers:
             fault = fault or _move(plan, t, move, truth, copies, moved)
@@ -265,11 +265,32 @@ def _outputs(
                 contents = [
                     copies.get((i, byte))
                     for i, item in enumerate(plan.residencies)
-                    if _covers(item, b, byte, plan.target.homes[buffer.kind])
+                    if _covers(item, b, byte, plan.target.home(buffer.kind).name)
                     and item.end == len(plan.problem.steps)
                 ]
                 if not contents or contents[0] is None or contents[0] != truth.get((b, byte)):
                     return "output lost"
+    return ""
+
+
+def _carried(
+    plan: Plan, truth: dict[tuple[int, int], str], copies: dict[tuple[int, int], str]
+) -> str:
+    """What an inference begins with outside of home, the one before must leave as it is now."""
+    if not plan.problem.steady_state:
+        return ""
+    last = len(plan.problem.steps)
+    for i, item in enumerate(plan.residencies):
+        if plan.problem.buffers[item.buffer].kind != "state" or item.end != last:
+            continue
+        for byte in range(item.start_byte, item.end_byte):
+            address = item.offset - item.start_byte
+            for other in plan.residencies:
+                begins = other.start == other.ready == 0
+                same = (other.offset - other.start_byte, other.tier) == (address, item.tier)
+                is_there = begins and same and _covers(other, item.buffer, byte, item.tier)
+                if is_there and copies.get((i, byte)) != truth.get((item.buffer, byte)):
+                    return "older data is left for the next inference"
     return ""
 
 
@@ -280,17 +301,16 @@ def _wrap(plan: Plan) -> str:
     start: set[tuple[int, int, str, int]] = set()
     for item in plan.residencies:
         kind = plan.problem.buffers[item.buffer].kind
-        begins = kind == "weight" and item.start == item.ready == 0
-        if (
-            begins
-            and plan.target.tier(item.tier).read_only
-            and item.tier != plan.target.homes[kind]
-        ):
+        home = plan.target.home(kind).name
+        lasts = kind == "state" and item.tier == home
+        lasts |= kind in ("weight", "state") and plan.problem.steady_state
+        begins = lasts and item.start == item.ready == 0
+        if begins and plan.target.tier(item.tier).read_only and item.tier != home:
             return "carried to a read-only tier"
         for byte in range(item.start_byte, item.end_byte):
             place = (item.buffer, byte, item.tier, item.offset + byte - item.start_byte)
             if begins:
                 start.add(place)
             if item.end == last:
-                end[place] = begins or item.ready > item.start
+                end[place] = begins or item.ready > item.start or kind == "state"
     return "" if all(end.get(place) for place in start) else "not left for the next inference"

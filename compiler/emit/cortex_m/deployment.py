@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.common.files import write_atomic
 from ullage.compiler.driver.provenance import (
     check_problem_matches,
@@ -92,6 +92,11 @@ def deployment_of(plan: Plan, model: Path | None = None, seed: int = 0) -> Deplo
     with importing_as_planned(plan, path):
         executor = Executor(path, import_options(plan), seed, name=plan.problem.name)
     check_problem_matches(plan, executor.imported.graph, str(path))
+    if executor.imported.graph.states:
+        raise UsageError(
+            "firmware begins every inference with inputs of its own, and this plan has tensors "
+            "that live across inferences (--state): use `ullage run`"
+        )
     _refuse_padding(executor.imported.graph)
     program = program_of(plan)
     header, tables = c_files(plan)
