@@ -1,13 +1,14 @@
 """`ullage compile`: a model in, a verified and scored plan out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ullage.cli import options
+from ullage.cli.family import asks_for_family, compile_family
 from ullage.cli.run import MISMATCH, describe, print_execution, step_progress
 from ullage.cli.streams import say
 from ullage.compiler.common.errors import UsageError
@@ -32,6 +33,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     recompute: options.Recompute = "off",
     batch: options.Batch = None,
     dims: options.Dims = None,
+    family: options.FamilyLoss = None,
     sets: options.Sets = None,
     params: options.Params = None,
     dtype: options.Dtype = None,
@@ -73,18 +75,11 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     from ullage.compiler.emit.json_plan import PLAN_FILE
 
     emitters = parse_emitters("json" if emit is None else emit or ",")
-    if emit is not None and output is None:
-        raise UsageError("--emit writes files: say into which folder with -o (-o . for this one)")
-    if quiet and verbose:
-        raise UsageError("--quiet and --verbose contradict one another: leave one out")
-    if prove and dtype is not None:
-        from ullage.compiler.execute.runner import resized
-
-        raise UsageError(
-            f"--prove executes the plan, and that is not possible with {resized(dtype)}"
-        )
+    _check_options(arguments)
     if output is not None:
         check_folder(output, "-o")
+    if asks_for_family(family, dims):
+        return KEPT_BEST if compile_family(arguments, output, as_json=as_json) else None
     chosen = options.compile_options(arguments)
     with progress(quiet=as_json or quiet) as tell:
         compiled = _compiled(model, replace(chosen, progress=tell), emitters)
@@ -132,6 +127,25 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
         say("interrupted: this is the best plan found until then", err=True)
         return KEPT_BEST
     return None
+
+
+def _check_options(arguments: Mapping[str, Any]) -> None:
+    """Refuse options that contradict one another.
+
+    Raises:
+        UsageError: says which.
+    """
+    if arguments["emit"] is not None and arguments["output"] is None:
+        raise UsageError("--emit writes files: say into which folder with -o (-o . for this one)")
+    if arguments["quiet"] and arguments["verbose"]:
+        raise UsageError("--quiet and --verbose contradict one another: leave one out")
+    if arguments["prove"] and arguments["dtype"] is not None:
+        from ullage.compiler.execute.runner import resized
+
+        raise UsageError(
+            "--prove executes the plan, and that is not possible with "
+            f"{resized(arguments['dtype'])}"
+        )
 
 
 def _compiled(model: str, chosen: "CompileOptions", emitters: Sequence[str]) -> "Compiled":

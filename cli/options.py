@@ -82,6 +82,14 @@ Dims = Annotated[
     list[str] | None,
     typer.Option("--dim", metavar="NAME=N", help="Value of a symbolic dimension (repeatable)."),
 ]
+FamilyLoss = Annotated[
+    str | None,
+    typer.Option(
+        "--family",
+        metavar="SHARE",
+        help="A few plans for all lengths of --dim NAME=FIRST..LAST, each so much worse at most.",
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(
